@@ -1,0 +1,104 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Knex } from 'knex'
+import { ConfigurationError } from './errors.js'
+
+interface Ambient {
+  readonly trx: Knex.Transaction
+  /** The Knex instance that the transaction was begun on: another database's queries do not join. */
+  readonly root: Knex
+}
+
+const storage = new AsyncLocalStorage<Ambient | null>()
+let registered: Knex | null = null
+
+/** Tells the models which Knex instance they live on; null takes it back. */
+export function registerKnex(knex: Knex | null): void {
+  registered = knex
+}
+
+/** @returns the Knex instance given to initPerms, or null before that */
+export function registeredKnex(): Knex | null {
+  return registered
+}
+
+/** The transaction that a query on `knex` joins by itself, or `knex` where there is none. */
+export function joinAmbient(knex: Knex): Knex {
+  if ((knex as Partial<Knex.Transaction>).isTransaction) return knex
+  const ambient = storage.getStore()
+  return ambient && ambient.root === knex && !ambient.trx.isCompleted() ? ambient.trx : knex
+}
+
+/** Whether the code that runs now is inside `transaction()`. */
+export function inTransaction(knex: Knex | null = registered): boolean {
+  return knex !== null && joinAmbient(knex) !== knex
+}
+
+/** Runs fn outside the ambient transaction: what it writes stays although that is rolled back. */
+export function outsideTransaction<T>(fn: () => Promise<T>): Promise<T> {
+  return storage.run(null, fn)
+}
+
+/** Runs fn so that queries join a transaction that somebody else began and ends. */
+export function withTransaction<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
+  return storage.run({ trx, root }, fn)
+}
+
+export interface TransactionOptions {
+  /** Another Knex instance than the one given to initPerms. */
+  knex?: Knex | undefined
+  /** How often a deadlock or a serialization failure is tried again; 3 when not said, 0 for never. */
+  retries?: number | undefined
+  isolationLevel?: Knex.IsolationLevels | undefined
+  /** Whether an error is worth a further try; given by the error mapper. */
+  isRetryable?: ((error: unknown) => boolean) | undefined
+}
+
+/**
+ * Runs fn in a transaction that every query inside joins by itself. Inside another one it is a savepoint.
+ * fn may run again after a deadlock: what it does besides the database should bear that.
+ *
+ * @param fn what to do; its result is awaited inside
+ * @returns what fn returned, once committed
+ * @throws what fn threw, once rolled back
+ * @example
+ * await transaction(async () => {
+ *   const user = await User.create({ email, password })
+ *   await UserRole.create({ user, role: Role.USER })
+ * })
+ */
+export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> | T, options: TransactionOptions = {}): Promise<T> {
+  const root = options.knex ?? registered
+  if (!root) throw new ConfigurationError('transaction(): there is no database yet; call initPerms({ knex, ... }) first.')
+  const base = joinAmbient(root)
+  const isNested = base !== root || Boolean((root as Partial<Knex.Transaction>).isTransaction)
+  const retries = isNested ? 0 : (options.retries ?? 3)
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await base.transaction(
+        async (trx) => await storage.run({ trx, root }, async () => await fn(trx)),
+        options.isolationLevel && !isNested ? { isolationLevel: options.isolationLevel } : undefined,
+      )
+    } catch (error) {
+      if (attempt >= retries || !isRetryable(error, options)) throw error
+      await pause(attempt)
+    }
+  }
+}
+
+// PostgreSQL 40001 and 40P01, MySQL and MariaDB 1205 and 1213, SQLite busy.
+const retryableCodes = new Set(['40001', '40P01', 'ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'])
+
+function isRetryable(error: unknown, options: TransactionOptions): boolean {
+  if (options.isRetryable?.(error)) return true
+  for (let e = error; typeof e === 'object' && e !== null; ) {
+    const { code, nativeError, cause } = e as { code?: unknown; nativeError?: unknown; cause?: unknown }
+    if (typeof code === 'string' && retryableCodes.has(code)) return true
+    e = nativeError ?? cause
+  }
+  return false
+}
+
+// Two that collided must not collide again: a random pause, longer each time (milliseconds).
+function pause(attempt: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * 2 ** attempt))
+}

@@ -1,0 +1,182 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { NoContextError } from '../model/errors.js'
+
+/** One role that a user holds: everywhere (`domainId` null) or in one active domain. */
+export interface Grant {
+  readonly id: string
+  readonly role: string
+  readonly domainId: string | null
+}
+
+/** Who is calling, as it was when the request (or runAs) began. */
+export interface Actor {
+  readonly id: string
+  /** The loaded user; a `User`, seen from below. */
+  readonly user: object
+  /** Grants in active domains and global ones; those of inactive domains are left out. */
+  readonly grants: readonly Grant[]
+  /** The session that the access token is tied to; null for runAs. */
+  readonly sessionId: string | null
+  /** What an API key may do, or null where nothing narrows the user's rights. */
+  readonly abilities: readonly string[] | null
+}
+
+/** A power that ends with the function it was given to: `alive` turns false when that has settled. */
+interface Power {
+  alive: boolean
+  /** null: every model. */
+  readonly model: object | null
+}
+
+interface Frame {
+  /** undefined: nobody is known; null: an anonymous caller. */
+  readonly actor: Actor | null | undefined
+  readonly powers: readonly Power[]
+  /** The domain of `inDomain()`. */
+  readonly domainId: string | undefined
+  /** The address that the adapter vouches for. */
+  readonly address: string | undefined
+}
+
+const storage = new AsyncLocalStorage<Frame>()
+const nobody: Frame = { actor: undefined, powers: [], domainId: undefined, address: undefined }
+
+type OutsideContext = 'allow' | 'deny'
+let outsideContext: OutsideContext | undefined
+let adapterMade = false
+
+/** What code without any context may do; undefined: everything until an adapter has been made. */
+export function setOutsideContext(value: OutsideContext | undefined): void {
+  outsideContext = value
+}
+
+/** An adapter serves requests in this process: from now on code without a context is refused. */
+export function noteAdapterMade(): void {
+  adapterMade = true
+}
+
+/** For perms.close(): the next initPerms starts anew. */
+export function resetContextDefaults(): void {
+  outsideContext = undefined
+  adapterMade = false
+}
+
+function frame(): Frame {
+  return storage.getStore() ?? nobody
+}
+
+function isPowerful(current: Frame, model: object | null): boolean {
+  for (const power of current.powers) {
+    if (power.alive && (power.model === null || (model !== null && covers(power.model, model)))) return true
+  }
+  return false
+}
+
+// A bypass of a model covers the classes that stand for it: subclasses, and Objection's bound copies.
+function covers(given: object, asked: object): boolean {
+  for (let cls: object | null = asked; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
+    if (cls === given) return true
+  }
+  return false
+}
+
+/**
+ * How the code that runs now is to be judged where it touches `model`.
+ *
+ * @returns `'free'` where no rule applies (asSystem, bypassPerms, a script), an actor, or null for an anonymous caller
+ * @throws NoContextError once an adapter has been made (or with `outsideContext: 'deny'`) where nobody is known to be calling
+ */
+export function authorityFor(model: object | null): Actor | null | 'free' {
+  const current = frame()
+  if (isPowerful(current, model)) return 'free'
+  if (current.actor !== undefined) return current.actor
+  if (outsideContext === 'deny' || (outsideContext === undefined && adapterMade)) throw new NoContextError()
+  return 'free'
+}
+
+/** The actor, whatever bypass is in force; null where nobody is signed in or known. */
+export function currentActor(): Actor | null {
+  return frame().actor ?? null
+}
+
+/** The id of the user on whose behalf the code runs, or null. */
+export function currentUserId(): string | null {
+  return frame().actor?.id ?? null
+}
+
+/** The domain named by `inDomain`, if any. */
+export function currentDomainId(): string | undefined {
+  return frame().domainId
+}
+
+/** The client's address as the adapter gave it, for throttling. */
+export function currentAddress(): string | undefined {
+  return frame().address
+}
+
+// fn is awaited inside: a query builder that it returns runs in this frame, not in the caller's.
+function enter<T>(next: Frame, fn: () => T): Promise<Awaited<T>> {
+  return storage.run(next, async () => await fn())
+}
+
+async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
+  const power: Power = { alive: true, model }
+  try {
+    return await enter({ ...base, powers: [...base.powers, power] }, fn)
+  } finally {
+    power.alive = false
+  }
+}
+
+/** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
+export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
+  return enter({ actor, powers: [], domainId: undefined, address: more.address ?? frame().address }, fn)
+}
+
+/** The same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
+export function enterAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): T {
+  return storage.run({ actor, powers: [], domainId: undefined, address: more.address }, fn)
+}
+
+/**
+ * Runs fn as a caller who is not signed in; an outer bypass ends here.
+ *
+ * @example const visible = await asAnonymous(() => Critter.query())
+ */
+export function asAnonymous<T>(fn: () => T): Promise<Awaited<T>> {
+  return runAsActor(null, fn)
+}
+
+/**
+ * Runs fn as the application itself: no rule applies, nobody is the current user. The power ends when fn has settled.
+ *
+ * @example await asSystem(() => Token.deleteExpired())
+ */
+export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
+  // What outlives fn is an anonymous caller's, not a superuser's.
+  return enterWithPower({ ...frame(), actor: null, powers: [], domainId: undefined }, null, fn)
+}
+
+/**
+ * Lifts the rules of every model while fn runs; the current user stays. The bypass ends when fn has settled.
+ *
+ * @example const total = await bypassPerms(() => Document.query().resultSize())
+ */
+export function bypassPerms<T>(fn: () => T): Promise<Awaited<T>> {
+  return enterWithPower(lostActorIsAnonymous(frame()), null, fn)
+}
+
+/** Lifts the rules of one model while fn runs. */
+export function bypassModel<T>(model: object, fn: () => T): Promise<Awaited<T>> {
+  return enterWithPower(frame(), model, fn)
+}
+
+/** New rows with a domain are made in this one while fn runs. */
+export function inDomainId<T>(domainId: string, fn: () => T): Promise<Awaited<T>> {
+  return enter({ ...frame(), domainId }, fn)
+}
+
+// Where nobody was known, a promise left over from bypassPerms must not fall back to "allow": it is a caller without rights.
+function lostActorIsAnonymous(base: Frame): Frame {
+  return base.actor === undefined && adapterMade ? { ...base, actor: null } : base
+}
