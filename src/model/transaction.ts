@@ -23,7 +23,7 @@ export function registeredKnex(): Knex | null {
 
 /** The transaction that a query on `knex` joins by itself, or `knex` where there is none. */
 export function joinAmbient(knex: Knex): Knex {
-  if ((knex as Partial<Knex.Transaction>).isTransaction) return knex
+  if (isTransaction(knex)) return knex
   const ambient = storage.getStore()
   return ambient && ambient.root === knex && !ambient.trx.isCompleted() ? ambient.trx : knex
 }
@@ -70,7 +70,7 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   const root = options.knex ?? registered
   if (!root) throw new ConfigurationError('transaction(): there is no database yet; call initPerms({ knex, ... }) first.')
   const base = joinAmbient(root)
-  const isNested = base !== root || Boolean((root as Partial<Knex.Transaction>).isTransaction)
+  const isNested = base !== root || isTransaction(root)
   const retries = isNested ? 0 : (options.retries ?? 3)
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -101,4 +101,8 @@ function isRetryable(error: unknown, options: TransactionOptions): boolean {
 // Two that collided must not collide again: a random pause, longer each time (milliseconds).
 function pause(attempt: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * 2 ** attempt))
+}
+
+function isTransaction(knex: object): boolean {
+  return (knex as { isTransaction?: boolean }).isTransaction === true
 }

@@ -116,7 +116,7 @@ export function currentAddress(): string | undefined {
 
 // fn is awaited inside: a query builder that it returns runs in this frame, not in the caller's.
 function enter<T>(next: Frame, fn: () => T): Promise<Awaited<T>> {
-  return storage.run(next, async () => await fn())
+  return storage.run(next, async () => await fn()) as Promise<Awaited<T>>
 }
 
 async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
