@@ -1,0 +1,162 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Knex, { type Knex as KnexInstance } from 'knex'
+
+/** The drivers that the library is tested on. */
+export type DatabaseName = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
+
+/** A database of its own, made for one test or one describe. */
+export interface OwnDatabase {
+  readonly knex: KnexInstance
+  /** What a second process or connection opens: a URL, or the file's name for SQLite. */
+  readonly url: string
+  /** A further Knex on the same database, with a pool of its own; `destroy` closes it too. */
+  connect(config?: Partial<KnexInstance.Config>): KnexInstance
+  destroy(): Promise<void>
+}
+
+export interface TestDatabase {
+  readonly name: DatabaseName
+  readonly dialect: 'sqlite' | 'pg' | 'mysql'
+  /** Valid inside hooks and tests only: the database is made in a `before`. */
+  readonly knex: KnexInstance
+  url(): string
+  connect(config?: Partial<KnexInstance.Config>): KnexInstance
+}
+
+const servers = { pg: process.env['POSTGRES_URL'], mysql2: process.env['MARIADB_URL'] }
+const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
+
+/** The drivers that this run can reach: SQLite always, the servers where the environment says where they are. */
+export const availableDatabases: readonly DatabaseName[] = (['sqlite3', 'better-sqlite3', 'pg', 'mysql2'] as const).filter(
+  (name) => (name !== 'pg' && name !== 'mysql2') || servers[name],
+)
+
+let isAnnounced = false
+
+/** Says once, at the end, which databases a run left out, so that a green run is not mistaken for a full one. */
+function announceLeftOut(): void {
+  if (isAnnounced) return
+  isAnnounced = true
+  const leftOut = [servers.pg ? '' : 'PostgreSQL (set POSTGRES_URL)', servers.mysql2 ? '' : 'MariaDB (set MARIADB_URL)'].filter(Boolean)
+  if (leftOut.length > 0) process.on('exit', () => console.log(`  Not tested on: ${leftOut.join(', ')}\n`))
+}
+
+/**
+ * Makes an empty database and a Knex on it: a temporary file for SQLite, a uniquely named database on the servers.
+ * MariaDB gets utf8mb4_general_ci on purpose: it is what users have, and nothing may depend on a better default.
+ */
+export async function createDatabase(name: DatabaseName): Promise<OwnDatabase> {
+  const place = name === 'pg' || name === 'mysql2' ? await serverDatabase(name) : fileDatabase()
+  const opened: KnexInstance[] = []
+  const connect = (config: Partial<KnexInstance.Config> = {}): KnexInstance => {
+    const knex = Knex({
+      client: name,
+      connection: place.remote ? place.url : { filename: place.url },
+      ...(place.remote ? { pool: { min: 0, max: 8 } } : { useNullAsDefault: true }),
+      ...config,
+    })
+    opened.push(knex)
+    return knex
+  }
+  return {
+    knex: connect(),
+    url: place.url,
+    connect,
+    async destroy() {
+      await Promise.all(opened.map((knex) => knex.destroy()))
+      await place.remove()
+    },
+  }
+}
+
+interface Place {
+  url: string
+  remote: boolean
+  remove(): Promise<void>
+}
+
+function fileDatabase(): Place {
+  const folder = mkdtempSync(join(tmpdir(), 'objection-perms-'))
+  const remove = async () => rmSync(folder, { recursive: true, force: true })
+  return { url: join(folder, 'test.db'), remote: false, remove }
+}
+
+async function serverDatabase(name: 'pg' | 'mysql2'): Promise<Place> {
+  const server = servers[name]
+  if (!server) throw new Error(`createDatabase('${name}') needs ${name === 'pg' ? 'POSTGRES_URL' : 'MARIADB_URL'}.`)
+  const database = `op_test_${process.pid}_${randomBytes(5).toString('hex')}`
+  const admin = async (sql: string) => {
+    const knex = Knex({ client: name, connection: server, pool: { min: 0, max: 1 } })
+    try {
+      await knex.raw(sql)
+    } finally {
+      await knex.destroy()
+    }
+  }
+  await admin(`create database ${database}${name === 'mysql2' ? ' character set utf8mb4 collate utf8mb4_general_ci' : ''}`)
+  const url = new URL(server)
+  url.pathname = `/${database}`
+  // A test that leaks a connection should fail for its own reason, not for this drop.
+  const remove = () => admin(`drop database ${database}${name === 'pg' ? ' with (force)' : ''}`)
+  return { url: url.href, remote: true, remove }
+}
+
+/**
+ * A describe for each database that this run can reach, each with an empty database of its own.
+ *
+ * @example
+ * eachDatabase('BaseModel', (db) => {
+ *   before(() => createTables(db.knex, [Thing]))
+ *   it('saves', async () => { ... })
+ * })
+ */
+export function eachDatabase(title: string, body: (db: TestDatabase) => void): void {
+  announceLeftOut()
+  for (const name of availableDatabases) {
+    describe(`${title} (${name})`, () => {
+      let own: OwnDatabase | undefined
+      const opened = (): OwnDatabase => {
+        if (!own) throw new Error('The database is made in a before hook: use db inside hooks and tests only.')
+        return own
+      }
+      before(async function () {
+        this.timeout(20_000)
+        own = await createDatabase(name)
+      })
+      after(async function () {
+        this.timeout(20_000)
+        await own?.destroy()
+        own = undefined
+      })
+      body({
+        name,
+        dialect: dialects[name],
+        get knex() {
+          return opened().knex
+        },
+        url: () => opened().url,
+        connect: (config) => opened().connect(config),
+      })
+    })
+  }
+}
+
+/**
+ * Runs `fn` and lists the SQL that this Knex sent meanwhile, in order.
+ * Statements of transactions are among them, BEGIN and COMMIT too.
+ */
+export async function countQueries<T>(knex: KnexInstance, fn: () => T | PromiseLike<T>): Promise<{ result: T; statements: string[] }> {
+  const statements: string[] = []
+  const listen = (query: { sql: string }) => {
+    statements.push(query.sql)
+  }
+  knex.on('query', listen)
+  try {
+    return { result: await fn(), statements }
+  } finally {
+    knex.removeListener('query', listen)
+  }
+}
