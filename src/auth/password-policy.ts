@@ -23,7 +23,7 @@ const MAX_MIN_LENGTH = 512
 export function minPasswordLength(policy: PasswordPolicy = {}): number {
   const value = policy.minLength ?? MIN_LENGTH
   if (Number.isInteger(value) && value >= MIN_LENGTH && value <= MAX_MIN_LENGTH) return value
-  throw new ConfigurationError(`minLength: ${value}: passwords have at least ${MIN_LENGTH} characters; set ${MIN_LENGTH} to ${MAX_MIN_LENGTH}, or leave it out.`)
+  throw new ConfigurationError(`minLength: ${value}: set ${MIN_LENGTH} to ${MAX_MIN_LENGTH} characters, or leave it out.`)
 }
 
 /**
@@ -34,7 +34,10 @@ export function minPasswordLength(policy: PasswordPolicy = {}): number {
  * @throws ConfigurationError if `minLength` is below 8
  * @example await checkPasswordPolicy('correct horse battery', { email: 'ada@example.com' })
  */
-export async function checkPasswordPolicy(password: string, policy: PasswordPolicy & { email?: string | null | undefined } = {}): Promise<void> {
+export async function checkPasswordPolicy(
+  password: string,
+  policy: PasswordPolicy & { email?: string | null | undefined } = {},
+): Promise<void> {
   const minLength = minPasswordLength(policy)
   if (typeof password !== 'string') throw refusedPassword('The password must be text.')
   const text = settablePassword(password)
