@@ -1,0 +1,502 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Knex } from 'knex'
+import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
+import { v7 as uuidv7 } from 'uuid'
+import type { Column, Columns, ColumnSpec, Row } from './column.js'
+import { mapDatabaseError } from './database-errors.js'
+import { type Definition, declareColumns, definitionOf, markIntermediate, mergedList, mergedRelationMappings, mergedStatic, tableNameOf, type RecordClass } from './definition.js'
+import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
+import { camelCase, snakeCase } from './names.js'
+import { errorsOf, guardedQueryBuilder } from './query-builder.js'
+import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
+import { decoder, dialectOf, encode, type Dialect } from './storage.js'
+import { joinAmbient, registeredKnex } from './transaction.js'
+import { RecordValidator, refuse, schemaErrors, textErrors } from './validator.js'
+import { isUuid, normalize } from './values.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base
+export type AbstractConstructor<T = object> = abstract new (...args: any[]) => T
+/** A class that can be made: `this` of the static methods. */
+export type Constructor<T = object> = new () => T
+
+/** What ActiveRecordMixin gives to each row. */
+export interface ActiveRecord {
+  /** Inserts a new row, or updates the columns that changed since it was read. */
+  save(trx?: TransactionOrKnex): Promise<this>
+  /** Sets these values and saves them. Where they are refused the row is as it was. */
+  update(values: Partial<this>, trx?: TransactionOrKnex): Promise<this>
+  /** The same for values that came from a client: only what the model lets a client write. */
+  updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this>
+  delete(trx?: TransactionOrKnex): Promise<void>
+  /** A copy that shares nothing with this row. */
+  getClone(): this
+  /** Whether the row was never saved. */
+  readonly isNew: boolean
+}
+
+/** What ActiveRecordMixin gives to each class. */
+export interface ActiveRecordStatics {
+  /** JSON Schemas of what clients send and see. */
+  readonly schema: ModelSchemas
+  /** The declared columns, own and inherited. */
+  readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
+  /**
+   * A subclass with these columns: typed properties, validation, table and schemas from one declaration.
+   *
+   * @example class Critter extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }) }) {}
+   */
+  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): T & AbstractConstructor<Row<C>>
+  /** Makes and validates a row without saving it. @throws ValidationError */
+  build<M extends Model>(this: Constructor<M>, values: Partial<M>): M
+  /** Makes, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */
+  create<M extends Model>(this: Constructor<M>, values: Partial<M>, trx?: TransactionOrKnex): Promise<M>
+  /** The same for values that came from a client: only what the model lets a client write. */
+  createFrom<M extends Model>(this: Constructor<M>, input: unknown, trx?: TransactionOrKnex): Promise<M>
+  /** The first row with these values, or null. */
+  getBy<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M | null>
+  /** @throws NotFoundError */
+  getByOr404<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M>
+  /** The row with this id, or null; null too for what is no id at all. */
+  get<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M | null>
+  /** @throws NotFoundError */
+  getOr404<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M>
+}
+
+/** How a class of this library looks from inside; users see the interfaces above. */
+export interface RecordStatics extends RecordClass {
+  query(trx?: TransactionOrKnex): QueryBuilder<Model & ActiveRecord>
+  fromJson(json: object, options?: object): Model & ActiveRecord
+  /** What get(), getBy() and create() bring along; a mixin overrides it. */
+  afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
+}
+
+const validator = new RecordValidator()
+const schemas = new WeakMap<object, ModelSchemas>()
+const relations = new WeakMap<object, RelationMappings>()
+const codecs = new WeakMap<object, Map<Dialect, Codec>>()
+
+interface Codec {
+  readonly read: ReadonlyMap<string, { readonly property: string; readonly decode: ((value: unknown) => unknown) | null }>
+  readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
+}
+
+function codecOf(cls: object, dialect: Dialect): Codec {
+  let known = codecs.get(cls)
+  if (!known) codecs.set(cls, (known = new Map()))
+  let codec = known.get(dialect)
+  if (!codec) {
+    const { specs, columnOf } = definitionOf(cls)
+    const read = new Map<string, { property: string; decode: ((value: unknown) => unknown) | null }>()
+    const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
+    for (const [property, column] of columnOf) {
+      const spec = specs[property]
+      read.set(column, { property, decode: spec ? decoder(spec, dialect) : null })
+      write.set(property, { column, spec })
+    }
+    known.set(dialect, (codec = { read, write }))
+  }
+  return codec
+}
+
+const dialects = new WeakMap<object, Dialect>()
+
+/** The database that a class's queries go to now; the registered one's where it is bound to none. */
+export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
+  const knex = cls.knex() ?? registeredKnex()
+  if (!knex) return 'sqlite'
+  const { config } = (knex as unknown as { client: { config: object } }).client
+  let known = dialects.get(config)
+  if (!known) dialects.set(config, (known = dialectOf(knex)))
+  return known
+}
+
+function quiet(error: unknown, cls: typeof Model): unknown {
+  if (error instanceof PermsError) return error
+  const definition = definitionOf(cls)
+  const mapped = mapDatabaseError(error, dialectOfClass(cls), (_table, column) => definition.propertyOf.get(column))
+  return mapped
+}
+
+/**
+ * Gives an Objection model class build, create, save, update, delete and the getters, columns declared once, and property
+ * names in queries.
+ *
+ * @param Base Objection's Model or the application's own base class
+ * @example class AppModel extends ActiveRecordMixin(Model) {}
+ */
+export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
+  const OpenBase = Base as unknown as typeof Model & RecordStatics
+  abstract class Record extends (OpenBase as unknown as AbstractConstructor<Model> & typeof Model) {
+    // What the database returned, or what was last written; null for a row that was never saved.
+    #raw: object | null = null
+    #written: globalThis.Record<string, unknown> | null = null
+
+    static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
+
+    static get schema(): ModelSchemas {
+      let known = schemas.get(this)
+      if (!known) schemas.set(this, (known = schemasOf(definitionOf(this))))
+      return known
+    }
+
+    static get columnSpecs(): Readonly<globalThis.Record<string, ColumnSpec>> {
+      return definitionOf(this).specs
+    }
+
+    static withColumns(columns: Columns): unknown {
+      return withColumns(this as unknown as AbstractConstructor<Model>, columns)
+    }
+
+    // -- what Objection asks of a class
+
+    static getTableName(): string {
+      return tableNameOf(this as unknown as RecordClass)
+    }
+
+    static override createValidator(): RecordValidator {
+      return validator
+    }
+
+    static getJsonSchema(): object {
+      return recordSchema(definitionOf(this))
+    }
+
+    static getJsonAttributes(): string[] {
+      const { handWritten, specs } = definitionOf(this)
+      return Object.entries(handWritten)
+        .filter(([name, schema]) => !specs[name] && ['object', 'array'].includes(String((schema as { type?: unknown }).type)))
+        .map(([name]) => name)
+    }
+
+    static getRelationMappings(): RelationMappings {
+      let known = relations.get(this)
+      if (!known) relations.set(this, (known = mergedRelationMappings(this as unknown as RecordClass)))
+      return known
+    }
+
+    static getModifiers(): object {
+      return mergedStatic(this, 'modifiers')
+    }
+
+    static getVirtualAttributes(): string[] {
+      return mergedList(this, 'virtualAttributes')
+    }
+
+    static override fetchTableMetadata(options?: object): Promise<never> {
+      const metadata = declaredMetadata(this)
+      return (metadata ? Promise.resolve(metadata) : super.fetchTableMetadata(options as never)) as Promise<never>
+    }
+
+    static override tableMetadata(options?: object): never {
+      return (declaredMetadata(this) ?? super.tableMetadata(options as never)) as never
+    }
+
+    // Objection asks here for every query: the ambient transaction is joined in this one place.
+    static override knex(...args: [] | [Knex]): Knex {
+      if (args.length > 0) return super.knex(...(args as [Knex])) as Knex
+      const own = (super.knex() as Knex | undefined) ?? registeredKnex()
+      return own ? joinAmbient(own) : (own as unknown as Knex)
+    }
+
+    static override createNotFoundError(_context: unknown, props: { message?: string } = {}): NotFoundError {
+      return new NotFoundError(props.message)
+    }
+
+    static override createValidationError(props: { message?: string; data?: unknown }): ValidationError {
+      return new ValidationError(props.message ?? 'The input is not valid.')
+    }
+
+    // -- rows
+
+    static build(values: object): Model & ActiveRecord {
+      for (const [name, value] of Object.entries(values)) {
+        if (value === undefined) throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+      }
+      return (this as unknown as RecordStatics).fromJson(values, { active: true })
+    }
+
+    static async create(values: object, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await (this.build as (this: unknown, values: object) => Model & ActiveRecord).call(this, values).save(trx)
+      await this.afterGet([row], trx)
+      return row
+    }
+
+    static async createFrom(input: unknown, trx?: TransactionOrKnex): Promise<Model> {
+      return await (this as unknown as { create(values: object, trx?: TransactionOrKnex): Promise<Model> }).create(fromClient(this, input, 'create'), trx)
+    }
+
+    static async getBy(where: object, trx?: TransactionOrKnex): Promise<Model | null> {
+      const values = lookup(definitionOf(this), where)
+      if (values === null) return null
+      const row = (await (this as unknown as RecordStatics).query(trx).findOne(values)) as Model | undefined
+      if (!row) return null
+      await this.afterGet([row], trx)
+      return row
+    }
+
+    static async getByOr404(where: object, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await this.getBy(where, trx)
+      if (!row) throw new NotFoundError(`There is no ${this.name} like that.`)
+      return row
+    }
+
+    static get(id: string, trx?: TransactionOrKnex): Promise<Model | null> {
+      return this.getBy({ [idProperty(this)]: id }, trx)
+    }
+
+    static async getOr404(id: string, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await this.get(id, trx)
+      if (!row) throw new NotFoundError(`There is no ${this.name} with this id.`)
+      return row
+    }
+
+    static async afterGet(_rows: readonly Model[], _trx?: TransactionOrKnex): Promise<void> {}
+
+    get isNew(): boolean {
+      return this.#raw === null && this.#written === null
+    }
+
+    async save(trx?: TransactionOrKnex): Promise<this> {
+      const cls = this.constructor as unknown as typeof Record & RecordStatics
+      await this.$settle()
+      if (this.isNew) {
+        this.$validate()
+        await cls.query(trx).insert(this as never)
+        return this
+      }
+      const changes = this.#changes()
+      if (Object.keys(changes).length > 0) {
+        await this.$query(trx).patch(changes)
+        this.#noteWritten()
+      }
+      return this
+    }
+
+    async update(values: object, trx?: TransactionOrKnex): Promise<this> {
+      const cls = this.constructor as unknown as typeof Record
+      if (this.isNew) throw new ValidationError('This row was never saved: call save().')
+      for (const [name, value] of Object.entries(values)) {
+        if (value === undefined) throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+      }
+      const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
+      await patch.$settle()
+      if (Object.keys(patch).length === 0) return this
+      await this.$query(trx).patch(patch as never)
+      this.#noteWritten()
+      return this
+    }
+
+    async updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this> {
+      return await this.update(fromClient(this.constructor as never, input, 'update'), trx)
+    }
+
+    async delete(trx?: TransactionOrKnex): Promise<void> {
+      await this.$query(trx).delete()
+    }
+
+    getClone(): this {
+      const copy = this.$clone() as this
+      copy.#raw = this.#raw
+      copy.#written = this.#written === null ? null : structuredClone(this.#written)
+      return copy
+    }
+
+    /** What must be ready before a row is written; a mixin overrides it. */
+    async $settle(): Promise<void> {}
+
+    // -- what Objection asks of a row
+
+    override async $beforeInsert(context: never): Promise<void> {
+      await super.$beforeInsert(context)
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      const now = new Date()
+      if (specs.id?.type === 'uuid') row.id ??= uuidv7()
+      if (specs.createdAt) row.createdAt ??= now
+      if (specs.updatedAt) row.updatedAt ??= now
+      const errors: FieldError[] = []
+      for (const [name, spec] of Object.entries(specs)) {
+        if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        if (spec.hasDefault) {
+          const value = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
+          if (value !== undefined) row[name] = value
+        }
+        if (row[name] === undefined && !spec.isNullable && spec.hasDefault) errors.push({ field: name, message: 'is required' })
+      }
+      refuse(errors)
+    }
+
+    override async $beforeUpdate(options: never, context: never): Promise<void> {
+      await super.$beforeUpdate(options, context)
+      const { specs } = definitionOf(this.constructor)
+      if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0) (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+    }
+
+    override async $afterInsert(context: never): Promise<void> {
+      this.#noteWritten()
+      await super.$afterInsert(context)
+    }
+
+    override $setDatabaseJson(json: object): this {
+      this.#raw = json
+      return super.$setDatabaseJson(json) as unknown as this
+    }
+
+    override $parseDatabaseJson(json: object): never {
+      const cls = this.constructor as unknown as typeof Record
+      const { read } = codecOf(cls, dialectOfClass(cls as never))
+      const given = super.$parseDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
+      const row: globalThis.Record<string, unknown> = {}
+      for (const column of Object.keys(given)) {
+        const value = given[column]
+        const known = read.get(column)
+        if (known) row[known.property] = known.decode && value !== null && value !== undefined ? known.decode(value) : value
+        else row[definitionOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
+      }
+      return row as never
+    }
+
+    override $formatDatabaseJson(json: object): never {
+      const cls = this.constructor as unknown as typeof Record
+      const dialect = dialectOfClass(cls as never)
+      const { write } = codecOf(cls, dialect)
+      const row: globalThis.Record<string, unknown> = {}
+      for (const [property, value] of Object.entries(json)) {
+        const known = write.get(property)
+        if (known) row[known.column] = known.spec ? encode(known.spec, value, dialect) : value
+        else row[property.includes(':') ? property : snakeCase(property)] = value
+      }
+      return super.$formatDatabaseJson(row as never) as never
+    }
+
+    override $formatJson(json: object): never {
+      const { specs } = definitionOf(this.constructor)
+      const shown = super.$formatJson(json as never) as unknown as globalThis.Record<string, unknown>
+      for (const name of Object.keys(shown)) if (specs[name]?.isHidden) delete shown[name]
+      return shown as never
+    }
+
+    #noteWritten(): void {
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      this.#raw = null
+      this.#written = {}
+      for (const name of Object.keys(specs)) if (row[name] !== undefined) this.#written[name] = structuredClone(row[name])
+    }
+
+    #changes(): globalThis.Record<string, unknown> {
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      const before = this.#written ?? (this.$parseDatabaseJson(this.#raw as object) as globalThis.Record<string, unknown>)
+      const changes: globalThis.Record<string, unknown> = {}
+      for (const [name, spec] of Object.entries(specs)) {
+        if (row[name] === undefined || name === 'updatedAt' || name === idProperty(this.constructor as never)) continue
+        // The driver may hand out a json value by reference: whether it was changed in place cannot be seen.
+        const isSame = isDeepStrictEqual(row[name], before[name])
+        if (!isSame || (spec.type === 'json' && this.#raw !== null && typeof row[name] === 'object' && row[name] !== null)) changes[name] = row[name]
+      }
+      return changes
+    }
+  }
+  Object.defineProperty(Record, errorsOf, { value: quiet })
+  Object.defineProperty(Record, 'tableName', {
+    configurable: true,
+    get(this: RecordClass) {
+      return tableNameOf(this)
+    },
+    // `Model.tableName = 'x'`, as classes compiled without define semantics write it.
+    set(this: RecordClass, value: string) {
+      Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
+  markIntermediate(Record)
+  return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
+}
+
+/** The class that withColumns returns: it carries the declarations and has no table of its own. */
+export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
+  abstract class WithColumns extends (Base as unknown as AbstractConstructor<Model>) {}
+  markIntermediate(WithColumns)
+  declareColumns(WithColumns, columns as globalThis.Record<string, Column<unknown, boolean>>)
+  return WithColumns as unknown as T & AbstractConstructor<Row<C>>
+}
+
+function idProperty(cls: object): string {
+  const property = (cls as RecordClass).getIdProperty()
+  return typeof property === 'string' ? property : 'id'
+}
+
+function hasQueryValue(row: object, name: string): boolean {
+  const values = (row as { $$queryProps?: object }).$$queryProps
+  return values !== undefined && Object.hasOwn(values, name)
+}
+
+function queryValues(row: object): number {
+  return Object.keys((row as { $$queryProps?: object }).$$queryProps ?? {}).length
+}
+
+// Declared columns are the table's: no statement asks the database for them.
+function declaredMetadata(cls: object): { columns: string[] } | null {
+  const { columnOf, isStrict } = definitionOf(cls)
+  return isStrict ? { columns: [...columnOf.values()] } : null
+}
+
+/** The values to look a row up by, as the database holds them; null where no row can match. */
+function lookup(definition: Definition, where: object): globalThis.Record<string, unknown> | null {
+  const values: globalThis.Record<string, unknown> = {}
+  const errors: FieldError[] = []
+  const entries = Object.entries(where)
+  if (entries.length === 0) throw new ValidationError('Say what to look for: an empty condition would match any row.')
+  for (const [name, value] of entries) {
+    const spec = definition.specs[name]
+    if (value === undefined) errors.push({ field: name, message: 'is undefined: an absent condition would match more rows than meant' })
+    else if (!spec) {
+      if (definition.isStrict) errors.push({ field: name, message: 'is not known here' })
+      else values[name] = value
+    } else if (value === null) values[name] = null
+    else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null
+    else {
+      const checked = normalize({ ...spec, isNullable: true }, value)
+      if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
+      else values[name] = checked.value
+    }
+  }
+  refuse(errors)
+  return values
+}
+
+/** A client's input as values for build() or update(). @throws ValidationError naming what it may not say */
+export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action: 'create' | 'update'): object {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  const schema = cls.schema[action]
+  const specs = definitionOf(cls).specs
+  const errors: FieldError[] = []
+  for (const [name, value] of Object.entries(input)) {
+    if (!Object.hasOwn(schema.properties, name)) {
+      const isKnown = specs[name] !== undefined && !specs[name].isHidden
+      errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })
+    } else errors.push(...textErrors(name, value))
+  }
+  const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
+  // Types, lengths and formats are checked against the columns, with one message each; here only what else may come in.
+  const rest = { ...schema, properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])), required: [], additionalProperties: true }
+  const missing = action === 'create' ? schema.required.filter((name) => known[name] === undefined) : []
+  for (const name of missing) errors.push({ field: name, message: 'is required' })
+  for (const [name, value] of Object.entries(known)) {
+    const spec = specs[name]
+    if (!spec) continue
+    const checked = normalize(spec, value)
+    if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
+  }
+  refuse([...errors, ...schemaErrors(cached(schema, rest), known)].filter((error, i, all) => all.findIndex((e) => e.field === error.field) === i))
+  return known
+}
+
+const rests = new WeakMap<object, object>()
+
+function cached(schema: object, rest: object): object {
+  const known = rests.get(schema)
+  if (known) return known
+  rests.set(schema, rest)
+  return rest
+}

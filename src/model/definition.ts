@@ -1,0 +1,249 @@
+import type { Model, RelationMapping, RelationMappings } from 'objection'
+import { type Column, type Columns, type ColumnSpec } from './column.js'
+import { ConfigurationError } from './errors.js'
+import { snakeCase } from './names.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: a column of any type
+type AnyColumn = Column<any, boolean>
+
+/** An Objection model class that carries this library's statics, seen from inside. */
+export interface RecordClass {
+  // biome-ignore lint/suspicious/noExplicitAny: any constructor
+  new (...args: any[]): Model
+  readonly name: string
+  readonly prototype: Model
+  getTableName(): string
+  getIdProperty(): string | string[]
+}
+
+/** What may come in beside the columns, such as `password`. */
+export interface VirtualInput {
+  readonly schema: object
+  readonly on: readonly ('create' | 'update')[]
+}
+
+/** Everything that the declarations of a class and its bases say, merged; worked out once per class. */
+export interface Definition {
+  readonly modelClass: RecordClass
+  readonly tableName: string
+  readonly columns: Readonly<Record<string, AnyColumn>>
+  readonly specs: Readonly<Record<string, ColumnSpec>>
+  /** property → column of the database */
+  readonly columnOf: ReadonlyMap<string, string>
+  /** column of the database → property */
+  readonly propertyOf: ReadonlyMap<string, string>
+  /** JSON Schema properties added by hand with `static jsonSchema`. */
+  readonly handWritten: Readonly<Record<string, object>>
+  readonly handRequired: readonly string[]
+  /** Whether any column was declared with withColumns: then a key that is none of them is an error. */
+  readonly isStrict: boolean
+  readonly uniques: readonly (readonly string[])[]
+  readonly indexes: readonly (readonly string[])[]
+  readonly inputs: Readonly<Record<string, VirtualInput>>
+}
+
+const definitions = new WeakMap<object, Definition>()
+const ownColumns = new WeakMap<object, Columns>()
+const ownUniques = new WeakMap<object, readonly (readonly string[])[]>()
+const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
+const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
+const intermediates = new WeakSet<object>()
+const checks: ((cls: RecordClass, definition: Definition) => void)[] = []
+const tableAliases = new Map<string, string>()
+
+/** Names that a query of ours may use for a column: property → column. */
+const knownNames = new Map<string, string>()
+
+/** Marks a class that a mixin or withColumns made: it has no table of its own. */
+export function markIntermediate(cls: object): void {
+  intermediates.add(cls)
+}
+
+/** Adds columns to a class that a mixin made. */
+export function declareColumns(
+  cls: object,
+  columns: Columns,
+  more: { uniques?: readonly (readonly string[])[]; indexes?: readonly (readonly string[])[]; inputs?: Record<string, VirtualInput> } = {},
+): void {
+  ownColumns.set(cls, columns)
+  if (more.uniques) ownUniques.set(cls, more.uniques)
+  if (more.indexes) ownIndexes.set(cls, more.indexes)
+  if (more.inputs) ownInputs.set(cls, more.inputs)
+}
+
+/** A check that every class passes at its first use; a higher floor adds its own. */
+export function onDefinition(check: (cls: RecordClass, definition: Definition) => void): void {
+  checks.push(check)
+}
+
+/** `'user'` in references() means the registered user model's table. */
+export function aliasTable(name: string, table: string | null): void {
+  if (table === null) tableAliases.delete(name)
+  else tableAliases.set(name, table)
+}
+
+/** The table that a reference to `name` means. */
+export function resolveTable(name: string): string {
+  return tableAliases.get(name) ?? name
+}
+
+/** The column of the database that an identifier in a query means, or the identifier itself. */
+export function columnForIdentifier(identifier: string): string {
+  return knownNames.get(identifier) ?? identifier
+}
+
+/** The class and its bases, the base first. */
+export function lineage(cls: object): object[] {
+  const chain: object[] = []
+  for (let c: object | null = cls; c !== null && c !== Function.prototype; c = Object.getPrototypeOf(c) as object | null) chain.unshift(c)
+  return chain
+}
+
+/** The own value of a static, or undefined: what a base says does not count. */
+export function ownStatic(cls: object, name: string): unknown {
+  const descriptor = Object.getOwnPropertyDescriptor(cls, name)
+  if (!descriptor) return undefined
+  return descriptor.get ? (descriptor.get as () => unknown).call(cls) : descriptor.value
+}
+
+function mergedColumns(cls: object): Record<string, AnyColumn> {
+  const merged: Record<string, AnyColumn> = {}
+  for (const c of lineage(cls)) Object.assign(merged, ownColumns.get(c))
+  return merged
+}
+
+/**
+ * The table of a class: its `static tableName`, else its base's where it adds no column, else its name in snake_case.
+ */
+export function tableNameOf(cls: RecordClass): string {
+  const own = Object.getOwnPropertyDescriptor(cls, 'tableName')
+  if (own && typeof own.value === 'string') return own.value
+  const count = Object.keys(mergedColumns(cls)).length
+  for (let base = Object.getPrototypeOf(cls) as RecordClass; typeof base === 'function' && base !== Function.prototype; ) {
+    const said = Object.getOwnPropertyDescriptor(base, 'tableName')
+    if (said && typeof said.value === 'string' && Object.keys(mergedColumns(base)).length === count) return said.value
+    if (!intermediates.has(base)) {
+      if (Object.keys(mergedColumns(base)).length === count && isConcrete(base)) return tableNameOf(base)
+      break
+    }
+    base = Object.getPrototypeOf(base) as RecordClass
+  }
+  return snakeCase(cls.name)
+}
+
+// A base that declares nothing beside what every record has (BasePermsModel, the application's own base) has no table.
+function isConcrete(cls: RecordClass): boolean {
+  return Object.keys(mergedColumns(cls)).some((name) => name !== 'id' && name !== 'createdAt' && name !== 'updatedAt')
+}
+
+/** @throws ConfigurationError where the class is written in a way that cannot work */
+export function definitionOf(cls: object): Definition {
+  const known = definitions.get(cls)
+  if (known) return known
+  const made = define(cls as RecordClass)
+  definitions.set(cls, made)
+  for (const check of checks) check(made.modelClass, made)
+  return made
+}
+
+function define(cls: RecordClass): Definition {
+  const columns = mergedColumns(cls)
+  const specs: Record<string, ColumnSpec> = {}
+  const columnOf = new Map<string, string>()
+  const propertyOf = new Map<string, string>()
+  const handWritten: Record<string, object> = {}
+  const handRequired: string[] = []
+  const uniques: (readonly string[])[] = []
+  const indexes: (readonly string[])[] = []
+  const inputs: Record<string, VirtualInput> = {}
+  for (const c of lineage(cls)) {
+    const schema = ownStatic(c, 'jsonSchema') as { properties?: Record<string, object>; required?: string[] } | null | undefined
+    Object.assign(handWritten, schema?.properties)
+    handRequired.push(...(schema?.required ?? []))
+    uniques.push(...(ownUniques.get(c) ?? []))
+    indexes.push(...(ownIndexes.get(c) ?? []))
+    Object.assign(inputs, ownInputs.get(c))
+  }
+  for (const name of [...Object.keys(columns), ...Object.keys(handWritten)]) {
+    const declared = columns[name]
+    if (declared) specs[name] = declared.spec
+    const inDatabase = snakeCase(name)
+    columnOf.set(name, inDatabase)
+    propertyOf.set(inDatabase, name)
+    if (inDatabase !== name) knownNames.set(name, inDatabase)
+  }
+  refuseInitialisedFields(cls)
+  return {
+    modelClass: cls,
+    tableName: cls.getTableName(),
+    columns,
+    specs,
+    columnOf,
+    propertyOf,
+    handWritten,
+    handRequired,
+    isStrict: isConcrete(cls) && Object.keys(handWritten).length === 0,
+    uniques,
+    indexes,
+    inputs,
+  }
+}
+
+function refuseInitialisedFields(cls: RecordClass): void {
+  const fields = Object.keys(new cls()).filter((name) => !name.startsWith('$'))
+  if (fields.length === 0) return
+  throw new ConfigurationError(
+    `${cls.name} has class fields (${fields.join(', ')}) that would overwrite what the database returns: write "declare ${fields[0]}: ..." ` +
+      'for a column, column.*().default(...) for its default, and a getter for anything derived.',
+  )
+}
+
+/** `static relationMappings` of a class and its bases, each with property names turned into columns. */
+export function mergedRelationMappings(cls: RecordClass): RelationMappings {
+  const merged: Record<string, RelationMapping<Model>> = {}
+  for (const c of lineage(cls)) {
+    if (!Object.hasOwn(c, 'relationMappings')) continue
+    const said = ownStatic(c, 'relationMappings')
+    const mappings = (typeof said === 'function' ? (said as () => RelationMappings).call(cls) : said) as RelationMappings | null
+    for (const [name, mapping] of Object.entries(mappings ?? {})) merged[name] = inherit(mapping, c as RecordClass, cls)
+  }
+  return merged
+}
+
+function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordClass): RelationMapping<Model> {
+  const { join } = mapping
+  const oldTable = from === to ? null : from.getTableName()
+  const newTable = to.getTableName()
+  const ref = (side: string | string[], isOwner: boolean): string | string[] =>
+    Array.isArray(side) ? side.map((one) => ref(one, isOwner) as string) : rename(side, isOwner ? oldTable : null, newTable)
+  return {
+    ...mapping,
+    join: {
+      ...join,
+      from: ref(join.from as string | string[], true),
+      to: ref(join.to as string | string[], false),
+      ...(join.through && { through: { ...join.through, from: ref(join.through.from as string, false), to: ref(join.through.to as string, false) } }),
+    },
+  } as RelationMapping<Model>
+}
+
+// 'user.managerId', said by User and inherited by Employee with a table of its own, is employee.manager_id there.
+function rename(reference: string, oldTable: string | null, newTable: string): string {
+  if (typeof reference !== 'string') return reference
+  const dot = reference.lastIndexOf('.')
+  const table = reference.slice(0, dot)
+  const name = reference.slice(dot + 1)
+  return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${columnForIdentifier(name)}`
+}
+
+/** A static object that a subclass adds to, such as `modifiers`. */
+export function mergedStatic<T extends object>(cls: object, name: string): T {
+  const merged = {}
+  for (const c of lineage(cls)) Object.assign(merged, ownStatic(c, name))
+  return merged as T
+}
+
+/** A static list that a subclass adds to, such as `virtualAttributes`. */
+export function mergedList(cls: object, name: string): string[] {
+  return [...new Set(lineage(cls).flatMap((c) => (ownStatic(c, name) as string[] | null | undefined) ?? []))]
+}

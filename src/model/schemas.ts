@@ -1,0 +1,113 @@
+import type { ColumnSpec } from './column.js'
+import { type Definition, mergedList } from './definition.js'
+
+export interface ObjectSchema {
+  type: 'object'
+  properties: Record<string, object>
+  required: string[]
+  additionalProperties: boolean
+}
+
+/** The four shapes of a model: what a client sends to make and to change a row, what it sees, and what it may filter by. */
+export interface ModelSchemas {
+  readonly create: ObjectSchema
+  readonly update: ObjectSchema
+  readonly output: ObjectSchema
+  readonly filter: ObjectSchema
+}
+
+const automatic = new Set(['id', 'createdAt', 'updatedAt'])
+
+/** The JSON Schema of a column's values as they travel in JSON. */
+export function schemaOf(spec: ColumnSpec): Record<string, unknown> {
+  const schema = base(spec)
+  if (!spec.isNullable) return schema
+  if (typeof schema.type === 'string') return { ...schema, type: [schema.type, 'null'], ...(schema.enum ? { enum: [...(schema.enum as string[]), null] } : {}) }
+  return Object.keys(schema).length === 0 ? schema : { anyOf: [schema, { type: 'null' }] }
+}
+
+function base(spec: ColumnSpec): Record<string, unknown> {
+  const has = <K extends keyof ColumnSpec>(key: K) => (spec[key] === undefined ? {} : { [key]: spec[key] })
+  switch (spec.type) {
+    case 'string':
+    case 'text':
+      return { type: 'string', ...has('minLength'), ...has('maxLength'), ...has('pattern'), ...has('format') }
+    case 'integer':
+      return { type: 'integer', ...has('minimum'), ...has('maximum') }
+    case 'float':
+      return { type: 'number', ...has('minimum'), ...has('maximum') }
+    case 'bigint':
+      return { type: 'string', pattern: '^-?\\d{1,19}$' }
+    case 'decimal': {
+      const whole = (spec.precision ?? 10) - (spec.scale ?? 0)
+      return { type: 'string', pattern: spec.scale ? `^-?\\d{1,${Math.max(whole, 1)}}(\\.\\d{1,${spec.scale}})?$` : `^-?\\d{1,${whole}}$` }
+    }
+    case 'boolean':
+      return { type: 'boolean' }
+    case 'date':
+      return { type: 'string', format: 'date' }
+    case 'datetime':
+      return { type: 'string', format: 'date-time' }
+    case 'uuid':
+      return { type: 'string', format: 'uuid' }
+    case 'enum':
+      return { type: 'string', enum: [...(spec.values ?? [])] }
+    case 'json':
+      return { ...(spec.schema ?? {}) }
+  }
+}
+
+/** Whether a new row must say this column. */
+export function isRequired(name: string, spec: ColumnSpec): boolean {
+  return !spec.isNullable && !spec.hasDefault && !automatic.has(name)
+}
+
+/** Whether a client may send this column when a row is made, or changed. */
+export function isWritable(name: string, spec: ColumnSpec, action: 'create' | 'update'): boolean {
+  return !automatic.has(name) && !spec.isHidden && !spec.isReadOnly && !(action === 'update' && spec.isImmutable)
+}
+
+/** What the whole record looks like: what code may set. */
+export function recordSchema(definition: Definition): ObjectSchema {
+  const properties: Record<string, object> = { ...definition.handWritten }
+  const required = [...definition.handRequired]
+  for (const [name, spec] of Object.entries(definition.specs)) {
+    properties[name] = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
+    if (isRequired(name, spec)) required.push(name)
+  }
+  return { type: 'object', properties, required: [...new Set(required)], additionalProperties: true }
+}
+
+/** @returns the schemas of a model, which ajv validates by and OpenAPI shows */
+export function schemasOf(definition: Definition): ModelSchemas {
+  const schema = (): ObjectSchema => ({ type: 'object', properties: {}, required: [], additionalProperties: false })
+  const [create, update, output, filter] = [schema(), schema(), schema(), schema()]
+  for (const [name, hand] of Object.entries(definition.handWritten)) {
+    if (definition.specs[name]) continue
+    create.properties[name] = hand
+    update.properties[name] = hand
+    output.properties[name] = hand
+  }
+  create.required.push(...definition.handRequired)
+  for (const [name, spec] of Object.entries(definition.specs)) {
+    const said = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
+    if (isWritable(name, spec, 'create')) {
+      create.properties[name] = spec.hasDefault && typeof spec.defaultValue !== 'function' && spec.defaultValue !== undefined ? { ...said, default: spec.defaultValue } : said
+      if (isRequired(name, spec)) create.required.push(name)
+    }
+    if (isWritable(name, spec, 'update')) update.properties[name] = said
+    if (!spec.isHidden) {
+      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...said, readOnly: true } : said
+      if (!spec.readable) output.required.push(name)
+    }
+    if (spec.isFilterable && !spec.isHidden) filter.properties[name] = said
+  }
+  for (const [name, input] of Object.entries(definition.inputs)) {
+    if (input.on.includes('create')) create.properties[name] = input.schema
+    if (input.on.includes('update')) update.properties[name] = input.schema
+  }
+  for (const name of mergedList(definition.modelClass, 'virtualAttributes')) {
+    if (!output.properties[name]) output.properties[name] = { readOnly: true }
+  }
+  return { create, update, output, filter }
+}

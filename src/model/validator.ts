@@ -1,0 +1,147 @@
+import { type ErrorObject, Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import formats from 'ajv-formats'
+import { type Model, Validator, type ValidatorArgs } from 'objection'
+import { type Definition, definitionOf } from './definition.js'
+import { type FieldError, ValidationError } from './errors.js'
+import { type ObjectSchema, recordSchema } from './schemas.js'
+import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
+
+const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
+formats.default(ajv)
+// Stricter than ajv-formats: only what every database can hold.
+ajv.addFormat('date', isDate)
+ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
+
+const compiled = new WeakMap<object, ValidateFunction>()
+
+/** Compiles a JSON Schema once. */
+export function validatorFor(schema: object): ValidateFunction {
+  let validate = compiled.get(schema)
+  if (!validate) {
+    validate = ajv.compile(schema)
+    compiled.set(schema, validate)
+  }
+  return validate
+}
+
+/** What is wrong with `value` by `schema`, one entry a field; empty where all is well. */
+export function schemaErrors(schema: object, value: unknown): FieldError[] {
+  const validate = validatorFor(schema)
+  if (validate(value)) return []
+  return firstOfEach((validate.errors ?? []).map(toFieldError))
+}
+
+function toFieldError(error: ErrorObject): FieldError {
+  const path = error.instancePath
+    .slice(1)
+    .split('/')
+    .filter(Boolean)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const { missingProperty, additionalProperty, allowedValues } = error.params as Record<string, unknown>
+  if (typeof missingProperty === 'string') return { field: [...path, missingProperty].join('.'), message: 'is required' }
+  if (typeof additionalProperty === 'string') return { field: [...path, additionalProperty].join('.'), message: 'is not known here' }
+  if (Array.isArray(allowedValues)) return { field: path.join('.'), message: `must be one of ${allowedValues.filter((v) => v !== null).join(', ')}` }
+  return { field: path.join('.'), message: error.message ?? 'is not valid' }
+}
+
+function firstOfEach(errors: readonly FieldError[]): FieldError[] {
+  const seen = new Map<string, FieldError>()
+  for (const error of errors) if (!seen.has(error.field)) seen.set(error.field, error)
+  return [...seen.values()]
+}
+
+/** @throws ValidationError naming each field, where there is any */
+export function refuse(errors: readonly FieldError[]): void {
+  if (errors.length > 0) throw new ValidationError(describe(errors), { errors })
+}
+
+interface Compiled {
+  readonly definition: Definition
+  readonly whole: ObjectSchema
+  readonly partial: ObjectSchema
+}
+
+/** Validates records by their declared columns, and brings each value into the form in which code holds it. */
+export class RecordValidator extends Validator {
+  private readonly byClass = new WeakMap<object, Compiled>()
+
+  private compiledFor(cls: object): Compiled {
+    let known = this.byClass.get(cls)
+    if (!known) {
+      const definition = definitionOf(cls)
+      const whole = recordSchema(definition)
+      known = { definition, whole, partial: { ...whole, required: [] } }
+      this.byClass.set(cls, known)
+    }
+    return known
+  }
+
+  override beforeValidate(): void {}
+  override afterValidate(): void {}
+
+  override validate({ json, model, options }: ValidatorArgs): Record<string, unknown> {
+    const { definition, whole, partial } = this.compiledFor(model.constructor)
+    const isPatch = options.patch === true
+    const values: Record<string, unknown> = {}
+    const wire: Record<string, unknown> = {}
+    const errors: FieldError[] = []
+    const rest = new Set(relationNames(model))
+    for (const [name, given] of Object.entries(json as Record<string, unknown>)) {
+      if (given === undefined || name.startsWith('$')) continue
+      if (name === '__proto__') {
+        errors.push({ field: name, message: 'is not known here' })
+        continue
+      }
+      const spec = definition.specs[name]
+      if (!spec) {
+        values[name] = given
+        if (rest.has(name)) continue
+        wire[name] = given
+        const isKnown = definition.handWritten[name] !== undefined || name.startsWith('#') || isAccessor(model, name)
+        if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
+        continue
+      }
+      const checked = normalize(spec, given)
+      if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
+      else {
+        values[name] = checked.value
+        wire[name] = checked.value instanceof Date ? checked.value.toISOString() : checked.value
+      }
+    }
+    if (!isPatch) this.fillDefaults(definition, values, wire)
+    const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
+    const bySchema = schemaErrors(isPatch || withQueries ? partial : whole, wire)
+    refuse(firstOfEach([...errors, ...bySchema]))
+    return values
+  }
+
+  private fillDefaults(definition: Definition, values: Record<string, unknown>, wire: Record<string, unknown>): void {
+    for (const [name, spec] of Object.entries(definition.specs)) {
+      if (values[name] !== undefined || !spec.hasDefault) continue
+      const value: unknown = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
+      if (value === undefined) continue
+      const checked = normalize(spec, value)
+      if (checked.error !== undefined) throw new ValidationError(`The default of ${name} ${checked.error}`, [{ field: name, message: checked.error }])
+      values[name] = checked.value
+      wire[name] = checked.value instanceof Date ? checked.value.toISOString() : checked.value
+    }
+  }
+}
+
+function relationNames(model: Model): string[] {
+  return Object.keys((model.constructor as typeof Model).getRelations())
+}
+
+// A setter of the class takes the value (password, for one): not a column, and not unknown.
+function isAccessor(model: Model, name: string): boolean {
+  for (let p: object | null = Object.getPrototypeOf(model) as object; p !== null && p !== Object.prototype; p = Object.getPrototypeOf(p) as object | null) {
+    const descriptor = Object.getOwnPropertyDescriptor(p, name)
+    if (descriptor) return descriptor.set !== undefined || descriptor.get !== undefined
+  }
+  return false
+}
+
+/** What is wrong with text that came from a client, beyond its schema. */
+export function textErrors(field: string, value: unknown): FieldError[] {
+  return typeof value === 'string' && !isStorableText(value) ? [{ field, message: 'may not hold NUL characters or broken surrogate pairs' }] : []
+}
