@@ -1,0 +1,96 @@
+import type { Knex } from 'knex'
+import { rememberDay } from './canonical.js'
+import { nameStatements, type PgConnection } from './named-statements.js'
+import { type Dialect, dialectOf } from './storage.js'
+
+export interface ConnectionOptions {
+  /**
+   * Whether PostgreSQL statements are prepared with a name, once per connection; true when not said. Switch it off
+   * behind a pooler that hands each transaction another server connection and cannot follow named statements.
+   */
+  namedStatements?: boolean | undefined
+}
+
+/** What is used of a Knex client; `_query` sends one statement on one connection, without an event for it. */
+interface KnexClient {
+  acquireConnection(): Promise<object>
+  releaseConnection(connection: object): Promise<void>
+  _query(connection: object, query: { sql: string; bindings: unknown[]; method: string }): Promise<{ response: unknown }>
+}
+
+const longestWaitForLock = 5000
+
+/**
+ * Sees to it that every connection of this Knex behaves as the library needs, each before its first use: foreign keys are
+ * enforced on SQLite, and a locked file is waited for (5 s); MySQL and MariaDB speak UTC and keep big numbers exact;
+ * PostgreSQL prepares statements by name. Connections that are in the pool already are treated too, and those of a pool of
+ * the application's own.
+ *
+ * @param knex the instance itself, not a transaction
+ * @returns undoes it: connections made later are left alone, and naming stops
+ * @throws ConfigurationError for a client that is not supported
+ * @example const undo = prepareConnections(knex, { namedStatements: false })
+ */
+export function prepareConnections(knex: Knex, options: ConnectionOptions = {}): () => void {
+  const dialect = dialectOf(knex)
+  const client = knex.client as KnexClient
+  const state = { isActive: true }
+  const ready = new WeakSet<object>()
+  const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
+  const acquire = client.acquireConnection
+  const wasOwn = Object.hasOwn(client, 'acquireConnection')
+
+  // Every query and every transaction takes its connection here, whatever pool it comes from.
+  async function acquirePrepared(this: KnexClient): Promise<object> {
+    const connection = await acquire.call(this)
+    if (!state.isActive || ready.has(connection)) return connection
+    try {
+      await prepare(this, connection, dialect)
+    } catch (error) {
+      // Not to be handed out again half prepared: Knex throws a connection so marked away.
+      Object.assign(connection, { __knex__disposed: error })
+      await this.releaseConnection(connection)
+      throw error
+    }
+    naming?.(connection as PgConnection)
+    ready.add(connection)
+    return connection
+  }
+
+  client.acquireConnection = acquirePrepared
+  return () => {
+    state.isActive = false
+    // Somebody may have wrapped it after us: then ours stays in the chain, and does nothing.
+    if (client.acquireConnection !== acquirePrepared) return
+    if (wasOwn) client.acquireConnection = acquire
+    else Reflect.deleteProperty(client, 'acquireConnection')
+  }
+}
+
+async function prepare(client: KnexClient, connection: object, dialect: Dialect): Promise<void> {
+  const run = async (sql: string) => (await client._query(connection, { sql, bindings: [], method: 'raw' })).response
+  if (dialect === 'sqlite') {
+    await run('PRAGMA foreign_keys = ON')
+    const [row] = (await run('PRAGMA busy_timeout')) as { timeout?: number }[]
+    if (!((row?.timeout ?? 0) >= longestWaitForLock)) await run(`PRAGMA busy_timeout = ${longestWaitForLock}`)
+  } else if (dialect === 'mysql') {
+    // Both halves: how the driver reads and writes a Date, and what NOW() and TIMESTAMP columns mean.
+    Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
+    await run("SET time_zone = '+00:00'")
+  } else {
+    keepExactDays(connection as PgConnection)
+  }
+}
+
+const dateType = 1082
+
+/** The application still gets a Date for a `date` of PostgreSQL; the library can ask which day it was. */
+function keepExactDays(connection: PgConnection): void {
+  const parse = connection.getTypeParser?.(dateType, 'text')
+  if (!parse) return
+  connection.setTypeParser?.(dateType, 'text', (text) => {
+    const value = parse(text)
+    if (value instanceof Date) rememberDay(value, text)
+    return value
+  })
+}
