@@ -1,18 +1,8 @@
-import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import bcrypt from 'bcryptjs'
 import { expect } from 'chai'
-import ts from 'typescript-5.9'
 import { BcryptPool } from '../../src/auth/bcrypt-pool.js'
 import { type BcryptHasher, bcryptHasher } from '../../src/auth/passwords.js'
-import { ConfigurationError, ServiceUnavailableError, ValidationError } from '../../src/model/errors.js'
-
-const run = promisify(execFile)
-const root = fileURLToPath(new URL('../../', import.meta.url))
+import { ConfigurationError, ValidationError } from '../../src/model/errors.js'
 
 async function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
@@ -237,107 +227,5 @@ describe('the work of verifying a password', () => {
         expect(work, `${password.slice(0, 20)} against ${stored}`).to.equal(2 ** 12)
       }
     }
-  })
-})
-
-describe('where passwords are hashed', () => {
-  it('off the event loop, which goes on turning all the while [promise 9]', async () => {
-    const hasher = bcryptHasher({ cost: 12, threads: 1 })
-    await hasher.hash('starts the thread')
-    let turns = 0
-    let longest = 0
-    let last = performance.now()
-    let busy = true
-    const turn = () => {
-      const now = performance.now()
-      longest = Math.max(longest, now - last)
-      last = now
-      turns++
-      if (busy) setImmediate(turn)
-    }
-    setImmediate(turn)
-    const start = performance.now()
-    await hasher.hash('correct horse')
-    const took = performance.now() - start
-    busy = false
-    await hasher.close()
-    expect(turns).to.be.greaterThan(100)
-    // In proportion, so that a slow machine does not fail it: on the loop, the longest turn would be the whole hash.
-    expect(longest).to.be.lessThan(took / 2)
-  })
-
-  it('in threads that do not keep a script alive, from the sources', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'perms-'))
-    const script = join(folder, 'script.mjs')
-    await writeFile(script, scriptFor(new URL('../../src/auth/passwords.ts', import.meta.url).href))
-    const { stdout } = await run(process.execPath, ['--import', 'tsx', script], { cwd: root, timeout: 60_000 })
-    await rm(folder, { recursive: true })
-    expect(stdout.trim()).to.equal('true')
-  }).timeout(60_000)
-
-  it('in threads that do not keep a script alive, compiled, and whatever options Node was started with', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'perms-'))
-    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    for (const name of [
-      'auth/passwords',
-      'auth/password-text',
-      'auth/bcrypt-format',
-      'auth/bcrypt-pool',
-      'auth/bcrypt-worker',
-      'model/errors',
-    ]) {
-      const source = await readFile(join(root, 'src', `${name}.ts`), 'utf8')
-      const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
-      await mkdir(join(folder, name, '..'), { recursive: true })
-      await writeFile(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions: options }).outputText)
-    }
-    const script = scriptFor('./auth/passwords.js')
-    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, timeout: 60_000 })
-    await rm(folder, { recursive: true })
-    expect(stdout.trim()).to.equal('true')
-  }).timeout(60_000)
-
-  function scriptFor(module: string): string {
-    return `import { bcryptHasher } from ${JSON.stringify(module)}
-      const hasher = bcryptHasher({ cost: 10 })
-      console.log(await hasher.verify('correct horse', await hasher.hash('correct horse')))`
-  }
-})
-
-describe('BcryptPool', () => {
-  const hash: [string, string] = ['abc', '$2b$08$......................']
-
-  it('answers 503 with Retry-After when too many wait, and works on', async () => {
-    const pool = new BcryptPool(1, 2)
-    const results = await Promise.allSettled([1, 2, 3, 4, 5].map(() => pool.run([hash])))
-    expect(results.map(({ status }) => status)).to.deep.equal(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'])
-    const { reason } = results[3] as PromiseRejectedResult
-    expect(reason).to.be.instanceOf(ServiceUnavailableError)
-    expect((reason as ServiceUnavailableError).retryAfter).to.be.greaterThan(0)
-    expect(await pool.run([hash])).to.have.length(1)
-    await pool.close()
-  })
-
-  it('finishes what is under way when it is closed, and refuses what comes after', async () => {
-    const pool = new BcryptPool(1, 64)
-    const underWay = Promise.all([pool.run([hash]), pool.run([hash])])
-    const closing = pool.close()
-    expect(await failure(pool.run([hash]))).to.be.instanceOf(ServiceUnavailableError)
-    expect(await underWay).to.have.length(2)
-    await closing
-  })
-
-  it('closes without ever having started', async () => {
-    await new BcryptPool(1, 64).close()
-  })
-
-  it('answers 503 when a thread fails, also to those who wait, and works with a new one', async () => {
-    const pool = new BcryptPool(1, 64)
-    const results = await Promise.allSettled([pool.run([['abc', 'no salt']]), pool.run([hash])])
-    expect(results[0]?.status).to.equal('rejected')
-    expect((results[0] as PromiseRejectedResult).reason).to.be.instanceOf(ServiceUnavailableError)
-    expect(await pool.run([hash])).to.have.length(1)
-    await pool.close()
   })
 })
