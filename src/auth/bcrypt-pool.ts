@@ -65,8 +65,8 @@ export class BcryptPool {
   }
 
   private start(): ThreadPool {
-    // From the sources (.ts) a thread needs the loader that this one was started with; compiled, it needs no option at all,
-    // and some, such as --input-type, would stop it.
+    // From the sources (.ts) a thread needs the loader that this one was started with. Compiled it needs no option at all, and
+    // does not run again what the application preloads (--import, --require).
     const extension = extname(fileURLToPath(import.meta.url))
     const pool = new Piscina({
       filename: fileURLToPath(new URL(`./bcrypt-worker${extension}`, import.meta.url)),

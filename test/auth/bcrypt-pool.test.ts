@@ -48,7 +48,36 @@ describe('where passwords are hashed', () => {
     expect(stdout.trim()).to.equal('true')
   }).timeout(60_000)
 
-  it('in threads that do not keep a script alive, compiled, and whatever options Node was started with', async () => {
+  it('in threads that do not keep a script alive, compiled, and without what the application preloads', async () => {
+    const folder = await compiled()
+    await writeFile(
+      join(folder, 'preload.js'),
+      `import { isMainThread } from 'node:worker_threads'
+      if (!isMainThread) throw new Error('preloaded in a thread')`,
+    )
+    const script = scriptFor('./auth/passwords.js')
+    const { stdout } = await run(process.execPath, ['--import', './preload.js', '--input-type=module', '-e', script], {
+      cwd: folder,
+      timeout: 60_000,
+    })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('true')
+  }).timeout(60_000)
+
+  it('or answers 503, rather than hang, where threads cannot start', async () => {
+    const folder = await compiled()
+    await rm(join(folder, 'auth/bcrypt-worker.js'))
+    const script = `import { bcryptHasher } from './auth/passwords.js'
+      const hasher = bcryptHasher({ cost: 10, threads: 1 })
+      const attempt = () => hasher.hash('correct horse').then(() => 'hashed', ({ status }) => status)
+      console.log(...(await Promise.all([attempt(), attempt(), attempt()])), await attempt())`
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, timeout: 60_000 })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('503 503 503 503')
+  }).timeout(60_000)
+
+  /** A folder with the compiled modules. */
+  async function compiled(): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'perms-'))
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
@@ -65,11 +94,8 @@ describe('where passwords are hashed', () => {
       await mkdir(join(folder, name, '..'), { recursive: true })
       await writeFile(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions: options }).outputText)
     }
-    const script = scriptFor('./auth/passwords.js')
-    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, timeout: 60_000 })
-    await rm(folder, { recursive: true })
-    expect(stdout.trim()).to.equal('true')
-  }).timeout(60_000)
+    return folder
+  }
 
   function scriptFor(module: string): string {
     return `import { bcryptHasher } from ${JSON.stringify(module)}

@@ -148,7 +148,8 @@ describe('verifyJwt', () => {
       expect(answer(forge({ ...header, kid }, claims()), set), JSON.stringify(kid)).to.equal('no configured key fits')
     }
     expect(answer(forge(header, claims()), set), 'no kid, and each key has one').to.equal('no configured key fits')
-    expect(answer(forge({ ...header, kid: '1' }, claims())), 'a kid, and no key has one').to.equal('no configured key fits')
+    for (const kid of ['1', '', null])
+      expect(answer(forge({ ...header, kid }, claims())), `${kid}: no key has one`).to.equal('no configured key fits')
   })
 
   it('tries the keys without kid for a token without, and the only key there is', () => {

@@ -122,6 +122,12 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify('x'.repeat(80), long.replace('$bcrypt-sha384', ''))).to.equal(false)
   })
 
+  it('takes a password that is too long, or holds a NUL, for none: not for the empty one either [promise 3]', async () => {
+    const ofNothing = '$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy'
+    expect(await hasher.verify('', ofNothing)).to.equal(true)
+    for (const other of ['x'.repeat(5000), 'a\0b', '\0', 'a\ud800']) expect(await hasher.verify(other, ofNothing)).to.equal(false)
+  })
+
   it('rehashes what is cheaper or older, and never towards something weaker [promise 5]', () => {
     const rest = 'CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
     expect(hasher.needsRehash(`$2b$10$${rest}`)).to.equal(false)
