@@ -43,7 +43,9 @@ export interface Definition {
 }
 
 const definitions = new WeakMap<object, Definition>()
-const ownColumns = new WeakMap<object, Columns>()
+/** Some columns depend on statics that only the final class says. */
+export type ColumnsFor = (cls: RecordClass) => Columns
+const ownColumns = new WeakMap<object, Columns | ColumnsFor>()
 const ownUniques = new WeakMap<object, readonly (readonly string[])[]>()
 const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
@@ -59,10 +61,15 @@ export function markIntermediate(cls: object): void {
   intermediates.add(cls)
 }
 
+/** Whether a mixin or withColumns made this class. */
+export function isIntermediate(cls: object): boolean {
+  return intermediates.has(cls)
+}
+
 /** Adds columns to a class that a mixin made. */
 export function declareColumns(
   cls: object,
-  columns: Columns,
+  columns: Columns | ColumnsFor,
   more: { uniques?: readonly (readonly string[])[]; indexes?: readonly (readonly string[])[]; inputs?: Record<string, VirtualInput> } = {},
 ): void {
   ownColumns.set(cls, columns)
@@ -108,7 +115,10 @@ export function ownStatic(cls: object, name: string): unknown {
 
 function mergedColumns(cls: object): Record<string, AnyColumn> {
   const merged: Record<string, AnyColumn> = {}
-  for (const c of lineage(cls)) Object.assign(merged, ownColumns.get(c))
+  for (const c of lineage(cls)) {
+    const own = ownColumns.get(c)
+    Object.assign(merged, typeof own === 'function' ? own(cls as RecordClass) : own)
+  }
   return merged
 }
 

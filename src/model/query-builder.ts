@@ -50,8 +50,10 @@ export interface Execution {
 
 /** The permission engine, as the query builder calls it. A higher floor implements it. */
 export interface QueryGuard {
-  /** Whether no rule applies to this class where the code runs now. */
+  /** Whether nothing is to be added to a statement over this class where the code runs now. */
   isFree(cls: typeof Model): boolean
+  /** Whether the class's policy binds the code that runs now: ways around it are refused. */
+  isEnforced(cls: typeof Model): boolean
   /** Puts the rule into the statement; `builder.ref` is its alias. */
   restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
   /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
@@ -71,6 +73,8 @@ export interface GuardedBuilder {
   readonly ref: string
   readonly execution: Execution
   readonly db: Knex
+  /** Whether `withDeleted()` was called. */
+  readonly withDeleted: boolean
   /** The rows that this write is about, as a find query under the rule of `action`. */
   targets(action: StatementKind): QueryBuilder<Model>
   /** Another query in the same transaction. */
@@ -160,7 +164,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
   class Guarded extends Open {
     execution: Execution | undefined
-    asIs = false
+    deletedToo = false
 
     get guard(): QueryGuard | undefined {
       return (this.modelClass() as unknown as Statics)[guardOf]
@@ -180,6 +184,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         get db() {
           return builder.knex()
         },
+        get withDeleted() {
+          return builder.deletedToo
+        },
         targets(action) {
           const find = builder.toFindQuery() as unknown as Guarded
           find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
@@ -197,7 +204,14 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override clone(): Internals {
       const copy = super.clone() as Guarded
       copy.execution = this.execution
+      copy.deletedToo = this.deletedToo
       return copy
+    }
+
+    /** Soft-deleted rows too; the policy stays. */
+    withDeleted(): this {
+      this.deletedToo = true
+      return this
     }
 
     override isSelectAll(): boolean {
@@ -211,9 +225,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const cls = this.modelClass()
       const run = this.clone() as Guarded
       const isWrite = kindOf(run) !== 'read' || run.isRelate() || run.isUnrelate()
-      run.execution = { ids: undefined, action: this.execution?.action, notes: undefined }
+      run.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
       const before = run.internalContext()
-      before.runBefore = [...before.runBefore, runGuard]
+      if (!before.runBefore.includes(runGuard)) before.runBefore = [...before.runBefore, runGuard]
       const executeBase = () => super.execute.call(run)
       try {
         if (!guard || !isWrite) return await executeBase()
@@ -223,7 +237,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           run.isUnrelate() ||
           run.findOperation((op) => graphOperations.test(op.name)) !== null ||
           (write?.kind === 'insert' && run.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
-        const needs = isWhole ? !guard.isFree(cls) : guard.needsTransaction(run.handle, write)
+        const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(run.handle, write)
         const whole = async () => {
           const result = await executeBase()
           if (write && !isWhole) await guard.afterWrite(run.handle, write, result)
@@ -249,11 +263,12 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const built = super.executeOnBuildKnex(knexBuilder)
       built.queryContext(namesContext)
       const guard = this.guard
-      if (!guard || guard.isFree(this.modelClass())) return built
-      inspect(this, built, guard)
-      if (this.isPartial()) return built
+      if (!guard) return built
+      const isEnforced = guard.isEnforced(this.modelClass())
+      if (isEnforced) inspect(this, built)
+      if (this.isPartial() || guard.isFree(this.modelClass())) return built
       const kind = this.execution?.action ?? kindOf(this)
-      if (kind !== 'read' && kindOf(this) !== 'read' && !this.execution) {
+      if (isEnforced && kindOf(this) !== 'read' && !this.execution) {
         throw new ConfigurationError(
           `${this.modelClass().name}: a write under permissions cannot be turned into a knex query; await the builder itself, or use Model.knexQuery() inside asSystem().`,
         )
@@ -327,6 +342,11 @@ function isOverSubquery(builder: Internals): boolean {
 
 const protectedTables = new Map<string, { cls: typeof Model; guard: QueryGuard }>()
 
+/** For perms.close(): the next application has other tables. */
+export function forgetTables(): void {
+  protectedTables.clear()
+}
+
 /** Tables whose rows have a policy: naming one in raw SQL or in a bare join is refused. */
 export function protectTable(table: string, cls: typeof Model, guard: QueryGuard): void {
   if (!protectedTables.has(table)) protectedTables.set(table, { cls, guard })
@@ -334,14 +354,14 @@ export function protectTable(table: string, cls: typeof Model, guard: QueryGuard
 
 function isForbiddenTable(table: string): boolean {
   const known = protectedTables.get(table)
-  return known !== undefined && !known.guard.isFree(known.cls)
+  return known !== undefined && known.guard.isEnforced(known.cls)
 }
 
 function refuseWay(builder: Internals, way: string, instead: string): never {
   throw new ConfigurationError(`${builder.modelClass().name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`)
 }
 
-function inspect(builder: Internals, statement: OpenKnexBuilder, _guard: QueryGuard): void {
+function inspect(builder: Internals, statement: OpenKnexBuilder): void {
   if (statement._method === 'truncate') refuseWay(builder, 'truncate()', 'use query().delete()')
   if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
     refuseWay(builder, 'onConflict().merge()', 'look the row up and call update()')

@@ -6,6 +6,8 @@ export interface Grant {
   readonly id: string
   readonly role: string
   readonly domainId: string | null
+  /** The domain's name; null for a global grant. */
+  readonly domainName: string | null
 }
 
 /** Who is calling, as it was when the request (or runAs) began. */

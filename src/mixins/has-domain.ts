@@ -1,0 +1,72 @@
+import { Model, type RelationMappings } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { column } from '../model/column.js'
+import { declareColumns, markIntermediate, type RecordClass } from '../model/definition.js'
+import { ValidationError } from '../model/errors.js'
+import { authorityFor, currentActor, currentDomainId } from '../perms/context.js'
+import { declareGuard } from '../perms/policy.js'
+import { registeredModel } from '../perms/registry.js'
+import { member } from '../perms/rules.js'
+import { rolesThatAre } from '../perms/tables.js'
+
+/** What HasDomainMixin gives to each row. */
+export interface InDomain {
+  /** The domain that the row belongs to; null: global admins' only. */
+  domainId: string | null
+}
+
+/** What HasDomainMixin gives to each class. */
+export interface InDomainStatics {
+  domainField: string
+}
+
+// The one of inDomain(), else the only one that the caller belongs to.
+function domainOfCaller(): string | undefined {
+  const said = currentDomainId()
+  if (said !== undefined) return said
+  const ids = new Set((currentActor()?.grants ?? []).flatMap(({ domainId }) => (domainId === null ? [] : [domainId])))
+  return ids.size === 1 ? [...ids][0] : undefined
+}
+
+/**
+ * Gives a model a domain (a tenant): only members of the domain reach its rows, whatever the policy says beside; admins of
+ * the domain pass its rules as admins do, within it. A new row's domain is the caller's only one, or that of `inDomain()`.
+ *
+ * @example class Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string() }) {}
+ */
+export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<InDomain> & InDomainStatics {
+  abstract class HasDomain extends (Base as unknown as AbstractConstructor<Model>) {
+    static domainField = 'domainId'
+    static relationMappings(this: RecordClass): RelationMappings {
+      return {
+        domain: {
+          relation: Model.BelongsToOneRelation,
+          modelClass: registeredModel('domain'),
+          join: { from: `${this.getTableName()}.domainId`, to: 'domain.id' },
+        },
+      }
+    }
+
+    override async $beforeInsert(context: never): Promise<void> {
+      await super.$beforeInsert(context)
+      if ((this as unknown as InDomain).domainId !== undefined) return
+      const authority = authorityFor(this.constructor)
+      const isGlobal = authority === 'free' || (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
+      if (isGlobal) (this as unknown as InDomain).domainId = null
+      else {
+        throw new ValidationError('Say which domain this belongs to: set domainId, or wrap the call in inDomain(domain, fn).', [{ field: 'domainId', message: 'is required' }])
+      }
+    }
+  }
+  markIntermediate(HasDomain)
+  declareColumns(HasDomain, {
+    domainId: column
+      .uuid()
+      .references('domain.id', { onDelete: 'restrict' })
+      .index()
+      .default(domainOfCaller as () => string)
+      .nullable(),
+  })
+  declareGuard(HasDomain, { name: 'domain', rule: member('domainId'), liftedFor: 'admin' })
+  return HasDomain as unknown as T & AbstractConstructor<InDomain> & InDomainStatics
+}

@@ -1,0 +1,69 @@
+import { Model, type RelationMappings } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { column, type OnDelete } from '../model/column.js'
+import { declareColumns, markIntermediate, type RecordClass } from '../model/definition.js'
+import { currentUserId } from '../perms/context.js'
+import { isUserModel } from '../perms/policy.js'
+import { registeredModel } from '../perms/registry.js'
+
+/** What HasUserMixin gives to each row. */
+export interface Owned {
+  /** The owner's id: the caller's unless given. */
+  userId: string
+}
+
+/** What HasUserMixin gives to each class. */
+export interface OwnedStatics {
+  /** The column with the owner's id; 'userId' when not said. */
+  userField: string
+  /** The relation to the owner; 'user' when not said. */
+  userRelation: string
+  /** What deleting the owner does to the row; 'cascade' when not said. */
+  userOnDelete: OnDelete
+  /** Whether a row may be nobody's. */
+  userIdNullable: boolean
+  /** The name of a relation back from the user, if one is wanted. */
+  userBackref: string | null
+  /** Whether all actions ask the owning user's update rule instead of a rule of the row's own. */
+  delegateToUser: boolean
+}
+
+type Statics = RecordClass & OwnedStatics
+
+/**
+ * Gives a model an owner: `userId` (the caller unless given), the relation `user`.
+ *
+ * @example class Note extends HasUserMixin(BasePermsModel).withColumns({ text: column.text() }) {}
+ */
+export function HasUserMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics {
+  abstract class HasUser extends (Base as unknown as AbstractConstructor<Model>) {
+    static userField = 'userId'
+    static userRelation = 'user'
+    static userOnDelete: OnDelete = 'cascade'
+    static userIdNullable = false
+    static userBackref: string | null = null
+    static delegateToUser = false
+    static relationMappings(this: Statics): RelationMappings {
+      return {
+        [this.userRelation]: {
+          relation: Model.BelongsToOneRelation,
+          modelClass: registeredModel('user'),
+          join: { from: `${this.getTableName()}.${this.userField}`, to: 'user.id' },
+        },
+      }
+    }
+  }
+  markIntermediate(HasUser)
+  declareColumns(HasUser, (cls) => {
+    const { userField, userOnDelete, userIdNullable } = cls as Statics
+    // A user who belongs to a user need not: the first one could not be made.
+    const isNullable = userIdNullable || userOnDelete === 'set null' || isUserModel(cls)
+    const owned = column
+      .uuid()
+      .references('user.id', { onDelete: userOnDelete })
+      .index()
+      .default((() => currentUserId() ?? undefined) as () => string)
+    return { [userField]: isNullable ? owned.nullable() : owned }
+  })
+  return HasUser as unknown as T & AbstractConstructor<Owned> & OwnedStatics
+}

@@ -1,0 +1,52 @@
+import type { Model } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { column } from '../model/column.js'
+import { declareColumns, markIntermediate } from '../model/definition.js'
+
+/** What ProfileMixin gives to each row. */
+export interface Profile {
+  firstName: string | null
+  lastName: string | null
+  displayName: string | null
+  avatarUrl: string | null
+  phone: string | null
+  address: string | null
+  city: string | null
+  state: string | null
+  postalCode: string | null
+  country: string | null
+  /** First and last name, else the display name, else ''. */
+  readonly fullName: string
+}
+
+/**
+ * Names, address and phone of a person, all optional.
+ *
+ * @example class Customer extends ProfileMixin(User).withColumns({ loyaltyPoints: column.integer().default(0) }) {}
+ */
+export function ProfileMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Profile> {
+  abstract class WithProfile extends (Base as unknown as AbstractConstructor<Model>) {
+    declare firstName: string | null
+    declare lastName: string | null
+    declare displayName: string | null
+
+    get fullName(): string {
+      const names = [this.firstName, this.lastName].filter((name) => name)
+      return names.length > 0 ? names.join(' ') : (this.displayName ?? '')
+    }
+  }
+  markIntermediate(WithProfile)
+  declareColumns(WithProfile, {
+    firstName: column.string({ maxLength: 100 }).nullable(),
+    lastName: column.string({ maxLength: 100 }).nullable(),
+    displayName: column.string({ maxLength: 200 }).nullable(),
+    avatarUrl: column.string({ maxLength: 2000, format: 'uri' }).nullable(),
+    phone: column.string({ maxLength: 50 }).nullable(),
+    address: column.string({ maxLength: 255 }).nullable(),
+    city: column.string({ maxLength: 100 }).nullable(),
+    state: column.string({ maxLength: 100 }).nullable(),
+    postalCode: column.string({ maxLength: 20 }).nullable(),
+    country: column.string({ maxLength: 100 }).nullable(),
+  })
+  return WithProfile as unknown as T & AbstractConstructor<Profile>
+}

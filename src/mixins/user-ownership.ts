@@ -1,0 +1,20 @@
+import type { Model } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { markIntermediate } from '../model/definition.js'
+import { authenticated, owner, type Policy } from '../perms/rules.js'
+import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
+
+/**
+ * Users reach their own rows only, in lists, counts, relations and writes; admins reach all. Brings HasUserMixin along
+ * where it is not there. A class's own policy replaces these rules key by key.
+ *
+ * @example class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
+ */
+export function UserOwnershipMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics {
+  const Owning = ('userField' in Base ? Base : HasUserMixin(Base)) as unknown as AbstractConstructor<Model>
+  abstract class UserOwnership extends Owning {
+    static policy: Policy = { read: owner(), create: authenticated(), update: owner(), delete: owner() }
+  }
+  markIntermediate(UserOwnership)
+  return UserOwnership as unknown as T & AbstractConstructor<Owned> & OwnedStatics
+}

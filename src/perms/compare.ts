@@ -1,0 +1,83 @@
+import type { ColumnSpec } from '../model/column.js'
+
+/** Compares two values of a column in memory as the database compares their stored forms. */
+export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
+  const order = orderOf(spec, held, asked)
+  switch (operator) {
+    case 'eq':
+      return order === 0
+    case 'ne':
+      return order !== 0
+    case 'gt':
+      return order > 0
+    case 'gte':
+      return order >= 0
+    case 'lt':
+      return order < 0
+    case 'lte':
+      return order <= 0
+    default:
+      return false
+  }
+}
+
+function orderOf(spec: ColumnSpec | undefined, a: unknown, b: unknown): number {
+  if (a instanceof Date || b instanceof Date) return sign(Number(a) - Number(b))
+  if (spec?.type === 'bigint') return bigOrder(BigInt(String(a)), BigInt(String(b)))
+  if (spec?.type === 'decimal') return bigOrder(scaled(String(a), spec.scale ?? 0), scaled(String(b), spec.scale ?? 0))
+  if (typeof a === 'number' || typeof a === 'boolean') return sign(Number(a) - Number(b))
+  // Byte for byte in UTF-8, as the databases do; JavaScript's < goes by UTF-16.
+  return Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b)))
+}
+
+const sign = (difference: number): number => (difference > 0 ? 1 : difference < 0 ? -1 : 0)
+
+const bigOrder = (a: bigint, b: bigint): number => (a > b ? 1 : a < b ? -1 : 0)
+
+function scaled(decimal: string, scale: number): bigint {
+  const [whole = '0', fraction = ''] = decimal.split('.')
+  return BigInt(whole + fraction.padEnd(scale, '0').slice(0, scale))
+}
+
+const patterns = new Map<string, RegExp>()
+
+/** SQL's LIKE in memory: case matters, % is any run, _ one character, \ takes the next one literally. */
+export function isLike(value: string, pattern: string): boolean {
+  let known = patterns.get(pattern)
+  if (!known) {
+    const source = parts(pattern).map(([kind, text]) => (kind === 'any' ? '[^]*' : kind === 'one' ? '[^]' : escapeRegExp(text)))
+    known = new RegExp(`^${source.join('')}$`, 'u')
+    if (patterns.size > 500) patterns.clear()
+    patterns.set(pattern, known)
+  }
+  return known.test(value)
+}
+
+/** The same pattern for SQLite's GLOB, whose LIKE would not tell case. */
+export function globOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : text.replace(/[*?[\]]/g, (c) => `[${c}]`)))
+    .join('')
+}
+
+/** The same pattern with every escape spelled out, as PostgreSQL wants it. */
+export function likeOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '%' : kind === 'one' ? '_' : text.replace(/[\\%_]/g, (c) => `\\${c}`)))
+    .join('')
+}
+
+function parts(pattern: string): ['any' | 'one' | 'text', string][] {
+  const found: ['any' | 'one' | 'text', string][] = []
+  const characters = [...pattern]
+  for (let i = 0; i < characters.length; i += 1) {
+    const c = characters[i] as string
+    if (c === '\\' && i + 1 < characters.length) found.push(['text', characters[++i] as string])
+    else found.push([c === '%' ? 'any' : c === '_' ? 'one' : 'text', c])
+  }
+  return found
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+}

@@ -1,0 +1,50 @@
+import type { Knex } from 'knex'
+
+/** A piece of SQL, with `??` for identifiers and `?` for values as Knex reads them. */
+export interface Sql {
+  readonly sql: string
+  readonly bindings: readonly unknown[]
+}
+
+/** What is left of a rule once the caller is known: all rows, none, or those for which the SQL is true. */
+export type Condition = boolean | Sql
+
+export const sql = (text: string, ...bindings: unknown[]): Sql => ({ sql: text, bindings })
+
+/** All of these; of none, true. */
+export function all(...conditions: readonly Condition[]): Condition {
+  return join(conditions, ' and ', false)
+}
+
+/** At least one of these; of none, false. */
+export function any(...conditions: readonly Condition[]): Condition {
+  return join(conditions, ' or ', true)
+}
+
+function join(conditions: readonly Condition[], word: string, absorbing: boolean): Condition {
+  const rest: Sql[] = []
+  for (const condition of conditions) {
+    if (condition === absorbing) return absorbing
+    if (typeof condition !== 'boolean' && !rest.some((known) => isSame(known, condition))) rest.push(condition)
+  }
+  if (rest.length === 0) return !absorbing
+  if (rest.length === 1) return rest[0] as Sql
+  return { sql: `(${rest.map((part) => part.sql).join(word)})`, bindings: rest.flatMap((part) => part.bindings) }
+}
+
+function isSame(a: Sql, b: Sql): boolean {
+  return a.sql === b.sql && a.bindings.length === b.bindings.length && a.bindings.every((binding, i) => binding === b.bindings[i])
+}
+
+/** Two-valued: where SQL says NULL, this says true. */
+export function negate(condition: Condition): Condition {
+  if (typeof condition === 'boolean') return !condition
+  return { sql: `((${condition.sql}) is not true)`, bindings: condition.bindings }
+}
+
+/** Asks the database whether a condition without rows holds. */
+export async function holds(knex: Knex, condition: Condition): Promise<boolean> {
+  if (typeof condition === 'boolean') return condition
+  const answer: unknown = await knex.select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[])).first()
+  return Number((answer as { ok?: unknown } | undefined)?.ok) === 1
+}

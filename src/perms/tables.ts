@@ -1,0 +1,34 @@
+/** Where the engine finds users, roles, domains and sessions. initPerms says it; the engine only reads. */
+export interface UserTables {
+  readonly user: { readonly table: string; readonly hasDeletedAt: boolean }
+  readonly userRole: { readonly table: string }
+  readonly domain: { readonly table: string }
+  readonly token: { readonly table: string }
+}
+
+let registered: UserTables | null = null
+
+export function registerUserTables(tables: UserTables | null): void {
+  registered = tables
+}
+
+/** The tables, by their default names before initPerms. */
+export function userTables(): UserTables {
+  return (
+    registered ?? {
+      user: { table: 'user', hasDeletedAt: false },
+      userRole: { table: 'user_role' },
+      domain: { table: 'domain' },
+      token: { table: 'token' },
+    }
+  )
+}
+
+/** The roles that the library knows. */
+export const SUPERADMIN = 'superadmin'
+export const ADMIN = 'admin'
+
+/** The granted roles that satisfy a wish for `asked`: a superadmin is an admin. */
+export function rolesThatAre(asked: readonly string[]): string[] {
+  return asked.includes(ADMIN) && !asked.includes(SUPERADMIN) ? [...asked, SUPERADMIN] : [...asked]
+}

@@ -1,0 +1,14 @@
+import { column } from '../model/column.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { type Policy, member, nobody } from '../perms/rules.js'
+import { Role } from './roles.js'
+
+/** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */
+export class Domain extends BasePermsModel.withColumns({
+  name: column.string({ maxLength: 100, minLength: 1 }).unique(),
+  displayName: column.string({ maxLength: 200 }).nullable(),
+  /** Grants in a domain that is not active count for nothing. */
+  active: column.boolean().default(true),
+}) {
+  static override policy: Policy = { read: member('id'), create: nobody(), update: member('id', [Role.ADMIN]), delete: nobody() }
+}

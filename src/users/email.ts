@@ -1,0 +1,12 @@
+/**
+ * The one form of an e-mail address that is stored and looked up: NFC, without blanks around, in lower case. Look-alikes
+ * stay different.
+ *
+ * @example canonicalEmail(' Ada@Example.COM ') // 'ada@example.com'
+ */
+export function canonicalEmail(email: string): string {
+  return email.normalize('NFC').trim().toLowerCase().normalize('NFC')
+}
+
+/** One @, something on both sides of it, a dot in the domain, no blanks: the confirmation mail tells the rest. */
+export const EMAIL_PATTERN = '^[^\\s@]+@[^\\s@.]+(\\.[^\\s@.]+)+$'

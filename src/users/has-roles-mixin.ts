@@ -1,0 +1,158 @@
+import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
+import type { AbstractConstructor, ActiveRecord } from '../model/active-record.js'
+import { markIntermediate, type RecordClass } from '../model/definition.js'
+import { RolesNotLoadedError } from '../model/errors.js'
+import { isUuid } from '../model/values.js'
+import { asSystem } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import { rolesThatAre } from '../perms/tables.js'
+import type { Domain } from './domain.js'
+import { Role } from './roles.js'
+import type { Token } from './token.js'
+import type { UserRole } from './user-role.js'
+import type { UserSetting } from './user-setting.js'
+
+/** A domain by its name, its id, or itself; `'*'`: everywhere. */
+export type DomainRef = string | Domain
+
+/** What HasRolesMixin gives to each row. */
+export interface WithRoles {
+  roles?: UserRole[]
+  tokens?: Token[]
+  settings?: UserSetting[]
+  /**
+   * Whether the user holds the role: globally, with `domain` there or globally, with `'any'` anywhere. Without a role: any
+   * role at all. Synchronous, on loaded roles.
+   *
+   * @throws RolesNotLoadedError
+   * @example user.hasRole('editor', { domain: 'press' })
+   */
+  hasRole(role?: string, options?: { domain?: DomainRef }): boolean
+  /** Gives the user a role, everywhere or in one domain; granted twice is granted once. */
+  grantRole(role: string, options?: { domain?: DomainRef }, trx?: TransactionOrKnex): Promise<UserRole>
+  /** Takes a role back: the global grant, or with `domain` the one there. @returns whether there was one */
+  revokeRole(role: string, options?: { domain?: DomainRef }, trx?: TransactionOrKnex): Promise<boolean>
+  /** Loads all grants, whoever asks. */
+  loadRoles(trx?: TransactionOrKnex): Promise<this>
+  /** Whether the user is a member of the domain, or an admin of all. */
+  hasDomainAccess(domain: DomainRef): boolean
+  /** Holds admin or superadmin globally. */
+  readonly isAdmin: boolean
+  readonly isSuperadmin: boolean
+  /** The active domains in which the user holds a role. */
+  readonly domainIds: string[]
+  /** How many tokens are loaded; 0 where none are. */
+  readonly numTokens: number
+}
+
+/** Whether a grant counts now: global ones, and those in domains that are active. */
+export function counts(grant: UserRole): boolean {
+  if (grant.domainId === null || grant.domainId === undefined) return true
+  if (grant.domain === undefined) {
+    throw new RolesNotLoadedError('The domains of these roles are not loaded: call `await user.loadRoles()`, or fetch with withGraphFetched("roles.domain").')
+  }
+  return grant.domain?.active === true
+}
+
+function isIn(grant: UserRole, domain: DomainRef): boolean {
+  if (typeof domain !== 'string') return grant.domainId === domain.id
+  if (domain === 'any') return true
+  return isUuid(domain) ? grant.domainId === domain.toLowerCase() : grant.domain?.name === domain
+}
+
+/**
+ * Gives a user model roles, tokens and settings.
+ *
+ * @param Base a class with ActiveRecordMixin
+ * @example class Account extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({ login: column.string() }) {}
+ */
+export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithRoles> {
+  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & { afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void> }
+  abstract class HasRoles extends OpenBase {
+    declare roles?: UserRole[]
+    declare tokens?: Token[]
+    declare settings?: UserSetting[]
+
+    static relationMappings(this: RecordClass): RelationMappings {
+      const own = `${this.getTableName()}.id`
+      const many = (kind: 'userRole' | 'token' | 'userSetting', to: string) => ({
+        relation: Model.HasManyRelation,
+        modelClass: registeredModel(kind),
+        join: { from: own, to },
+      })
+      return { roles: many('userRole', 'user_role.userId'), tokens: many('token', 'token.userId'), settings: many('userSetting', 'user_setting.userId') }
+    }
+
+    static override async afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void> {
+      await OpenBase.afterGet.call(this, rows, trx)
+      await loadRolesOf(rows as readonly HasRoles[], trx)
+    }
+
+    hasRole(role?: string, options: { domain?: DomainRef } = {}): boolean {
+      const { roles } = this
+      if (!Array.isArray(roles)) throw new RolesNotLoadedError()
+      const wanted = role === undefined ? null : rolesThatAre([role])
+      return roles.some((grant) => {
+        if (wanted !== null && !wanted.includes(grant.role)) return false
+        const isGlobal = grant.domainId === null || grant.domainId === undefined
+        if (isGlobal) return true
+        if (options.domain === undefined && wanted !== null) return false
+        return counts(grant) && (options.domain === undefined || isIn(grant, options.domain))
+      })
+    }
+
+    async grantRole(role: string, options: { domain?: DomainRef } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
+      const values = { user: this, role, ...(options.domain === undefined ? {} : { domain: options.domain }) }
+      return (registeredModel('userRole') as unknown as typeof UserRole).create(values as never, trx)
+    }
+
+    async revokeRole(role: string, options: { domain?: DomainRef } = {}, trx?: TransactionOrKnex): Promise<boolean> {
+      const UserRoleClass = registeredModel('userRole') as unknown as typeof UserRole
+      const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)
+      const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId } as never)
+      if (!grant) return false
+      await grant.delete(trx)
+      if (Array.isArray(this.roles)) this.roles = this.roles.filter((one) => one.id !== grant.id)
+      return true
+    }
+
+    async loadRoles(trx?: TransactionOrKnex): Promise<this> {
+      await loadRolesOf([this], trx)
+      return this
+    }
+
+    hasDomainAccess(domain: DomainRef): boolean {
+      return this.isAdmin || (this.roles ?? []).some((grant) => grant.domainId != null && isIn(grant, domain) && counts(grant))
+    }
+
+    get isAdmin(): boolean {
+      return this.hasRole(Role.ADMIN)
+    }
+
+    get isSuperadmin(): boolean {
+      return this.hasRole(Role.SUPERADMIN)
+    }
+
+    get domainIds(): string[] {
+      if (!Array.isArray(this.roles)) throw new RolesNotLoadedError()
+      return [...new Set(this.roles.flatMap((grant) => (grant.domainId != null && counts(grant) ? [grant.domainId] : [])))]
+    }
+
+    get numTokens(): number {
+      return this.tokens?.length ?? 0
+    }
+  }
+  markIntermediate(HasRoles)
+  return HasRoles as unknown as T & AbstractConstructor<WithRoles>
+}
+
+// All of them, whatever the caller may see: rights are decided by them.
+async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
+  if (rows.length === 0) return
+  const ids = rows.map((row) => row.$id() as string)
+  const grants = (await asSystem(() => registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'))) as unknown as UserRole[]
+  for (const row of rows) {
+    row.roles = grants.filter((grant) => grant.userId === row.$id())
+    for (const grant of row.roles) grant.domain ??= null as never
+  }
+}

@@ -1,0 +1,193 @@
+import type { Model } from 'objection'
+import type { AbstractConstructor, ActiveRecord } from '../model/active-record.js'
+import { column } from '../model/column.js'
+import { declareColumns, markIntermediate } from '../model/definition.js'
+import { ConfigurationError, type FieldError, ValidationError } from '../model/errors.js'
+import { authorityFor } from '../perms/context.js'
+import type { PasswordHasher } from './password-hasher.js'
+
+/** What hashes passwords and says which are too weak; the auth floor gives it at initPerms. */
+export interface Passwords {
+  readonly hasher: PasswordHasher
+  /** @throws ValidationError for a password that may not be set */
+  check(password: string, about: { email?: string | undefined }): Promise<void>
+}
+
+let passwords: Passwords | null = null
+
+export function registerPasswords(given: Passwords | null): void {
+  passwords = given
+}
+
+/** @throws ConfigurationError before initPerms */
+export function registeredPasswords(): Passwords {
+  if (!passwords) throw new ConfigurationError('Call initPerms({ knex, ... }) before setting or checking passwords.')
+  return passwords
+}
+
+/** What PasswordMixin gives to each row. */
+export interface WithPassword {
+  /** bcrypt or whatever the hasher makes; leaves the library in no answer. */
+  passwordHash: string | null
+  /** Write-only: hashed when the row is saved. Reading it gives undefined. */
+  password?: string
+  /**
+   * Hashes a new password off the event loop; save() stores it.
+   *
+   * @throws ValidationError for one that is too short, too common, too long, or the e-mail address
+   */
+  setPassword(password: string): Promise<this>
+  /** Whether this is the password; false, after the same work, where there is none. */
+  isPasswordCorrect(password: string): Promise<boolean>
+}
+
+const input = { type: 'string', minLength: 1, maxLength: 4096, writeOnly: true }
+
+interface Options {
+  patch?: boolean
+  active?: boolean
+  old?: Model
+}
+
+/**
+ * Gives a model a password: `setPassword`, `isPasswordCorrect`, and `password` as input of build, create and update.
+ *
+ * @param Base a class with ActiveRecordMixin; an `email` column is taken into account where there is one
+ * @example class Account extends PasswordMixin(BasePermsModel).withColumns({ login: column.string() }) {}
+ */
+export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword> {
+  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord & { $settle(): Promise<void> }>
+  abstract class Password extends OpenBase {
+    declare passwordHash: string | null
+    // In memory until save(): never a column, never in an answer.
+    #plain: string | undefined
+    #old: string | undefined
+    #of: Model | undefined
+    #isProven = false
+    #hashing: Promise<void> | undefined
+
+    get password(): string | undefined {
+      return undefined
+    }
+
+    set password(value: string | undefined) {
+      this.#plain = value
+    }
+
+    setPassword(password: string): Promise<this> {
+      this.#plain = undefined
+      this.#hashing = this.#hash(password)
+      return this.#hashing.then(() => this)
+    }
+
+    async #hash(password: string): Promise<void> {
+      const { hasher, check } = registeredPasswords()
+      if (typeof password !== 'string') throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
+      await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
+      this.passwordHash = await hasher.hash(password)
+    }
+
+    async isPasswordCorrect(password: string): Promise<boolean> {
+      await this.$settle()
+      if (typeof password !== 'string') return false
+      return registeredPasswords().hasher.verify(password, this.passwordHash)
+    }
+
+    override async $settle(): Promise<void> {
+      await super.$settle()
+      if (this.#of) await this.#proveOwner(this.#of as Password)
+      const plain = this.#plain
+      if (plain !== undefined) {
+        this.#plain = undefined
+        this.#hashing = this.#hash(plain)
+      }
+      const hashing = this.#hashing
+      this.#hashing = undefined
+      await hashing
+    }
+
+    // Whoever changes the own password or address proves that it is not a stranger at an open screen.
+    async #proveOwner(row: Password): Promise<void> {
+      if (this.#isProven) return
+      this.#isProven = true
+      const changesEmail = emailOf(this) !== undefined && emailOf(this) !== emailOf(row)
+      if (this.#plain === undefined && !changesEmail) {
+        if (this.#old !== undefined) throw refuse('oldPassword', 'is only for a new password or e-mail address')
+        return
+      }
+      const authority = authorityFor(this.constructor)
+      if (authority === 'free' || authority?.id !== row.$id()) {
+        this.#old = undefined
+        return
+      }
+      if (this.#old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
+      const { hasher } = registeredPasswords()
+      const hash = (await (row.constructor as unknown as { hashOf(row: Model): Promise<string | null> }).hashOf(row)) ?? null
+      await oldPasswordCheck(row, () => hasher.verify(this.#old as string, hash))
+      this.#old = undefined
+    }
+
+    /** The stored hash, also where the row was fetched without it. */
+    static async hashOf(row: Model): Promise<string | null> {
+      const known = (row as unknown as { passwordHash?: string | null }).passwordHash
+      return known ?? null
+    }
+
+    override $parseJson(json: object, options: never): never {
+      const said = options as Options | undefined
+      if (!Object.hasOwn(json, 'password') && !Object.hasOwn(json, 'oldPassword')) return super.$parseJson(json as never, options) as never
+      const { password, oldPassword, ...rest } = json as { password?: unknown; oldPassword?: unknown }
+      if (!said?.active) {
+        throw new ValidationError('A query cannot hash a password: use create(), update() or setPassword() and save().', [{ field: 'password', message: 'cannot be set by a query' }])
+      }
+      const errors: FieldError[] = []
+      if (password !== undefined && typeof password !== 'string') errors.push({ field: 'password', message: 'must be a string' })
+      if (oldPassword !== undefined && typeof oldPassword !== 'string') errors.push({ field: 'oldPassword', message: 'must be a string' })
+      if (oldPassword !== undefined && !said.patch) errors.push({ field: 'oldPassword', message: 'is not known here' })
+      if (errors[0]) throw new ValidationError(`${errors[0].field} ${errors[0].message}`, errors)
+      this.#plain = password as string | undefined
+      this.#old = oldPassword as string | undefined
+      return super.$parseJson(rest as never, options) as never
+    }
+
+    override $setJson(json: object, options?: object): this {
+      const said = options as Options | undefined
+      if (said?.active && said.patch && said.old) this.#of = said.old
+      return super.$setJson(json as never, options as never) as unknown as this
+    }
+  }
+  markIntermediate(Password)
+  declareColumns(
+    Password,
+    { passwordHash: column.string({ maxLength: 255 }).nullable().hidden() },
+    { inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } } },
+  )
+  return Password as unknown as T & AbstractConstructor<WithPassword>
+}
+
+function emailOf(row: object): string | undefined {
+  const { email } = row as { email?: unknown }
+  return typeof email === 'string' ? email : undefined
+}
+
+function refuse(field: string, message: string): ValidationError {
+  return new ValidationError(`${field} ${message}.`, [{ field, message }])
+}
+
+type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<void>
+
+let oldPasswordCheck: OldPasswordCheck = verifyOnly
+
+async function verifyOnly(_row: Model, verify: () => Promise<boolean>): Promise<void> {
+  if (!(await verify())) throw refuse('oldPassword', 'is wrong')
+}
+
+/** Lets the throttle count wrong old passwords; null takes it back. */
+export function registerOldPasswordCheck(check: OldPasswordCheck | null): void {
+  oldPasswordCheck = check ?? verifyOnly
+}
+
+/** The refusal of a wrong old password. */
+export function wrongOldPassword(): ValidationError {
+  return refuse('oldPassword', 'is wrong')
+}

@@ -1,0 +1,95 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { Model, TransactionOrKnex } from 'objection'
+import { HasUserMixin } from '../mixins/has-user.js'
+import { UserOwnershipMixin } from '../mixins/user-ownership.js'
+import { column } from '../model/column.js'
+import { ValidationError } from '../model/errors.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { asSystem } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import type { User } from './user.js'
+
+/** Only this is stored: whoever reads the database has no token. SHA-256 is enough for 256 random bits. */
+export function hashToken(plain: string): string {
+  return createHash('sha256').update(plain, 'utf8').digest('hex')
+}
+
+/** A new opaque token: 256 bits of the CSPRNG in base64url. */
+export function randomToken(): string {
+  return randomBytes(32).toString('base64url')
+}
+
+export interface IssueOptions {
+  /** The token itself, at least 22 characters (128 bits); made at random when not said. */
+  token?: string
+  /** What the token is for; `'custom'` when not said. */
+  kind?: string
+  description?: string | null
+  expiresAt?: Date | null
+  /** Seconds from now. */
+  expiresIn?: number
+}
+
+/** A token of a user: only its hash is stored, and it is shown once. */
+export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  token: column.string({ maxLength: 64 }).unique().hidden(),
+  kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
+  description: column.string({ maxLength: 255 }).nullable(),
+  expiresAt: column.datetime().nullable().index(),
+  revoked: column.boolean().default(false),
+  revokedAt: column.datetime().nullable().readOnly(),
+}) {
+  declare user?: User
+  // Nobody reads or makes another's credentials.
+  static override adminBypass: boolean | 'read' = false
+
+  /**
+   * Makes a token for a user. `plain` is never shown again.
+   *
+   * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
+   * @throws ValidationError for a given token of fewer than 22 characters, or an expiry in the past
+   */
+  static async issue<M extends Model>(this: new () => M, user: User, options: IssueOptions = {}, trx?: TransactionOrKnex): Promise<{ token: M; plain: string }> {
+    const plain = options.token ?? randomToken()
+    if (plain.length < 22) throw new ValidationError('token must have at least 22 characters (128 bits).', [{ field: 'token', message: 'must have at least 22 characters' }])
+    const expiresAt = options.expiresIn === undefined ? (options.expiresAt ?? null) : new Date(Date.now() + options.expiresIn * 1000)
+    if (expiresAt !== null && !(expiresAt.getTime() > Date.now())) throw new ValidationError('expiresAt must be in the future.', [{ field: 'expiresAt', message: 'must be in the future' }])
+    const values = { userId: user.id, token: hashToken(plain), kind: options.kind ?? 'custom', description: options.description ?? null, expiresAt }
+    const token = await (this as unknown as typeof Token).create(values as never, trx)
+    return { token: token as unknown as M, plain }
+  }
+
+  /** The living token with its user, or null: unknown, revoked, expired, or of a user who is disabled. */
+  static async verify<M extends Model>(this: new () => M, plain: string, options: { kind?: string } = {}, trx?: TransactionOrKnex): Promise<M | null> {
+    if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null
+    const found = (await asSystem(() =>
+      (this as unknown as typeof Token).query(trx).findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
+    )) as Token | undefined
+    if (!found?.isLive) return null
+    const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
+    if (!user?.isEnabled) return null
+    found.user = user
+    return found as unknown as M
+  }
+
+  /** Removes tokens that have expired. @returns how many */
+  static async deleteExpired(trx?: TransactionOrKnex): Promise<number> {
+    return await this.query(trx).delete().whereNotNull('expiresAt').where('expiresAt', '<=', new Date())
+  }
+
+  /** Neither revoked nor expired. */
+  get isLive(): boolean {
+    return !this.revoked && (this.expiresAt === null || this.expiresAt === undefined || this.expiresAt.getTime() > Date.now())
+  }
+
+  /** Ends the token for good. */
+  async revoke(trx?: TransactionOrKnex): Promise<this> {
+    return await this.update({ revoked: true } as Partial<this>, trx)
+  }
+
+  override async $beforeUpdate(options: never, context: never): Promise<void> {
+    await super.$beforeUpdate(options, context)
+    if (this.revoked === true) this.revokedAt ??= new Date()
+    if (this.revoked === false) throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
+  }
+}

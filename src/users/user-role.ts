@@ -1,0 +1,103 @@
+import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
+import { HasUserMixin } from '../mixins/has-user.js'
+import { column } from '../model/column.js'
+import { declareColumns } from '../model/definition.js'
+import { UniqueViolationError, ValidationError } from '../model/errors.js'
+import { inTransaction, transaction } from '../model/transaction.js'
+import { isUuid } from '../model/values.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { asSystem } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
+import type { Domain } from './domain.js'
+import type { DomainRef } from './has-roles-mixin.js'
+import { checkRole, Role } from './roles.js'
+import type { User } from './user.js'
+
+let isDomainRequired = false
+
+/** `initPerms({ domains: 'required' })`: a grant must say a domain or '*'. */
+export function requireDomains(value: boolean): void {
+  isDomainRequired = value
+}
+
+/** That a user holds a role: everywhere (`domainId` null), or in one domain. */
+export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
+  role: column.string({ maxLength: 100, minLength: 1 }),
+  domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).nullable().index(),
+  // Unique indexes take NULLs for different: this says '*' where domainId is NULL.
+  domainKey: column.string({ maxLength: 36 }).hidden().default(''),
+}) {
+  declare user?: User
+  declare domain?: Domain
+  static override adminBypass: boolean | 'read' = 'read'
+  static override policy: Policy = { read: anyOf(owner(), member('domainId', [Role.ADMIN])), create: byRank(), update: byRank(), delete: byRank() }
+  static override relationMappings(): RelationMappings {
+    return {
+      domain: { relation: Model.BelongsToOneRelation, modelClass: registeredModel('domain'), join: { from: 'user_role.domainId', to: 'domain.id' } },
+    }
+  }
+
+  /**
+   * Grants a role. A grant that is there already is returned, also when two come at the same moment; the user given is
+   * refreshed.
+   *
+   * @example await UserRole.create({ user, role: Role.ADMIN })
+   * @example await UserRole.create({ user, role: 'editor', domain: 'press' })
+   * @throws ForbiddenError for a rank that is not below the caller's
+   */
+  static override async create<M extends Model>(this: new () => M, values: Partial<M> & { domain?: DomainRef | null }, trx?: TransactionOrKnex): Promise<M> {
+    const Class = this as unknown as typeof UserRole
+    const { domain, ...rest } = values as { domain?: DomainRef | null; user?: User; userId?: string; domainId?: string | null }
+    if (isDomainRequired && domain === undefined && rest.domainId === undefined) {
+      throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
+    }
+    const domainId = domain === undefined ? (rest.domainId ?? null) : await Class.domainIdOf(domain, trx)
+    const grant = Class.build({ ...rest, domainId } as never)
+    let saved: UserRole
+    try {
+      saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
+    } catch (error) {
+      if (!(error instanceof UniqueViolationError)) throw error
+      const known = await asSystem(() => Class.query(trx).findOne({ userId: grant.userId, role: grant.role, domainId: grant.domainId } as never))
+      if (!known) throw error
+      saved = known as UserRole
+    }
+    if (rest.user && Array.isArray(rest.user.roles)) await rest.user.loadRoles(trx)
+    return saved as unknown as M
+  }
+
+  /** The id of a domain given by name, id or itself; null for '*' and null. @throws ValidationError where there is none */
+  static async domainIdOf(domain: DomainRef | null, trx?: TransactionOrKnex): Promise<string | null> {
+    if (domain === null || domain === '*') return null
+    if (typeof domain !== 'string') return domain.id
+    if (isUuid(domain)) return domain.toLowerCase()
+    const found = (await asSystem(() => registeredModel('domain').query(trx).findOne({ name: domain } as never))) as unknown as Domain | undefined
+    if (!found) throw new ValidationError(`There is no domain '${domain}'.`, [{ field: 'domain', message: 'does not exist' }])
+    return found.id
+  }
+
+  override async delete(trx?: TransactionOrKnex): Promise<void> {
+    await super.delete(trx)
+    const { user } = this
+    if (Array.isArray(user?.roles)) user.roles = user.roles.filter((grant) => grant.id !== this.id)
+  }
+
+  override async $beforeInsert(context: never): Promise<void> {
+    await super.$beforeInsert(context)
+    checkRole(this.role)
+    this.domainId ??= null as never
+    this.domainKey = this.domainId ?? '*'
+  }
+
+  override async $beforeUpdate(options: never, context: never): Promise<void> {
+    await super.$beforeUpdate(options, context)
+    if (this.role !== undefined) checkRole(this.role)
+    if (this.domainId !== undefined) this.domainKey = this.domainId ?? '*'
+  }
+}
+declareColumns(
+  UserRole,
+  { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(byRank()) },
+  { uniques: [['userId', 'role', 'domainKey']] },
+)

@@ -1,0 +1,12 @@
+import { HasUserMixin } from '../mixins/has-user.js'
+import { UserOwnershipMixin } from '../mixins/user-ownership.js'
+import { column } from '../model/column.js'
+import { declareColumns } from '../model/definition.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+
+/** One setting of one user: any JSON value under a key. */
+export class UserSetting extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  key: column.string({ maxLength: 100, minLength: 1 }),
+  value: column.json().nullable(),
+}) {}
+declareColumns(UserSetting, {}, { uniques: [['userId', 'key']] })

@@ -1,0 +1,105 @@
+import type { Model, TransactionOrKnex } from 'objection'
+import { column } from '../model/column.js'
+import { inTransaction, transaction } from '../model/transaction.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { asSystem, currentActor } from '../perms/context.js'
+import { markUserModel } from '../perms/policy.js'
+import { registeredModel } from '../perms/registry.js'
+import { nobody, type Policy, role, self } from '../perms/rules.js'
+import { canonicalEmail, EMAIL_PATTERN } from './email.js'
+import { HasRolesMixin } from './has-roles-mixin.js'
+import { PasswordMixin } from './password-mixin.js'
+import { Role } from './roles.js'
+import type { Token } from './token.js'
+
+/**
+ * A user: e-mail address, password, roles. Extend it with mixins and columns of your own.
+ *
+ * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
+ */
+export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({
+  email: column.string({ maxLength: 254, pattern: EMAIL_PATTERN }).unique(),
+  isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
+}) {
+  /** Whether somebody who is not signed in may create a user. */
+  static publicRegistration = false
+  static override policy: Policy = { read: self(), update: self(), delete: nobody() }
+
+  static override async getBy<M extends Model>(this: new () => M, where: Partial<M>, trx?: TransactionOrKnex): Promise<M | null> {
+    const { email } = where as { email?: unknown }
+    const canonical = typeof email === 'string' ? { ...where, email: canonicalEmail(email) } : where
+    return (await super.getBy.call(this as never, canonical as never, trx)) as M | null
+  }
+
+  static async hashOf(row: Model): Promise<string | null> {
+    const known = (row as unknown as User).passwordHash
+    if (known !== undefined) return known
+    const stored = (await asSystem(() => this.query().findById(row.$id()).select('passwordHash'))) as unknown as User | undefined
+    return stored?.passwordHash ?? null
+  }
+
+  override async save(trx?: TransactionOrKnex): Promise<this> {
+    await this.$settle()
+    if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
+    const before = this.isNew ? null : await this.#stored(trx)
+    return await this.#withCredentials(before, trx, () => super.save(trx))
+  }
+
+  override async update(values: Partial<this>, trx?: TransactionOrKnex): Promise<this> {
+    const { password, email, passwordHash } = values as { password?: unknown; email?: unknown; passwordHash?: unknown }
+    if (password === undefined && email === undefined && passwordHash === undefined) return await super.update(values, trx)
+    const before = await this.#stored(trx)
+    return await this.#withCredentials(before, trx, () => super.update(values, trx))
+  }
+
+  // The credentials as the database has them, where this row may have changed them.
+  async #stored(trx?: TransactionOrKnex): Promise<{ email: string; passwordHash: string | null } | null> {
+    const Class = this.constructor as unknown as typeof User
+    const row = await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash'))
+    return (row as unknown as { email: string; passwordHash: string | null } | undefined) ?? null
+  }
+
+  // A changed password or address ends the other sessions, together with the change or not at all.
+  async #withCredentials<T>(before: { email: string; passwordHash: string | null } | null, trx: TransactionOrKnex | undefined, write: () => Promise<T>): Promise<T> {
+    const run = async () => {
+      const result = await write()
+      if (!before) return result
+      const changesEmail = this.email !== undefined && this.email !== before.email
+      const changesPassword = this.passwordHash !== undefined && this.passwordHash !== before.passwordHash
+      if (changesEmail || changesPassword) await this.#afterCredentials(changesEmail, trx)
+      return result
+    }
+    return trx || inTransaction() || !before ? await run() : await transaction(run)
+  }
+
+  async #afterCredentials(changesEmail: boolean, trx?: TransactionOrKnex): Promise<void> {
+    const actor = currentActor()
+    const keep = actor?.id === this.id ? actor.sessionId : null
+    const TokenClass = registeredModel('token') as unknown as typeof Token
+    const Class = this.constructor as unknown as typeof User & { columnSpecs: object }
+    await asSystem(async () => {
+      const sessions = TokenClass.query(trx).patch({ revoked: true, revokedAt: new Date() } as never).where('userId', this.id).where('revoked', false).whereNot('kind', 'api').whereNot('kind', 'custom')
+      await (keep ? sessions.whereNot('id', keep) : sessions)
+      if (changesEmail && 'emailVerifiedAt' in Class.columnSpecs) {
+        await Class.query(trx).findById(this.id).patch({ emailVerifiedAt: null } as never)
+        Object.assign(this, { emailVerifiedAt: null })
+      }
+    })
+  }
+
+  override $parseJson(json: object, options: never): never {
+    const { email } = json as { email?: unknown }
+    return super.$parseJson((typeof email === 'string' ? { ...json, email: canonicalEmail(email) } : json) as never, options) as never
+  }
+
+  override async $beforeInsert(context: never): Promise<void> {
+    if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
+    await super.$beforeInsert(context)
+  }
+
+  override async $beforeUpdate(options: never, context: never): Promise<void> {
+    if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
+    await super.$beforeUpdate(options, context)
+  }
+}
+markUserModel(User)
