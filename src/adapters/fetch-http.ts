@@ -1,0 +1,52 @@
+import { readWebStream } from '../http/body.js'
+import type { BodySource, HttpRequest } from '../http/request.js'
+import type { HttpResponse } from '../http/response.js'
+
+/** A web standard Request as a neutral one. */
+export class FetchHttpRequest implements HttpRequest {
+  readonly method: string
+  readonly path: string
+  readonly url: string
+  readonly search: string
+  readonly raw: Request
+  readonly address: string | undefined
+  readonly #cached: (() => Promise<ArrayBuffer>) | undefined
+
+  /**
+   * @param base the part of the path that lies before the router
+   * @param cached reads the body again where a framework has read it before
+   */
+  constructor(raw: Request, options: { base?: string | undefined; address?: string | undefined; cached?: (() => Promise<ArrayBuffer>) | undefined } = {}) {
+    // A Request's URL is absolute and normal: the path begins after the third slash.
+    const start = raw.url.indexOf('/', raw.url.indexOf('//') + 2)
+    const hash = raw.url.indexOf('#')
+    const target = start === -1 ? '/' : raw.url.slice(start, hash === -1 ? undefined : hash)
+    const mark = target.indexOf('?')
+    const { base = '' } = options
+    this.method = raw.method
+    this.url = mark === -1 ? target : target.slice(0, mark)
+    this.search = mark === -1 ? '' : target.slice(mark + 1)
+    this.path = base === '' || !this.url.startsWith(`${base}/`) ? this.url : this.url.slice(base.length)
+    this.raw = raw
+    this.address = options.address
+    this.#cached = options.cached
+  }
+
+  header(name: string): string | undefined {
+    return this.raw.headers.get(name) ?? undefined
+  }
+
+  body(): BodySource {
+    const { raw } = this
+    const cached = this.#cached
+    return {
+      parsed: undefined,
+      read: async (limit) => (raw.bodyUsed && cached ? new Uint8Array(await cached()) : await readWebStream(raw.bodyUsed ? null : raw.body, limit)),
+    }
+  }
+}
+
+/** The answer as a web standard Response. */
+export function toResponse(response: HttpResponse): Response {
+  return new Response(response.body as string | null, { status: response.status, headers: { ...response.headers } })
+}

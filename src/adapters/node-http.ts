@@ -1,0 +1,56 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { readStream } from '../http/body.js'
+import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
+import type { HttpResponse } from '../http/response.js'
+
+/** A request of node:http, as body parsers and frameworks on top of it leave it. */
+export type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string | undefined; ip?: string | undefined }
+
+/** node:http's request as a neutral one. */
+export class NodeHttpRequest implements HttpRequest {
+  readonly method: string
+  readonly path: string
+  readonly url: string
+  readonly search: string
+  readonly raw: NodeRequest
+  readonly #address: () => string | undefined
+
+  constructor(raw: NodeRequest, address: () => string | undefined = () => raw.socket.remoteAddress) {
+    const { path, search } = splitTarget(raw.url ?? '/')
+    this.method = raw.method ?? 'GET'
+    this.path = path
+    this.search = search
+    this.url = raw.originalUrl === undefined ? path : splitTarget(raw.originalUrl).path
+    this.raw = raw
+    this.#address = address
+  }
+
+  get address(): string | undefined {
+    return this.#address()
+  }
+
+  header(name: string): string | undefined {
+    const value = this.raw.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  body(): BodySource {
+    return nodeBody(this.raw, this.raw.body)
+  }
+}
+
+/** The body of a Node request, which a body parser may have read. */
+export function nodeBody(raw: IncomingMessage, parsed: unknown): BodySource {
+  // Some parsers leave `{}` where they read nothing: only one that read the stream has made what is there.
+  const wasRead = raw.readableDidRead || (raw as { _body?: boolean })._body === true
+  return { parsed: wasRead ? parsed : undefined, read: (limit) => (wasRead ? Promise.resolve(new Uint8Array(0)) : readStream(raw, limit)) }
+}
+
+/** Sends an answer, unless the client is gone or somebody has answered already. */
+export function sendNode(response: HttpResponse, res: ServerResponse): void {
+  if (res.headersSent || res.destroyed) return
+  res.statusCode = response.status
+  for (const [name, value] of Object.entries(response.headers)) res.setHeader(name, value)
+  if (response.body === null) res.end()
+  else res.end(response.body)
+}

@@ -1,0 +1,160 @@
+import { ConfigurationError } from '../model/errors.js'
+import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
+import { type BodyLimits, defaultBodyLimits } from './body.js'
+import type { Endpoint } from './endpoint.js'
+import { MethodNotAllowedError } from './errors.js'
+import { type Gate, gateOf, isInCallersFrame } from './gate.js'
+import type { PermsPort } from './ports.js'
+import type { OnError } from './problems.js'
+import { Reporter, requestId } from './reporter.js'
+import type { HttpRequest } from './request.js'
+import type { Resource } from './resource.js'
+import type { HttpResponse } from './response.js'
+import { type Found, joinPath, RouteTable } from './routes.js'
+import { runEndpoint } from './run.js'
+
+export interface ApiOptions {
+  /** For the OpenAPI document. */
+  title?: string | undefined
+  version?: string | undefined
+  description?: string | undefined
+  /** Before the path of every resource, such as '/api'; none when not said. */
+  prefix?: string | undefined
+  resources?: readonly Resource[] | undefined
+  /** Bytes of a body; 1 MiB when not said. */
+  maxBodyBytes?: number | undefined
+  /** How deep a body may be nested; 32 when not said. */
+  maxBodyDepth?: number | undefined
+}
+
+/** One endpoint at its place. */
+export interface Route {
+  /** With the prefix, such as `/api/documents/:id`. */
+  readonly path: string
+  readonly endpoint: Endpoint
+  readonly resource: Resource
+}
+
+/**
+ * Resources under one prefix, with one description. It knows no framework: an adapter's `router(api)` serves it.
+ *
+ * @example
+ * const api = new Api({ title: 'Zoo', version: '1.0.0', prefix: '/api', resources: [new UserResource(), new CrudResource({ model: Critter })] })
+ */
+export class Api {
+  readonly title: string
+  readonly version: string
+  readonly description: string | undefined
+  readonly prefix: string
+  readonly limits: BodyLimits
+  readonly #resources: Resource[] = []
+
+  constructor(options: ApiOptions = {}) {
+    this.title = options.title ?? 'API'
+    this.version = options.version ?? '1.0.0'
+    this.description = options.description
+    this.prefix = joinPath(options.prefix ?? '')
+    this.limits = {
+      maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
+      maxDepth: options.maxBodyDepth ?? defaultBodyLimits.maxDepth,
+    }
+    for (const resource of options.resources ?? []) this.add(resource)
+  }
+
+  get resources(): readonly Resource[] {
+    return this.#resources
+  }
+
+  /** Adds a resource, also after the API was mounted. */
+  add(resource: Resource): this {
+    if (this.#resources.includes(resource)) throw new ConfigurationError('This resource is in the API already.')
+    this.#resources.push(resource)
+    return this
+  }
+
+  /** Every endpoint with its path; the resources learn here whose models they serve. */
+  routes(perms: PermsPort): Route[] {
+    return this.#resources.flatMap((resource) => {
+      resource.bind(perms)
+      const base = resource.path.startsWith('/') ? resource.path : joinPath(this.prefix, resource.path)
+      return resource.endpoints().map((endpoint) => ({ path: joinPath(base, endpoint.options.path), endpoint, resource }))
+    })
+  }
+}
+
+export interface MountOptions {
+  /** Told of what went wrong on our side (500 and 503); console.error when not said. */
+  onError?: OnError | undefined
+}
+
+type Match = Found<Endpoint> | readonly string[]
+
+/** An Api served for one Perms: what every adapter's router is. */
+export class MountedApi {
+  readonly #api: Api
+  readonly #perms: PermsPort
+  readonly #gate: Gate
+  readonly #report: Reporter
+  #table = new RouteTable<Endpoint>()
+  #paths: readonly string[] = []
+  #count = -1
+
+  constructor(api: Api, perms: PermsPort, options: MountOptions = {}) {
+    this.#api = api
+    this.#perms = perms
+    this.#gate = gateOf(perms)
+    this.#report = new Reporter(perms, options.onError)
+    this.#compile()
+  }
+
+  /** The paths of its endpoints, with parameters as `:name`. */
+  get paths(): readonly string[] {
+    return this.#paths
+  }
+
+  #compile(): void {
+    const paths: string[] = []
+    const table = new RouteTable<Endpoint>()
+    for (const { path, endpoint } of this.#api.routes(this.#perms)) {
+      table.add(endpoint.options.method, path, endpoint)
+      paths.push(path)
+      if (endpoint.options.ignoresCredentials) this.#gate.exempt(endpoint.options.method, path)
+    }
+    this.#table = table
+    this.#paths = paths
+    this.#count = this.#api.resources.length
+  }
+
+  /**
+   * The answer to a request, or null where its path is none of this API's. Never rejects.
+   */
+  handle(request: HttpRequest): Promise<HttpResponse> | null {
+    if (this.#count !== this.#api.resources.length) this.#compile()
+    const match = this.#table.find(request.method, request.path)
+    return match === null ? null : this.#answer(match, request)
+  }
+
+  async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
+    let response: HttpResponse
+    try {
+      if (Array.isArray(match)) throw new MethodNotAllowedError(match as string[])
+      response = await this.#run(match as Found<Endpoint>, request)
+    } catch (error) {
+      response = this.#report.answer(error, request)
+    }
+    const id = requestId(request)
+    if (id !== undefined) response = response.with({ 'x-request-id': id })
+    return request.method === 'HEAD' ? response.withoutBody() : response
+  }
+
+  #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
+    const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits)
+    const { address } = request
+    if (found.target.options.ignoresCredentials) return enterAsActor(null, () => run(null), { address })
+    const known = this.#gate.known(request)
+    if (known !== undefined && isInCallersFrame()) return run(currentActor())
+    const identified = known !== undefined ? known : this.#gate.identify(request)
+    if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), { address }))
+    return enterAsActor(identified, () => run(identified), { address })
+  }
+}

@@ -1,0 +1,306 @@
+import { ConfigurationError, ForbiddenError, PreconditionFailedError } from '../model/errors.js'
+import { transaction } from '../model/transaction.js'
+import { type CrudMethod, type CrudResourceOptions, type HookContext, type MethodOptions, methodsOf } from './crud-options.js'
+import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded, type SchemaOption } from './endpoint.js'
+import { narrowedInput, type SplitInput, splitInput } from './input.js'
+import { List } from './list.js'
+import { listParameters, itemParameters } from './parameters.js'
+import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
+import { kebabPlural } from './plural.js'
+import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
+import { Resource } from './resource.js'
+import { HttpResponse } from './response.js'
+import { joinPath } from './routes.js'
+import { hidden } from './run.js'
+import { etagOf, graphOf, type Include, isMatch, isNoneMatch, narrowedFields, parseFields, parseInclude, shape } from './shape.js'
+import { refuse } from '../model/validator.js'
+
+type ItemContext = EndpointContext<ServedRow>
+
+/**
+ * The rows of a model over HTTP: list, get, create, update, delete. What a caller may do with a row is the model's policy;
+ * a resource can only narrow it.
+ *
+ * @example new CrudResource({ model: Critter, path: 'critters', methods: { list: { public: true }, delete: { adminOnly: true } } })
+ */
+export class CrudResource<M extends ResourceModel = ResourceModel> extends Resource {
+  readonly options: Readonly<Partial<CrudResourceOptions<M>>>
+  readonly #methods: ReadonlyMap<CrudMethod, MethodOptions>
+  #lists = new WeakMap<object, List>()
+
+  constructor(options: CrudResourceOptions<M>) {
+    const { model, parent, path } = options as Partial<CrudResourceOptions<M>>
+    const own = path ?? kebabPlural(model?.name ?? '')
+    // joinPath makes a path absolute; whether it ignores the prefix is for its first slash to say.
+    const whole = parent ? joinPath(parentPath(parent), own).slice(own.startsWith('/') ? 0 : 1) : own
+    super({ path: whole })
+    this.options = Object.freeze({ ...options })
+    this.#methods = methodsOf(options)
+  }
+
+  /** The model that is served. */
+  get model(): M {
+    const { model } = this.options
+    if (!model) throw new ConfigurationError('A CrudResource needs a model: new CrudResource({ model: Critter }).')
+    return model
+  }
+
+  override get name(): string {
+    return this.options.name ?? this.model.name
+  }
+
+  protected get served(): ServedModel {
+    return this.model as unknown as ServedModel
+  }
+
+  override bind(_perms: PermsPort): void {
+    checkParent(this.served, this.options.parent as Parent | undefined)
+    for (const path of this.options.include ?? []) checkInclude(this.served, path)
+  }
+
+  override endpoints(): Endpoint[] {
+    const made: Record<CrudMethod, () => Endpoint> = {
+      list: () => this.listEndpoint(),
+      get: () => this.getEndpoint(),
+      create: () => this.createEndpoint(),
+      update: () => this.updateEndpoint(),
+      delete: () => this.deleteEndpoint(),
+    }
+    const own = [...this.#methods.keys()].map((method) => made[method]())
+    return [...own, ...super.endpoints().map((endpoint) => this.#withRows(endpoint))]
+  }
+
+  /** How a method was configured; undefined where it is off. */
+  protected methodOptions(method: CrudMethod): MethodOptions | undefined {
+    const said = this.#methods.get(method)
+    if (!said) return undefined
+    const { schema, argSchema } = this.options
+    return { ...said, schema: said.schema ?? schema, argSchema: said.argSchema ?? argSchema }
+  }
+
+  // -- the endpoints
+
+  /** `GET /` */
+  listEndpoint(): Endpoint {
+    const list = this.#list()
+    return this.#make('list', {
+      method: 'GET',
+      path: '',
+      handler: async (context) => await list.run(context, conditionUnder(this.options.parent, context.parents)),
+      description: { parameters: listParameters(this.served, list, this.options), output: this.served.schema.output },
+    })
+  }
+
+  /** `GET /:id` */
+  getEndpoint(): Endpoint {
+    return this.#make('get', {
+      method: 'GET',
+      path: ':id',
+      item: true,
+      queryKeys: ['fields', 'include'],
+      handler: async (context) => await this.#show(context as ItemContext),
+      description: { parameters: itemParameters(this.served, this.options), output: this.served.schema.output },
+    })
+  }
+
+  /** `POST /` */
+  createEndpoint(): Endpoint {
+    const { create } = this.served.schema
+    const { argSchema } = this.methodOptions('create') ?? {}
+    return this.#make('create', {
+      method: 'POST',
+      path: '',
+      queryKeys: [],
+      handler: async (context) => await this.#create(context),
+      refuseFirst: async (context) => await this.#refuseCreate(context),
+      description: { input: narrowedInput(create, argSchema), output: this.served.schema.output, problems: [409, 413, 415, 422] },
+    })
+  }
+
+  /** `PATCH /:id` */
+  updateEndpoint(): Endpoint {
+    const { update } = this.served.schema
+    const { argSchema } = this.methodOptions('update') ?? {}
+    return this.#make('update', {
+      method: 'PATCH',
+      path: ':id',
+      item: true,
+      queryKeys: [],
+      precondition: (context) => this.#checkIfMatch(context as ItemContext, (context as ItemContext).row),
+      handler: async (context) => await this.#update(context as ItemContext),
+      refuseFirst: async (context) => {
+        if ((await (context.row as ServedRow).canWrite?.()) === false) throw new ForbiddenError()
+      },
+      description: { input: narrowedInput(update, argSchema), output: this.served.schema.output, problems: [409, 412, 413, 415, 422] },
+    })
+  }
+
+  /** `DELETE /:id` */
+  deleteEndpoint(): Endpoint {
+    return this.#make('delete', {
+      method: 'DELETE',
+      path: ':id',
+      item: true,
+      queryKeys: [],
+      precondition: (context) => this.#checkIfMatch(context as ItemContext, (context as ItemContext).row),
+      handler: async (context) => await this.#delete(context as ItemContext),
+      description: { problems: [409, 412] },
+    })
+  }
+
+  /** What a row looks like in the answer of a method. */
+  protected shape(row: ServedRow, method: CrudMethod): Record<string, unknown> {
+    return shape(row, this.served, this.#fields(method))
+  }
+
+  // -- how they work
+
+  #make(method: CrudMethod, options: EndpointOptions): Endpoint {
+    const { public: isPublic, adminOnly, role, schema } = this.methodOptions(method) ?? {}
+    const name = `${method}${this.name}`
+    const output = schema && !Array.isArray(schema) ? schema : undefined
+    return this.#withRows(new Endpoint({ ...options, public: isPublic, adminOnly, role, name: options.name ?? name, schema: output }))
+  }
+
+  // Endpoints below parents, and those of an item, look up first what their path names.
+  #withRows(endpoint: Endpoint): Endpoint {
+    const { parent, id = 'id' } = this.options
+    const { item, load } = endpoint.options
+    if (load || (!parent && !item)) return endpoint
+    return endpoint.with({
+      load: async ({ params, perms }): Promise<Loaded> => {
+        try {
+          const parents = await loadParents(parent, params)
+          const row = item ? await findRow(this.served, id, params.id ?? '', conditionUnder(parent, parents)) : undefined
+          return { parents, row }
+        } catch (error) {
+          throw hidden(error, perms)
+        }
+      },
+    })
+  }
+
+  #fields(method: CrudMethod): readonly string[] {
+    return narrowedFields(this.served, this.methodOptions(method)?.schema ?? this.options.schema)
+  }
+
+  #list(): List {
+    let list = this.#lists.get(this.model)
+    if (!list) {
+      const { id = 'id', pageSize = 20, maxPageSize = 100, include = [] } = this.options
+      const argSchema: SchemaOption | undefined = this.#methods.get('list')?.argSchema
+      const filterBy = argSchema === undefined ? undefined : Array.isArray(argSchema) ? argSchema : Object.keys((argSchema as { properties?: object }).properties ?? {})
+      list = new List(this.served, { idProperty: 'id' in this.served.columnSpecs ? 'id' : id, pageSize, maxPageSize, include, filterBy, fields: this.#fields('list') })
+      this.#lists.set(this.model, list)
+    }
+    return list
+  }
+
+  async #show({ row, query, request }: ItemContext): Promise<HttpResponse> {
+    const all = this.#fields('get')
+    const fields = query.has('fields') ? parseFields(query.get('fields') ?? '', all) : all
+    const include = query.has('include') ? parseInclude(query.get('include') ?? '', this.options.include ?? []) : {}
+    if ('message' in fields) refuse([fields as never])
+    if ('message' in include && typeof include.message === 'string') refuse([include as never])
+    const graph = graphOf(include as Include)
+    if (graph !== null) {
+      await (row as unknown as { $fetchGraph(graph: string): Promise<unknown> }).$fetchGraph(graph)
+      return HttpResponse.json(shape(row, this.served, fields as readonly string[], include as Include))
+    }
+    const etag = etagOf(row, this.served)
+    const known = request.header('if-none-match')
+    if (known !== undefined && isNoneMatch(known, etag)) return HttpResponse.empty({ status: 304, headers: { etag } })
+    return HttpResponse.json(shape(row, this.served, fields as readonly string[]), { headers: { etag } })
+  }
+
+  async #create(context: EndpointContext): Promise<HttpResponse> {
+    const { parent, hooks } = this.options
+    const split = splitInput(this.served, context.input, this.methodOptions('create')?.argSchema)
+    const above = conditionUnder(parent, context.parents)
+    refuse(
+      Object.entries(above)
+        .filter(([name, value]) => split.input[name] !== undefined && split.input[name] !== value)
+        .map(([name]) => ({ field: name, message: 'is not the one in the path' })),
+    )
+    const hookContext = hookContextOf(context, split)
+    const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
+      await hooks?.beforeCreate?.(hookContext)
+      const made = await this.served.createFrom({ ...hookContext.input, ...above })
+      await hooks?.afterCreate?.(made as never, hookContext)
+      return made
+    })
+    const key = String((row as unknown as Record<string, unknown>)[this.options.id ?? 'id'])
+    const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
+    return HttpResponse.json(this.shape(row, 'create'), { status: 201, headers: { location, etag: etagOf(row, this.served) } })
+  }
+
+  async #refuseCreate({ input }: EndpointContext): Promise<void> {
+    if (typeof input !== 'object' || input === null || !this.served.canCreate) return
+    // Values that are not valid cannot always be judged; then they stay what they are.
+    const may = await this.served.canCreate(input).catch(() => true)
+    if (!may) throw new ForbiddenError()
+  }
+
+  async #update(context: ItemContext): Promise<HttpResponse> {
+    const { hooks } = this.options
+    const { row } = context
+    const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
+    const hookContext = hookContextOf(context, split)
+    const isConditional = context.request.header('if-match') !== undefined
+    await this.#inTransaction(context.perms, isConditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
+      if (isConditional) await this.#recheck(context)
+      await hooks?.beforeUpdate?.(row as never, hookContext)
+      await row.updateFrom(hookContext.input)
+      await hooks?.afterUpdate?.(row as never, hookContext)
+    })
+    return HttpResponse.json(this.shape(row, 'update'), { headers: { etag: etagOf(row, this.served) } })
+  }
+
+  async #delete(context: ItemContext): Promise<HttpResponse> {
+    const { hooks } = this.options
+    const { row } = context
+    const hookContext = hookContextOf(context, { input: {}, args: {} })
+    const isConditional = context.request.header('if-match') !== undefined
+    await this.#inTransaction(context.perms, isConditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
+      if (isConditional) await this.#recheck(context)
+      await hooks?.beforeDelete?.(row as never, hookContext)
+      await row.delete()
+      await hooks?.afterDelete?.(row as never, hookContext)
+    })
+    return HttpResponse.empty()
+  }
+
+  async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
+    return isNeeded ? await transaction(fn, { knex: perms.knex }) : await fn()
+  }
+
+  #checkIfMatch({ request }: ItemContext, row: ServedRow): void {
+    const wanted = request.header('if-match')
+    if (wanted === undefined || isMatch(wanted, etagOf(row, this.served))) return
+    throw new PreconditionFailedError('The row is not what If-Match says: fetch it again.')
+  }
+
+  // Between the first look and the transaction the row may have changed; from here on it is locked.
+  async #recheck(context: ItemContext): Promise<void> {
+    const { id } = context.row as unknown as { id: string }
+    const now = (await this.served.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
+    if (!now) throw new PreconditionFailedError('The row is gone.')
+    this.#checkIfMatch(context, now)
+  }
+}
+
+function hookContextOf({ caller, actor, request, params, parents }: EndpointContext, { input, args }: SplitInput): HookContext {
+  return { input, args, caller, actor, request, params, parents }
+}
+
+const deepestInclude = 3
+
+function checkInclude(model: ServedModel, path: string): void {
+  const names = path.split('.')
+  if (names.length > deepestInclude) throw new ConfigurationError(`include: '${path}' is deeper than ${deepestInclude} relations.`)
+  let at = model
+  for (const name of names) {
+    if (!at.getRelationNames().includes(name)) throw new ConfigurationError(`include: ${at.name} has no relation '${name}'.`)
+    at = at.getRelation(name).relatedModelClass
+  }
+}

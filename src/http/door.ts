@@ -1,0 +1,104 @@
+import { UnauthorizedError } from '../model/errors.js'
+import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
+import { type Api, MountedApi } from './api.js'
+import { demandRole, type Gate, gateOf, isInCallersFrame, type RoleOptions } from './gate.js'
+import type { PermsPort } from './ports.js'
+import type { OnError } from './problems.js'
+import { Reporter } from './reporter.js'
+import type { HttpRequest } from './request.js'
+import type { HttpResponse } from './response.js'
+
+export interface AdapterOptions {
+  /** Told of what went wrong on our side (500 and 503); console.error when not said. */
+  onError?: OnError | undefined
+}
+
+/** Looks at the caller before a handler runs. @throws what becomes the answer */
+export type Check = (actor: Actor | null) => void
+
+/** How a framework goes on, in its own manner. */
+export interface Ways<T> {
+  /** To the next handler; called inside the caller's context. */
+  next(): T
+  /** With an answer of ours. */
+  refuse(response: HttpResponse): T
+  /** With an error that is not ours. */
+  fail(error: unknown): T
+}
+
+/** What every adapter is made of: all that there is to decide, without a framework. */
+export class Door {
+  readonly #perms: PermsPort
+  readonly #gate: Gate
+  readonly #options: AdapterOptions
+  readonly #reporter: Reporter
+
+  constructor(perms: PermsPort, options: AdapterOptions = {}) {
+    perms.noteAdapter()
+    this.#perms = perms
+    this.#gate = gateOf(perms)
+    this.#options = options
+    this.#reporter = new Reporter(perms, options.onError)
+  }
+
+  mount(api: Api): MountedApi {
+    return new MountedApi(api, this.#perms, this.#options)
+  }
+
+  /** authenticate(): what comes after runs as the caller; a bad Bearer is turned away here. */
+  authenticate<T>(request: HttpRequest, ways: Ways<T>): T | Promise<T> {
+    return this.#pass(request, ways, undefined)
+  }
+
+  /** requireUser() and requireRole(): the same, and the caller must pass the check. */
+  demand<T>(request: HttpRequest, check: Check, ways: Ways<T>): T | Promise<T> {
+    return this.#pass(request, ways, check)
+  }
+
+  /** errorHandler(): the answer to an error of the library's, or null for any other. */
+  answerError(error: unknown, request: HttpRequest): HttpResponse | null {
+    return this.#reporter.answerOwn(error, request)
+  }
+
+  #pass<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
+    const stop = (error: unknown): T => {
+      const response = this.#reporter.answerOwn(error, request)
+      return response === null ? ways.fail(error) : ways.refuse(response)
+    }
+    const enter = (actor: Actor | null): T => {
+      try {
+        check?.(actor)
+      } catch (error) {
+        return stop(error)
+      }
+      return enterAsActor(actor, () => ways.next(), { address: request.address })
+    }
+    const known = this.#gate.known(request)
+    if (known !== undefined && isInCallersFrame()) {
+      try {
+        check?.(currentActor())
+      } catch (error) {
+        return stop(error)
+      }
+      return ways.next()
+    }
+    let actor: Actor | null | Promise<Actor>
+    try {
+      // Sign-in and its like: whatever stands in Authorization, nobody is calling yet.
+      actor = check === undefined && this.#gate.isExempt(request) ? null : this.#gate.identify(request)
+    } catch (error) {
+      return stop(error)
+    }
+    return actor instanceof Promise ? actor.then(enter, stop) : enter(actor)
+  }
+}
+
+/** @throws UnauthorizedError */
+export const isSomebody: Check = (actor) => {
+  if (actor === null) throw new UnauthorizedError()
+}
+
+/** A check for a role. */
+export function hasRole(role: string, options: RoleOptions | undefined): Check {
+  return (actor) => demandRole(actor, role, options)
+}

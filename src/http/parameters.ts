@@ -1,0 +1,60 @@
+import { schemaOf } from '../model/schemas.js'
+import type { ColumnSpec } from '../model/column.js'
+import { maxInValues, operatorsOf } from './filters.js'
+import type { List } from './list.js'
+import type { ServedModel } from './ports.js'
+import { outputFields } from './shape.js'
+
+interface Described {
+  readonly pageSize?: number | undefined
+  readonly maxPageSize?: number | undefined
+  readonly include?: readonly string[] | undefined
+}
+
+const query = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
+
+const text = (pattern?: string) => ({ type: 'string', maxLength: 4096, ...(pattern ? { pattern } : {}) })
+
+/** The query parameters of a list, for the OpenAPI document. */
+export function listParameters(model: ServedModel, list: List, options: Described): object[] {
+  const { pageSize = 20, maxPageSize = 100 } = options
+  const parameters = [
+    query('page', 'The page, from 1 on.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
+    query('pageSize', 'Rows on a page.', { type: 'integer', format: 'int32', minimum: 1, maximum: maxPageSize, default: pageSize }),
+    query('cursor', 'The nextCursor of the page before; instead of page.', text()),
+    query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, { ...text(), default: '-createdAt,id' }),
+    query('total', 'Whether the rows are counted.', { type: 'boolean', default: true }),
+    ...itemParameters(model, options),
+  ]
+  for (const [name, { spec }] of list.filterable) {
+    for (const operator of operatorsOf(spec)) {
+      parameters.push(query(operator === 'eq' ? name : `${name}__${operator}`, describe(name, operator), filterSchema(spec, operator)))
+    }
+  }
+  return parameters
+}
+
+/** The query parameters of an item. */
+export function itemParameters(model: ServedModel, options: Described): object[] {
+  const parameters = [query('fields', `The properties to show: ${outputFields(model).join(', ')}.`, text())]
+  if (options.include?.length) parameters.push(query('include', `The relations to show: ${options.include.join(', ')}.`, text()))
+  return parameters
+}
+
+function describe(name: string, operator: string): string {
+  const words: Record<string, string> = {
+    eq: 'is', ne: 'is not', gt: 'is above', gte: 'is at least', lt: 'is below', lte: 'is at most', from: 'is at least', to: 'is at most',
+    min: 'is at least', max: 'is at most', in: `is one of (comma-separated, at most ${maxInValues})`,
+    like: 'matches (% any run, _ one character, case matters)', ilike: 'matches, in any case', null: 'is null, or not',
+  }
+  return `Only rows whose ${name} ${words[operator]}.`
+}
+
+function filterSchema(spec: ColumnSpec, operator: string): object {
+  if (operator === 'null') return { type: 'boolean' }
+  if (operator === 'in' || operator === 'like' || operator === 'ilike') return text()
+  if (spec.type === 'string' || spec.type === 'text') return text()
+  if (spec.type === 'integer') return { type: 'integer', format: 'int64' }
+  if (spec.type === 'datetime') return { type: 'string', maxLength: 40, description: 'A date, or a date-time.' }
+  return schemaOf({ ...spec, isNullable: false })
+}

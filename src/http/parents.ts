@@ -1,0 +1,58 @@
+import { definitionOf } from '../model/definition.js'
+import { ConfigurationError, NotFoundError } from '../model/errors.js'
+import { scalar } from './filters.js'
+import type { ResourceModel, ServedModel, ServedRow } from './ports.js'
+import { kebabPlural } from './plural.js'
+import { joinPath } from './routes.js'
+
+/** A row under which a resource's rows live: `/users/:userId/documents/`. */
+export interface Parent {
+  model: ResourceModel
+  /** The parameter in the path, and the column that holds the parent's id where `field` does not name another. */
+  param: string
+  field?: string | undefined
+  /** The parent's segment; the plural of its model's name when not said. */
+  path?: string | undefined
+  parent?: Parent | undefined
+}
+
+/** A row by the text of a path segment. @throws NotFoundError also for what is no value of the column */
+export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
+  const spec = model.columnSpecs[property]
+  const checked = spec ? scalar(spec, text) : { value: text }
+  const row = checked.error === undefined ? await model.getBy({ ...more, [property]: checked.value }) : null
+  if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
+  return row
+}
+
+/** The path that the parents make, the outermost first. */
+export function parentPath(parent: Parent | undefined): string {
+  if (!parent) return ''
+  return joinPath(parentPath(parent.parent), parent.path ?? kebabPlural(parent.model.name), `:${parent.param}`)
+}
+
+/** The parents' rows, the outermost first; each must be one that the caller may read, and must belong to the one before. */
+export async function loadParents(parent: Parent | undefined, params: Readonly<Record<string, string>>): Promise<object[]> {
+  if (!parent) return []
+  const above = await loadParents(parent.parent, params)
+  const model = parent.model as unknown as ServedModel
+  const row = await findRow(model, 'id', params[parent.param] ?? '', conditionUnder(parent.parent, above))
+  return [...above, row]
+}
+
+/** What a row under these parents has in its column. */
+export function conditionUnder(parent: Parent | undefined, parents: readonly object[]): Record<string, unknown> {
+  if (!parent) return {}
+  const last = parents[parents.length - 1] as { id: unknown }
+  return { [parent.field ?? parent.param]: last.id }
+}
+
+/** @throws ConfigurationError where the model has no column for the parent's id */
+export function checkParent(model: ServedModel, parent: Parent | undefined): void {
+  if (!parent) return
+  const field = parent.field ?? parent.param
+  if (!definitionOf(model).specs[field]) {
+    throw new ConfigurationError(`${model.name} has no column '${field}' for its parent ${parent.model.name}: name it in parent.field.`)
+  }
+  checkParent(parent.model as unknown as ServedModel, parent.parent)
+}

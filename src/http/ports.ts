@@ -1,0 +1,68 @@
+import type { Knex } from 'knex'
+import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
+import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../model/active-record.js'
+import type { ColumnSpec } from '../model/column.js'
+import type { ModelSchemas } from '../model/schemas.js'
+import type { Actor } from '../perms/context.js'
+
+/** A model that can be served: any class made with ActiveRecordMixin, so BaseModel, BasePermsModel and their subclasses. */
+export type ResourceModel = AbstractConstructor<Model & ActiveRecord> & ActiveRecordStatics
+
+/** A row, as the HTTP floor uses it. */
+export interface ServedRow {
+  updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<unknown>
+  delete(trx?: TransactionOrKnex): Promise<void>
+  toJSON(options?: { shallow?: boolean }): object
+  /** Of models with permissions. */
+  canWrite?(): Promise<boolean>
+}
+
+/** A model, as the HTTP floor uses it: the same class as ResourceModel, without the generics. */
+export interface ServedModel {
+  readonly name: string
+  readonly schema: ModelSchemas
+  readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
+  readonly publicRegistration?: boolean
+  getTableName(): string
+  getRelationNames(): string[]
+  getRelation(name: string): { readonly relatedModelClass: ServedModel; isOneToOne(): boolean }
+  knex(): Knex
+  query(trx?: TransactionOrKnex): QueryBuilder<Model>
+  createFrom(input: object, trx?: TransactionOrKnex): Promise<ServedRow>
+  getBy(where: object, trx?: TransactionOrKnex): Promise<ServedRow | null>
+  canCreate?(values: object): Promise<boolean>
+}
+
+/** What a successful sign-in or refresh hands out; `expiresIn` is the access token's life in seconds. */
+export interface IssuedTokens {
+  readonly status?: 'signedIn'
+  readonly accessToken: string
+  readonly refreshToken: string
+  readonly expiresIn: number
+}
+
+/** The password was right and a second factor is asked for. */
+export interface FactorAsked {
+  readonly status: 'secondFactor'
+  readonly challenge: string
+}
+
+/** What the HTTP floor needs of what initPerms returns. */
+export interface PermsPort {
+  readonly knex: Knex
+  readonly models: { readonly user: unknown }
+  readonly options: { readonly accessDenied: 404 | 403 }
+  readonly auth: {
+    signIn(credentials: { email: string; password: string }): Promise<IssuedTokens | FactorAsked>
+    refresh(refreshToken: string): Promise<IssuedTokens>
+    signOut(): Promise<unknown>
+  }
+  /** The caller behind a Bearer token. @throws InvalidTokenError */
+  authenticate(token: string): Promise<Actor>
+  /** From now on code without a context is refused. */
+  noteAdapter(): void
+  /** An error of the database or of Objection as one of the library's, where it is known. */
+  mapError(error: unknown): unknown
+  /** 32 bytes for one purpose, the same in every process of the application; at random where there is none. */
+  deriveKey?(purpose: string): Uint8Array
+}

@@ -1,0 +1,50 @@
+import { STATUS_CODES } from 'node:http'
+import { InvalidTokenError, PermsError } from '../model/errors.js'
+import { MethodNotAllowedError } from './errors.js'
+import { HttpResponse } from './response.js'
+
+/** The body of an error's answer (RFC 9457). */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  /** Stable, and made for programs. */
+  readonly code: string
+  readonly detail?: string
+  readonly errors: readonly { readonly field: string; readonly message: string }[]
+}
+
+/** What went wrong on our side, and where; the client sees none of it. */
+export interface ErrorInfo {
+  readonly method: string
+  readonly url: string
+  readonly requestId: string | undefined
+}
+
+export type OnError = (error: unknown, info: ErrorInfo) => void
+
+/** Whether it is an error of this library; only those are turned into answers on an application's own routes. */
+export function isPermsError(error: unknown): error is PermsError {
+  return error instanceof PermsError
+}
+
+/** What an error says to the client. One of our own doing (500) says nothing but that. */
+export function problemOf(error: unknown): Problem {
+  if (!isPermsError(error) || error.status === 500) return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
+  const { status, code, message, errors } = error
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: message, errors }
+}
+
+/** An error as the answer to a request. */
+export function problemResponse(error: unknown): HttpResponse {
+  const problem = problemOf(error)
+  const headers: Record<string, string> = {
+    'content-type': 'application/problem+json; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  }
+  if (problem.status === 401) headers['www-authenticate'] = error instanceof InvalidTokenError ? 'Bearer error="invalid_token"' : 'Bearer'
+  if (isPermsError(error) && error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter)))
+  if (error instanceof MethodNotAllowedError) headers.allow = error.allow.join(', ')
+  return new HttpResponse(problem.status, headers, JSON.stringify(problem))
+}

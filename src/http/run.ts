@@ -1,0 +1,96 @@
+import { BadRequestError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { schemaErrors, refuse } from '../model/validator.js'
+import type { Actor } from '../perms/context.js'
+import { ADMIN } from '../perms/tables.js'
+import { type BodyLimits, readJson } from './body.js'
+import type { Endpoint, EndpointContext } from './endpoint.js'
+import { NotAcceptableError } from './errors.js'
+import { demandRole } from './gate.js'
+import type { PermsPort } from './ports.js'
+import type { HttpRequest } from './request.js'
+import { HttpResponse } from './response.js'
+import type { Found } from './routes.js'
+
+type Open<T> = { -readonly [K in keyof T]: T[K] }
+
+/**
+ * Runs an endpoint for a caller, inside whose context the code is. Refusals come in one order, so that none betrays what an
+ * earlier one hides: 401, 404, 403, 412, then what is wrong with the input.
+ */
+export async function runEndpoint(found: Found<Endpoint>, request: HttpRequest, actor: Actor | null, perms: PermsPort, limits: BodyLimits): Promise<HttpResponse> {
+  const { options } = found.target
+  const needsCaller = options.public !== true
+  if (needsCaller && actor === null) throw new UnauthorizedError()
+  if (!acceptsJson(request)) throw new NotAcceptableError()
+  const context: Open<EndpointContext> = {
+    request,
+    params: decodeParams(found),
+    query: new URLSearchParams(request.search),
+    input: undefined,
+    caller: actor?.user ?? null,
+    actor,
+    row: undefined,
+    parents: [],
+    perms,
+  }
+  if (options.load) Object.assign(context, await options.load(context))
+  if (options.adminOnly) demandRole(actor, ADMIN)
+  if (options.role !== undefined) demandRole(actor, options.role)
+  options.precondition?.(context)
+  try {
+    checkQuery(context.query, options.queryKeys)
+    if (options.readsBody ?? (options.method !== 'GET' && options.method !== 'DELETE')) {
+      context.input = await readJson(request, limits)
+      if (options.argSchema) checkInput(options.argSchema, context.input)
+    }
+    return answer(await options.handler(context), options.status)
+  } catch (error) {
+    if (options.refuseFirst && isAboutInput(error)) await options.refuseFirst(context)
+    throw error
+  }
+}
+
+function isAboutInput(error: unknown): boolean {
+  return error instanceof PermsError && [400, 413, 415, 422].includes(error.status)
+}
+
+function answer(result: unknown, status: number | undefined): HttpResponse {
+  if (result instanceof HttpResponse) return result
+  if (result === undefined) return HttpResponse.empty({ status })
+  return HttpResponse.json(result, { status })
+}
+
+function decodeParams({ names, values }: Found<Endpoint>): Record<string, string> {
+  const params = Object.create(null) as Record<string, string>
+  for (let i = 0; i < names.length; i += 1) {
+    try {
+      params[names[i] as string] = decodeURIComponent(values[i] as string)
+    } catch {
+      throw new BadRequestError('The path holds a percent-encoding that is none.')
+    }
+  }
+  return params
+}
+
+function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined): void {
+  if (!keys) return
+  refuse([...new Set(query.keys())].filter((key) => !keys.includes(key)).map((key) => ({ field: key, message: 'is not known here' })))
+}
+
+function checkInput(schema: object, input: unknown): void {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  refuse(schemaErrors(schema, input))
+}
+
+const anyJson = /(?:^|,)\s*(?:\*\/\*|application\/(?:\*|json|problem\+json))\s*(?:;|,|$)/i
+
+function acceptsJson(request: HttpRequest): boolean {
+  const accept = request.header('accept')
+  return accept === undefined || accept === '' || accept === '*/*' || anyJson.test(accept)
+}
+
+/** 403 where that is what the application wants for rows that may not be read. */
+export function hidden(error: unknown, perms: PermsPort): unknown {
+  const isHidden = perms.options.accessDenied === 403 && error instanceof PermsError && error.status === 404
+  return isHidden ? new ForbiddenError() : error
+}

@@ -1,0 +1,78 @@
+import type { Model, QueryBuilder } from 'objection'
+import type { FieldError } from '../model/errors.js'
+import { type Dialect, encode, sqlValue } from '../model/storage.js'
+import type { ListColumn } from './filters.js'
+
+export interface SortKey {
+  readonly column: ListColumn
+  readonly isDescending: boolean
+}
+
+const maxSortKeys = 5
+
+/**
+ * Reads `-createdAt,title`. The id comes last by itself, so that rows with equal values have one order.
+ */
+export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>, id: ListColumn): SortKey[] | FieldError {
+  const keys: SortKey[] = []
+  for (const part of text.split(',')) {
+    const isDescending = part.startsWith('-')
+    const name = isDescending ? part.slice(1) : part
+    const column = columns.get(name)
+    if (!column) return { field: 'sort', message: `'${name.slice(0, 64)}' cannot be sorted by` }
+    if (keys.some((key) => key.column === column)) return { field: 'sort', message: `names ${name} twice` }
+    keys.push({ column, isDescending })
+  }
+  if (keys.length > maxSortKeys) return { field: 'sort', message: `takes at most ${maxSortKeys} columns` }
+  return withTieBreak(keys, id)
+}
+
+export function withTieBreak(keys: SortKey[], id: ListColumn): SortKey[] {
+  if (!keys.some((key) => key.column.name === id.name)) keys.push({ column: id, isDescending: false })
+  return keys
+}
+
+// NULL is below every value, on every database: PostgreSQL alone thinks otherwise.
+export function applySort(query: QueryBuilder<Model>, keys: readonly SortKey[], dialect: Dialect): void {
+  for (const { column, isDescending } of keys) {
+    const { spec, reference } = column
+    const direction = isDescending ? 'desc' : 'asc'
+    const nulls = dialect === 'pg' && spec.isNullable ? (isDescending ? ' nulls last' : ' nulls first') : ''
+    const value = sqlValue(spec, '??', dialect)
+    if (value === '??' && nulls === '') query.orderBy(reference, direction)
+    else query.orderByRaw(`${value} ${direction}${nulls}`, [reference])
+  }
+}
+
+/** Only rows that come after the one with these values, in the order of the keys. */
+export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[], values: readonly unknown[], dialect: Dialect): void {
+  query.where((any) => {
+    keys.forEach((last, index) => {
+      any.orWhere((all) => {
+        for (let i = 0; i < index; i += 1) equals(all, keys[i] as SortKey, values[i], dialect)
+        beyond(all, last, values[index], dialect)
+      })
+    })
+  })
+}
+
+function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown, dialect: Dialect): void {
+  if (value === null) query.whereNull(column.reference)
+  else query.where(column.reference, encode(column.spec, value, dialect) as string)
+}
+
+function beyond(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {
+  const { spec, reference } = column
+  if (value === null) {
+    // Below everything: nothing follows downwards, and every value upwards.
+    if (isDescending) query.whereRaw('1 = 0')
+    else query.whereNotNull(reference)
+    return
+  }
+  const sign = isDescending ? '<' : '>'
+  query.where((either) => {
+    either.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [reference, encode(spec, value, dialect) as string])
+    if (isDescending && spec.isNullable) either.orWhereNull(reference)
+  })
+}
+
