@@ -1,0 +1,17 @@
+/**
+ * Loaded before every run (.mocharc.json). A run without servers tests on SQLite and says what it left out;
+ * with REQUIRE_DATABASES=1 (CI) leaving one out is a failure, so that a green run cannot be a partial one.
+ */
+const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'REDIS_URL' } as const
+
+const leftOut = Object.entries(services).filter(([, variable]) => !process.env[variable])
+
+export function mochaGlobalSetup(): void {
+  if (process.env['REQUIRE_DATABASES'] !== '1' || leftOut.length === 0) return
+  throw new Error(`REQUIRE_DATABASES=1, and no address is given for: ${leftOut.map(([name, variable]) => `${name} (${variable})`).join(', ')}.`)
+}
+
+export function mochaGlobalTeardown(): void {
+  if (leftOut.length === 0) return
+  console.log(`  Left out of this run: ${leftOut.map(([name, variable]) => `${name} (set ${variable})`).join(', ')}\n`)
+}
