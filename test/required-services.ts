@@ -8,7 +8,9 @@ const leftOut = Object.entries(services).filter(([, variable]) => !process.env[v
 
 export function mochaGlobalSetup(): void {
   if (process.env['REQUIRE_DATABASES'] !== '1' || leftOut.length === 0) return
-  throw new Error(`REQUIRE_DATABASES=1, and no address is given for: ${leftOut.map(([name, variable]) => `${name} (${variable})`).join(', ')}.`)
+  throw new Error(
+    `REQUIRE_DATABASES=1, and no address is given for: ${leftOut.map(([name, variable]) => `${name} (${variable})`).join(', ')}.`,
+  )
 }
 
 export function mochaGlobalTeardown(): void {
