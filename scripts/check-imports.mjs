@@ -13,10 +13,10 @@ const floors = ['model', 'perms', 'mixins', 'users', 'auth', 'http', 'adapters']
 /** Beside the floors: what each may reach. */
 const beside = {
   cli: floors.slice(0, floors.indexOf('http')),
-  testing: [...floors, 'index.ts', 'init.ts'],
-  'testing.ts': [...floors, 'index.ts', 'init.ts', 'testing'],
-  'init.ts': floors,
-  'index.ts': [...floors, 'init.ts'],
+  testing: [...floors, 'migrations.ts', 'init.ts', 'index.ts'],
+  'migrations.ts': ['model', 'perms', 'mixins', 'users'],
+  'init.ts': [...floors, 'migrations.ts'],
+  'index.ts': [...floors, 'migrations.ts', 'init.ts'],
 }
 
 /** The one part of the library that leans on Objection's inside, so that a new version is checked in one place. */
@@ -73,7 +73,7 @@ function problemWithPackage(file, name) {
   return undefined
 }
 
-/** The folder under src/, or the file's own name where it lies at the root. */
+/** The folder under src/, or the file's own name where it lies at the root, where the floors meet. */
 function floorOf(file) {
   return file.split('/')[0]
 }
