@@ -139,7 +139,7 @@ function addColumn(
   if (spec.isNullable) built.nullable()
   else built.notNullable()
   const value = literalDefault(spec as ColumnSpec, dialect)
-  if (value !== undefined) built.defaultTo(knex.raw('?', [value as Knex.RawBinding]))
+  if (value !== undefined) built.defaultTo(literal(knex, value as Knex.RawBinding, dialect))
   const isFirstInKey =
     property === table.primaryKey || [...(table.uniques ?? []), ...(table.indexes ?? [])].some(([first]) => first === property)
   if (spec.isUnique) addUnique(builder, table.name, [property])
@@ -155,6 +155,12 @@ function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
   // MySQL takes no literal default for long text.
   if (dialect === 'mysql' && sqlType(spec, dialect).startsWith('longtext')) return undefined
   return encode(spec, spec.defaultValue, dialect)
+}
+
+// Knex takes a question mark in PostgreSQL's DDL for a placeholder, within quotes too: it is spelled as an escape.
+function literal(knex: Knex, value: Knex.RawBinding, dialect: Dialect): Knex.Raw {
+  if (dialect !== 'pg' || typeof value !== 'string' || !value.includes('?')) return knex.raw('?', [value])
+  return knex.raw(`E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('?', '\\x3f')}'`)
 }
 
 function addUnique(builder: Builder, table: string, properties: readonly string[]): void {

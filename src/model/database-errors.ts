@@ -1,0 +1,87 @@
+import { columnsOfName, type Failure, type FailureKind, failureOf } from './driver-errors.js'
+import {
+  type FieldError,
+  MissingReferenceError,
+  PermsError,
+  ServiceUnavailableError,
+  StillReferencedError,
+  UniqueViolationError,
+  ValidationError,
+} from './errors.js'
+import { camelCase } from './names.js'
+import type { Dialect } from './storage.js'
+
+/** 503 in the end, but worth a further try of the whole transaction first: a deadlock, a lock that did not come, a stale plan. */
+export class RetryableDatabaseError extends ServiceUnavailableError {}
+
+/** Which property a column is; undefined for one that is not to be named. The table is not known of every error. */
+export type FieldOf = (table: string | undefined, column: string) => string | undefined
+
+const fieldMessages: Partial<Record<FailureKind, string>> = {
+  unique: 'is already taken',
+  missingReference: 'refers to something that does not exist',
+  notNull: 'is required',
+  tooLong: 'is too long',
+  badValue: 'is not a value that can be stored',
+  check: 'is not allowed',
+}
+
+/**
+ * Turns what a driver, Knex or Objection threw into an error of the library: without SQL or values in it, and with
+ * the fields by the names that clients know.
+ *
+ * @param error anything that was caught; Objection's wrappers are looked into
+ * @param fieldOf the property of a column; its camelCase when not given
+ * @returns the typed error; errors of the library, and those that are none of a database, as they are
+ * @example
+ * try { await insert() } catch (error) { throw mapDatabaseError(error, 'pg') } // UniqueViolationError, errors: [{ field: 'email', ... }]
+ */
+export function mapDatabaseError(error: unknown, dialect: Dialect, fieldOf: FieldOf = (_, column) => camelCase(column)): unknown {
+  if (error instanceof PermsError) return error
+  const native = nativeOf(error)
+  if (native instanceof PermsError) return native
+  const failure = failureOf(native, dialect)
+  if (!failure) return error
+  // The driver's own error holds SQL and values, password hashes among them: logs print causes, so it does not go along.
+  const cause = { code: failure.code, table: failure.table, columns: failure.columns, constraint: failure.constraint }
+  const errors = fieldErrors(failure, fieldOf)
+  const which = errors.length > 0 ? `: ${errors.map(({ field }) => field).join(', ')}` : ''
+  switch (failure.kind) {
+    case 'unique':
+      return new UniqueViolationError(`This is already taken${which}.`, { errors, cause })
+    case 'missingReference':
+      return new MissingReferenceError(`This refers to something that does not exist${which}.`, { errors, cause })
+    case 'stillReferenced':
+      return new StillReferencedError('This is still in use: remove what refers to it first.', { cause })
+    case 'notNull':
+      return new ValidationError(`A value is missing${which}.`, { errors, cause })
+    case 'tooLong':
+      return new ValidationError(`A value is too long${which}.`, { errors, cause })
+    case 'badValue':
+    case 'check':
+      return new ValidationError(`A value cannot be stored${which}.`, { errors, cause })
+    case 'retryable':
+      return new RetryableDatabaseError(undefined, { cause })
+    case 'unavailable':
+      return new ServiceUnavailableError(undefined, { cause })
+  }
+}
+
+/** Objection wraps what it knows with db-errors, which keeps the driver's error in `nativeError`. */
+function nativeOf(error: unknown): unknown {
+  let native = error
+  for (let depth = 0; depth < 5; depth += 1) {
+    const inner = (native as { nativeError?: unknown } | null | undefined)?.nativeError
+    if (inner === undefined || inner === null) break
+    native = inner
+  }
+  return native
+}
+
+function fieldErrors(failure: Failure, fieldOf: FieldOf): FieldError[] {
+  const message = fieldMessages[failure.kind]
+  if (message === undefined) return []
+  const columns = failure.columns ?? columnsOfName(failure, (column) => fieldOf(failure.table, column) !== undefined)
+  const fields = columns.map((column) => fieldOf(failure.table, column)).filter((field) => field !== undefined)
+  return [...new Set(fields)].map((field) => ({ field, message }))
+}
