@@ -1,0 +1,76 @@
+/** What a client may get as an error (RFC 9457). */
+export const problemSchema = {
+  type: 'object',
+  properties: {
+    type: { type: 'string', maxLength: 200 },
+    title: { type: 'string', maxLength: 200 },
+    status: { type: 'integer', format: 'int32', minimum: 400, maximum: 599 },
+    code: { type: 'string', maxLength: 64, description: 'Stable, and made for programs.' },
+    detail: { type: 'string', maxLength: 65536 },
+    errors: {
+      type: 'array',
+      maxItems: 1000,
+      items: {
+        type: 'object',
+        properties: { field: { type: 'string', maxLength: 1000 }, message: { type: 'string', maxLength: 1000 } },
+        required: ['field', 'message'],
+        additionalProperties: false,
+      },
+    },
+  },
+  required: ['type', 'title', 'status', 'code', 'errors'],
+  additionalProperties: false,
+}
+
+const count = { type: 'integer', format: 'int64', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
+const countOrNull = { ...count, type: ['integer', 'null'] }
+
+/** A page of rows. */
+export function listOf(row: object): object {
+  return {
+    type: 'object',
+    properties: {
+      data: { type: 'array', maxItems: 10000, items: row },
+      pagination: {
+        type: 'object',
+        properties: {
+          page: { ...countOrNull, description: 'null where a cursor says the place.' },
+          pageSize: count,
+          total: { ...countOrNull, description: 'null with total=false.' },
+          totalPages: countOrNull,
+          nextCursor: { type: ['string', 'null'], maxLength: 4096, description: 'Leads to the next page; null on the last one.' },
+        },
+        required: ['page', 'pageSize', 'total', 'totalPages', 'nextCursor'],
+        additionalProperties: false,
+      },
+    },
+    required: ['data', 'pagination'],
+    additionalProperties: false,
+  }
+}
+
+const mostCharacters = 1_048_576
+
+type Schema = Record<string, unknown>
+
+/** The same schema with a bound wherever a client could read "any size": what the body's limit makes of it. */
+export function bounded(schema: object): object {
+  const { type } = schema as Schema
+  const bound: Schema = { ...schema }
+  const is = (name: string) => type === name || (Array.isArray(type) && type.includes(name))
+  if (is('string') && bound.maxLength === undefined && bound.enum === undefined && bound.format === undefined) bound.maxLength = mostCharacters
+  if (is('integer')) {
+    bound.format ??= 'int32'
+    bound.minimum ??= -2147483648
+    bound.maximum ??= 2147483647
+  }
+  if (is('array')) bound.maxItems ??= 10000
+  for (const key of ['properties', '$defs'] as const) {
+    if (typeof bound[key] === 'object') bound[key] = Object.fromEntries(Object.entries(bound[key] as object).map(([name, value]) => [name, bounded(value as object)]))
+  }
+  if (typeof bound.items === 'object' && bound.items !== null) bound.items = bounded(bound.items)
+  for (const key of ['anyOf', 'oneOf', 'allOf'] as const) {
+    if (Array.isArray(bound[key])) bound[key] = (bound[key] as object[]).map(bounded)
+  }
+  return bound
+}

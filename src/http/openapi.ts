@@ -1,0 +1,150 @@
+import type { Api, Route } from './api.js'
+import type { PermsPort, ServedModel } from './ports.js'
+import { STATUS_CODES } from 'node:http'
+import { CrudResource } from './crud-resource.js'
+import { bounded, listOf, problemSchema } from './openapi-schemas.js'
+
+interface Operation {
+  operationId: string
+  summary: string
+  tags: string[]
+  parameters: object[]
+  requestBody?: object
+  responses: Record<string, object>
+  security: object[]
+}
+
+/** An OpenAPI 3.1 document; plain JSON. */
+export interface OpenApiDocument {
+  openapi: '3.1.0'
+  info: { title: string; version: string; description?: string }
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, object>; responses: Record<string, object>; securitySchemes: Record<string, object> }
+  tags: { name: string; description: string }[]
+  [more: string]: unknown
+}
+
+const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'Create', update: 'Change', delete: 'Delete' }
+
+/**
+ * Describes an API by the schemas that its requests are checked with.
+ *
+ * @param more is laid over the document, such as `{ servers: [{ url: 'https://api.example.com' }] }`
+ * @example app.get('/description', (req, res) => res.json(openApiDocument(api, perms)))
+ */
+export function openApiDocument(api: Api, perms: PermsPort, more: object = {}): OpenApiDocument {
+  const document: OpenApiDocument = {
+    openapi: '3.1.0',
+    info: { title: api.title, version: api.version, ...(api.description === undefined ? {} : { description: api.description }) },
+    servers: [{ url: '/' }],
+    tags: [],
+    paths: {},
+    components: {
+      schemas: { Problem: problemSchema },
+      responses: {},
+      securitySchemes: {
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'The access_token of a sign-in. It is made and checked by RFC 7519 and the best practices of RFC8725.',
+        },
+      },
+    },
+    ...more,
+  }
+  for (const route of api.routes(perms)) addRoute(document, route)
+  return document
+}
+
+function addRoute(document: OpenApiDocument, route: Route): void {
+  const { endpoint, resource } = route
+  const { options } = endpoint
+  if (!document.tags.some(({ name }) => name === resource.name)) {
+    document.tags.push({ name: resource.name, description: `Everything about ${resource.name}.` })
+  }
+  const path = route.path.replace(/:(\w+)/g, '{$1}')
+  const parameters = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => pathParameter(name as string, resource))
+  const operationId = options.name ?? `${options.method.toLowerCase()}${path.replace(/\W+(\w?)/g, (_, next: string) => next.toUpperCase())}`
+  const kind = /^(list|get|create|update|delete)(?=[A-Z])/.exec(operationId)?.[1]
+  const operation: Operation = {
+    operationId,
+    summary: options.summary ?? (kind ? `${verbs[kind]}: ${resource.name}` : `${options.method} ${route.path}`),
+    tags: [resource.name],
+    parameters: [...parameters, ...(options.description?.parameters ?? [])],
+    responses: responsesOf(document, route, operationId),
+    security: options.public ? (options.ignoresCredentials ? [] : [{}, { bearer: [] }]) : [{ bearer: [] }],
+  }
+  const input = options.description?.input ?? options.argSchema
+  if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
+    operation.requestBody = { required: true, content: { 'application/json': { schema: reference(document, `${capital(operationId)}Input`, bounded(input)) } } }
+  }
+  const at = (document.paths[path] ??= {})
+  at[options.method.toLowerCase()] = operation
+}
+
+function pathParameter(name: string, resource: unknown): object {
+  const schema = resource instanceof CrudResource && name === 'id' ? idSchema(resource) : { type: 'string', format: 'uuid' }
+  return { name, in: 'path', required: true, description: 'Names the row.', schema: bounded(schema) }
+}
+
+function idSchema(resource: CrudResource): object {
+  const model = resource.model as unknown as ServedModel
+  return model.schema.output.properties[resource.options.id ?? 'id'] ?? { type: 'string' }
+}
+
+function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, operationId: string): Record<string, object> {
+  const { options } = endpoint
+  const { description } = options
+  const responses: Record<string, object> = {}
+  const output = options.schema ?? description?.output
+  const isCreate = operationId.startsWith('create') && options.method === 'POST'
+  const isItem = options.item === true && (options.method === 'GET' || options.method === 'PATCH')
+  const headers = isItem || isCreate ? { ETag: { description: 'For If-Match.', schema: { type: 'string', maxLength: 64 } } } : undefined
+  if (output) {
+    const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
+    const name = resource instanceof CrudResource && output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
+    const one = reference(document, name, bounded(shown(output)))
+    const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
+    responses[isCreate ? '201' : String(options.status ?? 200)] = { description: 'Done.', ...(headers && { headers }), content: { 'application/json': { schema } } }
+  } else {
+    responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.' }
+  }
+  const problems = new Set([400, 406, 422, 429, 500, 503, ...(description?.problems ?? [])])
+  if (!options.ignoresCredentials) problems.add(401)
+  if (!options.public) problems.add(403)
+  if (options.item || options.path.includes(':')) problems.add(404)
+  if (options.method === 'POST' || options.method === 'PATCH') problems.add(403)
+  for (const status of [...problems].sort()) {
+    responses[String(status)] = problemReference(document, status)
+  }
+  return responses
+}
+
+function modelOutput(resource: CrudResource): object {
+  return (resource.model as unknown as ServedModel).schema.output
+}
+
+// `fields` may leave any property out, and readableBy hides some.
+function shown(output: object): object {
+  return { ...output, required: [] }
+}
+
+function reference(document: OpenApiDocument, name: string, schema: object): object {
+  document.components.schemas[name] ??= schema
+  return { $ref: `#/components/schemas/${name}` }
+}
+
+function problemReference(document: OpenApiDocument, status: number): object {
+  const name = (STATUS_CODES[status] ?? String(status)).replace(/\W/g, '')
+  document.components.responses[name] ??= {
+    description: STATUS_CODES[status] ?? 'Error',
+    ...(status === 429 || status === 503
+      ? { headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } } } }
+      : {}),
+    content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+  }
+  return { $ref: `#/components/responses/${name}` }
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

@@ -1,0 +1,228 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { ValidationError } from '../../src/model/errors.js'
+import { currentUserId } from '../../src/perms/context.js'
+import { expressAdapter } from '../../src/adapters/express.js'
+import { fastifyAdapter } from '../../src/adapters/fastify.js'
+import { fetchAdapter } from '../../src/adapters/fetch.js'
+import { honoAdapter } from '../../src/adapters/hono.js'
+import { koaAdapter } from '../../src/adapters/koa.js'
+import { nodeAdapter } from '../../src/adapters/node.js'
+import type { Api } from '../../src/http/api.js'
+import type { PermsPort } from '../../src/http/ports.js'
+import { Role } from '../../src/users/roles.js'
+
+/** An application in one framework: the API, and own routes beside it. */
+export interface App {
+  readonly url: string
+  close(): Promise<void>
+}
+
+export type Start = (perms: PermsPort, api: Api) => Promise<App>
+
+const silent = { onError: () => undefined }
+
+async function listen(listener: RequestListener): Promise<App> {
+  const server = createServer(listener)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return appOf(server)
+}
+
+function appOf(server: Server): App {
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+const who = () => JSON.stringify({ id: currentUserId() })
+const reports = () => JSON.stringify({ reports: 'all' })
+const invalid = () => {
+  throw new ValidationError('No.', [{ field: 'x', message: 'is wrong' }])
+}
+const json = { 'content-type': 'application/json; charset=utf-8' }
+
+/** With the application's own body parser in front, where `parse` says so. */
+function express(parse: boolean): Start {
+  return async (perms, api) => {
+    const { default: make } = await import('express')
+    const { authenticate, router, requireUser, requireRole, errorHandler } = expressAdapter(perms, silent)
+    const app = make()
+    app.disable('x-powered-by')
+    app.disable('etag')
+    app.use(authenticate())
+    if (parse) app.use(make.json(), make.urlencoded())
+    app.use(router(api))
+    app.get('/who', async (_req, res) => {
+      await new Promise(setImmediate)
+      res.type('json').send(who())
+    })
+    app.get('/account', requireUser(), (_req, res) => void res.type('json').send(who()))
+    app.get('/reports', requireRole(Role.ADMIN), async (_req, res) => void res.type('json').send(reports()))
+    app.get('/invalid', invalid)
+    app.use(errorHandler())
+    return await listen(app)
+  }
+}
+
+function koa(parse: boolean): Start {
+  return async (perms, api) => {
+    const { default: Koa } = await import('koa')
+    const { bodyParser } = await import('@koa/bodyparser')
+    const { authenticate, router, requireUser, requireRole, errorHandler } = koaAdapter(perms, silent)
+    const app = new Koa()
+    app.silent = true
+    app.use(errorHandler())
+    app.use(authenticate())
+    if (parse) app.use(bodyParser())
+    app.use(router(api))
+    const guards: Record<string, ReturnType<typeof requireUser>> = { '/account': requireUser(), '/reports': requireRole(Role.ADMIN) }
+    app.use(async (ctx, next) => {
+      const guard = guards[ctx.path]
+      await (guard ? guard(ctx, next) : next())
+    })
+    app.use(async (ctx) => {
+      await new Promise(setImmediate)
+      if (ctx.path === '/invalid') invalid()
+      if (!['/who', '/account', '/reports'].includes(ctx.path)) return
+      ctx.type = 'json'
+      ctx.body = ctx.path === '/reports' ? reports() : who()
+    })
+    return await listen(app.callback())
+  }
+}
+
+const node: Start = async (perms, api) => {
+  const { authenticate, router, requireUser, requireRole, errorHandler } = nodeAdapter(perms, silent)
+  const send = (text: () => string) => async (_req: unknown, res: import('node:http').ServerResponse) => {
+    await new Promise(setImmediate)
+    res.writeHead(200, json).end(text())
+  }
+  const own: Record<string, Parameters<typeof authenticate>[0]> = {
+    '/who': send(who),
+    '/account': requireUser(send(who)),
+    '/reports': requireRole(Role.ADMIN, send(reports)),
+    '/invalid': invalid,
+  }
+  const otherwise: Parameters<typeof authenticate>[0] = (req, res) => {
+    const handler = own[(req.url ?? '').split('?')[0] as string]
+    return handler ? handler(req, res) : res.writeHead(404).end()
+  }
+  return await listen(errorHandler(authenticate(router(api, otherwise))))
+}
+
+/** The fetch adapter behind a small bridge from node:http. */
+const fetch: Start = async (perms, api) => {
+  const { authenticate, router, requireUser, requireRole, errorHandler } = fetchAdapter(perms, silent)
+  const send = (text: () => string) => async () => new Response(text(), { headers: json })
+  const own: Record<string, Parameters<typeof authenticate>[0]> = {
+    '/who': send(who),
+    '/account': requireUser(send(who)),
+    '/reports': requireRole(Role.ADMIN, send(reports)),
+    '/invalid': invalid,
+  }
+  const handler = errorHandler(
+    authenticate(router(api, (request, ...rest) => own[new URL(request.url).pathname]?.(request, ...rest) ?? new Response(null, { status: 404 }))),
+  )
+  return await listen(async (req, res) => {
+    const headers = new Headers()
+    for (let i = 0; i < req.rawHeaders.length; i += 2) headers.append(req.rawHeaders[i] as string, req.rawHeaders[i + 1] as string)
+    const { Readable } = await import('node:stream')
+    const hasBody = req.method !== 'GET' && req.method !== 'HEAD'
+    const init = { method: req.method ?? 'GET', headers, ...(hasBody && { body: Readable.toWeb(req), duplex: 'half' }) } as RequestInit
+    const response = await handler(new Request(`http://127.0.0.1${req.url}`, init))
+    res.writeHead(response.status, Object.fromEntries(response.headers))
+    res.end(Buffer.from(await response.arrayBuffer()))
+  })
+}
+
+// Named indirectly: these frameworks need not be installed to build the library.
+async function optional<T>(name: string): Promise<T | null> {
+  try {
+    return (await import(name)) as T
+  } catch {
+    return null
+  }
+}
+
+interface HonoModule {
+  Hono: new () => {
+    use(...handlers: unknown[]): void
+    get(path: string, ...handlers: unknown[]): void
+    onError(handler: unknown): void
+    fetch(request: Request): Promise<Response>
+  }
+}
+
+const hono: Start = async (perms, api) => {
+  const { Hono } = (await optional<HonoModule>('hono')) as HonoModule
+  const { serve } = (await optional<{ serve(options: object, listening: () => void): Server }>('@hono/node-server'))!
+  const { authenticate, router, requireUser, requireRole, errorHandler } = honoAdapter(perms, silent)
+  const app = new Hono()
+  const send = (text: () => string) => async () => {
+    await new Promise(setImmediate)
+    return new Response(text(), { headers: json })
+  }
+  app.use(authenticate())
+  app.use(router(api))
+  app.get('/who', send(who))
+  app.get('/account', requireUser(), send(who))
+  app.get('/reports', requireRole(Role.ADMIN), send(reports))
+  app.get('/invalid', invalid)
+  app.onError(errorHandler())
+  const server = await new Promise<Server>((resolve) => {
+    const made = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, () => resolve(made))
+  })
+  return appOf(server)
+}
+
+interface FastifyModule {
+  default: (options: object) => {
+    register(plugin: unknown, options?: object): void
+    get(path: string, ...rest: unknown[]): void
+    setErrorHandler(handler: unknown): void
+    listen(options: object): Promise<string>
+    close(): Promise<void>
+  }
+}
+
+const fastify: Start = async (perms, api) => {
+  const { default: make } = (await optional<FastifyModule>('fastify')) as FastifyModule
+  const { authenticate, router, requireUser, requireRole, errorHandler } = fastifyAdapter(perms, silent)
+  const app = make({ forceCloseConnections: true })
+  app.setErrorHandler(errorHandler())
+  app.register(authenticate())
+  app.register(router(api))
+  const send = (text: () => string) => async (_request: unknown, reply: { type(type: string): unknown }) => {
+    await new Promise(setImmediate)
+    reply.type(json['content-type'])
+    return text()
+  }
+  app.register((own: ReturnType<FastifyModule['default']>, _options: object, done: () => void) => {
+    own.get('/who', send(who))
+    own.get('/account', { onRequest: requireUser() }, send(who))
+    own.get('/reports', { onRequest: requireRole(Role.ADMIN) }, send(reports))
+    own.get('/invalid', async () => invalid())
+    done()
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  return { url, close: () => app.close() }
+}
+
+const installed = await Promise.all(['fastify', 'hono', '@hono/node-server'].map(async (name) => (await optional(name)) !== null))
+
+/** Every framework that is installed, some with a body parser before the library. */
+export const apps: Readonly<Record<string, Start>> = {
+  express: express(false),
+  'express with body parsers': express(true),
+  koa: koa(false),
+  'koa with a body parser': koa(true),
+  node,
+  fetch,
+  ...(installed[0] ? { fastify } : {}),
+  ...(installed[1] && installed[2] ? { hono } : {}),
+}
