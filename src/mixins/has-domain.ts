@@ -35,7 +35,7 @@ function domainOfCaller(): string | undefined {
  * @example class Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string() }) {}
  */
 export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<InDomain> & InDomainStatics {
-  abstract class HasDomain extends (Base as unknown as AbstractConstructor<Model>) {
+  abstract class HasDomain extends (Base as unknown as AbstractConstructor<Model & { $complete(): void }>) {
     static domainField = 'domainId'
     static relationMappings(this: RecordClass): RelationMappings {
       return {
@@ -47,15 +47,14 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
       }
     }
 
-    override async $beforeInsert(context: never): Promise<void> {
-      await super.$beforeInsert(context)
-      if ((this as unknown as InDomain).domainId !== undefined) return
+    override $complete(): void {
+      if ((this as unknown as InDomain).domainId !== undefined) return super.$complete()
       const authority = authorityFor(this.constructor)
       const isGlobal = authority === 'free' || (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
-      if (isGlobal) (this as unknown as InDomain).domainId = null
-      else {
+      if (!isGlobal) {
         throw new ValidationError('Say which domain this belongs to: set domainId, or wrap the call in inDomain(domain, fn).', [{ field: 'domainId', message: 'is required' }])
       }
+      super.$complete()
     }
   }
   markIntermediate(HasDomain)

@@ -32,6 +32,8 @@ export interface ActiveRecord {
   getClone(): this
   /** Whether the row was never saved. */
   readonly isNew: boolean
+  /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
+  $settle(): Promise<void>
 }
 
 /** What ActiveRecordMixin gives to each class. */
@@ -314,14 +316,24 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
       if (specs.id?.type === 'uuid') row.id ??= uuidv7()
       if (specs.createdAt) row.createdAt ??= now
       if (specs.updatedAt) row.updatedAt ??= now
-      const errors: FieldError[] = []
       for (const [name, spec] of Object.entries(specs)) {
         if (row[name] !== undefined || hasQueryValue(this, name)) continue
         if (spec.hasDefault) {
           const value = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
           if (value !== undefined) row[name] = value
-        }
-        if (row[name] === undefined && !spec.isNullable && spec.hasDefault) errors.push({ field: name, message: 'is required' })
+        } else if (spec.isNullable) row[name] = null
+      }
+    }
+
+    /** After it was decided that the row may be made: what no default could fill in. */
+    $complete(): void {
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      const errors: FieldError[] = []
+      for (const [name, spec] of Object.entries(specs)) {
+        if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        if (spec.isNullable) row[name] = null
+        else if (spec.hasDefault) errors.push({ field: name, message: 'is required' })
       }
       refuse(errors)
     }
@@ -335,6 +347,20 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
     override async $afterInsert(context: never): Promise<void> {
       this.#noteWritten()
       await super.$afterInsert(context)
+    }
+
+    // A related row given as an object says the column that refers to it.
+    override $parseJson(json: object, options: never): never {
+      let values = super.$parseJson(json as never, options) as unknown as globalThis.Record<string, unknown>
+      for (const [name, value] of Object.entries(values)) {
+        if (!(value instanceof Model)) continue
+        const relation = (this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }).getRelations()[name]
+        if (!relation || relation.constructor !== Model.BelongsToOneRelation) continue
+        relation.ownerProp.props.forEach((property, i) => {
+          values = { ...values, [property]: (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string] }
+        })
+      }
+      return values as never
     }
 
     override $setDatabaseJson(json: object): this {
@@ -372,8 +398,10 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
     override $formatJson(json: object): never {
       const { specs } = definitionOf(this.constructor)
       const shown = super.$formatJson(json as never) as unknown as globalThis.Record<string, unknown>
-      for (const name of Object.keys(shown)) if (specs[name]?.isHidden) delete shown[name]
-      return shown as never
+      const ordered: globalThis.Record<string, unknown> = {}
+      for (const name of Object.keys(specs)) if (shown[name] !== undefined && !specs[name]?.isHidden) ordered[name] = shown[name]
+      for (const name of Object.keys(shown)) if (!specs[name]) ordered[name] = shown[name]
+      return ordered as never
     }
 
     #noteWritten(): void {
@@ -411,6 +439,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
   })
   markIntermediate(Record)
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
+}
+
+interface OpenRelation {
+  readonly constructor: unknown
+  readonly ownerProp: { readonly props: readonly string[] }
+  readonly relatedProp: { readonly props: readonly string[] }
 }
 
 /** The class that withColumns returns: it carries the declarations and has no table of its own. */
@@ -451,7 +485,7 @@ function lookup(definition: Definition, where: object): globalThis.Record<string
     const spec = definition.specs[name]
     if (value === undefined) errors.push({ field: name, message: 'is undefined: an absent condition would match more rows than meant' })
     else if (!spec) {
-      if (definition.isStrict) errors.push({ field: name, message: 'is not known here' })
+      if (definition.isStrict && name !== 'id') errors.push({ field: name, message: 'is not known here' })
       else values[name] = value
     } else if (value === null) values[name] = null
     else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null

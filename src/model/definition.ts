@@ -221,6 +221,7 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
 }
 
 function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordClass): RelationMapping<Model> {
+  if ('$own' in mapping) return (mapping as unknown as { $own(table: string): RelationMapping<Model> }).$own(to.getTableName())
   const { join } = mapping
   const oldTable = from === to ? null : from.getTableName()
   const newTable = to.getTableName()

@@ -284,8 +284,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   async function runGuard(result: unknown, builder: Internals): Promise<unknown> {
     if (!(builder instanceof Guarded)) return result
     const guard = builder.guard
-    const write = guard && !builder.findOperation((op) => graphOperations.test(op.name)) ? writeOf(builder) : null
+    const write = builder.findOperation((op) => graphOperations.test(op.name)) ? null : writeOf(builder)
     if (guard && write) await guard.beforeWrite(builder.handle, write)
+    if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
     return result
   }
 }

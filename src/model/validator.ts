@@ -97,7 +97,7 @@ export class RecordValidator extends Validator {
         values[name] = given
         if (rest.has(name)) continue
         wire[name] = given
-        const isKnown = definition.handWritten[name] !== undefined || name.startsWith('#') || isAccessor(model, name)
+        const isKnown = definition.handWritten[name] !== undefined || name === 'id' || name.startsWith('#') || isAccessor(model, name)
         if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
         continue
       }

@@ -142,7 +142,13 @@ async function checkInserts(builder: GuardedBuilder, write: WriteOperation, acto
     const guards = guardConditions(row, { free: false, withDeleted: true })
     if (!(await holds(builder.db, all(...guards)))) throw new ForbiddenError(`You may not create this ${builder.cls.name} here.`)
     const live = scopeFor(builder, actor, { row: values, writes: true, live: true })
-    notes.conditions.push(all(allowed, ...guardConditions(live, { free: false, withDeleted: true }), callerLives(live)))
+    const condition = all(allowed, ...guardConditions(live, { free: false, withDeleted: true }), callerLives(live))
+    if (model.$id() !== undefined && model.$id() !== null) notes.conditions.push(condition)
+    else {
+      // An id that the database makes cannot carry the condition: it is asked in the transaction of the insert.
+      if (!(await holds(builder.db, condition))) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+      notes.conditions.push(true)
+    }
     const read = columnsRead(builder.cls, policy.create)
     if (policy.ownerField) read.add(policy.ownerField)
     for (const guard of policy.guards) for (const name of columnsRead(builder.cls, guard.rule)) read.add(name)
@@ -265,6 +271,7 @@ export const guard: QueryGuard = {
     const policy = policyOf(cls)
     const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't' })
     if (write.kind === 'insert') {
+      if (write.models.some((model) => definitionOf(cls).specs[idOf(cls)] === undefined && !model.$id())) return true
       if (hasCheck(policy.create) || [...walk(policy.create)].some((part) => part.kind === 'related')) return true
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, valuesOf(model)))
     }

@@ -56,7 +56,7 @@ interface Options {
  * @example class Account extends PasswordMixin(BasePermsModel).withColumns({ login: column.string() }) {}
  */
 export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword> {
-  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord & { $settle(): Promise<void> }>
+  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord>
   abstract class Password extends OpenBase {
     declare passwordHash: string | null
     // In memory until save(): never a column, never in an answer.

@@ -1,0 +1,179 @@
+import type { Knex } from 'knex'
+import { Model } from 'objection'
+import { type Auth, createAuth } from './auth/auth.js'
+import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
+import { bcryptHasher } from './auth/passwords.js'
+import type { JwtOptions } from './auth/keys.js'
+import { migrate } from './migrations.js'
+import { dialectOfClass } from './model/active-record.js'
+import { prepareConnections } from './model/connections.js'
+import { mapDatabaseError } from './model/database-errors.js'
+import { definitionOf } from './model/definition.js'
+import { ConfigurationError, PermsError } from './model/errors.js'
+import { forgetTables, mapIdentifiers } from './model/query-builder.js'
+import { registerKnex, registeredKnex } from './model/transaction.js'
+import { type Actor, noteAdapterMade, resetContextDefaults, setOutsideContext } from './perms/context.js'
+import { registerToActor } from './perms/perms-mixin.js'
+import { forgetProtectedTables } from './perms/references.js'
+import { registerModels } from './perms/registry.js'
+import { selfCheck } from './perms/self-check.js'
+import { toActor, type UserClass } from './users/actor.js'
+import { Domain } from './users/domain.js'
+import type { PasswordHasher } from './users/password-hasher.js'
+import { registerPasswords } from './users/password-mixin.js'
+import { Token } from './users/token.js'
+import { User } from './users/user.js'
+import { requireDomains, UserRole } from './users/user-role.js'
+import { UserSetting } from './users/user-setting.js'
+import './users/defaults.js'
+
+export interface PermsOptions {
+  /** The one database of the application. */
+  knex: Knex
+  /** How access tokens are signed. Without it no adapter can be made and nobody can sign in. */
+  jwt?: JwtOptions & {
+    /** Further claims of access tokens; they never decide permission. */
+    claims?: (user: User) => object
+  }
+  /** The application's own models, where they differ from the library's. */
+  user?: UserClass
+  userRole?: typeof UserRole
+  token?: typeof Token
+  domain?: typeof Domain
+  userSetting?: typeof UserSetting
+  /** Models to get to know at start: their relations back to the user, their tables, their policies' errors. */
+  models?: readonly (abstract new (...args: never[]) => Model)[]
+  passwords?: PasswordPolicy & {
+    /** bcrypt's cost: 12 when not said, 10 at least. */
+    cost?: number
+  }
+  /** Another way of hashing passwords. */
+  passwordHasher?: PasswordHasher
+  /** How a row that may not be read, or not written, is answered: 404 and 403 when not said; 403: 403 for both. */
+  accessDenied?: 404 | 403
+  /** What code without a context may do: everything until an adapter has been made when not said. */
+  outsideContext?: 'allow' | 'deny'
+  /** 'required': every grant names a domain or '*'. */
+  domains?: 'optional' | 'required'
+  /** Prepared statements by name on PostgreSQL; switch off for poolers that cannot. */
+  namedStatements?: boolean
+  /** Replaces the query that loads the caller. */
+  loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
+}
+
+/** The library, set up: what adapters, jobs and scripts hold on to. */
+export interface Perms {
+  readonly knex: Knex
+  readonly models: { readonly user: UserClass; readonly userRole: typeof UserRole; readonly token: typeof Token; readonly domain: typeof Domain; readonly userSetting: typeof UserSetting }
+  readonly options: { readonly accessDenied: 404 | 403 }
+  /** @throws ConfigurationError where initPerms was given no jwt */
+  readonly auth: Auth
+  /** Makes or updates the library's tables. @returns the names of the migrations that ran */
+  migrate(): Promise<string[]>
+  /** The caller behind an access token, for sockets and jobs: `runAs((await perms.authenticate(token)).id, fn)`. @throws InvalidTokenError */
+  authenticate(token: string): Promise<Actor>
+  /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
+  noteAdapter(): void
+  /** An error of the database or of Objection as one of the library's, where it is known. */
+  mapError(error: unknown): unknown
+  /** Ends the worker threads and forgets this database. The Knex instance stays open: it is the application's. */
+  close(): Promise<void>
+}
+
+let current: Perms | null = null
+
+/**
+ * Sets the library up. One call a process; another with the same Knex instance replaces the first, one with another throws
+ * unless `perms.close()` came before.
+ *
+ * @throws ConfigurationError for a missing or short secret, a second copy of Objection, a second database
+ * @example const perms = initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } })
+ */
+export function initPerms(options: PermsOptions): Perms {
+  const { knex } = options
+  if (typeof knex !== 'function' || !(knex as { client?: unknown }).client) throw new ConfigurationError('initPerms({ knex }): pass a Knex instance, made with Knex({ client, connection }).')
+  if (registeredKnex() && registeredKnex() !== knex) throw new ConfigurationError('initPerms was called with another Knex instance: one database a process; call `await perms.close()` on the first one before.')
+  refuseSecondObjection(options)
+  minPasswordLength(options.passwords)
+  const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
+  const { jwt } = options
+  let undoConnections: (() => void) | undefined
+  let undoNames: (() => void) | undefined
+  const undo = () => {
+    undoNames?.()
+    undoConnections?.()
+    registerKnex(null)
+    registerPasswords(null)
+    registerToActor(null)
+    registerModels(null)
+    requireDomains(false)
+    resetContextDefaults()
+    forgetTables()
+    forgetProtectedTables()
+    current = null
+  }
+  // A further call on the same database starts from the beginning.
+  if (current) undoCurrent?.()
+  try {
+    registerKnex(knex)
+    undoConnections = prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements })
+    undoNames = mapIdentifiers(knex)
+    const models = registerModels(given(options)) as unknown as Perms['models']
+    registerPasswords({ hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
+    registerToActor((user) => toActor(user as User))
+    requireDomains(options.domains === 'required')
+    setOutsideContext(options.outsideContext)
+    for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
+    selfCheck()
+    const auth = jwt ? createAuth({ knex, jwt, hasher, passwordPolicy: options.passwords ?? {}, ...(options.loadUser ? { loadUser: options.loadUser } : {}) } as Parameters<typeof createAuth>[0]) : null
+    const perms: Perms = {
+      knex,
+      models,
+      options: { accessDenied: options.accessDenied ?? 404 },
+      get auth() {
+        if (!auth) throw new ConfigurationError('Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }); make one with `node -e "console.log(require(\'crypto\').randomBytes(32).toString(\'base64url\'))"`.')
+        return auth
+      },
+      migrate: () => migrate(knex),
+      authenticate: (token) => perms.auth.authenticate(token),
+      noteAdapter() {
+        void perms.auth
+        noteAdapterMade()
+      },
+      mapError: (error) => mapError(error),
+      async close() {
+        if (current === perms) undo()
+        await hasher.close?.()
+      },
+    }
+    current = perms
+    undoCurrent = undo
+    return perms
+  } catch (error) {
+    undo()
+    throw error
+  }
+}
+
+let undoCurrent: (() => void) | undefined
+
+function given(options: PermsOptions): Record<string, typeof Model> {
+  const { user, userRole, token, domain, userSetting } = options
+  return Object.fromEntries(Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined)) as unknown as Record<string, typeof Model>
+}
+
+function refuseSecondObjection(options: PermsOptions): void {
+  const bases = { user: User, userRole: UserRole, token: Token, domain: Domain, userSetting: UserSetting }
+  for (const [kind, cls] of Object.entries(given(options))) {
+    if (!(cls.prototype instanceof Model)) {
+      throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class is made with another copy of Objection than the library's; keep one (npm ls objection).`)
+    }
+    const Base = bases[kind as keyof typeof bases] as unknown as typeof Model
+    if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base)) throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
+  }
+}
+
+function mapError(error: unknown): unknown {
+  if (error instanceof PermsError) return error
+  return mapDatabaseError(error, dialectOfClass(User as never))
+}

@@ -1,0 +1,83 @@
+import type { Model } from 'objection'
+import { dialectOfClass } from '../model/active-record.js'
+import { ConfigurationError } from '../model/errors.js'
+import { scopeOf } from './compile.js'
+import { effective } from './effective.js'
+import { actorOf, type UserLike } from './perms-mixin.js'
+import { type Action, policyOf, type Resolved } from './policy.js'
+import type { AnyRule, Rule } from './rules.js'
+
+/** A policy as the database sees it, and in words. */
+export interface Explanation {
+  /** The condition in SQL with its values in place; 'true' for all rows, 'false' for none. */
+  readonly sql: string
+  /** For reads: the whole statement. */
+  readonly statement: string
+  readonly words: string
+}
+
+/**
+ * What a policy comes to for a user: the SQL that the database will see, and the rule in words.
+ *
+ * @param actor a user with loaded roles; null for somebody who is not signed in
+ * @example console.log(explain(Critter, 'read', await User.getOr404(id)).statement)
+ * @throws RolesNotLoadedError, ConfigurationError before initPerms
+ */
+export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {
+  const cls = model as unknown as typeof Model
+  const policy = policyOf(cls)
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const knex = cls.knex()
+  if (!knex) throw new ConfigurationError('explain() needs the database: call initPerms({ knex, ... }) first.')
+  const scope = scopeOf(cls, actorOf(actor), { dialect: dialectOfClass(cls as never), ref: table, live: action !== 'read', writes: action !== 'read' })
+  const condition = effective(action, scope, { withDeleted: false })
+  const sql = typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as never).toString()
+  const rows = knex.queryBuilder().from(table).select('*')
+  const where = typeof condition === 'boolean' ? (condition ? rows : rows.whereRaw('1 = 0')) : rows.whereRaw(condition.sql, condition.bindings as never)
+  return { sql, statement: where.toString(), words: inWords(cls, action, policy) }
+}
+
+function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
+  const rule = action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
+  const parts = [`${action} ${cls.name}: ${words(rule)}`]
+  if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
+  for (const guard of policy.guards) parts.push(`and always (${guard.name}) ${words(guard.rule)}`)
+  if (action === 'read' ? policy.bypass.read : policy.bypass.write) parts.push('or a global admin')
+  return parts.join('; ')
+}
+
+function words(given: Rule): string {
+  const rule = given as AnyRule
+  switch (rule.kind) {
+    case 'constant':
+      return rule.value ? 'everyone' : 'nobody'
+    case 'authenticated':
+      return 'whoever is signed in'
+    case 'owner':
+      return `the owner (${rule.field ?? 'userField'})`
+    case 'self':
+      return 'the user whom the row is'
+    case 'role':
+      return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${rule.domain}` : ''}`
+    case 'ability':
+      return `callers with the ability ${rule.ability}`
+    case 'where':
+      return `rows where ${JSON.stringify(rule.conditions)}`
+    case 'related':
+      return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
+    case 'rank':
+      return 'those of a higher rank than the grant'
+    case 'member':
+      return rule.roles ? `${rule.roles.join(' or ')} of the domain` : 'members of the domain'
+    case 'delegate':
+      return 'whoever may update the owning user'
+    case 'anyOf':
+      return rule.rules.length === 0 ? 'nobody' : `(${rule.rules.map(words).join(' or ')})`
+    case 'allOf':
+      return rule.rules.length === 0 ? 'everyone' : `(${rule.rules.map(words).join(' and ')})`
+    case 'not':
+      return `not ${words(rule.rule)}`
+    case 'check':
+      return 'as code decides'
+  }
+}

@@ -1,0 +1,30 @@
+import { column } from '../model/column.js'
+import { ConfigurationError } from '../model/errors.js'
+import { BasePermsModel } from './base-perms-model.js'
+import { enterAsActor } from './context.js'
+import { where } from './rules.js'
+
+class PermsSelfCheck extends BasePermsModel.withColumns({ some: column.integer(), isOpen: column.boolean() }) {
+  static override policy = { read: where({ isOpen: true }) }
+}
+
+/**
+ * Asserts that the Objection and Knex at hand build queries as the guard expects.
+ *
+ * @throws ConfigurationError where they do not: nothing would be protected
+ */
+export function selfCheck(): void {
+  const build = () =>
+    enterAsActor(null, () => {
+      const query = PermsSelfCheck.query().where('some', 1).orWhere('some', 2)
+      const outer = PermsSelfCheck.query().whereIn('id', query.clone().select('id'))
+      return [query, outer].map((builder) => (builder as unknown as { toKnexQuery(): { toString(): string } }).toKnexQuery().toString())
+    })
+  const [plain = '', nested = ''] = build().map((text) => text.replace(/["`]/g, ''))
+  const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
+  const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
+  const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
+  if (!isGrouped || !isNested) {
+    throw new ConfigurationError('This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.')
+  }
+}

@@ -1,0 +1,55 @@
+import type { Model } from 'objection'
+import { ConfigurationError } from '../model/errors.js'
+import { type Actor, asSystem, currentActor, runAsActor } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import { counts } from './has-roles-mixin.js'
+import type { User } from './user.js'
+
+/** Whether a user may act at all: enabled, and not soft-deleted. */
+export function isLiving(user: User): boolean {
+  return user.isEnabled !== false && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
+}
+
+/** A user with loaded roles as the engine sees it. @throws RolesNotLoadedError */
+export function toActor(user: User, more: Partial<Pick<Actor, 'sessionId' | 'abilities'>> = {}): Actor {
+  if (!Array.isArray(user.roles)) user.hasRole()
+  const grants = (user.roles ?? []).filter(counts).map((grant) => ({
+    id: grant.id,
+    role: grant.role,
+    domainId: grant.domainId ?? null,
+    domainName: grant.domain?.name ?? null,
+  }))
+  return { id: user.id, user, grants, sessionId: more.sessionId ?? null, abilities: more.abilities ?? null }
+}
+
+/** The user with all roles, by id, as an actor; null where there is none, or one who is disabled or deleted. */
+export async function loadActor(id: string, more: Partial<Pick<Actor, 'sessionId' | 'abilities'>> = {}): Promise<Actor | null> {
+  const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id))
+  return user && isLiving(user) ? toActor(user, more) : null
+}
+
+/**
+ * The user on whose behalf the code runs, with roles, or null. Synchronous: authenticate() and runAs() loaded it.
+ *
+ * @example const me = currentUser<Employee>()
+ */
+export function currentUser<U extends User = User>(): U | null {
+  return (currentActor()?.user as U | undefined) ?? null
+}
+
+/**
+ * Runs fn as this user, loaded anew with all roles: rights are those of now. A user who is disabled, deleted or not there is
+ * anonymous. An outer bypass does not reach in.
+ *
+ * @param user a user, or an id
+ * @returns what fn resolves to; a query builder that fn returns runs inside
+ * @example const mine = await runAs(user, () => UserDocument.query())
+ */
+export async function runAs<T>(user: User | string, fn: () => T): Promise<Awaited<T>> {
+  const id = typeof user === 'string' ? user : user?.id
+  if (typeof id !== 'string' || id === '') throw new ConfigurationError('runAs(user, fn): give a saved user or an id; for nobody there is asAnonymous(fn).')
+  return await runAsActor(await loadActor(id), fn)
+}
+
+/** A class of users, whichever of the models over the user table. */
+export type UserClass = typeof Model & { new (): User }
