@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Program } from './parse.js'
+
+const packageRoot = fileURLToPath(new URL('../../', import.meta.url))
+const tsc = join(packageRoot, 'node_modules/typescript/bin/tsc')
+
+/** The programs of one document, compiled as a user's would be: strict, and against the built package by its name. */
+export interface Compiled {
+  /** What the compiler says about a program, at the document's lines; empty when all is well. */
+  errorsOf(program: Program): string[]
+  /** Runs a program in an empty folder to its end. @throws Error with what it printed when it fails or takes over `timeout` ms */
+  run(program: Program, timeout?: number): Promise<string>
+  remove(): void
+}
+
+/** Compiles the programs into a folder inside the package, where `import 'objection-perms'` finds dist/: build first. */
+export async function compile(programs: readonly Program[]): Promise<Compiled> {
+  mkdirSync(join(packageRoot, '.tmp'), { recursive: true })
+  const folder = mkdtempSync(join(packageRoot, '.tmp', 'snippets-'))
+  for (const program of programs) {
+    // An empty export makes a module of a program without imports, so that it may await at its top level.
+    writeFileSync(join(folder, fileName(program)), program.extension === 'ts' ? `${program.text}export {}\n` : program.text)
+  }
+  const files = programs.filter(({ extension }) => extension === 'ts').map(fileName)
+  const compilerOptions = {
+    target: 'es2022',
+    module: 'nodenext',
+    lib: ['es2023'],
+    types: ['node'],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: true,
+    sourceMap: true,
+    rootDir: '.',
+    outDir: '.',
+  }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+  const output = files.length > 0 ? (await run([tsc, '-p', '.', '--pretty', 'false'], folder, 120_000)).output : ''
+  const complaints = output.split('\n').filter(Boolean)
+  const known = (line: string) => files.some((file) => line.startsWith(file))
+  const general = complaints.filter((line) => !line.startsWith(' ') && !known(line))
+
+  return {
+    errorsOf(program) {
+      const name = fileName(program)
+      const own = complaints.filter((line) => line.startsWith(`${name}(`))
+      return [...general, ...own.map((line) => line.replace(/^[^(]+\((\d+),\d+\)/, `${program.document}:$1`))]
+    },
+    async run(program, timeout = 60_000) {
+      const cwd = mkdtempSync(join(tmpdir(), 'objection-perms-snippet-'))
+      try {
+        const file = join(folder, fileName(program).replace(/\.ts$/, '.js'))
+        const { output, failure } = await run(['--enable-source-maps', file], cwd, timeout)
+        const readable = output.replaceAll(`${folder}/${fileName(program)}`, program.document)
+        if (failure) throw new Error(`${program.document}, program '${program.name}': ${failure}\n${readable}`)
+        return readable
+      } finally {
+        rmSync(cwd, { recursive: true, force: true })
+      }
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+const fileName = ({ document, name, extension }: Program) => `${document.replaceAll(/[^\w.]/g, '-')}-${name}.${extension}`
+
+function run(args: string[], cwd: string, timeout: number): Promise<{ output: string; failure?: string }> {
+  const { NODE_V8_COVERAGE: _coverage, NODE_OPTIONS: _options, ...inherited } = process.env
+  const env = { ...inherited, NO_COLOR: '1', HOST: '127.0.0.1', PORT: '0', JWT_SECRET: 'for the snippets of the documents only' }
+  return new Promise((done) => {
+    const child = execFile(process.execPath, args, { cwd, env, timeout, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
+      const output = `${stdout}${stderr}`
+      if (!error) return done({ output })
+      done({ output, failure: error.killed ? `did not end within ${timeout / 1000} s` : `ended with ${error.signal ?? error.code}` })
+    })
+    child.stdin?.end()
+  })
+}
