@@ -1,12 +1,18 @@
 export { initPerms, type Perms, type PermsOptions } from './init.js'
 export { createTables, type ModelClass, permsMigrations } from './migrations.js'
+export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
+export { HasUserMixin, type Owned, type OwnedStatics } from './mixins/has-user.js'
+export { type Profile, ProfileMixin } from './mixins/profile.js'
+export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
+export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
+export { UserOwnershipMixin } from './mixins/user-ownership.js'
 export { type AbstractConstructor, type ActiveRecord, ActiveRecordMixin, type ActiveRecordStatics } from './model/active-record.js'
 export { BaseModel } from './model/base-model.js'
-export { Column, type Columns, type ColumnSpec, column, type OnDelete, type Row } from './model/column.js'
+export { Column, type ColumnSpec, type Columns, column, type OnDelete, type Row } from './model/column.js'
 export * from './model/errors.js'
-export type { ModelSchemas, ObjectSchema } from './model/schemas.js'
 export { belongsTo, hasMany } from './model/relations.js'
-export { transaction, type TransactionOptions } from './model/transaction.js'
+export type { ModelSchemas, ObjectSchema } from './model/schemas.js'
+export { type TransactionOptions, transaction } from './model/transaction.js'
 export { BasePermsModel } from './perms/base-perms-model.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './perms/context.js'
 export { type Explanation, explain } from './perms/explain.js'
@@ -16,27 +22,21 @@ export {
   allOf,
   anyOf,
   authenticated,
-  check,
   type Comparison,
+  check,
   everyone,
   nobody,
   not,
   owner,
   type Policy,
+  type Rule,
   related,
   role,
-  type Rule,
-  self,
   type SqlRule,
-  where,
+  self,
   type WhereConditions,
+  where,
 } from './perms/rules.js'
-export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
-export { HasUserMixin, type Owned, type OwnedStatics } from './mixins/has-user.js'
-export { type Profile, ProfileMixin } from './mixins/profile.js'
-export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
-export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
-export { UserOwnershipMixin } from './mixins/user-ownership.js'
 export { currentUser, runAs, type UserClass } from './users/actor.js'
 export { Domain } from './users/domain.js'
 export { type DomainRef, HasRolesMixin, type WithRoles } from './users/has-roles-mixin.js'

@@ -1,9 +1,9 @@
 import type { Knex } from 'knex'
 import { Model } from 'objection'
 import { type Auth, createAuth } from './auth/auth.js'
+import type { JwtOptions } from './auth/keys.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
 import { bcryptHasher } from './auth/passwords.js'
-import type { JwtOptions } from './auth/keys.js'
 import { migrate } from './migrations.js'
 import { dialectOfClass } from './model/active-record.js'
 import { prepareConnections } from './model/connections.js'
@@ -11,7 +11,7 @@ import { mapDatabaseError } from './model/database-errors.js'
 import { definitionOf } from './model/definition.js'
 import { ConfigurationError, PermsError } from './model/errors.js'
 import { forgetTables, mapIdentifiers } from './model/query-builder.js'
-import { registerKnex, registeredKnex } from './model/transaction.js'
+import { registeredKnex, registerKnex } from './model/transaction.js'
 import { type Actor, noteAdapterMade, resetContextDefaults, setOutsideContext } from './perms/context.js'
 import { registerToActor } from './perms/perms-mixin.js'
 import { forgetProtectedTables } from './perms/references.js'
@@ -42,7 +42,9 @@ export interface PermsOptions {
   domain?: typeof Domain
   userSetting?: typeof UserSetting
   /** Models to get to know at start: their relations back to the user, their tables, their policies' errors. */
-  models?: readonly (abstract new (...args: never[]) => Model)[]
+  models?: readonly (abstract new (
+    ...args: never[]
+  ) => Model)[]
   passwords?: PasswordPolicy & {
     /** bcrypt's cost: 12 when not said, 10 at least. */
     cost?: number
@@ -64,7 +66,13 @@ export interface PermsOptions {
 /** The library, set up: what adapters, jobs and scripts hold on to. */
 export interface Perms {
   readonly knex: Knex
-  readonly models: { readonly user: UserClass; readonly userRole: typeof UserRole; readonly token: typeof Token; readonly domain: typeof Domain; readonly userSetting: typeof UserSetting }
+  readonly models: {
+    readonly user: UserClass
+    readonly userRole: typeof UserRole
+    readonly token: typeof Token
+    readonly domain: typeof Domain
+    readonly userSetting: typeof UserSetting
+  }
   readonly options: { readonly accessDenied: 404 | 403 }
   /** @throws ConfigurationError where initPerms was given no jwt */
   readonly auth: Auth
@@ -91,8 +99,12 @@ let current: Perms | null = null
  */
 export function initPerms(options: PermsOptions): Perms {
   const { knex } = options
-  if (typeof knex !== 'function' || !(knex as { client?: unknown }).client) throw new ConfigurationError('initPerms({ knex }): pass a Knex instance, made with Knex({ client, connection }).')
-  if (registeredKnex() && registeredKnex() !== knex) throw new ConfigurationError('initPerms was called with another Knex instance: one database a process; call `await perms.close()` on the first one before.')
+  if (typeof knex !== 'function' || !(knex as { client?: unknown }).client)
+    throw new ConfigurationError('initPerms({ knex }): pass a Knex instance, made with Knex({ client, connection }).')
+  if (registeredKnex() && registeredKnex() !== knex)
+    throw new ConfigurationError(
+      'initPerms was called with another Knex instance: one database a process; call `await perms.close()` on the first one before.',
+    )
   refuseSecondObjection(options)
   minPasswordLength(options.passwords)
   const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
@@ -125,13 +137,24 @@ export function initPerms(options: PermsOptions): Perms {
     setOutsideContext(options.outsideContext)
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
     selfCheck()
-    const auth = jwt ? createAuth({ knex, jwt, hasher, passwordPolicy: options.passwords ?? {}, ...(options.loadUser ? { loadUser: options.loadUser } : {}) } as Parameters<typeof createAuth>[0]) : null
+    const auth = jwt
+      ? createAuth({
+          knex,
+          jwt,
+          hasher,
+          passwordPolicy: options.passwords ?? {},
+          ...(options.loadUser ? { loadUser: options.loadUser } : {}),
+        } as Parameters<typeof createAuth>[0])
+      : null
     const perms: Perms = {
       knex,
       models,
       options: { accessDenied: options.accessDenied ?? 404 },
       get auth() {
-        if (!auth) throw new ConfigurationError('Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }); make one with `node -e "console.log(require(\'crypto\').randomBytes(32).toString(\'base64url\'))"`.')
+        if (!auth)
+          throw new ConfigurationError(
+            "Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }); make one with `node -e \"console.log(require('crypto').randomBytes(32).toString('base64url'))\"`.",
+          )
         return auth
       },
       migrate: () => migrate(knex),
@@ -159,17 +182,22 @@ let undoCurrent: (() => void) | undefined
 
 function given(options: PermsOptions): Record<string, typeof Model> {
   const { user, userRole, token, domain, userSetting } = options
-  return Object.fromEntries(Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined)) as unknown as Record<string, typeof Model>
+  return Object.fromEntries(
+    Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined),
+  ) as unknown as Record<string, typeof Model>
 }
 
 function refuseSecondObjection(options: PermsOptions): void {
   const bases = { user: User, userRole: UserRole, token: Token, domain: Domain, userSetting: UserSetting }
   for (const [kind, cls] of Object.entries(given(options))) {
     if (!(cls.prototype instanceof Model)) {
-      throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class is made with another copy of Objection than the library's; keep one (npm ls objection).`)
+      throw new ConfigurationError(
+        `initPerms({ ${kind}: ${cls.name} }): the class is made with another copy of Objection than the library's; keep one (npm ls objection).`,
+      )
     }
     const Base = bases[kind as keyof typeof bases] as unknown as typeof Model
-    if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base)) throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
+    if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
+      throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }
 }
 

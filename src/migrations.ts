@@ -15,12 +15,22 @@ const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'use
 export function tableSpecOf(cls: object): TableSpec {
   const { tableName, columns, uniques, indexes, isStrict } = definitionOf(cls)
   if (!isStrict || !columns.id) {
-    throw new ConfigurationError(`${(cls as { name: string }).name} declares no table: say its columns with withColumns({ ... }), among them id (BaseModel has it).`)
+    throw new ConfigurationError(
+      `${(cls as { name: string }).name} declares no table: say its columns with withColumns({ ... }), among them id (BaseModel has it).`,
+    )
   }
   const resolved = Object.entries(columns).map(([name, declared]) => {
     const { reference } = declared.spec
     // 'user' means the registered user model's table.
-    return [name, reference ? declared.references(`${resolveTable(reference.table)}.${reference.column}`, reference.onDelete ? { onDelete: reference.onDelete } : {}) : declared]
+    return [
+      name,
+      reference
+        ? declared.references(
+            `${resolveTable(reference.table)}.${reference.column}`,
+            reference.onDelete ? { onDelete: reference.onDelete } : {},
+          )
+        : declared,
+    ]
   })
   return { name: tableName, columns: Object.fromEntries(resolved) as typeof columns, primaryKey: 'id', uniques, indexes }
 }
@@ -45,7 +55,11 @@ export async function createTables(knex: Knex, models: readonly ModelClass[]): P
 
 const tables = {
   create: (knex: Knex) => createTables(knex, kinds.map(registeredModel) as unknown as ModelClass[]),
-  drop: (knex: Knex) => dropTables(knex, kinds.map((kind) => tableSpecOf(registeredModel(kind)))),
+  drop: (knex: Knex) =>
+    dropTables(
+      knex,
+      kinds.map((kind) => tableSpecOf(registeredModel(kind))),
+    ),
 }
 
 interface Step {
@@ -91,6 +105,9 @@ interface Loaded {
 
 /** Brings the library's tables up to date, with a history of its own. @returns the names of the migrations that ran */
 export async function migrate(knex: Knex): Promise<string[]> {
-  const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [number, string[]]
+  const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [
+    number,
+    string[],
+  ]
   return ran
 }

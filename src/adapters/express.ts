@@ -38,7 +38,11 @@ export interface ExpressAdapter {
 export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): ExpressAdapter {
   const door = new Door(perms, options)
   const neutral = (req: NodeRequest) => new NodeHttpRequest(req, () => req.ip)
-  const ways = (res: ServerResponse, next: Next) => ({ next, refuse: (response: Parameters<typeof sendNode>[0]) => sendNode(response, res), fail: next })
+  const ways = (res: ServerResponse, next: Next) => ({
+    next,
+    refuse: (response: Parameters<typeof sendNode>[0]) => sendNode(response, res),
+    fail: next,
+  })
   const demand =
     (check: Check): ExpressMiddleware =>
     (req, res, next) => {

@@ -3,8 +3,8 @@ import type { Api, MountedApi } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
 import type { RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
-import type { HttpResponse } from '../http/response.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
+import type { HttpResponse } from '../http/response.js'
 import { nodeBody } from './node-http.js'
 
 /** What is used of a request of Fastify 5. */
@@ -33,10 +33,16 @@ export type FastifyHook = (request: FastifyRequestLike, reply: FastifyReplyLike,
 /** What is used of an instance of Fastify 5. */
 export interface FastifyInstanceLike {
   readonly prefix: string
-  readonly initialConfig: { readonly ignoreTrailingSlash?: boolean | undefined; readonly routerOptions?: { readonly ignoreTrailingSlash?: boolean | undefined } | undefined }
+  readonly initialConfig: {
+    readonly ignoreTrailingSlash?: boolean | undefined
+    readonly routerOptions?: { readonly ignoreTrailingSlash?: boolean | undefined } | undefined
+  }
   addHook(name: 'onRequest' | 'preValidation', hook: FastifyHook): unknown
   removeAllContentTypeParsers(): unknown
-  addContentTypeParser(type: string, parser: (request: unknown, payload: unknown, done: (error: Error | null, body?: unknown) => void) => void): unknown
+  addContentTypeParser(
+    type: string,
+    parser: (request: unknown, payload: unknown, done: (error: Error | null, body?: unknown) => void) => void,
+  ): unknown
   route(options: {
     method: string[]
     url: string

@@ -16,7 +16,10 @@ export class FetchHttpRequest implements HttpRequest {
    * @param base the part of the path that lies before the router
    * @param cached reads the body again where a framework has read it before
    */
-  constructor(raw: Request, options: { base?: string | undefined; address?: string | undefined; cached?: (() => Promise<ArrayBuffer>) | undefined } = {}) {
+  constructor(
+    raw: Request,
+    options: { base?: string | undefined; address?: string | undefined; cached?: (() => Promise<ArrayBuffer>) | undefined } = {},
+  ) {
     // A Request's URL is absolute and normal: the path begins after the third slash.
     const start = raw.url.indexOf('/', raw.url.indexOf('//') + 2)
     const hash = raw.url.indexOf('#')
@@ -41,12 +44,14 @@ export class FetchHttpRequest implements HttpRequest {
     const cached = this.#cached
     return {
       parsed: undefined,
-      read: async (limit) => (raw.bodyUsed && cached ? new Uint8Array(await cached()) : await readWebStream(raw.bodyUsed ? null : raw.body, limit)),
+      read: async (limit) =>
+        raw.bodyUsed && cached ? new Uint8Array(await cached()) : await readWebStream(raw.bodyUsed ? null : raw.body, limit),
     }
   }
 }
 
 /** The answer as a web standard Response. */
-export function toResponse(response: HttpResponse): Response {
-  return new Response(response.body as string | null, { status: response.status, headers: { ...response.headers } })
+export function toResponse({ status, headers, body }: HttpResponse): Response {
+  const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
+  return new Response(body as string | null, { status, headers: { ...headers, ...length } })
 }

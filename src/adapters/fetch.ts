@@ -1,9 +1,9 @@
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import { NotFoundError } from '../model/errors.js'
 import type { RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
+import { NotFoundError } from '../model/errors.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
 /** Request → Response; what a runtime gives beside the request is passed on. */

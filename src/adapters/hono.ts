@@ -30,7 +30,9 @@ export interface HonoAdapter {
   /** 401 where nobody is signed in, 403 for a caller without the role. */
   requireRole(role: string, options?: RoleOptions): HonoMiddleware
   /** `app.onError(errorHandler())`: the library's errors become problem details; all others go to `otherwise`, or become what Hono makes of them. */
-  errorHandler(otherwise?: (error: Error, c: HonoContext) => Response | Promise<Response>): (error: Error, c: HonoContext) => Response | Promise<Response>
+  errorHandler(
+    otherwise?: (error: Error, c: HonoContext) => Response | Promise<Response>,
+  ): (error: Error, c: HonoContext) => Response | Promise<Response>
 }
 
 /**
@@ -46,7 +48,8 @@ export interface HonoAdapter {
 export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}): HonoAdapter {
   const door = new Door(perms, options)
   const address = options.address ?? socketAddress
-  const neutral = (c: HonoContext, base?: string) => new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
+  const neutral = (c: HonoContext, base?: string) =>
+    new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
   const ways = (next: Next): Ways<Promise<Response | undefined>> => ({
     next: async () => {
       await next()

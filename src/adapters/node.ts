@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import { NotFoundError } from '../model/errors.js'
 import type { RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
+import { NotFoundError } from '../model/errors.js'
 import { NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
 
 /** A handler of http.createServer. */

@@ -1,10 +1,11 @@
 import { ConfigurationError, ForbiddenError, PreconditionFailedError } from '../model/errors.js'
 import { transaction } from '../model/transaction.js'
+import { refuse } from '../model/validator.js'
 import { type CrudMethod, type CrudResourceOptions, type HookContext, type MethodOptions, methodsOf } from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded, type SchemaOption } from './endpoint.js'
 import { narrowedInput, type SplitInput, splitInput } from './input.js'
 import { List } from './list.js'
-import { listParameters, itemParameters } from './parameters.js'
+import { itemParameters, listParameters } from './parameters.js'
 import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
 import { kebabPlural } from './plural.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
@@ -13,7 +14,6 @@ import { HttpResponse } from './response.js'
 import { joinPath } from './routes.js'
 import { hidden } from './run.js'
 import { etagOf, graphOf, type Include, isMatch, isNoneMatch, narrowedFields, parseFields, parseInclude, shape } from './shape.js'
-import { refuse } from '../model/validator.js'
 
 type ItemContext = EndpointContext<ServedRow>
 
@@ -189,8 +189,20 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     if (!list) {
       const { id = 'id', pageSize = 20, maxPageSize = 100, include = [] } = this.options
       const argSchema: SchemaOption | undefined = this.#methods.get('list')?.argSchema
-      const filterBy = argSchema === undefined ? undefined : Array.isArray(argSchema) ? argSchema : Object.keys((argSchema as { properties?: object }).properties ?? {})
-      list = new List(this.served, { idProperty: 'id' in this.served.columnSpecs ? 'id' : id, pageSize, maxPageSize, include, filterBy, fields: this.#fields('list') })
+      const filterBy =
+        argSchema === undefined
+          ? undefined
+          : Array.isArray(argSchema)
+            ? argSchema
+            : Object.keys((argSchema as { properties?: object }).properties ?? {})
+      list = new List(this.served, {
+        idProperty: 'id' in this.served.columnSpecs ? 'id' : id,
+        pageSize,
+        maxPageSize,
+        include,
+        filterBy,
+        fields: this.#fields('list'),
+      })
       this.#lists.set(this.model, list)
     }
     return list

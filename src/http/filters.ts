@@ -55,7 +55,9 @@ export function parseFilter(key: string, text: string, columns: ReadonlyMap<stri
     return { field: key, message: `is not known here; ${name} takes ${operatorsOf(column.spec).join(', ')}` }
   }
   const checked = parseValue(column.spec, operator as Operator, text)
-  return checked.error === undefined ? { column, operator: operator as Operator, value: checked.value } : { field: key, message: checked.error }
+  return checked.error === undefined
+    ? { column, operator: operator as Operator, value: checked.value }
+    : { field: key, message: checked.error }
 }
 
 function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked {
@@ -121,7 +123,10 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
       })
       return
     case 'in':
-      query.whereIn(reference, (value as unknown[]).filter((one) => fits(spec, one)).map((one) => bound(one) as string))
+      query.whereIn(
+        reference,
+        (value as unknown[]).filter((one) => fits(spec, one)).map((one) => bound(one) as string),
+      )
       return
     case 'null':
       if (value) query.whereNull(reference)
@@ -143,7 +148,13 @@ function fits(spec: ColumnSpec, value: unknown): boolean {
   return spec.type !== 'integer' || ((value as number) >= -int32 && (value as number) < int32)
 }
 
-function applyComparison(query: QueryBuilder<Model>, { spec, reference }: ListColumn, sign: string, value: unknown, dialect: Dialect): void {
+function applyComparison(
+  query: QueryBuilder<Model>,
+  { spec, reference }: ListColumn,
+  sign: string,
+  value: unknown,
+  dialect: Dialect,
+): void {
   const before = (value as { before?: Date }).before
   if (before) {
     query.where(reference, '<', encode(spec, before, dialect) as string)
@@ -153,7 +164,10 @@ function applyComparison(query: QueryBuilder<Model>, { spec, reference }: ListCo
     if ((sign[0] === '<') === isAbove) query.whereNotNull(reference)
     else query.whereRaw('1 = 0')
   } else {
-    query.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [reference, encode(spec, value, dialect) as string])
+    query.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
+      reference,
+      encode(spec, value, dialect) as string,
+    ])
   }
 }
 

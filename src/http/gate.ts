@@ -13,7 +13,9 @@ export interface RoleOptions {
 /** Whether the actor holds the role globally or in the domain named; a superadmin is an admin too. */
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {
   const roles = rolesThatAre([role])
-  return actor.grants.some((grant) => roles.includes(grant.role) && (grant.domainId === null || domain === 'any' || grant.domainId === domain))
+  return actor.grants.some(
+    (grant) => roles.includes(grant.role) && (grant.domainId === null || domain === 'any' || grant.domainId === domain),
+  )
 }
 
 /** @throws UnauthorizedError for nobody, ForbiddenError for a caller without the role */

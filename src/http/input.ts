@@ -2,8 +2,8 @@ import { ValidationError } from '../model/errors.js'
 import type { ObjectSchema } from '../model/schemas.js'
 import { refuse, schemaErrors } from '../model/validator.js'
 import type { SchemaOption } from './endpoint.js'
-import { namesOf } from './shape.js'
 import type { ServedModel } from './ports.js'
+import { namesOf } from './shape.js'
 
 /** A client's input: what goes to the model, and what goes to the hooks. */
 export interface SplitInput {

@@ -1,10 +1,10 @@
-import { ConfigurationError, type FieldError } from '../model/errors.js'
 import { definitionOf } from '../model/definition.js'
+import { ConfigurationError, type FieldError } from '../model/errors.js'
 import { type Dialect, dialectOf } from '../model/storage.js'
-import { normalize } from '../model/values.js'
 import { refuse } from '../model/validator.js'
-import type { Actor } from '../perms/context.js'
+import { normalize } from '../model/values.js'
 import { scopeOf } from '../perms/compile.js'
+import type { Actor } from '../perms/context.js'
 import { isReadableEverywhere } from '../perms/fields.js'
 import { openCursor, sealCursor } from './cursor.js'
 import type { EndpointContext } from './endpoint.js'
@@ -115,7 +115,7 @@ export class List {
     const rows = (await query) as unknown as ServedRow[]
     const hasMore = rows.length > asked.pageSize
     if (hasMore) rows.pop()
-    const total = !asked.withTotal ? null : this.#knownTotal(asked, offset, rows.length, hasMore) ?? (await filtered().resultSize())
+    const total = !asked.withTotal ? null : (this.#knownTotal(asked, offset, rows.length, hasMore) ?? (await filtered().resultSize()))
     const nextCursor = hasMore ? this.#cursorAfter(rows[rows.length - 1] as ServedRow, asked, context.perms) : null
     const pagination: Pagination = {
       page: asked.page,
@@ -233,4 +233,3 @@ function wholeNumber(key: string, text: string | null, instead: number, most: nu
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
   return value >= 1 && value <= most ? value : { field: key, message: `must be a whole number from 1 to ${most}` }
 }
-

@@ -58,7 +58,8 @@ export function bounded(schema: object): object {
   const { type } = schema as Schema
   const bound: Schema = { ...schema }
   const is = (name: string) => type === name || (Array.isArray(type) && type.includes(name))
-  if (is('string') && bound.maxLength === undefined && bound.enum === undefined && bound.format === undefined) bound.maxLength = mostCharacters
+  if (is('string') && bound.maxLength === undefined && bound.enum === undefined && bound.format === undefined)
+    bound.maxLength = mostCharacters
   if (is('integer')) {
     bound.format ??= 'int32'
     bound.minimum ??= -2147483648
@@ -66,7 +67,8 @@ export function bounded(schema: object): object {
   }
   if (is('array')) bound.maxItems ??= 10000
   for (const key of ['properties', '$defs'] as const) {
-    if (typeof bound[key] === 'object') bound[key] = Object.fromEntries(Object.entries(bound[key] as object).map(([name, value]) => [name, bounded(value as object)]))
+    if (typeof bound[key] === 'object')
+      bound[key] = Object.fromEntries(Object.entries(bound[key] as object).map(([name, value]) => [name, bounded(value as object)]))
   }
   if (typeof bound.items === 'object' && bound.items !== null) bound.items = bounded(bound.items)
   for (const key of ['anyOf', 'oneOf', 'allOf'] as const) {

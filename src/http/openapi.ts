@@ -1,8 +1,8 @@
-import type { Api, Route } from './api.js'
-import type { PermsPort, ServedModel } from './ports.js'
 import { STATUS_CODES } from 'node:http'
+import type { Api, Route } from './api.js'
 import { CrudResource } from './crud-resource.js'
 import { bounded, listOf, problemSchema } from './openapi-schemas.js'
+import type { PermsPort, ServedModel } from './ports.js'
 
 interface Operation {
   operationId: string
@@ -77,7 +77,10 @@ function addRoute(document: OpenApiDocument, route: Route): void {
   }
   const input = options.description?.input ?? options.argSchema
   if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
-    operation.requestBody = { required: true, content: { 'application/json': { schema: reference(document, `${capital(operationId)}Input`, bounded(input)) } } }
+    operation.requestBody = {
+      required: true,
+      content: { 'application/json': { schema: reference(document, `${capital(operationId)}Input`, bounded(input)) } },
+    }
   }
   const at = (document.paths[path] ??= {})
   at[options.method.toLowerCase()] = operation
@@ -106,7 +109,11 @@ function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, o
     const name = resource instanceof CrudResource && output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
     const one = reference(document, name, bounded(shown(output)))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
-    responses[isCreate ? '201' : String(options.status ?? 200)] = { description: 'Done.', ...(headers && { headers }), content: { 'application/json': { schema } } }
+    responses[isCreate ? '201' : String(options.status ?? 200)] = {
+      description: 'Done.',
+      ...(headers && { headers }),
+      content: { 'application/json': { schema } },
+    }
   } else {
     responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.' }
   }
@@ -140,7 +147,9 @@ function problemReference(document: OpenApiDocument, status: number): object {
   document.components.responses[name] ??= {
     description: STATUS_CODES[status] ?? 'Error',
     ...(status === 429 || status === 503
-      ? { headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } } } }
+      ? {
+          headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } } },
+        }
       : {}),
     content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
   }

@@ -1,5 +1,5 @@
-import { schemaOf } from '../model/schemas.js'
 import type { ColumnSpec } from '../model/column.js'
+import { schemaOf } from '../model/schemas.js'
 import { maxInValues, operatorsOf } from './filters.js'
 import type { List } from './list.js'
 import type { ServedModel } from './ports.js'
@@ -22,7 +22,10 @@ export function listParameters(model: ServedModel, list: List, options: Describe
     query('page', 'The page, from 1 on.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
     query('pageSize', 'Rows on a page.', { type: 'integer', format: 'int32', minimum: 1, maximum: maxPageSize, default: pageSize }),
     query('cursor', 'The nextCursor of the page before; instead of page.', text()),
-    query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, { ...text(), default: '-createdAt,id' }),
+    query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, {
+      ...text(),
+      default: '-createdAt,id',
+    }),
     query('total', 'Whether the rows are counted.', { type: 'boolean', default: true }),
     ...itemParameters(model, options),
   ]
@@ -43,9 +46,20 @@ export function itemParameters(model: ServedModel, options: Described): object[]
 
 function describe(name: string, operator: string): string {
   const words: Record<string, string> = {
-    eq: 'is', ne: 'is not', gt: 'is above', gte: 'is at least', lt: 'is below', lte: 'is at most', from: 'is at least', to: 'is at most',
-    min: 'is at least', max: 'is at most', in: `is one of (comma-separated, at most ${maxInValues})`,
-    like: 'matches (% any run, _ one character, case matters)', ilike: 'matches, in any case', null: 'is null, or not',
+    eq: 'is',
+    ne: 'is not',
+    gt: 'is above',
+    gte: 'is at least',
+    lt: 'is below',
+    lte: 'is at most',
+    from: 'is at least',
+    to: 'is at most',
+    min: 'is at least',
+    max: 'is at most',
+    in: `is one of (comma-separated, at most ${maxInValues})`,
+    like: 'matches (% any run, _ one character, case matters)',
+    ilike: 'matches, in any case',
+    null: 'is null, or not',
   }
   return `Only rows whose ${name} ${words[operator]}.`
 }

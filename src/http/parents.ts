@@ -1,8 +1,8 @@
 import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, NotFoundError } from '../model/errors.js'
 import { scalar } from './filters.js'
-import type { ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { kebabPlural } from './plural.js'
+import type { ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { joinPath } from './routes.js'
 
 /** A row under which a resource's rows live: `/users/:userId/documents/`. */

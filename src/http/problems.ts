@@ -30,7 +30,8 @@ export function isPermsError(error: unknown): error is PermsError {
 
 /** What an error says to the client. One of our own doing (500) says nothing but that. */
 export function problemOf(error: unknown): Problem {
-  if (!isPermsError(error) || error.status === 500) return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
+  if (!isPermsError(error) || error.status === 500)
+    return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
   const { status, code, message, errors } = error
   return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: message, errors }
 }

@@ -86,7 +86,9 @@ export function segmentsOf(path: string): string[] {
   for (const segment of segments) {
     const isPlain = fixedSegment.test(segment) && segment !== '.' && segment !== '..'
     if (!isPlain && !paramSegment.test(segment)) {
-      throw new ConfigurationError(`The path '${path}' is made of segments of letters, digits, '.', '_', '~' and '-', and of ':parameters'.`)
+      throw new ConfigurationError(
+        `The path '${path}' is made of segments of letters, digits, '.', '_', '~' and '-', and of ':parameters'.`,
+      )
     }
   }
   return segments
@@ -94,5 +96,8 @@ export function segmentsOf(path: string): string[] {
 
 /** Joins parts of a path with one slash between them: `/api`, `documents`, `:id` → `/api/documents/:id`. */
 export function joinPath(...parts: readonly string[]): string {
-  return `/${parts.flatMap((part) => part.split('/')).filter((segment) => segment !== '').join('/')}`
+  return `/${parts
+    .flatMap((part) => part.split('/'))
+    .filter((segment) => segment !== '')
+    .join('/')}`
 }

@@ -1,5 +1,5 @@
 import { BadRequestError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
-import { schemaErrors, refuse } from '../model/validator.js'
+import { refuse, schemaErrors } from '../model/validator.js'
 import type { Actor } from '../perms/context.js'
 import { ADMIN } from '../perms/tables.js'
 import { type BodyLimits, readJson } from './body.js'
@@ -17,7 +17,13 @@ type Open<T> = { -readonly [K in keyof T]: T[K] }
  * Runs an endpoint for a caller, inside whose context the code is. Refusals come in one order, so that none betrays what an
  * earlier one hides: 401, 404, 403, 412, then what is wrong with the input.
  */
-export async function runEndpoint(found: Found<Endpoint>, request: HttpRequest, actor: Actor | null, perms: PermsPort, limits: BodyLimits): Promise<HttpResponse> {
+export async function runEndpoint(
+  found: Found<Endpoint>,
+  request: HttpRequest,
+  actor: Actor | null,
+  perms: PermsPort,
+  limits: BodyLimits,
+): Promise<HttpResponse> {
   const { options } = found.target
   const needsCaller = options.public !== true
   if (needsCaller && actor === null) throw new UnauthorizedError()

@@ -79,7 +79,10 @@ export function graphOf(include: Include): string | null {
 
 /** The strong validator of a row as this caller sees it (RFC 9110, 8.8.3). */
 export function etagOf(row: ServedRow, model: ServedModel): string {
-  return `"${createHash('sha256').update(JSON.stringify(shape(row, model, outputFields(model)))).digest('base64url').slice(0, 22)}"`
+  return `"${createHash('sha256')
+    .update(JSON.stringify(shape(row, model, outputFields(model))))
+    .digest('base64url')
+    .slice(0, 22)}"`
 }
 
 /** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */

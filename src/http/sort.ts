@@ -71,8 +71,10 @@ function beyond(query: QueryBuilder<Model>, { column, isDescending }: SortKey, v
   }
   const sign = isDescending ? '<' : '>'
   query.where((either) => {
-    either.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [reference, encode(spec, value, dialect) as string])
+    either.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
+      reference,
+      encode(spec, value, dialect) as string,
+    ])
     if (isDescending && spec.isNullable) either.orWhereNull(reference)
   })
 }
-

@@ -2,7 +2,7 @@ import { ConfigurationError, type FieldError, ForbiddenError, UnauthorizedError 
 import { refuse } from '../model/validator.js'
 import { isStorableText } from '../model/values.js'
 import type { Actor } from '../perms/context.js'
-import type { CrudResourceOptions, MethodOptions, CrudMethod } from './crud-options.js'
+import type { CrudMethod, CrudResourceOptions, MethodOptions } from './crud-options.js'
 import { CrudResource } from './crud-resource.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -90,7 +90,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         const { email, password } = textsOf(input, ['email', 'password'])
         return tokenAnswer(await perms.auth.signIn({ email, password }))
       },
-      description: { input: textSchema(['email', 'password'], { email: 320, password: 4096 }), output: tokenSchema, problems: [401, 403, 413, 415, 422, 429] },
+      description: {
+        input: textSchema(['email', 'password'], { email: 320, password: 4096 }),
+        output: tokenSchema,
+        problems: [401, 403, 413, 415, 422, 429],
+      },
     })
   }
 
@@ -105,7 +109,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ignoresCredentials: true,
       queryKeys: [],
       handler: async ({ input, perms }) => tokenAnswer(await perms.auth.refresh(textsOf(input, ['refresh_token']).refresh_token)),
-      description: { input: textSchema(['refresh_token'], { refresh_token: 4096 }), output: tokenSchema, problems: [401, 413, 415, 422, 429] },
+      description: {
+        input: textSchema(['refresh_token'], { refresh_token: 4096 }),
+        output: tokenSchema,
+        problems: [401, 413, 415, 422, 429],
+      },
     })
   }
 
@@ -194,13 +202,15 @@ function tokenAnswer(result: IssuedTokens | FactorAsked): HttpResponse {
 function textsOf<const K extends string>(input: unknown, names: readonly K[]): Record<K, string> {
   const given = objectOf(input)
   const errors: FieldError[] = []
-  for (const name of Object.keys(given)) if (!(names as readonly string[]).includes(name)) errors.push({ field: name, message: 'is not known here' })
+  for (const name of Object.keys(given))
+    if (!(names as readonly string[]).includes(name)) errors.push({ field: name, message: 'is not known here' })
   for (const name of names) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined
     if (value === undefined) errors.push({ field: name, message: 'is required' })
     else if (typeof value !== 'string') errors.push({ field: name, message: 'must be a string' })
     else if (value.trim() === '') errors.push({ field: name, message: 'may not be blank' })
-    else if (name !== 'password' && !isStorableText(value)) errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
+    else if (name !== 'password' && !isStorableText(value))
+      errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
   }
   refuse(errors)
   return given as Record<K, string>

@@ -50,9 +50,13 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
     override $complete(): void {
       if ((this as unknown as InDomain).domainId !== undefined) return super.$complete()
       const authority = authorityFor(this.constructor)
-      const isGlobal = authority === 'free' || (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
+      const isGlobal =
+        authority === 'free' ||
+        (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
       if (!isGlobal) {
-        throw new ValidationError('Say which domain this belongs to: set domainId, or wrap the call in inDomain(domain, fn).', [{ field: 'domainId', message: 'is required' }])
+        throw new ValidationError('Say which domain this belongs to: set domainId, or wrap the call in inDomain(domain, fn).', [
+          { field: 'domainId', message: 'is required' },
+        ])
       }
       super.$complete()
     }

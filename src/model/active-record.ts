@@ -2,14 +2,24 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { v7 as uuidv7 } from 'uuid'
-import type { Column, Columns, ColumnSpec, Row } from './column.js'
+import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
-import { type Definition, declareColumns, definitionOf, markIntermediate, mergedList, mergedRelationMappings, mergedStatic, tableNameOf, type RecordClass } from './definition.js'
+import {
+  type Definition,
+  declareColumns,
+  definitionOf,
+  markIntermediate,
+  mergedList,
+  mergedRelationMappings,
+  mergedStatic,
+  type RecordClass,
+  tableNameOf,
+} from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
 import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
 import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
-import { decoder, dialectOf, encode, type Dialect } from './storage.js'
+import { type Dialect, decoder, dialectOf, encode } from './storage.js'
 import { joinAmbient, registeredKnex } from './transaction.js'
 import { RecordValidator, refuse, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
@@ -126,7 +136,9 @@ function quiet(error: unknown, cls: typeof Model): unknown {
  * @param Base Objection's Model or the application's own base class
  * @example class AppModel extends ActiveRecordMixin(Model) {}
  */
-export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
+export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
+  Base: T,
+): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
   const OpenBase = Base as unknown as typeof Model & RecordStatics
   abstract class Record extends (OpenBase as unknown as AbstractConstructor<Model> & typeof Model) {
     // What the database returned, or what was last written; null for a row that was never saved.
@@ -212,7 +224,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
 
     static build(values: object): Model & ActiveRecord {
       for (const [name, value] of Object.entries(values)) {
-        if (value === undefined) throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+        if (value === undefined)
+          throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
       }
       return (this as unknown as RecordStatics).fromJson(values, { active: true })
     }
@@ -224,7 +237,10 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
     }
 
     static async createFrom(input: unknown, trx?: TransactionOrKnex): Promise<Model> {
-      return await (this as unknown as { create(values: object, trx?: TransactionOrKnex): Promise<Model> }).create(fromClient(this, input, 'create'), trx)
+      return await (this as unknown as { create(values: object, trx?: TransactionOrKnex): Promise<Model> }).create(
+        fromClient(this, input, 'create'),
+        trx,
+      )
     }
 
     static async getBy(where: object, trx?: TransactionOrKnex): Promise<Model | null> {
@@ -278,7 +294,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
       const cls = this.constructor as unknown as typeof Record
       if (this.isNew) throw new ValidationError('This row was never saved: call save().')
       for (const [name, value] of Object.entries(values)) {
-        if (value === undefined) throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+        if (value === undefined)
+          throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
       }
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
       await patch.$settle()
@@ -319,7 +336,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
       for (const [name, spec] of Object.entries(specs)) {
         if (row[name] !== undefined || hasQueryValue(this, name)) continue
         if (spec.hasDefault) {
-          const value = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
+          const value =
+            typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
           if (value !== undefined) row[name] = value
         } else if (spec.isNullable) row[name] = null
       }
@@ -341,7 +359,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       await super.$beforeUpdate(options, context)
       const { specs } = definitionOf(this.constructor)
-      if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0) (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+      if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0)
+        (this as unknown as { updatedAt: Date }).updatedAt = new Date()
     }
 
     override async $afterInsert(context: never): Promise<void> {
@@ -354,10 +373,15 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
       let values = super.$parseJson(json as never, options) as unknown as globalThis.Record<string, unknown>
       for (const [name, value] of Object.entries(values)) {
         if (!(value instanceof Model)) continue
-        const relation = (this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }).getRelations()[name]
+        const relation = (
+          this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }
+        ).getRelations()[name]
         if (!relation || relation.constructor !== Model.BelongsToOneRelation) continue
         relation.ownerProp.props.forEach((property, i) => {
-          values = { ...values, [property]: (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string] }
+          values = {
+            ...values,
+            [property]: (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string],
+          }
         })
       }
       return values as never
@@ -421,7 +445,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(Base: T)
         if (row[name] === undefined || name === 'updatedAt' || name === idProperty(this.constructor as never)) continue
         // The driver may hand out a json value by reference: whether it was changed in place cannot be seen.
         const isSame = isDeepStrictEqual(row[name], before[name])
-        if (!isSame || (spec.type === 'json' && this.#raw !== null && typeof row[name] === 'object' && row[name] !== null)) changes[name] = row[name]
+        if (!isSame || (spec.type === 'json' && this.#raw !== null && typeof row[name] === 'object' && row[name] !== null))
+          changes[name] = row[name]
       }
       return changes
     }
@@ -513,7 +538,12 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   }
   const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
   // Types, lengths and formats are checked against the columns, with one message each; here only what else may come in.
-  const rest = { ...schema, properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])), required: [], additionalProperties: true }
+  const rest = {
+    ...schema,
+    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])),
+    required: [],
+    additionalProperties: true,
+  }
   const missing = action === 'create' ? schema.required.filter((name) => known[name] === undefined) : []
   for (const name of missing) errors.push({ field: name, message: 'is required' })
   for (const [name, value] of Object.entries(known)) {
@@ -522,7 +552,11 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     const checked = normalize(spec, value)
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }
-  refuse([...errors, ...schemaErrors(cached(schema, rest), known)].filter((error, i, all) => all.findIndex((e) => e.field === error.field) === i))
+  refuse(
+    [...errors, ...schemaErrors(cached(schema, rest), known)].filter(
+      (error, i, all) => all.findIndex((e) => e.field === error.field) === i,
+    ),
+  )
   return known
 }
 

@@ -1,5 +1,5 @@
 import type { Model, RelationMapping, RelationMappings } from 'objection'
-import { type Column, type Columns, type ColumnSpec } from './column.js'
+import type { Column, ColumnSpec, Columns } from './column.js'
 import { ConfigurationError } from './errors.js'
 import { snakeCase } from './names.js'
 
@@ -233,7 +233,9 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
       ...join,
       from: ref(join.from as string | string[], true),
       to: ref(join.to as string | string[], false),
-      ...(join.through && { through: { ...join.through, from: ref(join.through.from as string, false), to: ref(join.through.to as string, false) } }),
+      ...(join.through && {
+        through: { ...join.through, from: ref(join.through.from as string, false), to: ref(join.through.to as string, false) },
+      }),
     },
   } as RelationMapping<Model>
 }

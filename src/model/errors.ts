@@ -154,7 +154,10 @@ export class ServiceUnavailableError extends PermsError {
 export class RolesNotLoadedError extends PermsError {
   readonly status = 500
   readonly code = 'roles_not_loaded'
-  constructor(message = 'The roles of this user are not loaded: call `await user.loadRoles()`, or fetch it with User.get(), getBy() or withGraphFetched("roles").', options: PermsErrorOptions = {}) {
+  constructor(
+    message = 'The roles of this user are not loaded: call `await user.loadRoles()`, or fetch it with User.get(), getBy() or withGraphFetched("roles").',
+    options: PermsErrorOptions = {},
+  ) {
     super(message, options)
   }
 }
@@ -163,7 +166,10 @@ export class RolesNotLoadedError extends PermsError {
 export class NoContextError extends PermsError {
   readonly status = 500
   readonly code = 'no_context'
-  constructor(message = 'Nobody is known to be calling here: wrap the code in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn).', options: PermsErrorOptions = {}) {
+  constructor(
+    message = 'Nobody is known to be calling here: wrap the code in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn).',
+    options: PermsErrorOptions = {},
+  ) {
     super(message, options)
   }
 }

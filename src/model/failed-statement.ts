@@ -20,14 +20,14 @@ export function readStatement(sql: string): Statement {
   const [, words = '', , table, rest = ''] = match
   const verb = words.slice(0, 6).toLowerCase() as 'insert' | 'update' | 'delete'
   if (verb === 'delete') return { verb, table, columns: [] }
-  if (verb === 'insert') return { verb, table, columns: namesIn(/^\(([^)]*)\)/.exec(rest)?.[1] ?? '') }
+  if (verb === 'insert') return { verb, table, columns: namesIn(/^\(([^)]*)\)/.exec(rest)?.[1] ?? '', /["`]([^"`]+)["`]/g) }
   // An update's values stand between its columns: texts go first, then what is no assignment.
   const [set = ''] = rest.replace(/'(?:[^'\\]|\\.|'')*'/gs, "''").split(/\swhere\s/i)
-  return { verb, table, columns: namesIn(set.replace(/["`][^"`]+["`](?!\s*=)/g, '')) }
+  return { verb, table, columns: namesIn(set, /["`]([^"`]+)["`]\s*=/g) }
 }
 
-function namesIn(list: string): string[] {
-  return [...list.matchAll(/["`]([^"`]+)["`]/g)].map(([, name = '']) => name)
+function namesIn(list: string, pattern: RegExp): string[] {
+  return [...list.matchAll(pattern)].map(([, name = '']) => name)
 }
 
 /** Those of the columns which the statement sets that are declared so. */

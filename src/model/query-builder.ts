@@ -3,7 +3,7 @@
  * built, and where Knex keeps a statement's clauses. `selfCheck` asserts at initPerms that they still work that way.
  */
 import type { Knex } from 'knex'
-import { type Model, QueryBuilder } from 'objection'
+import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
 import { withTransaction } from './transaction.js'
@@ -336,7 +336,11 @@ function isOverSubquery(builder: Internals): boolean {
   const from = builder.findLastOperation((op) => /^(from|fromRaw|into|table)$/.test(op.name))
   if (!from || from.table) return false
   const [source] = from.args ?? []
-  return typeof source === 'object' && source !== null && (source as { isObjectionQueryBuilderBase?: boolean }).isObjectionQueryBuilderBase === true
+  return (
+    typeof source === 'object' &&
+    source !== null &&
+    (source as { isObjectionQueryBuilderBase?: boolean }).isObjectionQueryBuilderBase === true
+  )
 }
 
 // -- ways around the guard -----------------------------------------------------------------------------------------
@@ -359,7 +363,9 @@ function isForbiddenTable(table: string): boolean {
 }
 
 function refuseWay(builder: Internals, way: string, instead: string): never {
-  throw new ConfigurationError(`${builder.modelClass().name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`)
+  throw new ConfigurationError(
+    `${builder.modelClass().name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
+  )
 }
 
 function inspect(builder: Internals, statement: OpenKnexBuilder): void {
@@ -404,7 +410,11 @@ function inspectTable(builder: Internals, table: unknown): void {
   if (typeof table === 'string') {
     const name = bareName(table)
     if (isForbiddenTable(name) || isForbiddenTable(name.slice(name.lastIndexOf('.') + 1))) {
-      refuseWay(builder, `the table '${name}' without its model`, 'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model')
+      refuseWay(
+        builder,
+        `the table '${name}' without its model`,
+        'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
+      )
     }
   } else if (typeof table === 'object' && table !== null && !isKnexValue(table)) {
     for (const name of Object.values(table)) inspectTable(builder, name)
@@ -442,15 +452,24 @@ function inspectValue(builder: Internals, value: unknown, depth: number): void {
     }
     return
   }
-  const items = Array.isArray(value) ? value : Object.getPrototypeOf(value) === Object.prototype || 'grouping' in value || 'type' in value ? Object.values(value) : []
+  const items = Array.isArray(value)
+    ? value
+    : Object.getPrototypeOf(value) === Object.prototype || 'grouping' in value || 'type' in value
+      ? Object.values(value)
+      : []
   for (const item of items) inspectValue(builder, item, depth + 1)
 }
 
 function inspectRaw(builder: Internals, raw: { sql: string; bindings: unknown }, depth: number): void {
   const sql = String(raw.sql)
   const text = sql.replace(/'(?:[^']|'')*'/g, "''")
-  if (!isBalanced(text)) refuseWay(builder, 'raw SQL with unbalanced parentheses, a comment or several statements', 'write one complete expression')
-  const bindings = Array.isArray(raw.bindings) ? raw.bindings : typeof raw.bindings === 'object' && raw.bindings !== null ? Object.values(raw.bindings) : [raw.bindings]
+  if (!isBalanced(text))
+    refuseWay(builder, 'raw SQL with unbalanced parentheses, a comment or several statements', 'write one complete expression')
+  const bindings = Array.isArray(raw.bindings)
+    ? raw.bindings
+    : typeof raw.bindings === 'object' && raw.bindings !== null
+      ? Object.values(raw.bindings)
+      : [raw.bindings]
   if (/\b(from|join|into|update|table|only)\b/i.test(text)) {
     for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(builder, word)
     for (const binding of bindings) if (typeof binding === 'string') inspectTable(builder, binding)

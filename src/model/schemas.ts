@@ -22,7 +22,8 @@ const automatic = new Set(['id', 'createdAt', 'updatedAt'])
 export function schemaOf(spec: ColumnSpec): Record<string, unknown> {
   const schema = base(spec)
   if (!spec.isNullable) return schema
-  if (typeof schema.type === 'string') return { ...schema, type: [schema.type, 'null'], ...(schema.enum ? { enum: [...(schema.enum as string[]), null] } : {}) }
+  if (typeof schema.type === 'string')
+    return { ...schema, type: [schema.type, 'null'], ...(schema.enum ? { enum: [...(schema.enum as string[]), null] } : {}) }
   return Object.keys(schema).length === 0 ? schema : { anyOf: [schema, { type: 'null' }] }
 }
 
@@ -92,7 +93,10 @@ export function schemasOf(definition: Definition): ModelSchemas {
   for (const [name, spec] of Object.entries(definition.specs)) {
     const said = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
     if (isWritable(name, spec, 'create')) {
-      create.properties[name] = spec.hasDefault && typeof spec.defaultValue !== 'function' && spec.defaultValue !== undefined ? { ...said, default: spec.defaultValue } : said
+      create.properties[name] =
+        spec.hasDefault && typeof spec.defaultValue !== 'function' && spec.defaultValue !== undefined
+          ? { ...said, default: spec.defaultValue }
+          : said
       if (isRequired(name, spec)) create.required.push(name)
     }
     if (isWritable(name, spec, 'update')) update.properties[name] = said

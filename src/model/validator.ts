@@ -1,4 +1,4 @@
-import { type ErrorObject, Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { type Model, Validator, type ValidatorArgs } from 'objection'
 import { type Definition, definitionOf } from './definition.js'
@@ -40,7 +40,8 @@ function toFieldError(error: ErrorObject): FieldError {
   const { missingProperty, additionalProperty, allowedValues } = error.params as Record<string, unknown>
   if (typeof missingProperty === 'string') return { field: [...path, missingProperty].join('.'), message: 'is required' }
   if (typeof additionalProperty === 'string') return { field: [...path, additionalProperty].join('.'), message: 'is not known here' }
-  if (Array.isArray(allowedValues)) return { field: path.join('.'), message: `must be one of ${allowedValues.filter((v) => v !== null).join(', ')}` }
+  if (Array.isArray(allowedValues))
+    return { field: path.join('.'), message: `must be one of ${allowedValues.filter((v) => v !== null).join(', ')}` }
   return { field: path.join('.'), message: error.message ?? 'is not valid' }
 }
 
@@ -118,10 +119,12 @@ export class RecordValidator extends Validator {
   private fillDefaults(definition: Definition, values: Record<string, unknown>, wire: Record<string, unknown>): void {
     for (const [name, spec] of Object.entries(definition.specs)) {
       if (values[name] !== undefined || !spec.hasDefault) continue
-      const value: unknown = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
+      const value: unknown =
+        typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
       if (value === undefined) continue
       const checked = normalize(spec, value)
-      if (checked.error !== undefined) throw new ValidationError(`The default of ${name} ${checked.error}`, [{ field: name, message: checked.error }])
+      if (checked.error !== undefined)
+        throw new ValidationError(`The default of ${name} ${checked.error}`, [{ field: name, message: checked.error }])
       values[name] = checked.value
       wire[name] = checked.value instanceof Date ? checked.value.toISOString() : checked.value
     }
@@ -134,7 +137,11 @@ function relationNames(model: Model): string[] {
 
 // A setter of the class takes the value (password, for one): not a column, and not unknown.
 function isAccessor(model: Model, name: string): boolean {
-  for (let p: object | null = Object.getPrototypeOf(model) as object; p !== null && p !== Object.prototype; p = Object.getPrototypeOf(p) as object | null) {
+  for (
+    let p: object | null = Object.getPrototypeOf(model) as object;
+    p !== null && p !== Object.prototype;
+    p = Object.getPrototypeOf(p) as object | null
+  ) {
     const descriptor = Object.getOwnPropertyDescriptor(p, name)
     if (descriptor) return descriptor.set !== undefined || descriptor.get !== undefined
   }
@@ -143,5 +150,7 @@ function isAccessor(model: Model, name: string): boolean {
 
 /** What is wrong with text that came from a client, beyond its schema. */
 export function textErrors(field: string, value: unknown): FieldError[] {
-  return typeof value === 'string' && !isStorableText(value) ? [{ field, message: 'may not hold NUL characters or broken surrogate pairs' }] : []
+  return typeof value === 'string' && !isStorableText(value)
+    ? [{ field, message: 'may not hold NUL characters or broken surrogate pairs' }]
+    : []
 }

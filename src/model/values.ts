@@ -67,7 +67,9 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
     case 'text':
       return text(spec, value)
     case 'enum':
-      return typeof value === 'string' && (spec.values ?? []).includes(value) ? { value } : { error: `must be one of ${(spec.values ?? []).join(', ')}` }
+      return typeof value === 'string' && (spec.values ?? []).includes(value)
+        ? { value }
+        : { error: `must be one of ${(spec.values ?? []).join(', ')}` }
     case 'integer':
       return Number.isInteger(value) ? range(spec, value as number) : { error: 'must be a whole number' }
     case 'float':
@@ -99,7 +101,8 @@ function text(spec: ColumnSpec, value: unknown): Checked {
   if (spec.maxLength !== undefined && value.length > spec.maxLength && codePoints(value) > spec.maxLength) {
     return { error: `must have at most ${spec.maxLength} characters` }
   }
-  if (spec.minLength !== undefined && codePoints(value) < spec.minLength) return { error: `must have at least ${spec.minLength} characters` }
+  if (spec.minLength !== undefined && codePoints(value) < spec.minLength)
+    return { error: `must have at least ${spec.minLength} characters` }
   return { value }
 }
 

@@ -3,12 +3,21 @@ import { definitionOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { type Dialect, encode, sqlValue } from '../model/storage.js'
 import { isUuid, normalize } from '../model/values.js'
+import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import type { Actor, Grant } from './context.js'
-import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { type Guard, policyOf, type Resolved } from './policy.js'
-import { type AnyRule, type CheckRule, isComparison, type MemberRule, type RelatedRule, type RoleRule, type Rule, type WhereRule } from './rules.js'
 import { registeredModel } from './registry.js'
+import {
+  type AnyRule,
+  type CheckRule,
+  isComparison,
+  type MemberRule,
+  type RelatedRule,
+  type RoleRule,
+  type Rule,
+  type WhereRule,
+} from './rules.js'
 import { ADMIN, rolesThatAre, SUPERADMIN, userTables } from './tables.js'
 
 /** For whom, and over which rows, a rule is turned into a condition. */
@@ -50,7 +59,10 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'ability':
       return actor !== null && (actor.abilities === null || actor.abilities.includes(rule.ability))
     case 'owner':
-      return actor !== null && equals(scope, rule.field ?? (policy.isUserModel && !policy.ownerField ? 'id' : (policy.ownerField ?? 'userId')), actor.id)
+      return (
+        actor !== null &&
+        equals(scope, rule.field ?? (policy.isUserModel && !policy.ownerField ? 'id' : (policy.ownerField ?? 'userId')), actor.id)
+      )
     case 'self':
       return actor !== null && equals(scope, 'id', actor.id)
     case 'role':
@@ -94,7 +106,9 @@ export function columnSql(scope: Scope, property: string): Sql {
   if (scope.row) {
     const spec = specs[property]
     const value = scope.row[property] ?? null
-    return scope.dialect === 'pg' && spec?.type === 'uuid' ? sql('cast(? as uuid)', value) : sql('?', spec ? encode({ ...spec, isNullable: true }, value, scope.dialect) : value)
+    return scope.dialect === 'pg' && spec?.type === 'uuid'
+      ? sql('cast(? as uuid)', value)
+      : sql('?', spec ? encode({ ...spec, isNullable: true }, value, scope.dialect) : value)
   }
   return sql('??', `${scope.ref}.${columnOf.get(property) ?? property}`)
 }
@@ -134,7 +148,14 @@ function activeDomain(scope: Scope, domain: Sql): Sql {
   const alias = `perms_d${scope.depth}`
   return {
     sql: `exists (select 1 from ?? as ?? where ?? = ${domain.sql} and ?? = ?)`,
-    bindings: [userTables().domain.table, alias, `${alias}.id`, ...domain.bindings, `${alias}.active`, scope.dialect === 'sqlite' ? 1 : true],
+    bindings: [
+      userTables().domain.table,
+      alias,
+      `${alias}.id`,
+      ...domain.bindings,
+      `${alias}.active`,
+      scope.dialect === 'sqlite' ? 1 : true,
+    ],
   }
 }
 
@@ -155,9 +176,21 @@ function roleCondition(rule: RoleRule, scope: Scope): Condition {
   const power: Condition[] = [globalRole(scope, rule.roles)]
   const held = grantsOf(scope.actor, rule.roles).filter((grant) => grant.domainId !== null)
   if (rule.domain !== undefined) {
-    const there = held.filter((grant) => rule.domain === 'any' || grant.domainId === rule.domain?.toLowerCase() || (!isUuid(rule.domain) && grant.domainName === rule.domain))
+    const there = held.filter(
+      (grant) =>
+        rule.domain === 'any' ||
+        grant.domainId === rule.domain?.toLowerCase() ||
+        (!isUuid(rule.domain) && grant.domainName === rule.domain),
+    )
     for (const grant of there) {
-      power.push(scope.live ? all(liveGrant(scope, rolesThatAre(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)), activeDomain(scope, sql('?', grant.domainId))) : true)
+      power.push(
+        scope.live
+          ? all(
+              liveGrant(scope, rolesThatAre(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
+              activeDomain(scope, sql('?', grant.domainId)),
+            )
+          : true,
+      )
     }
   } else if (scope.policy.domainField) {
     power.push(inDomains(scope, scope.policy.domainField, held, rolesThatAre(rule.roles)))
@@ -168,7 +201,9 @@ function roleCondition(rule: RoleRule, scope: Scope): Condition {
 }
 
 function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition {
-  return roles ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesThatAre(roles)) : inDomains(scope, field, scope.actor?.grants ?? [], null)
+  return roles
+    ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesThatAre(roles))
+    : inDomains(scope, field, scope.actor?.grants ?? [], null)
 }
 
 /** True where the row is no user who is an admin, and belongs to none but the actor; superadmins need not ask. */
@@ -184,7 +219,16 @@ export function beyondAdmins(scope: Scope): Condition {
   const alias = `perms_a${scope.depth}`
   const isOther: Sql = {
     sql: `not exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?) and ?? is null)`,
-    bindings: [userTables().userRole.table, alias, `${alias}.user_id`, ...column.bindings, `${alias}.role`, ADMIN, SUPERADMIN, `${alias}.domain_id`],
+    bindings: [
+      userTables().userRole.table,
+      alias,
+      `${alias}.user_id`,
+      ...column.bindings,
+      `${alias}.role`,
+      ADMIN,
+      SUPERADMIN,
+      `${alias}.domain_id`,
+    ],
   }
   // One's own things are one's own; one's own user row follows self().
   return any(superadmin, policy.isUserModel ? false : equals(scope, field, actor.id), isOther)
@@ -198,7 +242,9 @@ function rankCondition(scope: Scope): Condition {
   const role = columnSql(scope, 'role')
   const domain = columnSql(scope, 'domainId')
   const isRole = (...names: string[]): Condition =>
-    scope.row ? names.includes(String(scope.row.role)) : sql(`${role.sql} in (${names.map(() => '?').join(', ')})`, ...role.bindings, ...names)
+    scope.row
+      ? names.includes(String(scope.row.role))
+      : sql(`${role.sql} in (${names.map(() => '?').join(', ')})`, ...role.bindings, ...names)
   const isGlobal: Condition = scope.row ? (scope.row.domainId ?? null) === null : sql(`${domain.sql} is null`, ...domain.bindings)
   const others = beyondAdmins(scope)
   const below = negate(any(isRole(SUPERADMIN), all(isRole(ADMIN), isGlobal)))
@@ -236,7 +282,8 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
   const value = (given: unknown): unknown => {
     if (!spec || given === null) return given
     const checked = normalize(spec, given)
-    if (checked.error !== undefined) throw new ConfigurationError(`${scope.cls.name}: a policy compares ${name} with a value that it cannot hold: it ${checked.error}.`)
+    if (checked.error !== undefined)
+      throw new ConfigurationError(`${scope.cls.name}: a policy compares ${name} with a value that it cannot hold: it ${checked.error}.`)
     return checked.value
   }
   if ((operator === 'eq' || operator === 'ne') && asked === null) return comparison(name, 'null', operator === 'eq', scope)
@@ -285,7 +332,16 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
   const target = relation.relatedModelClass
   const depth = scope.depth + 1
   const alias = `perms_${depth}`
-  const inner: Scope = { ...scope, cls: target, policy: policyOf(target), ref: alias, row: undefined, checks: undefined, depth, writes: false }
+  const inner: Scope = {
+    ...scope,
+    cls: target,
+    policy: policyOf(target),
+    ref: alias,
+    row: undefined,
+    checks: undefined,
+    depth,
+    writes: false,
+  }
   const theirs = all(compile(rule.rule, inner), ...relatedGuards(inner))
   if (theirs === false) return false
   const table = (target as unknown as { getTableName(): string }).getTableName()
@@ -294,7 +350,9 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
   let on: Sql[]
   if (relation.joinTable && relation.joinTableOwnerProp && relation.joinTableRelatedProp) {
     const through = `${alias}_t`
-    const links = relation.relatedProp.cols.map((column, i) => sql('?? = ??', `${through}.${relation.joinTableRelatedProp?.cols[i]}`, `${alias}.${column}`))
+    const links = relation.relatedProp.cols.map((column, i) =>
+      sql('?? = ??', `${through}.${relation.joinTableRelatedProp?.cols[i]}`, `${alias}.${column}`),
+    )
     const link = all(...links) as Sql
     from = sql(`?? as ?? inner join ?? as ?? on ${link.sql}`, table, alias, relation.joinTable, through, ...link.bindings)
     on = own.map((column, i) => sql(`?? = ${column.sql}`, `${through}.${relation.joinTableOwnerProp?.cols[i]}`, ...column.bindings))
@@ -309,7 +367,10 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
 function filterOf(relation: OpenRelation, target: typeof Model, alias: string): Condition {
   if (!relation.modify || relation.modify.toString() === (() => {}).toString() || isNoop(relation.modify)) return true
   const idColumn = (target as unknown as { getIdColumn(): string }).getIdColumn()
-  const rows = target.query().modify(relation.modify as never).select(`${(target as unknown as { getTableName(): string }).getTableName()}.${idColumn}`)
+  const rows = target
+    .query()
+    .modify(relation.modify as never)
+    .select(`${(target as unknown as { getTableName(): string }).getTableName()}.${idColumn}`)
   const builder = (rows as unknown as { toKnexQuery(): unknown }).toKnexQuery()
   return sql('?? in (?)', `${alias}.${idColumn}`, builder)
 }
@@ -317,7 +378,15 @@ function filterOf(relation: OpenRelation, target: typeof Model, alias: string): 
 // Objection puts a function that does nothing where a relation has no filter.
 function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
   let touched = false
-  const probe = new Proxy({}, { get: () => { touched = true; return () => probe } }) as QueryBuilder<Model>
+  const probe = new Proxy(
+    {},
+    {
+      get: () => {
+        touched = true
+        return () => probe
+      },
+    },
+  ) as QueryBuilder<Model>
   try {
     fn(probe)
   } catch {
@@ -351,11 +420,19 @@ function delegateCondition(scope: Scope): Condition {
   const alias = `perms_u${depth}`
   const inner: Scope = { ...scope, cls: User, policy: policyOf(User), ref: alias, row: undefined, depth, checks: undefined }
   if (mentionsCheck(inner.policy.updateFrom)) {
-    throw new ConfigurationError(`${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`)
+    throw new ConfigurationError(
+      `${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`,
+    )
   }
-  const theirs = any(compile(inner.policy.updateFrom, inner), inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), beyondAdmins({ ...inner, writes: true })) : false)
+  const theirs = any(
+    compile(inner.policy.updateFrom, inner),
+    inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), beyondAdmins({ ...inner, writes: true })) : false,
+  )
   if (theirs === false) return false
   const column = columnSql(scope, field)
   const condition = all(sql(`?? = ${column.sql}`, `${alias}.id`, ...column.bindings), theirs) as Sql
-  return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [userTables().user.table, alias, ...condition.bindings] }
+  return {
+    sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
+    bindings: [userTables().user.table, alias, ...condition.bindings],
+  }
 }

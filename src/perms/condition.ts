@@ -45,6 +45,8 @@ export function negate(condition: Condition): Condition {
 /** Asks the database whether a condition without rows holds. */
 export async function holds(knex: Knex, condition: Condition): Promise<boolean> {
   if (typeof condition === 'boolean') return condition
-  const answer: unknown = await knex.select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[])).first()
+  const answer: unknown = await knex
+    .select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[]))
+    .first()
   return Number((answer as { ok?: unknown } | undefined)?.ok) === 1
 }

@@ -1,5 +1,5 @@
-import { all, any, type Condition, sql } from './condition.js'
 import { beyondAdmins, compile, domainAdmin, globalRole, guardConditions, type Scope } from './compile.js'
+import { all, any, type Condition, sql } from './condition.js'
 import type { Action } from './policy.js'
 import { ADMIN, SUPERADMIN, userTables } from './tables.js'
 
@@ -31,7 +31,10 @@ export function bypass(action: Action, scope: Scope): Condition {
   if (!scope.actor || scope.actor.abilities) return false
   if (action === 'read') return policy.bypass.read ? any(globalRole(scope, [ADMIN]), domainAdmin(scope)) : false
   if (!policy.bypass.write) return false
-  return any(globalRole(scope, [SUPERADMIN]), all(any(globalRole(scope, [ADMIN]), domainAdmin(scope)), beyondAdmins({ ...scope, writes: true })))
+  return any(
+    globalRole(scope, [SUPERADMIN]),
+    all(any(globalRole(scope, [ADMIN]), domainAdmin(scope)), beyondAdmins({ ...scope, writes: true })),
+  )
 }
 
 /** Whether the actor is past every rule of a kind of action as a global admin, for field rules. */

@@ -29,16 +29,23 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
   const table = (cls as unknown as { getTableName(): string }).getTableName()
   const knex = cls.knex()
   if (!knex) throw new ConfigurationError('explain() needs the database: call initPerms({ knex, ... }) first.')
-  const scope = scopeOf(cls, actorOf(actor), { dialect: dialectOfClass(cls as never), ref: table, live: action !== 'read', writes: action !== 'read' })
+  const scope = scopeOf(cls, actorOf(actor), {
+    dialect: dialectOfClass(cls as never),
+    ref: table,
+    live: action !== 'read',
+    writes: action !== 'read',
+  })
   const condition = effective(action, scope, { withDeleted: false })
   const sql = typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as never).toString()
   const rows = knex.queryBuilder().from(table).select('*')
-  const where = typeof condition === 'boolean' ? (condition ? rows : rows.whereRaw('1 = 0')) : rows.whereRaw(condition.sql, condition.bindings as never)
+  const where =
+    typeof condition === 'boolean' ? (condition ? rows : rows.whereRaw('1 = 0')) : rows.whereRaw(condition.sql, condition.bindings as never)
   return { sql, statement: where.toString(), words: inWords(cls, action, policy) }
 }
 
 function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
-  const rule = action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
+  const rule =
+    action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
   const parts = [`${action} ${cls.name}: ${words(rule)}`]
   if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
   for (const guard of policy.guards) parts.push(`and always (${guard.name}) ${words(guard.rule)}`)

@@ -14,7 +14,9 @@ onDefinition((cls, { specs }) => {
       if (!rule) continue
       for (const part of walk(rule as Rule)) {
         if (part.kind === 'check' || part.kind === 'related' || part.kind === 'delegate') {
-          throw new ConfigurationError(`${cls.name}.${name}.${method}(): ${part.kind}() cannot judge a single field; use role(), owner(), self(), where() and their combinations.`)
+          throw new ConfigurationError(
+            `${cls.name}.${name}.${method}(): ${part.kind}() cannot judge a single field; use role(), owner(), self(), where() and their combinations.`,
+          )
         }
       }
     }

@@ -54,7 +54,9 @@ function rawNames(model: Model | undefined): string[] {
 
 function setNames(model: Model | undefined): string[] {
   const values = valuesOf(model)
-  return [...Object.keys(values).filter((name) => values[name] !== undefined && !name.startsWith('$')), ...rawNames(model)].map((name) => name.split(':')[0] as string)
+  return [...Object.keys(values).filter((name) => values[name] !== undefined && !name.startsWith('$')), ...rawNames(model)].map(
+    (name) => name.split(':')[0] as string,
+  )
 }
 
 function touches(names: Iterable<string>, read: Set<string>): boolean {
@@ -101,7 +103,13 @@ async function askChecks(rule: Rule, row: Values, actor: Actor | null): Promise<
 }
 
 /** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
-export async function allows(builder: Pick<GuardedBuilder, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Promise<Condition> {
+export async function allows(
+  builder: Pick<GuardedBuilder, 'cls' | 'db'>,
+  rule: Rule,
+  row: Values,
+  scope: Scope,
+  action: Action,
+): Promise<Condition> {
   const checks = hasCheck(rule) ? await askChecks(rule, row, scope.actor) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
   const condition = any(bypass(action, inMemory), compile(rule, inMemory))
@@ -153,17 +161,26 @@ async function checkInserts(builder: GuardedBuilder, write: WriteOperation, acto
     if (policy.ownerField) read.add(policy.ownerField)
     for (const guard of policy.guards) for (const name of columnsRead(builder.cls, guard.rule)) read.add(name)
     if (touches(rawNames(model), read)) {
-      throw new ForbiddenError(`A new ${builder.cls.name} needs plain values for ${rawNames(model).filter((name) => read.has(name) || read.has('*')).join(', ')}: the policy reads them.`)
+      throw new ForbiddenError(
+        `A new ${builder.cls.name} needs plain values for ${rawNames(model)
+          .filter((name) => read.has(name) || read.has('*'))
+          .join(', ')}: the policy reads them.`,
+      )
     }
   }
 }
 
 // Rows that a rule with check() lets through, loaded under what SQL can tell and then asked one by one.
 async function loadAllowed(builder: GuardedBuilder, action: 'update' | 'delete', rule: Rule, actor: Actor | null): Promise<unknown[]> {
-  const loaded: unknown = await builder.targets(action).limit(mostLoaded + 1).forUpdate()
+  const loaded: unknown = await builder
+    .targets(action)
+    .limit(mostLoaded + 1)
+    .forUpdate()
   const rows = (Array.isArray(loaded) ? loaded : loaded ? [loaded] : []) as Model[]
   if (rows.length > mostLoaded) {
-    throw new ValidationError(`The policy of ${builder.cls.name} decides by code, row by row: at most ${mostLoaded} rows in one ${action}; narrow the where().`)
+    throw new ValidationError(
+      `The policy of ${builder.cls.name} decides by code, row by row: at most ${mostLoaded} rows in one ${action}; narrow the where().`,
+    )
   }
   const ids: unknown[] = []
   for (const row of rows) {
@@ -187,7 +204,8 @@ async function checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor
     // A row that is not for this caller is answered before anything is said of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
     const reachable: unknown = await builder.targets('update').select(sqlOne()).limit(1)
-    if ((Array.isArray(reachable) ? reachable.length : reachable) === 0 || reachable === undefined || reachable === null) throw await refusal(builder, write, actor)
+    if ((Array.isArray(reachable) ? reachable.length : reachable) === 0 || reachable === undefined || reachable === null)
+      throw await refusal(builder, write, actor)
     throw error
   }
   if (hasCheck(policy.updateFrom)) execution.ids = await loadAllowed(builder, 'update', policy.updateFrom, actor)
@@ -208,7 +226,10 @@ function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerF
 
 async function targetIds(builder: GuardedBuilder): Promise<unknown[]> {
   const id = idOf(builder.cls)
-  const rows: unknown = await builder.targets('update').select(`${builder.ref}.${id}` as never).forUpdate()
+  const rows: unknown = await builder
+    .targets('update')
+    .select(`${builder.ref}.${id}` as never)
+    .forUpdate()
   return ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id())
 }
 
@@ -259,7 +280,12 @@ export const guard: QueryGuard = {
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
     const { ids } = builder.execution
-    const only: Condition = ids === undefined ? true : ids.length === 0 ? false : sql(`?? in (${ids.map(() => '?').join(', ')})`, `${builder.ref}.${idOf(builder.cls)}`, ...ids)
+    const only: Condition =
+      ids === undefined
+        ? true
+        : ids.length === 0
+          ? false
+          : sql(`?? in (${ids.map(() => '?').join(', ')})`, `${builder.ref}.${idOf(builder.cls)}`, ...ids)
     add(statement, all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), notes?.fields ?? true, only))
   },
 
@@ -280,7 +306,10 @@ export const guard: QueryGuard = {
     if (isDelete) return false
     const [change] = write.models
     const isTrivial = effective('update', { ...scope, writes: true }, { withDeleted: true }, 'after') === true
-    return namesRows(scope, valuesOf(change)) || (!isTrivial && (hasOwnHook(cls, '$beforeUpdate') || touches(setNames(change), readAfterUpdate(cls))))
+    return (
+      namesRows(scope, valuesOf(change)) ||
+      (!isTrivial && (hasOwnHook(cls, '$beforeUpdate') || touches(setNames(change), readAfterUpdate(cls))))
+    )
   },
 
   async beforeWrite(builder, write) {
@@ -315,7 +344,9 @@ export const guard: QueryGuard = {
     if (write?.kind !== 'insert' || !isLostCaller(error, builder)) return error
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
-    return (await isAlive(builder, authority)) ? new ForbiddenError(`You may not create this ${builder.cls.name}.`) : new UnauthorizedError('Your account or session has ended: sign in again.')
+    return (await isAlive(builder, authority))
+      ? new ForbiddenError(`You may not create this ${builder.cls.name}.`)
+      : new UnauthorizedError('Your account or session has ended: sign in again.')
   },
 }
 

@@ -22,7 +22,14 @@ interface ThroughRelation {
 const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
 // The row of `cls` whose columns have these values (or equal these columns) lets the actor do this.
-function reach(cls: typeof Model, action: 'read' | 'update', actor: Actor | null, columns: readonly string[], equals: readonly Sql[], live: boolean): Condition {
+function reach(
+  cls: typeof Model,
+  action: 'read' | 'update',
+  actor: Actor | null,
+  columns: readonly string[],
+  equals: readonly Sql[],
+  live: boolean,
+): Condition {
   const alias = 'perms_end'
   const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update' })
   const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
@@ -58,10 +65,14 @@ function guardFor(relation: ThroughRelation): QueryGuard {
         const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
         if (!(await holds(builder.db, reach(owner, 'update', actor, relation.ownerProp.cols, mine, true)))) {
           const isThere = await holds(builder.db, reach(owner, 'read', actor, relation.ownerProp.cols, mine, false))
-          throw isThere ? new ForbiddenError(`You may not change what this ${owner.name} is related to.`) : new NotFoundError(`There is no ${owner.name} with this id.`)
+          throw isThere
+            ? new ForbiddenError(`You may not change what this ${owner.name} is related to.`)
+            : new NotFoundError(`There is no ${owner.name} with this id.`)
         }
         if (!(await holds(builder.db, reach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false)))) {
-          throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, { errors: [{ field: relation.name, message: 'refers to a row that does not exist' }] })
+          throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
+            errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
+          })
         }
       }
     },

@@ -82,7 +82,9 @@ onDefinition((cls, { tableName }) => {
  * @param Base a class with ActiveRecordMixin
  * @example class AppModel extends PermsMixin(ActiveRecordMixin(Model)) {}
  */
-export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<Permissions> & PermissionsStatics {
+export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
+  Base: T,
+): T & AbstractConstructor<Permissions> & PermissionsStatics {
   const Open = Base as unknown as AbstractConstructor<Model & ActiveRecord> & typeof Model
   abstract class Perms extends Open {
     static policy: Policy = {}
@@ -131,7 +133,11 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
       if (!hasReadableRules(cls)) return shown as never
       const authority = authorityFor(cls)
       if (authority === 'free') return shown as never
-      const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't', row: this as unknown as Record<string, unknown> })
+      const scope = scopeOf(cls, authority, {
+        dialect: dialectOfClass(cls as never),
+        ref: 't',
+        row: this as unknown as Record<string, unknown>,
+      })
       for (const name of unreadableFields(scope)) delete shown[name]
       return shown as never
     }
@@ -141,7 +147,12 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
   return Perms as unknown as T & AbstractConstructor<Permissions> & PermissionsStatics
 }
 
-async function can(row: Model & ActiveRecord, action: Exclude<Action, 'create'>, user: UserLike | null | undefined, trx?: TransactionOrKnex): Promise<boolean> {
+async function can(
+  row: Model & ActiveRecord,
+  action: Exclude<Action, 'create'>,
+  user: UserLike | null | undefined,
+  trx?: TransactionOrKnex,
+): Promise<boolean> {
   const cls = row.constructor as typeof Model
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
@@ -152,7 +163,13 @@ async function can(row: Model & ActiveRecord, action: Exclude<Action, 'create'>,
   const mine: Condition = sql('?? = ?', 'perms_row.id', row.$id())
   const condition = all(mine, effective(action, scope, { withDeleted: false }))
   if (typeof condition === 'boolean') return condition
-  if (!(await holds(db, { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [table, 'perms_row', ...condition.bindings] }))) return false
+  if (
+    !(await holds(db, {
+      sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
+      bindings: [table, 'perms_row', ...condition.bindings],
+    }))
+  )
+    return false
   const rule = action === 'delete' ? policy.delete : policy.updateFrom
   if (action === 'read' || !hasCheck(rule)) return true
   try {

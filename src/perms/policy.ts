@@ -79,7 +79,8 @@ function resolve(cls: typeof Model): Resolved {
       if (!actions.includes(action as Action)) {
         throw new ConfigurationError(`${cls.name}.policy.${action}: there is no such action; write read, create, update or delete.`)
       }
-      if (rule === undefined) throw new ConfigurationError(`${cls.name}.policy.${action} is undefined: write a rule, for example owner() or nobody().`)
+      if (rule === undefined)
+        throw new ConfigurationError(`${cls.name}.policy.${action} is undefined: write a rule, for example owner() or nobody().`)
       Object.assign(merged, { [action]: rule })
     }
   }
@@ -107,7 +108,9 @@ function resolve(cls: typeof Model): Resolved {
   }
   if (hasCheck(known.read)) {
     const why = merged.read ? '' : ' (it has none, so update is taken)'
-    throw new ConfigurationError(`${cls.name}.policy.read${why} uses check(), which lists could not obey: write a read rule that has a form in SQL, for example owner().`)
+    throw new ConfigurationError(
+      `${cls.name}.policy.read${why} uses check(), which lists could not obey: write a read rule that has a form in SQL, for example owner().`,
+    )
   }
   checkRules(cls, known)
   return known
@@ -136,12 +139,16 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
   if (rule.kind === 'where') {
     for (const [name, value] of Object.entries(rule.conditions)) {
       const spec = specs[name]
-      if (!spec && isStrict) throw new ConfigurationError(`${at}: where({ ${name} }) names no column of ${cls.name}; it has ${Object.keys(specs).join(', ')}.`)
-      if (spec?.type === 'json') throw new ConfigurationError(`${at}: where({ ${name} }) compares a json column; keep what rules need in a column of its own.`)
+      if (!spec && isStrict)
+        throw new ConfigurationError(`${at}: where({ ${name} }) names no column of ${cls.name}; it has ${Object.keys(specs).join(', ')}.`)
+      if (spec?.type === 'json')
+        throw new ConfigurationError(`${at}: where({ ${name} }) compares a json column; keep what rules need in a column of its own.`)
       if (isComparison(value)) {
         for (const operator of Object.keys(value)) {
           if (!['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'notIn', 'like', 'null'].includes(operator)) {
-            throw new ConfigurationError(`${at}: where({ ${name}: { ${operator} } }): the operators are eq, ne, gt, gte, lt, lte, in, notIn, like and null.`)
+            throw new ConfigurationError(
+              `${at}: where({ ${name}: { ${operator} } }): the operators are eq, ne, gt, gte, lt, lte, in, notIn, like and null.`,
+            )
           }
         }
       }
@@ -150,19 +157,25 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
   if (rule.kind === 'owner') {
     const field = rule.field ?? (cls as unknown as PermsStatics).userField
     if (!isUserModel(cls) && (!field || (isStrict && !specs[field]))) {
-      throw new ConfigurationError(`${at}: owner() needs a column with the owner's id: add HasUserMixin, or name the column with owner('column').`)
+      throw new ConfigurationError(
+        `${at}: owner() needs a column with the owner's id: add HasUserMixin, or name the column with owner('column').`,
+      )
     }
   }
   if (rule.kind === 'self' && !isUserModel(cls)) {
     throw new ConfigurationError(`${at}: self() is for user models; write owner() for rows that belong to a user.`)
   }
-  if (rule.kind === 'member' && !specs[rule.field]) throw new ConfigurationError(`${at}: there is no column ${rule.field}; add HasDomainMixin.`)
+  if (rule.kind === 'member' && !specs[rule.field])
+    throw new ConfigurationError(`${at}: there is no column ${rule.field}; add HasDomainMixin.`)
   if (rule.kind === 'related') {
     if (!(cls.getRelations() as Record<string, unknown>)[rule.relation]) {
-      throw new ConfigurationError(`${at}: related('${rule.relation}') names no relation of ${cls.name}; it has ${Object.keys(cls.getRelations()).join(', ') || 'none'}.`)
+      throw new ConfigurationError(
+        `${at}: related('${rule.relation}') names no relation of ${cls.name}; it has ${Object.keys(cls.getRelations()).join(', ') || 'none'}.`,
+      )
     }
     const step = `${cls.name}.${rule.relation}`
-    if (path.includes(step) || path.length > 5) throw new ConfigurationError(`${at}: related('${rule.relation}') comes round to itself; break the cycle.`)
+    if (path.includes(step) || path.length > 5)
+      throw new ConfigurationError(`${at}: related('${rule.relation}') comes round to itself; break the cycle.`)
     const { relatedModelClass } = cls.getRelation(rule.relation) as unknown as { relatedModelClass: typeof Model }
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)

@@ -3,7 +3,7 @@ import type { Model } from 'objection'
 import { definitionOf, resolveTable } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
 import { guardOf } from '../model/query-builder.js'
-import { domainAdmin, scopeOf, type Scope } from './compile.js'
+import { domainAdmin, type Scope, scopeOf } from './compile.js'
 import { all, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
 
@@ -39,7 +39,8 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   }[]) {
     if (relation.constructor !== (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation) continue
     const [field, column] = [relation.ownerProp.props[0], relation.relatedProp.cols[0]]
-    if (field && column && relation.ownerProp.props.length === 1 && guardOf in relation.relatedModelClass) list.set(field, { field, target: relation.relatedModelClass, column })
+    if (field && column && relation.ownerProp.props.length === 1 && guardOf in relation.relatedModelClass)
+      list.set(field, { field, target: relation.relatedModelClass, column })
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
     const target = reference && byTable.get(resolveTable(reference.table))
@@ -52,7 +53,9 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
 
 /** Whether setting these values names another row, which takes a look-up. */
 export function namesRows(scope: Scope, values: Readonly<Record<string, unknown>>): boolean {
-  return referencesOf(scope.cls).some(({ field }) => values[field] !== undefined && values[field] !== null && !isOwn(scope, field, values[field]))
+  return referencesOf(scope.cls).some(
+    ({ field }) => values[field] !== undefined && values[field] !== null && !isOwn(scope, field, values[field]),
+  )
 }
 
 function isOwn(scope: Scope, field: string, value: unknown): boolean {
@@ -74,16 +77,22 @@ export async function checkReferences(knex: Knex, scope: Scope, values: Readonly
     if (field === scope.policy.ownerField) {
       if (isOwn(scope, field, value)) continue
       const mayName = isAdminHere(scope) || specs[field]?.writable !== undefined || domainAdmin({ ...scope, live: false }) === true
-      if (!mayName) throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
+      if (!mayName)
+        throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
       continue
     }
     const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref' })
     const table = (target as unknown as { getTableName(): string }).getTableName()
     const rows = all(sql('?? = ?', `perms_ref.${column}`, value), effective('read', policy, { withDeleted: false }))
-    const isThere = rows !== false && typeof rows !== 'boolean' && (await holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }))
+    const isThere =
+      rows !== false &&
+      typeof rows !== 'boolean' &&
+      (await holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }))
     if (!isThere) missing.push({ field, message: 'refers to a row that does not exist' })
   }
   if (missing.length > 0) {
-    throw new MissingReferenceError(`${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist.`, { errors: missing })
+    throw new MissingReferenceError(`${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist.`, {
+      errors: missing,
+    })
   }
 }

@@ -16,7 +16,13 @@ export function setDefaultModels(models: Models): void {
   defaults = models
 }
 
-const defaultTables: Readonly<Record<ModelKind, string>> = { user: 'user', userRole: 'user_role', domain: 'domain', token: 'token', userSetting: 'user_setting' }
+const defaultTables: Readonly<Record<ModelKind, string>> = {
+  user: 'user',
+  userRole: 'user_role',
+  domain: 'domain',
+  token: 'token',
+  userSetting: 'user_setting',
+}
 
 /** Which classes stand for users, roles and so on; what is not given is the library's own. null: as before initPerms. */
 export function registerModels(given: Partial<Models> | null): Models {
@@ -24,7 +30,8 @@ export function registerModels(given: Partial<Models> | null): Models {
   const models: Models = { ...defaults, ...given }
   registered = models
   const table = (kind: ModelKind) => (models[kind] as unknown as { getTableName(): string }).getTableName()
-  for (const kind of Object.keys(defaultTables) as ModelKind[]) aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
+  for (const kind of Object.keys(defaultTables) as ModelKind[])
+    aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
   registerUserTables({
     user: { table: table('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },
     userRole: { table: table('userRole') },

@@ -48,7 +48,9 @@ type Comparable<V> = V extends Scalar ? V | readonly V[] | Comparison<V> : V ext
 type Methods = keyof Model
 /** Conditions by column: a value, a list of values, null, or a comparison. */
 export type WhereConditions<R extends object> = {
-  readonly [K in keyof R as K extends Methods ? never : R[K] extends (...args: never[]) => unknown ? never : K]?: Comparable<NonNullable<R[K]>> | null
+  readonly [K in keyof R as K extends Methods ? never : R[K] extends (...args: never[]) => unknown ? never : K]?: Comparable<
+    NonNullable<R[K]>
+  > | null
 }
 
 // The rules, as the compiler sees them.
@@ -235,7 +237,8 @@ export function check<R extends object = any>(test: (row: R, actor: Actor | null
 export const byRank = (): SqlRule => freeze<RankRule>({ kind: 'rank', sql: true })
 
 /** Whoever holds a role in the row's domain: any, or one of these. */
-export const member = (field = 'domainId', roles?: readonly string[]): SqlRule => freeze<MemberRule>({ kind: 'member', sql: true, field, roles })
+export const member = (field = 'domainId', roles?: readonly string[]): SqlRule =>
+  freeze<MemberRule>({ kind: 'member', sql: true, field, roles })
 
 /** Whoever may update the user whom the row belongs to. */
 export const delegate = (): SqlRule => freeze<DelegateRule>({ kind: 'delegate', sql: true })

@@ -25,6 +25,8 @@ export function selfCheck(): void {
   const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
   const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
   if (!isGrouped || !isNested) {
-    throw new ConfigurationError('This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.')
+    throw new ConfigurationError(
+      'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.',
+    )
   }
 }

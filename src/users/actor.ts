@@ -47,7 +47,8 @@ export function currentUser<U extends User = User>(): U | null {
  */
 export async function runAs<T>(user: User | string, fn: () => T): Promise<Awaited<T>> {
   const id = typeof user === 'string' ? user : user?.id
-  if (typeof id !== 'string' || id === '') throw new ConfigurationError('runAs(user, fn): give a saved user or an id; for nobody there is asAnonymous(fn).')
+  if (typeof id !== 'string' || id === '')
+    throw new ConfigurationError('runAs(user, fn): give a saved user or an id; for nobody there is asAnonymous(fn).')
   return await runAsActor(await loadActor(id), fn)
 }
 

@@ -1,6 +1,6 @@
 import { column } from '../model/column.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
-import { type Policy, member, nobody } from '../perms/rules.js'
+import { member, nobody, type Policy } from '../perms/rules.js'
 import { Role } from './roles.js'
 
 /** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */

@@ -49,7 +49,9 @@ export interface WithRoles {
 export function counts(grant: UserRole): boolean {
   if (grant.domainId === null || grant.domainId === undefined) return true
   if (grant.domain === undefined) {
-    throw new RolesNotLoadedError('The domains of these roles are not loaded: call `await user.loadRoles()`, or fetch with withGraphFetched("roles.domain").')
+    throw new RolesNotLoadedError(
+      'The domains of these roles are not loaded: call `await user.loadRoles()`, or fetch with withGraphFetched("roles.domain").',
+    )
   }
   return grant.domain?.active === true
 }
@@ -67,7 +69,9 @@ function isIn(grant: UserRole, domain: DomainRef): boolean {
  * @example class Account extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({ login: column.string() }) {}
  */
 export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithRoles> {
-  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & { afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void> }
+  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & {
+    afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
+  }
   abstract class HasRoles extends OpenBase {
     declare roles?: UserRole[]
     declare tokens?: Token[]
@@ -80,7 +84,11 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
         modelClass: registeredModel(kind),
         join: { from: own, to },
       })
-      return { roles: many('userRole', 'user_role.userId'), tokens: many('token', 'token.userId'), settings: many('userSetting', 'user_setting.userId') }
+      return {
+        roles: many('userRole', 'user_role.userId'),
+        tokens: many('token', 'token.userId'),
+        settings: many('userSetting', 'user_setting.userId'),
+      }
     }
 
     static override async afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void> {
@@ -150,7 +158,9 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
 async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
   if (rows.length === 0) return
   const ids = rows.map((row) => row.$id() as string)
-  const grants = (await asSystem(() => registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'))) as unknown as UserRole[]
+  const grants = (await asSystem(() =>
+    registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'),
+  )) as unknown as UserRole[]
   for (const row of rows) {
     row.roles = grants.filter((grant) => grant.userId === row.$id())
     for (const grant of row.roles) grant.domain ??= null as never

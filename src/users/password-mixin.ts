@@ -82,7 +82,8 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     async #hash(password: string): Promise<void> {
       const { hasher, check } = registeredPasswords()
-      if (typeof password !== 'string') throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
+      if (typeof password !== 'string')
+        throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
       await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
       this.passwordHash = await hasher.hash(password)
     }
@@ -138,7 +139,9 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       if (!Object.hasOwn(json, 'password') && !Object.hasOwn(json, 'oldPassword')) return super.$parseJson(json as never, options) as never
       const { password, oldPassword, ...rest } = json as { password?: unknown; oldPassword?: unknown }
       if (!said?.active) {
-        throw new ValidationError('A query cannot hash a password: use create(), update() or setPassword() and save().', [{ field: 'password', message: 'cannot be set by a query' }])
+        throw new ValidationError('A query cannot hash a password: use create(), update() or setPassword() and save().', [
+          { field: 'password', message: 'cannot be set by a query' },
+        ])
       }
       const errors: FieldError[] = []
       if (password !== undefined && typeof password !== 'string') errors.push({ field: 'password', message: 'must be a string' })

@@ -15,7 +15,10 @@ const reserved = Object.values(Role) as readonly string[]
 
 // What the eye takes for the same: case, blanks around, accents, full-width forms.
 function skeleton(role: string): string {
-  return role.normalize('NFKD').replace(/\p{M}|\p{Cf}|\s/gu, '').toLowerCase()
+  return role
+    .normalize('NFKD')
+    .replace(/\p{M}|\p{Cf}|\s/gu, '')
+    .toLowerCase()
 }
 
 /**
@@ -26,7 +29,8 @@ function skeleton(role: string): string {
 export function checkRole(role: unknown): string {
   const errors: FieldError[] = []
   if (typeof role !== 'string' || role.trim() === '') errors.push({ field: 'role', message: 'must be the name of a role' })
-  else if (!reserved.includes(role) && reserved.includes(skeleton(role))) errors.push({ field: 'role', message: `looks like the reserved role '${skeleton(role)}': write it exactly so, or take another name` })
+  else if (!reserved.includes(role) && reserved.includes(skeleton(role)))
+    errors.push({ field: 'role', message: `looks like the reserved role '${skeleton(role)}': write it exactly so, or take another name` })
   if (errors[0]) throw new ValidationError(`role ${errors[0].message}`, errors)
   return role as string
 }

@@ -49,21 +49,43 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
    * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
    * @throws ValidationError for a given token of fewer than 22 characters, or an expiry in the past
    */
-  static async issue<M extends Model>(this: new () => M, user: User, options: IssueOptions = {}, trx?: TransactionOrKnex): Promise<{ token: M; plain: string }> {
+  static async issue<M extends Model>(
+    this: new () => M,
+    user: User,
+    options: IssueOptions = {},
+    trx?: TransactionOrKnex,
+  ): Promise<{ token: M; plain: string }> {
     const plain = options.token ?? randomToken()
-    if (plain.length < 22) throw new ValidationError('token must have at least 22 characters (128 bits).', [{ field: 'token', message: 'must have at least 22 characters' }])
+    if (plain.length < 22)
+      throw new ValidationError('token must have at least 22 characters (128 bits).', [
+        { field: 'token', message: 'must have at least 22 characters' },
+      ])
     const expiresAt = options.expiresIn === undefined ? (options.expiresAt ?? null) : new Date(Date.now() + options.expiresIn * 1000)
-    if (expiresAt !== null && !(expiresAt.getTime() > Date.now())) throw new ValidationError('expiresAt must be in the future.', [{ field: 'expiresAt', message: 'must be in the future' }])
-    const values = { userId: user.id, token: hashToken(plain), kind: options.kind ?? 'custom', description: options.description ?? null, expiresAt }
+    if (expiresAt !== null && !(expiresAt.getTime() > Date.now()))
+      throw new ValidationError('expiresAt must be in the future.', [{ field: 'expiresAt', message: 'must be in the future' }])
+    const values = {
+      userId: user.id,
+      token: hashToken(plain),
+      kind: options.kind ?? 'custom',
+      description: options.description ?? null,
+      expiresAt,
+    }
     const token = await (this as unknown as typeof Token).create(values as never, trx)
     return { token: token as unknown as M, plain }
   }
 
   /** The living token with its user, or null: unknown, revoked, expired, or of a user who is disabled. */
-  static async verify<M extends Model>(this: new () => M, plain: string, options: { kind?: string } = {}, trx?: TransactionOrKnex): Promise<M | null> {
+  static async verify<M extends Model>(
+    this: new () => M,
+    plain: string,
+    options: { kind?: string } = {},
+    trx?: TransactionOrKnex,
+  ): Promise<M | null> {
     if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null
     const found = (await asSystem(() =>
-      (this as unknown as typeof Token).query(trx).findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
+      (this as unknown as typeof Token)
+        .query(trx)
+        .findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
     )) as Token | undefined
     if (!found?.isLive) return null
     const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
@@ -90,6 +112,7 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
   override async $beforeUpdate(options: never, context: never): Promise<void> {
     await super.$beforeUpdate(options, context)
     if (this.revoked === true) this.revokedAt ??= new Date()
-    if (this.revoked === false) throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
+    if (this.revoked === false)
+      throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
   }
 }

@@ -31,10 +31,19 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
   declare user?: User
   declare domain?: Domain
   static override adminBypass: boolean | 'read' = 'read'
-  static override policy: Policy = { read: anyOf(owner(), member('domainId', [Role.ADMIN])), create: byRank(), update: byRank(), delete: byRank() }
+  static override policy: Policy = {
+    read: anyOf(owner(), member('domainId', [Role.ADMIN])),
+    create: byRank(),
+    update: byRank(),
+    delete: byRank(),
+  }
   static override relationMappings(): RelationMappings {
     return {
-      domain: { relation: Model.BelongsToOneRelation, modelClass: registeredModel('domain'), join: { from: 'user_role.domainId', to: 'domain.id' } },
+      domain: {
+        relation: Model.BelongsToOneRelation,
+        modelClass: registeredModel('domain'),
+        join: { from: 'user_role.domainId', to: 'domain.id' },
+      },
     }
   }
 
@@ -46,11 +55,17 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
    * @example await UserRole.create({ user, role: 'editor', domain: 'press' })
    * @throws ForbiddenError for a rank that is not below the caller's
    */
-  static override async create<M extends Model>(this: new () => M, values: Partial<M> & { domain?: DomainRef | null }, trx?: TransactionOrKnex): Promise<M> {
+  static override async create<M extends Model>(
+    this: new () => M,
+    values: Partial<M> & { domain?: DomainRef | null },
+    trx?: TransactionOrKnex,
+  ): Promise<M> {
     const Class = this as unknown as typeof UserRole
     const { domain, ...rest } = values as { domain?: DomainRef | null; user?: User; userId?: string; domainId?: string | null }
     if (isDomainRequired && domain === undefined && rest.domainId === undefined) {
-      throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
+      throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [
+        { field: 'domain', message: 'is required' },
+      ])
     }
     const domainId = domain === undefined ? (rest.domainId ?? null) : await Class.domainIdOf(domain, trx)
     const grant = Class.build({ ...rest, domainId } as never)
@@ -59,7 +74,9 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
       saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
     } catch (error) {
       if (!(error instanceof UniqueViolationError)) throw error
-      const known = await asSystem(() => Class.query(trx).findOne({ userId: grant.userId, role: grant.role, domainId: grant.domainId } as never))
+      const known = await asSystem(() =>
+        Class.query(trx).findOne({ userId: grant.userId, role: grant.role, domainId: grant.domainId } as never),
+      )
       if (!known) throw error
       saved = known as UserRole
     }
@@ -72,7 +89,11 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
     if (domain === null || domain === '*') return null
     if (typeof domain !== 'string') return domain.id
     if (isUuid(domain)) return domain.toLowerCase()
-    const found = (await asSystem(() => registeredModel('domain').query(trx).findOne({ name: domain } as never))) as unknown as Domain | undefined
+    const found = (await asSystem(() =>
+      registeredModel('domain')
+        .query(trx)
+        .findOne({ name: domain } as never),
+    )) as unknown as Domain | undefined
     if (!found) throw new ValidationError(`There is no domain '${domain}'.`, [{ field: 'domain', message: 'does not exist' }])
     return found.id
   }

@@ -60,7 +60,11 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
   }
 
   // A changed password or address ends the other sessions, together with the change or not at all.
-  async #withCredentials<T>(before: { email: string; passwordHash: string | null } | null, trx: TransactionOrKnex | undefined, write: () => Promise<T>): Promise<T> {
+  async #withCredentials<T>(
+    before: { email: string; passwordHash: string | null } | null,
+    trx: TransactionOrKnex | undefined,
+    write: () => Promise<T>,
+  ): Promise<T> {
     const run = async () => {
       const result = await write()
       if (!before) return result
@@ -78,10 +82,17 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
     const TokenClass = registeredModel('token') as unknown as typeof Token
     const Class = this.constructor as unknown as typeof User & { columnSpecs: object }
     await asSystem(async () => {
-      const sessions = TokenClass.query(trx).patch({ revoked: true, revokedAt: new Date() } as never).where('userId', this.id).where('revoked', false).whereNot('kind', 'api').whereNot('kind', 'custom')
+      const sessions = TokenClass.query(trx)
+        .patch({ revoked: true, revokedAt: new Date() } as never)
+        .where('userId', this.id)
+        .where('revoked', false)
+        .whereNot('kind', 'api')
+        .whereNot('kind', 'custom')
       await (keep ? sessions.whereNot('id', keep) : sessions)
       if (changesEmail && 'emailVerifiedAt' in Class.columnSpecs) {
-        await Class.query(trx).findById(this.id).patch({ emailVerifiedAt: null } as never)
+        await Class.query(trx)
+          .findById(this.id)
+          .patch({ emailVerifiedAt: null } as never)
         Object.assign(this, { emailVerifiedAt: null })
       }
     })
