@@ -48,7 +48,10 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
     }
 
     override $complete(): void {
-      if ((this as unknown as InDomain).domainId !== undefined) return super.$complete()
+      if ((this as unknown as InDomain).domainId !== undefined) {
+        super.$complete()
+        return
+      }
       const authority = authorityFor(this.constructor)
       const isGlobal =
         authority === 'free' ||

@@ -18,6 +18,7 @@ import {
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
 import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
+import { remember } from './remember.js'
 import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
 import { type Dialect, decoder, dialectOf, encode } from './storage.js'
 import { joinAmbient, registeredKnex } from './transaction.js'
@@ -93,8 +94,7 @@ interface Codec {
 }
 
 function codecOf(cls: object, dialect: Dialect): Codec {
-  let known = codecs.get(cls)
-  if (!known) codecs.set(cls, (known = new Map()))
+  const known = remember(codecs, cls, () => new Map<Dialect, Codec>())
   let codec = known.get(dialect)
   if (!codec) {
     const { specs, columnOf } = definitionOf(cls)
@@ -105,7 +105,8 @@ function codecOf(cls: object, dialect: Dialect): Codec {
       read.set(column, { property, decode: spec ? decoder(spec, dialect) : null })
       write.set(property, { column, spec })
     }
-    known.set(dialect, (codec = { read, write }))
+    codec = { read, write }
+    known.set(dialect, codec)
   }
   return codec
 }
@@ -117,9 +118,7 @@ export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
   const knex = cls.knex() ?? registeredKnex()
   if (!knex) return 'sqlite'
   const { config } = (knex as unknown as { client: { config: object } }).client
-  let known = dialects.get(config)
-  if (!known) dialects.set(config, (known = dialectOf(knex)))
-  return known
+  return remember(dialects, config, () => dialectOf(knex))
 }
 
 function quiet(error: unknown, cls: typeof Model): unknown {
@@ -148,9 +147,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
 
     static get schema(): ModelSchemas {
-      let known = schemas.get(this)
-      if (!known) schemas.set(this, (known = schemasOf(definitionOf(this))))
-      return known
+      return remember(schemas, this, () => schemasOf(definitionOf(this)))
     }
 
     static get columnSpecs(): Readonly<globalThis.Record<string, ColumnSpec>> {
@@ -183,9 +180,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getRelationMappings(): RelationMappings {
-      let known = relations.get(this)
-      if (!known) relations.set(this, (known = mergedRelationMappings(this as unknown as RecordClass)))
-      return known
+      return remember(relations, this, () => mergedRelationMappings(this as unknown as RecordClass))
     }
 
     static getModifiers(): object {
@@ -553,18 +548,15 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }
   refuse(
-    [...errors, ...schemaErrors(cached(schema, rest), known)].filter(
-      (error, i, all) => all.findIndex((e) => e.field === error.field) === i,
-    ),
+    [
+      ...errors,
+      ...schemaErrors(
+        remember(rests, schema, () => rest),
+        known,
+      ),
+    ].filter((error, i, all) => all.findIndex((e) => e.field === error.field) === i),
   )
   return known
 }
 
 const rests = new WeakMap<object, object>()
-
-function cached(schema: object, rest: object): object {
-  const known = rests.get(schema)
-  if (known) return known
-  rests.set(schema, rest)
-  return rest
-}

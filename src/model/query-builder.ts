@@ -359,7 +359,7 @@ export function protectTable(table: string, cls: typeof Model, guard: QueryGuard
 
 function isForbiddenTable(table: string): boolean {
   const known = protectedTables.get(table)
-  return known !== undefined && known.guard.isEnforced(known.cls)
+  return known?.guard.isEnforced(known.cls) === true
 }
 
 function refuseWay(builder: Internals, way: string, instead: string): never {
@@ -442,7 +442,10 @@ const deepest = 12
 function inspectValue(builder: Internals, value: unknown, depth: number): void {
   if (typeof value !== 'object' || value === null || depth > deepest) return
   if (value instanceof Date || Buffer.isBuffer(value)) return
-  if (isRaw(value)) return inspectRaw(builder, value, depth)
+  if (isRaw(value)) {
+    inspectRaw(builder, value, depth)
+    return
+  }
   if (isKnexBuilder(value)) {
     if (value.queryContext?.() === namesContext) return
     inspectTable(builder, value._single.table)

@@ -1,0 +1,8 @@
+/** The value kept for a key, made at the first asking. */
+export function remember<K extends object, V>(kept: WeakMap<K, V>, key: K, make: () => V): V {
+  const known = kept.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  kept.set(key, made)
+  return made
+}
