@@ -96,9 +96,10 @@ export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'n
 /** Switches the checks off; returns the statement that puts them back to what they were. */
 async function withoutChecks(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
   if (dialect === 'sqlite') {
-    const [row] = (await run('PRAGMA foreign_keys')) as { foreign_keys: number }[]
+    // By position: an application may have Knex rename what comes back (knexSnakeCaseMappers).
+    const [row] = (await run('PRAGMA foreign_keys')) as object[]
     await run('PRAGMA foreign_keys = OFF')
-    return `PRAGMA foreign_keys = ${row?.foreign_keys ? 'ON' : 'OFF'}`
+    return `PRAGMA foreign_keys = ${Object.values(row ?? {})[0] ? 'ON' : 'OFF'}`
   }
   const [[row]] = (await run('select @@foreign_key_checks as checks')) as [{ checks: number }[]]
   await run('set foreign_key_checks = 0')

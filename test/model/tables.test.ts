@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Knex } from 'knex'
+import { knexSnakeCaseMappers } from 'objection'
 import { column } from '../../src/model/column.js'
 import { prepareConnections } from '../../src/model/connections.js'
 import { constraintName, constraintOf } from '../../src/model/constraints.js'
@@ -200,6 +201,18 @@ eachDatabase('createTables', (db) => {
     for (const { name } of tables) expect(await db.knex.schema.hasTable(name)).to.equal(false)
     if (db.dialect === 'sqlite') expect(await db.knex.raw('PRAGMA foreign_keys')).to.deep.equal([{ foreign_keys: 1 }])
     if (db.dialect === 'mysql') expect((await db.knex.raw('select @@foreign_key_checks as checks'))[0]).to.deep.equal([{ checks: 1 }])
+  })
+
+  it('works on a Knex that renames what it sends and gets', async () => {
+    await dropTables(db.knex, tables)
+    const knex = db.connect(knexSnakeCaseMappers())
+    const release = prepareConnections(knex)
+    await createTables(knex, tables)
+    await createTables(knex, tables)
+    expect(await indexes('book')).to.include({ book_author_id_title_unique: 'author_id,title' })
+    await dropTables(knex, tables)
+    if (db.dialect === 'sqlite') expect(await knex.raw('PRAGMA foreign_keys')).to.deep.equal([{ foreignKeys: 1 }])
+    release()
   })
 
   it('adds one declared column in a migration of the application', async () => {
