@@ -1,15 +1,16 @@
 import { ConfigurationError } from '../model/errors.js'
 import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
 import { type BodyLimits, defaultBodyLimits } from './body.js'
-import type { Endpoint } from './endpoint.js'
+import { Endpoint } from './endpoint.js'
 import { MethodNotAllowedError } from './errors.js'
 import { type Gate, gateOf, isInCallersFrame } from './gate.js'
+import { openApiDocument } from './openapi.js'
 import type { PermsPort } from './ports.js'
 import type { OnError } from './problems.js'
 import { Reporter, requestId } from './reporter.js'
 import type { HttpRequest } from './request.js'
 import type { Resource } from './resource.js'
-import type { HttpResponse } from './response.js'
+import { HttpResponse } from './response.js'
 import { type Found, joinPath, RouteTable } from './routes.js'
 import { runEndpoint } from './run.js'
 
@@ -21,6 +22,10 @@ export interface ApiOptions {
   /** Before the path of every resource, such as '/api'; none when not said. */
   prefix?: string | undefined
   resources?: readonly Resource[] | undefined
+  /** Where the OpenAPI document is served, whatever the prefix: '/openapi.json' when not said, false for nowhere. */
+  openapi?: string | false | undefined
+  /** Laid over the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
+  document?: object | undefined
   /** Bytes of a body; 1 MiB when not said. */
   maxBodyBytes?: number | undefined
   /** How deep a body may be nested; 32 when not said. */
@@ -47,6 +52,10 @@ export class Api {
   readonly description: string | undefined
   readonly prefix: string
   readonly limits: BodyLimits
+  /** The path of the OpenAPI document, or false. */
+  readonly openapi: string | false
+  /** What is laid over the OpenAPI document. */
+  readonly document: object
   readonly #resources: Resource[] = []
 
   constructor(options: ApiOptions = {}) {
@@ -54,6 +63,8 @@ export class Api {
     this.version = options.version ?? '1.0.0'
     this.description = options.description
     this.prefix = joinPath(options.prefix ?? '')
+    this.openapi = options.openapi ?? '/openapi.json'
+    this.document = options.document ?? {}
     this.limits = {
       maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
       maxDepth: options.maxBodyDepth ?? defaultBodyLimits.maxDepth,
@@ -115,6 +126,10 @@ export class MountedApi {
   #compile(): void {
     const paths: string[] = []
     const table = new RouteTable<Endpoint>()
+    if (this.#api.openapi !== false) {
+      table.add('GET', this.#api.openapi, this.#documentEndpoint())
+      paths.push(this.#api.openapi)
+    }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
       table.add(endpoint.options.method, path, endpoint)
       paths.push(path)
@@ -123,6 +138,19 @@ export class MountedApi {
     this.#table = table
     this.#paths = paths
     this.#count = this.#api.resources.length
+  }
+
+  #documentEndpoint(): Endpoint {
+    let text: string | undefined
+    return new Endpoint({
+      method: 'GET',
+      path: '',
+      public: true,
+      handler: () => {
+        text ??= JSON.stringify(openApiDocument(this.#api, this.#perms))
+        return new HttpResponse(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }, text)
+      },
+    })
   }
 
   /**

@@ -29,10 +29,9 @@ const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'C
 /**
  * Describes an API by the schemas that its requests are checked with.
  *
- * @param more is laid over the document, such as `{ servers: [{ url: 'https://api.example.com' }] }`
- * @example app.get('/description', (req, res) => res.json(openApiDocument(api, perms)))
+ * @example writeFileSync('openapi.json', JSON.stringify(openApiDocument(api, perms)))
  */
-export function openApiDocument(api: Api, perms: PermsPort, more: object = {}): OpenApiDocument {
+export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
   const document: OpenApiDocument = {
     openapi: '3.1.0',
     info: { title: api.title, version: api.version, ...(api.description === undefined ? {} : { description: api.description }) },
@@ -51,7 +50,7 @@ export function openApiDocument(api: Api, perms: PermsPort, more: object = {}): 
         },
       },
     },
-    ...more,
+    ...api.document,
   }
   for (const route of api.routes(perms)) addRoute(document, route)
   return document

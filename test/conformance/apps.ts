@@ -52,7 +52,7 @@ function express(parse: boolean): Start {
     const { default: make } = await import('express')
     const { authenticate, router, requireUser, requireRole, errorHandler } = expressAdapter(perms, silent)
     const app = make()
-    app.disable('x-powered-by')
+    app.set('env', 'test')
     app.disable('etag')
     app.use(authenticate())
     if (parse) app.use(make.json(), make.urlencoded())
@@ -100,7 +100,8 @@ const node: Start = async (perms, api) => {
   const { authenticate, router, requireUser, requireRole, errorHandler } = nodeAdapter(perms, silent)
   const send = (text: () => string) => async (_req: unknown, res: import('node:http').ServerResponse) => {
     await new Promise(setImmediate)
-    res.writeHead(200, json).end(text())
+    res.setHeader('content-type', json['content-type'])
+    res.end(text())
   }
   const own: Record<string, Parameters<typeof authenticate>[0]> = {
     '/who': send(who),
@@ -118,7 +119,7 @@ const node: Start = async (perms, api) => {
 /** The fetch adapter behind a small bridge from node:http. */
 const fetch: Start = async (perms, api) => {
   const { authenticate, router, requireUser, requireRole, errorHandler } = fetchAdapter(perms, silent)
-  const send = (text: () => string) => async () => new Response(text(), { headers: json })
+  const send = (text: () => string) => async () => new Response(text(), { headers: { ...json, 'content-length': String(Buffer.byteLength(text())) } })
   const own: Record<string, Parameters<typeof authenticate>[0]> = {
     '/who': send(who),
     '/account': requireUser(send(who)),
