@@ -1,12 +1,14 @@
-import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { runNode } from '../run-node.js'
 import type { Program } from './parse.js'
 
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url))
 const tsc = join(packageRoot, 'node_modules/typescript/bin/tsc')
+
+const env = { HOST: '127.0.0.1', PORT: '0', JWT_SECRET: 'for the snippets of the documents only' }
 
 /** The programs of one document, compiled as a user's would be: strict, and against the built package by its name. */
 export interface Compiled {
@@ -40,7 +42,7 @@ export async function compile(programs: readonly Program[]): Promise<Compiled> {
     outDir: '.',
   }
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
-  const output = files.length > 0 ? (await run([tsc, '-p', '.', '--pretty', 'false'], folder, 120_000)).output : ''
+  const output = files.length > 0 ? (await runNode([tsc, '-p', '.', '--pretty', 'false'], { cwd: folder, timeout: 120_000 })).output : ''
   const complaints = output.split('\n').filter(Boolean)
   const known = (line: string) => files.some((file) => line.startsWith(file))
   const general = complaints.filter((line) => !line.startsWith(' ') && !known(line))
@@ -55,7 +57,7 @@ export async function compile(programs: readonly Program[]): Promise<Compiled> {
       const cwd = mkdtempSync(join(tmpdir(), 'objection-perms-snippet-'))
       try {
         const file = join(folder, fileName(program).replace(/\.ts$/, '.js'))
-        const { output, failure } = await run(['--enable-source-maps', file], cwd, timeout)
+        const { output, failure } = await runNode(['--enable-source-maps', file], { cwd, timeout, env })
         const readable = output.replaceAll(`${folder}/${fileName(program)}`, program.document)
         if (failure) throw new Error(`${program.document}, program '${program.name}': ${failure}\n${readable}`)
         return readable
@@ -68,16 +70,3 @@ export async function compile(programs: readonly Program[]): Promise<Compiled> {
 }
 
 const fileName = ({ document, name, extension }: Program) => `${document.replaceAll(/[^\w.]/g, '-')}-${name}.${extension}`
-
-function run(args: string[], cwd: string, timeout: number): Promise<{ output: string; failure?: string }> {
-  const { NODE_V8_COVERAGE: _coverage, NODE_OPTIONS: _options, ...inherited } = process.env
-  const env = { ...inherited, NO_COLOR: '1', HOST: '127.0.0.1', PORT: '0', JWT_SECRET: 'for the snippets of the documents only' }
-  return new Promise((done) => {
-    const child = execFile(process.execPath, args, { cwd, env, timeout, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
-      const output = `${stdout}${stderr}`
-      if (!error) return done({ output })
-      done({ output, failure: error.killed ? `did not end within ${timeout / 1000} s` : `ended with ${error.signal ?? error.code}` })
-    })
-    child.stdin?.end()
-  })
-}

@@ -1,0 +1,71 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { runNode } from '../run-node.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const compilers = ['typescript-5.9', 'typescript-6.0', 'typescript'] as const
+const formats = { esm: 'module', cjs: 'commonjs' } as const
+
+/** What checking the consumer may cost; twice of what it took when this was written, so that only a leap fails. */
+const maxInstantiations = 350_000
+
+const compilerOptions = {
+  target: 'es2022',
+  module: 'nodenext',
+  lib: ['es2023'],
+  types: ['node'],
+  strict: true,
+  noImplicitOverride: true,
+  skipLibCheck: false,
+  declaration: true,
+  rootDir: '.',
+}
+
+const version = (compiler: string) => JSON.parse(readFileSync(join(root, 'node_modules', compiler, 'package.json'), 'utf8')).version
+const tsc = (compiler: string) => join(root, 'node_modules', compiler, 'bin/tsc')
+
+describe('A consumer of the packed package', function () {
+  this.timeout(180_000)
+  let folder: string
+
+  // Inside of the package's folder its own dependencies are found, and its own name is the packed package.
+  before(() => {
+    mkdirSync(join(root, '.tmp'), { recursive: true })
+    folder = mkdtempSync(join(root, '.tmp', 'consumer-'))
+    execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root, stdio: 'pipe' })
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    mkdirSync(join(folder, 'node_modules'))
+    execFileSync('tar', ['-xzf', join(folder, `objection-perms-${version}.tgz`), '-C', join(folder, 'node_modules')])
+    cpSync(join(folder, 'node_modules/package'), join(folder, 'node_modules/objection-perms'), { recursive: true })
+    rmSync(join(folder, 'node_modules/package'), { recursive: true })
+    for (const [format, type] of Object.entries(formats)) {
+      cpSync(join(root, 'test/types/consumer'), join(folder, format), { recursive: true })
+      writeFileSync(join(folder, format, 'package.json'), JSON.stringify({ name: `consumer-${format}`, private: true, type }))
+      writeFileSync(join(folder, format, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'], exclude: ['out-*'] }))
+    }
+  })
+  after(() => {
+    if (folder) rmSync(folder, { recursive: true, force: true })
+  })
+
+  for (const format of Object.keys(formats)) {
+    for (const compiler of compilers) {
+      it(`compiles as ${format} with TypeScript ${version(compiler)}, without skipLibCheck`, async () => {
+        const args = [tsc(compiler), '-p', '.', '--pretty', 'false', '--outDir', `out-${compiler}`, '--extendedDiagnostics']
+        const { output } = await runNode(args, { cwd: join(folder, format), timeout: 120_000 })
+        expect(output.split('\n').filter((line) => line.includes('error TS'))).to.deep.equal([])
+        expect(Number(/Instantiations:\s+(\d+)/.exec(output)?.[1]), 'type instantiations').to.be.within(1, maxInstantiations)
+      })
+    }
+
+    it(`runs as ${format}, where import and require reach the same classes`, async () => {
+      const file = join(folder, format, 'out-typescript/run.js')
+      const { output, failure } = await runNode([file], { cwd: join(folder, format), timeout: 60_000 })
+      expect(failure, output).to.equal(undefined)
+      expect(output).to.contain('{"admin":true,"same":true}')
+    })
+  }
+})
