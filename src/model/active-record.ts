@@ -86,6 +86,10 @@ export interface RecordStatics extends RecordClass {
 const validator = new RecordValidator()
 const schemas = new WeakMap<object, ModelSchemas>()
 const relations = new WeakMap<object, RelationMappings>()
+const tableNames = new WeakMap<object, string>()
+const recordSchemas = new WeakMap<object, object>()
+const jsonAttributes = new WeakMap<object, string[]>()
+const virtuals = new WeakMap<object, string[]>()
 const codecs = new WeakMap<object, Map<Dialect, Codec>>()
 
 interface Codec {
@@ -161,7 +165,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // -- what Objection asks of a class
 
     static getTableName(): string {
-      return tableNameOf(this as unknown as RecordClass)
+      return remember(tableNames, this, () => tableNameOf(this as unknown as RecordClass))
     }
 
     static override createValidator(): RecordValidator {
@@ -169,14 +173,16 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getJsonSchema(): object {
-      return recordSchema(definitionOf(this))
+      return remember(recordSchemas, this, () => recordSchema(definitionOf(this)))
     }
 
     static getJsonAttributes(): string[] {
-      const { handWritten, specs } = definitionOf(this)
-      return Object.entries(handWritten)
-        .filter(([name, schema]) => !specs[name] && ['object', 'array'].includes(String((schema as { type?: unknown }).type)))
-        .map(([name]) => name)
+      return remember(jsonAttributes, this, () => {
+        const { handWritten, specs } = definitionOf(this)
+        return Object.entries(handWritten)
+          .filter(([name, schema]) => !specs[name] && ['object', 'array'].includes(String((schema as { type?: unknown }).type)))
+          .map(([name]) => name)
+      })
     }
 
     static getRelationMappings(): RelationMappings {
@@ -188,7 +194,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getVirtualAttributes(): string[] {
-      return mergedList(this, 'virtualAttributes')
+      return remember(virtuals, this, () => mergedList(this, 'virtualAttributes'))
     }
 
     static override fetchTableMetadata(options?: object): Promise<never> {
@@ -428,7 +434,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const row = this as unknown as globalThis.Record<string, unknown>
       this.#raw = null
       this.#written = {}
-      for (const name of Object.keys(specs)) if (row[name] !== undefined) this.#written[name] = structuredClone(row[name])
+      for (const name of Object.keys(specs)) if (row[name] !== undefined) this.#written[name] = detached(row[name])
     }
 
     #changes(): globalThis.Record<string, unknown> {
@@ -459,6 +465,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   })
   markIntermediate(Record)
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
+}
+
+// What is written next is compared with this: it must not change along.
+function detached(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  return value instanceof Date ? new Date(value) : structuredClone(value)
 }
 
 interface OpenRelation {

@@ -154,6 +154,54 @@ const graphOperations = /^(insertGraph|upsertGraph)/
 
 type Constructor<T> = new (...args: never[]) => T
 
+/** A guarded builder, seen from inside. */
+interface OpenGuarded extends Internals {
+  execution: Execution | undefined
+  deletedToo: boolean
+}
+
+class Handle implements GuardedBuilder {
+  readonly #builder: OpenGuarded
+
+  constructor(builder: OpenGuarded) {
+    this.#builder = builder
+  }
+
+  get cls(): typeof Model {
+    return this.#builder.modelClass()
+  }
+
+  get ref(): string {
+    return this.#builder.tableRef()
+  }
+
+  get execution(): Execution {
+    this.#builder.execution ??= { ids: undefined, action: undefined, notes: undefined }
+    return this.#builder.execution
+  }
+
+  get db(): Knex {
+    return this.#builder.knex()
+  }
+
+  get withDeleted(): boolean {
+    return this.#builder.deletedToo
+  }
+
+  targets(action: StatementKind): QueryBuilder<Model> {
+    const find = this.#builder.toFindQuery() as OpenGuarded
+    find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
+    find.execution = { ids: undefined, action, notes: undefined }
+    find.internalContext().runBefore = []
+    find.internalContext().runAfter = []
+    return find as unknown as QueryBuilder<Model>
+  }
+
+  query(cls: typeof Model): QueryBuilder<Model> {
+    return cls.query(this.#builder.internalContext().knex ?? undefined)
+  }
+}
+
 /**
  * Adds to a QueryBuilder class: property names as identifiers, the guard on every statement, and typed errors.
  *
@@ -170,35 +218,11 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return (this.modelClass() as unknown as Statics)[guardOf]
     }
 
+    #handle: Handle | undefined
+
     get handle(): GuardedBuilder {
-      const builder = this
-      return {
-        cls: builder.modelClass(),
-        get ref() {
-          return builder.tableRef()
-        },
-        get execution() {
-          builder.execution ??= { ids: undefined, action: undefined, notes: undefined }
-          return builder.execution
-        },
-        get db() {
-          return builder.knex()
-        },
-        get withDeleted() {
-          return builder.deletedToo
-        },
-        targets(action) {
-          const find = builder.toFindQuery() as unknown as Guarded
-          find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
-          find.execution = { ids: undefined, action, notes: undefined }
-          find.internalContext().runBefore = []
-          find.internalContext().runAfter = []
-          return find as unknown as QueryBuilder<Model>
-        },
-        query(cls) {
-          return cls.query(builder.internalContext().knex ?? undefined)
-        },
-      }
+      this.#handle ??= new Handle(this)
+      return this.#handle
     }
 
     override clone(): Internals {

@@ -132,7 +132,7 @@ export class RecordValidator extends Validator {
 }
 
 function relationNames(model: Model): string[] {
-  return Object.keys((model.constructor as typeof Model).getRelations())
+  return (model.constructor as unknown as { getRelationNames(): string[] }).getRelationNames()
 }
 
 // A setter of the class takes the value (password, for one): not a column, and not unknown.
