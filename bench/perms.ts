@@ -1,0 +1,136 @@
+/**
+ * What the permissions cost: the same six operations through this library and through plain Objection with a hand-written
+ * where, in the same run, on PostgreSQL (POSTGRES_URL) and better-sqlite3. Prints the median of the per-round ratios.
+ *
+ *     npm run build && npx tsx bench/perms.ts [rounds]
+ */
+import { randomUUID } from 'node:crypto'
+import Knex from 'knex'
+import { Model, snakeCaseMappers } from 'objection'
+import { BasePermsModel, column, createTables, HasUserMixin, initPerms, runAs, User, UserOwnershipMixin } from '../src/index.js'
+
+const rounds = Number(process.argv[2] ?? 9)
+const sliceMs = 400
+const documents = 2000
+
+class BenchDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  title: column.string({ maxLength: 200 }),
+  content: column.text(),
+}) {}
+
+class Plain extends Model {
+  static override tableName = 'bench_document'
+  static override columnNameMappers = snakeCaseMappers()
+  static override jsonSchema = {
+    type: 'object',
+    required: ['title', 'content', 'userId'],
+    properties: {
+      id: { type: 'string' },
+      userId: { type: 'string' },
+      title: { type: 'string', maxLength: 200 },
+      content: { type: 'string' },
+    },
+  }
+  static override relationMappings = () => ({
+    user: { relation: Model.BelongsToOneRelation, modelClass: PlainUser, join: { from: 'bench_document.user_id', to: 'user.id' } },
+  })
+}
+class PlainUser extends Model {
+  static override tableName = 'user'
+  static override columnNameMappers = snakeCaseMappers()
+}
+
+type Case = { readonly name: string; readonly ours: () => Promise<unknown>; readonly plain: () => Promise<unknown> }
+
+async function perSecond(work: () => Promise<unknown>, concurrency: number): Promise<number> {
+  const end = Date.now() + sliceMs
+  let done = 0
+  const started = process.hrtime.bigint()
+  const loop = async () => {
+    while (Date.now() < end) {
+      await work()
+      done += 1
+    }
+  }
+  await Promise.all(Array.from({ length: concurrency }, loop))
+  return (done * 1e9) / Number(process.hrtime.bigint() - started)
+}
+
+const median = (list: number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
+
+async function bench(title: string, make: () => ReturnType<typeof Knex>, concurrency: number): Promise<void> {
+  const knex = make()
+  // Of the same shape as ours, and untouched by it.
+  const bare = title === 'pg' ? make() : knex
+  const perms = initPerms({ knex, passwords: { cost: 10 } })
+  for (const table of ['bench_document', 'user_setting', 'token', 'user_role', 'user', 'domain', 'objection_perms_migrations', 'objection_perms_migrations_lock']) await knex.schema.dropTableIfExists(table)
+  await perms.migrate()
+  await createTables(knex, [BenchDocument])
+  const users = [await User.create({ email: 'a@example.com' }), await User.create({ email: 'b@example.com' })]
+  const ids: string[] = []
+  for (let i = 0; i < documents; i += 1) {
+    const owner = users[i % 2] as User
+    const row = await BenchDocument.create({ title: `title ${i}`, content: 'x'.repeat(200), userId: owner.id })
+    if (owner === users[0]) ids.push(row.id)
+  }
+  if (title === 'pg') await knex.raw('analyze')
+  const me = users[0] as User
+  Plain.knex(bare)
+  PlainUser.knex(bare)
+  let turn = 0
+  const next = () => ids[turn++ % ids.length] as string
+  const cases: Case[] = [
+    { name: 'find by id', ours: () => BenchDocument.query().findById(next()), plain: () => Plain.query().findById(next()).where('user_id', me.id) },
+    {
+      name: 'list of 50',
+      ours: () => BenchDocument.query().orderBy('createdAt', 'desc').limit(50),
+      plain: () => Plain.query().where('user_id', me.id).orderBy('created_at', 'desc').limit(50),
+    },
+    {
+      name: 'page with total',
+      ours: () => BenchDocument.query().orderBy('createdAt', 'desc').page(0, 20),
+      plain: () => Plain.query().where('user_id', me.id).orderBy('created_at', 'desc').page(0, 20),
+    },
+    {
+      name: 'joined graph',
+      ours: () => BenchDocument.query().withGraphJoined('user').limit(20),
+      plain: () => Plain.query().withGraphJoined('user').where('bench_document.user_id', me.id).where('user.id', me.id).limit(20),
+    },
+    {
+      name: 'patch',
+      ours: () => BenchDocument.query().findById(next()).patch({ title: 'new' }),
+      plain: () => Plain.query().findById(next()).where('user_id', me.id).patch({ title: 'new', updatedAt: new Date() } as never),
+    },
+    {
+      name: 'insert',
+      ours: () => BenchDocument.query().insert({ title: 'new', content: 'y' }),
+      plain: () =>
+        Plain.query().insert({ id: randomUUID(), title: 'new', content: 'y', userId: me.id, createdAt: new Date(), updatedAt: new Date() } as never),
+    },
+  ]
+  console.log(`${title}: time per operation against plain Objection, median of ${rounds} rounds (below 1 is faster)`)
+  await runAs(me, async () => {
+    for (const { name, ours, plain } of cases) {
+      await perSecond(ours, concurrency)
+      await perSecond(plain, concurrency)
+      const ratios: number[] = []
+      const rates: number[][] = [[], []]
+      for (let round = 0; round < rounds; round += 1) {
+        const order = round % 2 === 0 ? [ours, plain] : [plain, ours]
+        const seen = new Map<unknown, number>()
+        for (const work of order) seen.set(work, await perSecond(work, concurrency))
+        ratios.push((seen.get(plain) as number) / (seen.get(ours) as number))
+        rates[0]?.push(seen.get(ours) as number)
+        rates[1]?.push(seen.get(plain) as number)
+      }
+      console.log(`  ${name.padEnd(16)} ${median(ratios).toFixed(2)}   (ours ${median(rates[0] ?? []).toFixed(0)}/s, plain ${median(rates[1] ?? []).toFixed(0)}/s)`)
+    }
+  })
+  await perms.close()
+  if (bare !== knex) await bare.destroy()
+  await knex.destroy()
+}
+
+await bench('better-sqlite3', () => Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true }), 1)
+if (process.env.POSTGRES_URL) await bench('pg', () => Knex({ client: 'pg', connection: process.env.POSTGRES_URL as string }), 4)
+else console.log('PostgreSQL left out: POSTGRES_URL is not set.')
