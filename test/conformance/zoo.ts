@@ -56,8 +56,8 @@ export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Pa
   await createTables(
     knex,
     [UserDocument, Critter].map((model) => {
-      const { columns, uniques, indexes } = definitionOf(model)
-      return { name: model.getTableName(), columns: columns as never, primaryKey: 'id', uniques, indexes }
+      const { tableName, columns, uniques, indexes } = definitionOf(model)
+      return { name: tableName, columns: columns as never, primaryKey: 'id', uniques, indexes }
     }),
   )
   const made = await asSystem(async () => {

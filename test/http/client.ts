@@ -1,0 +1,54 @@
+import type { Api } from '../../src/http/api.js'
+import { MountedApi } from '../../src/http/api.js'
+import { Door } from '../../src/http/door.js'
+import type { PermsPort } from '../../src/http/ports.js'
+import type { HttpRequest } from '../../src/http/request.js'
+import { splitTarget } from '../../src/http/request.js'
+
+export interface Reply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON came
+  readonly body: any
+}
+
+export interface Sending {
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export type Client = (method: string, target: string, token?: string | null, more?: Sending) => Promise<Reply>
+
+/** A neutral request, as an adapter would make it. */
+export function neutralRequest(method: string, target: string, token?: string | null, { body, headers = {} }: Sending = {}): HttpRequest {
+  const { path, search } = splitTarget(target)
+  const bytes = body === undefined ? new Uint8Array(0) : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+  const all: Record<string, string> = {
+    ...(token && { authorization: `Bearer ${token}` }),
+    ...(body !== undefined && { 'content-type': 'application/json', 'content-length': String(bytes.byteLength) }),
+    ...headers,
+  }
+  return {
+    method,
+    path,
+    url: path,
+    search,
+    address: '127.0.0.1',
+    raw: {},
+    header: (name) => all[name],
+    body: () => ({ parsed: undefined, read: async () => bytes }),
+  }
+}
+
+/** Asks an API without a socket. */
+export function clientOf(api: Api, perms: PermsPort, errors: unknown[] = []): Client {
+  const door = new Door(perms)
+  void door
+  const mounted = new MountedApi(api, perms, { onError: (error) => errors.push(error) })
+  return async (method, target, token, more) => {
+    const response = await mounted.handle(neutralRequest(method, target, token, more))
+    if (response === null) throw new Error(`${method} ${target} is none of the API's paths.`)
+    const text = response.body === null ? '' : Buffer.from(response.body as string).toString()
+    return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
+  }
+}
