@@ -38,6 +38,14 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
   expiresAt: column.datetime().nullable().index(),
   revoked: column.boolean().default(false),
   revokedAt: column.datetime().nullable().readOnly(),
+  /** When it last opened a door; of a session, when it was last refreshed. */
+  lastUsedAt: column.datetime().nullable().readOnly(),
+  /** Of a session: when the present refresh token took the place of the one before. */
+  rotatedAt: column.datetime().nullable().hidden(),
+  /** Of a session: when it ends however often it is refreshed. */
+  endsAt: column.datetime().nullable().readOnly(),
+  /** Of a session: the client's address at sign-in. */
+  address: column.string({ maxLength: 64 }).nullable().readOnly(),
 }) {
   declare user?: User
   // Nobody reads or makes another's credentials.

@@ -1,0 +1,30 @@
+/** What happens at the doors, for logs and alarms. Nothing here is a secret. */
+export interface AuthEvents {
+  signIn: { userId: string; sessionId: string; address: string | undefined }
+  /** `userId` is null where nobody has the address; `reason` is not for the one who tried. */
+  signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled'; address: string | undefined }
+  signOut: { userId: string; sessionIds: readonly string[] | 'all' }
+  refresh: { userId: string; sessionId: string }
+  /** A refresh token came a second time: somebody else has it, or had it. The session has ended. */
+  tokenReused: { userId: string; sessionId: string; address: string | undefined }
+  registered: { userId: string }
+}
+
+export type AuthEventName = keyof AuthEvents
+
+/** Whom to tell; what it throws, or rejects with, changes nothing. */
+export type OnEvent = <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => unknown
+
+/** Tells a listener without waiting for it. */
+export function emitter(listener: OnEvent | undefined): <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => void {
+  return (name, payload) => {
+    if (!listener) return
+    try {
+      Promise.resolve(listener(name, payload)).catch(() => {})
+    } catch {
+      // A listener that fails breaks no sign-in.
+    }
+  }
+}
+
+export type Emit = ReturnType<typeof emitter>

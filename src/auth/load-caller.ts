@@ -1,0 +1,155 @@
+import type { Knex } from 'knex'
+import type { Model } from 'objection'
+import { dialectOfClass } from '../model/active-record.js'
+import { mapDatabaseError } from '../model/database-errors.js'
+import { definitionOf } from '../model/definition.js'
+import { type Dialect, decoder } from '../model/storage.js'
+import { joinAmbient } from '../model/transaction.js'
+import { registeredModel } from '../perms/registry.js'
+import type { Domain } from '../users/domain.js'
+import type { User } from '../users/user.js'
+import type { UserRole } from '../users/user-role.js'
+
+/** What is read of a session's row. */
+export interface SessionState {
+  readonly id: string
+  readonly userId: string
+  readonly token: string
+  readonly kind: string
+  readonly revoked: boolean
+  readonly expiresAt: Date | null
+  readonly endsAt: Date | null
+  readonly rotatedAt: Date | null
+}
+
+/** A session with its user, who has all roles and their domains. */
+export interface Caller {
+  readonly user: User
+  readonly session: SessionState
+}
+
+const sessionColumns = ['id', 'userId', 'token', 'kind', 'revoked', 'expiresAt', 'endsAt', 'rotatedAt'] as const
+
+type DatabaseRow = Readonly<Record<string, unknown>>
+
+/** The columns of one table in the statement: as `alias` there, `column` in the table. */
+interface Part {
+  readonly cls: typeof Model
+  readonly columns: readonly { readonly alias: string; readonly column: string }[]
+}
+
+interface Statement {
+  readonly sql: string
+  readonly parts: Readonly<Record<'user' | 'token' | 'userRole' | 'domain', Part>>
+}
+
+/**
+ * Loads a session, its user, the user's roles and their domains by the session's id: ONE statement, over primary keys and
+ * the index of user_role.user_id, with its columns listed, so that PostgreSQL prepares it by name. Its text is made once.
+ *
+ * What it finds is not judged here: whether the session lives and the user may act is for the caller to look at.
+ *
+ * @returns finds one by id; null where there is none
+ */
+export function callerLoader(knex: Knex): (sessionId: string) => Promise<Caller | null> {
+  let statement: Promise<Statement> | undefined
+  return async (sessionId) => {
+    statement ??= makeStatement(knex)
+    const { sql, parts } = await statement.catch((error: unknown) => {
+      statement = undefined
+      throw error
+    })
+    const dialect = dialectOfClass(parts.user.cls as never)
+    try {
+      return assemble(rowsOf(await joinAmbient(knex).raw(sql, [sessionId]), dialect), parts, dialect)
+    } catch (error) {
+      throw mapDatabaseError(error, dialect)
+    }
+  }
+}
+
+async function makeStatement(knex: Knex): Promise<Statement> {
+  // Short aliases of no meaning: an application's postProcessResponse renames no such thing.
+  let count = 0
+  const part = (cls: typeof Model, columns: readonly string[]): Part => ({
+    cls,
+    columns: columns.map((column) => ({ alias: `c${count++}`, column })),
+  })
+  const [user, token, userRole, domain] = (['user', 'token', 'userRole', 'domain'] as const).map((kind) => registeredModel(kind)) as [
+    typeof Model,
+    typeof Model,
+    typeof Model,
+    typeof Model,
+  ]
+  const parts = {
+    user: part(user, await columnsOf(user)),
+    token: part(
+      token,
+      sessionColumns.map((name) => columnOf(token, name)),
+    ),
+    userRole: part(userRole, await columnsOf(userRole)),
+    domain: part(domain, await columnsOf(domain)),
+  }
+  const listed = (alias: string, { columns }: Part) => columns.map((one) => `${alias}.${one.column} as ${one.alias}`)
+  const query = knex
+    .from({ s: tableOf(token) })
+    .join({ u: tableOf(user) }, 'u.id', columnIn('s', token, 'userId'))
+    .leftJoin({ r: tableOf(userRole) }, columnIn('r', userRole, 'userId'), 'u.id')
+    .leftJoin({ d: tableOf(domain) }, 'd.id', columnIn('r', userRole, 'domainId'))
+    .where('s.id', '')
+    .select([...listed('s', parts.token), ...listed('u', parts.user), ...listed('r', parts.userRole), ...listed('d', parts.domain)])
+  return { sql: query.toSQL().sql, parts }
+}
+
+const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
+const columnOf = (cls: typeof Model, property: string) => definitionOf(cls).columnOf.get(property) ?? property
+const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
+
+// A model with columns declared by withColumns says them all; of another the database is asked, once.
+async function columnsOf(cls: typeof Model): Promise<readonly string[]> {
+  const { isStrict, columnOf: columns } = definitionOf(cls)
+  return isStrict ? [...columns.values()] : (await cls.fetchTableMetadata()).columns
+}
+
+function rowsOf(result: unknown, dialect: Dialect): readonly DatabaseRow[] {
+  if (dialect === 'pg') return (result as { rows: DatabaseRow[] }).rows
+  return (dialect === 'mysql' ? (result as [DatabaseRow[]])[0] : result) as readonly DatabaseRow[]
+}
+
+function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], dialect: Dialect): Caller | null {
+  const [first] = rows
+  if (!first) return null
+  const user = record<User>(parts.user, first)
+  const grants = new Map<string, UserRole>()
+  for (const row of rows) {
+    const grant = record<UserRole>(parts.userRole, row)
+    if (grant.id === null || grant.id === undefined) continue
+    const domain = record<Domain>(parts.domain, row)
+    grant.domain = (domain.id === null || domain.id === undefined ? null : domain) as Domain
+    grants.set(grant.id, grant)
+  }
+  user.roles = [...grants.values()]
+  return { user, session: sessionOf(parts.token, first, dialect) }
+}
+
+function raw(part: Part, row: DatabaseRow): Record<string, unknown> {
+  const json: Record<string, unknown> = {}
+  for (const { alias, column } of part.columns) json[column] = row[alias]
+  return json
+}
+
+function record<M>(part: Part, row: DatabaseRow): M {
+  return part.cls.fromDatabaseJson(raw(part, row) as never) as unknown as M
+}
+
+function sessionOf(part: Part, row: DatabaseRow, dialect: Dialect): SessionState {
+  const { specs } = definitionOf(part.cls)
+  const state: Record<string, unknown> = {}
+  sessionColumns.forEach((name, i) => {
+    const value = row[(part.columns[i] as { alias: string }).alias]
+    const spec = specs[name]
+    const decode = spec ? decoder(spec, dialect) : null
+    state[name] = decode && value !== null && value !== undefined ? decode(value) : value
+  })
+  return state as unknown as SessionState
+}

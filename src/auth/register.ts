@@ -1,0 +1,42 @@
+import type { Knex } from 'knex'
+import { fromClient } from '../model/active-record.js'
+import { definitionOf } from '../model/definition.js'
+import { transaction } from '../model/transaction.js'
+import { refuse } from '../model/validator.js'
+import { asSystem } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import type { User } from '../users/user.js'
+import type { UserRole } from '../users/user-role.js'
+import { userClass } from './credentials.js'
+
+/**
+ * Makes a user, and gives a role, both or neither. The values count as a stranger's: only what a client may set, and no column
+ * that is `writableBy` anybody in particular.
+ *
+ * @throws ValidationError naming each field, UniqueViolationError for an address that is taken
+ */
+export async function registerUser(knex: Knex, values: object, role: string | undefined): Promise<User> {
+  const cls = userClass()
+  const input = fromClient(cls as never, values, 'create')
+  const { specs } = definitionOf(cls)
+  refuse(
+    Object.keys(input)
+      .filter((name) => specs[name]?.writable)
+      .map((field) => ({ field, message: 'cannot be set here' })),
+  )
+  return await asSystem(async () => {
+    const draft = cls.build(input as never)
+    // The hash is made before the transaction begins: nobody waits for a connection meanwhile.
+    await draft.$settle()
+    const user = await transaction(
+      async () => {
+        // A row of its own for each try: one that was rolled back takes itself for saved.
+        const row = await draft.getClone().save()
+        if (role !== undefined) await (registeredModel('userRole') as unknown as typeof UserRole).create({ user: row, role } as never)
+        return row
+      },
+      { knex },
+    )
+    return await user.loadRoles()
+  })
+}
