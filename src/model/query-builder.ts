@@ -6,7 +6,7 @@ import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
-import { withTransaction } from './transaction.js'
+import { rootOf, withTransaction } from './transaction.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
 
@@ -146,7 +146,19 @@ function writeOf(builder: Internals): WriteOperation | null {
   return { kind, models, instance, id }
 }
 
+const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
+
+function isWriting(builder: Internals): boolean {
+  return builder.findOperation((op) => writeNames.test(op.name)) !== null
+}
+
+function typed(cls: typeof Model, error: unknown): unknown {
+  const toTyped = (cls as unknown as Statics)[errorsOf]
+  return toTyped ? toTyped(error, cls) : error
+}
+
 function kindOf(builder: Internals): StatementKind {
+  if (!isWriting(builder)) return 'read'
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }
 
@@ -245,16 +257,22 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     override async execute(): Promise<unknown> {
-      const guard = this.guard
       const cls = this.modelClass()
+      if (!isWriting(this)) {
+        try {
+          return await super.execute()
+        } catch (error) {
+          throw typed(cls, error)
+        }
+      }
+      const guard = this.guard
       const run = this.clone() as Guarded
-      const isWrite = kindOf(run) !== 'read' || run.isRelate() || run.isUnrelate()
       run.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
       const before = run.internalContext()
       if (!before.runBefore.includes(runGuard)) before.runBefore = [...before.runBefore, runGuard]
       const executeBase = () => super.execute.call(run)
       try {
-        if (!guard || !isWrite) return await executeBase()
+        if (!guard) return await executeBase()
         const write = writeOf(run)
         const isWhole =
           run.isRelate() ||
@@ -268,17 +286,14 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           return result
         }
         if (!needs) return await whole()
-        const root = cls.knex()
         return await run.knex().transaction(async (trx) =>
-          withTransaction(trx, (root as { isTransaction?: boolean }).isTransaction ? trx : root, async () => {
+          withTransaction(trx, rootOf(cls.knex()), async () => {
             run.knex(trx)
             return await whole()
           }),
         )
       } catch (error) {
-        const translated = guard && isWrite ? await guard.translate(this.handle, writeOf(run), error) : error
-        const toTyped = (cls as unknown as Statics)[errorsOf]
-        throw toTyped ? toTyped(translated, cls) : translated
+        throw typed(cls, guard ? await guard.translate(this.handle, writeOf(run), error) : error)
       }
     }
 

@@ -28,6 +28,12 @@ export function joinAmbient(knex: Knex): Knex {
   return ambient && ambient.root === knex && !ambient.trx.isCompleted() ? ambient.trx : knex
 }
 
+/** The Knex instance behind a transaction that queries join by themselves; any other instance is its own. */
+export function rootOf(knex: Knex): Knex {
+  const ambient = storage.getStore()
+  return ambient?.trx === knex ? ambient.root : knex
+}
+
 /** Whether the code that runs now is inside `transaction()`. */
 export function inTransaction(knex: Knex | null = registered): boolean {
   return knex !== null && joinAmbient(knex) !== knex

@@ -115,8 +115,8 @@ export function columnSql(scope: Scope, property: string): Sql {
 
 function equals(scope: Scope, property: string, value: string): Condition {
   if (scope.row) return scope.row[property] === value
-  const column = columnSql(scope, property)
-  return sql(`${column.sql} = ?`, ...column.bindings, value)
+  const column = `${scope.ref}.${definitionOf(scope.cls).columnOf.get(property) ?? property}`
+  return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
 }
 
 // -- roles and domains

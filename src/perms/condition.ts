@@ -4,6 +4,8 @@ import type { Knex } from 'knex'
 export interface Sql {
   readonly sql: string
   readonly bindings: readonly unknown[]
+  /** The same where it is just a column and a value: Knex builds that without parsing text. */
+  readonly equals?: readonly [string, unknown]
 }
 
 /** What is left of a rule once the caller is known: all rows, none, or those for which the SQL is true. */

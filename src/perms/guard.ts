@@ -353,6 +353,7 @@ export const guard: QueryGuard = {
 function add(statement: OpenKnexBuilder, condition: Condition): void {
   if (condition === true) return
   if (condition === false) statement.whereRaw('1 = 0')
+  else if (condition.equals) statement.where(condition.equals[0], condition.equals[1] as never)
   else statement.whereRaw(condition.sql, condition.bindings as never)
 }
 
