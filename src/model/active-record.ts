@@ -85,7 +85,7 @@ export interface RecordStatics extends RecordClass {
 
 const validator = new RecordValidator()
 const schemas = new WeakMap<object, ModelSchemas>()
-const relations = new WeakMap<object, RelationMappings>()
+let relations = new WeakMap<object, RelationMappings>()
 const tableNames = new WeakMap<object, string>()
 const recordSchemas = new WeakMap<object, object>()
 const jsonAttributes = new WeakMap<object, string[]>()
@@ -123,6 +123,11 @@ export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
   if (!knex) return 'sqlite'
   const { config } = (knex as unknown as { client: { config: object } }).client
   return remember(dialects, config, () => dialectOf(knex))
+}
+
+/** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
+export function forgetRelations(): void {
+  relations = new WeakMap()
 }
 
 function quiet(error: unknown, cls: typeof Model): unknown {
@@ -186,7 +191,11 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getRelationMappings(): RelationMappings {
-      return remember(relations, this, () => mergedRelationMappings(this as unknown as RecordClass))
+      return remember(relations, this, () => {
+        // What Objection made of the mappings before.
+        if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
+        return mergedRelationMappings(this as unknown as RecordClass)
+      })
     }
 
     static getModifiers(): object {

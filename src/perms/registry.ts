@@ -1,4 +1,5 @@
 import type { Model } from 'objection'
+import { forgetRelations } from '../model/active-record.js'
 import { aliasTable, definitionOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { registerUserTables } from './tables.js'
@@ -29,6 +30,7 @@ export function registerModels(given: Partial<Models> | null): Models {
   if (!defaults) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
   const models: Models = { ...defaults, ...given }
   registered = models
+  forgetRelations()
   const table = (kind: ModelKind) => (models[kind] as unknown as { getTableName(): string }).getTableName()
   for (const kind of Object.keys(defaultTables) as ModelKind[])
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
