@@ -31,10 +31,9 @@ export function bypass(action: Action, scope: Scope): Condition {
   if (!scope.actor || scope.actor.abilities) return false
   if (action === 'read') return policy.bypass.read ? any(globalRole(scope, [ADMIN]), domainAdmin(scope)) : false
   if (!policy.bypass.write) return false
-  return any(
-    globalRole(scope, [SUPERADMIN]),
-    all(any(globalRole(scope, [ADMIN]), domainAdmin(scope)), beyondAdmins({ ...scope, writes: true })),
-  )
+  const admin = any(globalRole(scope, [ADMIN]), domainAdmin(scope))
+  if (admin === false) return false
+  return any(globalRole(scope, [SUPERADMIN]), all(admin, beyondAdmins({ ...scope, writes: true })))
 }
 
 /** Whether the actor is past every rule of a kind of action as a global admin, for field rules. */

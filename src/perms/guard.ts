@@ -3,6 +3,7 @@ import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf, isIntermediate, lineage } from '../model/definition.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import type { GuardedBuilder, OpenKnexBuilder, QueryGuard, WriteOperation } from '../model/query-builder.js'
+import { remember } from '../model/remember.js'
 import { compile, guardConditions, type Scope, scopeOf } from './compile.js'
 import { all, any, type Condition, holds, type Sql, sql } from './condition.js'
 import { type Actor, authorityFor } from './context.js'
@@ -70,7 +71,10 @@ function idOf(cls: typeof Model): string {
 }
 
 // What the state after an update is judged by: the rule, the guards but soft deletion, and whose it is.
-function readAfterUpdate(cls: typeof Model): Set<string> {
+const readAfter = new WeakMap<object, Set<string>>()
+const readAfterUpdate = (cls: typeof Model): Set<string> => remember(readAfter, cls, () => columnsReadAfterUpdate(cls))
+
+function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
   const policy = policyOf(cls)
   const names = columnsRead(cls, policy.updateTo)
   for (const guard of policy.guards) if (guard.liftedFor !== 'nobody') for (const name of columnsRead(cls, guard.rule)) names.add(name)
@@ -305,11 +309,9 @@ export const guard: QueryGuard = {
     if (hasCheck(isDelete ? policy.delete : policy.updateFrom)) return true
     if (isDelete) return false
     const [change] = write.models
-    const isTrivial = effective('update', { ...scope, writes: true }, { withDeleted: true }, 'after') === true
-    return (
-      namesRows(scope, valuesOf(change)) ||
-      (!isTrivial && (hasOwnHook(cls, '$beforeUpdate') || touches(setNames(change), readAfterUpdate(cls))))
-    )
+    if (namesRows(scope, valuesOf(change))) return true
+    if (!hasOwnHook(cls, '$beforeUpdate') && !touches(setNames(change), readAfterUpdate(cls))) return false
+    return effective('update', { ...scope, writes: true }, { withDeleted: true }, 'after') !== true
   },
 
   async beforeWrite(builder, write) {
