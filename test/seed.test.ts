@@ -1,0 +1,576 @@
+import { expect } from 'chai'
+import {
+  authenticated,
+  BasePermsModel,
+  BaseModel,
+  column,
+  createTables,
+  Domain,
+  ForbiddenError,
+  HasDomainMixin,
+  HasUserMixin,
+  initPerms,
+  inDomain,
+  type ModelClass,
+  NotFoundError,
+  type Perms,
+  type PermsOptions,
+  ProfileMixin,
+  Role,
+  RolesNotLoadedError,
+  runAs,
+  TimestampMixin,
+  Token,
+  UniqueViolationError,
+  User,
+  UserOwnershipMixin,
+  UserRole,
+  ValidationError,
+} from '../src/index.js'
+import { eachDatabase, type TestDatabase } from './helpers/databases.js'
+
+/**
+ * The document that this library grew from ("User Models & Authentication"), section by section and in its order: one test
+ * for each claim and each snippet. The titles of the describes are the document's.
+ */
+
+const password = 'my-secure-password'
+
+interface Chapter extends Partial<Omit<PermsOptions, 'knex'>> {
+  /** Tables beside those of the library. */
+  tables?: readonly ModelClass[]
+}
+
+/** A section of the document, on every database, each with an application of its own. */
+function section(title: string, chapter: Chapter, body: (perms: () => Perms, db: TestDatabase) => void): void {
+  eachDatabase(title, (db) => {
+    const { tables = [], ...options } = chapter
+    let perms: Perms | undefined
+    before(async () => {
+      perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, ...options })
+      await perms.migrate()
+      await createTables(db.knex, tables)
+    })
+    after(async () => await perms?.close())
+    body(() => perms as Perms, db)
+  })
+}
+
+/** What was thrown, for a look at it. */
+async function failureOf(fn: () => Promise<unknown>): Promise<unknown> {
+  try {
+    await fn()
+  } catch (error) {
+    return error
+  }
+  throw new Error('It was expected to fail, and did not.')
+}
+
+let count = 0
+const someone = (values: object = {}) => User.create({ email: `user${(count += 1)}@example.com`, password, ...values })
+
+describe('The seed document', () => {
+  section('Basic Usage', {}, () => {
+    it('creates a user, sets a password and saves', async () => {
+      const user = User.build({ email: 'admin@example.com' })
+      expect(user.isNew).to.equal(true)
+      await user.setPassword('secret123!')
+      await user.save()
+      expect(user.isNew).to.equal(false)
+      expect((await User.getByOr404({ email: 'admin@example.com' })).id).to.equal(user.id)
+    })
+
+    it('assigns the admin role', async () => {
+      const user = await User.getByOr404({ email: 'admin@example.com' })
+      const grant = await UserRole.create({ user, role: Role.ADMIN })
+      expect(grant).to.be.instanceOf(UserRole)
+      expect(user.hasRole(Role.ADMIN), 'the user given is refreshed').to.equal(true)
+    })
+
+    it('verifies the password', async () => {
+      const user = await User.getByOr404({ email: 'admin@example.com' })
+      expect(await user.isPasswordCorrect('secret123!')).to.equal(true)
+      expect(await user.isPasswordCorrect('Secret123!')).to.equal(false)
+    })
+
+    it('checks whether the user has a role', async () => {
+      const user = await User.getByOr404({ email: 'admin@example.com' })
+      expect(user.hasRole(Role.ADMIN)).to.equal(true)
+      expect(user.hasRole(Role.SUPERADMIN)).to.equal(false)
+    })
+  })
+
+  section('User Model: Fields', {}, () => {
+    it('email is required', async () => {
+      const error = (await failureOf(() => User.create({ password }))) as ValidationError
+      expect(error).to.be.instanceOf(ValidationError)
+      expect(error.errors.map(({ field }) => field)).to.deep.equal(['email'])
+    })
+
+    it('email is unique, in whatever case it is written', async () => {
+      await User.create({ email: 'Ada@Example.com' })
+      const error = (await failureOf(() => User.create({ email: 'ADA@example.COM' }))) as UniqueViolationError
+      expect(error).to.be.instanceOf(UniqueViolationError)
+      expect(error.errors.map(({ field }) => field)).to.deep.equal(['email'])
+      expect((await User.getByOr404({ email: ' aDa@example.com' })).email).to.equal('ada@example.com')
+    })
+
+    it('the password is stored hashed, and is in nothing that is shown', async () => {
+      const user = await someone()
+      const stored = await User.query().findById(user.id).throwIfNotFound()
+      expect(stored.passwordHash).to.match(/^\$2[aby]\$10\$/)
+      expect(JSON.stringify(user.toJSON())).not.to.match(/password|\$2/)
+      expect(user.password).to.equal(undefined)
+    })
+
+    it('the password may be missing: then none is correct', async () => {
+      const user = await User.create({ email: 'nopassword@example.com' })
+      expect((await User.getOr404(user.id)).passwordHash).to.equal(null)
+      expect(await user.isPasswordCorrect('')).to.equal(false)
+    })
+
+    it('isEnabled is true unless said otherwise', async () => {
+      const user = await someone()
+      expect((await User.getOr404(user.id)).isEnabled).to.equal(true)
+      const other = await someone({ isEnabled: false })
+      expect((await User.getOr404(other.id)).isEnabled).to.equal(false)
+    })
+
+    it('id, createdAt and updatedAt come from the base', async () => {
+      expect(new User()).to.be.instanceOf(BasePermsModel).and.instanceOf(BaseModel)
+      const start = Date.now()
+      const user = await User.getOr404((await someone()).id)
+      expect(user.id).to.match(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      expect(user.createdAt).to.be.instanceOf(Date)
+      expect(user.createdAt.getTime()).to.be.within(start, Date.now())
+      expect(user.updatedAt.getTime()).to.equal(user.createdAt.getTime())
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      await user.update({ isEnabled: false })
+      const changed = await User.getOr404(user.id)
+      expect(changed.createdAt.getTime()).to.equal(user.createdAt.getTime())
+      expect(changed.updatedAt.getTime()).to.be.greaterThan(user.createdAt.getTime())
+    })
+  })
+
+  section('User Model: Methods', {}, () => {
+    it('setPassword hashes with bcrypt', async () => {
+      const user = User.build({ email: 'user@example.com' })
+      await user.setPassword(password)
+      expect(user.passwordHash).to.match(/^\$2[aby]\$/)
+      await user.save()
+    })
+
+    it('isPasswordCorrect checks it, also on a row fetched anew', async () => {
+      const user = await User.getByOr404({ email: 'user@example.com' })
+      expect(await user.isPasswordCorrect(password)).to.equal(true)
+      expect(await user.isPasswordCorrect(`${password} `)).to.equal(false)
+    })
+
+    it('hasRole says whether the user has a specific role, and without an argument whether any', async () => {
+      const user = await User.getByOr404({ email: 'user@example.com' })
+      expect(user.hasRole()).to.equal(false)
+      await UserRole.create({ user, role: Role.ADMIN })
+      expect(user.hasRole(Role.ADMIN)).to.equal(true)
+      expect(user.hasRole()).to.equal(true)
+      expect(user.hasRole(Role.USER)).to.equal(false)
+    })
+
+    it('roles is the list of UserRole objects', async () => {
+      const user = await User.getByOr404({ email: 'user@example.com' })
+      expect(user.roles).to.have.length(1)
+      expect(user.roles?.[0]).to.be.instanceOf(UserRole)
+      expect(user.roles?.[0]?.role).to.equal('admin')
+    })
+
+    it('tokens is the list of Token objects, once fetched', async () => {
+      const user = await User.getByOr404({ email: 'user@example.com' })
+      expect(user.tokens).to.equal(undefined)
+      await Token.issue(user, { description: 'CLI token' })
+      await user.$fetchGraph('tokens')
+      expect(user.tokens).to.have.length(1)
+      expect(user.tokens?.[0]).to.be.instanceOf(Token)
+      expect(user.numTokens).to.equal(1)
+    })
+  })
+
+  section('Default Roles', {}, () => {
+    it('Role has superadmin, admin and user', () => {
+      expect(Role).to.deep.equal({ SUPERADMIN: 'superadmin', ADMIN: 'admin', USER: 'user' })
+    })
+
+    it('roles are assigned to a user found by a query, one after the other', async () => {
+      await someone({ email: 'user@example.com' })
+      const user = await User.query().findOne({ email: 'user@example.com' }).throwIfNotFound()
+      expect(() => user.hasRole(Role.ADMIN), 'a plain query loads no roles').to.throw(RolesNotLoadedError)
+      await UserRole.create({ user, role: Role.ADMIN })
+      await UserRole.create({ user, role: Role.SUPERADMIN })
+      await user.loadRoles()
+      expect(user.roles?.map(({ role }) => role).sort()).to.deep.equal(['admin', 'superadmin'])
+    })
+
+    it('a superadmin is an admin', async () => {
+      const user = await someone()
+      await UserRole.create({ user, role: Role.SUPERADMIN })
+      expect(user.hasRole(Role.ADMIN)).to.equal(true)
+      expect([user.isAdmin, user.isSuperadmin]).to.deep.equal([true, true])
+    })
+
+    it('a role granted twice, or six times at once, is granted once', async () => {
+      const user = await someone()
+      const grants = await Promise.all(Array.from({ length: 6 }, () => UserRole.create({ user, role: Role.USER })))
+      expect(new Set(grants.map(({ id }) => id)).size).to.equal(1)
+      expect(await UserRole.query().where({ userId: user.id }).resultSize()).to.equal(1)
+    })
+
+    it('a specific role is found and deleted', async () => {
+      const user = await someone()
+      await UserRole.create({ user, role: 'moderator' })
+      await UserRole.create({ user, role: Role.USER })
+      const role = await UserRole.query().findOne({ userId: user.id, role: 'moderator' })
+      if (role) await role.delete()
+      expect((await User.getOr404(user.id)).roles?.map((grant) => grant.role)).to.deep.equal(['user'])
+    })
+
+    it('or revoked', async () => {
+      const user = await someone()
+      await user.grantRole('moderator')
+      expect(await user.revokeRole('moderator')).to.equal(true)
+      expect(await user.revokeRole('moderator')).to.equal(false)
+      expect((await User.getOr404(user.id)).hasRole()).to.equal(false)
+    })
+  })
+
+  section('Token Management', {}, (_perms, db) => {
+    it('a token is stored with its description and expiry, and only its hash', async () => {
+      const user = await someone()
+      const expiresAt = new Date(Date.now() + 30 * 86_400_000)
+      const { token, plain } = await Token.issue(user, { description: 'CLI token', expiresAt })
+      const stored = await Token.getOr404(token.id)
+      expect(stored.userId).to.equal(user.id)
+      expect(stored.description).to.equal('CLI token')
+      expect(stored.expiresAt?.getTime()).to.equal(expiresAt.getTime())
+      expect([stored.revoked, stored.revokedAt]).to.deep.equal([false, null])
+      expect(JSON.stringify(await db.knex('token').where({ id: token.id }))).not.to.contain(plain)
+      expect(stored.toJSON()).not.to.have.property('token')
+    })
+
+    it('a token of one\'s own making is taken too', async () => {
+      const user = await someone()
+      const value = 'cli-0123456789-abcdefghijkl'
+      await Token.issue(user, { token: value, description: 'CLI token' })
+      expect((await Token.verify(value))?.user?.id).to.equal(user.id)
+    })
+
+    it('description and expiry may be missing', async () => {
+      const { token } = await Token.issue(await someone())
+      expect([token.description, token.expiresAt]).to.deep.equal([null, null])
+    })
+
+    it('update({ revoked: true }) revokes it and says when', async () => {
+      const { token, plain } = await Token.issue(await someone())
+      expect(await Token.verify(plain)).to.be.instanceOf(Token)
+      await token.update({ revoked: true, revokedAt: new Date() })
+      const stored = await Token.getOr404(token.id)
+      expect(stored.revoked).to.equal(true)
+      expect(stored.revokedAt).to.be.instanceOf(Date)
+      expect(await Token.verify(plain)).to.equal(null)
+    })
+
+    it('so does revoke()', async () => {
+      const { token, plain } = await Token.issue(await someone())
+      await token.revoke()
+      expect((await Token.getOr404(token.id)).revokedAt).to.be.instanceOf(Date)
+      expect(await Token.verify(plain)).to.equal(null)
+    })
+
+    it('expired tokens are cleaned up, by a query or by deleteExpired()', async () => {
+      const user = await someone()
+      const old = async () => {
+        const { token } = await Token.issue(user, { expiresIn: 60 })
+        await token.update({ expiresAt: new Date(Date.now() - 1000) })
+      }
+      const { token: living } = await Token.issue(user, { expiresIn: 60 })
+      const { token: endless } = await Token.issue(user)
+      await old()
+      expect(await Token.query().where('expiresAt', '<', new Date()).delete()).to.equal(1)
+      await old()
+      await old()
+      expect(await Token.deleteExpired()).to.equal(2)
+      const left = await Token.query().where({ userId: user.id })
+      expect(left.map(({ id }) => id).sort()).to.deep.equal([living.id, endless.id].sort())
+    })
+
+    it('its permissions are those of the owner', async () => {
+      const [ada, bob] = [await someone(), await someone()]
+      const { token } = await Token.issue(ada)
+      expect(await runAs(ada, () => Token.get(token.id))).to.be.instanceOf(Token)
+      expect(await runAs(bob, () => Token.get(token.id))).to.equal(null)
+      await runAs(ada, async () => await (await Token.getOr404(token.id)).revoke())
+      expect((await Token.getOr404(token.id)).revoked).to.equal(true)
+    })
+
+    it('deleting a user takes the tokens and roles along', async () => {
+      const user = await someone()
+      const { token } = await Token.issue(user)
+      await user.grantRole(Role.USER)
+      await user.delete()
+      expect(await Token.get(token.id)).to.equal(null)
+      expect(await UserRole.query().where({ userId: user.id }).resultSize()).to.equal(0)
+    })
+  })
+
+  describe('Extending User Model', () => {
+    class Employee extends User.withColumns({
+      employeeId: column.string({ maxLength: 32 }).unique(),
+      department: column.string({ maxLength: 100 }),
+      hireDate: column.datetime(),
+    }) {}
+    const hired = (values: object = {}) =>
+      Employee.create({ email: `e${(count += 1)}@example.com`, password, employeeId: `E-${count}`, department: 'R&D', hireDate: new Date(0), ...values })
+
+    section('Basic Extension', { user: Employee }, (_perms, db) => {
+      it('has a table of its own with all columns, and is what signs in', async () => {
+        expect(Employee.tableName).to.equal('employee')
+        const hireDate = new Date('2024-05-06T07:08:09.123Z')
+        const { id } = await hired({ hireDate })
+        const employee = await Employee.getOr404(id)
+        expect(employee.hireDate.getTime()).to.equal(hireDate.getTime())
+        expect(employee.department).to.equal('R&D')
+        expect(await employee.isPasswordCorrect(password)).to.equal(true)
+        expect(await db.knex.schema.hasTable('user')).to.equal(false)
+      })
+
+      it('holds the new columns to what they declare', async () => {
+        const missing = (await failureOf(() => Employee.create({ email: 'x@example.com' }))) as ValidationError
+        expect(missing.errors.map(({ field }) => field).sort()).to.deep.equal(['department', 'employeeId', 'hireDate'])
+        const { employeeId } = await hired()
+        const taken = (await failureOf(() => hired({ employeeId }))) as UniqueViolationError
+        expect(taken).to.be.instanceOf(UniqueViolationError)
+        expect(taken.errors.map(({ field }) => field)).to.deep.equal(['employeeId'])
+        const long = (await failureOf(() => hired({ employeeId: 'x'.repeat(33) }))) as ValidationError
+        expect(long.errors.map(({ field }) => field)).to.deep.equal(['employeeId'])
+      })
+
+      it('has roles and tokens as User has, and they refer to it', async () => {
+        const employee = await hired()
+        await UserRole.create({ user: employee, role: Role.ADMIN })
+        await Token.issue(employee)
+        const again = await Employee.query().findById(employee.id).withGraphFetched('[roles, tokens]').throwIfNotFound()
+        expect(again.hasRole(Role.ADMIN)).to.equal(true)
+        expect(again.numTokens).to.equal(1)
+        const grant = await UserRole.query().findOne({ userId: employee.id }).withGraphFetched('user').throwIfNotFound()
+        expect(grant.user).to.be.instanceOf(Employee)
+      })
+    })
+
+    class Customer extends ProfileMixin(User).withColumns({ loyaltyPoints: column.integer().default(0) }) {}
+    section('With Profile Mixin', { user: Customer }, () => {
+      it('adds the profile beside the columns of its own', async () => {
+        const { id } = await Customer.create({ email: 'c@example.com', firstName: 'Grace', lastName: 'Hopper' })
+        const customer = await Customer.getOr404(id)
+        expect([customer.firstName, customer.lastName, customer.loyaltyPoints]).to.deep.equal(['Grace', 'Hopper', 0])
+        expect(customer.fullName).to.equal('Grace Hopper')
+      })
+    })
+
+    class Member extends TimestampMixin(User).withColumns({ membershipLevel: column.string({ maxLength: 20 }) }) {}
+    section('With Timestamps Mixin', { user: Member }, () => {
+      it("names the table 'member'", () => {
+        expect(Member.tableName).to.equal('member')
+      })
+
+      it('has createdAt and updatedAt, and when the user was last seen', async () => {
+        const { id } = await Member.create({ email: 'm@example.com', membershipLevel: 'gold' })
+        const member = await Member.getOr404(id)
+        expect(member.membershipLevel).to.equal('gold')
+        expect(member.createdAt).to.be.instanceOf(Date)
+        expect(member.updatedAt).to.be.instanceOf(Date)
+        expect([member.lastLoginAt, member.emailVerifiedAt]).to.deep.equal([null, null])
+      })
+    })
+
+    class TenantUser extends HasUserMixin(User) {
+      declare user?: TenantUser
+    }
+    section('Multi-Tenant Users', { user: TenantUser }, () => {
+      it("names the table 'tenant_user'", () => {
+        expect(TenantUser.tableName).to.equal('tenant_user')
+      })
+
+      it('has userId and the relation user', async () => {
+        const first = await TenantUser.create({ email: 'first@example.com' })
+        expect(first.userId).to.equal(null)
+        const second = await TenantUser.create({ email: 'second@example.com', userId: first.id })
+        const again = await TenantUser.query().findById(second.id).withGraphFetched('user').throwIfNotFound()
+        expect(again.user?.email).to.equal('first@example.com')
+      })
+    })
+  })
+
+  describe('Profile Mixin', () => {
+    class UserProfile extends ProfileMixin(User) {}
+    section('on a user', { user: UserProfile }, () => {
+      it("names the table 'user_profile'", () => {
+        expect(UserProfile.tableName).to.equal('user_profile')
+      })
+
+      const profile = {
+        firstName: 'Ada',
+        lastName: 'Lovelace',
+        phone: '+44 20 7946 0000',
+        address: "12 St James's Square",
+        city: 'London',
+        state: 'Greater London',
+        postalCode: 'SW1Y 4JH',
+        country: 'United Kingdom',
+      }
+
+      it('adds first and last name, phone, address, city, state, postal code and country', async () => {
+        const { id } = await UserProfile.create({ email: 'ada@example.com', ...profile })
+        expect(await UserProfile.getOr404(id)).to.include(profile)
+      })
+
+      it('and all of them may be missing', async () => {
+        const { id } = await UserProfile.create({ email: 'bob@example.com' })
+        const user = await UserProfile.getOr404(id)
+        expect(Object.keys(profile).map((key) => user[key as keyof typeof profile])).to.deep.equal(Array(8).fill(null))
+        expect(user.fullName).to.equal('')
+      })
+    })
+  })
+
+  class Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string({ maxLength: 200 }) }) {
+    static override policy = { read: authenticated(), create: authenticated(), update: authenticated() }
+  }
+  section('Domain/Multi-Tenancy', { tables: [Article] }, () => {
+    let press: Domain
+    let shop: Domain
+    let editor: User
+    before(async () => {
+      press = await Domain.create({ name: 'press', displayName: 'The Press' })
+      shop = await Domain.create({ name: 'shop' })
+      editor = await someone()
+      await UserRole.create({ user: editor, role: 'editor', domain: press })
+      await editor.loadRoles()
+    })
+
+    it('a role may be scoped to a domain: it is held there and nowhere else', async () => {
+      expect(editor.hasRole('editor', { domain: 'press' })).to.equal(true)
+      expect(editor.hasRole('editor', { domain: press.id })).to.equal(true)
+      expect(editor.hasRole('editor', { domain: press })).to.equal(true)
+      expect(editor.hasRole('editor', { domain: 'shop' })).to.equal(false)
+      expect(editor.hasRole('editor'), 'not globally').to.equal(false)
+      expect(editor.hasRole()).to.equal(true)
+      expect(editor.domainIds).to.deep.equal([press.id])
+    })
+
+    it('a global role is held in every domain', async () => {
+      const admin = await someone()
+      await UserRole.create({ user: admin, role: Role.ADMIN })
+      await admin.loadRoles()
+      expect(admin.hasRole(Role.ADMIN, { domain: 'shop' })).to.equal(true)
+      expect([admin.hasDomainAccess('shop'), editor.hasDomainAccess(shop)]).to.deep.equal([true, false])
+    })
+
+    it('a role in a domain that is not active counts for nothing', async () => {
+      const closed = await Domain.create({ name: 'closed', active: false })
+      const user = await someone()
+      await UserRole.create({ user, role: 'editor', domain: closed })
+      await user.loadRoles()
+      expect(user.hasRole('editor', { domain: 'closed' })).to.equal(false)
+    })
+
+    it('rows of a domain are seen by its members only', async () => {
+      const mine = await runAs(editor, () => Article.create({ title: 'News' }))
+      expect(mine.domainId).to.equal(press.id)
+      await inDomain('shop', () => Article.create({ title: 'Prices' }))
+      expect((await runAs(editor, () => Article.query())).map(({ title }) => title)).to.deep.equal(['News'])
+      expect(await Article.query().resultSize()).to.equal(2)
+    })
+  })
+
+  enum CustomRole {
+    SUPER_ADMIN = 'super_admin',
+    EDITOR = 'editor',
+    VIEWER = 'viewer',
+    CONTRIBUTOR = 'contributor',
+  }
+  section('Custom Roles', {}, () => {
+    it('any string enum is a set of roles', async () => {
+      await someone({ email: 'editor@example.com' })
+      const user = await User.getByOr404({ email: 'editor@example.com' })
+      await UserRole.create({ user, role: CustomRole.EDITOR })
+      expect(user.hasRole(CustomRole.EDITOR)).to.equal(true)
+      expect(user.hasRole(CustomRole.VIEWER)).to.equal(false)
+    })
+
+    it('super_admin is a role of the application, and none of the library', async () => {
+      const user = await someone()
+      await user.grantRole(CustomRole.SUPER_ADMIN)
+      await user.loadRoles()
+      expect([user.hasRole(CustomRole.SUPER_ADMIN), user.isAdmin, user.isSuperadmin]).to.deep.equal([true, false, false])
+    })
+
+    it('what looks like a reserved role is refused', async () => {
+      const user = await someone()
+      for (const role of ['ADMIN', 'admin ', 'Superadmin']) {
+        expect(await failureOf(() => UserRole.create({ user, role })), role).to.be.instanceOf(ValidationError)
+      }
+    })
+  })
+
+  class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+    title: column.string({ maxLength: 200 }),
+    content: column.text(),
+  }) {}
+  section('Permission Integration', { tables: [UserDocument] }, () => {
+    let [ada, bob, admin]: User[] = []
+    let document: UserDocument
+    before(async () => {
+      ;[ada, bob, admin] = [await someone(), await someone(), await someone()]
+      await UserRole.create({ user: admin as User, role: Role.ADMIN })
+      document = await runAs(ada as User, () => UserDocument.create({ title: 'Mine', content: 'Text' }))
+    })
+
+    it("names the table 'user_document'", () => {
+      expect(UserDocument.tableName).to.equal('user_document')
+    })
+
+    it('makes what a user creates the user\'s own', () => {
+      expect(document.userId).to.equal(ada?.id)
+    })
+
+    it('lets users reach their own documents: get, list, change', async () => {
+      await runAs(ada as User, async () => {
+        expect(await UserDocument.query().resultSize()).to.equal(1)
+        await (await UserDocument.getOr404(document.id)).update({ title: 'Changed' })
+      })
+      expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
+    })
+
+    it('and those of nobody else: not one way round', async () => {
+      await runAs(bob as User, async () => {
+        expect(await UserDocument.get(document.id)).to.equal(null)
+        expect(await failureOf(() => UserDocument.getOr404(document.id))).to.be.instanceOf(NotFoundError)
+        expect(await UserDocument.query()).to.deep.equal([])
+        expect(await UserDocument.query().resultSize()).to.equal(0)
+        expect(await UserDocument.query().where('title', 'x').orWhere('id', document.id)).to.deep.equal([])
+        expect(await UserDocument.query().patch({ title: 'Stolen' })).to.equal(0)
+        expect(await UserDocument.query().delete()).to.equal(0)
+        await failureOf(() => document.getClone().update({ title: 'Stolen' }))
+        await failureOf(() => document.getClone().delete())
+        expect(await failureOf(() => UserDocument.create({ title: 'Forged', content: '', userId: ada?.id as string }))).to.be.instanceOf(ForbiddenError)
+      })
+      expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
+    })
+
+    it('lets admins reach all', async () => {
+      await runAs(admin as User, async () => {
+        expect(await UserDocument.query().resultSize()).to.equal(1)
+        await (await UserDocument.getOr404(document.id)).update({ content: 'Moderated' })
+        await (await UserDocument.getOr404(document.id)).delete()
+      })
+      expect(await UserDocument.query().resultSize()).to.equal(0)
+    })
+  })
+})
