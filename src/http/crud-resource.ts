@@ -1,6 +1,10 @@
 import { ConfigurationError, ForbiddenError, PreconditionFailedError } from '../model/errors.js'
+import { dialectOf } from '../model/storage.js'
 import { transaction } from '../model/transaction.js'
 import { refuse } from '../model/validator.js'
+import { scopeOf } from '../perms/compile.js'
+import { currentActor } from '../perms/context.js'
+import { effective } from '../perms/effective.js'
 import { type CrudMethod, type CrudResourceOptions, type HookContext, type MethodOptions, methodsOf } from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded, type SchemaOption } from './endpoint.js'
 import { narrowedInput, type SplitInput, splitInput } from './input.js'
@@ -112,7 +116,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: '',
       queryKeys: [],
       handler: async (context) => await this.#create(context),
-      refuseFirst: async (context) => await this.#refuseCreate(context),
+      refuseFirst: async () => this.#refuseCreate(),
       description: { input: narrowedInput(create, argSchema), output: this.served.schema.output, problems: [409, 413, 415, 422] },
     })
   }
@@ -246,11 +250,11 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return HttpResponse.json(this.shape(row, 'create'), { status: 201, headers: { location, etag: etagOf(row, this.served) } })
   }
 
-  async #refuseCreate({ input }: EndpointContext): Promise<void> {
-    if (typeof input !== 'object' || input === null || !this.served.canCreate) return
-    // Values that are not valid cannot always be judged; then they stay what they are.
-    const may = await this.served.canCreate(input).catch(() => true)
-    if (!may) throw new ForbiddenError()
+  // Where no row at all may be made by this caller, that is said before what is wrong with the one sent.
+  #refuseCreate(): void {
+    if (!this.served.canCreate) return
+    const scope = scopeOf(this.model as never, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
+    if (effective('create', scope, { withDeleted: true }) === false) throw new ForbiddenError()
   }
 
   async #update(context: ItemContext): Promise<HttpResponse> {

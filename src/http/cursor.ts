@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { PermsPort } from './ports.js'
 
 const keys = new WeakMap<PermsPort, Buffer>()
@@ -10,8 +10,7 @@ const maxLength = 4096
 function keyOf(perms: PermsPort): Buffer {
   let key = keys.get(perms)
   if (!key) {
-    const secret = perms.deriveKey?.('cursor') ?? randomBytes(32)
-    keys.set(perms, (key = Buffer.from(hkdfSync('sha256', secret, '', 'objection-perms list cursor', 32))))
+    keys.set(perms, (key = Buffer.from(perms.auth.deriveKey('list cursor'))))
   }
   return key
 }

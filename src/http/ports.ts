@@ -56,6 +56,8 @@ export interface PermsPort {
     signIn(credentials: { email: string; password: string }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
+    /** 32 bytes for one purpose, the same in every process of the application. */
+    deriveKey(purpose: string): Uint8Array
   }
   /** The caller behind a Bearer token. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
@@ -63,6 +65,4 @@ export interface PermsPort {
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */
   mapError(error: unknown): unknown
-  /** 32 bytes for one purpose, the same in every process of the application; at random where there is none. */
-  deriveKey?(purpose: string): Uint8Array
 }

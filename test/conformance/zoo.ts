@@ -3,13 +3,10 @@ import { column } from '../../src/model/column.js'
 import { createTables } from '../../src/model/tables.js'
 import { HasUserMixin } from '../../src/mixins/has-user.js'
 import { UserOwnershipMixin } from '../../src/mixins/user-ownership.js'
-import type { PermsPort } from '../../src/http/ports.js'
-import { initPerms } from '../../src/init.js'
+import { initPerms, type Perms } from '../../src/init.js'
 import { BasePermsModel } from '../../src/perms/base-perms-model.js'
-import { InvalidCredentialsError, InvalidTokenError } from '../../src/model/errors.js'
-import { asSystem, noteAdapterMade } from '../../src/perms/context.js'
+import { asSystem } from '../../src/perms/context.js'
 import { anyOf, authenticated, owner, role, where } from '../../src/perms/rules.js'
-import { loadActor } from '../../src/users/actor.js'
 import { Role } from '../../src/users/roles.js'
 import { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
@@ -40,7 +37,7 @@ export class Critter extends HasUserMixin(BasePermsModel).withColumns({
 export const password = 'correct horse battery'
 
 export interface Zoo {
-  readonly perms: PermsPort
+  readonly perms: Perms
   /** Access tokens by name. */
   readonly tokens: Readonly<Record<'ada' | 'bob' | 'admin', string>>
   readonly ids: Readonly<Record<'ada' | 'bob' | 'admin' | 'document' | 'foreign' | 'critter' | 'shy', string>>
@@ -51,8 +48,8 @@ export interface Zoo {
 export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Partial<Parameters<typeof initPerms>[0]> = {}): Promise<Zoo> {
   const database = await createDatabase(name)
   const { knex } = database
-  const library = initPerms({ knex, passwords: { cost: 10 }, ...options })
-  await library.migrate()
+  const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwords: { cost: 10 }, ...options })
+  await perms.migrate()
   await createTables(
     knex,
     [UserDocument, Critter].map((model) => {
@@ -71,37 +68,13 @@ export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Pa
     const shy = await Critter.create({ name: 'Shy', species: 'cat', isAdoptable: false, userId: bob.id })
     return { ada, bob, admin, document, foreign, critter, shy }
   })
-  const perms: PermsPort = {
-    knex,
-    models: library.models,
-    options: library.options,
-    mapError: library.mapError,
-    noteAdapter: noteAdapterMade,
-    auth: {
-      async signIn(given) {
-        const user = await asSystem(() => User.getBy({ email: given.email } as never))
-        if (!user || given.password !== password) throw new InvalidCredentialsError()
-        return { status: 'signedIn', accessToken: `user:${user.id}`, refreshToken: `refresh:${user.id}`, expiresIn: 900 }
-      },
-      async refresh(token) {
-        if (!token.startsWith('refresh:')) throw new InvalidTokenError()
-        return { accessToken: `user:${token.slice(8)}`, refreshToken: token, expiresIn: 900 }
-      },
-      async signOut() {},
-    },
-    async authenticate(token) {
-      const actor = token.startsWith('user:') ? await loadActor(token.slice(5)) : null
-      if (!actor) throw new InvalidTokenError()
-      return actor
-    },
-  }
   const tokenOf = async (email: string) => ((await perms.auth.signIn({ email, password })) as { accessToken: string }).accessToken
   return {
     perms,
     ids: Object.fromEntries(Object.entries(made).map(([key, { id }]) => [key, id])) as Zoo['ids'],
     tokens: { ada: await tokenOf('ada@example.com'), bob: await tokenOf('bob@example.com'), admin: await tokenOf('admin@example.com') },
     async close() {
-      await library.close()
+      await perms.close()
       await database.destroy()
     },
   }
