@@ -1,6 +1,7 @@
 import { ConfigurationError } from '../model/errors.js'
 import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
 import { type BodyLimits, defaultBodyLimits } from './body.js'
+import { docsEndpoints } from './docs.js'
 import { Endpoint } from './endpoint.js'
 import { MethodNotAllowedError } from './errors.js'
 import { type Gate, gateOf, isInCallersFrame } from './gate.js'
@@ -24,6 +25,8 @@ export interface ApiOptions {
   resources?: readonly Resource[] | undefined
   /** Where the OpenAPI document is served, whatever the prefix: '/openapi.json' when not said, false for nowhere. */
   openapi?: string | false | undefined
+  /** Where the document is shown in the browser, if swagger-ui-dist is installed: '/docs' when not said, false for nowhere. */
+  docs?: string | false | undefined
   /** Laid over the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
   document?: object | undefined
   /** Bytes of a body; 1 MiB when not said. */
@@ -54,6 +57,8 @@ export class Api {
   readonly limits: BodyLimits
   /** The path of the OpenAPI document, or false. */
   readonly openapi: string | false
+  /** The path of the page that shows it, or false. */
+  readonly docs: string | false
   /** What is laid over the OpenAPI document. */
   readonly document: object
   readonly #resources: Resource[] = []
@@ -64,6 +69,7 @@ export class Api {
     this.description = options.description
     this.prefix = joinPath(options.prefix ?? '')
     this.openapi = options.openapi ?? '/openapi.json'
+    this.docs = options.docs ?? '/docs'
     this.document = options.document ?? {}
     this.limits = {
       maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
@@ -126,9 +132,13 @@ export class MountedApi {
   #compile(): void {
     const paths: string[] = []
     const table = new RouteTable<Endpoint>()
-    if (this.#api.openapi !== false) {
-      table.add('GET', this.#api.openapi, this.#documentEndpoint())
-      paths.push(this.#api.openapi)
+    const { openapi, docs, title } = this.#api
+    if (openapi !== false) {
+      const pages = docs === false ? [] : docsEndpoints(docs, openapi, title)
+      for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
+        table.add('GET', path, endpoint)
+        paths.push(path)
+      }
     }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
       table.add(endpoint.options.method, path, endpoint)

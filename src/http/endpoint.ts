@@ -75,6 +75,8 @@ export interface EndpointOptions<Row = unknown> {
   ignoresCredentials?: boolean | undefined
   /** Whether a body is read; when not said, for POST, PUT and PATCH. */
   readsBody?: boolean | undefined
+  /** The answer is no JSON: Accept is not looked at. */
+  anyFormat?: boolean | undefined
   /** Looks up what the path names. */
   load?: ((context: EndpointContext) => Promise<Loaded>) | undefined
   description?: Partial<EndpointDescription> | undefined

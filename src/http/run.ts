@@ -27,7 +27,7 @@ export async function runEndpoint(
   const { options } = found.target
   const needsCaller = options.public !== true
   if (needsCaller && actor === null) throw new UnauthorizedError()
-  if (!acceptsJson(request)) throw new NotAcceptableError()
+  if (!options.anyFormat && !acceptsJson(request)) throw new NotAcceptableError()
   const context: Open<EndpointContext> = {
     request,
     params: decodeParams(found),
