@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { v7 as uuidv7 } from 'uuid'
+import { codecOf, detached, dialectOfClass } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
 import {
-  type Definition,
   declareColumns,
   definitionOf,
   markIntermediate,
@@ -16,14 +16,17 @@ import {
   tableNameOf,
 } from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
+import { fromClient, lookup, refuseUndefined } from './input.js'
 import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
 import { remember } from './remember.js'
 import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
-import { type Dialect, decoder, dialectOf, encode } from './storage.js'
+import { encode } from './storage.js'
 import { joinAmbient, registeredKnex } from './transaction.js'
-import { RecordValidator, refuse, schemaErrors, textErrors } from './validator.js'
-import { isUuid, normalize } from './values.js'
+import { RecordValidator, refuse } from './validator.js'
+
+export { dialectOfClass } from './codec.js'
+export { fromClient } from './input.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base
 export type AbstractConstructor<T = object> = abstract new (...args: any[]) => T
@@ -88,42 +91,7 @@ const schemas = new WeakMap<object, ModelSchemas>()
 let relations = new WeakMap<object, RelationMappings>()
 const tableNames = new WeakMap<object, string>()
 const recordSchemas = new WeakMap<object, object>()
-const jsonAttributes = new WeakMap<object, string[]>()
 const virtuals = new WeakMap<object, string[]>()
-const codecs = new WeakMap<object, Map<Dialect, Codec>>()
-
-interface Codec {
-  readonly read: ReadonlyMap<string, { readonly property: string; readonly decode: ((value: unknown) => unknown) | null }>
-  readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
-}
-
-function codecOf(cls: object, dialect: Dialect): Codec {
-  const known = remember(codecs, cls, () => new Map<Dialect, Codec>())
-  let codec = known.get(dialect)
-  if (!codec) {
-    const { specs, columnOf } = definitionOf(cls)
-    const read = new Map<string, { property: string; decode: ((value: unknown) => unknown) | null }>()
-    const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
-    for (const [property, column] of columnOf) {
-      const spec = specs[property]
-      read.set(column, { property, decode: spec ? decoder(spec, dialect) : null })
-      write.set(property, { column, spec })
-    }
-    codec = { read, write }
-    known.set(dialect, codec)
-  }
-  return codec
-}
-
-const dialects = new WeakMap<object, Dialect>()
-
-/** The database that a class's queries go to now; the registered one's where it is bound to none. */
-export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
-  const knex = cls.knex() ?? registeredKnex()
-  if (!knex) return 'sqlite'
-  const { config } = (knex as unknown as { client: { config: object } }).client
-  return remember(dialects, config, () => dialectOf(knex))
-}
 
 /** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
 export function forgetRelations(): void {
@@ -181,13 +149,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return remember(recordSchemas, this, () => recordSchema(definitionOf(this)))
     }
 
+    // Read and written by the codec, as declared json columns are.
     static getJsonAttributes(): string[] {
-      return remember(jsonAttributes, this, () => {
-        const { handWritten, specs } = definitionOf(this)
-        return Object.entries(handWritten)
-          .filter(([name, schema]) => !specs[name] && ['object', 'array'].includes(String((schema as { type?: unknown }).type)))
-          .map(([name]) => name)
-      })
+      return []
     }
 
     static getRelationMappings(): RelationMappings {
@@ -233,10 +197,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // -- rows
 
     static build(values: object): Model & ActiveRecord {
-      for (const [name, value] of Object.entries(values)) {
-        if (value === undefined)
-          throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
-      }
+      refuseUndefined(values)
       return (this as unknown as RecordStatics).fromJson(values, { active: true })
     }
 
@@ -289,30 +250,42 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await this.$settle()
       if (this.isNew) {
         this.$validate()
-        await cls.query(trx).insert(this as never)
+        await this.#orAsBefore(() => cls.query(trx).insert(this as never))
         return this
       }
       const changes = this.#changes()
-      if (Object.keys(changes).length > 0) {
-        await this.$query(trx).patch(changes)
-        this.#noteWritten()
-      }
+      if (Object.keys(changes).length > 0) await this.#patch(changes, trx)
       return this
     }
 
     async update(values: object, trx?: TransactionOrKnex): Promise<this> {
       const cls = this.constructor as unknown as typeof Record
       if (this.isNew) throw new ValidationError('This row was never saved: call save().')
-      for (const [name, value] of Object.entries(values)) {
-        if (value === undefined)
-          throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
-      }
+      refuseUndefined(values)
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
       await patch.$settle()
-      if (Object.keys(patch).length === 0) return this
-      await this.$query(trx).patch(patch as never)
-      this.#noteWritten()
+      if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
       return this
+    }
+
+    async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
+      const count = await this.#orAsBefore(() => this.$query(trx).patch(changes as never))
+      if ((count as unknown) === 0) throw gone(this)
+    }
+
+    // A statement that was sent may still be undone, by what is checked after it: then the row shows nothing of it.
+    async #orAsBefore<R>(write: () => PromiseLike<R>): Promise<R> {
+      const [raw, written, before] = [this.#raw, this.#written, { ...this }]
+      try {
+        return await write()
+      } catch (error) {
+        this.#raw = raw
+        this.#written = written
+        const row = this as unknown as globalThis.Record<string, unknown>
+        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && name !== idProperty(this.constructor)) delete row[name]
+        Object.assign(row, before)
+        throw error
+      }
     }
 
     async updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this> {
@@ -320,7 +293,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     async delete(trx?: TransactionOrKnex): Promise<void> {
-      await this.$query(trx).delete()
+      if (this.isNew) throw new ValidationError('This row was never saved: there is nothing to delete.')
+      const count: unknown = await this.$query(trx).delete()
+      if (count === 0) throw gone(this)
     }
 
     getClone(): this {
@@ -374,8 +349,14 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     override async $afterInsert(context: never): Promise<void> {
-      this.#noteWritten()
+      this.#noteWritten(this)
       await super.$afterInsert(context)
+    }
+
+    override async $afterUpdate(options: never, context: never): Promise<void> {
+      const { old } = options as { old?: unknown }
+      if (typeof old === 'object' && old !== null && #written in old) old.#noteWritten(this)
+      await super.$afterUpdate(options, context)
     }
 
     // A related row given as an object says the column that refers to it.
@@ -420,13 +401,14 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const cls = this.constructor as unknown as typeof Record
       const dialect = dialectOfClass(cls as never)
       const { write } = codecOf(cls, dialect)
+      const given = super.$formatDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
       const row: globalThis.Record<string, unknown> = {}
-      for (const [property, value] of Object.entries(json)) {
-        const known = write.get(property)
-        if (known) row[known.column] = known.spec ? encode(known.spec, value, dialect) : value
-        else row[property.includes(':') ? property : snakeCase(property)] = value
+      for (const name of Object.keys(given)) {
+        const known = write.get(name)
+        if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
+        else row[name.includes(':') ? name : snakeCase(name)] = given[name]
       }
-      return super.$formatDatabaseJson(row as never) as never
+      return row as never
     }
 
     override $formatJson(json: object): never {
@@ -438,25 +420,26 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return ordered as never
     }
 
-    #noteWritten(): void {
-      const { specs } = definitionOf(this.constructor)
-      const row = this as unknown as globalThis.Record<string, unknown>
+    // These values are in the database now; what else was changed here is still to be saved.
+    #noteWritten(values: object): void {
+      const written = this.isNew || this === values ? {} : { ...this.#before() }
+      for (const [name, value] of Object.entries(values)) {
+        if (value !== undefined && isSaved(this, name)) written[name] = detached(value)
+      }
       this.#raw = null
-      this.#written = {}
-      for (const name of Object.keys(specs)) if (row[name] !== undefined) this.#written[name] = detached(row[name])
+      this.#written = written
+    }
+
+    #before(): globalThis.Record<string, unknown> {
+      return this.#written ?? (this.$parseDatabaseJson(this.#raw as object) as globalThis.Record<string, unknown>)
     }
 
     #changes(): globalThis.Record<string, unknown> {
-      const { specs } = definitionOf(this.constructor)
-      const row = this as unknown as globalThis.Record<string, unknown>
-      const before = this.#written ?? (this.$parseDatabaseJson(this.#raw as object) as globalThis.Record<string, unknown>)
+      const before = this.#before()
       const changes: globalThis.Record<string, unknown> = {}
-      for (const [name, spec] of Object.entries(specs)) {
-        if (row[name] === undefined || name === 'updatedAt' || name === idProperty(this.constructor as never)) continue
-        // The driver may hand out a json value by reference: whether it was changed in place cannot be seen.
-        const isSame = isDeepStrictEqual(row[name], before[name])
-        if (!isSame || (spec.type === 'json' && this.#raw !== null && typeof row[name] === 'object' && row[name] !== null))
-          changes[name] = row[name]
+      for (const [name, value] of Object.entries(this)) {
+        if (value === undefined || name === 'updatedAt' || name === idProperty(this.constructor) || !isSaved(this, name)) continue
+        if (!isDeepStrictEqual(value, before[name])) changes[name] = value
       }
       return changes
     }
@@ -474,12 +457,6 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   })
   markIntermediate(Record)
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
-}
-
-// What is written next is compared with this: it must not change along.
-function detached(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  return value instanceof Date ? new Date(value) : structuredClone(value)
 }
 
 interface OpenRelation {
@@ -501,6 +478,21 @@ function idProperty(cls: object): string {
   return typeof property === 'string' ? property : 'id'
 }
 
+// The declared columns; of a class that declares none, whatever is no relation and nothing internal.
+function isSaved(row: object, name: string): boolean {
+  const { columnOf, isStrict } = definitionOf(row.constructor)
+  if (columnOf.has(name)) return true
+  return (
+    !isStrict &&
+    !name.startsWith('$') &&
+    !(row.constructor as unknown as { getRelationNames(): string[] }).getRelationNames().includes(name)
+  )
+}
+
+function gone(row: object): NotFoundError {
+  return new NotFoundError(`There is no ${row.constructor.name} with this id.`)
+}
+
 function hasQueryValue(row: object, name: string): boolean {
   const values = (row as { $$queryProps?: object }).$$queryProps
   return values !== undefined && Object.hasOwn(values, name)
@@ -515,69 +507,3 @@ function declaredMetadata(cls: object): { columns: string[] } | null {
   const { columnOf, isStrict } = definitionOf(cls)
   return isStrict ? { columns: [...columnOf.values()] } : null
 }
-
-/** The values to look a row up by, as the database holds them; null where no row can match. */
-function lookup(definition: Definition, where: object): globalThis.Record<string, unknown> | null {
-  const values: globalThis.Record<string, unknown> = {}
-  const errors: FieldError[] = []
-  const entries = Object.entries(where)
-  if (entries.length === 0) throw new ValidationError('Say what to look for: an empty condition would match any row.')
-  for (const [name, value] of entries) {
-    const spec = definition.specs[name]
-    if (value === undefined) errors.push({ field: name, message: 'is undefined: an absent condition would match more rows than meant' })
-    else if (!spec) {
-      if (definition.isStrict && name !== 'id') errors.push({ field: name, message: 'is not known here' })
-      else values[name] = value
-    } else if (value === null) values[name] = null
-    else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null
-    else {
-      const checked = normalize({ ...spec, isNullable: true }, value)
-      if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
-      else values[name] = checked.value
-    }
-  }
-  refuse(errors)
-  return values
-}
-
-/** A client's input as values for build() or update(). @throws ValidationError naming what it may not say */
-export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action: 'create' | 'update'): object {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
-  const schema = cls.schema[action]
-  const specs = definitionOf(cls).specs
-  const errors: FieldError[] = []
-  for (const [name, value] of Object.entries(input)) {
-    if (!Object.hasOwn(schema.properties, name)) {
-      const isKnown = specs[name] !== undefined && !specs[name].isHidden
-      errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })
-    } else errors.push(...textErrors(name, value))
-  }
-  const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
-  // Types, lengths and formats are checked against the columns, with one message each; here only what else may come in.
-  const rest = {
-    ...schema,
-    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])),
-    required: [],
-    additionalProperties: true,
-  }
-  const missing = action === 'create' ? schema.required.filter((name) => known[name] === undefined) : []
-  for (const name of missing) errors.push({ field: name, message: 'is required' })
-  for (const [name, value] of Object.entries(known)) {
-    const spec = specs[name]
-    if (!spec) continue
-    const checked = normalize(spec, value)
-    if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
-  }
-  refuse(
-    [
-      ...errors,
-      ...schemaErrors(
-        remember(rests, schema, () => rest),
-        known,
-      ),
-    ].filter((error, i, all) => all.findIndex((e) => e.field === error.field) === i),
-  )
-  return known
-}
-
-const rests = new WeakMap<object, object>()

@@ -35,6 +35,8 @@ export interface Definition {
   /** JSON Schema properties added by hand with `static jsonSchema`. */
   readonly handWritten: Readonly<Record<string, object>>
   readonly handRequired: readonly string[]
+  /** Those of them that are kept as JSON: `static jsonAttributes`, or all whose schema takes objects or arrays. */
+  readonly jsonAttributes: ReadonlySet<string>
   /** Whether any column was declared with withColumns: then a key that is none of them is an error. */
   readonly isStrict: boolean
   readonly uniques: readonly (readonly string[])[]
@@ -174,7 +176,7 @@ function define(cls: RecordClass): Definition {
     indexes.push(...(ownIndexes.get(c) ?? []))
     Object.assign(inputs, ownInputs.get(c))
   }
-  for (const name of [...Object.keys(columns), ...Object.keys(handWritten)]) {
+  for (const name of [...Object.keys(columns), ...Object.keys(handWritten), ...mergedList(cls, 'jsonAttributes')]) {
     const declared = columns[name]
     if (declared) specs[name] = declared.spec
     const inDatabase = snakeCase(name)
@@ -192,11 +194,24 @@ function define(cls: RecordClass): Definition {
     propertyOf,
     handWritten,
     handRequired,
-    isStrict: isConcrete(cls) && Object.keys(handWritten).length === 0,
+    jsonAttributes: jsonAttributesOf(cls, handWritten),
+    isStrict: isConcrete(cls),
     uniques,
     indexes,
     inputs,
   }
+}
+
+function jsonAttributesOf(cls: RecordClass, handWritten: Readonly<Record<string, object>>): Set<string> {
+  const said = mergedList(cls, 'jsonAttributes')
+  const types = (schema: object): unknown[] => {
+    const { type, anyOf, oneOf } = schema as { type?: unknown; anyOf?: object[]; oneOf?: object[] }
+    return type !== undefined ? [type].flat() : [...(anyOf ?? []), ...(oneOf ?? [])].flatMap(types)
+  }
+  const bySchema = Object.keys(handWritten).filter((name) =>
+    types(handWritten[name] as object).some((type) => type === 'object' || type === 'array'),
+  )
+  return new Set([...said, ...(said.length > 0 ? [] : bySchema)])
 }
 
 function refuseInitialisedFields(cls: RecordClass): void {

@@ -1,0 +1,64 @@
+import type { Knex } from 'knex'
+import { type ColumnSpec, column as columns } from './column.js'
+import { definitionOf } from './definition.js'
+import { remember } from './remember.js'
+import { type Decoder, type Dialect, decoder, dialectOf } from './storage.js'
+import { registeredKnex } from './transaction.js'
+
+/** How the rows of one class are read and written on one kind of database. */
+export interface Codec {
+  /** By the column's name, and by the property's: an application's own base class may have renamed what was read. */
+  readonly read: ReadonlyMap<string, { readonly property: string; readonly decode: Decoder | null }>
+  readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
+}
+
+const codecs = new WeakMap<object, Map<Dialect, Codec>>()
+const jsonSpec = columns.json().nullable().spec
+
+/** @returns how rows of this class are read and written; worked out once */
+export function codecOf(cls: object, dialect: Dialect): Codec {
+  const known = remember(codecs, cls, () => new Map<Dialect, Codec>())
+  let codec = known.get(dialect)
+  if (!codec) {
+    codec = make(cls, dialect)
+    known.set(dialect, codec)
+  }
+  return codec
+}
+
+function make(cls: object, dialect: Dialect): Codec {
+  const { specs, columnOf, jsonAttributes } = definitionOf(cls)
+  const read = new Map<string, { property: string; decode: Decoder | null }>()
+  const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
+  for (const [property, column] of columnOf) {
+    const spec = specs[property] ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
+    const decode = spec ? detaching(spec, decoder(spec, dialect)) : null
+    if (!read.has(property)) read.set(property, { property, decode })
+    read.set(column, { property, decode })
+    if (!write.has(column)) write.set(column, { column, spec })
+    write.set(property, { column, spec })
+  }
+  return { read, write }
+}
+
+// A driver may hand out an object: the row gets one of its own, so that save() sees what was changed in place.
+function detaching(spec: ColumnSpec, decode: Decoder | null): Decoder | null {
+  if (spec.type !== 'datetime' && spec.type !== 'json') return decode
+  return (value) => (typeof value === 'object' ? detached(value) : decode ? decode(value) : value)
+}
+
+/** A copy that does not change along with the value. */
+export function detached(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  return value instanceof Date ? new Date(value) : structuredClone(value)
+}
+
+const dialects = new WeakMap<object, Dialect>()
+
+/** The database that a class's queries go to now; the registered one's where it is bound to none. */
+export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
+  const knex = cls.knex() ?? registeredKnex()
+  if (!knex) return 'sqlite'
+  const { config } = (knex as unknown as { client: { config: object } }).client
+  return remember(dialects, config, () => dialectOf(knex))
+}
