@@ -63,7 +63,17 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
   // Of the same shape as ours, and untouched by it.
   const bare = title === 'pg' ? make() : knex
   const perms = initPerms({ knex, passwords: { cost: 10 } })
-  for (const table of ['bench_document', 'user_setting', 'token', 'user_role', 'user', 'domain', 'objection_perms_migrations', 'objection_perms_migrations_lock']) await knex.schema.dropTableIfExists(table)
+  for (const table of [
+    'bench_document',
+    'user_setting',
+    'token',
+    'user_role',
+    'user',
+    'domain',
+    'objection_perms_migrations',
+    'objection_perms_migrations_lock',
+  ])
+    await knex.schema.dropTableIfExists(table)
   await perms.migrate()
   await createTables(knex, [BenchDocument])
   const users = [await User.create({ email: 'a@example.com' }), await User.create({ email: 'b@example.com' })]
@@ -80,7 +90,11 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
   let turn = 0
   const next = () => ids[turn++ % ids.length] as string
   const cases: Case[] = [
-    { name: 'find by id', ours: () => BenchDocument.query().findById(next()), plain: () => Plain.query().findById(next()).where('user_id', me.id) },
+    {
+      name: 'find by id',
+      ours: () => BenchDocument.query().findById(next()),
+      plain: () => Plain.query().findById(next()).where('user_id', me.id),
+    },
     {
       name: 'list of 50',
       ours: () => BenchDocument.query().orderBy('createdAt', 'desc').limit(50),
@@ -99,13 +113,24 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
     {
       name: 'patch',
       ours: () => BenchDocument.query().findById(next()).patch({ title: 'new' }),
-      plain: () => Plain.query().findById(next()).where('user_id', me.id).patch({ title: 'new', updatedAt: new Date() } as never),
+      plain: () =>
+        Plain.query()
+          .findById(next())
+          .where('user_id', me.id)
+          .patch({ title: 'new', updatedAt: new Date() } as never),
     },
     {
       name: 'insert',
       ours: () => BenchDocument.query().insert({ title: 'new', content: 'y' }),
       plain: () =>
-        Plain.query().insert({ id: randomUUID(), title: 'new', content: 'y', userId: me.id, createdAt: new Date(), updatedAt: new Date() } as never),
+        Plain.query().insert({
+          id: randomUUID(),
+          title: 'new',
+          content: 'y',
+          userId: me.id,
+          createdAt: new Date(),
+          updatedAt: new Date(),
+        } as never),
     },
   ]
   console.log(`${title}: time per operation against plain Objection, median of ${rounds} rounds (below 1 is faster)`)
@@ -123,7 +148,9 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
         rates[0]?.push(seen.get(ours) as number)
         rates[1]?.push(seen.get(plain) as number)
       }
-      console.log(`  ${name.padEnd(16)} ${median(ratios).toFixed(2)}   (ours ${median(rates[0] ?? []).toFixed(0)}/s, plain ${median(rates[1] ?? []).toFixed(0)}/s)`)
+      console.log(
+        `  ${name.padEnd(16)} ${median(ratios).toFixed(2)}   (ours ${median(rates[0] ?? []).toFixed(0)}/s, plain ${median(rates[1] ?? []).toFixed(0)}/s)`,
+      )
     }
   })
   await perms.close()

@@ -80,6 +80,8 @@ export interface Perms {
   migrate(): Promise<string[]>
   /** The caller behind an access token, for sockets and jobs: `runAs((await perms.authenticate(token)).id, fn)`. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
+  /** 32 bytes for one purpose, the same in every process of the application with the same keys. */
+  deriveKey(purpose: string): Uint8Array
   /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */
@@ -159,6 +161,7 @@ export function initPerms(options: PermsOptions): Perms {
       },
       migrate: () => migrate(knex),
       authenticate: (token) => perms.auth.authenticate(token),
+      deriveKey: (purpose) => perms.auth.deriveKey(purpose),
       noteAdapter() {
         void perms.auth
         noteAdapterMade()

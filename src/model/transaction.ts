@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Knex } from 'knex'
+import { RetryableDatabaseError } from './database-errors.js'
 import { ConfigurationError } from './errors.js'
 
 interface Ambient {
@@ -91,11 +92,15 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   }
 }
 
-// PostgreSQL 40001 and 40P01, MySQL and MariaDB 1205 and 1213, SQLite busy.
-const retryableCodes = new Set(['40001', '40P01', 'ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'])
+// Of statements that went past the models: PostgreSQL's deadlock, serialization failure and lock timeout, a statement name
+// that a changed table made stale (which only the whole transaction can be tried again for), and the same of the others.
+const retryableCodes = new Set([
+  ...['40001', '40P01', '55P03', '0A000', '26000', '42P05'],
+  ...['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'],
+])
 
 function isRetryable(error: unknown, options: TransactionOptions): boolean {
-  if (options.isRetryable?.(error)) return true
+  if (options.isRetryable?.(error) || error instanceof RetryableDatabaseError) return true
   for (let e = error; typeof e === 'object' && e !== null; ) {
     const { code, nativeError, cause } = e as { code?: unknown; nativeError?: unknown; cause?: unknown }
     if (typeof code === 'string' && retryableCodes.has(code)) return true
