@@ -111,7 +111,7 @@ try {
   let turn = 0
   const workloads: Record<string, () => Call> = {
     'GET /me': () => ({ method: 'GET', path: '/api/users/me/', status: 200 }),
-    'list of 20 with total': () => ({ method: 'GET', path: '/api/documents/?page=1&pageSize=5', status: 200 }),
+    'list of 20 with total': () => ({ method: 'GET', path: '/api/documents/?page=1&pageSize=20', status: 200 }),
     'get one': () => ({ method: 'GET', path: `/api/documents/${ids[turn++ % ids.length]}`, status: 200 }),
     'create one': () => ({
       method: 'POST',
