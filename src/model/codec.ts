@@ -31,8 +31,10 @@ function make(cls: object, dialect: Dialect): Codec {
   const read = new Map<string, { property: string; decode: Decoder | null }>()
   const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
   for (const [property, column] of columnOf) {
-    const spec = specs[property] ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
-    const decode = spec ? detaching(spec, decoder(spec, dialect)) : null
+    const declared = specs[property]
+    const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
+    // A column that somebody else made may hold JSON as text on any database.
+    const decode = spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null
     if (!read.has(property)) read.set(property, { property, decode })
     read.set(column, { property, decode })
     if (!write.has(column)) write.set(column, { column, spec })
