@@ -1,16 +1,16 @@
 import { expect } from 'chai'
 import {
   authenticated,
-  BasePermsModel,
   BaseModel,
+  BasePermsModel,
   column,
   createTables,
   Domain,
   ForbiddenError,
   HasDomainMixin,
   HasUserMixin,
-  initPerms,
   inDomain,
+  initPerms,
   type ModelClass,
   NotFoundError,
   type Perms,
@@ -67,7 +67,11 @@ async function failureOf(fn: () => Promise<unknown>): Promise<unknown> {
 }
 
 let count = 0
-const someone = (values: object = {}) => User.create({ email: `user${(count += 1)}@example.com`, password, ...values })
+const next = (): number => {
+  count += 1
+  return count
+}
+const someone = (values: object = {}) => User.create({ email: `user${next()}@example.com`, password, ...values })
 
 describe('The seed document', () => {
   section('Basic Usage', {}, () => {
@@ -254,7 +258,7 @@ describe('The seed document', () => {
       expect(stored.toJSON()).not.to.have.property('token')
     })
 
-    it('a token of one\'s own making is taken too', async () => {
+    it("a token of one's own making is taken too", async () => {
       const user = await someone()
       const value = 'cli-0123456789-abcdefghijkl'
       await Token.issue(user, { token: value, description: 'CLI token' })
@@ -326,7 +330,14 @@ describe('The seed document', () => {
       hireDate: column.datetime(),
     }) {}
     const hired = (values: object = {}) =>
-      Employee.create({ email: `e${(count += 1)}@example.com`, password, employeeId: `E-${count}`, department: 'R&D', hireDate: new Date(0), ...values })
+      Employee.create({
+        email: `e${next()}@example.com`,
+        password,
+        employeeId: `E-${count}`,
+        department: 'R&D',
+        hireDate: new Date(0),
+        ...values,
+      })
 
     section('Basic Extension', { user: Employee }, (_perms, db) => {
       it('has a table of its own with all columns, and is what signs in', async () => {
@@ -519,58 +530,66 @@ describe('The seed document', () => {
     })
   })
 
-  class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
-    title: column.string({ maxLength: 200 }),
-    content: column.text(),
-  }) {}
-  section('Permission Integration', { tables: [UserDocument] }, () => {
-    let [ada, bob, admin]: User[] = []
-    let document: UserDocument
-    before(async () => {
-      ;[ada, bob, admin] = [await someone(), await someone(), await someone()]
-      await UserRole.create({ user: admin as User, role: Role.ADMIN })
-      document = await runAs(ada as User, () => UserDocument.create({ title: 'Mine', content: 'Text' }))
-    })
-
-    it("names the table 'user_document'", () => {
-      expect(UserDocument.tableName).to.equal('user_document')
-    })
-
-    it('makes what a user creates the user\'s own', () => {
-      expect(document.userId).to.equal(ada?.id)
-    })
-
-    it('lets users reach their own documents: get, list, change', async () => {
-      await runAs(ada as User, async () => {
-        expect(await UserDocument.query().resultSize()).to.equal(1)
-        await (await UserDocument.getOr404(document.id)).update({ title: 'Changed' })
+  describe('Permission Integration', () => {
+    class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+      title: column.string({ maxLength: 200 }),
+      content: column.text(),
+    }) {}
+    section("of a document of the user's own", { tables: [UserDocument] }, () => {
+      let ada: User
+      let bob: User
+      let admin: User
+      let document: UserDocument
+      before(async () => {
+        ada = await someone()
+        bob = await someone()
+        admin = await someone()
+        await UserRole.create({ user: admin, role: Role.ADMIN })
+        document = await runAs(ada, () => UserDocument.create({ title: 'Mine', content: 'Text' }))
       })
-      expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
-    })
 
-    it('and those of nobody else: not one way round', async () => {
-      await runAs(bob as User, async () => {
-        expect(await UserDocument.get(document.id)).to.equal(null)
-        expect(await failureOf(() => UserDocument.getOr404(document.id))).to.be.instanceOf(NotFoundError)
-        expect(await UserDocument.query()).to.deep.equal([])
+      it("names the table 'user_document'", () => {
+        expect(UserDocument.tableName).to.equal('user_document')
+      })
+
+      it("makes what a user creates the user's own", () => {
+        expect(document.userId).to.equal(ada.id)
+      })
+
+      it('lets users reach their own documents: get, list, change', async () => {
+        await runAs(ada, async () => {
+          expect(await UserDocument.query().resultSize()).to.equal(1)
+          await (await UserDocument.getOr404(document.id)).update({ title: 'Changed' })
+        })
+        expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
+      })
+
+      it('and those of nobody else: not one way round', async () => {
+        await runAs(bob, async () => {
+          expect(await UserDocument.get(document.id)).to.equal(null)
+          expect(await failureOf(() => UserDocument.getOr404(document.id))).to.be.instanceOf(NotFoundError)
+          expect(await UserDocument.query()).to.deep.equal([])
+          expect(await UserDocument.query().resultSize()).to.equal(0)
+          expect(await UserDocument.query().where('title', 'x').orWhere('id', document.id)).to.deep.equal([])
+          expect(await UserDocument.query().patch({ title: 'Stolen' })).to.equal(0)
+          expect(await UserDocument.query().delete()).to.equal(0)
+          await failureOf(() => document.getClone().update({ title: 'Stolen' }))
+          await failureOf(() => document.getClone().delete())
+          expect(await failureOf(() => UserDocument.create({ title: 'Forged', content: '', userId: ada.id }))).to.be.instanceOf(
+            ForbiddenError,
+          )
+        })
+        expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
+      })
+
+      it('lets admins reach all', async () => {
+        await runAs(admin, async () => {
+          expect(await UserDocument.query().resultSize()).to.equal(1)
+          await (await UserDocument.getOr404(document.id)).update({ content: 'Moderated' })
+          await (await UserDocument.getOr404(document.id)).delete()
+        })
         expect(await UserDocument.query().resultSize()).to.equal(0)
-        expect(await UserDocument.query().where('title', 'x').orWhere('id', document.id)).to.deep.equal([])
-        expect(await UserDocument.query().patch({ title: 'Stolen' })).to.equal(0)
-        expect(await UserDocument.query().delete()).to.equal(0)
-        await failureOf(() => document.getClone().update({ title: 'Stolen' }))
-        await failureOf(() => document.getClone().delete())
-        expect(await failureOf(() => UserDocument.create({ title: 'Forged', content: '', userId: ada?.id as string }))).to.be.instanceOf(ForbiddenError)
       })
-      expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
-    })
-
-    it('lets admins reach all', async () => {
-      await runAs(admin as User, async () => {
-        expect(await UserDocument.query().resultSize()).to.equal(1)
-        await (await UserDocument.getOr404(document.id)).update({ content: 'Moderated' })
-        await (await UserDocument.getOr404(document.id)).delete()
-      })
-      expect(await UserDocument.query().resultSize()).to.equal(0)
     })
   })
 })

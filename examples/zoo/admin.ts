@@ -1,0 +1,31 @@
+import { randomBytes } from 'node:crypto'
+import { asSystem, Role, transaction, User, UserRole } from 'objection-perms'
+import { SettingsError } from './settings.js'
+
+export interface FirstAdmin {
+  readonly email: string
+  /** undefined where the admin was there before: nobody can tell it. */
+  readonly password: string | undefined
+  readonly isNew: boolean
+  /** Whether the password was made here, and has to be told to somebody. */
+  readonly isGenerated: boolean
+}
+
+/** Makes a superadmin where there is none. @throws SettingsError where the address belongs to a user who is none */
+export async function ensureAdmin(email: string, given: string | undefined): Promise<FirstAdmin> {
+  return await asSystem(async () => {
+    const grant = await UserRole.query().findOne({ role: Role.SUPERADMIN, domainId: null }).withGraphFetched('user')
+    if (grant?.user) return { email: grant.user.email, password: undefined, isNew: false, isGenerated: false }
+    if (await User.getBy({ email })) {
+      throw new SettingsError(`There is no superadmin yet, and ${email} is a user without that role: set another ADMIN_EMAIL.`)
+    }
+    const password = given ?? randomBytes(12).toString('base64url')
+    const draft = User.build({ email })
+    await draft.setPassword(password)
+    await transaction(async () => {
+      const user = await draft.getClone().save()
+      await UserRole.create({ user, role: Role.SUPERADMIN })
+    })
+    return { email: draft.email, password, isNew: true, isGenerated: given === undefined }
+  })
+}

@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url'
+import Knex, { type Knex as KnexInstance } from 'knex'
+import { SettingsError } from './settings.js'
+
+/**
+ * A Knex instance for the address of a database.
+ *
+ * @param url `postgres://`, `postgresql://`, `mysql://`, `mariadb://`; anything else is SQLite: a file's path, `sqlite:` and a
+ *   path, `file:` URLs, `:memory:`
+ * @throws SettingsError for any other scheme
+ */
+export function connect(url: string): KnexInstance {
+  if (/^postgres(ql)?:\/\//i.test(url)) return Knex({ client: 'pg', connection: url })
+  if (/^(mysql|mariadb):\/\//i.test(url)) return Knex({ client: 'mysql2', connection: url.replace(/^mariadb:/i, 'mysql:') })
+  const scheme = /^([a-z][a-z0-9+.-]+):\/\//i.exec(url)?.[1]?.toLowerCase()
+  if (scheme !== undefined && scheme !== 'sqlite' && scheme !== 'file') {
+    throw new SettingsError(`DATABASE_URL begins with ${scheme}://; use postgres://, mysql://, mariadb://, or a file for SQLite.`)
+  }
+  return Knex({ client: 'sqlite3', connection: { filename: sqliteFile(url) }, useNullAsDefault: true })
+}
+
+function sqliteFile(url: string): string {
+  if (/^file:\/\//i.test(url)) return fileURLToPath(url)
+  const path = url.replace(/^(sqlite|file):(\/\/(?=.))?/i, '')
+  return path === '' || path === 'memory:' ? ':memory:' : path
+}

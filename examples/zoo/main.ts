@@ -1,0 +1,57 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { createTables, initPerms } from 'objection-perms'
+import { ensureAdmin } from './admin.js'
+import { connect } from './database.js'
+import { serveWithExpress } from './express.js'
+import { serveWithKoa } from './koa.js'
+import { Critter, UserDocument } from './models.js'
+import { readSettings, SettingsError } from './settings.js'
+import { welcomeLines } from './welcome.js'
+
+const serve = { express: serveWithExpress, koa: serveWithKoa }
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.env)
+  for (const warning of settings.warnings) console.warn(`Warning: ${warning}`)
+
+  const knex = connect(settings.databaseUrl)
+  const perms = initPerms({ knex, jwt: { secret: settings.jwtSecret }, models: [UserDocument, Critter] })
+  await perms.migrate()
+  // An application in production writes migrations for its own tables.
+  await createTables(knex, [UserDocument, Critter])
+  const admin = await ensureAdmin(settings.adminEmail, settings.adminPassword)
+
+  const server = serve[settings.framework](perms, settings.port, settings.host)
+  await once(server, 'listening')
+
+  let isStopping = false
+  const stop = async (): Promise<void> => {
+    if (isStopping) return
+    isStopping = true
+    // Requests under way are answered; connections without one are closed.
+    const closed = once(server, 'close')
+    server.close()
+    server.closeIdleConnections()
+    setTimeout(() => server.closeAllConnections(), 5000).unref()
+    await closed
+    await perms.close()
+    await knex.destroy()
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+
+  const { address, port, family } = server.address() as AddressInfo
+  const name = ['0.0.0.0', '::'].includes(address) ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address
+  const base = `http://${name}:${port}`
+  if (admin.isGenerated) console.log(`The admin is ${admin.email} with the password ${admin.password}: it is not shown again.`)
+  const password = admin.password ?? settings.adminPassword
+  const shown = password === undefined || settings.isProduction ? undefined : { email: admin.email, password }
+  console.log(`\n${(await welcomeLines({ base, admin: shown })).join('\n')}\n`)
+  console.log(`The zoo is open at ${base} (${settings.framework}); end it with Ctrl+C.`)
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof SettingsError ? error.message : error)
+  process.exit(1)
+})

@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto'
+
+/** What the environment says; README.md lists it. */
+export interface Settings {
+  readonly port: number
+  readonly host: string
+  readonly databaseUrl: string
+  readonly framework: Framework
+  readonly adminEmail: string
+  /** undefined: one is made where an admin has to be. */
+  readonly adminPassword: string | undefined
+  readonly jwtSecret: string
+  readonly isProduction: boolean
+  readonly warnings: readonly string[]
+}
+
+export const frameworks = ['express', 'koa'] as const
+export type Framework = (typeof frameworks)[number]
+
+/** What is wrong with the environment; the message says what to set. */
+export class SettingsError extends Error {}
+
+/** @throws SettingsError */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const said = (name: string) => env[name]?.trim() || undefined
+  const isProduction = env['NODE_ENV'] === 'production'
+  const warnings: string[] = []
+
+  const port = Number(said('PORT') ?? 3000)
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new SettingsError(`PORT is '${env['PORT']}': set a number from 0 to 65535.`)
+
+  const framework = (said('FRAMEWORK') ?? 'express').toLowerCase() as Framework
+  if (!frameworks.includes(framework)) throw new SettingsError(`FRAMEWORK is '${env['FRAMEWORK']}': set one of ${frameworks.join(', ')}.`)
+
+  let jwtSecret = said('JWT_SECRET')
+  if (jwtSecret === undefined) {
+    if (isProduction) throw new SettingsError('Set JWT_SECRET to at least 32 random bytes, for example from: openssl rand -base64 32')
+    jwtSecret = randomBytes(32).toString('base64url')
+    warnings.push('JWT_SECRET is not set: tokens are signed with a random one, and end with this process.')
+  }
+
+  // Not trimmed: blanks belong to a password.
+  const adminPassword = env['ADMIN_PASSWORD'] || undefined
+  if (adminPassword === undefined && isProduction) throw new SettingsError('Set ADMIN_PASSWORD, and ADMIN_EMAIL, for the first user.')
+
+  return {
+    port,
+    host: said('HOST') ?? '127.0.0.1',
+    databaseUrl: said('DATABASE_URL') ?? 'zoo.db',
+    framework,
+    adminEmail: said('ADMIN_EMAIL') ?? 'admin@example.com',
+    adminPassword,
+    jwtSecret,
+    isProduction,
+    warnings,
+  }
+}
