@@ -158,7 +158,11 @@ export class MountedApi {
       public: true,
       handler: () => {
         text ??= JSON.stringify(openApiDocument(this.#api, this.#perms))
-        return new HttpResponse(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }, text)
+        return new HttpResponse(
+          200,
+          { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' },
+          text,
+        )
       },
     })
   }

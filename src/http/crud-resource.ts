@@ -1,4 +1,4 @@
-import { ConfigurationError, ForbiddenError, PreconditionFailedError } from '../model/errors.js'
+import { ConfigurationError, ForbiddenError } from '../model/errors.js'
 import { dialectOf } from '../model/storage.js'
 import { transaction } from '../model/transaction.js'
 import { refuse } from '../model/validator.js'
@@ -6,7 +6,8 @@ import { scopeOf } from '../perms/compile.js'
 import { currentActor } from '../perms/context.js'
 import { effective } from '../perms/effective.js'
 import { type CrudMethod, type CrudResourceOptions, type HookContext, type MethodOptions, methodsOf } from './crud-options.js'
-import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded, type SchemaOption } from './endpoint.js'
+import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from './endpoint.js'
+import { checkIfMatch, etagOf, isNoneMatch, recheckIfMatch } from './etag.js'
 import { narrowedInput, type SplitInput, splitInput } from './input.js'
 import { List } from './list.js'
 import { itemParameters, listParameters } from './parameters.js'
@@ -17,7 +18,7 @@ import { Resource } from './resource.js'
 import { HttpResponse } from './response.js'
 import { joinPath } from './routes.js'
 import { hidden } from './run.js'
-import { etagOf, graphOf, type Include, isMatch, isNoneMatch, narrowedFields, parseFields, parseInclude, shape } from './shape.js'
+import { checkInclude, graphOf, type Include, namesOf, narrowedFields, parseFields, parseInclude, shape } from './shape.js'
 
 type ItemContext = EndpointContext<ServedRow>
 
@@ -130,11 +131,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: ':id',
       item: true,
       queryKeys: [],
-      precondition: (context) => this.#checkIfMatch(context as ItemContext, (context as ItemContext).row),
+      precondition: (context) => checkIfMatch(context.request, context.row as ServedRow, this.served),
       handler: async (context) => await this.#update(context as ItemContext),
-      refuseFirst: async (context) => {
-        if ((await (context.row as ServedRow).canWrite?.()) === false) throw new ForbiddenError()
-      },
+      refuseFirst: async (context) => await this.#refuseUpdate(context.row as ServedRow),
       description: { input: narrowedInput(update, argSchema), output: this.served.schema.output, problems: [409, 412, 413, 415, 422] },
     })
   }
@@ -146,7 +145,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: ':id',
       item: true,
       queryKeys: [],
-      precondition: (context) => this.#checkIfMatch(context as ItemContext, (context as ItemContext).row),
+      precondition: (context) => checkIfMatch(context.request, context.row as ServedRow, this.served),
       handler: async (context) => await this.#delete(context as ItemContext),
       description: { problems: [409, 412] },
     })
@@ -192,13 +191,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     let list = this.#lists.get(this.model)
     if (!list) {
       const { id = 'id', pageSize = 20, maxPageSize = 100, include = [] } = this.options
-      const argSchema: SchemaOption | undefined = this.#methods.get('list')?.argSchema
-      const filterBy =
-        argSchema === undefined
-          ? undefined
-          : Array.isArray(argSchema)
-            ? argSchema
-            : Object.keys((argSchema as { properties?: object }).properties ?? {})
+      const argSchema = this.#methods.get('list')?.argSchema
+      const filterBy = argSchema === undefined ? undefined : namesOf(argSchema)
       list = new List(this.served, {
         idProperty: 'id' in this.served.columnSpecs ? 'id' : id,
         pageSize,
@@ -257,6 +251,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     if (effective('create', scope, { withDeleted: true }) === false) throw new ForbiddenError()
   }
 
+  async #refuseUpdate(row: ServedRow): Promise<void> {
+    if ((await row.canWrite?.()) === false) throw new ForbiddenError()
+  }
+
   async #update(context: ItemContext): Promise<HttpResponse> {
     const { hooks } = this.options
     const { row } = context
@@ -264,8 +262,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const hookContext = hookContextOf(context, split)
     const isConditional = context.request.header('if-match') !== undefined
     await this.#inTransaction(context.perms, isConditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
-      if (isConditional) await this.#recheck(context)
+      if (isConditional) await recheckIfMatch(context.request, row, this.served)
       await hooks?.beforeUpdate?.(row as never, hookContext)
+      // A change of nothing reaches no statement that would ask.
+      if (Object.keys(hookContext.input).length === 0) await this.#refuseUpdate(row)
       await row.updateFrom(hookContext.input)
       await hooks?.afterUpdate?.(row as never, hookContext)
     })
@@ -278,7 +278,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const hookContext = hookContextOf(context, { input: {}, args: {} })
     const isConditional = context.request.header('if-match') !== undefined
     await this.#inTransaction(context.perms, isConditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
-      if (isConditional) await this.#recheck(context)
+      if (isConditional) await recheckIfMatch(context.request, row, this.served)
       await hooks?.beforeDelete?.(row as never, hookContext)
       await row.delete()
       await hooks?.afterDelete?.(row as never, hookContext)
@@ -289,34 +289,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
     return isNeeded ? await transaction(fn, { knex: perms.knex }) : await fn()
   }
-
-  #checkIfMatch({ request }: ItemContext, row: ServedRow): void {
-    const wanted = request.header('if-match')
-    if (wanted === undefined || isMatch(wanted, etagOf(row, this.served))) return
-    throw new PreconditionFailedError('The row is not what If-Match says: fetch it again.')
-  }
-
-  // Between the first look and the transaction the row may have changed; from here on it is locked.
-  async #recheck(context: ItemContext): Promise<void> {
-    const { id } = context.row as unknown as { id: string }
-    const now = (await this.served.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
-    if (!now) throw new PreconditionFailedError('The row is gone.')
-    this.#checkIfMatch(context, now)
-  }
 }
 
 function hookContextOf({ caller, actor, request, params, parents }: EndpointContext, { input, args }: SplitInput): HookContext {
   return { input, args, caller, actor, request, params, parents }
-}
-
-const deepestInclude = 3
-
-function checkInclude(model: ServedModel, path: string): void {
-  const names = path.split('.')
-  if (names.length > deepestInclude) throw new ConfigurationError(`include: '${path}' is deeper than ${deepestInclude} relations.`)
-  let at = model
-  for (const name of names) {
-    if (!at.getRelationNames().includes(name)) throw new ConfigurationError(`include: ${at.name} has no relation '${name}'.`)
-    at = at.getRelation(name).relatedModelClass
-  }
 }

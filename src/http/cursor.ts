@@ -10,7 +10,8 @@ const maxLength = 4096
 function keyOf(perms: PermsPort): Buffer {
   let key = keys.get(perms)
   if (!key) {
-    keys.set(perms, (key = Buffer.from(perms.auth.deriveKey('list cursor'))))
+    key = Buffer.from(perms.auth.deriveKey('list cursor'))
+    keys.set(perms, key)
   }
   return key
 }

@@ -60,7 +60,10 @@ export function docsEndpoints(path: string, document: string, title: string): { 
   const read = new Map<string, string>()
   const asset = (name: string): string => {
     let text = read.get(name)
-    if (text === undefined) read.set(name, (text = readFileSync(join(folder, name), 'utf8')))
+    if (text === undefined) {
+      text = readFileSync(join(folder, name), 'utf8')
+      read.set(name, text)
+    }
     return text
   }
   return [

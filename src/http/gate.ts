@@ -82,7 +82,10 @@ const gates = new WeakMap<PermsPort, Gate>()
 /** The gate of a Perms: what one adapter found out, another does not ask again. */
 export function gateOf(perms: PermsPort): Gate {
   let gate = gates.get(perms)
-  if (!gate) gates.set(perms, (gate = new Gate(perms)))
+  if (!gate) {
+    gate = new Gate(perms)
+    gates.set(perms, gate)
+  }
   return gate
 }
 

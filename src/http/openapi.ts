@@ -81,8 +81,7 @@ function addRoute(document: OpenApiDocument, route: Route): void {
       content: { 'application/json': { schema: reference(document, `${capital(operationId)}Input`, bounded(input)) } },
     }
   }
-  const at = (document.paths[path] ??= {})
-  at[options.method.toLowerCase()] = operation
+  document.paths[path] = { ...document.paths[path], [options.method.toLowerCase()]: operation }
 }
 
 function pathParameter(name: string, resource: unknown): object {

@@ -36,7 +36,10 @@ export class RouteTable<T> {
         at = at.param
       } else {
         let next = at.fixed.get(segment)
-        if (!next) at.fixed.set(segment, (next = node()))
+        if (!next) {
+          next = node()
+          at.fixed.set(segment, next)
+        }
         at = next
       }
     }

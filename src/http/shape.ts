@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import type { FieldError } from '../model/errors.js'
+import { ConfigurationError, type FieldError } from '../model/errors.js'
 import type { SchemaOption } from './endpoint.js'
 import type { ServedModel, ServedRow } from './ports.js'
 
@@ -27,7 +26,10 @@ const allFields = new WeakMap<object, readonly string[]>()
 /** The properties of a model that clients see. */
 export function outputFields(model: ServedModel): readonly string[] {
   let fields = allFields.get(model)
-  if (!fields) allFields.set(model, (fields = Object.keys(model.schema.output.properties)))
+  if (!fields) {
+    fields = Object.keys(model.schema.output.properties)
+    allFields.set(model, fields)
+  }
   return fields
 }
 
@@ -53,6 +55,7 @@ export function parseFields(text: string, available: readonly string[]): readonl
 }
 
 const maxIncludes = 10
+const deepestInclude = 3
 
 /** Reads `include=user,items.product`, within the paths that the resource allows. */
 export function parseInclude(text: string, allowed: readonly string[]): Include | FieldError {
@@ -63,9 +66,24 @@ export function parseInclude(text: string, allowed: readonly string[]): Include 
     const isAllowed = allowed.some((one) => one === path || one.startsWith(`${path}.`))
     if (!isAllowed) return { field: 'include', message: `'${path.slice(0, 64)}' is not known here` }
     let at = include
-    for (const name of path.split('.')) at = (at[name] ??= {}) as Record<string, Include>
+    for (const name of path.split('.')) {
+      const next = at[name] ?? {}
+      at[name] = next
+      at = next as Record<string, Include>
+    }
   }
   return include
+}
+
+/** @throws ConfigurationError for an offered path that is too deep, or no relation */
+export function checkInclude(model: ServedModel, path: string): void {
+  const names = path.split('.')
+  if (names.length > deepestInclude) throw new ConfigurationError(`include: '${path}' is deeper than ${deepestInclude} relations.`)
+  let at = model
+  for (const name of names) {
+    if (!at.getRelationNames().includes(name)) throw new ConfigurationError(`include: ${at.name} has no relation '${name}'.`)
+    at = at.getRelation(name).relatedModelClass
+  }
 }
 
 /** The relation expression of Objection that fetches an include, or null where nothing was asked for. */
@@ -75,22 +93,4 @@ export function graphOf(include: Include): string | null {
     return inner === null ? name : `${name}.${inner}`
   })
   return parts.length === 0 ? null : `[${parts.join(', ')}]`
-}
-
-/** The strong validator of a row as this caller sees it (RFC 9110, 8.8.3). */
-export function etagOf(row: ServedRow, model: ServedModel): string {
-  return `"${createHash('sha256')
-    .update(JSON.stringify(shape(row, model, outputFields(model))))
-    .digest('base64url')
-    .slice(0, 22)}"`
-}
-
-/** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */
-export function isMatch(header: string, etag: string): boolean {
-  return header.trim() === '*' || header.split(',').some((one) => one.trim() === etag)
-}
-
-/** The same for If-None-Match, which compares weakly. */
-export function isNoneMatch(header: string, etag: string): boolean {
-  return isMatch(header.replace(/(^|,)\s*W\//g, '$1'), etag)
 }

@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { ValidationError } from '../../src/model/errors.js'
-import { currentUserId } from '../../src/perms/context.js'
 import { expressAdapter } from '../../src/adapters/express.js'
 import { fastifyAdapter } from '../../src/adapters/fastify.js'
 import { fetchAdapter } from '../../src/adapters/fetch.js'
@@ -11,6 +9,8 @@ import { koaAdapter } from '../../src/adapters/koa.js'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import type { Api } from '../../src/http/api.js'
 import type { PermsPort } from '../../src/http/ports.js'
+import { ValidationError } from '../../src/model/errors.js'
+import { currentUserId } from '../../src/perms/context.js'
 import { Role } from '../../src/users/roles.js'
 
 /** An application in one framework: the API, and own routes beside it. */
@@ -120,7 +120,8 @@ const node: Start = async (perms, api) => {
 /** The fetch adapter behind a small bridge from node:http. */
 const fetch: Start = async (perms, api) => {
   const { authenticate, router, requireUser, requireRole, errorHandler } = fetchAdapter(perms, silent)
-  const send = (text: () => string) => async () => new Response(text(), { headers: { ...json, 'content-length': String(Buffer.byteLength(text())) } })
+  const send = (text: () => string) => async () =>
+    new Response(text(), { headers: { ...json, 'content-length': String(Buffer.byteLength(text())) } })
   const own: Record<string, Parameters<typeof authenticate>[0]> = {
     '/who': send(who),
     '/account': requireUser(send(who)),
@@ -128,7 +129,9 @@ const fetch: Start = async (perms, api) => {
     '/invalid': invalid,
   }
   const handler = errorHandler(
-    authenticate(router(api, (request, ...rest) => own[new URL(request.url).pathname]?.(request, ...rest) ?? new Response(null, { status: 404 }))),
+    authenticate(
+      router(api, (request, ...rest) => own[new URL(request.url).pathname]?.(request, ...rest) ?? new Response(null, { status: 404 })),
+    ),
   )
   return await listen(async (req, res) => {
     const headers = new Headers()
@@ -216,7 +219,8 @@ const fastify: Start = async (perms, api) => {
 }
 
 // OPTIONAL_FRAMEWORKS=all: they are found elsewhere, by a loader.
-const isInstalled = (name: string) => process.env.OPTIONAL_FRAMEWORKS === 'all' || existsSync(new URL(`../../node_modules/${name}`, import.meta.url))
+const isInstalled = (name: string) =>
+  process.env.OPTIONAL_FRAMEWORKS === 'all' || existsSync(new URL(`../../node_modules/${name}`, import.meta.url))
 
 /** Every framework that is installed, some with a body parser before the library. */
 export const apps: Readonly<Record<string, Start>> = {

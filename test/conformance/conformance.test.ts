@@ -34,7 +34,9 @@ function send(app: App, zoo: Zoo, { method, path, as, body, headers }: Case): Pr
       (response) => {
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }))
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }),
+        )
       },
     )
     sent.on('error', reject)
@@ -42,7 +44,19 @@ function send(app: App, zoo: Zoo, { method, path, as, body, headers }: Case): Pr
   })
 }
 
-const headersThatMatter = ['content-type', 'content-length', 'cache-control', 'www-authenticate', 'allow', 'etag', 'location', 'link', 'retry-after', 'x-request-id', 'x-content-type-options']
+const headersThatMatter = [
+  'content-type',
+  'content-length',
+  'cache-control',
+  'www-authenticate',
+  'allow',
+  'etag',
+  'location',
+  'link',
+  'retry-after',
+  'x-request-id',
+  'x-content-type-options',
+]
 
 /** The answer with what differs from run to run made alike. */
 function transcript(answer: Answer): string {

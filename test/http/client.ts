@@ -8,7 +8,6 @@ import { splitTarget } from '../../src/http/request.js'
 export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  // biome-ignore lint/suspicious/noExplicitAny: whatever JSON came
   readonly body: any
 }
 

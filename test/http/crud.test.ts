@@ -1,19 +1,19 @@
 import { expect } from 'chai'
-import { HasUserMixin } from '../../src/mixins/has-user.js'
-import { column } from '../../src/model/column.js'
-import { definitionOf } from '../../src/model/definition.js'
-import { ConfigurationError, ConflictError } from '../../src/model/errors.js'
-import { createTables } from '../../src/model/tables.js'
-import { BaseModel } from '../../src/model/base-model.js'
-import { BasePermsModel } from '../../src/perms/base-perms-model.js'
-import { asSystem, currentUserId } from '../../src/perms/context.js'
-import { authenticated, everyone, nobody, owner, role } from '../../src/perms/rules.js'
-import { User } from '../../src/users/user.js'
 import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import type { Endpoint, EndpointContext } from '../../src/http/endpoint.js'
 import { Resource } from '../../src/http/resource.js'
 import { HttpResponse } from '../../src/http/response.js'
+import { HasUserMixin } from '../../src/mixins/has-user.js'
+import { BaseModel } from '../../src/model/base-model.js'
+import { column } from '../../src/model/column.js'
+import { definitionOf } from '../../src/model/definition.js'
+import { ConfigurationError, ConflictError } from '../../src/model/errors.js'
+import { createTables } from '../../src/model/tables.js'
+import { BasePermsModel } from '../../src/perms/base-perms-model.js'
+import { asSystem, currentUserId } from '../../src/perms/context.js'
+import { authenticated, everyone, nobody, owner, role } from '../../src/perms/rules.js'
+import { User } from '../../src/users/user.js'
 import { Critter, openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 import { clientOf } from './client.js'
 
@@ -47,7 +47,10 @@ describe('CrudResource', () => {
   after(() => zoo.close())
   const serve = (...resources: Resource[]) => clientOf(new Api({ resources }), zoo.perms)
   let count = 0
-  const cage = () => ({ label: `cage ${(count += 1)}`, code: 'c' })
+  const cage = () => {
+    count += 1
+    return { label: `cage ${count}`, code: 'c' }
+  }
 
   describe('methods', () => {
     it('are the whole list where they are one', async () => {
@@ -62,8 +65,16 @@ describe('CrudResource', () => {
 
     it('are all on in an object but those that are false, less skipMethods', () => {
       const names = (resource: CrudResource) => resource.endpoints().map(({ options }) => options.name)
-      expect(names(new CrudResource({ model: Cage, methods: { list: false, get: { public: true } }, skipMethods: ['delete'] }) as never)).to.deep.equal(['getCage', 'createCage', 'updateCage'])
-      expect(names(new CrudResource({ model: Cage, name: 'Box' }) as never)).to.deep.equal(['listBox', 'getBox', 'createBox', 'updateBox', 'deleteBox'])
+      expect(
+        names(new CrudResource({ model: Cage, methods: { list: false, get: { public: true } }, skipMethods: ['delete'] }) as never),
+      ).to.deep.equal(['getCage', 'createCage', 'updateCage'])
+      expect(names(new CrudResource({ model: Cage, name: 'Box' }) as never)).to.deep.equal([
+        'listBox',
+        'getBox',
+        'createBox',
+        'updateBox',
+        'deleteBox',
+      ])
     })
 
     it('can need a role, after the row was found', async () => {
@@ -74,22 +85,37 @@ describe('CrudResource', () => {
     })
 
     it('cannot be public and need a role', () => {
-      expect(() => new CrudResource({ model: Cage, methods: { get: { public: true, adminOnly: true } } }).endpoints()).to.throw(ConfigurationError, /public, or it needs a role/)
+      expect(() => new CrudResource({ model: Cage, methods: { get: { public: true, adminOnly: true } } }).endpoints()).to.throw(
+        ConfigurationError,
+        /public, or it needs a role/,
+      )
     })
   })
 
   describe('paths', () => {
     it('are the plural of the class, and ignore the prefix where they begin with a slash', () => {
-      const api = new Api({ prefix: 'v1/', resources: [new CrudResource({ model: UserDocument, methods: ['list'] }), new CrudResource({ model: Cage, path: '/outside', methods: ['list'] })] })
+      const api = new Api({
+        prefix: 'v1/',
+        resources: [
+          new CrudResource({ model: UserDocument, methods: ['list'] }),
+          new CrudResource({ model: Cage, path: '/outside', methods: ['list'] }),
+        ],
+      })
       expect(api.routes(zoo.perms).map(({ path }) => path)).to.deep.equal(['/v1/user-documents', '/outside'])
     })
 
     it('may not be taken twice', () => {
-      expect(() => serve(new CrudResource({ model: Cage }), new CrudResource({ model: Cage }))).to.throw(ConfigurationError, /Two endpoints answer GET \/cages/)
+      expect(() => serve(new CrudResource({ model: Cage }), new CrudResource({ model: Cage }))).to.throw(
+        ConfigurationError,
+        /Two endpoints answer GET \/cages/,
+      )
     })
 
     it('serve one model more than once', async () => {
-      const ask = serve(new CrudResource({ model: Cage }), new CrudResource({ model: Cage, path: 'labels', name: 'Label', methods: { list: { public: true } }, schema: ['id', 'label'] }))
+      const ask = serve(
+        new CrudResource({ model: Cage }),
+        new CrudResource({ model: Cage, path: 'labels', name: 'Label', methods: { list: { public: true } }, schema: ['id', 'label'] }),
+      )
       const made = await ask('POST', '/cages', zoo.tokens.ada, { body: cage() })
       const { body } = await ask('GET', '/labels')
       expect(body.data[0]).to.have.all.keys('id', 'label')
@@ -105,7 +131,9 @@ describe('CrudResource', () => {
 
     it('name a row by another column', async () => {
       const ask = serve(new CrudResource({ model: Cage, id: 'label' }))
-      await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), label: 'by name' } }).then(({ headers }) => expect(headers.location).to.equal('/cages/by%20name'))
+      await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), label: 'by name' } }).then(({ headers }) =>
+        expect(headers.location).to.equal('/cages/by%20name'),
+      )
       expect((await ask('GET', '/cages/by%20name', zoo.tokens.bob)).body.label).to.equal('by name')
       expect((await ask('GET', '/cages/by%20nam_', zoo.tokens.bob)).status).to.equal(404)
       expect((await ask('GET', '/cages/%00', zoo.tokens.bob)).status).to.equal(404)
@@ -115,8 +143,12 @@ describe('CrudResource', () => {
 
   describe('schema and argSchema', () => {
     it('narrow what is shown and what is taken', async () => {
-      const ask = serve(new CrudResource({ model: Cage, methods: { create: { argSchema: ['label', 'code'], schema: ['id', 'passwordHash', 'label'] } } }))
-      expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), size: 2 } })).body.errors).to.deep.equal([{ field: 'size', message: 'is not known here' }])
+      const ask = serve(
+        new CrudResource({ model: Cage, methods: { create: { argSchema: ['label', 'code'], schema: ['id', 'passwordHash', 'label'] } } }),
+      )
+      expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), size: 2 } })).body.errors).to.deep.equal([
+        { field: 'size', message: 'is not known here' },
+      ])
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: cage() })).body).to.have.all.keys('id', 'label')
     })
 
@@ -124,7 +156,12 @@ describe('CrudResource', () => {
       const seen: unknown[] = []
       const argSchema = {
         type: 'object',
-        properties: { label: { type: 'string' }, code: { type: 'string' }, invite: { type: 'string', pattern: '^i' }, createdAt: { type: 'string' } },
+        properties: {
+          label: { type: 'string' },
+          code: { type: 'string' },
+          invite: { type: 'string', pattern: '^i' },
+          createdAt: { type: 'string' },
+        },
         required: ['invite'],
         additionalProperties: false,
       }
@@ -132,12 +169,18 @@ describe('CrudResource', () => {
         new CrudResource({
           model: Cage,
           methods: { create: { argSchema } },
-          hooks: { beforeCreate: ({ input, args, caller, request }) => void seen.push(Object.keys(input), args, (caller as User).email, request.method) },
+          hooks: {
+            beforeCreate: ({ input, args, caller, request }) =>
+              void seen.push(Object.keys(input), args, (caller as User).email, request.method),
+          },
         }),
       )
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: cage() })).body.errors[0].field).to.equal('invite')
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), invite: 'no' } })).status).to.equal(422)
-      expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), invite: 'i1', createdAt: '2020-01-01T00:00:00Z' } })).body.errors[0].field).to.equal('createdAt')
+      expect(
+        (await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), invite: 'i1', createdAt: '2020-01-01T00:00:00Z' } })).body
+          .errors[0].field,
+      ).to.equal('createdAt')
       seen.length = 0
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), invite: 'i1' } })).status).to.equal(201)
       expect(seen).to.deep.equal([['label', 'code'], { invite: 'i1' }, 'ada@example.com', 'POST'])
@@ -197,26 +240,47 @@ describe('CrudResource', () => {
       const made = await ask('POST', mine, zoo.tokens.ada, { body: { title: 'below', content: 'x' } })
       expect(made.body).to.include({ userId: zoo.ids.ada })
       expect(made.headers.location).to.equal(`${mine}/${made.body.id}`)
-      expect((await ask('POST', mine, zoo.tokens.ada, { body: { title: 'below', content: 'x', userId: zoo.ids.bob } })).body.errors[0].field).to.equal('userId')
+      expect(
+        (await ask('POST', mine, zoo.tokens.ada, { body: { title: 'below', content: 'x', userId: zoo.ids.bob } })).body.errors[0].field,
+      ).to.equal('userId')
     })
 
     it('go to any depth', async () => {
       const users = { model: User, param: 'userId' }
-      const resource = new CrudResource({ model: Critter, methods: ['get'], parent: { model: UserDocument, param: 'documentId', path: 'documents', field: 'userId', parent: users } })
-      expect(new Api({ prefix: '/api', resources: [resource] }).routes(zoo.perms).map(({ path }) => path)).to.deep.equal(['/api/users/:userId/documents/:documentId/critters/:id'])
+      const resource = new CrudResource({
+        model: Critter,
+        methods: ['get'],
+        parent: { model: UserDocument, param: 'documentId', path: 'documents', field: 'userId', parent: users },
+      })
+      expect(new Api({ prefix: '/api', resources: [resource] }).routes(zoo.perms).map(({ path }) => path)).to.deep.equal([
+        '/api/users/:userId/documents/:documentId/critters/:id',
+      ])
     })
 
     it('need a column to hold on to', () => {
-      expect(() => serve(new CrudResource({ model: Log, parent: { model: User, param: 'userId' } }))).to.throw(ConfigurationError, /Log has no column 'userId'/)
+      expect(() => serve(new CrudResource({ model: Log, parent: { model: User, param: 'userId' } }))).to.throw(
+        ConfigurationError,
+        /Log has no column 'userId'/,
+      )
     })
   })
 
   describe('further endpoints', () => {
     it('have the row, run as the caller, and obey the policy', async () => {
       const cages = new CrudResource({ model: Cage })
-      cages.endpoint<Cage>({ method: 'POST', path: ':id/grow', item: true, handler: async ({ row }) => await row.update({ size: row.size + 1 }) })
+      cages.endpoint<Cage>({
+        method: 'POST',
+        path: ':id/grow',
+        item: true,
+        handler: async ({ row }) => await row.update({ size: row.size + 1 }),
+      })
       cages.endpoint({ method: 'GET', path: 'statistics', public: true, handler: () => HttpResponse.json({ cages: 3 }, { status: 202 }) })
-      cages.endpoint({ method: 'POST', path: 'check', argSchema: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'], additionalProperties: false }, handler: () => undefined })
+      cages.endpoint({
+        method: 'POST',
+        path: 'check',
+        argSchema: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'], additionalProperties: false },
+        handler: () => undefined,
+      })
       const ask = serve(cages)
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       expect((await ask('POST', `/cages/${row.id}/grow`, zoo.tokens.ada)).body).to.include({ size: 2 })
@@ -224,7 +288,11 @@ describe('CrudResource', () => {
       expect((await ask('POST', `/cages/${row.id}/grow`)).status).to.equal(401)
       expect((await ask('POST', `/cages/${unknownId}/grow`, zoo.tokens.ada)).status).to.equal(404)
       expect((await ask('GET', '/cages/statistics')).status).to.equal(202)
-      expect((await ask('POST', '/cages/check', zoo.tokens.ada, { body: { n: 'x', m: 1 } })).body.errors.map(({ field }: { field: string }) => field)).to.have.members(['n', 'm'])
+      expect(
+        (await ask('POST', '/cages/check', zoo.tokens.ada, { body: { n: 'x', m: 1 } })).body.errors.map(
+          ({ field }: { field: string }) => field,
+        ),
+      ).to.have.members(['n', 'm'])
       expect((await ask('POST', '/cages/check', zoo.tokens.ada, { body: { n: 1 } })).status).to.equal(204)
     })
 
@@ -239,7 +307,8 @@ describe('CrudResource', () => {
     class Counted extends CrudResource<typeof Cage> {
       override getEndpoint(): Endpoint {
         const endpoint = super.getEndpoint()
-        const handler = async (context: EndpointContext) => ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-seen': '1' })
+        const handler = async (context: EndpointContext) =>
+          ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-seen': '1' })
         return endpoint.with({ handler })
       }
     }
@@ -281,7 +350,9 @@ describe('CrudResource', () => {
 
     it('hold immutable columns fast', async () => {
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
-      const { body } = await serve(new CrudResource({ model: Cage }))('PATCH', `/cages/${row.id}`, zoo.tokens.ada, { body: { code: 'other' } })
+      const { body } = await serve(new CrudResource({ model: Cage }))('PATCH', `/cages/${row.id}`, zoo.tokens.ada, {
+        body: { code: 'other' },
+      })
       expect(body.errors[0].field).to.equal('code')
     })
 
@@ -321,7 +392,9 @@ describe('CrudResource', () => {
       const path = `/cages/${row.id}`
       const first = (await ask('GET', path, zoo.tokens.ada)).headers.etag as string
       expect((await ask('GET', path, zoo.tokens.ada, { headers: { 'if-none-match': `W/${first}` } })).status).to.equal(304)
-      expect((await ask('PATCH', path, zoo.tokens.ada, { headers: { 'if-match': `"x", ${first}` }, body: { size: 3 } })).status).to.equal(200)
+      expect((await ask('PATCH', path, zoo.tokens.ada, { headers: { 'if-match': `"x", ${first}` }, body: { size: 3 } })).status).to.equal(
+        200,
+      )
       expect((await ask('PATCH', path, zoo.tokens.ada, { headers: { 'if-match': first }, body: { size: 4 } })).status).to.equal(412)
       expect((await ask('PATCH', path, zoo.tokens.ada, { headers: { 'if-match': `W/${first}` }, body: { size: 4 } })).status).to.equal(412)
       expect((await ask('DELETE', path, zoo.tokens.ada, { headers: { 'if-match': first } })).status).to.equal(412)
@@ -334,7 +407,9 @@ describe('CrudResource', () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const etag = (await ask('GET', `/cages/${row.id}`, zoo.tokens.ada)).headers.etag as string
-      const tries = [2, 3, 4, 5].map((size) => ask('PATCH', `/cages/${row.id}`, zoo.tokens.ada, { headers: { 'if-match': etag }, body: { size } }))
+      const tries = [2, 3, 4, 5].map((size) =>
+        ask('PATCH', `/cages/${row.id}`, zoo.tokens.ada, { headers: { 'if-match': etag }, body: { size } }),
+      )
       expect((await Promise.all(tries)).map(({ status }) => status).sort()).to.deep.equal([200, 412, 412, 412])
     })
   })

@@ -25,7 +25,14 @@ for (const name of availableDatabases) {
           ['ünï', 5, '-2.00', '2029-12-31T23:00:00.000Z'],
         ]
         for (const [title, rating, price, publishedAt] of rows) {
-          await UserDocument.create({ title, content: 'c', rating, price, publishedAt: publishedAt === null ? null : new Date(publishedAt), userId: zoo.ids.ada })
+          await UserDocument.create({
+            title,
+            content: 'c',
+            rating,
+            price,
+            publishedAt: publishedAt === null ? null : new Date(publishedAt),
+            userId: zoo.ids.ada,
+          })
         }
         await UserDocument.create({ title: 'alpha', content: 'of another', rating: 1, userId: zoo.ids.bob })
       })
@@ -48,7 +55,7 @@ for (const name of availableDatabases) {
     }
     const all = ['Alpha', 'alpha', 'beta%2', 'beta_1', 'ünï']
 
-    it('holds the caller\'s rows alone, in the total too [promise 31]', async () => {
+    it("holds the caller's rows alone, in the total too [promise 31]", async () => {
       expect(await titles('')).to.deep.equal(all)
     })
 

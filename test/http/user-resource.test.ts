@@ -1,14 +1,14 @@
 import { expect } from 'chai'
+import { Api } from '../../src/http/api.js'
+import type { Endpoint, EndpointContext } from '../../src/http/endpoint.js'
+import type { HttpResponse } from '../../src/http/response.js'
+import { UserResource } from '../../src/http/user-resource.js'
 import { column } from '../../src/model/column.js'
 import { ConfigurationError } from '../../src/model/errors.js'
 import { asSystem } from '../../src/perms/context.js'
 import { Domain } from '../../src/users/domain.js'
 import { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
-import { Api } from '../../src/http/api.js'
-import type { Endpoint, EndpointContext } from '../../src/http/endpoint.js'
-import { HttpResponse } from '../../src/http/response.js'
-import { UserResource } from '../../src/http/user-resource.js'
 import { openZoo, password, type Zoo } from '../conformance/zoo.js'
 import { type Client, clientOf } from './client.js'
 
@@ -85,7 +85,12 @@ describe('UserResource', function () {
   })
 
   it('lets nobody lift oneself [promise 42]', async () => {
-    for (const body of [{ roles: [{ role: 'admin' }] }, { passwordHash: 'x' }, { id: zoo.ids.admin }, { createdAt: '2020-01-01T00:00:00Z' }]) {
+    for (const body of [
+      { roles: [{ role: 'admin' }] },
+      { passwordHash: 'x' },
+      { id: zoo.ids.admin },
+      { createdAt: '2020-01-01T00:00:00Z' },
+    ]) {
       const answer = await ask('PATCH', '/users/me', zoo.tokens.bob, { body })
       expect(answer.status, JSON.stringify(body)).to.equal(422)
       expect(answer.body.errors[0].field).to.equal(Object.keys(body)[0])
@@ -120,7 +125,9 @@ describe('UserResource', function () {
     })
 
     it('takes an address once, however it is spelled and however many try at once [promise 11]', async () => {
-      const tries = Array.from({ length: 12 }, (_, i) => open('POST', '/users', null, { body: { email: i % 2 ? 'dora@example.com' : 'DORA@Example.com ', password } }))
+      const tries = Array.from({ length: 12 }, (_, i) =>
+        open('POST', '/users', null, { body: { email: i % 2 ? 'dora@example.com' : 'DORA@Example.com ', password } }),
+      )
       const answers = await Promise.all(tries)
       expect(answers.map(({ status }) => status).sort()).to.deep.equal([201, ...Array(11).fill(409)])
       expect(answers.find(({ status }) => status === 409)?.body.errors[0].field).to.equal('email')
@@ -134,7 +141,10 @@ describe('UserResource', function () {
 
     it('is by invitation where argSchema and a hook say so', async () => {
       const argSchema = { type: 'object', properties: { email: {}, password: {}, code: { const: 'sesame' } }, required: ['code'] }
-      const invited = clientOf(new Api({ resources: [new UserResource({ model: PublicUser, methods: { create: { argSchema } } })] }), zoo.perms)
+      const invited = clientOf(
+        new Api({ resources: [new UserResource({ model: PublicUser, methods: { create: { argSchema } } })] }),
+        zoo.perms,
+      )
       expect((await invited('POST', '/users', null, { body: { email: 'fay@example.com', password } })).status).to.equal(422)
       expect((await invited('POST', '/users', null, { body: { email: 'fay@example.com', password, code: 'sesame' } })).status).to.equal(201)
     })
@@ -144,15 +154,26 @@ describe('UserResource', function () {
     class Terse extends UserResource {
       override loginEndpoint(): Endpoint {
         const endpoint = super.loginEndpoint()
-        return endpoint.with({ handler: async (context: EndpointContext) => ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-door': 'front' }) })
+        return endpoint.with({
+          handler: async (context: EndpointContext) =>
+            ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-door': 'front' }),
+        })
       }
     }
     const api = new Api({ resources: [new Terse({ methods: [], features: { refresh: false, me: false } })] })
-    expect(api.routes(zoo.perms).map(({ path, endpoint }) => `${endpoint.options.method} ${path}`)).to.deep.equal(['POST /users/login', 'POST /users/logout'])
-    expect((await clientOf(api, zoo.perms)('POST', '/users/login', null, { body: { email: 'bob@example.com', password } })).headers['x-door']).to.equal('front')
+    expect(api.routes(zoo.perms).map(({ path, endpoint }) => `${endpoint.options.method} ${path}`)).to.deep.equal([
+      'POST /users/login',
+      'POST /users/logout',
+    ])
+    expect(
+      (await clientOf(api, zoo.perms)('POST', '/users/login', null, { body: { email: 'bob@example.com', password } })).headers['x-door'],
+    ).to.equal('front')
   })
 
   it('refuses a user model that nobody signs in with', () => {
-    expect(() => new Api({ resources: [new UserResource({ model: Employee })] }).routes(zoo.perms)).to.throw(ConfigurationError, /initPerms\(\{ user: Employee \}\)/)
+    expect(() => new Api({ resources: [new UserResource({ model: Employee })] }).routes(zoo.perms)).to.throw(
+      ConfigurationError,
+      /initPerms\(\{ user: Employee \}\)/,
+    )
   })
 })

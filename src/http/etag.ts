@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto'
+import { PreconditionFailedError } from '../model/errors.js'
+import type { ServedModel, ServedRow } from './ports.js'
+import type { HttpRequest } from './request.js'
+import { outputFields, shape } from './shape.js'
+
+/** The strong validator of a row as this caller sees it (RFC 9110, 8.8.3). */
+export function etagOf(row: ServedRow, model: ServedModel): string {
+  return `"${createHash('sha256')
+    .update(JSON.stringify(shape(row, model, outputFields(model))))
+    .digest('base64url')
+    .slice(0, 22)}"`
+}
+
+/** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */
+function isMatch(header: string, etag: string): boolean {
+  return header.trim() === '*' || header.split(',').some((one) => one.trim() === etag)
+}
+
+/** The same for If-None-Match, which compares weakly. */
+export function isNoneMatch(header: string, etag: string): boolean {
+  return isMatch(header.replace(/(^|,)\s*W\//g, '$1'), etag)
+}
+
+/** @throws PreconditionFailedError where If-Match names another state of the row */
+export function checkIfMatch(request: HttpRequest, row: ServedRow, model: ServedModel): void {
+  const wanted = request.header('if-match')
+  if (wanted === undefined || isMatch(wanted, etagOf(row, model))) return
+  throw new PreconditionFailedError('The row is not what If-Match says: fetch it again.')
+}
+
+/**
+ * The same once more inside the transaction that writes: since the first look the row may have changed, and from here on it
+ * is locked.
+ */
+export async function recheckIfMatch(request: HttpRequest, row: ServedRow, model: ServedModel): Promise<void> {
+  const { id } = row as unknown as { id: string }
+  const now = (await model.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
+  if (!now) throw new PreconditionFailedError('The row is gone.')
+  checkIfMatch(request, now, model)
+}
