@@ -6,7 +6,7 @@ import type { HttpRequest } from './request.js'
 
 /** Where a role must be held: everywhere when not said. */
 export interface RoleOptions {
-  /** The id of a domain, or 'any' for a role held anywhere. */
+  /** The id or the name of a domain, or 'any' for a role held anywhere. */
   domain?: string | undefined
 }
 
@@ -14,7 +14,9 @@ export interface RoleOptions {
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {
   const roles = rolesThatAre([role])
   return actor.grants.some(
-    (grant) => roles.includes(grant.role) && (grant.domainId === null || domain === 'any' || grant.domainId === domain),
+    (grant) =>
+      roles.includes(grant.role) &&
+      (grant.domainId === null || domain === 'any' || (domain !== undefined && (grant.domainId === domain || grant.domainName === domain))),
   )
 }
 
