@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import type { AnyQueryBuilder, JSONSchema, Modifiers } from 'objection'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
@@ -12,11 +13,11 @@ class Parent extends BaseModel.withColumns({
   rank: column.integer().default(3),
   stamp: column.uuid().default(() => '0198c0de-0000-7000-8000-000000000001'),
 }) {
-  static override jsonSchema = { type: 'object', properties: { label: { pattern: '^[a-z]' } } }
+  static override jsonSchema: JSONSchema = { type: 'object', properties: { label: { pattern: '^[a-z]' } } }
   static override virtualAttributes = ['shout']
-  static override modifiers = {
-    ranked: (query: { orderBy(name: string): unknown }) => query.orderBy('rank'),
-    low: (query: { where(name: string, op: string, value: number): unknown }) => query.where('rank', '<', 3),
+  static override modifiers: Modifiers = {
+    ranked: (query: AnyQueryBuilder) => query.orderBy('rank'),
+    low: (query: AnyQueryBuilder) => query.where('rank', '<', 3),
   }
   get shout(): string {
     return this.label.toUpperCase()
@@ -24,13 +25,13 @@ class Parent extends BaseModel.withColumns({
 }
 
 class Child extends Parent.withColumns({ extraNote: column.string({ maxLength: 5 }).nullable() }) {
-  static override jsonSchema = {
+  static override jsonSchema: JSONSchema = {
     type: 'object',
     required: ['note'],
     properties: { homeAddress: { type: ['object', 'null'], properties: { city: { type: 'string' } } } },
   }
   static override virtualAttributes = ['whisper']
-  static override modifiers = { low: (query: { where(name: string, op: string, value: number): unknown }) => query.where('rank', '<', 100) }
+  static override modifiers: Modifiers = { low: (query: AnyQueryBuilder) => query.where('rank', '<', 100) }
   declare homeAddress?: { city: string } | null
   get whisper(): string {
     return this.label.toLowerCase()
