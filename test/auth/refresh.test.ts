@@ -1,5 +1,8 @@
 import { expect } from 'chai'
 import type { Auth, SignedIn } from '../../src/auth/auth.js'
+import { parseKeys } from '../../src/auth/keys.js'
+import { callerLoader } from '../../src/auth/load-caller.js'
+import { Sessions } from '../../src/auth/sessions.js'
 import { ConfigurationError, InvalidTokenError, Token, transaction } from '../../src/index.js'
 import { asAnonymous, runAsActor } from '../../src/perms/context.js'
 import { eachDatabase } from '../helpers/databases.js'
@@ -138,6 +141,41 @@ eachDatabase('refresh', (db) => {
       expect((await sessionOf(first.sessionId)).revoked).to.equal(true)
       for (const text of handedOut) expect(await outcome(auth.refresh(text))).to.equal('InvalidTokenError')
     }
+  })
+
+  /** A process that has read the session and then sleeps until `meanwhile` is over. */
+  async function slowly(refreshToken: string, meanwhile: () => Promise<unknown>): Promise<string> {
+    let isFirst = true
+    const load = callerLoader(db.knex)
+    const slow = new Sessions({
+      knex: db.knex,
+      keys: parseKeys({ secret }),
+      absoluteLife: 1000,
+      emit: () => {},
+      load: async (id) => {
+        const caller = await load(id)
+        if (isFirst) await meanwhile()
+        isFirst = false
+        return caller
+      },
+    })
+    return await outcome(slow.rotate(refreshToken))
+  }
+
+  it('does not go back to a successor that was used while a slow process slept [promise 21]', async () => {
+    const first = await signedIn()
+    let last = ''
+    const slow = await slowly(first.refreshToken, async () => {
+      last = (await auth.refresh((await auth.refresh(first.refreshToken)).refreshToken)).refreshToken
+    })
+    expect(slow).to.equal('InvalidTokenError')
+    expect(await outcome(auth.refresh(last))).to.equal('InvalidTokenError')
+  })
+
+  it('hands out nothing of a session that ended while a slow process slept [promise 22]', async () => {
+    const first = await signedIn()
+    expect(await slowly(first.refreshToken, () => auth.signOutEverywhere(first.user))).to.equal('InvalidTokenError')
+    expect((await sessionOf(first.sessionId)).rotatedAt).to.equal(null)
   })
 
   it('leaves nothing alive when sign-out and refresh come at once [promise 22]', async () => {
