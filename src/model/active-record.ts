@@ -120,6 +120,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // What the database returned, or what was last written; null for a row that was never saved.
     #raw: object | null = null
     #written: globalThis.Record<string, unknown> | null = null
+    // The values as build() validated them, until the first save.
+    #built: globalThis.Record<string, unknown> | null = null
 
     static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
 
@@ -198,7 +200,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     static build(values: object): Model & ActiveRecord {
       refuseUndefined(values)
-      return (this as unknown as RecordStatics).fromJson(values, { active: true })
+      const row = (this as unknown as RecordStatics).fromJson(values, { active: true })
+      if (row instanceof Record) row.#built = { ...row }
+      return row
     }
 
     static async create(values: object, trx?: TransactionOrKnex): Promise<Model> {
@@ -249,7 +253,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const cls = this.constructor as unknown as typeof Record & RecordStatics
       await this.$settle()
       if (this.isNew) {
-        this.$validate()
+        if (!this.#isAsBuilt()) this.$validate()
         await this.#orAsBefore(() => cls.query(trx).insert(this as never))
         return this
       }
@@ -266,6 +270,15 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await patch.$settle()
       if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
       return this
+    }
+
+    // What build() validated need not be validated again, as long as nobody touched it.
+    #isAsBuilt(): boolean {
+      const built = this.#built
+      this.#built = null
+      if (!built) return false
+      const row = this as unknown as globalThis.Record<string, unknown>
+      return Object.keys(row).every((name) => row[name] === built[name] && (typeof row[name] !== 'object' || row[name] === null))
     }
 
     async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
@@ -369,10 +382,10 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         ).getRelations()[name]
         if (!relation || relation.constructor !== Model.BelongsToOneRelation) continue
         relation.ownerProp.props.forEach((property, i) => {
-          values = {
-            ...values,
-            [property]: (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string],
-          }
+          const id = (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string]
+          if (id !== undefined) values = { ...values, [property]: id }
+          else if ((options as { active?: boolean } | undefined)?.active)
+            throw new ValidationError(`${name} was never saved: save it first.`, [{ field: name, message: 'was never saved' }])
         })
       }
       return values as never
