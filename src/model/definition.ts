@@ -249,10 +249,22 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
       from: ref(join.from as string | string[], true),
       to: ref(join.to as string | string[], false),
       ...(join.through && {
-        through: { ...join.through, from: ref(join.through.from as string, false), to: ref(join.through.to as string, false) },
+        through: {
+          ...join.through,
+          from: ref(join.through.from as string, false),
+          to: ref(join.through.to as string, false),
+          ...(join.through.extra !== undefined && { extra: extras(join.through.extra) }),
+        },
       }),
     },
   } as RelationMapping<Model>
+}
+
+// Further columns of a join table, under the names of properties.
+function extras(said: string | readonly string[] | Record<string, string>): Record<string, string> {
+  const named =
+    typeof said === 'string' ? { [said]: said } : Array.isArray(said) ? Object.fromEntries(said.map((name) => [name, name])) : said
+  return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, snakeCase(name as string)]))
 }
 
 // 'user.managerId', said by User and inherited by Employee with a table of its own, is employee.manager_id there.
@@ -261,7 +273,7 @@ function rename(reference: string, oldTable: string | null, newTable: string): s
   const dot = reference.lastIndexOf('.')
   const table = reference.slice(0, dot)
   const name = reference.slice(dot + 1)
-  return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${columnForIdentifier(name)}`
+  return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${snakeCase(name)}`
 }
 
 /** A static object that a subclass adds to, such as `modifiers`. */
