@@ -482,7 +482,7 @@ interface OpenRelation {
 export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
   abstract class WithColumns extends (Base as unknown as AbstractConstructor<Model>) {}
   markIntermediate(WithColumns)
-  declareColumns(WithColumns, columns as globalThis.Record<string, Column<unknown, boolean>>)
+  declareColumns(WithColumns, columns as globalThis.Record<string, Column<unknown, boolean>>, { isWhole: true })
   return WithColumns as unknown as T & AbstractConstructor<Row<C>>
 }
 

@@ -37,7 +37,7 @@ export interface Definition {
   readonly handRequired: readonly string[]
   /** Those of them that are kept as JSON: `static jsonAttributes`, or all whose schema takes objects or arrays. */
   readonly jsonAttributes: ReadonlySet<string>
-  /** Whether any column was declared with withColumns: then a key that is none of them is an error. */
+  /** Whether the columns are declared, rather than only what mixins bring: then a key that is none of them is an error. */
   readonly isStrict: boolean
   readonly uniques: readonly (readonly string[])[]
   readonly indexes: readonly (readonly string[])[]
@@ -51,6 +51,7 @@ const ownColumns = new WeakMap<object, Columns | ColumnsFor>()
 const ownUniques = new WeakMap<object, readonly (readonly string[])[]>()
 const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
+const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
 const checks: ((cls: RecordClass, definition: Definition) => void)[] = []
 const tableAliases = new Map<string, string>()
@@ -72,8 +73,15 @@ export function isIntermediate(cls: object): boolean {
 export function declareColumns(
   cls: object,
   columns: Columns | ColumnsFor,
-  more: { uniques?: readonly (readonly string[])[]; indexes?: readonly (readonly string[])[]; inputs?: Record<string, VirtualInput> } = {},
+  more: {
+    uniques?: readonly (readonly string[])[]
+    indexes?: readonly (readonly string[])[]
+    inputs?: Record<string, VirtualInput>
+    /** Whether these columns, and those of the bases, are all there are. */
+    isWhole?: boolean
+  } = {},
 ): void {
+  if (more.isWhole) ownWhole.add(cls)
   ownColumns.set(cls, columns)
   if (more.uniques) ownUniques.set(cls, more.uniques)
   if (more.indexes) ownIndexes.set(cls, more.indexes)
@@ -195,7 +203,7 @@ function define(cls: RecordClass): Definition {
     handWritten,
     handRequired,
     jsonAttributes: jsonAttributesOf(cls, handWritten),
-    isStrict: isConcrete(cls),
+    isStrict: isConcrete(cls) && (columns.id !== undefined || lineage(cls).some((c) => ownWhole.has(c))),
     uniques,
     indexes,
     inputs,
