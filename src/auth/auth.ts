@@ -15,14 +15,14 @@ import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
-import { emitter, type OnEvent } from './events.js'
+import { type Emit, emitter, type OnEvent } from './events.js'
 import { ACCESS_TOKEN_TYPE, type JwtClaims, signJwt, verifyJwt } from './jwt.js'
 import { type JwtOptions, parseKeys } from './keys.js'
 import { callerLoader } from './load-caller.js'
 import type { PasswordPolicy } from './password-policy.js'
 import { registerUser } from './register.js'
 import { demandOwnUser, type SessionInfo, Sessions } from './sessions.js'
-import { type Attempt, type Throttle, unlimited } from './throttle.js'
+import { type Attempt, createThrottle, type Throttle, type ThrottleOptions, unlimited } from './throttle.js'
 
 export interface AuthOptions {
   readonly knex: Knex
@@ -37,7 +37,8 @@ export interface AuthOptions {
   /** Replaces the query that loads the caller. The session behind the token is looked at all the same. */
   readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
   readonly onEvent?: OnEvent | undefined
-  readonly throttle?: Throttle | undefined
+  /** Limits on failures; false for none, or a throttle of one's own. None when not said. */
+  readonly throttle?: ThrottleOptions | Throttle | false | undefined
 }
 
 /** What sign-in and refresh hand out. */
@@ -74,7 +75,8 @@ export interface Auth {
    * Makes a user and gives a role, both or neither. The values count as a stranger's: nothing that only some may write. Whether
    * strangers may register at all is for the caller to ask.
    *
-   * @throws ValidationError naming each field, UniqueViolationError (409) for a taken address
+   * @throws ValidationError naming each field, UniqueViolationError (409) for a taken address, TooManyAttemptsError
+   * @throws ConfigurationError inside the application's transaction()
    * @example const user = await perms.auth.register({ email, password }, { role: Role.USER })
    */
   register(values: object, options?: { role?: string | undefined }): Promise<User>
@@ -132,7 +134,7 @@ export function createAuth(options: AuthOptions): Auth {
   const { knex, hasher, loadUser } = options
   const keys = parseKeys(options.jwt)
   const emit = emitter(options.onEvent)
-  const throttle = options.throttle ?? unlimited
+  const throttle = throttleOf(options, emit)
   const load = callerLoader(knex)
   const sessions = new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit })
 
@@ -203,6 +205,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
 
     async register(values, { role } = {}) {
+      refuseTransaction(knex, 'register')
       const attempt = await throttle.begin('registration', { address: currentAddress() })
       try {
         const user = await registerUser(knex, values, role)
@@ -300,6 +303,11 @@ export function createAuth(options: AuthOptions): Auth {
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
   }
+}
+
+function throttleOf({ throttle, knex }: AuthOptions, emit: Emit): Throttle {
+  if (!throttle) return unlimited
+  return 'begin' in throttle ? throttle : createThrottle(throttle, { knex, emit })
 }
 
 function tableOfUsers(): string {

@@ -7,6 +7,13 @@ export interface AuthEvents {
   refresh: { userId: string; sessionId: string }
   /** A refresh token came a second time: somebody else has it, or had it. The session has ended. */
   tokenReused: { userId: string; sessionId: string; address: string | undefined }
+  /** A limit is reached: further tries answer 429 until its window is over. */
+  locked: {
+    action: 'signIn' | 'registration' | 'refresh'
+    by: 'pair' | 'address' | 'account'
+    account: string | undefined
+    address: string | undefined
+  }
   registered: { userId: string }
 }
 

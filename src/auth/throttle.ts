@@ -1,3 +1,11 @@
+import { createHash } from 'node:crypto'
+import type { Knex } from 'knex'
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { ConfigurationError, ServiceUnavailableError, TooManyAttemptsError } from '../model/errors.js'
+import { clientNetwork } from './client-network.js'
+import type { Emit } from './events.js'
+import { KnexLimiter } from './throttle-store.js'
+
 /** What is limited. */
 export type ThrottledAction = 'signIn' | 'registration' | 'refresh'
 
@@ -24,4 +32,125 @@ export interface Throttle {
 /** Limits nothing. */
 export const unlimited: Throttle = {
   begin: async () => ({ succeeded: async () => {}, withdrawn: async () => {} }),
+}
+
+/** One limit, in the words of rate-limiter-flexible. */
+export interface Limit {
+  readonly keyPrefix: string
+  /** How many tries. */
+  readonly points: number
+  /** Seconds, from the first try on. */
+  readonly duration: number
+}
+
+/** What counts: a limiter of rate-limiter-flexible, seen from here. */
+export interface Limiter {
+  consume(key: string, points?: number): Promise<RateLimiterRes>
+  reward(key: string, points?: number): Promise<RateLimiterRes>
+  delete(key: string): Promise<boolean>
+}
+
+export interface ThrottleOptions {
+  /**
+   * Where is counted: in this process when not said; `'database'` where several processes serve; or any limiter of
+   * rate-limiter-flexible, for one with Redis.
+   *
+   * @example store: (limit) => new RateLimiterRedis({ storeClient: redis, ...limit })
+   */
+  readonly store?: 'memory' | 'database' | ((limit: Limit) => Limiter) | undefined
+  /** Failed sign-ins, and wrong old passwords, in `window` seconds (900): 10 by account and address together, 100 by either. */
+  readonly signIn?: { pair?: number; address?: number; account?: number; window?: number } | undefined
+  /** Registrations in `window` seconds (3600): 200 by address. */
+  readonly registration?: { address?: number; window?: number } | undefined
+  /** Failed refreshes in `window` seconds (900): 100 by address. */
+  readonly refresh?: { address?: number; window?: number } | undefined
+}
+
+type Dimension = 'pair' | 'address' | 'account'
+
+interface Counter {
+  readonly dimension: Dimension
+  readonly points: number
+  readonly limiter: Limiter
+}
+
+/**
+ * Limits failed sign-ins and refreshes, and registrations. A try is counted before it is made and taken back when it
+ * succeeds: whatever comes at once, no more get through than in a row. A locked account and address answer 429; the account's
+ * owner, at another address, is shut out only by the far higher limit by account.
+ *
+ * @throws ConfigurationError for a limit that is no whole number from 1
+ * @example createThrottle({ store: 'database' }, { knex, emit })
+ */
+export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex: Knex; emit: Emit }): Throttle {
+  const { store = 'memory', signIn = {}, registration = {}, refresh = {} } = options
+  const make =
+    typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
+  const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
+    demandWhole(`throttle.${action}.${dimension}`, points)
+    demandWhole(`throttle.${action}.window`, duration)
+    return { dimension, points, limiter: make({ keyPrefix: `${action}.${dimension}`, points, duration }) }
+  }
+  const counters: Readonly<Record<ThrottledAction, readonly Counter[]>> = {
+    // The narrowest first: what it refuses does not use up the others.
+    signIn: [
+      counter('signIn', 'pair', signIn.pair ?? 10, signIn.window ?? 900),
+      counter('signIn', 'address', signIn.address ?? 100, signIn.window ?? 900),
+      counter('signIn', 'account', signIn.account ?? 100, signIn.window ?? 900),
+    ],
+    registration: [counter('registration', 'address', registration.address ?? 200, registration.window ?? 3600)],
+    refresh: [counter('refresh', 'address', refresh.address ?? 100, refresh.window ?? 900)],
+  }
+
+  return {
+    async begin(action, who) {
+      const taken: { counter: Counter; key: string }[] = []
+      for (const one of counters[action]) {
+        const key = keyOf(one.dimension, who)
+        if (key === null) continue
+        try {
+          await one.limiter.consume(key)
+        } catch (reason) {
+          if (!(reason instanceof RateLimiterRes)) throw reason instanceof Error ? reason : new ServiceUnavailableError()
+          if (reason.consumedPoints === one.points + 1)
+            emit('locked', { action, by: one.dimension, account: who.account, address: who.address })
+          const retryAfter = Math.max(1, Math.ceil(reason.msBeforeNext / 1000))
+          throw new TooManyAttemptsError('Too many attempts: wait before you try again.', { retryAfter })
+        }
+        taken.push({ counter: one, key })
+      }
+      const giveBack = ({ counter: { limiter }, key }: (typeof taken)[number]) => limiter.reward(key)
+      return {
+        async succeeded() {
+          await quietly(taken.map((one) => (one.counter.dimension === 'pair' ? one.counter.limiter.delete(one.key) : giveBack(one))))
+        },
+        async withdrawn() {
+          await quietly(taken.map(giveBack))
+        },
+      }
+    },
+  }
+}
+
+function inMemory(limit: Limit): Limiter {
+  return new RateLimiterMemory(limit)
+}
+
+// What was done is done: that a count could not be taken back makes nobody's sign-in fail.
+async function quietly(work: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(work)
+}
+
+// Nothing from a request but these two, and hashed: keys are short whatever came, and a list of them names nobody.
+function keyOf(dimension: Dimension, { account, address }: ThrottledWho): string | null {
+  if (dimension === 'address' && address === undefined) return null
+  if (dimension !== 'address' && account === undefined) return null
+  const network = dimension === 'account' || address === undefined ? '' : clientNetwork(address)
+  const named = dimension === 'address' ? '' : (account ?? '')
+  return createHash('sha256').update(`${network}\n${named}`).digest('hex')
+}
+
+function demandWhole(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return
+  throw new ConfigurationError(`${name}: ${value}: a whole number from 1.`)
 }
