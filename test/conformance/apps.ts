@@ -1,5 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type Express from 'express'
+import type KoaApplication from 'koa'
 import { expressAdapter } from '../../src/adapters/express.js'
 import { fastifyAdapter } from '../../src/adapters/fastify.js'
 import { fetchAdapter } from '../../src/adapters/fetch.js'
@@ -52,7 +54,7 @@ const load = async <T>(name: string): Promise<T> => (await import(name)) as T
 /** With the application's own body parser in front, where `parse` says so. */
 function express(parse: boolean, name = 'express'): Start {
   return async (perms, api) => {
-    const { default: make } = await load<typeof import('express')>(name)
+    const { default: make } = await load<{ default: typeof Express }>(name)
     const { authenticate, router, requireUser, requireRole, errorHandler } = expressAdapter(perms, silent)
     const app = make()
     app.set('env', 'test')
@@ -74,7 +76,7 @@ function express(parse: boolean, name = 'express'): Start {
 
 function koa(parse: boolean, name = 'koa'): Start {
   return async (perms, api) => {
-    const { default: Koa } = await load<typeof import('koa')>(name)
+    const { default: Koa } = await load<{ default: typeof KoaApplication }>(name)
     const { bodyParser } = await import('@koa/bodyparser')
     const { authenticate, router, requireUser, requireRole, errorHandler } = koaAdapter(perms, silent)
     const app = new Koa()
