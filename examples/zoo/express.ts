@@ -18,7 +18,7 @@ export function serveWithExpress(perms: Perms, port: number, host: string): Serv
   })
 
   // Before authenticate(): whoever signs in may still send a token that has expired.
-  const json = [requireJson, express.json()]
+  const json = [requireJson, express.json({ strict: false })]
   app.post('/auth/register', json, async (req: express.Request, res: express.Response) => {
     res.status(201).json(await register(req.body))
   })
@@ -44,7 +44,7 @@ export function serveWithExpress(perms: Perms, port: number, host: string): Serv
 }
 
 const requireJson: express.RequestHandler = (req, _res, next) => {
-  if (req.is('application/json') === false)
+  if (req.get('content-length') !== '0' && req.is('application/json') === false)
     throw new UnsupportedMediaTypeError('Send the body as JSON, with "Content-Type: application/json".')
   next()
 }

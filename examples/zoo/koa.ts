@@ -49,7 +49,7 @@ export function serveWithKoa(perms: Perms, port: number, host: string): Server {
 }
 
 const requireJson: Koa.Middleware = async (ctx, next) => {
-  if (ctx.is('application/json') === false) {
+  if (ctx.get('content-length') !== '0' && ctx.is('application/json') === false) {
     throw new UnsupportedMediaTypeError('Send the body as JSON, with "Content-Type: application/json".')
   }
   await next()
@@ -58,6 +58,7 @@ const requireJson: Koa.Middleware = async (ctx, next) => {
 /** The body as JSON; what is wrong with it, as the library's errors. */
 const json = bodyParser({
   enableTypes: ['json'],
+  jsonStrict: false,
   onError(error) {
     const { status } = error as { status?: number }
     if (status === 413) throw new PayloadTooLargeError('The body is too large.')

@@ -1,0 +1,443 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
+import {
+  type Answer,
+  failToStart,
+  type RequestOptions,
+  request,
+  runShellLines,
+  shellLines,
+  startZoo,
+  type ZooProcess,
+} from './zoo-process.js'
+
+const password = 'correct horse battery'
+const admin = { email: 'keeper@example.com', password: "the keeper's own password" }
+const secret = 'a secret of at least thirty-two bytes, for tests'
+const base = { JWT_SECRET: secret, ADMIN_EMAIL: admin.email, ADMIN_PASSWORD: admin.password }
+
+const databases = [
+  'sqlite3' as const,
+  ...(process.env['POSTGRES_URL'] ? ['pg' as const] : []),
+  ...(process.env['MARIADB_URL'] ? ['mysql2' as const] : []),
+]
+
+let count = 0
+const freshEmail = (): string => {
+  count += 1
+  return `visitor${count}@example.com`
+}
+
+for (const framework of ['express', 'koa'] as const) {
+  for (const database of databases) {
+    describe(`The zoo on ${framework} and ${database}`, function () {
+      this.timeout(60_000)
+      let own: OwnDatabase
+      let zoo: ZooProcess
+      let tokens: Record<'ada' | 'bob' | 'admin', string>
+      let adaEmail: string
+
+      const send = (method: string, path: string, options?: RequestOptions): Promise<Answer> => request(zoo.url, method, path, options)
+      const login = async (email: string, word = password): Promise<string> =>
+        (await send('POST', '/auth/login', { json: { email, password: word } })).body.access_token
+      const register = async (): Promise<string> => {
+        const email = freshEmail()
+        expect((await send('POST', '/auth/register', { json: { email, password } })).status).to.equal(201)
+        return email
+      }
+      const countUsers = async (): Promise<number> => (await send('GET', '/api/users/', { token: tokens.admin })).body.pagination.total
+
+      /** A refusal as RFC 9457 wants it, that tells nothing of the inside. */
+      const expectProblem = (answer: Answer, status: number, fields?: readonly string[]): void => {
+        const text = JSON.stringify(answer.body)
+        expect(answer.status, text).to.equal(status)
+        expect(answer.headers.get('content-type'), text).to.match(/^application\/problem\+json/)
+        expect(answer.body).to.include.keys('type', 'title', 'status', 'code', 'detail', 'errors')
+        expect(answer.body.status).to.equal(status)
+        expect(text).not.to.match(/select |insert |SQLITE|node_modules|\.ts:/i)
+        if (fields) expect(answer.body.errors.map(({ field }: { field: string }) => field).sort(), text).to.deep.equal([...fields].sort())
+      }
+
+      before(async () => {
+        own = await createDatabase(database)
+        zoo = await startZoo({ ...base, FRAMEWORK: framework, DATABASE_URL: own.url })
+        adaEmail = await register()
+        tokens = {
+          ada: await login(adaEmail),
+          bob: await login(await register()),
+          admin: await login(admin.email, admin.password),
+        }
+      })
+      after(async () => {
+        await zoo?.stop()
+        await own?.destroy()
+      })
+
+      it('prints lines for the shell that work as they are', async () => {
+        const lines = shellLines(zoo.output())
+        const outputs = await runShellLines(lines)
+        const answers = lines.flatMap((line, i) => (/^\w+=/.test(line) ? [] : [JSON.parse(outputs[i] as string)]))
+        const [registered, profile, me, document, documents, critter, critters, report, users] = answers
+        expect(answers).to.have.length(9)
+        expect(registered).to.include({ message: 'User created' })
+        expect(profile).to.deep.equal({ id: registered.id, email: registered.email, isEnabled: true, roles: ['user'] })
+        expect(me.roles).to.deep.equal([{ role: 'user', domain: null }])
+        expect(document.userId).to.equal(registered.id)
+        expect(documents.data).to.deep.equal([document])
+        expect(critters.data.map(({ id }: { id: string }) => id)).to.include(critter.id)
+        expect(report.documents).to.be.at.least(1)
+        expect(users.pagination.total).to.be.at.least(2)
+      })
+
+      describe('its own routes', () => {
+        it('register, sign in and show the profile', async () => {
+          const email = freshEmail()
+          const registered = await send('POST', '/auth/register', { json: { email: email.toUpperCase(), password } })
+          expect(registered.status).to.equal(201)
+          const signedIn = await send('POST', '/auth/login', { json: { email, password } })
+          expect(signedIn.status).to.equal(200)
+          expect(signedIn.body.refresh_token).to.be.a('string')
+          const profile = await send('GET', '/auth/profile', { token: signedIn.body.access_token })
+          expect(profile.status).to.equal(200)
+          expect(profile.body).to.deep.equal({ id: registered.body.id, email, isEnabled: true, roles: ['user'] })
+        })
+
+        it('a refresh token that was made by hand gets new tokens', async () => {
+          const { body } = await send('POST', '/auth/login', { json: { email: adaEmail, password } })
+          const refreshed = await send('POST', '/api/users/refresh/', { json: { refresh_token: body.refresh_token } })
+          expect(refreshed.status).to.equal(200)
+          expect((await send('GET', '/auth/profile', { token: refreshed.body.access_token })).status).to.equal(200)
+        })
+
+        it('profile is 401 without a caller, and with a token that is none', async () => {
+          expectProblem(await send('GET', '/auth/profile'), 401)
+          expectProblem(await send('GET', '/auth/profile', { token: 'nonsense' }), 401)
+        })
+
+        it('register and login do not look at a bad token', async () => {
+          const email = freshEmail()
+          expect((await send('POST', '/auth/register', { token: 'nonsense', json: { email, password } })).status).to.equal(201)
+          expect((await send('POST', '/auth/login', { token: 'nonsense', json: { email, password } })).status).to.equal(200)
+        })
+
+        it('health needs nobody', async () => {
+          const { status, body } = await send('GET', '/health', { token: 'nonsense' })
+          expect([status, body]).to.deep.equal([200, { status: 'ok' }])
+        })
+
+        it('reports are for admins', async () => {
+          expectProblem(await send('GET', '/reports'), 401)
+          expectProblem(await send('GET', '/reports', { token: tokens.ada }), 403)
+          const { status, body } = await send('GET', '/reports', { token: tokens.admin })
+          expect(status).to.equal(200)
+          expect(body).to.have.all.keys('documents', 'critters', 'adoptable')
+        })
+
+        it('what is not there is 404', async () => {
+          expectProblem(await send('GET', '/nothing/here'), 404)
+          expectProblem(await send('GET', '/api/nothing', { token: tokens.ada }), 404)
+        })
+      })
+
+      describe('bad credentials', () => {
+        for (const path of ['/auth/login', '/api/users/login/']) {
+          it(`wrong and unknown ones get the same 401 at ${path}`, async () => {
+            const wrong = await send('POST', path, { json: { email: adaEmail, password: 'wrong horse battery' } })
+            const unknown = await send('POST', path, { json: { email: 'nobody@example.com', password } })
+            expectProblem(wrong, 401)
+            expect(unknown.status).to.equal(401)
+            expect(unknown.body).to.deep.equal(wrong.body)
+          })
+        }
+      })
+
+      describe('bad input', () => {
+        const bodies: readonly { what: string; options: RequestOptions; status: number; fields?: readonly string[] }[] = [
+          { what: 'malformed JSON', options: { raw: '{"email":' }, status: 400 },
+          { what: 'bytes that are no UTF-8', options: { raw: new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]) }, status: 422 },
+          { what: 'a missing body', options: {}, status: 422 },
+          { what: 'a list', options: { json: [] }, status: 422 },
+          { what: 'null', options: { raw: 'null' }, status: 422 },
+          { what: 'an empty object', options: { json: {} }, status: 422, fields: ['email', 'password'] },
+          { what: 'wrong types', options: { json: { email: 7, password: { $ne: '' } } }, status: 422, fields: ['email', 'password'] },
+          {
+            what: 'unknown fields',
+            options: { json: { email: 'x@example.com', password, role: 'admin', isEnabled: true } },
+            status: 422,
+            fields: ['role', 'isEnabled'],
+          },
+          {
+            what: 'another content type',
+            options: { raw: 'email=a', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
+            status: 415,
+          },
+          { what: 'a huge body', options: { raw: `{"email":"${'x'.repeat(2_000_000)}"}` }, status: 413 },
+        ]
+        // Where a byte that is no UTF-8 is refused as such, that is as good: the field it would name is unknown anyway.
+        const isAsGood = (what: string, status: number) => what.startsWith('bytes') && status === 400
+
+        for (const path of ['/auth/register', '/auth/login', '/api/users/login/']) {
+          for (const { what, options, status, fields } of bodies) {
+            it(`${what} at ${path}: ${status}`, async () => {
+              const answer = await send('POST', path, options)
+              expectProblem(answer, isAsGood(what, answer.status) ? 400 : status, fields)
+            })
+          }
+        }
+
+        const addresses = [
+          '',
+          'ada',
+          'ada@',
+          '@example.com',
+          'a b@example.com',
+          'ada@example',
+          `${'a'.repeat(250)}@example.com`,
+          'a\u0000@example.com',
+        ]
+        it('addresses that are none are 422 at register, naming email', async () => {
+          for (const email of addresses) {
+            expectProblem(await send('POST', '/auth/register', { json: { email, password } }), 422, ['email'])
+          }
+        })
+
+        it('passwords that are too short, too long, too common or the address are 422 at register, naming password', async () => {
+          for (const word of ['', 'short', 'x'.repeat(5000), 'password1', 'same@example.com']) {
+            expectProblem(await send('POST', '/auth/register', { json: { email: 'same@example.com', password: word } }), 422, ['password'])
+          }
+        })
+
+        it('a taken address is 409, in any case', async () => {
+          for (const email of [adaEmail, adaEmail.toUpperCase(), ` ${adaEmail} `]) {
+            expectProblem(await send('POST', '/auth/register', { json: { email, password } }), 409, ['email'])
+          }
+        })
+
+        it('nothing of all that is half-written', async () => {
+          const before = await countUsers()
+          await send('POST', '/auth/register', { json: { email: 'half@example.com', password: 'short' } })
+          await send('POST', '/auth/register', { json: { email: 'half@example.com', password, role: 'admin' } })
+          await send('POST', '/auth/register', { json: { email: adaEmail, password } })
+          expect(await countUsers()).to.equal(before)
+        })
+
+        it('of twelve registrations of one address at once, one is 201 and eleven are 409', async () => {
+          const before = await countUsers()
+          const email = freshEmail()
+          const answers = await Promise.all(Array.from({ length: 12 }, () => send('POST', '/auth/register', { json: { email, password } })))
+          const statuses = answers.map(({ status }) => status).sort()
+          expect(statuses).to.deep.equal([201, ...Array(11).fill(409)])
+          for (const answer of answers) if (answer.status === 409) expectProblem(answer, 409, ['email'])
+          expect(await countUsers()).to.equal(before + 1)
+          const profile = await send('GET', '/auth/profile', { token: await login(email) })
+          expect(profile.body.roles).to.deep.equal(['user'])
+        })
+      })
+
+      describe('documents', () => {
+        let id: string
+        before(async () => {
+          const made = await send('POST', '/api/documents/', { token: tokens.ada, json: { title: 'Mine', content: 'Text' } })
+          expect(made.status).to.equal(201)
+          id = made.body.id
+        })
+
+        it('are listed for their owner and for admins', async () => {
+          const titles = async (token: string) =>
+            (await send('GET', '/api/documents/?pageSize=100', { token })).body.data.map((d: any) => d.id)
+          expect(await titles(tokens.ada)).to.deep.equal([id])
+          expect(await titles(tokens.bob)).to.deep.equal([])
+          expect(await titles(tokens.admin)).to.include(id)
+        })
+
+        it("somebody else's is 404, whatever is done with it; nobody's caller is 401", async () => {
+          for (const [method, json] of [['GET'], ['PATCH', { title: 'Stolen' }], ['DELETE']] as const) {
+            const path = `/api/documents/${id}`
+            expectProblem(await send(method, path, { token: tokens.bob, ...(json && { json }) }), 404)
+            expectProblem(await send(method, path, json && { json }), 401)
+          }
+          expect((await send('GET', `/api/documents/${id}`, { token: tokens.ada })).body.title).to.equal('Mine')
+        })
+
+        it('an id that is no UUID, or of no row, is 404', async () => {
+          for (const wrong of ['1', 'x', '%00', '0190e2f0-0000-7000-8000-000000000000', "'; drop table user; --"]) {
+            expectProblem(await send('GET', `/api/documents/${encodeURIComponent(wrong)}`, { token: tokens.ada }), 404)
+          }
+        })
+
+        const bad = [
+          ['malformed JSON', { raw: '{' }, 400, []],
+          ['a missing body', {}, 422, undefined],
+          ['a string', { json: 'title' }, 422, undefined],
+          ['missing fields', { json: {} }, 422, ['title', 'content']],
+          ['wrong types', { json: { title: 7, content: {} } }, 422, ['title', 'content']],
+          ['a title that is too long', { json: { title: 'x'.repeat(201), content: '' } }, 422, ['title']],
+          ['unknown fields', { json: { title: 'a', content: 'b', nope: 1, id: 'x' } }, 422, ['nope', 'id']],
+        ] as const
+        for (const [what, options, status, fields] of bad) {
+          it(`${what}: ${status}`, async () => {
+            const before = (await send('GET', '/api/documents/', { token: tokens.ada })).body.pagination.total
+            expectProblem(await send('POST', '/api/documents/', { token: tokens.ada, ...options }), status, fields)
+            expect((await send('GET', '/api/documents/', { token: tokens.ada })).body.pagination.total).to.equal(before)
+          })
+        }
+
+        it("in another's name: refused", async () => {
+          const { body } = await send('GET', '/auth/profile', { token: tokens.bob })
+          const answer = await send('POST', '/api/documents/', { token: tokens.ada, json: { title: 'a', content: 'b', userId: body.id } })
+          expect(answer.status).to.be.oneOf([403, 422])
+          expectProblem(answer, answer.status)
+        })
+
+        it('bad queries are 422, naming the parameter', async () => {
+          expectProblem(await send('GET', '/api/documents/?page=0&nope=1', { token: tokens.ada }), 422)
+          expectProblem(await send('GET', '/api/documents/?pageSize=x', { token: tokens.ada }), 422, ['pageSize'])
+        })
+      })
+
+      describe('critters', () => {
+        let adoptable: string
+        let shy: string
+        before(async () => {
+          const make = async (json: object) => (await send('POST', '/api/critters/', { token: tokens.ada, json })).body
+          const made = await make({ name: 'Otto', species: 'otter' })
+          expect(made.isAdoptable).to.equal(true)
+          adoptable = made.id
+          shy = (await make({ name: 'Shy', species: 'mouse', isAdoptable: false })).id
+        })
+
+        it('are read by everyone when they can be adopted, else by their owner and admins', async () => {
+          const status = async (id: string, token?: string) => (await send('GET', `/api/critters/${id}`, { token })).status
+          expect([await status(adoptable), await status(shy), await status(shy, tokens.bob)]).to.deep.equal([200, 404, 404])
+          expect([await status(shy, tokens.ada), await status(shy, tokens.admin)]).to.deep.equal([200, 200])
+          const ids = (await send('GET', '/api/critters/?pageSize=100')).body.data.map((critter: any) => critter.id)
+          expect(ids).to.include(adoptable).and.not.include(shy)
+        })
+
+        it('are made by whoever is signed in', async () => {
+          expectProblem(await send('POST', '/api/critters/', { json: { name: 'X', species: 'y' } }), 401)
+        })
+
+        it('are changed by their owner', async () => {
+          const change = (token?: string) => send('PATCH', `/api/critters/${adoptable}`, { token, json: { name: 'Ottilie' } })
+          expectProblem(await change(), 401)
+          expectProblem(await change(tokens.bob), 403)
+          expect((await change(tokens.ada)).body.name).to.equal('Ottilie')
+        })
+
+        it('are deleted by admins', async () => {
+          const remove = (token?: string) => send('DELETE', `/api/critters/${adoptable}`, { token })
+          expectProblem(await remove(), 401)
+          expectProblem(await remove(tokens.ada), 403)
+          expect((await remove(tokens.admin)).status).to.equal(204)
+          expectProblem(await remove(tokens.admin), 404)
+        })
+      })
+
+      describe('users', () => {
+        it('are listed for themselves, and for admins all', async () => {
+          const mine = await send('GET', '/api/users/', { token: tokens.ada })
+          expect(mine.body.data.map(({ email }: { email: string }) => email)).to.deep.equal([adaEmail])
+          expect(await countUsers()).to.be.at.least(3)
+        })
+
+        it('show no password, in no form', async () => {
+          const all = await send('GET', '/api/users/?pageSize=100', { token: tokens.admin })
+          expect(JSON.stringify(all.body)).not.to.match(/password|\$2[aby]\$/i)
+        })
+
+        it('are changed and deleted by admins only', async () => {
+          const email = await register()
+          const token = await login(email)
+          const { id } = (await send('GET', '/auth/profile', { token })).body
+          expectProblem(await send('PATCH', `/api/users/${id}`, { token, json: { isEnabled: false } }), 403)
+          expectProblem(await send('DELETE', `/api/users/${id}`, { token }), 403)
+          const changed = await send('PATCH', `/api/users/${id}`, { token: tokens.admin, json: { isEnabled: false } })
+          expect(changed.body.isEnabled).to.equal(false)
+          expectProblem(await send('GET', '/auth/profile', { token }), 401)
+          expectProblem(await send('POST', '/auth/login', { json: { email, password } }), 401)
+          expect((await send('DELETE', `/api/users/${id}`, { token: tokens.admin })).status).to.equal(204)
+        })
+
+        it('change their own password at me/ with the old one', async () => {
+          const email = await register()
+          const token = await login(email)
+          const change = (json: object) => send('PATCH', '/api/users/me/', { token, json })
+          expectProblem(await change({ password: 'a better one entirely' }), 422, ['oldPassword'])
+          expectProblem(await change({ password: 'a better one entirely', oldPassword: 'wrong' }), 422, ['oldPassword'])
+          expectProblem(await change({ isEnabled: 'x', nope: 1 }), 422, ['isEnabled', 'nope'])
+          expect((await change({ password: 'a better one entirely', oldPassword: password })).status).to.equal(200)
+          expect(await login(email)).to.equal(undefined)
+          expect(await login(email, 'a better one entirely')).to.be.a('string')
+        })
+      })
+    })
+  }
+}
+
+describe('The zoo, started and ended', function () {
+  this.timeout(60_000)
+  let folder: string
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'objection-perms-zoo-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('keeps its data, makes the admin once, and prints lines that work again', async () => {
+    const env = { ...base, DATABASE_URL: `sqlite:${join(folder, 'kept.db')}` }
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const zoo = await startZoo(env)
+      const outputs = await runShellLines(shellLines(zoo.output()))
+      expect(outputs.join('')).not.to.contain('"code"')
+      expect(await zoo.stop(signal)).to.equal(0)
+    }
+    const zoo = await startZoo({ ...env, ADMIN_EMAIL: 'other@example.com', ADMIN_PASSWORD: 'the password of another' })
+    const other = await request(zoo.url, 'POST', '/auth/login', {
+      json: { email: 'other@example.com', password: 'the password of another' },
+    })
+    expect(other.status).to.equal(401)
+    const { body } = await request(zoo.url, 'POST', '/auth/login', { json: admin })
+    const users = await request(zoo.url, 'GET', '/api/users/', { token: body.access_token })
+    expect(users.body.pagination.total, 'the admin, and who was registered in each run').to.equal(3)
+    await zoo.stop()
+  })
+
+  it('makes a secret and a password outside production, and says so', async () => {
+    const zoo = await startZoo({ DATABASE_URL: ':memory:' })
+    try {
+      expect(zoo.output()).to.match(/Warning: JWT_SECRET is not set/)
+      const [, email, word] = /The admin is (\S+) with the password (\S+):/.exec(zoo.output()) as unknown as string[]
+      expect(email).to.equal('admin@example.com')
+      const { status } = await request(zoo.url, 'POST', '/api/users/login/', { json: { email, password: word } })
+      expect(status).to.equal(200)
+    } finally {
+      await zoo.stop()
+    }
+  })
+
+  const refused: readonly [string, Record<string, string>, RegExp][] = [
+    ['in production without JWT_SECRET', { NODE_ENV: 'production', ADMIN_PASSWORD: password }, /JWT_SECRET/],
+    ['in production without ADMIN_PASSWORD', { NODE_ENV: 'production', JWT_SECRET: secret }, /ADMIN_PASSWORD/],
+    ['with a short JWT_SECRET', { JWT_SECRET: 'short' }, /32/],
+    ['with a framework that it does not know', { FRAMEWORK: 'struts' }, /FRAMEWORK is 'struts': set one of express, koa/],
+    ['with a database that it does not know', { DATABASE_URL: 'oracle://x' }, /oracle:\/\//],
+    ['with a port that is none', { PORT: 'http' }, /PORT is 'http'/],
+  ]
+  for (const [what, env, message] of refused) {
+    it(`refuses to start ${what}`, async () => {
+      const { code, output } = await failToStart({ DATABASE_URL: ':memory:', ...env })
+      expect(code).to.equal(1)
+      expect(output).to.match(message)
+      expect(output).not.to.match(/is open at/)
+    })
+  }
+
+  it('in production prints no password', async () => {
+    const zoo = await startZoo({ ...base, NODE_ENV: 'production', DATABASE_URL: ':memory:' })
+    expect(zoo.output()).not.to.contain(admin.password.slice(0, 8))
+    await zoo.stop()
+  })
+})
