@@ -1,0 +1,107 @@
+import type { Knex } from 'knex'
+import type { Actor } from '../perms/context.js'
+import type { PasswordHasher } from '../users/password-hasher.js'
+import type { User } from '../users/user.js'
+import type { OnEvent } from './events.js'
+import type { JwtClaims } from './jwt.js'
+import type { JwtOptions } from './keys.js'
+import type { PasswordPolicy } from './password-policy.js'
+import type { SessionInfo } from './sessions.js'
+import type { Throttle, ThrottleOptions } from './throttle.js'
+
+export interface AuthOptions {
+  readonly knex: Knex
+  readonly jwt: JwtOptions & {
+    /** Further claims of access tokens; they never decide permission. */
+    readonly claims?: ((user: User) => object) | undefined
+    /** Seconds after which a session ends however often it is refreshed; 7776000 (90 days) when not said. */
+    readonly sessionExpires?: number | undefined
+  }
+  readonly hasher: PasswordHasher
+  readonly passwordPolicy?: PasswordPolicy | undefined
+  /** Replaces the query that loads the caller. The session behind the token is looked at all the same. */
+  readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
+  readonly onEvent?: OnEvent | undefined
+  /** Limits on failures; false for none, or a throttle of one's own. None when not said. */
+  readonly throttle?: ThrottleOptions | Throttle | false | undefined
+}
+
+/** What sign-in and refresh hand out. */
+export interface SignedIn {
+  readonly status: 'signedIn'
+  readonly accessToken: string
+  readonly refreshToken: string
+  /** Seconds until the access token expires. */
+  readonly expiresIn: number
+  readonly user: User
+}
+
+/** The claims of an access token of this library. */
+export interface AccessClaims extends JwtClaims {
+  /** The session's id. */
+  readonly sid: string
+  /** The table of the user model that `sub` is an id of. */
+  readonly usr: string
+}
+
+/** Signing in and staying so: `perms.auth`. */
+export interface Auth {
+  /**
+   * Signs a user in. All failures cost the same work and give the same answer; that an account is disabled is told only to one
+   * who has its password.
+   *
+   * @param credentials `device` describes where, for the list of sessions
+   * @throws ValidationError for blank or wrongly typed input, InvalidCredentialsError, AccountDisabledError, TooManyAttemptsError
+   * @throws ConfigurationError inside the application's transaction()
+   * @example const { accessToken, refreshToken } = await perms.auth.signIn({ email, password })
+   */
+  signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignedIn>
+  /**
+   * Makes a user and gives a role, both or neither. The values count as a stranger's: nothing that only some may write. Whether
+   * strangers may register at all is for the caller to ask.
+   *
+   * @throws ValidationError naming each field, UniqueViolationError (409) for a taken address, TooManyAttemptsError
+   * @throws ConfigurationError inside the application's transaction()
+   * @example const user = await perms.auth.register({ email, password }, { role: Role.USER })
+   */
+  register(values: object, options?: { role?: string | undefined }): Promise<User>
+  /**
+   * The user whose address and password these are, with roles, or null, after the same work. null too for one who is disabled.
+   *
+   * @throws as signIn, but for InvalidCredentialsError and AccountDisabledError
+   */
+  checkPassword(email: string, password: string): Promise<User | null>
+  /**
+   * An access token by hand, with a session of its own that lasts as long; with `refreshToken`, of that token's session.
+   *
+   * @throws AccountDisabledError
+   */
+  createAccessToken(user: User, options?: { refreshToken?: string | undefined }): Promise<string>
+  /** A refresh token by hand, with a new session. @throws AccountDisabledError */
+  createRefreshToken(user: User, options?: { device?: string | undefined }): Promise<string>
+  /** The claims of a valid access token. The session is not looked at: `authenticate` does. @throws InvalidTokenError */
+  verifyAccessToken(token: string): AccessClaims
+  /**
+   * New tokens for a refresh token, which is used up. Used again after 10 s, it ends the session.
+   *
+   * @throws ValidationError for anything but text, InvalidTokenError
+   * @throws ConfigurationError inside the application's transaction()
+   */
+  refresh(refreshToken: string): Promise<SignedIn>
+  /** Ends the caller's session: its tokens are dead at once. @throws UnauthorizedError where nobody is signed in */
+  signOut(): Promise<void>
+  /** Ends all sessions of a user, but for `except`. It does not ask who calls. @returns how many */
+  signOutEverywhere(user: User | string, options?: { except?: string | null | undefined }): Promise<number>
+  /** The living sessions of a user, the last used first. It does not ask who calls. */
+  sessions(user: User | string): Promise<SessionInfo[]>
+  /** Ends one session of this user; false where there is none such. It does not ask who calls. */
+  endSession(user: User | string, sessionId: string): Promise<boolean>
+  /**
+   * The caller behind an access token, loaded in one statement.
+   *
+   * @throws InvalidTokenError for a token that is not valid, whose session has ended, or whose user is disabled or gone
+   */
+  authenticate(token: string): Promise<Actor>
+  /** 32 bytes for one purpose, the same in every process of the application. */
+  deriveKey(purpose: string): Uint8Array
+}
