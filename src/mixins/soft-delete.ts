@@ -1,5 +1,5 @@
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
-import type { AbstractConstructor, Constructor } from '../model/active-record.js'
+import type { AbstractConstructor, ActiveRecord, Constructor } from '../model/active-record.js'
 import { column } from '../model/column.js'
 import { declareColumns, markIntermediate } from '../model/definition.js'
 import { declareGuard } from '../perms/policy.js'
@@ -105,8 +105,7 @@ export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): 
       const query = this.$query(trx) as unknown as Open
       query.deletedToo = deletedAt === null
       asDelete(query)
-      await query.patch({ deletedAt })
-      this.deletedAt = deletedAt
+      await (this as unknown as ActiveRecord).$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>)
       return this
     }
   }

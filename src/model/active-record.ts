@@ -48,6 +48,8 @@ export interface ActiveRecord {
   readonly isNew: boolean
   /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
   $settle(): Promise<void>
+  /** Runs a write. A statement that was sent may still be undone, by what is checked after it: then the row shows nothing of it. */
+  $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R>
 }
 
 /** What ActiveRecordMixin gives to each class. */
@@ -254,7 +256,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await this.$settle()
       if (this.isNew) {
         if (!this.#isAsBuilt()) this.$validate()
-        await this.#orAsBefore(() => cls.query(trx).insert(this as never))
+        await this.$orAsBefore(() => cls.query(trx).insert(this as never))
         return this
       }
       const changes = this.#changes()
@@ -282,12 +284,11 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
-      const count = await this.#orAsBefore(() => this.$query(trx).patch(changes as never))
+      const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never))
       if ((count as unknown) === 0) throw gone(this)
     }
 
-    // A statement that was sent may still be undone, by what is checked after it: then the row shows nothing of it.
-    async #orAsBefore<R>(write: () => PromiseLike<R>): Promise<R> {
+    async $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R> {
       const [raw, written, before] = [this.#raw, this.#written, { ...this }]
       try {
         return await write()

@@ -5,6 +5,7 @@ import { Token } from './token.js'
 import { User } from './user.js'
 import { UserRole } from './user-role.js'
 import { UserSetting } from './user-setting.js'
+import './last-superadmin.js'
 
 setDefaultModels({ user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting } as unknown as Record<
   'user' | 'userRole' | 'domain' | 'token' | 'userSetting',

@@ -23,7 +23,7 @@ export function requireDomains(value: boolean): void {
 
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
 export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
-  role: column.string({ maxLength: 100, minLength: 1 }),
+  role: column.string({ maxLength: 100, minLength: 1 }).index(),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).nullable().index(),
   // Unique indexes take NULLs for different: this says '*' where domainId is NULL.
   domainKey: column.string({ maxLength: 36 }).hidden().default(''),
