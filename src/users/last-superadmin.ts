@@ -33,7 +33,8 @@ function concernsRoles(write: WriteOperation): boolean {
 
 /**
  * The enabled, living users who are superadmins everywhere, locked until the transaction ends. The grants come first, by
- * themselves: they are the one gate that everybody passes, in the same order.
+ * their ids: they are the one gate that everybody passes, and a lock by any other index would take more rows, or the same
+ * in another order.
  */
 async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
   const { user, userRole } = userTables()
@@ -42,18 +43,23 @@ async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
     // Rows that refer to a user may be made meanwhile. SQLite has one writer anyway.
     if (dialect === 'pg') query.forNoKeyUpdate()
     else if (dialect === 'mysql') query.forUpdate()
-    return (await query) as Record<string, string>[]
+    return (await query.orderBy('id')) as Record<string, string>[]
   }
-  const grants = await lock(
-    db(userRole.table).where('role', Role.SUPERADMIN).whereNull('domain_id').orderBy('id').select('id', 'user_id as holder'),
-  )
-  const users = db(user.table)
-    .whereIn('id', [...new Set(grants.map(({ holder }) => holder as string))])
-    .where('is_enabled', dialect === 'sqlite' ? 1 : true)
-    .orderBy('id')
-    .select('id')
-  if (user.hasDeletedAt) users.whereNull('deleted_at')
-  return (await lock(users)).map(({ id }) => id as string)
+  const grants = () => db(userRole.table).where('role', Role.SUPERADMIN).whereNull('domain_id')
+  const holders = async (granted: Knex.QueryBuilder): Promise<string[]> => {
+    const ids = (await lock(granted.select('id', 'user_id as holder'))).map(({ holder }) => holder as string)
+    if (ids.length === 0) return []
+    const users = db(user.table)
+      .whereIn('id', [...new Set(ids)])
+      .where('is_enabled', dialect === 'sqlite' ? 1 : true)
+      .select('id')
+    if (user.hasDeletedAt) users.whereNull('deleted_at')
+    return (await lock(users)).map(({ id }) => id as string)
+  }
+  const seen = ((await grants().select('id')) as { id: string }[]).map(({ id }) => id)
+  const found = seen.length === 0 ? [] : await holders(grants().whereIn('id', seen))
+  // A transaction that began long ago may see grants of that time; a lock sees those of now.
+  return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())
 }
 
 const hadSuperadmin = new WeakMap<Execution, boolean>()
