@@ -1,14 +1,25 @@
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
+import express, { type Express, json } from 'express'
+import { type ExpressAdapter, expressAdapter } from '../src/adapters/express.js'
 import {
+  Api,
+  asSystem,
   authenticated,
   BaseModel,
   BasePermsModel,
+  CrudResource,
   column,
   createTables,
+  currentUserId,
   Domain,
   ForbiddenError,
   HasDomainMixin,
   HasUserMixin,
+  type HttpResponse,
+  InvalidCredentialsError,
   inDomain,
   initPerms,
   type ModelClass,
@@ -21,13 +32,16 @@ import {
   runAs,
   TimestampMixin,
   Token,
+  transaction,
   UniqueViolationError,
   User,
   UserOwnershipMixin,
+  UserResource,
   UserRole,
   ValidationError,
 } from '../src/index.js'
 import { eachDatabase, type TestDatabase } from './helpers/databases.js'
+import { type Answer, type RequestOptions, request } from './helpers/http.js'
 
 /**
  * The document that this library grew from ("User Models & Authentication"), section by section and in its order: one test
@@ -35,6 +49,7 @@ import { eachDatabase, type TestDatabase } from './helpers/databases.js'
  */
 
 const password = 'my-secure-password'
+const jwt = { secret: 'a secret of at least thirty-two bytes, for tests', accessTokenExpires: 3600, refreshTokenExpires: 2_592_000 }
 
 interface Chapter extends Partial<Omit<PermsOptions, 'knex'>> {
   /** Tables beside those of the library. */
@@ -54,6 +69,33 @@ function section(title: string, chapter: Chapter, body: (perms: () => Perms, db:
     after(async () => await perms?.close())
     body(() => perms as Perms, db)
   })
+}
+
+interface App {
+  /** Inside tests only: the application runs between `before` and `after`. */
+  send(method: string, path: string, options?: RequestOptions): Promise<Answer>
+  /** @returns an access token */
+  login(email: string, path?: string): Promise<string>
+}
+
+/** An Express application for a section; what it throws becomes a problem detail. */
+function serving(perms: () => Perms, build: (app: Express, adapter: ExpressAdapter) => void): App {
+  let server: Server | undefined
+  before(async () => {
+    const app = express()
+    const adapter = expressAdapter(perms())
+    build(app, adapter)
+    app.use(adapter.errorHandler())
+    server = app.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+  })
+  after(() => server?.close().closeAllConnections())
+  const send: App['send'] = (method, path, options) =>
+    request(`http://127.0.0.1:${((server as Server).address() as AddressInfo).port}`, method, path, options)
+  return {
+    send,
+    login: async (email, path = '/api/users/login/') => (await send('POST', path, { json: { email, password } })).body.access_token,
+  }
 }
 
 /** What was thrown, for a look at it. */
@@ -241,6 +283,197 @@ describe('The seed document', () => {
       expect(await user.revokeRole('moderator')).to.equal(true)
       expect(await user.revokeRole('moderator')).to.equal(false)
       expect((await User.getOr404(user.id)).hasRole()).to.equal(false)
+    })
+  })
+
+  describe('User Authentication Blueprints', () => {
+    section('UserResource', { jwt }, (perms) => {
+      const app = serving(perms, (express, { router }) => {
+        express.use(router(new Api({ prefix: '/api', resources: [new UserResource()] })))
+      })
+
+      it('gives POST /api/users/login/: JWT authentication', async () => {
+        const { email } = await asSystem(() => someone())
+        const { status, body } = await app.send('POST', '/api/users/login/', { json: { email, password } })
+        expect(status).to.equal(200)
+        expect(body).to.have.all.keys('access_token', 'refresh_token', 'token_type', 'expires_in')
+        expect((await app.send('POST', '/api/users/login/', { json: { email, password: 'wrong' } })).status).to.equal(401)
+      })
+
+      it('gives GET /api/users/me/: the current user', async () => {
+        const user = await asSystem(() => someone())
+        const { status, body } = await app.send('GET', '/api/users/me/', { token: await app.login(user.email) })
+        expect(status).to.equal(200)
+        expect(body).to.include({ id: user.id, email: user.email, isEnabled: true })
+        expect((await app.send('GET', '/api/users/me/')).status).to.equal(401)
+      })
+
+      it('gives list, detail, create, update and delete', async () => {
+        const { email } = await asSystem(async () => {
+          const admin = await someone()
+          await UserRole.create({ user: admin, role: Role.ADMIN })
+          return admin
+        })
+        const token = await app.login(email)
+        const made = await app.send('POST', '/api/users/', { token, json: { email: 'made@example.com', password } })
+        expect(made.status).to.equal(201)
+        const path = `/api/users/${made.body.id}`
+        expect((await app.send('GET', path, { token })).body.email).to.equal('made@example.com')
+        expect((await app.send('PATCH', path, { token, json: { isEnabled: false } })).body.isEnabled).to.equal(false)
+        const list = await app.send('GET', '/api/users/', { token })
+        expect(list.body.data.map(({ id }: { id: string }) => id)).to.include(made.body.id)
+        expect((await app.send('DELETE', path, { token })).status).to.equal(204)
+        expect((await app.send('GET', path, { token })).status).to.equal(404)
+      })
+
+      it('lets nobody register unless the model says so', async () => {
+        expect((await app.send('POST', '/api/users/', { json: { email: 'new@example.com', password } })).status).to.equal(401)
+      })
+    })
+
+    class PublicUser extends User {
+      static override publicRegistration = true
+    }
+    section('Enable Public Registration, and several instances', { jwt }, (perms) => {
+      const app = serving(perms, (express, { router }) => {
+        const publicUsers = new UserResource({ model: PublicUser, path: 'sign-up', name: 'PublicUser', methods: ['create'] })
+        const adminUsers = new UserResource({ path: 'admin/users', methods: { list: { adminOnly: true } } })
+        express.use(router(new Api({ prefix: '/api', resources: [publicUsers, adminUsers] })))
+      })
+
+      it('lets anybody create a user, without rights', async () => {
+        const json = { email: 'visitor@example.com', password }
+        expect((await app.send('POST', '/api/sign-up/', { json })).status).to.equal(201)
+        const token = await app.login(json.email, '/api/admin/users/login')
+        expect((await app.send('GET', '/api/admin/users/', { token })).status).to.equal(403)
+        expect(
+          (await app.send('POST', '/api/sign-up/', { json: { email: 'v2@example.com', password, isEnabled: false } })).status,
+        ).to.be.oneOf([403, 422])
+      })
+
+      it('and at the other instance nobody', async () => {
+        expect((await app.send('POST', '/api/admin/users/', { json: { email: 'x@example.com', password } })).status).to.equal(401)
+        expect((await app.send('GET', '/api/sign-up/')).status).to.equal(405)
+      })
+    })
+
+    class Staff extends User.withColumns({ department: column.string({ maxLength: 100 }) }) {}
+    section('Customize: model, path and skipMethods', { jwt, user: Staff }, (perms) => {
+      const app = serving(perms, (express, { router }) => {
+        express.use(router(new Api({ resources: [new UserResource({ model: Staff, path: '/api/auth/', skipMethods: ['delete'] })] })))
+      })
+
+      it("serves the application's user model under its own path", async () => {
+        const { email } = await asSystem(() => Staff.create({ email: 's@example.com', password, department: 'R&D' }))
+        const token = await app.login(email, '/api/auth/login/')
+        const me = await app.send('GET', '/api/auth/me/', { token })
+        expect(me.body.department).to.equal('R&D')
+        expect((await app.send('DELETE', `/api/auth/${me.body.id}`, { token })).status).to.equal(405)
+      })
+    })
+
+    section('Customize: arguments and schema of create, such as an invitation', { jwt }, (perms) => {
+      const InviteSignup = {
+        type: 'object',
+        properties: { email: { type: 'string' }, password: { type: 'string' }, inviteCode: { type: 'string' } },
+        required: ['email', 'password', 'inviteCode'],
+        additionalProperties: false,
+      }
+      const app = serving(perms, (express, { router }) => {
+        const invited = new UserResource({
+          model: PublicUser,
+          methods: { create: { argSchema: InviteSignup, schema: ['id', 'email'] } },
+          hooks: {
+            beforeCreate: ({ args }) => {
+              if (args['inviteCode'] !== 'otter') throw new ForbiddenError('This invitation is not valid.')
+            },
+          },
+        })
+        express.use(router(new Api({ prefix: '/api', resources: [invited] })))
+      })
+
+      it('takes who has a valid one, and shows what the schema says', async () => {
+        const invite = (more: object) => app.send('POST', '/api/users/', { json: { email: 'i@example.com', password, ...more } })
+        expect((await invite({})).status).to.equal(422)
+        expect((await invite({ inviteCode: 'stoat' })).status).to.equal(403)
+        const { status, body } = await invite({ inviteCode: 'otter' })
+        expect(status).to.equal(201)
+        expect(body).to.have.all.keys('id', 'email')
+      })
+    })
+
+    section('Customize: a subclass that overrides the endpoints', { jwt }, (perms) => {
+      class AdminUserResource extends UserResource {
+        override loginEndpoint() {
+          const endpoint = super.loginEndpoint()
+          return endpoint.with({
+            handler: async (context) => ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-login': 'admin' }),
+          })
+        }
+
+        override currentUserEndpoint() {
+          return super.currentUserEndpoint().with({ handler: () => ({ id: currentUserId(), extra: true }) })
+        }
+      }
+      const app = serving(perms, (express, { router }) => {
+        express.use(router(new Api({ prefix: '/api', resources: [new AdminUserResource()] })))
+      })
+
+      it('keeps the default behaviour by calling super, and adds its own', async () => {
+        const { id, email } = await asSystem(() => someone())
+        const { status, body, headers } = await app.send('POST', '/api/users/login/', { json: { email, password } })
+        expect([status, headers.get('x-login')]).to.deep.equal([200, 'admin'])
+        const me = await app.send('GET', '/api/users/me/', { token: body.access_token })
+        expect(me.body).to.deep.equal({ id, extra: true })
+      })
+    })
+  })
+
+  describe('JWT Authentication (Manual Implementation)', () => {
+    section('Configuration and endpoints', { jwt }, (perms) => {
+      const app = serving(perms, (express, { authenticate, requireUser }) => {
+        express.post('/login', json(), async (req, res) => {
+          const { email, password: word } = req.body as { email: string; password: string }
+          const user = await asSystem(() => User.getBy({ email }))
+          if (!user || !(await user.isPasswordCorrect(word))) return void res.status(401).json({ error: 'Invalid credentials' })
+          if (!user.isEnabled) return void res.status(403).json({ error: 'Account disabled' })
+          const refresh_token = await perms().auth.createRefreshToken(user)
+          const access_token = await perms().auth.createAccessToken(user, { refreshToken: refresh_token })
+          res.json({ access_token, refresh_token })
+        })
+        express.use(authenticate())
+        express.get('/profile', requireUser(), async (_req, res) => {
+          const user = await User.getByOr404({ id: currentUserId() as string })
+          res.json(user.toJSON())
+        })
+      })
+
+      it('access tokens live for an hour, refresh tokens for 30 days, as configured', async () => {
+        const user = await asSystem(() => someone())
+        const { iat, exp, sub } = perms().auth.verifyAccessToken(await perms().auth.createAccessToken(user))
+        expect([(exp as number) - (iat as number), sub]).to.deep.equal([3600, user.id])
+        await perms().auth.createRefreshToken(user)
+        const token = await asSystem(() => Token.query().findOne({ userId: user.id, kind: 'refresh' }).throwIfNotFound())
+        expect((token.expiresAt as Date).getTime()).to.be.closeTo(Date.now() + 2_592_000_000, 60_000)
+      })
+
+      it('signs in by hand: both tokens, else 401, and 403 for an account that is disabled', async () => {
+        const [user, disabled] = await asSystem(async () => [await someone(), await someone({ isEnabled: false })] as const)
+        const login = (email: string, word = password) => app.send('POST', '/login', { json: { email, password: word } })
+        expect((await login(user.email)).body).to.have.all.keys('access_token', 'refresh_token')
+        expect((await login(user.email, 'wrong')).status).to.equal(401)
+        expect((await login('nobody@example.com')).status).to.equal(401)
+        expect((await login(disabled.email)).status).to.equal(403)
+      })
+
+      it('protects an endpoint', async () => {
+        const { id, email } = await asSystem(() => someone())
+        const { status, body } = await app.send('GET', '/profile', { token: await app.login(email, '/login') })
+        expect(status).to.equal(200)
+        expect(body).to.include({ id, email, isEnabled: true })
+        expect((await app.send('GET', '/profile')).status).to.equal(401)
+        expect((await app.send('GET', '/profile', { token: 'nonsense' })).status).to.equal(401)
+      })
     })
   })
 
@@ -500,6 +733,21 @@ describe('The seed document', () => {
     })
   })
 
+  describe('Domain/Multi-Tenancy: custom user context', () => {
+    const seen: unknown[] = []
+    const loadUser = async (claims: Record<string, unknown>) => {
+      seen.push(claims['tenant'])
+      return await asSystem(() => User.get(claims['sub'] as string))
+    }
+    section('loadUser', { jwt: { ...jwt, claims: () => ({ tenant: 'press' }) }, loadUser }, (perms) => {
+      it('loads the caller as the application says, from the claims of its token', async () => {
+        const user = await someone()
+        const actor = await perms().authenticate(await perms().auth.createAccessToken(user))
+        expect([actor.id, seen.at(-1)]).to.deep.equal([user.id, 'press'])
+      })
+    })
+  })
+
   enum CustomRole {
     SUPER_ADMIN = 'super_admin',
     EDITOR = 'editor',
@@ -589,6 +837,83 @@ describe('The seed document', () => {
           await (await UserDocument.getOr404(document.id)).delete()
         })
         expect(await UserDocument.query().resultSize()).to.equal(0)
+      })
+    })
+  })
+
+  describe('Example: Complete Auth System', () => {
+    section('register, login, profile, and users managed by admins', { jwt }, (perms) => {
+      const app = serving(perms, (express, { authenticate, router, requireUser }) => {
+        express.post('/auth/register', json(), async (req, res) => {
+          const { email, password: word } = req.body as { email: string; password: string }
+          await asSystem(async () => {
+            const user = User.build({ email })
+            await user.setPassword(word)
+            await transaction(async () => {
+              await user.save()
+              await UserRole.create({ user, role: Role.USER })
+            })
+          })
+          res.status(201).json({ message: 'User created' })
+        })
+        express.post('/auth/login', json(), async (req, res) => {
+          const { email, password: word } = req.body as { email: string; password: string }
+          const user = await perms().auth.checkPassword(email, word)
+          if (!user) throw new InvalidCredentialsError()
+          const refresh_token = await perms().auth.createRefreshToken(user)
+          res.json({ access_token: await perms().auth.createAccessToken(user, { refreshToken: refresh_token }), refresh_token })
+        })
+        express.use(authenticate())
+        express.get('/auth/profile', requireUser(), async (_req, res) => {
+          const user = await User.getByOr404({ id: currentUserId() as string })
+          res.json({ id: user.id, email: user.email, isEnabled: user.isEnabled, roles: user.roles?.map(({ role }) => role) })
+        })
+        const users = new CrudResource({
+          model: User,
+          path: 'users',
+          methods: { delete: { adminOnly: true }, update: { adminOnly: true } },
+        })
+        express.use(router(new Api({ prefix: '/api', resources: [users] })))
+      })
+      const credentials = { email: 'ada@example.com', password }
+
+      it('registers a user with the default role', async () => {
+        const { status, body } = await app.send('POST', '/auth/register', { json: credentials })
+        expect([status, body]).to.deep.equal([201, { message: 'User created' }])
+        const user = await asSystem(() => User.getByOr404({ email: credentials.email }))
+        expect(user.hasRole(Role.USER)).to.equal(true)
+      })
+
+      it('refuses an address that exists, and writes nothing', async () => {
+        expect((await app.send('POST', '/auth/register', { json: { ...credentials, email: 'ADA@example.com' } })).status).to.equal(409)
+        expect(await asSystem(() => User.query().resultSize())).to.equal(1)
+        expect(await asSystem(() => UserRole.query().resultSize())).to.equal(1)
+      })
+
+      it('signs in with both tokens, or says 401', async () => {
+        expect((await app.send('POST', '/auth/login', { json: credentials })).body).to.have.all.keys('access_token', 'refresh_token')
+        expect((await app.send('POST', '/auth/login', { json: { ...credentials, password: 'wrong' } })).status).to.equal(401)
+      })
+
+      it('shows the profile with the roles', async () => {
+        const { id } = await asSystem(() => User.getByOr404({ email: credentials.email }))
+        const { body } = await app.send('GET', '/auth/profile', { token: await app.login(credentials.email, '/auth/login') })
+        expect(body).to.deep.equal({ id, email: credentials.email, isEnabled: true, roles: ['user'] })
+        expect((await app.send('GET', '/auth/profile')).status).to.equal(401)
+      })
+
+      it('lets admins, and nobody else, change and delete users', async () => {
+        const [user, admin] = await asSystem(async () => [await someone(), await someone()] as const)
+        await asSystem(() => UserRole.create({ user: admin, role: Role.ADMIN }))
+        const [own, theirs] = [await app.login(user.email, '/auth/login'), await app.login(admin.email, '/auth/login')]
+        const path = `/api/users/${user.id}`
+        expect((await app.send('PATCH', path, { token: own, json: { isEnabled: false } })).status).to.equal(403)
+        expect((await app.send('DELETE', path, { token: own })).status).to.equal(403)
+        expect((await app.send('PATCH', path, { token: theirs, json: { email: 'new@example.com' } })).body.email).to.equal(
+          'new@example.com',
+        )
+        expect((await app.send('DELETE', path, { token: theirs })).status).to.equal(204)
+        expect(await asSystem(() => User.get(user.id))).to.equal(null)
       })
     })
   })

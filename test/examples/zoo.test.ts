@@ -3,16 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
-import {
-  type Answer,
-  failToStart,
-  type RequestOptions,
-  request,
-  runShellLines,
-  shellLines,
-  startZoo,
-  type ZooProcess,
-} from './zoo-process.js'
+import { type Answer, type RequestOptions, request } from '../helpers/http.js'
+import { failToStart, runShellLines, shellLines, startZoo, type ZooProcess } from './zoo-process.js'
 
 const password = 'correct horse battery'
 const admin = { email: 'keeper@example.com', password: "the keeper's own password" }
