@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
-import { initPerms, permsMigrations } from './src/index.js'
 import Knexes from 'knex'
+import { initPerms, permsMigrations } from './src/index.js'
 
 /** For `npx knex migrate:latest`: the library's migrations on the database of DATABASE_URL, an SQLite file by default. */
 const url = process.env.DATABASE_URL ?? 'app.db'
