@@ -48,6 +48,8 @@ export interface ActiveRecord {
   readonly isNew: boolean
   /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
   $settle(): Promise<void>
+  /** Runs the write of changes to a saved row; a mixin overrides it to do more in the same transaction. */
+  $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void>
   /** Runs a write. A statement that was sent may still be undone, by what is checked after it: then the row shows nothing of it. */
   $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R>
 }
@@ -91,6 +93,7 @@ export interface RecordStatics extends RecordClass {
 const validator = new RecordValidator()
 const schemas = new WeakMap<object, ModelSchemas>()
 let relations = new WeakMap<object, RelationMappings>()
+const relationNames = new WeakMap<object, string[]>()
 const tableNames = new WeakMap<object, string>()
 const recordSchemas = new WeakMap<object, object>()
 const virtuals = new WeakMap<object, string[]>()
@@ -164,6 +167,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
         return mergedRelationMappings(this as unknown as RecordClass)
       })
+    }
+
+    // Objection keeps the names for good, and relations may come later.
+    static getRelationNames(): string[] {
+      const mappings = this.getRelationMappings()
+      return remember(relationNames, mappings, () => Object.keys(mappings))
     }
 
     static getModifiers(): object {
@@ -284,8 +293,19 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
-      const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never))
-      if ((count as unknown) === 0) throw gone(this)
+      await this.$around(
+        async () => {
+          const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never))
+          if ((count as unknown) === 0) throw gone(this)
+        },
+        changes,
+        trx,
+      )
+    }
+
+    /** Runs the write of changes; a mixin overrides it to do more in the same transaction. */
+    async $around(write: () => Promise<void>, _changes: object, _trx?: TransactionOrKnex): Promise<void> {
+      await write()
     }
 
     async $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R> {

@@ -1,4 +1,4 @@
-import type { Model } from 'objection'
+import type { Model, TransactionOrKnex } from 'objection'
 import type { AbstractConstructor, ActiveRecord } from '../model/active-record.js'
 import { column } from '../model/column.js'
 import { declareColumns, markIntermediate } from '../model/definition.js'
@@ -63,6 +63,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     #plain: string | undefined
     #old: string | undefined
     #of: Model | undefined
+    // Whether the caller has shown to know the password that is to be changed, or the one of this row.
     #isProven = false
     #hashing: Promise<void> | undefined
 
@@ -91,7 +92,19 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     async isPasswordCorrect(password: string): Promise<boolean> {
       await this.$settle()
       if (typeof password !== 'string') return false
-      return registeredPasswords().hasher.verify(password, this.passwordHash)
+      const isCorrect = await registeredPasswords().hasher.verify(password, this.passwordHash)
+      if (isCorrect) this.#isProven = true
+      return isCorrect
+    }
+
+    override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
+      const changed = changes as { email?: string; passwordHash?: string | null }
+      const isProven = this.#isProven
+      this.#isProven = false
+      if ((changed.passwordHash !== undefined || changed.email !== undefined) && !isProven && isOwn(this)) {
+        throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
+      }
+      await super.$around(write, changes, trx)
     }
 
     override async $settle(): Promise<void> {
@@ -109,23 +122,22 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     // Whoever changes the own password or address proves that it is not a stranger at an open screen.
     async #proveOwner(row: Password): Promise<void> {
-      if (this.#isProven) return
-      this.#isProven = true
       const changesEmail = emailOf(this) !== undefined && emailOf(this) !== emailOf(row)
       if (this.#plain === undefined && !changesEmail) {
         if (this.#old !== undefined) throw refuse('oldPassword', 'is only for a new password or e-mail address')
+        // The same address again changes nothing that needs a proof.
+        row.#isProven = emailOf(this) !== undefined && (this as { passwordHash?: unknown }).passwordHash === undefined
         return
       }
-      const authority = authorityFor(this.constructor)
-      if (authority === 'free' || authority?.id !== row.$id()) {
-        this.#old = undefined
-        return
-      }
-      if (this.#old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
-      const { hasher } = registeredPasswords()
-      const hash = (await (row.constructor as unknown as { hashOf(row: Model): Promise<string | null> }).hashOf(row)) ?? null
-      await oldPasswordCheck(row, () => hasher.verify(this.#old as string, hash))
+      const old = this.#old
       this.#old = undefined
+      this.#of = undefined
+      if (!isOwn(row)) return
+      if (old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
+      const { hasher } = registeredPasswords()
+      const hash = await (row.constructor as unknown as { hashOf(row: Model): Promise<string | null> }).hashOf(row)
+      await oldPasswordCheck(row, () => hasher.verify(old, hash))
+      row.#isProven = true
     }
 
     /** The stored hash, also where the row was fetched without it. */
@@ -166,6 +178,12 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     { inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } } },
   )
   return Password as unknown as T & AbstractConstructor<WithPassword>
+}
+
+// Whether the code runs as the user whom the row is.
+function isOwn(row: Model): boolean {
+  const authority = authorityFor(row.constructor)
+  return authority !== 'free' && authority !== null && authority.id === row.$id()
 }
 
 function emailOf(row: object): string | undefined {

@@ -39,41 +39,28 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
   }
 
   override async save(trx?: TransactionOrKnex): Promise<this> {
-    await this.$settle()
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
-    const before = this.isNew ? null : await this.#stored(trx)
-    return await this.#withCredentials(before, trx, () => super.save(trx))
+    return await super.save(trx)
   }
 
-  override async update(values: Partial<this>, trx?: TransactionOrKnex): Promise<this> {
-    const { password, email, passwordHash } = values as { password?: unknown; email?: unknown; passwordHash?: unknown }
-    if (password === undefined && email === undefined && passwordHash === undefined) return await super.update(values, trx)
-    const before = await this.#stored(trx)
-    return await this.#withCredentials(before, trx, () => super.update(values, trx))
-  }
-
-  // The credentials as the database has them, where this row may have changed them.
-  async #stored(trx?: TransactionOrKnex): Promise<{ email: string; passwordHash: string | null } | null> {
-    const Class = this.constructor as unknown as typeof User
-    const row = await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash'))
-    return (row as unknown as { email: string; passwordHash: string | null } | undefined) ?? null
-  }
-
-  // A changed password or address ends the other sessions, together with the change or not at all.
-  async #withCredentials<T>(
-    before: { email: string; passwordHash: string | null } | null,
-    trx: TransactionOrKnex | undefined,
-    write: () => Promise<T>,
-  ): Promise<T> {
-    const run = async () => {
-      const result = await write()
-      if (!before) return result
-      const changesEmail = this.email !== undefined && this.email !== before.email
-      const changesPassword = this.passwordHash !== undefined && this.passwordHash !== before.passwordHash
-      if (changesEmail || changesPassword) await this.#afterCredentials(changesEmail, trx)
-      return result
+  // A changed password or address ends the other sessions, together with the change or not at all. All hashing is done by now.
+  override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
+    const { email, passwordHash } = changes as { email?: string; passwordHash?: string | null }
+    if (email === undefined && passwordHash === undefined) {
+      await super.$around(write, changes, trx)
+      return
     }
-    return trx || inTransaction() || !before ? await run() : await transaction(run)
+    const run = async () => {
+      const Class = this.constructor as unknown as typeof User
+      const before = (await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash'))) as unknown as
+        | User
+        | undefined
+      await super.$around(write, changes, trx)
+      const changesEmail = email !== undefined && email !== before?.email
+      const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
+      if (changesEmail || changesPassword) await this.#afterCredentials(changesEmail, trx)
+    }
+    await (trx || inTransaction() ? run() : transaction(run))
   }
 
   async #afterCredentials(changesEmail: boolean, trx?: TransactionOrKnex): Promise<void> {
