@@ -1,18 +1,20 @@
 import type { Knex } from 'knex'
 import { Model } from 'objection'
 import { type Auth, createAuth } from './auth/auth.js'
+import { type AuthEventName, type AuthEvents, emitter, type OnEvent } from './auth/events.js'
 import type { JwtOptions } from './auth/keys.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
 import { bcryptHasher } from './auth/passwords.js'
+import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
 import { migrate } from './migrations.js'
 import { dialectOfClass } from './model/active-record.js'
 import { prepareConnections } from './model/connections.js'
 import { mapDatabaseError } from './model/database-errors.js'
 import { definitionOf } from './model/definition.js'
-import { ConfigurationError, PermsError } from './model/errors.js'
+import { ConfigurationError, PermsError, ValidationError } from './model/errors.js'
 import { forgetTables, mapIdentifiers } from './model/query-builder.js'
-import { registeredKnex, registerKnex } from './model/transaction.js'
-import { type Actor, noteAdapterMade, resetContextDefaults, setOutsideContext } from './perms/context.js'
+import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
+import { type Actor, currentAddress, noteAdapterMade, resetContextDefaults, setOutsideContext } from './perms/context.js'
 import { registerToActor } from './perms/perms-mixin.js'
 import { forgetProtectedTables } from './perms/references.js'
 import { registerModels } from './perms/registry.js'
@@ -20,7 +22,7 @@ import { selfCheck } from './perms/self-check.js'
 import { toActor, type UserClass } from './users/actor.js'
 import { Domain } from './users/domain.js'
 import type { PasswordHasher } from './users/password-hasher.js'
-import { registerPasswords } from './users/password-mixin.js'
+import { registerOldPasswordCheck, registerPasswords, wrongOldPassword } from './users/password-mixin.js'
 import { Token } from './users/token.js'
 import { User } from './users/user.js'
 import { requireDomains, UserRole } from './users/user-role.js'
@@ -59,6 +61,8 @@ export interface PermsOptions {
   domains?: 'optional' | 'required'
   /** Prepared statements by name on PostgreSQL; switch off for poolers that cannot. */
   namedStatements?: boolean
+  /** Limits on failed sign-ins, refreshes and registrations: counted in memory when not said; false for none. */
+  throttle?: ThrottleOptions | Throttle | false
   /** Replaces the query that loads the caller. */
   loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
 }
@@ -82,6 +86,13 @@ export interface Perms {
   authenticate(token: string): Promise<Actor>
   /** 32 bytes for one purpose, the same in every process of the application with the same keys. */
   deriveKey(purpose: string): Uint8Array
+  /**
+   * Tells of what happens at the doors; nothing in it is a secret. What a listener throws breaks no request.
+   *
+   * @returns takes the listener off again
+   * @example perms.on('signInFailed', ({ email, address }) => log.warn({ email, address }))
+   */
+  on<K extends AuthEventName>(name: K, listener: (payload: AuthEvents[K]) => unknown): () => void
   /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */
@@ -118,6 +129,7 @@ export function initPerms(options: PermsOptions): Perms {
     undoConnections?.()
     registerKnex(null)
     registerPasswords(null)
+    registerOldPasswordCheck(null)
     registerToActor(null)
     registerModels(null)
     requireDomains(false)
@@ -139,14 +151,18 @@ export function initPerms(options: PermsOptions): Perms {
     setOutsideContext(options.outsideContext)
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
     selfCheck()
+    const listeners = new Listeners()
+    const throttle = throttleOf(options, emitter(listeners.tell))
+    registerOldPasswordCheck(throttledProof(throttle))
     const auth = jwt
       ? createAuth({
           knex,
           jwt,
           hasher,
-          passwordPolicy: options.passwords ?? {},
+          throttle,
+          onEvent: listeners.tell,
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
-        } as Parameters<typeof createAuth>[0])
+        })
       : null
     const perms: Perms = {
       knex,
@@ -160,6 +176,7 @@ export function initPerms(options: PermsOptions): Perms {
         return auth
       },
       migrate: () => migrate(knex),
+      on: (name, listener) => listeners.add(name, listener),
       authenticate: (token) => perms.auth.authenticate(token),
       deriveKey: (purpose) => perms.auth.deriveKey(purpose),
       noteAdapter() {
@@ -202,6 +219,40 @@ function refuseSecondObjection(options: PermsOptions): void {
     if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
       throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }
+}
+
+function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof emitter>): Throttle {
+  if (throttle === false) return unlimited
+  return throttle && 'begin' in throttle ? throttle : createThrottle(throttle ?? {}, { knex, emit })
+}
+
+// Guessing the old password counts as guessing at sign-in.
+function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[0] {
+  return async (row, verify) => {
+    if (inTransaction()) {
+      throw new ValidationError('The old password cannot be checked inside a transaction or with If-Match: send the change alone.', [
+        { field: 'oldPassword', message: 'cannot be checked inside a transaction' },
+      ])
+    }
+    const attempt = await throttle.begin('signIn', { account: (row as User).email, address: currentAddress() })
+    if (!(await verify())) throw wrongOldPassword()
+    await attempt.succeeded()
+  }
+}
+
+class Listeners {
+  readonly #known = new Map<string, Set<(payload: never) => unknown>>()
+
+  add<K extends AuthEventName>(name: K, listener: (payload: AuthEvents[K]) => unknown): () => void {
+    const known = this.#known.get(name) ?? new Set()
+    this.#known.set(name, known)
+    known.add(listener)
+    return () => known.delete(listener)
+  }
+
+  // What one of them throws keeps the others from nothing.
+  readonly tell: OnEvent = (name, payload) =>
+    Promise.allSettled([...(this.#known.get(name) ?? [])].map(async (listener) => await listener(payload as never)))
 }
 
 function mapError(error: unknown): unknown {

@@ -3,6 +3,7 @@ import { extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
+import { throttleTable } from './auth/throttle-store.js'
 import { definitionOf, resolveTable } from './model/definition.js'
 import { ConfigurationError } from './model/errors.js'
 import { createTables as createFromSpecs, dropTables, type TableSpec } from './model/tables.js'
@@ -54,12 +55,11 @@ export async function createTables(knex: Knex, models: readonly ModelClass[]): P
 }
 
 const tables = {
-  create: (knex: Knex) => createTables(knex, kinds.map(registeredModel) as unknown as ModelClass[]),
-  drop: (knex: Knex) =>
-    dropTables(
-      knex,
-      kinds.map((kind) => tableSpecOf(registeredModel(kind))),
-    ),
+  create: async (knex: Knex) => {
+    await createTables(knex, kinds.map(registeredModel) as unknown as ModelClass[])
+    await createFromSpecs(knex, [throttleTable])
+  },
+  drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
 }
 
 interface Step {
