@@ -1,7 +1,8 @@
 import { Model, type RelationMappings } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
+import { type AbstractConstructor, forgetRelations } from '../model/active-record.js'
 import { column, type OnDelete } from '../model/column.js'
-import { declareColumns, markIntermediate, type RecordClass } from '../model/definition.js'
+import { declareColumns, lineage, markIntermediate, onDefinition, onRelations, ownStatic, type RecordClass } from '../model/definition.js'
+import { ConfigurationError } from '../model/errors.js'
 import { currentUserId } from '../perms/context.js'
 import { isUserModel } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
@@ -22,13 +23,47 @@ export interface OwnedStatics {
   userOnDelete: OnDelete
   /** Whether a row may be nobody's. */
   userIdNullable: boolean
-  /** The name of a relation back from the user, if one is wanted. */
+  /**
+   * The name of a relation back from the user to these rows, if one is wanted. The user model has it once this class was
+   * used, or given to `initPerms({ models })`.
+   */
   userBackref: string | null
   /** Whether all actions ask the owning user's update rule instead of a rule of the row's own. */
   delegateToUser: boolean
 }
 
 type Statics = RecordClass & OwnedStatics
+
+const backrefs = new Map<string, Statics>()
+
+onDefinition((cls) => {
+  const { userBackref: name } = cls as Partial<Statics>
+  if (typeof name !== 'string') return
+  // Of classes that share the one that says it, that one: its rows are all of theirs.
+  const said = lineage(cls).findLast((c) => typeof ownStatic(c, 'userBackref') === 'string') as Statics
+  const source = said.getTableName() === cls.getTableName() ? said : (cls as Statics)
+  const known = backrefs.get(name)
+  if (known && known.getTableName() !== source.getTableName()) {
+    throw new ConfigurationError(
+      `${source.name}.userBackref: ${known.name} already gives users the relation '${name}'; take another name (null: none).`,
+    )
+  }
+  backrefs.set(name, source)
+  forgetRelations()
+})
+
+onRelations((cls) => {
+  if (cls.getTableName() !== (registeredModel('user') as unknown as RecordClass).getTableName()) return {}
+  const relations: RelationMappings = {}
+  for (const [name, source] of backrefs) {
+    relations[name] = {
+      relation: Model.HasManyRelation,
+      modelClass: source,
+      join: { from: `${cls.getTableName()}.id`, to: `${source.getTableName()}.${source.userField}` },
+    }
+  }
+  return relations
+})
 
 /**
  * Gives a model an owner: `userId` (the caller unless given), the relation `user`.

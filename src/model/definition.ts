@@ -231,6 +231,13 @@ function refuseInitialisedFields(cls: RecordClass): void {
   )
 }
 
+const furtherRelations: ((cls: RecordClass) => RelationMappings)[] = []
+
+/** Relations that other classes give to this one, such as the way back from a user. */
+export function onRelations(further: (cls: RecordClass) => RelationMappings): void {
+  furtherRelations.push(further)
+}
+
 /** `static relationMappings` of a class and its bases, each with property names turned into columns. */
 export function mergedRelationMappings(cls: RecordClass): RelationMappings {
   const merged: Record<string, RelationMapping<Model>> = {}
@@ -239,6 +246,13 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
     const said = ownStatic(c, 'relationMappings')
     const mappings = (typeof said === 'function' ? (said as () => RelationMappings).call(cls) : said) as RelationMappings | null
     for (const [name, mapping] of Object.entries(mappings ?? {})) merged[name] = inherit(mapping, c as RecordClass, cls)
+  }
+  for (const further of furtherRelations) {
+    for (const [name, mapping] of Object.entries(further(cls))) {
+      if (merged[name] || definitionOf(cls).specs[name] || name in cls.prototype)
+        throw new ConfigurationError(`${cls.name} has '${name}' already: give the relation that another class adds another name.`)
+      merged[name] = inherit(mapping as RelationMapping<Model>, cls, cls)
+    }
   }
   return merged
 }
