@@ -14,7 +14,7 @@ const floors = ['model', 'perms', 'mixins', 'users', 'auth', 'http', 'adapters']
 const beside = {
   cli: floors.slice(0, floors.indexOf('http')),
   testing: [...floors, 'migrations.ts', 'init.ts', 'index.ts'],
-  'migrations.ts': ['model', 'perms', 'mixins', 'users'],
+  'migrations.ts': floors.slice(0, floors.indexOf('http')),
   'init.ts': [...floors, 'migrations.ts'],
   'index.ts': [...floors, 'migrations.ts', 'init.ts'],
 }
