@@ -80,7 +80,8 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
       if (!known) throw error
       saved = known as UserRole
     }
-    if (rest.user && Array.isArray(rest.user.roles)) await rest.user.loadRoles(trx)
+    // Loaded before or not: who has just been given a role is asked about it next.
+    if (rest.user) await rest.user.loadRoles(trx)
     return saved as unknown as M
   }
 
