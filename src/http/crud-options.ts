@@ -1,5 +1,6 @@
 import type { Actor } from '../perms/context.js'
-import type { SchemaOption } from './endpoint.js'
+import type { EndpointContext, SchemaOption } from './endpoint.js'
+import type { SplitInput } from './input.js'
 import type { Parent } from './parents.js'
 import type { ResourceModel } from './ports.js'
 import type { HttpRequest } from './request.js'
@@ -85,4 +86,8 @@ export function methodsOf(options: Pick<CrudResourceOptions, 'methods' | 'skipMe
     if (said !== false) found.set(method, typeof said === 'object' ? said : {})
   }
   return found
+}
+
+export function hookContextOf({ caller, actor, request, params, parents }: EndpointContext, { input, args }: SplitInput): HookContext {
+  return { input, args, caller, actor, request, params, parents }
 }

@@ -5,20 +5,20 @@ import { refuse } from '../model/validator.js'
 import { scopeOf } from '../perms/compile.js'
 import { currentActor } from '../perms/context.js'
 import { effective } from '../perms/effective.js'
-import { type CrudMethod, type CrudResourceOptions, type HookContext, type MethodOptions, methodsOf } from './crud-options.js'
+import { type CrudMethod, type CrudResourceOptions, hookContextOf, type MethodOptions, methodsOf } from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from './endpoint.js'
-import { checkIfMatch, etagOf, isNoneMatch, recheckIfMatch } from './etag.js'
-import { narrowedInput, type SplitInput, splitInput } from './input.js'
+import { checkIfMatch, isNoneMatch, recheckIfMatch, represent } from './etag.js'
+import { narrowedInput, splitInput } from './input.js'
 import { List } from './list.js'
 import { itemParameters, listParameters } from './parameters.js'
 import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
 import { kebabPlural } from './plural.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { Resource } from './resource.js'
-import { HttpResponse } from './response.js'
+import { HttpResponse, type ResponseOptions } from './response.js'
 import { joinPath } from './routes.js'
 import { hidden } from './run.js'
-import { checkInclude, graphOf, type Include, namesOf, narrowedFields, parseFields, parseInclude, shape } from './shape.js'
+import { askedOf, checkInclude, graphOf, namesOf, narrowedFields, outputFields, shape } from './shape.js'
 
 type ItemContext = EndpointContext<ServedRow>
 
@@ -208,19 +208,25 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   async #show({ row, query, request }: ItemContext): Promise<HttpResponse> {
     const all = this.#fields('get')
-    const fields = query.has('fields') ? parseFields(query.get('fields') ?? '', all) : all
-    const include = query.has('include') ? parseInclude(query.get('include') ?? '', this.options.include ?? []) : {}
-    if ('message' in fields) refuse([fields as never])
-    if ('message' in include && typeof include.message === 'string') refuse([include as never])
-    const graph = graphOf(include as Include)
+    const { fields, include } = askedOf(query, all, this.options.include)
+    const graph = graphOf(include)
     if (graph !== null) {
       await (row as unknown as { $fetchGraph(graph: string): Promise<unknown> }).$fetchGraph(graph)
-      return HttpResponse.json(shape(row, this.served, fields as readonly string[], include as Include))
+      return HttpResponse.json(shape(row, this.served, fields, include))
     }
-    const etag = etagOf(row, this.served)
+    const { text, etag } = represent(row, this.served)
     const known = request.header('if-none-match')
     if (known !== undefined && isNoneMatch(known, etag)) return HttpResponse.empty({ status: 304, headers: { etag } })
-    return HttpResponse.json(shape(row, this.served, fields as readonly string[]), { headers: { etag } })
+    if (fields === outputFields(this.served)) return HttpResponse.jsonText(text, { headers: { etag } })
+    return HttpResponse.json(shape(row, this.served, fields), { headers: { etag } })
+  }
+
+  // The answer to a write. What the validator is made of is the body too, where the resource narrows nothing.
+  #written(row: ServedRow, method: CrudMethod, options: ResponseOptions = {}): HttpResponse {
+    const { text, etag } = represent(row, this.served)
+    const isWhole = this.#fields(method) === outputFields(this.served) && this.shape === CrudResource.prototype.shape
+    const more = { ...options, headers: { ...options.headers, etag } }
+    return isWhole ? HttpResponse.jsonText(text, more) : HttpResponse.json(this.shape(row, method), more)
   }
 
   async #create(context: EndpointContext): Promise<HttpResponse> {
@@ -241,7 +247,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     })
     const key = String((row as unknown as Record<string, unknown>)[this.options.id ?? 'id'])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
-    return HttpResponse.json(this.shape(row, 'create'), { status: 201, headers: { location, etag: etagOf(row, this.served) } })
+    return this.#written(row, 'create', { status: 201, headers: { location } })
   }
 
   // Where no row at all may be made by this caller, that is said before what is wrong with the one sent.
@@ -269,7 +275,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       await row.updateFrom(hookContext.input)
       await hooks?.afterUpdate?.(row as never, hookContext)
     })
-    return HttpResponse.json(this.shape(row, 'update'), { headers: { etag: etagOf(row, this.served) } })
+    return this.#written(row, 'update')
   }
 
   async #delete(context: ItemContext): Promise<HttpResponse> {
@@ -289,8 +295,4 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
     return isNeeded ? await transaction(fn, { knex: perms.knex }) : await fn()
   }
-}
-
-function hookContextOf({ caller, actor, request, params, parents }: EndpointContext, { input, args }: SplitInput): HookContext {
-  return { input, args, caller, actor, request, params, parents }
 }

@@ -4,12 +4,21 @@ import type { ServedModel, ServedRow } from './ports.js'
 import type { HttpRequest } from './request.js'
 import { outputFields, shape } from './shape.js'
 
-/** The strong validator of a row as this caller sees it (RFC 9110, 8.8.3). */
+/** A row as this caller sees it, and its strong validator (RFC 9110, 8.8.3). */
+export interface Representation {
+  readonly text: string
+  readonly etag: string
+}
+
+/** The whole of what this caller may see of a row. */
+export function represent(row: ServedRow, model: ServedModel): Representation {
+  const text = JSON.stringify(shape(row, model, outputFields(model)))
+  return { text, etag: `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"` }
+}
+
+/** The validator alone. */
 export function etagOf(row: ServedRow, model: ServedModel): string {
-  return `"${createHash('sha256')
-    .update(JSON.stringify(shape(row, model, outputFields(model))))
-    .digest('base64url')
-    .slice(0, 22)}"`
+  return represent(row, model).etag
 }
 
 /** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */

@@ -6,12 +6,13 @@ import { normalize } from '../model/values.js'
 import { scopeOf } from '../perms/compile.js'
 import type { Actor } from '../perms/context.js'
 import { isReadableEverywhere } from '../perms/fields.js'
+import { selectColumns } from './columns.js'
 import { openCursor, sealCursor } from './cursor.js'
 import type { EndpointContext } from './endpoint.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
 import type { PermsPort, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
-import { graphOf, type Include, parseFields, parseInclude, shape } from './shape.js'
+import { graphOf, type Include, parseFields, parseInclude, shaper } from './shape.js'
 import { applyAfter, applySort, parseSort, type SortKey, withTieBreak } from './sort.js'
 
 export interface Pagination {
@@ -105,6 +106,9 @@ export class List {
       return query
     }
     const query = filtered()
+    selectColumns(query, model)
+    // Counted in the same statement, and by the same rules: the count is a query of the model too.
+    if (asked.withTotal) query.select(filtered().count().as(totalAlias) as never)
     applySort(query, asked.sort, dialect)
     if (asked.after) applyAfter(query, asked.sort, asked.after, dialect)
     query.limit(asked.pageSize + 1)
@@ -115,7 +119,7 @@ export class List {
     const rows = (await query) as unknown as ServedRow[]
     const hasMore = rows.length > asked.pageSize
     if (hasMore) rows.pop()
-    const total = !asked.withTotal ? null : (this.#knownTotal(asked, offset, rows.length, hasMore) ?? (await filtered().resultSize()))
+    const total = asked.withTotal ? (totalIn(rows, offset > 0 || asked.after !== null) ?? (await filtered().resultSize())) : null
     const nextCursor = hasMore ? this.#cursorAfter(rows[rows.length - 1] as ServedRow, asked, context.perms) : null
     const pagination: Pagination = {
       page: asked.page,
@@ -124,14 +128,9 @@ export class List {
       totalPages: total === null ? null : Math.ceil(total / asked.pageSize),
       nextCursor,
     }
-    const data = rows.map((row) => shape(row, model, asked.fields, asked.include))
+    const show = shaper(model, asked.fields, asked.include)
+    const data = rows.map((row) => show(row))
     return HttpResponse.json({ data, pagination }, hasMore ? { headers: { link: this.#nextLink(context, asked, nextCursor) } } : {})
-  }
-
-  // A page that is not full is the last one: then the total needs no second statement.
-  #knownTotal(asked: ListQuery, offset: number, count: number, hasMore: boolean): number | null {
-    if (asked.after || hasMore || (count === 0 && offset > 0)) return null
-    return offset + count
   }
 
   #cursorAfter(row: ServedRow, asked: ListQuery, perms: PermsPort): string {
@@ -226,6 +225,15 @@ export class List {
     const cls = this.#model as never
     return isReadableEverywhere(scopeOf(cls, actor, { dialect, ref: this.#model.getTableName() }), name)
   }
+}
+
+const totalAlias = 'permsTotal'
+
+/** The total that each row carries; null where a page past the first has no row to carry it. */
+function totalIn(rows: readonly object[], isLater: boolean): number | null {
+  const [first] = rows
+  if (!first) return isLater ? null : 0
+  return Number((first as { [totalAlias]: unknown })[totalAlias])
 }
 
 function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {

@@ -1,5 +1,8 @@
+import type { Model } from 'objection'
 import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, NotFoundError } from '../model/errors.js'
+import { lookup } from '../model/input.js'
+import { selectColumns } from './columns.js'
 import { scalar } from './filters.js'
 import { kebabPlural } from './plural.js'
 import type { ResourceModel, ServedModel, ServedRow } from './ports.js'
@@ -20,9 +23,21 @@ export interface Parent {
 export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
   const spec = model.columnSpecs[property]
   const checked = spec ? scalar(spec, text) : { value: text }
-  const row = checked.error === undefined ? await model.getBy({ ...more, [property]: checked.value }) : null
+  const row = checked.error === undefined ? await find(model, { ...more, [property]: checked.value }) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
+}
+
+// What getBy() does, with the columns named.
+async function find(model: ServedModel, where: object): Promise<ServedRow | null> {
+  const values = lookup(definitionOf(model), where)
+  if (values === null) return null
+  const query = model.query().findOne(values)
+  selectColumns(query as never, model)
+  const row = (await query) as Model | undefined
+  if (!row) return null
+  await model.afterGet([row])
+  return row as unknown as ServedRow
 }
 
 /** The path that the parents make, the outermost first. */

@@ -29,7 +29,7 @@ export interface ServedModel {
   knex(): Knex
   query(trx?: TransactionOrKnex): QueryBuilder<Model>
   createFrom(input: object, trx?: TransactionOrKnex): Promise<ServedRow>
-  getBy(where: object, trx?: TransactionOrKnex): Promise<ServedRow | null>
+  afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
   canCreate?(values: object): Promise<boolean>
 }
 

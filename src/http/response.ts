@@ -23,7 +23,12 @@ export class HttpResponse {
    * @example return HttpResponse.json({ total: 3 }, { status: 202 })
    */
   static json(value: unknown, options: ResponseOptions = {}): HttpResponse {
-    return new HttpResponse(options.status ?? 200, { ...jsonHeaders, ...options.headers }, JSON.stringify(value) ?? 'null')
+    return HttpResponse.jsonText(JSON.stringify(value) ?? 'null', options)
+  }
+
+  /** The same for JSON that is text already. */
+  static jsonText(text: string, options: ResponseOptions = {}): HttpResponse {
+    return new HttpResponse(options.status ?? 200, { ...jsonHeaders, ...options.headers }, text)
   }
 
   /** An answer without a body: 204 when not said. */

@@ -385,6 +385,55 @@ describe('CrudResource', () => {
     })
   })
 
+  describe('what rows show', () => {
+    class Shouting extends Cage {
+      static override policy = Cage.policy
+      static override virtualAttributes = ['shout']
+      get shout() {
+        return this.label.toUpperCase()
+      }
+    }
+    class Discreet extends Cage {
+      static override policy = Cage.policy
+      override $afterFind() {
+        if (this.size > 5) this.$omitFromJson('code')
+      }
+    }
+    class Masked extends Cage {
+      static override policy = Cage.policy
+      override $formatJson(json: object): never {
+        return { ...(super.$formatJson(json as never) as object), code: '***' } as never
+      }
+    }
+    const shown = async (model: typeof Cage, size: number) => {
+      const row = await asSystem(() => Cage.create({ ...cage(), size, userId: zoo.ids.ada }))
+      const ask = serve(new CrudResource({ model, path: 'cages' }))
+      const { body } = await ask('GET', `/cages/${row.id}`, zoo.tokens.ada)
+      const list = await ask('GET', `/cages?size=${size}&sort=-createdAt`, zoo.tokens.ada)
+      const listed = list.body.data.find(({ id }: { id: string }) => id === row.id)
+      expect(listed).to.deep.equal(body)
+      return body as Record<string, unknown>
+    }
+
+    it('has getters that are named in virtualAttributes', async () => {
+      const { label, shout } = await shown(Shouting as never, 2)
+      expect(shout).to.equal((label as string).toUpperCase())
+    })
+
+    it('leaves out what a hook omits from single rows', async () => {
+      expect(await shown(Discreet as never, 3)).to.have.property('code', 'c')
+      expect(await shown(Discreet as never, 6)).not.to.have.property('code')
+    })
+
+    it("is what the model's own $formatJson makes of it", async () => {
+      expect(await shown(Masked as never, 4)).to.have.property('code', '***')
+    })
+
+    it('hides a column by its readableBy rule', async () => {
+      expect(await shown(Cage, 7)).not.to.have.property('note')
+    })
+  })
+
   describe('ETag', () => {
     it('changes with the row and answers If-None-Match and If-Match', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
