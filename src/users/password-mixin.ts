@@ -32,7 +32,7 @@ export interface WithPassword {
   /** Write-only: hashed when the row is saved. Reading it gives undefined. */
   password?: string
   /**
-   * Hashes a new password off the event loop; save() stores it.
+   * Hashes a new password off the event loop; save() waits for it and stores it, or throws what was refused here.
    *
    * @throws ValidationError for one that is too short, too common, too long, or the e-mail address
    */
@@ -63,9 +63,11 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     #plain: string | undefined
     #old: string | undefined
     #of: Model | undefined
+    #isAsked = false
     // Whether the caller has shown to know the password that is to be changed, or the one of this row.
     #isProven = false
     #hashing: Promise<void> | undefined
+    #turn = 0
 
     get password(): string | undefined {
       return undefined
@@ -76,21 +78,35 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
 
     setPassword(password: string): Promise<this> {
-      this.#plain = undefined
-      this.#hashing = this.#hash(password)
-      return this.#hashing.then(() => this)
+      const done = this.#begin(password).then(() => this)
+      // Whoever does not wait hears of a refusal from save().
+      done.catch(() => {})
+      return done
     }
 
-    async #hash(password: string): Promise<void> {
+    #begin(password: string): Promise<void> {
+      this.#plain = undefined
+      this.#turn += 1
+      const hashing = this.#hash(password, this.#turn)
+      hashing.catch(() => {})
+      this.#hashing = hashing
+      return hashing
+    }
+
+    async #hash(password: string, turn: number): Promise<void> {
       const { hasher, check } = registeredPasswords()
       if (typeof password !== 'string')
         throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
       await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
-      this.passwordHash = await hasher.hash(password)
+      const hash = await hasher.hash(password)
+      // Of two under way the later one counts, whichever is ready first.
+      if (turn === this.#turn) this.passwordHash = hash
     }
 
     async isPasswordCorrect(password: string): Promise<boolean> {
-      await this.$settle()
+      if (this.#plain !== undefined) this.#begin(this.#plain)
+      // One that was refused is save()'s to report.
+      await this.#hashing?.catch(() => {})
       if (typeof password !== 'string') return false
       const isCorrect = await registeredPasswords().hasher.verify(password, this.passwordHash)
       if (isCorrect) this.#isProven = true
@@ -109,12 +125,11 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     override async $settle(): Promise<void> {
       await super.$settle()
-      if (this.#of) await this.#proveOwner(this.#of as Password)
-      const plain = this.#plain
-      if (plain !== undefined) {
-        this.#plain = undefined
-        this.#hashing = this.#hash(plain)
+      if (this.#of && !this.#isAsked) {
+        this.#isAsked = true
+        await this.#proveOwner(this.#of as Password)
       }
+      if (this.#plain !== undefined) this.#begin(this.#plain)
       const hashing = this.#hashing
       this.#hashing = undefined
       await hashing
@@ -131,7 +146,6 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       }
       const old = this.#old
       this.#old = undefined
-      this.#of = undefined
       if (!isOwn(row)) return
       if (old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
       const { hasher } = registeredPasswords()
