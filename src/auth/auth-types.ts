@@ -4,7 +4,7 @@ import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
 import type { OnEvent } from './events.js'
 import type { JwtClaims } from './jwt.js'
-import type { JwtOptions } from './keys.js'
+import type { JwtOptions, PublicJwks } from './keys.js'
 import type { PasswordPolicy } from './password-policy.js'
 import type { SessionInfo } from './sessions.js'
 import type { Throttle, ThrottleOptions } from './throttle.js'
@@ -102,6 +102,11 @@ export interface Auth {
    * @throws InvalidTokenError for a token that is not valid, whose session has ended, or whose user is disabled or gone
    */
   authenticate(token: string): Promise<Actor>
+  /**
+   * The public halves of the asymmetric keys, retired ones too, for others who verify our access tokens; none where a secret
+   * signs. `Api` serves it as `/.well-known/jwks.json`.
+   */
+  jwks(): PublicJwks
   /** 32 bytes for one purpose, the same in every process of the application. */
   deriveKey(purpose: string): Uint8Array
 }

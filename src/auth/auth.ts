@@ -17,7 +17,7 @@ import { admit, type Credentials, freshHash, readCredentials, userClass, type Ve
 import { deriveKeys } from './derived-keys.js'
 import { type Emit, emitter } from './events.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
-import { parseKeys } from './keys.js'
+import { parseKeys, publicJwks } from './keys.js'
 import { callerLoader } from './load-caller.js'
 import { registerUser } from './register.js'
 import { demandOwnUser, Sessions } from './sessions.js'
@@ -204,6 +204,8 @@ export function createAuth(options: AuthOptions): Auth {
       if (!Array.isArray(user.roles)) await user.loadRoles()
       return toActor(user, { sessionId: session.id })
     },
+
+    jwks: () => publicJwks(keys),
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
   }

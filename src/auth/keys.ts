@@ -74,12 +74,17 @@ export function parseKeys(options: JwtOptions): KeySet {
   }
 }
 
+/** A JSON Web Key Set of public keys. */
+export interface PublicJwks {
+  readonly keys: readonly JsonWebKey[]
+}
+
 /**
  * The public halves of the asymmetric keys, for others who verify our tokens (RFC 7517): serve it as `/.well-known/jwks.json`.
  *
  * @example publicJwks(keys)   // { keys: [{ kty: 'EC', crv: 'P-256', x, y, kid: '1', alg: 'ES256', use: 'sig' }] }
  */
-export function publicJwks(keys: KeySet): { keys: JsonWebKey[] } {
+export function publicJwks(keys: KeySet): PublicJwks {
   const asymmetric = keys.keys.filter((key) => key.verifyKey.type === 'public')
   return {
     keys: asymmetric.map(({ verifyKey, kid, algorithm }) => ({

@@ -27,6 +27,11 @@ export interface ApiOptions {
   openapi?: string | false | undefined
   /** Where the document is shown in the browser, if swagger-ui-dist is installed: '/docs' when not said, false for nowhere. */
   docs?: string | false | undefined
+  /**
+   * Where the public keys of access tokens are served (RFC 7517), whatever the prefix, if there are any:
+   * '/.well-known/jwks.json' when not said, false for nowhere.
+   */
+  jwks?: string | false | undefined
   /** Laid over the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
   document?: object | undefined
   /** Bytes of a body; 1 MiB when not said. */
@@ -59,6 +64,8 @@ export class Api {
   readonly openapi: string | false
   /** The path of the page that shows it, or false. */
   readonly docs: string | false
+  /** The path of the public keys, or false. */
+  readonly jwks: string | false
   /** What is laid over the OpenAPI document. */
   readonly document: object
   readonly #resources: Resource[] = []
@@ -70,6 +77,7 @@ export class Api {
     this.prefix = joinPath(options.prefix ?? '')
     this.openapi = options.openapi ?? '/openapi.json'
     this.docs = options.docs ?? '/docs'
+    this.jwks = options.jwks ?? '/.well-known/jwks.json'
     this.document = options.document ?? {}
     this.limits = {
       maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
@@ -132,13 +140,17 @@ export class MountedApi {
   #compile(): void {
     const paths: string[] = []
     const table = new RouteTable<Endpoint>()
-    const { openapi, docs, title } = this.#api
+    const { openapi, docs, title, jwks } = this.#api
     if (openapi !== false) {
       const pages = docs === false ? [] : docsEndpoints(docs, openapi, title)
       for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
         table.add('GET', path, endpoint)
         paths.push(path)
       }
+    }
+    if (jwks !== false && this.#perms.auth.jwks().keys.length > 0) {
+      table.add('GET', jwks, this.#jwksEndpoint())
+      paths.push(jwks)
     }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
       table.add(endpoint.options.method, path, endpoint)
@@ -164,6 +176,17 @@ export class MountedApi {
           text,
         )
       },
+    })
+  }
+
+  // Only others than ourselves need it: who verifies our tokens elsewhere asks again every few minutes for the keys of a rotation.
+  #jwksEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'GET',
+      path: '',
+      public: true,
+      anyFormat: true,
+      handler: () => HttpResponse.json(this.#perms.auth.jwks(), { headers: { 'cache-control': 'public, max-age=300' } }),
     })
   }
 

@@ -53,9 +53,16 @@ export interface PermsPort {
   readonly models: { readonly user: unknown }
   readonly options: { readonly accessDenied: 404 | 403 }
   readonly auth: {
-    signIn(credentials: { email: string; password: string }): Promise<IssuedTokens | FactorAsked>
+    signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
+    signOutEverywhere(userId: string, options: { except?: string | null | undefined }): Promise<unknown>
+    /** The living sessions of a user, as they are shown. */
+    sessions(userId: string): Promise<readonly object[]>
+    /** Whether there was such a session of this user. */
+    endSession(userId: string, sessionId: string): Promise<boolean>
+    /** The public halves of the keys that sign access tokens; none of shared secrets. */
+    jwks(): { readonly keys: readonly object[] }
     /** 32 bytes for one purpose, the same in every process of the application. */
     deriveKey(purpose: string): Uint8Array
   }

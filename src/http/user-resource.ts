@@ -9,9 +9,10 @@ import { objectOf } from './input.js'
 import { findRow } from './parents.js'
 import type { FactorAsked, IssuedTokens, PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
+import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { outputFields, shape } from './shape.js'
 
-export type UserFeature = 'login' | 'me' | 'refresh' | 'logout'
+export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
 
 export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
   /** A user model over the registered one's table; the registered one when not said. */
@@ -61,6 +62,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
       ...(isOn('logout') ? [this.logoutEndpoint()] : []),
       ...(isOn('me') ? [this.currentUserEndpoint(), this.updateCurrentUserEndpoint()] : []),
+      ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
       ...super.endpoints(),
     ]
   }
@@ -86,9 +88,10 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       public: true,
       ignoresCredentials: true,
       queryKeys: [],
-      handler: async ({ input, perms }) => {
+      handler: async ({ input, perms, request }) => {
         const { email, password } = textsOf(input, ['email', 'password'])
-        return tokenAnswer(await perms.auth.signIn({ email, password }))
+        // How the list of sessions names the place.
+        return tokenAnswer(await perms.auth.signIn({ email, password, device: request.header('user-agent') || undefined }))
       },
       description: {
         input: textSchema(['email', 'password'], { email: 320, password: 4096 }),
@@ -132,6 +135,21 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       },
       description: { problems: [] },
     })
+  }
+
+  /** `GET sessions/` → where one is signed in */
+  listSessionsEndpoint(): Endpoint {
+    return listSessions(this.name)
+  }
+
+  /** `DELETE sessions/:sessionId` ends one of one's own sessions: 204; another's is 404 */
+  deleteSessionEndpoint(): Endpoint {
+    return deleteSession(this.name)
+  }
+
+  /** `DELETE sessions/` ends all of one's own sessions but the present one: 204 */
+  deleteOtherSessionsEndpoint(): Endpoint {
+    return deleteOtherSessions(this.name)
   }
 
   /** `GET me/` → the signed-in user, with `roles: [{ role, domain }]` */

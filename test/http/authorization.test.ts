@@ -19,6 +19,9 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /users/logout': [401, 401, 401, 204, 204, 204, 204],
   'GET /users/me': [401, 401, 401, 200, 200, 200, 200],
   'PATCH /users/me': [401, 401, 401, 200, 200, 200, 200],
+  'GET /users/sessions': [401, 401, 401, 200, 200, 200, 200],
+  'DELETE /users/sessions/:sessionId': [401, 401, 401, 404, 204, 404, 404],
+  'DELETE /users/sessions': [401, 401, 401, 204, 204, 204, 204],
   'GET /users': [401, 401, 401, 200, 200, 200, 200],
   'POST /users': [401, 401, 401, 403, 403, 422, 422],
   'GET /users/:id': [401, 401, 401, 404, 200, 200, 200],
@@ -77,6 +80,10 @@ describe('every route for every caller', function () {
 
   async function rowFor(path: string, ownerId: string | null): Promise<string> {
     const userId = ownerId ?? (await asSystem(() => User.create({ email: nextEmail() }))).id
+    if (path.includes('/sessions/')) {
+      await zoo.perms.auth.createRefreshToken((await asSystem(() => User.get(userId))) as User)
+      return (await zoo.perms.auth.sessions(userId))[0]?.id ?? ''
+    }
     if (path.startsWith('/users')) return userId
     if (path.startsWith('/documents')) return (await asSystem(() => UserDocument.create({ title: 't', content: 'c', userId }))).id
     return (await asSystem(() => Critter.create({ name: 'n', species: 's', userId }))).id
@@ -92,9 +99,9 @@ describe('every route for every caller', function () {
       const answers: number[] = []
       for (const who of actors) {
         const { id, token } = await caller(who)
-        const row = path.includes(':id') ? await rowFor(path, who === 'owner' ? id : null) : ''
+        const row = /:\w/.test(path) ? await rowFor(path, who === 'owner' ? id : null) : ''
         const body = method === 'POST' ? { nope: 1 } : method === 'PATCH' ? {} : undefined
-        const answer = await ask(method, path.replace(':id', row), token, body === undefined || path.endsWith('logout') ? {} : { body })
+        const answer = await ask(method, path.replace(/:\w+/, row), token, body === undefined || path.endsWith('logout') ? {} : { body })
         answers.push(answer.status)
       }
       expect(Object.fromEntries(actors.map((who, i) => [who, answers[i]]))).to.deep.equal(

@@ -47,10 +47,7 @@ describe('the public keys', () => {
   })
 
   async function missing(api: Api): Promise<boolean> {
-    return await clientOf(
-      api,
-      zoo.perms,
-    )('GET', path).then(
+    return await clientOf(api, zoo.perms)('GET', path).then(
       () => false,
       (error: Error) => /none of the API's paths/.test(error.message),
     )

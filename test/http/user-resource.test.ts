@@ -63,6 +63,55 @@ describe('UserResource', function () {
     expect((await ask('POST', '/users/logout')).status).to.equal(401)
   })
 
+  it('lists where one is signed in, by the device that signed in, and nobody else', async () => {
+    const here = (await signIn('bob@example.com', password)).body.access_token as string
+    await ask('POST', '/users/login', null, {
+      body: { email: 'bob@example.com', password },
+      headers: { 'user-agent': `Phone/1 ${'x'.repeat(300)}` },
+    })
+    const { status, body, headers } = await ask('GET', '/users/sessions', here)
+    expect(status).to.equal(200)
+    expect(headers['cache-control']).to.equal('no-store')
+    for (const one of body.data)
+      expect(one).to.have.all.keys('id', 'description', 'address', 'createdAt', 'lastUsedAt', 'expiresAt', 'isCurrent')
+    expect(body.data.map((one: { isCurrent: boolean }) => one.isCurrent).filter(Boolean)).to.have.length(1)
+    const phone = body.data.find(({ description }: { description: string | null }) => description?.startsWith('Phone/1'))
+    expect(phone).to.include({ address: '127.0.0.1', isCurrent: false })
+    expect(phone.description).to.have.length(255)
+    const others = (await ask('GET', '/users/sessions', zoo.tokens.ada)).body.data.map(({ id }: { id: string }) => id)
+    expect(others).to.have.length.greaterThan(0)
+    for (const { id } of body.data) expect(others).not.to.include(id)
+    expect((await ask('GET', '/users/sessions')).status).to.equal(401)
+  })
+
+  it("ends one of one's own sessions; another's is as one that is not there [promise 22]", async () => {
+    const here = (await signIn('bob@example.com', password)).body.access_token as string
+    const there = (await signIn('bob@example.com', password)).body
+    const { data } = (await ask('GET', '/users/sessions', there.access_token)).body
+    const { id } = data.find(({ isCurrent }: { isCurrent: boolean }) => isCurrent)
+    const foreign = await ask('DELETE', `/users/sessions/${id}`, zoo.tokens.ada)
+    const unknown = await ask('DELETE', '/users/sessions/not-an-id', zoo.tokens.ada)
+    expect([foreign.status, foreign.body]).to.deep.equal([404, unknown.body])
+    expect((await ask('GET', '/users/me', there.access_token)).status).to.equal(200)
+    expect((await ask('DELETE', `/users/sessions/${id}`, here)).status).to.equal(204)
+    expect((await ask('GET', '/users/me', there.access_token)).status).to.equal(401)
+    expect((await ask('POST', '/users/refresh', null, { body: { refresh_token: there.refresh_token } })).status).to.equal(401)
+    expect((await ask('DELETE', `/users/sessions/${id}`, here)).status).to.equal(404)
+    expect((await ask('GET', '/users/me', here)).status).to.equal(200)
+  })
+
+  it('signs out everywhere else [promise 22]', async () => {
+    const bystander = (await signIn('ada@example.com', password)).body.access_token as string
+    const here = zoo.tokens.bob
+    const there = (await signIn('bob@example.com', password)).body
+    expect((await ask('DELETE', '/users/sessions', here)).status).to.equal(204)
+    expect((await ask('GET', '/users/me', there.access_token)).status).to.equal(401)
+    expect((await ask('GET', '/users/me', bystander)).status).to.equal(200)
+    expect((await ask('POST', '/users/refresh', null, { body: { refresh_token: there.refresh_token } })).status).to.equal(401)
+    const { data } = (await ask('GET', '/users/sessions', here)).body
+    expect(data.map(({ isCurrent }: { isCurrent: boolean }) => isCurrent)).to.deep.equal([true])
+  })
+
   it('shows roles with their domains', async () => {
     const press = await asSystem(() => Domain.create({ name: 'press', displayName: 'Press' } as never))
     await asSystem(() => UserRole.create({ userId: zoo.ids.bob, role: 'editor', domainId: press.id } as never))
@@ -160,7 +209,7 @@ describe('UserResource', function () {
         })
       }
     }
-    const api = new Api({ resources: [new Terse({ methods: [], features: { refresh: false, me: false } })] })
+    const api = new Api({ resources: [new Terse({ methods: [], features: { refresh: false, me: false, sessions: false } })] })
     expect(api.routes(zoo.perms).map(({ path, endpoint }) => `${endpoint.options.method} ${path}`)).to.deep.equal([
       'POST /users/login',
       'POST /users/logout',
