@@ -40,6 +40,7 @@ async function main(): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  stopWithNpm(stop)
 
   const { address, port, family } = server.address() as AddressInfo
   const name = ['0.0.0.0', '::'].includes(address) ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address
@@ -49,6 +50,18 @@ async function main(): Promise<void> {
   const shown = password === undefined || settings.isProduction ? undefined : { email: admin.email, password }
   console.log(`\n${(await welcomeLines({ base, admin: shown })).join('\n')}\n`)
   console.log(`The zoo is open at ${base} (${settings.framework}); end it with Ctrl+C.`)
+}
+
+/** A signal sent to `npm start` ends npm and its shell, but is not passed on: the server would stay behind and hold the port. */
+function stopWithNpm(stop: () => Promise<void>): void {
+  if (process.env['npm_lifecycle_event'] !== 'start') return
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    void stop()
+  }, 500)
+  watch.unref()
 }
 
 main().catch((error: unknown) => {

@@ -21,17 +21,18 @@ function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return { ...inherited, PORT: '0', ...env }
 }
 
-function spawnZoo(env: Readonly<Record<string, string>>): { child: ChildProcess; output: () => string } {
+function spawnZoo(env: Readonly<Record<string, string>>, command = [process.execPath]): { child: ChildProcess; output: () => string } {
   if (!existsSync(join(root, 'dist/index.js'))) throw new Error('The example runs on the built package: npm run build first.')
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/zoo/main.ts'], { cwd: root, env: environment(env) })
+  const [first = process.execPath, ...rest] = command
+  const child = spawn(first, [...rest, '--import', 'tsx', 'examples/zoo/main.ts'], { cwd: root, env: environment(env) })
   let text = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (text += chunk.toString()))
   return { child, output: () => text }
 }
 
 /** Starts it and waits until it is open. @throws Error with what it printed where it ends before */
-export async function startZoo(env: Readonly<Record<string, string>>): Promise<ZooProcess> {
-  const { child, output } = spawnZoo(env)
+export async function startZoo(env: Readonly<Record<string, string>>, command?: string[]): Promise<ZooProcess> {
+  const { child, output } = spawnZoo(env, command)
   const url = await new Promise<string>((resolve, reject) => {
     const look = () => {
       const found = /The zoo is open at (http:\/\/\S+)/.exec(output())

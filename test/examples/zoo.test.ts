@@ -397,6 +397,20 @@ describe('The zoo, started and ended', function () {
     await zoo.stop()
   })
 
+  it('ends with the shell of npm start, which passes no signal on', async () => {
+    const shell = ['sh', '-c', `"$@"; true`, 'sh', process.execPath]
+    const zoo = await startZoo({ ...base, DATABASE_URL: ':memory:', npm_lifecycle_event: 'start' }, shell)
+    const isUp = async () =>
+      await request(zoo.url, 'GET', '/health').then(
+        () => true,
+        () => false,
+      )
+    expect(await isUp()).to.equal(true)
+    await zoo.stop('SIGKILL')
+    for (let i = 0; i < 50 && (await isUp()); i++) await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(await isUp()).to.equal(false)
+  })
+
   it('makes a secret and a password outside production, and says so', async () => {
     const zoo = await startZoo({ DATABASE_URL: ':memory:' })
     try {
