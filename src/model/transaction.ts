@@ -114,6 +114,7 @@ function pause(attempt: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * 2 ** attempt))
 }
 
-function isTransaction(knex: object): boolean {
-  return (knex as { isTransaction?: boolean }).isTransaction === true
+/** Whether this is a transaction rather than an instance, or nothing. */
+export function isTransaction(knex: unknown): knex is Knex.Transaction {
+  return (knex as { isTransaction?: boolean } | null | undefined)?.isTransaction === true
 }

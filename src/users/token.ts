@@ -119,7 +119,8 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
     await super.$beforeUpdate(options, context)
-    if (this.revoked === true) this.revokedAt ??= new Date()
+    // Revoked again, it is revoked since the first time.
+    if (this.revoked === true) this.revokedAt ??= (options as { old?: Token }).old?.revokedAt ?? new Date()
     if (this.revoked === false)
       throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
   }

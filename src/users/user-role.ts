@@ -3,7 +3,7 @@ import { HasUserMixin } from '../mixins/has-user.js'
 import { column } from '../model/column.js'
 import { declareColumns } from '../model/definition.js'
 import { UniqueViolationError, ValidationError } from '../model/errors.js'
-import { inTransaction, transaction } from '../model/transaction.js'
+import { inTransaction, isTransaction, transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem } from '../perms/context.js'
@@ -19,6 +19,12 @@ let isDomainRequired = false
 /** `initPerms({ domains: 'required' })`: a grant must say a domain or '*'. */
 export function requireDomains(value: boolean): void {
   isDomainRequired = value
+}
+
+/** @throws ValidationError where a grant must say a domain, and says none */
+function requireDomain(domainId: string | null | undefined): void {
+  if (!isDomainRequired || domainId !== undefined) return
+  throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
 }
 
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
@@ -57,21 +63,19 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
    */
   static override async create<M extends Model>(
     this: new () => M,
-    values: Partial<M> & { domain?: DomainRef | null },
+    values: Omit<Partial<M>, 'domain'> & { domain?: DomainRef | null },
     trx?: TransactionOrKnex,
   ): Promise<M> {
     const Class = this as unknown as typeof UserRole
     const { domain, ...rest } = values as { domain?: DomainRef | null; user?: User; userId?: string; domainId?: string | null }
-    if (isDomainRequired && domain === undefined && rest.domainId === undefined) {
-      throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [
-        { field: 'domain', message: 'is required' },
-      ])
-    }
+    if (domain === undefined) requireDomain(rest.domainId)
     const domainId = domain === undefined ? (rest.domainId ?? null) : await Class.domainIdOf(domain, trx)
     const grant = Class.build({ ...rest, domainId } as never)
     let saved: UserRole
     try {
-      saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
+      // Inside a transaction a savepoint: PostgreSQL would refuse all that follows a refused statement.
+      if (isTransaction(trx)) saved = await transaction((savepoint) => grant.save(savepoint), { knex: trx })
+      else saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
     } catch (error) {
       if (!(error instanceof UniqueViolationError)) throw error
       const known = await asSystem(() =>
@@ -106,6 +110,7 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
   }
 
   override async $beforeInsert(context: never): Promise<void> {
+    requireDomain(this.domainId)
     await super.$beforeInsert(context)
     checkRole(this.role)
     this.domainId ??= null as never
