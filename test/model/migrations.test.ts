@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import {
+  BaseModel,
+  BasePermsModel,
+  ConfigurationError,
+  column,
+  createTables,
+  HasUserMixin,
+  initPerms,
+  type Perms,
+  permsMigrations,
+  User,
+  UserRole,
+} from '../../src/index.js'
+import { eachDatabase } from '../helpers/databases.js'
+import { rejection } from '../helpers/errors.js'
+
+class Clerk extends User.withColumns({ desk: column.string().default('none') }) {}
+class Paper extends HasUserMixin(BasePermsModel).withColumns({ title: column.string() }) {}
+
+const tables = ['domain', 'user_role', 'token', 'user_setting']
+
+eachDatabase('Migrations', (db) => {
+  let perms: Perms
+  let folder: string
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'objection-perms-migrations-'))
+    writeFileSync(
+      join(folder, '001_application.mjs'),
+      `export const up = (knex) => knex.schema.createTable('own_thing', (table) => {
+        table.increments('id')
+        table.specificType('user_id', ${JSON.stringify(db.dialect === 'pg' ? 'uuid' : db.dialect === 'mysql' ? 'char(36) character set utf8mb4 collate utf8mb4_nopad_bin' : 'char(36)')}).references('id').inTable('user').onDelete('CASCADE')
+      })
+      export const down = (knex) => knex.schema.dropTable('own_thing')
+      `,
+    )
+    writeFileSync(join(folder, 'README.md'), 'not a migration')
+    writeFileSync(join(folder, '002_types.d.ts'), 'export {}')
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+  beforeEach(() => {
+    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+  })
+  afterEach(async () => {
+    await perms.close()
+    for (const table of [
+      'own_thing',
+      'paper',
+      'token',
+      'user_role',
+      'user_setting',
+      'clerk',
+      'user',
+      'domain',
+      'knex_migrations',
+      'knex_migrations_lock',
+      'objection_perms_migrations',
+      'objection_perms_migrations_lock',
+    ])
+      await db.knex.schema.dropTableIfExists(table)
+  })
+
+  const exist = async (...names: string[]) => Promise.all(names.map((name) => db.knex.schema.hasTable(name)))
+
+  it('make the library’s tables once, with a history of their own', async () => {
+    expect(await perms.migrate()).to.have.length(1)
+    expect(await exist('user', ...tables)).to.deep.equal([true, true, true, true, true])
+    expect(await exist('objection_perms_migrations', 'knex_migrations')).to.deep.equal([true, false])
+    expect(await perms.migrate()).to.deep.equal([])
+    const user = await User.create({ email: 'ada@example.com' })
+    await UserRole.create({ user, role: 'x' })
+    expect(await perms.migrate()).to.deep.equal([])
+    expect((await User.getOr404(user.id)).hasRole('x')).to.equal(true)
+  })
+
+  it('at once from several processes run once', async () => {
+    const others = [db.connect(), db.connect()]
+    const results = await Promise.allSettled([perms.migrate(), perms.migrate()])
+    expect(results.some(({ status }) => status === 'fulfilled')).to.equal(true)
+    await perms.migrate()
+    expect(await exist('user', ...tables)).to.deep.equal([true, true, true, true, true])
+    await Promise.all(others.map((knex) => knex.destroy()))
+  })
+
+  it('make the table of the registered user model, which the others refer to', async () => {
+    await perms.close()
+    perms = initPerms({ knex: db.knex, user: Clerk, passwords: { cost: 10 } })
+    await perms.migrate()
+    expect(await exist('clerk', 'user')).to.deep.equal([true, false])
+    const clerk = await Clerk.create({ email: 'ada@example.com', desk: '4' })
+    await UserRole.create({ user: clerk, role: 'x' })
+    await clerk.delete()
+    expect(await UserRole.query()).to.deep.equal([])
+  })
+
+  it('stand before the application’s own in one history: permsMigrations({ with })', async () => {
+    const config = { migrationSource: permsMigrations({ with: folder }) }
+    const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
+    expect(ran).to.have.length(2)
+    expect(ran[0]).to.match(/^objection_perms_/)
+    expect(ran[1]).to.equal('001_application.mjs')
+    expect(await exist('user', 'own_thing', 'objection_perms_migrations')).to.deep.equal([true, true, false])
+    expect(((await db.knex.migrate.latest(config)) as [number, string[]])[1]).to.deep.equal([])
+    await db.knex.migrate.rollback(config, true)
+    expect(await exist('user', 'own_thing', ...tables)).to.deep.equal([false, false, false, false, false, false])
+  })
+
+  it('leave the application’s own history alone', async () => {
+    await perms.migrate()
+    const own = { directory: folder, loadExtensions: ['.mjs'] }
+    const [, ran] = (await db.knex.migrate.latest(own)) as [number, string[]]
+    expect(ran).to.have.length(1)
+    await db.knex.migrate.rollback(own, true)
+    expect(await exist('own_thing', 'user')).to.deep.equal([false, true])
+  })
+
+  it('undone drop what they made', async () => {
+    await perms.migrate()
+    await db.knex.migrate.rollback({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' }, true)
+    expect(await exist('user', ...tables)).to.deep.equal([false, false, false, false, false])
+  })
+
+  it('createTables() makes what models declare, in any order, and leaves alone what is there', async () => {
+    await perms.migrate()
+    await createTables(db.knex, [Paper, User])
+    const user = await User.create({ email: 'ada@example.com' })
+    await Paper.create({ title: 'x', userId: user.id })
+    await createTables(db.knex, [Paper])
+    expect(await Paper.query()).to.have.length(1)
+    expect((await rejection(Paper.create({ title: 'x', userId: '0198c0de-0000-7000-8000-00000000000a' }))) as object).to.include({
+      status: 422,
+    })
+  })
+
+  it('createTables() says which model declares no table', async () => {
+    class Nothing extends BaseModel {}
+    const error = await rejection(createTables(db.knex, [Nothing]))
+    expect(error).to.be.instanceOf(ConfigurationError)
+    expect(error.message).to.include('Nothing')
+  })
+})
+
+describe('knexfile.ts', () => {
+  it('migrates the database of DATABASE_URL with the knex command, up and down', async function () {
+    this.timeout(60_000)
+    const folder = mkdtempSync(join(tmpdir(), 'objection-perms-knexfile-'))
+    const root = fileURLToPath(new URL('../../', import.meta.url))
+    const knex = (...args: string[]) =>
+      promisify(execFile)(
+        process.execPath,
+        ['--import', 'tsx', join(root, 'node_modules/knex/bin/cli.js'), '--knexfile', join(root, 'knexfile.ts'), ...args],
+        {
+          cwd: root,
+          env: { ...process.env, DATABASE_URL: join(folder, 'app.db') },
+        },
+      )
+    try {
+      expect((await knex('migrate:latest')).stdout).to.match(/1 migrations/)
+      expect((await knex('migrate:latest')).stdout).to.match(/Already up to date/)
+      expect((await knex('migrate:rollback')).stdout).to.match(/1 migrations/)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
