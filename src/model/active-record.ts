@@ -5,20 +5,12 @@ import { v7 as uuidv7 } from 'uuid'
 import { codecOf, detached, dialectOfClass } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
-import {
-  declareColumns,
-  definitionOf,
-  markIntermediate,
-  mergedList,
-  mergedRelationMappings,
-  mergedStatic,
-  type RecordClass,
-  tableNameOf,
-} from './definition.js'
+import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
 import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
+import { mergedRelationMappings } from './relations.js'
 import { remember } from './remember.js'
 import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
 import { encode } from './storage.js'

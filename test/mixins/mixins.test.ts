@@ -5,6 +5,7 @@ import {
   ConfigurationError,
   column,
   createTables,
+  currentUser,
   HasUserMixin,
   initPerms,
   MissingReferenceError,
@@ -17,6 +18,7 @@ import {
   SoftDeleteMixin,
   StillReferencedError,
   TimestampMixin,
+  Token,
   User,
   UserOwnershipMixin,
   UserRole,
@@ -298,5 +300,43 @@ eachDatabase('Mixins', (db) => {
       expect(await Post.query().resultSize()).to.equal(1)
       expect(fieldsOf(await rejection(asSystem(() => post.updateFrom({ deletedAt: null }))))).to.deep.equal(['deletedAt'])
     })
+  })
+})
+
+class Assistant extends SoftDeleteMixin(HasUserMixin(User)) {
+  static override userOnDelete = 'set null' as const
+}
+
+eachDatabase('A user model with an owner and soft deletion', (db) => {
+  let perms: Perms
+  before(async () => {
+    perms = initPerms({ knex: db.knex, user: Assistant, passwords: { cost: 10 } })
+    await perms.migrate()
+  })
+  after(() => perms.close())
+  beforeEach(() => db.knex('assistant').delete())
+
+  it('may be nobody’s: the first one could not be made', async () => {
+    const first = await Assistant.create({ email: 'first@example.com' })
+    expect(first.userId).to.equal(null)
+    const second = await Assistant.create({ email: 'second@example.com', userId: first.id })
+    const [read] = await Assistant.query().findByIds([second.id]).withGraphFetched('user')
+    expect((read as Assistant & { user?: Assistant }).user?.id).to.equal(first.id)
+    await first.hardDelete()
+    expect((await Assistant.getOr404(second.id)).userId).to.equal(null)
+  })
+
+  it('keeps the address of a deleted user taken, and its roles and tokens dead', async () => {
+    const user = await Assistant.create({ email: 'ada@example.com' })
+    await user.grantRole('editor')
+    const { plain } = await Token.issue(user)
+    await user.delete()
+    expect(fieldsOf(await rejection(Assistant.create({ email: 'ADA@example.com' })))).to.deep.equal(['email'])
+    expect(await Assistant.getBy({ email: 'ada@example.com' })).to.equal(null)
+    expect(await Token.verify(plain)).to.equal(null)
+    expect(await runAs(user, () => currentUser())).to.equal(null)
+    await user.restore()
+    expect((await Assistant.getByOr404({ email: 'ada@example.com' })).hasRole('editor')).to.equal(true)
+    expect((await Token.verify(plain))?.userId).to.equal(user.id)
   })
 })

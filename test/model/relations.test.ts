@@ -239,6 +239,7 @@ eachDatabase('Relations and names in queries', (db) => {
       const second = await Book.getByOr404({ bookTitle: 'Second' })
       await Author.query().upsertGraph({ id: ada.id, penName: 'Ada L.', books: [{ id: second.id, bookTitle: 'Kept' }] } as never)
       expect(titles(await Book.query().where('authorId', ada.id))).to.deep.equal(['Kept'])
+      expect(await Book.getOr404(second.id)).to.deep.include({ pageCount: 20, details: { isbn: 'x1' } })
     })
 
     it('in knexQuery() as they are called in the database, untouched', async () => {

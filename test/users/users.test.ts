@@ -4,6 +4,7 @@ import {
   BasePermsModel,
   column,
   createTables,
+  currentUser,
   Domain,
   HasUserMixin,
   initPerms,
@@ -477,6 +478,44 @@ eachDatabase('Users', (db) => {
     user.department = 'y'
     const saved = await countQueries(db.knex, () => user.save())
     expect(saved.statements).to.have.length(1)
+  })
+
+  it('take from clients what they may write, and name the rest [promise 42]', async () => {
+    const { create, update, output } = Employee.schema
+    expect(Object.keys(create.properties)).to.include.members(['email', 'password', 'isEnabled', 'department', 'firstName'])
+    expect(create.required).to.deep.equal(['email'])
+    expect(Object.keys(update.properties)).to.include.members(['email', 'password', 'oldPassword', 'isEnabled'])
+    for (const name of ['id', 'createdAt', 'updatedAt', 'passwordHash', 'lastLoginAt', 'roles', 'tokens', 'settings']) {
+      expect(fieldsOf(await rejection(Employee.createFrom({ email: 'x@example.com', [name]: [] }))), name).to.deep.equal([name])
+      expect(create.properties, name).not.to.have.property(name)
+      expect(update.properties, name).not.to.have.property(name)
+    }
+    expect(create.properties).not.to.have.property('oldPassword')
+    for (const name of ['password', 'passwordHash', 'oldPassword']) expect(output.properties).not.to.have.property(name)
+    expect(await numberOf('employee')).to.equal(0)
+  })
+
+  it('who are disabled are anonymous to every rule, through runAs too [promise 56]', async () => {
+    const user = await Employee.create({ email: 'ada@example.com', password })
+    const loaded = await Employee.getOr404(user.id)
+    expect(await runAs(loaded, () => Employee.query())).to.have.length(1)
+    await user.update({ isEnabled: false })
+    for (const who of [loaded, user, user.id]) {
+      expect(await runAs(who, () => currentUser())).to.equal(null)
+      expect(await runAs(who, () => Employee.query())).to.have.length(0)
+    }
+    await user.delete()
+    expect(await runAs(loaded, () => currentUser())).to.equal(null)
+  })
+
+  it('who are disabled within a request write nothing more [promise 56]', async () => {
+    const user = await Employee.create({ email: 'ada@example.com', password })
+    await runAs(user, async () => {
+      await asSystem(() => user.update({ isEnabled: false }))
+      expect(await rejection(user.update({ department: 'x' }))).to.have.property('status', 401)
+      expect(await rejection((async () => UserSetting.create({ key: 'k', value: 1 }))())).to.have.property('status', 401)
+    })
+    expect(await numberOf('user_setting')).to.equal(0)
   })
 
   it('settings: one value for each key and user, any JSON', async () => {
