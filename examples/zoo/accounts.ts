@@ -1,14 +1,11 @@
 import {
-  asSystem,
+  asAnonymous,
   currentUserId,
   type FieldError,
   InvalidCredentialsError,
   type Perms,
   Role,
-  transaction,
-  UniqueViolationError,
   User,
-  UserRole,
   ValidationError,
 } from 'objection-perms'
 
@@ -18,33 +15,31 @@ import {
  */
 export function accounts(perms: Perms) {
   return {
-    /** @throws ValidationError (422), UniqueViolationError (409) */
-    async register(body: unknown) {
-      const { email, password } = credentialsOf(body)
-      return await asSystem(async () => {
-        if (await User.getBy({ email })) throw emailTaken()
-        // Hashed before the transaction begins, so that no connection waits for it.
-        const draft = User.build({ email })
-        await draft.setPassword(password)
-        // Of two who come at the same moment, the database lets one through: the other gets 409 as well.
-        const user = await transaction(async () => {
-          const user = await draft.getClone().save()
-          await UserRole.create({ user, role: Role.USER })
-          return user
-        })
-        return { message: 'User created', id: user.id, email: user.email }
-      })
+    /**
+     * @param client.address counts registrations from there
+     * @throws ValidationError (422), UniqueViolationError (409), TooManyAttemptsError (429)
+     */
+    async register(body: unknown, client: Client) {
+      const credentials = credentialsOf(body)
+      // User and role in one transaction. Of two who come at the same moment, the database lets one through: the other gets 409.
+      const user = await asAnonymous(() => perms.auth.register(credentials, { role: Role.USER }), client)
+      return { message: 'User created', id: user.id, email: user.email }
     },
 
-    /** @throws ValidationError (422), InvalidCredentialsError (401) */
-    async login(body: unknown) {
+    /**
+     * @param client.address counts wrong passwords from there
+     * @throws ValidationError (422), InvalidCredentialsError (401), TooManyAttemptsError (429)
+     */
+    async login(body: unknown, client: Client) {
       const { email, password } = credentialsOf(body)
-      // Takes the same time for an address that nobody has.
-      const user = await perms.auth.checkPassword(email, password)
-      if (!user) throw new InvalidCredentialsError()
-      const refreshToken = await perms.auth.createRefreshToken(user)
-      const accessToken = await perms.auth.createAccessToken(user, { refreshToken })
-      return { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer' }
+      return await asAnonymous(async () => {
+        // Takes the same time for an address that nobody has.
+        const user = await perms.auth.checkPassword(email, password)
+        if (!user) throw new InvalidCredentialsError()
+        const refreshToken = await perms.auth.createRefreshToken(user)
+        const accessToken = await perms.auth.createAccessToken(user, { refreshToken })
+        return { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer' }
+      }, client)
     },
 
     /** Behind requireUser(): somebody is signed in. */
@@ -56,6 +51,11 @@ export function accounts(perms: Perms) {
 }
 
 export type Accounts = ReturnType<typeof accounts>
+
+/** Whom the framework says to be talking to. */
+export interface Client {
+  readonly address: string | undefined
+}
 
 /** @throws ValidationError naming each field that is wrong */
 function credentialsOf(body: unknown): { email: string; password: string } {
@@ -73,8 +73,4 @@ function credentialsOf(body: unknown): { email: string; password: string } {
   }
   if (errors.length > 0) throw new ValidationError(errors.map(({ field, message }) => `${field} ${message}`).join('; '), errors)
   return given as { email: string; password: string }
-}
-
-function emailTaken(): UniqueViolationError {
-  return new UniqueViolationError('This e-mail address is taken.', { errors: [{ field: 'email', message: 'is taken' }] })
 }

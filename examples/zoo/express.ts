@@ -20,10 +20,10 @@ export function serveWithExpress(perms: Perms, port: number, host: string): Serv
   // Before authenticate(): whoever signs in may still send a token that has expired.
   const json = [requireJson, express.json({ strict: false })]
   app.post('/auth/register', json, async (req: express.Request, res: express.Response) => {
-    res.status(201).json(await register(req.body))
+    res.status(201).json(await register(req.body, { address: req.ip }))
   })
   app.post('/auth/login', json, async (req: express.Request, res: express.Response) => {
-    res.set('cache-control', 'no-store').json(await login(req.body))
+    res.set('cache-control', 'no-store').json(await login(req.body, { address: req.ip }))
   })
 
   app.use(authenticate())

@@ -21,11 +21,11 @@ export function serveWithKoa(perms: Perms, port: number, host: string): Server {
     ctx.body = { status: 'ok' }
   })
   open.post('/auth/register', requireJson, json, async (ctx) => {
-    ctx.body = await register(ctx.request.body)
+    ctx.body = await register(ctx.request.body, { address: ctx.ip })
     ctx.status = 201
   })
   open.post('/auth/login', requireJson, json, async (ctx) => {
-    ctx.body = await login(ctx.request.body)
+    ctx.body = await login(ctx.request.body, { address: ctx.ip })
     ctx.set('cache-control', 'no-store')
   })
   app.use(open.routes())

@@ -16,7 +16,13 @@ async function main(): Promise<void> {
   for (const warning of settings.warnings) console.warn(`Warning: ${warning}`)
 
   const knex = connect(settings.databaseUrl)
-  const perms = initPerms({ knex, jwt: { secret: settings.jwtSecret }, models: [UserDocument, Critter] })
+  const perms = initPerms({
+    knex,
+    jwt: { secret: settings.jwtSecret },
+    models: [UserDocument, Critter],
+    // Counted in the database: several processes of this server count together.
+    throttle: settings.isThrottled && { store: 'database' },
+  })
   await perms.migrate()
   // An application in production writes migrations for its own tables.
   await createTables(knex, [UserDocument, Critter])

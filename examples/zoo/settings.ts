@@ -11,6 +11,8 @@ export interface Settings {
   readonly adminPassword: string | undefined
   readonly jwtSecret: string
   readonly isProduction: boolean
+  /** Whether tries at the doors are limited. */
+  readonly isThrottled: boolean
   readonly warnings: readonly string[]
 }
 
@@ -33,6 +35,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const framework = (said('FRAMEWORK') ?? 'express').toLowerCase() as Framework
   if (!frameworks.includes(framework)) throw new SettingsError(`FRAMEWORK is '${env['FRAMEWORK']}': set one of ${frameworks.join(', ')}.`)
 
+  const throttle = (said('THROTTLE') ?? 'on').toLowerCase()
+  if (throttle !== 'on' && throttle !== 'off') throw new SettingsError(`THROTTLE is '${env['THROTTLE']}': set on or off.`)
+
   let jwtSecret = said('JWT_SECRET')
   if (jwtSecret === undefined) {
     if (isProduction) throw new SettingsError('Set JWT_SECRET to at least 32 random bytes, for example from: openssl rand -base64 32')
@@ -53,6 +58,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     adminPassword,
     jwtSecret,
     isProduction,
+    isThrottled: throttle === 'on',
     warnings,
   }
 }

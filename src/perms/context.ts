@@ -143,10 +143,12 @@ export function enterAsActor<T>(actor: Actor | null, fn: () => T, more: { addres
 /**
  * Runs fn as a caller who is not signed in; an outer bypass ends here.
  *
+ * @param more `address`: where the caller is, for throttling; needed on routes of one's own that come before authenticate()
  * @example const visible = await asAnonymous(() => Critter.query())
+ * @example await asAnonymous(() => perms.auth.signIn(req.body), { address: req.ip })
  */
-export function asAnonymous<T>(fn: () => T): Promise<Awaited<T>> {
-  return runAsActor(null, fn)
+export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
+  return runAsActor(null, fn, more)
 }
 
 /**

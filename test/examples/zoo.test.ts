@@ -411,6 +411,32 @@ describe('The zoo, started and ended', function () {
     expect(await isUp()).to.equal(false)
   })
 
+  for (const framework of ['express', 'koa']) {
+    it(`limits wrong passwords at all doors together, on ${framework}, unless THROTTLE is off [promise 12]`, async () => {
+      const env = { ...base, FRAMEWORK: framework, DATABASE_URL: `sqlite:${join(folder, `${framework}.db`)}` }
+      const doors = ['/auth/login', '/api/users/login/']
+      const tries = async (zoo: ZooProcess) => {
+        const json = { email: admin.email, password: 'a wrong password' }
+        return await Promise.all(Array.from({ length: 12 }, (_, i) => request(zoo.url, 'POST', doors[i % 2] as string, { json })))
+      }
+      const free = await startZoo({ ...env, THROTTLE: 'off' })
+      expect((await tries(free)).map(({ status }) => status)).to.deep.equal(Array(12).fill(401))
+      await free.stop()
+      const zoo = await startZoo(env)
+      const answers = await tries(zoo)
+      expect(answers.map(({ status }) => status).sort()).to.deep.equal([...Array(10).fill(401), 429, 429])
+      await zoo.stop()
+      // Counted in the database: starting again forgets nothing.
+      const again = await startZoo(env)
+      for (const door of doors) {
+        const { status, headers } = await request(again.url, 'POST', door, { json: admin })
+        expect([door, status]).to.deep.equal([door, 429])
+        expect(Number(headers.get('retry-after'))).to.be.within(800, 900)
+      }
+      await again.stop()
+    })
+  }
+
   it('makes a secret and a password outside production, and says so', async () => {
     const zoo = await startZoo({ DATABASE_URL: ':memory:' })
     try {
@@ -430,6 +456,7 @@ describe('The zoo, started and ended', function () {
     ['with a short JWT_SECRET', { JWT_SECRET: 'short' }, /32/],
     ['with a framework that it does not know', { FRAMEWORK: 'struts' }, /FRAMEWORK is 'struts': set one of express, koa/],
     ['with a database that it does not know', { DATABASE_URL: 'oracle://x' }, /oracle:\/\//],
+    ['with a throttle that is none', { THROTTLE: 'maybe' }, /THROTTLE is 'maybe': set on or off/],
     ['with a port that is none', { PORT: 'http' }, /PORT is 'http'/],
   ]
   for (const [what, env, message] of refused) {
