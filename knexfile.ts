@@ -8,7 +8,7 @@ const client = /^postgres/.test(url) ? 'pg' : /^(mysql|mariadb)/.test(url) ? 'my
 
 const config: Knex.Config = {
   client,
-  connection: client === 'better-sqlite3' ? { filename: url } : url.replace(/^mariadb:/, 'mysql:'),
+  connection: client === 'better-sqlite3' ? { filename: url.replace(/^sqlite:(\/\/)?/, '') } : url.replace(/^mariadb:/, 'mysql:'),
   useNullAsDefault: client === 'better-sqlite3',
   migrations: { migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' },
 }
