@@ -1,8 +1,8 @@
 /** The same routes through this library. Serves on PORT over DATABASE_URL. */
 import express from 'express'
 import Knex from 'knex'
-import { expressAdapter } from '../../src/adapters/express.js'
-import { Api, BasePermsModel, CrudResource, column, HasUserMixin, initPerms, UserOwnershipMixin, UserResource } from '../../src/index.js'
+import { Api, BasePermsModel, CrudResource, column, HasUserMixin, initPerms, UserOwnershipMixin, UserResource } from 'objection-perms'
+import { expressAdapter } from 'objection-perms/express'
 
 class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
   title: column.string({ maxLength: 200 }),

@@ -55,7 +55,7 @@ function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
   return (row) => {
     const values = row as unknown as Record<string, unknown>
     // A hook of the application's called row.$omitFromJson().
-    if (values.$$omitFromJson !== undefined) return throughJson(row)
+    if (values.$$omitFromJson) return throughJson(row)
     const shown: Record<string, unknown> = {}
     for (const name of fields) {
       const value = values[name]
@@ -76,7 +76,8 @@ function isPlain(model: ServedModel, fields: readonly string[]): boolean {
       hasReadableRules(model as never) ||
       lineage(model).some((cls) => {
         const { prototype } = cls as { prototype?: object }
-        const isLibrary = cls === Model || isIntermediate(cls)
+        // Objection's Model is what it exports under that name, and the bases of that.
+        const isLibrary = isIntermediate(cls) || cls === Model || Object.prototype.isPrototypeOf.call(cls, Model)
         return !isLibrary && prototype !== undefined && formatting.some((name) => Object.hasOwn(prototype, name))
       })
     formatsItself.set(model, hasOwn)

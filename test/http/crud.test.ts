@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { Model } from 'objection'
 import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import type { Endpoint, EndpointContext } from '../../src/http/endpoint.js'
@@ -427,6 +428,25 @@ describe('CrudResource', () => {
 
     it("is what the model's own $formatJson makes of it", async () => {
       expect(await shown(Masked as never, 4)).to.have.property('code', '***')
+    })
+
+    it('goes through toJSON() only where that could change it', async () => {
+      const objectionModel = Object.getPrototypeOf(Model.prototype)
+      const { $toJson } = objectionModel
+      let count = 0
+      objectionModel.$toJson = function (...args: unknown[]) {
+        count += 1
+        return $toJson.apply(this, args)
+      }
+      try {
+        await asSystem(() => Log.create({ text: 'x' }))
+        expect((await serve(new CrudResource({ model: Log }))('GET', '/logs', zoo.tokens.ada)).body.data).to.have.length(1)
+        expect(count).to.equal(0)
+        await shown(Masked as never, 8)
+        expect(count).to.be.greaterThan(0)
+      } finally {
+        objectionModel.$toJson = $toJson
+      }
     })
 
     it('hides a column by its readableBy rule', async () => {
