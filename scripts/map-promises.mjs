@@ -1,0 +1,139 @@
+/**
+ * Writes test/security/README.md: which tests hold which promise of the security contract, by the tag in their titles
+ * (`[promise 12]`, `[promises 21, 59]`).
+ *
+ *     node scripts/map-promises.mjs           writes it
+ *     node scripts/map-promises.mjs --check   fails where it is not up to date, or a promise has no test and no reason
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const target = join(root, 'test/security/README.md')
+
+const promises = [
+  'long passwords, Unicode, NFKC',
+  'minimum length, no composition rules',
+  'verified exactly, no truncation at 72 bytes, NUL',
+  'an upper size, same work at login',
+  'bcrypt cost, rehash, compare-and-set',
+  'an unreadable hash is no match',
+  'own password or address needs the old password',
+  'common passwords and the own address refused',
+  'hashing off the event loop',
+  'equal work and answer for all failures',
+  'one canonical e-mail form, unique in the database',
+  'failed sign-ins are limited',
+  'no-store on tokens',
+  'the list of algorithms is ours',
+  'short or missing secrets refuse to start',
+  'exp, nbf, iss, aud, leeway',
+  'every kind of token at every door',
+  'Wycheproof',
+  'a bad Bearer is 401 on every route',
+  'opaque tokens: 128 bits, hashed',
+  'refresh rotation, reuse, families',
+  'sign-out and changed passwords end sessions',
+  'a revoked or expired token is dead at every door',
+  'key rotation',
+  'API keys',
+  'a token names its user model',
+  'blank, null, object where a token is expected',
+  'a model without a policy is closed',
+  'an exception inside a policy denies',
+  'SQL form and in-memory form agree',
+  'lists, totals, pages and aggregates carry the filter',
+  'eager loading, joins and graphs obey',
+  'bulk writes touch permitted rows only',
+  'a result that may not be written is undone',
+  'check and write are one',
+  'unreadable is missing',
+  'a null owner is nobody',
+  'domains do not leak into each other',
+  'ranks; the last superadmin stays',
+  'a bypass covers the code inside it',
+  'no silent superpower outside a request',
+  'only writable columns are set',
+  'hidden columns appear nowhere',
+  'unknown query keys are refused',
+  'filter values are scalars',
+  'sizes are capped; cursors are sealed',
+  'nothing makes a 5xx',
+  'errors name fields and nothing else',
+  'path variants open no door',
+  'every route for every caller',
+  'the database gone: 503',
+  'nothing is left half done',
+  'deadlocks are tried again, bounded',
+  'a full pool answers in bounded time',
+  'deleting a user takes all along',
+  'a disabled user is anonymous to every rule',
+  'strings compare byte for byte on MariaDB',
+  'lifetimes of runAs and bypass',
+  'what is counted cannot be rolled back',
+  'statement names survive a changed table',
+]
+
+/** Promises of features that are not there yet. */
+const notYet = { 25: 'API keys come with a later version; there is no such token yet' }
+
+function* testFiles(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) yield* testFiles(path)
+    else if (/\.ts$/.test(entry.name)) yield path
+  }
+}
+
+const found = new Map(promises.map((_, i) => [i + 1, new Map()]))
+for (const file of testFiles(join(root, 'test'))) {
+  const source = readFileSync(file, 'utf8')
+  for (const [, , title] of source.matchAll(/(['"`])((?:(?!\1)[^\\\n]|\\.)*\[promises? [\d, and]+\](?:(?!\1)[^\\\n]|\\.)*)\1/g)) {
+    for (const [, numbers] of title.matchAll(/\[promises? ([\d, and]+)\]/g)) {
+      for (const number of numbers.match(/\d+/g) ?? []) {
+        const name = relative(root, file)
+        const titles = found.get(Number(number))
+        if (!titles) throw new Error(`${name}: there is no promise ${number}`)
+        titles.set(name, [...(titles.get(name) ?? []), title.replace(/\s*\[promises? [^\]]*\]/g, '')])
+      }
+    }
+  }
+}
+
+const lines = [
+  '# Which test holds which promise',
+  '',
+  'Made by `node scripts/map-promises.mjs` from the tags in the titles of the tests; the numbers are those of the security contract.',
+  '',
+]
+const missing = []
+promises.forEach((about, i) => {
+  const number = i + 1
+  const files = [...(found.get(number) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
+  lines.push(`## ${number}. ${about}`, '')
+  if (files.length === 0) {
+    if (!notYet[number]) missing.push(number)
+    lines.push(notYet[number] ?? 'No test yet.', '')
+  }
+  for (const [file, titles] of files) {
+    lines.push(`- \`${file}\``)
+    for (const title of [...new Set(titles)]) lines.push(`  - ${title}`)
+  }
+  if (files.length > 0) lines.push('')
+})
+const text = `${lines.join('\n').trimEnd()}\n`
+
+if (process.argv.includes('--check')) {
+  let current = ''
+  try {
+    current = readFileSync(target, 'utf8')
+  } catch {
+    // Not there yet: not up to date.
+  }
+  if (missing.length > 0) console.error(`No test is tagged with promise ${missing.join(', ')}.`)
+  if (current !== text) console.error('test/security/README.md is not up to date: run node scripts/map-promises.mjs')
+  process.exit(missing.length > 0 || current !== text ? 1 : 0)
+}
+writeFileSync(target, text)
+console.log(missing.length > 0 ? `Written; no test yet for ${missing.join(', ')}` : 'Written.')
