@@ -1,31 +1,18 @@
 /**
- * The one place that leans on what Objection and Knex do not document: how a builder is executed, how its knex query is
- * built, and where Knex keeps a statement's clauses. `selfCheck` asserts at initPerms that they still work that way.
+ * The one place that leans on what Objection does not document: how a builder is executed, and how its knex query is
+ * built. What Knex does not document is in statement.ts. `selfCheck` asserts at initPerms that they still work that way.
  */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
-import { ConfigurationError } from './errors.js'
+import { anyEnforcer, type Enforcer, guardOf, protectTable } from './protected-tables.js'
+import { type Asker, groupWheres, inspect, isFromGuarded, isFromOther, noteOwn, type OpenKnexBuilder, refuse } from './statement.js'
 import { rootOf, withTransaction } from './transaction.js'
 
+export { forgetTables, guardOf, protectedClass, protectedClasses, protectionVersion, protectTable } from './protected-tables.js'
+export type { OpenKnexBuilder } from './statement.js'
+
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
-
-/** A clause of a Knex builder, as Knex keeps it. */
-export interface Clause {
-  readonly grouping: string
-  readonly type?: string
-  readonly bool?: string
-  readonly joinType?: string
-  readonly [key: string]: unknown
-}
-
-/** A Knex builder, seen from inside. */
-export interface OpenKnexBuilder extends Knex.QueryBuilder {
-  _statements: Clause[]
-  _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
-  _method: string
-  client: Knex.Client
-}
 
 /** What one write operation is about. */
 export interface WriteOperation {
@@ -49,11 +36,9 @@ export interface Execution {
 }
 
 /** The permission engine, as the query builder calls it. A higher floor implements it. */
-export interface QueryGuard {
+export interface QueryGuard extends Enforcer {
   /** Whether nothing is to be added to a statement over this class where the code runs now. */
   isFree(cls: typeof Model): boolean
-  /** Whether the class's policy binds the code that runs now: ways around it are refused. */
-  isEnforced(cls: typeof Model): boolean
   /** Puts the rule into the statement; `builder.ref` is its alias. */
   restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
   /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
@@ -81,7 +66,6 @@ export interface GuardedBuilder {
   query(cls: typeof Model): QueryBuilder<Model>
 }
 
-export const guardOf: unique symbol = Symbol.for('objection-perms.guard') as never
 export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
 
 interface Statics {
@@ -224,6 +208,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
   class Guarded extends Open {
     execution: Execution | undefined
+    isRunning = false
     deletedToo = false
 
     get guard(): QueryGuard | undefined {
@@ -240,6 +225,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override clone(): Internals {
       const copy = super.clone() as Guarded
       copy.execution = this.execution
+      copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
       return copy
     }
@@ -267,6 +253,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
       const guard = this.guard
       const run = this.clone() as Guarded
+      run.isRunning = true
       run.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
       const before = run.internalContext()
       if (!before.runBefore.includes(runGuard)) before.runBefore = [...before.runBefore, runGuard]
@@ -301,20 +288,33 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       knexBuilder.queryContext(namesContext)
       const built = super.executeOnBuildKnex(knexBuilder)
       built.queryContext(namesContext)
-      const guard = this.guard
-      if (!guard) return built
-      const isEnforced = guard.isEnforced(this.modelClass())
-      if (isEnforced) inspect(this, built)
-      if (this.isPartial() || guard.isFree(this.modelClass())) return built
-      const kind = this.execution?.action ?? kindOf(this)
-      if (isEnforced && kindOf(this) !== 'read' && !this.execution) {
-        throw new ConfigurationError(
-          `${this.modelClass().name}: a write under permissions cannot be turned into a knex query; await the builder itself, or use Model.knexQuery() inside asSystem().`,
-        )
+      const cls = this.modelClass()
+      const { guard } = this
+      const table = (cls as unknown as RecordClass).getTableName()
+      const asker = { name: cls.name, table: this.isPartial() ? null : table, isEnforced: guard?.isEnforced(cls) ?? false }
+      if ((guard ?? anyEnforcer())?.isEnforcedAnywhere()) {
+        if (guard) protectTable(cls, guard)
+        inspect(asker, built)
+        if (!this.isPartial()) noteOwn(built)
       }
-      if (kindOf(this) !== 'insert') groupWheres(built)
-      if (!isOverSubquery(this)) guard.restrict(this.handle, built, kind)
+      if (!guard || this.isPartial() || guard.isFree(cls)) return built
+      const isOther = asker.isEnforced ? this.#checkSource(asker, built) : isFromOther(asker, built)
+      if (kindOf(this) !== 'insert') groupWheres(built, namesContext)
+      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kindOf(this))
       return built
+    }
+
+    // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
+    #checkSource(asker: Asker, built: OpenKnexBuilder): boolean {
+      const isWrite = kindOf(this) !== 'read'
+      if (isWrite && !this.isRunning) refuse(asker, 'a knex query made of a write', 'await the builder itself')
+      if (this.tableRef() !== asker.table && /^perms_/.test(this.tableRef()))
+        refuse(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
+      if (built._single.table === undefined && this.tableName() !== asker.table)
+        refuse(asker, `the table '${this.tableName()}'`, 'query the model of that table')
+      const isOther = isFromGuarded(asker, built)
+      if (isOther && isWrite) refuse(asker, 'a write to what from() names', 'write to the model')
+      return isOther
     }
   }
   return Guarded as unknown as typeof QueryBuilder
@@ -354,178 +354,4 @@ export function mapIdentifiers(knex: Knex): () => void {
     if (before) config.wrapIdentifier = before
     else delete config.wrapIdentifier
   }
-}
-
-// -- where-clauses -------------------------------------------------------------------------------------------------
-
-// What was written becomes one term, so that no or() and no raw text reaches past the rule that is ANDed to it.
-function groupWheres(statement: OpenKnexBuilder): void {
-  const wheres = statement._statements.filter((clause) => clause.grouping === 'where')
-  if (wheres.length === 0 || wheres.every((clause) => clause.bool !== 'or' && clause.type !== 'whereRaw')) return
-  statement._statements = statement._statements.filter((clause) => clause.grouping !== 'where')
-  statement.where((group) => {
-    const open = group as OpenKnexBuilder
-    open.queryContext(namesContext)
-    open._statements.push(...wheres)
-  })
-}
-
-// `from(Model.query().as('t'))`: the inner query carries the rule; its alias may not even have the columns.
-function isOverSubquery(builder: Internals): boolean {
-  const from = builder.findLastOperation((op) => /^(from|fromRaw|into|table)$/.test(op.name))
-  if (!from || from.table) return false
-  const [source] = from.args ?? []
-  return (
-    typeof source === 'object' &&
-    source !== null &&
-    (source as { isObjectionQueryBuilderBase?: boolean }).isObjectionQueryBuilderBase === true
-  )
-}
-
-// -- ways around the guard -----------------------------------------------------------------------------------------
-
-const protectedTables = new Map<string, { cls: typeof Model; guard: QueryGuard }>()
-
-/** For perms.close(): the next application has other tables. */
-export function forgetTables(): void {
-  protectedTables.clear()
-}
-
-/** Tables whose rows have a policy: naming one in raw SQL or in a bare join is refused. */
-export function protectTable(table: string, cls: typeof Model, guard: QueryGuard): void {
-  if (!protectedTables.has(table)) protectedTables.set(table, { cls, guard })
-}
-
-function isForbiddenTable(table: string): boolean {
-  const known = protectedTables.get(table)
-  return known?.guard.isEnforced(known.cls) === true
-}
-
-function refuseWay(builder: Internals, way: string, instead: string): never {
-  throw new ConfigurationError(
-    `${builder.modelClass().name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
-  )
-}
-
-function inspect(builder: Internals, statement: OpenKnexBuilder): void {
-  if (statement._method === 'truncate') refuseWay(builder, 'truncate()', 'use query().delete()')
-  if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
-    refuseWay(builder, 'onConflict().merge()', 'look the row up and call update()')
-  }
-  const { table, insert } = statement._single
-  if (insert && !Array.isArray(insert) && isKnexValue(insert)) refuseWay(builder, 'insert from a query', 'insert rows')
-  if (table !== undefined && !builder.isPartial()) inspectSource(builder, table)
-  for (const clause of statement._statements) {
-    if (clause.grouping === 'join') {
-      if (clause.joinType === 'raw') refuseWay(builder, 'joinRaw()', 'use joinRelated()')
-      inspectTable(builder, clause.table)
-      inspectValue(builder, (clause as { clauses?: unknown }).clauses, 0)
-    } else {
-      inspectValue(builder, clause, 0)
-    }
-  }
-}
-
-function inspectSource(builder: Internals, table: unknown): void {
-  if (typeof table === 'string') {
-    const name = bareName(table)
-    const own = (builder.modelClass() as unknown as RecordClass).getTableName()
-    if (name !== own && name !== builder.tableRef()) inspectTable(builder, table)
-    if (name !== own && name !== builder.tableRef()) refuseWay(builder, `from('${name}')`, 'query the model of that table')
-  } else if (isOverSubquery(builder)) {
-    inspectValue(builder, table, 0)
-  } else if (typeof table === 'object' && table !== null && !isKnexValue(table)) {
-    for (const name of Object.values(table)) inspectSource(builder, name)
-  } else {
-    refuseWay(builder, 'from() with a raw expression or a function', 'pass an Objection query with as()')
-  }
-}
-
-function bareName(table: string): string {
-  return (table.split(/\s+as\s+/i)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
-}
-
-function inspectTable(builder: Internals, table: unknown): void {
-  if (typeof table === 'string') {
-    const name = bareName(table)
-    if (isForbiddenTable(name) || isForbiddenTable(name.slice(name.lastIndexOf('.') + 1))) {
-      refuseWay(
-        builder,
-        `the table '${name}' without its model`,
-        'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
-      )
-    }
-  } else if (typeof table === 'object' && table !== null && !isKnexValue(table)) {
-    for (const name of Object.values(table)) inspectTable(builder, name)
-  } else {
-    inspectValue(builder, table, 0)
-  }
-}
-
-function isKnexValue(value: object): boolean {
-  return isRaw(value) || isKnexBuilder(value)
-}
-
-function isRaw(value: object): value is { sql: string; bindings: unknown } {
-  return (value as { isRawInstance?: boolean }).isRawInstance === true
-}
-
-function isKnexBuilder(value: object): value is OpenKnexBuilder {
-  return Array.isArray((value as Partial<OpenKnexBuilder>)._statements) && typeof (value as Partial<OpenKnexBuilder>)._single === 'object'
-}
-
-const deepest = 12
-
-// A statement's parts: another Knex builder or raw text inside it may name only tables without a policy.
-// Builders that came from our own models passed through here already; what they name is their own table.
-function inspectValue(builder: Internals, value: unknown, depth: number): void {
-  if (typeof value !== 'object' || value === null || depth > deepest) return
-  if (value instanceof Date || Buffer.isBuffer(value)) return
-  if (isRaw(value)) {
-    inspectRaw(builder, value, depth)
-    return
-  }
-  if (isKnexBuilder(value)) {
-    if (value.queryContext?.() === namesContext) return
-    inspectTable(builder, value._single.table)
-    for (const clause of value._statements) {
-      if (clause.grouping === 'join') inspectTable(builder, clause.table)
-      inspectValue(builder, clause, depth + 1)
-    }
-    return
-  }
-  const items = Array.isArray(value)
-    ? value
-    : Object.getPrototypeOf(value) === Object.prototype || 'grouping' in value || 'type' in value
-      ? Object.values(value)
-      : []
-  for (const item of items) inspectValue(builder, item, depth + 1)
-}
-
-function inspectRaw(builder: Internals, raw: { sql: string; bindings: unknown }, depth: number): void {
-  const sql = String(raw.sql)
-  const text = sql.replace(/'(?:[^']|'')*'/g, "''")
-  if (!isBalanced(text))
-    refuseWay(builder, 'raw SQL with unbalanced parentheses, a comment or several statements', 'write one complete expression')
-  const bindings = Array.isArray(raw.bindings)
-    ? raw.bindings
-    : typeof raw.bindings === 'object' && raw.bindings !== null
-      ? Object.values(raw.bindings)
-      : [raw.bindings]
-  if (/\b(from|join|into|update|table|only)\b/i.test(text)) {
-    for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(builder, word)
-    for (const binding of bindings) if (typeof binding === 'string') inspectTable(builder, binding)
-  }
-  for (const binding of bindings) inspectValue(builder, binding, depth + 1)
-}
-
-function isBalanced(text: string): boolean {
-  if (/--|\/\*|;|#(?![>-])/.test(text)) return false
-  let open = 0
-  for (const character of text) {
-    if (character === '(') open += 1
-    if (character === ')') open -= 1
-    if (open < 0) return false
-  }
-  return open === 0
 }

@@ -261,6 +261,15 @@ function asTheyAre(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Mo
 
 const asIs = Symbol('as is')
 
+/** Whether any rule may bind the code that runs now; where nobody is known to be calling, it is refused when a rule would. */
+export function isEnforcedAnywhere(): boolean {
+  try {
+    return authorityFor(null) !== 'free'
+  } catch {
+    return true
+  }
+}
+
 /** The permission engine on the query builder. */
 export const guard: QueryGuard = {
   isFree(cls) {
@@ -270,6 +279,8 @@ export const guard: QueryGuard = {
   isEnforced(cls) {
     return authorityFor(cls) !== 'free'
   },
+
+  isEnforcedAnywhere,
 
   restrict(builder, statement, kind) {
     if (builder.execution.notes === asIs) return

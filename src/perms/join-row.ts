@@ -6,6 +6,7 @@ import { scopeOf } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
 import { type Actor, authorityFor } from './context.js'
 import { effective } from './effective.js'
+import { isEnforcedAnywhere } from './guard.js'
 
 /** A many-to-many relation, seen from inside. */
 interface ThroughRelation {
@@ -45,6 +46,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     isFree: () => authority() === 'free',
     // Its rows are read through the models at both ends, and those carry their own rules.
     isEnforced: () => false,
+    isEnforcedAnywhere,
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()

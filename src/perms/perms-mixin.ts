@@ -11,7 +11,6 @@ import { hasReadableRules, unreadableFields } from './fields.js'
 import { allows, guard } from './guard.js'
 import { guardJoinTable } from './join-row.js'
 import { type Action, policyOf } from './policy.js'
-import { noteProtectedTable } from './references.js'
 import { hasCheck, type Policy } from './rules.js'
 
 /** A user, as the engine takes one: anything with an id and loaded roles. */
@@ -58,7 +57,7 @@ export function actorOf(user: UserLike | null): Actor | null {
 
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']
 
-onDefinition((cls, { tableName }) => {
+onDefinition((cls) => {
   if (!(guardOf in cls)) return
   for (const c of lineage(cls)) {
     if (isIntermediate(c)) continue
@@ -71,8 +70,7 @@ onDefinition((cls, { tableName }) => {
     }
   }
   const Protected = cls as unknown as typeof Model
-  protectTable(tableName, Protected, guard)
-  noteProtectedTable(tableName, Protected)
+  protectTable(Protected, guard)
   policyOf(Protected)
 })
 

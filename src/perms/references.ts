@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { definitionOf, resolveTable } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
-import { guardOf } from '../model/query-builder.js'
+import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../model/query-builder.js'
 import { domainAdmin, type Scope, scopeOf } from './compile.js'
 import { all, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
@@ -13,42 +13,54 @@ interface Reference {
   readonly column: string
 }
 
-const known = new WeakMap<object, readonly Reference[]>()
-const byTable = new Map<string, typeof Model>()
-
-/** A class whose rows have a policy, by its table: what refers to the table refers to its rows. */
-export function noteProtectedTable(table: string, cls: typeof Model): void {
-  if (!byTable.has(table)) byTable.set(table, cls)
-}
+let known = new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>()
 
 /** For perms.close(): the next application has other models. */
 export function forgetProtectedTables(): void {
-  byTable.clear()
+  known = new WeakMap()
 }
+
+/** A relation, seen from inside. */
+interface OpenRelation {
+  readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly relatedModelClass: typeof Model
+  readonly joinTableModelClass?: typeof Model | null
+  readonly constructor: unknown
+}
+
+const relationsOf = (cls: typeof Model) => Object.values(cls.getRelations()) as unknown as OpenRelation[]
+const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
+  relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
+const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
 /** The columns of a class that name a row of a protected model. */
 function referencesOf(cls: typeof Model): readonly Reference[] {
-  let found = known.get(cls)
-  if (found) return found
+  const found = known.get(cls)
+  if (found && found.version === protectionVersion()) return found.references
+  const { version, classes } = protectedClasses()
   const list = new Map<string, Reference>()
-  for (const relation of Object.values(cls.getRelations()) as unknown as {
-    ownerProp: { props: string[] }
-    relatedProp: { cols: string[] }
-    relatedModelClass: typeof Model
-    constructor: unknown
-  }[]) {
-    if (relation.constructor !== (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation) continue
-    const [field, column] = [relation.ownerProp.props[0], relation.relatedProp.cols[0]]
-    if (field && column && relation.ownerProp.props.length === 1 && guardOf in relation.relatedModelClass)
-      list.set(field, { field, target: relation.relatedModelClass, column })
+  const note = (field: string | undefined, target: typeof Model | undefined, column: string | undefined) => {
+    if (field && target && column && !list.has(field)) list.set(field, { field, target, column })
+  }
+  for (const relation of relationsOf(cls)) {
+    if (!isBelongsTo(cls, relation) || !(guardOf in relation.relatedModelClass)) continue
+    if (relation.ownerProp.props.length === 1) note(relation.ownerProp.props[0], relation.relatedModelClass, relation.relatedProp.cols[0])
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
-    const target = reference && byTable.get(resolveTable(reference.table))
-    if (reference && target && !list.has(field)) list.set(field, { field, target, column: reference.column })
+    if (reference) note(field, protectedClass(resolveTable(reference.table)), reference.column)
   }
-  found = [...list.values()]
-  known.set(cls, found)
-  return found
+  // A relation said from the other side only: hasMany(() => Comment, 'docId').
+  for (const target of classes) {
+    for (const relation of relationsOf(target)) {
+      if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
+      const [field, further] = relation.relatedProp.props
+      if (field !== 'id' && further === undefined) note(field, target, relation.ownerProp.cols[0])
+    }
+  }
+  const references = [...list.values()]
+  known.set(cls, { version, references })
+  return references
 }
 
 /** Whether setting these values names another row, which takes a look-up. */

@@ -1,0 +1,116 @@
+import type { Model } from 'objection'
+import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
+
+/** Says which policies bind the code that runs now. */
+export interface Enforcer {
+  /** Whether the class's policy does: ways around it are refused. */
+  isEnforced(cls: typeof Model): boolean
+  /** Whether that of any class may. */
+  isEnforcedAnywhere(): boolean
+}
+
+interface Known {
+  readonly cls: typeof Model
+  readonly enforcer: Enforcer
+}
+
+const current = new Map<string, Known>()
+// What an application before this one protected (perms.close() was called): better refused once too often.
+const earlier = new Map<string, Known>()
+let noted = new WeakSet<object>()
+let noteCount = 0
+let walked = new WeakSet<object>()
+
+/** For perms.close(): the next application has other tables. */
+export function forgetTables(): void {
+  for (const [table, known] of current) earlier.set(table, known)
+  current.clear()
+  noted = new WeakSet()
+  noteCount += 1
+  walked = new WeakSet()
+}
+
+/** Notes that a class has a policy: naming its table in raw SQL or in a bare join is refused. Cheap where it is known. */
+export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
+  if (noted.has(cls)) return
+  noted.add(cls)
+  noteCount += 1
+  const table = (cls as unknown as RecordClass).getTableName().toLowerCase()
+  const known = current.get(table)
+  // Of several classes over one table the base stands for it.
+  if (!known || known.cls.prototype instanceof cls) current.set(table, { cls, enforcer })
+}
+
+/** The one to ask for models without a policy, if any model has one. */
+export function anyEnforcer(): Enforcer | undefined {
+  for (const { enforcer } of current.values()) return enforcer
+  for (const { enforcer } of earlier.values()) return enforcer
+  return undefined
+}
+
+/** The class whose policy protects a table, as it was used, given to initPerms or related to one that was. */
+export function protectedClass(table: string): typeof Model | undefined {
+  return find(table)?.cls
+}
+
+/** The classes that protect a table, and a number that changes with them. */
+export function protectedClasses(): { readonly version: number; readonly classes: readonly (typeof Model)[] } {
+  discover()
+  return { version: noteCount, classes: [...current.values()].map(({ cls }) => cls) }
+}
+
+/** Changes when another class is known to protect a table. */
+export const protectionVersion = (): number => noteCount
+
+/** Whether code may not name this table now but through its model. */
+export function isForbiddenTable(table: string): boolean {
+  // An identifier may be written as a property, which becomes the column's name.
+  for (const name of new Set([table, columnForIdentifier(table)])) {
+    const known = find(name)
+    if (known?.enforcer.isEnforced(known.cls)) return true
+  }
+  return false
+}
+
+function find(table: string): Known | undefined {
+  const name = table.toLowerCase()
+  if (!current.has(name)) discover()
+  return current.get(name) ?? earlier.get(name)
+}
+
+// Related classes protect their tables before their own first query.
+function discover(): void {
+  for (const { cls } of current.values()) {
+    if (walked.has(cls)) continue
+    walked.add(cls)
+    for (const target of relatedTo(cls)) {
+      definitionOf(target)
+      const enforcer = enforcerOf(target)
+      // The loop goes on over what is added here.
+      if (enforcer) protectTable(target, enforcer)
+    }
+  }
+}
+
+function relatedTo(cls: typeof Model): (typeof Model)[] {
+  try {
+    const relations = Object.values(cls.getRelations()) as unknown as {
+      relatedModelClass: typeof Model
+      joinTableModelClass?: typeof Model
+    }[]
+    return relations.flatMap((relation) => [
+      relation.relatedModelClass,
+      ...(relation.joinTableModelClass ? [relation.joinTableModelClass] : []),
+    ])
+  } catch {
+    // A relation that cannot be made cannot be used either; whoever tries gets the error.
+    return []
+  }
+}
+
+/** The permission engine of a class, if it has one. */
+export const guardOf: unique symbol = Symbol.for('objection-perms.guard') as never
+
+function enforcerOf(cls: object): Enforcer | undefined {
+  return (cls as { [guardOf]?: Enforcer })[guardOf]
+}

@@ -1,0 +1,243 @@
+/**
+ * Knex's builders from inside: how their clauses are kept, and which of them would reach past a rule. Leans on what Knex
+ * does not document; the self-check at initPerms and the tests of paths assert that it still holds.
+ */
+import type { Knex } from 'knex'
+import { ConfigurationError } from './errors.js'
+import { isForbiddenTable } from './protected-tables.js'
+
+/** A clause of a Knex builder, as Knex keeps it. */
+export interface Clause {
+  readonly grouping: string
+  readonly type?: string
+  readonly bool?: string
+  readonly joinType?: string
+  readonly [key: string]: unknown
+}
+
+/** A Knex builder, seen from inside. */
+export interface OpenKnexBuilder extends Knex.QueryBuilder {
+  _statements: Clause[]
+  _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
+  _method: string
+  client: Knex.Client
+}
+
+// -- where-clauses -------------------------------------------------------------------------------------------------
+
+const plainWheres = new Set(['whereBasic', 'whereIn', 'whereNull', 'whereBetween', 'whereColumn', 'whereLike', 'whereILike'])
+
+/** What was written becomes one term, so that no or() and no raw text reaches past the rule that is ANDed to it. */
+export function groupWheres(statement: OpenKnexBuilder, context: object): void {
+  const wheres = statement._statements.filter((clause) => clause.grouping === 'where')
+  if (wheres.every(isPlain)) return
+  statement._statements = statement._statements.filter((clause) => clause.grouping !== 'where')
+  statement.where((group) => {
+    const open = group as OpenKnexBuilder
+    open.queryContext(context)
+    open._statements.push(...wheres)
+  })
+}
+
+function isPlain({ type, bool, column, value }: Clause): boolean {
+  return bool !== 'or' && plainWheres.has(type ?? '') && isLiteral(column) && isLiteral(value)
+}
+
+function isLiteral(value: unknown): boolean {
+  if (typeof value === 'function') return false
+  if (typeof value !== 'object' || value === null || value instanceof Date || Buffer.isBuffer(value)) return true
+  return Array.isArray(value) && value.every(isLiteral)
+}
+
+// -- ways around the guard -----------------------------------------------------------------------------------------
+
+/** Whose statement is looked at. */
+export interface Asker {
+  /** The model's name, for messages. */
+  readonly name: string
+  /** The model's table; null where any table without a policy may stand. */
+  readonly table: string | null
+  /** Whether the model's own policy binds: then ways that cannot be judged at all are refused too. */
+  readonly isEnforced: boolean
+}
+
+// Builders of models: what they name was looked at when they were built, and those of a class with a policy carry its rule.
+const ofModels = new WeakSet<object>()
+
+/** Notes that a builder is a model's whole query, looked at and with its rule. */
+export function noteOwn(statement: OpenKnexBuilder): void {
+  ofModels.add(statement)
+}
+
+/** @throws ConfigurationError always */
+export function refuse(asker: Asker, way: string, instead: string): never {
+  throw new ConfigurationError(
+    `${asker.name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
+  )
+}
+
+/** @throws ConfigurationError for a statement that would reach rows without the rule of their model */
+export function inspect(asker: Asker, statement: OpenKnexBuilder): void {
+  if (asker.isEnforced) {
+    if (statement._method === 'truncate') refuse(asker, 'truncate()', 'use query().delete()')
+    if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
+      refuse(asker, 'onConflict().merge()', 'look the row up and call update()')
+    }
+    const { insert } = statement._single
+    if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) refuse(asker, 'insert from a query', 'insert rows')
+  }
+  inspectBuilder(asker, statement, 0)
+}
+
+/**
+ * Whether what stands in from() carries a rule of its own: a model's query, or a CTE made of one.
+ *
+ * @throws ConfigurationError where rows would come from anything else but the model's table
+ */
+export function isFromGuarded(asker: Asker, statement: OpenKnexBuilder): boolean {
+  const { table } = statement._single
+  if (isTableOf(asker, table)) return false
+  if (isOwn(table)) return true
+  if (typeof table === 'string') {
+    const name = bareName(table)
+    const cte = statement._statements.find((clause) => clause.grouping === 'with' && clause.alias === name)
+    if (cte && isOwn(cte.value)) return true
+    return refuse(asker, `from('${name}')`, 'query the model of that table')
+  }
+  return refuse(asker, 'from() with a raw expression or a function', 'pass an Objection query with as()')
+}
+
+/** Whether from() names anything but the model's table. */
+export function isFromOther(asker: Asker, statement: OpenKnexBuilder): boolean {
+  return !isTableOf(asker, statement._single.table)
+}
+
+// As a name, as { alias: name }, or not said.
+function isTableOf(asker: Asker, table: unknown): boolean {
+  if (typeof table === 'string') return bareName(table) === asker.table
+  if (typeof table !== 'object' || table === null) return table === undefined
+  return !isKnexValue(table) && Object.values(table).every((name) => typeof name === 'string' && bareName(name) === asker.table)
+}
+
+function isOwn(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && ofModels.has(value)
+}
+
+const deepest = 16
+
+// A statement's parts: builders and raw text inside it may name only tables without a policy.
+function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number): void {
+  const { table, ...single } = statement._single
+  if (depth > 0 || !isTableOf(asker, table)) inspectSource(asker, table, statement, depth)
+  for (const value of Object.values(single)) inspectValue(asker, value, statement, depth + 1)
+  for (const clause of statement._statements) {
+    if (clause.grouping === 'with') inspectName(asker, clause.alias)
+    if (clause.grouping === 'join') {
+      if (clause.joinType === 'raw' && asker.isEnforced) refuse(asker, 'joinRaw()', 'use joinRelated()')
+      inspectSource(asker, clause.table, statement, depth + 1)
+      for (const on of clause.clauses as object[]) inspectOn(asker, on, clause, statement, depth + 1)
+    } else {
+      for (const value of Object.values(clause)) inspectValue(asker, value, statement, depth + 1)
+    }
+  }
+}
+
+function inspectOn(asker: Asker, on: object, join: Clause, statement: OpenKnexBuilder, depth: number): void {
+  const { type, value } = on as { type?: string; value?: unknown }
+  if (type !== 'onWrapped' || typeof value !== 'function') {
+    inspectValue(asker, on, statement, depth)
+    return
+  }
+  const JoinClause = join.constructor as new (table: unknown, type: unknown) => Clause & { clauses: object[] }
+  const inner = new JoinClause(join.table, join.joinType)
+  value.call(inner, inner)
+  for (const part of inner.clauses) inspectOn(asker, part, join, statement, depth + 1)
+}
+
+// The rules look into tables by name: a CTE by the same name would answer in their place.
+function inspectName(asker: Asker, alias: unknown): void {
+  if (typeof alias === 'string' && isForbiddenTable(bareName(alias))) refuse(asker, `a CTE named '${alias}'`, 'give it another name')
+}
+
+// What stands after from or join.
+function inspectSource(asker: Asker, source: unknown, statement: OpenKnexBuilder, depth: number): void {
+  if (typeof source === 'string') inspectTable(asker, source)
+  else if (typeof source !== 'object' || source === null || isKnexBuilder(source)) inspectValue(asker, source, statement, depth)
+  else if (isRaw(source)) inspectRaw(asker, source, statement, depth, true)
+  else for (const inner of Object.values(source)) inspectSource(asker, inner, statement, depth + 1)
+}
+
+function inspectTable(asker: Asker, table: string): void {
+  const name = bareName(table)
+  if (isForbiddenTable(name) || isForbiddenTable(name.slice(name.lastIndexOf('.') + 1))) {
+    refuse(
+      asker,
+      `the table '${name}' without its model`,
+      'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
+    )
+  }
+}
+
+function bareName(table: string): string {
+  return (table.split(/\s+as\s+/i)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
+}
+
+type Callback = (this: unknown, builder: unknown) => unknown
+
+function inspectValue(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
+  if (typeof value === 'function') inspectFunction(asker, value as Callback, statement, depth)
+  if (typeof value !== 'object' || value === null) return
+  if (value instanceof Date || Buffer.isBuffer(value) || ofModels.has(value)) return
+  if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  if (isRaw(value)) inspectRaw(asker, value, statement, depth, false)
+  else if (isKnexBuilder(value)) inspectBuilder(asker, value, depth + 1)
+  else if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype || 'grouping' in value || 'type' in value) {
+    for (const item of Object.values(value)) inspectValue(asker, item, statement, depth + 1)
+  }
+}
+
+// Knex calls it when it compiles the statement; here it is called before, on a builder that goes nowhere.
+function inspectFunction(asker: Asker, fn: Callback, statement: OpenKnexBuilder, depth: number): void {
+  if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  const inner = statement.client.queryBuilder() as OpenKnexBuilder
+  fn.call(inner, inner)
+  inspectBuilder(asker, inner, depth + 1)
+}
+
+function isKnexValue(value: object): boolean {
+  return isRaw(value) || isKnexBuilder(value)
+}
+
+function isRaw(value: object): value is { sql: string; bindings: unknown } {
+  return (value as { isRawInstance?: boolean }).isRawInstance === true
+}
+
+function isKnexBuilder(value: object): value is OpenKnexBuilder {
+  return Array.isArray((value as Partial<OpenKnexBuilder>)._statements) && typeof (value as Partial<OpenKnexBuilder>)._single === 'object'
+}
+
+type RawSql = { readonly sql: string; readonly bindings: unknown }
+
+function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
+  const text = String(raw.sql).replace(/'(?:[^']|'')*'/g, "''")
+  if (!isBalanced(text) && asker.isEnforced)
+    refuse(asker, 'raw SQL with unbalanced parentheses, a comment or several statements', 'write one complete expression')
+  const { bindings: given } = raw
+  const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
+  if (isSource || /\b(from|join|into|update|table|only)\b/i.test(text)) {
+    for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(asker, word)
+    for (const binding of bindings) if (typeof binding === 'string') inspectTable(asker, binding)
+  }
+  for (const binding of bindings) inspectValue(asker, binding, statement, depth + 1)
+}
+
+function isBalanced(text: string): boolean {
+  if (/--|\/\*|;|#(?![>-])/.test(text)) return false
+  let open = 0
+  for (const character of text) {
+    if (character === '(') open += 1
+    if (character === ')') open -= 1
+    if (open < 0) return false
+  }
+  return open === 0
+}

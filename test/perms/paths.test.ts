@@ -1,0 +1,192 @@
+import { expect } from 'chai'
+import type { Knex } from 'knex'
+import { Model } from 'objection'
+import {
+  asAnonymous,
+  asSystem,
+  Domain,
+  type Perms,
+  runAs,
+  Token,
+  transaction,
+  type User,
+  UserRole,
+  UserSetting,
+  User as Users,
+} from '../../src/index.js'
+import { eachDatabase } from '../helpers/databases.js'
+import { type Path, type Place, paths } from './paths.js'
+import { idsFor, insertNotice, insertRows, makeUser, openWorld, type Rows, tables } from './world.js'
+
+const word = 'SECRET'
+const allTables = [...tables, 'user', 'user_role', 'domain', 'token', 'user_setting']
+const callers = ['stranger', 'anonymous', 'admin of another domain', 'disabled user'] as const
+type Caller = (typeof callers)[number]
+type State = Record<string, Record<string, unknown>[]>
+
+async function stateOf(knex: Knex): Promise<State> {
+  const state: State = {}
+  for (const table of allTables) state[table] = (await knex(table).select('*')) as Record<string, unknown>[]
+  return state
+}
+
+const textOf = (row: unknown): string => JSON.stringify(row) ?? 'undefined'
+const linesOf = (state: State) => Object.entries(state).flatMap(([table, rows]) => rows.map((row) => `${table} ${textOf(row)}`))
+
+const isSame = (a: State, b: State) => linesOf(a).sort().join() === linesOf(b).sort().join()
+
+// Those that come first are referred to by the others.
+const order = ['domain', 'user', 'user_role', 'token', 'user_setting', ...tables]
+
+async function restore(knex: Knex, state: State): Promise<void> {
+  await knex.transaction(async (trx) => {
+    for (const table of [...order].reverse()) await trx(table).del()
+    for (const table of order) {
+      const rows = state[table] ?? []
+      // A document before those beneath it.
+      if (table === 'doc') rows.sort((a, b) => Number(a['parent_id'] !== null) - Number(b['parent_id'] !== null))
+      // PostgreSQL's driver takes JSON as text, and hands it out parsed.
+      const ready = rows.map((row) => (table === 'user_setting' ? { ...row, value: JSON.stringify(row['value']) } : row))
+      if (rows.length > 0) await trx(table).insert(knex.client.driverName === 'pg' ? ready : rows)
+    }
+  })
+}
+
+/** What a caller learns: the answer, or the error, without what differs from run to run. */
+async function outcomeOf(run: () => unknown, known: ReadonlySet<string>): Promise<string> {
+  let answer: unknown
+  try {
+    answer = await run()
+  } catch (error) {
+    const { name, message, errors } = error as { name: string; message: string; errors?: unknown }
+    return `${name}: ${message} ${textOf(errors ?? null)}`
+  }
+  const plain = (value: unknown, depth = 0): unknown => {
+    if (depth > 9) return '...'
+    if (Array.isArray(value)) return value.map((one) => plain(one, depth + 1)).sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1))
+    if (value instanceof Date) return 'a moment'
+    if (typeof value !== 'object' || value === null) return value
+    if (!(value instanceof Model) && Object.getPrototypeOf(value) !== Object.prototype) return value.constructor?.name
+    return Object.fromEntries(
+      Object.entries(value)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .flatMap(([name, inner]) => (/created_?at|updated_?at/i.test(name) ? [] : [[name, plain(inner, depth + 1)]])),
+    )
+  }
+  return textOf(plain(answer)).replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, (id) => (known.has(id) ? id : 'new'))
+}
+
+eachDatabase('paths around the permissions', (db) => {
+  let perms: Perms
+  let victim: User
+  let theirs: Rows
+  let press: Domain
+  let state: State
+  const users = new Map<Caller, User>()
+  const rows = new Map<Caller, Rows>()
+  const known = new Set<string>()
+  /** What each caller learns, path by path, while there is nothing of another's. */
+  const alone = new Map<string, string>()
+
+  const place = (caller: Caller): Place => {
+    const mine = rows.get(caller) as Rows
+    return { me: mine.user, mine, theirs, knex: db.knex, domain: press.id }
+  }
+  const as = (caller: Caller, fn: () => unknown) => (caller === 'anonymous' ? asAnonymous(fn) : runAs((users.get(caller) as User).id, fn))
+  const attempt = async (caller: Caller, path: Path) => await outcomeOf(() => as(caller, () => path.run(place(caller))), known)
+  const secrets = () => Object.values(theirs)
+  const theirLines = (all: State) => linesOf(all).filter((line) => line.includes(word) || secrets().some((id) => line.includes(id)))
+
+  before(async function () {
+    this.timeout(120_000)
+    perms = await openWorld(db.knex)
+    press = await Domain.create({ name: 'press' })
+    const elsewhere = await Domain.create({ name: 'elsewhere' })
+    victim = await Users.create({ email: 'secret@example.com' })
+    await UserRole.create({ user: victim, role: 'editor', domain: press } as never)
+    victim = await Users.getOr404(victim.id)
+    theirs = idsFor(victim.id)
+    users.set('stranger', await makeUser('stranger'))
+    users.set('admin of another domain', await makeUser('elsewhere', [['admin', elsewhere]]))
+    users.set('disabled user', await makeUser('disabled', [['editor', press]]))
+    await insertNotice(theirs)
+    for (const caller of callers) {
+      const user = users.get(caller)
+      rows.set(caller, idsFor(user?.id ?? '00000000-0000-7000-8000-000000000000'))
+      if (!user) continue
+      const domain = { stranger: null, anonymous: null, 'disabled user': press.id, 'admin of another domain': elsewhere.id }[caller]
+      await insertRows(rows.get(caller) as Rows, caller, domain, 3)
+      await insertNotice(rows.get(caller) as Rows)
+    }
+    await (users.get('disabled user') as User).update({ isEnabled: false } as never)
+    for (const id of [...secrets(), ...[...rows.values()].flatMap((own) => Object.values(own)), press.id, elsewhere.id]) known.add(id)
+    const before = await stateOf(db.knex)
+    for (const caller of callers) {
+      for (const path of paths) {
+        alone.set(`${caller} ${path.kind} ${path.name}`, await attempt(caller, path))
+        if (path.kind === 'write' && !isSame(await stateOf(db.knex), before)) await restore(db.knex, before)
+      }
+    }
+    await insertRows(theirs, word, press.id, 9)
+    await Token.issue(victim, { description: word })
+    await UserSetting.create({ userId: victim.id, key: word, value: word } as never)
+    state = await stateOf(db.knex)
+  })
+
+  after(() => perms?.close())
+
+  for (const path of paths) {
+    const what = { read: 'reads nothing by', count: 'counts nothing by', write: 'changes nothing by' }[path.kind]
+    const promises = path.kind === 'write' ? '[promise 33] [promise 36]' : '[promise 31] [promise 32]'
+    for (const caller of callers) {
+      it(`${path.kind === 'write' ? promises : promises} ${caller} ${what} ${path.name}`, async () => {
+        const learnt = await attempt(caller, path)
+        if (path.kind === 'write') {
+          const now = await stateOf(db.knex)
+          const lines = theirLines(now)
+          if (!isSame(now, state)) await restore(db.knex, state)
+          expect(lines).to.have.members(theirLines(state))
+        }
+        expect(learnt).to.not.include(word)
+        expect(learnt, 'as if there were nothing of another').to.equal(alone.get(`${caller} ${path.kind} ${path.name}`))
+        if (path.isRefused) expect(learnt).to.match(/^(Configuration|Forbidden)Error: /)
+        else expect(learnt).to.not.match(/^(ConfigurationError|DBError|TypeError|Error|SqliteError|error): /)
+      })
+    }
+
+    it(`the owner ${path.isRefused ? 'is refused' : path.isNobodys ? 'gets no further' : `does reach the row by ${path.name}`}${path.isRefused || path.isNobodys ? ` by ${path.name}` : ''}`, async () => {
+      const own: Place = { me: victim.id, mine: theirs, theirs, knex: db.knex, domain: press.id }
+      const learnt = await outcomeOf(() => runAs(victim, () => path.run(own)), known)
+      if (path.kind === 'write') {
+        const now = await stateOf(db.knex)
+        const isChanged = !isSame(now, state)
+        if (isChanged) await restore(db.knex, state)
+        expect(isChanged, learnt).to.equal(!path.isRefused && !path.isNobodys)
+      }
+      if (path.isRefused) expect(learnt).to.match(/^ConfigurationError: /)
+      else if (path.isNobodys) return
+      else if (path.kind === 'read') expect(learnt.toUpperCase()).to.include(word)
+      else if (path.kind === 'count') expect(learnt).to.not.equal(await attempt('anonymous', path))
+      else expect(learnt).to.not.match(/Error: /)
+    })
+  }
+
+  it('[promise 34] leaves nothing behind in a transaction whose error was caught', async () => {
+    await runAs((users.get('stranger') as User).id, () =>
+      transaction(async () => {
+        // Those with a transaction of their own would wait for this one's connection.
+        for (const path of paths.filter(
+          ({ kind, name, isRefused }) => kind === 'write' && !isRefused && !/trx|bindTransaction/.test(name),
+        )) {
+          try {
+            await transaction(async () => await path.run(place('stranger')))
+          } catch {}
+        }
+      }),
+    )
+    const now = await asSystem(() => stateOf(db.knex))
+    const lines = theirLines(now)
+    await restore(db.knex, state)
+    expect(lines).to.have.members(theirLines(state))
+  })
+})

@@ -1,0 +1,569 @@
+import type { Knex } from 'knex'
+import { raw, ref } from 'objection'
+import * as lib from '../../src/index.js'
+import * as world from './world.js'
+
+// Any path of Objection's, as an application might write it: types would only be in the way.
+const { Doc, Comment, Project, Article, Post, Notice, Closed } = world as any
+const { User, UserRole, Token, UserSetting, Domain, transaction } = lib as any
+
+/** Where a path is tried: who calls, and whose rows it goes for. */
+export interface Place {
+  readonly me: string
+  readonly mine: world.Rows
+  readonly theirs: world.Rows
+  readonly knex: Knex
+  /** The domain of their article. */
+  readonly domain: string
+}
+
+export interface Path {
+  readonly name: string
+  readonly kind: 'read' | 'count' | 'write'
+  readonly run: (place: Place) => unknown
+  /** Nobody may go this way, the owner neither: it is refused with a message. */
+  readonly isRefused?: boolean
+  /** A path that no owner has: there is nothing that it could show or change. */
+  readonly isNobodys?: boolean
+}
+
+const read = (name: string, run: Path['run'], more: Partial<Path> = {}): Path => ({ name, kind: 'read', run, ...more })
+const count = (name: string, run: Path['run'], more: Partial<Path> = {}): Path => ({ name, kind: 'count', run, ...more })
+const write = (name: string, run: Path['run'], more: Partial<Path> = {}): Path => ({ name, kind: 'write', run, ...more })
+const refused = { isRefused: true }
+
+async function instance(cls: any, id: string): Promise<any> {
+  // As an application may hold one: fetched by somebody else, or made up.
+  return cls.fromDatabaseJson({ id })
+}
+
+const first = async (query: any) => (await query)[0]
+
+export const reads: Path[] = [
+  read('query()', () => Doc.query()),
+  read('findById', ({ theirs }) => Doc.query().findById(theirs.doc)),
+  read('findById().throwIfNotFound', ({ theirs }) => Doc.query().findById(theirs.doc).throwIfNotFound()),
+  read('findByIds', ({ theirs }) => Doc.query().findByIds([theirs.doc, theirs.other])),
+  read('findOne', ({ theirs }) => Doc.query().findOne({ id: theirs.doc })),
+  read('first', () => Doc.query().orderBy('rating', 'desc').first()),
+  read('get', ({ theirs }) => Doc.get(theirs.doc)),
+  read('getOr404', ({ theirs }) => Doc.getOr404(theirs.doc)),
+  read('getBy', () => Doc.getBy({ title: 'SECRET doc' })),
+  read('getByOr404', () => Doc.getByOr404({ title: 'SECRET doc' })),
+  read('$query()', async ({ theirs }) => (await instance(Doc, theirs.doc)).$query()),
+  read('select', () => Doc.query().select('title')),
+  read('distinct', () => Doc.query().distinct('title')),
+  read('pluck by castTo', () =>
+    Doc.query()
+      .select('title')
+      .castTo(Object as never),
+  ),
+  read('castTo another model', () => Doc.query().castTo(Closed)),
+  read('alias', () => Doc.query().alias('d').where('d.rating', '>', 0)),
+  read('alias as a rule would name a table', () => Doc.query().alias('perms_1'), refused),
+  read('from with an alias', () => Doc.query().from('doc as d')),
+  read('from({ d: table })', () => Doc.query().from({ d: 'doc' })),
+  read('from a subquery', () => Doc.query().from(Doc.query().as('t'))),
+  read('from a subquery of another model', () => Doc.query().from(Comment.query().select('text').as('t')).select('t.text')),
+  read('orWhere', ({ theirs }) => Doc.query().where('rating', 1).orWhere('id', theirs.doc)),
+  read('orWhere(true)', () =>
+    Doc.query()
+      .where('rating', 1)
+      .orWhere(true as never),
+  ),
+  read('orWhereRaw', () => Doc.query().where('rating', 1).orWhereRaw('1 = 1')),
+  read('orWhere in a function', () => Doc.query().where((q: any) => q.where('rating', 1).orWhere('rating', '>', 0))),
+  read('whereRaw with or', () => Doc.query().whereRaw('1 = 1 or 1 = 1')),
+  read('where(raw with or)', () => Doc.query().where(raw('1 = 1 or 1'), 1)),
+  read('where(raw or, operator, value)', () => Doc.query().where(raw('1 = 1 or 1'), '=', 1)),
+  read('where(column, raw with or)', () => Doc.query().where('rating', '=', raw('rating or 1 = 1'))),
+  read('whereIn(raw with or)', () => Doc.query().whereIn(raw('1 = 1 or 1') as never, [1])),
+  read('whereNull(raw with or)', () => Doc.query().whereNull(raw('1 = 1 or null') as never)),
+  read('whereBetween(raw with or)', () => Doc.query().whereBetween(raw('1 = 1 or rating') as never, [0, 9])),
+  read('whereNot', ({ mine }) => Doc.query().whereNot('id', mine.doc)),
+  read('whereColumn', () => Doc.query().whereColumn('id', 'id').orWhereColumn('rating', 'rating')),
+  read('whereIn', ({ theirs }) => Doc.query().whereIn('id', [theirs.doc]).orWhereIn('id', [theirs.other])),
+  read('whereExists of itself', () => Doc.query().whereExists(Doc.query().alias('x').where('x.rating', '>', 0))),
+  read('orWhereExists', () => Doc.query().where('rating', 1).orWhereExists(Doc.relatedQuery('comments'))),
+  read('having', () => Doc.query().select('title').groupBy('title').having('title', 'like', '%').orHavingRaw('1 = 1')),
+  read('modify', () => Doc.query().modify('good')),
+  read('onBuild', () => Doc.query().onBuild((q: any) => q.orWhereRaw('1 = 1'))),
+  read('context onBuild', () => Doc.query().context({ onBuild: (q: any) => q.orWhereRaw('1 = 1') })),
+  read('onBuildKnex', () => Doc.query().onBuildKnex((q: any) => q.orWhereRaw('1 = 1'))),
+  read('onBuildKnex clearing', () => Doc.query().onBuildKnex((q: any) => q.clearWhere())),
+  read('runBefore', () => Doc.query().runBefore((_: unknown, q: any) => void q.orWhereRaw('1 = 1'))),
+  read('clearWhere', () => Doc.query().where('rating', 1).clearWhere()),
+  read('clone', () => Doc.query().orWhereRaw('1 = 1').clone()),
+  read('toKnexQuery', async () => Doc.query().orWhereRaw('1 = 1').toKnexQuery()),
+  read('page', () => Doc.query().orderBy('rating').page(0, 20)),
+  read('range', () => Doc.query().orderBy('rating').range(0, 20)),
+  read('limit and offset', () => Doc.query().orderBy('rating', 'desc').limit(1).offset(0)),
+  read('union', () => Doc.query().where('rating', 1).union(Doc.query())),
+  read('unionAll', () => Doc.query().where('rating', 1).unionAll([Doc.query(), Doc.query()])),
+  read('union of another model', () => Doc.query().select('title').union(Comment.query().select('text'))),
+  read('subquery in where', () => Doc.query().whereIn('id', Comment.query().select('docId'))),
+  read('subquery in select', () => Doc.query().select('id', Doc.query().alias('x').max('x.title').as('most'))),
+  read('subquery of another model in select', () => Project.query().select(Doc.query().max('title').as('most'))),
+  read('related subquery in select', () => Doc.query().select('id', Doc.relatedQuery('comments').max('text').as('most'))),
+  read('CTE', () =>
+    Doc.query()
+      .with('mine', Doc.query())
+      .whereIn('id', (q: any) => q.select('id').from('mine')),
+  ),
+  read('CTE as source', () => Doc.query().with('mine', Doc.query()).from('mine as doc')),
+  read('withGraphFetched', ({ mine }) =>
+    Doc.query().findById(mine.doc).withGraphFetched('[comments, tags, project, parent, children, user]'),
+  ),
+  read('withGraphFetched from what all may read', () => Notice.query().withGraphFetched('[user, doc]')),
+  read('withGraphFetched of foreign links', async ({ theirs }) => {
+    const row = Notice.fromDatabaseJson({ id: theirs.notice, user_id: theirs.user, doc_id: theirs.doc })
+    return row.$fetchGraph('[user, doc.[comments, tags]]')
+  }),
+  read('withGraphJoined', () => Doc.query().withGraphJoined('[comments, tags, project, parent, children, user]')),
+  read('withGraphJoined nested', () =>
+    Doc.query()
+      .withGraphJoined('children.comments.doc2', {})
+      .catch(() => Doc.query().withGraphJoined('children.[comments, tags]')),
+  ),
+  read('withGraphJoined aliased', () => Doc.query().withGraphJoined('[comments as c, tags as t]', { aliases: { children: 'x' } })),
+  read('withGraphJoined filtered', () => Doc.query().withGraphJoined('comments').orWhere('comments.text', 'like', '%')),
+  read('withGraphJoined, inner', () => Doc.query().withGraphJoined('comments', { joinOperation: 'innerJoin' })),
+  read('withGraphFetched with modifiers', () =>
+    Doc.query()
+      .withGraphFetched('comments(all)')
+      .modifiers({ all: (q: any) => q.orWhereRaw('1 = 1') }),
+  ),
+  read('modifyGraph', () =>
+    Doc.query()
+      .withGraphFetched('comments')
+      .modifyGraph('comments', (q: any) => q.orWhereRaw('1 = 1')),
+  ),
+  read('fetchGraph', async ({ theirs }) => Doc.fetchGraph([await instance(Doc, theirs.doc)], '[comments, tags, children]')),
+  read('$fetchGraph', async ({ theirs }) => (await instance(Doc, theirs.doc)).$fetchGraph('[comments, tags, children]')),
+  read('$relatedQuery hasMany', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('comments')),
+  read('$relatedQuery manyToMany', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('tags')),
+  read('$relatedQuery belongsTo', async ({ theirs }) =>
+    Doc.fromDatabaseJson({ id: theirs.other, parent_id: theirs.doc, project_id: theirs.project }).$relatedQuery('project'),
+  ),
+  read('$relatedQuery of the owner', async ({ theirs }) => Notice.fromDatabaseJson({ user_id: theirs.user }).$relatedQuery('user')),
+  read('relatedQuery for an id', ({ theirs }) => Doc.relatedQuery('comments').for(theirs.doc)),
+  read('relatedQuery for a query', () => Doc.relatedQuery('comments').for(Doc.query())),
+  read('relatedQuery manyToMany', ({ theirs }) => Doc.relatedQuery('tags').for([theirs.doc])),
+  read('joinRelated', () => Doc.query().joinRelated('comments').select('doc.id', 'comments.text')),
+  read('joinRelated with or', () => Doc.query().joinRelated('comments').where('doc.rating', 1).orWhere('comments.text', 'like', '%')),
+  read('joinRelated nested', () => Doc.query().joinRelated('children.comments').select('children:comments.text')),
+  read('joinRelated from what all may read', () => Notice.query().joinRelated('user').select('user.email')),
+  read('joinRelated manyToMany', () => Doc.query().joinRelated('tags').select('tags.name', 'tags_join.note')),
+  read('leftJoinRelated manyToMany', () => Doc.query().leftJoinRelated('tags').select('tags.name', 'tags_join.tag_id', 'tags_join.note')),
+  read('leftJoinRelated', () => Notice.query().leftJoinRelated('doc').select('notice.id', 'doc.title')),
+  read('leftJoinRelated filtered', () => Notice.query().leftJoinRelated('doc').where('doc.title', 'like', 'S%').select('doc.title')),
+  read('innerJoin of a query', () => Doc.query().innerJoin(Comment.query().as('c'), 'c.docId', 'doc.id').select('c.text')),
+  read('rightJoin of a query', () => Doc.query().rightJoin(Comment.query().as('c'), 'c.docId', 'doc.id').select('c.text')),
+  read('ref in where', () => Doc.query().where(ref('doc.title') as never, 'like', '%')),
+  read('orderByRaw', () => Doc.query().orderByRaw('title')),
+  read('bindKnex', ({ knex }) => Doc.bindKnex(knex).query()),
+  read('explicit knex', ({ knex }) => Doc.query(knex)),
+  read('explicit trx', ({ knex }) => knex.transaction((trx) => Doc.query(trx))),
+  read('transaction()', () => transaction(() => Doc.query())),
+  read('Model.transaction', () => Doc.transaction((trx: any) => Doc.query(trx).orWhereRaw('1 = 1'))),
+  read('bindTransaction', ({ knex }) => knex.transaction((trx) => Doc.bindTransaction(trx).query())),
+  read('bound $relatedQuery', ({ knex, theirs }) => Doc.bindKnex(knex).fromDatabaseJson({ id: theirs.doc }).$relatedQuery('comments')),
+  read('skipUndefined', () => Doc.query().skipUndefined().where('rating', undefined)),
+  read('withSchema', async ({ knex }) => {
+    if (knex.client.driverName !== 'pg') return Doc.query()
+    return Doc.query().withSchema('public')
+  }),
+  read('rows of a domain', () => Article.query()),
+  read('rows of a domain by id', ({ theirs }) => Article.query().findById(theirs.article)),
+  read('rows of a domain through the domain', ({ theirs, domain }) =>
+    Article.query().where('domainId', domain).orWhere('id', theirs.article),
+  ),
+  read('soft-deleted rows', () => Post.withDeleted()),
+  read('soft-deleted by id', ({ theirs }) => Post.withDeleted().findById(theirs.deleted)),
+  read('a model without a policy', () => Closed.query(), { isNobodys: true }),
+  read('users', () => User.query()),
+  read('a user by e-mail', () => User.query().where('email', 'like', 'secret%')),
+  read('roles', () => UserRole.query().withGraphFetched('user')),
+  read('tokens', () => Token.query()),
+  read('settings', () => UserSetting.query()),
+  read('roles of a user', ({ theirs }) => User.relatedQuery('roles').for(theirs.user).withGraphFetched('user')),
+  read('roles with the user, joined', () => UserRole.query().joinRelated('user').select('user.email')),
+  read('upward from a role', ({ theirs }) => UserRole.fromDatabaseJson({ user_id: theirs.user }).$relatedQuery('user')),
+  read('raw in select', () => Doc.query().select(raw('upper(title) as loud'))),
+  // Ways that are refused
+  read('raw over a protected table in select', () => Doc.query().select(raw('(select max(title) from doc) as most')), refused),
+  read('raw over another protected table', () => Project.query().select(raw('(select max(title) from doc) as most')), refused),
+  read(
+    'raw with quoted names',
+    ({ knex }) =>
+      Project.query()
+        .select(raw('(select max(title) from ??) as most', 'doc'))
+        .where(knex.raw('1 = 1') as never),
+    refused,
+  ),
+  read('whereRaw with a subquery', () => Doc.query().orWhereRaw("exists (select 1 from doc where title like 'S%')"), refused),
+  read('whereRaw with unbalanced parentheses', () => Doc.query().whereRaw('1 = 1) or (1 = 1'), refused),
+  read('whereRaw with a comment', () => Doc.query().whereRaw('1 = 1 --'), refused),
+  read('where(raw unbalanced)', () => Doc.query().where(raw('1 = 1) or (1'), 1), refused),
+  read('havingRaw unbalanced', () => Doc.query().select('title').groupBy('title').havingRaw('1 = 1) union (select 1'), refused),
+  read('orderByRaw with a subquery', () => Doc.query().orderByRaw('(select max(title) from comment)'), refused),
+  read('joinRaw', () => Doc.query().joinRaw('inner join comment c on 1 = 1').select('c.text'), refused),
+  read('join of a protected table', () => Doc.query().innerJoin('comment', 'comment.id', 'comment.id').select('comment.text'), refused),
+  read('join of a protected table with an alias', () => Doc.query().leftJoin('comment as c', 'c.id', 'c.id').select('c.text'), refused),
+  read('join of a protected table, object', () => Doc.query().leftJoin({ c: 'comment' }, 'c.id', 'c.id').select('c.text'), refused),
+  read('crossJoin of itself', () => Doc.query().crossJoin('doc as d').select('d.title'), refused),
+  read('join of a raw', () => Doc.query().innerJoin(raw('comment as c'), 'c.id', 'c.id').select('c.text'), refused),
+  read(
+    'join of a function',
+    () =>
+      Doc.query()
+        .innerJoin((q: any) => q.select('text').from('comment').as('c'), 'c.text', 'c.text')
+        .select('c.text'),
+    refused,
+  ),
+  read(
+    'join of a knex builder',
+    ({ knex }) =>
+      Doc.query()
+        .innerJoin(knex('comment').as('c') as never, 'c.id', 'c.id')
+        .select('c.text'),
+    refused,
+  ),
+  read('from another table', () => Doc.query().from('comment'), refused),
+  read('from a raw', () => Doc.query().from(raw('doc as d')), refused),
+  read('fromRaw', () => Doc.query().fromRaw('doc'), refused),
+  read('from a function', () => Doc.query().from((q: any) => q.select('*').from('doc').as('t')), refused),
+  read('from a knex builder', ({ knex }) => Doc.query().from(knex('doc').as('t') as never), refused),
+  read('another table by tableNameFor', () => Project.query().tableNameFor('project', 'doc').select('title'), refused),
+  read(
+    'union with a function',
+    () =>
+      Doc.query()
+        .select('title')
+        .where('rating', 1)
+        .union((q: any) => q.select('title').from('doc')),
+    refused,
+  ),
+  read(
+    'union with a raw',
+    () =>
+      Doc.query()
+        .select('title')
+        .where('rating', 1)
+        .union(raw('select title from doc') as never),
+    refused,
+  ),
+  read(
+    'union with a knex builder',
+    ({ knex }) =>
+      Doc.query()
+        .select('title')
+        .where('rating', 1)
+        .union(knex('doc').select('title') as never),
+    refused,
+  ),
+  read('whereIn a function', () => Project.query().orWhereIn('id', (q: any) => q.select('project_id').from('doc')), refused),
+  read('whereExists a function', () => Project.query().whereExists((q: any) => q.select('*').from('doc')), refused),
+  read('whereExists a knex builder', ({ knex }) => Project.query().whereExists(knex('doc') as never), refused),
+  read('where a nested function', () => Doc.query().where((q: any) => q.whereExists((p: any) => p.select(1).from('comment'))), refused),
+  read(
+    'CTE of a raw',
+    () =>
+      Doc.query()
+        .with('x', raw('select * from doc'))
+        .whereIn('id', (q: any) => q.select('id').from('x')),
+    refused,
+  ),
+  read(
+    'CTE of a function',
+    () =>
+      Doc.query()
+        .with('x', (q: any) => q.select('*').from('doc'))
+        .select('id'),
+    refused,
+  ),
+  read('CTE of a knex builder', ({ knex }) => Doc.query().with('x', knex('doc') as never), refused),
+  read('CTE by the name of a protected table', () => Doc.query().with('user_role', raw('select 1 as id')), refused),
+  read('select of a function', () => Project.query().select((q: any) => q.max('title').from('doc').as('most')), refused),
+  read('alias of the engine', () => Doc.query().alias('perms_me'), refused),
+  read('users by a raw in a model without one', () => Closed.query().select(raw('(select max(email) from "user") as most')), refused),
+]
+
+export const counts: Path[] = [
+  count('count', () => Doc.query().count()),
+  count('count of a column', () => Doc.query().count('title as n').first()),
+  count('countDistinct', () => Doc.query().countDistinct('title as n')),
+  count('resultSize', () => Doc.query().resultSize()),
+  count('resultSize with or', () => Doc.query().where('rating', 1).orWhereRaw('1 = 1').resultSize()),
+  count('page total', async () => (await Doc.query().page(0, 1)).total),
+  count('range total', async () => (await Doc.query().range(0, 0)).total),
+  count('range()', async () => (await Doc.query().limit(1).range()).total),
+  count('min', () => Doc.query().min('rating as n')),
+  count('max', () => Doc.query().max('rating as n')),
+  count('sum', () => Doc.query().sum('rating as n')),
+  count('avg', () => Doc.query().avg('rating as n')),
+  count('group by', () => Doc.query().select('rating').count('* as n').groupBy('rating')),
+  count('exists', async () => (await Doc.query().where('title', 'like', 'S%').limit(1)).length),
+  count('count over a subquery', () => Doc.query().count('* as n').from(Doc.query().as('t')).first()),
+  count('count by alias', () => Doc.query().alias('d').count('* as n').first()),
+  count('count of related', () => Doc.query().select('doc.id', Doc.relatedQuery('comments').count().as('n'))),
+  count('count of related of others', ({ theirs }) => Doc.relatedQuery('comments').for(theirs.doc).resultSize()),
+  count('count of owners', () => Project.query().select(Doc.query().count().as('n')).first()),
+  count('count in a union', async () => (await Doc.query().select('id').unionAll(Doc.query().select('id'))).length),
+  count('count of a join', () => Doc.query().joinRelated('comments').count('* as n').first()),
+  count('count of a left join', () => Notice.query().leftJoinRelated('doc').count('doc.id as n').first()),
+  count('count of a manyToMany join', () => Doc.query().joinRelated('tags').count('* as n').first()),
+  count('count of a manyToMany left join', () => Doc.query().leftJoinRelated('tags').count('* as n').first()),
+  count('count in a CTE', () =>
+    Doc.query()
+      .with('x', Doc.query().count('* as n'))
+      .whereExists((q: any) => q.select(1).from('x').where('n', '>', 0))
+      .resultSize(),
+  ),
+  count('distinct values', async () => (await Doc.query().distinct('rating')).length),
+  count(
+    'order betrays nothing',
+    ({ mine }) =>
+      Doc.query()
+        .whereIn('id', [mine.doc, mine.other])
+        .orderBy(Comment.query().max('text') as never),
+    { isNobodys: true },
+  ),
+  count('users', () => User.query().resultSize()),
+  count('roles', () => UserRole.query().resultSize()),
+  count('a domain', () => Article.query().resultSize()),
+  count('deleted too', () => Post.withDeleted().resultSize()),
+  count('a model without a policy', () => Closed.query().resultSize(), { isNobodys: true }),
+  count('canRead', async ({ theirs }) => (await instance(Doc, theirs.doc)).canRead()),
+  count('canWrite', async ({ theirs }) => (await instance(Doc, theirs.doc)).canWrite()),
+  count('canDelete', async ({ theirs }) => (await instance(Doc, theirs.doc)).canDelete()),
+  count('count with a raw subquery', () => Doc.query().select(raw('(select count(*) from doc) as n')), refused),
+  count('count of a protected join', () => Doc.query().innerJoin('comment', 'comment.doc_id', 'doc.id').count('* as n'), refused),
+]
+
+const hacked = { title: 'hacked' }
+
+export const writes: Path[] = [
+  write('patch all', () => Doc.query().patch(hacked)),
+  write('patch where', ({ theirs }) => Doc.query().patch(hacked).where('id', theirs.doc)),
+  write('patch orWhere', ({ theirs }) => Doc.query().patch(hacked).where('rating', 1).orWhere('id', theirs.doc)),
+  write('patch orWhereRaw', () => Doc.query().patch(hacked).where('rating', 1).orWhereRaw('1 = 1')),
+  write('patch where(raw or)', () => Doc.query().patch(hacked).where(raw('1 = 1 or 1'), 1)),
+  write('patch findById', ({ theirs }) => Doc.query().findById(theirs.doc).patch(hacked)),
+  write('update', ({ theirs, me }) =>
+    Doc.query()
+      .update({ ...hacked, userId: me })
+      .where('id', theirs.doc),
+  ),
+  write('patchAndFetchById', ({ theirs }) => Doc.query().patchAndFetchById(theirs.doc, hacked)),
+  write('updateAndFetchById', ({ theirs, me }) => Doc.query().updateAndFetchById(theirs.doc, { ...hacked, userId: me, rating: 1 })),
+  write('$query().patch', async ({ theirs }) => (await instance(Doc, theirs.doc)).$query().patch(hacked)),
+  write('$query().update', async ({ theirs, me }) => (await instance(Doc, theirs.doc)).$query().update({ ...hacked, userId: me })),
+  write('$query().patchAndFetch', async ({ theirs }) => (await instance(Doc, theirs.doc)).$query().patchAndFetch(hacked)),
+  write('update()', async ({ theirs }) => (await instance(Doc, theirs.doc)).update(hacked)),
+  write('updateFrom()', async ({ theirs }) => (await instance(Doc, theirs.doc)).updateFrom(hacked)),
+  write('save()', async ({ theirs }) => Object.assign(await instance(Doc, theirs.doc), hacked).save()),
+  write('patch returning', async ({ knex }) =>
+    knex.client.driverName === 'mysql2' ? Doc.query().patch(hacked) : Doc.query().patch(hacked).returning('*'),
+  ),
+  write('increment', () => Doc.query().increment('rating', 5)),
+  write('decrement by id', ({ theirs }) => Doc.query().findById(theirs.doc).decrement('rating', 5)),
+  write('patch by raw', () => Doc.query().patch({ rating: raw('rating + 1') })),
+  write('patch by ref', () => Doc.query().patch({ rating: ref('rating') as never, title: 'hacked' })),
+  write('patch to take it', ({ theirs, me }) => Doc.query().findById(theirs.doc).patch({ userId: me, title: 'taken' })),
+  write('delete all', () => Doc.query().delete()),
+  write('delete where', ({ theirs }) => Doc.query().delete().where('id', theirs.doc)),
+  write('delete orWhere', ({ theirs }) => Doc.query().delete().where('rating', 1).orWhere('id', theirs.doc)),
+  write('delete where(raw or)', () => Doc.query().delete().where(raw('1 = 1 or 1'), 1)),
+  write('deleteById', ({ theirs }) => Doc.query().deleteById(theirs.doc)),
+  write('$query().delete', async ({ theirs }) => (await instance(Doc, theirs.doc)).$query().delete()),
+  write('delete()', async ({ theirs }) => (await instance(Doc, theirs.doc)).delete()),
+  write('insert a child', ({ theirs, me }) => Comment.query().insert({ text: 'hacked', docId: theirs.doc, userId: me })),
+  write('insert into the relation', async ({ theirs, me }) =>
+    (await instance(Doc, theirs.doc)).$relatedQuery('comments').insert({ text: 'hacked', userId: me }),
+  ),
+  write('relatedQuery insert', ({ theirs, me }) => Doc.relatedQuery('comments').for(theirs.doc).insert({ text: 'hacked', userId: me })),
+  write('insert in their name', ({ theirs }) => Doc.query().insert({ title: 'hacked', userId: theirs.user })),
+  write('insertAndFetch in their name', ({ theirs }) => Doc.query().insertAndFetch({ title: 'hacked', userId: theirs.user })),
+  write('create in their name', ({ theirs }) => Doc.create({ title: 'hacked', userId: theirs.user })),
+  write('insert many', async ({ theirs, me, knex }) => {
+    const rows = [
+      { title: 'hacked', userId: me },
+      { title: 'hacked', userId: theirs.user },
+    ]
+    if (knex.client.driverName === 'pg') return Doc.query().insert(rows)
+    return Doc.query().insertGraph(rows)
+  }),
+  write('insert with their project', ({ theirs, me }) => Doc.create({ title: 'hacked', userId: me, projectId: theirs.project })),
+  write('insertGraph beneath theirs', ({ theirs, me }) => Doc.query().insertGraph({ title: 'hacked', userId: me, parentId: theirs.doc })),
+  write('insertGraph in their name', ({ theirs }) =>
+    Doc.query().insertGraph({ title: 'hacked', userId: theirs.user, comments: [{ text: 'hacked', userId: theirs.user }] }),
+  ),
+  write('insertGraph relating their tag', ({ theirs, me }) =>
+    Doc.query().insertGraph({ title: 'hacked', userId: me, tags: [{ '#dbRef': theirs.tag }] } as never),
+  ),
+  write('insertGraph relating their project', ({ theirs, me }) =>
+    Doc.query().insertGraph({ title: 'hacked', userId: me, project: { '#dbRef': theirs.project } } as never),
+  ),
+  write('upsertGraph', ({ theirs }) => Doc.query().upsertGraph({ id: theirs.doc, ...hacked })),
+  write('upsertGraph insertMissing', ({ theirs, me, mine }) =>
+    Doc.query().upsertGraph(
+      {
+        id: mine.doc,
+        comments: [
+          { text: 'hacked', userId: me },
+          { text: 'again', userId: theirs.user },
+        ],
+      } as never,
+      { insertMissing: true },
+    ),
+  ),
+  write('upsertGraph of children', ({ theirs, mine }) =>
+    Doc.query().upsertGraph({ id: mine.doc, comments: [{ id: theirs.comment, text: 'hacked' }] } as never, { relate: true }),
+  ),
+  write('upsertGraph emptying', ({ theirs }) => Doc.query().upsertGraph({ id: theirs.doc, comments: [], tags: [] } as never)),
+  write('upsertGraph relating', ({ theirs, mine }) =>
+    Doc.query().upsertGraph({ id: mine.other, tags: [{ id: theirs.tag }], project: { id: theirs.project } } as never, {
+      relate: true,
+      unrelate: true,
+    }),
+  ),
+  write('upsertGraphAndFetch', ({ theirs }) => Doc.query().upsertGraphAndFetch({ id: theirs.doc, ...hacked })),
+  write('relate hasMany', async ({ theirs, mine }) =>
+    (await instance(Doc, mine.doc === theirs.doc ? mine.other : mine.doc)).$relatedQuery('comments').relate(theirs.comment),
+  ),
+  write('relate hasMany of theirs', async ({ theirs, mine }) =>
+    (await instance(Doc, theirs.other)).$relatedQuery('comments').relate(mine.comment),
+  ),
+  write('relate belongsTo', async ({ theirs, mine }) => (await instance(Doc, mine.other)).$relatedQuery('project').relate(theirs.project)),
+  write('relate belongsTo of theirs', async ({ theirs, mine }) =>
+    (await instance(Doc, theirs.other)).$relatedQuery('project').relate(mine.project),
+  ),
+  write('relate manyToMany', async ({ theirs, mine }) => (await instance(Doc, mine.other)).$relatedQuery('tags').relate(theirs.tag)),
+  write('relate manyToMany of theirs', async ({ theirs, mine }) =>
+    (await instance(Doc, theirs.other)).$relatedQuery('tags').relate(mine.tag),
+  ),
+  write('relatedQuery relate', ({ theirs, mine }) => Doc.relatedQuery('tags').for(theirs.other).relate(mine.tag)),
+  write('relate the owner', async ({ theirs, mine }) => {
+    const doc = await instance(Doc, mine.doc)
+    return doc.$relatedQuery('user').relate(theirs.user)
+  }),
+  write('unrelate hasMany', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('comments').unrelate()),
+  write('unrelate belongsTo', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('project').unrelate()),
+  write('unrelate manyToMany', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('tags').unrelate()),
+  write('unrelate manyToMany where', async ({ theirs }) =>
+    (await instance(Doc, theirs.doc)).$relatedQuery('tags').unrelate().where('tag.id', theirs.tag),
+  ),
+  write('relatedQuery unrelate', ({ theirs }) => Doc.relatedQuery('tags').for(theirs.doc).unrelate()),
+  write('relatedQuery patch', ({ theirs }) => Doc.relatedQuery('comments').for(theirs.doc).patch({ text: 'hacked' })),
+  write('relatedQuery delete', ({ theirs }) => Doc.relatedQuery('comments').for(theirs.doc).delete()),
+  write('manyToMany patch', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('tags').patch({ name: 'hacked' })),
+  write('manyToMany delete', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('tags').delete()),
+  write('manyToMany insert', async ({ theirs, me }) =>
+    (await instance(Doc, theirs.doc)).$relatedQuery('tags').insert({ name: 'hacked', userId: me }),
+  ),
+  write('patch from a related condition', () => Doc.query().patch(hacked).whereExists(Doc.relatedQuery('comments'))),
+  write('patch in a subquery', () => Doc.query().patch(hacked).whereIn('id', Comment.query().select('docId'))),
+  write('delete by alias', async ({ knex }) => (knex.client.driverName === 'pg' ? Doc.query().alias('d').delete() : Doc.query().delete())),
+  write('a readable row', ({ theirs }) => Notice.query().findById(theirs.notice).patch(hacked)),
+  write('delete of a readable row', ({ theirs }) => Notice.query().deleteById(theirs.notice)),
+  write('all readable rows', () => Notice.query().patch(hacked)),
+  write('in a domain', ({ theirs }) => Article.query().findById(theirs.article).patch(hacked)),
+  write('into a domain', ({ me, domain }) => Article.query().insert({ title: 'hacked', userId: me, domainId: domain })),
+  write('delete in a domain', () => Article.query().delete(), { isNobodys: true }),
+  write('soft delete', ({ theirs }) => Post.query().deleteById(theirs.post)),
+  write('soft delete all', () => Post.query().delete()),
+  write('hard delete', async ({ theirs }) => (await instance(Post, theirs.post)).hardDelete()),
+  write('restore', async ({ theirs }) => (await instance(Post, theirs.deleted)).restore()),
+  write('patch what is deleted', () => Post.withDeleted().patch(hacked)),
+  write('a model without a policy', () => Closed.query().patch(hacked), { isNobodys: true }),
+  write('create in a model without a policy', () => Closed.create({ title: 'hacked' }), { isNobodys: true }),
+  write('another user', ({ theirs }) =>
+    User.query()
+      .findById(theirs.user)
+      .patch({ passwordHash: 'x' } as never),
+  ),
+  write('users', () => User.query().patch({ passwordHash: 'x' } as never)),
+  write('delete users', () => User.query().delete(), { isNobodys: true }),
+  write('roles for oneself', ({ me }) => UserRole.create({ userId: me, role: 'editor' }), { isNobodys: true }),
+  write('roles for others', ({ theirs }) => UserRole.query().insert({ userId: theirs.user, role: 'editor' } as never), { isNobodys: true }),
+  write('roles by relation', async ({ theirs }) => (await instance(User, theirs.user)).$relatedQuery('roles').insert({ role: 'editor' }), {
+    isNobodys: true,
+  }),
+  write('roles taken away', () => UserRole.query().delete(), { isNobodys: true }),
+  write('roles changed', () => UserRole.query().patch({ role: 'superadmin' } as never), { isNobodys: true }),
+  write('tokens of others', ({ theirs }) => Token.query().insert({ userId: theirs.user, token: 'x'.repeat(64) } as never), {}),
+  write('tokens revoked', () => Token.query().patch({ revoked: true } as never)),
+  write('settings of others', ({ theirs }) => UserSetting.query().insert({ userId: theirs.user, key: 'k', value: 1 } as never), {}),
+  write(
+    'domains',
+    ({ domain }) =>
+      Domain.query()
+        .findById(domain)
+        .patch({ displayName: 'hacked' } as never),
+    { isNobodys: true },
+  ),
+  write('bindKnex patch', ({ knex }) => Doc.bindKnex(knex).query().patch(hacked)),
+  write('explicit trx patch', ({ knex }) => knex.transaction((trx) => Doc.query(trx).patch(hacked))),
+  write('transaction() delete', () => transaction(() => Comment.query().delete())),
+  write('Model.transaction delete', () => Doc.transaction((trx: any) => Comment.query(trx).delete())),
+  write('bindTransaction patch', ({ knex }) => knex.transaction((trx) => Doc.bindTransaction(trx).query().patch(hacked))),
+  write('onBuild patch', () =>
+    Doc.query()
+      .patch(hacked)
+      .onBuild((q: any) => q.orWhereRaw('1 = 1')),
+  ),
+  write('runBefore patch', () =>
+    Doc.query()
+      .patch(hacked)
+      .runBefore((_: unknown, q: any) => void q.orWhereRaw('1 = 1')),
+  ),
+  write('onBuildKnex patch', () =>
+    Doc.query()
+      .patch(hacked)
+      .onBuildKnex((q: any) => q.orWhereRaw('1 = 1')),
+  ),
+  write('first readable row', async () => (await first(Doc.query()))?.$query().patch(hacked)),
+  // Ways that are refused
+  write('truncate', () => Doc.query().truncate(), refused),
+  write(
+    'onConflict().merge()',
+    ({ theirs, me }) => Doc.query().insert({ id: theirs.doc, title: 'hacked', userId: me }).onConflict('id').merge(),
+    refused,
+  ),
+  write(
+    'onConflict().merge(values)',
+    ({ theirs, me }) => Doc.query().insert({ id: theirs.doc, title: 'x', userId: me }).onConflict('id').merge({ title: 'hacked' }),
+    refused,
+  ),
+  write('patch with a raw that reads', () => Doc.query().patch({ title: raw('(select max(text) from comment)') as never }), refused),
+  write('patch with a raw that ends the statement', () => Doc.query().patch({ title: raw("'hacked' -- ") as never }), refused),
+  write(
+    'insert with a raw that reads',
+    ({ me }) => Doc.query().insert({ userId: me, title: raw('(select max(text) from comment)') as never }),
+    refused,
+  ),
+  write('into', ({ me }) => Doc.query().into('notice').insert({ title: 'hacked', userId: me }), refused),
+  write('from another table, patch', () => Doc.query().from('notice').patch(hacked), refused),
+  write('from a subquery, delete', () => Doc.query().from(Doc.query().as('t')).delete(), refused),
+  write(
+    'returning a raw',
+    async ({ knex }) => {
+      if (knex.client.driverName === 'mysql2') return Doc.query().select(raw('(select 1 from doc)'))
+      return Doc.query()
+        .patch({ rating: 1 })
+        .returning(raw('(select max(text) from comment) as most') as never)
+    },
+    refused,
+  ),
+  write('toKnexQuery of a patch', async () => Doc.query().patch(hacked).toKnexQuery(), refused),
+  write('toKnexQuery of a delete', async () => Doc.query().delete().toKnexQuery(), refused),
+  write('toKnexQuery of a soft delete', async () => Post.query().delete().toKnexQuery(), refused),
+  write(
+    'toKnexQuery of an insert',
+    async ({ theirs }) => Doc.query().insert({ title: 'hacked', userId: theirs.user, id: theirs.tag }).toKnexQuery(),
+    refused,
+  ),
+]
+
+export const paths: readonly Path[] = [...reads, ...counts, ...writes]
