@@ -105,7 +105,7 @@ export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): 
       const query = this.$query(trx) as unknown as Open
       query.deletedToo = deletedAt === null
       asDelete(query)
-      await (this as unknown as ActiveRecord).$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>)
+      await (this as unknown as ActiveRecord).$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>, trx)
       return this
     }
   }

@@ -14,7 +14,7 @@ import { mergedRelationMappings } from './relations.js'
 import { remember } from './remember.js'
 import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
 import { encode } from './storage.js'
-import { joinAmbient, registeredKnex } from './transaction.js'
+import { joinAmbient, onRollback, registeredKnex } from './transaction.js'
 import { RecordValidator, refuse } from './validator.js'
 
 export { dialectOfClass } from './codec.js'
@@ -42,8 +42,11 @@ export interface ActiveRecord {
   $settle(): Promise<void>
   /** Runs the write of changes to a saved row; a mixin overrides it to do more in the same transaction. */
   $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void>
-  /** Runs a write. A statement that was sent may still be undone, by what is checked after it: then the row shows nothing of it. */
-  $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R>
+  /**
+   * Runs a write. A statement that was sent may still be undone, by what is checked after it or with its transaction: then
+   * the row shows nothing of it, and can be saved again.
+   */
+  $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R>
 }
 
 /** What ActiveRecordMixin gives to each class. */
@@ -257,7 +260,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await this.$settle()
       if (this.isNew) {
         if (!this.#isAsBuilt()) this.$validate()
-        await this.$orAsBefore(() => cls.query(trx).insert(this as never))
+        await this.$orAsBefore(() => cls.query(trx).insert(this as never), trx)
         return this
       }
       const changes = this.#changes()
@@ -287,7 +290,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
       await this.$around(
         async () => {
-          const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never))
+          const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never), trx)
           if ((count as unknown) === 0) throw gone(this)
         },
         changes,
@@ -300,16 +303,21 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await write()
     }
 
-    async $orAsBefore<R>(write: () => PromiseLike<R>): Promise<R> {
+    async $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R> {
       const [raw, written, before] = [this.#raw, this.#written, { ...this }]
-      try {
-        return await write()
-      } catch (error) {
+      const undo = () => {
         this.#raw = raw
         this.#written = written
         const row = this as unknown as globalThis.Record<string, unknown>
         for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && name !== idProperty(this.constructor)) delete row[name]
         Object.assign(row, before)
+      }
+      try {
+        const result = await write()
+        onRollback(trx, undo)
+        return result
+      } catch (error) {
+        undo()
         throw error
       }
     }
@@ -432,7 +440,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       for (const name of Object.keys(given)) {
         const known = write.get(name)
         if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
-        else row[name.includes(':') ? name : snakeCase(name)] = given[name]
+        // 'address:city' sets a part of a json column, as Objection's documentation has it.
+        else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
       }
       return row as never
     }

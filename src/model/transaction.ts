@@ -50,6 +50,36 @@ export function withTransaction<T>(trx: Knex.Transaction, root: Knex, fn: () => 
   return storage.run({ trx, root }, fn)
 }
 
+const undoings = new WeakMap<object, (() => void)[]>()
+
+/**
+ * Has `undo` run where the transaction that a write joins is rolled back, so that rows in memory do not say what the
+ * database does not. Nothing happens outside a transaction.
+ *
+ * @param trx the transaction given to the write, if any; else the ambient one
+ */
+export function onRollback(trx: unknown, undo: () => void): void {
+  const ambient = storage.getStore()?.trx
+  const joined = isTransaction(trx) ? trx : trx === undefined && ambient?.isCompleted() === false ? ambient : null
+  if (!joined) return
+  let undos = undoings.get(joined)
+  if (!undos) {
+    undos = []
+    undoings.set(joined, undos)
+    // Knex itself calls this where a transaction's function throws.
+    const { rollback } = joined
+    joined.rollback = ((error?: unknown) => {
+      runUndos(joined)
+      return rollback.call(joined, error)
+    }) as typeof rollback
+  }
+  undos.push(undo)
+}
+
+function runUndos(trx: object): void {
+  for (const undo of undoings.get(trx)?.splice(0).reverse() ?? []) undo()
+}
+
 export interface TransactionOptions {
   /** Another Knex instance than the one given to initPerms. */
   knex?: Knex | undefined
@@ -80,12 +110,21 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   const isNested = base !== root || isTransaction(root)
   const retries = isNested ? 0 : (options.retries ?? 3)
   for (let attempt = 0; ; attempt += 1) {
+    let begun: Knex.Transaction | undefined
     try {
-      return await base.transaction(
-        async (trx) => await storage.run({ trx, root }, async () => await fn(trx)),
+      const result = await base.transaction(
+        async (trx) => {
+          begun = trx
+          return await storage.run({ trx, root }, async () => await fn(trx))
+        },
         options.isolationLevel && !isNested ? { isolationLevel: options.isolationLevel } : undefined,
       )
+      // What a savepoint wrote goes with the transaction around it.
+      if (isNested && begun) for (const undo of undoings.get(begun) ?? []) onRollback(base, undo)
+      return result
     } catch (error) {
+      // A commit that failed is no call of rollback().
+      if (begun) runUndos(begun)
       if (attempt >= retries || !isRetryable(error, options)) throw error
       await pause(attempt)
     }

@@ -98,7 +98,12 @@ export class RecordValidator extends Validator {
         values[name] = given
         if (rest.has(name)) continue
         wire[name] = given
-        const isKnown = definition.handWritten[name] !== undefined || name === 'id' || name.startsWith('#') || isAccessor(model, name)
+        const isKnown =
+          definition.handWritten[name] !== undefined ||
+          name === 'id' ||
+          name.startsWith('#') ||
+          isAccessor(model, name) ||
+          (isPatch && isJsonPath(definition, name))
         if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
         continue
       }
@@ -133,6 +138,11 @@ export class RecordValidator extends Validator {
 
 function relationNames(model: Model): string[] {
   return (model.constructor as unknown as { getRelationNames(): string[] }).getRelationNames()
+}
+
+// 'address:city': a part of a json column.
+function isJsonPath({ specs }: Definition, name: string): boolean {
+  return name.includes(':') && specs[name.slice(0, name.indexOf(':'))]?.type === 'json'
 }
 
 // A setter of the class takes the value (password, for one): not a column, and not unknown.

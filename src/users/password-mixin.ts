@@ -123,6 +123,19 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       await super.$around(write, changes, trx)
     }
 
+    // A password that is still to be hashed is the copy's too.
+    override getClone(): this {
+      const copy = super.getClone()
+      copy.#plain = this.#plain
+      if (this.#hashing) {
+        copy.#hashing = this.#hashing.then(() => {
+          copy.passwordHash = this.passwordHash
+        })
+        copy.#hashing.catch(() => {})
+      }
+      return copy
+    }
+
     override async $settle(): Promise<void> {
       await super.$settle()
       if (this.#of && !this.#isAsked) {

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { Model, raw, ref } from 'objection'
 import { BaseModel, belongsTo, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
-import { rejection } from '../helpers/errors.js'
+import { fieldsOf, rejection } from '../helpers/errors.js'
 
 class Author extends BaseModel.withColumns({
   penName: column.string({ maxLength: 50 }),
@@ -223,6 +223,15 @@ eachDatabase('Relations and names in queries', (db) => {
       const [changed] = (await Book.query().patch({ pageCount: 2 }).where('bookTitle', 'First').returning('*')) as unknown as Book[]
       expect(changed).to.include({ bookTitle: 'First', pageCount: 2 })
       expect(changed?.publishedAt).to.deep.equal(new Date(1000))
+    })
+
+    it('in paths into json columns, where the database has them', async () => {
+      const second = await Book.getByOr404({ bookTitle: 'Second' })
+      expect(fieldsOf(await rejection((async () => Book.query().patch({ 'bookTitle:x': 1 } as never))()))).to.deep.equal(['bookTitle:x'])
+      if (db.dialect !== 'pg') return
+      await second.$query().patch({ 'details:isbn': 'y2' } as never)
+      expect((await Book.getOr404(second.id)).details).to.deep.equal({ isbn: 'y2' })
+      expect(await Book.query().where(ref('details:isbn').castText(), 'y2').resultSize()).to.equal(1)
     })
 
     it('in update() of one row with raw and ref values', async () => {

@@ -208,6 +208,46 @@ eachDatabase('transaction()', (db) => {
     expect(await names()).to.deep.equal(['a'])
   })
 
+  it('undone leaves rows as they were before, to be saved again', async () => {
+    const kept = await Account.create({ name: 'kept' })
+    for (const undo of ['transaction()', 'a nested one within', 'knex.transaction()', 'one given last'] as const) {
+      const made = Account.build({ name: undo })
+      const write = async (trx?: Parameters<typeof made.save>[0]) => {
+        await made.save(trx)
+        await made.update({ balance: 3 }, trx)
+        await kept.update({ balance: 9 }, trx)
+        expect([made.isNew, kept.balance]).to.deep.equal([false, 9])
+      }
+      const fail = () => {
+        throw new Error('no')
+      }
+      if (undo === 'transaction()') await rejection(transaction(() => write().then(fail)))
+      else if (undo === 'a nested one within') await rejection(transaction(() => transaction(() => write()).then(fail)))
+      else if (undo === 'knex.transaction()') await rejection(db.knex.transaction((trx) => write(trx).then(fail)))
+      else {
+        const trx = await db.knex.transaction()
+        await write(trx)
+        await trx.rollback()
+      }
+      expect([made.isNew, made.balance, kept.balance], undo).to.deep.equal([true, 0, 0])
+      await made.save()
+      expect((await Account.getByOr404({ name: undo })).balance).to.equal(0)
+    }
+    await transaction(() => kept.update({ balance: 4 }))
+    expect([kept.balance, (await Account.getOr404(kept.id)).balance]).to.deep.equal([4, 4])
+  })
+
+  it('tried again saves what was built outside again', async () => {
+    const made = Account.build({ name: 'a' })
+    let runs = 0
+    await transaction(async () => {
+      await made.save()
+      runs += 1
+      if (runs === 1) throw Object.assign(new Error('deadlock'), { code: '40P01' })
+    })
+    expect([runs, await names()]).to.deep.equal([2, ['a']])
+  })
+
   it('takes an isolation level', async function () {
     if (db.dialect === 'sqlite') this.skip()
     const { statements } = await countQueries(db.knex, () =>

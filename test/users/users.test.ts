@@ -256,6 +256,16 @@ eachDatabase('Users', (db) => {
       expect(await user.isPasswordCorrect(password)).to.equal(false)
     })
 
+    it('still to be hashed go with a clone', async () => {
+      const built = Employee.build({ email: 'ada@example.com', password })
+      const copy = built.getClone()
+      await copy.save()
+      expect(await (await Employee.getOr404(copy.id)).isPasswordCorrect(password)).to.equal(true)
+      void copy.setPassword(second)
+      await copy.getClone().save()
+      expect(await (await Employee.getOr404(copy.id)).isPasswordCorrect(second)).to.equal(true)
+    })
+
     it('refused without being waited for are refused by save()', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       void user.setPassword('short')
