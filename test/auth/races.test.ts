@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto'
+import { hashSync } from 'bcryptjs'
+import { expect } from 'chai'
+import { bcryptHasher, initPerms, type Perms, User } from '../../src/index.js'
+import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
+import { type Answer, type RequestOptions, request } from '../helpers/http.js'
+import { type ServerProcess, startServer } from './server-process.js'
+
+/**
+ * Two server processes on one database, and what happens when requests that exclude one another reach both at once. What the
+ * clients were told is only half of it: the outcome is looked up in the database.
+ *
+ * Each race runs ten times; `RACES=50` runs it fifty times.
+ */
+const REPETITIONS = Number(process.env['RACES'] ?? 10)
+const COST = 10
+
+const secret = 'a secret of this test, 32 bytes or more'
+const password = 'correct horse battery'
+const changed = 'another battery staple'
+/** Hashed at a lower cost than the servers': the next sign-in makes it anew. */
+const oldHash = hashSync(password, 4)
+
+const databases = [...(process.env['POSTGRES_URL'] ? ['pg' as const] : []), ...(process.env['MARIADB_URL'] ? ['mysql2' as const] : [])]
+const randomly = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * milliseconds))
+
+for (const client of databases) {
+  describe(`two server processes on one database (${client})`, function () {
+    this.timeout(REPETITIONS * 6000 + 20_000)
+    let own: OwnDatabase
+    let perms: Perms
+    let servers: readonly ServerProcess[]
+    const hasher = bcryptHasher({ cost: COST })
+
+    before(async () => {
+      own = await createDatabase(client)
+      perms = initPerms({ knex: own.knex, jwt: { secret }, passwordHasher: hasher, outsideContext: 'allow' })
+      await perms.migrate()
+      const options = { client, url: own.url, secret, cost: COST }
+      servers = await Promise.all([startServer(options), startServer(options)])
+    })
+    after(async () => {
+      await Promise.all((servers ?? []).map((server) => server.stop()))
+      await perms?.close()
+      await own?.destroy()
+    })
+
+    /** Asks the servers in turn. */
+    const ask = (turn: number, method: string, path: string, options?: RequestOptions): Promise<Answer> =>
+      request((servers[turn % servers.length] as ServerProcess).url, method, path, options)
+    const refresh = (turn: number, token: string) => ask(turn, 'POST', '/users/refresh', { json: { refresh_token: token } })
+    const me = async (token: string) => (await ask(Math.round(Math.random()), 'GET', '/users/me', { token })).status
+    const many = <T>(count: number, fn: (i: number) => Promise<T>) => Promise.all(Array.from({ length: count }, (_, i) => fn(i)))
+
+    let count = 0
+    async function newUser(hash: string | null = null): Promise<User> {
+      count += 1
+      const user = await User.create({ email: `racer${count}@example.com` })
+      if (hash !== null) await own.knex('user').where({ id: user.id }).update({ password_hash: hash })
+      return user
+    }
+    async function newSession(user: User): Promise<{ refreshToken: string; accessToken: string }> {
+      const refreshToken = await perms.auth.createRefreshToken(user)
+      return { refreshToken, accessToken: await perms.auth.createAccessToken(user, { refreshToken }) }
+    }
+    /** The rows of a user's sessions, as they are stored. */
+    const stored = async (user: User): Promise<{ id: string; token: string; revoked: boolean }[]> =>
+      (await own.knex('token').where({ user_id: user.id }).select('id', 'token', 'revoked')).map((row) => ({
+        ...row,
+        revoked: Boolean(row.revoked),
+      }))
+    const race = (title: string, body: () => Promise<void>) =>
+      it(title, async () => {
+        for (let i = 0; i < REPETITIONS; i += 1) await body()
+      })
+
+    race('twenty refreshes of one token at once make one successor [promise 21]', async () => {
+      const user = await newUser()
+      const { refreshToken } = await newSession(user)
+      const answers = await many(20, (i) => refresh(i, refreshToken))
+      expect(answers.map(({ status }) => status)).to.deep.equal(Array(20).fill(200))
+      const successors = new Set<string>(answers.map(({ body }) => body.refresh_token))
+      expect(successors.size).to.equal(1)
+      const [successor = ''] = successors
+      expect(successor).not.to.equal(refreshToken)
+      const rows = await stored(user)
+      expect(rows).to.deep.equal([{ id: rows[0]?.id, token: hashOf(successor), revoked: false }])
+      expect((await refresh(0, successor)).status).to.equal(200)
+    })
+
+    race('a sign-out during refreshes ends the session for good [promise 22]', async () => {
+      const user = await newUser()
+      const { refreshToken, accessToken } = await newSession(user)
+      const signOut = async () => {
+        await randomly(20)
+        return await ask(1, 'POST', '/users/logout', { token: accessToken })
+      }
+      const [{ status }, ...refreshed] = await Promise.all([signOut(), ...Array.from({ length: 4 }, (_, i) => refresh(i, refreshToken))])
+      expect(status).to.equal(204)
+      for (const answer of refreshed) expect(answer.status).to.be.oneOf([200, 401])
+      expect((await stored(user)).map(({ revoked }) => revoked)).to.deep.equal([true])
+      expect(await me(accessToken)).to.equal(401)
+      for (const { status: said, body } of refreshed) {
+        if (said !== 200) continue
+        expect(await me(body.access_token)).to.equal(401)
+        expect((await refresh(0, body.refresh_token)).status).to.equal(401)
+      }
+    })
+
+    race('a changed password wins over the rehash of a sign-in, and ends what that began [promise 5]', async () => {
+      const user = await newUser(oldHash)
+      const { accessToken } = await newSession(user)
+      const signIn = async (turn: number) => {
+        await randomly(250)
+        return await ask(turn, 'POST', '/users/login', { json: { email: user.email, password } })
+      }
+      const change = ask(1, 'PATCH', '/users/me', { token: accessToken, json: { password: changed, oldPassword: password } })
+      const [answer, ...signIns] = await Promise.all([change, signIn(0), signIn(1)])
+      expect(answer.status, JSON.stringify(answer.body)).to.equal(200)
+      const { password_hash: hash } = await own.knex('user').where({ id: user.id }).first()
+      expect(await hasher.verify(changed, hash)).to.equal(true)
+      expect(await hasher.verify(password, hash)).to.equal(false)
+      expect((await stored(user)).filter(({ revoked }) => !revoked)).to.have.length(1)
+      expect(await me(accessToken)).to.equal(200)
+      for (const { status, body } of signIns) {
+        expect(status).to.be.oneOf([200, 401])
+        if (status === 200) expect(await me(body.access_token)).to.equal(401)
+      }
+    })
+
+    race('of a hundred wrong passwords at once ten are looked at [promise 12]', async () => {
+      const user = await newUser(oldHash)
+      const before = await passedBy('address')
+      const wrong = { json: { email: user.email, password: 'a wrong password' } }
+      const answers = await many(100, (i) => ask(i, 'POST', '/users/login', wrong))
+      expect(answers.filter(({ status }) => status === 401)).to.have.length(10)
+      expect(answers.filter(({ status }) => status === 429)).to.have.length(90)
+      for (const { status, headers } of answers) if (status === 429) expect(Number(headers.get('retry-after'))).to.be.within(1, 900)
+      // The limit by address counts only what the one by account and address let through.
+      expect((await passedBy('address')) - before).to.equal(10)
+      expect(await passedBy('account', user.email)).to.equal(10)
+      expect((await ask(0, 'POST', '/users/login', { json: { email: user.email, password } })).status).to.equal(429)
+    })
+
+    /** What is counted in the database. */
+    async function passedBy(dimension: 'address' | 'account', email = ''): Promise<number> {
+      const key = createHash('sha256')
+        .update(`${dimension === 'address' ? '127.0.0.1' : ''}\n${email}`)
+        .digest('hex')
+      const row = await own
+        .knex('perms_throttle')
+        .where({ name: `signIn.${dimension}:${key}` })
+        .first()
+      return row?.points ?? 0
+    }
+  })
+}
+
+/** What is stored of a refresh token: its secret is the first 32 bytes. */
+function hashOf(refreshToken: string): string {
+  const bytes = Buffer.from(refreshToken.slice('rt_'.length), 'base64url').subarray(0, 32)
+  return createHash('sha256').update(Buffer.of(0xff)).update(bytes).digest('hex')
+}

@@ -1,0 +1,21 @@
+/** A server of users only, in a process of its own: `startServer` of server-process.ts runs it. */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Knex from 'knex'
+import { nodeAdapter } from '../../src/adapters/node.js'
+import { Api, initPerms, UserResource } from '../../src/index.js'
+
+const { client, url, secret, cost, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
+const knex = Knex({ client, connection: url, pool, ...(acquireConnectionTimeout ? { acquireConnectionTimeout } : {}) })
+const perms = initPerms({
+  knex,
+  jwt: { secret },
+  passwords: { cost },
+  // The limit by address is far: all of a test comes from one.
+  throttle: { store: 'database', signIn: { address: 1_000_000 }, refresh: { address: 1_000_000 } },
+})
+const { router } = nodeAdapter(perms, { onError: () => undefined })
+const server = createServer(router(new Api({ resources: [new UserResource()] })))
+server.listen(0, '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+// Does not outlive the tests, however they end.
+process.stdin.on('end', () => process.exit(0)).resume()
