@@ -2,6 +2,7 @@ import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import type { AbstractConstructor, ActiveRecord } from '../model/active-record.js'
 import { markIntermediate, type RecordClass } from '../model/definition.js'
 import { RolesNotLoadedError } from '../model/errors.js'
+import { onRollback } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
@@ -96,6 +97,12 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       await loadRolesOf(rows as readonly HasRoles[], trx)
     }
 
+    // Who was made a moment ago holds nothing yet: that needs no look-up.
+    override async $afterInsert(context: never): Promise<void> {
+      await super.$afterInsert(context)
+      this.roles ??= []
+    }
+
     hasRole(role?: string, options: { domain?: DomainRef } = {}): boolean {
       const { roles } = this
       if (!Array.isArray(roles)) throw new RolesNotLoadedError()
@@ -120,7 +127,10 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId } as never)
       if (!grant) return false
       await grant.delete(trx)
-      if (Array.isArray(this.roles)) this.roles = this.roles.filter((one) => one.id !== grant.id)
+      const { roles } = this
+      if (!Array.isArray(roles)) return true
+      this.roles = roles.filter((one) => one.id !== grant.id)
+      onRollback(trx, () => Object.assign(this, { roles }))
       return true
     }
 
