@@ -3,7 +3,7 @@ import { HasUserMixin } from '../mixins/has-user.js'
 import { column } from '../model/column.js'
 import { declareColumns } from '../model/definition.js'
 import { UniqueViolationError, ValidationError } from '../model/errors.js'
-import { inTransaction, isTransaction, transaction } from '../model/transaction.js'
+import { inTransaction, isTransaction, onRollback, transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem } from '../perms/context.js'
@@ -85,7 +85,12 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
       saved = known as UserRole
     }
     // Loaded before or not: who has just been given a role is asked about it next.
-    if (rest.user) await rest.user.loadRoles(trx)
+    if (rest.user) {
+      const { user } = rest
+      const { roles } = user
+      await user.loadRoles(trx)
+      onRollback(trx, () => Object.assign(user, { roles }))
+    }
     return saved as unknown as M
   }
 
@@ -106,7 +111,10 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
   override async delete(trx?: TransactionOrKnex): Promise<void> {
     await super.delete(trx)
     const { user } = this
-    if (Array.isArray(user?.roles)) user.roles = user.roles.filter((grant) => grant.id !== this.id)
+    if (!Array.isArray(user?.roles)) return
+    const { roles } = user
+    user.roles = roles.filter((grant) => grant.id !== this.id)
+    onRollback(trx, () => Object.assign(user, { roles }))
   }
 
   override async $beforeInsert(context: never): Promise<void> {

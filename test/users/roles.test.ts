@@ -98,14 +98,20 @@ eachDatabase('Roles', (db) => {
     expect((await fresh()).roles?.map(({ role }) => role).sort()).to.deep.equal(['editor', 'other', 'reader', 'writer'])
   })
 
-  it('granted inside a transaction that is undone are not held', async () => {
+  it('granted or revoked inside a transaction that is undone are as before, in the user given too', async () => {
+    await ada.grantRole('kept')
+    await ada.grantRole('also kept')
     await rejection(
       transaction(async () => {
         await ada.grantRole('editor')
+        await ada.revokeRole('kept')
+        await (await UserRole.getByOr404({ userId: ada.id, role: 'also kept' })).delete()
+        expect([ada.hasRole('editor'), ada.hasRole('kept')]).to.deep.equal([true, false])
         throw new Error('no')
       }),
     )
-    expect(await grants()).to.equal(0)
+    expect([ada.hasRole('editor'), ada.hasRole('kept'), ada.hasRole('also kept')]).to.deep.equal([false, true, true])
+    expect(await grants()).to.equal(2)
   })
 
   for (const role of [
