@@ -5,7 +5,7 @@ import { type Dialect, encode, sqlValue } from '../model/storage.js'
 import { isUuid, normalize } from '../model/values.js'
 import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
-import type { Actor, Grant } from './context.js'
+import { type Actor, freely, type Grant } from './context.js'
 import { type Guard, policyOf, type Resolved } from './policy.js'
 import { registeredModel } from './registry.js'
 import {
@@ -320,11 +320,11 @@ interface OpenRelation {
   readonly relatedModelClass: typeof Model
   readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
   readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
-  readonly joinTable?: string | null
+  readonly joinTableModelClass?: typeof Model | null
   readonly joinTableOwnerProp?: { readonly cols: readonly string[] }
   readonly joinTableRelatedProp?: { readonly cols: readonly string[] }
-  readonly modify: ((builder: QueryBuilder<Model>) => unknown) | null
-  readonly joinTableModify?: ((builder: QueryBuilder<Model>) => unknown) | null
+  readonly modify: Filter
+  readonly joinTableModify?: Filter
 }
 
 function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
@@ -344,35 +344,39 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
   }
   const theirs = all(compile(rule.rule, inner), ...relatedGuards(inner))
   if (theirs === false) return false
-  const table = (target as unknown as { getTableName(): string }).getTableName()
   const own = relation.ownerProp.props.map((property) => columnSql(scope, property))
-  let from = sql('?? as ??', table, alias)
+  let from = rowsOf(scope, target, relation.modify, alias)
   let on: Sql[]
-  if (relation.joinTable && relation.joinTableOwnerProp && relation.joinTableRelatedProp) {
+  if (relation.joinTableModelClass && relation.joinTableOwnerProp && relation.joinTableRelatedProp) {
     const through = `${alias}_t`
     const links = relation.relatedProp.cols.map((column, i) =>
       sql('?? = ??', `${through}.${relation.joinTableRelatedProp?.cols[i]}`, `${alias}.${column}`),
     )
     const link = all(...links) as Sql
-    from = sql(`?? as ?? inner join ?? as ?? on ${link.sql}`, table, alias, relation.joinTable, through, ...link.bindings)
+    const joined = rowsOf(scope, relation.joinTableModelClass, relation.joinTableModify, through)
+    from = sql(`${from.sql} inner join ${joined.sql} on ${link.sql}`, ...from.bindings, ...joined.bindings, ...link.bindings)
     on = own.map((column, i) => sql(`?? = ${column.sql}`, `${through}.${relation.joinTableOwnerProp?.cols[i]}`, ...column.bindings))
   } else {
     on = relation.relatedProp.cols.map((column, i) => sql(`?? = ${(own[i] as Sql).sql}`, `${alias}.${column}`, ...(own[i] as Sql).bindings))
   }
-  const conditions = all(...on, filterOf(relation, target, alias), theirs) as Sql
+  const conditions = all(...on, theirs) as Sql
   return { sql: `exists (select 1 from ${from.sql} where ${conditions.sql})`, bindings: [...from.bindings, ...conditions.bindings] }
 }
 
-// A relation's own filter may be any query: it names the ids that belong to it.
-function filterOf(relation: OpenRelation, target: typeof Model, alias: string): Condition {
-  if (!relation.modify || relation.modify.toString() === (() => {}).toString() || isNoop(relation.modify)) return true
-  const idColumn = (target as unknown as { getIdColumn(): string }).getIdColumn()
-  const rows = target
-    .query()
-    .modify(relation.modify as never)
-    .select(`${(target as unknown as { getTableName(): string }).getTableName()}.${idColumn}`)
-  const builder = (rows as unknown as { toKnexQuery(): unknown }).toKnexQuery()
-  return sql('?? in (?)', `${alias}.${idColumn}`, builder)
+type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
+
+// The rows of one end of a relation: its table, or what the relation's own filter, which may be any query, leaves of it.
+// The filter is the policy's, not the caller's: no rule of the model comes in.
+function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
+  if (!filter || isNoop(filter)) return sql('?? as ??', (cls as unknown as { getTableName(): string }).getTableName(), alias)
+  const { sql: text, bindings } = freely(() =>
+    cls
+      .query(scope.cls.knex())
+      .modify(filter as never)
+      .toKnexQuery()
+      .toSQL(),
+  )
+  return sql(`(${text}) as ??`, ...bindings, alias)
 }
 
 // Objection puts a function that does nothing where a relation has no filter.
