@@ -50,6 +50,7 @@ export function listOf(row: object): object {
 }
 
 const mostCharacters = 1_048_576
+const lengths: Readonly<Record<string, number>> = { uuid: 36, date: 10, 'date-time': 40, email: 320 }
 
 type Schema = Record<string, unknown>
 
@@ -58,8 +59,8 @@ export function bounded(schema: object): object {
   const { type } = schema as Schema
   const bound: Schema = { ...schema }
   const is = (name: string) => type === name || (Array.isArray(type) && type.includes(name))
-  if (is('string') && bound.maxLength === undefined && bound.enum === undefined && bound.format === undefined)
-    bound.maxLength = mostCharacters
+  if (is('string') && bound.maxLength === undefined && bound.enum === undefined)
+    bound.maxLength = lengths[bound.format as string] ?? mostCharacters
   if (is('integer')) {
     bound.format ??= 'int32'
     bound.minimum ??= -2147483648

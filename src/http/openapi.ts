@@ -1,7 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 import type { Api, Route } from './api.js'
 import { CrudResource } from './crud-resource.js'
+import { exampleOf, problemExample } from './openapi-examples.js'
 import { bounded, listOf, problemSchema } from './openapi-schemas.js'
+import { conditionParameter } from './parameters.js'
 import type { PermsPort, ServedModel } from './ports.js'
 
 interface Operation {
@@ -35,7 +37,7 @@ export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
   const document: OpenApiDocument = {
     openapi: '3.1.0',
     info: { title: api.title, version: api.version, ...(api.description === undefined ? {} : { description: api.description }) },
-    servers: [{ url: '/' }],
+    servers: [{ url: '/', 'x-internal': false }],
     tags: [],
     paths: {},
     components: {
@@ -74,11 +76,13 @@ function addRoute(document: OpenApiDocument, route: Route): void {
     responses: responsesOf(document, route, operationId),
     security: options.public ? (options.ignoresCredentials ? [] : [{}, { bearer: [] }]) : [{ bearer: [] }],
   }
+  if (options.item && options.method === 'GET') operation.parameters.push(conditionParameter('If-None-Match'))
+  if (options.item && options.precondition) operation.parameters.push(conditionParameter('If-Match'))
   const input = options.description?.input ?? options.argSchema
   if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
     operation.requestBody = {
       required: true,
-      content: { 'application/json': { schema: reference(document, `${capital(operationId)}Input`, bounded(input)) } },
+      content: { 'application/json': media(reference(document, `${capital(operationId)}Input`, bounded(input)), exampleOf(input)) },
     }
   }
   document.paths[path] = { ...document.paths[path], [options.method.toLowerCase()]: operation }
@@ -107,11 +111,15 @@ function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, o
     const name = resource instanceof CrudResource && output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
     const one = reference(document, name, bounded(shown(output)))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
+    const row = exampleOf(output)
+    const example = isList && row !== undefined ? { data: [row], pagination: { ...onePage } } : row
     responses[isCreate ? '201' : String(options.status ?? 200)] = {
       description: 'Done.',
       ...(headers && { headers }),
-      content: { 'application/json': { schema } },
+      content: { 'application/json': media(schema, example) },
     }
+    if (isItem && options.method === 'GET')
+      responses['304'] = { description: 'The row is what If-None-Match says.', ...(headers && { headers }) }
   } else {
     responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.' }
   }
@@ -135,6 +143,12 @@ function shown(output: object): object {
   return { ...output, required: [] }
 }
 
+const onePage = { page: 1, pageSize: 20, total: 1, totalPages: 1, nextCursor: null }
+
+function media(schema: object, example: unknown): object {
+  return example === undefined ? { schema } : { schema, example }
+}
+
 function reference(document: OpenApiDocument, name: string, schema: object): object {
   document.components.schemas[name] ??= schema
   return { $ref: `#/components/schemas/${name}` }
@@ -149,7 +163,7 @@ function problemReference(document: OpenApiDocument, status: number): object {
           headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } } },
         }
       : {}),
-    content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    content: { 'application/problem+json': media({ $ref: '#/components/schemas/Problem' }, problemExample(status)) },
   }
   return { $ref: `#/components/responses/${name}` }
 }

@@ -2,6 +2,7 @@ import type { ColumnSpec } from '../model/column.js'
 import { schemaOf } from '../model/schemas.js'
 import { maxInValues, operatorsOf } from './filters.js'
 import type { List } from './list.js'
+import { bounded } from './openapi-schemas.js'
 import type { ServedModel } from './ports.js'
 import { outputFields } from './shape.js'
 
@@ -44,6 +45,12 @@ export function itemParameters(model: ServedModel, options: Described): object[]
   return parameters
 }
 
+/** A precondition of an item (RFC 9110, 13.1). */
+export function conditionParameter(name: 'If-Match' | 'If-None-Match'): object {
+  const description = name === 'If-Match' ? 'Only where the row still has this ETag.' : 'Not again where the row still has this ETag.'
+  return { name, in: 'header', required: false, description, schema: { type: 'string', maxLength: 1024 } }
+}
+
 function describe(name: string, operator: string): string {
   const words: Record<string, string> = {
     eq: 'is',
@@ -68,7 +75,8 @@ function filterSchema(spec: ColumnSpec, operator: string): object {
   if (operator === 'null') return { type: 'boolean' }
   if (operator === 'in' || operator === 'like' || operator === 'ilike') return text()
   if (spec.type === 'string' || spec.type === 'text') return text()
-  if (spec.type === 'integer') return { type: 'integer', format: 'int64' }
+  if (spec.type === 'integer')
+    return { type: 'integer', format: 'int64', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }
   if (spec.type === 'datetime') return { type: 'string', maxLength: 40, description: 'A date, or a date-time.' }
-  return schemaOf({ ...spec, isNullable: false })
+  return bounded(schemaOf({ ...spec, isNullable: false }))
 }
