@@ -23,6 +23,8 @@ export interface WriteOperation {
   readonly instance: Model | null
   /** The id given to findById, updateAndFetchById and the like; undefined where the write is in bulk. */
   readonly id: unknown
+  /** Whether further conditions were written: that no row met them says nothing of the row. */
+  readonly isNarrowed: boolean
 }
 
 /** Per execution: what the guard found out before the statement is built. */
@@ -119,7 +121,9 @@ function writeOf(builder: Internals): WriteOperation | null {
   let models: readonly Model[] = []
   let instance: Model | null = null
   let id: unknown
+  let isNarrowed = false
   builder.forEachOperation(true, (op) => {
+    if (/where/i.test(op.name)) isNarrowed = true
     const inner = op.delegate ?? op
     if (inner.models) models = inner.models
     else if (inner.model && kind === 'update') models = [inner.model]
@@ -127,7 +131,7 @@ function writeOf(builder: Internals): WriteOperation | null {
     if (op.name === 'findById' || ((op.name === 'updateAndFetch' || op.name === 'patchAndFetch') && !op.skipIdWhere)) id = op.id ?? id
   })
   if (instance) id = (instance as Model).$id()
-  return { kind, models, instance, id }
+  return { kind, models, instance, id, isNarrowed }
 }
 
 const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
@@ -196,6 +200,16 @@ class Handle implements GuardedBuilder {
   query(cls: typeof Model): QueryBuilder<Model> {
     return cls.query(this.#builder.internalContext().knex ?? undefined)
   }
+}
+
+const guardedBuilders = new WeakSet<object>()
+
+/** Whether a QueryBuilder class carries the guard: made here, or a subclass of one that was. */
+export function isGuardedBuilder(builder: object): boolean {
+  for (let cls: object | null = builder; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
+    if (guardedBuilders.has(cls)) return true
+  }
+  return false
 }
 
 /**
@@ -317,6 +331,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return isOther
     }
   }
+  guardedBuilders.add(Guarded)
   return Guarded as unknown as typeof QueryBuilder
 
   // Objection calls this after all before-hooks, with the builder that runs: ours, or a child that shares its context.

@@ -206,11 +206,14 @@ function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition 
     : inDomains(scope, field, scope.actor?.grants ?? [], null)
 }
 
-/** True where the row is no user who is an admin, and belongs to none but the actor; superadmins need not ask. */
-export function beyondAdmins(scope: Scope): Condition {
-  const { actor, policy } = scope
+/**
+ * True where the row is no user who is an admin, and belongs to none but the actor; superadmins need not ask.
+ *
+ * @param field the column with the user's id
+ */
+export function beyondAdmins(scope: Scope, field = scope.policy.isUserModel ? 'id' : scope.policy.ownerField): Condition {
+  const { actor } = scope
   if (!actor) return false
-  const field = policy.isUserModel ? 'id' : policy.ownerField
   if (!field) return true
   const superadmin = globalRole(scope, [SUPERADMIN])
   if (superadmin === true) return true
@@ -231,7 +234,7 @@ export function beyondAdmins(scope: Scope): Condition {
     ],
   }
   // One's own things are one's own; one's own user row follows self().
-  return any(superadmin, policy.isUserModel ? false : equals(scope, field, actor.id), isOther)
+  return any(superadmin, field === 'id' ? false : equals(scope, field, actor.id), isOther)
 }
 
 // -- grants

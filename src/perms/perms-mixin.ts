@@ -2,14 +2,16 @@ import type { Model, TransactionOrKnex } from 'objection'
 import { type AbstractConstructor, type ActiveRecord, type Constructor, dialectOfClass } from '../model/active-record.js'
 import { isIntermediate, lineage, markIntermediate, onDefinition } from '../model/definition.js'
 import { ConfigurationError, ForbiddenError } from '../model/errors.js'
-import { guardOf, protectTable } from '../model/query-builder.js'
+import { guardOf, isGuardedBuilder, protectTable } from '../model/query-builder.js'
 import { scopeOf } from './compile.js'
 import { all, type Condition, holds, sql } from './condition.js'
-import { type Actor, authorityFor, bypassModel } from './context.js'
+import { type Actor, authorityFor, bypassModel, runAsActor } from './context.js'
 import { effective } from './effective.js'
 import { hasReadableRules, unreadableFields } from './fields.js'
-import { allows, guard } from './guard.js'
+import { guard } from './guard.js'
+import { mayInsert } from './inserts.js'
 import { guardJoinTable } from './join-row.js'
+import { allows } from './judge.js'
 import { type Action, policyOf } from './policy.js'
 import { hasCheck, type Policy } from './rules.js'
 
@@ -52,7 +54,9 @@ export function registerToActor(convert: ((user: UserLike) => Actor) | null): vo
 export function actorOf(user: UserLike | null): Actor | null {
   if (user === null) return null
   if (!toActor) throw new ConfigurationError('Call initPerms({ knex, ... }) before asking what a user may do.')
-  return toActor(user)
+  const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
+  // Whoever is disabled or deleted is nobody to every rule, however they came in.
+  return isEnabled === false || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)
 }
 
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']
@@ -95,18 +99,21 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
       return relation
     }
 
-    static async canCreate(values: object, user?: UserLike | null): Promise<boolean> {
-      const authority = user === undefined ? authorityFor(this) : actorOf(user)
-      const row = (this as unknown as { build(values: object): Model }).build(values) as unknown as Record<string, unknown>
-      if (authority === 'free') return true
-      const cls = this as unknown as typeof Model
-      const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't' })
-      try {
-        return (await allows({ cls, db: this.knex() }, policyOf(cls).create, row, scope, 'create')) !== false
-      } catch (error) {
-        if (error instanceof ForbiddenError) return false
-        throw error
+    static override query(...args: [TransactionOrKnex?]): never {
+      if (!isGuardedBuilder(this.QueryBuilder)) {
+        throw new ConfigurationError(
+          `${this.name}.QueryBuilder would go around the permissions: let it extend BasePermsModel.QueryBuilder instead of Objection's.`,
+        )
       }
+      return (Open as unknown as { query(...args: unknown[]): never }).query.call(this, ...args)
+    }
+
+    static async canCreate(values: object, user?: UserLike | null): Promise<boolean> {
+      const cls = this as unknown as typeof Model
+      const authority = user === undefined ? authorityFor(cls) : actorOf(user)
+      const row = (this as unknown as { build(values: object): Model }).build(values)
+      if (authority === 'free') return true
+      return await runAsActor(authority, () => mayInsert({ cls, db: cls.knex(), ref: 't' }, row, authority))
     }
 
     static bypassPerms<R>(fn: () => R): Promise<Awaited<R>> {
@@ -154,6 +161,7 @@ async function can(
   const cls = row.constructor as typeof Model
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
+  if (row.$id() === undefined || row.$id() === null) return false
   const policy = policyOf(cls)
   const db = (trx ?? cls.knex()) as ReturnType<typeof cls.knex>
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 'perms_row', writes: action !== 'read' })

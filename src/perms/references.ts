@@ -3,9 +3,10 @@ import type { Model } from 'objection'
 import { definitionOf, resolveTable } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../model/query-builder.js'
-import { domainAdmin, type Scope, scopeOf } from './compile.js'
-import { all, holds, sql } from './condition.js'
+import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf } from './compile.js'
+import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
+import { ADMIN } from './tables.js'
 
 interface Reference {
   readonly field: string
@@ -78,19 +79,30 @@ function isOwn(scope: Scope, field: string, value: unknown): boolean {
  * Another's name and other rows: the owner is oneself, but for admins; a row that is referred to must be one that the
  * actor may read, and one that is not there is answered alike.
  *
+ * @param scope with the new values as its row
+ * @param place the row itself: its new values, or for an update the row in the table
+ * @returns what must hold for the row when the statement runs
  * @throws ForbiddenError, MissingReferenceError
  */
-export async function checkReferences(knex: Knex, scope: Scope, values: Readonly<Record<string, unknown>>): Promise<void> {
+export async function checkReferences(
+  knex: Knex,
+  scope: Scope,
+  values: Readonly<Record<string, unknown>>,
+  place: Scope,
+): Promise<Condition> {
   const { specs } = definitionOf(scope.cls)
   const missing: FieldError[] = []
+  const conditions: Condition[] = []
   for (const { field, target, column } of referencesOf(scope.cls)) {
     const value = values[field]
     if (value === undefined || value === null) continue
     if (field === scope.policy.ownerField) {
-      if (isOwn(scope, field, value)) continue
-      const mayName = isAdminHere(scope) || specs[field]?.writable !== undefined || domainAdmin({ ...scope, live: false }) === true
-      if (!mayName)
+      if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
+      const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
+      // Admins too stop short of the names of other admins.
+      if (asAdmin === false || !(await holds(knex, beyondAdmins({ ...scope, live: false, writes: true }, field))))
         throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
+      conditions.push(asAdmin)
       continue
     }
     const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref' })
@@ -107,4 +119,5 @@ export async function checkReferences(knex: Knex, scope: Scope, values: Readonly
       errors: missing,
     })
   }
+  return all(...conditions)
 }

@@ -1,0 +1,101 @@
+import type { Model } from 'objection'
+import { dialectOfClass } from '../model/active-record.js'
+import { definitionOf } from '../model/definition.js'
+import { ForbiddenError, MissingReferenceError, UnauthorizedError } from '../model/errors.js'
+import type { GuardedBuilder, OpenKnexBuilder, WriteOperation } from '../model/query-builder.js'
+import { guardConditions } from './compile.js'
+import { all, type Condition, holds, type Sql } from './condition.js'
+import type { Actor } from './context.js'
+import { callerLives } from './effective.js'
+import { writableFields } from './fields.js'
+import { allows, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, withRaws } from './judge.js'
+import { columnsRead, policyOf } from './policy.js'
+import { checkReferences } from './references.js'
+
+/** What must hold for a new row when it is inserted. @throws ForbiddenError, MissingReferenceError */
+async function judgeInsert(place: Place, model: Model, actor: Actor | null): Promise<Condition> {
+  const { cls, db } = place
+  const policy = policyOf(cls)
+  const values = valuesOf(model)
+  const row = scopeFor(place, actor, { row: values, writes: true })
+  const allowed = await allows(place, policy.create, values, scopeFor(place, actor), 'create')
+  if (allowed === false) throw new ForbiddenError(`You may not create this ${cls.name}.`)
+  const fields = writableFields(row, withRaws(model), true)
+  if (!(await holds(db, fields))) throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
+  const live = { ...row, live: true }
+  const named = await checkReferences(db, row, values, live)
+  const guards = guardConditions(row, { free: false, withDeleted: true })
+  if (!(await holds(db, all(...guards)))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
+  refuseRawWhereRead(cls, model)
+  return all(allowed, named, ...guardConditions(live, { free: false, withDeleted: true }), callerLives(live))
+}
+
+/** Whether an actor may make this row. */
+export async function mayInsert(place: Place, model: Model, actor: Actor | null): Promise<boolean> {
+  const values = model as unknown as Record<string, unknown>
+  for (const [name, spec] of Object.entries(definitionOf(place.cls).specs)) {
+    if (values[name] === undefined && spec.hasDefault)
+      values[name] = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : spec.defaultValue
+  }
+  try {
+    return await holds(place.db, await judgeInsert(place, model, actor))
+  } catch (error) {
+    if (error instanceof ForbiddenError || error instanceof MissingReferenceError) return false
+    throw error
+  }
+}
+
+/** Judges the rows of an insert and notes what must still hold. @throws ForbiddenError, MissingReferenceError */
+export async function checkInserts(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Promise<void> {
+  for (const model of write.models) {
+    const condition = await judgeInsert(builder, model, actor)
+    if (model.$id() !== undefined && model.$id() !== null) notes.conditions.push(condition)
+    else {
+      // An id that the database makes cannot carry the condition: it is asked in the transaction of the insert.
+      if (!(await holds(builder.db, condition))) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+      notes.conditions.push(true)
+    }
+  }
+}
+
+function refuseRawWhereRead(cls: typeof Model, model: Model): void {
+  const policy = policyOf(cls)
+  const read = columnsRead(cls, policy.create)
+  if (policy.ownerField) read.add(policy.ownerField)
+  for (const guard of policy.guards) for (const name of columnsRead(cls, guard.rule)) read.add(name)
+  const bad = rawNames(model).filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
+  if (bad.length > 0) throw new ForbiddenError(`A new ${cls.name} needs plain values for ${bad.join(', ')}: the policy reads them.`)
+}
+
+/**
+ * The id of a new row is its id only while what allowed the row still holds; else it is NULL, which no primary key takes.
+ * So check and write are one statement.
+ */
+export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder, notes: Notes | undefined): void {
+  const rows = statement._single.insert
+  const conditions = notes?.conditions ?? []
+  const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
+  const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
+  if (!notes || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
+  const dialect = dialectOfClass(builder.cls as never)
+  list.forEach((row, i) => {
+    const condition = conditions[i] as Condition
+    if (condition === true) return
+    if (condition === false) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
+    const { sql: text, bindings } = condition as Sql
+    const isUuid = definitionOf(builder.cls).specs[idOf(builder.cls)]?.type === 'uuid'
+    const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
+    // SQLite takes NULL for a primary key of some tables: there the other branch is an error.
+    const otherwise = dialect === 'sqlite' ? "json('caller')" : 'null'
+    row[column] = builder.db.raw(`(case when ${text} then ${value} else ${otherwise} end)`, [...bindings, row[column]] as never)
+  })
+}
+
+/** Whether an insert failed because what allowed it held no more. */
+export function isLostCaller(error: unknown, builder: GuardedBuilder): boolean {
+  const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as { code?: string; column?: string; message?: string }
+  const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
+  if (native.code === '23502') return native.column === column
+  if (native.code === 'ER_BAD_NULL_ERROR') return String(native.message).includes(`'${column}'`)
+  return /malformed JSON/i.test(String(native.message))
+}

@@ -1,0 +1,103 @@
+import type { Model } from 'objection'
+import { dialectOfClass } from '../model/active-record.js'
+import { ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
+import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import { compile, type Scope, scopeOf } from './compile.js'
+import { any, type Condition, holds } from './condition.js'
+import type { Actor } from './context.js'
+import { bypass, callerLives } from './effective.js'
+import type { Action } from './policy.js'
+import { type CheckRule, hasCheck, type Rule, walk } from './rules.js'
+
+/** Where a row is judged: its class, the connection to ask, and the alias of its table. */
+export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'>
+
+/** What the guard notes between its hooks of one write. */
+export interface Notes {
+  /** Insert: what must still hold for each row when the statement runs. */
+  conditions: Condition[]
+  /** Update: for which rows the set columns may be set. */
+  fields: Condition
+  /** The rows that must satisfy the rule after the statement too. */
+  recheck: readonly unknown[] | null
+}
+
+export type Values = Readonly<Record<string, unknown>>
+
+export function scopeFor(place: Pick<Place, 'cls' | 'ref'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
+  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls as never), ref: place.ref }), ...more }
+}
+
+export function valuesOf(model: Model | undefined): Values {
+  return (model ?? {}) as Values
+}
+
+export function rawNames(model: Model | undefined): string[] {
+  return Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
+}
+
+export function setNames(model: Model | undefined): string[] {
+  const values = valuesOf(model)
+  return [...Object.keys(values).filter((name) => values[name] !== undefined && !name.startsWith('$')), ...rawNames(model)].map(
+    (name) => name.split(':')[0] as string,
+  )
+}
+
+export function touches(names: Iterable<string>, read: Set<string>): boolean {
+  for (const name of names) if (read.has(name) || read.has('*')) return true
+  return false
+}
+
+export function idOf(cls: typeof Model): string {
+  const property = (cls as unknown as { getIdProperty(): string | string[] }).getIdProperty()
+  return typeof property === 'string' ? property : 'id'
+}
+
+export function withRaws(model: Model | undefined): Values {
+  return { ...valuesOf(model), ...Object.fromEntries(rawNames(model).map((name) => [name, Symbol('raw')])) }
+}
+
+/** What the check() rules inside a rule say of a row. @throws ForbiddenError where one of them throws */
+export async function askChecks(rule: Rule, row: Values, actor: Actor | null): Promise<Map<CheckRule, boolean>> {
+  const said = new Map<CheckRule, boolean>()
+  for (const part of walk(rule)) {
+    if (part.kind !== 'check' || said.has(part)) continue
+    try {
+      said.set(part, (await part.test(row, actor)) === true)
+    } catch (error) {
+      // Whatever stands around it: code that failed has not allowed anything.
+      throw new ForbiddenError(undefined, { cause: error })
+    }
+  }
+  return said
+}
+
+/** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
+export async function allows(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Promise<Condition> {
+  const checks = hasCheck(rule) ? await askChecks(rule, row, scope.actor) : undefined
+  const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
+  const condition = any(bypass(action, inMemory), compile(rule, inMemory))
+  const isAllowed = await holds(place.db, condition)
+  if (!isAllowed) return false
+  return any(bypass(action, { ...inMemory, live: true }), compile(rule, { ...inMemory, live: true }))
+}
+
+export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
+  const row: unknown = await builder.targets('read').select(sqlOne()).limit(1)
+  return Array.isArray(row) ? row.length > 0 : row !== undefined && row !== null
+}
+
+/** The narrowest select: whether there is a row. */
+export const sqlOne = () => 'id' as never
+
+export async function isAlive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
+  return holds(builder.db, callerLives(scopeFor(builder, actor, { live: true })))
+}
+
+/** Why a write of a known row reached nothing. */
+export async function refusal(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
+  if (!(await isAlive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
+  const name = builder.cls.name
+  if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)
+  return new ForbiddenError(`You may not ${builder.execution.action ?? write.kind} this ${name}.`)
+}

@@ -1,0 +1,191 @@
+import type { Model } from 'objection'
+import { definitionOf, isIntermediate, lineage } from '../model/definition.js'
+import { ForbiddenError, MissingReferenceError, ValidationError } from '../model/errors.js'
+import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import { remember } from '../model/remember.js'
+import type { Scope } from './compile.js'
+import { all, type Condition, holds, negate, sql } from './condition.js'
+import type { Actor } from './context.js'
+import { effective } from './effective.js'
+import { writableFields } from './fields.js'
+import { allows, askChecks, idOf, type Notes, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './judge.js'
+import { columnsRead, policyOf } from './policy.js'
+import { checkReferences } from './references.js'
+import { hasCheck, type Rule } from './rules.js'
+
+/** How many rows a write in bulk may load where code has a say in each. */
+const mostLoaded = 1000
+
+/** How many rows of one update may be looked at after it: what a statement can name. */
+const mostChecked = 10_000
+
+/** Marks a query of the engine's own: the rows as they are, whoever may read them. */
+export const asIs = Symbol('as is')
+
+// What the state after an update is judged by: the rule, the guards but soft deletion, and whose it is.
+const readAfter = new WeakMap<object, Set<string>>()
+export const readAfterUpdate = (cls: typeof Model): Set<string> => remember(readAfter, cls, () => columnsReadAfterUpdate(cls))
+
+export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
+  const policy = policyOf(cls)
+  const names = columnsRead(cls, policy.updateTo)
+  for (const guard of policy.guards) if (guard.liftedFor !== 'nobody') for (const name of columnsRead(cls, guard.rule)) names.add(name)
+  if (policy.ownerField) names.add(policy.ownerField)
+  return names
+}
+
+/** A hook of the application's own may set any column. */
+export function hasOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
+  return lineage(cls).some((c) => {
+    if (isIntermediate(c) || c === (cls as unknown as { objectionModelClass?: object }).objectionModelClass) return false
+    const prototype = (c as { prototype?: object }).prototype
+    const isObjection = !Object.getPrototypeOf(c as object) || Object.getPrototypeOf(c as object) === Function.prototype
+    return !isObjection && ((prototype !== undefined && Object.hasOwn(prototype, name)) || Object.hasOwn(c, name.slice(1)))
+  })
+}
+
+/** The ids of the rows that a rule with check() lets through, loaded under what SQL can tell and then asked one by one. */
+export async function loadAllowed(
+  builder: GuardedBuilder,
+  action: 'update' | 'delete',
+  rule: Rule,
+  actor: Actor | null,
+): Promise<unknown[]> {
+  const loaded: unknown = await builder
+    .targets(action)
+    .limit(mostLoaded + 1)
+    .forUpdate()
+  const rows = (Array.isArray(loaded) ? loaded : loaded ? [loaded] : []) as Model[]
+  if (rows.length > mostLoaded) {
+    throw new ValidationError(
+      `The policy of ${builder.cls.name} decides by code, row by row: at most ${mostLoaded} rows in one ${action}; narrow the where().`,
+    )
+  }
+  const ids: unknown[] = []
+  for (const row of rows) {
+    if ((await allows(builder, rule, valuesOf(row), scopeFor(builder, actor), action)) !== false) ids.push(row.$id())
+  }
+  return ids
+}
+
+/** Judges an update and notes what must hold beside its rule. @throws ForbiddenError, NotFoundError, MissingReferenceError */
+export async function checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Promise<void> {
+  const { cls, execution } = builder
+  const policy = policyOf(cls)
+  const [change] = write.models
+  const values = valuesOf(change)
+  const names = setNames(change)
+  const scope = scopeFor(builder, actor, { live: true, writes: true })
+  try {
+    const named = await checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
+    notes.fields = all(writableFields(scope, withRaws(change), false), named)
+    refuseRawReferences(cls, rawNames(change), policy.ownerField)
+    if (names.includes(idOf(cls)) && values[idOf(cls)] !== write.id) throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
+  } catch (error) {
+    // A row that is not for this caller is answered before anything is said of the values.
+    if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
+    const reachable: unknown = await builder.targets('update').select(sqlOne()).limit(1)
+    if ((Array.isArray(reachable) ? reachable.length : reachable) === 0 || reachable === undefined || reachable === null)
+      throw await refusal(builder, write, actor)
+    throw error
+  }
+  if (hasCheck(policy.updateFrom)) execution.ids = await loadAllowed(builder, 'update', policy.updateFrom, actor)
+  if (touches(names, deletionColumns(cls))) {
+    // Deleting by an update, or undoing it, asks the delete rule too.
+    notes.fields = all(notes.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
+    if (hasCheck(policy.delete)) {
+      const deletable = await loadAllowed(builder, 'delete', policy.delete, actor)
+      execution.ids = execution.ids?.filter((id) => deletable.includes(id)) ?? deletable
+    }
+  }
+  if (!touches(names, readAfterUpdate(cls)) || isAnyResultFine(scopeFor(builder, actor, { writes: true }))) return
+  if (write.id !== undefined && execution.ids === undefined) notes.recheck = [write.id]
+  else {
+    execution.ids ??= await targetIds(builder)
+    notes.recheck = execution.ids
+  }
+}
+
+/** Whether no row that comes of an update can be a wrong one; what code decides can. */
+export function isAnyResultFine(scope: Scope): boolean {
+  return !hasCheck(scope.policy.updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
+}
+
+/** The columns by which a row counts as deleted. */
+export function deletionColumns(cls: typeof Model): Set<string> {
+  const { guards } = policyOf(cls)
+  return new Set(guards.filter(({ liftedFor }) => liftedFor === 'nobody').flatMap(({ rule }) => [...columnsRead(cls, rule)]))
+}
+
+function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
+  const { specs } = definitionOf(cls)
+  const bad = names.filter((name) => name === ownerField || specs[name]?.reference)
+  if (bad.length > 0) throw new ForbiddenError(`${bad.join(', ')} must be a plain value: a raw expression could name any row.`)
+}
+
+async function targetIds(builder: GuardedBuilder): Promise<unknown[]> {
+  const id = idOf(builder.cls)
+  const rows: unknown = await builder
+    .targets('update')
+    .select(`${builder.ref}.${id}` as never)
+    .limit(mostChecked + 1)
+    .forUpdate()
+  const ids = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id())
+  if (ids.length > mostChecked) {
+    throw new ValidationError(
+      `What becomes of each ${builder.cls.name} has to be checked after this update: at most ${mostChecked} rows at once; narrow the where().`,
+    )
+  }
+  return ids
+}
+
+/** After an update: its rows must satisfy the rule as they are now. @throws ForbiddenError */
+export async function checkAfter(
+  builder: GuardedBuilder,
+  write: WriteOperation,
+  actor: Actor | null,
+  ids: readonly unknown[],
+): Promise<void> {
+  const { cls, db } = builder
+  const policy = policyOf(cls)
+  for (let from = 0; from < ids.length; from += mostLoaded) {
+    const some = ids.slice(from, from + mostLoaded)
+    const areFine = hasCheck(policy.updateTo)
+      ? await areAllAllowed(builder, actor, some)
+      : !(await holds(db, anyWrong(builder, actor, some)))
+    if (!areFine) throw new ForbiddenError(`You may not ${write.kind} this ${cls.name} into what it would be.`)
+  }
+}
+
+// One of these rows does not satisfy the rule.
+function anyWrong({ cls }: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Condition {
+  const ref = 'perms_row'
+  const scope = scopeFor({ cls, ref }, actor, { writes: true })
+  const condition = all(isOneOf(cls, ref, ids), negate(effective('update', scope, { withDeleted: true }, 'after')))
+  if (typeof condition === 'boolean') return condition
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, table, ref, ...condition.bindings)
+}
+
+async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {
+  const { updateTo } = policyOf(builder.cls)
+  for (const row of await asTheyAre(builder, ids)) {
+    const checks = await askChecks(updateTo, valuesOf(row), actor)
+    const scope = scopeFor(builder, actor, { row: valuesOf(row), writes: true, checks })
+    if (!(await holds(builder.db, effective('update', scope, { withDeleted: true }, 'after')))) return false
+  }
+  return true
+}
+
+/** The rows with these ids. */
+export function isOneOf(cls: typeof Model, ref: string, ids: readonly unknown[]): Condition {
+  if (ids.length === 0) return false
+  return sql(`?? in (${ids.map(() => '?').join(', ')})`, `${ref}.${idOf(cls)}`, ...ids)
+}
+
+// The rows as they are now, whoever may read them: the guard itself asks.
+function asTheyAre(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
+  const query = builder.query(builder.cls).findByIds([...ids] as never)
+  Object.assign(query, { execution: { ids: undefined, action: undefined, notes: asIs } })
+  return query as unknown as Promise<Model[]>
+}
