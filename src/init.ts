@@ -14,13 +14,22 @@ import { definitionOf } from './model/definition.js'
 import { ConfigurationError, PermsError, ValidationError } from './model/errors.js'
 import { forgetTables, mapIdentifiers } from './model/query-builder.js'
 import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
-import { type Actor, currentAddress, noteAdapterMade, resetContextDefaults, setOutsideContext } from './perms/context.js'
+import {
+  type Actor,
+  currentActor,
+  currentAddress,
+  noteAdapterMade,
+  resetContextDefaults,
+  runAsActor,
+  setOutsideContext,
+} from './perms/context.js'
 import { registerToActor } from './perms/perms-mixin.js'
 import { forgetProtectedTables } from './perms/references.js'
 import { registerModels } from './perms/registry.js'
 import { selfCheck } from './perms/self-check.js'
 import { toActor, type UserClass } from './users/actor.js'
 import { Domain } from './users/domain.js'
+import { registerUserEvents } from './users/events.js'
 import type { PasswordHasher } from './users/password-hasher.js'
 import { registerOldPasswordCheck, registerPasswords, wrongOldPassword } from './users/password-mixin.js'
 import { Token } from './users/token.js'
@@ -130,6 +139,7 @@ export function initPerms(options: PermsOptions): Perms {
     registerKnex(null)
     registerPasswords(null)
     registerOldPasswordCheck(null)
+    registerUserEvents(null)
     registerToActor(null)
     registerModels(null)
     requireDomains(false)
@@ -152,7 +162,9 @@ export function initPerms(options: PermsOptions): Perms {
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
     selfCheck()
     const listeners = new Listeners()
-    const throttle = throttleOf(options, emitter(listeners.tell))
+    const emit = emitter(listeners.tell)
+    const throttle = throttleOf(options, emit)
+    registerUserEvents((name, payload) => emit(name, payload as never))
     registerOldPasswordCheck(throttledProof(throttle))
     const auth = jwt
       ? createAuth({
@@ -250,9 +262,9 @@ class Listeners {
     return () => known.delete(listener)
   }
 
-  // What one of them throws keeps the others from nothing.
+  // What one of them throws keeps the others from nothing. They run as the caller, without the powers of what told them.
   readonly tell: OnEvent = (name, payload) =>
-    Promise.allSettled([...(this.#known.get(name) ?? [])].map(async (listener) => await listener(payload as never)))
+    Promise.allSettled([...(this.#known.get(name) ?? [])].map((listener) => runAsActor(currentActor(), () => listener(payload as never))))
 }
 
 function mapError(error: unknown): unknown {

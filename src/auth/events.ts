@@ -1,5 +1,7 @@
-/** What happens at the doors, for logs and alarms. Nothing here is a secret. */
-export interface AuthEvents {
+import type { UserEvents } from '../users/events.js'
+
+/** What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. */
+export interface AuthEvents extends UserEvents {
   signIn: { userId: string; sessionId: string; address: string | undefined }
   /** `userId` is null where nobody has the address; `reason` is not for the one who tried. */
   signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled'; address: string | undefined }

@@ -80,6 +80,26 @@ function runUndos(trx: object): void {
   for (const undo of undoings.get(trx)?.splice(0).reverse() ?? []) undo()
 }
 
+/**
+ * Runs `then` once what a write has done is committed, with all transactions around it; never where one of them is rolled
+ * back; at once outside a transaction. It must not throw.
+ *
+ * @param trx the transaction given to the write, if any; else the ambient one
+ */
+export function onCommit(trx: unknown, then: () => void): void {
+  const ambient = storage.getStore()?.trx
+  const joined = isTransaction(trx) ? trx : ambient?.isCompleted() === false ? ambient : null
+  if (!joined) {
+    then()
+    return
+  }
+  const committed = async ({ executionPromise, parentTransaction }: Knex.Transaction): Promise<void> => {
+    await executionPromise
+    if (parentTransaction) await committed(parentTransaction)
+  }
+  committed(joined).then(then, () => {})
+}
+
 export interface TransactionOptions {
   /** Another Knex instance than the one given to initPerms. */
   knex?: Knex | undefined

@@ -10,6 +10,7 @@ import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
 import type { Domain } from './domain.js'
+import { tell } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
@@ -130,9 +131,39 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
     if (this.role !== undefined) checkRole(this.role)
     if (this.domainId !== undefined) this.domainKey = this.domainId ?? '*'
   }
+
+  override async $afterInsert(context: never): Promise<void> {
+    await super.$afterInsert(context)
+    this.#tell('roleGranted', context)
+  }
+
+  override async $afterUpdate(options: never, context: never): Promise<void> {
+    await super.$afterUpdate(options, context)
+    const { old } = options as { old?: UserRole }
+    if (!old) return
+    const now = Object.assign(old.$clone(), pickGrant(this)) as UserRole
+    if (now.userId === old.userId && now.role === old.role && now.domainId === old.domainId) return
+    old.#tell('roleRevoked', context)
+    now.#tell('roleGranted', context)
+  }
+
+  override async $afterDelete(context: never): Promise<void> {
+    await super.$afterDelete(context)
+    this.#tell('roleRevoked', context)
+  }
+
+  #tell(name: 'roleGranted' | 'roleRevoked', context: { transaction?: unknown }): void {
+    const { userId, role, domainId } = this
+    tell(name, { userId, role, domainId: domainId ?? null }, context.transaction)
+  }
 }
 declareColumns(
   UserRole,
   { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(byRank()) },
   { uniques: [['userId', 'role', 'domainKey']] },
 )
+
+function pickGrant(row: UserRole): object {
+  const { userId, role, domainId } = row
+  return Object.fromEntries(Object.entries({ userId, role, domainId }).filter(([, value]) => value !== undefined))
+}

@@ -7,6 +7,7 @@ import { markUserModel } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
 import { nobody, type Policy, role, self } from '../perms/rules.js'
 import { canonicalEmail, EMAIL_PATTERN } from './email.js'
+import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
 import { PasswordMixin } from './password-mixin.js'
 import { Role } from './roles.js'
@@ -59,6 +60,7 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
       const changesEmail = email !== undefined && email !== before?.email
       const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
       if (changesEmail || changesPassword) await this.#afterCredentials(changesEmail, trx)
+      if (changesPassword && before) tell('passwordChanged', { userId: this.id }, trx)
     }
     await (trx || inTransaction() ? run() : transaction(run))
   }

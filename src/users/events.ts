@@ -1,0 +1,27 @@
+import { onCommit } from '../model/transaction.js'
+import { currentUserId } from '../perms/context.js'
+
+/** What happens to users, for logs and alarms: told once it is committed. `by` is who did it; null for the application itself. */
+export interface UserEvents {
+  /** A new password, by whichever path; not the same one hashed anew at sign-in. */
+  passwordChanged: { userId: string; by: string | null }
+  /** `domainId` is null for everywhere. A grant that changes is one taken back and one given. */
+  roleGranted: { userId: string; role: string; domainId: string | null; by: string | null }
+  roleRevoked: { userId: string; role: string; domainId: string | null; by: string | null }
+}
+
+type Tell = <K extends keyof UserEvents>(name: K, payload: UserEvents[K]) => void
+
+let listener: Tell | null = null
+
+/** Whom to tell; initPerms gives it. It does not throw. null takes it back. */
+export function registerUserEvents(tell: Tell | null): void {
+  listener = tell
+}
+
+/** Tells of it once the transaction that it is part of is committed; at once where there is none. */
+export function tell<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
+  if (!listener) return
+  const payload = { ...about, by: currentUserId() } as unknown as UserEvents[K]
+  onCommit(trx, () => listener?.(name, payload))
+}

@@ -1,0 +1,115 @@
+import { expect } from 'chai'
+import { asSystem, Domain, runAs, transaction, UserRole } from '../../src/index.js'
+import { eachDatabase } from '../helpers/databases.js'
+import { rejection } from '../helpers/errors.js'
+import { Member, member, password, type SetUp, setUp } from './set-up.js'
+
+const names = ['passwordChanged', 'roleGranted', 'roleRevoked'] as const
+
+eachDatabase('events of users', (db) => {
+  let all: SetUp
+  const heard: [string, Record<string, unknown>][] = []
+  before(async () => {
+    all = await setUp(db.knex)
+    for (const name of names) all.perms.on(name, (payload) => heard.push([name, payload]))
+  })
+  beforeEach(() => heard.splice(0))
+  after(() => all.perms.close())
+
+  /** What has been told of since; what is told after a commit comes a moment later. */
+  async function told(): Promise<typeof heard> {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    return heard.splice(0)
+  }
+
+  it('tell of a changed password and who changed it, not of the first, of a rehash or of anything else', async () => {
+    const user = await member()
+    await user.update({ isEnabled: true })
+    all.hasher.version = 2
+    await all.auth.signIn({ email: user.email, password })
+    expect(await told()).to.deep.equal([])
+    await user.update({ password: 'another battery staple' })
+    await runAs(user, () => user.update({ password: 'a third battery staple', oldPassword: 'another battery staple' } as never))
+    expect(await told()).to.deep.equal([
+      ['passwordChanged', { userId: user.id, by: null }],
+      ['passwordChanged', { userId: user.id, by: user.id }],
+    ])
+  })
+
+  it('tell of roles given and taken back, once, with their domain', async () => {
+    const user = await member()
+    const press = await Domain.create({ name: 'press', displayName: 'Press' })
+    await user.grantRole('editor', { domain: press })
+    await user.grantRole('editor', { domain: press })
+    await UserRole.create({ user, role: 'reader' })
+    await user.revokeRole('editor', { domain: press })
+    await user.revokeRole('editor', { domain: press })
+    const grant = (role: string, domainId: string | null) => ({ userId: user.id, role, domainId, by: null })
+    expect(await told()).to.deep.equal([
+      ['roleGranted', grant('editor', press.id)],
+      ['roleGranted', grant('reader', null)],
+      ['roleRevoked', grant('editor', press.id)],
+    ])
+    const [reader] = (await UserRole.query().where('userId', user.id)) as [UserRole]
+    await reader.update({ role: 'writer' })
+    expect(await told()).to.deep.equal([
+      ['roleRevoked', grant('reader', null)],
+      ['roleGranted', grant('writer', null)],
+    ])
+  })
+
+  it('come once all is committed, and never of what was rolled back', async () => {
+    const user = await member()
+    const undone = new Error('undone')
+    const error = await rejection(
+      transaction(async () => {
+        await user.grantRole('lost')
+        throw undone
+      }),
+    )
+    expect(error).to.equal(undone)
+    await transaction(async () => {
+      await rejection(
+        transaction(async () => {
+          await user.grantRole('lost too')
+          throw undone
+        }),
+      )
+      await transaction(async () => await user.grantRole('kept'))
+      await user.update({ password: 'another battery staple' })
+      expect(await told()).to.deep.equal([])
+    })
+    expect((await told()).map(([name, { role }]) => [name, role])).to.have.deep.members([
+      ['roleGranted', 'kept'],
+      ['passwordChanged', undefined],
+    ])
+    await db.knex.transaction(async (trx) => {
+      await user.grantRole('by hand', {}, trx)
+      expect(await told()).to.deep.equal([])
+    })
+    expect((await told()).map(([, { role }]) => role)).to.deep.equal(['by hand'])
+  })
+
+  it('say nothing secret [promise 43]', async () => {
+    const user = await member()
+    await user.update({ password: 'another battery staple' })
+    expect((await told()).map(([, payload]) => Object.keys(payload))).to.deep.equal([['userId', 'by']])
+  })
+
+  it('reach listeners without the powers of what told them; what one throws breaks nothing [promise 40]', async () => {
+    const user = await member()
+    const seen: unknown[] = []
+    const off = [
+      all.perms.on('roleGranted', () => {
+        throw new Error('a bad listener')
+      }),
+      all.perms.on('roleGranted', async () => {
+        seen.push((await Member.query()).length)
+      }),
+    ]
+    await asSystem(() => user.grantRole('reader'))
+    await told()
+    for (const one of off) one()
+    expect(seen).to.deep.equal([0])
+  })
+})
