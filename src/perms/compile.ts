@@ -290,6 +290,8 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     return checked.value
   }
   if ((operator === 'eq' || operator === 'ne') && asked === null) return comparison(name, 'null', operator === 'eq', scope)
+  // The types keep NULL out here; code without types meets the same answer in both forms.
+  if (asked === null) return false
   if (operator === 'in' || operator === 'notIn') {
     const list = (asked as readonly unknown[]).map((one) => columnCondition(name, one, scope))
     // NULL is in no list and outside of none: a comparison with NULL is false.
@@ -297,7 +299,7 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
   }
   if (scope.row) {
     const held = (scope.row[name] ?? null) as unknown
-    if (operator === 'null') return (held === null) === asked
+    if (operator === 'null') return (held === null) === Boolean(asked)
     if (held === null) return false
     if (operator === 'like') return isLike(String(held), String(asked))
     return compareValues(spec, operator, held, value(asked))
