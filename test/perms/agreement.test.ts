@@ -28,7 +28,23 @@ import { holds } from '../../src/perms/condition.js'
 import { type Actor, runAsActor } from '../../src/perms/context.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { actors, type Described, means, policies, ruleOf } from './agreement-rules.js'
-import { columnNames, fill, Group, Item, items, kindOf, likes, orders, Part, type Row, seed, Tag, userIds } from './agreement-world.js'
+import {
+  columnNames,
+  domainIds,
+  domainNames,
+  fill,
+  Group,
+  Item,
+  items,
+  kindOf,
+  likes,
+  orders,
+  Part,
+  type Row,
+  seed,
+  Tag,
+  userIds,
+} from './agreement-world.js'
 
 const numRuns = Number(process.env['AGREEMENT_RUNS'] ?? 100)
 
@@ -112,6 +128,31 @@ eachDatabase('What a policy says in SQL and in memory', (db) => {
       }
     })
   }
+
+  it('[promise 30] agrees on every role and place, for the holders of every grant', async function () {
+    this.timeout(60_000)
+    const places = [null, 0, 1].map((i) => (i === null ? [null, null] : [domainIds[i] as string, domainNames[i] as string]) as const)
+    const held = ['editor', 'admin', 'superadmin'].flatMap((name) =>
+      places.map(([domainId, domainName]): Actor => ({ ...plain, grants: [{ id: 'g', role: name, domainId, domainName }] })),
+    )
+    for (const name of ['editor', 'admin', 'superadmin']) {
+      for (const domain of [undefined, 'any', 'nowhere', domainNames[0], domainIds[1]?.toUpperCase()]) {
+        for (const actor of [null, plain, ...held]) await expectAgreement({ is: 'role', roles: [name], domain }, actor)
+      }
+    }
+  })
+
+  it('[promise 30] agrees on comparisons with null where types were not asked', async () => {
+    const untyped = (conditions: object) => where(conditions as never)
+    for (const rule of [...orders, 'like'].map((operator) => untyped({ [operator === 'like' ? 'name' : 'count']: { [operator]: null } }))) {
+      expect(await bySql(rule, null), 'in SQL').to.deep.equal([])
+      expect(await inMemory(rule, null), 'in memory').to.deep.equal([])
+    }
+    for (const asked of [0, 1]) {
+      const rule = untyped({ name: { null: asked } })
+      expect(await inMemory(rule, null)).to.deep.equal(await bySql(rule, null))
+    }
+  })
 
   const everything = items.map((item) => item.id)
   const inGroup = (rule: SqlRule) => related('group', rule)
