@@ -222,7 +222,7 @@ eachDatabase('Denials', (db) => {
   describe('an exception in a policy', () => {
     for (const Faulty of faulty) {
       it(`[promise 29] denies: ${Faulty.name}`, async () => {
-        const table = snakeCase(Faulty.name)
+        const table = 'den_fault'
         await db.knex(table).delete()
         const row = await asSystem(() => Faulty.create({ title: 'old' }))
         for (const run of [<T>(fn: () => T) => runAs(ada, fn), <T>(fn: () => T) => asAnonymous(fn)]) {
