@@ -130,16 +130,23 @@ export const guard: QueryGuard = {
   },
 
   async translate(builder, write, error) {
-    if (write?.kind !== 'insert' || !isLostCaller(error, builder)) return error
+    const isOpen = open.delete(error as object)
+    if (!isOpen && (write?.kind !== 'insert' || !isLostCaller(error, builder))) return error
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
-    // PostgreSQL answers nothing more in the application's transaction, once a statement in it has failed.
-    const isStillThere = await isAlive(builder, authority).catch(() => true)
-    return isStillThere
-      ? new ForbiddenError(`You may not create this ${builder.cls.name}: your rights have changed.`)
-      : new UnauthorizedError('Your account or session has ended: sign in again.')
+    const why = new ForbiddenError(`You may not create this ${builder.cls.name}: your rights have changed.`)
+    try {
+      return (await isAlive(builder, authority)) ? why : new UnauthorizedError('Your account or session has ended: sign in again.')
+    } catch {
+      // PostgreSQL answers nothing more in a transaction with a failed statement: whoever rolled it back may ask again.
+      open.add(why)
+      return why
+    }
   },
 }
+
+// Refusals whose cause is not known yet.
+const open = new WeakSet<object>()
 
 function add(statement: OpenKnexBuilder, condition: Condition): void {
   if (condition === true) return

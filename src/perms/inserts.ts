@@ -67,8 +67,12 @@ function refuseRawWhereRead(cls: typeof Model, model: Model): void {
   if (bad.length > 0) throw new ForbiddenError(`A new ${cls.name} needs plain values for ${bad.join(', ')}: the policy reads them.`)
 }
 
+// What no primary key takes. SQLite takes NULL for some, and MySQL's INSERT IGNORE makes '' of it: there it is an error, and
+// one that MySQL cannot work out before it is asked for.
+const refusals = { pg: 'null', sqlite: "json('caller')", mysql: '9223372036854775807 + length(rand())' } as const
+
 /**
- * The id of a new row is its id only while what allowed the row still holds; else it is NULL, which no primary key takes.
+ * The id of a new row is its id only while what allowed the row still holds; else it is what no primary key takes.
  * So check and write are one statement.
  */
 export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder, notes: Notes | undefined): void {
@@ -85,8 +89,7 @@ export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder,
     const { sql: text, bindings } = condition as Sql
     const isUuid = definitionOf(builder.cls).specs[idOf(builder.cls)]?.type === 'uuid'
     const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
-    // SQLite takes NULL for a primary key of some tables: there the other branch is an error.
-    const otherwise = dialect === 'sqlite' ? "json('caller')" : 'null'
+    const otherwise = refusals[dialect]
     row[column] = builder.db.raw(`(case when ${text} then ${value} else ${otherwise} end)`, [...bindings, row[column]] as never)
   })
 }
@@ -96,6 +99,5 @@ export function isLostCaller(error: unknown, builder: GuardedBuilder): boolean {
   const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as { code?: string; column?: string; message?: string }
   const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
   if (native.code === '23502') return native.column === column
-  if (native.code === 'ER_BAD_NULL_ERROR') return String(native.message).includes(`'${column}'`)
-  return /malformed JSON/i.test(String(native.message))
+  return /malformed JSON|out of range in '.*9223372036854775807 \+ .*rand\(\)/i.test(String(native.message))
 }

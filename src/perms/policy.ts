@@ -143,6 +143,9 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
         throw new ConfigurationError(`${at}: where({ ${name} }) names no column of ${cls.name}; it has ${Object.keys(specs).join(', ')}.`)
       if (spec?.type === 'json')
         throw new ConfigurationError(`${at}: where({ ${name} }) compares a json column; keep what rules need in a column of its own.`)
+      if (isComparison(value) && 'like' in value && spec && !['string', 'text', 'enum'].includes(spec.type)) {
+        throw new ConfigurationError(`${at}: where({ ${name}: { like } }) is for text; ${name} is a ${spec.type} column.`)
+      }
       if (isComparison(value)) {
         for (const operator of Object.keys(value)) {
           if (!['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'notIn', 'like', 'null'].includes(operator)) {

@@ -1,6 +1,6 @@
 import type { Model } from 'objection'
 import { definitionOf, isIntermediate, lineage } from '../model/definition.js'
-import { ForbiddenError, MissingReferenceError, ValidationError } from '../model/errors.js'
+import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../model/errors.js'
 import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
 import { remember } from '../model/remember.js'
 import type { Scope } from './compile.js'
@@ -80,14 +80,19 @@ export async function checkUpdate(builder: GuardedBuilder, write: WriteOperation
     const named = await checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
     notes.fields = all(writableFields(scope, withRaws(change), false), named)
     refuseRawReferences(cls, rawNames(change), policy.ownerField)
-    if (names.includes(idOf(cls)) && values[idOf(cls)] !== write.id) throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
+    const id = values[idOf(cls)]
+    if (names.includes(idOf(cls)) && (id === undefined || id !== write.id))
+      throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
   } catch (error) {
     // A row that is not for this caller is answered before anything is said of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
     const reachable: unknown = await builder.targets('update').select(sqlOne()).limit(1)
-    if ((Array.isArray(reachable) ? reachable.length : reachable) === 0 || reachable === undefined || reachable === null)
-      throw await refusal(builder, write, actor)
-    throw error
+    if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
+    const why = await refusal(builder, write, actor)
+    if (write.instance || !(why instanceof NotFoundError)) throw why
+    // By id alone: like a row that is not there, it is not touched and nothing is said.
+    execution.ids = []
+    return
   }
   if (hasCheck(policy.updateFrom)) execution.ids = await loadAllowed(builder, 'update', policy.updateFrom, actor)
   if (touches(names, deletionColumns(cls))) {

@@ -58,12 +58,12 @@ const values = {
 
 class Maker extends BaseModel.withColumns({ name: column.string(), rank: column.integer().nullable() }) {}
 class Part extends HasUserMixin(BaseModel).withColumns({ thingId: column.uuid().nullable(), weight: column.integer().nullable() }) {
-  static userIdNullable = true
+  static override userIdNullable = true
 }
 class Label extends BaseModel.withColumns({ word: column.string() }) {}
 
 class Thing extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ ...values, makerId: column.uuid().nullable() }) {
-  static userIdNullable = true
+  static override userIdNullable = true
   static override unguarded = ['domain']
   static override adminBypass = false
   // One for all runs: the run before it is forgotten with its class.
