@@ -72,6 +72,11 @@ export interface PermsOptions {
   namedStatements?: boolean
   /** Limits on failed sign-ins, refreshes and registrations: counted in memory when not said; false for none. */
   throttle?: ThrottleOptions | Throttle | false
+  /**
+   * Seconds, 300 at most, for which the caller behind an access token is remembered, for those who accept that a session ended
+   * in another process, a disabled user or a role taken back goes on that long. Not at all when not said.
+   */
+  cacheCallers?: number
   /** Replaces the query that loads the caller. */
   loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
 }
@@ -173,6 +178,7 @@ export function initPerms(options: PermsOptions): Perms {
           hasher,
           throttle,
           onEvent: listeners.tell,
+          cacheCallers: options.cacheCallers,
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
         })
       : null

@@ -22,6 +22,8 @@ export interface AuthOptions {
   /** Replaces the query that loads the caller. The session behind the token is looked at all the same. */
   readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
   readonly onEvent?: OnEvent | undefined
+  /** Seconds for which the caller behind an access token may be remembered, 300 at most; not at all when not said. */
+  readonly cacheCallers?: number | undefined
   /** Limits on failures; false for none, or a throttle of one's own. None when not said. */
   readonly throttle?: ThrottleOptions | Throttle | false | undefined
 }

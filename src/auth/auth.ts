@@ -13,6 +13,7 @@ import { currentActor, currentAddress } from '../perms/context.js'
 import { isLiving, toActor } from '../users/actor.js'
 import type { User } from '../users/user.js'
 import type { AccessClaims, Auth, AuthOptions, SignedIn } from './auth-types.js'
+import { CallerCache } from './caller-cache.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
 import { type Emit, emitter } from './events.js'
@@ -37,9 +38,14 @@ const MAX_REFRESH_TOKEN = 4096
 export function createAuth(options: AuthOptions): Auth {
   const { knex, hasher, loadUser } = options
   const keys = parseKeys(options.jwt)
-  const emit = emitter(options.onEvent)
-  const throttle = throttleOf(options, emit)
   const load = callerLoader(knex)
+  const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
+  const tellOthers = emitter(options.onEvent)
+  const emit: Emit = (name, payload) => {
+    if (name === 'signOut' || name === 'tokenReused') cache?.forget((payload as { userId: string }).userId)
+    tellOthers(name, payload)
+  }
+  const throttle = throttleOf(options, emit)
   const sessions = new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit })
 
   function accessToken(user: User, sessionId: string): string {
@@ -195,7 +201,7 @@ export function createAuth(options: AuthOptions): Auth {
 
     async authenticate(token) {
       const claims = verifyAccessToken(token)
-      const { user: loaded, session } = await sessions.living(claims.sid)
+      const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
       if (!loadUser) return toActor(loaded, { sessionId: session.id })
       const user = await loadUser(claims)

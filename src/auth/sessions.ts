@@ -83,9 +83,9 @@ export class Sessions {
     return this.#tokens.parse(refreshToken)?.sessionId ?? null
   }
 
-  /** The session behind an access token with its user. @throws InvalidTokenError unless both may be used now */
-  async living(sessionId: string): Promise<Caller> {
-    const caller = isUuid(sessionId) ? await this.#options.load(sessionId) : null
+  /** The session behind an access token with its user; `load` finds both. @throws InvalidTokenError unless both may be used now */
+  async living(sessionId: string, load = this.#options.load): Promise<Caller> {
+    const caller = isUuid(sessionId) ? await load(sessionId) : null
     if (!caller || !isLive(caller.session)) throw new InvalidTokenError()
     if (!isLiving(caller.user)) throw new InvalidTokenError()
     return caller
