@@ -11,7 +11,7 @@ import {
 
 /**
  * Registration, sign-in and profile written by hand, for those who want other routes than UserResource's. Plain functions:
- * express.ts and koa.ts only carry bodies in and answers out. What they throw, errorHandler() turns into problem details.
+ * express.ts, koa.ts and so on only carry bodies in and answers out. What they throw, errorHandler() turns into problem details.
  */
 export function accounts(perms: Perms) {
   return {

@@ -4,12 +4,23 @@ import { createTables, initPerms } from 'objection-perms'
 import { ensureAdmin } from './admin.js'
 import { connect } from './database.js'
 import { serveWithExpress } from './express.js'
+import { serveWithFastify } from './fastify.js'
+import { serveWithFetch } from './fetch.js'
+import { serveWithHono } from './hono.js'
 import { serveWithKoa } from './koa.js'
 import { Critter, UserDocument } from './models.js'
+import { serveWithNode } from './node.js'
 import { readSettings, SettingsError } from './settings.js'
 import { welcomeLines } from './welcome.js'
 
-const serve = { express: serveWithExpress, koa: serveWithKoa }
+const serve = {
+  express: serveWithExpress,
+  koa: serveWithKoa,
+  fastify: serveWithFastify,
+  hono: serveWithHono,
+  fetch: serveWithFetch,
+  node: serveWithNode,
+}
 
 async function main(): Promise<void> {
   const settings = readSettings(process.env)
@@ -19,6 +30,7 @@ async function main(): Promise<void> {
   const perms = initPerms({
     knex,
     jwt: { secret: settings.jwtSecret },
+    passwords: { cost: settings.passwordCost },
     models: [UserDocument, Critter],
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },
@@ -28,8 +40,8 @@ async function main(): Promise<void> {
   await createTables(knex, [UserDocument, Critter])
   const admin = await ensureAdmin(settings.adminEmail, settings.adminPassword)
 
-  const server = serve[settings.framework](perms, settings.port, settings.host)
-  await once(server, 'listening')
+  const server = await serve[settings.framework](perms, settings.port, settings.host)
+  if (!server.listening) await once(server, 'listening')
 
   let isStopping = false
   const stop = async (): Promise<void> => {

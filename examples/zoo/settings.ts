@@ -10,13 +10,15 @@ export interface Settings {
   /** undefined: one is made where an admin has to be. */
   readonly adminPassword: string | undefined
   readonly jwtSecret: string
+  /** Of bcrypt. */
+  readonly passwordCost: number
   readonly isProduction: boolean
   /** Whether tries at the doors are limited. */
   readonly isThrottled: boolean
   readonly warnings: readonly string[]
 }
 
-export const frameworks = ['express', 'koa'] as const
+export const frameworks = ['express', 'koa', 'fastify', 'hono', 'fetch', 'node'] as const
 export type Framework = (typeof frameworks)[number]
 
 /** What is wrong with the environment; the message says what to set. */
@@ -38,6 +40,10 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const throttle = (said('THROTTLE') ?? 'on').toLowerCase()
   if (throttle !== 'on' && throttle !== 'off') throw new SettingsError(`THROTTLE is '${env['THROTTLE']}': set on or off.`)
 
+  const passwordCost = Number(said('PASSWORD_COST') ?? 12)
+  if (!Number.isInteger(passwordCost) || passwordCost < 10 || passwordCost > 16)
+    throw new SettingsError(`PASSWORD_COST is '${env['PASSWORD_COST']}': set a number from 10 to 16.`)
+
   let jwtSecret = said('JWT_SECRET')
   if (jwtSecret === undefined) {
     if (isProduction) throw new SettingsError('Set JWT_SECRET to at least 32 random bytes, for example from: openssl rand -base64 32')
@@ -57,6 +63,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     adminEmail: said('ADMIN_EMAIL') ?? 'admin@example.com',
     adminPassword,
     jwtSecret,
+    passwordCost,
     isProduction,
     isThrottled: throttle === 'on',
     warnings,
