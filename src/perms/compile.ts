@@ -278,6 +278,11 @@ function columnCondition(name: string, asked: unknown, scope: Scope): Condition 
   return all(...Object.entries(asked).map(([operator, value]) => comparison(name, operator, value, scope)))
 }
 
+// The digits of a double, as which SQLite compares numbers that are no integers.
+const exactOnSqlite = 15
+
+const isOrdering = (operator: string): boolean => operator in signs && operator !== 'eq' && operator !== 'ne'
+
 const signs: Readonly<Record<string, string>> = { eq: '=', ne: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' }
 
 function comparison(name: string, operator: string, asked: unknown, scope: Scope): Condition {
@@ -297,6 +302,11 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     // NULL is in no list and outside of none: a comparison with NULL is false.
     return operator === 'in' ? any(...list) : all(comparison(name, 'null', false, scope), negate(any(...list)))
   }
+  if (scope.dialect === 'sqlite' && spec?.type === 'decimal' && (spec.precision ?? 38) > exactOnSqlite && isOrdering(operator)) {
+    throw new ConfigurationError(
+      `${scope.cls.name}: a policy orders ${name} by size, and SQLite does so exactly for at most ${exactOnSqlite} digits only: compare with eq or in, or declare fewer digits.`,
+    )
+  }
   if (scope.row) {
     const held = (scope.row[name] ?? null) as unknown
     if (operator === 'null') return (held === null) === Boolean(asked)
@@ -313,7 +323,7 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
       : sql(`${column.sql} like ?`, ...column.bindings, likeOf(pattern))
   }
   const bound = spec ? encode(spec, value(asked), scope.dialect) : asked
-  const isOrder = operator !== 'eq' && operator !== 'ne'
+  const isOrder = isOrdering(operator)
   const left = spec && isOrder ? sqlValue(spec, column.sql, scope.dialect) : column.sql
   const right = spec && isOrder ? sqlValue(spec, '?', scope.dialect) : '?'
   return sql(`${left} ${signs[operator]} ${right}`, ...column.bindings, bound)
