@@ -12,7 +12,7 @@ import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
 import { mergedRelationMappings } from './relations.js'
 import { remember } from './remember.js'
-import { type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
+import { isRequired, type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
 import { encode } from './storage.js'
 import { joinAmbient, onRollback, registeredKnex } from './transaction.js'
 import { RecordValidator, refuse } from './validator.js'
@@ -370,7 +370,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       for (const [name, spec] of Object.entries(specs)) {
         if (row[name] !== undefined || hasQueryValue(this, name)) continue
         if (spec.isNullable) row[name] = null
-        else if (spec.hasDefault) errors.push({ field: name, message: 'is required' })
+        else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
       }
       refuse(errors)
     }

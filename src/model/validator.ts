@@ -60,6 +60,8 @@ interface Compiled {
   readonly definition: Definition
   readonly whole: ObjectSchema
   readonly partial: ObjectSchema
+  /** Of a row in a query, in which a relation may still fill in foreign keys: what is missing in the end, `$complete` tells. */
+  readonly unlinked: ObjectSchema
 }
 
 /** Validates records by their declared columns, and brings each value into the form in which code holds it. */
@@ -71,7 +73,7 @@ export class RecordValidator extends Validator {
     if (!known) {
       const definition = definitionOf(cls)
       const whole = recordSchema(definition)
-      known = { definition, whole, partial: { ...whole, required: [] } }
+      known = { definition, whole, partial: { ...whole, required: [] }, unlinked: { ...whole, required: [...definition.handRequired] } }
       this.byClass.set(cls, known)
     }
     return known
@@ -81,7 +83,7 @@ export class RecordValidator extends Validator {
   override afterValidate(): void {}
 
   override validate({ json, model, options }: ValidatorArgs): Record<string, unknown> {
-    const { definition, whole, partial } = this.compiledFor(model.constructor)
+    const { definition, whole, partial, unlinked } = this.compiledFor(model.constructor)
     const isPatch = options.patch === true
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
@@ -116,7 +118,7 @@ export class RecordValidator extends Validator {
     }
     if (!isPatch) this.fillDefaults(definition, values, wire)
     const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
-    const bySchema = schemaErrors(isPatch || withQueries ? partial : whole, wire)
+    const bySchema = schemaErrors(isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked, wire)
     refuse(firstOfEach([...errors, ...bySchema]))
     return values
   }

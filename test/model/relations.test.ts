@@ -78,6 +78,14 @@ eachDatabase('Relations and names in queries', (db) => {
 
   const titles = (rows: readonly Book[]) => rows.map(({ bookTitle }) => bookTitle)
 
+  it('fills in a required foreign key when a related row is inserted', async () => {
+    const poet = await Poet.create({ penName: 'Sappho' })
+    await poet.$relatedQuery('drafts').insert({ draftTitle: 'Ode' } as never)
+    expect((await Draft.getByOr404({ draftTitle: 'Ode' })).poetId).to.equal(poet.id)
+    const error = await rejection(Draft.query().insert({ draftTitle: 'Nobody’s' }))
+    expect(fieldsOf(error)).to.deep.equal(['poetId'])
+  })
+
   it('belongsTo() and hasMany() load, and join', async () => {
     const authors = await Author.query().withGraphFetched('[books, mentor]').orderBy('penName')
     expect(authors.map((author) => author.books?.length)).to.deep.equal([2, 1])

@@ -131,7 +131,11 @@ eachDatabase('What a policy says in SQL and in memory', (db) => {
 
   it('[promise 30] agrees on every role and place, for the holders of every grant', async function () {
     this.timeout(60_000)
-    const places = [null, 0, 1].map((i) => (i === null ? [null, null] : [domainIds[i] as string, domainNames[i] as string]) as const)
+    const places: (readonly [string | null, string | null])[] = [
+      [null, null],
+      [domainIds[0] as string, domainNames[0] as string],
+      [domainIds[1] as string, domainNames[1] as string],
+    ]
     const held = ['editor', 'admin', 'superadmin'].flatMap((name) =>
       places.map(([domainId, domainName]): Actor => ({ ...plain, grants: [{ id: 'g', role: name, domainId, domainName }] })),
     )
