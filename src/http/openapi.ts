@@ -5,6 +5,7 @@ import { exampleOf, problemExample } from './openapi-examples.js'
 import { bounded, listOf, problemSchema } from './openapi-schemas.js'
 import { conditionParameter } from './parameters.js'
 import type { PermsPort, ServedModel } from './ports.js'
+import type { Resource } from './resource.js'
 
 interface Operation {
   operationId: string
@@ -98,7 +99,7 @@ function idSchema(resource: CrudResource): object {
   return model.schema.output.properties[resource.options.id ?? 'id'] ?? { type: 'string' }
 }
 
-function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, operationId: string): Record<string, object> {
+function responsesOf(document: OpenApiDocument, { endpoint, path, resource }: Route, operationId: string): Record<string, object> {
   const { options } = endpoint
   const { description } = options
   const responses: Record<string, object> = {}
@@ -108,8 +109,9 @@ function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, o
   const headers = isItem || isCreate ? { ETag: { description: 'For If-Match.', schema: { type: 'string', maxLength: 64 } } } : undefined
   if (output) {
     const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
-    const name = resource instanceof CrudResource && output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
-    const one = reference(document, name, bounded(shown(output)))
+    const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
+    const relations = output === modelOutput(resource) ? relationsOf(resource) : {}
+    const one = reference(document, name, bounded(shown(output, relations)))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
     const row = exampleOf(output)
     const example = isList && row !== undefined ? { data: [row], pagination: { ...onePage } } : row
@@ -126,7 +128,7 @@ function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, o
   const problems = new Set([400, 406, 422, 429, 500, 503, ...(description?.problems ?? [])])
   if (!options.ignoresCredentials) problems.add(401)
   if (!options.public) problems.add(403)
-  if (options.item || options.path.includes(':')) problems.add(404)
+  if (path.includes(':')) problems.add(404)
   if (options.method === 'POST' || options.method === 'PATCH') problems.add(403)
   for (const status of [...problems].sort()) {
     responses[String(status)] = problemReference(document, status)
@@ -134,13 +136,30 @@ function responsesOf(document: OpenApiDocument, { endpoint, resource }: Route, o
   return responses
 }
 
-function modelOutput(resource: CrudResource): object {
-  return (resource.model as unknown as ServedModel).schema.output
+function modelOutput(resource: Resource): object | undefined {
+  return resource instanceof CrudResource ? (resource.model as unknown as ServedModel).schema.output : undefined
 }
 
 // `fields` may leave any property out, and readableBy hides some.
-function shown(output: object): object {
-  return { ...output, required: [] }
+function shown(output: object, relations: object = {}): object {
+  return { ...output, properties: { ...(output as { properties?: object }).properties, ...relations }, required: [] }
+}
+
+/** What `include` adds to a row. */
+function relationsOf(resource: Resource): Record<string, object> {
+  const paths = resource instanceof CrudResource ? (resource.options.include ?? []) : []
+  return relationSchemas((resource as CrudResource).model as unknown as ServedModel, paths)
+}
+
+function relationSchemas(model: ServedModel, paths: readonly string[]): Record<string, object> {
+  const schemas: Record<string, object> = {}
+  for (const name of new Set(paths.map((path) => path.split('.')[0] as string))) {
+    const deeper = paths.filter((path) => path.startsWith(`${name}.`)).map((path) => path.slice(name.length + 1))
+    const relation = model.getRelation(name)
+    const row = shown(relation.relatedModelClass.schema.output, relationSchemas(relation.relatedModelClass, deeper))
+    schemas[name] = relation.isOneToOne() ? { anyOf: [row, { type: 'null' }] } : { type: 'array', items: row }
+  }
+  return schemas
 }
 
 const onePage = { page: 1, pageSize: 20, total: 1, totalPages: 1, nextCursor: null }

@@ -1,4 +1,4 @@
-import { BadRequestError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import { refuse, schemaErrors } from '../model/validator.js'
 import type { Actor } from '../perms/context.js'
 import { ADMIN } from '../perms/tables.js'
@@ -80,7 +80,14 @@ function decodeParams({ names, values }: Found<Endpoint>): Record<string, string
 
 function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined): void {
   if (!keys) return
-  refuse([...new Set(query.keys())].filter((key) => !keys.includes(key)).map((key) => ({ field: key, message: 'is not known here' })))
+  const errors: FieldError[] = []
+  const seen = new Set<string>()
+  for (const key of query.keys()) {
+    if (!keys.includes(key)) errors.push({ field: key, message: 'is not known here' })
+    else if (seen.has(key)) errors.push({ field: key, message: 'is there more than once' })
+    seen.add(key)
+  }
+  if (errors.length > 0) refuse(errors.filter(({ field }, i) => errors.findIndex((one) => one.field === field) === i))
 }
 
 function checkInput(schema: object, input: unknown): void {

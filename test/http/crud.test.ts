@@ -339,6 +339,14 @@ describe('CrudResource', () => {
       expect(other.body).to.deep.equal(missing.body)
     })
 
+    it('name a key that the query has twice, rather than take one of the two [promise 44]', async () => {
+      const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
+      const ask = serve(new CrudResource({ model: Cage, include: ['user'] }))
+      const { status, body } = await ask('GET', `/cages/${row.id}?include=user&include=tokens&nope=1&nope=2`, zoo.tokens.ada)
+      expect(status).to.equal(422)
+      expect(body.errors.map(({ field }: { field: string }) => field)).to.deep.equal(['include', 'nope'])
+    })
+
     it('name the field that is taken [promise 48]', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const one = cage()
