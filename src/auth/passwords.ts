@@ -4,6 +4,7 @@ import { ConfigurationError } from '../model/errors.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import { formatStored, MAX_COST, needsPrehash, parseStored, prehash, sameHash } from './bcrypt-format.js'
 import { BcryptPool } from './bcrypt-pool.js'
+import { NativeBcrypt } from './native-bcrypt.js'
 import { canonicalPassword, settablePassword } from './password-text.js'
 
 export interface BcryptOptions {
@@ -13,6 +14,8 @@ export interface BcryptOptions {
   threads?: number | undefined
   /** Hashes that may wait for a thread, 64 at least; beyond it, 503. 32 for each thread when not said. */
   maxQueue?: number | undefined
+  /** Hashes with the package `bcrypt`, which the application installs, in the threads of libuv instead. */
+  native?: boolean | undefined
 }
 
 const MIN_COST = 10
@@ -30,7 +33,7 @@ export interface BcryptHasher extends PasswordHasher {
  * elsewhere (`$2a$`, `$2b$`, `$2y$`) verify too. `verify` costs one hash at the configured cost whatever it is asked: no
  * stored hash, an unreadable one, one of a lower cost, a password that is too long.
  *
- * @throws ConfigurationError if an option is out of its range
+ * @throws ConfigurationError if an option is out of its range, or `native` and the package is not installed
  * @example
  * const hasher = bcryptHasher({ cost: 12 })
  * const stored = await hasher.hash('correct horse battery')
@@ -40,7 +43,7 @@ export function bcryptHasher(options: BcryptOptions = {}): BcryptHasher {
   const cost = whole('cost', options.cost ?? 12, MIN_COST, MAX_COST)
   const threads = whole('threads', options.threads ?? Math.min(4, availableParallelism()), 1, 64)
   const maxQueue = whole('maxQueue', options.maxQueue ?? Math.max(MIN_QUEUE, threads * 32), MIN_QUEUE, 100_000)
-  const pool = new BcryptPool(threads, maxQueue)
+  const pool = options.native ? new NativeBcrypt(threads, maxQueue) : new BcryptPool(threads, maxQueue)
   return {
     async hash(password) {
       const text = settablePassword(password)
