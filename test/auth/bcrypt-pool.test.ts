@@ -87,6 +87,9 @@ describe('where passwords are hashed', () => {
       'auth/bcrypt-format',
       'auth/bcrypt-pool',
       'auth/bcrypt-worker',
+      'auth/native-bcrypt',
+      'auth/optional-package',
+      'auth/work-queue',
       'model/errors',
     ]) {
       const source = await readFile(join(root, 'src', `${name}.ts`), 'utf8')
