@@ -161,8 +161,15 @@ export function definitionOf(cls: object): Definition {
   const known = definitions.get(cls)
   if (known) return known
   const made = define(cls as RecordClass)
+  // The checks ask for it themselves.
   definitions.set(cls, made)
-  for (const check of checks) check(made.modelClass, made)
+  try {
+    for (const check of checks) check(made.modelClass, made)
+  } catch (error) {
+    // What was refused once is refused each time.
+    definitions.delete(cls)
+    throw error
+  }
   return made
 }
 

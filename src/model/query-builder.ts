@@ -6,7 +6,17 @@ import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
 import { anyEnforcer, type Enforcer, guardOf, protectTable } from './protected-tables.js'
-import { type Asker, groupWheres, inspect, isFromGuarded, isFromOther, noteOwn, type OpenKnexBuilder, refuse } from './statement.js'
+import {
+  type Asker,
+  groupWheres,
+  inspect,
+  isFromGuarded,
+  isFromOther,
+  isOfKind,
+  noteOwn,
+  type OpenKnexBuilder,
+  refuse,
+} from './statement.js'
 import { rootOf, withTransaction } from './transaction.js'
 
 export { forgetTables, guardOf, protectedClass, protectedClasses, protectionVersion, protectTable } from './protected-tables.js'
@@ -320,7 +330,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
     #checkSource(asker: Asker, built: OpenKnexBuilder): boolean {
-      const isWrite = kindOf(this) !== 'read'
+      const kind = kindOf(this)
+      const isWrite = kind !== 'read'
+      if (!isOfKind(built, kind)) refuse(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
       if (isWrite && !this.isRunning) refuse(asker, 'a knex query made of a write', 'await the builder itself')
       if (this.tableRef() !== asker.table && /^perms_/.test(this.tableRef()))
         refuse(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')

@@ -89,6 +89,13 @@ export function inspect(asker: Asker, statement: OpenKnexBuilder): void {
   inspectBuilder(asker, statement, 0)
 }
 
+const methods = { read: /^(select|first|pluck|columnInfo)$/, insert: /^insert$/, update: /^update$/, delete: /^del$/ }
+
+/** Whether a statement does what the model's query says it does: onBuildKnex() could make an update of a find. */
+export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods): boolean {
+  return methods[kind].test(statement._method)
+}
+
 /**
  * Whether what stands in from() carries a rule of its own: a model's query, or a CTE made of one.
  *
@@ -127,8 +134,10 @@ const deepest = 16
 
 // A statement's parts: builders and raw text inside it may name only tables without a policy.
 function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number): void {
-  const { table, ...single } = statement._single
+  const { table, updateFrom, using, ...single } = statement._single
   if (depth > 0 || !isTableOf(asker, table)) inspectSource(asker, table, statement, depth)
+  inspectSource(asker, updateFrom, statement, depth)
+  inspectSource(asker, using, statement, depth)
   for (const value of Object.values(single)) inspectValue(asker, value, statement, depth + 1)
   for (const clause of statement._statements) {
     if (clause.grouping === 'with') inspectName(asker, clause.alias)
@@ -220,8 +229,8 @@ type RawSql = { readonly sql: string; readonly bindings: unknown }
 
 function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
   const text = String(raw.sql).replace(/'(?:[^']|'')*'/g, "''")
-  if (!isBalanced(text) && asker.isEnforced)
-    refuse(asker, 'raw SQL with unbalanced parentheses, a comment or several statements', 'write one complete expression')
+  if (asker.isEnforced && !isComplete(String(raw.sql)))
+    refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
   const { bindings: given } = raw
   const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
   if (isSource || /\b(from|join|into|update|table|only)\b/i.test(text)) {
@@ -231,8 +240,11 @@ function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth
   for (const binding of bindings) inspectValue(asker, binding, statement, depth + 1)
 }
 
-function isBalanced(text: string): boolean {
-  if (/--|\/\*|;|#(?![>-])/.test(text)) return false
+// One expression, whatever stands before and after it: what the databases read differently is not told apart but refused.
+function isComplete(sql: string): boolean {
+  if (/\\'|\\"|\$\w*\$|\[[^\]]*[()][^\]]*\]/.test(sql)) return false
+  const text = sql.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`/g, ' ')
+  if (/['"`]|--|\/\*|;|#(?![>-])/.test(text)) return false
   let open = 0
   for (const character of text) {
     if (character === '(') open += 1

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
-import { ForbiddenError, MissingReferenceError, UnauthorizedError } from '../model/errors.js'
+import { ForbiddenError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import type { GuardedBuilder, OpenKnexBuilder, WriteOperation } from '../model/query-builder.js'
 import { guardConditions } from './compile.js'
 import { all, type Condition, holds, type Sql } from './condition.js'
@@ -12,7 +12,7 @@ import { allows, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, wit
 import { columnsRead, policyOf } from './policy.js'
 import { checkReferences } from './references.js'
 
-/** What must hold for a new row when it is inserted. @throws ForbiddenError, MissingReferenceError */
+/** What must hold for a new row when it is inserted. @throws ForbiddenError, ValidationError */
 async function judgeInsert(place: Place, model: Model, actor: Actor | null): Promise<Condition> {
   const { cls, db } = place
   const policy = policyOf(cls)
@@ -21,7 +21,10 @@ async function judgeInsert(place: Place, model: Model, actor: Actor | null): Pro
   const allowed = await allows(place, policy.create, values, scopeFor(place, actor), 'create')
   if (allowed === false) throw new ForbiddenError(`You may not create this ${cls.name}.`)
   const fields = writableFields(row, withRaws(model), true)
-  if (!(await holds(db, fields))) throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
+  if (!(await holds(db, fields)))
+    throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
+    // Of what is missing, such as a domain, one hears who may make such a row at all.
+  ;(model as { $complete?(): void }).$complete?.()
   const live = { ...row, live: true }
   const named = await checkReferences(db, row, values, live)
   const guards = guardConditions(row, { free: false, withDeleted: true })
@@ -40,7 +43,7 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
   try {
     return await holds(place.db, await judgeInsert(place, model, actor))
   } catch (error) {
-    if (error instanceof ForbiddenError || error instanceof MissingReferenceError) return false
+    if (error instanceof ForbiddenError || error instanceof ValidationError) return false
     throw error
   }
 }

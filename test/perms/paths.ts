@@ -4,7 +4,7 @@ import * as lib from '../../src/index.js'
 import * as world from './world.js'
 
 // Any path of Objection's, as an application might write it: types would only be in the way.
-const { Doc, Comment, Project, Article, Post, Notice, Closed } = world as any
+const { Doc, Comment, Project, Article, Post, Notice, Closed, Plain } = world as any
 const { User, UserRole, Token, UserSetting, Domain, transaction } = lib as any
 
 /** Where a path is tried: who calls, and whose rows it goes for. */
@@ -286,6 +286,71 @@ export const reads: Path[] = [
   read('CTE by the name of a protected table', () => Doc.query().with('user_role', raw('select 1 as id')), refused),
   read('select of a function', () => Project.query().select((q: any) => q.max('title').from('doc').as('most')), refused),
   read('alias of the engine', () => Doc.query().alias('perms_me'), refused),
+  read('a raw in capitals', () => Project.query().select(raw('(SELECT MAX(title) FROM DOC) as most')), refused),
+  read('a raw with strings that look like parentheses', () => Doc.query().whereRaw('"(" = "(" ) or (1 = 1 and ")" = ")"'), refused),
+  read('a raw with an escaped quote', () => Doc.query().whereRaw("title = 'a\\'' ) or (1 = 1) or (title = 'b'"), refused),
+  read('a raw in dollars', () => Doc.query().whereRaw("title = $$($$ ) or (1 = 1 and '' = $$)$$"), refused),
+  read(
+    'on() of a function',
+    () =>
+      Project.query()
+        .innerJoin(Project.query().as('p'), (join: any) => join.on((on: any) => on.on('p.id', raw('(select max(project_id) from doc)'))))
+        .select('p.id'),
+    refused,
+  ),
+  read(
+    'onExists of a knex builder',
+    ({ knex }) =>
+      Project.query()
+        .innerJoin(Project.query().as('p'), (join: any) => join.on('p.id', 'project.id').onExists(knex('doc').select('id')))
+        .select('p.id'),
+    refused,
+  ),
+  read(
+    'a function in a knex builder',
+    ({ knex }) => Project.query().whereExists(knex('plain').whereIn('id', (q) => q.select('id').from('doc')) as never),
+    refused,
+  ),
+  read(
+    'a raw in a function in a knex builder',
+    ({ knex }) => Project.query().whereExists(knex('plain').where((q) => q.whereRaw('1 in (select rating from doc)')) as never),
+    refused,
+  ),
+  read(
+    'a raw in a union in a CTE',
+    ({ knex }) =>
+      Project.query().with(
+        'x',
+        knex('plain')
+          .select('title')
+          .unionAll(knex.raw('select title from doc') as never) as never,
+      ),
+    refused,
+  ),
+  read('a join by a model without permissions', () => Plain.query().rightJoin('doc', 'doc.id', 'plain.id').select('doc.title'), refused),
+  read('a raw by a model without permissions', () => Plain.query().select(raw('(select max(title) from doc) as most')), refused),
+  read(
+    'a union by a model without permissions',
+    () =>
+      Plain.query()
+        .select('title')
+        .union((q: any) => q.select('title').from('doc')),
+    refused,
+  ),
+  read('from() by a model without permissions', () => Plain.query().from('doc').select('title'), refused),
+  read(
+    'a model without permissions over the table, in a subquery',
+    () => Doc.query().select('id', Plain.query().from('doc').max('title').as('most')),
+    refused,
+  ),
+  read(
+    'a knex query of a model, made as another',
+    async ({ knex }) => {
+      const all = await lib.asSystem(async () => ({ query: Doc.query().select('project_id').toKnexQuery() }))
+      return Project.query(knex).whereIn('id', all.query)
+    },
+    refused,
+  ),
   read('users by a raw in a model without one', () => Closed.query().select(raw('(select max(email) from "user") as most')), refused),
 ]
 
@@ -525,6 +590,53 @@ export const writes: Path[] = [
   ),
   write('first readable row', async () => (await first(Doc.query()))?.$query().patch(hacked)),
   // Ways that are refused
+  write('an update made of a find', () => Notice.query().onBuildKnex((q: any) => q.update({ title: 'hacked' })), refused),
+  write('a delete made of a find', () => Notice.query().onBuildKnex((q: any) => q.del()), refused),
+  write(
+    'a delete made of a patch',
+    () =>
+      Doc.query()
+        .patch(hacked)
+        .onBuildKnex((q: any) => q.del()),
+    refused,
+  ),
+  write(
+    'a patch turned to another table',
+    () =>
+      Doc.query()
+        .patch(hacked)
+        .onBuildKnex((q: any) => q.from('comment')),
+    refused,
+  ),
+  write('a patch made before the statement', () => Notice.query().runBefore((_: unknown, q: any) => void q.patch(hacked)), refused),
+  write(
+    'a patch from another table',
+    async ({ knex }) => {
+      if (knex.client.driverName !== 'pg') return Doc.query().fromRaw('comment').patch(hacked)
+      return Doc.query()
+        .patch({ title: ref('comment.text') })
+        .onBuildKnex((q: any) => q.updateFrom('comment'))
+    },
+    refused,
+  ),
+  write(
+    'a delete using another table',
+    async ({ knex }) => {
+      if (knex.client.driverName !== 'pg') return Doc.query().fromRaw('comment').delete()
+      return Doc.query()
+        .delete()
+        .onBuildKnex((q: any) => q.using('comment'))
+    },
+    refused,
+  ),
+  write(
+    'a merge added to an insert',
+    ({ theirs, me }) =>
+      Doc.query()
+        .insert({ id: theirs.doc, title: 'hacked', userId: me })
+        .onBuildKnex((q: any) => q.onConflict('id').merge()),
+    refused,
+  ),
   write('truncate', () => Doc.query().truncate(), refused),
   write(
     'onConflict().merge()',

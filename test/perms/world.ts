@@ -4,6 +4,7 @@ import { v7 as uuid } from 'uuid'
 import {
   anyOf,
   authenticated,
+  BaseModel,
   BasePermsModel,
   column,
   createTables,
@@ -89,11 +90,14 @@ export class Notice extends HasUserMixin(BasePermsModel).withColumns({
   }
 }
 
+/** A model without permissions. */
+export class Plain extends BaseModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
+
 /** A model without a policy. */
 export class Closed extends BasePermsModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
 
-export const models = [Project, Doc, Comment, Tag, Article, Post, Notice, Closed]
-export const tables = ['project', 'tag', 'doc', 'comment', 'doc_tag', 'article', 'post', 'notice', 'closed']
+export const models = [Project, Doc, Comment, Tag, Article, Post, Notice, Closed, Plain]
+export const tables = ['project', 'tag', 'doc', 'comment', 'doc_tag', 'article', 'post', 'notice', 'closed', 'plain']
 
 /** The library over an empty database with the tables of this file. */
 export async function openWorld(knex: Knex): Promise<Perms> {
