@@ -59,7 +59,9 @@ if (availableDatabases.includes('pg')) {
       const { rows } = (await own.knex.raw(`explain (format json) ${sql}`, bindings as never)) as {
         rows: { 'QUERY PLAN': { Plan: Plan }[] }[]
       }
-      return (rows[0]?.['QUERY PLAN'][0] as { Plan: Plan }).Plan
+      const plan = rows[0]?.['QUERY PLAN'][0]?.Plan
+      if (!plan) throw new Error('PostgreSQL explained nothing.')
+      return plan
     }
 
     // The statement as the caller's query sends it.
