@@ -74,6 +74,7 @@ export const reads: Path[] = [
   read('orWhereRaw', () => Doc.query().where('rating', 1).orWhereRaw('1 = 1')),
   read('orWhere in a function', () => Doc.query().where((q: any) => q.where('rating', 1).orWhere('rating', '>', 0))),
   read('whereRaw with or', () => Doc.query().whereRaw('1 = 1 or 1 = 1')),
+  read('whereRaw with an escape', () => Doc.query().whereRaw("title like ? escape '!'", ['S%']).orWhereRaw('1 = 1')),
   read('where(raw with or)', () => Doc.query().where(raw('1 = 1 or 1'), 1)),
   read('where(raw or, operator, value)', () => Doc.query().where(raw('1 = 1 or 1'), '=', 1)),
   read('where(column, raw with or)', () => Doc.query().where('rating', '=', raw('rating or 1 = 1'))),
