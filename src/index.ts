@@ -1,5 +1,5 @@
 export { type Argon2idOptions, argon2idHasher } from './auth/argon2id.js'
-export type { AccessClaims, Auth, SignedIn } from './auth/auth.js'
+export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
 export type { JwtAlgorithm, JwtKeyOptions } from './auth/key.js'
 export type { JwtOptions } from './auth/keys.js'

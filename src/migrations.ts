@@ -6,8 +6,9 @@ import type { Model } from 'objection'
 import { throttleTable } from './auth/throttle-store.js'
 import { definitionOf, resolveTable } from './model/definition.js'
 import { ConfigurationError } from './model/errors.js'
-import { createTables as createFromSpecs, dropTables, type TableSpec } from './model/tables.js'
+import { addMissingColumns, createTables as createFromSpecs, dropTables, type TableSpec } from './model/tables.js'
 import { type ModelKind, registeredModel } from './perms/registry.js'
+import { furtherModels } from './users/further-models.js'
 
 const packaged = fileURLToPath(new URL('../migrations/', import.meta.url))
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
@@ -60,6 +61,11 @@ const tables = {
     await createFromSpecs(knex, [throttleTable])
   },
   drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
+  createFurther: (knex: Knex) => createTables(knex, furtherModels as unknown as ModelClass[]),
+  /** Adds these columns of a model where the table lacks them: it was made before they were there. */
+  addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) =>
+    await addMissingColumns(knex, tableSpecOf(registeredModel(kind)), properties),
+  dropFurther: (knex: Knex) => dropTables(knex, furtherModels.map(tableSpecOf)),
 }
 
 interface Step {

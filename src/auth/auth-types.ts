@@ -2,10 +2,15 @@ import type { Knex } from 'knex'
 import type { Actor } from '../perms/context.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
+import type { ApiKeys } from './api-keys.js'
 import type { OnEvent } from './events.js'
+import type { Impersonation } from './impersonation.js'
+import type { Invitations } from './invitations.js'
 import type { JwtClaims } from './jwt.js'
 import type { JwtOptions, PublicJwks } from './keys.js'
+import type { MailFlows } from './mail-flows.js'
 import type { PasswordPolicy } from './password-policy.js'
+import type { SecondFactors } from './second-factor.js'
 import type { SessionInfo } from './sessions.js'
 import type { Throttle, ThrottleOptions } from './throttle.js'
 
@@ -38,6 +43,19 @@ export interface SignedIn {
   readonly user: User
 }
 
+/** The password was right, and the user has a second factor: nobody is signed in yet. */
+export interface SecondFactorAsked {
+  readonly status: 'secondFactor'
+  /** Proves, with a code, at `perms.auth.secondFactors`, that the first factor is done. */
+  readonly challenge: string
+  readonly accessToken?: undefined
+  readonly refreshToken?: undefined
+  readonly expiresIn?: undefined
+  readonly user?: undefined
+}
+
+export type SignInResult = SignedIn | SecondFactorAsked
+
 /** The claims of an access token of this library. */
 export interface AccessClaims extends JwtClaims {
   /** The session's id. */
@@ -57,7 +75,7 @@ export interface Auth {
    * @throws ConfigurationError inside the application's transaction()
    * @example const { accessToken, refreshToken } = await perms.auth.signIn({ email, password })
    */
-  signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignedIn>
+  signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignInResult>
   /**
    * Makes a user and gives a role, both or neither. The values count as a stranger's: nothing that only some may write. Whether
    * strangers may register at all is for the caller to ask.
@@ -111,4 +129,10 @@ export interface Auth {
   jwks(): PublicJwks
   /** 32 bytes for one purpose, the same in every process of the application. */
   deriveKey(purpose: string): Uint8Array
+  readonly apiKeys: ApiKeys
+  /** What goes by e-mail: verified and changed addresses, reset passwords, magic links. */
+  readonly mail: MailFlows
+  readonly secondFactors: SecondFactors
+  readonly invitations: Invitations
+  readonly impersonation: Impersonation
 }

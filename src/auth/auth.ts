@@ -10,21 +10,27 @@ import {
 } from '../model/errors.js'
 import { inTransaction } from '../model/transaction.js'
 import { currentActor, currentAddress } from '../perms/context.js'
-import { isLiving, toActor } from '../users/actor.js'
+import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
 import type { User } from '../users/user.js'
-import type { AccessClaims, Auth, AuthOptions, SignedIn } from './auth-types.js'
+import { apiKeys } from './api-keys.js'
+import type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 import { CallerCache } from './caller-cache.js'
+import type { AuthCore } from './core.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
 import { type Emit, emitter } from './events.js'
+import { impersonation } from './impersonation.js'
+import { invitations } from './invitations.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import { parseKeys, publicJwks } from './keys.js'
-import { callerLoader } from './load-caller.js'
+import { callerLoader, type SessionState } from './load-caller.js'
+import { mailFlows } from './mail-flows.js'
 import { registerUser } from './register.js'
+import { secondFactors } from './second-factor.js'
 import { demandOwnUser, Sessions } from './sessions.js'
 import { type Attempt, createThrottle, type Throttle, unlimited } from './throttle.js'
 
-export type { AccessClaims, Auth, AuthOptions, SignedIn } from './auth-types.js'
+export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 
 const DEFAULT_ABSOLUTE_LIFE = 7_776_000
 const MAX_REFRESH_TOKEN = 4096
@@ -83,7 +89,35 @@ export function createAuth(options: AuthOptions): Auth {
     emit('signInFailed', { userId: user?.id ?? null, email, reason, address: currentAddress() })
   }
 
-  async function signInWith(credentials: Credentials, device: string | undefined): Promise<SignedIn> {
+  const core: AuthCore = {
+    knex,
+    keys,
+    hasher,
+    throttle,
+    sessions,
+    emit,
+    load,
+    async letIn(user, { device, rehashed = null } = {}) {
+      if (!isLiving(user)) throw new AccountDisabledError()
+      return await enter(user, rehashed, device, () => factors.ask(user))
+    },
+    async signedIn(user, { device, rehashed = null } = {}) {
+      if (!isLiving(user)) throw new AccountDisabledError()
+      return await enter(user, rehashed, device, async () => null)
+    },
+    refuseTransaction: (name) => refuseTransaction(knex, name),
+  }
+  const factors = secondFactors(core)
+
+  async function enter(user: User, rehashed: string | null, device: string | undefined, ask: () => Promise<SecondFactorAsked | null>) {
+    const entered = await admit(knex, user, rehashed, async () => (await ask()) ?? (await sessions.start(user, 'refresh', device)))
+    if (!entered || 'status' in entered) return entered
+    const signedIn = (await sessions.living(entered.sessionId)).user
+    emit('signIn', { userId: user.id, sessionId: entered.sessionId, address: currentAddress() })
+    return answer(signedIn, entered.sessionId, entered.refreshToken)
+  }
+
+  async function signInWith(credentials: Credentials, device: string | undefined): Promise<SignInResult> {
     for (let tries = 0; tries < 3; tries += 1) {
       const { user, isRight, attempt } = await verify(credentials)
       if (!user || !isRight) {
@@ -96,13 +130,10 @@ export function createAuth(options: AuthOptions): Auth {
         throw new AccountDisabledError()
       }
       const rehashed = await freshHash(hasher, user.passwordHash as string, credentials.password)
-      const session = await admit(knex, user, rehashed, () => sessions.start(user, 'refresh', device))
+      const result = await core.letIn(user, { device, rehashed })
       await attempt.succeeded()
       // The row changed while the password was verified: by another sign-in that rehashed it, or by a change of the password.
-      if (!session) continue
-      const signedIn = (await sessions.living(session.sessionId)).user
-      emit('signIn', { userId: user.id, sessionId: session.sessionId, address: currentAddress() })
-      return answer(signedIn, session.sessionId, session.refreshToken)
+      if (result) return result
     }
     throw new InvalidCredentialsError()
   }
@@ -203,23 +234,33 @@ export function createAuth(options: AuthOptions): Auth {
       const claims = verifyAccessToken(token)
       const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
-      if (!loadUser) return toActor(loaded, { sessionId: session.id })
+      if (!loadUser) return toActor(loaded, detailsOf(session))
       const user = await loadUser(claims)
       if (!user || !isLiving(user)) throw new InvalidTokenError()
       demandOwnUser(user)
       if (!Array.isArray(user.roles)) await user.loadRoles()
-      return toActor(user, { sessionId: session.id })
+      return toActor(user, detailsOf(session))
     },
 
     jwks: () => publicJwks(keys),
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
+
+    apiKeys: apiKeys(core),
+    mail: mailFlows(core),
+    secondFactors: factors,
+    invitations: invitations(core),
+    impersonation: impersonation(core),
   }
 }
 
 function throttleOf({ throttle, knex }: AuthOptions, emit: Emit): Throttle {
   if (!throttle) return unlimited
   return 'begin' in throttle ? throttle : createThrottle(throttle, { knex, emit })
+}
+
+function detailsOf({ id, impersonatorId }: SessionState): ActorDetails {
+  return { sessionId: id, impersonatorId }
 }
 
 function tableOfUsers(): string {

@@ -20,6 +20,10 @@ export interface SessionState {
   readonly expiresAt: Date | null
   readonly endsAt: Date | null
   readonly rotatedAt: Date | null
+  readonly lastUsedAt: Date | null
+  /** Of an API key. */
+  readonly abilities: readonly string[] | null
+  readonly impersonatorId: string | null
 }
 
 /** A session with its user, who has all roles and their domains. */
@@ -28,7 +32,19 @@ export interface Caller {
   readonly session: SessionState
 }
 
-const sessionColumns = ['id', 'userId', 'token', 'kind', 'revoked', 'expiresAt', 'endsAt', 'rotatedAt'] as const
+const sessionColumns = [
+  'id',
+  'userId',
+  'token',
+  'kind',
+  'revoked',
+  'expiresAt',
+  'endsAt',
+  'rotatedAt',
+  'lastUsedAt',
+  'abilities',
+  'impersonatorId',
+] as const
 
 type DatabaseRow = Readonly<Record<string, unknown>>
 

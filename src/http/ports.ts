@@ -1,5 +1,10 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
+import type { ApiKeys } from '../auth/api-keys.js'
+import type { Impersonation } from '../auth/impersonation.js'
+import type { Invitations } from '../auth/invitations.js'
+import type { MailFlows } from '../auth/mail-flows.js'
+import type { SecondFactors } from '../auth/second-factor.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../model/active-record.js'
 import type { ColumnSpec } from '../model/column.js'
 import type { ModelSchemas } from '../model/schemas.js'
@@ -65,6 +70,11 @@ export interface PermsPort {
     jwks(): { readonly keys: readonly object[] }
     /** 32 bytes for one purpose, the same in every process of the application. */
     deriveKey(purpose: string): Uint8Array
+    readonly apiKeys: ApiKeys
+    readonly mail: MailFlows
+    readonly secondFactors: SecondFactors
+    readonly invitations: Invitations
+    readonly impersonation: Impersonation
   }
   /** The caller behind a Bearer token. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>

@@ -2,6 +2,7 @@ import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
 import { Endpoint } from './endpoint.js'
 import { HttpResponse } from './response.js'
+import { noStore } from './token-answer.js'
 
 /** `GET sessions/` → `{ data: [{ id, description, address, createdAt, lastUsedAt, expiresAt, isCurrent }] }`: one's own, the last used first. */
 export function listSessions(name: string): Endpoint {
@@ -50,8 +51,6 @@ function idOf(actor: Actor | null): string {
   if (actor === null) throw new UnauthorizedError()
   return actor.id
 }
-
-const noStore = { 'cache-control': 'no-store' }
 
 const text = { type: ['string', 'null'], maxLength: 255 }
 const moment = (more: object = {}) => ({ type: ['string', 'null'], format: 'date-time', ...more })

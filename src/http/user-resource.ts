@@ -1,24 +1,44 @@
-import { ConfigurationError, type FieldError, ForbiddenError, UnauthorizedError } from '../model/errors.js'
-import { refuse } from '../model/validator.js'
-import { isStorableText } from '../model/values.js'
+import { ConfigurationError, ForbiddenError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
+import { apiKeyEndpoints } from './api-key-endpoints.js'
 import type { CrudMethod, CrudResourceOptions, MethodOptions } from './crud-options.js'
 import { CrudResource } from './crud-resource.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
+import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { objectOf } from './input.js'
+import { invitationEndpoints } from './invitation-endpoints.js'
+import { mailEndpoints } from './mail-endpoints.js'
 import { findRow } from './parents.js'
-import type { FactorAsked, IssuedTokens, PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
+import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
+import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { outputFields, shape } from './shape.js'
+import { textSchema, textsOf } from './texts.js'
+import { noStore, tokenAnswer, tokenSchema } from './token-answer.js'
 
+/** On unless switched off. */
 export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
+
+/** Off until asked for. */
+export type FurtherUserFeature =
+  | 'apiKeys'
+  | 'verifyEmail'
+  | 'resetPassword'
+  | 'changeEmail'
+  | 'magicLink'
+  | 'totp'
+  | 'invitations'
+  | 'impersonation'
+  | 'privateRegistration'
+
+export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 
 export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
   /** A user model over the registered one's table; the registered one when not said. */
   model?: M | undefined
-  /** Switches single endpoints beside CRUD off; all are on when not said. */
-  features?: { readonly [K in UserFeature]?: boolean | undefined } | undefined
+  /** What there is beside CRUD: signing in, out, refreshing, me/ and the sessions unless switched off; the rest when switched on. */
+  features?: UserFeatures | undefined
 }
 
 /**
@@ -28,13 +48,13 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
  * @example new UserResource({ skipMethods: ['delete'] })
  */
 export class UserResource<M extends ResourceModel = ResourceModel> extends CrudResource<M> {
-  readonly #features: { readonly [K in UserFeature]?: boolean | undefined }
+  protected readonly features: UserFeatures
   #registered: ServedModel | undefined
 
   constructor(options: UserResourceOptions<M> = {}) {
     const { features = {}, ...crud } = options
     super({ ...crud, path: crud.path ?? 'users' } as CrudResourceOptions<M>)
-    this.#features = features
+    this.features = features
   }
 
   override get model(): M {
@@ -56,13 +76,19 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   override endpoints(): Endpoint[] {
-    const isOn = (feature: UserFeature) => this.#features[feature] !== false
+    const { features } = this
+    const isOn = (feature: UserFeature) => features[feature] !== false
     return [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
       ...(isOn('logout') ? [this.logoutEndpoint()] : []),
       ...(isOn('me') ? [this.currentUserEndpoint(), this.updateCurrentUserEndpoint()] : []),
       ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
+      ...(features.apiKeys ? this.apiKeyEndpoints() : []),
+      ...this.mailEndpoints(),
+      ...(features.totp ? this.secondFactorEndpoints() : []),
+      ...(features.invitations ? this.invitationEndpoints() : []),
+      ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
     ]
   }
@@ -152,6 +178,26 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return deleteOtherSessions(this.name)
   }
 
+  apiKeyEndpoints(): Endpoint[] {
+    return apiKeyEndpoints(this.name)
+  }
+
+  mailEndpoints(): Endpoint[] {
+    return mailEndpoints(this.name)
+  }
+
+  secondFactorEndpoints(): Endpoint[] {
+    return secondFactorEndpoints(this.name)
+  }
+
+  invitationEndpoints(): Endpoint[] {
+    return invitationEndpoints(this.name)
+  }
+
+  impersonationEndpoints(): Endpoint[] {
+    return impersonationEndpoints(this.name)
+  }
+
   /** `GET me/` → the signed-in user, with `roles: [{ role, domain }]` */
   currentUserEndpoint(): Endpoint {
     return new Endpoint({
@@ -203,51 +249,6 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 function demand(actor: Actor | null): Actor {
   if (actor === null) throw new UnauthorizedError()
   return actor
-}
-
-const noStore = { 'cache-control': 'no-store' }
-
-/** The answer of RFC 6749, 5.1. */
-function tokenAnswer(result: IssuedTokens | FactorAsked): HttpResponse {
-  const body =
-    result.status === 'secondFactor'
-      ? { status: 'second_factor', challenge: result.challenge }
-      : { access_token: result.accessToken, refresh_token: result.refreshToken, token_type: 'Bearer', expires_in: result.expiresIn }
-  return HttpResponse.json(body, { headers: noStore })
-}
-
-/** The fields of a body that holds these texts and nothing else. @throws ValidationError naming each that is wrong */
-function textsOf<const K extends string>(input: unknown, names: readonly K[]): Record<K, string> {
-  const given = objectOf(input)
-  const errors: FieldError[] = []
-  for (const name of Object.keys(given))
-    if (!(names as readonly string[]).includes(name)) errors.push({ field: name, message: 'is not known here' })
-  for (const name of names) {
-    const value = Object.hasOwn(given, name) ? given[name] : undefined
-    if (value === undefined) errors.push({ field: name, message: 'is required' })
-    else if (typeof value !== 'string') errors.push({ field: name, message: 'must be a string' })
-    else if (value.trim() === '') errors.push({ field: name, message: 'may not be blank' })
-    else if (name !== 'password' && !isStorableText(value))
-      errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
-  }
-  refuse(errors)
-  return given as Record<K, string>
-}
-
-function textSchema(names: readonly string[], lengths: Readonly<Record<string, number>>): object {
-  const properties = Object.fromEntries(names.map((name) => [name, { type: 'string', minLength: 1, maxLength: lengths[name] }]))
-  return { type: 'object', properties, required: [...names], additionalProperties: false }
-}
-
-const tokenSchema = {
-  type: 'object',
-  properties: {
-    access_token: { type: 'string', description: 'A JWT, for the Authorization header.' },
-    refresh_token: { type: 'string' },
-    token_type: { type: 'string', enum: ['Bearer'] },
-    expires_in: { type: 'integer', format: 'int32', description: 'Seconds until the access token expires.' },
-  },
-  required: ['access_token', 'refresh_token', 'token_type', 'expires_in'],
 }
 
 const rolesSchema = {

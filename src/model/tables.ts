@@ -65,6 +65,26 @@ export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: st
 }
 
 /**
+ * Adds those of the named columns that a table lacks, with the types, uniqueness, indexes and foreign keys that they declare.
+ *
+ * @throws what the database says, for a column that takes no NULL and has no default where the table has rows
+ * @example await addMissingColumns(knex, tableSpecOf(Token), ['abilities'])
+ */
+export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
+  const dialect = dialectOf(knex)
+  rememberTables([table])
+  const missing: [string, ColumnSpec][] = []
+  for (const property of properties) {
+    const declared = table.columns[property]
+    if (declared && !(await knex.schema.hasColumn(table.name, snakeCase(property)))) missing.push([property, declared.spec])
+  }
+  if (missing.length === 0) return
+  await knex.schema.alterTable(table.name, (builder) => {
+    for (const [property, spec] of missing) addColumn(builder, knex, dialect, table, property, spec)
+  })
+}
+
+/**
  * Drops tables, whatever order they are given in and whoever refers to them; those that are not there are passed over.
  *
  * @example await dropTables(knex, [userTable, documentTable])

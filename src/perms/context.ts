@@ -21,6 +21,8 @@ export interface Actor {
   readonly sessionId: string | null
   /** What an API key may do, or null where nothing narrows the user's rights. */
   readonly abilities: readonly string[] | null
+  /** The superadmin who acts in this user's place, or null. */
+  readonly impersonatorId: string | null
 }
 
 /** A power that ends with the function it was given to: `alive` turns false when that has settled. */

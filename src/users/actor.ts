@@ -10,8 +10,11 @@ export function isLiving(user: User): boolean {
   return user.isEnabled !== false && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
 }
 
+/** What an actor has beside the user: of a session or an API key. */
+export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'impersonatorId'>>
+
 /** A user with loaded roles as the engine sees it. @throws RolesNotLoadedError */
-export function toActor(user: User, more: Partial<Pick<Actor, 'sessionId' | 'abilities'>> = {}): Actor {
+export function toActor(user: User, more: ActorDetails = {}): Actor {
   if (!Array.isArray(user.roles)) user.hasRole()
   const grants = (user.roles ?? []).filter(counts).map((grant) => ({
     id: grant.id,
@@ -19,11 +22,12 @@ export function toActor(user: User, more: Partial<Pick<Actor, 'sessionId' | 'abi
     domainId: grant.domainId ?? null,
     domainName: grant.domain?.name ?? null,
   }))
-  return { id: user.id, user, grants, sessionId: more.sessionId ?? null, abilities: more.abilities ?? null }
+  const { sessionId = null, abilities = null, impersonatorId = null } = more
+  return { id: user.id, user, grants, sessionId, abilities, impersonatorId }
 }
 
 /** The user with all roles, by id, as an actor; null where there is none, or one who is disabled or deleted. */
-export async function loadActor(id: string, more: Partial<Pick<Actor, 'sessionId' | 'abilities'>> = {}): Promise<Actor | null> {
+export async function loadActor(id: string, more: ActorDetails = {}): Promise<Actor | null> {
   const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id))
   return user && isLiving(user) ? toActor(user, more) : null
 }

@@ -46,6 +46,15 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
   endsAt: column.datetime().nullable().readOnly(),
   /** Of a session: the client's address at sign-in. */
   address: column.string({ maxLength: 64 }).nullable().readOnly(),
+  /** Of an API key: what it may do. */
+  abilities: column
+    .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
+    .nullable()
+    .readOnly(),
+  /** Of a session in a user's place: the superadmin who acts. */
+  impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
+  /** What the token is bound to beside its user: of a mailed one, the e-mail address. */
+  boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
 }) {
   declare user?: User
   // Nobody reads or makes another's credentials.

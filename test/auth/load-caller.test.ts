@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto'
 import { expect } from 'chai'
-import type { Auth } from '../../src/auth/auth.js'
 import { signJwt } from '../../src/auth/jwt.js'
 import { parseKeys } from '../../src/auth/keys.js'
 import { Domain, InvalidTokenError, type Perms, Role, Token, transaction, User } from '../../src/index.js'
 import { countQueries, createDatabase, eachDatabase } from '../helpers/databases.js'
+import type { OneFactorAuth as Auth } from './set-up.js'
 import { Member, member, outcome, password, type SetUp, secret, setUp } from './set-up.js'
 
 const keys = parseKeys({ secret })
@@ -190,7 +190,7 @@ describe('authenticate over the default models', () => {
     withDefaults('better-sqlite3', {}, async (perms, { knex }) => {
       const { email } = await User.create({ email: 'ada@example.com', password } as Partial<User>)
       const { accessToken } = await perms.auth.signIn({ email, password })
-      const { statements } = await countQueries(knex, () => perms.authenticate(accessToken))
+      const { statements } = await countQueries(knex, () => perms.authenticate(accessToken as string))
       const plan = (await knex.raw(`explain query plan ${statements[0]}`, ['x'])) as { detail: string }[]
       expect(plan).to.have.length(4)
       for (const { detail } of plan) expect(detail).to.match(/^SEARCH .* USING (INDEX|COVERING INDEX)/)

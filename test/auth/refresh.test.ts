@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { Auth, SignedIn } from '../../src/auth/auth.js'
+import type { SignedIn } from '../../src/auth/auth.js'
 import { parseKeys } from '../../src/auth/keys.js'
 import { callerLoader } from '../../src/auth/load-caller.js'
 import { Sessions } from '../../src/auth/sessions.js'
@@ -7,6 +7,7 @@ import { ConfigurationError, InvalidTokenError, Token, transaction } from '../..
 import { asAnonymous, runAsActor } from '../../src/perms/context.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import type { OneFactorAuth as Auth } from './set-up.js'
 import { type Member, member, outcome, password, type SetUp, secret, setUp } from './set-up.js'
 
 eachDatabase('refresh', (db) => {

@@ -1,9 +1,10 @@
 import { expect } from 'chai'
-import type { Auth, SignedIn } from '../../src/auth/auth.js'
+import type { SignedIn } from '../../src/auth/auth.js'
 import { asSystem, ConfigurationError, runAs, Token, transaction, User } from '../../src/index.js'
 import { runAsActor } from '../../src/perms/context.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import type { OneFactorAuth as Auth } from './set-up.js'
 import { Member, member, outcome, password, type SetUp, setUp } from './set-up.js'
 
 class Stranger extends User.withColumns({}) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
-import { type Auth, type AuthOptions, createAuth } from '../../src/auth/auth.js'
+import { type Auth, type AuthOptions, createAuth, type SignedIn } from '../../src/auth/auth.js'
 import type { AuthEventName, OnEvent } from '../../src/auth/events.js'
 import {
   column,
@@ -52,13 +52,16 @@ export class TestHasher implements PasswordHasher {
   }
 }
 
+/** As users without a second factor know it. */
+export type OneFactorAuth = Omit<Auth, 'signIn'> & { signIn(...given: Parameters<Auth['signIn']>): Promise<SignedIn> }
+
 export interface SetUp {
   readonly perms: Perms
-  readonly auth: Auth
+  readonly auth: OneFactorAuth
   readonly hasher: TestHasher
   readonly events: { name: AuthEventName; payload: unknown }[]
   /** Another process of the same application, as far as sessions go. */
-  another(options?: Partial<AuthOptions>): Auth
+  another(options?: Partial<AuthOptions>): OneFactorAuth
 }
 
 /** initPerms on a test's database with the tables made; `perms.close()` it after. */
@@ -69,7 +72,7 @@ export async function setUp(knex: Knex, options: Partial<PermsOptions> = {}, mor
   const jwt = { secret }
   const perms = initPerms({ knex, jwt, user: Member as never, passwordHasher: hasher, ...options })
   await createTables(knex, [Domain, perms.models.user, UserRole, Token] as never)
-  const another = (given: Partial<AuthOptions> = {}) => createAuth({ knex, jwt, hasher, ...given })
+  const another = (given: Partial<AuthOptions> = {}) => createAuth({ knex, jwt, hasher, ...given }) as OneFactorAuth
   return { perms, auth: another({ onEvent, ...more }), hasher, events, another }
 }
 

@@ -1,5 +1,4 @@
 import { expect } from 'chai'
-import type { Auth } from '../../src/auth/auth.js'
 import { clientNetwork } from '../../src/auth/client-network.js'
 import { createThrottle, type ThrottleOptions } from '../../src/auth/throttle.js'
 import { throttleTable } from '../../src/auth/throttle-store.js'
@@ -8,6 +7,7 @@ import { createTables } from '../../src/model/tables.js'
 import { runAsActor } from '../../src/perms/context.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import type { OneFactorAuth as Auth } from './set-up.js'
 import { member, outcome, password, type SetUp, setUp } from './set-up.js'
 
 const from = <T>(address: string, fn: () => Promise<T>) => runAsActor(null, fn, { address })

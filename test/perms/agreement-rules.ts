@@ -215,6 +215,7 @@ export const actors: fc.Arbitrary<Actor | null> = fc.option(
     grants: fc.oneof(fc.constant([]), grants),
     sessionId: fc.constant(null),
     abilities: fc.constantFrom(null, null, null, [], ['read']),
+    impersonatorId: fc.constant(null),
   }),
   { freq: 6 },
 )

@@ -56,7 +56,7 @@ function under(rule: SqlRule): typeof Item {
   }
 }
 
-const plain: Actor = { id: userIds[0] as string, user: {}, grants: [], sessionId: null, abilities: null }
+const plain: Actor = { id: userIds[0] as string, user: {}, grants: [], sessionId: null, abilities: null, impersonatorId: null }
 
 eachDatabase('What a policy says in SQL and in memory', (db) => {
   let perms: Perms

@@ -1,0 +1,6 @@
+import type { Endpoint } from './endpoint.js'
+
+/** @param name of the resource, for operation ids */
+export function impersonationEndpoints(_name: string): Endpoint[] {
+  return []
+}

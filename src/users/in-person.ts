@@ -1,0 +1,17 @@
+import { ForbiddenError } from '../model/errors.js'
+import { currentActor } from '../perms/context.js'
+
+/**
+ * Refuses what only the user in person may do: an API key, and a superadmin who acts in a user's place, change no
+ * password, address, key, factor or session. Code of the application's own (asSystem, a script) is not asked.
+ *
+ * @param what for the message: 'Passwords', 'Sessions'
+ * @throws ForbiddenError
+ * @example demandInPerson('API keys')
+ */
+export function demandInPerson(what: string): void {
+  const actor = currentActor()
+  if (!actor) return
+  if (actor.abilities) throw new ForbiddenError(`${what} cannot be touched with an API key: sign in.`)
+  if (actor.impersonatorId) throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
+}
