@@ -169,9 +169,9 @@ describe('knexfile.ts', () => {
         },
       )
     try {
-      expect((await knex('migrate:latest')).stdout).to.match(/1 migrations/)
+      expect((await knex('migrate:latest')).stdout).to.match(/2 migrations/)
       expect((await knex('migrate:latest')).stdout).to.match(/Already up to date/)
-      expect((await knex('migrate:rollback')).stdout).to.match(/1 migrations/)
+      expect((await knex('migrate:rollback')).stdout).to.match(/2 migrations/)
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
