@@ -1,13 +1,17 @@
 /**
  * What the permissions cost: the same six operations through this library and through plain Objection with a hand-written
- * where, in the same run, on PostgreSQL (POSTGRES_URL) and better-sqlite3. Prints the median of the per-round ratios.
+ * where, in the same run, on PostgreSQL (POSTGRES_URL) and better-sqlite3: a file, as it is in production, and in memory, where
+ * nothing but this process costs. Plain Objection has connections of its own. Prints the median of the per-round ratios.
  *
  *     npm run build && npx tsx bench/perms.ts [rounds]
  */
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import Knex from 'knex'
 import { Model, snakeCaseMappers } from 'objection'
-import { BasePermsModel, column, createTables, HasUserMixin, initPerms, runAs, User, UserOwnershipMixin } from '../src/index.js'
+import { BasePermsModel, column, createTables, HasUserMixin, initPerms, runAs, User, UserOwnershipMixin } from 'objection-perms'
 
 const rounds = Number(process.argv[2] ?? 9)
 const sliceMs = 400
@@ -60,8 +64,8 @@ const median = (list: number[]): number => [...list].sort((a, b) => a - b)[Math.
 
 async function bench(title: string, make: () => ReturnType<typeof Knex>, concurrency: number): Promise<void> {
   const knex = make()
-  // Of the same shape as ours, and untouched by it.
-  const bare = title === 'pg' ? make() : knex
+  // Of the same shape as ours, and untouched by it; a database in memory has but one connection.
+  const bare = title.includes('memory') ? knex : make()
   const perms = initPerms({ knex, passwords: { cost: 10 } })
   for (const table of [
     'bench_document',
@@ -158,6 +162,13 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
   await knex.destroy()
 }
 
-await bench('better-sqlite3', () => Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true }), 1)
+const sqlite = (filename: string) => () => Knex({ client: 'better-sqlite3', connection: { filename }, useNullAsDefault: true })
+const folder = mkdtempSync(join(tmpdir(), 'objection-perms-bench-'))
+try {
+  await bench('better-sqlite3, file', sqlite(join(folder, 'bench.db')), 1)
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+await bench('better-sqlite3, memory', sqlite(':memory:'), 1)
 if (process.env.POSTGRES_URL) await bench('pg', () => Knex({ client: 'pg', connection: process.env.POSTGRES_URL as string }), 4)
 else console.log('PostgreSQL left out: POSTGRES_URL is not set.')

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
-import { v7 as uuidv7 } from 'uuid'
 import { codecOf, detached, dialectOfClass } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
 import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
+import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
 import { camelCase, snakeCase } from './names.js'
 import { errorsOf, guardedQueryBuilder } from './query-builder.js'
@@ -349,7 +349,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const { specs } = definitionOf(this.constructor)
       const row = this as unknown as globalThis.Record<string, unknown>
       const now = new Date()
-      if (specs.id?.type === 'uuid') row.id ??= uuidv7()
+      if (specs.id?.type === 'uuid') row.id ??= newId()
       if (specs.createdAt) row.createdAt ??= now
       if (specs.updatedAt) row.updatedAt ??= now
       for (const [name, spec] of Object.entries(specs)) {

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { rememberDay } from './canonical.js'
+import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { type Dialect, dialectOf } from './storage.js'
 
@@ -13,6 +14,7 @@ export interface ConnectionOptions {
 
 /** What is used of a Knex client; `_query` sends one statement on one connection, without an event for it. */
 interface KnexClient {
+  readonly driverName?: string
   acquireConnection(): Promise<object>
   releaseConnection(connection: object): Promise<void>
   _query(connection: object, query: { sql: string; bindings: unknown[]; method: string }): Promise<{ response: unknown }>
@@ -37,22 +39,26 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const state = { isActive: true }
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
+  const keeping = client.driverName === 'better-sqlite3' ? keepStatements(client as BetterSqliteClient) : null
   const acquire = client.acquireConnection
   const wasOwn = Object.hasOwn(client, 'acquireConnection')
 
   // Every query and every transaction takes its connection here, whatever pool it comes from.
-  async function acquirePrepared(this: KnexClient): Promise<object> {
-    const connection = await acquire.call(this)
-    if (!state.isActive || ready.has(connection)) return connection
+  function acquirePrepared(this: KnexClient): Promise<object> {
+    return acquire.call(this).then((connection) => (!state.isActive || ready.has(connection) ? connection : makeReady(this, connection)))
+  }
+
+  async function makeReady(on: KnexClient, connection: object): Promise<object> {
     try {
-      await prepare(this, connection, dialect)
+      await prepare(on, connection, dialect)
     } catch (error) {
       // Not to be handed out again half prepared: Knex throws a connection so marked away.
       Object.assign(connection, { __knex__disposed: error })
-      await this.releaseConnection(connection)
+      await on.releaseConnection(connection)
       throw error
     }
     naming?.(connection as PgConnection)
+    keeping?.treat(connection as BetterSqliteConnection)
     ready.add(connection)
     return connection
   }
@@ -60,6 +66,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   client.acquireConnection = acquirePrepared
   return () => {
     state.isActive = false
+    keeping?.undo()
     // Somebody may have wrapped it after us: then ours stays in the chain, and does nothing.
     if (client.acquireConnection !== acquirePrepared) return
     if (wasOwn) client.acquireConnection = acquire

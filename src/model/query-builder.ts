@@ -5,6 +5,7 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
+import { ConfigurationError } from './errors.js'
 import { anyEnforcer, type Enforcer, guardOf, protectTable } from './protected-tables.js'
 import {
   type Asker,
@@ -56,9 +57,9 @@ export interface QueryGuard extends Enforcer {
   /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
   needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
   /** After the before-hooks, before the statement is built. Throws to refuse. */
-  beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void>
+  beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
   /** After the statement, inside its transaction. Throws to undo. */
-  afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void>
+  afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
   /** An error of a statement, in terms of the caller. */
   translate(builder: GuardedBuilder, write: WriteOperation | null, error: unknown): Promise<unknown>
 }
@@ -126,8 +127,8 @@ interface Internals {
 
 /** The rows and the id of a builder's write, or null where it is a find. */
 function writeOf(builder: Internals): WriteOperation | null {
-  const kind = builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : null
-  if (!kind) return null
+  const kind = kindOf(builder)
+  if (kind === 'read') return null
   let models: readonly Model[] = []
   let instance: Model | null = null
   let id: unknown
@@ -234,6 +235,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     execution: Execution | undefined
     isRunning = false
     deletedToo = false
+    #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
     get guard(): QueryGuard | undefined {
       return (this.modelClass() as unknown as Statics)[guardOf]
@@ -251,6 +253,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       copy.execution = this.execution
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
+      const forCopy = this.#forCopy
+      if (forCopy && !forCopy.copy) {
+        forCopy.copy = copy
+        copy.isRunning = true
+        copy.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
+        const context = copy.internalContext()
+        if (!context.runBefore.includes(runGuard)) context.runBefore = [...context.runBefore, runGuard]
+        if (forCopy.trx) copy.knex(forCopy.trx)
+      }
       return copy
     }
 
@@ -266,46 +277,52 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return !this.guard || this.guard.isFree(this.modelClass())
     }
 
-    override async execute(): Promise<unknown> {
-      const cls = this.modelClass()
-      if (!isWriting(this)) {
-        try {
-          return await super.execute()
-        } catch (error) {
-          throw typed(cls, error)
-        }
-      }
-      const guard = this.guard
-      const run = this.clone() as Guarded
-      run.isRunning = true
-      run.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
-      const before = run.internalContext()
-      if (!before.runBefore.includes(runGuard)) before.runBefore = [...before.runBefore, runGuard]
-      const executeBase = () => super.execute.call(run)
+    override execute(): Promise<unknown> {
+      return isWriting(this) ? this.#write() : this.#read()
+    }
+
+    async #read(): Promise<unknown> {
       try {
-        if (!guard) return await executeBase()
-        const write = writeOf(run)
+        return await super.execute()
+      } catch (error) {
+        throw typed(this.modelClass(), error)
+      }
+    }
+
+    async #write(): Promise<unknown> {
+      const cls = this.modelClass()
+      const { guard } = this
+      const write = guard ? writeOf(this) : null
+      try {
+        if (!guard) return await this.#run().result
         const isWhole =
-          run.isRelate() ||
-          run.isUnrelate() ||
-          run.findOperation((op) => graphOperations.test(op.name)) !== null ||
-          (write?.kind === 'insert' && run.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
-        const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(run.handle, write)
-        const whole = async () => {
-          const result = await executeBase()
-          if (write && !isWhole) await guard.afterWrite(run.handle, write, result)
+          this.isRelate() ||
+          this.isUnrelate() ||
+          this.findOperation((op) => graphOperations.test(op.name)) !== null ||
+          (write?.kind === 'insert' && this.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
+        const whole = async (trx?: Knex) => {
+          const { copy, result: pending } = this.#run(trx)
+          const result = await pending
+          const after = write && !isWhole ? guard.afterWrite(copy.handle, write, result) : undefined
+          if (after) await after
           return result
         }
+        const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(this.handle, write)
         if (!needs) return await whole()
-        return await run.knex().transaction(async (trx) =>
-          withTransaction(trx, rootOf(cls.knex()), async () => {
-            run.knex(trx)
-            return await whole()
-          }),
-        )
+        return await this.knex().transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => whole(trx)))
       } catch (error) {
-        throw typed(cls, guard ? await guard.translate(this.handle, writeOf(run), error) : error)
+        throw typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
       }
+    }
+
+    // Objection executes a copy that it makes first thing: what is for one execution alone is given to that.
+    #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
+      this.#forCopy = { trx }
+      const result = super.execute()
+      const { copy } = this.#forCopy as { copy?: Guarded }
+      this.#forCopy = undefined
+      if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
+      return { copy, result }
     }
 
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
@@ -322,15 +339,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         if (!this.isPartial()) noteOwn(built)
       }
       if (!guard || this.isPartial() || guard.isFree(cls)) return built
-      const isOther = asker.isEnforced ? this.#checkSource(asker, built) : isFromOther(asker, built)
-      if (kindOf(this) !== 'insert') groupWheres(built, namesContext)
-      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kindOf(this))
+      const kind = kindOf(this)
+      const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
+      if (kind !== 'insert') groupWheres(built, namesContext)
+      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
       return built
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
-    #checkSource(asker: Asker, built: OpenKnexBuilder): boolean {
-      const kind = kindOf(this)
+    #checkSource(asker: Asker, built: OpenKnexBuilder, kind: StatementKind): boolean {
       const isWrite = kind !== 'read'
       if (!isOfKind(built, kind)) refuse(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
       if (isWrite && !this.isRunning) refuse(asker, 'a knex query made of a write', 'await the builder itself')
@@ -347,13 +364,16 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   return Guarded as unknown as typeof QueryBuilder
 
   // Objection calls this after all before-hooks, with the builder that runs: ours, or a child that shares its context.
-  async function runGuard(result: unknown, builder: Internals): Promise<unknown> {
+  function runGuard(result: unknown, builder: Internals): unknown {
     if (!(builder instanceof Guarded)) return result
     const guard = builder.guard
     const write = builder.findOperation((op) => graphOperations.test(op.name)) ? null : writeOf(builder)
-    if (guard && write) await guard.beforeWrite(builder.handle, write)
-    if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
-    return result
+    const judged = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
+    const complete = () => {
+      if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
+      return result
+    }
+    return judged ? judged.then(complete) : complete()
   }
 }
 

@@ -29,9 +29,17 @@ function join(conditions: readonly Condition[], word: string, absorbing: boolean
     if (condition === absorbing) return absorbing
     if (typeof condition !== 'boolean' && !rest.some((known) => isSame(known, condition))) rest.push(condition)
   }
-  if (rest.length === 0) return !absorbing
-  if (rest.length === 1) return rest[0] as Sql
-  return { sql: `(${rest.map((part) => part.sql).join(word)})`, bindings: rest.flatMap((part) => part.bindings) }
+  const [first] = rest
+  if (first === undefined) return !absorbing
+  if (rest.length === 1) return first
+  let text = `(${first.sql}`
+  const bindings = [...first.bindings]
+  for (let i = 1; i < rest.length; i += 1) {
+    const part = rest[i] as Sql
+    text += word + part.sql
+    for (const binding of part.bindings) bindings.push(binding)
+  }
+  return { sql: `${text})`, bindings }
 }
 
 function isSame(a: Sql, b: Sql): boolean {
@@ -44,9 +52,12 @@ export function negate(condition: Condition): Condition {
   return { sql: `((${condition.sql}) is not true)`, bindings: condition.bindings }
 }
 
-/** Asks the database whether a condition without rows holds. */
-export async function holds(knex: Knex, condition: Condition): Promise<boolean> {
-  if (typeof condition === 'boolean') return condition
+/** Whether a condition without rows holds: at once where it is known, else the database is asked. */
+export function holds(knex: Knex, condition: Condition): boolean | Promise<boolean> {
+  return typeof condition === 'boolean' ? condition : ask(knex, condition)
+}
+
+async function ask(knex: Knex, condition: Sql): Promise<boolean> {
   const answer: unknown = await knex
     .select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[]))
     .first()

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
+import type { ColumnSpec } from '../model/column.js'
 import { definitionOf, onDefinition } from '../model/definition.js'
 import { ConfigurationError, type FieldError, ForbiddenError } from '../model/errors.js'
+import { remember } from '../model/remember.js'
 import { compile, type Scope } from './compile.js'
 import { all, type Condition } from './condition.js'
 import { isAdminHere } from './effective.js'
@@ -25,11 +27,12 @@ onDefinition((cls, { specs }) => {
 
 /** The set columns that have a writableBy rule, and for which rows the actor may set them. @throws ForbiddenError */
 export function writableFields(scope: Scope, values: Readonly<Record<string, unknown>>, isNew: boolean): Condition {
-  if (isAdminHere(scope)) return true
+  const ruled = fieldsWithRules(scope.cls)
+  if (ruled.length === 0 || isAdminHere(scope)) return true
   const denied: FieldError[] = []
   const conditions: Condition[] = []
-  for (const [name, spec] of Object.entries(definitionOf(scope.cls).specs)) {
-    if (!spec.writable || values[name] === undefined) continue
+  for (const [name, spec] of ruled) {
+    if (values[name] === undefined) continue
     if (isNew && isDefault(spec, values[name])) continue
     const condition = compile(spec.writable as Rule, scope)
     if (condition === false) denied.push({ field: name, message: 'may not be set by you' })
@@ -37,6 +40,12 @@ export function writableFields(scope: Scope, values: Readonly<Record<string, unk
   }
   if (denied.length > 0) throw new ForbiddenError(`You may not set ${denied.map(({ field }) => field).join(', ')}.`, { errors: denied })
   return all(...conditions)
+}
+
+const writables = new WeakMap<object, readonly (readonly [string, ColumnSpec])[]>()
+
+function fieldsWithRules(cls: typeof Model): readonly (readonly [string, ColumnSpec])[] {
+  return remember(writables, cls, () => Object.entries(definitionOf(cls).specs).filter(([, spec]) => spec.writable))
 }
 
 function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullable: boolean }, value: unknown): boolean {

@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
 import { ForbiddenError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, OpenKnexBuilder, WriteOperation } from '../model/query-builder.js'
 import { guardConditions } from './compile.js'
 import { all, type Condition, holds, type Sql } from './condition.js'
@@ -62,11 +63,13 @@ export async function checkInserts(builder: GuardedBuilder, write: WriteOperatio
 }
 
 function refuseRawWhereRead(cls: typeof Model, model: Model): void {
+  const raws = rawNames(model)
+  if (raws.length === 0) return
   const policy = policyOf(cls)
   const read = columnsRead(cls, policy.create)
   if (policy.ownerField) read.add(policy.ownerField)
   for (const guard of policy.guards) for (const name of columnsRead(cls, guard.rule)) read.add(name)
-  const bad = rawNames(model).filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
+  const bad = raws.filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
   if (bad.length > 0) throw new ForbiddenError(`A new ${cls.name} needs plain values for ${bad.join(', ')}: the policy reads them.`)
 }
 
@@ -93,7 +96,8 @@ export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder,
     const isUuid = definitionOf(builder.cls).specs[idOf(builder.cls)]?.type === 'uuid'
     const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
     const otherwise = refusals[dialect]
-    row[column] = builder.db.raw(`(case when ${text} then ${value} else ${otherwise} end)`, [...bindings, row[column]] as never)
+    const chosen = `(case when ${text} then ${value} else ${otherwise} end)`
+    row[column] = fragment(statement.client, { sql: chosen, bindings: [...bindings, row[column]] })
   })
 }
 

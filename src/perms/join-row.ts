@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../model/errors.js'
+import { fragment } from '../model/fragments.js'
 import { guardedQueryBuilder, guardOf, type QueryGuard } from '../model/query-builder.js'
 import { scopeOf } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
@@ -54,7 +55,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
       const condition = reach(owner, 'update', actor, relation.ownerProp.cols, columns, true)
       if (condition === false) statement.whereRaw('1 = 0')
-      else if (condition !== true) statement.whereRaw(condition.sql, condition.bindings as never)
+      else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
     },
     async beforeWrite(builder, write) {
       const actor = authority()

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import type { RuleLike } from '../model/column.js'
 import { ConfigurationError } from '../model/errors.js'
+import { remember } from '../model/remember.js'
 import type { Actor } from './context.js'
 
 declare const rowOf: unique symbol
@@ -251,8 +252,15 @@ export function* walk(rule: Rule): Generator<AnyRule> {
   if (one.kind === 'not') yield* walk(one.rule)
 }
 
+const mentioned = new WeakMap<object, ReadonlySet<AnyRule['kind']>>()
+
+/** Whether a rule of this kind stands anywhere in a rule. */
+export function mentions(rule: Rule, kind: AnyRule['kind']): boolean {
+  if (typeof rule !== 'object' || rule === null) return false
+  return remember(mentioned, rule, () => new Set([...walk(rule)].map((part) => part.kind))).has(kind)
+}
+
 /** Whether code has a say in this rule. */
 export function hasCheck(rule: Rule): boolean {
-  for (const part of walk(rule)) if (part.kind === 'check') return true
-  return false
+  return mentions(rule, 'check')
 }

@@ -36,6 +36,12 @@ export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
 
 /** A hook of the application's own may set any column. */
 export function hasOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
+  return remember(name === '$beforeUpdate' ? updateHooks : insertHooks, cls, () => findOwnHook(cls, name))
+}
+const updateHooks = new WeakMap<object, boolean>()
+const insertHooks = new WeakMap<object, boolean>()
+
+function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
   return lineage(cls).some((c) => {
     if (isIntermediate(c) || c === (cls as unknown as { objectionModelClass?: object }).objectionModelClass) return false
     const prototype = (c as { prototype?: object }).prototype
@@ -118,9 +124,18 @@ export function isAnyResultFine(scope: Scope): boolean {
 
 /** The columns by which a row counts as deleted. */
 export function deletionColumns(cls: typeof Model): Set<string> {
-  const { guards } = policyOf(cls)
-  return new Set(guards.filter(({ liftedFor }) => liftedFor === 'nobody').flatMap(({ rule }) => [...columnsRead(cls, rule)]))
+  return remember(
+    deletions,
+    cls,
+    () =>
+      new Set(
+        policyOf(cls)
+          .guards.filter(({ liftedFor }) => liftedFor === 'nobody')
+          .flatMap(({ rule }) => [...columnsRead(cls, rule)]),
+      ),
+  )
 }
+const deletions = new WeakMap<object, Set<string>>()
 
 function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
   const { specs } = definitionOf(cls)
