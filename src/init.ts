@@ -2,10 +2,11 @@ import type { Knex } from 'knex'
 import { Model } from 'objection'
 import { type Auth, createAuth } from './auth/auth.js'
 import { type AuthEventName, type AuthEvents, emitter, type OnEvent } from './auth/events.js'
-import type { JwtOptions } from './auth/keys.js'
+import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/keys.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
 import { bcryptHasher } from './auth/passwords.js'
 import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
+import { type CookieOptions, type CookieSettings, cookieSettings } from './http/cookies.js'
 import { migrate } from './migrations.js'
 import { dialectOfClass } from './model/active-record.js'
 import { prepareConnections } from './model/connections.js'
@@ -77,6 +78,11 @@ export interface PermsOptions {
    * in another process, a disabled user or a role taken back goes on that long. Not at all when not said.
    */
   cacheCallers?: number
+  /**
+   * Tokens may come and go in cookies too: a client that signs in with `Prefer: cookies` gets them as `__Host-` cookies that no
+   * script can read. Not looked at when not said.
+   */
+  cookies?: boolean | CookieOptions
   /** Replaces the query that loads the caller. */
   loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
 }
@@ -91,7 +97,7 @@ export interface Perms {
     readonly domain: typeof Domain
     readonly userSetting: typeof UserSetting
   }
-  readonly options: { readonly accessDenied: 404 | 403 }
+  readonly options: { readonly accessDenied: 404 | 403; readonly cookies: CookieSettings | undefined }
   /** @throws ConfigurationError where initPerms was given no jwt */
   readonly auth: Auth
   /** Makes or updates the library's tables. @returns the names of the migrations that ran */
@@ -134,6 +140,7 @@ export function initPerms(options: PermsOptions): Perms {
     )
   refuseSecondObjection(options)
   minPasswordLength(options.passwords)
+  const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
   const { jwt } = options
   let undoConnections: (() => void) | undefined
@@ -185,7 +192,7 @@ export function initPerms(options: PermsOptions): Perms {
     const perms: Perms = {
       knex,
       models,
-      options: { accessDenied: options.accessDenied ?? 404 },
+      options: { accessDenied: options.accessDenied ?? 404, cookies },
       get auth() {
         if (!auth)
           throw new ConfigurationError(

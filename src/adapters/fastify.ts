@@ -5,7 +5,7 @@ import type { RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody } from './node-http.js'
+import { nodeBody, nodeHeader } from './node-http.js'
 
 /** What is used of a request of Fastify 5. */
 export interface FastifyRequestLike {
@@ -94,8 +94,7 @@ class FastifyHttpRequest implements HttpRequest {
   }
 
   header(name: string): string | undefined {
-    const value = this.#request.raw.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    return nodeHeader(this.#request.raw, name)
   }
 
   body(): BodySource {
@@ -107,6 +106,8 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
   if (reply.sent) return
   reply.code(response.status)
   for (const [name, value] of Object.entries(response.headers)) reply.header(name, value)
+  // Fastify keeps each.
+  for (const line of response.cookies) reply.header('set-cookie', line)
   if (response.body === null) reply.send()
   else reply.send(typeof response.body === 'string' ? response.body : Buffer.from(response.body))
 }

@@ -36,7 +36,7 @@ export class FetchHttpRequest implements HttpRequest {
   }
 
   header(name: string): string | undefined {
-    return this.raw.headers.get(name) ?? undefined
+    return this.raw.headers.get(name) ?? (name === 'host' ? hostOf(this.raw.url) : undefined)
   }
 
   body(): BodySource {
@@ -51,7 +51,14 @@ export class FetchHttpRequest implements HttpRequest {
 }
 
 /** The answer as a web standard Response. */
-export function toResponse({ status, headers, body }: HttpResponse): Response {
+export function toResponse({ status, headers, body, cookies }: HttpResponse): Response {
   const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
-  return new Response(body as string | null, { status, headers: { ...headers, ...length } })
+  const response = new Response(body as string | null, { status, headers: { ...headers, ...length } })
+  for (const line of cookies) response.headers.append('set-cookie', line)
+  return response
+}
+
+// Some runtimes tell it by the URL alone.
+function hostOf(url: string): string {
+  return new URL(url).host
 }

@@ -5,7 +5,7 @@ import type { RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody } from './node-http.js'
+import { nodeBody, nodeHeader } from './node-http.js'
 
 /** What is used of a context of Koa 2 and 3. */
 export interface KoaContext {
@@ -19,6 +19,7 @@ export interface KoaContext {
   status: number
   body: unknown
   set(name: string, value: string): void
+  append(name: string, values: string[]): void
   remove(name: string): void
 }
 
@@ -72,8 +73,7 @@ class KoaHttpRequest implements HttpRequest {
   }
 
   header(name: string): string | undefined {
-    const value = this.#ctx.req.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    return nodeHeader(this.#ctx.req, name)
   }
 
   body(): BodySource {
@@ -90,6 +90,7 @@ function send(response: HttpResponse, ctx: KoaContext): void {
     ctx.remove('content-type')
   }
   for (const [name, value] of Object.entries(response.headers)) ctx.set(name, value)
+  if (response.cookies.length > 0) ctx.append('set-cookie', [...response.cookies])
 }
 
 /**

@@ -30,13 +30,18 @@ export class NodeHttpRequest implements HttpRequest {
   }
 
   header(name: string): string | undefined {
-    const value = this.raw.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+    return nodeHeader(this.raw, name)
   }
 
   body(): BodySource {
     return nodeBody(this.raw, this.raw.body)
   }
+}
+
+/** A header of a Node request; HTTP/2 has a name of its own for the host. */
+export function nodeHeader({ headers }: IncomingMessage, name: string): string | undefined {
+  const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
+  return Array.isArray(value) ? value.join(', ') : value
 }
 
 /** The body of a Node request, which a body parser may have read. */
@@ -51,6 +56,7 @@ export function sendNode(response: HttpResponse, res: ServerResponse): void {
   if (res.headersSent || res.destroyed) return
   res.statusCode = response.status
   for (const [name, value] of Object.entries(response.headers)) res.setHeader(name, value)
+  for (const line of response.cookies) res.appendHeader('set-cookie', line)
   if (response.body === null) res.end()
   else res.end(response.body)
 }

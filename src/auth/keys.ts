@@ -34,6 +34,9 @@ export interface KeySet {
   readonly leeway: number
 }
 
+/** Seconds. */
+export const DEFAULT_REFRESH_LIFE = 2_592_000
+
 const MAX_LEEWAY = 60
 const TEN_YEARS = 315_360_000
 
@@ -67,7 +70,7 @@ export function parseKeys(options: JwtOptions): KeySet {
     byKid,
     withoutKid: keys.length === 1 ? keys : keys.filter((key) => key.kid === undefined),
     accessTokenExpires: seconds('accessTokenExpires', options.accessTokenExpires ?? 900, 1, TEN_YEARS),
-    refreshTokenExpires: seconds('refreshTokenExpires', options.refreshTokenExpires ?? 2_592_000, 1, TEN_YEARS),
+    refreshTokenExpires: seconds('refreshTokenExpires', options.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE, 1, TEN_YEARS),
     issuer: name('issuer', options.issuer),
     audience: name('audience', options.audience),
     leeway: seconds('leeway', options.leeway ?? 0, 0, MAX_LEEWAY),

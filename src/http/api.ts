@@ -146,16 +146,20 @@ export class MountedApi {
       for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
         table.add('GET', path, endpoint)
         paths.push(path)
+        this.#gate.forgiveCookies('GET', path)
       }
     }
     if (jwks !== false && this.#perms.auth.jwks().keys.length > 0) {
       table.add('GET', jwks, this.#jwksEndpoint())
       paths.push(jwks)
+      this.#gate.forgiveCookies('GET', jwks)
     }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
-      table.add(endpoint.options.method, path, endpoint)
+      const { method, ignoresCredentials, forgivesCookies } = endpoint.options
+      table.add(method, path, endpoint)
       paths.push(path)
-      if (endpoint.options.ignoresCredentials) this.#gate.exempt(endpoint.options.method, path)
+      if (ignoresCredentials) this.#gate.exempt(method, path)
+      if (forgivesCookies) this.#gate.forgiveCookies(method, path)
     }
     this.#table = table
     this.#paths = paths
@@ -215,7 +219,10 @@ export class MountedApi {
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
     const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits)
     const { address } = request
-    if (found.target.options.ignoresCredentials) return enterAsActor(null, () => run(null), { address })
+    if (found.target.options.ignoresCredentials) {
+      this.#gate.demandOwnOrigin(request)
+      return enterAsActor(null, () => run(null), { address })
+    }
     const known = this.#gate.known(request)
     if (known !== undefined && isInCallersFrame()) return run(currentActor())
     const identified = known !== undefined ? known : this.#gate.identify(request)

@@ -82,7 +82,7 @@ export class Door {
       }
       return ways.next()
     }
-    let actor: Actor | null | Promise<Actor>
+    let actor: Actor | null | Promise<Actor | null>
     try {
       // Sign-in and its like: whatever stands in Authorization, nobody is calling yet.
       actor = check === undefined && this.#gate.isExempt(request) ? null : this.#gate.identify(request)

@@ -73,6 +73,8 @@ export interface EndpointOptions<Row = unknown> {
   summary?: string | undefined
   /** The Authorization header is not looked at: for endpoints at which one proves who one is. */
   ignoresCredentials?: boolean | undefined
+  /** A cookie that has expired counts as none here, instead of 401: for signing out, and for pages that are the same for all. */
+  forgivesCookies?: boolean | undefined
   /** Whether a body is read; when not said, for POST, PUT and PATCH. */
   readsBody?: boolean | undefined
   /** The answer is no JSON: Accept is not looked at. */

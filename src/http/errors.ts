@@ -1,4 +1,4 @@
-import { PermsError } from '../model/errors.js'
+import { BadRequestError, ForbiddenError, PermsError } from '../model/errors.js'
 
 /** 405: the address is there, and not for this method. */
 export class MethodNotAllowedError extends PermsError {
@@ -19,5 +19,21 @@ export class NotAcceptableError extends PermsError {
   readonly code = 'not_acceptable'
   constructor(message = 'Answers are application/json: name it in Accept, or leave Accept out.') {
     super(message)
+  }
+}
+
+/** 400: a Bearer token and a cookie at once, or a refresh token in the body and in a cookie. Which of the two is meant is not guessed. */
+export class AmbiguousCredentialsError extends BadRequestError {
+  override readonly code = 'ambiguous_credentials'
+  constructor(message = 'A Bearer token and a cookie came at once: send one of them, or sign out with the cookie first.') {
+    super(message)
+  }
+}
+
+/** 403: a request with cookies that would change something, sent by another site's page. */
+export class ForeignOriginError extends ForbiddenError {
+  override readonly code = 'foreign_origin'
+  constructor(why: string) {
+    super(`A request with cookies that changes something must come from a page of this server. ${why}`)
   }
 }

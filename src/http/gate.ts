@@ -1,6 +1,8 @@
 import { ForbiddenError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
 import { type Actor, authorityFor, currentActor } from '../perms/context.js'
 import { rolesThatAre } from '../perms/tables.js'
+import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
+import { demandOwnOrigin } from './origin.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 
@@ -33,7 +35,8 @@ export class Gate {
   readonly #perms: PermsPort
   readonly #known = new WeakMap<object, Actor | null>()
   /** `POST /api/users/login` and the like: they do not look at credentials. */
-  readonly #exempt: { readonly method: string; readonly suffix: string }[] = []
+  readonly #exempt = new Places()
+  readonly #forgiving = new Places()
 
   constructor(perms: PermsPort) {
     this.#perms = perms
@@ -41,15 +44,16 @@ export class Gate {
 
   /** Requests of this method whose path ends so are not turned away for a bad token. */
   exempt(method: string, path: string): void {
-    if (!this.#exempt.some((one) => one.method === method && one.suffix === path)) this.#exempt.push({ method, suffix: path })
+    this.#exempt.add(method, path)
   }
 
   isExempt(request: HttpRequest): boolean {
-    const { method, url } = request
-    for (const one of this.#exempt) {
-      if (one.method === method && (url.endsWith(one.suffix) || url.endsWith(`${one.suffix}/`))) return true
-    }
-    return false
+    return this.#exempt.has(request)
+  }
+
+  /** On requests of this method whose path ends so a cookie that has expired counts as none. */
+  forgiveCookies(method: string, path: string): void {
+    this.#forgiving.add(method, path)
   }
 
   /** Who is calling, if `identify` found it out for this request before. */
@@ -58,24 +62,70 @@ export class Gate {
   }
 
   /**
-   * Who is calling, by the Authorization header alone; null for nobody, and for schemes that are not ours.
+   * Who is calling, by the Authorization header, or by a cookie where cookies are on; null for nobody, and for schemes that are
+   * not ours.
    *
-   * @throws InvalidTokenError (also as a rejection)
+   * @throws InvalidTokenError, AmbiguousCredentialsError, ForeignOriginError (also as a rejection)
    */
-  identify(request: HttpRequest): Actor | null | Promise<Actor> {
+  identify(request: HttpRequest): Actor | null | Promise<Actor | null> {
     const known = this.#known.get(request.raw)
     if (known !== undefined) return known
     const match = bearer.exec(request.header('authorization') ?? '')
-    if (!match) {
-      this.#known.set(request.raw, null)
-      return null
+    const given = match ? (match[1]?.trim() ?? '') : null
+    if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given)
+    return given === null ? this.#keep(request, null) : this.#verify(request, given)
+  }
+
+  #identifyWithCookies(request: HttpRequest, given: string | null): Actor | null | Promise<Actor | null> {
+    if (given !== null) {
+      refuseTwoCredentials(request)
+      return this.#verify(request, given)
     }
-    const token = match[1]?.trim() ?? ''
+    this.demandOwnOrigin(request)
+    const forgive = (error: unknown): null => {
+      if (error instanceof InvalidTokenError && this.#forgiving.has(request)) return this.#keep(request, null)
+      throw error
+    }
+    try {
+      const token = accessCookie(request)
+      return token === null ? this.#keep(request, null) : this.#verify(request, token).catch(forgive)
+    } catch (error) {
+      return forgive(error)
+    }
+  }
+
+  /** Where cookies are on and play a part. @throws ForeignOriginError */
+  demandOwnOrigin(request: HttpRequest): void {
+    const { cookies } = this.#perms.options
+    if (cookies !== undefined && speaksCookies(request)) demandOwnOrigin(request, cookies)
+  }
+
+  #verify(request: HttpRequest, token: string): Promise<Actor> {
     if (token === '') throw new InvalidTokenError()
-    return this.#perms.authenticate(token).then((actor) => {
-      this.#known.set(request.raw, actor)
-      return actor
-    })
+    return this.#perms.authenticate(token).then((actor) => this.#keep(request, actor))
+  }
+
+  #keep<A extends Actor | null>(request: HttpRequest, actor: A): A {
+    this.#known.set(request.raw, actor)
+    return actor
+  }
+}
+
+/** Methods and how the paths of requests end. */
+class Places {
+  readonly #places: { readonly method: string; readonly suffix: string }[] = []
+
+  add(method: string, suffix: string): void {
+    if (!this.#places.some((one) => one.method === method && one.suffix === suffix)) this.#places.push({ method, suffix })
+  }
+
+  has(request: HttpRequest): boolean {
+    const { url } = request
+    const method = request.method === 'HEAD' ? 'GET' : request.method
+    for (const one of this.#places) {
+      if (one.method === method && (url.endsWith(one.suffix) || url.endsWith(`${one.suffix}/`))) return true
+    }
+    return false
   }
 }
 

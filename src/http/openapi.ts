@@ -1,11 +1,13 @@
 import { STATUS_CODES } from 'node:http'
 import type { Api, Route } from './api.js'
+import { ACCESS_COOKIE } from './cookies.js'
 import { CrudResource } from './crud-resource.js'
 import { exampleOf, problemExample } from './openapi-examples.js'
 import { bounded, listOf, problemSchema } from './openapi-schemas.js'
-import { conditionParameter } from './parameters.js'
+import { conditionParameter, preferParameter } from './parameters.js'
 import type { PermsPort, ServedModel } from './ports.js'
 import type { Resource } from './resource.js'
+import { tokenOrCookieSchema, tokenSchema } from './token-answer.js'
 
 interface Operation {
   operationId: string
@@ -35,6 +37,7 @@ const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'C
  * @example writeFileSync('openapi.json', JSON.stringify(openApiDocument(api, perms)))
  */
 export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
+  const takesCookies = perms.options.cookies !== undefined
   const document: OpenApiDocument = {
     openapi: '3.1.0',
     info: { title: api.title, version: api.version, ...(api.description === undefined ? {} : { description: api.description }) },
@@ -51,15 +54,31 @@ export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
           bearerFormat: 'JWT',
           description: 'The access_token of a sign-in. It is made and checked by RFC 7519 and the best practices of RFC8725.',
         },
+        ...(takesCookies && {
+          cookieAuth: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: ACCESS_COOKIE,
+            description: 'The same, as a sign-in with `Prefer: cookies` sets it; requests that change something then need an Origin.',
+          },
+        }),
       },
     },
     ...api.document,
   }
-  for (const route of api.routes(perms)) addRoute(document, route)
+  for (const route of api.routes(perms)) addRoute(document, takesCookies ? withCookies(route) : route, takesCookies)
   return document
 }
 
-function addRoute(document: OpenApiDocument, route: Route): void {
+/** Where tokens are handed out, they may go into cookies; a refresh cookie needs no body. */
+function withCookies(route: Route): Route {
+  const { description } = route.endpoint.options
+  if (description?.output !== tokenSchema) return route
+  const changed = { ...description, output: tokenOrCookieSchema, parameters: [...(description.parameters ?? []), preferParameter] }
+  return { ...route, endpoint: route.endpoint.with({ description: changed }) }
+}
+
+function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean): void {
   const { endpoint, resource } = route
   const { options } = endpoint
   if (!document.tags.some(({ name }) => name === resource.name)) {
@@ -75,7 +94,9 @@ function addRoute(document: OpenApiDocument, route: Route): void {
     tags: [resource.name],
     parameters: [...parameters, ...(options.description?.parameters ?? [])],
     responses: responsesOf(document, route, operationId),
-    security: options.public ? (options.ignoresCredentials ? [] : [{}, { bearer: [] }]) : [{ bearer: [] }],
+    security: options.ignoresCredentials
+      ? []
+      : [...(options.public ? [{}] : []), { bearer: [] }, ...(takesCookies ? [{ cookieAuth: [] }] : [])],
   }
   if (options.item && options.method === 'GET') operation.parameters.push(conditionParameter('If-None-Match'))
   if (options.item && options.precondition) operation.parameters.push(conditionParameter('If-Match'))

@@ -51,6 +51,15 @@ export function conditionParameter(name: 'If-Match' | 'If-None-Match'): object {
   return { name, in: 'header', required: false, description, schema: { type: 'string', maxLength: 1024 } }
 }
 
+/** Where tokens are handed out (RFC 7240). */
+export const preferParameter: object = {
+  name: 'Prefer',
+  in: 'header',
+  required: false,
+  description: '`cookies`: the tokens come in cookies that no script can read, and not in the body.',
+  schema: { type: 'string', maxLength: 256 },
+}
+
 function describe(name: string, operator: string): string {
   const words: Record<string, string> = {
     eq: 'is',

@@ -9,6 +9,7 @@ import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../
 import type { ColumnSpec } from '../model/column.js'
 import type { ModelSchemas } from '../model/schemas.js'
 import type { Actor } from '../perms/context.js'
+import type { CookieSettings } from './cookies.js'
 
 /** A model that can be served: any class made with ActiveRecordMixin, so BaseModel, BasePermsModel and their subclasses. */
 export type ResourceModel = AbstractConstructor<Model & ActiveRecord> & ActiveRecordStatics
@@ -56,7 +57,8 @@ export interface FactorAsked {
 export interface PermsPort {
   readonly knex: Knex
   readonly models: { readonly user: unknown }
-  readonly options: { readonly accessDenied: 404 | 403 }
+  /** `cookies`: tokens may come and go in cookies too. */
+  readonly options: { readonly accessDenied: 404 | 403; readonly cookies?: CookieSettings | undefined }
   readonly auth: {
     signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>

@@ -10,11 +10,19 @@ export class HttpResponse {
   readonly headers: Readonly<Record<string, string>>
   /** Ready to send; null for no body. */
   readonly body: string | Uint8Array | null
+  /** The lines of Set-Cookie, which cannot be joined into one. */
+  readonly cookies: readonly string[]
 
-  constructor(status: number, headers: Readonly<Record<string, string>>, body: string | Uint8Array | null) {
+  constructor(
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    body: string | Uint8Array | null,
+    cookies: readonly string[] = [],
+  ) {
     this.status = status
     this.headers = headers
     this.body = body
+    this.cookies = cookies
   }
 
   /**
@@ -38,14 +46,19 @@ export class HttpResponse {
 
   /** The same answer with further headers. */
   with(headers: Readonly<Record<string, string>>): HttpResponse {
-    return new HttpResponse(this.status, { ...this.headers, ...headers }, this.body)
+    return new HttpResponse(this.status, { ...this.headers, ...headers }, this.body, this.cookies)
+  }
+
+  /** The same answer with further lines of Set-Cookie. */
+  withCookies(lines: readonly string[]): HttpResponse {
+    return new HttpResponse(this.status, this.headers, this.body, [...this.cookies, ...lines])
   }
 
   /** What HEAD answers: the same without the body. */
   withoutBody(): HttpResponse {
     if (this.body === null) return this
     const length = typeof this.body === 'string' ? Buffer.byteLength(this.body) : this.body.byteLength
-    return new HttpResponse(this.status, { ...this.headers, 'content-length': String(length) }, null)
+    return new HttpResponse(this.status, { ...this.headers, 'content-length': String(length) }, null, this.cookies)
   }
 }
 

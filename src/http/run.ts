@@ -3,6 +3,7 @@ import { refuse, schemaErrors } from '../model/validator.js'
 import type { Actor } from '../perms/context.js'
 import { ADMIN } from '../perms/tables.js'
 import { type BodyLimits, readJson } from './body.js'
+import { inCookies } from './cookie-session.js'
 import type { Endpoint, EndpointContext } from './endpoint.js'
 import { NotAcceptableError } from './errors.js'
 import { demandRole } from './gate.js'
@@ -10,6 +11,7 @@ import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
 import type { Found } from './routes.js'
+import { TokenResponse } from './token-answer.js'
 
 type Open<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -49,7 +51,8 @@ export async function runEndpoint(
       context.input = await readJson(request, limits)
       if (options.argSchema) checkInput(options.argSchema, context.input)
     }
-    return answer(await options.handler(context), options.status)
+    const result = await options.handler(context)
+    return result instanceof TokenResponse ? await inCookies(result, context) : answer(result, options.status)
   } catch (error) {
     if (options.refuseFirst && isAboutInput(error)) await options.refuseFirst(context)
     throw error

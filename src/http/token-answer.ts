@@ -4,13 +4,35 @@ import { HttpResponse } from './response.js'
 /** For answers that carry secrets, or are about credentials. */
 export const noStore = { 'cache-control': 'no-store' }
 
-/** The answer of RFC 6749, 5.1, or the question for a second factor. */
-export function tokenAnswer(result: IssuedTokens | FactorAsked): HttpResponse {
-  const body =
-    result.status === 'secondFactor'
-      ? { status: 'second_factor', challenge: result.challenge }
-      : { access_token: result.accessToken, refresh_token: result.refreshToken, token_type: 'Bearer', expires_in: result.expiresIn }
-  return HttpResponse.json(body, { headers: noStore })
+/** An answer that hands out tokens. Only here are they known: a client that wants them in cookies is not shown them. */
+export class TokenResponse extends HttpResponse {
+  readonly tokens: IssuedTokens
+  /** Whether they are of the session that the client had before. */
+  readonly isRenewal: boolean
+
+  constructor(tokens: IssuedTokens, isRenewal: boolean, headers?: Readonly<Record<string, string>>) {
+    const { accessToken, refreshToken, expiresIn } = tokens
+    const body = { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer', expires_in: expiresIn }
+    const { status, headers: usual, body: text } = HttpResponse.json(body, { headers: { ...noStore, ...headers } })
+    super(status, usual, text)
+    this.tokens = tokens
+    this.isRenewal = isRenewal
+  }
+
+  override with(headers: Readonly<Record<string, string>>): TokenResponse {
+    return new TokenResponse(this.tokens, this.isRenewal, { ...this.headers, ...headers })
+  }
+}
+
+/**
+ * The answer of RFC 6749, 5.1, or the question for a second factor. Where `initPerms({ cookies })` says so and the client
+ * asks for it, the tokens go into cookies on the way out.
+ *
+ * @param options `isRenewal`: the tokens are of a session that goes on
+ */
+export function tokenAnswer(result: IssuedTokens | FactorAsked, { isRenewal = false }: { isRenewal?: boolean } = {}): HttpResponse {
+  if (result.status !== 'secondFactor') return new TokenResponse(result, isRenewal)
+  return HttpResponse.json({ status: 'second_factor', challenge: result.challenge }, { headers: noStore })
 }
 
 export const tokenSchema = {
@@ -22,4 +44,18 @@ export const tokenSchema = {
     expires_in: { type: 'integer', format: 'int32', description: 'Seconds until the access token expires.' },
   },
   required: ['access_token', 'refresh_token', 'token_type', 'expires_in'],
+}
+
+/** The same where cookies are on. */
+export const tokenOrCookieSchema = {
+  ...tokenSchema,
+  properties: {
+    ...tokenSchema.properties,
+    token_type: {
+      type: 'string',
+      enum: ['Bearer', 'Cookie'],
+      description: 'Cookie where `Prefer: cookies` asked for it: then no token is shown.',
+    },
+  },
+  required: ['token_type', 'expires_in'],
 }

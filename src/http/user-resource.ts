@@ -1,6 +1,7 @@
 import { ConfigurationError, ForbiddenError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
+import { refreshFromCookie, signOut } from './cookie-session.js'
 import type { CrudMethod, CrudResourceOptions, MethodOptions } from './crud-options.js'
 import { CrudResource } from './crud-resource.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
@@ -15,7 +16,7 @@ import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { outputFields, shape } from './shape.js'
 import { textSchema, textsOf } from './texts.js'
-import { noStore, tokenAnswer, tokenSchema } from './token-answer.js'
+import { tokenAnswer, tokenSchema } from './token-answer.js'
 
 /** On unless switched off. */
 export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
@@ -50,6 +51,7 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
 export class UserResource<M extends ResourceModel = ResourceModel> extends CrudResource<M> {
   protected readonly features: UserFeatures
   #registered: ServedModel | undefined
+  #takesCookies = false
 
   constructor(options: UserResourceOptions<M> = {}) {
     const { features = {}, ...crud } = options
@@ -72,6 +74,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         `UserResource serves ${this.model.name} (table '${given}'), and users sign in from '${registered}': register it with initPerms({ user: ${this.model.name} }).`,
       )
     }
+    this.#takesCookies = perms.options.cookies !== undefined
     super.bind(perms)
   }
 
@@ -127,7 +130,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  /** `POST refresh/` with `{ refresh_token }` → as login */
+  /** `POST refresh/` with `{ refresh_token }`, or a refresh cookie and no body → as login */
   refreshEndpoint(): Endpoint {
     return new Endpoint({
       method: 'POST',
@@ -137,7 +140,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       public: true,
       ignoresCredentials: true,
       queryKeys: [],
-      handler: async ({ input, perms }) => tokenAnswer(await perms.auth.refresh(textsOf(input, ['refresh_token']).refresh_token)),
+      handler: async (context) =>
+        (await refreshFromCookie(context)) ??
+        tokenAnswer(await context.perms.auth.refresh(textsOf(context.input, ['refresh_token']).refresh_token), { isRenewal: true }),
       description: {
         input: textSchema(['refresh_token'], { refresh_token: 4096 }),
         output: tokenSchema,
@@ -153,12 +158,12 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       path: 'logout',
       name: `logout${this.name}`,
       summary: 'Sign out',
+      // Cookies are taken away also where nobody is signed in with them any more.
+      public: this.#takesCookies,
+      forgivesCookies: true,
       queryKeys: [],
       readsBody: false,
-      handler: async ({ perms }) => {
-        await perms.auth.signOut()
-        return HttpResponse.empty({ headers: noStore })
-      },
+      handler: signOut,
       description: { problems: [] },
     })
   }
