@@ -41,6 +41,8 @@ export interface EndpointDescription {
   readonly parameters: readonly object[]
   /** JSON Schema of the body, or the name of a shared one. */
   readonly input: object | undefined
+  /** Whether the body may be left out. */
+  readonly isInputOptional: boolean
   readonly output: object | undefined
   /** Statuses of problems beyond those that follow from the rest. */
   readonly problems: readonly number[]

@@ -103,7 +103,7 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
   const input = options.description?.input ?? options.argSchema
   if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
     operation.requestBody = {
-      required: true,
+      required: options.description?.isInputOptional !== true,
       content: { 'application/json': media(reference(document, `${capital(operationId)}Input`, bounded(input)), exampleOf(input)) },
     }
   }

@@ -145,6 +145,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         tokenAnswer(await context.perms.auth.refresh(textsOf(context.input, ['refresh_token']).refresh_token), { isRenewal: true }),
       description: {
         input: textSchema(['refresh_token'], { refresh_token: 4096 }),
+        isInputOptional: this.#takesCookies,
         output: tokenSchema,
         problems: [401, 413, 415, 422, 429],
       },

@@ -9,6 +9,8 @@ export interface Reply {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: any
+  /** The lines of Set-Cookie. */
+  readonly cookies: readonly string[]
 }
 
 export interface Sending {
@@ -48,6 +50,11 @@ export function clientOf(api: Api, perms: PermsPort, errors: unknown[] = []): Cl
     const response = await mounted.handle(neutralRequest(method, target, token, more))
     if (response === null) throw new Error(`${method} ${target} is none of the API's paths.`)
     const text = response.body === null ? '' : Buffer.from(response.body as string).toString()
-    return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) }
+    return {
+      status: response.status,
+      headers: response.headers,
+      cookies: response.cookies,
+      body: text === '' ? undefined : JSON.parse(text),
+    }
   }
 }
