@@ -144,7 +144,8 @@ const fetch: Start = async (perms, api) => {
     const hasBody = req.method !== 'GET' && req.method !== 'HEAD'
     const init = { method: req.method ?? 'GET', headers, ...(hasBody && { body: Readable.toWeb(req), duplex: 'half' }) } as RequestInit
     const response = await handler(new Request(`http://127.0.0.1${req.url}`, init))
-    res.writeHead(response.status, Object.fromEntries(response.headers))
+    const cookies = response.headers.getSetCookie()
+    res.writeHead(response.status, { ...Object.fromEntries(response.headers), ...(cookies.length > 0 && { 'set-cookie': cookies }) })
     res.end(Buffer.from(await response.arrayBuffer()))
   })
 }
