@@ -352,8 +352,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       if (specs.id?.type === 'uuid') row.id ??= newId()
       if (specs.createdAt) row.createdAt ??= now
       if (specs.updatedAt) row.updatedAt ??= now
-      for (const [name, spec] of Object.entries(specs)) {
+      for (const name in specs) {
         if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        const spec = specs[name] as ColumnSpec
         if (spec.hasDefault) {
           const value =
             typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
@@ -367,8 +368,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const { specs } = definitionOf(this.constructor)
       const row = this as unknown as globalThis.Record<string, unknown>
       const errors: FieldError[] = []
-      for (const [name, spec] of Object.entries(specs)) {
+      for (const name in specs) {
         if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        const spec = specs[name] as ColumnSpec
         if (spec.isNullable) row[name] = null
         else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
       }

@@ -98,6 +98,8 @@ export function daySeen(date: Date): string {
 /** A moment as a database spells it: epoch milliseconds, or a text that is UTC where it says no offset. */
 export function momentSeen(value: unknown): Date {
   if (typeof value !== 'string') return new Date(Number(value))
+  // As the library itself writes it, which is most of what it reads.
+  if (value.length === 24 && value.endsWith('Z')) return new Date(value)
   const match = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?(?:\.\d+)?))?\s*(Z|[+-]\d\d(?::?\d\d)?)?$/i.exec(value)
   if (!match) return new Date(value)
   const [, day, time = '00:00:00', zone = 'Z'] = match

@@ -58,6 +58,12 @@ const tableAliases = new Map<string, string>()
 
 /** Names that a query of ours may use for a column: property → column. */
 const knownNames = new Map<string, string>()
+let namesVersion = 0
+
+/** A number that changes when an identifier may mean another column than before. */
+export function versionOfNames(): number {
+  return namesVersion
+}
 
 /** Marks a class that a mixin or withColumns made: it has no table of its own. */
 export function markIntermediate(cls: object): void {
@@ -197,7 +203,9 @@ function define(cls: RecordClass): Definition {
     const inDatabase = snakeCase(name)
     columnOf.set(name, inDatabase)
     propertyOf.set(inDatabase, name)
-    if (inDatabase !== name) knownNames.set(name, inDatabase)
+    if (inDatabase === name || knownNames.get(name) === inDatabase) continue
+    knownNames.set(name, inDatabase)
+    namesVersion += 1
   }
   refuseInitialisedFields(cls)
   return {

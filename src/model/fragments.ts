@@ -1,7 +1,6 @@
 /** SQL of the library's own in Knex statements: quoted and put together once, where Knex would parse it at each use. */
 import type { Knex } from 'knex'
-import { columnForIdentifier } from './definition.js'
-import { remember } from './remember.js'
+import { columnForIdentifier, versionOfNames } from './definition.js'
 
 /** SQL with `??` for identifiers and `?` for values, as Knex reads it. */
 export interface Template {
@@ -9,41 +8,56 @@ export interface Template {
   readonly bindings: readonly unknown[]
 }
 
-type Part = string | typeof identifier | typeof value
-const identifier = Symbol('??')
-const value = Symbol('?')
-
 const mostKept = 2000
-const parsed = new Map<string, readonly Part[]>()
 
-function parse(text: string): readonly Part[] {
-  const known = parsed.get(text)
-  if (known) return known
-  const parts: Part[] = []
-  // An escaped question mark is text, to Knex's later steps too.
-  for (const piece of text.split(/(\\\?|\?\??)/)) {
-    if (piece === '??') parts.push(identifier)
-    else if (piece === '?') parts.push(value)
-    else if (piece !== '') parts.push(piece)
-  }
-  if (parsed.size >= mostKept) parsed.clear()
-  parsed.set(text, parts)
-  return parts
+/** A text between its places, and for each place whether a name goes there. */
+interface Parsed {
+  readonly texts: readonly string[]
+  readonly isName: readonly boolean[]
 }
 
-const quotedNames = new WeakMap<object, Map<string, string>>()
+const parsed = new Map<string, Parsed>()
+
+function parse(sql: string): Parsed {
+  const known = parsed.get(sql)
+  if (known) return known
+  const texts = ['']
+  const isName: boolean[] = []
+  // An escaped question mark is text, to Knex's later steps too.
+  for (const piece of sql.split(/(\\\?|\?\??)/)) {
+    if (piece === '?' || piece === '??') {
+      isName.push(piece === '??')
+      texts.push('')
+    } else texts.push(texts.pop() + piece)
+  }
+  const made = { texts, isName }
+  if (parsed.size >= mostKept) parsed.clear()
+  parsed.set(sql, made)
+  return made
+}
+
+/** With the names in their places; of the values, the place. As long as names mean the same columns. */
+interface Composed {
+  readonly version: number
+  readonly texts: Map<string, string>
+}
+
+const composed = new WeakMap<object, Composed>()
+
+function textsOf(client: Knex.Client): Map<string, string> {
+  const version = versionOfNames()
+  let known = composed.get(client)
+  if (!known || known.version !== version || known.texts.size >= mostKept) {
+    known = { version, texts: new Map() }
+    composed.set(client, known)
+  }
+  return known.texts
+}
 
 // As Knex quotes it, the application's wrapIdentifier included. A property that no declaration names stands for its column.
-function quoted(client: Knex.Client, given: string): string {
-  const name = given.includes('.') ? given.split('.').map(columnForIdentifier).join('.') : columnForIdentifier(given)
-  const names = remember(quotedNames, client, () => new Map<string, string>())
-  let known = names.get(name)
-  if (known === undefined) {
-    known = (client as unknown as { raw(text: string, bindings: unknown[]): Knex.Raw }).raw('??', [name]).toSQL().sql
-    if (names.size >= mostKept) names.clear()
-    names.set(name, known)
-  }
-  return known
+function quoted(client: Knex.Client, name: string): string {
+  const column = name.split('.').map(columnForIdentifier).join('.')
+  return (client as unknown as { raw(text: string, bindings: unknown[]): Knex.Raw }).raw('??', [column]).toSQL().sql
 }
 
 /**
@@ -53,23 +67,23 @@ function quoted(client: Knex.Client, given: string): string {
  * @example statement.whereRaw(fragment(knex.client, { sql: '?? = ?', bindings: ['t.id', id] }))
  */
 export function fragment(client: Knex.Client, { sql, bindings }: Template): Knex.Raw {
-  let text = ''
-  let next = 0
+  const { texts, isName } = parse(sql)
+  if (bindings.length > isName.length) throw new Error(`SQL of the library's own has values left over: ${sql}`)
   const values: unknown[] = []
-  for (const part of parse(sql)) {
-    if (typeof part === 'string') text += part
-    else {
-      const binding = bindings[next]
-      next += 1
-      if (binding === undefined) throw new Error(`SQL of the library's own lacks a value: ${sql}`)
-      if (part === identifier) text += quoted(client, binding as string)
-      else {
-        text += '?'
-        values.push(binding)
-      }
-    }
+  let key = sql
+  for (let i = 0; i < isName.length; i += 1) {
+    const binding = bindings[i]
+    if (binding === undefined) throw new Error(`SQL of the library's own lacks a value: ${sql}`)
+    if (isName[i]) key += `\0${binding}`
+    else values.push(binding)
   }
-  if (next !== bindings.length) throw new Error(`SQL of the library's own has values left over: ${sql}`)
+  const known = textsOf(client)
+  let text = known.get(key)
+  if (text === undefined) {
+    text = texts[0] as string
+    for (let i = 0; i < isName.length; i += 1) text += (isName[i] ? quoted(client, String(bindings[i])) : '?') + texts[i + 1]
+    known.set(key, text)
+  }
   return new Fragment(text, values) as unknown as Knex.Raw
 }
 

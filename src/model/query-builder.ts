@@ -6,7 +6,8 @@ import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
-import { anyEnforcer, type Enforcer, guardOf, protectTable } from './protected-tables.js'
+import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
+import { columnList } from './selected-columns.js'
 import {
   type Asker,
   groupWheres,
@@ -92,7 +93,7 @@ interface Operation {
   readonly model?: Model
   readonly instance?: Model
   readonly delegate?: Operation
-  readonly relation?: { joinTable?: string | null }
+  readonly relation?: { joinTable?: string | null; relatedProp?: { cols: readonly string[] } }
   readonly id?: unknown
   readonly table?: string | null
   readonly args?: unknown[]
@@ -160,6 +161,8 @@ function kindOf(builder: Internals): StatementKind {
   if (!isWriting(builder)) return 'read'
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }
+
+const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
 
 const graphOperations = /^(insertGraph|upsertGraph)/
 
@@ -235,6 +238,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     execution: Execution | undefined
     isRunning = false
     deletedToo = false
+    #listsColumns = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
     get guard(): QueryGuard | undefined {
@@ -325,7 +329,33 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return { copy, result }
     }
 
+    // Objection then adds no `t.*`.
+    override hasSelects(): boolean {
+      return this.#listsColumns || super.hasSelects()
+    }
+
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
+      const built = this.#build(knexBuilder)
+      this.#listsColumns = false
+      if (built._method === 'insert') this.#keepKnownIds(built)
+      if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
+      if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
+      const { relation } = this.findOperation((op) => op.relation !== undefined) ?? {}
+      const columns = columnList(built.client, this.modelClass(), this.tableRef(), relation?.relatedProp?.cols)
+      if (!columns) return built
+      this.#listsColumns = true
+      return built.select(columns) as OpenKnexBuilder
+    }
+
+    // Objection has PostgreSQL return the id: of a row that has its own it is known.
+    #keepKnownIds(built: OpenKnexBuilder): void {
+      const { returning, onConflict } = built._single
+      if (returning === undefined || onConflict !== undefined || this.findOperation((op) => /returning/i.test(op.name))) return
+      const write = writeOf(this)
+      if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
+    }
+
+    #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       knexBuilder.queryContext(namesContext)
       const built = super.executeOnBuildKnex(knexBuilder)
       built.queryContext(namesContext)
@@ -335,6 +365,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const asker = { name: cls.name, table: this.isPartial() ? null : table, isEnforced: guard?.isEnforced(cls) ?? false }
       if ((guard ?? anyEnforcer())?.isEnforcedAnywhere()) {
         if (guard) protectTable(cls, guard)
+        else if (!this.isPartial() && isForbiddenTable(table))
+          refuse(asker, `the table '${table}' of a model with permissions`, 'query that model, or let this one extend it')
         inspect(asker, built)
         if (!this.isPartial()) noteOwn(built)
       }

@@ -225,12 +225,18 @@ function isKnexBuilder(value: object): value is OpenKnexBuilder {
   return Array.isArray((value as Partial<OpenKnexBuilder>)._statements) && typeof (value as Partial<OpenKnexBuilder>)._single === 'object'
 }
 
+// Functions that run a text as SQL, or read whole tables and files by name.
+const readsTextAsSql =
+  /\b(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)\s*\(/i
+
 type RawSql = { readonly sql: string; readonly bindings: unknown }
 
 function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
   const text = String(raw.sql).replace(/'(?:[^']|'')*'/g, "''")
   if (asker.isEnforced && !isComplete(String(raw.sql)))
     refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
+  if (asker.isEnforced && (readsTextAsSql.test(text) || /\bu&["']/i.test(String(raw.sql))))
+    refuse(asker, 'raw SQL with names or statements inside a text', 'write the tables out')
   const { bindings: given } = raw
   const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
   if (isSource || /\b(from|join|into|update|table|only)\b/i.test(text)) {

@@ -4,7 +4,7 @@ import * as lib from '../../src/index.js'
 import * as world from './world.js'
 
 // Any path of Objection's, as an application might write it: types would only be in the way.
-const { Doc, Comment, Project, Article, Post, Notice, Closed, Plain } = world as any
+const { Doc, Comment, Project, Article, Post, Notice, Closed, Plain, BareDoc } = world as any
 const { User, UserRole, Token, UserSetting, Domain, transaction } = lib as any
 
 /** Where a path is tried: who calls, and whose rows it goes for. */
@@ -202,6 +202,15 @@ export const reads: Path[] = [
         .where(knex.raw('1 = 1') as never),
     refused,
   ),
+  read('a model without permissions over a protected table', () => BareDoc.query(), refused),
+  read('a count by such a model', () => BareDoc.query().resultSize(), refused),
+  read('a subquery by such a model', () => Plain.query().whereExists(BareDoc.query()), refused),
+  write('an insert by such a model', () => BareDoc.query().insert({ title: 'x' }), refused),
+  write('an update by such a model', () => BareDoc.query().patch({ title: 'x' }), refused),
+  write('a delete by such a model', () => BareDoc.query().delete(), refused),
+  read('a function that runs a text', () => Doc.query().select(raw("query_to_xml('select * from doc', true, true, '')")), refused),
+  read('a function that reads a table by name', () => Doc.query().select(raw("table_to_xml('doc', true, true, '') as x")), refused),
+  read('names spelled by code points', () => Doc.query().select(raw('(select max(title) from U&"d\\006fc") as most')), refused),
   read('whereRaw with a subquery', () => Doc.query().orWhereRaw("exists (select 1 from doc where title like 'S%')"), refused),
   read('whereRaw with unbalanced parentheses', () => Doc.query().whereRaw('1 = 1) or (1 = 1'), refused),
   read('whereRaw with a comment', () => Doc.query().whereRaw('1 = 1 --'), refused),

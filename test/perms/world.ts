@@ -93,6 +93,11 @@ export class Notice extends HasUserMixin(BasePermsModel).withColumns({
 /** A model without permissions. */
 export class Plain extends BaseModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
 
+/** No permissions of its own, over a table that has them. */
+export class BareDoc extends BaseModel.withColumns({ title: column.string({ maxLength: 200 }) }) {
+  static override tableName = 'doc'
+}
+
 /** A model without a policy. */
 export class Closed extends BasePermsModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
 
