@@ -4,6 +4,7 @@ import { BadRequestError, NotFoundError, PayloadTooLargeError, type Perms, Role,
 import { expressAdapter } from 'objection-perms/express'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo on Express 5. */
@@ -26,6 +27,7 @@ export function serveWithExpress(perms: Perms, port: number, host: string): Serv
     res.set('cache-control', 'no-store').json(await login(req.body, { address: req.ip }))
   })
 
+  app.use(router(zooPages(perms)))
   app.use(authenticate())
   app.use(router(zooApi()))
   app.get('/auth/profile', requireUser(), async (_req, res) => {

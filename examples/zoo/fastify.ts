@@ -12,6 +12,7 @@ import {
 import { fastifyAdapter } from 'objection-perms/fastify'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo on Fastify 5. */
@@ -36,6 +37,7 @@ export async function serveWithFastify(perms: Perms, port: number, host: string)
     return await login(request.body, { address: request.ip })
   })
 
+  app.register(router(zooPages(perms)))
   app.register(async (inside) => {
     inside.register(authenticate())
     inside.register(router(zooApi()))

@@ -5,6 +5,7 @@ import { type FetchHandler, fetchAdapter } from 'objection-perms/fetch'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
 import { readJson } from './json-body.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo as a function from Request to Response. */
@@ -31,7 +32,7 @@ export function serveWithFetch(perms: Perms, port: number, host: string): Server
       'POST /auth/login': async (request, env) =>
         Response.json(await login(await json(request), { address: address(env) }), { headers: { 'cache-control': 'no-store' } }),
     },
-    authenticate(router(zooApi(), own)),
+    router(zooPages(perms), authenticate(router(zooApi(), own))),
   )
 
   return serve({ fetch: errorHandler(zoo), port, hostname: host }) as Server

@@ -7,6 +7,7 @@ import { honoAdapter } from 'objection-perms/hono'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
 import { readJson } from './json-body.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo on Hono 4. */
@@ -25,6 +26,7 @@ export function serveWithHono(perms: Perms, port: number, host: string): Server 
   app.post('/auth/register', async (c) => c.json(await register(await json(c), client(c)), 201))
   app.post('/auth/login', async (c) => c.json(await login(await json(c), client(c)), 200, { 'cache-control': 'no-store' }))
 
+  app.use(router(zooPages(perms)))
   app.use(authenticate())
   app.use(router(zooApi()))
   app.get('/auth/profile', requireUser(), async (c) => c.json(await profile()))

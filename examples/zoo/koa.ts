@@ -6,6 +6,7 @@ import { BadRequestError, NotFoundError, PayloadTooLargeError, type Perms, Role,
 import { koaAdapter } from 'objection-perms/koa'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo on Koa 3. */
@@ -30,6 +31,7 @@ export function serveWithKoa(perms: Perms, port: number, host: string): Server {
   })
   app.use(open.routes())
 
+  app.use(router(zooPages(perms)))
   app.use(authenticate())
   app.use(router(zooApi()))
 

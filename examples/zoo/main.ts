@@ -32,6 +32,7 @@ async function main(): Promise<void> {
     jwt: { secret: settings.jwtSecret },
     passwords: { cost: settings.passwordCost },
     models: [UserDocument, Critter],
+    cookies: settings.takesCookies,
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },
   })
@@ -67,6 +68,7 @@ async function main(): Promise<void> {
   const password = admin.password ?? settings.adminPassword
   const shown = password === undefined || settings.isProduction ? undefined : { email: admin.email, password }
   console.log(`\n${(await welcomeLines({ base, admin: shown })).join('\n')}\n`)
+  if (settings.takesCookies) console.log(`A page that signs in with cookies: ${base}/cookies.html\n`)
   console.log(`The zoo is open at ${base} (${settings.framework}); end it with Ctrl+C.`)
 }
 

@@ -4,6 +4,7 @@ import { type NodeHandler, nodeAdapter } from 'objection-perms/node'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
 import { readJson } from './json-body.js'
+import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
 /** The zoo on node:http alone. */
@@ -35,7 +36,7 @@ export function serveWithNode(perms: Perms, port: number, host: string): Server 
         send(res, 200, await login(body, { address: req.socket.remoteAddress }))
       },
     },
-    authenticate(router(zooApi(), own)),
+    router(zooPages(perms), authenticate(router(zooApi(), own))),
   )
 
   return createServer(errorHandler(zoo)).listen(port, host)

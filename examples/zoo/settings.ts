@@ -15,6 +15,8 @@ export interface Settings {
   readonly isProduction: boolean
   /** Whether tries at the doors are limited. */
   readonly isThrottled: boolean
+  /** Whether browsers may sign in with cookies. */
+  readonly takesCookies: boolean
   readonly warnings: readonly string[]
 }
 
@@ -39,6 +41,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
 
   const throttle = (said('THROTTLE') ?? 'on').toLowerCase()
   if (throttle !== 'on' && throttle !== 'off') throw new SettingsError(`THROTTLE is '${env['THROTTLE']}': set on or off.`)
+
+  const cookies = (said('COOKIES') ?? 'on').toLowerCase()
+  if (cookies !== 'on' && cookies !== 'off') throw new SettingsError(`COOKIES is '${env['COOKIES']}': set on or off.`)
 
   const passwordCost = Number(said('PASSWORD_COST') ?? 12)
   if (!Number.isInteger(passwordCost) || passwordCost < 10 || passwordCost > 16)
@@ -66,6 +71,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     passwordCost,
     isProduction,
     isThrottled: throttle === 'on',
+    takesCookies: cookies === 'on',
     warnings,
   }
 }

@@ -17,7 +17,8 @@ export interface ZooProcess {
 
 /** Only what is said here: the environment of whoever runs the tests must not choose the database. */
 function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
-  const { DATABASE_URL, JWT_SECRET, ADMIN_EMAIL, ADMIN_PASSWORD, NODE_ENV, FRAMEWORK, PASSWORD_COST, THROTTLE, ...inherited } = process.env
+  const { DATABASE_URL, JWT_SECRET, ADMIN_EMAIL, ADMIN_PASSWORD, NODE_ENV, FRAMEWORK, PASSWORD_COST, THROTTLE, COOKIES, ...inherited } =
+    process.env
   return { ...inherited, PORT: '0', ...env }
 }
 

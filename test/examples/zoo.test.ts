@@ -90,6 +90,22 @@ for (const [framework, its] of Object.entries(places)) {
         expect(users.pagination.total).to.be.at.least(2)
       })
 
+      it('serves the page that signs in with cookies: nothing inline, nothing from elsewhere, in no frame', async () => {
+        // Whoever comes back after the access token has expired gets the page all the same.
+        const page = await send('GET', '/cookies.html', { headers: { cookie: '__Host-refresh=x' } })
+        expect(page.status).to.equal(200)
+        expect(page.headers.get('content-type')).to.equal('text/html; charset=utf-8')
+        const policy = page.headers.get('content-security-policy')?.split('; ')
+        expect(policy).to.include.members(["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"])
+        expect(policy?.join()).not.to.match(/unsafe|\*|http/)
+        expect(page.body).not.to.match(/https?:|<script(?![^>]* src=)|<style|\s(?:on\w+|style)=/)
+        const script = /src="([^"]+)"/.exec(page.body)?.[1] as string
+        expect((await send('GET', script)).headers.get('content-type')).to.match(/^text\/javascript/)
+        expect(zoo.output()).to.contain(`${zoo.url}/cookies.html`)
+        const credentials = { json: { email: adaEmail, password }, headers: { prefer: 'cookies', origin: zoo.url } }
+        expect((await send('POST', '/api/users/login/', credentials)).headers.getSetCookie()).to.have.length(2)
+      })
+
       describe('its own routes', () => {
         it('register, sign in and show the profile', async () => {
           const email = freshEmail()
@@ -466,6 +482,7 @@ describe('The zoo, started and ended', function () {
       /FRAMEWORK is 'struts': set one of express, koa, fastify, hono, fetch, node/,
     ],
     ['with a database that it does not know', { DATABASE_URL: 'oracle://x' }, /oracle:\/\//],
+    ['with cookies neither on nor off', { COOKIES: 'maybe' }, /COOKIES is 'maybe': set on or off/],
     ['with a throttle that is none', { THROTTLE: 'maybe' }, /THROTTLE is 'maybe': set on or off/],
     ['with too little work for a password', { PASSWORD_COST: '4' }, /PASSWORD_COST is '4'/],
     ['with a port that is none', { PORT: 'http' }, /PORT is 'http'/],
