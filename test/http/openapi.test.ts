@@ -71,8 +71,14 @@ describe('the OpenAPI document', function () {
     const { default: ruleset } = await import(pathToFileURL(join(root, '.spectral.mjs')).href)
     const spectral = new core.Spectral()
     spectral.setRuleset(ruleset)
-    const found = await spectral.run(new core.Document(JSON.stringify(document), parsers.Json as never, 'openapi.json'))
-    expect(found.map(({ code, path }) => `${code}: ${path.join('.')}`)).to.deep.equal([])
+    const { accessDenied } = zoo.perms.options
+    const options = { accessDenied, cookies: { origins: [], refreshMaxAge: 60 } }
+    const withCookies = openApiDocument(documentedApi(), Object.create(zoo.perms, { options: { value: options } }))
+    expect(withCookies.components.securitySchemes).to.have.keys('bearer', 'cookieAuth')
+    for (const one of [document, withCookies]) {
+      const found = await spectral.run(new core.Document(JSON.stringify(one), parsers.Json as never, 'openapi.json'))
+      expect(found.map(({ code, path }) => `${code}: ${path.join('.')}`)).to.deep.equal([])
+    }
   })
 
   it('asks for a token on every write but where one proves who one is', () => {
