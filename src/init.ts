@@ -123,6 +123,12 @@ export interface Perms {
 
 let current: Perms | null = null
 
+/** The library as it is set up now. @throws ConfigurationError before initPerms and after close() */
+export function currentPerms(): Perms {
+  if (current) return current
+  throw new ConfigurationError('Call initPerms({ knex, ... }) first: the library is not set up.')
+}
+
 /**
  * Sets the library up. One call a process; another with the same Knex instance replaces the first, one with another throws
  * unless `perms.close()` came before.

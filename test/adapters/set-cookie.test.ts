@@ -7,14 +7,13 @@ import { expressAdapter } from '../../src/adapters/express.js'
 import { koaAdapter } from '../../src/adapters/koa.js'
 import { Api } from '../../src/http/api.js'
 import { UserResource } from '../../src/http/user-resource.js'
-import { TestHasher } from '../auth/set-up.js'
 import { openZoo, password, type Zoo } from '../conformance/zoo.js'
 
 describe('adapters keep the cookies that the application has set', function () {
   this.timeout(20_000)
   let zoo: Zoo
   before(async () => {
-    zoo = await openZoo('better-sqlite3', { cookies: true, passwordHasher: new TestHasher() })
+    zoo = await openZoo('better-sqlite3', { cookies: true })
   })
   after(() => zoo.close())
 

@@ -3,7 +3,6 @@ import { expect } from 'chai'
 import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import { UserResource } from '../../src/http/user-resource.js'
-import { TestHasher } from '../auth/set-up.js'
 import { type App, apps } from './apps.js'
 import { Critter, openZoo, password, UserDocument, type Zoo } from './zoo.js'
 
@@ -45,7 +44,7 @@ describe('cookies in every framework', function () {
       let app: App
       let home: Record<string, string>
       before(async () => {
-        zoo = await openZoo('better-sqlite3', { cookies: true, passwordHasher: new TestHasher() })
+        zoo = await openZoo('better-sqlite3', { cookies: true })
         const resources = [
           new UserResource(),
           new CrudResource({ model: UserDocument, path: 'documents' }),

@@ -7,9 +7,9 @@ import { createTables } from '../../src/model/tables.js'
 import { BasePermsModel } from '../../src/perms/base-perms-model.js'
 import { asSystem } from '../../src/perms/context.js'
 import { anyOf, authenticated, owner, role, where } from '../../src/perms/rules.js'
+import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { Role } from '../../src/users/roles.js'
-import { User } from '../../src/users/user.js'
-import { UserRole } from '../../src/users/user-role.js'
+import type { User } from '../../src/users/user.js'
 import { createDatabase, type DatabaseName } from '../helpers/databases.js'
 
 export class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
@@ -48,7 +48,7 @@ export interface Zoo {
 export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Partial<Parameters<typeof initPerms>[0]> = {}): Promise<Zoo> {
   const database = await createDatabase(name)
   const { knex } = database
-  const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwords: { cost: 10 }, ...options })
+  const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher(), ...options })
   await perms.migrate()
   await createTables(
     knex,
@@ -58,21 +58,20 @@ export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Pa
     }),
   )
   const made = await asSystem(async () => {
-    const ada = await User.create({ email: 'ada@example.com', password } as never)
-    const bob = await User.create({ email: 'bob@example.com', password } as never)
-    const admin = await User.create({ email: 'admin@example.com', password } as never)
-    await UserRole.create({ userId: admin.id, role: Role.ADMIN })
+    const ada = await createUser({ email: 'ada@example.com', password })
+    const bob = await createUser({ email: 'bob@example.com', password })
+    const admin = await createUser({ email: 'admin@example.com', password }, { role: Role.ADMIN })
     const document = await UserDocument.create({ title: 'Mine', content: 'x', userId: ada.id })
     const foreign = await UserDocument.create({ title: 'His', content: 'y', userId: bob.id })
     const critter = await Critter.create({ name: 'Rex', species: 'dog', userId: bob.id })
     const shy = await Critter.create({ name: 'Shy', species: 'cat', isAdoptable: false, userId: bob.id })
     return { ada, bob, admin, document, foreign, critter, shy }
   })
-  const tokenOf = async (email: string) => ((await perms.auth.signIn({ email, password })) as { accessToken: string }).accessToken
+  const tokenOf = async (user: User) => (await signInAs(user)).accessToken
   return {
     perms,
     ids: Object.fromEntries(Object.entries(made).map(([key, { id }]) => [key, id])) as Zoo['ids'],
-    tokens: { ada: await tokenOf('ada@example.com'), bob: await tokenOf('bob@example.com'), admin: await tokenOf('admin@example.com') },
+    tokens: { ada: await tokenOf(made.ada), bob: await tokenOf(made.bob), admin: await tokenOf(made.admin) },
     async close() {
       await perms.close()
       await database.destroy()

@@ -11,7 +11,6 @@ import { ConfigurationError, PermsError } from '../../src/model/errors.js'
 import { asSystem, currentUserId } from '../../src/perms/context.js'
 import { Token } from '../../src/users/token.js'
 import { User } from '../../src/users/user.js'
-import { TestHasher } from '../auth/set-up.js'
 import { Critter, openZoo, password, UserDocument, type Zoo } from '../conformance/zoo.js'
 import { type Client, clientOf, neutralRequest, type Reply, type Sending } from './client.js'
 
@@ -45,7 +44,7 @@ describe('cookies', function () {
     ],
   })
   before(async () => {
-    zoo = await openZoo('better-sqlite3', { cookies: { origins: ['https://app.example'] }, passwordHasher: new TestHasher() })
+    zoo = await openZoo('better-sqlite3', { cookies: { origins: ['https://app.example'] } })
     ask = clientOf(api, zoo.perms)
   })
   after(() => zoo.close())
@@ -459,7 +458,7 @@ describe('cookies', function () {
 it('cookies live as long as initPerms says of their tokens', async function () {
   this.timeout(30_000)
   const jwt = { secret: 'a secret of this test, 32 bytes or more', accessTokenExpires: 30, refreshTokenExpires: 60 }
-  const zoo = await openZoo('better-sqlite3', { cookies: true, passwordHasher: new TestHasher(), jwt })
+  const zoo = await openZoo('better-sqlite3', { cookies: true, jwt })
   try {
     const ask = clientOf(new Api({ resources: [new UserResource()] }), zoo.perms)
     const { cookies } = await ask('POST', '/users/login', null, { body: { email: 'ada@example.com', password }, headers: wants })
@@ -474,7 +473,7 @@ describe('cookies that are off', function () {
   let zoo: Zoo
   let ask: Client
   before(async () => {
-    zoo = await openZoo('better-sqlite3', { passwordHasher: new TestHasher() })
+    zoo = await openZoo()
     ask = clientOf(new Api({ resources: [new UserResource()] }), zoo.perms)
   })
   after(() => zoo.close())
