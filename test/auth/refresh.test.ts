@@ -5,6 +5,7 @@ import { callerLoader } from '../../src/auth/load-caller.js'
 import { Sessions } from '../../src/auth/sessions.js'
 import { ConfigurationError, InvalidTokenError, Token, transaction } from '../../src/index.js'
 import { asAnonymous, runAsActor } from '../../src/perms/context.js'
+import { type FakeClock, fakeClock } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 import type { OneFactorAuth as Auth } from './set-up.js'
@@ -30,6 +31,9 @@ eachDatabase('refresh', (db) => {
 
   const sessionOf = (id: string) => Token.getByOr404({ id })
   const eventNames = () => all.events.map(({ name }) => name)
+
+  let clock: FakeClock | undefined
+  afterEach(() => clock?.restore())
 
   /** The last rotation as if it had been so long ago. */
   async function rotatedAgo(id: string, milliseconds: number): Promise<void> {
@@ -69,7 +73,8 @@ eachDatabase('refresh', (db) => {
   it('gives two tabs the same successor within 10 s [promise 21]', async () => {
     const first = await signedIn()
     const one = await auth.refresh(first.refreshToken)
-    await rotatedAgo(first.sessionId, 8_000)
+    clock = fakeClock()
+    clock.advance(8)
     const two = await all.another().refresh(first.refreshToken)
     expect(two.refreshToken).to.equal(one.refreshToken)
     expect(await outcome(auth.refresh(two.refreshToken))).to.equal('fine')
@@ -78,7 +83,8 @@ eachDatabase('refresh', (db) => {
   it('ends the session when a token comes again after 10 s, for good [promise 21]', async () => {
     const first = await signedIn()
     const second = await auth.refresh(first.refreshToken)
-    await rotatedAgo(first.sessionId, 11_000)
+    clock = fakeClock()
+    clock.advance(11)
     expect(await outcome(auth.refresh(first.refreshToken))).to.equal('InvalidTokenError')
     expect((await sessionOf(first.sessionId)).revoked).to.equal(true)
     expect((await sessionOf(first.sessionId)).revokedAt).to.be.instanceOf(Date)
