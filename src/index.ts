@@ -1,3 +1,4 @@
+export type { ApiKeyInfo, ApiKeys } from './auth/api-keys.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/argon2id.js'
 export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'

@@ -15,6 +15,7 @@ import { definitionOf } from './model/definition.js'
 import { ConfigurationError, PermsError, ValidationError } from './model/errors.js'
 import { forgetTables, mapIdentifiers } from './model/query-builder.js'
 import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
+import { forgetAbilityNames } from './perms/abilities.js'
 import {
   type Actor,
   currentActor,
@@ -164,6 +165,7 @@ export function initPerms(options: PermsOptions): Perms {
     resetContextDefaults()
     forgetTables()
     forgetProtectedTables()
+    forgetAbilityNames()
     current = null
   }
   // A further call on the same database starts from the beginning.
@@ -216,6 +218,7 @@ export function initPerms(options: PermsOptions): Perms {
       },
       mapError: (error) => mapError(error),
       async close() {
+        await auth?.settled()
         if (current === perms) undo()
         await hasher.close?.()
       },

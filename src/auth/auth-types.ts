@@ -117,7 +117,7 @@ export interface Auth {
   /** Ends one session of this user; false where there is none such. It does not ask who calls. */
   endSession(user: User | string, sessionId: string): Promise<boolean>
   /**
-   * The caller behind an access token, loaded in one statement.
+   * The caller behind an access token or an API key, loaded in one statement.
    *
    * @throws InvalidTokenError for a token that is not valid, whose session has ended, or whose user is disabled or gone
    */
@@ -129,6 +129,8 @@ export interface Auth {
   jwks(): PublicJwks
   /** 32 bytes for one purpose, the same in every process of the application. */
   deriveKey(purpose: string): Uint8Array
+  /** Resolves when what no answer waited for is done, such as mail and when a key was last used; or after so many seconds (5). */
+  settled(seconds?: number): Promise<void>
   readonly apiKeys: ApiKeys
   /** What goes by e-mail: verified and changed addresses, reset passwords, magic links. */
   readonly mail: MailFlows

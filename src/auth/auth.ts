@@ -9,11 +9,13 @@ import {
   ValidationError,
 } from '../model/errors.js'
 import { inTransaction } from '../model/transaction.js'
-import { currentActor, currentAddress } from '../perms/context.js'
+import { type Actor, currentActor, currentAddress } from '../perms/context.js'
 import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
+import { looksLikeApiKey } from '../users/api-key-format.js'
 import type { User } from '../users/user.js'
 import { apiKeys } from './api-keys.js'
 import type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
+import { Background } from './background.js'
 import { CallerCache } from './caller-cache.js'
 import type { AuthCore } from './core.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
@@ -89,7 +91,9 @@ export function createAuth(options: AuthOptions): Auth {
     emit('signInFailed', { userId: user?.id ?? null, email, reason, address: currentAddress() })
   }
 
+  const background = new Background()
   const core: AuthCore = {
+    background,
     knex,
     keys,
     hasher,
@@ -108,6 +112,7 @@ export function createAuth(options: AuthOptions): Auth {
     refuseTransaction: (name) => refuseTransaction(knex, name),
   }
   const factors = secondFactors(core)
+  const { authenticate: apiKeyDoor, ...ownKeys } = apiKeys(core)
 
   async function enter(user: User, rehashed: string | null, device: string | undefined, ask: () => Promise<SecondFactorAsked | null>) {
     const entered = await admit(knex, user, rehashed, async () => (await ask()) ?? (await sessions.start(user, 'refresh', device)))
@@ -115,6 +120,22 @@ export function createAuth(options: AuthOptions): Auth {
     const signedIn = (await sessions.living(entered.sessionId)).user
     emit('signIn', { userId: user.id, sessionId: entered.sessionId, address: currentAddress() })
     return answer(signedIn, entered.sessionId, entered.refreshToken)
+  }
+
+  async function authenticateKey(plain: string): Promise<Actor> {
+    const { user, session } = await apiKeyDoor(plain)
+    const details = { sessionId: session.id, abilities: session.abilities ?? [] }
+    if (!loadUser) return toActor(user, details)
+    return toActor(await asTheApplicationHasIt({ sub: user.id, usr: tableOfUsers(), key: session.id }), details)
+  }
+
+  // The application's own user context. The session or key behind it has been looked at.
+  async function asTheApplicationHasIt(claims: Record<string, unknown>): Promise<User> {
+    const user = await loadUser?.(claims)
+    if (!user || !isLiving(user)) throw new InvalidTokenError()
+    demandOwnUser(user)
+    if (!Array.isArray(user.roles)) await user.loadRoles()
+    return user
   }
 
   async function signInWith(credentials: Credentials, device: string | undefined): Promise<SignInResult> {
@@ -231,22 +252,20 @@ export function createAuth(options: AuthOptions): Auth {
     },
 
     async authenticate(token) {
+      if (looksLikeApiKey(token)) return await authenticateKey(token)
       const claims = verifyAccessToken(token)
       const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
       if (!loadUser) return toActor(loaded, detailsOf(session))
-      const user = await loadUser(claims)
-      if (!user || !isLiving(user)) throw new InvalidTokenError()
-      demandOwnUser(user)
-      if (!Array.isArray(user.roles)) await user.loadRoles()
-      return toActor(user, detailsOf(session))
+      return toActor(await asTheApplicationHasIt(claims), detailsOf(session))
     },
 
     jwks: () => publicJwks(keys),
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
 
-    apiKeys: apiKeys(core),
+    apiKeys: ownKeys,
+    settled: (seconds) => background.settled(seconds),
     mail: mailFlows(core),
     secondFactors: factors,
     invitations: invitations(core),

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
 import type { SignInResult } from './auth-types.js'
+import type { Background } from './background.js'
 import type { Emit } from './events.js'
 import type { KeySet } from './keys.js'
 import type { Caller } from './load-caller.js'
@@ -16,8 +17,10 @@ export interface AuthCore {
   readonly throttle: Throttle
   readonly sessions: Sessions
   readonly emit: Emit
-  /** A session or an API key by its row's id, with its user and roles, in one statement; null where there is none. Judges nothing. */
-  load(tokenId: string): Promise<Caller | null>
+  /** A session by its row's id, with its user and roles, in one statement; null where there is none. Judges nothing. */
+  load(sessionId: string): Promise<Caller | null>
+  /** What no answer waits for. */
+  readonly background: Background
   /**
    * Lets in one who has proved to be this user by one factor: asks for the second where there is one.
    *

@@ -17,6 +17,8 @@ export interface AuthEvents extends UserEvents {
     address: string | undefined
   }
   registered: { userId: string }
+  apiKeyCreated: { userId: string; keyId: string; abilities: readonly string[] }
+  apiKeyRevoked: { userId: string; keyId: string }
 }
 
 export type AuthEventName = keyof AuthEvents

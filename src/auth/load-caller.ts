@@ -60,31 +60,32 @@ interface Statement {
 }
 
 /**
- * Loads a session, its user, the user's roles and their domains by the session's id: ONE statement, over primary keys and
- * the index of user_role.user_id, with its columns listed, so that PostgreSQL prepares it by name. Its text is made once.
+ * Loads a session or an API key, its user, the user's roles and their domains: ONE statement, over primary keys and
+ * the indexes of token.token and user_role.user_id, with its columns listed, so that PostgreSQL prepares it by name. Its text is made once.
  *
  * What it finds is not judged here: whether the session lives and the user may act is for the caller to look at.
  *
- * @returns finds one by id; null where there is none
+ * @param by what it is found by: `'token'` is the hash that is stored
+ * @returns finds one; null where there is none
  */
-export function callerLoader(knex: Knex): (sessionId: string) => Promise<Caller | null> {
+export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: string) => Promise<Caller | null> {
   let statement: Promise<Statement> | undefined
-  return async (sessionId) => {
-    statement ??= makeStatement(knex)
+  return async (value) => {
+    statement ??= makeStatement(knex, by)
     const { sql, parts } = await statement.catch((error: unknown) => {
       statement = undefined
       throw error
     })
     const dialect = dialectOfClass(parts.user.cls as never)
     try {
-      return assemble(rowsOf(await joinAmbient(knex).raw(sql, [sessionId]), dialect), parts, dialect)
+      return assemble(rowsOf(await joinAmbient(knex).raw(sql, [value]), dialect), parts, dialect)
     } catch (error) {
       throw mapDatabaseError(error, dialect)
     }
   }
 }
 
-async function makeStatement(knex: Knex): Promise<Statement> {
+async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement> {
   // Short aliases of no meaning: an application's postProcessResponse renames no such thing.
   let count = 0
   const part = (cls: typeof Model, columns: readonly string[]): Part => ({
@@ -112,7 +113,7 @@ async function makeStatement(knex: Knex): Promise<Statement> {
     .join({ u: tableOf(user) }, 'u.id', columnIn('s', token, 'userId'))
     .leftJoin({ r: tableOf(userRole) }, columnIn('r', userRole, 'userId'), 'u.id')
     .leftJoin({ d: tableOf(domain) }, 'd.id', columnIn('r', userRole, 'domainId'))
-    .where('s.id', '')
+    .where(columnIn('s', token, by), '')
     .select([...listed('s', parts.token), ...listed('u', parts.user), ...listed('r', parts.userRole), ...listed('d', parts.domain)])
   return { sql: query.toSQL().sql, parts }
 }

@@ -1,10 +1,14 @@
+import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../model/errors.js'
+import { kebabPlural } from '../model/names.js'
 import { dialectOf } from '../model/storage.js'
 import { transaction } from '../model/transaction.js'
 import { refuse } from '../model/validator.js'
+import { abilitiesFor, abilityNames, nameAbilities } from '../perms/abilities.js'
 import { scopeOf } from '../perms/compile.js'
 import { currentActor } from '../perms/context.js'
 import { effective } from '../perms/effective.js'
+import { policyOf } from '../perms/policy.js'
 import { type CrudMethod, type CrudResourceOptions, hookContextOf, type MethodOptions, methodsOf } from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from './endpoint.js'
 import { checkIfMatch, isNoneMatch, recheckIfMatch, represent } from './etag.js'
@@ -12,7 +16,6 @@ import { narrowedInput, splitInput } from './input.js'
 import { List } from './list.js'
 import { itemParameters, listParameters } from './parameters.js'
 import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
-import { kebabPlural } from './plural.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { Resource } from './resource.js'
 import { HttpResponse, type ResponseOptions } from './response.js'
@@ -60,6 +63,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   override bind(_perms: PermsPort): void {
     checkParent(this.served, this.options.parent as Parent | undefined)
+    nameAbilities(this.model as unknown as typeof Model, this.abilityName)
     for (const path of this.options.include ?? []) checkInclude(this.served, path)
   }
 
@@ -162,7 +166,17 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { public: isPublic, adminOnly, role, schema } = this.methodOptions(method) ?? {}
     const name = `${method}${this.name}`
     const output = schema && !Array.isArray(schema) ? schema : undefined
-    return this.#withRows(new Endpoint({ ...options, public: isPublic, adminOnly, role, name: options.name ?? name, schema: output }))
+    const abilities = options.abilities ?? (() => this.abilitiesOf(method))
+    return this.#withRows(
+      new Endpoint({ ...options, abilities, public: isPublic, adminOnly, role, name: options.name ?? name, schema: output }),
+    )
+  }
+
+  /** The abilities one of which an API key needs for a method. */
+  protected abilitiesOf(method: CrudMethod): readonly string[] {
+    const cls = this.model as unknown as typeof Model
+    const action = method === 'list' || method === 'get' ? 'read' : method
+    return 'policy' in cls ? abilitiesFor(action, cls, policyOf(cls)) : abilityNames(cls).map((name) => `${name}:${action}`)
   }
 
   // Endpoints below parents, and those of an item, look up first what their path names.

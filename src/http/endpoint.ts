@@ -60,6 +60,11 @@ export interface EndpointOptions<Row = unknown> {
   adminOnly?: boolean | undefined
   /** Only for callers with this role, held globally. */
   role?: string | undefined
+  /**
+   * One of which an API key needs here: `[]` for what every key may, `'none'` for what none may. When not said, only a key
+   * with `*` gets in.
+   */
+  abilities?: (() => readonly string[]) | 'none' | undefined
   /** The status of an answer that is no HttpResponse; 200 when not said. */
   status?: number | undefined
   /** JSON Schema of the body, which is then needed. */

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { InvalidTokenError, PermsError } from '../model/errors.js'
+import { InsufficientAbilityError, InvalidTokenError, PermsError } from '../model/errors.js'
 import { MethodNotAllowedError } from './errors.js'
 import { HttpResponse } from './response.js'
 
@@ -45,6 +45,11 @@ export function problemResponse(error: unknown): HttpResponse {
     'x-content-type-options': 'nosniff',
   }
   if (problem.status === 401) headers['www-authenticate'] = error instanceof InvalidTokenError ? 'Bearer error="invalid_token"' : 'Bearer'
+  // RFC 6750, 3.1.
+  if (error instanceof InsufficientAbilityError) {
+    const scope = error.abilities.filter((one) => /^[\w:*-]+$/.test(one)).join(' ')
+    headers['www-authenticate'] = `Bearer error="insufficient_scope"${scope === '' ? '' : `, scope="${scope}"`}`
+  }
   if (isPermsError(error) && error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter)))
   if (error instanceof MethodNotAllowedError) headers.allow = error.allow.join(', ')
   return new HttpResponse(problem.status, headers, JSON.stringify(problem))

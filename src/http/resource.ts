@@ -29,6 +29,11 @@ export class Resource {
     return this.#name ?? this.path.replace(/[^A-Za-z0-9]+(\w)?/g, (_, next?: string) => (next ?? '').toUpperCase())
   }
 
+  /** What the resource is called in the abilities of API keys: the last word of its path. */
+  get abilityName(): string {
+    return this.path.split('/').findLast((word) => word !== '' && !word.startsWith(':')) ?? this.name
+  }
+
   /** Called when an API that holds the resource is mounted. */
   bind(_perms: PermsPort): void {}
 
@@ -39,7 +44,7 @@ export class Resource {
    * documents.endpoint({ method: 'POST', path: ':id/publish', item: true, handler: async ({ row }) => await row.update({ isPublic: true }) })
    */
   endpoint<Row = unknown>(options: EndpointOptions<Row>): Endpoint<Row> {
-    const endpoint = new Endpoint<Row>(options)
+    const endpoint = new Endpoint<Row>({ abilities: () => [`${this.abilityName}:*`], ...options })
     this.#further.push(endpoint as Endpoint)
     return endpoint
   }

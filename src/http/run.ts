@@ -1,5 +1,14 @@
-import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import {
+  BadRequestError,
+  type FieldError,
+  ForbiddenError,
+  InsufficientAbilityError,
+  PermsError,
+  UnauthorizedError,
+  ValidationError,
+} from '../model/errors.js'
 import { refuse, schemaErrors } from '../model/validator.js'
+import { isAble } from '../perms/abilities.js'
 import type { Actor } from '../perms/context.js'
 import { ADMIN } from '../perms/tables.js'
 import { type BodyLimits, readJson } from './body.js'
@@ -41,6 +50,7 @@ export async function runEndpoint(
     parents: [],
     perms,
   }
+  if (actor?.abilities) demandAbility(actor.abilities, options)
   if (options.load) Object.assign(context, await options.load(context))
   if (options.adminOnly) demandRole(actor, ADMIN)
   if (options.role !== undefined) demandRole(actor, options.role)
@@ -57,6 +67,15 @@ export async function runEndpoint(
     if (options.refuseFirst && isAboutInput(error)) await options.refuseFirst(context)
     throw error
   }
+}
+
+/** @throws InsufficientAbilityError */
+function demandAbility(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
+  if (abilities === 'none') throw new InsufficientAbilityError([])
+  const wanted = abilities?.() ?? ['*']
+  const reaches = wanted.length === 0 || wanted.some((one) => isAble(held, one))
+  // What nobody needs to be signed in for needs no ability either: rows are shown as to a key that reaches none.
+  if (!reaches && !isPublic) throw new InsufficientAbilityError(wanted)
 }
 
 function isAboutInput(error: unknown): boolean {

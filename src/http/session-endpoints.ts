@@ -1,5 +1,6 @@
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
+import { demandInPerson } from '../users/in-person.js'
 import { Endpoint } from './endpoint.js'
 import { HttpResponse } from './response.js'
 import { noStore } from './token-answer.js'
@@ -12,6 +13,7 @@ export function listSessions(name: string): Endpoint {
     name: `list${name}Sessions`,
     summary: 'Where you are signed in',
     queryKeys: [],
+    abilities: 'none',
     handler: async ({ actor, perms }) => HttpResponse.json({ data: await perms.auth.sessions(idOf(actor)) }, { headers: noStore }),
     description: { output: listSchema },
   })
@@ -25,7 +27,9 @@ export function deleteSession(name: string): Endpoint {
     name: `delete${name}Session`,
     summary: 'Sign out at one place',
     queryKeys: [],
+    abilities: 'none',
     handler: async ({ actor, params, perms }) => {
+      demandInPerson('Sessions')
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
@@ -40,7 +44,9 @@ export function deleteOtherSessions(name: string): Endpoint {
     name: `delete${name}Sessions`,
     summary: 'Sign out everywhere else',
     queryKeys: [],
+    abilities: 'none',
     handler: async ({ actor, perms }) => {
+      demandInPerson('Sessions')
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },

@@ -162,6 +162,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       // Cookies are taken away also where nobody is signed in with them any more.
       public: this.#takesCookies,
       forgivesCookies: true,
+      abilities: 'none',
       queryKeys: [],
       readsBody: false,
       handler: signOut,
@@ -211,6 +212,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       path: 'me',
       name: `getCurrent${this.name}`,
       summary: 'The signed-in user',
+      // Whoever holds a key may know whose it is.
+      abilities: () => [],
       queryKeys: [],
       handler: ({ actor }) => HttpResponse.json(this.profile(demand(actor).user as ServedRow, demand(actor))),
       description: { output: this.#profileSchema() },
@@ -224,6 +227,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       path: 'me',
       name: `updateCurrent${this.name}`,
       summary: 'Change the signed-in user',
+      abilities: () => this.abilitiesOf('update'),
       queryKeys: [],
       handler: async (context) => await this.#updateCurrentUser(context),
       description: { input: this.served.schema.update, output: this.#profileSchema(), problems: [409, 413, 415, 422] },

@@ -70,6 +70,22 @@ export class ForbiddenError extends PermsError {
   }
 }
 
+/** 403: the caller's API key lacks an ability, whatever its owner may. */
+export class InsufficientAbilityError extends ForbiddenError {
+  override readonly code = 'insufficient_ability'
+  /** One of these would do. */
+  readonly abilities: readonly string[]
+  constructor(abilities: readonly string[], options: PermsErrorOptions = {}) {
+    super(
+      abilities.length > 0
+        ? `This API key lacks the ability ${abilities.map((one) => `'${one}'`).join(' or ')}: make one that has it.`
+        : 'No API key reaches this: sign in.',
+      options,
+    )
+    this.abilities = abilities
+  }
+}
+
 /** 403: the password was right, the account is switched off. */
 export class AccountDisabledError extends ForbiddenError {
   override readonly code = 'account_disabled'

@@ -10,3 +10,10 @@ export function snakeCase(name: string): string {
 export function camelCase(name: string): string {
   return name.replace(/_+([a-z0-9])/gi, (_, letter: string) => letter.toUpperCase())
 }
+
+/** `UserDocument` → `user-documents`, `Category` → `categories`, `Box` → `boxes`. */
+export function kebabPlural(name: string): string {
+  const kebab = snakeCase(name).replaceAll('_', '-')
+  if (/[^aeiou]y$/.test(kebab)) return `${kebab.slice(0, -1)}ies`
+  return /(?:s|x|z|ch|sh)$/.test(kebab) ? `${kebab}es` : `${kebab}s`
+}

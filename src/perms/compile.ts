@@ -3,6 +3,7 @@ import { definitionOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { type Dialect, encode, sqlValue } from '../model/storage.js'
 import { isUuid, normalize } from '../model/values.js'
+import { isAble } from './abilities.js'
 import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { type Actor, freely, type Grant } from './context.js'
@@ -57,7 +58,7 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'authenticated':
       return actor !== null
     case 'ability':
-      return actor !== null && (actor.abilities === null || actor.abilities.includes(rule.ability))
+      return actor !== null && (actor.abilities === null || isAble(actor.abilities, rule.ability))
     case 'owner':
       return (
         actor !== null &&

@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import { keyReaches } from './abilities.js'
 import { compile, type Scope, scopeOf } from './compile.js'
 import { any, type Condition, holds } from './condition.js'
 import type { Actor } from './context.js'
@@ -74,6 +75,7 @@ export async function askChecks(rule: Rule, row: Values, actor: Actor | null): P
 
 /** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
 export async function allows(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Promise<Condition> {
+  if (!keyReaches(action, place.cls, scope.policy, scope.actor)) return false
   const checks = hasCheck(rule) ? await askChecks(rule, row, scope.actor) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
   const condition = any(bypass(action, inMemory), compile(rule, inMemory))

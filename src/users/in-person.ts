@@ -10,8 +10,11 @@ import { currentActor } from '../perms/context.js'
  * @example demandInPerson('API keys')
  */
 export function demandInPerson(what: string): void {
-  const actor = currentActor()
-  if (!actor) return
-  if (actor.abilities) throw new ForbiddenError(`${what} cannot be touched with an API key: sign in.`)
-  if (actor.impersonatorId) throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
+  if (currentActor()?.abilities) throw new ForbiddenError(`${what} cannot be touched with an API key: sign in.`)
+  demandOwnPlace(what)
+}
+
+/** Refuses what nobody may do in another's place. @throws ForbiddenError */
+export function demandOwnPlace(what: string): void {
+  if (currentActor()?.impersonatorId) throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
 }

@@ -4,6 +4,7 @@ import { column } from '../model/column.js'
 import { declareColumns, markIntermediate } from '../model/definition.js'
 import { ConfigurationError, type FieldError, ValidationError } from '../model/errors.js'
 import { authorityFor } from '../perms/context.js'
+import { demandInPerson } from './in-person.js'
 import type { PasswordHasher } from './password-hasher.js'
 
 /** What hashes passwords and says which are too weak; the auth floor gives it at initPerms. */
@@ -117,6 +118,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       const changed = changes as { email?: string; passwordHash?: string | null }
       const isProven = this.#isProven
       this.#isProven = false
+      if (changed.passwordHash !== undefined || changed.email !== undefined) demandInPerson('Passwords and e-mail addresses')
       if ((changed.passwordHash !== undefined || changed.email !== undefined) && !isProven && isOwn(this)) {
         throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
       }
@@ -157,6 +159,8 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
         row.#isProven = emailOf(this) !== undefined && (this as { passwordHash?: unknown }).passwordHash === undefined
         return
       }
+      // Before the old password is looked at: a key is no place to guess it from.
+      demandInPerson('Passwords and e-mail addresses')
       const old = this.#old
       this.#old = undefined
       if (!isOwn(row)) return

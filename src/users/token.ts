@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { Model, TransactionOrKnex } from 'objection'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
@@ -7,12 +7,11 @@ import { ValidationError } from '../model/errors.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
+import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
+import { demandInPerson } from './in-person.js'
 import type { User } from './user.js'
 
-/** Only this is stored: whoever reads the database has no token. SHA-256 is enough for 256 random bits. */
-export function hashToken(plain: string): string {
-  return createHash('sha256').update(plain, 'utf8').digest('hex')
-}
+export { hashToken } from './api-key-format.js'
 
 /** A new opaque token: 256 bits of the CSPRNG in base64url. */
 export function randomToken(): string {
@@ -22,8 +21,13 @@ export function randomToken(): string {
 export interface IssueOptions {
   /** The token itself, at least 22 characters (128 bits); made at random when not said. */
   token?: string
-  /** What the token is for; `'custom'` when not said. */
+  /** What the token is for; `'custom'` when not said, `'api'` for an API key. */
   kind?: string
+  /**
+   * Of an API key: what it may do of what its owner may, such as `documents:read`, `documents:*` or `*`; nothing when not said.
+   * `documents` is the plural of the model's name, or the path of its resource.
+   */
+  abilities?: readonly string[] | undefined
   description?: string | null
   expiresAt?: Date | null
   /** Seconds from now. */
@@ -57,6 +61,8 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
 }) {
   declare user?: User
+  /** Out of reach of API keys, whatever their abilities. */
+  static isCredential = true
   // Nobody reads or makes another's credentials.
   static override adminBypass: boolean | 'read' = false
 
@@ -64,7 +70,8 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
    * Makes a token for a user. `plain` is never shown again.
    *
    * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
-   * @throws ValidationError for a given token of fewer than 22 characters, or an expiry in the past
+   * @example const { plain } = await Token.issue(user, { kind: 'api', description: 'CI', abilities: ['documents:read'] })
+   * @throws ValidationError for a given token of fewer than 22 characters, an expiry in the past, or abilities that are none
    */
   static async issue<M extends Model>(
     this: new () => M,
@@ -72,7 +79,13 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     options: IssueOptions = {},
     trx?: TransactionOrKnex,
   ): Promise<{ token: M; plain: string }> {
-    const plain = options.token ?? randomToken()
+    const isKey = options.kind === 'api'
+    const plain = options.token ?? (isKey ? newApiKey() : randomToken())
+    if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))
+      throw new ValidationError('An API key has a form of its own: leave token out.', [
+        { field: 'token', message: 'is made by the library' },
+      ])
+    checkAbilities(options.abilities, isKey)
     if (plain.length < 22)
       throw new ValidationError('token must have at least 22 characters (128 bits).', [
         { field: 'token', message: 'must have at least 22 characters' },
@@ -86,6 +99,7 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
       kind: options.kind ?? 'custom',
       description: options.description ?? null,
       expiresAt,
+      abilities: isKey ? [...new Set(options.abilities ?? [])] : null,
     }
     const token = await (this as unknown as typeof Token).create(values as never, trx)
     return { token: token as unknown as M, plain }
@@ -99,6 +113,8 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     trx?: TransactionOrKnex,
   ): Promise<M | null> {
     if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null
+    // A mistyped or made-up key needs no look-up.
+    if (looksLikeApiKey(plain) && !isApiKey(plain)) return null
     const found = (await asSystem(() =>
       (this as unknown as typeof Token)
         .query(trx)
@@ -126,11 +142,36 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     return await this.update({ revoked: true } as Partial<this>, trx)
   }
 
+  override async $beforeInsert(context: never): Promise<void> {
+    demandInPerson('Tokens and sessions')
+    await super.$beforeInsert(context)
+  }
+
+  static override beforeDelete(args: never): unknown {
+    demandInPerson('Tokens and sessions')
+    return super.beforeDelete(args)
+  }
+
   override async $beforeUpdate(options: never, context: never): Promise<void> {
+    demandInPerson('Tokens and sessions')
     await super.$beforeUpdate(options, context)
     // Revoked again, it is revoked since the first time.
     if (this.revoked === true) this.revokedAt ??= (options as { old?: Token }).old?.revokedAt ?? new Date()
     if (this.revoked === false)
       throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
   }
+}
+
+const mostAbilities = 100
+const abilityForm = /^(?:\*|[\w-]{1,64}(?::(?:\*|[\w-]{1,64}))?)$/
+
+function checkAbilities(abilities: unknown, isKey: boolean): void {
+  const refuse = (message: string): never => {
+    throw new ValidationError(`abilities ${message}.`, [{ field: 'abilities', message }])
+  }
+  if (abilities === undefined || abilities === null) return
+  if (!isKey) refuse("are for API keys: kind: 'api'")
+  if (!Array.isArray(abilities) || abilities.length > mostAbilities) refuse(`must be a list of ${mostAbilities} at most`)
+  if (!(abilities as unknown[]).every((one) => typeof one === 'string' && abilityForm.test(one)))
+    refuse("must be of the form 'documents:read', 'documents:*' or '*'")
 }

@@ -12,6 +12,7 @@ import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
 import type { Domain } from './domain.js'
 import { tell } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
+import { demandOwnPlace } from './in-person.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
 
@@ -119,6 +120,7 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
   }
 
   override async $beforeInsert(context: never): Promise<void> {
+    demandOwnPlace('Roles')
     requireDomain(this.domainId)
     await super.$beforeInsert(context)
     checkRole(this.role)
@@ -126,7 +128,13 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
     this.domainKey = this.domainId ?? '*'
   }
 
+  static override beforeDelete(args: never): unknown {
+    demandOwnPlace('Roles')
+    return super.beforeDelete(args)
+  }
+
   override async $beforeUpdate(options: never, context: never): Promise<void> {
+    demandOwnPlace('Roles')
     await super.$beforeUpdate(options, context)
     if (this.role !== undefined) checkRole(this.role)
     if (this.domainId !== undefined) this.domainKey = this.domainId ?? '*'

@@ -9,6 +9,7 @@ import { nobody, type Policy, role, self } from '../perms/rules.js'
 import { canonicalEmail, EMAIL_PATTERN } from './email.js'
 import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
+import { demandInPerson } from './in-person.js'
 import { PasswordMixin } from './password-mixin.js'
 import { Role } from './roles.js'
 import type { Token } from './token.js'
@@ -98,6 +99,7 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
+    if (this.email !== undefined || this.passwordHash !== undefined) demandInPerson('Passwords and e-mail addresses')
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     await super.$beforeUpdate(options, context)
   }

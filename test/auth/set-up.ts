@@ -85,7 +85,7 @@ export async function member(values: Partial<Member> = {}): Promise<Member> {
 }
 
 /** The name of the class of what a promise fails with, or 'fine'. */
-export async function outcome(promise: Promise<unknown>): Promise<string> {
+export async function outcome(promise: PromiseLike<unknown>): Promise<string> {
   return await promise.then(
     () => 'fine',
     (error: unknown) => (error as Error).constructor.name,

@@ -9,10 +9,11 @@ import { column } from '../../src/model/column.js'
 import { BasePermsModel } from '../../src/perms/base-perms-model.js'
 import { asSystem } from '../../src/perms/context.js'
 import { authenticated, owner } from '../../src/perms/rules.js'
+import { createUser, signInAs } from '../../src/testing/index.js'
 import { Domain } from '../../src/users/domain.js'
 import { Role } from '../../src/users/roles.js'
+import { Token } from '../../src/users/token.js'
 import { User } from '../../src/users/user.js'
-import { UserRole } from '../../src/users/user-role.js'
 import { Critter, openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 import { type Client, clientOf } from './client.js'
 
@@ -30,39 +31,50 @@ const actors = [
   'admin of the domain',
   'admin',
   'superadmin',
+  'API key of the owner',
 ] as const
 type Who = (typeof actors)[number]
 
+const grants: Readonly<Partial<Record<Who, { role: string; domain?: 'own' | 'other' }>>> = {
+  'admin of another domain': { role: Role.ADMIN, domain: 'other' },
+  'admin of the domain': { role: Role.ADMIN, domain: 'own' },
+  admin: { role: Role.ADMIN },
+  superadmin: { role: Role.SUPERADMIN },
+}
+
 /** The status for each caller, in the order of `actors`; the row belongs to `owner`. */
 const expected: Readonly<Record<string, readonly number[]>> = {
-  'POST /users/login': [422, 422, 422, 422, 422, 422, 422, 422, 422],
-  'POST /users/refresh': [422, 422, 422, 422, 422, 422, 422, 422, 422],
-  'POST /users/logout': [401, 401, 401, 204, 204, 204, 204, 204, 204],
-  'GET /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'PATCH /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'GET /users/sessions': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'DELETE /users/sessions/:sessionId': [401, 401, 401, 404, 204, 404, 404, 404, 404],
-  'DELETE /users/sessions': [401, 401, 401, 204, 204, 204, 204, 204, 204],
-  'GET /users': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'POST /users': [401, 401, 401, 403, 403, 403, 403, 422, 422],
-  'GET /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200],
-  'PATCH /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200],
-  'DELETE /users/:id': [401, 401, 401, 404, 403, 404, 404, 204, 204],
-  'GET /documents': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'POST /documents': [401, 401, 401, 422, 422, 422, 422, 422, 422],
-  'GET /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200],
-  'PATCH /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200],
-  'DELETE /documents/:id': [401, 401, 401, 404, 204, 404, 404, 204, 204],
-  'GET /critters': [200, 401, 401, 200, 200, 200, 200, 200, 200],
-  'POST /critters': [401, 401, 401, 422, 422, 422, 422, 422, 422],
-  'GET /critters/:id': [200, 401, 401, 200, 200, 200, 200, 200, 200],
-  'PATCH /critters/:id': [401, 401, 401, 403, 200, 403, 403, 200, 200],
-  'GET /notices': [401, 401, 401, 200, 200, 200, 200, 200, 200],
-  'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422],
-  'GET /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200],
-  'PATCH /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200],
-  'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204],
-  'DELETE /critters/:id': [401, 401, 401, 403, 403, 403, 403, 204, 204],
+  'POST /users/login': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/refresh': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/logout': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403],
+  'GET /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200],
+  'PATCH /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
+  'GET /users/sessions': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
+  'DELETE /users/sessions/:sessionId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403],
+  'DELETE /users/sessions': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403],
+  'POST /users/api-keys': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403],
+  'GET /users/api-keys': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
+  'DELETE /users/api-keys/:keyId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403],
+  'GET /users': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
+  'POST /users': [401, 401, 401, 403, 403, 403, 403, 422, 422, 403],
+  'GET /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403],
+  'PATCH /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403],
+  'DELETE /users/:id': [401, 401, 401, 404, 403, 404, 404, 204, 204, 403],
+  'GET /documents': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200],
+  'POST /documents': [401, 401, 401, 422, 422, 422, 422, 422, 422, 422],
+  'GET /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200],
+  'PATCH /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200],
+  'DELETE /documents/:id': [401, 401, 401, 404, 204, 404, 404, 204, 204, 204],
+  'GET /critters': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200],
+  'POST /critters': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403],
+  'GET /critters/:id': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200],
+  'PATCH /critters/:id': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403],
+  'GET /notices': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
+  'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422, 403],
+  'GET /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403],
+  'PATCH /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403],
+  'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403],
+  'DELETE /critters/:id': [401, 401, 401, 403, 403, 403, 403, 204, 204, 403],
 }
 
 describe('every route for every caller', function () {
@@ -71,7 +83,7 @@ describe('every route for every caller', function () {
   let ask: Client
   const api = new Api({
     resources: [
-      new UserResource(),
+      new UserResource({ features: { apiKeys: true } }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
       new CrudResource({ model: Critter, methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
       new CrudResource({ model: Notice }),
@@ -80,12 +92,6 @@ describe('every route for every caller', function () {
   const routes: Route[] = []
   const nameOf = ({ endpoint, path }: Route) => `${endpoint.options.method} ${path}`
   const domains = { own: '', other: '' }
-  let count = 0
-  const nextEmail = () => {
-    count += 1
-    return `caller${count}@example.com`
-  }
-
   before(async () => {
     zoo = await openZoo()
     await createTables(zoo.perms.knex, [Notice])
@@ -103,24 +109,25 @@ describe('every route for every caller', function () {
   async function caller(who: Who): Promise<{ id: string; token: string | null }> {
     if (who === 'anonymous') return { id: '', token: null }
     if (who === 'bad token') return { id: '', token: 'bad' }
-    const email = nextEmail()
-    const user = await asSystem(() => User.create({ email }))
-    if (who === 'admin' || who === 'superadmin')
-      await asSystem(() => UserRole.create({ userId: user.id, role: who === 'admin' ? Role.ADMIN : Role.SUPERADMIN } as never))
-    if (who === 'admin of another domain' || who === 'admin of the domain') {
-      const domainId = who === 'admin of the domain' ? domains.own : domains.other
-      await asSystem(() => UserRole.create({ userId: user.id, role: Role.ADMIN, domainId }))
+    const { role, domain } = grants[who] ?? {}
+    const { user, accessToken } = await signInAs({}, { role, ...(domain && { domain: domains[domain] }) })
+    if (who === 'API key of the owner') {
+      const abilities = ['documents:*', 'critters:read']
+      return { id: user.id, token: (await asSystem(() => Token.issue(user, { kind: 'api', abilities }))).plain }
     }
-    const accessToken = await zoo.perms.auth.createAccessToken(user)
     if (who === 'disabled') await asSystem(() => user.update({ isEnabled: false } as never))
     return { id: user.id, token: accessToken }
   }
 
   async function rowFor(path: string, ownerId: string | null): Promise<string> {
-    const userId = ownerId ?? (await asSystem(() => User.create({ email: nextEmail() }))).id
+    const userId = ownerId ?? (await createUser()).id
     if (path.includes('/sessions/')) {
       await zoo.perms.auth.createRefreshToken((await asSystem(() => User.get(userId))) as User)
       return (await zoo.perms.auth.sessions(userId))[0]?.id ?? ''
+    }
+    if (path.includes('/api-keys/')) {
+      const owner = (await asSystem(() => User.get(userId))) as User
+      return (await zoo.perms.auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id
     }
     if (path.startsWith('/users')) return userId
     if (path.startsWith('/documents')) return (await asSystem(() => UserDocument.create({ title: 't', content: 'c', userId }))).id
@@ -138,7 +145,7 @@ describe('every route for every caller', function () {
       const answers: number[] = []
       for (const who of actors) {
         const { id, token } = await caller(who)
-        const row = /:\w/.test(path) ? await rowFor(path, who === 'owner' ? id : null) : ''
+        const row = /:\w/.test(path) ? await rowFor(path, who === 'owner' || who === 'API key of the owner' ? id : null) : ''
         const body = method === 'POST' ? { nope: 1 } : method === 'PATCH' ? {} : undefined
         const answer = await ask(method, path.replace(/:\w+/, row), token, body === undefined || path.endsWith('logout') ? {} : { body })
         answers.push(answer.status)

@@ -57,6 +57,17 @@ export function ruleOf(given: Described): SqlRule {
   }
 }
 
+/** Whether a caller's API key names what the rule asks of keys; this model's rows are called by no name that any of them has. */
+export function keyReaches(given: Described, actor: Actor | null): boolean {
+  if (!actor?.abilities) return true
+  const named = (one: Described): string[] => {
+    if (one.is === 'ability') return [one.name]
+    if (one.is === 'anyOf' || one.is === 'allOf') return one.rules.flatMap(named)
+    return one.is === 'not' ? named(one.rule) : []
+  }
+  return named(given).some((name) => actor.abilities?.includes(name))
+}
+
 /** The meaning of a rule, written from the contract alone. */
 export function means(given: Described, row: Row, actor: Actor | null): boolean {
   switch (given.is) {

@@ -27,7 +27,7 @@ import { compile, scopeOf } from '../../src/perms/compile.js'
 import { holds } from '../../src/perms/condition.js'
 import { type Actor, runAsActor } from '../../src/perms/context.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
-import { actors, type Described, means, policies, ruleOf } from './agreement-rules.js'
+import { actors, type Described, keyReaches, means, policies, ruleOf } from './agreement-rules.js'
 import {
   columnNames,
   domainIds,
@@ -94,7 +94,7 @@ eachDatabase('What a policy says in SQL and in memory', (db) => {
   async function expectAgreement(described: Described, actor: Actor | null): Promise<void> {
     const rule = ruleOf(described)
     const meant = items.filter((row) => means(described, row, actor)).map((row) => row.id)
-    expect(await bySql(rule, actor), 'in SQL').to.deep.equal(meant)
+    expect(await bySql(rule, actor), 'in SQL').to.deep.equal(keyReaches(described, actor) ? meant : [])
     expect(await inMemory(rule, actor), 'in memory').to.deep.equal(meant)
   }
 
