@@ -1,10 +1,12 @@
 import { ConfigurationError } from '../model/errors.js'
 
-/** What is looked at of a mail. */
+/** A mail as the library gives it to a mailer. */
 export interface SentMail {
   readonly to: string
-  readonly kind: string
+  readonly subject: string
   readonly text: string
+  /** What it is about. */
+  readonly kind: string
 }
 
 /** A mailer that sends nothing and keeps everything. */
