@@ -4,6 +4,16 @@ export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } fr
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
 export type { JwtAlgorithm, JwtKeyOptions } from './auth/key.js'
 export type { JwtOptions } from './auth/keys.js'
+export type { MailFlows } from './auth/mail-flows.js'
+export {
+  consoleMailer,
+  type Mail,
+  type MailContent,
+  type Mailer,
+  type MailKind,
+  type MailOptions,
+  nodemailerMailer,
+} from './auth/mailer.js'
 export type { PasswordPolicy } from './auth/password-policy.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords.js'
 export type { SessionInfo } from './auth/sessions.js'

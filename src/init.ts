@@ -3,6 +3,7 @@ import { Model } from 'objection'
 import { type Auth, createAuth } from './auth/auth.js'
 import { type AuthEventName, type AuthEvents, emitter, type OnEvent } from './auth/events.js'
 import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/keys.js'
+import type { MailOptions } from './auth/mailer.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
 import { bcryptHasher } from './auth/passwords.js'
 import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
@@ -84,6 +85,8 @@ export interface PermsOptions {
    * script can read. Not looked at when not said.
    */
   cookies?: boolean | CookieOptions
+  /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
+  mail?: MailOptions
   /** Replaces the query that loads the caller. */
   loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
 }
@@ -194,6 +197,7 @@ export function initPerms(options: PermsOptions): Perms {
           throttle,
           onEvent: listeners.tell,
           cacheCallers: options.cacheCallers,
+          mail: options.mail,
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
         })
       : null

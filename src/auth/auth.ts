@@ -27,6 +27,7 @@ import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import { parseKeys, publicJwks } from './keys.js'
 import { callerLoader, type SessionState } from './load-caller.js'
 import { mailFlows } from './mail-flows.js'
+import { Post } from './mailer.js'
 import { registerUser } from './register.js'
 import { secondFactors } from './second-factor.js'
 import { demandOwnUser, Sessions } from './sessions.js'
@@ -266,7 +267,7 @@ export function createAuth(options: AuthOptions): Auth {
 
     apiKeys: ownKeys,
     settled: (seconds) => background.settled(seconds),
-    mail: mailFlows(core),
+    mail: mailFlows(core, options.mail === undefined ? null : new Post(options.mail)),
     secondFactors: factors,
     invitations: invitations(core),
     impersonation: impersonation(core),

@@ -1,4 +1,6 @@
 import type { UserEvents } from '../users/events.js'
+import type { MailKind } from './mailer.js'
+import type { ThrottledAction } from './throttle.js'
 
 /** What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. */
 export interface AuthEvents extends UserEvents {
@@ -11,12 +13,21 @@ export interface AuthEvents extends UserEvents {
   tokenReused: { userId: string; sessionId: string; address: string | undefined }
   /** A limit is reached: further tries answer 429 until its window is over. */
   locked: {
-    action: 'signIn' | 'registration' | 'refresh'
+    action: ThrottledAction
     by: 'pair' | 'address' | 'account'
     account: string | undefined
     address: string | undefined
   }
   registered: { userId: string }
+  /** By a private registration, for a reason other than a taken address. */
+  registrationFailed: object
+  /** The user's address is theirs: a link sent to it came back. */
+  emailVerified: { userId: string }
+  passwordResetRequested: { userId: string }
+  passwordReset: { userId: string }
+  emailChanged: { userId: string }
+  /** The mailer threw; who asked for the mail was told nothing. `userId` is null where it was for nobody known. */
+  mailFailed: { userId: string | null; kind: MailKind }
   apiKeyCreated: { userId: string; keyId: string; abilities: readonly string[] }
   apiKeyRevoked: { userId: string; keyId: string }
 }

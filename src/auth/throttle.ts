@@ -7,7 +7,7 @@ import type { Emit } from './events.js'
 import { KnexLimiter } from './throttle-store.js'
 
 /** What is limited. */
-export type ThrottledAction = 'signIn' | 'registration' | 'refresh'
+export type ThrottledAction = 'signIn' | 'registration' | 'refresh' | 'mail' | 'mailToken'
 
 /** Who is limited: the address as the adapter vouches for it, and the account as it was named. */
 export interface ThrottledWho {
@@ -64,6 +64,10 @@ export interface ThrottleOptions {
   readonly registration?: { address?: number; window?: number } | undefined
   /** Failed refreshes in `window` seconds (900): 100 by address. */
   readonly refresh?: { address?: number; window?: number } | undefined
+  /** Mails asked for in `window` seconds (3600): 10 to one account, 100 by address. */
+  readonly mail?: { account?: number; address?: number; window?: number } | undefined
+  /** Mailed tokens that were none, in `window` seconds (900): 100 by address. */
+  readonly mailToken?: { address?: number; window?: number } | undefined
 }
 
 type Dimension = 'pair' | 'address' | 'account'
@@ -83,7 +87,7 @@ interface Counter {
  * @example createThrottle({ store: 'database' }, { knex, emit })
  */
 export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex: Knex; emit: Emit }): Throttle {
-  const { store = 'memory', signIn = {}, registration = {}, refresh = {} } = options
+  const { store = 'memory', signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
   const make =
     typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
@@ -100,6 +104,11 @@ export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex:
     ],
     registration: [counter('registration', 'address', registration.address ?? 200, registration.window ?? 3600)],
     refresh: [counter('refresh', 'address', refresh.address ?? 100, refresh.window ?? 900)],
+    mail: [
+      counter('mail', 'account', mail.account ?? 10, mail.window ?? 3600),
+      counter('mail', 'address', mail.address ?? 100, mail.window ?? 3600),
+    ],
+    mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
   }
 
   return {

@@ -8,7 +8,14 @@ import { Endpoint, type EndpointContext } from './endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { objectOf } from './input.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
-import { mailEndpoints } from './mail-endpoints.js'
+import {
+  accepted,
+  acceptedSchema,
+  changeEmailEndpoints,
+  magicLinkEndpoints,
+  resetPasswordEndpoints,
+  verifyEmailEndpoints,
+} from './mail-endpoints.js'
 import { findRow } from './parents.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
@@ -75,7 +82,21 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       )
     }
     this.#takesCookies = perms.options.cookies !== undefined
+    this.#demandMail(perms)
     super.bind(perms)
+  }
+
+  #demandMail(perms: PermsPort): void {
+    const names = ['verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'privateRegistration', 'invitations'] as const
+    const wanted = names.find((name) => this.features[name])
+    if (wanted !== undefined && !perms.auth.mail.isReady)
+      throw new ConfigurationError(
+        `features.${wanted} sends mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
+      )
+    if (this.features.verifyEmail && !('emailVerifiedAt' in this.served.columnSpecs))
+      throw new ConfigurationError(
+        `features.verifyEmail needs a place for the answer: class ${this.model.name} extends TimestampMixin(User), which has emailVerifiedAt.`,
+      )
   }
 
   override endpoints(): Endpoint[] {
@@ -88,7 +109,10 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(isOn('me') ? [this.currentUserEndpoint(), this.updateCurrentUserEndpoint()] : []),
       ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
       ...(features.apiKeys ? this.apiKeyEndpoints() : []),
-      ...this.mailEndpoints(),
+      ...(features.verifyEmail ? this.verifyEmailEndpoints() : []),
+      ...(features.resetPassword ? this.resetPasswordEndpoints() : []),
+      ...(features.changeEmail ? this.changeEmailEndpoints() : []),
+      ...(features.magicLink ? this.magicLinkEndpoints() : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
       ...(features.invitations ? this.invitationEndpoints() : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
@@ -104,7 +128,34 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   override createEndpoint(): Endpoint {
     const endpoint = super.createEndpoint()
-    return endpoint.options.public ? endpoint.with({ ignoresCredentials: true }) : endpoint
+    if (!endpoint.options.public) return endpoint
+    return this.#sendsMail(endpoint.with({ ignoresCredentials: true }))
+  }
+
+  // A private registration answers alike whether the address is free; any other is followed by the mail that verifies it.
+  #sendsMail(endpoint: Endpoint): Endpoint {
+    const { privateRegistration, verifyEmail } = this.features
+    const { handler, description } = endpoint.options
+    if (privateRegistration) {
+      return endpoint.with({
+        handler: async ({ input, perms }) => {
+          await perms.auth.mail.registerPrivately(objectOf(input))
+          return accepted()
+        },
+        status: 202,
+        description: { ...description, output: acceptedSchema, problems: [413, 415, 422, 429] },
+      })
+    }
+    if (!verifyEmail) return endpoint
+    return endpoint.with({
+      handler: async (context) => {
+        const answer = await handler(context)
+        const { email } = objectOf(context.input)
+        // The account is made: that the mail for it is one too many is no reason to say otherwise.
+        await context.perms.auth.mail.requestVerification(String(email)).catch(() => {})
+        return answer
+      },
+    })
   }
 
   /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }` */
@@ -189,8 +240,20 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return apiKeyEndpoints(this.name)
   }
 
-  mailEndpoints(): Endpoint[] {
-    return mailEndpoints(this.name)
+  verifyEmailEndpoints(): Endpoint[] {
+    return verifyEmailEndpoints(this.name)
+  }
+
+  resetPasswordEndpoints(): Endpoint[] {
+    return resetPasswordEndpoints(this.name)
+  }
+
+  changeEmailEndpoints(): Endpoint[] {
+    return changeEmailEndpoints(this.name)
+  }
+
+  magicLinkEndpoints(): Endpoint[] {
+    return magicLinkEndpoints(this.name)
   }
 
   secondFactorEndpoints(): Endpoint[] {
