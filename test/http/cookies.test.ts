@@ -12,6 +12,7 @@ import { asSystem, currentUserId } from '../../src/perms/context.js'
 import { Token } from '../../src/users/token.js'
 import { User } from '../../src/users/user.js'
 import { Critter, openZoo, password, UserDocument, type Zoo } from '../conformance/zoo.js'
+import { countQueries } from '../helpers/databases.js'
 import { type Client, clientOf, neutralRequest, type Reply, type Sending } from './client.js'
 
 const host = 'zoo.example'
@@ -159,6 +160,16 @@ describe('cookies', function () {
       expect(await onOwnRoute('GET', { cookie, authorization: `Bearer ${zoo.tokens.bob}` })).to.equal(400)
     })
 
+    it('costs what a Bearer token costs', async () => {
+      const { body } = await ask('POST', '/users/login', null, { body: credentials })
+      const cookie = jar(await login())
+      const count = async (fn: () => Promise<unknown>) => (await countQueries(zoo.perms.knex, fn)).statements.length
+      expect(await count(() => ask('GET', '/users/me', body.access_token))).to.equal(1)
+      expect(await count(() => me(cookie))).to.equal(1)
+      const byBody = await count(() => ask('POST', '/users/refresh', null, { body: { refresh_token: body.refresh_token } }))
+      expect(await count(() => ask('POST', '/users/refresh', null, withCookie(cookie)))).to.equal(byBody)
+    })
+
     it('may stand beside schemes that are not ours', async () => {
       const cookie = jar(await login())
       expect((await ask('GET', '/users/me', null, { headers: { cookie, authorization: 'Basic YTpi' } })).status).to.equal(200)
@@ -240,7 +251,9 @@ describe('cookies', function () {
     it('takes access tokens only, and the refresh cookie refresh tokens only [promise 17]', async () => {
       const cookie = jar(await login())
       const [access, refresh] = [only('access', cookie).split('=')[1], only('refresh', cookie).split('=')[1]]
-      const { plain } = await asSystem(async () => await Token.issue((await User.get(zoo.ids.ada)) as User, { description: 'n x n' }))
+      const ada = (await asSystem(() => User.get(zoo.ids.ada))) as User
+      const { plain } = await asSystem(() => Token.issue(ada, { kind: 'api', abilities: ['*'] }))
+      expect((await ask('GET', '/users/me', plain)).status).to.equal(200)
       for (const value of [refresh, plain]) expect((await me(`__Host-access=${value}`)).status, value).to.equal(401)
       for (const value of [access, plain, 'rt_AAAA', '', 'x'.repeat(5000)])
         expect((await ask('POST', '/users/refresh', null, withCookie(`__Host-refresh=${value}`))).status, value).to.equal(401)
