@@ -1,4 +1,3 @@
-import { fromClient } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
 import {
   ConfigurationError,
@@ -20,7 +19,7 @@ import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
 import { issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
 import type { MailKind, Post } from './mailer.js'
-import { registerUser } from './register.js'
+import { readRegistration, registerUser } from './register.js'
 
 /**
  * What goes by e-mail: `perms.auth.mail`. Requests resolve at once and alike whether there is such a user: looking, writing and
@@ -203,7 +202,7 @@ export function mailFlows(core: AuthCore, post: Post | null): MailFlows {
     async registerPrivately(values) {
       demandPost('registerPrivately')
       const cls = userClass()
-      const { password, ...rest } = fromClient(cls as never, values, 'create') as { password?: string; email?: string }
+      const { password, ...rest } = readRegistration(values) as { password?: string; email?: string }
       const attempt = await throttle.begin('registration', { address: currentAddress() })
       try {
         // What is wrong with the values is said; what is found in the database is not.

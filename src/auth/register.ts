@@ -9,13 +9,8 @@ import type { User } from '../users/user.js'
 import type { UserRole } from '../users/user-role.js'
 import { userClass } from './credentials.js'
 
-/**
- * Makes a user, and gives a role, both or neither. The values count as a stranger's: only what a client may set, and no column
- * that is `writableBy` anybody in particular.
- *
- * @throws ValidationError naming each field, UniqueViolationError for an address that is taken
- */
-export async function registerUser(knex: Knex, values: object, role: string | undefined): Promise<User> {
+/** What a stranger may say of a new user. @throws ValidationError naming each field that is not */
+export function readRegistration(values: object): object {
   const cls = userClass()
   const input = fromClient(cls as never, values, 'create')
   const { specs } = definitionOf(cls)
@@ -24,6 +19,18 @@ export async function registerUser(knex: Knex, values: object, role: string | un
       .filter((name) => specs[name]?.writable)
       .map((field) => ({ field, message: 'cannot be set here' })),
   )
+  return input
+}
+
+/**
+ * Makes a user, and gives a role, both or neither. The values count as a stranger's: only what a client may set, and no column
+ * that is `writableBy` anybody in particular.
+ *
+ * @throws ValidationError naming each field, UniqueViolationError for an address that is taken
+ */
+export async function registerUser(knex: Knex, values: object, role: string | undefined): Promise<User> {
+  const cls = userClass()
+  const input = readRegistration(values)
   return await asSystem(async () => {
     const draft = cls.build(input as never)
     // The hash is made before the transaction begins: nobody waits for a connection meanwhile.
