@@ -85,9 +85,9 @@ export function magicLinkEndpoints(name: string): Endpoint[] {
       ...openPost('magic-link'),
       name: `login${name}ByMagicLink`,
       summary: 'Sign in with the token of the mail',
-      handler: async ({ input, perms, request: { header } }) => {
+      handler: async ({ input, perms, request }) => {
         const { token } = textsOf(input, ['token'])
-        return tokenAnswer(await perms.auth.mail.signInWithMagicLink(token, { device: header('user-agent') || undefined }))
+        return tokenAnswer(await perms.auth.mail.signInWithMagicLink(token, { device: request.header('user-agent') || undefined }))
       },
       description: { input: textSchema(['token'], { token: 128 }), output: tokenSchema, problems: [401, 403, 413, 415, 422, 429] },
     }),

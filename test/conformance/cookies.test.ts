@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import { UserResource } from '../../src/http/user-resource.js'
+import { capturedMailer } from '../../src/testing/index.js'
 import { type App, apps } from './apps.js'
 import { Critter, openZoo, password, UserDocument, type Zoo } from './zoo.js'
 
@@ -43,10 +44,11 @@ describe('cookies in every framework', function () {
       let zoo: Zoo
       let app: App
       let home: Record<string, string>
+      const mailer = capturedMailer()
       before(async () => {
-        zoo = await openZoo('better-sqlite3', { cookies: true })
+        zoo = await openZoo('better-sqlite3', { cookies: true, mail: { mailer, baseUrl: 'https://app.example' } })
         const resources = [
-          new UserResource(),
+          new UserResource({ features: { magicLink: true } }),
           new CrudResource({ model: UserDocument, path: 'documents' }),
           new CrudResource({ model: Critter }),
         ]
@@ -67,6 +69,16 @@ describe('cookies in every framework', function () {
         expect(answer.cookies).to.have.length(2)
         expect(answer.cookies[0]).to.match(/^__Host-access=[\w.-]+; Path=\/; Max-Age=900; HttpOnly; Secure; SameSite=Lax$/)
         expect(answer.cookies[1]).to.match(/^__Host-refresh=rt_[\w-]+; Path=\/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict$/)
+        expect(answer.body).to.deep.equal({ token_type: 'Cookie', expires_in: 900 })
+      })
+
+      it('sets them for a magic link too', async () => {
+        await ask('POST', '/api/users/magic-link/request', {}, { email: 'ada@example.com' })
+        await zoo.perms.auth.settled()
+        const body = { token: mailer.tokenFrom(mailer.last('magicLink')) }
+        const answer = await ask('POST', '/api/users/magic-link/', { ...home, prefer: 'cookies', 'user-agent': 'Tests' }, body)
+        expect(answer.status, JSON.stringify(answer.body)).to.equal(200)
+        expect(answer.cookies).to.have.length(2)
         expect(answer.body).to.deep.equal({ token_type: 'Cookie', expires_in: 900 })
       })
 
