@@ -1,5 +1,5 @@
 export { type FakeClock, fakeClock } from './clock.js'
 export { type Factory, factory } from './factory.js'
 export { testHasher } from './hasher.js'
-export { type CapturedMailer, capturedMailer, type SentMail } from './mailer.js'
+export { type CapturedMailer, capturedMailer } from './mailer.js'
 export { type CreateUserOptions, createUser, type SignedInAs, type SignInAsOptions, signInAs } from './users.js'

@@ -1,16 +1,8 @@
+import type { Mail } from '../auth/mailer.js'
 import { ConfigurationError } from '../model/errors.js'
 
-/** A mail as the library gives it to a mailer. */
-export interface SentMail {
-  readonly to: string
-  readonly subject: string
-  readonly text: string
-  /** What it is about. */
-  readonly kind: string
-}
-
 /** A mailer that sends nothing and keeps everything. */
-export interface CapturedMailer<M extends SentMail = SentMail> {
+export interface CapturedMailer<M extends Mail = Mail> {
   send(mail: M): Promise<void>
   /** In the order in which they were sent. */
   readonly mails: readonly M[]
@@ -23,14 +15,16 @@ export interface CapturedMailer<M extends SentMail = SentMail> {
 }
 
 /**
- * A mailer for tests.
+ * A mailer for tests. Mail goes out after the answer: wait for `perms.auth.settled()` before you look.
  *
  * @example
  * const mailer = capturedMailer()
- * initPerms({ knex, jwt, mailer })
+ * const perms = initPerms({ knex, jwt, mail: { mailer, baseUrl: 'https://app.example.com' } })
+ * await perms.auth.mail.requestPasswordReset('ada@example.com')
+ * await perms.auth.settled()
  * const token = mailer.tokenFrom(mailer.last('resetPassword'))
  */
-export function capturedMailer<M extends SentMail = SentMail>(): CapturedMailer<M> {
+export function capturedMailer<M extends Mail = Mail>(): CapturedMailer<M> {
   const mails: M[] = []
   const spelled = (text: string) => text.trim().toLowerCase().normalize('NFC')
   return {

@@ -9,6 +9,7 @@ import { HttpResponse } from '../../src/http/response.js'
 import { UserResource } from '../../src/http/user-resource.js'
 import { ConfigurationError, PermsError } from '../../src/model/errors.js'
 import { asSystem, currentUserId } from '../../src/perms/context.js'
+import { capturedMailer } from '../../src/testing/index.js'
 import { Token } from '../../src/users/token.js'
 import { User } from '../../src/users/user.js'
 import { Critter, openZoo, password, UserDocument, type Zoo } from '../conformance/zoo.js'
@@ -466,6 +467,26 @@ describe('cookies', function () {
     const answer = HttpResponse.json({}).withCookies(['a=1']).withCookies(['b=2'])
     expect(answer.with({ x: 'y' }).withoutBody()).to.deep.include({ cookies: ['a=1', 'b=2'], body: null })
   })
+})
+
+it('cookies carry the tokens of whatever signs in: of a magic link, to its own origin only', async function () {
+  this.timeout(30_000)
+  const mailer = capturedMailer()
+  const zoo = await openZoo('better-sqlite3', { cookies: true, mail: { mailer, baseUrl: 'https://app.example' } })
+  try {
+    const ask = clientOf(new Api({ resources: [new UserResource({ features: { magicLink: true } })] }), zoo.perms)
+    expect((await ask('POST', '/users/magic-link/request', null, { body: { email: 'ada@example.com' } })).status).to.equal(202)
+    await zoo.perms.auth.settled()
+    const body = { token: mailer.tokenFrom(mailer.last('magicLink')) }
+    const foreign = await ask('POST', '/users/magic-link', null, { body, headers: { ...wants, origin: 'https://evil.example' } })
+    expect(foreign.status).to.equal(403)
+    const { status, cookies, body: answer } = await ask('POST', '/users/magic-link', null, { body, headers: wants })
+    expect(status).to.equal(200)
+    expect(answer).to.deep.equal({ token_type: 'Cookie', expires_in: 900 })
+    expect((await ask('GET', '/users/me', null, { headers: { cookie: jar({ cookies } as Reply) } })).body.email).to.equal('ada@example.com')
+  } finally {
+    await zoo.close()
+  }
 })
 
 it('cookies live as long as initPerms says of their tokens', async function () {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { ConfigurationError } from '../../src/index.js'
+import { ConfigurationError, type Mail } from '../../src/index.js'
 import { capturedMailer, testHasher } from '../../src/testing/index.js'
 
 describe('testHasher', () => {
@@ -28,7 +28,7 @@ describe('testHasher', () => {
 })
 
 describe('capturedMailer', () => {
-  const mail = (kind: string, to: string, text = '') => ({ kind, to, text, subject: kind })
+  const mail = (kind: Mail['kind'], to: string, text = '') => ({ kind, to, text, subject: kind })
 
   it('keeps what is sent, and finds the last of a kind or to an address', async () => {
     const mailer = capturedMailer()
