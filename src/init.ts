@@ -6,6 +6,7 @@ import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/keys.js'
 import type { MailOptions } from './auth/mailer.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/password-policy.js'
 import { bcryptHasher } from './auth/passwords.js'
+import type { SecondFactorOptions } from './auth/second-factor.js'
 import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/cookies.js'
 import { migrate } from './migrations.js'
@@ -85,6 +86,8 @@ export interface PermsOptions {
    * script can read. Not looked at when not said.
    */
   cookies?: boolean | CookieOptions
+  /** How authenticator apps call the application. */
+  secondFactor?: SecondFactorOptions
   /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
   mail?: MailOptions
   /** Replaces the query that loads the caller. */
@@ -198,6 +201,7 @@ export function initPerms(options: PermsOptions): Perms {
           onEvent: listeners.tell,
           cacheCallers: options.cacheCallers,
           mail: options.mail,
+          secondFactor: options.secondFactor,
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
         })
       : null

@@ -11,7 +11,7 @@ import type { JwtOptions, PublicJwks } from './keys.js'
 import type { MailFlows } from './mail-flows.js'
 import type { MailOptions } from './mailer.js'
 import type { PasswordPolicy } from './password-policy.js'
-import type { SecondFactors } from './second-factor.js'
+import type { SecondFactorOptions, SecondFactors } from './second-factor.js'
 import type { SessionInfo } from './sessions.js'
 import type { Throttle, ThrottleOptions } from './throttle.js'
 
@@ -30,6 +30,7 @@ export interface AuthOptions {
   readonly onEvent?: OnEvent | undefined
   /** Seconds for which the caller behind an access token may be remembered, 300 at most; not at all when not said. */
   readonly cacheCallers?: number | undefined
+  readonly secondFactor?: SecondFactorOptions | undefined
   /** How mail is sent, and where its links lead; without it what goes by mail is refused. */
   readonly mail?: MailOptions | undefined
   /** Limits on failures; false for none, or a throttle of one's own. None when not said. */

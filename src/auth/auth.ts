@@ -29,7 +29,7 @@ import { callerLoader, type SessionState } from './load-caller.js'
 import { mailFlows } from './mail-flows.js'
 import { Post } from './mailer.js'
 import { registerUser } from './register.js'
-import { secondFactors } from './second-factor.js'
+import { createSecondFactors } from './second-factor.js'
 import { demandOwnUser, Sessions } from './sessions.js'
 import { type Attempt, createThrottle, type Throttle, unlimited } from './throttle.js'
 
@@ -104,6 +104,7 @@ export function createAuth(options: AuthOptions): Auth {
     load,
     async letIn(user, { device, rehashed = null } = {}) {
       if (!isLiving(user)) throw new AccountDisabledError()
+      await factors.prepare()
       return await enter(user, rehashed, device, () => factors.ask(user))
     },
     async signedIn(user, { device, rehashed = null } = {}) {
@@ -112,7 +113,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
     refuseTransaction: (name) => refuseTransaction(knex, name),
   }
-  const factors = secondFactors(core)
+  const factors = createSecondFactors(core, options.secondFactor)
   const { authenticate: apiKeyDoor, ...ownKeys } = apiKeys(core)
 
   async function enter(user: User, rehashed: string | null, device: string | undefined, ask: () => Promise<SecondFactorAsked | null>) {
@@ -153,7 +154,9 @@ export function createAuth(options: AuthOptions): Auth {
       }
       const rehashed = await freshHash(hasher, user.passwordHash as string, credentials.password)
       const result = await core.letIn(user, { device, rehashed })
-      await attempt.succeeded()
+      // Half-way in, the count stands: who has the password must not get new tries at the codes by it.
+      if (result?.status === 'secondFactor') await attempt.withdrawn()
+      else await attempt.succeeded()
       // The row changed while the password was verified: by another sign-in that rehashed it, or by a change of the password.
       if (result) return result
     }
@@ -268,7 +271,7 @@ export function createAuth(options: AuthOptions): Auth {
     apiKeys: ownKeys,
     settled: (seconds) => background.settled(seconds),
     mail: mailFlows(core, options.mail === undefined ? null : new Post(options.mail)),
-    secondFactors: factors,
+    secondFactors: factors.secondFactors,
     invitations: invitations(core),
     impersonation: impersonation(core),
   }

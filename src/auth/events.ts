@@ -6,7 +6,7 @@ import type { ThrottledAction } from './throttle.js'
 export interface AuthEvents extends UserEvents {
   signIn: { userId: string; sessionId: string; address: string | undefined }
   /** `userId` is null where nobody has the address; `reason` is not for the one who tried. */
-  signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled'; address: string | undefined }
+  signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled' | 'secondFactor'; address: string | undefined }
   signOut: { userId: string; sessionIds: readonly string[] | 'all' }
   refresh: { userId: string; sessionId: string }
   /** A refresh token came a second time: somebody else has it, or had it. The session has ended. */
@@ -28,6 +28,9 @@ export interface AuthEvents extends UserEvents {
   emailChanged: { userId: string }
   /** The mailer threw; who asked for the mail was told nothing. `userId` is null where it was for nobody known. */
   mailFailed: { userId: string | null; kind: MailKind }
+  factorAdded: { userId: string }
+  factorRemoved: { userId: string }
+  recoveryCodeUsed: { userId: string }
   apiKeyCreated: { userId: string; keyId: string; abilities: readonly string[] }
   apiKeyRevoked: { userId: string; keyId: string }
 }

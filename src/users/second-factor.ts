@@ -1,0 +1,21 @@
+import { HasUserMixin } from '../mixins/has-user.js'
+import { column } from '../model/column.js'
+import { declareColumns } from '../model/definition.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { nobody, owner, type Policy } from '../perms/rules.js'
+
+/** That a user proves themselves by an authenticator app (TOTP, RFC 6238) too. Made and used by `perms.auth.secondFactors` alone. */
+export class SecondFactor extends HasUserMixin(BasePermsModel).withColumns({
+  /** The shared secret, encrypted with a key of the server's: whoever reads the database can make no codes. */
+  secret: column.string({ maxLength: 255 }).hidden(),
+  /** null: begun, and not proved yet. */
+  confirmedAt: column.datetime().nullable(),
+  /** The time step of the last code that was taken: none is taken twice. */
+  lastStep: column.integer().nullable().hidden(),
+}) {
+  /** Out of reach of API keys, whatever their abilities. */
+  static isCredential = true
+  static override adminBypass: boolean | 'read' = false
+  static override policy: Policy = { read: owner(), create: nobody(), update: nobody(), delete: nobody() }
+}
+declareColumns(SecondFactor, {}, { uniques: [['userId']] })
