@@ -69,6 +69,9 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
   const perms = initPerms({ knex, passwords: { cost: 10 } })
   for (const table of [
     'bench_document',
+    'second_factor',
+    'invitation',
+    'audit_log',
     'user_setting',
     'token',
     'user_role',

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { Model } from 'objection'
+import { AuditTrail } from './auth/audit-trail.js'
 import { type Auth, createAuth } from './auth/auth.js'
 import { type AuthEventName, type AuthEvents, emitter, type OnEvent } from './auth/events.js'
 import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/keys.js'
@@ -32,6 +33,7 @@ import { forgetProtectedTables } from './perms/references.js'
 import { registerModels } from './perms/registry.js'
 import { selfCheck } from './perms/self-check.js'
 import { toActor, type UserClass } from './users/actor.js'
+import { AuditLog } from './users/audit-log.js'
 import { Domain } from './users/domain.js'
 import { registerUserEvents } from './users/events.js'
 import type { PasswordHasher } from './users/password-hasher.js'
@@ -86,6 +88,8 @@ export interface PermsOptions {
    * script can read. Not looked at when not said.
    */
   cookies?: boolean | CookieOptions
+  /** Writes what happens into AuditLog, or into a class of yours that extends it. */
+  auditLog?: boolean | typeof AuditLog
   /** How authenticator apps call the application. */
   secondFactor?: SecondFactorOptions
   /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
@@ -188,7 +192,12 @@ export function initPerms(options: PermsOptions): Perms {
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
     selfCheck()
     const listeners = new Listeners()
-    const emit = emitter(listeners.tell)
+    const trail = options.auditLog ? new AuditTrail(options.auditLog === true ? AuditLog : options.auditLog, onAuditLost) : null
+    const onEvent: OnEvent = (name, payload) => {
+      trail?.note(name, payload)
+      return listeners.tell(name, payload)
+    }
+    const emit = emitter(onEvent)
     const throttle = throttleOf(options, emit)
     registerUserEvents((name, payload) => emit(name, payload as never))
     registerOldPasswordCheck(throttledProof(throttle))
@@ -198,7 +207,7 @@ export function initPerms(options: PermsOptions): Perms {
           jwt,
           hasher,
           throttle,
-          onEvent: listeners.tell,
+          onEvent,
           cacheCallers: options.cacheCallers,
           mail: options.mail,
           secondFactor: options.secondFactor,
@@ -227,6 +236,7 @@ export function initPerms(options: PermsOptions): Perms {
       mapError: (error) => mapError(error),
       async close() {
         await auth?.settled()
+        await trail?.settled()
         if (current === perms) undo()
         await hasher.close?.()
       },
@@ -261,6 +271,11 @@ function refuseSecondObjection(options: PermsOptions): void {
     if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
       throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }
+}
+
+// Nothing else hears of it: what is missing in the log must show somewhere.
+function onAuditLost(error: unknown): void {
+  console.error('objection-perms: an event could not be written into the audit log:', error instanceof Error ? error.message : error)
 }
 
 function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof emitter>): Throttle {

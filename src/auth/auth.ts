@@ -21,7 +21,7 @@ import type { AuthCore } from './core.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
 import { type Emit, emitter } from './events.js'
-import { impersonation } from './impersonation.js'
+import { impersonation, mayStillImpersonate } from './impersonation.js'
 import { invitations } from './invitations.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import { parseKeys, publicJwks } from './keys.js'
@@ -57,10 +57,10 @@ export function createAuth(options: AuthOptions): Auth {
   const throttle = throttleOf(options, emit)
   const sessions = new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit })
 
-  function accessToken(user: User, sessionId: string): string {
+  function accessToken(user: User, sessionId: string, expiresIn = keys.accessTokenExpires): string {
     const claims = options.jwt.claims?.(user)
     const own = { sub: user.id, sid: sessionId, usr: tableOfUsers() }
-    return signJwt(keys, { ...claims, ...own }, { expiresIn: keys.accessTokenExpires, typ: ACCESS_TOKEN_TYPE })
+    return signJwt(keys, { ...claims, ...own }, { expiresIn, typ: ACCESS_TOKEN_TYPE })
   }
 
   function verifyAccessToken(token: string): AccessClaims {
@@ -95,6 +95,8 @@ export function createAuth(options: AuthOptions): Auth {
   const background = new Background()
   const core: AuthCore = {
     background,
+    accessToken,
+    post: options.mail === undefined ? null : new Post(options.mail),
     knex,
     keys,
     hasher,
@@ -260,6 +262,7 @@ export function createAuth(options: AuthOptions): Auth {
       const claims = verifyAccessToken(token)
       const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
+      if (session.impersonatorId && !(await mayStillImpersonate(session.impersonatorId))) throw new InvalidTokenError()
       if (!loadUser) return toActor(loaded, detailsOf(session))
       return toActor(await asTheApplicationHasIt(claims), detailsOf(session))
     },
@@ -270,7 +273,7 @@ export function createAuth(options: AuthOptions): Auth {
 
     apiKeys: ownKeys,
     settled: (seconds) => background.settled(seconds),
-    mail: mailFlows(core, options.mail === undefined ? null : new Post(options.mail)),
+    mail: mailFlows(core),
     secondFactors: factors.secondFactors,
     invitations: invitations(core),
     impersonation: impersonation(core),

@@ -6,6 +6,7 @@ import type { Background } from './background.js'
 import type { Emit } from './events.js'
 import type { KeySet } from './keys.js'
 import type { Caller } from './load-caller.js'
+import type { Post } from './mailer.js'
 import type { Sessions } from './sessions.js'
 import type { Throttle } from './throttle.js'
 
@@ -31,6 +32,10 @@ export interface AuthCore {
   letIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
   /** Begins a session for one who has proved every factor. @throws AccountDisabledError */
   signedIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
+  /** @param expiresIn seconds */
+  accessToken(user: User, sessionId: string, expiresIn?: number): string
+  /** Writes and sends mail; null without `initPerms({ mail })`. */
+  readonly post: Post | null
   /** @throws ConfigurationError inside the application's transaction: what is counted or used up must not be rolled back with it */
   refuseTransaction(name: string): void
 }

@@ -1,8 +1,12 @@
+import { currentImpersonatorId } from '../perms/context.js'
 import type { UserEvents } from '../users/events.js'
 import type { MailKind } from './mailer.js'
 import type { ThrottledAction } from './throttle.js'
 
-/** What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. */
+/**
+ * What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. Each says `impersonatorId` too where a
+ * superadmin acts in a user's place.
+ */
 export interface AuthEvents extends UserEvents {
   signIn: { userId: string; sessionId: string; address: string | undefined }
   /** `userId` is null where nobody has the address; `reason` is not for the one who tried. */
@@ -28,6 +32,11 @@ export interface AuthEvents extends UserEvents {
   emailChanged: { userId: string }
   /** The mailer threw; who asked for the mail was told nothing. `userId` is null where it was for nobody known. */
   mailFailed: { userId: string | null; kind: MailKind }
+  impersonationStarted: { userId: string; by: string; sessionId: string; reason: string | null }
+  impersonationStopped: { userId: string; by: string; sessionId: string }
+  invited: { email: string; role: string; domainId: string; by: string }
+  invitationAccepted: { userId: string; role: string; domainId: string }
+  invitationRevoked: { email: string; role: string; domainId: string }
   factorAdded: { userId: string }
   factorRemoved: { userId: string }
   recoveryCodeUsed: { userId: string }
@@ -44,8 +53,9 @@ export type OnEvent = <K extends AuthEventName>(name: K, payload: AuthEvents[K])
 export function emitter(listener: OnEvent | undefined): <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => void {
   return (name, payload) => {
     if (!listener) return
+    const impersonatorId = currentImpersonatorId()
     try {
-      Promise.resolve(listener(name, payload)).catch(() => {})
+      Promise.resolve(listener(name, impersonatorId === null ? payload : { ...payload, impersonatorId })).catch(() => {})
     } catch {
       // A listener that fails breaks no sign-in.
     }

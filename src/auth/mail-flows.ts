@@ -61,8 +61,8 @@ export interface MailFlows {
 
 const mostWaiting = 1000
 
-export function mailFlows(core: AuthCore, post: Post | null): MailFlows {
-  const { background, emit, knex, throttle } = core
+export function mailFlows(core: AuthCore): MailFlows {
+  const { background, emit, knex, post, throttle } = core
 
   function demandPost(name: string): Post {
     core.refuseTransaction(`mail.${name}`)

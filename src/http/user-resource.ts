@@ -310,18 +310,30 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   /** What me/ shows. */
   protected profile(user: ServedRow, actor: Actor): Record<string, unknown> {
     const roles = actor.grants.map(({ role, domainId }) => ({ role, domain: domainId }))
-    return { ...shape(user, this.served, outputFields(this.served)), roles }
+    const shown = { ...shape(user, this.served, outputFields(this.served)), roles }
+    return actor.impersonatorId === null ? shown : { ...shown, impersonator: { id: actor.impersonatorId } }
   }
 
   #profileSchema(): object {
     const { output } = this.served.schema
-    return { ...output, properties: { ...output.properties, roles: rolesSchema }, required: [...output.required, 'roles'] }
+    return {
+      ...output,
+      properties: { ...output.properties, roles: rolesSchema, impersonator: impersonatorSchema },
+      required: [...output.required, 'roles'],
+    }
   }
 }
 
 function demand(actor: Actor | null): Actor {
   if (actor === null) throw new UnauthorizedError()
   return actor
+}
+
+const impersonatorSchema = {
+  type: 'object',
+  description: 'The superadmin who acts in the user’s place; not there otherwise.',
+  properties: { id: { type: 'string', format: 'uuid' } },
+  required: ['id'],
 }
 
 const rolesSchema = {

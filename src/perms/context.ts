@@ -40,6 +40,8 @@ interface Frame {
   readonly domainId: string | undefined
   /** The address that the adapter vouches for. */
   readonly address: string | undefined
+  /** Who acts in the actor's place, inside asSystem() too. */
+  readonly impersonatorId?: string | null
 }
 
 const storage = new AsyncLocalStorage<Frame>()
@@ -108,6 +110,12 @@ export function currentUserId(): string | null {
   return frame().actor?.id ?? null
 }
 
+/** The superadmin who acts in a user's place, or null; also where the library works for itself meanwhile. */
+export function currentImpersonatorId(): string | null {
+  const { actor, impersonatorId } = frame()
+  return actor?.impersonatorId ?? impersonatorId ?? null
+}
+
 /** The domain named by `inDomain`, if any. */
 export function currentDomainId(): string | undefined {
   return frame().domainId
@@ -160,7 +168,7 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // What outlives fn is an anonymous caller's, not a superuser's.
-  return enterWithPower({ ...frame(), actor: null, powers: [], domainId: undefined }, null, fn)
+  return enterWithPower({ ...frame(), actor: null, powers: [], domainId: undefined, impersonatorId: currentImpersonatorId() }, null, fn)
 }
 
 /**

@@ -51,6 +51,9 @@ eachDatabase('Migrations', (db) => {
     await perms.close()
     for (const table of [
       'own_thing',
+      'second_factor',
+      'invitation',
+      'audit_log',
       'paper',
       'token',
       'user_role',

@@ -1,0 +1,27 @@
+import { column } from '../model/column.js'
+import { BasePermsModel } from '../perms/base-perms-model.js'
+import { anyOf, member, nobody, owner, type Policy } from '../perms/rules.js'
+import { Role } from './roles.js'
+
+/** That somebody is asked into a domain, by the address they have. Made and used by `perms.auth.invitations` alone. */
+export class Invitation extends BasePermsModel.withColumns({
+  email: column.string({ maxLength: 254 }).index(),
+  role: column.string({ maxLength: 100 }),
+  domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),
+  invitedById: column.uuid().references('user.id', { onDelete: 'cascade' }).index(),
+  /** A hash: the token itself is in the mail alone. */
+  token: column.string({ maxLength: 64 }).unique().hidden(),
+  expiresAt: column.datetime(),
+  acceptedAt: column.datetime().nullable(),
+  revoked: column.boolean().default(false),
+}) {
+  /** Out of reach of API keys, whatever their abilities. */
+  static isCredential = true
+  static override adminBypass: boolean | 'read' = 'read'
+  static override policy: Policy = {
+    read: anyOf(owner('invitedById'), member('domainId', [Role.ADMIN])),
+    create: nobody(),
+    update: nobody(),
+    delete: nobody(),
+  }
+}
