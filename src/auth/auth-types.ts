@@ -77,7 +77,7 @@ export interface Auth {
    * @param credentials `device` describes where, for the list of sessions
    * @throws ValidationError for blank or wrongly typed input, InvalidCredentialsError, AccountDisabledError, TooManyAttemptsError
    * @throws ConfigurationError inside the application's transaction()
-   * @example const { accessToken, refreshToken } = await perms.auth.signIn({ email, password })
+   * @example const { status, accessToken } = await perms.auth.signIn({ email, password }) // accessToken: string where status is 'signedIn'
    */
   signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignInResult>
   /**
