@@ -9,12 +9,17 @@ import { column } from '../../src/model/column.js'
 import { BasePermsModel } from '../../src/perms/base-perms-model.js'
 import { asSystem } from '../../src/perms/context.js'
 import { authenticated, owner } from '../../src/perms/rules.js'
-import { createUser, signInAs } from '../../src/testing/index.js'
+import { createUser, type SignedInAs, signInAs } from '../../src/testing/index.js'
+import { runAs } from '../../src/users/actor.js'
 import { Domain } from '../../src/users/domain.js'
+import { Invitation } from '../../src/users/invitation.js'
 import { Role } from '../../src/users/roles.js'
 import { Token } from '../../src/users/token.js'
-import { User } from '../../src/users/user.js'
-import { Critter, openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
+import type { User } from '../../src/users/user.js'
+import { UserRole } from '../../src/users/user-role.js'
+import { addFactor, challengeOf } from '../auth/factor.js'
+import { allFeatures, type FullZoo, Keeper, openFullZoo } from '../conformance/full-zoo.js'
+import { Critter, password, UserDocument } from '../conformance/zoo.js'
 import { type Client, clientOf } from './client.js'
 
 class Notice extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
@@ -32,6 +37,9 @@ const actors = [
   'admin',
   'superadmin',
   'API key of the owner',
+  'API key of an admin',
+  'half signed in',
+  "superadmin in the owner's place",
 ] as const
 type Who = (typeof actors)[number]
 
@@ -39,51 +47,79 @@ const grants: Readonly<Partial<Record<Who, { role: string; domain?: 'own' | 'oth
   'admin of another domain': { role: Role.ADMIN, domain: 'other' },
   'admin of the domain': { role: Role.ADMIN, domain: 'own' },
   admin: { role: Role.ADMIN },
+  'API key of an admin': { role: Role.ADMIN },
   superadmin: { role: Role.SUPERADMIN },
 }
 
-/** The status for each caller, in the order of `actors`; the row belongs to `owner`. */
+/** The callers whom the rows belong to. */
+const owners: readonly Who[] = ['owner', 'API key of the owner', "superadmin in the owner's place"]
+
+/** The status for each caller, in the order of `actors`; the row belongs to `owners`, and to the domain `own`. */
 const expected: Readonly<Record<string, readonly number[]>> = {
-  'POST /users/login': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
-  'POST /users/refresh': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
-  'POST /users/logout': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403],
-  'GET /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200],
-  'PATCH /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
-  'GET /users/sessions': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
-  'DELETE /users/sessions/:sessionId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403],
-  'DELETE /users/sessions': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403],
-  'POST /users/api-keys': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403],
-  'GET /users/api-keys': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
-  'DELETE /users/api-keys/:keyId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403],
-  'GET /users': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
-  'POST /users': [401, 401, 401, 403, 403, 403, 403, 422, 422, 403],
-  'GET /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403],
-  'PATCH /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403],
-  'DELETE /users/:id': [401, 401, 401, 404, 403, 404, 404, 204, 204, 403],
-  'GET /documents': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200],
-  'POST /documents': [401, 401, 401, 422, 422, 422, 422, 422, 422, 422],
-  'GET /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200],
-  'PATCH /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200],
-  'DELETE /documents/:id': [401, 401, 401, 404, 204, 404, 404, 204, 204, 204],
-  'GET /critters': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200],
-  'POST /critters': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403],
-  'GET /critters/:id': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200],
-  'PATCH /critters/:id': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403],
-  'GET /notices': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403],
-  'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422, 403],
-  'GET /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403],
-  'PATCH /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403],
-  'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403],
-  'DELETE /critters/:id': [401, 401, 401, 403, 403, 403, 403, 204, 204, 403],
+  'POST /users/login': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/refresh': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/logout': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403, 403, 401, 204],
+  'GET /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200],
+  'PATCH /users/me': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'GET /users/sessions': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'DELETE /users/sessions/:sessionId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403, 403, 401, 403],
+  'DELETE /users/sessions': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403, 403, 401, 403],
+  'POST /users/api-keys': [401, 401, 401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403],
+  'GET /users/api-keys': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'DELETE /users/api-keys/:keyId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403, 403, 401, 403],
+  'POST /users/verify-email/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/verify-email': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/reset-password/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/reset-password': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/me/email': [401, 401, 401, 202, 202, 202, 202, 202, 202, 403, 403, 401, 403],
+  'POST /users/change-email': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/magic-link/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/magic-link': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/second-factor': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'GET /users/me/second-factor': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'POST /users/me/second-factor': [401, 401, 401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403],
+  'POST /users/me/second-factor/confirm': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
+  'POST /users/me/second-factor/remove': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
+  'POST /users/me/second-factor/recovery-codes': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
+  'POST /users/invitations': [401, 401, 401, 403, 403, 403, 201, 201, 201, 403, 403, 401, 403],
+  'GET /users/invitations': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'DELETE /users/invitations/:invitationId': [401, 401, 401, 404, 204, 404, 204, 204, 204, 403, 403, 401, 403],
+  'POST /users/invitations/accept': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
+  'POST /users/invitations/register': [201, 201, 201, 201, 201, 201, 201, 201, 201, 201, 201, 201, 201],
+  'GET /users/domains/:domainId/members': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 403, 401, 404],
+  'PATCH /users/domains/:domainId/members/:grantId': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 403, 401, 403],
+  'DELETE /users/domains/:domainId/members/:grantId': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403, 403, 401, 403],
+  'POST /users/impersonation': [401, 401, 401, 403, 403, 403, 403, 403, 201, 403, 403, 401, 403],
+  'DELETE /users/impersonation': [401, 401, 401, 403, 403, 403, 403, 403, 403, 403, 403, 401, 204],
+  'GET /users': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'GET /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403, 200, 401, 200],
+  'POST /users': [401, 401, 401, 403, 403, 403, 403, 422, 422, 403, 422, 401, 403],
+  'PATCH /users/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403, 200, 401, 200],
+  'DELETE /users/:id': [401, 401, 401, 404, 403, 404, 404, 204, 204, 403, 204, 401, 403],
+  'GET /documents': [401, 401, 401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200],
+  'GET /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200, 200, 401, 200],
+  'POST /documents': [401, 401, 401, 422, 422, 422, 422, 422, 422, 422, 422, 401, 422],
+  'PATCH /documents/:id': [401, 401, 401, 404, 200, 404, 404, 200, 200, 200, 200, 401, 200],
+  'DELETE /documents/:id': [401, 401, 401, 404, 204, 404, 404, 204, 204, 204, 204, 401, 204],
+  'GET /critters': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200],
+  'GET /critters/:id': [200, 401, 401, 200, 200, 200, 200, 200, 200, 200, 200, 401, 200],
+  'POST /critters': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 422, 401, 422],
+  'PATCH /critters/:id': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200],
+  'DELETE /critters/:id': [401, 401, 401, 403, 403, 403, 403, 204, 204, 403, 204, 401, 403],
+  'GET /notices': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'GET /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 200, 401, 404],
+  'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422, 403, 422, 401, 403],
+  'PATCH /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 200, 401, 404],
+  'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403, 204, 401, 404],
 }
 
 describe('every route for every caller', function () {
   this.timeout(60_000)
-  let zoo: Zoo
+  let zoo: FullZoo
   let ask: Client
   const api = new Api({
     resources: [
-      new UserResource({ features: { apiKeys: true } }),
+      new UserResource({ features: allFeatures }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
       new CrudResource({ model: Critter, methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
       new CrudResource({ model: Notice }),
@@ -92,47 +128,125 @@ describe('every route for every caller', function () {
   const routes: Route[] = []
   const nameOf = ({ endpoint, path }: Route) => `${endpoint.options.method} ${path}`
   const domains = { own: '', other: '' }
+  let superadmin: SignedInAs
   before(async () => {
-    zoo = await openZoo()
+    zoo = await openFullZoo()
     await createTables(zoo.perms.knex, [Notice])
     const [domain, other] = await asSystem(
       async () => [await Domain.create({ name: 'press' }), await Domain.create({ name: 'other' })] as const,
     )
     domains.own = domain.id
     domains.other = other.id
+    superadmin = await signInAs({}, { role: Role.SUPERADMIN })
     routes.push(...api.routes(zoo.perms))
     ask = clientOf(api, zoo.perms)
   })
   after(() => zoo.close())
 
-  /** A new user of the kind, signed in. */
-  async function caller(who: Who): Promise<{ id: string; token: string | null }> {
-    if (who === 'anonymous') return { id: '', token: null }
-    if (who === 'bad token') return { id: '', token: 'bad' }
-    const { role, domain } = grants[who] ?? {}
-    const { user, accessToken } = await signInAs({}, { role, ...(domain && { domain: domains[domain] }) })
-    if (who === 'API key of the owner') {
-      const abilities = ['documents:*', 'critters:read']
-      return { id: user.id, token: (await asSystem(() => Token.issue(user, { kind: 'api', abilities }))).plain }
-    }
-    if (who === 'disabled') await asSystem(() => user.update({ isEnabled: false } as never))
-    return { id: user.id, token: accessToken }
+  interface Caller {
+    readonly id: string
+    readonly email: string
+    readonly token: string | null
   }
 
-  async function rowFor(path: string, ownerId: string | null): Promise<string> {
-    const userId = ownerId ?? (await createUser()).id
-    if (path.includes('/sessions/')) {
-      await zoo.perms.auth.createRefreshToken((await asSystem(() => User.get(userId))) as User)
-      return (await zoo.perms.auth.sessions(userId))[0]?.id ?? ''
+  /** A new user of the kind, signed in as far as the kind goes. */
+  async function caller(who: Who): Promise<Caller> {
+    if (who === 'anonymous') return { id: '', email: '', token: null }
+    if (who === 'bad token') return { id: '', email: '', token: 'bad' }
+    const { role, domain } = grants[who] ?? {}
+    const { user, accessToken } = await signInAs<User>({ password }, { role, ...(domain && { domain: domains[domain] }) })
+    const { id, email } = user
+    const key = async (abilities: string[]) => (await asSystem(() => Token.issue(user, { kind: 'api', abilities }))).plain
+    const tokenOf = async (): Promise<string> => {
+      switch (who) {
+        case 'API key of the owner':
+          return await key(['documents:*', 'critters:read'])
+        case 'API key of an admin':
+          return await key(['*'])
+        case 'half signed in':
+          await addFactor(zoo.perms, user, password)
+          return await challengeOf(zoo.perms, email, password)
+        case "superadmin in the owner's place":
+          return (await ask('POST', '/users/impersonation', superadmin.accessToken, { body: { userId: id } })).body.access_token
+        case 'disabled':
+          await asSystem(() => user.update({ isEnabled: false } as never))
+      }
+      return accessToken
     }
-    if (path.includes('/api-keys/')) {
-      const owner = (await asSystem(() => User.get(userId))) as User
-      return (await zoo.perms.auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id
-    }
-    if (path.startsWith('/users')) return userId
-    if (path.startsWith('/documents')) return (await asSystem(() => UserDocument.create({ title: 't', content: 'c', userId }))).id
-    if (path.startsWith('/notices')) return (await asSystem(() => Notice.create({ text: 't', userId, domainId: domains.own }))).id
-    return (await asSystem(() => Critter.create({ name: 'n', species: 's', userId }))).id
+    return { id, email, token: await tokenOf() }
+  }
+
+  /** The routes that leave a caller another than they were: each has callers of its own. */
+  const changing: readonly string[] = [
+    'POST /users/logout',
+    'DELETE /users/sessions/:sessionId',
+    'DELETE /users/sessions',
+    'POST /users/me/second-factor',
+    'POST /users/invitations/accept',
+    'DELETE /users/impersonation',
+    'DELETE /users/:id',
+  ]
+  const known = new Map<Who, Caller>()
+  async function callerFor(name: string, who: Who): Promise<Caller> {
+    if (changing.includes(name)) return await caller(who)
+    const found = known.get(who) ?? (await caller(who))
+    known.set(who, found)
+    return found
+  }
+
+  /** The token of an invitation to this address, by mail. */
+  async function invited(email: string): Promise<string> {
+    await runAs(superadmin.user, () => zoo.perms.auth.invitations.invite({ email, role: 'editor', domain: domains.own }))
+    await zoo.perms.auth.settled()
+    return zoo.mailer.tokenFrom(zoo.mailer.last('invitation'))
+  }
+
+  let count = 0
+  function newAddress(): string {
+    count += 1
+    return `somebody-${count}@example.com`
+  }
+
+  /** Sound bodies, where who may send them is more than who may call. */
+  const bodies: Readonly<Record<string, (caller: Caller) => object | Promise<object>>> = {
+    'POST /users/api-keys': () => ({ abilities: ['*'] }),
+    'POST /users/me/email': () => ({ email: newAddress(), oldPassword: password }),
+    'POST /users/me/second-factor': () => ({ password }),
+    'POST /users/me/second-factor/confirm': () => ({ code: '000000' }),
+    'POST /users/me/second-factor/remove': () => ({ code: '000000' }),
+    'POST /users/me/second-factor/recovery-codes': () => ({ code: '000000' }),
+    'POST /users/invitations': () => ({ email: newAddress(), role: 'editor', domain: domains.own }),
+    'POST /users/invitations/accept': async ({ email }) => ({ token: await invited(email || newAddress()) }),
+    'POST /users/invitations/register': async () => ({ token: await invited(newAddress()), password }),
+    'PATCH /users/domains/:domainId/members/:grantId': () => ({ role: 'reader' }),
+    'POST /users/impersonation': async () => ({ userId: (await createUser()).id }),
+  }
+
+  /** What stands for the parameters of a path: rows of this owner's, or in the domain `own`. */
+  async function rowsFor(path: string, owner: User): Promise<Record<string, string>> {
+    const { auth } = zoo.perms
+    const userId = owner.id
+    return await asSystem(async () => {
+      if (path.includes(':sessionId')) {
+        await auth.createRefreshToken(owner)
+        return { sessionId: (await auth.sessions(userId))[0]?.id ?? '' }
+      }
+      if (path.includes(':keyId')) return { keyId: (await auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id }
+      if (path.includes(':invitationId')) {
+        await invited(newAddress())
+        const { id } = (await Invitation.query().orderBy('createdAt', 'desc').first()) as Invitation
+        await zoo.perms.knex('invitation').where({ id }).update({ invited_by_id: userId })
+        return { invitationId: id }
+      }
+      if (path.includes(':domainId')) {
+        const { id } = await UserRole.create({ user: await createUser(), role: 'editor', domain: domains.own })
+        return { domainId: domains.own, grantId: id }
+      }
+      if (path.startsWith('/users')) return { id: userId }
+      if (path.startsWith('/documents')) return { id: (await UserDocument.create({ title: 't', content: 'c', userId })).id }
+      if (path.startsWith('/notices')) return { id: (await Notice.create({ text: 't', userId, domainId: domains.own })).id }
+      return { id: (await Critter.create({ name: 'n', species: 's', userId })).id }
+    })
   }
 
   it('has a row in the table [promise 50]', () => {
@@ -144,10 +258,13 @@ describe('every route for every caller', function () {
       const [method, path] = name.split(' ') as [string, string]
       const answers: number[] = []
       for (const who of actors) {
-        const { id, token } = await caller(who)
-        const row = /:\w/.test(path) ? await rowFor(path, who === 'owner' || who === 'API key of the owner' ? id : null) : ''
-        const body = method === 'POST' ? { nope: 1 } : method === 'PATCH' ? {} : undefined
-        const answer = await ask(method, path.replace(/:\w+/, row), token, body === undefined || path.endsWith('logout') ? {} : { body })
+        const asking = await callerFor(name, who)
+        const owner = owners.includes(who) ? ((await asSystem(() => Keeper.get(asking.id))) as unknown as User) : await createUser()
+        const rows = await rowsFor(path, owner)
+        const sound = await bodies[name]?.(asking)
+        const body = sound ?? (method === 'POST' ? { nope: 1 } : method === 'PATCH' ? {} : undefined)
+        const target = path.replace(/:(\w+)/g, (_, parameter: string) => rows[parameter] ?? '')
+        const answer = await ask(method, target, asking.token, body === undefined || path.endsWith('logout') ? {} : { body })
         answers.push(answer.status)
       }
       expect(Object.fromEntries(actors.map((who, i) => [who, answers[i]]))).to.deep.equal(
