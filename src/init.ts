@@ -292,7 +292,11 @@ function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswo
       ])
     }
     const attempt = await throttle.begin('signIn', { account: (row as User).email, address: currentAddress() })
-    if (!(await verify())) throw wrongOldPassword()
+    const isRight = await verify().catch(async (error: unknown) => {
+      await attempt.withdrawn()
+      throw error
+    })
+    if (!isRight) throw wrongOldPassword()
     await attempt.succeeded()
   }
 }

@@ -23,6 +23,9 @@ interface Count {
   readonly expires_at: unknown
 }
 
+/** How far a count goes beyond its limit: the first refusal tells of the lock, and the next ones see that it was told. */
+export const LIMIT_MARK = 2
+
 /** How often a count sweeps out what is over. */
 const SWEEP = 0.01
 
@@ -64,14 +67,16 @@ export class KnexLimiter implements Limiter {
 
   async #add(key: string, points: number): Promise<RateLimiterRes> {
     const begun = Date.now()
+    const [first, most] = [Math.max(0, points), this.#limit.points + LIMIT_MARK]
     const [now, expires] = [this.#moment(begun), this.#moment(begun + this.#limit.duration * 1000)]
     const count = await this.#mapped(async () => {
       if (Math.random() < SWEEP) await this.#knex(table).where('expires_at', '<', now).delete()
-      if (this.#dialect !== 'mysql') return await this.#upsertReturning(this.#name(key), points, now, expires)
+      if (this.#dialect !== 'mysql')
+        return await this.#upsertReturning([table, this.#name(key), first, expires, table, now, most, table, points, table, now, table])
       // The row stays locked until it is read.
       return await transaction(
         async (trx) => {
-          await trx.raw(mysqlUpsert, [table, this.#name(key), points, expires, now, points, points, now, expires])
+          await trx.raw(mysqlUpsert, [table, this.#name(key), first, expires, now, first, most, points, now, expires])
           return (await trx(table)
             .where({ name: this.#name(key) })
             .first('points', 'expires_at')) as Count
@@ -84,8 +89,8 @@ export class KnexLimiter implements Limiter {
     return new RateLimiterRes(left, Math.max(0, over.getTime() - Date.now()), count.points, count.points === points)
   }
 
-  async #upsertReturning(name: string, points: number, now: string, expires: string): Promise<Count> {
-    const result: unknown = await this.#knex.raw(upsert, [table, name, points, expires, table, now, table, table, now, table])
+  async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
+    const result: unknown = await this.#knex.raw(this.#dialect === 'pg' ? pgUpsert : sqliteUpsert, bindings as string[])
     const rows = (this.#dialect === 'pg' ? (result as { rows: Count[] }).rows : result) as Count[]
     return rows[0] as Count
   }
@@ -107,12 +112,18 @@ export class KnexLimiter implements Limiter {
   }
 }
 
-const upsert = `insert into ?? (name, points, expires_at) values (?, ?, ?) on conflict (name) do update set
-  points = case when ??.expires_at <= ? then excluded.points else ??.points + excluded.points end,
+// What is refused does not add up without end, and what is given back does not make a count of less than none.
+const upsert = (
+  least: string,
+  greatest: string,
+) => `insert into ?? (name, points, expires_at) values (?, ?, ?) on conflict (name) do update set
+  points = case when ??.expires_at <= ? then excluded.points else ${greatest}(0, ${least}(?, ??.points + ?)) end,
   expires_at = case when ??.expires_at <= ? then excluded.expires_at else ??.expires_at end
   returning points, expires_at`
+const pgUpsert = upsert('least', 'greatest')
+const sqliteUpsert = upsert('min', 'max')
 
 // Assignments take effect from left to right here: points looks at the old expires_at.
 const mysqlUpsert = `insert into ?? (name, points, expires_at) values (?, ?, ?) on duplicate key update
-  points = if(expires_at <= ?, ?, points + ?),
+  points = if(expires_at <= ?, ?, greatest(0, least(?, points + ?))),
   expires_at = if(expires_at <= ?, ?, expires_at)`

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
-import { ConfigurationError, ServiceUnavailableError, TooManyAttemptsError } from '../model/errors.js'
+import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import { ConfigurationError, PermsError, ServiceUnavailableError, TooManyAttemptsError } from '../model/errors.js'
 import { clientNetwork } from './client-network.js'
 import type { Emit } from './events.js'
-import { KnexLimiter } from './throttle-store.js'
+import { KnexLimiter, LIMIT_MARK } from './throttle-store.js'
 
 /** What is limited. */
 export type ThrottledAction = 'signIn' | 'registration' | 'refresh' | 'mail' | 'mailToken'
@@ -53,7 +53,7 @@ export interface Limiter {
 export interface ThrottleOptions {
   /**
    * Where is counted: in this process when not said; `'database'` where several processes serve; or any limiter of
-   * rate-limiter-flexible, for one with Redis.
+   * rate-limiter-flexible, for one with Redis. Where it cannot be reached, nobody gets in uncounted: 503.
    *
    * @example store: (limit) => new RateLimiterRedis({ storeClient: redis, ...limit })
    */
@@ -113,32 +113,63 @@ export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex:
 
   return {
     async begin(action, who) {
-      const taken: { counter: Counter; key: string }[] = []
+      const taken: Taken[] = []
       for (const one of counters[action]) {
         const key = keyOf(one.dimension, who)
         if (key === null) continue
+        const begun = Date.now()
         try {
-          await one.limiter.consume(key)
+          const { msBeforeNext } = await one.limiter.consume(key)
+          taken.push({ counter: one, key, until: begun + msBeforeNext })
         } catch (reason) {
-          if (!(reason instanceof RateLimiterRes)) throw reason instanceof Error ? reason : new ServiceUnavailableError()
-          if (reason.consumedPoints === one.points + 1)
-            emit('locked', { action, by: one.dimension, account: who.account, address: who.address })
-          const retryAfter = Math.max(1, Math.ceil(reason.msBeforeNext / 1000))
-          throw new TooManyAttemptsError('Too many attempts: wait before you try again.', { retryAfter })
+          // It was no try: what it took of the narrower limits is theirs again.
+          await giveBack(taken)
+          throw await refusal(reason, { action, who, counter: one, key })
         }
-        taken.push({ counter: one, key })
       }
-      const giveBack = ({ counter: { limiter }, key }: (typeof taken)[number]) => limiter.reward(key)
       return {
         async succeeded() {
-          await quietly(taken.map((one) => (one.counter.dimension === 'pair' ? one.counter.limiter.delete(one.key) : giveBack(one))))
+          const [pair, others] = [taken.filter(isPair), taken.filter((one) => !isPair(one))]
+          await Promise.all([quietly(pair.map(({ counter, key }) => counter.limiter.delete(key))), giveBack(others)])
         },
-        async withdrawn() {
-          await quietly(taken.map(giveBack))
-        },
+        withdrawn: () => giveBack(taken),
       }
     },
   }
+
+  async function refusal(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter; key: string }) {
+    if (reason instanceof PermsError) return reason
+    // What counts cannot be reached: nobody gets in uncounted.
+    if (!isRefusal(reason)) return new ServiceUnavailableError(undefined, { cause: reason })
+    const { action, who, counter, key } = refused
+    const { points, dimension, limiter } = counter
+    const { consumedPoints, msBeforeNext } = reason
+    if (consumedPoints === points + 1) emit('locked', { action, by: dimension, account: who.account, address: who.address })
+    // Refused tries do not add up: of many at once that all succeed in the end, those beyond the limit would leave it reached.
+    if (consumedPoints > points + LIMIT_MARK) await quietly([limiter.reward(key)])
+    return new TooManyAttemptsError('Too many attempts: wait before you try again.', {
+      retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
+    })
+  }
+}
+
+interface Taken {
+  readonly counter: Counter
+  readonly key: string
+  /** When its window is over, in milliseconds: what was counted then is forgotten, and nothing is to be given back. */
+  readonly until: number
+}
+
+const isPair = ({ counter }: Taken): boolean => counter.dimension === 'pair'
+
+async function giveBack(taken: readonly Taken[]): Promise<void> {
+  const now = Date.now()
+  await quietly(taken.filter(({ until }) => now < until).map(({ counter, key }) => counter.limiter.reward(key)))
+}
+
+// By its shape: the application's limiter may come from another copy of the package.
+function isRefusal(reason: unknown): reason is RateLimiterRes {
+  return typeof reason === 'object' && reason !== null && typeof (reason as { msBeforeNext?: unknown }).msBeforeNext === 'number'
 }
 
 function inMemory(limit: Limit): Limiter {

@@ -1,25 +1,49 @@
 import { expect } from 'chai'
+import { Redis } from 'ioredis'
+import { RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
 import { clientNetwork } from '../../src/auth/client-network.js'
-import { createThrottle, type ThrottleOptions } from '../../src/auth/throttle.js'
+import { createThrottle, type Limit, type Limiter, type ThrottleOptions } from '../../src/auth/throttle.js'
 import { throttleTable } from '../../src/auth/throttle-store.js'
-import { ConfigurationError, type TooManyAttemptsError } from '../../src/index.js'
+import { ConfigurationError, ServiceUnavailableError, type TooManyAttemptsError } from '../../src/index.js'
 import { createTables } from '../../src/model/tables.js'
 import { runAsActor } from '../../src/perms/context.js'
+import { toActor } from '../../src/users/actor.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { openGate } from './gate.js'
 import type { OneFactorAuth as Auth } from './set-up.js'
 import { member, outcome, password, type SetUp, setUp } from './set-up.js'
 
 const from = <T>(address: string, fn: () => Promise<T>) => runAsActor(null, fn, { address })
 
-for (const store of ['memory', 'database'] as const) {
-  eachDatabase(`throttle, counting in ${store}`, (db) => {
+const redisUrl = process.env['REDIS_URL']
+/** As the document says it: what is asked while Redis is away fails at once. */
+const redisOptions = { enableOfflineQueue: false, commandTimeout: 2000, lazyConnect: true } as const
+
+for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : [])] as const) {
+  eachDatabase(`throttle, counting in ${name}`, (db) => {
+    // Which database there is beside Redis changes nothing.
+    if (name === 'redis' && db.name !== 'sqlite3') return
     let all: SetUp
+    let redis: Redis
+    const prefix = `op_test_${process.pid}_${Date.now()}:`
+    const inRedis = (limit: Limit, storeClient = redis) =>
+      new RateLimiterRedis({ ...limit, storeClient, keyPrefix: prefix + limit.keyPrefix })
+    const store = name === 'redis' ? (limit: Limit) => inRedis(limit) : name
     before(async () => {
       all = await setUp(db.knex)
       await createTables(db.knex, [throttleTable])
+      if (name !== 'redis') return
+      redis = new Redis(redisUrl as string, redisOptions)
+      await redis.connect()
     })
-    after(() => all.perms.close())
+    after(async () => {
+      await all.perms.close()
+      if (name !== 'redis') return
+      const keys = await redis.keys(`${prefix}*`)
+      if (keys.length > 0) await redis.del(...keys)
+      await redis.quit()
+    })
 
     /** A new process, which with the store 'memory' has forgotten all. */
     const limited = (options: ThrottleOptions = {}): Auth =>
@@ -102,8 +126,8 @@ for (const store of ['memory', 'database'] as const) {
     it('limits registrations and failed refreshes by address [promise 12]', async () => {
       const auth = limited({ registration: { address: 2 }, refresh: { address: 2 } })
       const register = (email: string) => from('192.0.2.80', () => outcome(auth.register({ email, password })))
-      const one = `first.${store}@example.com`
-      expect([await register(one), await register(one), await register(`third.${store}@example.com`)]).to.deep.equal([
+      const one = `first.${name}@example.com`
+      expect([await register(one), await register(one), await register(`third.${name}@example.com`)]).to.deep.equal([
         'fine',
         'UniqueViolationError',
         'TooManyAttemptsError',
@@ -128,17 +152,93 @@ for (const store of ['memory', 'database'] as const) {
       expect(locked.map(({ payload }) => payload)).to.deep.equal([{ action: 'signIn', by: 'pair', account: email, address: '192.0.2.90' }])
     })
 
-    if (store === 'database') {
-      it('counts for all processes together, and stores nobody by name [promise 12]', async () => {
-        const [one, two] = [limited({ signIn: { pair: 4 } }), limited({ signIn: { pair: 4 } })]
-        const { email } = await member()
-        const outcomes = await Promise.all(Array.from({ length: 12 }, (_, i) => wrong(i % 2 ? one : two, email, '192.0.2.100')))
-        expect(outcomes.filter((each) => each === 'InvalidCredentialsError')).to.have.length(4)
-        const rows = JSON.stringify(await db.knex(throttleTable.name))
-        expect(rows).to.not.contain(email)
-        expect(rows).to.not.contain('192.0.2.100')
+    it('leaves nothing behind of tries that were refused: of many that are all right, the limit stays far', async () => {
+      const auth = limited({ signIn: { pair: 50, account: 50, address: 5 } })
+      const { email } = await member()
+      for (let round = 0; round < 2; round += 1) {
+        const outcomes = await Promise.all(Array.from({ length: 15 }, () => right(auth, email, '192.0.2.95')))
+        expect(new Set(outcomes)).to.deep.equal(new Set(['fine', 'TooManyAttemptsError']))
+        expect(await right(auth, email, '192.0.2.95'), `after ${round + 1} times 15 at once`).to.equal('fine')
+      }
+    })
+
+    if (name !== 'memory') {
+      it('counts for all processes together, a hundred at once, tells once, and stores nobody by name [promise 12]', async () => {
+        // Each has its own connections, as two processes have.
+        const other = name === 'redis' ? redis.duplicate() : undefined
+        await other?.connect()
+        try {
+          const one = limited()
+          const two = limited(other ? { store: (limit) => inRedis(limit, other) } : {})
+          const { email } = await member()
+          all.events.length = 0
+          all.hasher.verified.length = 0
+          const tries = Array.from({ length: 100 }, (_, i) =>
+            from('192.0.2.100', () => rejection((i % 2 ? one : two).signIn({ email, password: 'a wrong password' }))),
+          )
+          const errors = await Promise.all(tries)
+          expect(errors.filter((error) => error.name === 'InvalidCredentialsError')).to.have.length(10)
+          const refused = errors.filter((error) => error.name === 'TooManyAttemptsError') as TooManyAttemptsError[]
+          expect(refused).to.have.length(90)
+          for (const { retryAfter } of refused) expect(retryAfter).to.be.within(880, 900)
+          expect(all.hasher.verified).to.have.length(10)
+          const locked = all.events.filter((event) => event.name === 'locked')
+          expect(locked.map(({ payload }) => payload)).to.deep.equal([
+            { action: 'signIn', by: 'pair', account: email, address: '192.0.2.100' },
+          ])
+          const stored = JSON.stringify(name === 'redis' ? await redis.keys(`${prefix}*`) : await db.knex(throttleTable.name))
+          expect(stored).to.contain('signIn.pair:')
+          expect(stored).to.not.contain(email)
+          expect(stored).to.not.contain('192.0.2.100')
+        } finally {
+          await other?.quit()
+        }
       })
-    } else {
+    }
+
+    if (name === 'redis') {
+      it('lets nobody in uncounted while Redis is away: 503 at once, before any hash is made, and works after [promise 12]', async () => {
+        const gate = await openGate(redisUrl as string)
+        const client = new Redis(gate.url, { ...redisOptions, retryStrategy: () => 20 })
+        client.on('error', () => undefined)
+        try {
+          await client.connect()
+          const auth = limited({ store: (limit) => inRedis(limit, client) })
+          const { email } = await member()
+          expect(await right(auth, email, '192.0.2.110')).to.equal('fine')
+          await gate.shut()
+          all.hasher.verified.length = 0
+          const begun = Date.now()
+          const error = await from('192.0.2.110', () => rejection(auth.signIn({ email, password })))
+          expect(error).to.be.instanceOf(ServiceUnavailableError)
+          expect((error as ServiceUnavailableError).retryAfter).to.be.greaterThan(0)
+          expect(error.message).to.not.match(/redis|stream|connect/i)
+          expect(Date.now() - begun).to.be.lessThan(2000)
+          expect(all.hasher.verified).to.deep.equal([])
+          await gate.open()
+          for (let i = 0; i < 100 && client.status !== 'ready'; i += 1) await new Promise((resolve) => setTimeout(resolve, 20))
+          expect(await right(auth, email, '192.0.2.110')).to.equal('fine')
+        } finally {
+          client.disconnect()
+          await gate.close()
+        }
+      })
+    }
+
+    if (name === 'memory') {
+      it('does not count an old password that came to no answer, and counts a wrong one', async () => {
+        const user = await member()
+        const change = (oldPassword: string) =>
+          from('192.0.2.65', () =>
+            runAsActor(toActor(user), () => outcome(user.update({ password: 'another battery staple', oldPassword } as object))),
+          )
+        all.hasher.beforeVerify = () => Promise.reject(new Error('away'))
+        for (let i = 0; i < 11; i += 1) expect(await change(password)).to.equal('Error')
+        all.hasher.beforeVerify = undefined
+        for (let i = 0; i < 10; i += 1) expect(await change('a wrong password')).to.equal('ValidationError')
+        expect(await change(password)).to.equal('TooManyAttemptsError')
+      })
+
       it('asks the database for nothing', async () => {
         const auth = limited({ signIn: { pair: 1 } })
         await wrong(auth, 'nobody@example.com', '192.0.2.101')
@@ -168,7 +268,107 @@ describe('clientNetwork', () => {
   })
 })
 
+/** A limiter as another copy of rate-limiter-flexible has it: its refusals are of no class that is known here. */
+class Alien implements Limiter {
+  readonly counts = new Map<string, number>()
+  readonly #limit: Limit
+  fails: unknown
+  msBeforeNext = 5000
+
+  constructor(limit: Limit) {
+    this.#limit = limit
+  }
+
+  async consume(key: string): Promise<RateLimiterRes> {
+    if (this.fails !== undefined) throw this.fails
+    const result = this.#add(key, 1)
+    if (result.consumedPoints > this.#limit.points) throw result
+    return result
+  }
+
+  async reward(key: string): Promise<RateLimiterRes> {
+    return this.#add(key, -1)
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return this.counts.delete(key)
+  }
+
+  total(): number {
+    return [...this.counts.values()].reduce((sum, one) => sum + one, 0)
+  }
+
+  #add(key: string, points: number): RateLimiterRes {
+    const consumedPoints = (this.counts.get(key) ?? 0) + points
+    this.counts.set(key, consumedPoints)
+    return { consumedPoints, msBeforeNext: this.msBeforeNext, remainingPoints: 0, isFirstInDuration: false } as RateLimiterRes
+  }
+}
+
 describe('createThrottle', () => {
+  function alienThrottle(options: ThrottleOptions = {}) {
+    const limits: Limit[] = []
+    const limiters: Record<string, Alien> = {}
+    const events: unknown[] = []
+    const store = (limit: Limit) => {
+      limits.push(limit)
+      const limiter = new Alien(limit)
+      limiters[limit.keyPrefix] = limiter
+      return limiter
+    }
+    const throttle = createThrottle({ ...options, store }, { knex: null as never, emit: (...event) => events.push(event) })
+    return { throttle, limits, limiters: limiters as Record<'signIn.pair' | 'signIn.address' | 'signIn.account', Alien>, events }
+  }
+  const who = { account: 'ada@example.com', address: '192.0.2.1' }
+
+  it('limits as the documents say, where nothing is said [promise 12]', () => {
+    const [quarter, hour] = [15 * 60, 60 * 60]
+    expect(alienThrottle().limits).to.deep.equal([
+      { keyPrefix: 'signIn.pair', points: 10, duration: quarter },
+      { keyPrefix: 'signIn.address', points: 100, duration: quarter },
+      { keyPrefix: 'signIn.account', points: 100, duration: quarter },
+      { keyPrefix: 'registration.address', points: 200, duration: hour },
+      { keyPrefix: 'refresh.address', points: 100, duration: quarter },
+      { keyPrefix: 'mail.account', points: 10, duration: hour },
+      { keyPrefix: 'mail.address', points: 100, duration: hour },
+      { keyPrefix: 'mailToken.address', points: 100, duration: quarter },
+    ])
+  })
+
+  it('takes the word of a limiter of another copy of the package: 429, not 503', async () => {
+    const { throttle, events } = alienThrottle({ signIn: { pair: 1 } })
+    await throttle.begin('signIn', who)
+    const error = await rejection(throttle.begin('signIn', who))
+    expect([(error as TooManyAttemptsError).status, (error as TooManyAttemptsError).retryAfter]).to.deep.equal([429, 5])
+    expect(events).to.have.length(1)
+  })
+
+  it('gives back what a refused try took of narrower limits', async () => {
+    const { throttle, limiters } = alienThrottle({ signIn: { account: 1 } })
+    await throttle.begin('signIn', { ...who, address: '192.0.2.2' })
+    for (let i = 0; i < 5; i += 1) expect((await rejection(throttle.begin('signIn', who))).name).to.equal('TooManyAttemptsError')
+    expect([limiters['signIn.pair'].total(), limiters['signIn.address'].total()]).to.deep.equal([1, 1])
+  })
+
+  it('gives back what it took where a limit cannot be asked, and answers 503', async () => {
+    const { throttle, limiters } = alienThrottle()
+    for (const reason of [new Error('ECONNRESET'), undefined, 'down', {}]) {
+      limiters['signIn.account'].fails = reason ?? null
+      const error = await rejection(throttle.begin('signIn', who))
+      expect([error.name, error.message.includes('ECONN')]).to.deep.equal(['ServiceUnavailableError', false])
+    }
+    expect([limiters['signIn.pair'].total(), limiters['signIn.address'].total()]).to.deep.equal([0, 0])
+  })
+
+  it('gives nothing back to a window that is over: that would be a try more in the next', async () => {
+    const { throttle, limiters } = alienThrottle()
+    for (const limiter of Object.values(limiters)) limiter.msBeforeNext = 0
+    const attempt = await throttle.begin('signIn', who)
+    limiters['signIn.address'].counts.clear()
+    await attempt.withdrawn()
+    expect([...limiters['signIn.address'].counts.values()]).to.deep.equal([])
+  })
+
   it('refuses limits that are none', () => {
     for (const signIn of [{ pair: 0 }, { address: -1 }, { account: 1.5 }, { window: Number.NaN }]) {
       expect(() => createThrottle({ signIn }, { knex: null as never, emit: () => {} })).to.throw(ConfigurationError, /throttle\.signIn\./)
