@@ -105,7 +105,12 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     return { token: token as unknown as M, plain }
   }
 
-  /** The living token with its user, or null: unknown, revoked, expired, or of a user who is disabled. */
+  /**
+   * The living token with its user, or null: unknown, revoked, expired, or of a user who is disabled. What the library mails
+   * and asks for in its own flows, such as a link to choose a new password, is none unless `kind` names it.
+   *
+   * @example const token = await Token.verify(plain, { kind: 'cli' })
+   */
   static async verify<M extends Model>(
     this: new () => M,
     plain: string,
@@ -121,6 +126,8 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
         .findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
     )) as Token | undefined
     if (!found?.isLive) return null
+    // Bound to more than its user, it is for the flow that bound it.
+    if (found.boundTo !== null && options.kind === undefined) return null
     const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
     if (!user?.isEnabled) return null
     found.user = user
