@@ -1,4 +1,4 @@
-import { Api, CrudResource, UserResource } from 'objection-perms'
+import { Api, AuditLog, CrudResource, Domain, UserResource } from 'objection-perms'
 import { Critter, UserDocument } from './models.js'
 
 /** The REST API: it knows no framework. */
@@ -8,12 +8,28 @@ export function zooApi(): Api {
     version: '1.0.0',
     prefix: '/api',
     resources: [
-      new UserResource({ methods: { update: { adminOnly: true }, delete: { adminOnly: true } } }),
+      new UserResource({
+        methods: { update: { adminOnly: true }, delete: { adminOnly: true } },
+        features: {
+          apiKeys: true,
+          verifyEmail: true,
+          resetPassword: true,
+          changeEmail: true,
+          magicLink: true,
+          totp: true,
+          invitations: true,
+          impersonation: true,
+        },
+      }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
       new CrudResource({
         model: Critter,
         methods: { list: { public: true }, get: { public: true }, delete: { adminOnly: true } },
       }),
+      // Made by admins, seen by their members.
+      new CrudResource({ model: Domain }),
+      // Seen by admins, and by a domain's admins where it is about the domain.
+      new CrudResource({ model: AuditLog, path: 'audit', methods: ['list', 'get'] }),
     ],
   })
 }

@@ -1,5 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import Knex, { type Knex as KnexInstance } from 'knex'
+import { createTables, type Perms } from 'objection-perms'
+import { Critter, UserDocument } from './models.js'
 import { SettingsError } from './settings.js'
 
 /**
@@ -23,4 +25,16 @@ function sqliteFile(url: string): string {
   if (/^file:\/\//i.test(url)) return fileURLToPath(url)
   const path = url.replace(/^(sqlite|file):(\/\/(?=.))?/i, '')
   return path === '' || path === 'memory:' ? ':memory:' : path
+}
+
+/** Makes the tables that are missing. An application in production writes migrations for its own tables and columns. */
+export async function makeTables(perms: Perms): Promise<void> {
+  const { schema } = perms.knex
+  await perms.migrate()
+  await createTables(perms.knex, [UserDocument, Critter])
+  // A database from the time before the zoo's own User lacks its columns.
+  if (await schema.hasColumn('user', 'email_verified_at')) return
+  await schema.alterTable('user', (table) => {
+    for (const name of ['last_login_at', 'email_verified_at']) table.datetime(name, { precision: 3 })
+  })
 }

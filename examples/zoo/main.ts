@@ -1,14 +1,15 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { createTables, initPerms } from 'objection-perms'
+import { type AddressInfo, createServer } from 'node:net'
+import { initPerms } from 'objection-perms'
 import { ensureAdmin } from './admin.js'
-import { connect } from './database.js'
+import { connect, makeTables } from './database.js'
 import { serveWithExpress } from './express.js'
 import { serveWithFastify } from './fastify.js'
 import { serveWithFetch } from './fetch.js'
 import { serveWithHono } from './hono.js'
 import { serveWithKoa } from './koa.js'
-import { Critter, UserDocument } from './models.js'
+import { zooMailer } from './mail.js'
+import { Critter, User, UserDocument } from './models.js'
 import { serveWithNode } from './node.js'
 import { readSettings, SettingsError } from './settings.js'
 import { welcomeLines } from './welcome.js'
@@ -26,22 +27,27 @@ async function main(): Promise<void> {
   const settings = readSettings(process.env)
   for (const warning of settings.warnings) console.warn(`Warning: ${warning}`)
 
+  // Links in mails lead here, whatever Host a request names: the port has to be known before the server listens.
+  const port = settings.port === 0 ? await freePort(settings.host) : settings.port
+  const baseUrl = settings.baseUrl ?? localUrl(settings.host, port)
   const knex = connect(settings.databaseUrl)
   const perms = initPerms({
     knex,
     jwt: { secret: settings.jwtSecret },
     passwords: { cost: settings.passwordCost },
+    user: User,
     models: [UserDocument, Critter],
-    cookies: settings.takesCookies,
+    cookies: settings.takesCookies && { origins: [new URL(baseUrl).origin] },
+    mail: { mailer: zooMailer(settings), baseUrl },
+    secondFactor: { issuer: 'Zoo' },
+    auditLog: true,
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },
   })
-  await perms.migrate()
-  // An application in production writes migrations for its own tables.
-  await createTables(knex, [UserDocument, Critter])
+  await makeTables(perms)
   const admin = await ensureAdmin(settings.adminEmail, settings.adminPassword)
 
-  const server = await serve[settings.framework](perms, settings.port, settings.host)
+  const server = await serve[settings.framework](perms, port, settings.host)
   if (!server.listening) await once(server, 'listening')
 
   let isStopping = false
@@ -61,7 +67,7 @@ async function main(): Promise<void> {
   process.on('SIGINT', stop)
   stopWithNpm(stop)
 
-  const { address, port, family } = server.address() as AddressInfo
+  const { address, family } = server.address() as AddressInfo
   const name = ['0.0.0.0', '::'].includes(address) ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address
   const base = `http://${name}:${port}`
   if (admin.isGenerated) console.log(`The admin is ${admin.email} with the password ${admin.password}: it is not shown again.`)
@@ -70,6 +76,21 @@ async function main(): Promise<void> {
   console.log(`\n${(await welcomeLines({ base, admin: shown })).join('\n')}\n`)
   if (settings.takesCookies) console.log(`A page that signs in with cookies: ${base}/cookies.html\n`)
   console.log(`The zoo is open at ${base} (${settings.framework}); end it with Ctrl+C.`)
+}
+
+async function freePort(host: string): Promise<number> {
+  const probe = createServer().listen(0, host)
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
+
+/** Plain http is for this machine alone: a page elsewhere is named with BASE_URL. */
+function localUrl(host: string, port: number): string {
+  const name = host === 'localhost' ? host : host === '::1' ? '[::1]' : '127.0.0.1'
+  return `http://${name}:${port}`
 }
 
 /** A signal sent to `npm start` ends npm and its shell, but is not passed on: the server would stay behind and hold the port. */

@@ -1,4 +1,20 @@
-import { anyOf, authenticated, BasePermsModel, column, HasUserMixin, owner, Role, role, UserOwnershipMixin, where } from 'objection-perms'
+import {
+  anyOf,
+  authenticated,
+  BasePermsModel,
+  column,
+  HasUserMixin,
+  User as LibraryUser,
+  owner,
+  Role,
+  role,
+  TimestampMixin,
+  UserOwnershipMixin,
+  where,
+} from 'objection-perms'
+
+/** The library's user, and when they last signed in and verified their address. */
+export class User extends TimestampMixin(LibraryUser) {}
 
 /** Users reach their own documents only, admins all. */
 export class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({

@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Api, HttpResponse, type Perms, Resource } from 'objection-perms'
 
-const types = { 'cookies.html': 'text/html; charset=utf-8', 'cookies.js': 'text/javascript; charset=utf-8' }
-
 // Nothing inline, nothing from elsewhere, in nobody's frame.
 const contentSecurityPolicy = [
   "default-src 'none'",
@@ -21,19 +19,30 @@ const headers = {
   'cache-control': 'no-cache',
 }
 
-/** The page that signs in with cookies, `/cookies.html`, where they are on. An API of its own: pages are not described as JSON. */
+const types = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8' }
+
+/** Where links in mails lead. */
+const linked = ['verify-email', 'reset-password', 'change-email', 'magic-link', 'invitation']
+
+/**
+ * The pages that links in mails lead to, and, where cookies are on, the one that signs in with them, `/cookies.html`. An API of
+ * its own: pages are not described as JSON.
+ */
 export function zooPages(perms: Perms): Api {
   const pages = new Resource({ path: '/' })
-  for (const [name, type] of Object.entries(types)) {
-    const body = readFileSync(new URL(`pages/${name}`, import.meta.url))
+  const add = (file: string, path = file) => {
+    const type = types[file.endsWith('.html') ? 'html' : 'js']
+    const body = readFileSync(new URL(`pages/${file}`, import.meta.url))
     pages.endpoint({
       method: 'GET',
-      path: name,
+      path,
       public: true,
       ignoresCredentials: true,
       anyFormat: true,
       handler: () => new HttpResponse(200, { ...headers, 'content-type': type }, body),
     })
   }
-  return new Api({ openapi: false, jwks: false, resources: perms.options.cookies ? [pages] : [] })
+  for (const path of linked) add('link.html', path)
+  for (const file of ['link.js', 'users.js', ...(perms.options.cookies ? ['cookies.html', 'cookies.js'] : [])]) add(file)
+  return new Api({ openapi: false, jwks: false, resources: [pages] })
 }

@@ -17,6 +17,11 @@ export interface Settings {
   readonly isThrottled: boolean
   /** Whether browsers may sign in with cookies. */
   readonly takesCookies: boolean
+  /** Where browsers find the server; undefined: where it listens. */
+  readonly baseUrl: string | undefined
+  /** An SMTP server's URL, or where else mail goes. */
+  readonly mail: 'console' | 'nowhere' | `smtp${string}`
+  readonly mailFrom: string
   readonly warnings: readonly string[]
 }
 
@@ -45,6 +50,17 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const cookies = (said('COOKIES') ?? 'on').toLowerCase()
   if (cookies !== 'on' && cookies !== 'off') throw new SettingsError(`COOKIES is '${env['COOKIES']}': set on or off.`)
 
+  const baseUrl = said('BASE_URL')
+  if (baseUrl !== undefined && !isBaseUrl(baseUrl))
+    throw new SettingsError(`BASE_URL is '${baseUrl}': set the https address of this server, such as https://zoo.example.com.`)
+  if (isProduction && baseUrl === undefined) warnings.push('BASE_URL is not set: the links in mails lead to this machine alone.')
+
+  const mail = said('MAIL') ?? (isProduction ? 'nowhere' : 'console')
+  if (!isMail(mail))
+    throw new SettingsError(`MAIL is '${mail}': set console, or an SMTP server such as smtps://user:password@smtp.example.com.`)
+  if (mail === 'nowhere')
+    warnings.push('MAIL is not set: no mail is sent. Set an SMTP server, such as smtps://user:password@smtp.example.com.')
+
   const passwordCost = Number(said('PASSWORD_COST') ?? 12)
   if (!Number.isInteger(passwordCost) || passwordCost < 10 || passwordCost > 16)
     throw new SettingsError(`PASSWORD_COST is '${env['PASSWORD_COST']}': set a number from 10 to 16.`)
@@ -72,6 +88,19 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     isProduction,
     isThrottled: throttle === 'on',
     takesCookies: cookies === 'on',
+    baseUrl,
+    mail,
+    mailFrom: said('MAIL_FROM') ?? 'Zoo <zoo@example.com>',
     warnings,
   }
+}
+
+const isMail = (text: string): text is Settings['mail'] => text === 'console' || text === 'nowhere' || /^smtps?:\/\/[^/]/.test(text)
+
+/** https, or http on this machine; an origin alone, for the pages stand at the root. */
+function isBaseUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname, origin } = new URL(text)
+  const isHere = ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+  return [origin, `${origin}/`].includes(text) && (protocol === 'https:' || (protocol === 'http:' && isHere))
 }

@@ -1,23 +1,10 @@
-import { existsSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { request } from '../helpers/http.js'
+import { startChromium, watch } from './chromium.js'
 import { startZoo, type ZooProcess } from './zoo-process.js'
-
-const executablePath = '/usr/bin/chromium'
-const isRequired = process.env['REQUIRE_CHROMIUM'] === '1'
-const args = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 
 const password = 'correct horse battery'
 const env = {
@@ -47,11 +34,7 @@ describe('The page of the zoo that signs in with cookies', function () {
     let elsewhere: Server
     let port: number
     before(async function () {
-      if (!existsSync(executablePath) && !isRequired) {
-        console.log(`    left out: there is no ${executablePath} (REQUIRE_CHROMIUM=1 makes that a failure)`)
-        this.skip()
-      }
-      browser = await chromium.launch({ executablePath, args })
+      browser = await startChromium(this)
       zoo = await startZoo({ ...env, FRAMEWORK: 'express' })
       await request(zoo.url, 'POST', '/auth/register', { json: { email: 'ada@example.com', password } })
       elsewhere = createServer(
@@ -69,21 +52,11 @@ describe('The page of the zoo that signs in with cookies', function () {
 
     let context: BrowserContext
     let page: Page
-    let foreign: string[]
-    let problems: string[]
+    let seen: ReturnType<typeof watch>
     beforeEach(async () => {
       context = await browser.newContext()
       page = await context.newPage()
-      foreign = []
-      problems = []
-      page.on('request', (one) => {
-        if (!one.url().startsWith(zoo.url) && !one.url().startsWith('data:')) foreign.push(one.url())
-      })
-      page.on('pageerror', (error) => problems.push(String(error)))
-      page.on('console', (message) => {
-        // 401 is how the page finds out that nobody is signed in.
-        if (message.type() === 'error' && !/the server responded with a status of 4\d\d/.test(message.text())) problems.push(message.text())
-      })
+      seen = watch(page, zoo.url)
     })
     afterEach(() => context.close())
 
@@ -118,8 +91,7 @@ describe('The page of the zoo that signs in with cookies', function () {
       expect(await context.cookies()).to.deep.equal([])
       await page.reload()
       await isSignedOut()
-      expect(foreign).to.deep.equal([])
-      expect(problems).to.deep.equal([])
+      expect(seen).to.deep.equal({ foreign: [], problems: [] })
     })
 
     it('never sees a token: they are in cookies that no script reads, and nowhere else', async () => {

@@ -11,14 +11,19 @@ export interface ZooProcess {
   readonly url: string
   /** What it has printed so far. */
   output(): string
+  /** The link in the last mail of this subject to an address; mail goes out after the answer. @throws Error where none comes */
+  link(to: string, subject: string): Promise<string>
   /** Ends it with a signal. @returns the exit code */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
+const settings = `HOST PORT DATABASE_URL JWT_SECRET ADMIN_EMAIL ADMIN_PASSWORD NODE_ENV FRAMEWORK PASSWORD_COST THROTTLE COOKIES
+  BASE_URL MAIL MAIL_FROM`.split(/\s+/)
+
 /** Only what is said here: the environment of whoever runs the tests must not choose the database. */
 function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
-  const { DATABASE_URL, JWT_SECRET, ADMIN_EMAIL, ADMIN_PASSWORD, NODE_ENV, FRAMEWORK, PASSWORD_COST, THROTTLE, COOKIES, ...inherited } =
-    process.env
+  const inherited = { ...process.env }
+  for (const name of settings) delete inherited[name]
   return { ...inherited, PORT: '0', ...env }
 }
 
@@ -45,6 +50,16 @@ export async function startZoo(env: Readonly<Record<string, string>>, command?: 
   return {
     url,
     output,
+    async link(to, subject) {
+      const head = `  | To: ${to}\n  | Subject: ${subject}\n`
+      for (let i = 0; i < 100; i++) {
+        const at = output().lastIndexOf(head)
+        const found = at < 0 ? null : /\| (https?:\/\/\S+)/.exec(output().slice(at))
+        if (found) return found[1] as string
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      throw new Error(`No mail '${subject}' to ${to}:\n${output()}`)
+    },
     async stop(signal = 'SIGTERM') {
       if (child.exitCode !== null) return child.exitCode
       const ended = once(child, 'exit')

@@ -1,7 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import Knex from 'knex'
+import { TOTP } from 'otpauth'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
 import { failToStart, runShellLines, shellLines, startZoo, type ZooProcess } from './zoo-process.js'
@@ -90,17 +93,24 @@ for (const [framework, its] of Object.entries(places)) {
         expect(users.pagination.total).to.be.at.least(2)
       })
 
-      it('serves the page that signs in with cookies: nothing inline, nothing from elsewhere, in no frame', async () => {
-        // Whoever comes back after the access token has expired gets the page all the same.
-        const page = await send('GET', '/cookies.html', { headers: { cookie: '__Host-refresh=x' } })
-        expect(page.status).to.equal(200)
-        expect(page.headers.get('content-type')).to.equal('text/html; charset=utf-8')
-        const policy = page.headers.get('content-security-policy')?.split('; ')
-        expect(policy).to.include.members(["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"])
-        expect(policy?.join()).not.to.match(/unsafe|\*|http/)
-        expect(page.body).not.to.match(/https?:|<script(?![^>]* src=)|<style|\s(?:on\w+|style)=/)
-        const script = /src="([^"]+)"/.exec(page.body)?.[1] as string
-        expect((await send('GET', script)).headers.get('content-type')).to.match(/^text\/javascript/)
+      it('serves the pages that sign in with cookies and take mailed tokens: nothing inline, nothing from elsewhere, in no frame', async () => {
+        for (const path of ['/cookies.html', '/verify-email', '/reset-password', '/change-email', '/magic-link', '/invitation']) {
+          // Whoever comes back after the access token has expired gets the page all the same.
+          const page = await send('GET', path, { headers: { cookie: '__Host-refresh=x' } })
+          expect([path, page.status]).to.deep.equal([path, 200])
+          expect(page.headers.get('content-type')).to.equal('text/html; charset=utf-8')
+          expect(page.headers.get('referrer-policy')).to.equal('no-referrer')
+          const policy = page.headers.get('content-security-policy')?.split('; ')
+          expect(policy).to.include.members(["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"])
+          expect(policy?.join()).not.to.match(/unsafe|\*|http/)
+          expect(page.body).not.to.match(/https?:|<script(?![^>]* src=)|<style|\s(?:on\w+|style)=/)
+          const script = await send('GET', /src="([^"]+)"/.exec(page.body)?.[1] as string)
+          expect(script.headers.get('content-type')).to.match(/^text\/javascript/)
+          const imported = /from '([^']+)'/.exec(script.body)?.[1] as string
+          expect((await send('GET', imported)).headers.get('content-type')).to.match(/^text\/javascript/)
+          // Nothing is taken from a link by opening it.
+          expect((await send('POST', path, { json: { token: 'x' } })).status).to.be.oneOf([404, 405])
+        }
         expect(zoo.output()).to.contain(`${zoo.url}/cookies.html`)
         const credentials = { json: { email: adaEmail, password }, headers: { prefer: 'cookies', origin: zoo.url } }
         expect((await send('POST', '/api/users/login/', credentials)).headers.getSetCookie()).to.have.length(2)
@@ -124,6 +134,21 @@ for (const [framework, its] of Object.entries(places)) {
           const refreshed = await send('POST', '/api/users/refresh/', { json: { refresh_token: body.refresh_token } })
           expect(refreshed.status).to.equal(200)
           expect((await send('GET', '/auth/profile', { token: refreshed.body.access_token })).status).to.equal(200)
+        })
+
+        it('sign-in asks for the second factor of whoever has one, and hands out nothing before', async () => {
+          const email = await register()
+          const token = await login(email)
+          const { secret } = (await send('POST', '/api/users/me/second-factor/', { token, json: { password } })).body
+          const codeOf = (later: number) => new TOTP({ secret }).generate({ timestamp: Date.now() + later * 1000 })
+          expect((await send('POST', '/api/users/me/second-factor/confirm/', { token, json: { code: codeOf(0) } })).status).to.equal(200)
+          const { body } = await send('POST', '/auth/login', { json: { email, password } })
+          expect(body).to.have.keys('status', 'challenge')
+          expect(body.status).to.equal('second_factor')
+          expectProblem(await send('GET', '/auth/profile', { token: body.challenge }), 401)
+          const json = { challenge: body.challenge, code: codeOf(30) }
+          const { access_token } = (await send('POST', '/api/users/second-factor/', { json })).body
+          expect((await send('GET', '/auth/profile', { token: access_token })).body.email).to.equal(email)
         })
 
         it('profile is 401 without a caller, and with a token that is none', async () => {
@@ -392,6 +417,31 @@ for (const [framework, its] of Object.entries(places)) {
   }
 }
 
+/** Takes one mail (RFC 5321), without TLS. */
+async function smtpServer(): Promise<{ port: number; mail: Promise<string>; close(): void }> {
+  let got: (mail: string) => void = () => {}
+  const mail = new Promise<string>((resolve) => {
+    got = resolve
+  })
+  const server = createServer((socket) => {
+    let data: string | undefined
+    socket.setEncoding('utf8').write('220 here\r\n')
+    socket.on('data', (text: string) => {
+      if (data === undefined && /^DATA/i.test(text)) data = ''
+      else if (data !== undefined) data += text
+      if (data === '' || /^QUIT/i.test(text)) socket.write(data === '' ? '354 go on\r\n' : '221 bye\r\n')
+      else if (data === undefined) socket.write('250 ok\r\n')
+      else if (data.endsWith('\r\n.\r\n')) {
+        got(data)
+        data = undefined
+        socket.write('250 ok\r\n')
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { port: (server.address() as AddressInfo).port, mail, close: () => server.close() }
+}
+
 describe('The zoo, started and ended', function () {
   this.timeout(60_000)
   let folder: string
@@ -417,6 +467,44 @@ describe('The zoo, started and ended', function () {
     const users = await request(zoo.url, 'GET', '/api/users/', { token: body.access_token })
     expect(users.body.pagination.total, 'the admin, and who was registered in each run').to.equal(3)
     await zoo.stop()
+  })
+
+  it('goes on with a database from the time before its own User', async () => {
+    const file = join(folder, 'old.db')
+    const env = { ...base, DATABASE_URL: `sqlite:${file}` }
+    await (await startZoo(env)).stop()
+    const knex = Knex({ client: 'better-sqlite3', connection: { filename: file }, useNullAsDefault: true })
+    await knex.schema.alterTable('user', (table) => table.dropColumns('last_login_at', 'email_verified_at'))
+    await knex.destroy()
+    const zoo = await startZoo(env)
+    expect((await request(zoo.url, 'POST', '/auth/login', { json: admin })).status).to.equal(200)
+    await zoo.stop()
+  })
+
+  it('sends mail where MAIL says, with links to BASE_URL, whatever Host a request names', async () => {
+    const smtp = await smtpServer()
+    const zoo = await startZoo({
+      ...base,
+      DATABASE_URL: ':memory:',
+      MAIL: `smtp://127.0.0.1:${smtp.port}`,
+      MAIL_FROM: 'Zoo <noreply@zoo.example.com>',
+      BASE_URL: 'https://zoo.example.com',
+    })
+    try {
+      const json = { email: 'ada@example.com', password }
+      await request(zoo.url, 'POST', '/auth/register', { json, headers: { 'x-forwarded-host': 'evil.example.com' } })
+      const mail = await smtp.mail
+      expect(mail).to.contain('From: Zoo <noreply@zoo.example.com>').and.contain('To: ada@example.com')
+      expect(mail.replaceAll('=\r\n', '').replaceAll('=3D', '=')).to.match(/https:\/\/zoo\.example\.com\/verify-email#token=[\w-]{40}/)
+      expect(mail).not.to.contain('evil')
+      expect(zoo.output()).not.to.contain('token=')
+      // The page may change something where a proxy changes the Host header.
+      const headers = { origin: 'https://zoo.example.com', prefer: 'cookies' }
+      expect((await request(zoo.url, 'POST', '/api/users/login/', { json, headers })).status).to.equal(200)
+    } finally {
+      await zoo.stop()
+      smtp.close()
+    }
   })
 
   it('ends with the shell of npm start, which passes no signal on', async () => {
@@ -482,6 +570,9 @@ describe('The zoo, started and ended', function () {
       /FRAMEWORK is 'struts': set one of express, koa, fastify, hono, fetch, node/,
     ],
     ['with a database that it does not know', { DATABASE_URL: 'oracle://x' }, /oracle:\/\//],
+    ['with a page that is not on https', { BASE_URL: 'http://zoo.example.com' }, /BASE_URL is 'http:\/\/zoo.example.com': set the https/],
+    ['with a page below the root', { BASE_URL: 'https://example.com/zoo' }, /BASE_URL is 'https:\/\/example.com\/zoo'/],
+    ['with mail that goes to a place it does not know', { MAIL: 'pigeon' }, /MAIL is 'pigeon': set console, or an SMTP server/],
     ['with cookies neither on nor off', { COOKIES: 'maybe' }, /COOKIES is 'maybe': set on or off/],
     ['with a throttle that is none', { THROTTLE: 'maybe' }, /THROTTLE is 'maybe': set on or off/],
     ['with too little work for a password', { PASSWORD_COST: '4' }, /PASSWORD_COST is '4'/],
@@ -496,9 +587,13 @@ describe('The zoo, started and ended', function () {
     })
   }
 
-  it('in production prints no password', async () => {
+  it('in production prints no password and no mail, and says what to set', async () => {
     const zoo = await startZoo({ ...base, NODE_ENV: 'production', DATABASE_URL: ':memory:' })
     expect(zoo.output()).not.to.contain(admin.password.slice(0, 8))
+    expect(zoo.output()).to.match(/Warning: MAIL is not set: no mail is sent/)
+    expect(zoo.output()).to.match(/Warning: BASE_URL is not set/)
+    expect((await request(zoo.url, 'POST', '/auth/register', { json: { email: 'ada@example.com', password } })).status).to.equal(201)
     await zoo.stop()
+    expect(zoo.output()).not.to.contain('token=')
   })
 })
