@@ -9,7 +9,6 @@ import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { type Member, member, outcome, password, type SetUp, setUp } from './set-up.js'
 
-const REPETITIONS = Number(process.env['RACES'] ?? 10)
 const baseUrl = 'https://app.example.com/zoo'
 
 eachDatabase('Mail flows', (db) => {
@@ -298,21 +297,6 @@ eachDatabase('Mail flows', (db) => {
     for (const work of [() => none.requestMagicLink(user.email), () => none.verifyEmail('x'), () => none.registerPrivately({})])
       expect((await rejection(work())).message).to.contain('initPerms({ mail')
   })
-
-  if (db.dialect !== 'sqlite') {
-    for (const kind of kinds) {
-      it(`${kind}: of two uses at once one wins, ${REPETITIONS} times`, async function () {
-        this.timeout(20_000 + REPETITIONS * 2000)
-        for (let i = 0; i < REPETITIONS; i += 1) {
-          user = await member()
-          await asked[kind]()
-          const token = await tokenOf(kind)
-          const outcomes = await Promise.all([outcome(use(kind)(token)), outcome(use(kind)(token))])
-          expect(outcomes.sort()).to.deep.equal(['InvalidTokenError', 'fine'])
-        }
-      })
-    }
-  }
 })
 
 describe('Mailers', () => {

@@ -10,8 +10,6 @@ import { toActor } from '../../src/users/actor.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { secret as jwtSecret, type Member, member, outcome, password, type SetUp, setUp } from './set-up.js'
 
-const REPETITIONS = Number(process.env['RACES'] ?? 10)
-
 describe('TOTP', () => {
   it('is that of RFC 6238, appendix B', () => {
     const secret = Secret.fromUTF8('12345678901234567890').base32
@@ -307,25 +305,4 @@ eachDatabase('The second factor', (db) => {
     const { statements } = await countQueries(db.knex, () => all.auth.signIn({ email: user.email, password }))
     expect(statements.filter((sql) => sql.includes('second_factor'))).to.have.length(1)
   })
-
-  if (db.dialect !== 'sqlite') {
-    it(`lets one of two at once in: by one code, by one recovery code, by one challenge, ${REPETITIONS} times`, async function () {
-      this.timeout(30_000 + REPETITIONS * 3000)
-      for (let i = 0; i < REPETITIONS; i += 1) {
-        user = await member()
-        const { secret, recoveryCodes } = await enrol()
-        const twice = async (code: string, challenges: readonly [string, string]) =>
-          (await Promise.all(challenges.map((one) => outcome(factors().verify(one, code))))).filter((one) => one === 'fine').length
-        expect(await twice(codeOf(secret), [await challenge(), await challenge()]), 'code').to.equal(1)
-        expect(await twice(recoveryCodes[0] ?? '', [await challenge(), await challenge()]), 'recovery code').to.equal(1)
-        const same = await challenge()
-        const codes = [recoveryCodes[1] ?? '', recoveryCodes[2] ?? '']
-        const outcomes = await Promise.all(codes.map((code) => outcome(factors().verify(same, code))))
-        expect(
-          outcomes.filter((one) => one === 'fine'),
-          'challenge',
-        ).to.have.length(1)
-      }
-    })
-  }
 })

@@ -8,8 +8,10 @@ export interface ServerOptions {
   readonly client: string
   readonly url: string
   readonly secret: string
-  /** Of bcrypt. */
-  readonly cost: number
+  /** Of bcrypt; not said: a hasher that costs nothing. */
+  readonly cost?: number
+  /** Whether the features of UserResource are on, for Keepers as users. */
+  readonly features?: boolean
   readonly pool?: { readonly min: number; readonly max: number }
   /** Milliseconds. */
   readonly acquireConnectionTimeout?: number

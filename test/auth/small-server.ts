@@ -4,18 +4,22 @@ import type { AddressInfo } from 'node:net'
 import Knex from 'knex'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import { Api, initPerms, UserResource } from '../../src/index.js'
+import { capturedMailer, testHasher } from '../../src/testing/index.js'
+import { allFeatures, Keeper } from '../conformance/full-zoo.js'
 
-const { client, url, secret, cost, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
+const { client, url, secret, cost, features, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
+const far = { address: 1_000_000 }
 const knex = Knex({ client, connection: url, pool, ...(acquireConnectionTimeout ? { acquireConnectionTimeout } : {}) })
 const perms = initPerms({
   knex,
   jwt: { secret },
-  passwords: { cost },
-  // The limit by address is far: all of a test comes from one.
-  throttle: { store: 'database', signIn: { address: 1_000_000 }, refresh: { address: 1_000_000 } },
+  ...(cost === undefined ? { passwordHasher: testHasher() } : { passwords: { cost } }),
+  ...(features && { user: Keeper as never, mail: { mailer: capturedMailer(), baseUrl: 'https://app.example.com' } }),
+  // The limits by address are far: all of a test comes from one.
+  throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
 })
 const { router } = nodeAdapter(perms, { onError: () => undefined })
-const server = createServer(router(new Api({ resources: [new UserResource()] })))
+const server = createServer(router(new Api({ resources: [new UserResource(features ? { features: allFeatures } : {})] })))
 server.listen(0, '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 // Does not outlive the tests, however they end.
 process.stdin.on('end', () => process.exit(0)).resume()
