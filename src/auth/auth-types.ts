@@ -45,6 +45,7 @@ export interface SignedIn {
   /** Seconds until the access token expires. */
   readonly expiresIn: number
   readonly user: User
+  readonly challenge?: undefined
 }
 
 /** The password was right, and the user has a second factor: nobody is signed in yet. */

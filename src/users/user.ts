@@ -76,8 +76,8 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where('userId', this.id)
         .where('revoked', false)
-        .whereNot('kind', 'api')
-        .whereNot('kind', 'custom')
+        // Recovery codes belong to the second factor: whoever lost the phone needs them after a new password too.
+        .whereNotIn('kind', ['api', 'custom', 'recovery'])
       await (keep ? sessions.whereNot('id', keep) : sessions)
       if (changesEmail && 'emailVerifiedAt' in Class.columnSpecs) {
         await Class.query(trx)

@@ -267,6 +267,15 @@ eachDatabase('The second factor', (db) => {
     expect((await factors().verify(await challenge(), renewed.recoveryCodes[0] ?? '')).status).to.equal('signedIn')
   })
 
+  it('keeps its recovery codes when the password or the address changes: whoever lost the phone resets the password first', async () => {
+    const { recoveryCodes } = await enrol()
+    await user.update({ password: 'a wholly new password' } as never)
+    await user.update({ email: `new-${user.email}` } as never)
+    expect(await factors().status(account())).to.deep.equal({ isOn: true, recoveryCodesLeft: 10 })
+    const asked = await all.auth.signIn({ email: user.email, password: 'a wholly new password' })
+    expect((await factors().verify(asked.challenge ?? '', recoveryCodes[0] ?? '')).status).to.equal('signedIn')
+  })
+
   it('survives a rotation of the keys while the old one is kept [promise 24]', async () => {
     const { secret } = await enrol()
     const next = 'another secret of this test, 32 bytes'
