@@ -33,6 +33,7 @@ export type FastifyHook = (request: FastifyRequestLike, reply: FastifyReplyLike,
 /** What is used of an instance of Fastify 5. */
 export interface FastifyInstanceLike {
   readonly prefix: string
+  readonly supportedMethods: readonly string[]
   readonly initialConfig: {
     readonly ignoreTrailingSlash?: boolean | undefined
     readonly routerOptions?: { readonly ignoreTrailingSlash?: boolean | undefined } | undefined
@@ -112,8 +113,6 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
   else reply.send(typeof response.body === 'string' ? response.body : Buffer.from(response.body))
 }
 
-const allMethods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
-
 /**
  * Connects the library to Fastify 5. The client's address is `request.ip`, so Fastify's trustProxy says which
  * X-Forwarded-For counts.
@@ -154,11 +153,13 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
       // The library reads bodies itself, so that it answers alike everywhere; other plugins keep their parsers.
       instance.removeAllContentTypeParsers()
       instance.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null, undefined))
+      // Also those that it takes nowhere: they are 405 then.
+      const method = [...instance.supportedMethods]
       const { ignoreTrailingSlash, routerOptions } = instance.initialConfig
       const endings = ignoreTrailingSlash || routerOptions?.ignoreTrailingSlash ? [''] : ['', '/']
       for (const path of new Set(mounted.paths)) {
         for (const ending of endings) {
-          instance.route({ method: allMethods, url: path + ending, exposeHeadRoute: false, handler: handlerOf(mounted, instance.prefix) })
+          instance.route({ method, url: path + ending, exposeHeadRoute: false, handler: handlerOf(mounted, instance.prefix) })
         }
       }
       done()

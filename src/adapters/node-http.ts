@@ -39,9 +39,21 @@ export class NodeHttpRequest implements HttpRequest {
 }
 
 /** A header of a Node request; HTTP/2 has a name of its own for the host. */
-export function nodeHeader({ headers }: IncomingMessage, name: string): string | undefined {
+export function nodeHeader({ headers, rawHeaders }: IncomingMessage, name: string): string | undefined {
   const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
+  if (typeof value === 'string' && (name === 'authorization' || name === 'content-type')) return everyLine(rawHeaders, name)
   return Array.isArray(value) ? value.join(', ') : value
+}
+
+// Of these Node keeps the first line only. A proxy before us may have looked at another: two are none that is valid.
+function everyLine(rawHeaders: readonly string[], name: string): string {
+  let all: string | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const given = rawHeaders[i] as string
+    if (given.length !== name.length || given.toLowerCase() !== name) continue
+    all = all === undefined ? (rawHeaders[i + 1] as string) : `${all}, ${rawHeaders[i + 1]}`
+  }
+  return all ?? ''
 }
 
 /** The body of a Node request, which a body parser may have read. */

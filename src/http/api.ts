@@ -206,8 +206,9 @@ export class MountedApi {
   async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
     let response: HttpResponse
     try {
-      if (Array.isArray(match)) throw new MethodNotAllowedError(match as string[])
-      response = await this.#run(match as Found<Endpoint>, request)
+      if (!Array.isArray(match)) response = await this.#run(match as Found<Endpoint>, request)
+      else if (request.method === 'OPTIONS') response = HttpResponse.empty({ headers: { allow: match.join(', ') } })
+      else throw new MethodNotAllowedError(match as string[])
     } catch (error) {
       response = this.#report.answer(error, request)
     }

@@ -11,7 +11,7 @@ import { effective } from '../perms/effective.js'
 import { policyOf } from '../perms/policy.js'
 import { type CrudMethod, type CrudResourceOptions, hookContextOf, type MethodOptions, methodsOf } from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from './endpoint.js'
-import { checkIfMatch, isNoneMatch, recheckIfMatch, represent } from './etag.js'
+import { checkIfMatch, checkPreconditions, etagOf, isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
 import { narrowedInput, splitInput } from './input.js'
 import { List } from './list.js'
 import { itemParameters, listParameters } from './parameters.js'
@@ -107,8 +107,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: ':id',
       item: true,
       queryKeys: ['fields', 'include'],
+      precondition: (context) => checkIfMatch(context.request, () => etagOf(context.row as ServedRow, this.served)),
       handler: async (context) => await this.#show(context as ItemContext),
-      description: { parameters: itemParameters(this.served, this.options), output: this.served.schema.output },
+      description: { parameters: itemParameters(this.served, this.options), output: this.served.schema.output, problems: [412] },
     })
   }
 
@@ -135,7 +136,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: ':id',
       item: true,
       queryKeys: [],
-      precondition: (context) => checkIfMatch(context.request, context.row as ServedRow, this.served),
+      precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served),
       handler: async (context) => await this.#update(context as ItemContext),
       refuseFirst: async (context) => await this.#refuseUpdate(context.row as ServedRow),
       description: { input: narrowedInput(update, argSchema), output: this.served.schema.output, problems: [409, 412, 413, 415, 422] },
@@ -149,8 +150,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: ':id',
       item: true,
       queryKeys: [],
-      precondition: (context) => checkIfMatch(context.request, context.row as ServedRow, this.served),
+      precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served),
       handler: async (context) => await this.#delete(context as ItemContext),
+      refuseFirst: async (context) => await this.#refuseDelete(context.row as ServedRow),
       description: { problems: [409, 412] },
     })
   }
@@ -268,11 +270,20 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   #refuseCreate(): void {
     if (!this.served.canCreate) return
     const scope = scopeOf(this.model as never, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
-    if (effective('create', scope, { withDeleted: true }) === false) throw new ForbiddenError()
+    if (effective('create', scope, { withDeleted: true }) === false) throw this.#refusal('create')
   }
 
   async #refuseUpdate(row: ServedRow): Promise<void> {
-    if ((await row.canWrite?.()) === false) throw new ForbiddenError()
+    if ((await row.canWrite?.()) === false) throw this.#refusal('update')
+  }
+
+  async #refuseDelete(row: ServedRow): Promise<void> {
+    if ((await row.canDelete?.()) === false) throw this.#refusal('delete')
+  }
+
+  // In the words of the permissions themselves: which of the two spoke tells nothing.
+  #refusal(action: 'create' | 'update' | 'delete'): ForbiddenError {
+    return new ForbiddenError(`You may not ${action} this ${this.model.name}.`)
   }
 
   async #update(context: ItemContext): Promise<HttpResponse> {
@@ -280,9 +291,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { row } = context
     const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
     const hookContext = hookContextOf(context, split)
-    const isConditional = context.request.header('if-match') !== undefined
-    await this.#inTransaction(context.perms, isConditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
-      if (isConditional) await recheckIfMatch(context.request, row, this.served)
+    const conditional = isConditional(context.request)
+    await this.#inTransaction(context.perms, conditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
+      if (conditional) await recheckPreconditions(context.request, row, this.served)
       await hooks?.beforeUpdate?.(row as never, hookContext)
       // A change of nothing reaches no statement that would ask.
       if (Object.keys(hookContext.input).length === 0) await this.#refuseUpdate(row)
@@ -296,9 +307,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { hooks } = this.options
     const { row } = context
     const hookContext = hookContextOf(context, { input: {}, args: {} })
-    const isConditional = context.request.header('if-match') !== undefined
-    await this.#inTransaction(context.perms, isConditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
-      if (isConditional) await recheckIfMatch(context.request, row, this.served)
+    const conditional = isConditional(context.request)
+    await this.#inTransaction(context.perms, conditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
+      if (conditional) await recheckPreconditions(context.request, row, this.served)
       await hooks?.beforeDelete?.(row as never, hookContext)
       await row.delete()
       await hooks?.afterDelete?.(row as never, hookContext)

@@ -89,9 +89,9 @@ export interface EndpointOptions<Row = unknown> {
   /** Looks up what the path names. */
   load?: ((context: EndpointContext) => Promise<Loaded>) | undefined
   description?: Partial<EndpointDescription> | undefined
-  /** A refusal that comes before one of the body's: whether the caller may write at all. @throws ForbiddenError */
+  /** A refusal that comes before those of preconditions and the body: whether the caller may write at all. @throws ForbiddenError */
   refuseFirst?: ((context: EndpointContext<Row>) => Promise<void>) | undefined
-  /** Judges If-Match, before the body is looked at. @throws PreconditionFailedError */
+  /** Judges If-Match and its like, before the body is looked at. @throws PreconditionFailedError */
   precondition?: ((context: EndpointContext<Row>) => void) | undefined
 }
 

@@ -31,20 +31,33 @@ export function isNoneMatch(header: string, etag: string): boolean {
   return isMatch(header.replace(/(^|,)\s*W\//g, '$1'), etag)
 }
 
+/** Whether a write asks for a state of the row. */
+export function isConditional(request: HttpRequest): boolean {
+  return request.header('if-match') !== undefined || request.header('if-none-match') !== undefined
+}
+
 /** @throws PreconditionFailedError where If-Match names another state of the row */
-export function checkIfMatch(request: HttpRequest, row: ServedRow, model: ServedModel): void {
+export function checkIfMatch(request: HttpRequest, etag: () => string): void {
   const wanted = request.header('if-match')
-  if (wanted === undefined || isMatch(wanted, etagOf(row, model))) return
+  if (wanted === undefined || isMatch(wanted, etag())) return
   throw new PreconditionFailedError('The row is not what If-Match says: fetch it again.')
+}
+
+/** The same for a write, which If-None-Match stops too: nothing is answered from a cache (RFC 9110, 13.1.2). */
+export function checkPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel): void {
+  checkIfMatch(request, () => etagOf(row, model))
+  const unwanted = request.header('if-none-match')
+  if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model))) return
+  throw new PreconditionFailedError('The row is what If-None-Match says that it must not be.')
 }
 
 /**
  * The same once more inside the transaction that writes: since the first look the row may have changed, and from here on it
  * is locked.
  */
-export async function recheckIfMatch(request: HttpRequest, row: ServedRow, model: ServedModel): Promise<void> {
+export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel): Promise<void> {
   const { id } = row as unknown as { id: string }
   const now = (await model.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
   if (!now) throw new PreconditionFailedError('The row is gone.')
-  checkIfMatch(request, now, model)
+  checkPreconditions(request, now, model)
 }

@@ -1,9 +1,9 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { ColumnSpec } from '../model/column.js'
 import type { FieldError } from '../model/errors.js'
-import { type Dialect, encode, sqlValue } from '../model/storage.js'
+import { type Dialect, encode, firstYear, sqlValue } from '../model/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../model/values.js'
-import { globOf, likeOf } from '../perms/compare.js'
+import { foldedGlobOf, globOf, likeOf } from '../perms/compare.js'
 
 /** A column that a list may be filtered or sorted by. */
 export interface ListColumn {
@@ -26,6 +26,9 @@ export interface Filter {
 
 /** How many values `__in` takes. */
 export const maxInValues = 100
+
+/** How long a pattern may be. */
+export const maxPattern = 4096
 
 const textTypes = new Set(['string', 'text'])
 const equalityOperators: readonly Operator[] = ['eq', 'ne', 'in', 'null']
@@ -73,6 +76,7 @@ function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked
     }
     return { value: values }
   }
+  if ((operator === 'like' || operator === 'ilike') && text.length > maxPattern) return { error: `takes at most ${maxPattern} characters` }
   if (operator === 'to' && spec.type === 'datetime' && isDate(text)) return { value: { before: dayAfter(text) } }
   return scalar(spec, text)
 }
@@ -111,12 +115,12 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
   const bound = (one: unknown) => encode(spec, one, dialect)
   switch (operator) {
     case 'eq':
-      if (fits(spec, value)) query.where(reference, bound(value) as string)
+      if (placeOf(spec, value, dialect) === 'within') query.where(reference, bound(value) as string)
       else query.whereRaw('1 = 0')
       return
     case 'ne':
       // What is not there is not equal: the exact opposite of eq.
-      if (!fits(spec, value)) return
+      if (placeOf(spec, value, dialect) !== 'within') return
       query.where((either) => {
         either.where(reference, '<>', bound(value) as string)
         if (spec.isNullable) either.orWhereNull(reference)
@@ -125,7 +129,7 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
     case 'in':
       query.whereIn(
         reference,
-        (value as unknown[]).filter((one) => fits(spec, one)).map((one) => bound(one) as string),
+        (value as unknown[]).filter((one) => placeOf(spec, one, dialect) === 'within').map((one) => bound(one) as string),
       )
       return
     case 'null':
@@ -143,25 +147,28 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
 
 const int32 = 2147483648
 
-// PostgreSQL refuses a number that the column's type cannot hold; no row has it, and that is the answer.
-function fits(spec: ColumnSpec, value: unknown): boolean {
-  return spec.type !== 'integer' || ((value as number) >= -int32 && (value as number) < int32)
+// Databases refuse a value that the column's type cannot hold; no row has it, and that is the answer.
+function placeOf({ type }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
+  if (type === 'integer') return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
+  if (type !== 'date' && type !== 'datetime') return 'within'
+  const year = type === 'date' ? Number((value as string).slice(0, 4)) : (value as Date).getUTCFullYear()
+  return year < firstYear(dialect) ? 'below' : year <= 9999 ? 'within' : 'above'
 }
 
 function applyComparison(
   query: QueryBuilder<Model>,
-  { spec, reference }: ListColumn,
+  { spec, reference }: Pick<ListColumn, 'spec' | 'reference'>,
   sign: string,
   value: unknown,
   dialect: Dialect,
 ): void {
-  const before = (value as { before?: Date }).before
+  const { before } = value as { before?: Date }
+  const place = before ? 'within' : placeOf(spec, value, dialect)
   if (before) {
-    query.where(reference, '<', encode(spec, before, dialect) as string)
-  } else if (!fits(spec, value)) {
-    // Every number that there is lies on one side of it.
-    const isAbove = (value as number) > 0
-    if ((sign[0] === '<') === isAbove) query.whereNotNull(reference)
+    applyComparison(query, { spec, reference }, '<', before, dialect)
+  } else if (place !== 'within') {
+    // Every value that there is lies on one side of it.
+    if ((sign[0] === '<') === (place === 'above')) query.whereNotNull(reference)
     else query.whereRaw('1 = 0')
   } else {
     query.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
@@ -173,9 +180,8 @@ function applyComparison(
 
 function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
   if (dialect === 'sqlite') {
-    // SQLite's LIKE does not tell case (of ASCII letters), its GLOB does.
-    if (operator === 'like') query.whereRaw('?? glob ?', [reference, globOf(pattern)])
-    else query.whereRaw("?? like ? escape '\\'", [reference, likeOf(pattern)])
+    // SQLite's LIKE tells case of all letters but those of ASCII; its GLOB tells all, and takes either where both are named.
+    query.whereRaw('?? glob ?', [reference, operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)])
   } else if (dialect === 'pg') {
     query.whereRaw(`?? ${operator} ?`, [reference, likeOf(pattern)])
   } else if (operator === 'like') {

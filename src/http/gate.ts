@@ -28,7 +28,8 @@ export function demandRole(actor: Actor | null, role: string, options: RoleOptio
   if (!holdsRole(actor, role, options)) throw new ForbiddenError(`This needs the role '${role}'.`)
 }
 
-const bearer = /^bearer(?: +(.*))?$/is
+// What begins so is a Bearer of ours, however malformed it goes on, and never nobody.
+const bearer = /^bearer(?![\w!#$%&'*+.^`|~-])(?: +(.*))?/is
 
 /** Finds out once for each request who is calling. One for each Perms, whatever the number of adapters. */
 export class Gate {

@@ -21,6 +21,7 @@ export interface ServedRow {
   toJSON(options?: { shallow?: boolean }): object
   /** Of models with permissions. */
   canWrite?(): Promise<boolean>
+  canDelete?(): Promise<boolean>
 }
 
 /** A model, as the HTTP floor uses it: the same class as ResourceModel, without the generics. */

@@ -27,7 +27,9 @@ export class Reporter {
   answer(error: unknown, request: HttpRequest): HttpResponse {
     const known = this.#perms.mapError(error)
     if (!isPermsError(known) || known.status >= 500) this.#tell(error, request)
-    return problemResponse(known)
+    const id = requestId(request)
+    const response = problemResponse(known)
+    return id === undefined ? response : response.with({ 'x-request-id': id })
   }
 
   /** For an application's routes: null where the error is none of ours. */

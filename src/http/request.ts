@@ -24,8 +24,20 @@ export interface HttpRequest {
   body(): BodySource
 }
 
-/** Splits a request target into path and query. */
+const absolute = /^https?:\/\/[^/?#]*/i
+
+/**
+ * Splits a request target into path and query. A target may name the whole URL (RFC 9112, 3.2.2): whom it names plays no part.
+ * A fragment, which no client should send, is none of either.
+ */
 export function splitTarget(target: string): { path: string; search: string } {
-  const mark = target.indexOf('?')
-  return mark === -1 ? { path: target, search: '' } : { path: target.slice(0, mark), search: target.slice(mark + 1) }
+  let own = target
+  if (target.charCodeAt(0) !== 47) {
+    own = target.replace(absolute, '')
+    if (own !== target && own.charCodeAt(0) !== 47) own = `/${own}`
+  }
+  const hash = own.indexOf('#')
+  if (hash !== -1) own = own.slice(0, hash)
+  const mark = own.indexOf('?')
+  return mark === -1 ? { path: own, search: '' } : { path: own.slice(0, mark), search: own.slice(mark + 1) }
 }

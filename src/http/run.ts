@@ -54,8 +54,8 @@ export async function runEndpoint(
   if (options.load) Object.assign(context, await options.load(context))
   if (options.adminOnly) demandRole(actor, ADMIN)
   if (options.role !== undefined) demandRole(actor, options.role)
-  options.precondition?.(context)
   try {
+    options.precondition?.(context)
     checkQuery(context.query, options.queryKeys)
     if (options.readsBody ?? (options.method !== 'GET' && options.method !== 'DELETE')) {
       context.input = await readJson(request, limits)
@@ -64,7 +64,7 @@ export async function runEndpoint(
     const result = await options.handler(context)
     return result instanceof TokenResponse ? await inCookies(result, context) : answer(result, options.status)
   } catch (error) {
-    if (options.refuseFirst && isAboutInput(error)) await options.refuseFirst(context)
+    if (options.refuseFirst && comesAfter403(error)) await options.refuseFirst(context)
     throw error
   }
 }
@@ -78,8 +78,8 @@ function demandAbility(held: readonly string[], { abilities, public: isPublic }:
   if (!reaches && !isPublic) throw new InsufficientAbilityError(wanted)
 }
 
-function isAboutInput(error: unknown): boolean {
-  return error instanceof PermsError && [400, 413, 415, 422].includes(error.status)
+function comesAfter403(error: unknown): boolean {
+  return error instanceof PermsError && [400, 412, 413, 415, 422].includes(error.status)
 }
 
 function answer(result: unknown, status: number | undefined): HttpResponse {
@@ -117,11 +117,19 @@ function checkInput(schema: object, input: unknown): void {
   refuse(schemaErrors(schema, input))
 }
 
-const anyJson = /(?:^|,)\s*(?:\*\/\*|application\/(?:\*|json|problem\+json))\s*(?:;|,|$)/i
+// The narrower range decides (RFC 9110, 12.5.1). Errors are JSON too: whoever takes those takes the rest.
+const jsonRanges = ['application/json', 'application/problem+json', 'application/*', '*/*']
+const noWeight = /;\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)/i
 
 function acceptsJson(request: HttpRequest): boolean {
   const accept = request.header('accept')
-  return accept === undefined || accept === '' || accept === '*/*' || anyJson.test(accept)
+  if (accept === undefined || accept === '' || accept === '*/*') return true
+  const taken = new Map<string, boolean>()
+  for (const part of accept.split(',')) {
+    const range = (part.split(';', 1)[0] as string).trim().toLowerCase()
+    taken.set(range, taken.get(range) || !noWeight.test(part))
+  }
+  return taken.get(jsonRanges.find((range) => taken.has(range)) ?? '') ?? false
 }
 
 /** 403 where that is what the application wants for rows that may not be read. */

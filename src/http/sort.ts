@@ -57,8 +57,15 @@ export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[],
 }
 
 function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown, dialect: Dialect): void {
-  if (value === null) query.whereNull(column.reference)
-  else query.where(column.reference, encode(column.spec, value, dialect) as string)
+  const { spec, reference } = column
+  if (value === null) query.whereNull(reference)
+  // As they are ordered: what is equal there is told apart by the next key, and may not be lost in between.
+  else if (dialect === 'sqlite' && spec.type === 'decimal')
+    query.whereRaw(`${sqlValue(spec, '??', dialect)} = ${sqlValue(spec, '?', dialect)}`, [
+      reference,
+      encode(spec, value, dialect) as string,
+    ])
+  else query.where(reference, encode(spec, value, dialect) as string)
 }
 
 function beyond(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {

@@ -78,8 +78,8 @@ export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unkn
   }
 }
 
-// MySQL's documented range begins with the year 1000, and its driver reads 99 as 1999.
-const firstYear = (dialect: Dialect): number => (dialect === 'mysql' ? 100 : 1)
+/** The first year that a column holds. MySQL's documented range begins with the year 1000, and its driver reads 99 as 1999. */
+export const firstYear = (dialect: Dialect): number => (dialect === 'mysql' ? 100 : 1)
 
 // The strings say UTC themselves, so that neither TZ nor a driver's settings take part. A number on SQLite is
 // what both of its drivers make of a Date, so that a Date in an application's own where() compares rightly.

@@ -60,6 +60,20 @@ export function globOf(pattern: string): string {
     .join('')
 }
 
+/** The same for GLOB where case does not matter: each letter as both of its forms. */
+export function foldedGlobOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : anyCase(text)))
+    .join('')
+}
+
+function anyCase(character: string): string {
+  const lower = character.toLowerCase()
+  // Some have a partner of several characters, which is none here.
+  const forms = [...new Set([character, lower, lower.toUpperCase()])].filter((form) => [...form].length === 1)
+  return forms.length > 1 ? `[${forms.join('')}]` : globOf(`\\${character}`)
+}
+
 /** The same pattern with every escape spelled out, as PostgreSQL wants it. */
 export function likeOf(pattern: string): string {
   return parts(pattern)

@@ -8,7 +8,8 @@ export interface Case {
   readonly as?: 'ada' | 'bob' | 'admin' | undefined
   /** Sent as it is where it is text, else as JSON. */
   readonly body?: unknown
-  readonly headers?: Readonly<Record<string, string>>
+  /** A list is sent as so many lines. */
+  readonly headers?: Readonly<Record<string, string | string[]>>
   readonly status: number
   /** Headers that must be so; null: absent. */
   readonly expect?: Readonly<Record<string, string | null>>
@@ -28,7 +29,7 @@ const invalidToken = { 'www-authenticate': 'Bearer error="invalid_token"', 'cach
 const noToken = { 'www-authenticate': 'Bearer' }
 
 /** What every framework answers alike. Cases run in order; what one made, the next may see. */
-export function cases({ ids }: Zoo): Case[] {
+export function cases({ ids, tokens }: Zoo): Case[] {
   const document = `/api/documents/${ids.document}`
   const foreign = `/api/documents/${ids.foreign}`
   const big = JSON.stringify({ title: 'x', content: 'x'.repeat(1024 * 1024) })
@@ -148,6 +149,23 @@ export function cases({ ids }: Zoo): Case[] {
       expect: invalidToken,
     },
     {
+      title: 'refuses a Bearer that goes on in another way on a public route [promise 19]',
+      method: 'GET',
+      path: '/api/critters/',
+      headers: { authorization: 'Bearer\tbad' },
+      status: 401,
+      code: 'invalid_token',
+      expect: invalidToken,
+    },
+    {
+      title: 'refuses two tokens at once, whichever is valid [promise 19]',
+      method: 'GET',
+      path: '/api/critters/',
+      headers: { authorization: [`Bearer ${tokens?.ada}`, 'Bearer bad'] },
+      status: 401,
+      code: 'invalid_token',
+    },
+    {
       title: 'takes other schemes for no caller',
       method: 'GET',
       path: '/api/users/me/',
@@ -169,6 +187,30 @@ export function cases({ ids }: Zoo): Case[] {
       expect: invalidToken,
     },
     { title: 'demands a user', method: 'GET', path: '/account', status: 401, expect: noToken },
+    {
+      title: 'passes a request id through with a refusal on own routes',
+      method: 'GET',
+      path: '/account',
+      headers: { 'x-request-id': 'abc-1' },
+      status: 401,
+      expect: { 'x-request-id': 'abc-1' },
+    },
+    {
+      title: 'passes a request id through with a bad token',
+      method: 'GET',
+      path: '/who',
+      headers: { 'x-request-id': 'abc-1', authorization: 'Bearer bad' },
+      status: 401,
+      expect: { 'x-request-id': 'abc-1' },
+    },
+    {
+      title: "passes a request id through with the library's errors of own routes",
+      method: 'GET',
+      path: '/invalid',
+      headers: { 'x-request-id': 'abc-1' },
+      status: 422,
+      expect: { 'x-request-id': 'abc-1' },
+    },
     { title: 'lets a user in', method: 'GET', path: '/account', as: 'ada', status: 200 },
     { title: 'demands a role of nobody', method: 'GET', path: '/reports', status: 401 },
     { title: 'demands a role of somebody', method: 'GET', path: '/reports', as: 'ada', status: 403, code: 'forbidden' },
@@ -260,6 +302,21 @@ export function cases({ ids }: Zoo): Case[] {
       path: '/api/documents/?rating__lt=9999999999&rating__ne=9999999999',
       as: 'ada',
       status: 200,
+    },
+    {
+      title: 'takes moments at the ends of time for bounds [promise 47]',
+      method: 'GET',
+      path: '/api/documents/?publishedAt__to=9999-12-31&publishedAt__from=0001-01-01&createdAt__to=9999-12-31',
+      as: 'ada',
+      status: 200,
+    },
+    {
+      title: 'refuses endless patterns [promise 46]',
+      method: 'GET',
+      path: `/api/documents/?title__like=${'_'.repeat(4097)}`,
+      as: 'ada',
+      status: 422,
+      fields: ['title__like'],
     },
     {
       title: 'filters, sorts and picks',
@@ -393,6 +450,15 @@ export function cases({ ids }: Zoo): Case[] {
       code: 'unsupported_media_type',
     },
     {
+      title: 'refuses two content types at once',
+      method: 'POST',
+      path: '/api/documents/',
+      as: 'ada',
+      body: { title: 't', content: 'c' },
+      headers: { 'content-type': ['application/json', 'text/plain'] },
+      status: 415,
+    },
+    {
       title: 'refuses too large a body [promise 46]',
       method: 'POST',
       path: '/api/documents/',
@@ -432,6 +498,44 @@ export function cases({ ids }: Zoo): Case[] {
       code: 'precondition_failed',
     },
     {
+      title: 'refuses to write at all before a precondition that fails',
+      method: 'PATCH',
+      path: `/api/critters/${ids.critter}`,
+      as: 'ada',
+      headers: { 'if-match': '"other"' },
+      body: { name: 'x' },
+      status: 403,
+      code: 'forbidden',
+    },
+    {
+      title: 'refuses to change what If-None-Match says must not be there',
+      method: 'PATCH',
+      path: document,
+      as: 'ada',
+      headers: { 'if-none-match': '*' },
+      body: { title: 'x' },
+      status: 412,
+      code: 'precondition_failed',
+    },
+    {
+      title: 'answers If-Match on reading too',
+      method: 'GET',
+      path: document,
+      as: 'ada',
+      headers: { 'if-match': '"other"' },
+      status: 412,
+      code: 'precondition_failed',
+    },
+    {
+      title: 'answers If-None-Match: * on reading with 304',
+      method: 'GET',
+      path: document,
+      as: 'ada',
+      headers: { 'if-none-match': '*' },
+      status: 304,
+      expect: { 'cache-control': 'private, no-cache' },
+    },
+    {
       title: 'takes If-Match: *',
       method: 'PATCH',
       path: document,
@@ -454,6 +558,21 @@ export function cases({ ids }: Zoo): Case[] {
       code: 'method_not_allowed',
       expect: { allow: 'GET, POST, HEAD' },
     },
+    {
+      title: 'names the methods that an item takes, also to those who do not ask for any',
+      method: 'TRACE',
+      path: document,
+      status: 405,
+      expect: { allow: 'GET, PATCH, DELETE, HEAD' },
+      not: ['fetch'],
+    },
+    {
+      title: 'says with OPTIONS which methods there are',
+      method: 'OPTIONS',
+      path: '/api/documents/',
+      status: 204,
+      expect: { allow: 'GET, POST, HEAD', 'access-control-allow-origin': null },
+    },
     { title: 'takes no other method for a fixed path', method: 'DELETE', path: '/api/users/me', as: 'admin', status: 405 },
     {
       title: 'accepts what takes JSON',
@@ -471,6 +590,21 @@ export function cases({ ids }: Zoo): Case[] {
       code: 'not_acceptable',
     },
     {
+      title: 'refuses whoever takes all but JSON',
+      method: 'GET',
+      path: '/api/critters/',
+      headers: { accept: 'application/json;q=0, */*' },
+      status: 406,
+      code: 'not_acceptable',
+    },
+    {
+      title: 'accepts whoever takes all but HTML',
+      method: 'GET',
+      path: '/api/critters/',
+      headers: { accept: 'text/html;q=0.0, */*;q=0.1' },
+      status: 200,
+    },
+    {
       title: 'passes a request id through',
       method: 'GET',
       path: '/api/critters/',
@@ -486,6 +620,14 @@ export function cases({ ids }: Zoo): Case[] {
       status: 200,
       expect: { 'x-request-id': null },
     },
+    {
+      title: 'takes a target that is a whole URL, whomever it names',
+      method: 'GET',
+      path: 'http://elsewhere.example/api/critters/?pageSize=1&fields=name',
+      status: 200,
+      not: ['fetch'],
+    },
+    { title: 'looks at no fragment', method: 'GET', path: '/api/critters/?pageSize=1&fields=name#?nope=1', status: 200 },
     // -- other spellings of a path [promise 49]
     ...[
       '/api//documents/',

@@ -325,6 +325,16 @@ describe('CrudResource', () => {
       expect((await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { body: '{"size":' })).status).to.equal(403)
       expect((await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { body: { size: 'x' } })).status).to.equal(403)
       expect((await ask('PATCH', `/cages/${unknownId}`, zoo.tokens.bob, { body: { size: 'x' } })).status).to.equal(404)
+      const conditional = { headers: { 'if-match': '"other"' } }
+      const inWords = [
+        await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { ...conditional, body: { size: 2 } }),
+        await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { body: { size: 2 } }),
+        await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { body: { size: 'x' } }),
+      ]
+      for (const { status, body } of inWords) expect([status, body]).to.deep.equal([403, inWords[0]?.body])
+      expect((await ask('DELETE', `/cages/${row.id}`, zoo.tokens.bob, conditional)).status).to.equal(403)
+      expect((await ask('DELETE', `/cages/${row.id}`, zoo.tokens.ada, conditional)).status).to.equal(412)
+      expect((await ask('PATCH', `/cages/${row.id}`, zoo.tokens.ada, { ...conditional, body: { size: 'x' } })).status).to.equal(412)
       expect((await ask('POST', '/logs', zoo.tokens.bob, { body: { text: 5 } })).status).to.equal(403)
       expect((await ask('POST', '/logs', zoo.tokens.bob, { body: { text: 'x' } })).status).to.equal(403)
       expect((await ask('POST', '/logs', zoo.tokens.admin, { body: { text: 5 } })).status).to.equal(422)
