@@ -3,7 +3,7 @@ export { type Argon2idOptions, argon2idHasher } from './auth/argon2id.js'
 export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
 export type { Impersonation } from './auth/impersonation.js'
-export type { Invitations, Member } from './auth/invitations.js'
+export type { Invitations } from './auth/invitations.js'
 export type { JwtAlgorithm, JwtKeyOptions } from './auth/key.js'
 export type { JwtOptions } from './auth/keys.js'
 export type { MailFlows } from './auth/mail-flows.js'
@@ -16,6 +16,7 @@ export {
   type MailOptions,
   nodemailerMailer,
 } from './auth/mailer.js'
+export type { Member, Members } from './auth/members.js'
 export type { PasswordPolicy } from './auth/password-policy.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords.js'
 export type { SecondFactorOptions, SecondFactors } from './auth/second-factor.js'

@@ -113,7 +113,7 @@ export interface Perms {
   readonly auth: Auth
   /** Makes or updates the library's tables. @returns the names of the migrations that ran */
   migrate(): Promise<string[]>
-  /** The caller behind an access token, for sockets and jobs: `runAs((await perms.authenticate(token)).id, fn)`. @throws InvalidTokenError */
+  /** The caller behind an access token or an API key, for sockets and jobs: `runAs(await perms.authenticate(token), fn)`. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
   /** 32 bytes for one purpose, the same in every process of the application with the same keys. */
   deriveKey(purpose: string): Uint8Array
@@ -208,6 +208,7 @@ export function initPerms(options: PermsOptions): Perms {
           hasher,
           throttle,
           onEvent,
+          trail: trail ?? undefined,
           cacheCallers: options.cacheCallers,
           mail: options.mail,
           secondFactor: options.secondFactor,
@@ -235,8 +236,7 @@ export function initPerms(options: PermsOptions): Perms {
       },
       mapError: (error) => mapError(error),
       async close() {
-        await auth?.settled()
-        await trail?.settled()
+        await (auth ?? trail)?.settled()
         if (current === perms) undo()
         await hasher.close?.()
       },

@@ -5,6 +5,7 @@ import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
 import { hashToken, isApiKey } from '../users/api-key-format.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { AuthCore } from './core.js'
@@ -26,7 +27,7 @@ export interface ApiKeyInfo {
   readonly expiresAt: Date | null
 }
 
-/** API keys: `perms.auth.apiKeys`. None of these asks who calls: the endpoints of UserResource do. */
+/** API keys: `perms.auth.apiKeys`. They do not ask whose keys the caller may touch; API keys and impersonated sessions touch none. */
 export interface ApiKeys {
   /**
    * Makes an API key. `plain` is never shown again.
@@ -70,6 +71,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
 
   return {
     async issue(user, { description = null, abilities, expiresIn }) {
+      demandInPerson('API keys')
       demandOwnUser(user)
       if ((await living(user.id)).length >= mostKeys)
         throw new ValidationError(`${mostKeys} API keys are the most that a user may have: revoke one first.`)
@@ -84,6 +86,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
     },
 
     async revoke(userId, keyId) {
+      demandInPerson('API keys')
       if (!isUuid(keyId)) return false
       const count = await transaction(
         () =>

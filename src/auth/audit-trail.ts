@@ -1,6 +1,19 @@
-import { asSystem, currentActor, currentImpersonatorId } from '../perms/context.js'
+import { outsideTransaction } from '../model/transaction.js'
+import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import type { AuditLog } from '../users/audit-log.js'
+import { EMAIL_PATTERN } from '../users/email.js'
 import { Background } from './background.js'
+import type { AuthEventName } from './events.js'
+
+/** What a stranger can bring about: it says nothing of who did it, unless somebody is signed in. */
+const byAnybody: ReadonlySet<string> = new Set<AuthEventName>([
+  'signInFailed',
+  'locked',
+  'tokenReused',
+  'registrationFailed',
+  'passwordResetRequested',
+  'mailFailed',
+])
 
 /** Writes events down. What cannot be written breaks nothing: it is told to `onLost`. */
 export class AuditTrail {
@@ -19,25 +32,34 @@ export class AuditTrail {
     const row = {
       event,
       // Signing in and the like is the user's own doing; what the payload says of it comes first.
-      actorId: by !== undefined ? textOr(by) : (currentActor()?.id ?? subjectId),
-      impersonatorId: textOr(impersonatorId) ?? currentImpersonatorId(),
+      actorId: by !== undefined ? textOr(by) : (currentActor()?.id ?? (byAnybody.has(event) ? null : subjectId)),
+      impersonatorId: textOr(impersonatorId),
       subjectId,
       domainId: textOr(domainId),
-      address: textOr(address)?.slice(0, 64) ?? null,
-      details: Object.keys(details).length > 0 ? details : null,
+      address: (textOr(address) ?? currentAddress())?.slice(0, 64) ?? null,
+      details: Object.keys(details).length > 0 ? shown(details) : null,
     }
-    this.#background.run(async () => {
-      try {
-        await asSystem(() => this.#model.create(row as never))
-      } catch (error) {
-        this.#onLost(error)
-      }
-    })
+    // A statement of its own: what was open when it happened is not what it belongs to.
+    this.#background.run(() =>
+      outsideTransaction(async () => {
+        try {
+          await asSystem(() => this.#model.create(row as never))
+        } catch (error) {
+          this.#onLost(error)
+        }
+      }),
+    )
   }
 
   settled(seconds?: number): Promise<void> {
     return this.#background.settled(seconds)
   }
+}
+
+// What was typed where an address is expected may be a password.
+function shown({ email, account, ...details }: Record<string, unknown>): Record<string, unknown> {
+  const isAddress = (value: unknown) => typeof value === 'string' && value.length <= 254 && new RegExp(EMAIL_PATTERN).test(value)
+  return { ...details, ...(isAddress(email) && { email }), ...(isAddress(account) && { account }) }
 }
 
 const textOr = (value: unknown): string | null => (typeof value === 'string' ? value : null)

@@ -3,6 +3,7 @@ import type { Actor } from '../perms/context.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
 import type { ApiKeys } from './api-keys.js'
+import type { AuditTrail } from './audit-trail.js'
 import type { OnEvent } from './events.js'
 import type { Impersonation } from './impersonation.js'
 import type { Invitations } from './invitations.js'
@@ -10,6 +11,7 @@ import type { JwtClaims } from './jwt.js'
 import type { JwtOptions, PublicJwks } from './keys.js'
 import type { MailFlows } from './mail-flows.js'
 import type { MailOptions } from './mailer.js'
+import type { Members } from './members.js'
 import type { PasswordPolicy } from './password-policy.js'
 import type { SecondFactorOptions, SecondFactors } from './second-factor.js'
 import type { SessionInfo } from './sessions.js'
@@ -28,6 +30,8 @@ export interface AuthOptions {
   /** Replaces the query that loads the caller. The session behind the token is looked at all the same. */
   readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
   readonly onEvent?: OnEvent | undefined
+  /** What `onEvent` writes into, so that settled() waits for it. */
+  readonly trail?: AuditTrail | undefined
   /** Seconds for which the caller behind an access token may be remembered, 300 at most; not at all when not said. */
   readonly cacheCallers?: number | undefined
   readonly secondFactor?: SecondFactorOptions | undefined
@@ -134,12 +138,13 @@ export interface Auth {
   jwks(): PublicJwks
   /** 32 bytes for one purpose, the same in every process of the application. */
   deriveKey(purpose: string): Uint8Array
-  /** Resolves when what no answer waited for is done, such as mail and when a key was last used; or after so many seconds (5). */
+  /** Resolves when what no answer waited for is done, such as mail and the audit log; or after so many seconds (5). */
   settled(seconds?: number): Promise<void>
   readonly apiKeys: ApiKeys
   /** What goes by e-mail: verified and changed addresses, reset passwords, magic links. */
   readonly mail: MailFlows
   readonly secondFactors: SecondFactors
   readonly invitations: Invitations
+  readonly members: Members
   readonly impersonation: Impersonation
 }

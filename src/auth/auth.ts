@@ -12,6 +12,7 @@ import { inTransaction } from '../model/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../perms/context.js'
 import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { apiKeys } from './api-keys.js'
 import type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
@@ -20,14 +21,15 @@ import { CallerCache } from './caller-cache.js'
 import type { AuthCore } from './core.js'
 import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
-import { type Emit, emitter } from './events.js'
-import { impersonation, mayStillImpersonate } from './impersonation.js'
+import { type AuthEventName, type Emit, emitter } from './events.js'
+import { demandImpersonator, impersonation } from './impersonation.js'
 import { invitations } from './invitations.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import { parseKeys, publicJwks } from './keys.js'
 import { callerLoader, type SessionState } from './load-caller.js'
 import { mailFlows } from './mail-flows.js'
 import { Post } from './mailer.js'
+import { members } from './members.js'
 import { registerUser } from './register.js'
 import { createSecondFactors } from './second-factor.js'
 import { demandOwnUser, Sessions } from './sessions.js'
@@ -37,6 +39,9 @@ export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, Sign
 
 const DEFAULT_ABSOLUTE_LIFE = 7_776_000
 const MAX_REFRESH_TOKEN = 4096
+
+/** Events after which a caller must not be remembered as they were. */
+const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'impersonationStopped'])
 
 /**
  * Makes what signs in. initPerms calls it, once the models are registered.
@@ -51,7 +56,7 @@ export function createAuth(options: AuthOptions): Auth {
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
   const tellOthers = emitter(options.onEvent)
   const emit: Emit = (name, payload) => {
-    if (name === 'signOut' || name === 'tokenReused') cache?.forget((payload as { userId: string }).userId)
+    if (endsSessions.has(name)) cache?.forget((payload as { userId: string }).userId)
     tellOthers(name, payload)
   }
   const throttle = throttleOf(options, emit)
@@ -199,6 +204,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
 
     async createAccessToken(user, { refreshToken } = {}) {
+      demandInPerson('Tokens and sessions')
       demandOwnUser(user)
       if (refreshToken === undefined) return accessToken(user, (await sessions.start(user, 'access')).sessionId)
       const sessionId = sessions.sessionIdOf(refreshToken)
@@ -208,6 +214,7 @@ export function createAuth(options: AuthOptions): Auth {
     },
 
     async createRefreshToken(user, { device } = {}) {
+      demandInPerson('Tokens and sessions')
       demandOwnUser(user)
       return (await sessions.start(user, 'refresh', device)).refreshToken
     },
@@ -241,6 +248,7 @@ export function createAuth(options: AuthOptions): Auth {
 
     async signOutEverywhere(user, { except } = {}) {
       refuseTransaction(knex, 'signOutEverywhere')
+      demandInPerson('Sessions')
       const userId = idOf(user)
       const count = await sessions.end({ userId, except })
       emit('signOut', { userId, sessionIds: 'all' })
@@ -251,6 +259,7 @@ export function createAuth(options: AuthOptions): Auth {
 
     async endSession(user, sessionId) {
       refuseTransaction(knex, 'endSession')
+      demandInPerson('Sessions')
       const userId = idOf(user)
       if ((await sessions.end({ userId, id: sessionId })) === 0) return false
       emit('signOut', { userId, sessionIds: [sessionId] })
@@ -262,7 +271,7 @@ export function createAuth(options: AuthOptions): Auth {
       const claims = verifyAccessToken(token)
       const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
-      if (session.impersonatorId && !(await mayStillImpersonate(session.impersonatorId))) throw new InvalidTokenError()
+      if (session.impersonatorId) await demandImpersonator(sessions, session, loaded)
       if (!loadUser) return toActor(loaded, detailsOf(session))
       return toActor(await asTheApplicationHasIt(claims), detailsOf(session))
     },
@@ -272,10 +281,14 @@ export function createAuth(options: AuthOptions): Auth {
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
 
     apiKeys: ownKeys,
-    settled: (seconds) => background.settled(seconds),
+    async settled(seconds) {
+      await background.settled(seconds)
+      await options.trail?.settled(seconds)
+    },
     mail: mailFlows(core),
     secondFactors: factors.secondFactors,
     invitations: invitations(core),
+    members: members(),
     impersonation: impersonation(core),
   }
 }

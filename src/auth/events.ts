@@ -1,3 +1,4 @@
+import { onCommit } from '../model/transaction.js'
 import { currentImpersonatorId } from '../perms/context.js'
 import type { UserEvents } from '../users/events.js'
 import type { MailKind } from './mailer.js'
@@ -49,16 +50,18 @@ export type AuthEventName = keyof AuthEvents
 /** Whom to tell; what it throws, or rejects with, changes nothing. */
 export type OnEvent = <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => unknown
 
-/** Tells a listener without waiting for it. */
+/** Tells a listener, without waiting for it, once the open transaction is committed, if there is one. */
 export function emitter(listener: OnEvent | undefined): <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => void {
   return (name, payload) => {
     if (!listener) return
     const impersonatorId = currentImpersonatorId()
-    try {
-      Promise.resolve(listener(name, impersonatorId === null ? payload : { ...payload, impersonatorId })).catch(() => {})
-    } catch {
-      // A listener that fails breaks no sign-in.
-    }
+    onCommit(undefined, () => {
+      try {
+        Promise.resolve(listener(name, impersonatorId === null ? payload : { ...payload, impersonatorId })).catch(() => {})
+      } catch {
+        // A listener that fails breaks no sign-in.
+      }
+    })
   }
 }
 

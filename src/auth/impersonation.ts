@@ -1,26 +1,33 @@
-import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import { transaction } from '../model/transaction.js'
-import { asSystem, currentActor, currentAddress } from '../perms/context.js'
+import { type Actor, asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
-import { isLiving, loadActor } from '../users/actor.js'
+import { isLiving } from '../users/actor.js'
 import { demandInPerson } from '../users/in-person.js'
 import { Role } from '../users/roles.js'
 import { hashToken, randomToken, type Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
+import type { SessionState } from './load-caller.js'
+import type { Sessions } from './sessions.js'
 
 const usualLife = 900
 const longestLife = 3600
 
-/** Acting in a user's place: `perms.auth.impersonation`. For superadmins, for a while, and with their name on all that happens. */
+/**
+ * Acting in a user's place: `perms.auth.impersonation`. For superadmins, for a while, and with their name on all that happens. It
+ * ends when its time is over, when the superadmin signs out, is demoted or disabled, and when the user is or becomes a superadmin.
+ */
 export interface Impersonation {
   /**
    * Gives the current user, a superadmin in person, an access token of another user's. With it no password, address, role, key,
-   * factor or session can be changed; every event says who acts. It cannot be refreshed.
+   * factor, token, session or invitation can be changed, and no account or domain removed; every event says who acts. It cannot
+   * be refreshed.
    *
    * @param options `expiresIn`: seconds, 900 when not said and 3600 at most
    * @throws ForbiddenError for anybody but a superadmin, and towards a superadmin; NotFoundError for a user who is not there or disabled
+   * @example const { accessToken } = await perms.auth.impersonation.start(user, { reason: 'ticket 4711', expiresIn: 600 })
    */
   start(
     user: User | string,
@@ -59,6 +66,7 @@ export function impersonation(core: AuthCore): Impersonation {
         endsAt: end,
         lastUsedAt: new Date(now),
         impersonatorId: actor.id,
+        boundTo: actor.sessionId,
       }
       const { id: sessionId } = await transaction(() => asSystem(() => tokens().create(values as never)), { knex: core.knex })
       core.emit('impersonationStarted', { userId: user.id, by: actor.id, sessionId, reason: reason ?? null })
@@ -75,13 +83,17 @@ export function impersonation(core: AuthCore): Impersonation {
   }
 }
 
-/** Whether the one who acts in another's place still may. */
-export async function mayStillImpersonate(impersonatorId: string): Promise<boolean> {
-  const actor = await loadActor(impersonatorId)
-  return actor !== null && isSuperadmin(actor)
+/**
+ * Whoever acts in a user's place must still be signed in where it began, and a superadmin; the user must be none.
+ *
+ * @throws InvalidTokenError
+ */
+export async function demandImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
+  const { user: superadmin } = await sessions.living(boundTo ?? '')
+  if (superadmin.id !== impersonatorId || !superadmin.isSuperadmin || user.isSuperadmin) throw new InvalidTokenError()
 }
 
-function isSuperadmin({ grants }: { readonly grants: readonly { role: string; domainId: string | null }[] }): boolean {
+function isSuperadmin({ grants }: Actor): boolean {
   return grants.some(({ role, domainId }) => role === Role.SUPERADMIN && domainId === null)
 }
 

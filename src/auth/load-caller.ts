@@ -24,6 +24,8 @@ export interface SessionState {
   /** Of an API key. */
   readonly abilities: readonly string[] | null
   readonly impersonatorId: string | null
+  /** Of a session in a user's place: the superadmin's own session. */
+  readonly boundTo: string | null
 }
 
 /** A session with its user, who has all roles and their domains. */
@@ -44,6 +46,7 @@ const sessionColumns = [
   'lastUsedAt',
   'abilities',
   'impersonatorId',
+  'boundTo',
 ] as const
 
 type DatabaseRow = Readonly<Record<string, unknown>>

@@ -102,6 +102,7 @@ export function mailFlows(core: AuthCore): MailFlows {
   /** Wrong tokens count by address. */
   async function redeem<T>(name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
     demandPost(name)
+    demandInPerson('What a mailed link changes')
     const plain = readToken(token)
     const attempt = await throttle.begin('mailToken', { address: currentAddress() })
     try {

@@ -210,6 +210,7 @@ export function createSecondFactors(
 
     async reset(user) {
       core.refuseTransaction('secondFactors.reset')
+      demandInPerson('Second factors')
       const isRemoved = await inOwn(() => removeAll(user.id))
       if (isRemoved) emit('factorRemoved', { userId: user.id })
       return isRemoved

@@ -1,7 +1,6 @@
 import type { ApiKeyInfo } from '../auth/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import { refuse } from '../model/validator.js'
-import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -24,7 +23,6 @@ function createKey(name: string): Endpoint {
     queryKeys: [],
     argSchema: inputSchema,
     handler: async ({ caller, input, perms }) => {
-      demandInPerson('API keys')
       const { description, abilities, expiresIn } = objectOf(input) as unknown as KeyInput
       if (abilities.length === 0) refuse([{ field: 'abilities', message: 'must name at least one' }])
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
@@ -62,7 +60,6 @@ function revokeKey(name: string): Endpoint {
     abilities: 'none',
     queryKeys: [],
     handler: async ({ caller, params, perms }) => {
-      demandInPerson('API keys')
       if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },

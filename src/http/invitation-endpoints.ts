@@ -1,17 +1,12 @@
-import type { Member } from '../auth/invitations.js'
 import type { Invitation } from '../users/invitation.js'
-import { Endpoint, type EndpointContext } from './endpoint.js'
+import { Endpoint } from './endpoint.js'
 import { objectOf } from './input.js'
 import { HttpResponse } from './response.js'
 import { textSchema, textsOf } from './texts.js'
 import { noStore } from './token-answer.js'
 
-/** Invitations, and the members of a domain. @param name of the resource, for operation ids */
+/** `POST GET DELETE invitations/`, and to accept one. @param name of the resource, for operation ids */
 export function invitationEndpoints(name: string): Endpoint[] {
-  return [...invitations(name), ...members(name)]
-}
-
-function invitations(name: string): Endpoint[] {
   const invite = textSchema(['email', 'role', 'domain'], { email: 254, role: 100, domain: 255 })
   return [
     new Endpoint({
@@ -84,43 +79,6 @@ function invitations(name: string): Endpoint[] {
   ]
 }
 
-function members(name: string): Endpoint[] {
-  const path = 'domains/:domainId/members'
-  const at = ({ params }: EndpointContext) => [params.domainId ?? '', params.grantId ?? ''] as const
-  return [
-    new Endpoint({
-      ...inPerson('GET', path),
-      name: `list${name}DomainMembers`,
-      summary: 'Who holds a role in a domain',
-      handler: async (context) => {
-        const found = await context.perms.auth.invitations.members(at(context)[0])
-        return HttpResponse.json({ data: found }, { headers: noStore })
-      },
-      description: { output: listOf(memberSchema), problems: [404] },
-    }),
-    new Endpoint({
-      ...inPerson('PATCH', `${path}/:grantId`),
-      name: `update${name}DomainMember`,
-      summary: 'Give a member another role',
-      handler: async (context): Promise<Member> => {
-        const { role } = textsOf(context.input, ['role'])
-        return await context.perms.auth.invitations.changeMember(...at(context), role)
-      },
-      description: { input: textSchema(['role'], { role: 100 }), output: memberSchema, problems: [404, 409, 413, 415, 422] },
-    }),
-    new Endpoint({
-      ...inPerson('DELETE', `${path}/:grantId`),
-      name: `delete${name}DomainMember`,
-      summary: 'Take a member’s role away',
-      handler: async (context) => {
-        await context.perms.auth.invitations.removeMember(...at(context))
-        return HttpResponse.empty()
-      },
-      description: { problems: [404] },
-    }),
-  ]
-}
-
 function inPerson<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
   return { method, path, abilities: 'none' as const, queryKeys: [] as readonly string[] }
 }
@@ -153,9 +111,3 @@ const registerInput = {
 }
 
 const registeredSchema = { type: 'object', properties: { id: uuid, email }, required: ['id', 'email'] }
-
-const memberSchema = {
-  type: 'object',
-  properties: { grantId: uuid, role, user: { type: 'object', properties: { id: uuid, email }, required: ['id', 'email'] } },
-  required: ['grantId', 'role', 'user'],
-}

@@ -39,7 +39,7 @@ export interface ListOptions {
 }
 
 const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include'])
-const maxPage = 1_000_000_000
+export const maxPage = 1_000_000_000
 
 interface ListQuery {
   readonly page: number | null
@@ -236,7 +236,8 @@ function totalIn(rows: readonly object[], isLater: boolean): number | null {
   return Number((first as { [totalAlias]: unknown })[totalAlias])
 }
 
-function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {
+/** A number of the query, or what is wrong with it. */
+export function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {
   if (text === null) return instead
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
   return value >= 1 && value <= most ? value : { field: key, message: `must be a whole number from 1 to ${most}` }

@@ -4,6 +4,7 @@ import type { ApiKeys } from '../auth/api-keys.js'
 import type { Impersonation } from '../auth/impersonation.js'
 import type { Invitations } from '../auth/invitations.js'
 import type { MailFlows } from '../auth/mail-flows.js'
+import type { Members } from '../auth/members.js'
 import type { SecondFactors } from '../auth/second-factor.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../model/active-record.js'
 import type { ColumnSpec } from '../model/column.js'
@@ -77,6 +78,7 @@ export interface PermsPort {
     readonly mail: MailFlows
     readonly secondFactors: SecondFactors
     readonly invitations: Invitations
+    readonly members: Members
     readonly impersonation: Impersonation
   }
   /** The caller behind a Bearer token. @throws InvalidTokenError */

@@ -1,6 +1,5 @@
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
-import { demandInPerson } from '../users/in-person.js'
 import { Endpoint } from './endpoint.js'
 import { HttpResponse } from './response.js'
 import { noStore } from './token-answer.js'
@@ -29,7 +28,6 @@ export function deleteSession(name: string): Endpoint {
     queryKeys: [],
     abilities: 'none',
     handler: async ({ actor, params, perms }) => {
-      demandInPerson('Sessions')
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
@@ -46,7 +44,6 @@ export function deleteOtherSessions(name: string): Endpoint {
     queryKeys: [],
     abilities: 'none',
     handler: async ({ actor, perms }) => {
-      demandInPerson('Sessions')
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },

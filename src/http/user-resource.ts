@@ -16,6 +16,7 @@ import {
   resetPasswordEndpoints,
   verifyEmailEndpoints,
 } from './mail-endpoints.js'
+import { memberEndpoints } from './member-endpoints.js'
 import { findRow } from './parents.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
@@ -114,7 +115,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.changeEmail ? this.changeEmailEndpoints() : []),
       ...(features.magicLink ? this.magicLinkEndpoints() : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
-      ...(features.invitations ? this.invitationEndpoints() : []),
+      ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
     ]
@@ -262,6 +263,10 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   invitationEndpoints(): Endpoint[] {
     return invitationEndpoints(this.name)
+  }
+
+  memberEndpoints(): Endpoint[] {
+    return memberEndpoints(this.name)
   }
 
   impersonationEndpoints(): Endpoint[] {

@@ -40,12 +40,12 @@ interface Frame {
   readonly domainId: string | undefined
   /** The address that the adapter vouches for. */
   readonly address: string | undefined
-  /** Who acts in the actor's place, inside asSystem() too. */
-  readonly impersonatorId?: string | null
+  /** Who acts in the place of the request's caller, inside asSystem() and runAs() too. */
+  readonly impersonatorId: string | null
 }
 
 const storage = new AsyncLocalStorage<Frame>()
-const nobody: Frame = { actor: undefined, powers: [], domainId: undefined, address: undefined }
+const nobody: Frame = { actor: undefined, powers: [], domainId: undefined, address: undefined, impersonatorId: null }
 
 type OutsideContext = 'allow' | 'deny'
 let outsideContext: OutsideContext | undefined
@@ -110,10 +110,10 @@ export function currentUserId(): string | null {
   return frame().actor?.id ?? null
 }
 
-/** The superadmin who acts in a user's place, or null; also where the library works for itself meanwhile. */
+/** The superadmin who acts in a user's place, or null; also inside asSystem() and runAs() meanwhile. */
 export function currentImpersonatorId(): string | null {
   const { actor, impersonatorId } = frame()
-  return actor?.impersonatorId ?? impersonatorId ?? null
+  return actor?.impersonatorId ?? impersonatorId
 }
 
 /** The domain named by `inDomain`, if any. */
@@ -142,12 +142,14 @@ async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T)
 
 /** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
-  return enter({ actor, powers: [], domainId: undefined, address: more.address ?? frame().address }, fn)
+  const { address } = frame()
+  const next = { actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId: currentImpersonatorId() }
+  return enter(next, fn)
 }
 
 /** The same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): T {
-  return storage.run({ actor, powers: [], domainId: undefined, address: more.address }, fn)
+  return storage.run({ actor, powers: [], domainId: undefined, address: more.address, impersonatorId: null }, fn)
 }
 
 /**

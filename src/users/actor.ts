@@ -45,15 +45,20 @@ export function currentUser<U extends User = User>(): U | null {
  * Runs fn as this user, loaded anew with all roles: rights are those of now. A user who is disabled, deleted or not there is
  * anonymous. An outer bypass does not reach in.
  *
- * @param user a user, or an id
+ * @param user a user, an id, or what `perms.authenticate(token)` gave: then what narrows an API key, and who acts in the user's
+ * place, hold inside too
  * @returns what fn resolves to; a query builder that fn returns runs inside
  * @example const mine = await runAs(user, () => UserDocument.query())
  */
-export async function runAs<T>(user: User | string, fn: () => T): Promise<Awaited<T>> {
+export async function runAs<T>(user: User | Actor | string, fn: () => T): Promise<Awaited<T>> {
   const id = typeof user === 'string' ? user : user?.id
   if (typeof id !== 'string' || id === '')
     throw new ConfigurationError('runAs(user, fn): give a saved user or an id; for nobody there is asAnonymous(fn).')
-  return await runAsActor(await loadActor(id), fn)
+  return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
+}
+
+function isActor(user: User | Actor | string): user is Actor {
+  return typeof user === 'object' && Array.isArray((user as Partial<Actor>).grants)
 }
 
 /** A class of users, whichever of the models over the user table. */

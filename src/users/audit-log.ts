@@ -1,12 +1,14 @@
 import { column } from '../model/column.js'
+import { declareColumns } from '../model/definition.js'
 import { ForbiddenError } from '../model/errors.js'
+import { newId } from '../model/ids.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { member, nobody, type Policy } from '../perms/rules.js'
 import { Role } from './roles.js'
 
 /**
- * What happened, as the events told it: `initPerms({ auditLog: true })`. Rows are added and never changed, by nobody. Global
- * admins read all of them, the admins of a domain those of their domain.
+ * What happened, as the events told it: `initPerms({ auditLog: true })`. Rows are added and never changed, by nobody, the
+ * application's own code neither. Global admins read all of them, the admins of a domain those of their domain.
  *
  * @example new CrudResource({ model: AuditLog, path: 'audit', methods: ['list', 'get'] })
  */
@@ -18,12 +20,18 @@ export class AuditLog extends BasePermsModel.withColumns({
   impersonatorId: column.uuid().nullable().index(),
   /** Whom it was about. */
   subjectId: column.uuid().nullable().index(),
-  domainId: column.uuid().nullable().index(),
+  domainId: column.uuid().nullable(),
   address: column.string({ maxLength: 64 }).nullable(),
   details: column.json<Record<string, unknown>>().nullable(),
 }) {
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = { read: member('domainId', [Role.ADMIN]), create: nobody(), update: nobody(), delete: nobody() }
+
+  // An id of its own, whatever is given: an insert that merges meets no row.
+  override async $beforeInsert(context: never): Promise<void> {
+    this.id = newId()
+    await super.$beforeInsert(context)
+  }
 
   override async $beforeUpdate(): Promise<void> {
     throw appendOnly()
@@ -33,5 +41,13 @@ export class AuditLog extends BasePermsModel.withColumns({
     throw appendOnly()
   }
 }
+declareColumns(AuditLog, {}, { indexes: [['createdAt'], ['domainId', 'createdAt']] })
+
+class AppendOnlyBuilder extends BasePermsModel.QueryBuilder<AuditLog> {
+  override truncate(): never {
+    throw appendOnly()
+  }
+}
+Object.defineProperty(AuditLog, 'QueryBuilder', { value: AppendOnlyBuilder })
 
 const appendOnly = () => new ForbiddenError('The audit log is append only: nothing in it is changed or removed.')

@@ -1,6 +1,7 @@
 import { column } from '../model/column.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { member, nobody, type Policy } from '../perms/rules.js'
+import { demandOwnPlace } from './in-person.js'
 import { Role } from './roles.js'
 
 /** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */
@@ -11,4 +12,10 @@ export class Domain extends BasePermsModel.withColumns({
   active: column.boolean().default(true),
 }) {
   static override policy: Policy = { read: member('id'), create: nobody(), update: member('id', [Role.ADMIN]), delete: nobody() }
+
+  // With a domain go the roles that are held in it.
+  static override beforeDelete(args: never): unknown {
+    demandOwnPlace('Roles')
+    return super.beforeDelete(args)
+  }
 }

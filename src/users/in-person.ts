@@ -1,5 +1,5 @@
 import { ForbiddenError } from '../model/errors.js'
-import { currentActor } from '../perms/context.js'
+import { currentActor, currentImpersonatorId } from '../perms/context.js'
 
 /**
  * Refuses what only the user in person may do: an API key, and a superadmin who acts in a user's place, change no
@@ -14,7 +14,8 @@ export function demandInPerson(what: string): void {
   demandOwnPlace(what)
 }
 
-/** Refuses what nobody may do in another's place. @throws ForbiddenError */
+/** Refuses what nobody may do in another's place, nor by way of runAs() from there. @throws ForbiddenError */
 export function demandOwnPlace(what: string): void {
-  if (currentActor()?.impersonatorId) throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
+  if (currentActor() && currentImpersonatorId())
+    throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
 }

@@ -118,7 +118,6 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       const changed = changes as { email?: string; passwordHash?: string | null }
       const isProven = this.#isProven
       this.#isProven = false
-      if (changed.passwordHash !== undefined || changed.email !== undefined) demandInPerson('Passwords and e-mail addresses')
       if ((changed.passwordHash !== undefined || changed.email !== undefined) && !isProven && isOwn(this)) {
         throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
       }
@@ -194,6 +193,13 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       this.#plain = password as string | undefined
       this.#old = oldPassword as string | undefined
       return super.$parseJson(rest as never, options) as never
+    }
+
+    // However it is written: query().patch() and raw expressions too.
+    override async $beforeUpdate(options: never, context: never): Promise<void> {
+      const set = { ...this, ...(this as { $$queryProps?: object }).$$queryProps } as { email?: unknown; passwordHash?: unknown }
+      if (set.email !== undefined || set.passwordHash !== undefined) demandInPerson('Passwords and e-mail addresses')
+      await super.$beforeUpdate(options, context)
     }
 
     override $setJson(json: object, options?: object): this {

@@ -57,7 +57,7 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     .readOnly(),
   /** Of a session in a user's place: the superadmin who acts. */
   impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
-  /** What the token is bound to beside its user: of a mailed one, the e-mail address. */
+  /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
 }) {
   declare user?: User

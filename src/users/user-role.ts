@@ -142,27 +142,8 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
 
   override async $afterInsert(context: never): Promise<void> {
     await super.$afterInsert(context)
-    this.#tell('roleGranted', context)
-  }
-
-  override async $afterUpdate(options: never, context: never): Promise<void> {
-    await super.$afterUpdate(options, context)
-    const { old } = options as { old?: UserRole }
-    if (!old) return
-    const now = Object.assign(old.$clone(), pickGrant(this)) as UserRole
-    if (now.userId === old.userId && now.role === old.role && now.domainId === old.domainId) return
-    old.#tell('roleRevoked', context)
-    now.#tell('roleGranted', context)
-  }
-
-  override async $afterDelete(context: never): Promise<void> {
-    await super.$afterDelete(context)
-    this.#tell('roleRevoked', context)
-  }
-
-  #tell(name: 'roleGranted' | 'roleRevoked', context: { transaction?: unknown }): void {
     const { userId, role, domainId } = this
-    tell(name, { userId, role, domainId: domainId ?? null }, context.transaction)
+    tell('roleGranted', { userId, role, domainId: domainId ?? null }, (context as { transaction?: unknown }).transaction)
   }
 }
 declareColumns(
@@ -170,8 +151,3 @@ declareColumns(
   { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(byRank()) },
   { uniques: [['userId', 'role', 'domainKey']] },
 )
-
-function pickGrant(row: UserRole): object {
-  const { userId, role, domainId } = row
-  return Object.fromEntries(Object.entries({ userId, role, domainId }).filter(([, value]) => value !== undefined))
-}

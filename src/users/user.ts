@@ -9,7 +9,7 @@ import { nobody, type Policy, role, self } from '../perms/rules.js'
 import { canonicalEmail, EMAIL_PATTERN } from './email.js'
 import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
-import { demandInPerson } from './in-person.js'
+import { demandOwnPlace } from './in-person.js'
 import { PasswordMixin } from './password-mixin.js'
 import { Role } from './roles.js'
 import type { Token } from './token.js'
@@ -93,13 +93,19 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
     return super.$parseJson((typeof email === 'string' ? { ...json, email: canonicalEmail(email) } : json) as never, options) as never
   }
 
+  // With a user go roles, tokens, keys and factors.
+  static override beforeDelete(args: never): unknown {
+    demandOwnPlace('Accounts')
+    return super.beforeDelete(args)
+  }
+
   override async $beforeInsert(context: never): Promise<void> {
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     await super.$beforeInsert(context)
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
-    if (this.email !== undefined || this.passwordHash !== undefined) demandInPerson('Passwords and e-mail addresses')
+    if ((this as { deletedAt?: Date | null }).deletedAt) demandOwnPlace('Accounts')
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     await super.$beforeUpdate(options, context)
   }

@@ -58,6 +58,46 @@ eachDatabase('events of users', (db) => {
     ])
   })
 
+  it('tell of roles whichever way they are written: many at once, by a graph, by a relation', async () => {
+    const [one, two] = [await member(), await member()]
+    const grant = (user: Member, role: string) => ({ userId: user.id, role, domainId: null, by: null })
+    await UserRole.query().insertGraph([{ userId: one.id, role: 'reader' } as never, { userId: two.id, role: 'reader' } as never])
+    expect((await told()).map(([, payload]) => payload)).to.deep.equal([grant(one, 'reader'), grant(two, 'reader')])
+    await UserRole.query()
+      .patch({ role: 'writer' } as never)
+      .where('role', 'reader')
+      .whereIn('userId', [one.id, two.id])
+    expect(await told()).to.have.deep.members([
+      ...[one, two].map((user) => ['roleRevoked', grant(user, 'reader')]),
+      ...[one, two].map((user) => ['roleGranted', grant(user, 'writer')]),
+    ])
+    await UserRole.query()
+      .patch({ role: 'writer' } as never)
+      .where('userId', one.id)
+    expect(await told()).to.deep.equal([])
+    const [held] = (await UserRole.query().where('userId', one.id)) as [UserRole]
+    await Member.query().upsertGraph({ id: one.id, roles: [{ id: held.id, role: 'editor' }] } as never)
+    expect(await told()).to.deep.equal([
+      ['roleRevoked', grant(one, 'writer')],
+      ['roleGranted', grant(one, 'editor')],
+    ])
+    await two.$relatedQuery<UserRole>('roles').delete()
+    await UserRole.query().deleteById(held.id)
+    await UserRole.query().delete().where('role', 'nobody has it')
+    expect(await told()).to.deep.equal([
+      ['roleRevoked', grant(two, 'writer')],
+      ['roleRevoked', grant(one, 'editor')],
+    ])
+  })
+
+  it('of roles changed by many at once are told once [promise 35]', async () => {
+    const user = await member()
+    await user.grantRole('reader')
+    await told()
+    await Promise.allSettled([1, 2, 3, 4].map(() => UserRole.query().delete().where('userId', user.id)))
+    expect((await told()).map(([name]) => name)).to.deep.equal(['roleRevoked'])
+  })
+
   it('come once all is committed, and never of what was rolled back', async () => {
     const user = await member()
     const undone = new Error('undone')

@@ -1,0 +1,47 @@
+import { NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { isStorableText, isUuid } from '../model/values.js'
+import { type Actor, asSystem, currentActor } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
+import type { Domain } from '../users/domain.js'
+import type { UserRole } from '../users/user-role.js'
+
+/** What invitations and memberships share: the caller, domains and the model of grants. */
+export const grants = () => registeredModel('userRole') as unknown as typeof UserRole
+
+/** @throws UnauthorizedError */
+export function demandActor(): Actor {
+  const actor = currentActor()
+  if (!actor) throw new UnauthorizedError()
+  return actor
+}
+
+/** An active domain by its id or name, whoever asks; null where there is none. */
+export async function activeDomain(idOrName: string): Promise<Domain | null> {
+  if (!isStorableText(idOrName)) return null
+  const where = isUuid(idOrName) ? { id: idOrName.toLowerCase() } : { name: idOrName }
+  const Class = registeredModel('domain') as unknown as typeof Domain
+  return ((await asSystem(() => Class.query().findOne({ ...where, active: true } as never))) as Domain | undefined) ?? null
+}
+
+/** The domain, for one who administers it, in person. @throws NotFoundError for anybody else, and where there is none */
+export async function administered(idOrName: unknown): Promise<Domain> {
+  const actor = demandActor()
+  const found = typeof idOrName === 'string' ? await activeDomain(idOrName) : null
+  const isAdmin = actor.grants.some(
+    ({ role, domainId }) => (role === 'admin' || role === 'superadmin') && (domainId === null || domainId === found?.id),
+  )
+  if (!found || !isAdmin || actor.abilities) throw new NotFoundError()
+  return found
+}
+
+/** @throws ValidationError for anything but text, blank text, and what no database stores */
+export function textOf(value: unknown, field: string): string {
+  if (typeof value !== 'string') throw invalid(field, value === undefined ? 'is required' : 'must be a string')
+  if (value.trim() === '') throw invalid(field, 'may not be blank')
+  if (!isStorableText(value)) throw invalid(field, 'may not hold NUL characters or broken surrogate pairs')
+  return value
+}
+
+export function invalid(field: string, message: string): ValidationError {
+  return new ValidationError(`${field} ${message}.`, [{ field, message }])
+}

@@ -1,0 +1,110 @@
+import type { Member } from '../auth/members.js'
+import type { FieldError } from '../model/errors.js'
+import { refuse } from '../model/validator.js'
+import { Endpoint, type EndpointContext } from './endpoint.js'
+import { maxPage, wholeNumber } from './list.js'
+import { HttpResponse } from './response.js'
+import { textSchema, textsOf } from './texts.js'
+import { noStore } from './token-answer.js'
+
+const usualPage = 100
+const largestPage = 1000
+
+/** `GET PATCH DELETE domains/:domainId/members/`, for admins of the domain. @param name of the resource, for operation ids */
+export function memberEndpoints(name: string): Endpoint[] {
+  const path = 'domains/:domainId/members'
+  const inPerson = { abilities: 'none' as const, queryKeys: [] as readonly string[] }
+  const at = ({ params }: EndpointContext) => [params.domainId ?? '', params.grantId ?? ''] as const
+  return [
+    new Endpoint({
+      method: 'GET',
+      path,
+      ...inPerson,
+      queryKeys: ['page', 'pageSize'],
+      name: `list${name}DomainMembers`,
+      summary: 'Who holds a role in a domain',
+      handler: async (context) => {
+        const { page, pageSize } = pageOf(context.query)
+        const { data, total } = await context.perms.auth.members.list(at(context)[0], { page, pageSize })
+        const pagination = { page, pageSize, total, totalPages: Math.ceil(total / pageSize) }
+        return HttpResponse.json({ data, pagination }, { headers: noStore })
+      },
+      description: { parameters: pageParameters, output: listSchema, problems: [404] },
+    }),
+    new Endpoint({
+      method: 'PATCH',
+      path: `${path}/:grantId`,
+      ...inPerson,
+      name: `update${name}DomainMember`,
+      summary: 'Give a member another role',
+      handler: async (context): Promise<Member> => {
+        const { role } = textsOf(context.input, ['role'])
+        return await context.perms.auth.members.change(...at(context), role)
+      },
+      // Whose it is comes before what is wrong with the body.
+      refuseFirst: async (context) => {
+        await context.perms.auth.members.get(...at(context))
+      },
+      description: { input: textSchema(['role'], { role: 100 }), output: memberSchema, problems: [404, 409, 413, 415, 422] },
+    }),
+    new Endpoint({
+      method: 'DELETE',
+      path: `${path}/:grantId`,
+      ...inPerson,
+      name: `delete${name}DomainMember`,
+      summary: 'Take a member’s role away',
+      handler: async (context) => {
+        await context.perms.auth.members.remove(...at(context))
+        return HttpResponse.empty()
+      },
+      description: { problems: [404] },
+    }),
+  ]
+}
+
+/** @throws ValidationError */
+function pageOf(query: URLSearchParams): { page: number; pageSize: number } {
+  const errors: FieldError[] = []
+  const number = (key: string, instead: number, most: number): number => {
+    const value = wholeNumber(key, query.get(key), instead, most)
+    if (typeof value === 'number') return value
+    errors.push(value)
+    return instead
+  }
+  const asked = { page: number('page', 1, maxPage), pageSize: number('pageSize', usualPage, largestPage) }
+  refuse(errors)
+  return asked
+}
+
+const whole = (least: number, most: number) => ({ type: 'integer', format: 'int32', minimum: least, maximum: most })
+const inQuery = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
+
+const pageParameters = [
+  inQuery('page', 'The page, from 1 on.', { ...whole(1, maxPage), default: 1 }),
+  inQuery('pageSize', 'Members on a page.', { ...whole(1, largestPage), default: usualPage }),
+]
+
+const uuid = { type: 'string', format: 'uuid' }
+
+const memberSchema = {
+  type: 'object',
+  properties: {
+    grantId: uuid,
+    role: { type: 'string', maxLength: 100 },
+    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: 254 } }, required: ['id', 'email'] },
+  },
+  required: ['grantId', 'role', 'user'],
+}
+
+const listSchema = {
+  type: 'object',
+  properties: {
+    data: { type: 'array', items: memberSchema },
+    pagination: {
+      type: 'object',
+      properties: { page: whole(1, maxPage), pageSize: whole(1, largestPage), total: { type: 'integer' }, totalPages: { type: 'integer' } },
+      required: ['page', 'pageSize', 'total', 'totalPages'],
+    },
+  },
+  required: ['data', 'pagination'],
+}

@@ -1,0 +1,44 @@
+import type { Execution, GuardedBuilder } from '../model/query-builder.js'
+import { asSystem } from '../perms/context.js'
+import { addWriteCheck } from '../perms/guard.js'
+import { setNames } from '../perms/judge.js'
+import { userTables } from '../perms/tables.js'
+import { tell } from './events.js'
+import type { UserRole } from './user-role.js'
+
+const said = ['userId', 'role', 'domainId']
+const before = new WeakMap<Execution, readonly UserRole[]>()
+
+/** Tells of roles taken back and changed by whichever path, many rows at once too; of new ones UserRole tells itself. */
+addWriteCheck({
+  concerns(cls, write) {
+    const isOfRoles = (cls as unknown as { getTableName(): string }).getTableName() === userTables().userRole.table
+    return (
+      isOfRoles && (write.kind === 'delete' || (write.kind === 'update' && setNames(write.models[0]).some((name) => said.includes(name))))
+    )
+  },
+
+  async before(builder, { kind }) {
+    const found: unknown = await builder.targets(kind).forUpdate()
+    before.set(builder.execution, (Array.isArray(found) ? found : found ? [found] : []) as UserRole[])
+  },
+
+  async after(builder, write) {
+    const rows = before.get(builder.execution) ?? []
+    const now = write.kind === 'delete' || rows.length === 0 ? [] : await asTheyAre(builder, rows)
+    for (const row of rows) {
+      const changed = now.find(({ id }) => id === row.id)
+      if (changed && said.every((name) => changed[name as 'role'] === row[name as 'role'])) continue
+      tellOf('roleRevoked', row, builder)
+      if (changed) tellOf('roleGranted', changed, builder)
+    }
+  },
+})
+
+function asTheyAre(builder: GuardedBuilder, rows: readonly UserRole[]): Promise<UserRole[]> {
+  return asSystem(() => builder.query(builder.cls).findByIds(rows.map(({ id }) => id))) as unknown as Promise<UserRole[]>
+}
+
+function tellOf(name: 'roleGranted' | 'roleRevoked', { userId, role, domainId }: UserRole, { db }: GuardedBuilder): void {
+  tell(name, { userId, role, domainId: domainId ?? null }, db)
+}
