@@ -77,6 +77,9 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
 async function prepare(client: KnexClient, connection: object, dialect: Dialect): Promise<void> {
   const run = async (sql: string) => (await client._query(connection, { sql, bindings: [], method: 'raw' })).response
   if (dialect === 'sqlite') {
+    // The sqlite3 driver runs what was sent at once in any order: a savepoint after the rollback of the transaction around it
+    // would begin a transaction that nobody ends.
+    if (client.driverName === 'sqlite3') (connection as { serialize(): void }).serialize()
     await run('PRAGMA foreign_keys = ON')
     const [row] = (await run('PRAGMA busy_timeout')) as { timeout?: number }[]
     if (!((row?.timeout ?? 0) >= longestWaitForLock)) await run(`PRAGMA busy_timeout = ${longestWaitForLock}`)

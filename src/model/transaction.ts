@@ -22,11 +22,31 @@ export function registeredKnex(): Knex | null {
   return registered
 }
 
-/** The transaction that a query on `knex` joins by itself, or `knex` where there is none. */
+/**
+ * The transaction that a query on `knex` joins by itself, or `knex` where there is none. What still runs after a rollback gets
+ * that transaction too, which refuses: it was part of what was undone.
+ */
 export function joinAmbient(knex: Knex): Knex {
   if (isTransaction(knex)) return knex
   const ambient = storage.getStore()
-  return ambient && ambient.root === knex && !ambient.trx.isCompleted() ? ambient.trx : knex
+  return ambient && ambient.root === knex ? (notCommitted(ambient.trx) ?? knex) : knex
+}
+
+const committed = new WeakSet<object>()
+
+function enter<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
+  trx.executionPromise.then(
+    () => committed.add(trx),
+    () => {},
+  )
+  return storage.run({ trx, root }, fn)
+}
+
+// After a savepoint that was released the transaction around it goes on.
+function notCommitted(trx: Knex.Transaction): Knex.Transaction | undefined {
+  let open: Knex.Transaction | undefined = trx
+  while (open && committed.has(open)) open = open.parentTransaction
+  return open
 }
 
 /** The Knex instance behind a transaction that queries join by themselves; any other instance is its own. */
@@ -47,7 +67,7 @@ export function outsideTransaction<T>(fn: () => Promise<T>): Promise<T> {
 
 /** Runs fn so that queries join a transaction that somebody else began and ends. */
 export function withTransaction<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
-  return storage.run({ trx, root }, fn)
+  return enter(trx, root, fn)
 }
 
 const undoings = new WeakMap<object, (() => void)[]>()
@@ -135,7 +155,7 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
       const result = await base.transaction(
         async (trx) => {
           begun = trx
-          return await storage.run({ trx, root }, async () => await fn(trx))
+          return await enter(trx, root, async () => await fn(trx))
         },
         options.isolationLevel && !isNested ? { isolationLevel: options.isolationLevel } : undefined,
       )

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'chai'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms, transaction } from '../../src/index.js'
 import { inTransaction, outsideTransaction } from '../../src/model/transaction.js'
@@ -133,6 +134,50 @@ eachDatabase('transaction()', (db) => {
     })
     await later?.()
     expect(await names()).to.deep.equal(['later'])
+  })
+
+  it('[promise 52] rolled back, takes what still runs with it', async () => {
+    let left: Promise<unknown> | undefined
+    await rejection(
+      transaction(async () => {
+        await Account.create({ name: 'a' })
+        left = rejection(
+          pause(20).then(async () => {
+            await Account.create({ name: 'left over' })
+            await transaction(() => Account.create({ name: 'left over too' }))
+          }),
+        )
+        throw new Error('no')
+      }),
+    )
+    expect(await left).to.be.an('error')
+    expect(await names()).to.deep.equal([])
+  })
+
+  it('has what outlives an inner one join the outer one', async () => {
+    await rejection(
+      transaction(async () => {
+        let left: Promise<unknown> | undefined
+        await transaction(async () => {
+          left = pause(20).then(() => Account.create({ name: 'left over' }))
+        })
+        await left
+        throw new Error('no')
+      }),
+    )
+    expect(await names()).to.deep.equal([])
+  })
+
+  it('[promise 52] leaves its connection fit for the next one, whatever ran at once inside', async () => {
+    for (let i = 0; i < 60; i += 1) {
+      const all = transaction(async () => {
+        const parts = [1, 2, 3].map((n) => transaction(() => Account.create({ name: `inner ${n}` })))
+        await Promise.all([transaction(() => Account.create({ name: 'inner 2' })), ...parts, Account.create({ name: 'inner 3' })])
+      })
+      expect(await rejection(all)).to.have.property('name', 'UniqueViolationError')
+    }
+    await pause(20)
+    expect(await names()).to.deep.equal([])
   })
 
   it('is left by outsideTransaction(): what is written there stays', async function () {
