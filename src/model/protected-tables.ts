@@ -7,6 +7,8 @@ export interface Enforcer {
   isEnforced(cls: typeof Model): boolean
   /** Whether that of any class may. */
   isEnforcedAnywhere(): boolean
+  /** Who is calling, to be compared: the same object for as long as it is the same caller. */
+  caller(): unknown
 }
 
 interface Known {

@@ -10,7 +10,9 @@ import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } f
 import { columnList } from './selected-columns.js'
 import {
   type Asker,
+  free,
   groupWheres,
+  handOver,
   inspect,
   isFromGuarded,
   isFromOther,
@@ -106,6 +108,7 @@ interface Internals {
   clone(): Internals
   executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
   isPartial(): boolean
+  toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder
   isSelectAll(): boolean
   hasSelects(): boolean
   isRelate(): boolean
@@ -362,20 +365,38 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const cls = this.modelClass()
       const { guard } = this
       const table = (cls as unknown as RecordClass).getTableName()
-      const asker = { name: cls.name, table: this.isPartial() ? null : table, isEnforced: guard?.isEnforced(cls) ?? false }
-      if ((guard ?? anyEnforcer())?.isEnforcedAnywhere()) {
-        if (guard) protectTable(cls, guard)
-        else if (!this.isPartial() && isForbiddenTable(table))
-          refuse(asker, `the table '${table}' of a model with permissions`, 'query that model, or let this one extend it')
-        inspect(asker, built)
-        if (!this.isPartial()) noteOwn(built)
+      const enforcer = guard ?? anyEnforcer()
+      const asker: Asker = {
+        name: cls.name,
+        table: this.isPartial() ? null : table,
+        ref: this.tableRef(),
+        isEnforced: guard?.isEnforced(cls) ?? false,
+        caller: enforcer?.caller(),
+        isFreeNow: () => !guard?.isEnforced(cls),
       }
-      if (!guard || this.isPartial() || guard.isFree(cls)) return built
-      const kind = kindOf(this)
-      const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
-      if (kind !== 'insert') groupWheres(built, namesContext)
-      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+      const isBound = enforcer?.isEnforcedAnywhere() ?? false
+      if (isBound) {
+        const from = this.tableName()
+        if (guard) protectTable(cls, guard)
+        else if (!this.isPartial() && isForbiddenTable(from))
+          refuse(asker, `the table '${from}' of a model with permissions`, 'query that model, or let this one extend it')
+        inspect(asker, built)
+      }
+      if (this.isPartial()) return built
+      if (guard && !guard.isFree(cls)) {
+        const kind = kindOf(this)
+        const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
+        if (kind !== 'insert') groupWheres(built, namesContext)
+        if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+      }
+      if (isBound) noteOwn(asker, built)
       return built
+    }
+
+    override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
+      const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
+      const enforcer = this.guard ?? anyEnforcer()
+      return enforcer ? handOver(built, () => (enforcer.isEnforcedAnywhere() ? enforcer.caller() : free)) : built
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.

@@ -20,6 +20,7 @@ export interface OpenKnexBuilder extends Knex.QueryBuilder {
   _statements: Clause[]
   _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
   _method: string
+  _options?: readonly unknown[]
   client: Knex.Client
 }
 
@@ -39,8 +40,9 @@ export function groupWheres(statement: OpenKnexBuilder, context: object): void {
   })
 }
 
-function isPlain({ type, bool, column, value }: Clause): boolean {
-  return bool !== 'or' && plainWheres.has(type ?? '') && isLiteral(column) && isLiteral(value)
+// An operator may be raw text too.
+function isPlain(clause: Clause): boolean {
+  return clause.bool !== 'or' && plainWheres.has(clause.type ?? '') && Object.values(clause).every(isLiteral)
 }
 
 function isLiteral(value: unknown): boolean {
@@ -57,17 +59,114 @@ export interface Asker {
   readonly name: string
   /** The model's table; null where any table without a policy may stand. */
   readonly table: string | null
+  /** The name by which the statement knows that table. */
+  readonly ref: string
   /** Whether the model's own policy binds: then ways that cannot be judged at all are refused too. */
   readonly isEnforced: boolean
+  /** Who is calling; compared only. */
+  readonly caller: unknown
+  /** Whether the model's policy does not bind where the code runs when it is asked. */
+  isFreeNow(): boolean
+}
+
+/** What a model's query was when it was handed over. */
+interface Handed {
+  readonly method: string
+  readonly table: unknown
+  readonly clauses: readonly Clause[]
+}
+
+interface Own {
+  readonly asker: Asker
+  handed?: Handed
 }
 
 // Builders of models: what they name was looked at when they were built, and those of a class with a policy carry its rule.
-const ofModels = new WeakSet<object>()
+const ofModels = new WeakMap<object, Own>()
 
-/** Notes that a builder is a model's whole query, looked at and with its rule. */
-export function noteOwn(statement: OpenKnexBuilder): void {
-  ofModels.add(statement)
+/** Notes that a builder is a model's whole query, looked at and with its rule, for the asker's caller. */
+export function noteOwn(asker: Asker, statement: OpenKnexBuilder): void {
+  ofModels.set(statement, { asker })
 }
+
+const wheresOf = (clauses: readonly Clause[]) => clauses.filter(({ grouping }) => grouping === 'where')
+
+/**
+ * Whether a builder is a model's query, and one whose rule is that of whoever calls now. A knex query may have been
+ * made for another caller, or inside a bypass that has ended.
+ *
+ * @throws ConfigurationError where the rule was taken out of it since
+ */
+function isOwn(asker: Asker, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const own = ofModels.get(value)
+  if (!own || !isOfCaller(own.asker, asker.caller)) return false
+  keepRule(own, value as OpenKnexBuilder)
+  return true
+}
+
+function isOfCaller(maker: Asker, caller: Asker['caller']): boolean {
+  return maker.caller === caller && (maker.isEnforced || maker.isFreeNow())
+}
+
+// Further conditions, columns and the like may be added to a knex query of a model, and nothing that undoes the rule.
+function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
+  if (!handed || !asker.isEnforced) return
+  const { _statements: now, _method: method, _single: single } = statement
+  const { clauses } = handed
+  const isSame = single.table === handed.table && method === handed.method
+  if (isSame && now.length === clauses.length && now.every((clause, i) => clause === clauses[i])) return
+  const wheres = wheresOf(clauses)
+  const held = wheresOf(now)
+  const further = held.slice(wheres.length)
+  const isKept = wheres.every((clause, i) => clause === held[i]) && further.every(({ bool }) => bool !== 'or')
+  if (!isKept || single.table !== handed.table || !isOfKind(statement, 'read'))
+    refuse(asker, 'orWhere(), clear(), from() or a write on a knex query made of a model', 'say it on query(), before toKnexQuery()')
+  inspect(asker, statement)
+  if (further.every(isPlain)) return
+  statement._statements = now.filter((clause) => !further.includes(clause))
+  const context = statement.queryContext() as object
+  statement.where((group) => {
+    const open = group as OpenKnexBuilder
+    open.queryContext(context)
+    open._statements.push(...further)
+  })
+}
+
+/** Has a knex query of a model, which is the application's to add to from here on, look after its rule when it is run. */
+export function handOver(statement: OpenKnexBuilder, callerNow: () => unknown): OpenKnexBuilder {
+  const own = ofModels.get(statement)
+  if (!own) return statement
+  own.handed = { method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
+  return own.asker.isEnforced ? seal(own, statement, callerNow) : statement
+}
+
+interface Runnable {
+  toSQL(...args: unknown[]): unknown
+  clone(): OpenKnexBuilder
+}
+
+function seal(own: Own, statement: OpenKnexBuilder, callerNow: () => unknown): OpenKnexBuilder {
+  const { toSQL, clone } = statement as unknown as Runnable
+  const sealed: Runnable = {
+    toSQL(...args) {
+      const caller = callerNow()
+      if (caller !== free && !isOfCaller(own.asker, caller))
+        refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
+      keepRule(own, statement)
+      return toSQL.apply(statement, args)
+    },
+    clone() {
+      const copy = clone.call(statement)
+      ofModels.set(copy, own)
+      return seal(own, copy, callerNow)
+    },
+  }
+  return Object.assign(statement, sealed)
+}
+
+/** The caller where no rule binds. */
+export const free = Symbol('free')
 
 /** @throws ConfigurationError always */
 export function refuse(asker: Asker, way: string, instead: string): never {
@@ -83,6 +182,9 @@ export function inspect(asker: Asker, statement: OpenKnexBuilder): void {
     if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
       refuse(asker, 'onConflict().merge()', 'look the row up and call update()')
     }
+    // Drivers take the text from there.
+    if (statement._options?.some((one) => typeof one === 'object' && one !== null && ('sql' in one || 'text' in one)))
+      refuse(asker, 'options() with a statement of its own', 'leave sql and text out')
     const { insert } = statement._single
     if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) refuse(asker, 'insert from a query', 'insert rows')
   }
@@ -103,12 +205,13 @@ export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods)
  */
 export function isFromGuarded(asker: Asker, statement: OpenKnexBuilder): boolean {
   const { table } = statement._single
-  if (isTableOf(asker, table)) return false
-  if (isOwn(table)) return true
+  if (isTableOf(asker, table, asker.ref)) return false
+  if (isTableOf(asker, table)) refuse(asker, `from() by another name than '${asker.ref}'`, 'name the table once, with alias()')
+  if (isOwn(asker, table)) return true
   if (typeof table === 'string') {
     const name = bareName(table)
     const cte = statement._statements.find((clause) => clause.grouping === 'with' && clause.alias === name)
-    if (cte && isOwn(cte.value)) return true
+    if (cte && isOwn(asker, cte.value)) return true
     return refuse(asker, `from('${name}')`, 'query the model of that table')
   }
   return refuse(asker, 'from() with a raw expression or a function', 'pass an Objection query with as()')
@@ -119,15 +222,15 @@ export function isFromOther(asker: Asker, statement: OpenKnexBuilder): boolean {
   return !isTableOf(asker, statement._single.table)
 }
 
-// As a name, as { alias: name }, or not said.
-function isTableOf(asker: Asker, table: unknown): boolean {
-  if (typeof table === 'string') return bareName(table) === asker.table
+// As a name, as { alias: name }, or not said; under the name `ref` where that is given.
+function isTableOf(asker: Asker, table: unknown, ref?: string): boolean {
+  if (typeof table === 'string') {
+    const [name = '', alias = name] = table.split(asWord)
+    return bareName(name) === asker.table && (ref === undefined || alias.trim() === ref)
+  }
   if (typeof table !== 'object' || table === null) return table === undefined
-  return !isKnexValue(table) && Object.values(table).every((name) => typeof name === 'string' && bareName(name) === asker.table)
-}
-
-function isOwn(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && ofModels.has(value)
+  const [[alias, name] = [], further] = isKnexValue(table) ? [] : Object.entries(table)
+  return further === undefined && typeof name === 'string' && bareName(name) === asker.table && (ref === undefined || alias === ref)
 }
 
 const deepest = 16
@@ -176,8 +279,12 @@ function inspectSource(asker: Asker, source: unknown, statement: OpenKnexBuilder
   else for (const inner of Object.values(source)) inspectSource(asker, inner, statement, depth + 1)
 }
 
+// Where databases keep what they know of all tables: how many rows there are, and the commonest values.
+const ofTheSystem = /^(pg_\w+|information_schema|performance_schema|sqlite_\w+|dbstat|(innodb_)?(table|index|column)_stats)$/i
+
 function inspectTable(asker: Asker, table: string): void {
   const name = bareName(table)
+  if (name.split('.').some((part) => ofTheSystem.test(part))) refuse(asker, `'${name}', which tells of all tables,`, 'ask for it with knex')
   if (isForbiddenTable(name) || isForbiddenTable(name.slice(name.lastIndexOf('.') + 1))) {
     refuse(
       asker,
@@ -187,8 +294,10 @@ function inspectTable(asker: Asker, table: string): void {
   }
 }
 
+const asWord = /\s+as\s+/i
+
 function bareName(table: string): string {
-  return (table.split(/\s+as\s+/i)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
+  return (table.split(asWord)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
 }
 
 type Callback = (this: unknown, builder: unknown) => unknown
@@ -196,7 +305,7 @@ type Callback = (this: unknown, builder: unknown) => unknown
 function inspectValue(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof value === 'function') inspectFunction(asker, value as Callback, statement, depth)
   if (typeof value !== 'object' || value === null) return
-  if (value instanceof Date || Buffer.isBuffer(value) || ofModels.has(value)) return
+  if (value instanceof Date || Buffer.isBuffer(value) || isOwn(asker, value)) return
   if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
   if (isRaw(value)) inspectRaw(asker, value, statement, depth, false)
   else if (isKnexBuilder(value)) inspectBuilder(asker, value, depth + 1)
@@ -217,7 +326,7 @@ function isKnexValue(value: object): boolean {
   return isRaw(value) || isKnexBuilder(value)
 }
 
-function isRaw(value: object): value is { sql: string; bindings: unknown } {
+function isRaw(value: object): value is RawSql {
   return (value as { isRawInstance?: boolean }).isRawInstance === true
 }
 
@@ -227,24 +336,42 @@ function isKnexBuilder(value: object): value is OpenKnexBuilder {
 
 // Functions that run a text as SQL, or read whole tables and files by name.
 const readsTextAsSql =
-  /\b(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)\s*\(/i
+  /\b(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|pg_\w*(?:size|tuples)\w*|pg_stat_\w+|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)\s*\(/i
 
-type RawSql = { readonly sql: string; readonly bindings: unknown }
+interface RawSql {
+  readonly sql: string
+  readonly bindings: unknown
+  /** knex.ref('...') */
+  readonly ref?: string
+  readonly _schema?: string | null
+  readonly _wrappedBefore?: string
+  readonly _wrappedAfter?: string
+}
 
 function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
-  const text = String(raw.sql).replace(/'(?:[^']|'')*'/g, "''")
-  if (asker.isEnforced && !isComplete(String(raw.sql)))
-    refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
-  if (asker.isEnforced && (readsTextAsSql.test(text) || /\bu&["']/i.test(String(raw.sql))))
-    refuse(asker, 'raw SQL with names or statements inside a text', 'write the tables out')
+  if (typeof raw.ref === 'string') {
+    if (isSource) inspectTable(asker, raw._schema ? `${raw._schema}.${raw.ref}` : raw.ref)
+    return
+  }
+  const whole = `${raw._wrappedBefore ?? ''}${raw.sql}${raw._wrappedAfter ?? ''}`
+  const text = whole.replace(/'(?:[^']|'')*'/g, "''")
   const { bindings: given } = raw
   const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
-  if (isSource || /\b(from|join|into|update|table|only)\b/i.test(text)) {
+  const names = bindings.filter((binding) => typeof binding === 'string')
+  if (asker.isEnforced && !isComplete(whole))
+    refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
+  const calls = [text.replaceAll(/["`]/g, ''), ...names.map((name) => `${name}(`)]
+  if (asker.isEnforced && (calls.some((call) => readsTextAsSql.test(call)) || /\bu&["']/i.test(whole)))
+    refuse(asker, 'raw SQL with names or statements inside a text', 'write the tables out')
+  if (isSource || namesTables.test(text)) {
     for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(asker, word)
-    for (const binding of bindings) if (typeof binding === 'string') inspectTable(asker, binding)
+    for (const name of names) inspectTable(asker, name)
   }
   for (const binding of bindings) inspectValue(asker, binding, statement, depth + 1)
 }
+
+// SQLite takes a table after IN as well.
+const namesTables = /\b(from|join|into|update|table|only)\b|\bin\s+(?=[^\s(])/i
 
 // One expression, whatever stands before and after it: what the databases read differently is not told apart but refused.
 function isComplete(raw: string): boolean {

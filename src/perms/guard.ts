@@ -6,7 +6,7 @@ import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, OpenKnexBuilder, QueryGuard, WriteOperation } from '../model/query-builder.js'
 import { guardConditions, scopeOf } from './compile.js'
 import { all, type Condition } from './condition.js'
-import { type Actor, authorityFor } from './context.js'
+import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
 import { idOf, isAlive, type Notes, refusal, scopeFor, setNames, touches, valuesOf } from './judge.js'
@@ -24,6 +24,7 @@ import {
   loadAllowed,
   readAfterUpdate,
 } from './updates.js'
+import { checkWritten } from './written.js'
 
 /** A further check of writes, for whoever calls: the last superadmin stays, for one. */
 export interface WriteCheck {
@@ -60,6 +61,8 @@ export const guard: QueryGuard = {
 
   isEnforcedAnywhere,
 
+  caller: currentActor,
+
   restrict(builder, statement, kind) {
     if (builder.execution.notes === asIs) return
     const authority = authorityFor(builder.cls)
@@ -70,6 +73,7 @@ export const guard: QueryGuard = {
       return
     }
     const notes = builder.execution.notes as Notes | undefined
+    if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
     if (!notes && statement._method === 'update') return add(statement, false)
@@ -139,7 +143,7 @@ export const guard: QueryGuard = {
 }
 
 async function judgeBefore(builder: GuardedBuilder, write: WriteOperation, authority: Actor | null): Promise<void> {
-  const notes: Notes = { conditions: [], fields: true, recheck: null }
+  const notes: Notes = { models: write.models, conditions: [], fields: true, recheck: null }
   builder.execution.notes = notes
   const policy = policyOf(builder.cls)
   if (write.kind === 'insert') await checkInserts(builder, write, authority, notes)

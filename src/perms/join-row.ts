@@ -5,7 +5,7 @@ import { fragment } from '../model/fragments.js'
 import { guardedQueryBuilder, guardOf, type QueryGuard } from '../model/query-builder.js'
 import { scopeOf } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
-import { type Actor, authorityFor } from './context.js'
+import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
 import { isEnforcedAnywhere } from './guard.js'
 
@@ -48,6 +48,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     // Its rows are read through the models at both ends, and those carry their own rules.
     isEnforced: () => false,
     isEnforcedAnywhere,
+    caller: currentActor,
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()

@@ -3,6 +3,7 @@ import type { Model } from 'objection'
 import { definitionOf, resolveTable } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../model/query-builder.js'
+import { remember } from '../model/remember.js'
 import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf } from './compile.js'
 import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
@@ -62,6 +63,14 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   const references = [...list.values()]
   known.set(cls, { version, references })
   return references
+}
+
+const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()
+
+/** The columns that name a row of a protected model, the owner among them. */
+export function referenceFields(cls: typeof Model): ReadonlySet<string> {
+  const references = referencesOf(cls)
+  return remember(fields, references, () => new Set(references.map(({ field }) => field)))
 }
 
 /** Whether setting these values names another row, which takes a look-up. */

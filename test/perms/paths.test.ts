@@ -163,7 +163,7 @@ eachDatabase('paths around the permissions', (db) => {
         if (isChanged) await restore(db.knex, state)
         expect(isChanged, learnt).to.equal(!path.isRefused && !path.isNobodys)
       }
-      if (path.isRefused) expect(learnt).to.match(/^ConfigurationError: /)
+      if (path.isRefused) expect(learnt).to.match(/^(Configuration|Forbidden)Error: /)
       else if (path.isNobodys) return
       else if (path.kind === 'read') expect(learnt.toUpperCase()).to.include(word)
       else if (path.kind === 'count') expect(learnt).to.not.equal(await attempt('anonymous', path))

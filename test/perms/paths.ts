@@ -37,6 +37,9 @@ async function instance(cls: any, id: string): Promise<any> {
   return cls.fromDatabaseJson({ id })
 }
 
+/** A user that is not the caller, whoever it is. */
+const another = (theirs: world.Rows, me: string) => (theirs.user === me ? theirs.doc : theirs.user)
+
 const first = async (query: any) => (await query)[0]
 
 export const reads: Path[] = [
@@ -191,7 +194,124 @@ export const reads: Path[] = [
   read('roles with the user, joined', () => UserRole.query().joinRelated('user').select('user.email')),
   read('upward from a role', ({ theirs }) => UserRole.fromDatabaseJson({ user_id: theirs.user }).$relatedQuery('user')),
   read('raw in select', () => Doc.query().select(raw('upper(title) as loud'))),
+  read('where(column, raw operator, value)', () => Doc.query().where('rating', raw('= 1 or 1 =') as never, 1)),
+  read('whereNot(column, raw operator, value)', ({ knex }) => Doc.query().whereNot('rating', knex.raw('= 1 or 1 =') as never, 1)),
+  read('whereColumn by a raw operator', ({ knex }) =>
+    Doc.query().whereColumn('rating', knex.raw('= 1 or 1 = 1 or rating =') as never, 'rating'),
+  ),
+  read('whereWrapped', () => Doc.query().whereWrapped((q: any) => q.whereRaw('1 = 1').orWhereRaw('1 = 1'))),
+  read('havingExists', () => Doc.query().select('title').groupBy('title').havingExists(Comment.query())),
+  read('intersect', () => Doc.query().intersect(Doc.query())),
+  read('except', () => Doc.query().select('title').except(Doc.query().select('title').where('rating', 1))),
+  read('CTE with columns', () => Doc.query().with('t', ['id', 'title'], Doc.query().select('id', 'title')).from('t').select('title')),
+  read('rightJoinRelated', () => Notice.query().rightJoinRelated('doc').select('doc.title')),
+  read('rightJoinRelated manyToMany', () => Doc.query().rightJoinRelated('tags').select('tags.name', 'tags_join.note', 'doc.title')),
+  read('joinRelated with a modifier', () =>
+    Doc.query()
+      .joinRelated('comments(all)')
+      .modifiers({ all: (q: any) => q.select('*').orWhereRaw('1 = 1') })
+      .select('comments.text'),
+  ),
+  read('joinRelated by an alias that is the table', () =>
+    Doc.query().alias('d').joinRelated('comments', { alias: 'doc' }).select('doc.text', 'd.title'),
+  ),
+  read('withGraphJoined, minimized', () => Doc.query().withGraphJoined('[comments, children.comments]', { minimize: true })),
+  read('withGraphJoined, right join', () => Doc.query().withGraphJoined('comments', { joinOperation: 'rightJoin' })),
+  read('withGraphJoined, modifyGraph', () =>
+    Doc.query()
+      .withGraphJoined('comments')
+      .modifyGraph('comments', (q: any) => q.orWhereRaw('1 = 1')),
+  ),
+  read('clear of all operations', () => Doc.query().where('rating', 1).clear(true)),
+  read('clear inside a graph', () =>
+    Doc.query()
+      .withGraphFetched('comments')
+      .modifyGraph('comments', (q: any) => q.clearWhere()),
+  ),
+  read('$relatedQuery cleared', async ({ theirs }) => (await instance(Doc, theirs.doc)).$relatedQuery('comments').clear(true)),
+  read('whereInComposite', ({ theirs }) => Doc.query().whereInComposite(['id', 'rating'], [[theirs.doc, 9]])),
+  read('another condition for toKnexQuery', async () => Doc.query().toKnexQuery().whereRaw('1 = 1 or 1 = 1')),
+  read('a join for toKnexQuery', async () =>
+    Doc.query()
+      .select('title')
+      .toKnexQuery()
+      .whereExists(Comment.query().toKnexQuery() as never),
+  ),
   // Ways that are refused
+  read('orWhere on a knex query of a model', async () => Doc.query().toKnexQuery().orWhereRaw('1 = 1'), refused),
+  read('clearWhere on a knex query of a model', async () => Doc.query().toKnexQuery().clearWhere(), refused),
+  read('clear on a copy of a knex query of a model', async () => Doc.query().toKnexQuery().clone().clear('where'), refused),
+  read('from on a knex query of a model', async () => Doc.query().select('title').toKnexQuery().from('doc as d'), refused),
+  read('a join on a knex query of a model', async () => Doc.query().toKnexQuery().crossJoin('comment').select('comment.text'), refused),
+  read(
+    'a union on a knex query of a model',
+    async () =>
+      Doc.query()
+        .select('title')
+        .toKnexQuery()
+        .union((q: any) => q.select('title').from('doc')),
+    refused,
+  ),
+  read('from a changed knex query of a model', () => Doc.query().from(Doc.query().toKnexQuery().orWhereRaw('1 = 1').as('t')), refused),
+  read(
+    'from a changed knex query, without permissions',
+    () => Plain.query().from(Doc.query().toKnexQuery().orWhereRaw('1 = 1').as('t')).select('title'),
+    refused,
+  ),
+  read(
+    'a knex query of a model, made for another',
+    async ({ knex, theirs }) => {
+      const made = await lib.runAs(theirs.user, async () => ({ query: Doc.query().toKnexQuery() }))
+      return knex.client.driverName ? made.query : []
+    },
+    refused,
+  ),
+  read(
+    "a knex query of a model, made inside the model's bypass",
+    async () => {
+      const made = await Doc.bypassPerms(async () => ({ query: Doc.query().select('project_id').toKnexQuery() }))
+      return Project.query().orWhereIn('id', made.query)
+    },
+    refused,
+  ),
+  read(
+    'a table from knex.ref',
+    ({ knex }) =>
+      Doc.query()
+        .select('c.text')
+        .innerJoin(knex.ref('comment').as('c') as never, raw('1'), raw('1')),
+    refused,
+  ),
+  read(
+    'from knex.ref, without permissions',
+    ({ knex }) =>
+      Plain.query()
+        .from(knex.ref('doc') as never)
+        .select('title'),
+    refused,
+  ),
+  read('another table by tableNameFor, without permissions', () => Plain.query().tableNameFor('plain', 'doc').select('title'), refused),
+  read('a wrapped raw', ({ knex }) => Project.query().select(knex.raw('1').wrap('(select max(title) from doc where 1 = ', ')')), refused),
+  read('from the table twice', () => Doc.query().from({ d: 'doc', e: 'doc' }).select('e.title'), refused),
+  read(
+    'from by one name, the rule by another',
+    () => Doc.query().from('doc as d').alias('p').innerJoin(Doc.query().as('p'), raw('1'), raw('1')).select('d.title'),
+    refused,
+  ),
+  read(
+    'a function that runs a text, quoted',
+    () => Doc.query().select(raw(`"query_to_xml"('select * from doc', true, true, '')`)),
+    refused,
+  ),
+  read(
+    'a function that runs a text, bound',
+    () => Doc.query().select(raw('??(?, true, true, ?)', ['query_to_xml', 'select * from doc', ''])),
+    refused,
+  ),
+  read('a table after IN', () => Doc.query().orWhereRaw("('SECRET doc') in doc"), refused),
+  read('the statistics of a table', () => Plain.query().select(raw('(select count(*) from pg_stats) as n')), refused),
+  read('the size of a table', () => Doc.query().select(raw("pg_relation_size('doc') as n")), refused),
+  read('a statement of its own in options()', () => Doc.query().options({ sql: 'select * from doc', text: 'select * from doc' }), refused),
   read('raw over a protected table in select', () => Doc.query().select(raw('(select max(title) from doc) as most')), refused),
   read('raw over another protected table', () => Project.query().select(raw('(select max(title) from doc) as most')), refused),
   read(
@@ -600,6 +720,87 @@ export const writes: Path[] = [
   ),
   write('first readable row', async () => (await first(Doc.query()))?.$query().patch(hacked)),
   // Ways that are refused
+  write(
+    'another owner by onBuildKnex',
+    ({ theirs, mine }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch(hacked)
+        .onBuildKnex((q: any) => q.update({ user_id: theirs.user })),
+    refused,
+  ),
+  write(
+    'an increment by onBuildKnex',
+    ({ mine }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch(hacked)
+        .onBuildKnex((q: any) => q.increment('user_id', 1)),
+    refused,
+  ),
+  write(
+    'a new row in their name by onBuildKnex',
+    ({ theirs, me }) =>
+      Doc.query()
+        .insert({ title: 'hacked', userId: me })
+        .onBuildKnex((q: any) =>
+          q.insert({ id: theirs.tag, title: 'hacked', rating: 0, user_id: theirs.user, created_at: 1, updated_at: 1 }),
+        ),
+    refused,
+  ),
+  ...['user_id', 'USER_ID', ' user_id ', 'doc.user_id', 'doc.userId'].flatMap((key) => [
+    write(
+      `a patch of a row with the key '${key}'`,
+      ({ theirs, mine, me }) =>
+        Doc.query()
+          .findById(mine.doc)
+          .patch(Object.assign(new Doc(), { [key]: another(theirs, me) })),
+      refused,
+    ),
+    write(
+      `an insert of a row with the key '${key}'`,
+      ({ theirs, me }) => Doc.query().insert(Object.assign(Doc.fromJson({ title: 'hacked', userId: me }), { [key]: another(theirs, me) })),
+      refused,
+    ),
+  ]),
+  write(
+    'a patch of a row with another key for a reference',
+    ({ theirs, mine }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch(Object.assign(new Doc(), { project_id: theirs.project })),
+    refused,
+  ),
+  write(
+    'a patch without validation',
+    ({ theirs, mine }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch(Doc.fromJson({ user_id: theirs.user }, { skipValidation: true })),
+    refused,
+  ),
+  write(
+    "a patch by a raw with the column's name",
+    ({ theirs, mine }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch({ user_id: raw('?', [theirs.user]) }),
+    refused,
+  ),
+  write(
+    'another owner by $formatDatabaseJson',
+    ({ theirs, mine }) => {
+      class Formatted extends Doc {
+        $formatDatabaseJson(json: object) {
+          return { ...super.$formatDatabaseJson(json), user_id: theirs.user }
+        }
+      }
+      return (Formatted as any).query().findById(mine.doc).patch(hacked)
+    },
+    refused,
+  ),
+  write('a delete on a knex query of a model', async () => Notice.query().toKnexQuery().del(), refused),
+  write('an update on a knex query of a model', async () => Notice.query().toKnexQuery().update(hacked), refused),
   write('an update made of a find', () => Notice.query().onBuildKnex((q: any) => q.update({ title: 'hacked' })), refused),
   write('a delete made of a find', () => Notice.query().onBuildKnex((q: any) => q.del()), refused),
   write(
