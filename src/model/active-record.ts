@@ -9,7 +9,8 @@ import { type FieldError, NotFoundError, PermsError, ValidationError } from './e
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
 import { camelCase, snakeCase } from './names.js'
-import { errorsOf, guardedQueryBuilder } from './query-builder.js'
+import { hasModel } from './protected-tables.js'
+import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from './query-builder.js'
 import { mergedRelationMappings } from './relations.js'
 import { remember } from './remember.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
@@ -162,6 +163,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
         return mergedRelationMappings(this as unknown as RecordClass)
       })
+    }
+
+    static getRelationUnsafe(name: string): unknown {
+      const relation = (OpenBase as unknown as RelationStatics).getRelationUnsafe.call(this, name)
+      if (relation) guardBareEnds(relation)
+      return relation
     }
 
     // Objection keeps the names for good, and relations may come later.
@@ -494,6 +501,29 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   })
   markIntermediate(Record)
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
+}
+
+interface RelationStatics {
+  getRelationUnsafe(name: string): Ends | null
+}
+
+interface Ends {
+  relatedModelClass: typeof Model
+  joinTableModelClass?: typeof Model | null
+}
+
+// A class that is none of ours, over the table of a model that has a policy, is refused where it would be queried.
+function guardBareEnds(relation: Ends): void {
+  relation.relatedModelClass = guardedIfBare(relation.relatedModelClass)
+  if (relation.joinTableModelClass) relation.joinTableModelClass = guardedIfBare(relation.joinTableModelClass)
+}
+
+function guardedIfBare(cls: typeof Model): typeof Model {
+  if (isGuardedBuilder(cls.QueryBuilder) || !hasModel((cls as unknown as RecordClass).getTableName())) return cls
+  const Guarded = class extends (cls as unknown as new () => Model) {}
+  for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: guardedQueryBuilder(cls.QueryBuilder) }))
+    Object.defineProperty(Guarded, name, { value, writable: true, configurable: true })
+  return Guarded as unknown as typeof Model
 }
 
 interface OpenRelation {

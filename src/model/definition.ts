@@ -115,6 +115,17 @@ export function columnForIdentifier(identifier: string): string {
   return knownNames.get(identifier) ?? identifier
 }
 
+/**
+ * The property whose column a key of a row would set: the property's name, the column's, or what databases take for it
+ * ('USER_ID', 'doc.user_id'). undefined for what is no declared column.
+ */
+export function propertyMeant(cls: object, key: string): string | undefined {
+  const { propertyOf, columnOf } = definitionOf(cls)
+  if (columnOf.has(key)) return key
+  const bare = key.slice(key.lastIndexOf('.') + 1).replaceAll(/["`\s]/g, '')
+  return propertyOf.get(bare) ?? propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
+}
+
 /** The class and its bases, the base first. */
 export function lineage(cls: object): object[] {
   const chain: object[] = []

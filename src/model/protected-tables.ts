@@ -38,9 +38,12 @@ export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
   noted.add(cls)
   noteCount += 1
   const table = (cls as unknown as RecordClass).getTableName().toLowerCase()
-  const known = current.get(table)
-  // Of several classes over one table the base stands for it.
-  if (!known || known.cls.prototype instanceof cls) current.set(table, { cls, enforcer })
+  // SQL may leave the schema out.
+  for (const name of new Set([table, table.slice(table.lastIndexOf('.') + 1)])) {
+    const known = current.get(name)
+    // Of several classes over one table the base stands for it.
+    if (!known || known.cls.prototype instanceof cls) current.set(name, { cls, enforcer })
+  }
 }
 
 /** The one to ask for models without a policy, if any model has one. */
@@ -58,11 +61,24 @@ export function protectedClass(table: string): typeof Model | undefined {
 /** The classes that protect a table, and a number that changes with them. */
 export function protectedClasses(): { readonly version: number; readonly classes: readonly (typeof Model)[] } {
   discover()
-  return { version: noteCount, classes: [...current.values()].map(({ cls }) => cls) }
+  return { version: noteCount, classes: [...new Set([...current.values()].map(({ cls }) => cls))] }
 }
 
 /** Changes when another class is known to protect a table. */
 export const protectionVersion = (): number => noteCount
+
+const joinClasses = new WeakSet<object>()
+
+/** Notes that a class stands for a join table: it is known as the owner of a relation is, and not for a policy of its own. */
+export function noteJoinClass(cls: object): void {
+  joinClasses.add(cls)
+}
+
+/** Whether a model with a policy of its own is known for this table. */
+export function hasModel(table: string): boolean {
+  const known = find(table)
+  return known !== undefined && !joinClasses.has(known.cls)
+}
 
 /** Whether code may not name this table now but through its model. */
 export function isForbiddenTable(table: string): boolean {

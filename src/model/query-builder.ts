@@ -23,7 +23,16 @@ import {
 } from './statement.js'
 import { rootOf, withTransaction } from './transaction.js'
 
-export { forgetTables, guardOf, protectedClass, protectedClasses, protectionVersion, protectTable } from './protected-tables.js'
+export {
+  forgetTables,
+  guardOf,
+  hasModel,
+  noteJoinClass,
+  protectedClass,
+  protectedClasses,
+  protectionVersion,
+  protectTable,
+} from './protected-tables.js'
 export type { OpenKnexBuilder } from './statement.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
@@ -55,6 +64,8 @@ export interface Execution {
 export interface QueryGuard extends Enforcer {
   /** Whether nothing is to be added to a statement over this class where the code runs now. */
   isFree(cls: typeof Model): boolean
+  /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */
+  checkTruncate(cls: typeof Model): void
   /** Puts the rule into the statement; `builder.ref` is its alias. */
   restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
   /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
@@ -383,6 +394,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         inspect(asker, built)
       }
       if (this.isPartial()) return built
+      if (built._method === 'truncate') guard?.checkTruncate(cls)
       if (guard && !guard.isFree(cls)) {
         const kind = kindOf(this)
         const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
-import { ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
+import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, OpenKnexBuilder, QueryGuard, WriteOperation } from '../model/query-builder.js'
 import { guardConditions, scopeOf } from './compile.js'
@@ -62,6 +62,12 @@ export const guard: QueryGuard = {
   isEnforcedAnywhere,
 
   caller: currentActor,
+
+  checkTruncate(cls) {
+    const all: WriteOperation = { kind: 'delete', models: [], instance: null, id: undefined, isNarrowed: false }
+    if (writeChecks.some((check) => check.concerns(cls, all)))
+      throw new ConfigurationError(`${cls.name}: truncate() would not ask what keeps its rows; use query().delete().`)
+  },
 
   restrict(builder, statement, kind) {
     if (builder.execution.notes === asIs) return

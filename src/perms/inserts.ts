@@ -11,7 +11,7 @@ import { callerLives } from './effective.js'
 import { writableFields } from './fields.js'
 import { allows, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, withRaws } from './judge.js'
 import { columnsRead, policyOf } from './policy.js'
-import { checkReferences } from './references.js'
+import { checkReferences, referenceFields } from './references.js'
 
 /** What must hold for a new row when it is inserted. @throws ForbiddenError, ValidationError */
 async function judgeInsert(place: Place, model: Model, actor: Actor | null): Promise<Condition> {
@@ -69,6 +69,7 @@ function refuseRawWhereRead(cls: typeof Model, model: Model): void {
   const read = columnsRead(cls, policy.create)
   if (policy.ownerField) read.add(policy.ownerField)
   for (const guard of policy.guards) for (const name of columnsRead(cls, guard.rule)) read.add(name)
+  for (const name of referenceFields(cls)) read.add(name)
   const bad = raws.filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
   if (bad.length > 0) throw new ForbiddenError(`A new ${cls.name} needs plain values for ${bad.join(', ')}: the policy reads them.`)
 }

@@ -2,7 +2,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
-import { guardedQueryBuilder, guardOf, type QueryGuard } from '../model/query-builder.js'
+import { guardedQueryBuilder, guardOf, hasModel, noteJoinClass, type QueryGuard } from '../model/query-builder.js'
 import { scopeOf } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
@@ -49,6 +49,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     isEnforced: () => false,
     isEnforcedAnywhere,
     caller: currentActor,
+    checkTruncate() {},
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()
@@ -94,9 +95,11 @@ function guardFor(relation: ThroughRelation): QueryGuard {
 export function guardJoinTable(relation: unknown): void {
   const through = relation as ThroughRelation
   const Plain = through.joinTableModelClass
-  if (!Plain || guardOf in Plain) return
+  // Where the table has a model with a policy of its own, `modelClass` has to name that.
+  if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
   const Guarded = class extends (Plain as unknown as new () => Model) {}
   Object.defineProperty(Guarded, 'QueryBuilder', { value: guardedQueryBuilder(Plain.QueryBuilder), writable: true, configurable: true })
   Object.defineProperty(Guarded, guardOf, { value: guardFor(through) })
+  noteJoinClass(Guarded)
   through.joinTableModelClass = Guarded as unknown as typeof Model
 }

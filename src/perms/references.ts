@@ -9,10 +9,11 @@ import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
 import { ADMIN } from './tables.js'
 
+/** Several columns where the key of the other row has several. */
 interface Reference {
-  readonly field: string
+  readonly fields: readonly string[]
   readonly target: typeof Model
-  readonly column: string
+  readonly columns: readonly string[]
 }
 
 let known = new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>()
@@ -36,28 +37,33 @@ const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
   relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
 const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
+// What both rows merely have in common, such as their owner, names none of them.
+const isKey = (cls: typeof Model, props: readonly string[]) =>
+  props.length > 1 || props.every((name) => name === 'id' || definitionOf(cls).specs[name]?.isUnique)
+
 /** The columns of a class that name a row of a protected model. */
 function referencesOf(cls: typeof Model): readonly Reference[] {
   const found = known.get(cls)
   if (found && found.version === protectionVersion()) return found.references
   const { version, classes } = protectedClasses()
   const list = new Map<string, Reference>()
-  const note = (field: string | undefined, target: typeof Model | undefined, column: string | undefined) => {
-    if (field && target && column && !list.has(field)) list.set(field, { field, target, column })
+  const note = (fields: readonly string[], target: typeof Model | undefined, columns: readonly string[]) => {
+    const key = fields.join()
+    if (target && fields.length > 0 && fields.length === columns.length && !list.has(key)) list.set(key, { fields, target, columns })
   }
   for (const relation of relationsOf(cls)) {
-    if (!isBelongsTo(cls, relation) || !(guardOf in relation.relatedModelClass)) continue
-    if (relation.ownerProp.props.length === 1) note(relation.ownerProp.props[0], relation.relatedModelClass, relation.relatedProp.cols[0])
+    if (isBelongsTo(cls, relation) && guardOf in relation.relatedModelClass)
+      note(relation.ownerProp.props, relation.relatedModelClass, relation.relatedProp.cols)
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
-    if (reference) note(field, protectedClass(resolveTable(reference.table)), reference.column)
+    if (reference) note([field], protectedClass(resolveTable(reference.table)), [reference.column])
   }
   // A relation said from the other side only: hasMany(() => Comment, 'docId').
   for (const target of classes) {
     for (const relation of relationsOf(target)) {
       if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
-      const [field, further] = relation.relatedProp.props
-      if (field !== 'id' && further === undefined) note(field, target, relation.ownerProp.cols[0])
+      const props = relation.relatedProp.cols.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
+      if (!props.includes('id') && isKey(target, relation.ownerProp.props)) note(props, target, relation.ownerProp.cols)
     }
   }
   const references = [...list.values()]
@@ -70,14 +76,15 @@ const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()
 /** The columns that name a row of a protected model, the owner among them. */
 export function referenceFields(cls: typeof Model): ReadonlySet<string> {
   const references = referencesOf(cls)
-  return remember(fields, references, () => new Set(references.map(({ field }) => field)))
+  return remember(fields, references, () => new Set(references.flatMap((one) => one.fields)))
 }
 
 /** Whether setting these values names another row, which takes a look-up. */
 export function namesRows(scope: Scope, values: Readonly<Record<string, unknown>>): boolean {
-  return referencesOf(scope.cls).some(
-    ({ field }) => values[field] !== undefined && values[field] !== null && !isOwn(scope, field, values[field]),
-  )
+  return referencesOf(scope.cls).some(({ fields: [field = '', ...further] }) => {
+    if (further.length > 0) return [field, ...further].some((name) => values[name] !== undefined && values[name] !== null)
+    return values[field] !== undefined && values[field] !== null && !isOwn(scope, field, values[field])
+  })
 }
 
 function isOwn(scope: Scope, field: string, value: unknown): boolean {
@@ -102,9 +109,16 @@ export async function checkReferences(
   const { specs } = definitionOf(scope.cls)
   const missing: FieldError[] = []
   const conditions: Condition[] = []
-  for (const { field, target, column } of referencesOf(scope.cls)) {
-    const value = values[field]
-    if (value === undefined || value === null) continue
+  for (const { fields, target, columns } of referencesOf(scope.cls)) {
+    const named = fields.map((name) => values[name])
+    const [field = ''] = fields
+    const [value] = named
+    // NULL in any of them names nothing; what a new row is not given is NULL.
+    if (named.includes(null) || named.every((one) => one === undefined) || (place.row && named.includes(undefined))) continue
+    if (named.includes(undefined)) {
+      for (const name of fields) missing.push({ field: name, message: `names a row together with ${fields.join(', ')}: set all of them` })
+      continue
+    }
     if (field === scope.policy.ownerField) {
       if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
@@ -116,12 +130,13 @@ export async function checkReferences(
     }
     const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref' })
     const table = (target as unknown as { getTableName(): string }).getTableName()
-    const rows = all(sql('?? = ?', `perms_ref.${column}`, value), effective('read', policy, { withDeleted: false }))
+    const keys = columns.map((column, i) => sql('?? = ?', `perms_ref.${column}`, named[i]))
+    const rows = all(...keys, effective('read', policy, { withDeleted: false }))
     const isThere =
       rows !== false &&
       typeof rows !== 'boolean' &&
       (await holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }))
-    if (!isThere) missing.push({ field, message: 'refers to a row that does not exist' })
+    if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })
   }
   if (missing.length > 0) {
     throw new MissingReferenceError(`${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist.`, {

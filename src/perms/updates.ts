@@ -10,7 +10,7 @@ import { effective } from './effective.js'
 import { writableFields } from './fields.js'
 import { allows, askChecks, idOf, type Notes, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './judge.js'
 import { columnsRead, policyOf } from './policy.js'
-import { checkReferences } from './references.js'
+import { checkReferences, referenceFields } from './references.js'
 import { hasCheck, type Rule } from './rules.js'
 
 /** How many rows a write in bulk may load where code has a say in each. */
@@ -139,7 +139,7 @@ const deletions = new WeakMap<object, Set<string>>()
 
 function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
   const { specs } = definitionOf(cls)
-  const bad = names.filter((name) => name === ownerField || specs[name]?.reference)
+  const bad = names.filter((name) => name === ownerField || specs[name]?.reference || referenceFields(cls).has(name))
   if (bad.length > 0) throw new ForbiddenError(`${bad.join(', ')} must be a plain value: a raw expression could name any row.`)
 }
 

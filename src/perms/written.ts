@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { codecOf } from '../model/codec.js'
-import { definitionOf } from '../model/definition.js'
+import { definitionOf, propertyMeant } from '../model/definition.js'
 import { ForbiddenError } from '../model/errors.js'
 import type { GuardedBuilder, OpenKnexBuilder } from '../model/query-builder.js'
 import { remember } from '../model/remember.js'
@@ -69,11 +69,9 @@ function checkInserted(cls: typeof Model, model: Model | undefined, row: Row): v
 
 /** The property for a column; what the database would take for a column is refused unless it is its very name. */
 function propertyFor(cls: typeof Model, key: string): string {
-  const { propertyOf, columnOf } = definitionOf(cls)
-  const property = propertyOf.get(key)
+  const property = definitionOf(cls).propertyOf.get(key)
   if (property !== undefined) return property
-  const bare = key.slice(key.lastIndexOf('.') + 1).replaceAll(/["`\s]/g, '')
-  const meant = propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
+  const meant = propertyMeant(cls, key)
   return meant === undefined ? key : refuse(cls, key, meant)
 }
 

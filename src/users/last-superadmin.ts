@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/codec.js'
+import { propertyMeant } from '../model/definition.js'
 import { ConflictError } from '../model/errors.js'
 import type { Execution, GuardedBuilder, WriteOperation } from '../model/query-builder.js'
 import { addWriteCheck } from '../perms/guard.js'
@@ -9,9 +10,16 @@ import { Role } from './roles.js'
 
 const tableOf = (cls: typeof Model): string => (cls as unknown as { getTableName(): string }).getTableName()
 
-/** What a write sets, by property; raw expressions too. */
+/** What a write sets, by property; raw expressions too, and what a key by the column's name sets. */
 function setBy(write: WriteOperation): Record<string, unknown>[] {
-  return write.models.map((model) => ({ ...model, ...(model as { $$queryProps?: object }).$$queryProps }))
+  return write.models.map((model) =>
+    Object.fromEntries(
+      Object.entries({ ...model, ...(model as { $$queryProps?: object }).$$queryProps }).map(([key, value]) => [
+        propertyMeant(model.constructor, key) ?? key,
+        value,
+      ]),
+    ),
+  )
 }
 
 // An insert matters where it meets a row that is there: onConflict().merge().

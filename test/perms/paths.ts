@@ -258,6 +258,15 @@ export const reads: Path[] = [
     () => Plain.query().from(Doc.query().toKnexQuery().orWhereRaw('1 = 1').as('t')).select('title'),
     refused,
   ),
+  read("a relation to a class of Objection's own", () => Notice.query().withGraphFetched('legacy'), refused),
+  read("a relation to a class of Objection's own, joined", () => Notice.query().withGraphJoined('legacy'), refused),
+  read("joinRelated to a class of Objection's own", () => Notice.query().joinRelated('legacy').select('legacy.title'), refused),
+  write(
+    "a patch through a relation to a class of Objection's own",
+    async ({ knex, theirs }) =>
+      Notice.fromDatabaseJson({ id: theirs.notice, user_id: theirs.user }).$relatedQuery('legacy', knex).patch({ title: 'hacked' }),
+    refused,
+  ),
   read(
     'a knex query of a model, made for another',
     async ({ knex, theirs }) => {

@@ -78,6 +78,11 @@ export class Post extends SoftDeleteMixin(UserOwnershipMixin(HasUserMixin(BasePe
   title: column.string({ maxLength: 200 }),
 }) {}
 
+/** A class of Objection's own over a table that has a policy. */
+export class LegacyDoc extends Model {
+  static override tableName = 'doc'
+}
+
 /** Everybody reads it, its owner changes it: readable and not writable. */
 export class Notice extends HasUserMixin(BasePermsModel).withColumns({
   title: column.string({ maxLength: 200 }),
@@ -86,7 +91,10 @@ export class Notice extends HasUserMixin(BasePermsModel).withColumns({
 }) {
   static override policy = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
   static override relationMappings(): any {
-    return { doc: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'notice.docId', to: 'doc.id' } } }
+    return {
+      doc: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'notice.docId', to: 'doc.id' } },
+      legacy: { relation: Model.HasManyRelation, modelClass: LegacyDoc, join: { from: 'notice.userId', to: 'doc.user_id' } },
+    }
   }
 }
 

@@ -20,6 +20,7 @@ import {
   Token,
   transaction,
   type User,
+  UserOwnershipMixin,
   where,
 } from '../../src/index.js'
 import { runAsActor } from '../../src/perms/context.js'
@@ -54,6 +55,21 @@ class Hooked extends HasUserMixin(BasePermsModel).withColumns({ ...docColumns, k
     await super.$beforeUpdate(options as never, context as never)
     if ((this as any).title === 'publish') (this as any).state = 'published'
   }
+}
+
+/** A key of two columns. */
+class Seat extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ hall: column.string(), place: column.integer() }) {}
+class Ticket extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  hall: column.string().nullable(),
+  place: column.integer().nullable(),
+}) {
+  static override relationMappings = () => ({
+    seat: {
+      relation: Model.BelongsToOneRelation,
+      modelClass: Seat,
+      join: { from: ['ticket.hall', 'ticket.place'], to: ['seat.hall', 'seat.place'] },
+    },
+  })
 }
 
 /** Code decides. */
@@ -113,7 +129,7 @@ eachDatabase('writes under permissions', (db) => {
   before(async function () {
     this.timeout(60_000)
     perms = await openWorld(db.knex)
-    await createTables(db.knex, models)
+    await createTables(db.knex, [...models, Seat, Ticket])
     ada = await makeUser('ada')
     bob = await makeUser('bob')
     admin = await makeUser('admin', [[Role.ADMIN]])
@@ -321,6 +337,35 @@ eachDatabase('writes under permissions', (db) => {
       const patch = { projectId: '01900000-0000-7000-8000-000000000001' }
       expect(await nameOf(() => runAs(ada, () => theirs.update(patch)))).to.equal('NotFoundError')
       expect(await runAs(ada, () => any(Doc).query().findById(theirs.id).patch(patch))).to.equal(0)
+    })
+
+    it('[promise 34] of several columns are checked together', async () => {
+      await asSystem(async () => {
+        await Seat.create({ hall: 'A', place: 1, userId: bob.id } as never)
+        await Seat.create({ hall: 'B', place: 2, userId: ada.id } as never)
+      })
+      const refused = (values: object) => nameOf(() => runAs(ada, () => Ticket.query().insert(values as never)))
+      expect(await refused({ hall: 'A', place: 1 })).to.equal('MissingReferenceError')
+      expect(await refused({ hall: 'Z', place: 1 })).to.equal('MissingReferenceError')
+      await runAs(ada, async () => {
+        const ticket = await Ticket.query().insert({ hall: 'B', place: 2 } as never)
+        await Ticket.query().insert({ hall: 'A' } as never)
+        expect(await nameOf(() => ticket.$query().patch({ hall: 'A', place: 1 } as never))).to.equal('MissingReferenceError')
+        expect(await nameOf(() => ticket.$query().patch({ hall: 'A' } as never))).to.equal('MissingReferenceError')
+        expect(await nameOf(() => ticket.$relatedQuery('seat').relate({ hall: 'A', place: 1 } as never))).to.equal('MissingReferenceError')
+        await ticket.$query().patch({ hall: null } as never)
+        await ticket.$query().patch({ hall: 'B', place: 2 } as never)
+      })
+    })
+
+    it('[promise 34] that only a relation declares may not be raw either', async () => {
+      const theirs = await make(Doc, { userId: bob.id })
+      const values = { docId: raw('?', theirs.id) } as never
+      await runAs(ada, async () => {
+        const mine = await Notice.query().insert({ title: 'x' } as never)
+        expect(await nameOf(() => mine.$query().patch(values))).to.equal('ForbiddenError')
+        expect(await nameOf(() => Notice.query().insert({ title: 'x', docId: raw('?', theirs.id) } as never))).to.equal('ForbiddenError')
+      })
     })
 
     it('[promise 34] by raw expressions are refused', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import {
   asSystem,
+  ConfigurationError,
   ConflictError,
   Domain,
   initPerms,
@@ -61,6 +62,14 @@ eachDatabase('The last superadmin', (db) => {
     'query().patch() with raw SQL': async () =>
       Member.query().patch({ isEnabled: (await import('objection')).raw('?', [db.dialect === 'sqlite' ? 0 : false]) as never }),
     '$query().patch()': () => ada.$query().patch({ isEnabled: false }),
+    "a row with the column's name": () =>
+      Member.query()
+        .findById(ada.id)
+        .patch(Object.assign(new Member(), { is_enabled: false })),
+    "a grant with the column's name": async () =>
+      UserRole.query()
+        .findById((await grantOf(ada)).id)
+        .patch(Object.assign(new UserRole(), { ROLE: Role.ADMIN })),
     'patchAndFetchById()': () => Member.query().patchAndFetchById(ada.id, { isEnabled: false }),
     'the query of a class that shares the table': () =>
       class Sharing extends Member {}.query().findById(ada.id).patch({ isEnabled: false }),
@@ -103,6 +112,12 @@ eachDatabase('The last superadmin', (db) => {
     expect(await rejection(runAs(ada, () => ada.revokeRole(Role.SUPERADMIN)))).to.be.instanceOf(ConflictError)
     expect(await rejection(runAs(ada, () => ada.delete()))).to.be.instanceOf(ConflictError)
     expect(await rejection(runAs(bob, () => ada.delete()))).to.be.instanceOf(Error)
+    expect(await living()).to.equal(1)
+  })
+
+  it('[promise 39] stays, since its tables are not truncated, not asSystem either', async () => {
+    for (const cls of [Member, UserRole])
+      expect(await rejection(asSystem(() => (cls as typeof User).query().truncate()))).to.be.instanceOf(ConfigurationError)
     expect(await living()).to.equal(1)
   })
 
