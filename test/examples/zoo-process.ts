@@ -84,7 +84,7 @@ export function shellLines(output: string): string[] {
   return output.split('\n').filter((line) => /^(curl|\w+=\$\(curl) /.test(line))
 }
 
-const hasCurl = (() => {
+export const hasCurl = (() => {
   try {
     execFileSync('sh', ['-c', 'command -v curl'])
     return true
