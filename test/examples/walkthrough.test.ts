@@ -46,7 +46,7 @@ describe('docs/walkthrough.md', () => {
 
   for (const database of databases) {
     it(`is what happens, on ${database}`, async function () {
-      this.timeout(60_000)
+      this.timeout(120_000)
       if (!hasCurl && process.env['REQUIRE_DATABASES'] !== '1') {
         console.log('      left out: there is no curl')
         this.skip()
