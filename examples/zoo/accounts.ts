@@ -60,7 +60,7 @@ export interface Client {
 }
 
 /** @throws ValidationError naming each field that is wrong */
-function credentialsOf(body: unknown): { email: string; password: string } {
+function credentialsOf(body: unknown = {}): { email: string; password: string } {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new ValidationError('The body must be a JSON object with email and password.')
   }

@@ -1,17 +1,10 @@
 import type { Server } from 'node:http'
-import { fastify } from 'fastify'
-import {
-  BadRequestError,
-  NotFoundError,
-  PayloadTooLargeError,
-  type Perms,
-  Role,
-  UnsupportedMediaTypeError,
-  ValidationError,
-} from 'objection-perms'
+import { type FastifyRequest, fastify } from 'fastify'
+import { BadRequestError, NotFoundError, type Perms, Role } from 'objection-perms'
 import { fastifyAdapter } from 'objection-perms/fastify'
 import { accounts } from './accounts.js'
 import { zooApi } from './api.js'
+import { readJson } from './json-body.js'
 import { zooPages } from './pages.js'
 import { zooReport } from './reports.js'
 
@@ -19,22 +12,31 @@ import { zooReport } from './reports.js'
 export async function serveWithFastify(perms: Perms, port: number, host: string): Promise<Server> {
   const { authenticate, router, requireUser, requireRole, errorHandler } = fastifyAdapter(perms)
   const { register, login, profile } = accounts(perms)
-  const app = fastify()
   const answerError = errorHandler()
-  app.setErrorHandler((error, request, reply) => answerError(bodyError(error), request, reply))
-  // The only other type that Fastify reads by itself.
-  app.removeContentTypeParser('text/plain')
+  const app = fastify({
+    routerOptions: { ignoreTrailingSlash: true },
+    // Paths that its router cannot read.
+    frameworkErrors: (error, request, reply) =>
+      answerError(
+        error.code === 'FST_ERR_BAD_URL' ? new BadRequestError('The path holds a percent-encoding that is none.') : new NotFoundError(),
+        request,
+        reply,
+      ),
+  })
+  app.setErrorHandler(answerError)
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
 
   app.get('/health', async () => ({ status: 'ok' }))
 
   // Outside of authenticate()'s part: whoever signs in may still send a token that has expired.
   app.post('/auth/register', async (request, reply) => {
     reply.code(201)
-    return await register(request.body, { address: request.ip })
+    return await register(await json(request), { address: request.ip })
   })
   app.post('/auth/login', async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    return await login(request.body, { address: request.ip })
+    return await login(await json(request), { address: request.ip })
   })
 
   app.register(router(zooPages(perms)))
@@ -52,13 +54,4 @@ export async function serveWithFastify(perms: Perms, port: number, host: string)
   return app.server
 }
 
-/** What Fastify finds wrong with a body, as the library's errors. */
-function bodyError(error: unknown): unknown {
-  const { code, statusCode } = error as { code?: string; statusCode?: number }
-  if (code === 'FST_ERR_CTP_EMPTY_JSON_BODY') return new ValidationError('The body must be a JSON object with email and password.')
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PayloadTooLargeError('The body is too large.')
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
-    return new UnsupportedMediaTypeError('Send the body as JSON, with "Content-Type: application/json".')
-  if (code?.startsWith('FST_ERR_CTP_') || statusCode === 400) return new BadRequestError('The body is not valid JSON in UTF-8.')
-  return error
-}
+const json = (request: FastifyRequest) => readJson((name) => request.headers[name], request.raw)

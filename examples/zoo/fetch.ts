@@ -41,12 +41,13 @@ export function serveWithFetch(perms: Perms, port: number, host: string): Server
 function routes(handlers: Readonly<Record<string, FetchHandler>>, otherwise: FetchHandler): FetchHandler {
   return (request, ...rest) => {
     const method = request.method === 'HEAD' ? 'GET' : request.method
-    const handler = handlers[`${method} ${new URL(request.url).pathname}`] ?? otherwise
+    const { pathname } = new URL(request.url)
+    const handler = handlers[`${method} ${pathname.replace(/\/$/, '')}`] ?? otherwise
     return handler(request, ...rest)
   }
 }
 
-const json = (request: Request) => readJson(request.headers.get('content-type'), request.body)
+const json = (request: Request) => readJson((name) => request.headers.get(name), request.body)
 
 /** What @hono/node-server gives beside the request knows the socket. */
 const address = (env: unknown) => (env as HttpBindings).incoming.socket.remoteAddress

@@ -14,7 +14,7 @@ import { zooReport } from './reports.js'
 export function serveWithHono(perms: Perms, port: number, host: string): Server {
   const { authenticate, router, requireUser, requireRole, errorHandler } = honoAdapter(perms)
   const { register, login, profile } = accounts(perms)
-  const app = new Hono()
+  const app = new Hono({ strict: false })
   app.onError(errorHandler())
   app.notFound(() => {
     throw new NotFoundError()
@@ -35,5 +35,5 @@ export function serveWithHono(perms: Perms, port: number, host: string): Server 
   return serve({ fetch: app.fetch, port, hostname: host }) as Server
 }
 
-const json = (c: Context) => readJson(c.req.header('content-type'), c.req.raw.body)
+const json = (c: Context) => readJson((name) => c.req.header(name), c.req.raw.body)
 const client = (c: Context) => ({ address: getConnInfo(c).remote.address })

@@ -27,11 +27,11 @@ export function serveWithNode(perms: Perms, port: number, host: string): Server 
       'GET /health': (_req, res) => send(res, 200, { status: 'ok' }),
       // Before authenticate(): whoever signs in may still send a token that has expired.
       'POST /auth/register': async (req, res) => {
-        const body = await readJson(req.headers['content-type'], req)
+        const body = await readJson((name) => req.headers[name], req)
         send(res, 201, await register(body, { address: req.socket.remoteAddress }))
       },
       'POST /auth/login': async (req, res) => {
-        const body = await readJson(req.headers['content-type'], req)
+        const body = await readJson((name) => req.headers[name], req)
         res.setHeader('cache-control', 'no-store')
         send(res, 200, await login(body, { address: req.socket.remoteAddress }))
       },
@@ -45,7 +45,7 @@ export function serveWithNode(perms: Perms, port: number, host: string): Server 
 function routes(handlers: Readonly<Record<string, NodeHandler>>, otherwise: NodeHandler): NodeHandler {
   return (req, res) => {
     const method = req.method === 'HEAD' ? 'GET' : req.method
-    const handler = handlers[`${method} ${req.url?.split('?')[0]}`] ?? otherwise
+    const handler = handlers[`${method} ${req.url?.split('?')[0]?.replace(/\/$/, '')}`] ?? otherwise
     return handler(req, res)
   }
 }
