@@ -44,7 +44,8 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return
       const ended = once(child, 'exit')
-      child.kill()
+      // Not by a signal: it would not write what it covered.
+      child.stdin.end()
       await ended
     },
   }

@@ -34,16 +34,6 @@ export const availableDatabases: readonly DatabaseName[] = (['sqlite3', 'better-
   (name) => (name !== 'pg' && name !== 'mysql2') || servers[name],
 )
 
-let isAnnounced = false
-
-/** Says once, at the end, which databases a run left out, so that a green run is not mistaken for a full one. */
-function announceLeftOut(): void {
-  if (isAnnounced) return
-  isAnnounced = true
-  const leftOut = [servers.pg ? '' : 'PostgreSQL (set POSTGRES_URL)', servers.mysql2 ? '' : 'MariaDB (set MARIADB_URL)'].filter(Boolean)
-  if (leftOut.length > 0) process.on('exit', () => console.log(`  Not tested on: ${leftOut.join(', ')}\n`))
-}
-
 /**
  * Makes an empty database and a Knex on it: a temporary file for SQLite, a uniquely named database on the servers.
  * MariaDB gets utf8mb4_general_ci on purpose: it is what users have, and nothing may depend on a better default.
@@ -114,7 +104,6 @@ async function serverDatabase(name: 'pg' | 'mysql2'): Promise<Place> {
  * })
  */
 export function eachDatabase(title: string, body: (db: TestDatabase) => void): void {
-  announceLeftOut()
   for (const name of availableDatabases) {
     describe(`${title} (${name})`, () => {
       let own: OwnDatabase | undefined

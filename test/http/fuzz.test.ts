@@ -10,7 +10,7 @@ import { Critter, openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 import { documentedApi } from './documented.js'
 import { type FuzzRequest, type Operation, operationsOf, requestsOf } from './fuzz-requests.js'
 
-/** Requests for each resource; at 1500, as in CI, all of it stays under a minute on two cores. */
+/** Requests for each resource. */
 const runs = Number(process.env['FUZZ_RUNS'] ?? 10_000)
 /** Stands in whatever is bob's alone; the fuzzer never sends it. */
 const marker = 'bobs-own-and-no-one-elses'
