@@ -4,7 +4,7 @@ import { Endpoint, type EndpointContext } from './endpoint.js'
 import type { PermsPort } from './ports.js'
 import { HttpResponse } from './response.js'
 import { textSchema, textsOf } from './texts.js'
-import { noStore, tokenAnswer, tokenSchema } from './token-answer.js'
+import { noStore, tokenAnswer } from './token-answer.js'
 
 type Mail = PermsPort['auth']['mail']
 
@@ -77,8 +77,8 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
   ]
 }
 
-/** `POST magic-link/request/` and `POST magic-link/` */
-export function magicLinkEndpoints(name: string): Endpoint[] {
+/** `POST magic-link/request/` and `POST magic-link/`. @param output the schema of what a sign-in answers */
+export function magicLinkEndpoints(name: string, output: object): Endpoint[] {
   return [
     request('magic-link', `request${name}MagicLink`, 'Mail a link to sign in with', (mail, email) => mail.requestMagicLink(email)),
     new Endpoint({
@@ -89,7 +89,7 @@ export function magicLinkEndpoints(name: string): Endpoint[] {
         const { token } = textsOf(input, ['token'])
         return tokenAnswer(await perms.auth.mail.signInWithMagicLink(token, { device: request.header('user-agent') || undefined }))
       },
-      description: { input: textSchema(['token'], { token: 128 }), output: tokenSchema, problems: [401, 403, 413, 415, 422, 429] },
+      description: { input: textSchema(['token'], { token: 128 }), output, problems: [401, 403, 413, 415, 422, 429] },
     }),
   ]
 }

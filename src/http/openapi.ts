@@ -7,7 +7,7 @@ import { bounded, listOf, problemSchema } from './openapi-schemas.js'
 import { conditionParameter, preferParameter } from './parameters.js'
 import type { PermsPort, ServedModel } from './ports.js'
 import type { Resource } from './resource.js'
-import { tokenOrCookieSchema, tokenSchema } from './token-answer.js'
+import { schemaWithCookies } from './token-answer.js'
 
 interface Operation {
   operationId: string
@@ -73,8 +73,9 @@ export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
 /** Where tokens are handed out, they may go into cookies; a refresh cookie needs no body. */
 function withCookies(route: Route): Route {
   const { description } = route.endpoint.options
-  if (description?.output !== tokenSchema) return route
-  const changed = { ...description, output: tokenOrCookieSchema, parameters: [...(description.parameters ?? []), preferParameter] }
+  const output = schemaWithCookies(description?.output)
+  if (output === undefined) return route
+  const changed = { ...description, output, parameters: [...(description?.parameters ?? []), preferParameter] }
   return { ...route, endpoint: route.endpoint.with({ description: changed }) }
 }
 
@@ -163,6 +164,7 @@ function modelOutput(resource: Resource): object | undefined {
 
 // `fields` may leave any property out, and readableBy hides some.
 function shown(output: object, relations: object = {}): object {
+  if ('anyOf' in output) return output
   return { ...output, properties: { ...(output as { properties?: object }).properties, ...relations }, required: [] }
 }
 

@@ -46,8 +46,20 @@ export const tokenSchema = {
   required: ['access_token', 'refresh_token', 'token_type', 'expires_in'],
 }
 
+const factorSchema = {
+  type: 'object',
+  properties: {
+    status: { type: 'string', enum: ['second_factor'] },
+    challenge: { type: 'string', maxLength: 128, description: 'For second-factor/, with a code, within five minutes.' },
+  },
+  required: ['status', 'challenge'],
+}
+
+/** Where users may have a second factor. */
+export const tokenOrFactorSchema = { anyOf: [tokenSchema, factorSchema] }
+
 /** The same where cookies are on. */
-export const tokenOrCookieSchema = {
+const tokenOrCookieSchema = {
   ...tokenSchema,
   properties: {
     ...tokenSchema.properties,
@@ -58,4 +70,11 @@ export const tokenOrCookieSchema = {
     },
   },
   required: ['token_type', 'expires_in'],
+}
+
+/** What is answered in place of tokens where cookies are on; undefined for a schema that speaks of no tokens. */
+export function schemaWithCookies(schema: object | undefined): object | undefined {
+  if (schema === tokenSchema) return tokenOrCookieSchema
+  if (schema === tokenOrFactorSchema) return { anyOf: [tokenOrCookieSchema, factorSchema] }
+  return undefined
 }

@@ -24,7 +24,7 @@ import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { outputFields, shape } from './shape.js'
 import { textSchema, textsOf } from './texts.js'
-import { tokenAnswer, tokenSchema } from './token-answer.js'
+import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from './token-answer.js'
 
 /** On unless switched off. */
 export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
@@ -159,7 +159,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }` */
+  /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }`, or `{ status: 'second_factor', challenge }` */
   loginEndpoint(): Endpoint {
     return new Endpoint({
       method: 'POST',
@@ -176,7 +176,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       },
       description: {
         input: textSchema(['email', 'password'], { email: 320, password: 4096 }),
-        output: tokenSchema,
+        output: this.#signedInSchema(),
         problems: [401, 403, 413, 415, 422, 429],
       },
     })
@@ -254,7 +254,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   magicLinkEndpoints(): Endpoint[] {
-    return magicLinkEndpoints(this.name)
+    return magicLinkEndpoints(this.name, this.#signedInSchema())
+  }
+
+  #signedInSchema(): object {
+    return this.features.totp ? tokenOrFactorSchema : tokenSchema
   }
 
   secondFactorEndpoints(): Endpoint[] {

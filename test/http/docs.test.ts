@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { nodeAdapter } from '../../src/adapters/node.js'
-import { openZoo, password, type Zoo } from '../conformance/zoo.js'
+import { openFullZoo } from '../conformance/full-zoo.js'
+import { password, type Zoo } from '../conformance/zoo.js'
 import { documentedApi } from './documented.js'
 
 const executablePath = '/usr/bin/chromium'
@@ -28,7 +29,7 @@ describe('the page that shows the API', function () {
   let url: string
 
   before(async () => {
-    zoo = await openZoo()
+    zoo = await openFullZoo()
     server = createServer(nodeAdapter(zoo.perms).router(documentedApi()))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

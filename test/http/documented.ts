@@ -2,6 +2,7 @@ import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import { UserResource } from '../../src/http/user-resource.js'
 import { User } from '../../src/users/user.js'
+import { allFeatures } from '../conformance/full-zoo.js'
 import { Critter, UserDocument } from '../conformance/zoo.js'
 
 /** An API with something of everything that the OpenAPI document speaks of. */
@@ -13,7 +14,7 @@ export function documentedApi(): Api {
     prefix: '/api',
     document: { info: { title: 'Zoo', version: '1.0.0', license: { name: 'MIT', url: 'https://opensource.org/license/mit' } } },
     resources: [
-      new UserResource(),
+      new UserResource({ name: 'User', features: allFeatures }),
       new CrudResource({ model: UserDocument, path: 'documents', include: ['user'] }),
       new CrudResource({ model: UserDocument, path: 'documents', name: 'OwnDocument', parent: { model: User as never, param: 'userId' } }),
       new CrudResource({ model: Critter, methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),

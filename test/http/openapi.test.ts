@@ -11,7 +11,8 @@ import addFormats from 'ajv-formats'
 import { expect } from 'chai'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import { type OpenApiDocument, openApiDocument } from '../../src/http/openapi.js'
-import { openZoo, password, type Zoo } from '../conformance/zoo.js'
+import { openFullZoo } from '../conformance/full-zoo.js'
+import { password, type Zoo } from '../conformance/zoo.js'
 import { documentedApi } from './documented.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -31,7 +32,7 @@ describe('the OpenAPI document', function () {
   let folder: string
 
   before(async () => {
-    zoo = await openZoo()
+    zoo = await openFullZoo()
     server = createServer(nodeAdapter(zoo.perms).router(documentedApi()))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -81,13 +82,24 @@ describe('the OpenAPI document', function () {
     }
   })
 
-  it('asks for a token on every write but where one proves who one is', () => {
+  it('asks for a token on every write but where one proves who one is, or asks for a mail that does', () => {
     const open = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.entries(methods)
         .filter(([method, { security }]) => method !== 'get' && !security.some((one) => 'bearer' in one))
         .map(([method]) => `${method} ${path}`),
     )
-    expect(open).to.have.members(['post /api/users/login', 'post /api/users/refresh'])
+    const proving = [
+      'login',
+      'refresh',
+      'verify-email',
+      'reset-password',
+      'change-email',
+      'magic-link',
+      'second-factor',
+      'invitations/register',
+    ]
+    const asking = ['verify-email/request', 'reset-password/request', 'magic-link/request']
+    expect(open).to.have.members([...proving, ...asking].map((path) => `post /api/users/${path}`))
   })
 
   it('has an operation id of its own for each operation', () => {
@@ -100,6 +112,7 @@ describe('the OpenAPI document', function () {
       'updateUserDocument',
       'deleteUserDocument',
     ])
+    expect(ids).to.include.members(['requestUserPasswordReset', 'createUserApiKey', 'loginUserByMagicLink', 'startUserImpersonation'])
     expect(ids).to.include.members(['loginUser', 'refreshUser', 'logoutUser', 'getCurrentUser', 'updateCurrentUser'])
   })
 
@@ -141,7 +154,13 @@ describe('the OpenAPI document', function () {
     const { visit } = (await import(pathToFileURL(join(folder, 'client.js')).href)) as {
       visit(url: string, password: string): Promise<unknown>
     }
-    expect(await visit(url, password)).to.deep.equal({ title: 'Typed', total: 2, missing: 'not_found', fields: ['title'] })
+    expect(await visit(url, password)).to.deep.equal({
+      title: 'Typed',
+      total: 2,
+      missing: 'not_found',
+      fields: ['title'],
+      features: [200, 'accepted', 'otpauth://totp/', 0, ['password']],
+    })
   })
 })
 
@@ -152,6 +171,7 @@ export async function visit(baseUrl: string, password: string) {
   const api = createClient<paths>({ baseUrl })
   const signedIn = await api.POST('/api/users/login', { body: { email: 'ada@example.com', password } })
   if (!signedIn.data) throw new Error(signedIn.error.detail)
+  if ('challenge' in signedIn.data) throw new Error('A second factor, for ' + signedIn.data.status)
   const headers = { authorization: \`Bearer \${signedIn.data.access_token}\` }
   const made = await api.POST('/api/documents', { headers, body: { title: 'Typed', content: 'By a typed client.' } })
   const document: components['schemas']['UserDocument'] | undefined = made.data
@@ -161,11 +181,19 @@ export async function visit(baseUrl: string, password: string) {
   const missing = await api.GET('/api/documents/{id}', { headers, params: { path: { id: id.replace(/.$/, 'x') } } })
   // @ts-expect-error content is missing
   const refused = await api.POST('/api/documents', { headers, body: { content: 'x' } })
+  const key = await api.POST('/api/users/api-keys', { headers, body: { abilities: ['documents:read'] } })
+  const byKey = await api.GET('/api/documents', { headers: { authorization: \`Bearer \${key.data?.key}\` } })
+  const asked: 'accepted' | undefined = (await api.POST('/api/users/reset-password/request', { body: { email: 'ada@example.com' } })).data?.status
+  const begun = await api.POST('/api/users/me/second-factor', { headers, body: { password } })
+  const left: number | undefined = (await api.GET('/api/users/me/second-factor', { headers })).data?.recoveryCodesLeft
+  // @ts-expect-error a token and a password are needed
+  const unreset = await api.POST('/api/users/reset-password', { body: { token: 'x' } })
+  const features = [byKey.response.status, asked, begun.data?.uri?.slice(0, 15), left, unreset.error?.errors.map(({ field }) => field)]
   // @ts-expect-error there is no such filter
   await api.GET('/api/documents', { headers, params: { query: { secret: 'x' } } })
   // @ts-expect-error rating is a number
   const wrong: string | null | undefined = document?.rating
   void wrong
-  return { title: document?.title, total, missing: missing.error?.code, fields: refused.error?.errors.map(({ field }) => field) }
+  return { title: document?.title, total, missing: missing.error?.code, fields: refused.error?.errors.map(({ field }) => field), features }
 }
 `
