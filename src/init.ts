@@ -192,7 +192,7 @@ export function initPerms(options: PermsOptions): Perms {
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
     selfCheck()
     const listeners = new Listeners()
-    const trail = options.auditLog ? new AuditTrail(options.auditLog === true ? AuditLog : options.auditLog, onAuditLost) : null
+    const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
     const onEvent: OnEvent = (name, payload) => {
       trail?.note(name, payload)
       return listeners.tell(name, payload)
@@ -271,6 +271,14 @@ function refuseSecondObjection(options: PermsOptions): void {
     if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
       throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }
+}
+
+function auditModel(given: true | typeof AuditLog): typeof AuditLog {
+  const model = given === true ? AuditLog : given
+  if (model !== AuditLog && !(model.prototype instanceof AuditLog))
+    throw new ConfigurationError(`initPerms({ auditLog: ${model.name} }): the class must extend AuditLog.`)
+  definitionOf(model)
+  return model
 }
 
 // Nothing else hears of it: what is missing in the log must show somewhere.

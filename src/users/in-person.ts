@@ -1,3 +1,6 @@
+import type { Model } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { markIntermediate } from '../model/definition.js'
 import { ForbiddenError } from '../model/errors.js'
 import { currentActor, currentImpersonatorId } from '../perms/context.js'
 
@@ -18,4 +21,31 @@ export function demandInPerson(what: string): void {
 export function demandOwnPlace(what: string): void {
   if (currentActor() && currentImpersonatorId())
     throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
+}
+
+/**
+ * Rows that are not written unless `demand` lets the caller, by whichever path: hooks that come with every query, a bypass too.
+ *
+ * @param demand `() => demandInPerson('Tokens')`, or the like
+ */
+export function InPersonMixin<T extends AbstractConstructor<Model>>(Base: T, demand: () => void): T {
+  const Open = Base as unknown as typeof Model
+  abstract class WrittenInPerson extends Open {
+    static override beforeDelete(args: never): unknown {
+      demand()
+      return super.beforeDelete(args)
+    }
+
+    override async $beforeInsert(context: never): Promise<void> {
+      demand()
+      await super.$beforeInsert(context)
+    }
+
+    override async $beforeUpdate(options: never, context: never): Promise<void> {
+      demand()
+      await super.$beforeUpdate(options, context)
+    }
+  }
+  markIntermediate(WrittenInPerson)
+  return WrittenInPerson as unknown as T
 }

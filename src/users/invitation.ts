@@ -1,10 +1,11 @@
 import { column } from '../model/column.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../perms/rules.js'
+import { demandInPerson, InPersonMixin } from './in-person.js'
 import { Role } from './roles.js'
 
 /** That somebody is asked into a domain, by the address they have. Made and used by `perms.auth.invitations` alone. */
-export class Invitation extends BasePermsModel.withColumns({
+export class Invitation extends InPersonMixin(BasePermsModel, () => demandInPerson('Invitations')).withColumns({
   email: column.string({ maxLength: 254 }).index(),
   role: column.string({ maxLength: 100 }),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),

@@ -118,6 +118,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       const changed = changes as { email?: string; passwordHash?: string | null }
       const isProven = this.#isProven
       this.#isProven = false
+      if (changed.passwordHash !== undefined || changed.email !== undefined) demandInPerson('Passwords and e-mail addresses')
       if ((changed.passwordHash !== undefined || changed.email !== undefined) && !isProven && isOwn(this)) {
         throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
       }

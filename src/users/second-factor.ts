@@ -3,9 +3,10 @@ import { column } from '../model/column.js'
 import { declareColumns } from '../model/definition.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { nobody, owner, type Policy } from '../perms/rules.js'
+import { demandInPerson, InPersonMixin } from './in-person.js'
 
 /** That a user proves themselves by an authenticator app (TOTP, RFC 6238) too. Made and used by `perms.auth.secondFactors` alone. */
-export class SecondFactor extends HasUserMixin(BasePermsModel).withColumns({
+export class SecondFactor extends InPersonMixin(HasUserMixin(BasePermsModel), () => demandInPerson('Second factors')).withColumns({
   /** The shared secret, encrypted with a key of the server's: whoever reads the database can make no codes. */
   secret: column.string({ maxLength: 255 }).hidden(),
   /** null: begun, and not proved yet. */

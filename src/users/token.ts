@@ -8,7 +8,7 @@ import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
-import { demandInPerson } from './in-person.js'
+import { demandInPerson, InPersonMixin } from './in-person.js'
 import type { User } from './user.js'
 
 export { hashToken } from './api-key-format.js'
@@ -34,8 +34,10 @@ export interface IssueOptions {
   expiresIn?: number
 }
 
+const inPerson = () => demandInPerson('Tokens and sessions')
+
 /** A token of a user: only its hash is stored, and it is shown once. */
-export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+export class Token extends InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson).withColumns({
   token: column.string({ maxLength: 64 }).unique().hidden(),
   kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
   description: column.string({ maxLength: 255 }).nullable(),
@@ -149,18 +151,7 @@ export class Token extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
     return await this.update({ revoked: true } as Partial<this>, trx)
   }
 
-  override async $beforeInsert(context: never): Promise<void> {
-    demandInPerson('Tokens and sessions')
-    await super.$beforeInsert(context)
-  }
-
-  static override beforeDelete(args: never): unknown {
-    demandInPerson('Tokens and sessions')
-    return super.beforeDelete(args)
-  }
-
   override async $beforeUpdate(options: never, context: never): Promise<void> {
-    demandInPerson('Tokens and sessions')
     await super.$beforeUpdate(options, context)
     // Revoked again, it is revoked since the first time.
     if (this.revoked === true) this.revokedAt ??= (options as { old?: Token }).old?.revokedAt ?? new Date()

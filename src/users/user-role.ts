@@ -12,7 +12,7 @@ import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
 import type { Domain } from './domain.js'
 import { tell } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
-import { demandOwnPlace } from './in-person.js'
+import { demandOwnPlace, InPersonMixin } from './in-person.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
 
@@ -30,7 +30,7 @@ function requireDomain(domainId: string | null | undefined): void {
 }
 
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
-export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
+export class UserRole extends InPersonMixin(HasUserMixin(BasePermsModel), () => demandOwnPlace('Roles')).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).nullable().index(),
   // Unique indexes take NULLs for different: this says '*' where domainId is NULL.
@@ -120,7 +120,6 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
   }
 
   override async $beforeInsert(context: never): Promise<void> {
-    demandOwnPlace('Roles')
     requireDomain(this.domainId)
     await super.$beforeInsert(context)
     checkRole(this.role)
@@ -128,13 +127,7 @@ export class UserRole extends HasUserMixin(BasePermsModel).withColumns({
     this.domainKey = this.domainId ?? '*'
   }
 
-  static override beforeDelete(args: never): unknown {
-    demandOwnPlace('Roles')
-    return super.beforeDelete(args)
-  }
-
   override async $beforeUpdate(options: never, context: never): Promise<void> {
-    demandOwnPlace('Roles')
     await super.$beforeUpdate(options, context)
     if (this.role !== undefined) checkRole(this.role)
     if (this.domainId !== undefined) this.domainKey = this.domainId ?? '*'
