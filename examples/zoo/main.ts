@@ -74,6 +74,7 @@ async function main(): Promise<void> {
   const password = admin.password ?? settings.adminPassword
   const shown = password === undefined || settings.isProduction ? undefined : { email: admin.email, password }
   console.log(`\n${(await welcomeLines({ base, admin: shown })).join('\n')}\n`)
+  console.log(`The API, to read and to try: ${base}/docs`)
   if (settings.takesCookies) console.log(`A page that signs in with cookies: ${base}/cookies.html`)
   console.log('Mail, a second factor, API keys, invitations, the audit log: docs/walkthrough.md\n')
   console.log(`The zoo is open at ${base} (${settings.framework}); end it with Ctrl+C.`)

@@ -69,7 +69,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   if (jwtSecret === undefined) {
     if (isProduction) throw new SettingsError('Set JWT_SECRET to at least 32 random bytes, for example from: openssl rand -base64 32')
     jwtSecret = randomBytes(32).toString('base64url')
-    warnings.push('JWT_SECRET is not set: tokens are signed with a random one, and end with this process.')
+    warnings.push('JWT_SECRET is not set: tokens are signed with a random one, and end with this process; second factors too.')
   }
 
   // Not trimmed: blanks belong to a password.

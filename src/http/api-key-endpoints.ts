@@ -1,6 +1,6 @@
 import type { ApiKeyInfo } from '../auth/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
-import { refuse } from '../model/validator.js'
+import { explainPattern, refuse } from '../model/validator.js'
 import type { User } from '../users/user.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -83,13 +83,18 @@ function shown({ id, description, abilities, createdAt, lastUsedAt, expiresAt }:
 
 const century = 3_153_600_000
 
+const abilityPattern = explainPattern(
+  '^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$',
+  "must be an ability: 'documents:read', 'documents:*' or '*'",
+)
+
 const inputSchema = {
   type: 'object',
   properties: {
     description: { type: ['string', 'null'], maxLength: 255, description: 'What the key is for.' },
     abilities: {
       type: 'array',
-      items: { type: 'string', maxLength: 129, pattern: '^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$' },
+      items: { type: 'string', maxLength: 129, pattern: abilityPattern },
       minItems: 1,
       maxItems: 100,
       description: "What it may do of what you may: 'documents:read', 'documents:*', or '*' for all but credentials.",

@@ -14,6 +14,20 @@ ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
 
 const compiled = new WeakMap<object, ValidateFunction>()
 
+const patterns = new Map<string, string>()
+const formatNames: Readonly<Record<string, string>> = {
+  uuid: 'a UUID',
+  date: 'a date',
+  'date-time': 'a date-time',
+  email: 'an e-mail address',
+}
+
+/** Lets what does not match a pattern be told in words: a regular expression helps nobody who filled in a form. */
+export function explainPattern(pattern: string, message: string): string {
+  patterns.set(pattern, message)
+  return pattern
+}
+
 /** Compiles a JSON Schema once. */
 export function validatorFor(schema: object): ValidateFunction {
   let validate = compiled.get(schema)
@@ -37,12 +51,13 @@ function toFieldError(error: ErrorObject): FieldError {
     .split('/')
     .filter(Boolean)
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
-  const { missingProperty, additionalProperty, allowedValues } = error.params as Record<string, unknown>
+  const { missingProperty, additionalProperty, allowedValues, pattern, format } = error.params as Record<string, unknown>
   if (typeof missingProperty === 'string') return { field: [...path, missingProperty].join('.'), message: 'is required' }
   if (typeof additionalProperty === 'string') return { field: [...path, additionalProperty].join('.'), message: 'is not known here' }
   if (Array.isArray(allowedValues))
     return { field: path.join('.'), message: `must be one of ${allowedValues.filter((v) => v !== null).join(', ')}` }
-  return { field: path.join('.'), message: error.message ?? 'is not valid' }
+  const message = patterns.get(String(pattern)) ?? (formatNames[String(format)] ? `must be ${formatNames[String(format)]}` : error.message)
+  return { field: path.join('.'), message: message ?? 'is not valid' }
 }
 
 function firstOfEach(errors: readonly FieldError[]): FieldError[] {

@@ -102,7 +102,7 @@ function text(spec: ColumnSpec, value: unknown): Checked {
     return { error: `must have at most ${spec.maxLength} characters` }
   }
   if (spec.minLength !== undefined && codePoints(value) < spec.minLength)
-    return { error: `must have at least ${spec.minLength} characters` }
+    return { error: spec.minLength === 1 ? 'may not be empty' : `must have at least ${spec.minLength} characters` }
   return { value }
 }
 

@@ -1,3 +1,5 @@
+import { explainPattern } from '../model/validator.js'
+
 /**
  * The one form of an e-mail address that is stored and looked up: NFC, without blanks around, in lower case. Look-alikes
  * stay different.
@@ -9,4 +11,4 @@ export function canonicalEmail(email: string): string {
 }
 
 /** One @, something on both sides of it, a dot in the domain, no blanks: the confirmation mail tells the rest. */
-export const EMAIL_PATTERN = '^[^\\s@]+@[^\\s@.]+(\\.[^\\s@.]+)+$'
+export const EMAIL_PATTERN = explainPattern('^[^\\s@]+@[^\\s@.]+(\\.[^\\s@.]+)+$', 'must be an e-mail address')

@@ -128,6 +128,8 @@ describe('API keys over HTTP', () => {
       { abilities: ['a'], description: 1 },
     ])
       expect((await ask('POST', '/users/api-keys', token, { body })).status, JSON.stringify(body)).to.equal(422)
+    const mistaken = await ask('POST', '/users/api-keys', token, { body: { abilities: ['documents.read'] } })
+    expect(mistaken.body.errors[0].message).to.equal("must be an ability: 'documents:read', 'documents:*' or '*'")
   })
 
   it('are off until asked for', async () => {

@@ -86,6 +86,13 @@ eachDatabase('Users', (db) => {
       }
     })
 
+    it('that are none are told in words, not as a pattern', async () => {
+      for (const email of ['ada', 'ada@example', 'a b@example.com']) {
+        const error = await rejection(Employee.create({ email }))
+        expect((error as ValidationError).errors).to.deep.equal([{ field: 'email', message: 'must be an e-mail address' }])
+      }
+    })
+
     it('are taken in any case and form, and the database says so [promise 11]', async () => {
       await Employee.create({ email: 'jos\u00e9@example.com' })
       for (const email of ['JOS\u00c9@example.com', 'jose\u0301@example.com', ' jos\u00e9@EXAMPLE.com ']) {
