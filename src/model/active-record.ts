@@ -14,6 +14,7 @@ import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from './query-builder
 import { mergedRelationMappings } from './relations.js'
 import { remember } from './remember.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from './schemas.js'
+import { after } from './soon.js'
 import { encode } from './storage.js'
 import { joinAmbient, onRollback, registeredKnex } from './transaction.js'
 import { RecordValidator, refuse } from './validator.js'
@@ -351,8 +352,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     // -- what Objection asks of a row
 
-    override async $beforeInsert(context: never): Promise<void> {
-      await super.$beforeInsert(context)
+    // No promises where there is nothing to wait for: these are on the way of every write.
+    override $beforeInsert(context: never): Promise<void> | undefined {
+      return after(super.$beforeInsert(context), () => this.#fillIn()) as Promise<void> | undefined
+    }
+
+    #fillIn(): void {
       const { specs } = definitionOf(this.constructor)
       const row = this as unknown as globalThis.Record<string, unknown>
       const now = new Date()
@@ -384,22 +389,23 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       refuse(errors)
     }
 
-    override async $beforeUpdate(options: never, context: never): Promise<void> {
-      await super.$beforeUpdate(options, context)
-      const { specs } = definitionOf(this.constructor)
-      if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0)
-        (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+    override $beforeUpdate(options: never, context: never): Promise<void> | undefined {
+      return after(super.$beforeUpdate(options, context), () => {
+        const { specs } = definitionOf(this.constructor)
+        if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0)
+          (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+      }) as Promise<void> | undefined
     }
 
-    override async $afterInsert(context: never): Promise<void> {
+    override $afterInsert(context: never): Promise<void> | undefined {
       this.#noteWritten(this)
-      await super.$afterInsert(context)
+      return super.$afterInsert(context) as Promise<void> | undefined
     }
 
-    override async $afterUpdate(options: never, context: never): Promise<void> {
+    override $afterUpdate(options: never, context: never): Promise<void> | undefined {
       const { old } = options as { old?: unknown }
       if (typeof old === 'object' && old !== null && #written in old) old.#noteWritten(this)
-      await super.$afterUpdate(options, context)
+      return super.$afterUpdate(options, context) as Promise<void> | undefined
     }
 
     // A related row given as an object says the column that refers to it.

@@ -3,9 +3,10 @@
  * built. What Knex does not document is in statement.ts. `selfCheck` asserts at initPerms that they still work that way.
  */
 import type { Knex } from 'knex'
-import type { Model, QueryBuilder } from 'objection'
+import { type Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
+import { type Executable, executeCopy } from './execution.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
@@ -247,6 +248,8 @@ export function isGuardedBuilder(builder: object): boolean {
  */
 export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   const Open = Base as unknown as Constructor<Internals>
+  // An application's own builder may do more.
+  const isStock = Base.prototype.execute === QueryBuilder.prototype.execute
 
   class Guarded extends Open {
     execution: Execution | undefined
@@ -301,7 +304,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     async #read(): Promise<unknown> {
       try {
-        return await super.execute()
+        return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
       } catch (error) {
         throw typed(this.modelClass(), error)
       }
@@ -318,25 +321,31 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           this.isUnrelate() ||
           this.findOperation((op) => graphOperations.test(op.name)) !== null ||
           (write?.kind === 'insert' && this.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
-        const whole = async (trx?: Knex) => {
-          const { copy, result: pending } = this.#run(trx)
-          const result = await pending
-          const after = write && !isWhole ? guard.afterWrite(copy.handle, write, result) : undefined
-          if (after) await after
-          return result
-        }
         const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(this.handle, write)
-        if (!needs) return await whole()
-        return await this.knex().transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => whole(trx)))
+        const judged = isWhole ? null : write
+        if (needs) {
+          return await this.knex().transaction(async (trx) =>
+            withTransaction(trx, rootOf(cls.knex()), async () => await this.#runJudged(guard, judged, trx)),
+          )
+        }
+        return await this.#runJudged(guard, judged)
       } catch (error) {
         throw typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
       }
     }
 
+    async #runJudged(guard: QueryGuard, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+      const { copy, result: pending } = this.#run(trx)
+      const result = await pending
+      const judged = write ? guard.afterWrite(copy.handle, write, result) : undefined
+      if (judged) await judged
+      return result
+    }
+
     // Objection executes a copy that it makes first thing: what is for one execution alone is given to that.
     #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
       this.#forCopy = { trx }
-      const result = super.execute()
+      const result = isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
       const { copy } = this.#forCopy as { copy?: Guarded }
       this.#forCopy = undefined
       if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')

@@ -4,6 +4,7 @@ import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, OpenKnexBuilder, QueryGuard, WriteOperation } from '../model/query-builder.js'
+import { type Steps, soon, wait } from '../model/soon.js'
 import { guardConditions, scopeOf } from './compile.js'
 import { all, type Condition } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
@@ -115,11 +116,8 @@ export const guard: QueryGuard = {
   beforeWrite(builder, write) {
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
-    if (checks.length === 0) return authority === 'free' ? undefined : judgeBefore(builder, write, authority)
-    return (async () => {
-      for (const check of checks) await check.before(builder, write)
-      if (authority !== 'free') await judgeBefore(builder, write, authority)
-    })()
+    if (checks.length === 0 && authority === 'free') return undefined
+    return soon(judgeBefore(builder, write, authority, checks)) as Promise<void> | undefined
   },
 
   afterWrite(builder, write, result) {
@@ -148,13 +146,20 @@ export const guard: QueryGuard = {
   },
 }
 
-async function judgeBefore(builder: GuardedBuilder, write: WriteOperation, authority: Actor | null): Promise<void> {
+function* judgeBefore(
+  builder: GuardedBuilder,
+  write: WriteOperation,
+  authority: Actor | null | 'free',
+  checks: readonly WriteCheck[],
+): Steps<void> {
+  for (const check of checks) yield* wait(check.before(builder, write))
+  if (authority === 'free') return
   const notes: Notes = { models: write.models, conditions: [], fields: true, recheck: null }
   builder.execution.notes = notes
   const policy = policyOf(builder.cls)
-  if (write.kind === 'insert') await checkInserts(builder, write, authority, notes)
-  else if (write.kind === 'update' && builder.execution.action !== 'delete') await checkUpdate(builder, write, authority, notes)
-  else if (hasCheck(policy.delete)) builder.execution.ids = await loadAllowed(builder, 'delete', policy.delete, authority)
+  if (write.kind === 'insert') yield* checkInserts(builder, write, authority, notes)
+  else if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, authority, notes)
+  else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, authority))
 }
 
 interface Outcome {

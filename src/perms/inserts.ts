@@ -4,32 +4,33 @@ import { definitionOf } from '../model/definition.js'
 import { ForbiddenError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, OpenKnexBuilder, WriteOperation } from '../model/query-builder.js'
+import { type Steps, soon, wait } from '../model/soon.js'
 import { guardConditions } from './compile.js'
 import { all, type Condition, holds, type Sql } from './condition.js'
 import type { Actor } from './context.js'
 import { callerLives } from './effective.js'
 import { writableFields } from './fields.js'
-import { allows, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, withRaws } from './judge.js'
+import { allowsInSteps, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, withRaws } from './judge.js'
 import { columnsRead, policyOf } from './policy.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** What must hold for a new row when it is inserted. @throws ForbiddenError, ValidationError */
-async function judgeInsert(place: Place, model: Model, actor: Actor | null): Promise<Condition> {
+function* judgeInsert(place: Place, model: Model, actor: Actor | null): Steps<Condition> {
   const { cls, db } = place
   const policy = policyOf(cls)
   const values = valuesOf(model)
   const row = scopeFor(place, actor, { row: values, writes: true })
-  const allowed = await allows(place, policy.create, values, scopeFor(place, actor), 'create')
+  const allowed = yield* allowsInSteps(place, policy.create, values, scopeFor(place, actor), 'create')
   if (allowed === false) throw new ForbiddenError(`You may not create this ${cls.name}.`)
   const fields = writableFields(row, withRaws(model), true)
-  if (!(await holds(db, fields)))
+  if (!(yield* wait(holds(db, fields))))
     throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
     // Of what is missing, such as a domain, one hears who may make such a row at all.
   ;(model as { $complete?(): void }).$complete?.()
   const live = { ...row, live: true }
-  const named = await checkReferences(db, row, values, live)
+  const named = yield* checkReferences(db, row, values, live)
   const guards = guardConditions(row, { free: false, withDeleted: true })
-  if (!(await holds(db, all(...guards)))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
+  if (!(yield* wait(holds(db, all(...guards))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
   refuseRawWhereRead(cls, model)
   return all(allowed, named, ...guardConditions(live, { free: false, withDeleted: true }), callerLives(live))
 }
@@ -42,7 +43,7 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
       values[name] = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : spec.defaultValue
   }
   try {
-    return await holds(place.db, await judgeInsert(place, model, actor))
+    return await holds(place.db, await soon(judgeInsert(place, model, actor)))
   } catch (error) {
     if (error instanceof ForbiddenError || error instanceof ValidationError) return false
     throw error
@@ -50,13 +51,13 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
 }
 
 /** Judges the rows of an insert and notes what must still hold. @throws ForbiddenError, MissingReferenceError */
-export async function checkInserts(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Promise<void> {
+export function* checkInserts(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
   for (const model of write.models) {
-    const condition = await judgeInsert(builder, model, actor)
+    const condition = yield* judgeInsert(builder, model, actor)
     if (model.$id() !== undefined && model.$id() !== null) notes.conditions.push(condition)
     else {
       // An id that the database makes cannot carry the condition: it is asked in the transaction of the insert.
-      if (!(await holds(builder.db, condition))) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+      if (!(yield* wait(holds(builder.db, condition)))) throw new UnauthorizedError('Your account or session has ended: sign in again.')
       notes.conditions.push(true)
     }
   }

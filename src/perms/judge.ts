@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import { type Steps, soon, wait } from '../model/soon.js'
 import { keyReaches } from './abilities.js'
 import { compile, type Scope, scopeOf } from './compile.js'
 import { any, type Condition, holds } from './condition.js'
@@ -76,12 +77,22 @@ export async function askChecks(rule: Rule, row: Values, actor: Actor | null): P
 }
 
 /** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
-export async function allows(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Promise<Condition> {
+export function allows(
+  place: Pick<Place, 'cls' | 'db'>,
+  rule: Rule,
+  row: Values,
+  scope: Scope,
+  action: Action,
+): Condition | Promise<Condition> {
+  return soon(allowsInSteps(place, rule, row, scope, action))
+}
+
+/** The same, where the caller goes in steps too. */
+export function* allowsInSteps(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Steps<Condition> {
   if (!keyReaches(action, place.cls, scope.policy, scope.actor)) return false
-  const checks = hasCheck(rule) ? await askChecks(rule, row, scope.actor) : undefined
+  const checks = hasCheck(rule) ? yield* wait(askChecks(rule, row, scope.actor)) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
-  const condition = any(bypass(action, inMemory), compile(rule, inMemory))
-  const isAllowed = typeof condition === 'boolean' ? condition : await holds(place.db, condition)
+  const isAllowed = yield* wait(holds(place.db, any(bypass(action, inMemory), compile(rule, inMemory))))
   if (!isAllowed) return false
   return any(bypass(action, { ...inMemory, live: true }), compile(rule, { ...inMemory, live: true }))
 }

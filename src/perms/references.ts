@@ -4,6 +4,7 @@ import { definitionOf, resolveTable } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../model/query-builder.js'
 import { remember } from '../model/remember.js'
+import { type Steps, wait } from '../model/soon.js'
 import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf } from './compile.js'
 import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
@@ -100,12 +101,7 @@ function isOwn(scope: Scope, field: string, value: unknown): boolean {
  * @returns what must hold for the row when the statement runs
  * @throws ForbiddenError, MissingReferenceError
  */
-export async function checkReferences(
-  knex: Knex,
-  scope: Scope,
-  values: Readonly<Record<string, unknown>>,
-  place: Scope,
-): Promise<Condition> {
+export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Record<string, unknown>>, place: Scope): Steps<Condition> {
   const { specs } = definitionOf(scope.cls)
   const missing: FieldError[] = []
   const conditions: Condition[] = []
@@ -123,7 +119,7 @@ export async function checkReferences(
       if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
       // Admins too stop short of the names of other admins.
-      if (asAdmin === false || !(await holds(knex, beyondAdmins({ ...scope, live: false, writes: true }, field))))
+      if (asAdmin === false || !(yield* wait(holds(knex, beyondAdmins({ ...scope, live: false, writes: true }, field)))))
         throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
       conditions.push(asAdmin)
       continue
@@ -135,7 +131,9 @@ export async function checkReferences(
     const isThere =
       rows !== false &&
       typeof rows !== 'boolean' &&
-      (await holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }))
+      (yield* wait(
+        holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
+      ))
     if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })
   }
   if (missing.length > 0) {

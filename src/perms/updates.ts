@@ -3,6 +3,7 @@ import { definitionOf, isIntermediate, lineage } from '../model/definition.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../model/errors.js'
 import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
 import { remember } from '../model/remember.js'
+import { type Steps, wait } from '../model/soon.js'
 import type { Scope } from './compile.js'
 import { all, type Condition, holds, negate, sql } from './condition.js'
 import type { Actor } from './context.js'
@@ -75,7 +76,7 @@ export async function loadAllowed(
 }
 
 /** Judges an update and notes what must hold beside its rule. @throws ForbiddenError, NotFoundError, MissingReferenceError */
-export async function checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Promise<void> {
+export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
   const { cls, execution } = builder
   const policy = policyOf(cls)
   const [change] = write.models
@@ -83,7 +84,7 @@ export async function checkUpdate(builder: GuardedBuilder, write: WriteOperation
   const names = setNames(change)
   const scope = scopeFor(builder, actor, { live: true, writes: true })
   try {
-    const named = await checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
+    const named = yield* checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
     notes.fields = all(writableFields(scope, withRaws(change), false), named)
     refuseRawReferences(cls, rawNames(change), policy.ownerField)
     const id = values[idOf(cls)]
@@ -92,27 +93,27 @@ export async function checkUpdate(builder: GuardedBuilder, write: WriteOperation
   } catch (error) {
     // A row that is not for this caller is answered before anything is said of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
-    const reachable: unknown = await builder.targets('update').select(sqlOne()).limit(1)
+    const reachable: unknown = yield* wait(builder.targets('update').select(sqlOne()).limit(1) as PromiseLike<unknown>)
     if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
-    const why = await refusal(builder, write, actor)
+    const why = yield* wait(refusal(builder, write, actor))
     if (write.instance || !(why instanceof NotFoundError)) throw why
     // By id alone: like a row that is not there, it is not touched and nothing is said.
     execution.ids = []
     return
   }
-  if (hasCheck(policy.updateFrom)) execution.ids = await loadAllowed(builder, 'update', policy.updateFrom, actor)
+  if (hasCheck(policy.updateFrom)) execution.ids = yield* wait(loadAllowed(builder, 'update', policy.updateFrom, actor))
   if (touches(names, deletionColumns(cls))) {
     // Deleting by an update, or undoing it, asks the delete rule too.
     notes.fields = all(notes.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
     if (hasCheck(policy.delete)) {
-      const deletable = await loadAllowed(builder, 'delete', policy.delete, actor)
+      const deletable = yield* wait(loadAllowed(builder, 'delete', policy.delete, actor))
       execution.ids = execution.ids?.filter((id) => deletable.includes(id)) ?? deletable
     }
   }
   if (!touches(names, readAfterUpdate(cls)) || isAnyResultFine(scopeFor(builder, actor, { writes: true }))) return
   if (write.id !== undefined && execution.ids === undefined) notes.recheck = [write.id]
   else {
-    execution.ids ??= await targetIds(builder)
+    execution.ids ??= yield* wait(targetIds(builder))
     notes.recheck = execution.ids
   }
 }

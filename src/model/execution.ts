@@ -1,0 +1,261 @@
+/**
+ * Executes a query as Objection 3.1 does (QueryBuilder.execute there): the same hooks of the same operations in the same order.
+ * Objection makes several promises for each hook and each operation, whether there is anything to wait for or not, which
+ * together take as long as a small statement; here only what is a promise is waited for.
+ */
+import type { Knex } from 'knex'
+import { Model } from 'objection'
+import { isPromise } from './soon.js'
+
+/** An operation of Objection's, seen from inside. */
+interface OpenOperation {
+  readonly name: string
+  /** Of from(): the table, where it names one. */
+  readonly table?: string | null
+  hasHook(name: HookName): boolean
+  removeChildOperationsByHookName(name: HookName): void
+  queryExecutor(builder: Executable): PromiseLike<unknown>
+}
+
+type HookName = 'onBefore1' | 'onBefore2' | 'onBefore3' | 'onRawResult' | 'queryExecutor' | 'onAfter1' | 'onAfter2' | 'onAfter3' | 'onError'
+
+type Hook = (builder: Executable, value: unknown) => unknown
+
+/** What is used of Objection's QueryBuilder. */
+export interface Executable {
+  readonly _activeOperations: { readonly operation: OpenOperation; readonly hookName: HookName }[]
+  readonly _explicitRejectValue: unknown
+  readonly _explicitResolveValue: unknown
+  _findOperationFactory(builder: Executable): OpenOperation
+  isFind(): boolean
+  isInsert(): boolean
+  isPartial(): boolean
+  hasWithGraph(): boolean
+  hasSelects(): boolean
+  has(selector: RegExp | ((op: OpenOperation) => boolean)): boolean
+  clear(selector: (op: OpenOperation) => boolean): unknown
+  addOperation(op: OpenOperation): unknown
+  addOperationToFront(op: OpenOperation, args: unknown[]): unknown
+  findOperation(selector: (op: OpenOperation) => boolean): OpenOperation | null
+  findLastOperation(selector: RegExp): OpenOperation | null
+  forEachOperation(selector: true, callback: (op: OpenOperation) => void): void
+  context(): Hooks
+  internalContext(): Hooks
+  internalOptions(): { returnImmediatelyValue?: unknown }
+  executeOnBuild(): void
+  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): Knex.QueryBuilder
+  knex(): Knex
+  tableName(): string
+  tableRef(): string
+  resultModelClass(): typeof Model
+}
+
+interface Hooks {
+  readonly runBefore?: unknown
+  readonly runAfter?: unknown
+  readonly onBuild?: unknown
+}
+
+/** A hook asked for the query to end here, with this as its result. */
+class EndedEarly {
+  constructor(readonly value: unknown) {}
+}
+
+type Stage = (builder: Executable, value: unknown) => unknown
+
+const beforeStages: readonly Stage[] = [
+  stageOf('onBefore1'),
+  stageOf('onBefore2'),
+  (builder, value) => callFunctions(builder, builder.context().runBefore, value),
+  (builder, value) => callFunctions(builder, builder.internalContext().runBefore, value),
+  stageOf('onBefore3'),
+]
+
+const onRawResult = stageOf('onRawResult')
+
+const afterStages: readonly Stage[] = [
+  stageOf('onAfter1'),
+  stageOf('onAfter2'),
+  (builder, value) => callFunctions(builder, builder.context().runAfter, value),
+  (builder, value) => callFunctions(builder, builder.internalContext().runAfter, value),
+  stageOf('onAfter3'),
+]
+
+/**
+ * Executes a builder, which is changed by it: give it a copy.
+ *
+ * @throws what Objection would, the driver's errors wrapped as it does
+ */
+export async function executeCopy(builder: Executable): Promise<unknown> {
+  try {
+    addImplicitOperations(builder)
+    let value: unknown
+    for (const stage of beforeStages) {
+      const next = stage(builder, value)
+      value = isPromise(next) ? await next : next
+    }
+    const result = send(builder)
+    value = isPromise(result) ? await result : result
+    for (const stage of afterStages) {
+      const next = stage(builder, value)
+      value = isPromise(next) ? await next : next
+    }
+    return value
+  } catch (error) {
+    if (error instanceof EndedEarly) return error.value
+    return await answerError(builder, error)
+  }
+}
+
+function addImplicitOperations(builder: Executable): void {
+  if (builder.isFind() && !builder.has(({ name }) => name === 'find'))
+    builder.addOperationToFront(builder._findOperationFactory(builder), [])
+  if (!builder.hasWithGraph()) return
+  const isGraph = ({ name }: OpenOperation) => name === 'eager'
+  const graph = builder.findOperation(isGraph) as OpenOperation
+  builder.clear(isGraph)
+  builder.addOperation(graph)
+}
+
+// -- hooks
+
+function stageOf(name: HookName): Stage {
+  return (builder, value) => {
+    let operations: OpenOperation[] | undefined
+    // Those that a hook adds meanwhile have their turn at the next stage.
+    builder.forEachOperation(true, (operation) => {
+      if (operation.hasHook(name)) {
+        operations ??= []
+        operations.push(operation)
+      }
+    })
+    return operations === undefined ? value : callHooks(builder, operations, name, value, 0)
+  }
+}
+
+function callHooks(builder: Executable, operations: readonly OpenOperation[], name: HookName, given: unknown, from: number): unknown {
+  let value = given
+  for (let i = from; i < operations.length; i += 1) {
+    const next = callHook(builder, operations[i] as OpenOperation, name, value)
+    demandGoingOn(builder)
+    if (isPromise(next)) return next.then((result) => callHooks(builder, operations, name, result, i + 1))
+    value = next
+  }
+  return value
+}
+
+function callHook(builder: Executable, operation: OpenOperation, name: HookName, value: unknown): unknown {
+  const active = builder._activeOperations
+  operation.removeChildOperationsByHookName(name)
+  // What a hook adds to the builder becomes a child of its operation.
+  active.push({ operation, hookName: name })
+  let result: unknown
+  try {
+    result = (operation as unknown as Record<HookName, Hook>)[name](builder, value)
+  } catch (error) {
+    active.pop()
+    throw error
+  }
+  if (!isPromise(result)) {
+    active.pop()
+    return result
+  }
+  return result.then(
+    (settled) => {
+      active.pop()
+      return settled
+    },
+    (error) => {
+      active.pop()
+      throw error
+    },
+  )
+}
+
+function callFunctions(builder: Executable, functions: unknown, given: unknown): unknown {
+  if (typeof functions === 'function') {
+    const result: unknown = functions.call(builder, given, builder)
+    demandGoingOn(builder)
+    return result
+  }
+  return Array.isArray(functions) ? callEach(builder, functions, given, 0) : given
+}
+
+function callEach(builder: Executable, functions: readonly unknown[], given: unknown, from: number): unknown {
+  let value = given
+  for (let i = from; i < functions.length; i += 1) {
+    const next = callFunctions(builder, functions[i], value)
+    if (isPromise(next)) return next.then((result) => callEach(builder, functions, result, i + 1))
+    value = next
+  }
+  return value
+}
+
+function demandGoingOn(builder: Executable): void {
+  const { returnImmediatelyValue } = builder.internalOptions()
+  if (returnImmediatelyValue !== undefined) throw new EndedEarly(returnImmediatelyValue)
+}
+
+// -- the statement
+
+function send(builder: Executable): unknown {
+  callOnBuild(builder, builder.context().onBuild)
+  callOnBuild(builder, builder.internalContext().onBuild)
+  builder.executeOnBuild()
+  const executor = builder.findOperation((operation) => operation.hasHook('queryExecutor'))
+  if (builder._explicitRejectValue !== null) throw builder._explicitRejectValue
+  if (builder._explicitResolveValue !== null) return builder._explicitResolveValue
+  if (executor !== null) return executor.queryExecutor(builder)
+  return buildKnexQuery(builder).then((raw: unknown) => {
+    const result = onRawResult(builder, raw)
+    return isPromise(result) ? result.then((rows) => toModels(builder, rows)) : toModels(builder, result)
+  })
+}
+
+function callOnBuild(builder: Executable, functions: unknown): void {
+  if (typeof functions === 'function') functions.call(builder, builder)
+  else if (Array.isArray(functions)) for (const one of functions) callOnBuild(builder, one)
+}
+
+const fromNames = /^(from|fromRaw|into|table)$/
+
+function buildKnexQuery(builder: Executable): Knex.QueryBuilder {
+  const built = builder.executeOnBuildKnex(builder.knex().queryBuilder())
+  if (builder.isPartial()) return built
+  const from = builder.findLastOperation(fromNames)
+  const ref = builder.tableRef()
+  if (!from) {
+    const table = builder.tableName()
+    built.table(table === ref ? table : `${table} as ${ref}`)
+  }
+  if (!builder.hasSelects() && (!from || from.table)) built.select(`${ref}.*`)
+  return built
+}
+
+function toModels(builder: Executable, result: unknown): unknown {
+  if (result === null || result === undefined) return null
+  // The rows of an insert are the models that were given.
+  if (builder.isInsert()) return result
+  const cls = builder.resultModelClass()
+  if (!Array.isArray(result)) return isRow(result, cls) ? cls.fromDatabaseJson(result as object) : result
+  if (result.length > 0 && isRow(result[0], cls))
+    for (let i = 0; i < result.length; i += 1) result[i] = cls.fromDatabaseJson(result[i] as object)
+  return result
+}
+
+function isRow(value: unknown, cls: typeof Model): boolean {
+  return typeof value === 'object' && value !== null && !(value instanceof cls)
+}
+
+// -- errors
+
+async function answerError(builder: Executable, error: unknown): Promise<unknown> {
+  // Objection does not hand out what wraps errors; a query that is nothing but one does it.
+  let answer: Promise<unknown> = Model.query()
+    .reject(error as Error)
+    .execute()
+  builder.forEachOperation(true, (operation) => {
+    if (operation.hasHook('onError')) answer = answer.catch((wrapped: unknown) => callHook(builder, operation, 'onError', wrapped))
+  })
+  return await answer
+}
