@@ -2,6 +2,8 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ConfigurationError } from '../model/errors.js'
 import { scopeOf } from './compile.js'
+import type { Condition } from './condition.js'
+import { type Actor, enterAsActor } from './context.js'
 import { effective } from './effective.js'
 import { actorOf, type UserLike } from './perms-mixin.js'
 import { type Action, policyOf, type Resolved } from './policy.js'
@@ -11,7 +13,7 @@ import type { AnyRule, Rule } from './rules.js'
 export interface Explanation {
   /** The condition in SQL with its values in place; 'true' for all rows, 'false' for none. */
   readonly sql: string
-  /** For reads: the whole statement. */
+  /** For reads the whole statement, as the caller's `Model.query()` sends it; else the rows for which the condition holds. */
   readonly statement: string
   readonly words: string
 }
@@ -29,7 +31,8 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
   const table = (cls as unknown as { getTableName(): string }).getTableName()
   const knex = cls.knex()
   if (!knex) throw new ConfigurationError('explain() needs the database: call initPerms({ knex, ... }) first.')
-  const scope = scopeOf(cls, actorOf(actor), {
+  const caller = actorOf(actor)
+  const scope = scopeOf(cls, caller, {
     dialect: dialectOfClass(cls as never),
     ref: table,
     live: action !== 'read',
@@ -37,10 +40,15 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
   })
   const condition = effective(action, scope, { withDeleted: false })
   const sql = typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as never).toString()
-  const rows = knex.queryBuilder().from(table).select('*')
-  const where =
-    typeof condition === 'boolean' ? (condition ? rows : rows.whereRaw('1 = 0')) : rows.whereRaw(condition.sql, condition.bindings as never)
-  return { sql, statement: where.toString(), words: inWords(cls, action, policy) }
+  return { sql, statement: statementOf(cls, table, action, caller, condition), words: inWords(cls, action, policy) }
+}
+
+function statementOf(cls: typeof Model, table: string, action: Action, caller: Actor | null, condition: Condition): string {
+  // As the caller's own query is built.
+  if (action === 'read') return enterAsActor(caller, () => cls.query().toKnexQuery().toString())
+  const rows = cls.knex().queryBuilder().from(table).select('*')
+  if (typeof condition !== 'boolean') return rows.whereRaw(condition.sql, condition.bindings as never).toString()
+  return (condition ? rows : rows.whereRaw('1 = 0')).toString()
 }
 
 function inWords(cls: typeof Model, action: Action, policy: Resolved): string {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
-import { type Perms, runAs, type User } from '../../src/index.js'
+import { asAnonymous, explain, type Perms, Role, runAs, Token, type User, UserRole } from '../../src/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
-import { Comment, Doc, idsFor, insertRows, makeUser, openWorld, type Rows } from './world.js'
+import { Article, Closed, Comment, Doc, idsFor, insertRows, makeUser, Notice, openWorld, Post, type Rows } from './world.js'
 
 const any = (cls: unknown) => cls as any
 
@@ -24,6 +24,20 @@ eachDatabase('statements under permissions', (db) => {
     return statements.map((sql) => (/^\W*(\w+)/.exec(sql)?.[1] ?? '').toLowerCase())
   }
 
+  /** The last statement of the model's that was sent meanwhile, with its values in place. */
+  async function written(run: () => PromiseLike<unknown>): Promise<string> {
+    const all: string[] = []
+    const note = ({ sql, bindings }: { sql: string; bindings?: unknown[] }) =>
+      all.push(db.knex.raw(sql.replaceAll(/\$\d+/g, '?'), (bindings ?? []) as never).toString())
+    db.knex.on('query', note)
+    try {
+      await run()
+    } finally {
+      db.knex.removeListener('query', note)
+    }
+    return all.filter((sql) => !/^(begin|commit|savepoint|release)/i.test(sql)).at(-1) ?? ''
+  }
+
   const reads: [string, () => unknown][] = [
     ['query()', () => any(Doc).query()],
     ['findById', () => any(Doc).query().findById(ids.doc)],
@@ -39,6 +53,31 @@ eachDatabase('statements under permissions', (db) => {
       expect(await sent(run)).to.deep.equal(['select'])
     })
   }
+
+  it('explain() says what is sent', async () => {
+    const admin = await makeUser('admin', [[Role.ADMIN]])
+    for (const cls of [Doc, Article, Post, Notice, Closed, UserRole, Token]) {
+      for (const caller of [user, admin, null]) {
+        const as = (run: () => unknown) => (caller ? runAs(caller, run) : asAnonymous(run))
+        const found = await written(() => as(() => any(cls).query()))
+        const read = explain(cls, 'read', caller)
+        expect(read.statement).to.equal(found)
+        if (read.sql === 'true') expect(found).to.not.include(' where ')
+        else expect(found.endsWith(` where ${read.sql === 'false' ? '1 = 0' : read.sql}`), `${found} ends with ${read.sql}`).to.equal(true)
+        const deleted = explain(cls, 'delete', caller).sql
+        if (cls !== Post && cls !== UserRole && deleted !== 'true')
+          expect(await written(() => as(() => any(cls).query().delete().where('id', ids.tag)))).to.include(
+            deleted === 'false' ? '1 = 0' : deleted,
+          )
+        const updated = explain(cls, 'update', caller).sql
+        const patch = cls === Token ? { description: 'x' } : { title: 'x' }
+        if (cls !== UserRole && updated !== 'true')
+          expect(await written(() => as(() => any(cls).query().patch(patch).where('id', ids.tag)))).to.include(
+            updated === 'false' ? '1 = 0' : updated,
+          )
+      }
+    }
+  })
 
   it('sends two for a page with its total, and one more for each relation fetched', async () => {
     expect(await sent(() => any(Doc).query().page(0, 5))).to.deep.equal(['select', 'select'])
