@@ -27,11 +27,14 @@ export async function readJson(request: HttpRequest, limits: BodyLimits): Promis
   if (value === undefined) {
     const bytes = await source.read(maxBytes)
     if (bytes.byteLength === 0) return undefined
+    // Read by somebody else, who has other limits.
+    if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes)
     checkType(request)
     checkEncoding(request)
     value = parse(bytes)
   } else if (typeof value === 'string' || value instanceof Uint8Array) {
     if (value.length === 0) return undefined
+    if (Buffer.byteLength(value) > maxBytes) throw tooLarge(maxBytes)
     value = parse(value)
   } else if (!hasBody) {
     // Body parsers of Express 4 make `{}` of no body at all.
