@@ -291,6 +291,43 @@ for (const [framework, its] of Object.entries(places)) {
         })
       })
 
+      describe('all features', () => {
+        it('are on, and described', async () => {
+          const { body } = await send('GET', '/openapi.json')
+          const paths = Object.keys(body.paths).map((path) => path.replace('/api/', ''))
+          const users = ['api-keys', 'verify-email', 'reset-password', 'change-email', 'magic-link', 'second-factor', 'me/second-factor']
+          expect(paths).to.include.members([...users, 'invitations', 'impersonation'].map((path) => `users/${path}`))
+          expect(paths).to.include.members(['domains', 'audit', 'users/domains/{domainId}/members'])
+        })
+
+        it('print their mail, with links to the server', async () => {
+          const email = await register()
+          expect(await zoo.link(email, 'Confirm your e-mail address')).to.match(/\/verify-email#token=mt_/)
+          expect((await send('POST', '/api/users/magic-link/request/', { json: { email } })).status).to.equal(202)
+          const link = new URL(await zoo.link(email, 'Sign in'))
+          expect(link.origin).to.equal(zoo.url)
+          const json = { token: link.hash.slice('#token='.length) }
+          const { body } = await send('POST', '/api/users/magic-link/', { json })
+          const me = await send('GET', '/api/users/me/', { token: body.access_token })
+          expect(me.body.email).to.equal(email)
+          // Whoever has the link has the mailbox.
+          expect(me.body.emailVerifiedAt).to.be.a('string')
+        })
+
+        it('let admins make domains, and read the log, where others see nothing of it', async () => {
+          const json = { name: `aquarium of ${framework}` }
+          expectProblem(await send('POST', '/api/domains/', { json }), 401)
+          expectProblem(await send('POST', '/api/domains/', { token: tokens.ada, json }), 403)
+          const made = await send('POST', '/api/domains/', { token: tokens.admin, json })
+          expect(made.status).to.equal(201)
+          expectProblem(await send('GET', `/api/domains/${made.body.id}`, { token: tokens.ada }), 404)
+          const log = async (token: string) => (await send('GET', '/api/audit/?event=registered', { token })).body.data
+          expect((await log(tokens.admin)).length).to.be.above(1)
+          expect(await log(tokens.ada)).to.deep.equal([])
+          expectProblem(await send('DELETE', `/api/audit/${(await log(tokens.admin))[0].id}`, { token: tokens.admin }), 405)
+        })
+      })
+
       describe('documents', () => {
         let id: string
         before(async () => {
