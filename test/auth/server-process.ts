@@ -8,8 +8,10 @@ export interface ServerOptions {
   readonly client: string
   readonly url: string
   readonly secret: string
-  /** Of bcrypt; not said: a hasher that costs nothing. */
+  /** Of bcrypt; not said: the hasher of racing-hasher.ts. */
   readonly cost?: number
+  /** Milliseconds that a hash of the latter takes at most. */
+  readonly hashing?: number
   /** Whether the features of UserResource are on, for Keepers as users. */
   readonly features?: boolean
   readonly pool?: { readonly min: number; readonly max: number }

@@ -4,16 +4,17 @@ import type { AddressInfo } from 'node:net'
 import Knex from 'knex'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import { Api, initPerms, UserResource } from '../../src/index.js'
-import { capturedMailer, testHasher } from '../../src/testing/index.js'
+import { capturedMailer } from '../../src/testing/index.js'
 import { allFeatures, Keeper } from '../conformance/full-zoo.js'
+import { racingHasher } from './racing-hasher.js'
 
-const { client, url, secret, cost, features, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
+const { client, url, secret, cost, hashing = 0, features, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
 const far = { address: 1_000_000 }
 const knex = Knex({ client, connection: url, pool, ...(acquireConnectionTimeout ? { acquireConnectionTimeout } : {}) })
 const perms = initPerms({
   knex,
   jwt: { secret },
-  ...(cost === undefined ? { passwordHasher: testHasher() } : { passwords: { cost } }),
+  ...(cost === undefined ? { passwordHasher: racingHasher(hashing) } : { passwords: { cost } }),
   ...(features && { user: Keeper as never, mail: { mailer: capturedMailer(), baseUrl: 'https://app.example.com' } }),
   // The limits by address are far: all of a test comes from one.
   throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
