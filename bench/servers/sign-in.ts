@@ -1,13 +1,60 @@
-/** A server with sign-in at bcrypt cost 12 and /health, on embedded SQLite. Serves on PORT; one user, ada@example.com. */
+/**
+ * A server with sign-in and /health, on the PostgreSQL of POSTGRES_URL or, without it, on embedded SQLite. Serves on PORT until its
+ * standard input ends; the work of a hash is COST, and HASHER says who does it: `threads` (the library as it is), `native`, or `main`,
+ * which is bcryptjs on the main thread. Users: ada, who has a password; bea, who has none; cyn, who is disabled; dot, whose hash is
+ * of cost 4.
+ */
+import bcrypt from 'bcryptjs'
 import express from 'express'
 import Knex from 'knex'
 import { expressAdapter } from '../../src/adapters/express.js'
-import { Api, initPerms, User, UserResource } from '../../src/index.js'
+import { Api, bcryptHasher, initPerms, type PasswordHasher, User, UserResource } from '../../src/index.js'
 
-const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
-const perms = initPerms({ knex, jwt: { secret: 'a secret for the bench, 32 bytes long' }, throttle: false })
+const { POSTGRES_URL, PORT, COST, HASHER } = process.env
+const cost = Number(COST ?? 12)
+const far = 1_000_000
+const password = 'correct horse battery'
+
+async function emptyDatabase(): Promise<{ knex: Knex.Knex; drop(): Promise<void> }> {
+  if (!POSTGRES_URL) {
+    const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
+    return { knex, drop: async () => {} }
+  }
+  const admin = Knex({ client: 'pg', connection: POSTGRES_URL, pool: { min: 0, max: 1 } })
+  const name = `op_bench_${process.pid}`
+  await admin.raw(`create database ${name}`)
+  const url = new URL(POSTGRES_URL)
+  url.pathname = `/${name}`
+  return {
+    knex: Knex({ client: 'pg', connection: url.href }),
+    drop: async () => {
+      await admin.raw(`drop database ${name} with (force)`)
+    },
+  }
+}
+
+const onMainThread: PasswordHasher = {
+  hash: (text) => bcrypt.hash(text, cost),
+  verify: (text, stored) => bcrypt.compare(text, stored ?? ''),
+  needsRehash: () => false,
+}
+
+const { knex, drop } = await emptyDatabase()
+process.stdin.on('end', () => void drop().finally(() => process.exit(0))).resume()
+const perms = initPerms({
+  knex,
+  jwt: { secret: 'a secret for the bench, 32 bytes long' },
+  passwordHasher: HASHER === 'main' ? onMainThread : bcryptHasher({ cost, native: HASHER === 'native' }),
+  throttle: { signIn: { pair: far, address: far, account: far } },
+})
 await perms.migrate()
-await User.create({ email: 'ada@example.com', password: 'correct horse battery' })
+await User.create({ email: 'ada@example.com', password })
+await User.create({ email: 'bea@example.com' })
+await User.create({ email: 'cyn@example.com', password, isEnabled: false })
+const dot = await User.create({ email: 'dot@example.com' })
+await knex('user')
+  .where({ id: dot.id })
+  .update({ password_hash: bcrypt.hashSync(password, 4) })
 const app = express()
 app.get('/health', (_req, res) => {
   res.json({ ok: true })
@@ -15,4 +62,4 @@ app.get('/health', (_req, res) => {
 const { router, errorHandler } = expressAdapter(perms)
 app.use(router(new Api({ title: 'Bench', version: '1.0.0', prefix: '/api', resources: [new UserResource({})] })))
 app.use(errorHandler())
-app.listen(Number(process.env.PORT), '127.0.0.1')
+app.listen(Number(PORT), '127.0.0.1')
