@@ -4,7 +4,7 @@ import { dialectOfClass } from '../model/active-record.js'
 import { mapDatabaseError } from '../model/database-errors.js'
 import { definitionOf } from '../model/definition.js'
 import { type Dialect, decoder } from '../model/storage.js'
-import { joinAmbient } from '../model/transaction.js'
+import { isTransaction, joinAmbient, sendAgain } from '../model/transaction.js'
 import { registeredModel } from '../perms/registry.js'
 import type { Domain } from '../users/domain.js'
 import type { User } from '../users/user.js'
@@ -81,7 +81,10 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
     })
     const dialect = dialectOfClass(parts.user.cls as never)
     try {
-      return assemble(rowsOf(await joinAmbient(knex).raw(sql, [value]), dialect), parts, dialect)
+      const db = joinAmbient(knex)
+      const send = () => db.raw(sql, [value])
+      const found = await send().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, send)))
+      return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {
       throw mapDatabaseError(error, dialect)
     }

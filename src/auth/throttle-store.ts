@@ -4,7 +4,7 @@ import { column } from '../model/column.js'
 import { mapDatabaseError } from '../model/database-errors.js'
 import { type Dialect, decoder, dialectOf, encode } from '../model/storage.js'
 import type { TableSpec } from '../model/tables.js'
-import { transaction } from '../model/transaction.js'
+import { sendAgain, transaction } from '../model/transaction.js'
 import type { Limit, Limiter } from './throttle.js'
 
 const moment = column.datetime()
@@ -57,12 +57,11 @@ export class KnexLimiter implements Limiter {
   }
 
   async delete(key: string): Promise<boolean> {
-    return await this.#mapped(
-      async () =>
-        (await this.#knex(table)
-          .where({ name: this.#name(key) })
-          .delete()) > 0,
-    )
+    const remove = () =>
+      this.#knex(table)
+        .where({ name: this.#name(key) })
+        .delete()
+    return await this.#mapped(async () => (await send(remove)) > 0)
   }
 
   async #add(key: string, points: number): Promise<RateLimiterRes> {
@@ -70,7 +69,7 @@ export class KnexLimiter implements Limiter {
     const [first, most] = [Math.max(0, points), this.#limit.points + LIMIT_MARK]
     const [now, expires] = [this.#moment(begun), this.#moment(begun + this.#limit.duration * 1000)]
     const count = await this.#mapped(async () => {
-      if (Math.random() < SWEEP) await this.#knex(table).where('expires_at', '<', now).delete()
+      if (Math.random() < SWEEP) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
       if (this.#dialect !== 'mysql')
         return await this.#upsertReturning([table, this.#name(key), first, expires, table, now, most, table, points, table, now, table])
       // The row stays locked until it is read.
@@ -90,7 +89,7 @@ export class KnexLimiter implements Limiter {
   }
 
   async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
-    const result: unknown = await this.#knex.raw(this.#dialect === 'pg' ? pgUpsert : sqliteUpsert, bindings as string[])
+    const result: unknown = await send(() => this.#knex.raw(this.#dialect === 'pg' ? pgUpsert : sqliteUpsert, bindings as string[]))
     const rows = (this.#dialect === 'pg' ? (result as { rows: Count[] }).rows : result) as Count[]
     return rows[0] as Count
   }
@@ -109,6 +108,15 @@ export class KnexLimiter implements Limiter {
     } catch (error) {
       throw mapDatabaseError(error, this.#dialect)
     }
+  }
+}
+
+// One statement each, outside any transaction.
+async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await statement()
+  } catch (error) {
+    return await sendAgain(error, statement)
   }
 }
 

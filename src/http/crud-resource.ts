@@ -9,10 +9,17 @@ import { scopeOf } from '../perms/compile.js'
 import { currentActor } from '../perms/context.js'
 import { effective } from '../perms/effective.js'
 import { policyOf } from '../perms/policy.js'
-import { type CrudMethod, type CrudResourceOptions, hookContextOf, type MethodOptions, methodsOf } from './crud-options.js'
+import {
+  type CrudMethod,
+  type CrudResourceOptions,
+  type HookContext,
+  hookContextOf,
+  type MethodOptions,
+  methodsOf,
+} from './crud-options.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from './endpoint.js'
 import { checkIfMatch, checkPreconditions, etagOf, isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
-import { narrowedInput, splitInput } from './input.js'
+import { narrowedInput, type SplitInput, splitInput } from './input.js'
 import { List } from './list.js'
 import { itemParameters, listParameters } from './parameters.js'
 import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
@@ -254,8 +261,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
         .filter(([name, value]) => split.input[name] !== undefined && split.input[name] !== value)
         .map(([name]) => ({ field: name, message: 'is not the one in the path' })),
     )
-    const hookContext = hookContextOf(context, split)
     const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
+      const hookContext = this.#hookContext(context, split)
       await hooks?.beforeCreate?.(hookContext)
       const made = await this.served.createFrom({ ...hookContext.input, ...above })
       await hooks?.afterCreate?.(made as never, hookContext)
@@ -290,9 +297,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { hooks } = this.options
     const { row } = context
     const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
-    const hookContext = hookContextOf(context, split)
     const conditional = isConditional(context.request)
     await this.#inTransaction(context.perms, conditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
+      const hookContext = this.#hookContext(context, split)
       if (conditional) await recheckPreconditions(context.request, row, this.served)
       await hooks?.beforeUpdate?.(row as never, hookContext)
       // A change of nothing reaches no statement that would ask.
@@ -306,15 +313,20 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   async #delete(context: ItemContext): Promise<HttpResponse> {
     const { hooks } = this.options
     const { row } = context
-    const hookContext = hookContextOf(context, { input: {}, args: {} })
     const conditional = isConditional(context.request)
     await this.#inTransaction(context.perms, conditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
+      const hookContext = this.#hookContext(context, { input: {}, args: {} })
       if (conditional) await recheckPreconditions(context.request, row, this.served)
       await hooks?.beforeDelete?.(row as never, hookContext)
       await row.delete()
       await hooks?.afterDelete?.(row as never, hookContext)
     })
     return HttpResponse.empty()
+  }
+
+  // A copy for each try of the transaction: what hooks set is not there already when it is tried again.
+  #hookContext(context: EndpointContext, split: SplitInput): HookContext {
+    return hookContextOf(context, this.options.hooks ? structuredClone(split) : split)
   }
 
   async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {

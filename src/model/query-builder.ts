@@ -22,7 +22,7 @@ import {
   type OpenKnexBuilder,
   refuse,
 } from './statement.js'
-import { rootOf, withTransaction } from './transaction.js'
+import { isTransaction, outsideTransaction, rootOf, sendAgain, transaction, withTransaction } from './transaction.js'
 
 export {
   forgetTables,
@@ -323,12 +323,17 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           (write?.kind === 'insert' && this.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
         const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(this.handle, write)
         const judged = isWhole ? null : write
-        if (needs) {
-          return await this.knex().transaction(async (trx) =>
-            withTransaction(trx, rootOf(cls.knex()), async () => await this.#runJudged(guard, judged, trx)),
-          )
+        if (!needs) return await this.#runJudged(guard, judged)
+        const db = this.knex()
+        if (isTransaction(db))
+          return await db.transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => this.#runJudged(guard, judged, trx)))
+        // Tried again where it falls to a deadlock: from what the rows were before hooks set anything.
+        const asBefore = remembered(write?.models ?? [])
+        const afresh = (trx: Knex) => {
+          asBefore()
+          return this.#runJudged(guard, judged, trx)
         }
-        return await this.#runJudged(guard, judged)
+        return await outsideTransaction(() => transaction(afresh, { knex: db }))
       } catch (error) {
         throw typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
       }
@@ -360,6 +365,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
+      if (!this.isPartial()) sendAgainAlone(built)
       if (built._method === 'insert') this.#keepKnownIds(built)
       if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
       if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
@@ -448,6 +454,31 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return result
     }
     return judged ? judged.then(complete) : complete()
+  }
+}
+
+type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => unknown) => Promise<unknown>
+
+// One statement outside a transaction that fell to a deadlock has done nothing: it is sent again as it is. Hooks are not run again.
+function sendAgainAlone(built: OpenKnexBuilder): void {
+  const send = built.then as Then
+  const again = () => new Promise((resolve, reject) => send.call(built, resolve, reject))
+  const isAlone = () => built.client.transacting !== true && built._connection === undefined
+  const orAgain = (error: unknown) => (isAlone() ? sendAgain(error, again) : Promise.reject(error))
+  const then: Then = (done, failed) => send.call(built, done, (error) => orAgain(error).then(done, failed))
+  // biome-ignore lint/suspicious/noThenProperty: a Knex builder is sent by its own then().
+  built.then = then as typeof built.then
+}
+
+/** @returns makes the rows' own properties what they are now */
+function remembered(rows: readonly object[]): () => void {
+  const before = rows.map((row) => ({ ...row }))
+  return () => {
+    rows.forEach((row, i) => {
+      const own = before[i] as object
+      for (const name of Object.keys(row)) if (!Object.hasOwn(own, name)) Reflect.deleteProperty(row, name)
+      Object.assign(row, own)
+    })
   }
 }
 

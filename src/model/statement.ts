@@ -21,7 +21,9 @@ export interface OpenKnexBuilder extends Knex.QueryBuilder {
   _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
   _method: string
   _options?: readonly unknown[]
-  client: Knex.Client
+  /** One that was said with connection(). */
+  _connection?: unknown
+  client: Knex.Client & { transacting?: boolean }
 }
 
 // -- where-clauses -------------------------------------------------------------------------------------------------

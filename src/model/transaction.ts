@@ -148,8 +148,7 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   if (!root) throw new ConfigurationError('transaction(): there is no database yet; call initPerms({ knex, ... }) first.')
   const base = joinAmbient(root)
   const isNested = base !== root || isTransaction(root)
-  const retries = isNested ? 0 : (options.retries ?? 3)
-  for (let attempt = 0; ; attempt += 1) {
+  const attempt = async (): Promise<T> => {
     let begun: Knex.Transaction | undefined
     try {
       const result = await base.transaction(
@@ -165,10 +164,49 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
     } catch (error) {
       // A commit that failed is no call of rollback().
       if (begun) runUndos(begun)
-      if (attempt >= retries || !isRetryable(error, options)) throw error
-      await pause(attempt)
+      throw error
     }
   }
+  if (isNested) return await attempt()
+  return await tryAgain(attempt, (error) => isRetryable(error, options), options.retries)
+}
+
+const mostRetries = 3
+
+async function tryAgain<T>(
+  attempt: () => Promise<T>,
+  isWorthIt: (error: unknown) => boolean,
+  retries = mostRetries,
+  failed = 0,
+): Promise<T> {
+  for (let failures = failed; ; failures += 1) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (failures >= retries || !isWorthIt(error)) throw error
+      await pause(failures)
+    }
+  }
+}
+
+const undoneCodes = new Set(['40001', '40P01', 'ER_LOCK_DEADLOCK', 'ER_CHECKREAD'])
+
+function isUndone(error: unknown): boolean {
+  return undoneCodes.has((error as { code?: string } | null | undefined)?.code ?? '')
+}
+
+/**
+ * Sends one statement again, three times at most, after it fell to a deadlock or a serialization failure: outside a transaction the
+ * database has undone all that it did.
+ *
+ * @param error what the driver said of the first time
+ * @param send sends the statement, and does nothing else; not in a transaction
+ * @throws the driver's error, where it is another one or there is no end to it
+ */
+export async function sendAgain<T>(error: unknown, send: () => PromiseLike<T>): Promise<T> {
+  if (!isUndone(error)) throw error
+  await pause(0)
+  return await tryAgain(async () => await send(), isUndone, mostRetries, 1)
 }
 
 // Of statements that went past the models: PostgreSQL's deadlock, serialization failure and lock timeout, a statement name
