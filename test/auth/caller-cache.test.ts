@@ -1,15 +1,21 @@
 import { expect } from 'chai'
 import { ConfigurationError } from '../../src/index.js'
+import { type FakeClock, fakeClock } from '../../src/testing/clock.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { thrown } from '../helpers/errors.js'
 import { member, outcome, type SetUp, setUp } from './set-up.js'
 
 eachDatabase('cacheCallers', (db) => {
   let all: SetUp
+  let clock: FakeClock
   before(async () => {
-    all = await setUp(db.knex, {}, { cacheCallers: 1 })
+    clock = fakeClock()
+    all = await setUp(db.knex, {}, { cacheCallers: 60 })
   })
-  after(() => all.perms.close())
+  after(async () => {
+    clock.restore()
+    await all.perms.close()
+  })
 
   it('asks the database once in its seconds, and again after', async () => {
     const token = await all.auth.createAccessToken(await member())
@@ -17,7 +23,7 @@ eachDatabase('cacheCallers', (db) => {
     const second = await countQueries(db.knex, () => all.auth.authenticate(token))
     expect([first.statements.length, second.statements.length]).to.deep.equal([1, 0])
     expect(second.result).to.deep.include({ id: first.result.id, sessionId: first.result.sessionId, grants: [] })
-    await new Promise((resolve) => setTimeout(resolve, 1010))
+    clock.advance(60)
     expect((await countQueries(db.knex, () => all.auth.authenticate(token))).statements).to.have.length(1)
   })
 
@@ -44,7 +50,7 @@ eachDatabase('cacheCallers', (db) => {
     const token = await all.auth.createAccessToken(user)
     await all.auth.authenticate(token)
     await all.another().signOutEverywhere(user)
-    await new Promise((resolve) => setTimeout(resolve, 1010))
+    clock.advance(60)
     expect(await outcome(all.auth.authenticate(token))).to.equal('InvalidTokenError')
   })
 

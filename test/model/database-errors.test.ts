@@ -17,6 +17,7 @@ import {
 import type { Dialect } from '../../src/model/storage.js'
 import { createTables, type TableSpec } from '../../src/model/tables.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { until } from '../helpers/until.js'
 
 const person: TableSpec = {
   name: 'person',
@@ -262,14 +263,27 @@ eachDatabase('mapDatabaseError', (db) => {
       const answer = await other.raw(idOf)
       const { id } = db.dialect === 'pg' ? answer.rows[0] : answer[0][0]
       const sleeping = thrown(other.raw(db.dialect === 'pg' ? 'select pg_sleep(20)' : 'do sleep(20)'))
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      const look =
+        db.dialect === 'pg'
+          ? `select 1 from pg_stat_activity where pid = ${id} and wait_event = 'PgSleep'`
+          : `select 1 from information_schema.processlist where id = ${id} and info = 'do sleep(20)'`
+      await until('the statement that sleeps', async () => {
+        const found = await db.knex.raw(look)
+        return (db.dialect === 'pg' ? found.rows : found[0]).length > 0
+      })
       await db.knex.raw(db.dialect === 'pg' ? `select pg_terminate_backend(${id})` : `kill connection ${id}`)
       const error = mapDatabaseError(await sleeping, db.dialect)
       expect(error).to.be.instanceOf(ServiceUnavailableError).and.not.instanceOf(RetryableDatabaseError)
       expect((error as ServiceUnavailableError).retryAfter).to.be.greaterThan(0)
       // The driver hears of the end a moment later.
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      expect(await other('person').select('id')).to.have.length(1)
+      await until('a connection that works', () =>
+        other('person')
+          .select('id')
+          .then(
+            (rows) => rows.length === 1,
+            () => false,
+          ),
+      )
     })
 
     it('tells a server that is not there, and one that hangs up, as unavailable [promise 51]', async () => {

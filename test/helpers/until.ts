@@ -1,0 +1,26 @@
+import type { Knex } from 'knex'
+
+/** Waits for what comes about by itself, and looks again every 150 ms. @throws Error where it has not after 15 seconds */
+export async function until(what: string, hasCome: () => boolean | PromiseLike<boolean>): Promise<void> {
+  const end = Date.now() + 15_000
+  while (!(await hasCome())) {
+    if (Date.now() > end) throw new Error(`Waited 15 seconds, in vain: ${what}.`)
+    // MariaDB tells of transactions what it knew 100 ms ago, and looks itself only where nobody has asked meanwhile.
+    await new Promise((resolve) => setTimeout(resolve, 150))
+  }
+}
+
+const waiting = {
+  pg: "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+  mysql: `select 1 from information_schema.innodb_trx join information_schema.processlist on id = trx_mysql_thread_id
+    where db = database() and trx_state = 'LOCK WAIT'`,
+}
+
+/** Waits until a statement in the database of `knex` waits for a row that another transaction holds. */
+export async function untilSomeoneWaits(knex: Knex): Promise<void> {
+  const isPostgres = knex.client.driverName === 'pg'
+  await until('a statement that waits for a lock', async () => {
+    const answer = await knex.raw(isPostgres ? waiting.pg : waiting.mysql)
+    return (isPostgres ? answer.rows : answer[0]).length > 0
+  })
+}
