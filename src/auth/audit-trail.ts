@@ -1,4 +1,3 @@
-import { outsideTransaction } from '../model/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import type { AuditLog } from '../users/audit-log.js'
 import { EMAIL_PATTERN } from '../users/email.js'
@@ -39,16 +38,13 @@ export class AuditTrail {
       address: (textOr(address) ?? currentAddress())?.slice(0, 64) ?? null,
       details: Object.keys(details).length > 0 ? shown(details) : null,
     }
-    // A statement of its own: what was open when it happened is not what it belongs to.
-    this.#background.run(() =>
-      outsideTransaction(async () => {
-        try {
-          await asSystem(() => this.#model.create(row as never))
-        } catch (error) {
-          this.#onLost(error)
-        }
-      }),
-    )
+    this.#background.run(async () => {
+      try {
+        await asSystem(() => this.#model.create(row as never))
+      } catch (error) {
+        this.#onLost(error)
+      }
+    })
   }
 
   settled(seconds?: number): Promise<void> {

@@ -117,7 +117,11 @@ export function onCommit(trx: unknown, then: () => void): void {
     await executionPromise
     if (parentTransaction) await committed(parentTransaction)
   }
-  committed(joined).then(then, () => {})
+  // What comes of it belongs to no transaction that may be open around.
+  committed(joined).then(
+    () => storage.run(null, then),
+    () => {},
+  )
 }
 
 export interface TransactionOptions {
