@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { asSystem, Role, transaction, User, UserRole } from 'objection-perms'
+import { asSystem, Role, transaction, UserRole, ValidationError } from 'objection-perms'
+import { User } from './models.js'
 import { SettingsError } from './settings.js'
 
 export interface FirstAdmin {
@@ -11,7 +12,7 @@ export interface FirstAdmin {
   readonly isGenerated: boolean
 }
 
-/** Makes a superadmin where there is none. @throws SettingsError where the address belongs to a user who is none */
+/** Makes a superadmin where there is none. @throws SettingsError where the address belongs to a user who is none, or will not do */
 export async function ensureAdmin(email: string, given: string | undefined): Promise<FirstAdmin> {
   return await asSystem(async () => {
     const grant = await UserRole.query().findOne({ role: Role.SUPERADMIN, domainId: null }).withGraphFetched('user')
@@ -20,12 +21,22 @@ export async function ensureAdmin(email: string, given: string | undefined): Pro
       throw new SettingsError(`There is no superadmin yet, and ${email} is a user without that role: set another ADMIN_EMAIL.`)
     }
     const password = given ?? randomBytes(12).toString('base64url')
-    const draft = User.build({ email })
-    await draft.setPassword(password)
+    const draft = await draftOf(email, password)
     await transaction(async () => {
       const user = await draft.getClone().save()
       await UserRole.create({ user, role: Role.SUPERADMIN })
     })
     return { email: draft.email, password, isNew: true, isGenerated: given === undefined }
   })
+}
+
+async function draftOf(email: string, password: string): Promise<User> {
+  try {
+    const draft = User.build({ email })
+    await draft.setPassword(password)
+    return draft
+  } catch (error) {
+    if (!(error instanceof ValidationError)) throw error
+    throw new SettingsError(`ADMIN_EMAIL and ADMIN_PASSWORD make no user: ${error.message}`)
+  }
 }

@@ -27,9 +27,16 @@ function sqliteFile(url: string): string {
   return path === '' || path === 'memory:' ? ':memory:' : path
 }
 
-/** Makes the tables that are missing. An application in production writes migrations for its own tables and columns. */
+/**
+ * Makes the tables that are missing. An application in production writes migrations for its own tables and columns.
+ *
+ * @throws SettingsError where there is no such database
+ */
 export async function makeTables(perms: Perms): Promise<void> {
   const { schema } = perms.knex
+  await perms.knex.raw('select 1').catch(({ message, code }: { message: string; code?: string }) => {
+    throw new SettingsError(`The database of DATABASE_URL cannot be opened: ${message || code}`)
+  })
   await perms.migrate()
   await createTables(perms.knex, [UserDocument, Critter])
   // A database from the time before the zoo's own User lacks its columns.

@@ -108,6 +108,9 @@ function stopWithNpm(stop: () => Promise<void>): void {
 }
 
 main().catch((error: unknown) => {
-  console.error(error instanceof SettingsError ? error.message : error)
+  const { code, message } = error as { code?: unknown; message?: string }
+  if (error instanceof SettingsError) console.error(message)
+  else if (/^(?:EADDR|EACCES)/.test(String(code))) console.error(`The server cannot listen there (${message}): set another PORT or HOST.`)
+  else console.error(error)
   process.exit(1)
 })

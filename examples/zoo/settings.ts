@@ -66,6 +66,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     throw new SettingsError(`PASSWORD_COST is '${env['PASSWORD_COST']}': set a number from 10 to 16.`)
 
   let jwtSecret = said('JWT_SECRET')
+  if (jwtSecret !== undefined && Buffer.byteLength(jwtSecret) < 32)
+    throw new SettingsError('JWT_SECRET is too short: set at least 32 random bytes, for example from: openssl rand -base64 32')
   if (jwtSecret === undefined) {
     if (isProduction) throw new SettingsError('Set JWT_SECRET to at least 32 random bytes, for example from: openssl rand -base64 32')
     jwtSecret = randomBytes(32).toString('base64url')
