@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
+import { ofField } from './canonical.js'
 import { codecOf, detached, dialectOfClass } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
@@ -452,11 +453,16 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const { write } = codecOf(cls, dialect)
       const given = super.$formatDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
       const row: globalThis.Record<string, unknown> = {}
-      for (const name of Object.keys(given)) {
-        const known = write.get(name)
-        if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
-        // 'address:city' sets a part of a json column, as Objection's documentation has it.
-        else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
+      let name = ''
+      try {
+        for (name of Object.keys(given)) {
+          const known = write.get(name)
+          if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
+          // 'address:city' sets a part of a json column, as Objection's documentation has it.
+          else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
+        }
+      } catch (error) {
+        throw ofField(error, name)
       }
       return row as never
     }

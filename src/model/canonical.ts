@@ -7,6 +7,13 @@ function invalid(message: string): ValidationError {
   return new ValidationError(`The value ${message}.`)
 }
 
+/** The same error with the name of the field, which those below did not know. */
+export function ofField(error: unknown, field: string): unknown {
+  if (!(error instanceof ValidationError) || error.errors.length > 0) return error
+  const message = error.message.replace(/^The value (.*)\.$/, '$1')
+  return new ValidationError(`${field} ${message}`, { errors: [{ field, message }], cause: error })
+}
+
 export function storableBoolean(value: unknown): boolean {
   if (typeof value !== 'boolean') throw invalid('must be true or false')
   return value

@@ -188,6 +188,16 @@ eachDatabase('Values', (db) => {
     }
   })
 
+  it('that only this database cannot hold are refused by the name of the field too [promise 48]', async () => {
+    for (const [field, value] of [
+      ['day', '0050-01-01'],
+      ['moment', new Date('0050-01-01T00:00:00.000Z')],
+    ] as const) {
+      if (db.dialect === 'mysql') expect(fieldsOf(await rejection(Sample.create({ [field]: value })))).to.deep.equal([field])
+      else expect((await Sample.create({ [field]: value }))[field]).to.deep.equal(value)
+    }
+  })
+
   it('compare byte for byte: case, trailing blanks and accents differ', async () => {
     await db.knex('sample').delete()
     for (const short of ['admin', 'ADMIN', 'admin ', 'ádmin', 'a\u0301dmin', 'ａdmin']) await Sample.create({ short })
