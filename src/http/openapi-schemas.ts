@@ -6,13 +6,13 @@ export const problemSchema = {
     title: { type: 'string', maxLength: 200 },
     status: { type: 'integer', format: 'int32', minimum: 400, maximum: 599 },
     code: { type: 'string', maxLength: 64, description: 'Stable, and made for programs.' },
-    detail: { type: 'string', maxLength: 65536 },
+    detail: { type: 'string', maxLength: 4000 },
     errors: {
       type: 'array',
-      maxItems: 1000,
+      maxItems: 100,
       items: {
         type: 'object',
-        properties: { field: { type: 'string', maxLength: 1000 }, message: { type: 'string', maxLength: 1000 } },
+        properties: { field: { type: 'string', maxLength: 200 }, message: { type: 'string', maxLength: 500 } },
         required: ['field', 'message'],
         additionalProperties: false,
       },

@@ -32,8 +32,18 @@ export function isPermsError(error: unknown): error is PermsError {
 export function problemOf(error: unknown): Problem {
   if (!isPermsError(error) || error.status === 500)
     return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
-  const { status, code, message, errors } = error
-  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: message, errors }
+  const { status, code, message } = error
+  const errors = error.errors
+    .slice(0, most.errors)
+    .map((one) => ({ field: cut(one.field, most.field), message: cut(one.message, most.message) }))
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(message, most.detail), errors }
+}
+
+// Fields are named as the client named them: an answer must not grow with what was wrong with the question.
+const most = { errors: 100, field: 200, message: 500, detail: 4000 }
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
 /** An error as the answer to a request. */

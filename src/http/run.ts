@@ -102,14 +102,14 @@ function decodeParams({ names, values }: Found<Endpoint>): Record<string, string
 
 function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined): void {
   if (!keys) return
-  const errors: FieldError[] = []
+  const errors = new Map<string, FieldError>()
   const seen = new Set<string>()
   for (const key of query.keys()) {
-    if (!keys.includes(key)) errors.push({ field: key, message: 'is not known here' })
-    else if (seen.has(key)) errors.push({ field: key, message: 'is there more than once' })
+    if (!keys.includes(key)) errors.set(key, { field: key, message: 'is not known here' })
+    else if (seen.has(key)) errors.set(key, { field: key, message: 'is there more than once' })
     seen.add(key)
   }
-  if (errors.length > 0) refuse(errors.filter(({ field }, i) => errors.findIndex((one) => one.field === field) === i))
+  refuse([...errors.values()])
 }
 
 function checkInput(schema: object, input: unknown): void {

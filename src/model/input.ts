@@ -2,7 +2,7 @@ import { type Definition, definitionOf } from './definition.js'
 import { type FieldError, ValidationError } from './errors.js'
 import { remember } from './remember.js'
 import type { ModelSchemas } from './schemas.js'
-import { refuse, schemaErrors, textErrors } from './validator.js'
+import { firstOfEach, refuse, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
 /** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
@@ -68,15 +68,11 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     const checked = normalize(spec, value)
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }
-  refuse(
-    [
-      ...errors,
-      ...schemaErrors(
-        remember(rests, schema, () => rest),
-        known,
-      ),
-    ].filter((error, i, all) => all.findIndex((e) => e.field === error.field) === i),
+  const bySchema = schemaErrors(
+    remember(rests, schema, () => rest),
+    known,
   )
+  refuse(firstOfEach([...errors, ...bySchema]))
   return known
 }
 

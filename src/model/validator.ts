@@ -60,7 +60,8 @@ function toFieldError(error: ErrorObject): FieldError {
   return { field: path.join('.'), message: message ?? 'is not valid' }
 }
 
-function firstOfEach(errors: readonly FieldError[]): FieldError[] {
+/** One error for each field: a client may send tens of thousands. */
+export function firstOfEach(errors: readonly FieldError[]): FieldError[] {
   const seen = new Map<string, FieldError>()
   for (const error of errors) if (!seen.has(error.field)) seen.set(error.field, error)
   return [...seen.values()]

@@ -357,6 +357,29 @@ describe('CrudResource', () => {
       expect(body.errors.map(({ field }: { field: string }) => field)).to.deep.equal(['include', 'nope'])
     })
 
+    it('do not grow with what is wrong [promise 46]', async () => {
+      const ask = serve(new CrudResource({ model: Cage }))
+      const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
+      const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, 1]))
+      const keys = Array.from({ length: 5000 }, (_, i) => `k${i}`).join('&')
+      const begun = process.cpuUsage()
+      const answers = [
+        await ask('POST', '/cages', zoo.tokens.ada, { body: many }),
+        await ask('PATCH', `/cages/${row.id}`, zoo.tokens.ada, { body: many }),
+        await ask('POST', '/cages', zoo.tokens.ada, { body: { ['😀'.repeat(100_000)]: 1 } }),
+        await ask('GET', `/cages?${keys}`, zoo.tokens.ada),
+        await ask('GET', `/cages/${row.id}?${keys}`, zoo.tokens.ada),
+      ]
+      // Each looks at every key once: with each against all others it is ten times as much.
+      expect(process.cpuUsage(begun).user / 1000).to.be.below(2500)
+      for (const { status, body } of answers) {
+        expect(status).to.equal(422)
+        expect(JSON.stringify(body).length).to.be.below(20_000)
+        expect(body.errors.length).to.be.within(1, 100)
+      }
+      expect(answers[2]?.body.errors[0].field).to.match(/^(?:😀)+…$/u)
+    })
+
     it('name the field that is taken [promise 48]', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const one = cage()
