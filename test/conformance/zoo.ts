@@ -63,7 +63,9 @@ export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Pa
     const ada = await createUser({ email: 'ada@example.com', password })
     const bob = await createUser({ email: 'bob@example.com', password })
     const admin = await createUser({ email: 'admin@example.com', password }, { role: Role.ADMIN })
-    const document = await UserDocument.create({ title: 'Mine', content: 'x', userId: ada.id })
+    // Lists begin with the newest.
+    const createdAt = new Date(Date.now() - 1000)
+    const document = await UserDocument.create({ title: 'Mine', content: 'x', userId: ada.id, createdAt })
     const foreign = await UserDocument.create({ title: 'His', content: 'y', userId: bob.id })
     const critter = await Critter.create({ name: 'Rex', species: 'dog', userId: bob.id })
     const shy = await Critter.create({ name: 'Shy', species: 'cat', isAdoptable: false, userId: bob.id })
