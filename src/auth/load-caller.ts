@@ -3,6 +3,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { mapDatabaseError } from '../model/database-errors.js'
 import { definitionOf } from '../model/definition.js'
+import { send } from '../model/send.js'
 import { type Dialect, decoder } from '../model/storage.js'
 import { isTransaction, joinAmbient, sendAgain } from '../model/transaction.js'
 import { registeredModel } from '../perms/registry.js'
@@ -82,8 +83,8 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
     const dialect = dialectOfClass(parts.user.cls as never)
     try {
       const db = joinAmbient(knex)
-      const send = () => db.raw(sql, [value])
-      const found = await send().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, send)))
+      const ask = () => send(db, sql, [value])
+      const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, ask)))
       return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {
       throw mapDatabaseError(error, dialect)
@@ -145,14 +146,18 @@ function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], diale
   const user = record<User>(parts.user, first)
   const grants = new Map<string, UserRole>()
   for (const row of rows) {
+    if (!isThere(parts.userRole, row)) continue
     const grant = record<UserRole>(parts.userRole, row)
-    if (grant.id === null || grant.id === undefined) continue
-    const domain = record<Domain>(parts.domain, row)
-    grant.domain = (domain.id === null || domain.id === undefined ? null : domain) as Domain
+    grant.domain = isThere(parts.domain, row) ? record<Domain>(parts.domain, row) : (null as never)
     grants.set(grant.id, grant)
   }
   user.roles = [...grants.values()]
   return { user, session: sessionOf(parts.token, first, dialect) }
+}
+
+// Of an outer join nothing but NULLs may be there.
+function isThere({ columns }: Part, row: DatabaseRow): boolean {
+  return columns.some(({ column, alias }) => column === 'id' && row[alias] !== null && row[alias] !== undefined)
 }
 
 function raw(part: Part, row: DatabaseRow): Record<string, unknown> {

@@ -3,7 +3,6 @@ import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, NotFoundError } from '../model/errors.js'
 import { lookup } from '../model/input.js'
 import { kebabPlural } from '../model/names.js'
-import { selectColumns } from './columns.js'
 import { scalar } from './filters.js'
 import type { ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { joinPath } from './routes.js'
@@ -28,13 +27,11 @@ export async function findRow(model: ServedModel, property: string, text: string
   return row
 }
 
-// What getBy() does, with the columns named.
+// What getBy() does, whatever the model makes of it.
 async function find(model: ServedModel, where: object): Promise<ServedRow | null> {
   const values = lookup(definitionOf(model), where)
   if (values === null) return null
-  const query = model.query().findOne(values)
-  selectColumns(query as never, model)
-  const row = (await query) as Model | undefined
+  const row = (await model.query().findOne(values)) as Model | undefined
   if (!row) return null
   await model.afterGet([row])
   return row as unknown as ServedRow

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { ofField } from './canonical.js'
-import { codecOf, detached, dialectOfClass } from './codec.js'
+import { codecOf, detached, dialectOfClass, ownKnex } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
 import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
@@ -196,10 +196,14 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return (declaredMetadata(this) ?? super.tableMetadata(options as never)) as never
     }
 
+    static [ownKnex](): Knex | null {
+      return (super.knex() as Knex | undefined) ?? registeredKnex()
+    }
+
     // Objection asks here for every query: the ambient transaction is joined in this one place.
     static override knex(...args: [] | [Knex]): Knex {
       if (args.length > 0) return super.knex(...(args as [Knex])) as Knex
-      const own = (super.knex() as Knex | undefined) ?? registeredKnex()
+      const own = this[ownKnex]()
       return own ? joinAmbient(own) : (own as unknown as Knex)
     }
 

@@ -57,9 +57,13 @@ export function detached(value: unknown): unknown {
 
 const dialects = new WeakMap<object, Dialect>()
 
+/** A static of records: the Knex instance of a class, without looking for a transaction to join. */
+export const ownKnex: unique symbol = Symbol('own knex') as never
+
 /** The database that a class's queries go to now; the registered one's where it is bound to none. */
-export function dialectOfClass(cls: { knex(): Knex | undefined }): Dialect {
-  const knex = cls.knex() ?? registeredKnex()
+export function dialectOfClass(cls: { knex(): Knex | undefined; [ownKnex]?(): Knex | null }): Dialect {
+  // Asked for each row that is read.
+  const knex = cls[ownKnex] ? cls[ownKnex]() : (cls.knex() ?? registeredKnex())
   if (!knex) return 'sqlite'
   const { config } = (knex as unknown as { client: { config: object } }).client
   return remember(dialects, config, () => dialectOf(knex))

@@ -21,6 +21,7 @@ import {
   deletionColumns,
   hasOwnHook,
   isAnyResultFine,
+  isJudgedByRuleAlone,
   isOneOf,
   loadAllowed,
   readAfterUpdate,
@@ -107,6 +108,7 @@ export const guard: QueryGuard = {
     if (isDelete) return false
     const [change] = write.models
     const names = setNames(change)
+    if (!hasOwnHook(cls, '$beforeUpdate') && isJudgedByRuleAlone(cls, names)) return false
     if (hasCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
     if (namesRows(scope, valuesOf(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false

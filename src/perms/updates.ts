@@ -75,6 +75,29 @@ export async function loadAllowed(
   return ids
 }
 
+// What judges a write by its values: rules and guards, whose it is, what it refers to, and rules of single columns.
+const judgedColumns = new WeakMap<object, ReadonlySet<string>>()
+
+function columnsJudged(cls: typeof Model): ReadonlySet<string> {
+  return remember(judgedColumns, cls, () => {
+    const policy = policyOf(cls)
+    const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
+    return new Set([idOf(cls), ...columnsRead(cls, policy.create), ...columnsReadAfterUpdate(cls), ...deletionColumns(cls), ...ruled])
+  })
+}
+
+/** Whether a write may be judged by its value for a column. */
+export function isJudged(cls: typeof Model, name: string): boolean {
+  const names = columnsJudged(cls)
+  return names.has(name) || names.has('*') || referenceFields(cls).has(name)
+}
+
+/** Whether an update is judged by its rule alone, whatever it sets. */
+export function isJudgedByRuleAlone(cls: typeof Model, names: readonly string[]): boolean {
+  const { specs } = definitionOf(cls)
+  return !hasCheck(policyOf(cls).updateFrom) && !names.some((name) => isJudged(cls, name) || specs[name]?.reference !== undefined)
+}
+
 /** Judges an update and notes what must hold beside its rule. @throws ForbiddenError, NotFoundError, MissingReferenceError */
 export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
   const { cls, execution } = builder
@@ -82,6 +105,7 @@ export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, act
   const [change] = write.models
   const values = valuesOf(change)
   const names = setNames(change)
+  if (isJudgedByRuleAlone(cls, names)) return
   const scope = scopeFor(builder, actor, { live: true, writes: true })
   try {
     const named = yield* checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)

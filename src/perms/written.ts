@@ -5,30 +5,12 @@ import { codecOf } from '../model/codec.js'
 import { definitionOf, propertyMeant } from '../model/definition.js'
 import { ForbiddenError } from '../model/errors.js'
 import type { GuardedBuilder, OpenKnexBuilder } from '../model/query-builder.js'
-import { remember } from '../model/remember.js'
 import { encode } from '../model/storage.js'
 import { idOf, setNames, valuesOf } from './judge.js'
-import { columnsRead, policyOf } from './policy.js'
 import { referenceFields } from './references.js'
-import { columnsReadAfterUpdate, deletionColumns } from './updates.js'
+import { isJudged } from './updates.js'
 
 type Row = Readonly<Record<string, unknown>>
-
-// What judges a write by its values: rules and guards, whose it is, what it refers to, and rules of single columns.
-const judgedColumns = new WeakMap<object, ReadonlySet<string>>()
-
-function columnsJudged(cls: typeof Model): ReadonlySet<string> {
-  return remember(judgedColumns, cls, () => {
-    const policy = policyOf(cls)
-    const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
-    return new Set([idOf(cls), ...columnsRead(cls, policy.create), ...columnsReadAfterUpdate(cls), ...deletionColumns(cls), ...ruled])
-  })
-}
-
-const isJudged = (cls: typeof Model, name: string): boolean => {
-  const names = columnsJudged(cls)
-  return names.has(name) || names.has('*') || referenceFields(cls).has(name)
-}
 
 /**
  * What is written must be what was judged, which were the model's properties: not another column by a key of the
