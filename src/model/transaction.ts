@@ -32,20 +32,22 @@ export function joinAmbient(knex: Knex): Knex {
   return ambient && ambient.root === knex ? (notCommitted(ambient.trx) ?? knex) : knex
 }
 
-const committed = new WeakSet<object>()
+const failed = new WeakSet<object>()
 
 function enter<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
-  trx.executionPromise.then(
-    () => committed.add(trx),
-    () => {},
-  )
-  return storage.run({ trx, root }, fn)
+  const fail = () => void failed.add(trx)
+  trx.executionPromise.catch(fail)
+  return storage.run({ trx, root }, () => {
+    const result = fn()
+    result.catch(fail)
+    return result
+  })
 }
 
-// After a savepoint that was released the transaction around it goes on.
+// After a savepoint that was released the transaction around it goes on; after a commit there is none.
 function notCommitted(trx: Knex.Transaction): Knex.Transaction | undefined {
   let open: Knex.Transaction | undefined = trx
-  while (open && committed.has(open)) open = open.parentTransaction
+  while (open?.isCompleted() && !failed.has(open)) open = open.parentTransaction
   return open
 }
 

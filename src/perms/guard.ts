@@ -156,12 +156,19 @@ function* judgeBefore(
 ): Steps<void> {
   for (const check of checks) yield* wait(check.before(builder, write))
   if (authority === 'free') return
-  const notes: Notes = { models: write.models, conditions: [], fields: true, recheck: null }
+  const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
   builder.execution.notes = notes
   const policy = policyOf(builder.cls)
   if (write.kind === 'insert') yield* checkInserts(builder, write, authority, notes)
   else if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, authority, notes)
   else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, authority))
+  notes.models = write.models.map(asJudged)
+}
+
+// onBuild() could still change the rows themselves.
+function asJudged(model: Model): Model {
+  const { $$queryProps } = model as { $$queryProps?: object }
+  return { ...model, $$queryProps } as unknown as Model
 }
 
 interface Outcome {

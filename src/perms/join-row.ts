@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../model/errors.js'
@@ -43,6 +44,8 @@ function reach(
 function guardFor(relation: ThroughRelation): QueryGuard {
   const owner = relation.ownerModelClass
   const authority = () => authorityFor(owner)
+  const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
+    rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
   return {
     isFree: () => authority() === 'free',
     // Its rows are read through the models at both ends, and those carry their own rules.
@@ -53,7 +56,12 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()
-      if (kind === 'read' || kind === 'insert' || actor === 'free') return
+      if (kind === 'read' || actor === 'free') return
+      if (kind === 'insert') {
+        if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
+          throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
+        return
+      }
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
       const condition = reach(owner, 'update', actor, relation.ownerProp.cols, columns, true)
       if (condition === false) statement.whereRaw('1 = 0')
@@ -64,6 +72,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       if (actor === 'free') return
       if (write.kind === 'update') throw new ForbiddenError(`Rows of ${relation.name} are linked and unlinked, not changed.`)
       if (write.kind !== 'insert') return
+      builder.execution.notes = linksOf(write.models as never[], 'props')
       for (const model of write.models) {
         const row = model as unknown as Record<string, unknown>
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))

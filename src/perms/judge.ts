@@ -17,7 +17,7 @@ export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'>
 /** What the guard notes between its hooks of one write. */
 export interface Notes {
   /** What was judged: the rows of an insert, or the one that holds an update's changes. */
-  readonly models: readonly Model[]
+  models: readonly Model[]
   /** Insert: what must still hold for each row when the statement runs. */
   conditions: Condition[]
   /** Update: for which rows the set columns may be set. */

@@ -808,6 +808,33 @@ export const writes: Path[] = [
     },
     refused,
   ),
+  write(
+    'another owner by onBuild of the context',
+    ({ theirs, mine, me }) =>
+      Doc.query()
+        .findById(mine.doc)
+        .patch(hacked)
+        .context({
+          onBuild: (q: any) =>
+            q.forEachOperation(true, (op: any) => {
+              if (op.model) op.model.userId = another(theirs, me)
+            }),
+        }),
+    refused,
+  ),
+  write(
+    'a new row in their name by onBuild of the context',
+    ({ theirs, me }) =>
+      Doc.query()
+        .insert({ title: 'hacked', userId: me })
+        .context({
+          onBuild: (q: any) =>
+            q.forEachOperation(true, (op: any) => {
+              for (const model of op.models ?? []) model.userId = another(theirs, me)
+            }),
+        }),
+    refused,
+  ),
   write('a delete on a knex query of a model', async () => Notice.query().toKnexQuery().del(), refused),
   write('an update on a knex query of a model', async () => Notice.query().toKnexQuery().update(hacked), refused),
   write('an update made of a find', () => Notice.query().onBuildKnex((q: any) => q.update({ title: 'hacked' })), refused),
