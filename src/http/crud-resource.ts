@@ -28,7 +28,7 @@ import { Resource } from './resource.js'
 import { HttpResponse, type ResponseOptions } from './response.js'
 import { joinPath } from './routes.js'
 import { hidden } from './run.js'
-import { askedOf, checkInclude, graphOf, namesOf, narrowedFields, outputFields, shape } from './shape.js'
+import { askedOf, checkInclude, checkIncluded, graphOf, limitIncluded, namesOf, narrowedFields, outputFields, shape } from './shape.js'
 
 type ItemContext = EndpointContext<ServedRow>
 
@@ -234,7 +234,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { fields, include } = askedOf(query, all, this.options.include)
     const graph = graphOf(include)
     if (graph !== null) {
-      await (row as unknown as { $fetchGraph(graph: string): Promise<unknown> }).$fetchGraph(graph)
+      const fetching = (row as unknown as Model).$fetchGraph(graph)
+      limitIncluded(fetching as never, this.served, include)
+      await fetching
+      checkIncluded([row], this.served, include)
       return HttpResponse.json(shape(row, this.served, fields, include))
     }
     const { text, etag } = represent(row, this.served)

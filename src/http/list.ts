@@ -12,7 +12,7 @@ import type { EndpointContext } from './endpoint.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
 import type { PermsPort, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
-import { graphOf, type Include, parseFields, parseInclude, shaper } from './shape.js'
+import { checkIncluded, graphOf, type Include, limitIncluded, parseFields, parseInclude, shaper } from './shape.js'
 import { applyAfter, applySort, parseSort, type SortKey, withTieBreak } from './sort.js'
 
 export interface Pagination {
@@ -115,8 +115,9 @@ export class List {
     const offset = asked.page === null ? 0 : (asked.page - 1) * asked.pageSize
     if (offset > 0) query.offset(offset)
     const graph = graphOf(asked.include)
-    if (graph !== null) query.withGraphFetched(graph)
+    if (graph !== null) limitIncluded(query.withGraphFetched(graph) as never, model, asked.include)
     const rows = (await query) as unknown as ServedRow[]
+    checkIncluded(rows, model, asked.include)
     const hasMore = rows.length > asked.pageSize
     if (hasMore) rows.pop()
     const total = asked.withTotal ? (totalIn(rows, offset > 0 || asked.after !== null) ?? (await filtered().resultSize())) : null

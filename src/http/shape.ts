@@ -166,6 +166,36 @@ export function checkInclude(model: ServedModel, path: string): void {
   }
 }
 
+/** How many rows a relation brings at most into one answer, for all rows of the page together. */
+export const maxIncludedRows = 1000
+
+interface GraphQuery {
+  modifyGraph(path: string, modify: (query: { limit(count: number): unknown }) => unknown): unknown
+}
+
+/** Lets a query that fetches an include read no more rows than `checkIncluded` takes. */
+export function limitIncluded(query: GraphQuery, model: ServedModel, include: Include): void {
+  for (const path of manyPaths(model, include)) query.modifyGraph(path, (related) => related.limit(maxIncludedRows + 1))
+}
+
+/** @throws ValidationError where a relation has more rows than an answer takes: they are not cut off without a word */
+export function checkIncluded(rows: readonly object[], model: ServedModel, include: Include): void {
+  for (const path of manyPaths(model, include)) {
+    let at: readonly object[] = rows
+    for (const name of path.split('.')) at = at.flatMap((row) => (row as Record<string, object | object[] | null>)[name] ?? [])
+    if (at.length > maxIncludedRows)
+      refuse([{ field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here: list them by themselves` }])
+  }
+}
+
+function manyPaths(model: ServedModel, include: Include): string[] {
+  return Object.entries(include).flatMap(([name, deeper]) => {
+    const relation = model.getRelation(name)
+    const below = manyPaths(relation.relatedModelClass, deeper).map((path) => `${name}.${path}`)
+    return relation.isOneToOne() ? below : [name, ...below]
+  })
+}
+
 /** The relation expression of Objection that fetches an include, or null where nothing was asked for. */
 export function graphOf(include: Include): string | null {
   const parts = Object.entries(include).map(([name, deeper]) => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { Api } from '../../src/http/api.js'
 import type { CrudMethod, MethodOptions } from '../../src/http/crud-options.js'
@@ -25,7 +26,9 @@ import { type Client, clientOf } from './client.js'
 
 const open = { read: everyone(), create: authenticated(), update: authenticated(), delete: authenticated() }
 
-class Shelf extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ label: column.string() }) {}
+class Shelf extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ label: column.string() }) {
+  static override relationMappings = { boxes: hasMany(() => Box, 'shelfId') }
+}
 
 class Box extends BasePermsModel.withColumns({
   shelfId: column.uuid().references('shelf.id', { onDelete: 'cascade' }),
@@ -189,6 +192,33 @@ for (const database of availableDatabases) {
       expect((await ask('DELETE', '/boxes/Z', zoo.tokens.ada)).status).to.equal(404)
       expect((await ask('DELETE', '/boxes/z', zoo.tokens.ada, conditional)).status).to.equal(412)
       expect((await ask('DELETE', '/boxes/z', zoo.tokens.ada)).status).to.equal(204)
+    })
+
+    it('include no more rows than an answer takes, and say so instead of leaving some out [promise 46]', async () => {
+      const ask = serve(new CrudResource({ model: Shelf, path: 'shelves', include: ['boxes.things', 'user'] }))
+      const { shelf, box } = await asSystem(async () => {
+        const made = await Shelf.create({ label: 'full', userId: zoo.ids.ada })
+        const full = await Box.create({ shelfId: made.id, code: 'full' })
+        const pea = await Thing.create({ boxId: full.id, name: 'pea' })
+        const row = await zoo.perms.knex('thing').where({ id: pea.id }).first()
+        const more = Array.from({ length: 999 }, () => ({ ...row, id: randomUUID() }))
+        await zoo.perms.knex.batchInsert('thing', more, 100)
+        return { shelf: made, box: full }
+      })
+      const at = `/shelves/${shelf.id}`
+      const full = await ask('GET', `${at}?include=boxes.things`, zoo.tokens.ada)
+      expect(full.body.boxes[0].things).to.have.length(1000)
+      await asSystem(() => Thing.create({ boxId: box.id, name: 'one more' }))
+      for (const target of [`${at}?include=boxes.things`, `/shelves?label=full&include=boxes.things`]) {
+        const { status, body } = await ask('GET', target, zoo.tokens.ada)
+        expect(status).to.equal(422)
+        expect(body.errors[0])
+          .to.include({ field: 'include' })
+          .and.property('message')
+          .to.match(/'boxes.things' has more than 1000 rows/)
+      }
+      expect((await ask('GET', `/shelves?label=full&include=boxes,user`, zoo.tokens.ada)).body.data[0].boxes).to.have.length(1)
+      await asSystem(async () => await Shelf.query().deleteById(shelf.id))
     })
 
     it('include relations at one statement each, however many rows there are, and however deep', async () => {
