@@ -6,32 +6,14 @@
  */
 import bcrypt from 'bcryptjs'
 import express from 'express'
-import Knex from 'knex'
 import { expressAdapter } from '../../src/adapters/express.js'
 import { Api, bcryptHasher, initPerms, type PasswordHasher, User, UserResource } from '../../src/index.js'
+import { emptyDatabase } from './empty-database.js'
 
-const { POSTGRES_URL, PORT, COST, HASHER } = process.env
+const { PORT, COST, HASHER } = process.env
 const cost = Number(COST ?? 12)
 const far = 1_000_000
 const password = 'correct horse battery'
-
-async function emptyDatabase(): Promise<{ knex: Knex.Knex; drop(): Promise<void> }> {
-  if (!POSTGRES_URL) {
-    const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
-    return { knex, drop: async () => {} }
-  }
-  const admin = Knex({ client: 'pg', connection: POSTGRES_URL, pool: { min: 0, max: 1 } })
-  const name = `op_bench_${process.pid}`
-  await admin.raw(`create database ${name}`)
-  const url = new URL(POSTGRES_URL)
-  url.pathname = `/${name}`
-  return {
-    knex: Knex({ client: 'pg', connection: url.href }),
-    drop: async () => {
-      await admin.raw(`drop database ${name} with (force)`)
-    },
-  }
-}
 
 const onMainThread: PasswordHasher = {
   hash: (text) => bcrypt.hash(text, cost),

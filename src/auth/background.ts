@@ -2,9 +2,9 @@
 export class Background {
   readonly #running = new Set<Promise<void>>()
 
-  /** Begins the work; what it throws is its own affair. */
+  /** Begins the work once the answer is on its way; what it throws is its own affair. */
   run(work: () => Promise<unknown>): void {
-    const done: Promise<void> = Promise.resolve()
+    const done: Promise<void> = new Promise((resolve) => setImmediate(resolve))
       .then(work)
       .then(
         () => {},

@@ -248,6 +248,18 @@ eachDatabase('Mail flows', (db) => {
       expect(failed).to.deep.equal([{ name: 'mailFailed', payload: { userId: user.id, kind } }])
     })
 
+    it(`${kind}: asked for, it looks nothing up before it has answered [promise 10]`, async () => {
+      for (const email of ['nobody@example.com', user.email]) {
+        const { statements } = await countQueries(db.knex, async () => {
+          await ask(email)
+          // As many steps as an adapter may take until the answer is written.
+          for (let i = 0; i < 100; i += 1) await undefined
+        })
+        expect(statements, email).to.deep.equal([])
+        await all.auth.settled()
+      }
+    })
+
     it(`${kind}: asked for with blank, null, object or array is 422, nothing looked up [promise 27]`, async () => {
       for (const email of ['', ' ', null, undefined, {}, ['x'], 1, 'a'.repeat(400), 'a\u0000b@example.com']) {
         const { statements } = await countQueries(db.knex, async () => {

@@ -1,0 +1,96 @@
+/**
+ * What a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering privately,
+ * for known and unknown addresses in turn, with a mailer that works and one that fails. The difference should be below 5 %.
+ *
+ *     npx tsx bench/enumeration.ts [tries]
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+
+const tries = Number(process.argv[2] ?? 300)
+const port = 4330
+const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+  /** Milliseconds. */
+  readonly took: number
+}
+
+function send(method: string, path: string, body?: object): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const text = body && JSON.stringify(body)
+    const headers = text ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } : {}
+    const begun = performance.now()
+    const sent = request({ agent, host: '127.0.0.1', port, method, path, headers }, (answer) => {
+      let said = ''
+      answer.setEncoding('utf8').on('data', (chunk: string) => {
+        said += chunk
+      })
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: said, took: performance.now() - begun }))
+    })
+    sent.on('error', reject)
+    sent.end(text)
+  })
+}
+
+const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] ?? 0
+const password = 'correct horse battery'
+const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
+  'reset-password/request': (email) => send('POST', '/api/users/reset-password/request', { email }),
+  'magic-link/request': (email) => send('POST', '/api/users/magic-link/request', { email }),
+  'verify-email/request': (email) => send('POST', '/api/users/verify-email/request', { email }),
+  'private registration': (email) => send('POST', '/api/users', { email, password }),
+}
+
+async function compare(title: string, ask: (email: string) => Promise<Answer>): Promise<void> {
+  const times: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
+  const said = new Set<string>()
+  // Of one length, and each unknown one new: the registration makes it known.
+  const stranger = () => `un${Math.random().toString(36).slice(2, 8).padEnd(6, 'x')}@example.com`
+  for (let i = -20; i < tries; i += 1) {
+    const order = i % 2 === 0 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const)
+    for (const kind of order) {
+      const { status, text, took } = await ask(kind === 'known' ? `known-${(i + 20) % 100}@example.com` : stranger())
+      await send('GET', '/settled')
+      if (i < 0) continue
+      said.add(`${status} ${text}`)
+      times[kind].push(took)
+    }
+  }
+  const [known, unknown] = [median(times.known), median(times.unknown)]
+  // Of the two of one turn, which what else the machine does befalls alike.
+  const paired = (median(times.known.map((took, i) => took - (times.unknown[i] as number))) / unknown) * 100
+  const difference = `${(((known - unknown) / unknown) * 100).toFixed(1)} %`
+  const alike = said.size === 1 ? `alike: ${[...said][0]}` : `NOT ALIKE: ${[...said].join(' | ')}`
+  console.log(
+    `${title.padEnd(24)} known ${known.toFixed(3)} ms, unknown ${unknown.toFixed(3)} ms, ${difference.padStart(7)}, in pairs ${paired.toFixed(1).padStart(5)} %; answers ${alike}`,
+  )
+  if (said.size !== 1) process.exitCode = 1
+}
+
+const databases = process.env.POSTGRES_URL ? [process.env.POSTGRES_URL, ''] : ['']
+for (const database of databases) {
+  for (const mailer of ['working', 'failing']) {
+    console.log(`${database ? 'PostgreSQL' : 'SQLite'}, a mailer that is ${mailer}; medians of ${tries} in turn`)
+    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./servers/enumeration.ts', import.meta.url))], {
+      env: { ...process.env, POSTGRES_URL: database, PORT: String(port), COUNT: '100', MAILER: mailer, NODE_ENV: 'production' },
+      stdio: ['pipe', 'inherit', 'inherit'],
+    })
+    try {
+      for (let i = 0; (await send('GET', '/settled').catch(() => ({ status: 0 }))).status !== 200; i += 1) {
+        if (child.exitCode !== null || i > 300) throw new Error('The server did not start.')
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      for (const [title, ask] of Object.entries(flows)) await compare(title, ask)
+    } finally {
+      const ended = once(child, 'exit')
+      child.stdin?.end()
+      await ended
+    }
+  }
+}
+agent.destroy()
