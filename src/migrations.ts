@@ -6,6 +6,7 @@ import type { Model } from 'objection'
 import { throttleTable } from './auth/throttle-store.js'
 import { definitionOf, resolveTable } from './model/definition.js'
 import { ConfigurationError } from './model/errors.js'
+import { oneAtATime } from './model/one-at-a-time.js'
 import { addMissingColumns, createTables as createFromSpecs, dropTables, type TableSpec } from './model/tables.js'
 import { type ModelKind, registeredModel } from './perms/registry.js'
 import { furtherModels } from './users/further-models.js'
@@ -109,11 +110,18 @@ interface Loaded {
   down(knex: Knex, made: typeof tables): Promise<void>
 }
 
-/** Brings the library's tables up to date, with a history of its own. @returns the names of the migrations that ran */
+/**
+ * Brings the library's tables up to date, with a history of its own. Of several processes that start at once one does, and the others
+ * wait for it.
+ *
+ * @returns the names of the migrations that ran
+ */
 export async function migrate(knex: Knex): Promise<string[]> {
-  const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [
-    number,
-    string[],
-  ]
-  return ran
+  return await oneAtATime(knex, async () => {
+    const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [
+      number,
+      string[],
+    ]
+    return ran
+  })
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { asSystem, Role, transaction, UserRole, ValidationError } from 'objection-perms'
+import { asSystem, Role, transaction, UniqueViolationError, UserRole, ValidationError } from 'objection-perms'
 import { User } from './models.js'
 import { SettingsError } from './settings.js'
 
@@ -22,10 +22,16 @@ export async function ensureAdmin(email: string, given: string | undefined): Pro
     }
     const password = given ?? randomBytes(12).toString('base64url')
     const draft = await draftOf(email, password)
-    await transaction(async () => {
-      const user = await draft.getClone().save()
-      await UserRole.create({ user, role: Role.SUPERADMIN })
-    })
+    try {
+      await transaction(async () => {
+        const user = await draft.getClone().save()
+        await UserRole.create({ user, role: Role.SUPERADMIN })
+      })
+    } catch (error) {
+      // Another process that started at the same time was faster.
+      if (error instanceof UniqueViolationError) return { email: draft.email, password: undefined, isNew: false, isGenerated: false }
+      throw error
+    }
     return { email: draft.email, password, isNew: true, isGenerated: given === undefined }
   })
 }

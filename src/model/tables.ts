@@ -33,7 +33,7 @@ export async function createTables(knex: Knex, tables: readonly TableSpec[]): Pr
   const pending = new Set(ordered.map(({ name }) => name))
   const later: (() => Promise<void>)[] = []
   for (const table of ordered) {
-    await knex.schema.createTable(table.name, (builder) => {
+    const make = knex.schema.createTable(table.name, (builder) => {
       for (const [property, { spec }] of Object.entries(table.columns)) {
         // Within a cycle one key must wait for its target. SQLite cannot add it later, and does not need to.
         const mustWait = dialect !== 'sqlite' && spec.reference && spec.reference.table !== table.name && pending.has(spec.reference.table)
@@ -45,9 +45,20 @@ export async function createTables(knex: Knex, tables: readonly TableSpec[]): Pr
       for (const columns of table.uniques ?? []) addUnique(builder, table.name, columns)
       for (const columns of table.indexes ?? []) addIndex(builder, table.name, columns)
     })
+    await make.catch((error: unknown) => {
+      // Another process was faster, and has made or is making all of it.
+      if (!isThereAlready(error)) throw error
+    })
     pending.delete(table.name)
   }
   for (const add of later) await add()
+}
+
+const thereAlready = new Set(['42P07', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
+
+function isThereAlready(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string }
+  return thereAlready.has(code ?? '') && /^create table .* - .*(?:already exists|duplicate key)/is.test(message ?? '')
 }
 
 /**

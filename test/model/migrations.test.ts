@@ -18,13 +18,38 @@ import {
   User,
   UserRole,
 } from '../../src/index.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { migrate } from '../../src/migrations.js'
+import { availableDatabases, createDatabase, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class Clerk extends User.withColumns({ desk: column.string().default('none') }) {}
 class Paper extends HasUserMixin(BasePermsModel).withColumns({ title: column.string() }) {}
 
 const tables = ['domain', 'user_role', 'token', 'user_setting']
+
+for (const name of availableDatabases.filter((one) => one === 'pg' || one === 'mysql2')) {
+  describe(`Migrations by processes that start at once (${name})`, () => {
+    it('are made by one, and the others wait; so are tables', async function () {
+      this.timeout(60_000)
+      const own = await createDatabase(name)
+      const perms = initPerms({ knex: own.knex, passwords: { cost: 10 } })
+      try {
+        // With one connection each: what waits holds none of them.
+        const processes = Array.from({ length: 4 }, () => own.connect({ pool: { min: 0, max: 1 } }))
+        const ran = await Promise.all(processes.map((knex) => migrate(knex)))
+        expect(ran.filter((names) => names.length > 0)).to.have.length(1)
+        const history = (await own.knex('objection_perms_migrations').select('name')).map((row) => row.name)
+        expect(history).to.deep.equal(ran.flat())
+        expect(await own.knex('objection_perms_migrations_lock')).to.have.length(1)
+        await Promise.all(processes.map((knex) => createTables(knex, [Paper])))
+        expect(await own.knex('paper')).to.deep.equal([])
+      } finally {
+        await perms.close()
+        await own.destroy()
+      }
+    })
+  })
+}
 
 eachDatabase('Migrations', (db) => {
   let perms: Perms
