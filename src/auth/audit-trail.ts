@@ -29,6 +29,7 @@ export class AuditTrail {
     const { userId, by, domainId, address, impersonatorId, ...details } = payload as Record<string, unknown>
     const subjectId = textOr(userId)
     const row = {
+      createdAt: new Date(),
       event,
       // Signing in and the like is the user's own doing; what the payload says of it comes first.
       actorId: by !== undefined ? textOr(by) : (currentActor()?.id ?? (byAnybody.has(event) ? null : subjectId)),

@@ -54,7 +54,7 @@ export async function createTables(knex: Knex, tables: readonly TableSpec[]): Pr
   for (const add of later) await add()
 }
 
-const thereAlready = new Set(['42P07', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
+const thereAlready = new Set(['42P07', '42710', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
 
 function isThereAlready(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import {
+  AuditLog,
   BaseModel,
   BasePermsModel,
   ConfigurationError,
@@ -15,6 +16,7 @@ import {
   initPerms,
   type Perms,
   permsMigrations,
+  Token,
   User,
   UserRole,
 } from '../../src/index.js'
@@ -107,13 +109,29 @@ eachDatabase('Migrations', (db) => {
     expect((await User.getOr404(user.id)).hasRole('x')).to.equal(true)
   })
 
-  it('add to tables of an earlier version what they lack', async () => {
+  it('add to tables of an earlier version what they lack, and keep what they hold', async () => {
     await perms.migrate()
+    const user = await User.create({ email: 'ada@example.com' })
+    const { plain } = await Token.issue(user)
+    const further = ['second_factor', 'invitation', 'audit_log']
+    expect(await exist(...further)).to.deep.equal([true, true, true])
+    for (const table of further) await db.knex.schema.dropTable(table)
     await db.knex('objection_perms_migrations').where('name', 'like', '%002%').delete()
-    await db.knex.schema.alterTable('token', (table) => table.dropColumns('abilities', 'bound_to'))
+    await db.knex.schema.alterTable('token', (table) => {
+      if (db.dialect === 'mysql') table.dropForeign('impersonator_id', 'token_impersonator_id_foreign')
+      table.dropColumns('abilities', 'bound_to', 'impersonator_id')
+    })
     expect(await perms.migrate()).to.deep.equal(['objection_perms_002_further_tables.js'])
-    const columns = Object.keys(await db.knex('token').columnInfo())
-    expect(columns).to.include.members(['abilities', 'bound_to'])
+    expect(await exist(...further)).to.deep.equal([true, true, true])
+    expect(Object.keys(await db.knex('token').columnInfo())).to.include.members(['abilities', 'bound_to', 'impersonator_id'])
+    expect((await Token.verify(plain))?.userId).to.equal(user.id)
+    // The column that came later refers to users as in a new table.
+    const superadmin = await User.create({ email: 'root@example.com' })
+    await db.knex('token').update({ impersonator_id: superadmin.id })
+    await superadmin.delete()
+    expect(await Token.query()).to.deep.equal([])
+    await AuditLog.create({ event: 'signIn', details: { sessionId: 'x' } })
+    expect((await AuditLog.query())[0]).to.deep.include({ event: 'signIn', actorId: null, details: { sessionId: 'x' } })
   })
 
   it('at once from several processes run once', async () => {

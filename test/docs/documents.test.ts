@@ -1,0 +1,47 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const markdown = (folder: string) => readdirSync(join(root, folder)).filter((name) => name.endsWith('.md'))
+const documents = [...markdown('.'), ...markdown('docs').map((name) => `docs/${name}`)]
+
+/** As the pages of a repository make them of headings. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\w\s-]/g, '')
+    .trim()
+    .replace(/\s/g, '-')
+
+const withoutBlocks = (text: string) => text.replaceAll(/^```[\s\S]*?^```$/gm, '')
+const anchorsIn = (text: string) => [...withoutBlocks(text).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => anchorOf(heading))
+
+describe('The documents', () => {
+  for (const document of documents) {
+    it(`${document} links to what is there`, () => {
+      const text = readFileSync(join(root, document), 'utf8')
+      for (const [, link = ''] of withoutBlocks(text).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^(?:https?|mailto):/.test(link)) continue
+        const [path = '', anchor] = link.split('#')
+        const file = path === '' ? document : join(dirname(document), path)
+        expect(existsSync(join(root, file)), link).to.equal(true)
+        if (anchor !== undefined) expect(anchorsIn(readFileSync(join(root, file), 'utf8')), link).to.include(anchor)
+      }
+    })
+  }
+
+  it('name every event', () => {
+    const page = readFileSync(join(root, 'docs/sessions.md'), 'utf8')
+    const sources = ['auth', 'users'].map((floor) => readFileSync(join(root, `src/${floor}/events.ts`), 'utf8')).join('\n')
+    const names = [...sources.matchAll(/^ {2}(\w+): (?:\{|object$)/gm)].map(([, name]) => name as string)
+    expect(names).to.include.members(['signIn', 'roleGranted', 'registrationFailed', 'locked'])
+    for (const name of names) expect(page).to.contain(`\`${name}\``)
+  })
+
+  it('are all reached from the README', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    for (const page of markdown('docs')) expect(readme).to.contain(`(docs/${page}`)
+  })
+})
