@@ -7,7 +7,7 @@ import { createUser, signInAs } from '../../src/testing/index.js'
 import { runAs } from '../../src/users/actor.js'
 import { Domain } from '../../src/users/domain.js'
 import { Role } from '../../src/users/roles.js'
-import { Token } from '../../src/users/token.js'
+import { hashToken, Token } from '../../src/users/token.js'
 import type { User } from '../../src/users/user.js'
 import { addFactor, challengeOf, codeOf, type Factor } from '../auth/factor.js'
 import { allFeatures, type FullZoo, openFullZoo } from '../conformance/full-zoo.js'
@@ -222,6 +222,30 @@ for (const database of availableDatabases.filter((name) => name !== 'sqlite3')) 
           Object.keys(doors).filter((door) => door.startsWith(path)),
           path,
         ).not.to.deep.equal([])
+    })
+
+    it('are nothing that a reader of the whole database could use [promises 20, 43]', async () => {
+      const who = await subject()
+      const issued: Record<string, string> = { 'secret of the app': who.factor.secret, 'secret being set up': who.pending.secret }
+      for (const [kind, issue] of Object.entries(kinds)) if (!kind.startsWith('code of')) issued[kind] = await issue(who)
+      for (const [i, code] of who.factor.recoveryCodes.entries()) issued[`recovery code ${i}`] = code
+      const tables = ['user', 'token', 'invitation', 'second_factor', 'user_role', 'user_setting', 'domain']
+      const rows = await Promise.all(tables.map((table) => zoo.perms.knex(table).select()))
+      const dump = JSON.stringify(rows)
+      expect(dump)
+        .to.contain(who.email)
+        .and.to.contain(hashToken(issued['mail to reset'] as string))
+      for (const [kind, plain] of Object.entries(issued)) {
+        expect(dump, kind).not.to.contain(plain)
+        expect(dump, kind).not.to.contain(plain.replaceAll('-', ''))
+        expect(dump, kind).not.to.contain(plain.replace(/^(?:mt|sf|in|rt|opk)_/, ''))
+      }
+      // What is stored opens nothing either.
+      const stored = rows.flat().flatMap((row: { token?: string; secret?: string }) => [row.token, row.secret])
+      for (const text of stored.filter((one) => one !== undefined)) {
+        expect(await Token.verify(text)).to.equal(null)
+        expect(await doors.Authorization?.(text, who)).to.equal(401)
+      }
     })
 
     it('a second factor is one user’s own: another’s codes are wrong [promise 17]', async () => {
