@@ -4,7 +4,7 @@
  */
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
-import { columnForIdentifier, type RecordClass } from './definition.js'
+import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
 import { type Executable, executeCopy } from './execution.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
@@ -139,6 +139,9 @@ interface Internals {
   isInsert(): boolean
   isUpdate(): boolean
   isDelete(): boolean
+  fullIdColumn(): string | string[]
+  whereComposite(...args: unknown[]): this
+  whereInComposite(...args: unknown[]): this
 }
 
 /** The rows and the id of a builder's write, or null where it is a find. */
@@ -176,6 +179,9 @@ function kindOf(builder: Internals): StatementKind {
   if (!isWriting(builder)) return 'read'
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }
+
+const textId = (id: unknown): unknown =>
+  typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
 
 const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
 
@@ -296,6 +302,22 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       // A join then takes the subquery, which carries the rule, rather than the bare table.
       if (!super.isSelectAll()) return false
       return !this.guard || this.guard.isFree(this.modelClass())
+    }
+
+    override whereComposite(...args: unknown[]): this {
+      return super.whereComposite(...this.#withTextIds(args))
+    }
+
+    override whereInComposite(...args: unknown[]): this {
+      return super.whereInComposite(...this.#withTextIds(args))
+    }
+
+    // MariaDB compares a text with a number as numbers: 1 would be every UUID that begins with 01 and a letter.
+    #withTextIds(args: unknown[]): unknown[] {
+      const [columns, ...values] = args
+      const cls = this.modelClass()
+      if (columns !== this.fullIdColumn() || definitionOf(cls).specs[String(cls.idColumn)]?.type !== 'uuid') return args
+      return [columns, ...values.map(textId)]
     }
 
     override execute(): Promise<unknown> {
