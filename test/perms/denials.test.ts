@@ -520,7 +520,10 @@ eachDatabase('Denials', (db) => {
     for (const id of [0, 1, true, 1n]) {
       it(`[promise 33] are not what an id asks for that is the ${typeof id} ${id}, which MariaDB finds in many`, async () => {
         // Of version 7 in these years: all begin with 01 and a letter, or with 019.
-        await db.knex('den_note').where('title', 'hers 1').update({ id: `0${Number(id)}aaaaaa-aaaa-7aaa-8aaa-aaaaaaaaaaaa` })
+        await db
+          .knex('den_note')
+          .where('title', 'hers 1')
+          .update({ id: `0${Number(id)}aaaaaa-aaaa-7aaa-8aaa-aaaaaaaaaaaa` })
         const ways: Record<string, () => unknown> = {
           findById: () => DenNote.query().findById(id as never),
           patch: () =>
