@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { TOTP } from 'otpauth'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { startChromium, watch } from '../helpers/chromium.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
-import { startChromium, watch } from './chromium.js'
 import { startZoo, type ZooProcess } from './zoo-process.js'
 
 const password = 'correct horse battery'

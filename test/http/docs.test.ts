@@ -1,26 +1,12 @@
-import { existsSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import { openFullZoo } from '../conformance/full-zoo.js'
 import { password, type Zoo } from '../conformance/zoo.js'
+import { startChromium } from '../helpers/chromium.js'
 import { documentedApi } from './documented.js'
-
-const executablePath = '/usr/bin/chromium'
-const isThere = existsSync(executablePath)
-const isRequired = process.env['REQUIRE_CHROMIUM'] === '1'
-const args = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 
 describe('the page that shows the API', function () {
   this.timeout(90_000)
@@ -71,11 +57,7 @@ describe('the page that shows the API', function () {
   describe('in Chromium', () => {
     let browser: Browser
     before(async function () {
-      if (!isThere && !isRequired) {
-        console.log(`    left out: there is no ${executablePath} (REQUIRE_CHROMIUM=1 makes that a failure)`)
-        this.skip()
-      }
-      browser = await chromium.launch({ executablePath, args })
+      browser = await startChromium(this)
     })
     after(() => browser?.close())
 

@@ -169,7 +169,7 @@ eachDatabase('Denials', (db) => {
         expect(await run(() => Closed.get(row.id))).to.equal(null)
         expect(await run(() => Closed.getBy({ title: 'closed' }))).to.equal(null)
         expect(await run(() => Closed.query().resultSize())).to.equal(0)
-        expect((await run(() => Closed.query().count({ n: '*' }).first())) as any)
+        expect(await run(() => Closed.query().count({ n: '*' }).first()))
           .to.have.property('n')
           .that.is.oneOf([0, '0'])
         expect((await run(() => Closed.query().page(0, 5))).total).to.equal(0)
@@ -196,13 +196,13 @@ eachDatabase('Denials', (db) => {
       const shelf = await DenShelf.create({ title: 'closed', userId: ada.id })
       const book = await DenBook.create({ title: 'open', shelfId: shelf.id })
       await runAs(ada, async () => {
-        const [fetched] = (await DenBook.query().withGraphFetched('shelf')) as any[]
-        const [joined] = (await DenBook.query().withGraphJoined('shelf')) as any[]
-        expect([fetched.title, fetched.shelf ?? null]).to.deep.equal(['open', null])
+        const [fetched] = (await DenBook.query().withGraphFetched('shelf')) as (DenBook & { shelf?: DenShelf })[]
+        const [joined] = (await DenBook.query().withGraphJoined('shelf')) as (DenBook & { shelf?: DenShelf })[]
+        expect([fetched?.title, fetched?.shelf ?? null]).to.deep.equal(['open', null])
         expect([joined?.title, joined?.shelf ?? null]).to.deep.equal(['open', null])
         expect(await DenBook.query().joinRelated('shelf')).to.deep.equal([])
         expect((await book.$relatedQuery('shelf' as never)) ?? null).to.equal(null)
-        expect(await rejection((book as any).$relatedQuery('shelf').insert({ title: 'new' }))).to.be.instanceOf(ForbiddenError)
+        expect(await rejection(book.$relatedQuery<DenShelf>('shelf').insert({ title: 'new' }))).to.be.instanceOf(ForbiddenError)
       })
       expect(await size('den_shelf')).to.equal(1)
     })

@@ -216,10 +216,11 @@ eachDatabase('Ranks', (db) => {
     'grantRole()': ({ user, role, domainId }) => user.grantRole(role, domainId ? { domain: domainId } : {}),
     'query().insert()': ({ userId, role, domainId }) => UserRole.query().insert({ userId, role, domainId }),
     'query().insertGraph()': ({ userId, role, domainId }) => UserRole.query().insertGraph({ userId, role, domainId } as never),
-    '$relatedQuery().insert()': ({ user, role, domainId }) =>
-      (user as any).$relatedQuery('roles').insert({ role, domainId, userId: user.id }),
+    '$relatedQuery().insert()': ({ user, role, domainId }) => user.$relatedQuery('roles').insert({ role, domainId, userId: user.id }),
     'relatedQuery().for().insert()': ({ userId, role, domainId }) =>
-      (User as any).relatedQuery('roles').for(userId).insert({ role, domainId, userId }),
+      User.relatedQuery('roles')
+        .for(userId)
+        .insert({ role, domainId, userId } as never),
     'upsertGraph() of the user': ({ userId, role, domainId, held }) =>
       User.query().upsertGraph({ id: userId, roles: [{ id: held.id }, { role, domainId }] } as never, { noDelete: true }),
     'upsertGraph() of the grant': ({ role, domainId, held }) => UserRole.query().upsertGraph({ id: held.id, role, domainId } as never),
@@ -230,7 +231,7 @@ eachDatabase('Ranks', (db) => {
     'findById().patch()': ({ role, domainId, held }) => UserRole.query().findById(held.id).patch({ role, domainId }),
     'where().patch()': ({ role, domainId, held }) => UserRole.query().where({ id: held.id }).patch({ role, domainId }),
     '$relatedQuery().patch()': ({ user, role, domainId, held }) =>
-      (user as any).$relatedQuery('roles').where('user_role.id', held.id).patch({ role, domainId }),
+      user.$relatedQuery('roles').where('user_role.id', held.id).patch({ role, domainId }),
     'patch() with a raw value': ({ role, domainId, held }) =>
       UserRole.query()
         .findById(held.id)

@@ -53,7 +53,7 @@ class Hooked extends HasUserMixin(BasePermsModel).withColumns({ ...docColumns, k
   static override policy = { read: everyone(), create: where({ kind: 'plain' }), update: where({ state: 'draft' }) }
   override async $beforeUpdate(options: any, context: any): Promise<void> {
     await super.$beforeUpdate(options as never, context as never)
-    if ((this as any).title === 'publish') (this as any).state = 'published'
+    if (this.title === 'publish') this.state = 'published'
   }
 }
 
@@ -321,7 +321,7 @@ eachDatabase('writes under permissions', (db) => {
           await runAs(ada, () => any(Doc).create({ title: 'x', projectId }))
           return 'done'
         } catch (error) {
-          const { name, message, errors } = error as any
+          const { name, message, errors } = error as { name: string; message: string; errors: unknown }
           return JSON.stringify({ name, message, errors })
         }
       }
