@@ -2,14 +2,14 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { ofField } from './canonical.js'
-import { codecOf, detached, dialectOfClass, ownKnex } from './codec.js'
+import { codecOf, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
 import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
-import { camelCase, snakeCase } from './names.js'
+import { snakeCase } from './names.js'
 import { hasModel } from './protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from './query-builder.js'
 import { mergedRelationMappings } from './relations.js'
@@ -434,21 +434,13 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     override $setDatabaseJson(json: object): this {
       this.#raw = json
-      return super.$setDatabaseJson(json) as unknown as this
+      // A subclass that parses rows its own way is asked; else the values need no object of their own before they are the row's.
+      if (this.$parseDatabaseJson !== parseDatabaseJson) return super.$setDatabaseJson(json) as unknown as this
+      return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), this)
     }
 
     override $parseDatabaseJson(json: object): never {
-      const cls = this.constructor as unknown as typeof Record
-      const { read } = codecOf(cls, dialectOfClass(cls as never))
-      const given = super.$parseDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
-      const row: globalThis.Record<string, unknown> = {}
-      for (const column of Object.keys(given)) {
-        const value = given[column]
-        const known = read.get(column)
-        if (known) row[known.property] = known.decode && value !== null && value !== undefined ? known.decode(value) : value
-        else row[definitionOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
-      }
-      return row as never
+      return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), {}) as never
     }
 
     override $formatDatabaseJson(json: object): never {
@@ -504,6 +496,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return changes
     }
   }
+  const { $parseDatabaseJson: parseDatabaseJson } = Record.prototype
   Object.defineProperty(Record, errorsOf, { value: quiet })
   Object.defineProperty(Record, 'tableName', {
     configurable: true,

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { type ColumnSpec, column as columns } from './column.js'
 import { definitionOf } from './definition.js'
+import { camelCase } from './names.js'
 import { remember } from './remember.js'
 import { type Decoder, type Dialect, decoder, dialectOf } from './storage.js'
 import { registeredKnex } from './transaction.js'
@@ -26,6 +27,35 @@ export function codecOf(cls: object, dialect: Dialect): Codec {
   return codec
 }
 
+const lastUsed = new WeakMap<object, { readonly config: object; readonly codec: Codec }>()
+
+/** The codec for the database that a class's queries go to now. Asked for each row that is read. */
+export function codecNow(cls: DatabaseClass): Codec {
+  const config = knexOf(cls)?.client.config
+  const last = lastUsed.get(cls)
+  if (last !== undefined && last.config === config) return last.codec
+  const codec = codecOf(cls, dialectOfClass(cls))
+  if (config) lastUsed.set(cls, { config, codec })
+  return codec
+}
+
+/**
+ * Values by property, of a row by column as the driver returned it.
+ *
+ * @param into what they are set on
+ */
+export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Record<string, unknown>>, into: T): T {
+  const { read } = codecNow(cls)
+  const row = into as Record<string, unknown>
+  for (const column of Object.keys(given)) {
+    const value = given[column]
+    const known = read.get(column)
+    if (known) row[known.property] = known.decode !== null && value !== null && value !== undefined ? known.decode(value) : value
+    else row[definitionOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
+  }
+  return into
+}
+
 function make(cls: object, dialect: Dialect): Codec {
   const { specs, columnOf, jsonAttributes } = definitionOf(cls)
   const read = new Map<string, { property: string; decode: Decoder | null }>()
@@ -46,6 +76,7 @@ function make(cls: object, dialect: Dialect): Codec {
 // A driver may hand out an object: the row gets one of its own, so that save() sees what was changed in place.
 function detaching(spec: ColumnSpec, decode: Decoder | null): Decoder | null {
   if (spec.type !== 'datetime' && spec.type !== 'json') return decode
+  if (spec.type === 'datetime') return (value) => (value instanceof Date ? new Date(value) : decode ? decode(value) : value)
   return (value) => (typeof value === 'object' ? detached(value) : decode ? decode(value) : value)
 }
 
@@ -60,11 +91,16 @@ const dialects = new WeakMap<object, Dialect>()
 /** A static of records: the Knex instance of a class, without looking for a transaction to join. */
 export const ownKnex: unique symbol = Symbol('own knex') as never
 
+/** What is used of a class to find its database. */
+export interface DatabaseClass {
+  knex(): Knex | undefined
+  [ownKnex]?(): Knex | null
+}
+
+const knexOf = (cls: DatabaseClass): Knex | null => (cls[ownKnex] ? cls[ownKnex]() : (cls.knex() ?? registeredKnex()))
+
 /** The database that a class's queries go to now; the registered one's where it is bound to none. */
-export function dialectOfClass(cls: { knex(): Knex | undefined; [ownKnex]?(): Knex | null }): Dialect {
-  // Asked for each row that is read.
-  const knex = cls[ownKnex] ? cls[ownKnex]() : (cls.knex() ?? registeredKnex())
-  if (!knex) return 'sqlite'
-  const { config } = (knex as unknown as { client: { config: object } }).client
-  return remember(dialects, config, () => dialectOf(knex))
+export function dialectOfClass(cls: DatabaseClass): Dialect {
+  const knex = knexOf(cls)
+  return knex ? remember(dialects, knex.client.config as object, () => dialectOf(knex)) : 'sqlite'
 }

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
-import { rememberDay } from './canonical.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
+import { readDaysAndMoments, type TypedConnection } from './pg-values.js'
 import { type Dialect, dialectOf } from './storage.js'
 
 export interface ConnectionOptions {
@@ -88,19 +88,6 @@ async function prepare(client: KnexClient, connection: object, dialect: Dialect)
     Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
     await run("SET time_zone = '+00:00'")
   } else {
-    keepExactDays(connection as PgConnection)
+    readDaysAndMoments(connection as TypedConnection)
   }
-}
-
-const dateType = 1082
-
-/** The application still gets a Date for a `date` of PostgreSQL; the library can ask which day it was. */
-function keepExactDays(connection: PgConnection): void {
-  const parse = connection.getTypeParser?.(dateType, 'text')
-  if (!parse) return
-  connection.setTypeParser?.(dateType, 'text', (text) => {
-    const value = parse(text)
-    if (value instanceof Date) rememberDay(value, text)
-    return value
-  })
 }

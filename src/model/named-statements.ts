@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto'
 
 type Callback = (error: unknown, result?: unknown) => void
-type TypeParser = (text: string) => unknown
 type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
 
 /** What is used of a connection of the pg driver. */
 export interface PgConnection {
   query: Query
-  getTypeParser?(type: number, format: 'text'): TypeParser
-  setTypeParser?(type: number, format: 'text', parser: TypeParser): void
   /** Set by Knex while the connection serves a transaction. */
   __knexTxId?: string
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { Model, QueryBuilder, snakeCaseMappers } from 'objection'
+import { Model, type Pojo, QueryBuilder, snakeCaseMappers } from 'objection'
 import {
   ActiveRecordMixin,
   asAnonymous,
@@ -168,6 +168,30 @@ eachDatabase('An application’s own base class', (db) => {
       }
       const made = await Hooked.create({ firstName: 'h' })
       expect((await Plain.getOr404(made.id as never)).visitCount).to.equal(42)
+    })
+
+    it('keeps the application’s own way of reading rows, below the library and above it', async () => {
+      class Below extends AppBase {
+        override $parseDatabaseJson(json: Pojo): Pojo {
+          const row = super.$parseDatabaseJson(json)
+          return { ...row, visitCount: Number(row['visitCount'] ?? 0) + 1 }
+        }
+      }
+      class Shouting extends ActiveRecordMixin(Below) {
+        static override tableName = 'plain_thing'
+        declare firstName: string
+        declare visitCount: number
+        override $parseDatabaseJson(json: Pojo): Pojo {
+          const row = super.$parseDatabaseJson(json)
+          return { ...row, firstName: String(row['firstName']).toUpperCase() }
+        }
+      }
+      const made = await Plain.create({ firstName: 'ssh', visitCount: 1 })
+      const read = await Shouting.getOr404(made.id as never)
+      expect(read).to.include({ firstName: 'SSH', visitCount: 2 })
+      // What was read counts as what is there: nothing is saved.
+      await read.save()
+      expect(await Plain.getOr404(made.id as never)).to.include({ firstName: 'ssh', visitCount: 1 })
     })
   })
 
