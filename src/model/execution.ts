@@ -13,6 +13,8 @@ interface OpenOperation {
   /** Of from(): the table, where it names one. */
   readonly table?: string | null
   hasHook(name: HookName): boolean
+  /** Those that its hooks added. */
+  readonly childOperations: readonly OpenOperation[]
   removeChildOperationsByHookName(name: HookName): void
   queryExecutor(builder: Executable): PromiseLike<unknown>
 }
@@ -23,6 +25,7 @@ type Hook = (builder: Executable, value: unknown) => unknown
 
 /** What is used of Objection's QueryBuilder. */
 export interface Executable {
+  readonly _operations: readonly OpenOperation[]
   readonly _activeOperations: { readonly operation: OpenOperation; readonly hookName: HookName }[]
   readonly _explicitRejectValue: unknown
   readonly _explicitResolveValue: unknown
@@ -121,16 +124,22 @@ function addImplicitOperations(builder: Executable): void {
 
 function stageOf(name: HookName): Stage {
   return (builder, value) => {
-    let operations: OpenOperation[] | undefined
     // Those that a hook adds meanwhile have their turn at the next stage.
-    builder.forEachOperation(true, (operation) => {
-      if (operation.hasHook(name)) {
-        operations ??= []
-        operations.push(operation)
-      }
-    })
-    return operations === undefined ? value : callHooks(builder, operations, name, value, 0)
+    const operations = withHook(builder._operations, name, null)
+    return operations === null ? value : callHooks(builder, operations, name, value, 0)
   }
+}
+
+function withHook(operations: readonly OpenOperation[], name: HookName, found: OpenOperation[] | null): OpenOperation[] | null {
+  let all = found
+  for (const operation of operations) {
+    if (operation.hasHook(name)) {
+      if (all === null) all = [operation]
+      else all.push(operation)
+    }
+    if (operation.childOperations.length > 0) all = withHook(operation.childOperations, name, all)
+  }
+  return all
 }
 
 function callHooks(builder: Executable, operations: readonly OpenOperation[], name: HookName, given: unknown, from: number): unknown {
