@@ -96,6 +96,10 @@ class Fragment {
     readonly bindings: readonly unknown[],
   ) {}
 
+  // Knex sets these on whatever it takes for raw. Here nothing reads them, and one that is kept would hold on to the last statement.
+  set client(_: unknown) {}
+  set queryContext(_: unknown) {}
+
   toSQL(): { method: 'raw'; sql: string; bindings: readonly unknown[] } {
     return { method: 'raw', sql: this.sql, bindings: this.bindings }
   }
