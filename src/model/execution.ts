@@ -35,11 +35,9 @@ export interface Executable {
   isPartial(): boolean
   hasWithGraph(): boolean
   hasSelects(): boolean
-  has(selector: RegExp | ((op: OpenOperation) => boolean)): boolean
   clear(selector: (op: OpenOperation) => boolean): unknown
   addOperation(op: OpenOperation): unknown
   addOperationToFront(op: OpenOperation, args: unknown[]): unknown
-  findOperation(selector: (op: OpenOperation) => boolean): OpenOperation | null
   findLastOperation(selector: RegExp): OpenOperation | null
   forEachOperation(selector: true, callback: (op: OpenOperation) => void): void
   context(): Hooks
@@ -110,12 +108,15 @@ export async function executeCopy(builder: Executable): Promise<unknown> {
   }
 }
 
+const isFinding = ({ name }: OpenOperation) => name === 'find'
+const isGraph = ({ name }: OpenOperation) => name === 'eager'
+const isExecutor = (operation: OpenOperation) => operation.hasHook('queryExecutor')
+
 function addImplicitOperations(builder: Executable): void {
-  if (builder.isFind() && !builder.has(({ name }) => name === 'find'))
+  if (builder.isFind() && findOperation(builder._operations, isFinding) === null)
     builder.addOperationToFront(builder._findOperationFactory(builder), [])
-  if (!builder.hasWithGraph()) return
-  const isGraph = ({ name }: OpenOperation) => name === 'eager'
-  const graph = builder.findOperation(isGraph) as OpenOperation
+  if (findOperation(builder._operations, isGraph) === null || !builder.hasWithGraph()) return
+  const graph = findOperation(builder._operations, isGraph) as OpenOperation
   builder.clear(isGraph)
   builder.addOperation(graph)
 }
@@ -128,6 +129,20 @@ function stageOf(name: HookName): Stage {
     const operations = withHook(builder._operations, name, null)
     return operations === null ? value : callHooks(builder, operations, name, value, 0)
   }
+}
+
+/** The first of these operations, or of those that they added, of which this is so. */
+export function findOperation<T extends { readonly childOperations: readonly T[] }>(
+  operations: readonly T[],
+  isIt: (operation: T) => boolean,
+): T | null {
+  for (const operation of operations) {
+    if (isIt(operation)) return operation
+    if (operation.childOperations.length === 0) continue
+    const found = findOperation(operation.childOperations, isIt)
+    if (found !== null) return found
+  }
+  return null
 }
 
 function withHook(operations: readonly OpenOperation[], name: HookName, found: OpenOperation[] | null): OpenOperation[] | null {
@@ -211,7 +226,7 @@ function send(builder: Executable): unknown {
   callOnBuild(builder, builder.context().onBuild)
   callOnBuild(builder, builder.internalContext().onBuild)
   builder.executeOnBuild()
-  const executor = builder.findOperation((operation) => operation.hasHook('queryExecutor'))
+  const executor = findOperation(builder._operations, isExecutor)
   if (builder._explicitRejectValue !== null) throw builder._explicitRejectValue
   if (builder._explicitResolveValue !== null) return builder._explicitResolveValue
   if (executor !== null) return executor.queryExecutor(builder)

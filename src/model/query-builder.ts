@@ -6,12 +6,11 @@ import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
 import { ConfigurationError } from './errors.js'
-import { type Executable, executeCopy } from './execution.js'
+import { type Executable, executeCopy, findOperation } from './execution.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
   type Asker,
-  free,
   groupWheres,
   handOver,
   inspect,
@@ -103,6 +102,7 @@ interface Statics {
 
 interface Operation {
   readonly name: string
+  readonly childOperations: readonly Operation[]
   readonly models?: Model[]
   readonly model?: Model
   readonly instance?: Model
@@ -116,6 +116,7 @@ interface Operation {
 
 /** The parts of Objection's QueryBuilder that its types do not show. */
 interface Internals {
+  readonly _operations: readonly Operation[]
   execute(): Promise<unknown>
   clone(): Internals
   executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
@@ -133,7 +134,6 @@ interface Internals {
   internalContext(): { runBefore: unknown[]; runAfter: unknown[]; knex: Knex | null }
   toFindQuery(): Internals
   clear(selector: RegExp | ((op: Operation) => boolean)): Internals
-  findOperation(selector: (op: Operation) => boolean): Operation | null
   findLastOperation(selector: (op: Operation) => boolean): Operation | null
   forEachOperation(selector: true, callback: (op: Operation) => void): void
   isInsert(): boolean
@@ -166,8 +166,14 @@ function writeOf(builder: Internals): WriteOperation | null {
 
 const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
 
+const isWrite = ({ name }: Operation) => writeNames.test(name)
+const isGraphWrite = ({ name }: Operation) => graphOperations.test(name)
+const isReturning = ({ name }: Operation) => /returning/i.test(name)
+const isOfRelation = ({ relation }: Operation) => relation !== undefined
+const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
+
 function isWriting(builder: Internals): boolean {
-  return builder.findOperation((op) => writeNames.test(op.name)) !== null
+  return findOperation(builder._operations, isWrite) !== null
 }
 
 function typed(cls: typeof Model, error: unknown): unknown {
@@ -234,6 +240,30 @@ class Handle implements GuardedBuilder {
 
   query(cls: typeof Model): QueryBuilder<Model> {
     return cls.query(this.#builder.internalContext().knex ?? undefined)
+  }
+}
+
+/**
+ * A class, though an object literal would do: a function that is written as a property of an object is allocated among what lives
+ * long (V8), and keeps all it can see, here the whole query, until the next full collection.
+ */
+class Asking implements Asker {
+  readonly name: string
+  readonly isEnforced: boolean
+
+  constructor(
+    readonly cls: typeof Model,
+    readonly guard: QueryGuard | undefined,
+    readonly table: string | null,
+    readonly ref: string,
+    readonly caller: unknown,
+  ) {
+    this.name = cls.name
+    this.isEnforced = guard?.isEnforced(cls) ?? false
+  }
+
+  isFreeNow(): boolean {
+    return !this.guard?.isEnforced(this.cls)
   }
 }
 
@@ -341,8 +371,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         const isWhole =
           this.isRelate() ||
           this.isUnrelate() ||
-          this.findOperation((op) => graphOperations.test(op.name)) !== null ||
-          (write?.kind === 'insert' && this.findOperation((op) => Boolean(op.relation?.joinTable)) !== null)
+          findOperation(this._operations, isGraphWrite) !== null ||
+          (write?.kind === 'insert' && findOperation(this._operations, isOfJoinTable) !== null)
         const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(this.handle, write)
         const judged = isWhole ? null : write
         if (!needs) return await this.#runJudged(guard, judged)
@@ -391,7 +421,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (built._method === 'insert') this.#keepKnownIds(built)
       if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
       if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
-      const { relation } = this.findOperation((op) => op.relation !== undefined) ?? {}
+      const { relation } = findOperation(this._operations, isOfRelation) ?? {}
       const columns = columnList(built.client, this.modelClass(), this.tableRef(), relation?.relatedProp?.cols)
       if (!columns) return built
       this.#listsColumns = true
@@ -401,7 +431,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     // Objection has PostgreSQL return the id: of a row that has its own it is known.
     #keepKnownIds(built: OpenKnexBuilder): void {
       const { returning, onConflict } = built._single
-      if (returning === undefined || onConflict !== undefined || this.findOperation((op) => /returning/i.test(op.name))) return
+      if (returning === undefined || onConflict !== undefined || findOperation(this._operations, isReturning) !== null) return
       const write = writeOf(this)
       if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
     }
@@ -414,14 +444,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const { guard } = this
       const table = (cls as unknown as RecordClass).getTableName()
       const enforcer = guard ?? anyEnforcer()
-      const asker: Asker = {
-        name: cls.name,
-        table: this.isPartial() ? null : table,
-        ref: this.tableRef(),
-        isEnforced: guard?.isEnforced(cls) ?? false,
-        caller: enforcer?.caller(),
-        isFreeNow: () => !guard?.isEnforced(cls),
-      }
+      const asker = new Asking(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
       const isBound = enforcer?.isEnforcedAnywhere() ?? false
       if (isBound) {
         const from = this.tableName()
@@ -445,7 +468,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
       const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
       const enforcer = this.guard ?? anyEnforcer()
-      return enforcer ? handOver(built, () => (enforcer.isEnforcedAnywhere() ? enforcer.caller() : free)) : built
+      return enforcer ? handOver(built, enforcer) : built
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
@@ -469,7 +492,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   function runGuard(result: unknown, builder: Internals): unknown {
     if (!(builder instanceof Guarded)) return result
     const guard = builder.guard
-    const write = builder.findOperation((op) => graphOperations.test(op.name)) ? null : writeOf(builder)
+    const write = findOperation(builder._operations, isGraphWrite) !== null ? null : writeOf(builder)
     const judged = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
     const complete = () => {
       if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
@@ -483,13 +506,17 @@ type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => u
 
 // One statement outside a transaction that fell to a deadlock has done nothing: it is sent again as it is. Hooks are not run again.
 function sendAgainAlone(built: OpenKnexBuilder): void {
-  const send = built.then as Then
-  const again = () => new Promise((resolve, reject) => send.call(built, resolve, reject))
-  const isAlone = () => built.client.transacting !== true && built._connection === undefined
-  const orAgain = (error: unknown) => (isAlone() ? sendAgain(error, again) : Promise.reject(error))
-  const then: Then = (done, failed) => send.call(built, done, (error) => orAgain(error).then(done, failed))
   // biome-ignore lint/suspicious/noThenProperty: a Knex builder is sent by its own then().
-  built.then = then as typeof built.then
+  built.then = thenOrAgain as typeof built.then
+}
+
+function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
+  const { then: send } = Object.getPrototypeOf(this) as { then: Then }
+  return send.call(this, done, (error) => {
+    const isAlone = this.client.transacting !== true && this._connection === undefined
+    const again = () => new Promise((resolve, reject) => send.call(this, resolve, reject))
+    return (isAlone ? sendAgain(error, again) : Promise.reject(error)).then(done, failed)
+  })
 }
 
 /** @returns makes the rows' own properties what they are now */

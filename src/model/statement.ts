@@ -4,7 +4,7 @@
  */
 import type { Knex } from 'knex'
 import { ConfigurationError } from './errors.js'
-import { isForbiddenTable } from './protected-tables.js'
+import { type Enforcer, isForbiddenTable } from './protected-tables.js'
 
 /** A clause of a Knex builder, as Knex keeps it. */
 export interface Clause {
@@ -73,6 +73,7 @@ export interface Asker {
 
 /** What a model's query was when it was handed over. */
 interface Handed {
+  readonly enforcer: Enforcer
   readonly method: string
   readonly table: unknown
   readonly clauses: readonly Clause[]
@@ -136,11 +137,11 @@ function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
 }
 
 /** Has a knex query of a model, which is the application's to add to from here on, look after its rule when it is run. */
-export function handOver(statement: OpenKnexBuilder, callerNow: () => unknown): OpenKnexBuilder {
+export function handOver(statement: OpenKnexBuilder, enforcer: Enforcer): OpenKnexBuilder {
   const own = ofModels.get(statement)
   if (!own) return statement
-  own.handed = { method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
-  return own.asker.isEnforced ? seal(own, statement, callerNow) : statement
+  own.handed = { enforcer, method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
+  return own.asker.isEnforced ? Object.assign(statement, sealed) : statement
 }
 
 interface Runnable {
@@ -148,27 +149,24 @@ interface Runnable {
   clone(): OpenKnexBuilder
 }
 
-function seal(own: Own, statement: OpenKnexBuilder, callerNow: () => unknown): OpenKnexBuilder {
-  const { toSQL, clone } = statement as unknown as Runnable
-  const sealed: Runnable = {
-    toSQL(...args) {
-      const caller = callerNow()
-      if (caller !== free && !isOfCaller(own.asker, caller))
-        refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
-      keepRule(own, statement)
-      return toSQL.apply(statement, args)
-    },
-    clone() {
-      const copy = clone.call(statement)
-      ofModels.set(copy, own)
-      return seal(own, copy, callerNow)
-    },
-  }
-  return Object.assign(statement, sealed)
-}
+const prototypeOf = (statement: OpenKnexBuilder) => Object.getPrototypeOf(statement) as Runnable
 
-/** The caller where no rule binds. */
-export const free = Symbol('free')
+// Functions shared by all statements: see `Asking` on what closures kept in objects cost.
+const sealed = {
+  toSQL(this: OpenKnexBuilder, ...args: unknown[]): unknown {
+    const own = ofModels.get(this) as Own & { handed: Handed }
+    const { enforcer } = own.handed
+    if (enforcer.isEnforcedAnywhere() && !isOfCaller(own.asker, enforcer.caller()))
+      refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
+    keepRule(own, this)
+    return prototypeOf(this).toSQL.apply(this, args)
+  },
+  clone(this: OpenKnexBuilder): OpenKnexBuilder {
+    const copy = prototypeOf(this).clone.call(this)
+    ofModels.set(copy, ofModels.get(this) as Own)
+    return Object.assign(copy, sealed)
+  },
+}
 
 /** @throws ConfigurationError always */
 export function refuse(asker: Asker, way: string, instead: string): never {
