@@ -24,10 +24,31 @@ export interface OpenApiDocument {
   openapi: '3.1.0'
   info: { title: string; version: string; description?: string }
   paths: Record<string, Record<string, Operation>>
-  components: { schemas: Record<string, object>; responses: Record<string, object>; securitySchemes: Record<string, object> }
+  components: {
+    schemas: Record<string, object>
+    responses: Record<string, object>
+    headers: Record<string, object>
+    securitySchemes: Record<string, object>
+  }
   tags: { name: string; description: string }[]
   [more: string]: unknown
 }
+
+/** Headers that are not the library's to send: an application's middleware or proxy may add them to any answer. */
+const addedAround = {
+  RateLimit: {
+    description:
+      'What is left of the limit on requests, where the application or its proxy sets one (draft-ietf-httpapi-ratelimit-headers).',
+    schema: { type: 'string', maxLength: 1024 },
+  },
+  'Access-Control-Allow-Origin': {
+    description: 'The origin whose pages may read the answer, where the application lets those of another origin do so (CORS).',
+    schema: { type: 'string', maxLength: 1024 },
+  },
+}
+const around = Object.fromEntries(Object.keys(addedAround).map((name) => [name, { $ref: `#/components/headers/${name}` }]))
+const etag = { description: 'For If-Match.', schema: { type: 'string', maxLength: 64 } }
+const retryAfter = { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } }
 
 const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'Create', update: 'Change', delete: 'Delete' }
 
@@ -47,6 +68,7 @@ export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
     components: {
       schemas: { Problem: problemSchema },
       responses: {},
+      headers: { ...addedAround },
       securitySchemes: {
         bearer: {
           type: 'http',
@@ -96,7 +118,7 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
     parameters: [...parameters, ...(options.description?.parameters ?? [])],
     responses: responsesOf(document, route, operationId),
     security: options.ignoresCredentials
-      ? []
+      ? [{}]
       : [...(options.public ? [{}] : []), { bearer: [] }, ...(takesCookies ? [{ cookieAuth: [] }] : [])],
   }
   if (options.item && options.method === 'GET') operation.parameters.push(conditionParameter('If-None-Match'))
@@ -128,7 +150,7 @@ function responsesOf(document: OpenApiDocument, { endpoint, path, resource }: Ro
   const output = options.schema ?? description?.output
   const isCreate = operationId.startsWith('create') && options.method === 'POST'
   const isItem = options.item === true && (options.method === 'GET' || options.method === 'PATCH')
-  const headers = isItem || isCreate ? { ETag: { description: 'For If-Match.', schema: { type: 'string', maxLength: 64 } } } : undefined
+  const headers = { ...(isItem || isCreate ? { ETag: etag } : {}), ...around }
   if (output) {
     const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
     const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
@@ -139,13 +161,12 @@ function responsesOf(document: OpenApiDocument, { endpoint, path, resource }: Ro
     const example = isList && row !== undefined ? { data: [row], pagination: { ...onePage } } : row
     responses[isCreate ? '201' : String(options.status ?? 200)] = {
       description: 'Done.',
-      ...(headers && { headers }),
+      headers,
       content: { 'application/json': media(schema, example) },
     }
-    if (isItem && options.method === 'GET')
-      responses['304'] = { description: 'The row is what If-None-Match says.', ...(headers && { headers }) }
+    if (isItem && options.method === 'GET') responses['304'] = { description: 'The row is what If-None-Match says.', headers }
   } else {
-    responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.' }
+    responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.', headers }
   }
   const problems = new Set([400, 406, 422, 429, 500, 503, ...(description?.problems ?? [])])
   if (!options.ignoresCredentials) problems.add(401)
@@ -200,11 +221,7 @@ function problemReference(document: OpenApiDocument, status: number): object {
   const name = (STATUS_CODES[status] ?? String(status)).replace(/\W/g, '')
   document.components.responses[name] ??= {
     description: STATUS_CODES[status] ?? 'Error',
-    ...(status === 429 || status === 503
-      ? {
-          headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86400 } } },
-        }
-      : {}),
+    headers: { ...(status === 429 || status === 503 ? { 'Retry-After': retryAfter } : {}), ...around },
     content: { 'application/problem+json': media({ $ref: '#/components/schemas/Problem' }, problemExample(status)) },
   }
   return { $ref: `#/components/responses/${name}` }

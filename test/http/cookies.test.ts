@@ -447,7 +447,7 @@ describe('cookies', function () {
     expect(document.components.securitySchemes['cookieAuth']).to.include({ type: 'apiKey', in: 'cookie', name: '__Host-access' })
     expect(document.paths['/users/me']?.['get']?.security).to.deep.equal([{ bearer: [] }, { cookieAuth: [] }])
     expect(document.paths['/critters']?.['get']?.security).to.deep.equal([{}, { bearer: [] }, { cookieAuth: [] }])
-    expect(document.paths['/users/login']?.['post']?.security).to.deep.equal([])
+    expect(document.paths['/users/login']?.['post']?.security).to.deep.equal([{}])
     expect(document.paths['/users/login']?.['post']?.parameters.map((one) => (one as { name: string }).name)).to.deep.equal(['Prefer'])
     expect(document.paths['/users/refresh']?.['post']?.requestBody).to.include({ required: false })
   })
