@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
 
@@ -16,9 +16,9 @@ export interface ExpressAdapter {
   authenticate(): ExpressMiddleware
   /** Serves an API; what is none of its paths goes on to the next handler. */
   router(api: Api): ExpressMiddleware
-  /** 401 where nobody is signed in. */
-  requireUser(): ExpressMiddleware
-  /** 401 where nobody is signed in, 403 for a caller without the role. */
+  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(options?: CallerOptions): ExpressMiddleware
+  /** The same, and 403 for a caller without the role. */
   requireRole(role: string, options?: RoleOptions): ExpressMiddleware
   /** Turns the library's errors into problem details and passes on all others: put it after the handlers. */
   errorHandler(): ExpressErrorMiddleware
@@ -60,7 +60,7 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
         else answer.then((response) => sendNode(response, res)).catch(next)
       }
     },
-    requireUser: () => demand(isSomebody),
+    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
     requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
     // Express knows an error handler by its four parameters.
     errorHandler: () => (error, req, res, next) => {

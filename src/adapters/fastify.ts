@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Api, MountedApi } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
@@ -60,9 +60,9 @@ export interface FastifyAdapter {
   authenticate(): FastifyPlugin
   /** `app.register(router(api))`, with a `prefix` too; resources are added to the API before. */
   router(api: Api): FastifyPlugin
-  /** As a route's `onRequest`: 401 where nobody is signed in. */
-  requireUser(): FastifyHook
-  /** As a route's `onRequest`: 401 where nobody is signed in, 403 for a caller without the role. */
+  /** As a route's `onRequest`: 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(options?: CallerOptions): FastifyHook
+  /** As a route's `onRequest`: the same, and 403 for a caller without the role. */
   requireRole(role: string, options?: RoleOptions): FastifyHook
   /** `app.setErrorHandler(errorHandler())`: the library's errors become problem details, Fastify answers all others. */
   errorHandler(): (error: unknown, request: FastifyRequestLike, reply: FastifyReplyLike) => void
@@ -164,7 +164,7 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
       }
       done()
     },
-    requireUser: () => demand(isSomebody),
+    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
     requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
     errorHandler: () => (error, request, reply) => {
       const response = door.answerError(error, new FastifyHttpRequest(request))

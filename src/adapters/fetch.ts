@@ -1,6 +1,6 @@
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
 import { NotFoundError } from '../model/errors.js'
@@ -19,9 +19,9 @@ export interface FetchAdapter {
   authenticate(handler: FetchHandler): FetchHandler
   /** Serves an API; what is none of its paths goes to `otherwise`, or is 404. */
   router(api: Api, otherwise?: FetchHandler): FetchHandler
-  /** 401 where nobody is signed in. */
-  requireUser(handler: FetchHandler): FetchHandler
-  /** 401 where nobody is signed in, 403 for a caller without the role. */
+  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(handler: FetchHandler, options?: CallerOptions): FetchHandler
+  /** The same, and 403 for a caller without the role. */
   requireRole(role: string, handler: FetchHandler, options?: RoleOptions): FetchHandler
   /** Turns the library's errors in the handler into problem details; all others are thrown on. */
   errorHandler(handler: FetchHandler): FetchHandler
@@ -59,7 +59,7 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
         return answer === null ? await otherwise(request, ...rest) : toResponse(await answer)
       }
     },
-    requireUser: (handler) => demand(isSomebody, handler),
+    requireUser: (handler, callerOptions) => demand(isSomebody(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(hasRole(role, roleOptions), handler),
     errorHandler:
       (handler) =>

@@ -1,6 +1,6 @@
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
@@ -25,9 +25,9 @@ export interface HonoAdapter {
   authenticate(): HonoMiddleware
   /** Serves an API: `app.use(router(api))`. `base` is the path of `app.route(base, ...)` where it is mounted below one. */
   router(api: Api, options?: { base?: string | undefined }): HonoMiddleware
-  /** 401 where nobody is signed in. */
-  requireUser(): HonoMiddleware
-  /** 401 where nobody is signed in, 403 for a caller without the role. */
+  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(options?: CallerOptions): HonoMiddleware
+  /** The same, and 403 for a caller without the role. */
   requireRole(role: string, options?: RoleOptions): HonoMiddleware
   /** `app.onError(errorHandler())`: the library's errors become problem details; all others go to `otherwise`, or become what Hono makes of them. */
   errorHandler(
@@ -73,7 +73,7 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
         return undefined
       }
     },
-    requireUser: () => demand(isSomebody),
+    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
     requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
     errorHandler:
       (otherwise = asHonoDoes) =>

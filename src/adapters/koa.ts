@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
@@ -33,9 +33,9 @@ export interface KoaAdapter {
   authenticate(): KoaMiddleware
   /** Serves an API; what is none of its paths goes on to the next middleware. */
   router(api: Api): KoaMiddleware
-  /** 401 where nobody is signed in. */
-  requireUser(): KoaMiddleware
-  /** 401 where nobody is signed in, 403 for a caller without the role. */
+  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(options?: CallerOptions): KoaMiddleware
+  /** The same, and 403 for a caller without the role. */
   requireRole(role: string, options?: RoleOptions): KoaMiddleware
   /** Turns the library's errors into problem details and throws on all others: put it before the middleware it is for. */
   errorHandler(): KoaMiddleware
@@ -127,7 +127,7 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
         else send(await answer, ctx)
       }
     },
-    requireUser: () => demand(isSomebody),
+    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
     requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
     errorHandler: () => async (ctx, next) => {
       try {

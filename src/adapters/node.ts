@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { RoleOptions } from '../http/gate.js'
+import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
 import { NotFoundError } from '../model/errors.js'
@@ -20,9 +20,9 @@ export interface NodeAdapter {
   authenticate(handler: NodeHandler): NodeHandler
   /** Serves an API; what is none of its paths goes to `otherwise`, or is 404. */
   router(api: Api, otherwise?: NodeHandler): NodeHandler
-  /** 401 where nobody is signed in. */
-  requireUser(handler: NodeHandler): NodeHandler
-  /** 401 where nobody is signed in, 403 for a caller without the role. */
+  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  requireUser(handler: NodeHandler, options?: CallerOptions): NodeHandler
+  /** The same, and 403 for a caller without the role. */
   requireRole(role: string, handler: NodeHandler, options?: RoleOptions): NodeHandler
   /** Turns the library's errors in the handler into problem details, and all others into a bare 500. */
   errorHandler(handler: NodeHandler): NodeHandler
@@ -72,7 +72,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
         else sendNode(await answer, res)
       })
     },
-    requireUser: (handler) => demand(isSomebody, handler),
+    requireUser: (handler, callerOptions) => demand(isSomebody(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(hasRole(role, roleOptions), handler),
     errorHandler: guarded,
   }

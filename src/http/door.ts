@@ -1,7 +1,7 @@
 import { UnauthorizedError } from '../model/errors.js'
 import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
 import { type Api, MountedApi } from './api.js'
-import { demandRole, type Gate, gateOf, isInCallersFrame, type RoleOptions } from './gate.js'
+import { type CallerOptions, demandAbility, demandRole, type Gate, gateOf, isInCallersFrame, type RoleOptions } from './gate.js'
 import type { PermsPort } from './ports.js'
 import type { OnError } from './problems.js'
 import { Reporter } from './reporter.js'
@@ -93,12 +93,19 @@ export class Door {
   }
 }
 
-/** @throws UnauthorizedError */
-export const isSomebody: Check = (actor) => {
-  if (actor === null) throw new UnauthorizedError()
+/** A check for a caller: anybody who has signed in, and an API key with an ability that is asked for. */
+export function isSomebody({ abilities }: CallerOptions = {}): Check {
+  return (actor) => {
+    if (actor === null) throw new UnauthorizedError()
+    if (actor.abilities) demandAbility(actor.abilities, abilities)
+  }
 }
 
-/** A check for a role. */
-export function hasRole(role: string, options: RoleOptions | undefined): Check {
-  return (actor) => demandRole(actor, role, options)
+/** The same, and the caller must have the role. */
+export function hasRole(role: string, options?: RoleOptions): Check {
+  const isKnown = isSomebody(options)
+  return (actor) => {
+    isKnown(actor)
+    demandRole(actor, role, options)
+  }
 }

@@ -1,4 +1,5 @@
-import { ForbiddenError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
+import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
+import { isAble } from '../perms/abilities.js'
 import { type Actor, authorityFor, currentActor } from '../perms/context.js'
 import { rolesThatAre } from '../perms/tables.js'
 import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
@@ -6,8 +7,14 @@ import { demandOwnOrigin } from './origin.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 
+/** What an API key needs to be let in; whoever has signed in needs none of it. */
+export interface CallerOptions {
+  /** One of these: `['reports:read']`. `[]` lets every key in, `'none'` none; when not said, only a key with `*` gets in. */
+  abilities?: readonly string[] | 'none' | undefined
+}
+
 /** Where a role must be held: everywhere when not said. */
-export interface RoleOptions {
+export interface RoleOptions extends CallerOptions {
   /** The id or the name of a domain, or 'any' for a role held anywhere. */
   domain?: string | undefined
 }
@@ -26,6 +33,12 @@ export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = 
 export function demandRole(actor: Actor | null, role: string, options: RoleOptions = {}): void {
   if (actor === null) throw new UnauthorizedError()
   if (!holdsRole(actor, role, options)) throw new ForbiddenError(`This needs the role '${role}'.`)
+}
+
+/** Whether a key with these abilities is let in, and what it needs is said. @throws InsufficientAbilityError */
+export function demandAbility(held: readonly string[], wanted: CallerOptions['abilities'] = ['*']): void {
+  if (wanted === 'none') throw new InsufficientAbilityError([])
+  if (wanted.length > 0 && !wanted.some((one) => isAble(held, one))) throw new InsufficientAbilityError(wanted)
 }
 
 // What begins so is a Bearer of ours, however malformed it goes on, and never nobody.

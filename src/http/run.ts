@@ -1,21 +1,12 @@
-import {
-  BadRequestError,
-  type FieldError,
-  ForbiddenError,
-  InsufficientAbilityError,
-  PermsError,
-  UnauthorizedError,
-  ValidationError,
-} from '../model/errors.js'
+import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import { refuse, schemaErrors } from '../model/validator.js'
-import { isAble } from '../perms/abilities.js'
 import type { Actor } from '../perms/context.js'
 import { ADMIN } from '../perms/tables.js'
 import { type BodyLimits, readJson } from './body.js'
 import { inCookies } from './cookie-session.js'
 import type { Endpoint, EndpointContext } from './endpoint.js'
 import { NotAcceptableError } from './errors.js'
-import { demandRole } from './gate.js'
+import { demandAbility, demandRole } from './gate.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
@@ -50,7 +41,7 @@ export async function runEndpoint(
     parents: [],
     perms,
   }
-  if (actor?.abilities) demandAbility(actor.abilities, options)
+  if (actor?.abilities) demandKey(actor.abilities, options)
   if (options.load) Object.assign(context, await options.load(context))
   if (options.adminOnly) demandRole(actor, ADMIN)
   if (options.role !== undefined) demandRole(actor, options.role)
@@ -70,12 +61,10 @@ export async function runEndpoint(
 }
 
 /** @throws InsufficientAbilityError */
-function demandAbility(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
-  if (abilities === 'none') throw new InsufficientAbilityError([])
-  const wanted = abilities?.() ?? ['*']
-  const reaches = wanted.length === 0 || wanted.some((one) => isAble(held, one))
+function demandKey(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
+  if (abilities === 'none') demandAbility(held, abilities)
   // What nobody needs to be signed in for needs no ability either: rows are shown as to a key that reaches none.
-  if (!reaches && !isPublic) throw new InsufficientAbilityError(wanted)
+  else if (!isPublic) demandAbility(held, abilities?.())
 }
 
 function comesAfter403(error: unknown): boolean {

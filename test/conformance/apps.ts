@@ -46,6 +46,8 @@ const reports = () => JSON.stringify({ reports: 'all' })
 const invalid = () => {
   throw new ValidationError('No.', [{ field: 'x', message: 'is wrong' }])
 }
+/** Which API keys an own route takes. */
+const readers = { abilities: ['documents:read'] }
 const json = { 'content-type': 'application/json; charset=utf-8' }
 
 // Named indirectly: the older versions are installed under names of their own, without types.
@@ -68,6 +70,8 @@ function express(parse: boolean, name = 'express'): Start {
     })
     app.get('/account', requireUser(), (_req, res) => void res.type('json').send(who()))
     app.get('/reports', requireRole(Role.ADMIN), async (_req, res) => void res.type('json').send(reports()))
+    app.get('/shelf', requireUser(readers), (_req, res) => void res.type('json').send(who()))
+    app.get('/archive', requireRole(Role.ADMIN, readers), (_req, res) => void res.type('json').send(reports()))
     app.get('/invalid', invalid)
     app.use(errorHandler())
     return await listen(app)
@@ -85,7 +89,12 @@ function koa(parse: boolean, name = 'koa'): Start {
     app.use(authenticate())
     if (parse) app.use(bodyParser())
     app.use(router(api))
-    const guards: Record<string, ReturnType<typeof requireUser>> = { '/account': requireUser(), '/reports': requireRole(Role.ADMIN) }
+    const guards: Record<string, ReturnType<typeof requireUser>> = {
+      '/account': requireUser(),
+      '/reports': requireRole(Role.ADMIN),
+      '/shelf': requireUser(readers),
+      '/archive': requireRole(Role.ADMIN, readers),
+    }
     app.use(async (ctx, next) => {
       const guard = guards[ctx.path]
       await (guard ? guard(ctx, next) : next())
@@ -93,9 +102,9 @@ function koa(parse: boolean, name = 'koa'): Start {
     app.use(async (ctx) => {
       await new Promise(setImmediate)
       if (ctx.path === '/invalid') invalid()
-      if (!['/who', '/account', '/reports'].includes(ctx.path)) return
+      if (ctx.path !== '/who' && !guards[ctx.path]) return
       ctx.type = 'json'
-      ctx.body = ctx.path === '/reports' ? reports() : who()
+      ctx.body = ['/reports', '/archive'].includes(ctx.path) ? reports() : who()
     })
     return await listen(app.callback())
   }
@@ -112,6 +121,8 @@ const node: Start = async (perms, api) => {
     '/who': send(who),
     '/account': requireUser(send(who)),
     '/reports': requireRole(Role.ADMIN, send(reports)),
+    '/shelf': requireUser(send(who), readers),
+    '/archive': requireRole(Role.ADMIN, send(reports), readers),
     '/invalid': invalid,
   }
   const otherwise: Parameters<typeof authenticate>[0] = (req, res) => {
@@ -130,6 +141,8 @@ const fetch: Start = async (perms, api) => {
     '/who': send(who),
     '/account': requireUser(send(who)),
     '/reports': requireRole(Role.ADMIN, send(reports)),
+    '/shelf': requireUser(send(who), readers),
+    '/archive': requireRole(Role.ADMIN, send(reports), readers),
     '/invalid': invalid,
   }
   const handler = errorHandler(
@@ -173,6 +186,8 @@ const hono: Start = async (perms, api) => {
   app.get('/who', send(who))
   app.get('/account', requireUser(), send(who))
   app.get('/reports', requireRole(Role.ADMIN), send(reports))
+  app.get('/shelf', requireUser(readers), send(who))
+  app.get('/archive', requireRole(Role.ADMIN, readers), send(reports))
   app.get('/invalid', invalid)
   app.onError(errorHandler())
   const server = await new Promise<Server>((resolve) => {
@@ -207,6 +222,8 @@ const fastify: Start = async (perms, api) => {
     own.get('/who', send(who))
     own.get('/account', { onRequest: requireUser() }, send(who))
     own.get('/reports', { onRequest: requireRole(Role.ADMIN) }, send(reports))
+    own.get('/shelf', { onRequest: requireUser(readers) }, send(who))
+    own.get('/archive', { onRequest: requireRole(Role.ADMIN, readers) }, send(reports))
     own.get('/invalid', async () => invalid())
     done()
   })

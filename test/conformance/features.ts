@@ -94,6 +94,8 @@ async function key(zoo: FullZoo): Promise<string> {
   }
   return kept.key
 }
+const keyOf = (user: 'carol' | 'superadmin', abilities: readonly string[]) => async (zoo: FullZoo) =>
+  (await zoo.perms.auth.apiKeys.issue(notesOf(zoo)[user], { abilities })).plain
 async function inPlace(zoo: FullZoo): Promise<string> {
   const kept = notesOf(zoo)
   if (kept.inPlace === '') {
@@ -120,6 +122,14 @@ const post = (
   ...(status < 300 && { expect: noStore }),
   ...more,
 })
+/** An own route with an API key made for it. */
+const own = (
+  title: string,
+  path: string,
+  abilities: readonly string[],
+  status: number,
+  { user = 'carol', ...more }: Partial<FeatureCase> & { user?: 'carol' | 'superadmin' } = {},
+): FeatureCase => ({ title, method: 'GET', path, token: keyOf(user, abilities), status, ...more })
 const dead = { code: 'invalid_token' }
 /** What is no text is refused before anything is looked up. */
 const untexts = (path: string, fields: readonly string[], more: Partial<FeatureCase> = {}): FeatureCase[] =>
@@ -241,6 +251,18 @@ export const featureCases: readonly FeatureCase[] = [
   { title: 'lists API keys', method: 'GET', path: '/api/users/api-keys/', token: carol, status: 200, expect: noStore },
   { title: 'takes a key for a Bearer token', method: 'GET', path: '/api/documents', token: key, status: 200 },
   { title: 'takes it on own routes', method: 'GET', path: '/who', token: key, status: 200 },
+  { title: 'takes it on an own route that names what it has', method: 'GET', path: '/shelf', token: key, status: 200 },
+  own('takes none that lacks what an own route names', '/shelf', ['critters:read'], 403, { code: 'insufficient_ability' }),
+  own('takes none on an own route that names nothing [promise 25]', '/account', ['documents:*'], 403, { code: 'insufficient_ability' }),
+  own('takes one for everything there', '/account', ['*'], 200),
+  own('takes no admin’s key for the admin [promise 25]', '/reports', ['documents:*'], 403, {
+    user: 'superadmin',
+    code: 'insufficient_ability',
+  }),
+  own('takes an admin’s key for everything', '/reports', ['*'], 200, { user: 'superadmin' }),
+  own('takes an admin’s key that has what is named', '/archive', ['documents:read'], 200, { user: 'superadmin' }),
+  own('takes no key in place of a role', '/archive', ['documents:read'], 403, { code: 'forbidden' }),
+  { title: 'asks who has signed in for no ability', method: 'GET', path: '/archive', as: 'admin', status: 200 },
   post('refuses a key what it does not name', '', { title: 'x', content: 'x' }, 403, {
     path: '/api/documents',
     token: key,

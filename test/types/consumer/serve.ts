@@ -29,6 +29,9 @@ export function expressApp(): express.Express {
   app.get('/reports', requireRole(Role.ADMIN), async (_req, res) => {
     res.json(await UserDocument.query())
   })
+  app.get('/summary', requireUser({ abilities: ['reports:read'] }), requireRole(Role.ADMIN, { domain: 'any', abilities: 'none' }))
+  // @ts-expect-error abilities are a list
+  requireUser({ abilities: 'reports:read' })
   app.get('/mine', requireUser(), (_req, res) => {
     const id: string | null = currentUserId()
     const email: string | undefined = currentUser()?.email
