@@ -94,7 +94,7 @@ export interface PermsOptions {
   secondFactor?: SecondFactorOptions
   /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
   mail?: MailOptions
-  /** Replaces the query that loads the caller. */
+  /** Gives the user of a request in the application's own way, once the session has been looked at; null refuses it. */
   loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
 }
 
