@@ -199,7 +199,6 @@ export function initPerms(options: PermsOptions): Perms {
     }
     const emit = emitter(onEvent)
     const throttle = throttleOf(options, emit)
-    registerUserEvents((name, payload) => emit(name, payload as never))
     registerOldPasswordCheck(throttledProof(throttle))
     const auth = jwt
       ? createAuth({
@@ -215,6 +214,10 @@ export function initPerms(options: PermsOptions): Perms {
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
         })
       : null
+    registerUserEvents((name, payload) => {
+      auth?.forget(payload.userId)
+      emit(name, payload as never)
+    })
     const perms: Perms = {
       knex,
       models,

@@ -41,7 +41,13 @@ const DEFAULT_ABSOLUTE_LIFE = 7_776_000
 const MAX_REFRESH_TOKEN = 4096
 
 /** Events after which a caller must not be remembered as they were. */
-const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'impersonationStopped'])
+const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'impersonationStopped', 'passwordReset', 'emailChanged'])
+
+/** What initPerms tells of, since it does not happen at these doors. */
+export interface CallerMemory {
+  /** A remembered caller must be loaded anew: password or roles were changed in this process. */
+  forget(userId: string): void
+}
 
 /**
  * Makes what signs in. initPerms calls it, once the models are registered.
@@ -49,7 +55,7 @@ const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'imperson
  * @throws ConfigurationError for keys or times that cannot be
  * @example const auth = createAuth({ knex, jwt: { secret }, hasher: bcryptHasher() })
  */
-export function createAuth(options: AuthOptions): Auth {
+export function createAuth(options: AuthOptions): Auth & CallerMemory {
   const { knex, hasher, loadUser } = options
   const keys = parseKeys(options.jwt)
   const load = callerLoader(knex)
@@ -279,6 +285,8 @@ export function createAuth(options: AuthOptions): Auth {
     jwks: () => publicJwks(keys),
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
+
+    forget: (userId) => cache?.forget(userId),
 
     apiKeys: ownKeys,
     async settled(seconds) {

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../model/errors.js'
+import type { User } from '../users/user.js'
 import type { Caller } from './load-caller.js'
 
 type Load = (sessionId: string) => Promise<Caller | null>
@@ -34,7 +35,10 @@ export class CallerCache {
     const caller = await this.#load(sessionId)
     if (!caller) return null
     if (this.#known.size >= MAX_CALLERS) this.#known.delete(this.#known.keys().next().value as string)
-    this.#known.set(sessionId, { caller: { user: caller.user.getClone(), session: caller.session }, until: Date.now() + this.#life })
+    this.#known.set(sessionId, {
+      caller: { user: withoutHash(caller.user.getClone()), session: caller.session },
+      until: Date.now() + this.#life,
+    })
     return caller
   }
 
@@ -42,4 +46,10 @@ export class CallerCache {
   forget(userId: string): void {
     for (const [id, { caller }] of this.#known) if (caller.user.id === userId) this.#known.delete(id)
   }
+}
+
+// A password is proved against the hash that is stored, never against one of some seconds ago.
+function withoutHash(user: User): User {
+  Reflect.deleteProperty(user, 'passwordHash')
+  return user
 }

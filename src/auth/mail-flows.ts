@@ -12,7 +12,7 @@ import { asSystem, currentAddress } from '../perms/context.js'
 import { isLiving } from '../users/actor.js'
 import { canonicalEmail, EMAIL_PATTERN } from '../users/email.js'
 import { demandInPerson } from '../users/in-person.js'
-import { registeredPasswords, wrongOldPassword } from '../users/password-mixin.js'
+import { registeredPasswords, storedHash, wrongOldPassword } from '../users/password-mixin.js'
 import type { User } from '../users/user.js'
 import type { SignInResult } from './auth-types.js'
 import type { AuthCore } from './core.js'
@@ -163,7 +163,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       if (!new RegExp(EMAIL_PATTERN).test(address)) throw invalid('email', 'must be an e-mail address')
       if (typeof oldPassword !== 'string' || oldPassword === '') throw invalid('oldPassword', 'is required')
       const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
-      const stored = await userClass().hashOf(user as never)
+      const stored = await storedHash(user)
       if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
       await attempt.succeeded()
       await throttle.begin('mail', { account: user.email, address: currentAddress() })

@@ -10,7 +10,7 @@ import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
 import { demandInPerson } from '../users/in-person.js'
-import { registeredPasswords } from '../users/password-mixin.js'
+import { registeredPasswords, storedHash } from '../users/password-mixin.js'
 import { SecondFactor } from '../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../users/token.js'
 import type { User } from '../users/user.js'
@@ -227,7 +227,7 @@ export function createSecondFactors(
   }
 
   async function provePassword(user: User, password: string | undefined): Promise<void> {
-    const stored = await userClass().hashOf(user as never)
+    const stored = await storedHash(user)
     if (stored === null) return
     const refuse = (message: string) => new ValidationError(`password ${message}.`, [{ field: 'password', message }])
     if (typeof password !== 'string' || password === '') throw refuse('is required')

@@ -42,7 +42,7 @@ export interface ActiveRecord {
   /** Whether the row was never saved. */
   readonly isNew: boolean
   /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
-  $settle(): Promise<void>
+  $settle(trx?: TransactionOrKnex): Promise<void>
   /** Runs the write of changes to a saved row; a mixin overrides it to do more in the same transaction. */
   $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void>
   /**
@@ -270,7 +270,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     async save(trx?: TransactionOrKnex): Promise<this> {
       const cls = this.constructor as unknown as typeof Record & RecordStatics
-      await this.$settle()
+      await this.$settle(trx)
       if (this.isNew) {
         if (!this.#isAsBuilt()) this.$validate()
         await this.$orAsBefore(() => cls.query(trx).insert(this as never), trx)
@@ -286,7 +286,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       if (this.isNew) throw new ValidationError('This row was never saved: call save().')
       refuseUndefined(values)
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
-      await patch.$settle()
+      await patch.$settle(trx)
       if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
       return this
     }
@@ -353,7 +353,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     /** What must be ready before a row is written; a mixin overrides it. */
-    async $settle(): Promise<void> {}
+    async $settle(_trx?: TransactionOrKnex): Promise<void> {}
 
     // -- what Objection asks of a row
 

@@ -1,9 +1,9 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import type { AbstractConstructor, ActiveRecord } from '../model/active-record.js'
 import { column } from '../model/column.js'
-import { declareColumns, markIntermediate } from '../model/definition.js'
+import { declareColumns, definitionOf, markIntermediate } from '../model/definition.js'
 import { ConfigurationError, type FieldError, ValidationError } from '../model/errors.js'
-import { authorityFor } from '../perms/context.js'
+import { asSystem, authorityFor } from '../perms/context.js'
 import { demandInPerson } from './in-person.js'
 import type { PasswordHasher } from './password-hasher.js'
 
@@ -65,8 +65,8 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     #old: string | undefined
     #of: Model | undefined
     #isAsked = false
-    // Whether the caller has shown to know the password that is to be changed, or the one of this row.
-    #isProven = false
+    // The password that the caller has shown to know: a proof as long as it is that of the stored hash.
+    #proven: Proven | null = null
     #hashing: Promise<void> | undefined
     #turn = 0
 
@@ -109,20 +109,33 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       // One that was refused is save()'s to report.
       await this.#hashing?.catch(() => {})
       if (typeof password !== 'string') return false
-      const isCorrect = await registeredPasswords().hasher.verify(password, this.passwordHash)
-      if (isCorrect) this.#isProven = true
+      // A remembered caller has none, nor has a row that was read without it.
+      const hash = this.passwordHash === undefined && !this.isNew ? await storedHash(this) : this.passwordHash
+      const isCorrect = await registeredPasswords().hasher.verify(password, hash)
+      if (isCorrect) this.#proven = { password, hash }
       return isCorrect
     }
 
     override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
       const changed = changes as { email?: string; passwordHash?: string | null }
-      const isProven = this.#isProven
-      this.#isProven = false
-      if (changed.passwordHash !== undefined || changed.email !== undefined) demandInPerson('Passwords and e-mail addresses')
-      if ((changed.passwordHash !== undefined || changed.email !== undefined) && !isProven && isOwn(this)) {
-        throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
+      const proven = this.#proven
+      this.#proven = null
+      if (changed.passwordHash !== undefined || changed.email !== undefined) {
+        demandInPerson('Passwords and e-mail addresses')
+        if (isOwn(this)) await this.#demandProof(changed, proven, trx)
       }
       await super.$around(write, changes, trx)
+    }
+
+    // This row may be older than a change made elsewhere: what counts is what is stored.
+    async #demandProof(changed: { email?: string; passwordHash?: string | null }, proven: Proven | null, trx?: TransactionOrKnex) {
+      const stored = await storedCredentials(this, trx)
+      if (proven && proven.hash === stored?.passwordHash) return
+      if (changed.passwordHash === undefined && changed.email === stored?.email) return
+      // A sign-in may have hashed the same password anew.
+      if (proven && (await registeredPasswords().hasher.verify(proven.password, stored?.passwordHash))) return
+      if (proven) throw wrongOldPassword()
+      throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
     }
 
     // A password that is still to be hashed is the copy's too.
@@ -138,11 +151,11 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       return copy
     }
 
-    override async $settle(): Promise<void> {
-      await super.$settle()
+    override async $settle(trx?: TransactionOrKnex): Promise<void> {
+      await super.$settle(trx)
       if (this.#of && !this.#isAsked) {
         this.#isAsked = true
-        await this.#proveOwner(this.#of as Password)
+        await this.#proveOwner(this.#of as Password, trx)
       }
       if (this.#plain !== undefined) this.#begin(this.#plain)
       const hashing = this.#hashing
@@ -151,12 +164,10 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
 
     // Whoever changes the own password or address proves that it is not a stranger at an open screen.
-    async #proveOwner(row: Password): Promise<void> {
+    async #proveOwner(row: Password, trx?: TransactionOrKnex): Promise<void> {
       const changesEmail = emailOf(this) !== undefined && emailOf(this) !== emailOf(row)
       if (this.#plain === undefined && !changesEmail) {
         if (this.#old !== undefined) throw refuse('oldPassword', 'is only for a new password or e-mail address')
-        // The same address again changes nothing that needs a proof.
-        row.#isProven = emailOf(this) !== undefined && (this as { passwordHash?: unknown }).passwordHash === undefined
         return
       }
       // Before the old password is looked at: a key is no place to guess it from.
@@ -166,15 +177,9 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       if (!isOwn(row)) return
       if (old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
       const { hasher } = registeredPasswords()
-      const hash = await (row.constructor as unknown as { hashOf(row: Model): Promise<string | null> }).hashOf(row)
+      const hash = await storedHash(row, trx)
       await oldPasswordCheck(row, () => hasher.verify(old, hash))
-      row.#isProven = true
-    }
-
-    /** The stored hash, also where the row was fetched without it. */
-    static async hashOf(row: Model): Promise<string | null> {
-      const known = (row as unknown as { passwordHash?: string | null }).passwordHash
-      return known ?? null
+      row.#proven = { password: old, hash }
     }
 
     override $parseJson(json: object, options: never): never {
@@ -216,6 +221,27 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     { inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } } },
   )
   return Password as unknown as T & AbstractConstructor<WithPassword>
+}
+
+interface Proven {
+  readonly password: string
+  readonly hash: string | null
+}
+
+interface StoredCredentials {
+  readonly passwordHash: string | null
+  readonly email?: string
+}
+
+async function storedCredentials(row: Model, trx?: TransactionOrKnex): Promise<StoredCredentials | undefined> {
+  const cls = row.constructor as typeof Model
+  const columns = ['passwordHash', 'email'].filter((name) => name in definitionOf(cls).specs)
+  return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as unknown as StoredCredentials | undefined
+}
+
+/** The hash that is stored now, whatever the row holds: a remembered caller's may be out of date. */
+export async function storedHash(row: Model, trx?: TransactionOrKnex): Promise<string | null> {
+  return (await storedCredentials(row, trx))?.passwordHash ?? null
 }
 
 // Whether the code runs as the user whom the row is.

@@ -33,13 +33,6 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
     return (await super.getBy.call(this as never, canonical as never, trx)) as M | null
   }
 
-  static async hashOf(row: Model): Promise<string | null> {
-    const known = (row as unknown as User).passwordHash
-    if (known !== undefined) return known
-    const stored = (await asSystem(() => this.query().findById(row.$id()).select('passwordHash'))) as unknown as User | undefined
-    return stored?.passwordHash ?? null
-  }
-
   override async save(trx?: TransactionOrKnex): Promise<this> {
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     return await super.save(trx)

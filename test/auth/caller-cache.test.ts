@@ -1,16 +1,21 @@
 import { expect } from 'chai'
-import { ConfigurationError } from '../../src/index.js'
+import { ConfigurationError, type Mail, SecondFactor, type User } from '../../src/index.js'
+import { createTables } from '../../src/migrations.js'
+import { runAsActor } from '../../src/perms/context.js'
 import { type FakeClock, fakeClock } from '../../src/testing/clock.js'
+import { capturedMailer } from '../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
-import { thrown } from '../helpers/errors.js'
-import { member, outcome, type SetUp, setUp } from './set-up.js'
+import { rejection, thrown } from '../helpers/errors.js'
+import { type Member, member, outcome, password, type SetUp, setUp } from './set-up.js'
 
 eachDatabase('cacheCallers', (db) => {
   let all: SetUp
   let clock: FakeClock
   before(async () => {
     clock = fakeClock()
-    all = await setUp(db.knex, {}, { cacheCallers: 60 })
+    const mail = { mailer: capturedMailer<Mail>(), baseUrl: 'https://app.example.com' }
+    all = await setUp(db.knex, { mail, cacheCallers: 60 }, { mail, cacheCallers: 60 })
+    await createTables(db.knex, [SecondFactor] as never)
   })
   after(async () => {
     clock.restore()
@@ -52,6 +57,62 @@ eachDatabase('cacheCallers', (db) => {
     await all.another().signOutEverywhere(user)
     clock.advance(60)
     expect(await outcome(all.auth.authenticate(token))).to.equal('InvalidTokenError')
+  })
+
+  it('forgets at once who gets another password or role here [promise 22]', async () => {
+    const { auth } = all.perms
+    for (const [change, expected] of [
+      [(user: Member) => user.update({ password: 'changed here' } as never), 'InvalidTokenError'],
+      [(user: Member) => user.grantRole('editor'), 'editor'],
+    ] as const) {
+      const user = await member()
+      const token = await auth.createAccessToken(user as unknown as User)
+      await auth.authenticate(token)
+      await change(user)
+      const after = auth.authenticate(token).then(({ grants }) => grants[0]?.role)
+      expect(await after.catch((error: Error) => error.constructor.name)).to.equal(expected)
+    }
+  })
+
+  const proofs: Record<string, (own: Member, given: string) => Promise<unknown>> = {
+    'a mailed change of the address': (own, oldPassword) =>
+      all.auth.mail.requestEmailChange(own as unknown as User, { email: `moved-${own.email}`, oldPassword }),
+    'a second factor': (own, given) => all.auth.secondFactors.begin(own as unknown as User, { password: given }),
+    'update()': (own, oldPassword) => own.update({ password: 'a third battery', oldPassword } as never),
+    'updateFrom()': (own, oldPassword) => own.updateFrom({ email: `other-${own.email}`, oldPassword }),
+    'isPasswordCorrect()': async (own, given) => {
+      await own.isPasswordCorrect(given)
+      return await (await own.setPassword('a third battery')).save()
+    },
+  }
+  for (const [what, prove] of Object.entries(proofs)) {
+    it(`takes the password that is stored now as proof, not the one of a caller who is remembered: ${what} [promise 7]`, async () => {
+      const user = await member()
+      const token = await all.auth.createAccessToken(user)
+      await all.auth.authenticate(token)
+      // With the same session, which goes on.
+      const there = await all.another().authenticate(token)
+      await runAsActor(there, () => (there.user as Member).update({ password: 'changed elsewhere', oldPassword: password } as never))
+      const actor = await all.auth.authenticate(token)
+      const own = actor.user as unknown as Member
+      const refused = await runAsActor(actor, () => rejection(prove(own, password)))
+      expect((refused as { errors?: unknown[] }).errors).to.have.length(1)
+      // As one that the request made again would have.
+      const again = await all.auth.authenticate(token)
+      await runAsActor(again, () => prove(again.user as unknown as Member, 'changed elsewhere'))
+    })
+  }
+
+  it('knows no password by heart', async () => {
+    const token = await all.auth.createAccessToken(await member())
+    await all.auth.authenticate(token)
+    const { user } = await all.auth.authenticate(token)
+    expect((user as Member).passwordHash).to.equal(undefined)
+    expect(await (user as Member).isPasswordCorrect(password)).to.equal(true)
+    await runAsActor(await all.auth.authenticate(token), () => (user as Member).update({ level: '1.50' }))
+    expect(
+      await ((await all.perms.models.user.query().findById((user as Member).id)) as unknown as Member).isPasswordCorrect(password),
+    ).to.equal(true)
   })
 
   it('is not asked where a token is refreshed', async () => {

@@ -352,6 +352,24 @@ eachDatabase('Users', (db) => {
       expect([now.email, await now.isPasswordCorrect(password)]).to.deep.equal(['ada@example.com', true])
     })
 
+    it('is not proved by a password that is only about to be set, nor by one that was changed since [promise 7]', async () => {
+      const stale = await Employee.getOr404(ada.id)
+      await runAs(ada, async () => {
+        const own = await Employee.getOr404(ada.id)
+        await own.setPassword(second)
+        expect(await own.isPasswordCorrect(second)).to.equal(true)
+        expect(fieldsOf(await rejection(own.save()))).to.deep.equal(['oldPassword'])
+      })
+      await (await Employee.getOr404(ada.id)).update({ password: second, email: 'new@example.com' })
+      for (const change of [{ password: 'a third battery' }, { email: 'third@example.com' }])
+        expect(fieldsOf(await runAs(ada, () => rejection(stale.update({ ...change, oldPassword: password } as never))))).to.deep.equal([
+          'oldPassword',
+        ])
+      // What the row takes for the same address is another by now.
+      expect(fieldsOf(await runAs(ada, () => rejection(stale.update({ email: 'ada@example.com' }))))).to.deep.equal(['oldPassword'])
+      expect((await stored(ada.id))['email']).to.equal('new@example.com')
+    })
+
     it('is not needed for the same address in another spelling, nor for anything else', async () => {
       await runAs(ada, () => ada.update({ email: 'ADA@example.com', department: 'x' }))
       expect((await Employee.getOr404(ada.id)).department).to.equal('x')
