@@ -1,8 +1,11 @@
-import { NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
+import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
 import { isStorableText, isUuid } from '../model/values.js'
-import { type Actor, asSystem, currentActor } from '../perms/context.js'
+import { type Actor, asSystem, currentActor, type Grant } from '../perms/context.js'
+import { policyOf } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
+import { ADMIN, rolesThatAre, SUPERADMIN } from '../perms/tables.js'
 import type { Domain } from '../users/domain.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { UserRole } from '../users/user-role.js'
 
 /** What invitations and memberships share: the caller, domains and the model of grants. */
@@ -27,11 +30,33 @@ export async function activeDomain(idOrName: string): Promise<Domain | null> {
 export async function administered(idOrName: unknown): Promise<Domain> {
   const actor = demandActor()
   const found = typeof idOrName === 'string' ? await activeDomain(idOrName) : null
-  const isAdmin = actor.grants.some(
-    ({ role, domainId }) => (role === 'admin' || role === 'superadmin') && (domainId === null || domainId === found?.id),
-  )
+  const isAdmin = actor.grants.some((grant) => isOfAdmin(grant) && (grant.domainId === null || grant.domainId === found?.id))
   if (!found || !isAdmin || actor.abilities) throw new NotFoundError()
   return found
+}
+
+/**
+ * Refuses whoever may invite nobody anywhere, whatever they ask for. Where the application has a policy of its own for grants,
+ * only what is asked for can tell.
+ *
+ * @throws UnauthorizedError, ForbiddenError
+ */
+export function demandInviter(): void {
+  const actor = demandActor()
+  demandInPerson('Invitations')
+  if (policyOf(grants() as never).create.kind === 'rank' && !actor.grants.some(isOfAdmin)) throw mayNotGive()
+}
+
+/** Whether the rank is enough for a role in any domain: such callers may know which domains there are. */
+export function mayGiveAnywhere(actor: Actor, role: string): boolean {
+  const global = actor.grants.filter((grant) => grant.domainId === null && isOfAdmin(grant))
+  return global.some((grant) => role !== SUPERADMIN || grant.role === SUPERADMIN)
+}
+
+export const mayNotGive = () => new ForbiddenError('You may not give this role there.')
+
+function isOfAdmin({ role }: Grant): boolean {
+  return rolesThatAre([ADMIN]).includes(role)
 }
 
 /** @throws ValidationError for anything but text, blank text, and what no database stores */

@@ -1,4 +1,11 @@
-import { ConfigurationError, ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
+import {
+  ConfigurationError,
+  ForbiddenError,
+  InvalidTokenError,
+  MissingReferenceError,
+  NotFoundError,
+  UnauthorizedError,
+} from '../model/errors.js'
 import { newId } from '../model/ids.js'
 import { transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
@@ -13,7 +20,7 @@ import type { User } from '../users/user.js'
 import type { UserRole } from '../users/user-role.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
-import { activeDomain, demandActor, grants, invalid, textOf } from './domain-roles.js'
+import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
 import { readRegistration } from './register.js'
 
 /** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
@@ -22,7 +29,8 @@ export interface Invitations {
    * Mails an invitation for a role below the current user's own rank; an earlier one of the same address, role and domain ends.
    *
    * @param given `domain`: its id or name
-   * @throws ForbiddenError for a role that the current user may not grant there, ValidationError, TooManyAttemptsError,
+   * @throws ForbiddenError for a role that the current user may not grant there, ValidationError (of a domain that does not exist
+   * only to global admins), TooManyAttemptsError,
    * ConfigurationError without a mailer
    * @example await perms.auth.invitations.invite({ email: 'bob@example.com', role: 'editor', domain: 'press' })
    */
@@ -117,9 +125,9 @@ export function invitations(core: AuthCore): Invitations {
       const name = textOf(role, 'role')
       checkRole(name)
       const into = await activeDomain(textOf(domain, 'domain'))
+      if (!into) throw mayGiveAnywhere(actor, name) ? noSuchDomain() : mayNotGive()
       // Judged as if for somebody new: whom the address belongs to is not told.
-      if (!into || !(await grants().canCreate({ userId: newId(), role: name, domainId: into.id } as never)))
-        throw new ForbiddenError('You may not give this role there.')
+      if (!(await grants().canCreate({ userId: newId(), role: name, domainId: into.id } as never))) throw mayNotGive()
       await throttle.begin('mail', { account: address, address: currentAddress() })
       const plain = PREFIX + randomToken()
       const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
@@ -230,5 +238,10 @@ export function invitations(core: AuthCore): Invitations {
     },
   }
 }
+
+const noSuchDomain = () =>
+  new MissingReferenceError('There is no active domain of this id or name.', [
+    { field: 'domain', message: 'does not exist, or is not active' },
+  ])
 
 const dead = () => new InvalidTokenError('The invitation is not valid any more: ask for another.')

@@ -1,4 +1,4 @@
-import { NotFoundError } from '../model/errors.js'
+import { ForbiddenError, NotFoundError } from '../model/errors.js'
 import { isUuid } from '../model/values.js'
 import { asSystem } from '../perms/context.js'
 import { demandInPerson } from '../users/in-person.js'
@@ -66,6 +66,12 @@ export function members(): Members {
       await (await grantIn(domain, grantId)).delete()
     },
   }
+}
+
+/** Refuses whoever may do nothing with the grant, whatever they ask for. @throws NotFoundError, ForbiddenError */
+export async function demandChangeable(domain: string, grantId: string): Promise<void> {
+  demandInPerson('Roles')
+  if (!(await (await grantIn(domain, grantId)).canWrite())) throw new ForbiddenError()
 }
 
 /** A grant in the domain, as the caller may read it: what may be done with it, the model's own policy says. @throws NotFoundError */

@@ -1,6 +1,7 @@
 import type { ApiKeyInfo } from '../auth/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import { explainPattern, refuse } from '../model/validator.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -28,6 +29,7 @@ function createKey(name: string): Endpoint {
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
       return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
     },
+    refuseFirst: async () => demandInPerson('API keys'),
     description: { input: inputSchema, output: createdSchema, problems: [413, 415, 422] },
     status: 201,
   })
@@ -63,6 +65,7 @@ function revokeKey(name: string): Endpoint {
       if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
+    refuseFirst: async () => demandInPerson('API keys'),
   })
 }
 

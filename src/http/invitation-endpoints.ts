@@ -1,3 +1,5 @@
+import { demandInviter } from '../auth/domain-roles.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { Invitation } from '../users/invitation.js'
 import { Endpoint } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -18,6 +20,7 @@ export function invitationEndpoints(name: string): Endpoint[] {
         const made = await perms.auth.invitations.invite(textsOf(input, ['email', 'role', 'domain']))
         return HttpResponse.json(shown(made), { status: 201, headers: noStore })
       },
+      refuseFirst: async () => demandInviter(),
       description: { input: invite, output: invitationSchema, problems: [413, 415, 422, 429] },
     }),
     new Endpoint({
@@ -49,6 +52,7 @@ export function invitationEndpoints(name: string): Endpoint[] {
         await perms.auth.invitations.revoke(params.invitationId ?? '')
         return HttpResponse.empty({ headers: noStore })
       },
+      refuseFirst: async () => demandInPerson('Invitations'),
     }),
     new Endpoint({
       ...inPerson('POST', 'invitations/accept'),
@@ -58,6 +62,7 @@ export function invitationEndpoints(name: string): Endpoint[] {
         const { role, domainId } = await perms.auth.invitations.accept(textsOf(input, ['token']).token)
         return HttpResponse.json({ role, domain: domainId }, { headers: noStore })
       },
+      refuseFirst: async () => demandInPerson('Invitations'),
       description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
     }),
     new Endpoint({

@@ -1,4 +1,5 @@
 import { UnauthorizedError } from '../model/errors.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import type { PermsPort } from './ports.js'
@@ -61,6 +62,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
         return accepted()
       },
       status: 202,
+      refuseFirst: async () => demandInPerson('Passwords and e-mail addresses'),
       description: {
         input: textSchema(['email', 'oldPassword'], { email: 320, oldPassword: 4096 }),
         output: acceptedSchema,

@@ -1,4 +1,5 @@
-import type { Member } from '../auth/members.js'
+import { administered } from '../auth/domain-roles.js'
+import { demandChangeable, type Member } from '../auth/members.js'
 import type { FieldError } from '../model/errors.js'
 import { refuse } from '../model/validator.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
@@ -29,6 +30,9 @@ export function memberEndpoints(name: string): Endpoint[] {
         const pagination = { page, pageSize, total, totalPages: Math.ceil(total / pageSize) }
         return HttpResponse.json({ data, pagination }, { headers: noStore })
       },
+      refuseFirst: async (context) => {
+        await administered(at(context)[0])
+      },
       description: { parameters: pageParameters, output: listSchema, problems: [404] },
     }),
     new Endpoint({
@@ -41,10 +45,8 @@ export function memberEndpoints(name: string): Endpoint[] {
         const { role } = textsOf(context.input, ['role'])
         return await context.perms.auth.members.change(...at(context), role)
       },
-      // Whose it is comes before what is wrong with the body.
-      refuseFirst: async (context) => {
-        await context.perms.auth.members.get(...at(context))
-      },
+      // Whose it is, and who may change it, comes before what is wrong with the body.
+      refuseFirst: async (context) => await demandChangeable(...at(context)),
       description: { input: textSchema(['role'], { role: 100 }), output: memberSchema, problems: [404, 409, 413, 415, 422] },
     }),
     new Endpoint({
@@ -57,6 +59,7 @@ export function memberEndpoints(name: string): Endpoint[] {
         await context.perms.auth.members.remove(...at(context))
         return HttpResponse.empty()
       },
+      refuseFirst: async (context) => await demandChangeable(...at(context)),
       description: { problems: [404] },
     }),
   ]

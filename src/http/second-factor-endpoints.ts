@@ -1,4 +1,5 @@
 import { UnauthorizedError } from '../model/errors.js'
+import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
@@ -14,7 +15,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
   const codeInput = textSchema(['code'], { code: 128 })
   const own = (
     options: Pick<ConstructorParameters<typeof Endpoint>[0], 'method' | 'path' | 'name' | 'summary' | 'handler' | 'description' | 'status'>,
-  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...options })
+  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { refuseFirst }), ...options })
   const withCode =
     (use: (factors: Factors, user: User, code: string) => Promise<object | undefined>) =>
     async ({ caller, input, perms }: EndpointContext) => {
@@ -90,6 +91,8 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
     }),
   ]
 }
+
+const refuseFirst = async () => demandInPerson('Second factors')
 
 function userOf(caller: EndpointContext['caller']): User {
   if (caller === null) throw new UnauthorizedError()

@@ -1,5 +1,6 @@
 import { NotFoundError, UnauthorizedError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
+import { demandInPerson } from '../users/in-person.js'
 import { Endpoint } from './endpoint.js'
 import { HttpResponse } from './response.js'
 import { noStore } from './token-answer.js'
@@ -31,6 +32,7 @@ export function deleteSession(name: string): Endpoint {
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
+    refuseFirst: async () => demandInPerson('Sessions'),
   })
 }
 
@@ -47,6 +49,7 @@ export function deleteOtherSessions(name: string): Endpoint {
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },
+    refuseFirst: async () => demandInPerson('Sessions'),
   })
 }
 

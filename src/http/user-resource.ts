@@ -302,18 +302,24 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       abilities: () => this.abilitiesOf('update'),
       queryKeys: [],
       handler: async (context) => await this.#updateCurrentUser(context),
+      refuseFirst: async ({ actor }) => {
+        if ((await (await this.#ownRow(actor)).canWrite?.()) === false) throw new ForbiddenError()
+      },
       description: { input: this.served.schema.update, output: this.#profileSchema(), problems: [409, 413, 415, 422] },
     })
   }
 
   async #updateCurrentUser({ actor, input }: EndpointContext): Promise<HttpResponse> {
-    const caller = demand(actor)
-    // A row of its own: the caller's, which the whole request shares, must not hold what was refused.
-    const row = await findRow(this.served, 'id', caller.id).catch(() => {
+    const row = await this.#ownRow(actor)
+    await row.updateFrom(objectOf(input))
+    return HttpResponse.json(this.profile(row, demand(actor)))
+  }
+
+  // A row of its own: the caller's, which the whole request shares, must not hold what was refused.
+  async #ownRow(actor: Actor | null): Promise<ServedRow> {
+    return await findRow(this.served, 'id', demand(actor).id).catch(() => {
       throw new ForbiddenError()
     })
-    await row.updateFrom(objectOf(input))
-    return HttpResponse.json(this.profile(row, caller))
   }
 
   /** What me/ shows. */

@@ -118,11 +118,21 @@ eachDatabase('Invitations', (db) => {
     for (const domain of ['other', other.id, 'nowhere', '01890000-0000-7000-8000-000000000000'])
       messages.push((await rejection(as(boss, () => invitations().invite({ email: address(), role: 'editor', domain })))).message)
     expect(new Set(messages).size).to.equal(1)
+  })
+
+  it('tell a global admin, who may invite everywhere, that a domain is not there or not active', async () => {
     const closed = await Domain.create({ name: `closed${count}`, active: false })
-    const admin = await holder(Role.ADMIN)
-    expect(await outcome(as(admin, () => invitations().invite({ email: address(), role: 'editor', domain: closed.id })))).to.equal(
-      'ForbiddenError',
-    )
+    const people = { admin: await holder(Role.ADMIN), superadmin: await holder(Role.SUPERADMIN) }
+    const kinds: Record<string, Record<string, string>> = {
+      admin: { editor: 'MissingReferenceError', admin: 'MissingReferenceError', superadmin: 'ForbiddenError' },
+      superadmin: { editor: 'MissingReferenceError', admin: 'MissingReferenceError', superadmin: 'MissingReferenceError' },
+    }
+    for (const [who, user] of Object.entries(people))
+      for (const [role, expected] of Object.entries(kinds[who] ?? {}))
+        for (const domain of [closed.id, 'nowhere'])
+          expect(await outcome(as(user, () => invitations().invite({ email: address(), role, domain }))), `${who} ${role}`).to.equal(
+            expected,
+          )
   })
 
   it('take text alone, and say what is wrong [promise 27]', async () => {

@@ -140,6 +140,11 @@ for (const cookies of [false, true])
         const answer = await ask(method, path, token2, body === undefined ? {} : { body })
         expect(answer.status, `${method} ${path} ${JSON.stringify(answer.body)}`).to.equal(403)
       }
+      // Before anything is said of the input.
+      for (const [method, path] of attempts.filter(([, one]) => /^\/users\/(?!me$|0)/.test(one))) {
+        const answer = await ask(method, `${path}?nope=1`, token2, method === 'DELETE' ? {} : { body: { nope: 1 } })
+        expect(answer.status, `${method} ${path} ${JSON.stringify(answer.body)}`).to.equal(403)
+      }
       expect(await state()).to.deep.equal(before)
       expect((await ask('POST', '/documents', token2, { body: { title: 't', content: 'c' } })).status).to.equal(201)
       expect((await ask('POST', '/users/refresh', token2, { body: { refresh_token: token2 } })).status).to.equal(401)
@@ -153,7 +158,8 @@ for (const cookies of [false, true])
         ['/remove', { code: '123456' }],
         ['/recovery-codes', { code: '123456' }],
       ] as const)
-        expect((await ask('POST', `/users/me/second-factor${path}`, token, { body })).status, path).to.equal(403)
+        for (const one of [body, {}, { nope: 1 }])
+          expect((await ask('POST', `/users/me/second-factor${path}`, token, { body: one })).status, path).to.equal(403)
       expect(await zoo.perms.knex('second_factor')).to.deep.equal([])
     })
 

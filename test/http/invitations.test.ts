@@ -70,7 +70,8 @@ describe('Invitations and members over HTTP', () => {
       [editorToken, 403],
       [zoo.tokens.ada, 403],
     ] as const)
-      expect((await ask('POST', '/users/invitations', token, { body: sound })).status).to.equal(status)
+      for (const body of [sound, {}, { ...sound, email: 'x' }, { ...sound, role: 'ADMIN' }, { ...sound, more: 1 }])
+        expect((await ask('POST', '/users/invitations', token, { body })).status, JSON.stringify(body)).to.equal(status)
     for (const body of [
       { ...sound, role: 'admin' },
       { ...sound, role: 'superadmin' },
@@ -80,6 +81,25 @@ describe('Invitations and members over HTTP', () => {
       expect((await ask('POST', '/users/invitations', boss, { body })).status).to.equal(403)
     for (const body of [{}, [], null, { ...sound, email: 'x' }, { ...sound, email: ['x@example.com'] }, { ...sound, more: 1 }])
       expect((await ask('POST', '/users/invitations', boss, { body })).status, JSON.stringify(body)).to.equal(422)
+  })
+
+  it('say to those who might invite there that there is no such domain, and to nobody else [promise 36]', async () => {
+    await asSystem(() => Domain.create({ name: 'asleep', active: false }))
+    for (const domain of ['nowhere', unknownId, 'asleep']) {
+      const body = { email: 'x@example.com', role: 'editor', domain }
+      const { status, body: problem } = await ask('POST', '/users/invitations', zoo.tokens.admin, { body })
+      expect([status, problem.code, problem.errors]).to.deep.equal([
+        422,
+        'missing_reference',
+        [{ field: 'domain', message: 'does not exist, or is not active' }],
+      ])
+      for (const token of [boss, editorToken, zoo.tokens.ada]) {
+        const refused = await ask('POST', '/users/invitations', token, { body })
+        const elsewhere = await ask('POST', '/users/invitations', token, { body: { ...body, domain: 'other' } })
+        expect([refused.status, refused.body]).to.deep.equal([403, elsewhere.body])
+      }
+      expect((await ask('POST', '/users/invitations', zoo.tokens.admin, { body: { ...body, role: 'superadmin' } })).status).to.equal(403)
+    }
   })
 
   it('are accepted by the invited, once', async () => {
@@ -133,7 +153,8 @@ describe('Invitations and members over HTTP', () => {
     })
     for (const query of ['page=0', 'page=x', 'pageSize=1001', 'pageSize=-1', 'page=1.5', 'nope=1', 'page=1&page=2'])
       expect((await ask('GET', path(`?${query}`), boss)).status, query).to.equal(422)
-    for (const token of [editorToken, zoo.tokens.bob]) expect((await ask('GET', path(), token)).status).to.equal(404)
+    for (const token of [editorToken, zoo.tokens.bob])
+      for (const query of ['', '?page=0', '?nope=1']) expect((await ask('GET', path(query), token)).status, query).to.equal(404)
     expect((await ask('GET', path(), null)).status).to.equal(401)
     for (const domain of ['other', other.id, 'nowhere', unknownId, '%00', '%zz', '*'])
       expect((await ask('GET', path('', domain), boss)).status, domain).to.be.oneOf(domain === '%zz' ? [400] : [404])
@@ -155,7 +176,9 @@ describe('Invitations and members over HTTP', () => {
     for (const role of ['admin', 'superadmin']) expect((await change(mine, { role })).status).to.equal(403)
     for (const body of [{}, { role: 1 }, { role: '' }, { role: 'ADMIN' }, { role: 'x', domain: other.id }, { role: 'a\0b' }])
       expect((await change(mine, body)).status, JSON.stringify(body)).to.equal(422)
-    expect((await change(own, { role: 'editor' })).status).to.equal(403)
+    for (const body of [{ role: 'editor' }, {}, { role: 1 }, { role: 'ADMIN' }, { role: 'editor', domain: other.id }])
+      expect((await change(own, body)).status, JSON.stringify(body)).to.equal(403)
+    expect((await ask('DELETE', path(`/${own}?nope=1`), boss)).status).to.equal(403)
     expect((await ask('DELETE', path(`/${own}`), boss)).status).to.equal(403)
     const changed = await change(mine, { role: 'reader' })
     expect([changed.status, changed.body]).to.deep.equal([

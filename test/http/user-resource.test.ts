@@ -6,6 +6,7 @@ import { UserResource } from '../../src/http/user-resource.js'
 import { column } from '../../src/model/column.js'
 import { ConfigurationError } from '../../src/model/errors.js'
 import { asSystem } from '../../src/perms/context.js'
+import { nobody, self } from '../../src/perms/rules.js'
 import { Domain } from '../../src/users/domain.js'
 import { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
@@ -35,6 +36,15 @@ describe('UserResource', function () {
     expect(body).to.include({ token_type: 'Bearer', expires_in: 900 })
     expect(headers['cache-control']).to.equal('no-store')
     expect((await ask('GET', '/users/me', body.access_token)).body.email).to.equal('ada@example.com')
+  })
+
+  it('refuses whoever may not change themselves before it says what is wrong with the change', async () => {
+    class Fixed extends User {
+      static override policy = { read: self(), update: nobody() }
+    }
+    const own = clientOf(new Api({ resources: [new UserResource({ model: Fixed })] }), zoo.perms)
+    for (const body of [{ email: 'x@example.com', oldPassword: password }, { nope: 1 }, { email: 1 }, []])
+      expect((await own('PATCH', '/users/me', zoo.tokens.ada, { body })).status, JSON.stringify(body)).to.equal(403)
   })
 
   it('tells a wrong password and an unknown address in the same words', async () => {
