@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { refuseAfterEnd, type TransactingClient } from './ended-transactions.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDaysAndMoments, type TypedConnection } from './pg-values.js'
@@ -25,8 +26,8 @@ const longestWaitForLock = 5000
 /**
  * Sees to it that every connection of this Knex behaves as the library needs, each before its first use: foreign keys are
  * enforced on SQLite, and a locked file is waited for (5 s); MySQL and MariaDB speak UTC and keep big numbers exact;
- * PostgreSQL prepares statements by name. Connections that are in the pool already are treated too, and those of a pool of
- * the application's own.
+ * PostgreSQL prepares statements by name; a transaction that the database has ended takes no further statement. Connections
+ * that are in the pool already are treated too, and those of a pool of the application's own.
  *
  * @param knex the instance itself, not a transaction
  * @returns undoes it: connections made later are left alone, and naming stops
@@ -40,6 +41,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
   const keeping = client.driverName === 'better-sqlite3' ? keepStatements(client as BetterSqliteClient) : null
+  const undoRefusing = refuseAfterEnd(knex.client as TransactingClient, dialect)
   const acquire = client.acquireConnection
   const wasOwn = Object.hasOwn(client, 'acquireConnection')
 
@@ -67,6 +69,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   return () => {
     state.isActive = false
     keeping?.undo()
+    undoRefusing()
     // Somebody may have wrapped it after us: then ours stays in the chain, and does nothing.
     if (client.acquireConnection !== acquirePrepared) return
     if (wasOwn) client.acquireConnection = acquire

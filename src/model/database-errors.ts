@@ -68,7 +68,7 @@ export function mapDatabaseError(error: unknown, dialect: Dialect, fieldOf: Fiel
 }
 
 /** Objection wraps what it knows with db-errors, which keeps the driver's error in `nativeError`. */
-function nativeOf(error: unknown): unknown {
+export function nativeOf(error: unknown): unknown {
   let native = error
   for (let depth = 0; depth < 5; depth += 1) {
     const inner = (native as { nativeError?: unknown } | null | undefined)?.nativeError

@@ -5,6 +5,7 @@
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
+import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError } from './errors.js'
 import { type Executable, executeCopy, findOperation } from './execution.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
@@ -387,7 +388,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         }
         return await outsideTransaction(() => transaction(afresh, { knex: db }))
       } catch (error) {
-        throw typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
+        const answer = typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
+        noteAnswer(error, answer)
+        throw answer
       }
     }
 

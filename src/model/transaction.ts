@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Knex } from 'knex'
-import { RetryableDatabaseError } from './database-errors.js'
+import { mapDatabaseError, RetryableDatabaseError } from './database-errors.js'
 import { ConfigurationError } from './errors.js'
+import { dialectOf } from './storage.js'
 
 interface Ambient {
   readonly trx: Knex.Transaction
@@ -35,6 +36,8 @@ export function joinAmbient(knex: Knex): Knex {
 const failed = new WeakSet<object>()
 
 function enter<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
+  // Knex goes on where BEGIN has failed: there is nothing to be in.
+  if (trx.isCompleted()) return trx.executionPromise as Promise<never>
   const fail = () => void failed.add(trx)
   trx.executionPromise.catch(fail)
   return storage.run({ trx, root }, () => {
@@ -142,7 +145,8 @@ export interface TransactionOptions {
  *
  * @param fn what to do; its result is awaited inside
  * @returns what fn returned, once committed
- * @throws what fn threw, once rolled back
+ * @throws what fn threw, once rolled back; or, where fn caught it, the error at which the database undid it all: a deadlock on
+ * MariaDB, any error on PostgreSQL. To go on after an error, put a transaction() around what may fail.
  * @example
  * await transaction(async () => {
  *   const user = await User.create({ email, password })
@@ -156,11 +160,14 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   const isNested = base !== root || isTransaction(root)
   const attempt = async (): Promise<T> => {
     let begun: Knex.Transaction | undefined
+    let isCommitting = false
     try {
       const result = await base.transaction(
         async (trx) => {
           begun = trx
-          return await enter(trx, root, async () => await fn(trx))
+          const value = await enter(trx, root, async () => await fn(trx))
+          isCommitting = true
+          return value
         },
         options.isolationLevel && !isNested ? { isolationLevel: options.isolationLevel } : undefined,
       )
@@ -170,7 +177,7 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
     } catch (error) {
       // A commit that failed is no call of rollback().
       if (begun) runUndos(begun)
-      throw error
+      throw isCommitting ? mapDatabaseError(error, dialectOf(root)) : error
     }
   }
   if (isNested) return await attempt()

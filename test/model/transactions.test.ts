@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'chai'
+import type { Knex } from 'knex'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms, transaction } from '../../src/index.js'
 import { inTransaction, outsideTransaction } from '../../src/model/transaction.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
@@ -214,6 +215,220 @@ eachDatabase('transaction()', (db) => {
     await Promise.all([move(a, b), move(b, a)])
     expect(runs).to.be.greaterThan(2)
     expect(await Account.query().orderBy('name').select('balance')).to.deep.equal([{ balance: 2 }, { balance: 2 }])
+  })
+
+  describe('that the database has ended at an error', () => {
+    let ballast: Account[] = []
+    beforeEach(async () => {
+      if (db.dialect === 'sqlite') {
+        await db.knex.raw('create table if not exists once (n integer unique on conflict rollback)')
+        await db.knex('once').delete()
+        await db.knex('once').insert({ n: 1 })
+      } else if (db.dialect === 'mysql') {
+        await db.knex.raw('create table if not exists ballast (n integer)')
+        ballast = [await Account.create({ name: 'p' }), await Account.create({ name: 'q' })]
+      }
+    })
+
+    /** Has the database end the transaction: with a lost lock, or on SQLite, which has none, with a value that is taken. */
+    async function end(trx: Knex.Transaction, meanwhile = () => {}): Promise<unknown> {
+      const send = async (statement: PromiseLike<unknown>) => {
+        const sent = statement.then((result) => result)
+        meanwhile()
+        return await sent
+      }
+      if (db.dialect === 'sqlite') return await send(trx('once').insert({ n: 1 }))
+      if (db.dialect === 'pg') return await send(trx.raw("do $$ begin raise exception 'deadlock detected' using errcode = '40P01'; end $$"))
+      const [p, q] = ballast.map(({ id }) => id)
+      const other = await outsideTransaction(() => db.knex.transaction())
+      try {
+        // The one that has done less falls.
+        await other('ballast').insert(Array.from({ length: 50 }, (_, n) => ({ n })))
+        await other('account').where({ id: q }).update({ balance: 1 })
+        await trx('account').where({ id: p }).update({ balance: 1 })
+        const [mine] = await Promise.allSettled([
+          send(trx('account').where({ id: q }).update({ balance: 2 })),
+          pause(50).then(() => other('account').where({ id: p }).update({ balance: 2 })),
+        ])
+        if (mine.status === 'rejected') throw mine.reason
+        return undefined
+      } finally {
+        await other.rollback()
+      }
+    }
+    const kept = async () => (await names()).filter((name) => !['p', 'q'].includes(name))
+    const expected = db.dialect === 'sqlite' ? 'UniqueViolationError' : 'RetryableDatabaseError'
+
+    it('refuses what comes after it, and to commit: of who caught the error nothing is kept [promise 52]', async () => {
+      const later: string[] = []
+      const error = await rejection(
+        transaction(
+          async (trx) => {
+            await Account.create({ name: 'before' })
+            await rejection(end(trx))
+            later.push((await rejection(Account.create({ name: 'after' }))).name)
+            later.push((await rejection(Account.query().resultSize())).name)
+            later.push((await rejection(transaction(() => Account.create({ name: 'in a savepoint' })))).name)
+            later.push((await rejection(trx.transaction((inner) => Account.create({ name: 'in Knex’s' }, inner)))).name)
+          },
+          { retries: 0 },
+        ),
+      )
+      expect([error.name, ...later]).to.deep.equal(Array(5).fill(expected))
+      expect(await kept()).to.deep.equal([])
+      await transaction(() => Account.create({ name: 'next' }))
+      expect(await kept()).to.deep.equal(['next'])
+    })
+
+    it('takes nothing that was given at once with what failed [promise 52]', async () => {
+      const given: Promise<Error>[] = []
+      const all = transaction((trx) => rejection(end(trx, () => given.push(rejection(Account.create({ name: 'at once' }))))), {
+        retries: 0,
+      })
+      expect((await rejection(all)).name).to.equal(expected)
+      expect((await Promise.all(given)).map(({ name }) => name)).to.deep.equal([expected])
+      expect(await kept()).to.deep.equal([])
+    })
+
+    it('rejects with what fn threw instead', async () => {
+      const mine = new Error('mine')
+      const error = await rejection(
+        transaction((trx) =>
+          rejection(end(trx)).then(() => {
+            throw mine
+          }),
+        ),
+      )
+      expect(error).to.equal(mine)
+    })
+
+    it('is tried again as a whole where that is worth it [promise 53]', async function () {
+      if (db.dialect === 'sqlite') this.skip()
+      let runs = 0
+      await transaction(async (trx) => {
+        runs += 1
+        await Account.create({ name: `run ${runs}` })
+        if (runs === 1) await rejection(end(trx))
+      })
+      expect([runs, await kept()]).to.deep.equal([2, ['run 2']])
+    })
+
+    it('in a savepoint: the rest has gone with it, but on PostgreSQL [promise 52]', async () => {
+      const both = transaction(
+        async () => {
+          await Account.create({ name: 'outer' })
+          const inner = await rejection(
+            transaction(async (trx) => {
+              await Account.create({ name: 'inner' })
+              await rejection(end(trx))
+            }),
+          )
+          expect(inner.name).to.equal(expected)
+          await Account.create({ name: 'after' })
+        },
+        { retries: 0 },
+      )
+      if (db.dialect === 'pg') await both
+      else expect((await rejection(both)).name).to.equal(expected)
+      expect(await kept()).to.deep.equal(db.dialect === 'pg' ? ['after', 'outer'] : [])
+    })
+
+    it('is known of a transaction that the application began with Knex [promise 52]', async () => {
+      const error = await rejection(
+        db.knex.transaction(async (trx) => {
+          await Account.create({ name: 'before' }, trx)
+          await rejection(end(trx))
+          await rejection(trx('account').insert({ id: 'x', name: 'after', balance: 0, created_at: null, updated_at: null }))
+          await rejection(Account.create({ name: 'after' }, trx))
+        }),
+      )
+      expect([error.name, await kept()]).to.deep.equal([expected, []])
+    })
+  })
+
+  it('[promise 52] does not call a caught error a success where the database has undone all', async () => {
+    const all = transaction(async () => {
+      await Account.create({ name: 'a' })
+      await rejection(Account.create({ name: 'a' }))
+    })
+    if (db.dialect !== 'pg') await all
+    else expect(await rejection(all)).to.include({ name: 'UniqueViolationError', message: 'This is already taken: name.' })
+    expect(await names()).to.deep.equal(db.dialect === 'pg' ? [] : ['a'])
+  })
+
+  it('goes on after a lock that did not come, where the server has undone the statement alone [promise 52]', async function () {
+    if (db.dialect !== 'mysql') this.skip()
+    const row = await Account.create({ name: 'locked' })
+    const client = Object.getPrototypeOf(db.knex.client) as { _query(connection: object, query: { sql: string }): Promise<unknown> }
+    const { _query: query } = client
+    const caught = (retries: number) =>
+      transaction(
+        async (trx) => {
+          await trx.raw('set session innodb_lock_wait_timeout = 1')
+          await Account.create({ name: 'before' })
+          const other = await outsideTransaction(() => db.knex.transaction())
+          await other('account').where({ id: row.id }).update({ balance: 1 })
+          expect((await rejection(row.update({ balance: 2 }))).name).to.equal('RetryableDatabaseError')
+          await other.rollback()
+          await Account.create({ name: 'after' })
+        },
+        { retries },
+      )
+    await caught(0)
+    expect(await names()).to.deep.equal(['after', 'before', 'locked'])
+    await db.knex('account').whereNot({ name: 'locked' }).delete()
+    try {
+      // A server that undoes it all is one that was started so.
+      client._query = function (connection, given) {
+        const sql = given.sql.replace('select @@innodb_rollback_on_timeout', 'select 1')
+        return query.call(this, connection, Object.assign(given, { sql }))
+      }
+      expect((await rejection(caught(0))).name).to.equal('RetryableDatabaseError')
+    } finally {
+      client._query = query
+    }
+    expect(await names()).to.deep.equal(['locked'])
+  })
+
+  it('[promise 52] does not run where it could not begin', async () => {
+    const client = Object.getPrototypeOf(db.knex.client) as { _query(connection: object, query: { sql: string }): Promise<unknown> }
+    const { _query: query } = client
+    client._query = function (connection, given) {
+      return given.sql === 'BEGIN;' ? Promise.reject(new Error('no beginning')) : query.call(this, connection, given)
+    }
+    let runs = 0
+    const run = () => {
+      runs += 1
+    }
+    try {
+      expect((await rejection(transaction(run))).message).to.contain('no beginning')
+    } finally {
+      client._query = query
+    }
+    expect(runs).to.equal(0)
+  })
+
+  it('[promise 52] that could not be committed leaves nothing open', async function () {
+    if (db.dialect !== 'sqlite') this.skip()
+    await perms.close()
+    const [knex, reader] = [db.connect(), db.connect()]
+    const mine = initPerms({ knex, passwords: { cost: 10 } })
+    try {
+      await knex.raw('select 1')
+      await knex.raw('pragma busy_timeout = 20')
+      const reading = await reader.transaction()
+      await reading('account').select()
+      const error = await rejection(transaction(() => Account.create({ name: 'lost' }), { retries: 0 }))
+      expect(error.name).to.equal('RetryableDatabaseError')
+      await reading.rollback()
+      await Account.create({ name: 'alone' })
+      await transaction(() => Account.create({ name: 'next' }))
+      expect((await reader('account').select('name').orderBy('name')).map(({ name }) => name)).to.deep.equal(['alone', 'next'])
+    } finally {
+      await mine.close()
+      await knex.destroy()
+      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    }
   })
 
   it('is tried again as often as said, and not for other errors', async () => {
