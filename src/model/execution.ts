@@ -3,8 +3,9 @@
  * Objection makes several promises for each hook and each operation, whether there is anything to wait for or not, which
  * together take as long as a small statement; here only what is a promise is waited for.
  */
+import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
-import { Model } from 'objection'
+import { Model, type QueryBuilder } from 'objection'
 import { isPromise } from './soon.js'
 
 /** An operation of Objection's, seen from inside. */
@@ -55,6 +56,55 @@ interface Hooks {
   readonly runBefore?: unknown
   readonly runAfter?: unknown
   readonly onBuild?: unknown
+}
+
+const usedMethods: readonly (keyof Executable)[] = [
+  '_findOperationFactory',
+  'isFind',
+  'isInsert',
+  'isPartial',
+  'hasWithGraph',
+  'hasSelects',
+  'clear',
+  'addOperation',
+  'addOperationToFront',
+  'findLastOperation',
+  'forEachOperation',
+  'context',
+  'internalContext',
+  'internalOptions',
+  'executeOnBuild',
+  'executeOnBuildKnex',
+  'knex',
+  'tableName',
+  'tableRef',
+  'resultModelClass',
+]
+
+/**
+ * Whether a QueryBuilder class is made as executeCopy expects: by Objection 3.1, with all that is used of it. Another one is to be
+ * executed by Objection itself, which takes longer.
+ *
+ * @param version Objection's; that of the installed one when not said
+ */
+export function isAsExpected(Base: typeof QueryBuilder, version = installedVersion()): boolean {
+  // In which order it calls what does not show in the class.
+  if (!/^3\.1\./.test(version)) return false
+  const builder = (Base as unknown as { forClass(cls: typeof Model): Executable }).forClass(Model)
+  if (!usedMethods.every((name) => typeof builder[name] === 'function')) return false
+  const { _operations, _activeOperations, _explicitRejectValue, _explicitResolveValue } = builder
+  if (!Array.isArray(_operations) || !Array.isArray(_activeOperations)) return false
+  if (_explicitRejectValue !== null || _explicitResolveValue !== null) return false
+  const { hasHook, removeChildOperationsByHookName, childOperations } = builder._findOperationFactory(builder)
+  return typeof hasHook === 'function' && typeof removeChildOperationsByHookName === 'function' && Array.isArray(childOperations)
+}
+
+function installedVersion(): string {
+  try {
+    return (createRequire(import.meta.url)('objection/package.json') as { version: string }).version
+  } catch {
+    return 'unknown'
+  }
 }
 
 /** A hook asked for the query to end here, with this as its result. */

@@ -7,7 +7,7 @@ import { type Model, QueryBuilder } from 'objection'
 import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
 import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError } from './errors.js'
-import { type Executable, executeCopy, findOperation } from './execution.js'
+import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
@@ -285,8 +285,8 @@ export function isGuardedBuilder(builder: object): boolean {
  */
 export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   const Open = Base as unknown as Constructor<Internals>
-  // An application's own builder may do more.
-  const isStock = Base.prototype.execute === QueryBuilder.prototype.execute
+  // An application's own builder may do more, and another Objection may do it otherwise.
+  const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
   class Guarded extends Open {
     execution: Execution | undefined

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import Knex from 'knex'
-import { Model, type QueryContext, type StaticHookArguments, snakeCaseMappers } from 'objection'
+import { Model, QueryBuilder, type QueryContext, type StaticHookArguments, snakeCaseMappers } from 'objection'
 import { ActiveRecordMixin } from '../../src/index.js'
+import { isAsExpected } from '../../src/model/execution.js'
 import { rejection } from '../helpers/errors.js'
 
 type Log = string[]
@@ -196,5 +197,48 @@ describe('executing a query', () => {
   it('throws what a query was rejected with', async () => {
     const error = new Error('no')
     expect(await rejection(trace(ActiveRecordMixin(Model) as never, false, (cls) => cls.query().reject(error)))).to.equal(error)
+  })
+
+  describe('made otherwise than is known', () => {
+    const parts = ['internalOptions', 'executeOnBuild', '_findOperationFactory', '_activeOperations', '_explicitRejectValue', '_operations']
+
+    /** Objection's builder as it might come to be: without one of the parts that are used of it, as long as `isSo`. */
+    function without(part: string, isSo = () => true): typeof QueryBuilder {
+      class Doctored extends QueryBuilder<Model> {}
+      const { forClass } = QueryBuilder as unknown as { forClass(cls: unknown): object }
+      const doctored = function (this: unknown, cls: unknown) {
+        const builder = forClass.call(this, cls)
+        return isSo() ? Object.defineProperty(builder, part, { value: undefined }) : builder
+      }
+      return Object.assign(Doctored, { forClass: doctored }) as unknown as typeof QueryBuilder
+    }
+
+    it('is seen, whatever part is gone, and in any other version of Objection', () => {
+      expect([isAsExpected(QueryBuilder), isAsExpected(class extends QueryBuilder<Model> {} as never)]).to.deep.equal([true, true])
+      for (const part of parts) expect(isAsExpected(without(part)), part).to.equal(false)
+      for (const version of ['3.0.4', '3.2.0', '3.10.0', '4.0.0', 'unknown'])
+        expect(isAsExpected(QueryBuilder, version), version).to.equal(false)
+    })
+
+    it('is left to Objection, with the same outcome', async () => {
+      const stacks: string[] = []
+      const run = (cls: typeof Model) =>
+        cls
+          .query()
+          .runBefore(() => void stacks.push(new Error().stack ?? ''))
+          .orderBy('id')
+      const traced = async (isDoctored: boolean) => {
+        // It lacks the part where it is looked at, and has it when it runs.
+        let isLookedAt = isDoctored
+        class Base extends Model {
+          static override QueryBuilder = without('internalOptions', () => isLookedAt) as never
+        }
+        const Recorded = ActiveRecordMixin(Base)
+        isLookedAt = false
+        return await trace(Recorded as never, false, run)
+      }
+      expect(await traced(true)).to.deep.equal(await traced(false))
+      expect(stacks.map((stack) => stack.includes('model/execution.ts'))).to.deep.equal([false, true])
+    })
   })
 })
