@@ -125,6 +125,7 @@ interface Internals {
   toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder
   isSelectAll(): boolean
   hasSelects(): boolean
+  hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean
   isRelate(): boolean
   isUnrelate(): boolean
   modelClass(): typeof Model
@@ -333,6 +334,17 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       // A join then takes the subquery, which carries the rule, rather than the bare table.
       if (!super.isSelectAll()) return false
       return !this.guard || this.guard.isFree(this.modelClass())
+    }
+
+    // Objection asks by the column before it adds what a relation needs, which it takes from the rows again once the relation is
+    // fetched. It may have been selected by the property's name.
+    override hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean {
+      if (!super.hasSelects()) return super.hasSelectionAs(selection, alias, explicit)
+      const { propertyOf } = definitionOf(this.modelClass())
+      const column = selection.slice(selection.lastIndexOf('.') + 1)
+      const property = `${selection.slice(0, -column.length)}${propertyOf.get(column) ?? column}`
+      const names = [alias, propertyOf.get(alias) ?? alias]
+      return names.some((name) => super.hasSelectionAs(selection, name, explicit) || super.hasSelectionAs(property, name, explicit))
     }
 
     override whereComposite(...args: unknown[]): this {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
-import { BaseModel, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
+import { BaseModel, belongsTo, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 
 class Shelf extends BaseModel.withColumns({ label: column.string({ maxLength: 20 }) }) {
@@ -9,7 +9,9 @@ class Shelf extends BaseModel.withColumns({ label: column.string({ maxLength: 20
     strays: { relation: Model.HasManyRelation, modelClass: Stray, join: { from: 'shelf.id', to: 'stray.place' } },
   })
 }
-class Volume extends BaseModel.withColumns({ title: column.string({ maxLength: 50 }), shelfId: column.uuid().references('shelf.id') }) {}
+class Volume extends BaseModel.withColumns({ title: column.string({ maxLength: 50 }), shelfId: column.uuid().references('shelf.id') }) {
+  static override relationMappings = () => ({ shelf: belongsTo(() => Shelf, 'shelfId') })
+}
 /** Has a column in the database that it does not declare, and a relation goes over it. */
 class Stray extends BaseModel.withColumns({ name: column.string({ maxLength: 20 }) }) {}
 /** Begins a relation at a column that it does not declare. */
@@ -60,6 +62,22 @@ eachDatabase('A query that selects nothing in particular', (db) => {
     const own = Volume.query().onBuildKnex((builder) => builder.select('title'))
     expect(await sqlOf(() => own)).to.match(/title/)
     expect(await Volume.query().from(Volume.query().select('id', 'title').as('volume'))).to.have.length(1)
+  })
+
+  it('keeps a key that is selected by its property, whatever relation takes it too', async () => {
+    const plain = (rows: unknown) => JSON.parse(JSON.stringify(rows))
+    const text = (row: { select(...names: string[]): unknown }) => void row.select('title', 'shelfId')
+    for (const key of ['shelfId', 'volume.shelfId', 'shelf_id', 'shelf_id as shelfId']) {
+      const rows = plain(await Volume.query().select('title', key).withGraphFetched('shelf'))
+      expect(rows, key).to.have.length(1)
+      expect(rows[0], key).to.have.keys('title', 'shelfId', 'shelf')
+    }
+    expect(plain(await Volume.query().select('title').withGraphFetched('shelf'))[0]).to.have.keys('title', 'shelf')
+    expect(plain(await Volume.query().alias('v').select('title', 'v.shelfId').withGraphFetched('shelf'))[0]).to.have.property('shelfId')
+    const [fetched] = plain(await Shelf.query().select('id').withGraphFetched('volumes').modifyGraph('volumes', text))
+    expect(fetched.volumes).to.deep.equal([{ title: 't', shelfId: shelf.id }])
+    const [joined] = plain(await Shelf.query().select('shelf.id').withGraphJoined('volumes').modifyGraph('volumes', text))
+    expect(joined.volumes).to.deep.equal([{ title: 't', shelfId: shelf.id }])
   })
 
   it('reads all where a relation needs a column that the model does not declare', async () => {
