@@ -358,7 +358,7 @@ function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth
   const { bindings: given } = raw
   const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
   const names = bindings.filter((binding) => typeof binding === 'string')
-  if (asker.isEnforced && !isComplete(whole))
+  if (asker.isEnforced && !isComplete(whole, statement.client))
     refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
   const calls = [text.replaceAll(/["`]/g, ''), ...names.map((name) => `${name}(`)]
   if (asker.isEnforced && (calls.some((call) => readsTextAsSql.test(call)) || /\bu&["']/i.test(whole)))
@@ -374,10 +374,12 @@ function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth
 const namesTables = /\b(from|join|into|update|table|only)\b|\bin\s+(?=[^\s(])/i
 
 // One expression, whatever stands before and after it: what the databases read differently is not told apart but refused.
-function isComplete(raw: string): boolean {
+function isComplete(raw: string, client: Knex.Client): boolean {
   // The one backslash before a quote that all of them read alike, but for MySQL, which wants two.
   const sql = raw.replace(/\bescape\s+'\\{1,2}'/gi, ' ')
-  if (/\\'|\\"|\$\w*\$|\[[^\]]*[()][^\]]*\]/.test(sql)) return false
+  if (/\\'|\\"|\$\w*\$/.test(sql)) return false
+  // To SQLite a name may stand in brackets; to PostgreSQL they are an array.
+  if (/sqlite/.test(client.driverName) && /\[[^\]]*[()][^\]]*\]/.test(sql)) return false
   const text = sql.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`/g, ' ')
   if (/['"`]|--|\/\*|;|#(?![>-])/.test(text)) return false
   let open = 0

@@ -131,6 +131,8 @@ const reads: Record<string, (given: Given) => unknown> = {
         ? Doc.query().whereRaw("title ~ '^mine' and created_at > now() - interval '1 day' and rating = any(?)", [[2, 3]])
         : Doc.query(),
     ),
+  'an array of PostgreSQL': ({ own, dialect }) =>
+    own(dialect === 'pg' ? Doc.query().select(raw('array[lower(title), (title)] as a')) : Doc.query()),
   'json of PostgreSQL': ({ own, dialect }) => own(dialect === 'pg' ? Doc.query().select(raw(`'{"a":1}'::jsonb->>'a' as a`)) : Doc.query()),
 }
 
