@@ -397,7 +397,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     override $beforeUpdate(options: never, context: never): Promise<void> | undefined {
       return after(super.$beforeUpdate(options, context), () => {
         const { specs } = definitionOf(this.constructor)
-        if (specs.updatedAt && Object.keys(this).length + queryValues(this) > 0)
+        // What a join table keeps of it is no change to the row.
+        const { $$omitFromDatabaseJson: omitted = [] } = this as { $$omitFromDatabaseJson?: readonly string[] }
+        if (
+          specs.updatedAt &&
+          (queryValues(this) > 0 || Object.keys(this).some((name) => !omitted.includes(name) && name !== idProperty(this.constructor)))
+        )
           (this as unknown as { updatedAt: Date }).updatedAt = new Date()
       }) as Promise<void> | undefined
     }

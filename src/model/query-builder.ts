@@ -8,6 +8,7 @@ import { columnForIdentifier, definitionOf, type RecordClass } from './definitio
 import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError } from './errors.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
+import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
 import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
@@ -88,6 +89,8 @@ export interface GuardedBuilder {
   readonly db: Knex
   /** Whether `withDeleted()` was called. */
   readonly withDeleted: boolean
+  /** Whether it stands for the join table where a write looks for its rows. */
+  readonly isFilterOfWrite: boolean
   /** The rows that this write is about, as a find query under the rule of `action`. */
   targets(action: StatementKind): QueryBuilder<Model>
   /** Another query in the same transaction. */
@@ -118,6 +121,8 @@ interface Operation {
 /** The parts of Objection's QueryBuilder that its types do not show. */
 interface Internals {
   readonly _operations: readonly Operation[]
+  addOperation(op: Operation, args: unknown[]): this
+  parentQuery(): Internals | null
   execute(): Promise<unknown>
   clone(): Internals
   executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
@@ -231,6 +236,11 @@ class Handle implements GuardedBuilder {
     return this.#builder.deletedToo
   }
 
+  get isFilterOfWrite(): boolean {
+    const above = this.#builder.parentQuery()?.parentQuery()
+    return above ? isWriting(above) : false
+  }
+
   targets(action: StatementKind): QueryBuilder<Model> {
     const find = this.#builder.toFindQuery() as OpenGuarded
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
@@ -305,6 +315,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     get handle(): GuardedBuilder {
       this.#handle ??= new Handle(this)
       return this.#handle
+    }
+
+    override addOperation(op: Operation, args: unknown[]): this {
+      allowJoinColumns(op as object)
+      const added = super.addOperation(op, args)
+      if (isGraphWrite(op)) allowJoinColumnsOfGraph(op.models ?? [])
+      return added
     }
 
     override clone(): Internals {
@@ -537,8 +554,11 @@ function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?:
 /** @returns makes the rows' own properties what they are now */
 function remembered(rows: readonly object[]): () => void {
   const before = rows.map((row) => ({ ...row }))
+  const queriesOf = (row: object) => (row as { $$queryProps?: object }).$$queryProps
+  const queries = rows.map((row) => ({ ...queriesOf(row) }))
   return () => {
     rows.forEach((row, i) => {
+      Object.assign(queriesOf(row) ?? {}, queries[i])
       const own = before[i] as object
       for (const name of Object.keys(row)) if (!Object.hasOwn(own, name)) Reflect.deleteProperty(row, name)
       Object.assign(row, own)

@@ -3,6 +3,7 @@ import formats from 'ajv-formats'
 import { type Model, Validator, type ValidatorArgs } from 'objection'
 import { type Definition, definitionOf } from './definition.js'
 import { type FieldError, ValidationError } from './errors.js'
+import { joinColumnsOf } from './join-columns.js'
 import { type ObjectSchema, recordSchema } from './schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
@@ -104,7 +105,7 @@ export class RecordValidator extends Validator {
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
     const errors: FieldError[] = []
-    const rest = new Set(relationNames(model))
+    const rest = new Set([...relationNames(model), ...joinColumnsOf(model, options)])
     for (const [name, given] of Object.entries(json as Record<string, unknown>)) {
       if (given === undefined || name.startsWith('$')) continue
       if (name === '__proto__') {

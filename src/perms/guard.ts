@@ -10,9 +10,10 @@ import { all, type Condition } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
-import { idOf, isAlive, type Notes, refusal, scopeFor, setNames, touches, valuesOf } from './judge.js'
+import { changesRow, idOf, isAlive, type Notes, refusal, scopeFor, setNames, touches, withRaws } from './judge.js'
+import { lookUpKeys } from './key-queries.js'
 import { type Action, policyOf } from './policy.js'
-import { namesRows } from './references.js'
+import { namesRows, referenceFields } from './references.js'
 import { hasCheck, mentions } from './rules.js'
 import {
   asIs,
@@ -101,7 +102,7 @@ export const guard: QueryGuard = {
     if (write.kind === 'insert') {
       if (write.models.some((model) => definitionOf(cls).specs[idOf(cls)] === undefined && !model.$id())) return true
       if (hasCheck(policy.create) || mentions(policy.create, 'related')) return true
-      return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, valuesOf(model)))
+      return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }
     const isDelete = write.kind === 'delete' || execution.action === 'delete'
     if (hasCheck(isDelete ? policy.delete : policy.updateFrom)) return true
@@ -110,7 +111,7 @@ export const guard: QueryGuard = {
     const names = setNames(change)
     if (!hasOwnHook(cls, '$beforeUpdate') && isJudgedByRuleAlone(cls, names)) return false
     if (hasCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
-    if (namesRows(scope, valuesOf(change))) return true
+    if (namesRows(scope, withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
     return !isAnyResultFine({ ...scope, writes: true })
   },
@@ -159,6 +160,7 @@ function* judgeBefore(
   const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
   builder.execution.notes = notes
   const policy = policyOf(builder.cls)
+  for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
   if (write.kind === 'insert') yield* checkInserts(builder, write, authority, notes)
   else if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, authority, notes)
   else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, authority))
@@ -185,7 +187,7 @@ async function judgeAfter(
   { authority, isMissed, recheck, checks }: Outcome,
 ): Promise<void> {
   const isNamed = write.instance !== null || (authority !== 'free' && write.id !== undefined)
-  if (isMissed && isNamed && (write.kind === 'delete' || setNames(write.models[0]).length > 0)) {
+  if (isMissed && isNamed && (write.kind === 'delete' || changesRow(write.models[0]))) {
     if (authority === 'free') {
       if (write.isNarrowed) return
       throw new NotFoundError(`There is no ${builder.cls.name} with this id.`)

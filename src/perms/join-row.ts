@@ -3,12 +3,14 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
-import { guardedQueryBuilder, guardOf, hasModel, noteJoinClass, type QueryGuard } from '../model/query-builder.js'
+import { guardedQueryBuilder, guardOf, hasModel, noteJoinClass, type OpenKnexBuilder, type QueryGuard } from '../model/query-builder.js'
+import { soon } from '../model/soon.js'
 import { scopeOf } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
 import { isEnforcedAnywhere } from './guard.js'
+import { lookUpKeys } from './key-queries.js'
 
 /** A many-to-many relation, seen from inside. */
 interface ThroughRelation {
@@ -32,13 +34,24 @@ function reach(
   columns: readonly string[],
   equals: readonly Sql[],
   live: boolean,
+  withDeleted = false,
 ): Condition {
   const alias = 'perms_end'
   const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update' })
   const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
-  const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted: false }) : true)
+  const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted }) : true)
   if (typeof condition === 'boolean') return condition
   return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [tableOf(cls), alias, ...condition.bindings] }
+}
+
+const readsAll = (cls: typeof Model, actor: Actor | null): boolean =>
+  !(guardOf in cls) ||
+  authorityFor(cls) === 'free' ||
+  effective('read', scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: 'perms_end' }), { withDeleted: true }) === true
+
+function add(statement: OpenKnexBuilder, condition: Condition): void {
+  if (condition === false) statement.whereRaw('1 = 0')
+  else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
 }
 
 function guardFor(relation: ThroughRelation): QueryGuard {
@@ -46,9 +59,23 @@ function guardFor(relation: ThroughRelation): QueryGuard {
   const authority = () => authorityFor(owner)
   const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
     rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
+  const keys = [...relation.joinTableOwnerProp.cols, ...relation.joinTableRelatedProp.cols]
+  // Who may read the rows at both ends sees a link: a left join, or a relation asked of a row by its id, leaves one of them out.
+  const isShown = (actor: Actor | null, ref: string) =>
+    all(
+      ...(
+        [
+          [owner, relation.ownerProp, relation.joinTableOwnerProp],
+          [relation.relatedModelClass, relation.relatedProp, relation.joinTableRelatedProp],
+        ] as const
+      ).map(([cls, { cols }, through]) => {
+        const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
+        return readsAll(cls, actor) || reach(cls, 'read', actor, cols, columns, false, true)
+      }),
+    )
   return {
     isFree: () => authority() === 'free',
-    // Its rows are read through the models at both ends, and those carry their own rules.
+    // It has no policy of its own: what may be done with its rows follows from the models at both ends.
     isEnforced: () => false,
     isEnforcedAnywhere,
     caller: currentActor,
@@ -56,22 +83,28 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()
-      if (kind === 'read' || actor === 'free') return
+      if (actor === 'free') return
+      if (kind === 'read') {
+        // By it a write on SQLite finds the links. No subquery has one of itself, and the name would be the outer table's.
+        if (builder.isFilterOfWrite && dialectOfClass(builder.cls as never) === 'sqlite')
+          statement.select(`${builder.ref}._rowid_ as _rowid_` as never)
+        return add(statement, isShown(actor, builder.ref))
+      }
       if (kind === 'insert') {
         if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
           throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
         return
       }
+      if (kind === 'update' && Object.keys(statement._single.update as object).some((column) => keys.includes(column)))
+        throw new ForbiddenError(`What ${relation.name} links is linked and unlinked, not moved.`)
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
-      const condition = reach(owner, 'update', actor, relation.ownerProp.cols, columns, true)
-      if (condition === false) statement.whereRaw('1 = 0')
-      else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
+      add(statement, reach(owner, 'update', actor, relation.ownerProp.cols, columns, true))
     },
     async beforeWrite(builder, write) {
       const actor = authority()
       if (actor === 'free') return
-      if (write.kind === 'update') throw new ForbiddenError(`Rows of ${relation.name} are linked and unlinked, not changed.`)
       if (write.kind !== 'insert') return
+      for (const model of write.models) await soon(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
       builder.execution.notes = linksOf(write.models as never[], 'props')
       for (const model of write.models) {
         const row = model as unknown as Record<string, unknown>
@@ -97,6 +130,8 @@ function guardFor(relation: ThroughRelation): QueryGuard {
   }
 }
 
+let joinClassCount = 0
+
 /**
  * Linking and unlinking by a join table without a policy of its own is a write to the owner of the relation: who may update
  * it may link it to rows that he may read.
@@ -107,7 +142,11 @@ export function guardJoinTable(relation: unknown): void {
   // Where the table has a model with a policy of its own, `modelClass` has to name that.
   if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
   const Guarded = class extends (Plain as unknown as new () => Model) {}
-  Object.defineProperty(Guarded, 'QueryBuilder', { value: guardedQueryBuilder(Plain.QueryBuilder), writable: true, configurable: true })
+  // Objection tells classes that it binds to a transaction apart by table and name: two relations may go over one table.
+  joinClassCount += 1
+  const name = `Links${joinClassCount}`
+  for (const [key, value] of Object.entries({ name, QueryBuilder: guardedQueryBuilder(Plain.QueryBuilder) }))
+    Object.defineProperty(Guarded, key, { value, writable: true, configurable: true })
   Object.defineProperty(Guarded, guardOf, { value: guardFor(through) })
   noteJoinClass(Guarded)
   through.joinTableModelClass = Guarded as unknown as typeof Model

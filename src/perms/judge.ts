@@ -47,6 +47,12 @@ export function setNames(model: Model | undefined): string[] {
   )
 }
 
+/** Whether an update sets anything in the row: a graph holds what is as it was, and what belongs to a join table. */
+export function changesRow(model: Model | undefined): boolean {
+  const { $$omitFromDatabaseJson: omitted = [] } = (model ?? {}) as { $$omitFromDatabaseJson?: readonly string[] }
+  return setNames(model).some((name) => !omitted.includes(name))
+}
+
 export function touches(names: Iterable<string>, read: Set<string>): boolean {
   for (const name of names) if (read.has(name) || read.has('*')) return true
   return false
