@@ -20,7 +20,7 @@ import type { User } from '../users/user.js'
 import type { UserRole } from '../users/user-role.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
-import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
+import { activeDomain, demandActor, grants, invalid, lockDomain, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
 import { readRegistration } from './register.js'
 
 /** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
@@ -132,8 +132,9 @@ export function invitations(core: AuthCore): Invitations {
       const plain = PREFIX + randomToken()
       const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
       const invitation = await transaction(
-        () =>
+        (trx) =>
           asSystem(async () => {
+            await lockDomain(trx, into.id)
             await Invitation.query()
               .patch({ revoked: true } as never)
               .where({ email: address, role: name, domainId: into.id, revoked: false } as never)

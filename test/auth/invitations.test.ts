@@ -491,6 +491,25 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
+  it('of one address made at once leave one alive, as those made one after another do', async function () {
+    this.timeout(120_000)
+    const repetitions = db.dialect === 'sqlite' ? 5 : REPETITIONS
+    for (let i = 0; i < repetitions; i += 1) {
+      const email = address()
+      const inviters = [boss, boss, await holder(Role.ADMIN), await holder(Role.ADMIN, press)]
+      const made = await Promise.all(inviters.map((by) => as(by, () => invitations().invite({ email, role: 'editor', domain: 'press' }))))
+      const open = (await Invitation.query().where({ email, revoked: false } as never)) as unknown as Invitation[]
+      expect(open, String(i)).to.have.length(1)
+      expect(made.map(({ id }) => id)).to.include(open[0]?.id)
+      await all.auth.settled()
+      const guest = await member({ email })
+      const tokens = mailer.mails.filter(({ to }) => to === email).map((mail) => mailer.tokenFrom(mail))
+      const outcomes = []
+      for (const token of tokens) outcomes.push(await outcome(accept(guest, token)))
+      expect(outcomes.sort()).to.deep.equal(['InvalidTokenError', 'InvalidTokenError', 'InvalidTokenError', 'fine'])
+    }
+  })
+
   it('that fail half-way leave no half: no user without the role, no used link [promise 52]', async () => {
     const email = address()
     const token = await invited({ email })
