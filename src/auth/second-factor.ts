@@ -2,6 +2,7 @@ import {
   ConfigurationError,
   InvalidCredentialsError,
   InvalidTokenError,
+  SecondFactorUnreadableError,
   ServiceUnavailableError,
   ValidationError,
 } from '../model/errors.js'
@@ -20,6 +21,7 @@ import { userClass } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
 import { countLiving, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
 import { seal, unseal } from './secret-box.js'
+import type { Attempt } from './throttle.js'
 import { newTotpSecret, totpStep, totpUri } from './totp.js'
 
 export interface SecondFactorOptions {
@@ -84,11 +86,7 @@ export function createSecondFactors(
   const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
     (await asSystem(() => SecondFactor.query().findOne({ userId } as never))) as SecondFactor | undefined
 
-  function secretOf(factor: SecondFactor): string {
-    const secret = unseal(secretKeys, factor.userId, factor.secret)
-    if (secret !== null) return secret
-    throw new ConfigurationError('No key of initPerms({ jwt }) opens a second factor: keep the key that it was made with as an old one.')
-  }
+  const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, factor.userId, factor.secret)
 
   /** One statement that compares and sets: of two uses of one code, one is taken. */
   async function takesCode(factor: SecondFactor, code: string): Promise<boolean> {
@@ -97,7 +95,9 @@ export function createSecondFactors(
       if (isTaken) emit('recoveryCodeUsed', { userId: factor.userId })
       return isTaken
     }
-    const step = totpStep(secretOf(factor), code, Date.now())
+    const secret = secretOf(factor)
+    if (secret === null) throw unreadable(factor.userId)
+    const step = totpStep(secret, code, Date.now())
     if (step === null) return false
     const count = await SecondFactor.query()
       .patch({ lastStep: step } as never)
@@ -117,7 +117,7 @@ export function createSecondFactors(
     const result = await inOwn(async () => {
       if (!(await takesCode(factor, text))) throw wrongCode()
       return await then()
-    })
+    }).catch((error: unknown) => notGuessed(error, attempt))
     await attempt.succeeded()
     return result
   }
@@ -157,7 +157,7 @@ export function createSecondFactors(
       } catch (error) {
         if (error instanceof InvalidCredentialsError)
           emit('signInFailed', { userId: user.id, email: user.email, reason: 'secondFactor', address: currentAddress() })
-        throw error
+        return await notGuessed(error, attempt)
       }
       await attempt.succeeded()
       const result = await core.signedIn(user, { device })
@@ -184,7 +184,8 @@ export function createSecondFactors(
       demandInPerson('Second factors')
       const text = readCode(code)
       const factor = await factorOf(user.id)
-      if (!factor || factor.confirmedAt)
+      // One that nobody can open any more is begun anew.
+      if (!factor || factor.confirmedAt || secretOf(factor) === null)
         throw new ValidationError('There is no second factor to confirm: begin first.', [
           { field: 'code', message: 'has nothing to confirm' },
         ])
@@ -280,6 +281,19 @@ async function readChallenge(plain: string): Promise<{ found: Token; user: User 
   if (!found || !user || !isLiving(user)) throw new InvalidTokenError()
   return { found, user }
 }
+
+/** What is our own doing does not count as a guess. */
+async function notGuessed(error: unknown, attempt: Attempt): Promise<never> {
+  if (error instanceof SecondFactorUnreadableError) await attempt.withdrawn()
+  throw error
+}
+
+const unreadable = (userId: string) =>
+  new SecondFactorUnreadableError(undefined, {
+    cause: new ConfigurationError(
+      `No key of initPerms({ jwt }) opens the second factor of user ${userId}: add the key that it was made with to jwt.keys as \`retired: true\` (and start with a JWT_SECRET that stays the same), or take the factor away with perms.auth.secondFactors.reset(user).`,
+    ),
+  })
 
 const wrongCode = () => new InvalidCredentialsError('The code is wrong, or has been used.')
 

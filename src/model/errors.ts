@@ -160,9 +160,23 @@ export class TooManyAttemptsError extends PermsError {
 /** 503: the database, or a queue, cannot take this now. */
 export class ServiceUnavailableError extends PermsError {
   readonly status = 503
-  readonly code = 'unavailable'
+  readonly code: string = 'unavailable'
   constructor(message = 'The service cannot answer right now: try again shortly.', options: PermsErrorOptions = {}) {
     super(message, { retryAfter: 2, ...options })
+  }
+}
+
+/**
+ * 503: the secret behind a user's authenticator app was encrypted with a key that is not among those of initPerms({ jwt }), as after a
+ * start with another secret. `cause` says to the operator what to do; the user's recovery codes work all the same.
+ */
+export class SecondFactorUnreadableError extends ServiceUnavailableError {
+  override readonly code = 'second_factor_unreadable'
+  constructor(
+    message = 'Codes of your authenticator app cannot be checked here at present: use a recovery code, or ask an administrator.',
+    options: PermsErrorOptions = {},
+  ) {
+    super(message, { retryAfter: 300, ...options })
   }
 }
 

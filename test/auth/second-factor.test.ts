@@ -2,12 +2,13 @@ import { expect } from 'chai'
 import { Secret, TOTP } from 'otpauth'
 import { seal, unseal } from '../../src/auth/secret-box.js'
 import { totpStep } from '../../src/auth/totp.js'
-import { type Mail, SecondFactor, Token, transaction, type User } from '../../src/index.js'
+import { type Mail, SecondFactor, SecondFactorUnreadableError, Token, transaction, type User } from '../../src/index.js'
 import { createTables } from '../../src/migrations.js'
 import { runAsActor } from '../../src/perms/context.js'
 import { capturedMailer, fakeClock } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/actor.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
+import { rejection } from '../helpers/errors.js'
 import { secret as jwtSecret, type Member, member, outcome, password, type SetUp, setUp } from './set-up.js'
 
 describe('TOTP', () => {
@@ -288,6 +289,40 @@ eachDatabase('The second factor', (db) => {
     const rotated = all.another({ jwt: jwt as never })
     const asked = (await rotated.signIn({ email: user.email, password })) as unknown as { challenge: string }
     expect((await rotated.secondFactors.verify(asked.challenge, codeOf(secret))).status).to.equal('signedIn')
+  })
+
+  it('whose key is gone is said to be unreadable, to the operator how to help, and leaves the recovery codes', async () => {
+    const { secret, recoveryCodes } = await enrol()
+    const [first = '', second = ''] = recoveryCodes
+    const jwt = { secret: 'made at random at each start, 32 bytes' }
+    const restarted = all.another({ jwt, throttle: { signIn: { pair: 6 } }, secondFactor: { issuer: 'Zoo' } })
+    const ask = async () => ((await restarted.signIn({ email: user.email, password })) as unknown as { challenge: string }).challenge
+    await runAsActor(
+      null,
+      async () => {
+        // More often than wrong codes would be let: it is nobody's guess.
+        for (let i = 0; i < 8; i += 1) {
+          const error = await rejection(restarted.secondFactors.verify(await ask(), codeOf(secret)))
+          expect(error).to.be.instanceOf(SecondFactorUnreadableError)
+          expect(error).to.include({ status: 503, code: 'second_factor_unreadable' })
+          expect(error.message).to.contain('recovery code').and.not.contain(user.id)
+          expect((error.cause as Error).message)
+            .to.contain(user.id)
+            .and.contain('retired: true')
+            .and.contain('reset(user)')
+        }
+        expect(all.events.filter(({ name }) => name === 'signInFailed')).to.deep.equal([])
+        expect((await restarted.secondFactors.verify(await ask(), first)).status).to.equal('signedIn')
+      },
+      { address: '192.0.2.6' },
+    )
+    expect(await outcome(restarted.secondFactors.renewRecoveryCodes(account(), codeOf(secret)))).to.equal('SecondFactorUnreadableError')
+    await restarted.secondFactors.remove(account(), second)
+    const anew = await restarted.secondFactors.begin(account(), { password })
+    // What was begun with a key that is gone is begun again.
+    expect(await outcome(factors().confirm(account(), codeOf(anew.secret)))).to.equal('ValidationError')
+    await restarted.secondFactors.confirm(account(), codeOf(anew.secret))
+    expect((await restarted.secondFactors.verify(await ask(), codeOf(anew.secret))).status).to.equal('signedIn')
   })
 
   it('takes text, and looks nothing up for anything else [promise 27]', async () => {

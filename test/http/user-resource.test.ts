@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { seal } from '../../src/auth/secret-box.js'
 import { Api } from '../../src/http/api.js'
 import type { Endpoint, EndpointContext } from '../../src/http/endpoint.js'
 import type { HttpResponse } from '../../src/http/response.js'
@@ -7,9 +8,11 @@ import { column } from '../../src/model/column.js'
 import { ConfigurationError } from '../../src/model/errors.js'
 import { asSystem } from '../../src/perms/context.js'
 import { nobody, self } from '../../src/perms/rules.js'
+import { createUser } from '../../src/testing/index.js'
 import { Domain } from '../../src/users/domain.js'
 import { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
+import { addFactor, challengeOf, codeOf } from '../auth/factor.js'
 import { openZoo, password, type Zoo } from '../conformance/zoo.js'
 import { type Client, clientOf } from './client.js'
 
@@ -45,6 +48,27 @@ describe('UserResource', function () {
     const own = clientOf(new Api({ resources: [new UserResource({ model: Fixed })] }), zoo.perms)
     for (const body of [{ email: 'x@example.com', oldPassword: password }, { nope: 1 }, { email: 1 }, []])
       expect((await own('PATCH', '/users/me', zoo.tokens.ada, { body })).status, JSON.stringify(body)).to.equal(403)
+  })
+
+  it('says by a code of its own that the key of a second factor is gone, and tells the operator', async () => {
+    const heard: unknown[] = []
+    const own = clientOf(new Api({ resources: [new UserResource({ features: { totp: true } })] }), zoo.perms, heard)
+    const user = await createUser({ password })
+    const { secret, recoveryCodes } = await addFactor(zoo.perms, user, password)
+    await zoo.perms
+      .knex('second_factor')
+      .where({ user_id: user.id })
+      .update({ secret: seal([Buffer.alloc(32)], user.id, secret) })
+    const use = async (code: string) =>
+      await own('POST', '/users/second-factor', null, { body: { challenge: await challengeOf(zoo.perms, user.email, password), code } })
+    const refused = await use(codeOf(secret))
+    expect(refused.status).to.equal(503)
+    expect(refused.body).to.include({ code: 'second_factor_unreadable' })
+    expect(refused.headers['retry-after']).to.match(/^\d+$/)
+    expect(JSON.stringify(refused.body)).not.to.contain(user.id).and.not.to.contain('jwt')
+    expect(heard).to.have.length(1)
+    expect(String((heard[0] as Error).cause)).to.contain('retired: true')
+    expect((await use(recoveryCodes[0] as string)).status).to.equal(200)
   })
 
   it('tells a wrong password and an unknown address in the same words', async () => {
