@@ -493,14 +493,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         if (kind !== 'insert') groupWheres(built, namesContext)
         if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
       }
-      if (isBound) noteOwn(asker, built)
+      if (isBound || guard) noteOwn(asker, built)
       return built
     }
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
       const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
-      const enforcer = this.guard ?? anyEnforcer()
-      return enforcer ? handOver(built, enforcer) : built
+      return this.guard ? handOver(built, this.guard) : built
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.

@@ -21,6 +21,7 @@ export interface OpenKnexBuilder extends Knex.QueryBuilder {
   _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
   _method: string
   _options?: readonly unknown[]
+  _comments?: unknown
   /** One that was said with connection(). */
   _connection?: unknown
   client: Knex.Client & { transacting?: boolean }
@@ -82,6 +83,8 @@ interface Handed {
 interface Own {
   readonly asker: Asker
   handed?: Handed
+  /** The comments of a builder that was handed over. */
+  readonly comments?: unknown
 }
 
 // Builders of models: what they name was looked at when they were built, and those of a class with a policy carry its rule.
@@ -136,35 +139,50 @@ function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
   })
 }
 
-/** Has a knex query of a model, which is the application's to add to from here on, look after its rule when it is run. */
+/**
+ * Has a knex query of a model with a policy, which is the application's to add to from here on, look after its rule when it is
+ * run, by itself or inside another. One made where no rule applied is for that place alone.
+ */
 export function handOver(statement: OpenKnexBuilder, enforcer: Enforcer): OpenKnexBuilder {
   const own = ofModels.get(statement)
   if (!own) return statement
   own.handed = { enforcer, method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
-  return own.asker.isEnforced ? Object.assign(statement, sealed) : statement
+  return seal(statement, own)
 }
 
-interface Runnable {
-  toSQL(...args: unknown[]): unknown
-  clone(): OpenKnexBuilder
+function seal(statement: OpenKnexBuilder, own: Own): OpenKnexBuilder {
+  ofModels.set(statement, { ...own, comments: statement._comments })
+  return Object.defineProperties(statement, sealed)
 }
 
-const prototypeOf = (statement: OpenKnexBuilder) => Object.getPrototypeOf(statement) as Runnable
+function checkSealed(statement: OpenKnexBuilder): Own | undefined {
+  const own = ofModels.get(statement)
+  if (!own?.handed) return own
+  const { enforcer } = own.handed
+  if (enforcer.isEnforcedAnywhere() && !isOfCaller(own.asker, enforcer.caller()))
+    refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
+  keepRule(own, statement)
+  return own
+}
 
 // Functions shared by all statements: see `Asking` on what closures kept in objects cost.
-const sealed = {
-  toSQL(this: OpenKnexBuilder, ...args: unknown[]): unknown {
-    const own = ofModels.get(this) as Own & { handed: Handed }
-    const { enforcer } = own.handed
-    if (enforcer.isEnforcedAnywhere() && !isOfCaller(own.asker, enforcer.caller()))
-      refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
-    keepRule(own, this)
-    return prototypeOf(this).toSQL.apply(this, args)
+const sealed: PropertyDescriptorMap = {
+  // What Knex reads of a builder first thing when it compiles it, wherever it stands, and before its clauses.
+  _comments: {
+    configurable: true,
+    get(this: OpenKnexBuilder): unknown {
+      return checkSealed(this)?.comments
+    },
+    set(this: OpenKnexBuilder, comments: unknown) {
+      ofModels.set(this, { ...(ofModels.get(this) as Own), comments })
+    },
   },
-  clone(this: OpenKnexBuilder): OpenKnexBuilder {
-    const copy = prototypeOf(this).clone.call(this)
-    ofModels.set(copy, ofModels.get(this) as Own)
-    return Object.assign(copy, sealed)
+  clone: {
+    configurable: true,
+    value(this: OpenKnexBuilder): OpenKnexBuilder {
+      const { clone } = Object.getPrototypeOf(this) as { clone(): OpenKnexBuilder }
+      return seal(clone.call(this), ofModels.get(this) as Own)
+    },
   },
 }
 
@@ -361,7 +379,7 @@ function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth
   if (asker.isEnforced && !isComplete(whole, statement.client))
     refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
   const calls = [text.replaceAll(/["`]/g, ''), ...names.map((name) => `${name}(`)]
-  if (asker.isEnforced && (calls.some((call) => readsTextAsSql.test(call)) || /\bu&["']/i.test(whole)))
+  if (calls.some((call) => readsTextAsSql.test(call)) || /\bu&["']/i.test(whole))
     refuse(asker, 'raw SQL with names or statements inside a text', 'write the tables out')
   if (isSource || namesTables.test(text)) {
     for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(asker, word)

@@ -276,6 +276,37 @@ export const reads: Path[] = [
     refused,
   ),
   read(
+    'a knex query of a model, made by the application itself',
+    async () => (await lib.asSystem(async () => ({ query: Doc.query().toKnexQuery() }))).query,
+    refused,
+  ),
+  read(
+    'a knex query of a model, made by the application itself, in knex',
+    async ({ knex }) => {
+      const made = await lib.asSystem(async () => ({ query: Doc.query().select('title').toKnexQuery() }))
+      return knex.select('*').from(made.query.clone().as('t'))
+    },
+    refused,
+  ),
+  read(
+    'a knex query of a model, made for another, in knex',
+    async ({ knex, theirs }) => {
+      const made = await lib.runAs(theirs.user, async () => ({ query: Doc.query().select('title').toKnexQuery() }))
+      return knex('plain').select('title').union([made.query])
+    },
+    refused,
+  ),
+  read(
+    'orWhere on a knex query of a model, in knex',
+    async ({ knex }) => knex.raw('select * from (?) as t', [Doc.query().select('title').toKnexQuery().orWhereRaw('1 = 1')]),
+    refused,
+  ),
+  read(
+    "a knex query of a model, made inside the model's bypass, run after it",
+    async () => (await Doc.bypassPerms(async () => ({ query: Doc.query().toKnexQuery() }))).query,
+    refused,
+  ),
+  read(
     "a knex query of a model, made inside the model's bypass",
     async () => {
       const made = await Doc.bypassPerms(async () => ({ query: Doc.query().select('project_id').toKnexQuery() }))
@@ -339,6 +370,16 @@ export const reads: Path[] = [
   write('a delete by such a model', () => BareDoc.query().delete(), refused),
   read('a function that runs a text', () => Doc.query().select(raw("query_to_xml('select * from doc', true, true, '')")), refused),
   read('a function that reads a table by name', () => Doc.query().select(raw("table_to_xml('doc', true, true, '') as x")), refused),
+  read(
+    'a function that runs a text, without permissions',
+    () => Plain.query().select(raw("query_to_xml('select * from doc', true, true, '')")),
+    refused,
+  ),
+  read(
+    'names spelled by code points, without permissions',
+    () => Plain.query().select(raw('(select max(title) from U&"d\\006fc")')),
+    refused,
+  ),
   read('names spelled by code points', () => Doc.query().select(raw('(select max(title) from U&"d\\006fc") as most')), refused),
   read('whereRaw with a subquery', () => Doc.query().orWhereRaw("exists (select 1 from doc where title like 'S%')"), refused),
   read('whereRaw with unbalanced parentheses', () => Doc.query().whereRaw('1 = 1) or (1 = 1'), refused),
