@@ -91,6 +91,8 @@ export function onRollback(trx: unknown, undo: () => void): void {
   if (!undos) {
     undos = []
     undoings.set(joined, undos)
+    // A COMMIT that failed is no call of rollback(), and a rollback without a reason is no rejection.
+    joined.executionPromise.catch(() => runUndos(joined))
     // Knex itself calls this where a transaction's function throws.
     const { rollback } = joined
     joined.rollback = ((error?: unknown) => {
@@ -175,8 +177,6 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
       if (isNested && begun) for (const undo of undoings.get(begun) ?? []) onRollback(base, undo)
       return result
     } catch (error) {
-      // A commit that failed is no call of rollback().
-      if (begun) runUndos(begun)
       throw isCommitting ? mapDatabaseError(error, dialectOf(root)) : error
     }
   }

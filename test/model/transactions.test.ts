@@ -334,15 +334,17 @@ eachDatabase('transaction()', (db) => {
     })
 
     it('is known of a transaction that the application began with Knex [promise 52]', async () => {
+      const made = Account.build({ name: 'before' })
       const error = await rejection(
         db.knex.transaction(async (trx) => {
-          await Account.create({ name: 'before' }, trx)
+          await made.save(trx)
           await rejection(end(trx))
           await rejection(trx('account').insert({ id: 'x', name: 'after', balance: 0, created_at: null, updated_at: null }))
           await rejection(Account.create({ name: 'after' }, trx))
         }),
       )
       expect([error.name, await kept()]).to.deep.equal([expected, []])
+      expect(made.isNew).to.equal(true)
     })
   })
 
