@@ -1,6 +1,7 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
+import { isUuid } from '../model/values.js'
 import { isAble } from '../perms/abilities.js'
-import { type Actor, authorityFor, currentActor } from '../perms/context.js'
+import { type Actor, authorityFor, currentActor, type Grant } from '../perms/context.js'
 import { rolesThatAre } from '../perms/tables.js'
 import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
 import { demandOwnOrigin } from './origin.js'
@@ -22,11 +23,13 @@ export interface RoleOptions extends CallerOptions {
 /** Whether the actor holds the role globally or in the domain named; a superadmin is an admin too. */
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {
   const roles = rolesThatAre([role])
-  return actor.grants.some(
-    (grant) =>
-      roles.includes(grant.role) &&
-      (grant.domainId === null || domain === 'any' || (domain !== undefined && (grant.domainId === domain || grant.domainName === domain))),
-  )
+  return actor.grants.some((grant) => roles.includes(grant.role) && (grant.domainId === null || isIn(grant, domain)))
+}
+
+// An id is no name: the admin of a domain may call it by another's id.
+function isIn({ domainId, domainName }: Grant, domain: string | undefined): boolean {
+  if (domain === undefined || domain === 'any') return domain === 'any'
+  return isUuid(domain) ? domainId === domain.toLowerCase() : domainName === domain
 }
 
 /** @throws UnauthorizedError for nobody, ForbiddenError for a caller without the role */

@@ -1,12 +1,19 @@
 import { column } from '../model/column.js'
+import { explainPattern } from '../model/validator.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { member, nobody, type Policy } from '../perms/rules.js'
 import { demandOwnPlace } from './in-person.js'
 import { Role } from './roles.js'
 
+// Wherever a domain is named these mean something else: all domains, any of them, the one of that id.
+const NAME_PATTERN = explainPattern(
+  '^(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
+  "may not be '*', 'any' or an id",
+)
+
 /** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */
 export class Domain extends BasePermsModel.withColumns({
-  name: column.string({ maxLength: 100, minLength: 1 }).unique(),
+  name: column.string({ maxLength: 100, minLength: 1, pattern: NAME_PATTERN }).unique(),
   displayName: column.string({ maxLength: 200 }).nullable(),
   /** Grants in a domain that is not active count for nothing. */
   active: column.boolean().default(true),

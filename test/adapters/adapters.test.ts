@@ -10,7 +10,10 @@ import { Api } from '../../src/http/api.js'
 import { CrudResource } from '../../src/http/crud-resource.js'
 import { Resource } from '../../src/http/resource.js'
 import { UserResource } from '../../src/http/user-resource.js'
-import { currentAddress, currentUserId } from '../../src/perms/context.js'
+import { asSystem, currentAddress, currentUserId } from '../../src/perms/context.js'
+import { signInAs } from '../../src/testing/index.js'
+import { Domain } from '../../src/users/domain.js'
+import { Role } from '../../src/users/roles.js'
 import { openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 
 describe('adapters', function () {
@@ -85,6 +88,28 @@ describe('adapters', function () {
     const list = await fetch(`${url}/v1/api/documents?pageSize=1`, asAda())
     expect(list.headers.get('link')).to.equal('</v1/api/documents?pageSize=1&page=2>; rel="next"')
     expect((await fetch(`${url}/v1/api/users/login`, { method: 'POST', headers: { authorization: 'Bearer bad' } })).status).to.equal(422)
+  })
+
+  it('take an id for an id: no domain is another by being called so [promise 38]', async () => {
+    const [own, other] = await asSystem(async () => [await Domain.create({ name: 'own' }), await Domain.create({ name: 'other' })] as const)
+    // As it may stand in a database of before names were checked.
+    await zoo.perms.knex('domain').where({ id: own.id }).update({ name: other.id })
+    const { accessToken } = await signInAs({ email: 'boss@example.com' }, { role: Role.ADMIN, domain: own })
+    const { requireRole } = expressAdapter(zoo.perms)
+    const app = express()
+    app.get(
+      '/:domain',
+      (req, res, next) => requireRole(Role.ADMIN, { domain: req.params.domain })(req, res, next),
+      (_req, res) => void res.json({}),
+    )
+    const url = await listen(app)
+    for (const [domain, status] of [
+      [own.id, 200],
+      [other.id, 403],
+      [own.id.toUpperCase(), 200],
+      ['other', 403],
+    ] as const)
+      expect((await fetch(`${url}/${domain}`, { headers: { authorization: `Bearer ${accessToken}` } })).status, domain).to.equal(status)
   })
 
   it('are not fooled by a path that only ends like the sign-in [promise 19]', async () => {

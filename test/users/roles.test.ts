@@ -363,6 +363,17 @@ eachDatabase('Roles', (db) => {
     expect((await asSystem(() => Domain.create({ name: 'PRESS' }))).active).to.equal(true)
   })
 
+  it('of domains: no name is one that means all domains, any, or another’s id [promise 38]', async () => {
+    const boss = await User.create({ email: 'boss@example.com' })
+    await boss.grantRole(Role.ADMIN, { domain: press })
+    for (const name of ['*', 'any', radio.id, radio.id.toUpperCase()]) {
+      expect(fieldsOf(await rejection(Domain.create({ name }))), name).to.deep.equal(['name'])
+      const own = await Domain.getOr404(press.id)
+      expect(fieldsOf(await runAs(boss, () => rejection(own.updateFrom({ name })))), name).to.deep.equal(['name'])
+    }
+    for (const name of ['anything', '**', `${radio.id} `]) await runAs(boss, () => press.updateFrom({ name }))
+  })
+
   it('are counted: numTokens of those loaded', async () => {
     expect(ada.numTokens).to.equal(0)
     const read = (await User.query().findById(ada.id).withGraphFetched('tokens')) as User
