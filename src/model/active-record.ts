@@ -7,6 +7,7 @@ import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
 import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
+import { isHiddenElsewhere } from './hidden-elsewhere.js'
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
 import { snakeCase } from './names.js'
@@ -473,7 +474,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const shown = super.$formatJson(json as never) as unknown as globalThis.Record<string, unknown>
       const ordered: globalThis.Record<string, unknown> = {}
       for (const name of Object.keys(specs)) if (shown[name] !== undefined && !specs[name]?.isHidden) ordered[name] = shown[name]
-      for (const name of Object.keys(shown)) if (!specs[name]) ordered[name] = shown[name]
+      for (const name of Object.keys(shown)) if (!specs[name] && !isHiddenElsewhere(this, name)) ordered[name] = shown[name]
       return ordered as never
     }
 

@@ -546,4 +546,22 @@ eachDatabase('Denials', (db) => {
       })
     }
   })
+
+  it('[promise 43] keep hidden columns out of the JSON of rows that are of another model', async () => {
+    const eve = await User.create({ email: 'eve@example.com', password: 'correct horse battery' } as never)
+    await UserRole.create({ user: eve, role: 'reviewer' })
+    const shown = async (query: () => unknown) => JSON.stringify(await runAs(eve, query))
+    const joined = () => UserRole.query().joinRelated('user').select('user.*', 'user_role.role')
+    for (const query of [
+      joined,
+      () => User.query().castTo(UserRole),
+      () => UserRole.query().from(User.query().as('user_role' as never) as never),
+    ])
+      expect(await shown(query))
+        .to.contain('eve@example.com')
+        .and.not.contain('$2')
+    // The application's own column of that name is shown as any other.
+    expect(await shown(() => UserRole.query().select('role', 'id as passwordHash'))).to.contain('passwordHash')
+    await eve.delete()
+  })
 })

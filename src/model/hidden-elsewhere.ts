@@ -1,0 +1,32 @@
+import { definitionOf } from './definition.js'
+import { protectedClasses, protectionVersion } from './protected-tables.js'
+
+type Hiding = ReadonlyMap<string, readonly (readonly string[])[]>
+
+let known: { readonly version: number; readonly hiding: Hiding } | undefined
+
+// For each property that models hide, all properties of those models.
+function hidingNow(): Hiding {
+  if (known?.version === protectionVersion()) return known.hiding
+  const { version, classes } = protectedClasses()
+  const hiding = new Map<string, (readonly string[])[]>()
+  for (const cls of classes) {
+    const specs = Object.entries(definitionOf(cls).specs)
+    const all = specs.map(([property]) => property)
+    for (const [property, { isHidden }] of specs) if (isHidden) hiding.set(property, [...(hiding.get(property) ?? []), all])
+  }
+  known = { version, hiding }
+  return hiding
+}
+
+/**
+ * Whether a property that a row's own model does not declare is one that another model hides: `select('user.*')` of a join, or
+ * castTo(), brings all columns of that model. By the name alone it may be anything, such as a sum under the name of its column.
+ */
+export function isHiddenElsewhere(row: object, name: string): boolean {
+  return (
+    hidingNow()
+      .get(name)
+      ?.some((all) => all.every((property) => Object.hasOwn(row, property))) ?? false
+  )
+}
