@@ -398,13 +398,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     override $beforeUpdate(options: never, context: never): Promise<void> | undefined {
       return after(super.$beforeUpdate(options, context), () => {
         const { specs } = definitionOf(this.constructor)
-        // What a join table keeps of it is no change to the row.
-        const { $$omitFromDatabaseJson: omitted = [] } = this as { $$omitFromDatabaseJson?: readonly string[] }
-        if (
-          specs.updatedAt &&
-          (queryValues(this) > 0 || Object.keys(this).some((name) => !omitted.includes(name) && name !== idProperty(this.constructor)))
-        )
-          (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+        if (specs.updatedAt && changesRow(this)) (this as unknown as { updatedAt: Date }).updatedAt = new Date()
       }) as Promise<void> | undefined
     }
 
@@ -578,6 +572,14 @@ function gone(row: object): NotFoundError {
 function hasQueryValue(row: object, name: string): boolean {
   const values = (row as { $$queryProps?: object }).$$queryProps
   return values !== undefined && Object.hasOwn(values, name)
+}
+
+// Whether an update sets anything but the id and what a join table keeps of the row.
+function changesRow(row: object): boolean {
+  const { $$omitFromDatabaseJson: omitted = [], $$queryProps = {} } = row as { $$omitFromDatabaseJson?: string[]; $$queryProps?: object }
+  return [row, $$queryProps].some((values) =>
+    Object.keys(values).some((name) => !omitted.includes(name) && name !== idProperty(row.constructor)),
+  )
 }
 
 function queryValues(row: object): number {

@@ -12,6 +12,11 @@ interface RowOperation {
   readonly delegate?: RowOperation
 }
 
+interface GraphOperation {
+  readonly relation?: WithExtras
+  readonly models?: readonly Model[]
+}
+
 const names: unique symbol = Symbol('further columns of a join table') as never
 const ofRows = new WeakMap<object, readonly string[]>()
 
@@ -24,7 +29,8 @@ export function allowJoinColumns(operation: RowOperation): void {
 }
 
 /** The same for the rows of a graph, which are validated without such options. */
-export function allowJoinColumnsOfGraph(models: readonly Model[]): void {
+export function allowJoinColumnsOfGraph({ relation, models = [] }: GraphOperation): void {
+  if (relation) for (const row of models) ofRows.set(row, namesOf(relation))
   const [first] = models
   ;(first?.constructor as typeof Model | undefined)?.traverse([...models], (row, parent, name) => {
     if (parent && name) ofRows.set(row, namesOf((parent.constructor as typeof Model).getRelation(name) as unknown as WithExtras))

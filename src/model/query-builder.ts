@@ -320,7 +320,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override addOperation(op: Operation, args: unknown[]): this {
       allowJoinColumns(op as object)
       const added = super.addOperation(op, args)
-      if (isGraphWrite(op)) allowJoinColumnsOfGraph(op.models ?? [])
+      if (isGraphWrite(op)) allowJoinColumnsOfGraph(op as object)
       return added
     }
 
