@@ -9,6 +9,7 @@ import { demandInPerson } from '../users/in-person.js'
 import type { Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { AuthCore } from './core.js'
+import { forLivingCaller } from './living-caller.js'
 import { type Caller, callerLoader } from './load-caller.js'
 import { demandOwnUser } from './sessions.js'
 
@@ -76,7 +77,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
       if ((await living(user.id)).length >= mostKeys)
         throw new ValidationError(`${mostKeys} API keys are the most that a user may have: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
-      const { token, plain } = await asSystem(() => tokenClass().issue(user, options))
+      const { token, plain } = await forLivingCaller(knex, () => tokenClass().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
       return { key: infoOf(token), plain }
     },

@@ -26,6 +26,7 @@ import { demandImpersonator, impersonation } from './impersonation.js'
 import { invitations } from './invitations.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import { parseKeys, publicJwks } from './keys.js'
+import { forLivingCaller } from './living-caller.js'
 import { callerLoader, type SessionState } from './load-caller.js'
 import { mailFlows } from './mail-flows.js'
 import { Post } from './mailer.js'
@@ -212,7 +213,8 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     async createAccessToken(user, { refreshToken } = {}) {
       demandInPerson('Tokens and sessions')
       demandOwnUser(user)
-      if (refreshToken === undefined) return accessToken(user, (await sessions.start(user, 'access')).sessionId)
+      if (refreshToken === undefined)
+        return accessToken(user, (await forLivingCaller(knex, () => sessions.start(user, 'access'))).sessionId)
       const sessionId = sessions.sessionIdOf(refreshToken)
       const { session } = await sessions.living(sessionId ?? '')
       if (session.userId !== user.id) throw new InvalidTokenError()
@@ -222,7 +224,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     async createRefreshToken(user, { device } = {}) {
       demandInPerson('Tokens and sessions')
       demandOwnUser(user)
-      return (await sessions.start(user, 'refresh', device)).refreshToken
+      return (await forLivingCaller(knex, () => sessions.start(user, 'refresh', device))).refreshToken
     },
 
     verifyAccessToken,

@@ -19,6 +19,7 @@ import type { SecondFactorAsked, SignInResult } from './auth-types.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
 import { deriveKeys } from './derived-keys.js'
+import { forLivingCaller } from './living-caller.js'
 import { countLiving, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
 import { seal, unseal } from './secret-box.js'
 import type { Attempt } from './throttle.js'
@@ -172,7 +173,7 @@ export function createSecondFactors(
       if ((await factorOf(user.id))?.confirmedAt)
         throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
       const secret = newTotpSecret()
-      await inOwn(async () => {
+      await forLivingCaller(knex, async () => {
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
         await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, user.id, secret) } as never)
       })
@@ -190,7 +191,7 @@ export function createSecondFactors(
           { field: 'code', message: 'has nothing to confirm' },
         ])
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
-      const recoveryCodes = await inOwn(async () => {
+      const recoveryCodes = await forLivingCaller(knex, async () => {
         if (!/^\d{6}$/.test(text) || !(await takesCode(factor, text))) throw wrongCode()
         await SecondFactor.query()
           .patch({ confirmedAt: new Date() } as never)

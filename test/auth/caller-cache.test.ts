@@ -103,6 +103,28 @@ eachDatabase('cacheCallers', (db) => {
     })
   }
 
+  const lasting: Record<string, (own: User) => Promise<unknown>> = {
+    'an API key': (own) => all.auth.apiKeys.issue(own, { abilities: ['*'] }),
+    'a session': (own) => all.auth.createRefreshToken(own),
+    'an access token': (own) => all.auth.createAccessToken(own),
+    'a second factor': (own) => all.auth.secondFactors.begin(own, { password }),
+  }
+  for (const [what, make] of Object.entries(lasting)) {
+    it(`leaves nothing that outlives a session which has ended elsewhere: ${what} [promises 22, 35]`, async () => {
+      const user = await member()
+      const token = await all.auth.createAccessToken(user)
+      const remembered = async () => {
+        const actor = await all.auth.authenticate(token)
+        return await runAsActor(actor, () => make(actor.user as unknown as User))
+      }
+      await remembered()
+      await all.another().signOutEverywhere(user)
+      const before = await db.knex('token').where({ user_id: user.id, revoked: false })
+      expect(await outcome(remembered())).to.equal('UnauthorizedError')
+      expect(await db.knex('token').where({ user_id: user.id, revoked: false })).to.deep.equal(before)
+    })
+  }
+
   it('knows no password by heart', async () => {
     const token = await all.auth.createAccessToken(await member())
     await all.auth.authenticate(token)
