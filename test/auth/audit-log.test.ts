@@ -26,10 +26,13 @@ eachDatabase('The audit log', (db) => {
   let all: SetUp
   let auth: SetUp['perms']['auth']
   let press: Domain
-  before(async () => {
+  const start = async () => {
     const mail = { mailer, baseUrl: 'https://app.example.com' }
     all = await setUp(db.knex, { auditLog: true, mail, throttle: false })
     auth = all.perms.auth
+  }
+  before(async () => {
+    await start()
     await createTables(db.knex, [Invitation, SecondFactor, AuditLog] as never)
     press = await Domain.create({ name: 'press' })
   })
@@ -358,44 +361,48 @@ eachDatabase('The audit log', (db) => {
     expect(named(later)).to.deep.equal(['roleGranted'])
   })
 
-  it('is off until asked for, and done with when perms.close() resolves', async () => {
-    const user = await member()
-    await settled()
-    const before = (await rows()).length
-    await all.perms.close()
-    const options = { knex: db.knex, jwt: { secret }, user: Member as never, passwordHasher: all.hasher }
-    const silent = initPerms(options)
-    await user.grantRole('in silence')
-    await silent.close()
-    expect(await db.knex('audit_log')).to.have.length(before)
-    const flushed = initPerms({ ...options, auditLog: true })
-    await user.grantRole('flushed')
-    await user.revokeRole('flushed')
-    await flushed.close()
-    expect(await db.knex('audit_log')).to.have.length(before + 2)
-    // Without jwt there is nobody to sign in, and events all the same.
-    const { jwt, ...rest } = options
-    const script = initPerms({ ...rest, auditLog: true })
-    await user.grantRole('by a script')
-    await script.close()
-    expect(await db.knex('audit_log')).to.have.length(before + 3)
-  })
+  describe('set up in another way', () => {
+    afterEach(start)
 
-  it('may be a class of the application’s own, which extends it', async () => {
-    class Journal extends AuditLog.withColumns({ note: column.string().nullable() }) {}
-    class Other extends Member {}
-    const options = { knex: db.knex, jwt: { secret }, user: Member as never, passwordHasher: all.hasher }
-    const error = await rejection((async () => initPerms({ ...options, auditLog: Other as never }))())
-    expect(error.message).to.contain('auditLog').and.contain('Other').and.contain('AuditLog')
-    const perms = initPerms({ ...options, auditLog: Journal })
-    await createTables(db.knex, [Journal])
-    const user = await member()
-    await user.grantRole('reader')
-    await perms.auth.settled()
-    const [row] = (await Journal.query()) as [Journal]
-    expect(row).to.deep.include({ event: 'roleGranted', subjectId: user.id, note: null })
-    expect(await outcome(row.update({ note: 'changed' }))).to.equal('ForbiddenError')
-    expect(await outcome(asSystem(() => Journal.query().delete()))).to.equal('ForbiddenError')
-    await perms.close()
+    it('is off until asked for, and done with when perms.close() resolves', async () => {
+      const user = await member()
+      await settled()
+      const before = (await rows()).length
+      await all.perms.close()
+      const options = { knex: db.knex, jwt: { secret }, user: Member as never, passwordHasher: all.hasher }
+      const silent = initPerms(options)
+      await user.grantRole('in silence')
+      await silent.close()
+      expect(await db.knex('audit_log')).to.have.length(before)
+      const flushed = initPerms({ ...options, auditLog: true })
+      await user.grantRole('flushed')
+      await user.revokeRole('flushed')
+      await flushed.close()
+      expect(await db.knex('audit_log')).to.have.length(before + 2)
+      // Without jwt there is nobody to sign in, and events all the same.
+      const { jwt, ...rest } = options
+      const script = initPerms({ ...rest, auditLog: true })
+      await user.grantRole('by a script')
+      await script.close()
+      expect(await db.knex('audit_log')).to.have.length(before + 3)
+    })
+
+    it('may be a class of the application’s own, which extends it', async () => {
+      class Journal extends AuditLog.withColumns({ note: column.string().nullable() }) {}
+      class Other extends Member {}
+      const options = { knex: db.knex, jwt: { secret }, user: Member as never, passwordHasher: all.hasher }
+      const error = await rejection((async () => initPerms({ ...options, auditLog: Other as never }))())
+      expect(error.message).to.contain('auditLog').and.contain('Other').and.contain('AuditLog')
+      const perms = initPerms({ ...options, auditLog: Journal })
+      await createTables(db.knex, [Journal])
+      const user = await member()
+      await user.grantRole('reader')
+      await perms.auth.settled()
+      const [row] = (await Journal.query()) as [Journal]
+      expect(row).to.deep.include({ event: 'roleGranted', subjectId: user.id, note: null })
+      expect(await outcome(row.update({ note: 'changed' }))).to.equal('ForbiddenError')
+      expect(await outcome(asSystem(() => Journal.query().delete()))).to.equal('ForbiddenError')
+      await perms.close()
+    })
   })
 })
