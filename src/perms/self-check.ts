@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import { column } from '../model/column.js'
 import { ConfigurationError } from '../model/errors.js'
 import { BasePermsModel } from './base-perms-model.js'
@@ -24,9 +25,29 @@ export function selfCheck(): void {
   const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
   const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
   const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
-  if (!isGrouped || !isNested) {
+  if (!isGrouped || !isNested || !keepsItsRule()) {
     throw new ConfigurationError(
       'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.',
     )
   }
+}
+
+// Handed over as a knex query, and widened by the application: alone, and inside another.
+function keepsItsRule(): boolean {
+  return enterAsActor(null, () => {
+    const widened = (PermsSelfCheck.query().where('some', 1) as unknown as Handed).toKnexQuery().orWhereRaw('1 = 1')
+    const ways = [() => widened.toString(), () => widened.client.queryBuilder().from(widened.as('t')).toString()]
+    return ways.every((way) => {
+      try {
+        way()
+        return false
+      } catch (error) {
+        return error instanceof ConfigurationError
+      }
+    })
+  })
+}
+
+interface Handed {
+  toKnexQuery(): Knex.QueryBuilder & { client: Knex.Client }
 }
