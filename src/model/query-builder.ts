@@ -537,9 +537,11 @@ type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => u
 
 // One statement outside a transaction that fell to a deadlock has done nothing: it is sent again as it is. Hooks are not run again.
 function sendAgainAlone(built: OpenKnexBuilder): void {
-  // biome-ignore lint/suspicious/noThenProperty: a Knex builder is sent by its own then().
-  built.then = thenOrAgain as typeof built.then
+  Object.defineProperty(built, 'then', ownThen)
 }
+
+// Not among its keys: where(builder) takes those for columns, and their values are called.
+const ownThen = { value: thenOrAgain, configurable: true, writable: true, enumerable: false }
 
 function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
   const { then: send } = Object.getPrototypeOf(this) as { then: Then }

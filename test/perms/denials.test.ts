@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'chai'
 import { v7 as uuid } from 'uuid'
 import {
@@ -8,6 +9,7 @@ import {
   authenticated,
   BasePermsModel,
   belongsTo,
+  ConfigurationError,
   check,
   column,
   createTables,
@@ -33,7 +35,7 @@ import {
   where,
 } from '../../src/index.js'
 import { snakeCase } from '../../src/model/names.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 /** Has an owner, and no policy. */
@@ -563,5 +565,14 @@ eachDatabase('Denials', (db) => {
     // The application's own column of that name is shown as any other.
     expect(await shown(() => UserRole.query().select('role', 'id as passwordHash'))).to.contain('passwordHash')
     await eve.delete()
+  })
+
+  it('a query in the place of a column, which Knex takes for an object of columns, and send nothing for it', async () => {
+    const rated = () => DenNote.query().where(DenNote.query().alias('other').count() as never, '>', 0)
+    const { result, statements } = await countQueries(db.knex, async () => await rejection(runAs(ada, rated)))
+    expect(result).to.be.instanceOf(ConfigurationError)
+    // What is sent without being waited for would fail here.
+    await pause(10)
+    expect(statements.filter((sql) => !/from .(user|user_role)\W/.test(sql))).to.deep.equal([])
   })
 })
