@@ -121,6 +121,8 @@ interface Operation {
 /** The parts of Objection's QueryBuilder that its types do not show. */
 interface Internals {
   readonly _operations: readonly Operation[]
+  /** What subqueryOf() and childQueryOf() were given. */
+  readonly _parentQuery: unknown
   addOperation(op: Operation, args: unknown[]): this
   parentQuery(): Internals | null
   execute(): Promise<unknown>
@@ -304,6 +306,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     isRunning = false
     deletedToo = false
     #listsColumns = false
+    #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
     get guard(): QueryGuard | undefined {
@@ -449,7 +452,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
-      if (!this.isPartial()) sendAgainAlone(built)
+      if (!this.isPartial() && !this.#isBuiltIn()) sendAgainAlone(built)
       if (built._method === 'insert') this.#keepKnownIds(built)
       if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
       if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
@@ -470,7 +473,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       knexBuilder.queryContext(namesContext)
-      const built = super.executeOnBuildKnex(knexBuilder)
+      this.#isBuilding = true
+      let built: OpenKnexBuilder
+      try {
+        built = super.executeOnBuildKnex(knexBuilder)
+      } finally {
+        this.#isBuilding = false
+      }
       built.queryContext(namesContext)
       const cls = this.modelClass()
       const { guard } = this
@@ -499,7 +508,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
       const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
-      return this.guard ? handOver(built, this.guard) : built
+      return this.guard && !this.#isBuiltIn() ? handOver(built, this.guard) : built
+    }
+
+    // Whether it becomes a part of a query that looks after its own rule, and with it after all that it is made of.
+    #isBuiltIn(): boolean {
+      const { _parentQuery: parent } = this
+      return parent instanceof Guarded && parent.#isBuilding && parent.guard !== undefined
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
