@@ -1,4 +1,4 @@
-/** The same routes through this library. Serves on PORT over DATABASE_URL. */
+/** The same routes through this library. Serves on PORT over DATABASE_URL; CACHE_CALLERS, in seconds, is the option cacheCallers. */
 import express from 'express'
 import Knex from 'knex'
 import { Api, BasePermsModel, CrudResource, column, HasUserMixin, initPerms, UserOwnershipMixin, UserResource } from 'objection-perms'
@@ -10,7 +10,8 @@ class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).with
 }) {}
 
 const knex = Knex({ client: 'pg', connection: process.env.DATABASE_URL as string, pool: { min: 2, max: 10 } })
-const perms = initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } })
+const { CACHE_CALLERS } = process.env
+const perms = initPerms({ knex, jwt: { secret: process.env.JWT_SECRET }, ...(CACHE_CALLERS && { cacheCallers: Number(CACHE_CALLERS) }) })
 const app = express()
 app.disable('x-powered-by')
 app.disable('etag')
