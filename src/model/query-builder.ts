@@ -4,12 +4,14 @@
  */
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
-import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
+import { definitionOf, type RecordClass } from './definition.js'
 import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError } from './errors.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
+import { namesContext } from './identifiers.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
-import { anyEnforcer, type Enforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
+import { anyEnforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
+import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './query-guard.js'
 import { columnList } from './selected-columns.js'
 import {
   type Asker,
@@ -24,78 +26,6 @@ import {
   refuse,
 } from './statement.js'
 import { isTransaction, outsideTransaction, rootOf, sendAgain, transaction, withTransaction } from './transaction.js'
-
-export {
-  forgetTables,
-  guardOf,
-  hasModel,
-  noteJoinClass,
-  protectedClass,
-  protectedClasses,
-  protectionVersion,
-  protectTable,
-} from './protected-tables.js'
-export type { OpenKnexBuilder } from './statement.js'
-
-export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
-
-/** What one write operation is about. */
-export interface WriteOperation {
-  readonly kind: 'insert' | 'update' | 'delete'
-  /** The rows of an insert, or the one object that holds an update's changes. */
-  readonly models: readonly Model[]
-  /** The row that `row.$query()` or save() is about. */
-  readonly instance: Model | null
-  /** The id given to findById, updateAndFetchById and the like; undefined where the write is in bulk. */
-  readonly id: unknown
-  /** Whether further conditions were written: that no row met them says nothing of the row. */
-  readonly isNarrowed: boolean
-}
-
-/** Per execution: what the guard found out before the statement is built. */
-export interface Execution {
-  /** Only these rows may be touched; undefined where the wheres alone say. */
-  ids: readonly unknown[] | undefined
-  /** Which action's rule holds instead of what the operation suggests. */
-  action: StatementKind | undefined
-  /** The guard's own notes between its hooks. */
-  notes: unknown
-}
-
-/** The permission engine, as the query builder calls it. A higher floor implements it. */
-export interface QueryGuard extends Enforcer {
-  /** Whether nothing is to be added to a statement over this class where the code runs now. */
-  isFree(cls: typeof Model): boolean
-  /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */
-  checkTruncate(cls: typeof Model): void
-  /** Puts the rule into the statement; `builder.ref` is its alias. */
-  restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
-  /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
-  needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
-  /** After the before-hooks, before the statement is built. Throws to refuse. */
-  beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
-  /** After the statement, inside its transaction. Throws to undo. */
-  afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
-  /** An error of a statement, in terms of the caller. */
-  translate(builder: GuardedBuilder, write: WriteOperation | null, error: unknown): Promise<unknown>
-}
-
-/** What the guard may ask of a builder. */
-export interface GuardedBuilder {
-  readonly cls: typeof Model
-  /** Table or alias under which the rows are known in this statement. */
-  readonly ref: string
-  readonly execution: Execution
-  readonly db: Knex
-  /** Whether `withDeleted()` was called. */
-  readonly withDeleted: boolean
-  /** Whether it stands for the join table where a write looks for its rows. */
-  readonly isFilterOfWrite: boolean
-  /** The rows that this write is about, as a find query under the rule of `action`. */
-  targets(action: StatementKind): QueryBuilder<Model>
-  /** Another query in the same transaction. */
-  query(cls: typeof Model): QueryBuilder<Model>
-}
 
 export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
 
@@ -579,31 +509,5 @@ function remembered(rows: readonly object[]): () => void {
       for (const name of Object.keys(row)) if (!Object.hasOwn(own, name)) Reflect.deleteProperty(row, name)
       Object.assign(row, own)
     })
-  }
-}
-
-// -- names ---------------------------------------------------------------------------------------------------------
-
-const namesContext = Object.freeze({ objectionPermsNames: true })
-
-type WrapIdentifier = NonNullable<Knex.Config['wrapIdentifier']>
-
-/**
- * Lets identifiers in queries of models be property names. Other queries on the same Knex instance are not touched.
- *
- * @returns undoes it
- */
-export function mapIdentifiers(knex: Knex): () => void {
-  const { config } = (knex as unknown as { client: { config: Knex.Config } }).client
-  const before = config.wrapIdentifier
-  const wrap: WrapIdentifier = (value, origImpl, queryContext) => {
-    const name = (queryContext as { objectionPermsNames?: boolean } | undefined)?.objectionPermsNames ? columnForIdentifier(value) : value
-    return before ? before(name, origImpl, queryContext) : origImpl(name)
-  }
-  config.wrapIdentifier = wrap
-  return () => {
-    if (config.wrapIdentifier !== wrap) return
-    if (before) config.wrapIdentifier = before
-    else delete config.wrapIdentifier
   }
 }

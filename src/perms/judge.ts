@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
-import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
 import { type Steps, soon, wait } from '../model/soon.js'
 import { keyReaches } from './abilities.js'
 import { compile, type Scope, scopeOf } from './compile.js'

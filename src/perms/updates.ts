@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { definitionOf, isIntermediate, lineage } from '../model/definition.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../model/errors.js'
-import type { GuardedBuilder, WriteOperation } from '../model/query-builder.js'
+import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
 import type { Scope } from './compile.js'

@@ -1,4 +1,4 @@
-import type { Execution, GuardedBuilder } from '../model/query-builder.js'
+import type { Execution, GuardedBuilder } from '../model/query-guard.js'
 import { asSystem } from '../perms/context.js'
 import { addWriteCheck } from '../perms/guard.js'
 import { setNames } from '../perms/judge.js'

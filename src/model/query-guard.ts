@@ -1,0 +1,65 @@
+/** What the query builder and the permission engine say to each other. */
+import type { Knex } from 'knex'
+import type { Model, QueryBuilder } from 'objection'
+import type { Enforcer } from './protected-tables.js'
+import type { OpenKnexBuilder } from './statement.js'
+
+export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
+
+/** What one write operation is about. */
+export interface WriteOperation {
+  readonly kind: 'insert' | 'update' | 'delete'
+  /** The rows of an insert, or the one object that holds an update's changes. */
+  readonly models: readonly Model[]
+  /** The row that `row.$query()` or save() is about. */
+  readonly instance: Model | null
+  /** The id given to findById, updateAndFetchById and the like; undefined where the write is in bulk. */
+  readonly id: unknown
+  /** Whether further conditions were written: that no row met them says nothing of the row. */
+  readonly isNarrowed: boolean
+}
+
+/** Per execution: what the guard found out before the statement is built. */
+export interface Execution {
+  /** Only these rows may be touched; undefined where the wheres alone say. */
+  ids: readonly unknown[] | undefined
+  /** Which action's rule holds instead of what the operation suggests. */
+  action: StatementKind | undefined
+  /** The guard's own notes between its hooks. */
+  notes: unknown
+}
+
+/** The permission engine, as the query builder calls it. A higher floor implements it. */
+export interface QueryGuard extends Enforcer {
+  /** Whether nothing is to be added to a statement over this class where the code runs now. */
+  isFree(cls: typeof Model): boolean
+  /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */
+  checkTruncate(cls: typeof Model): void
+  /** Puts the rule into the statement; `builder.ref` is its alias. */
+  restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
+  /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
+  needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
+  /** After the before-hooks, before the statement is built. Throws to refuse. */
+  beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
+  /** After the statement, inside its transaction. Throws to undo. */
+  afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
+  /** An error of a statement, in terms of the caller. */
+  translate(builder: GuardedBuilder, write: WriteOperation | null, error: unknown): Promise<unknown>
+}
+
+/** What the guard may ask of a builder. */
+export interface GuardedBuilder {
+  readonly cls: typeof Model
+  /** Table or alias under which the rows are known in this statement. */
+  readonly ref: string
+  readonly execution: Execution
+  readonly db: Knex
+  /** Whether `withDeleted()` was called. */
+  readonly withDeleted: boolean
+  /** Whether it stands for the join table where a write looks for its rows. */
+  readonly isFilterOfWrite: boolean
+  /** The rows that this write is about, as a find query under the rule of `action`. */
+  targets(action: StatementKind): QueryBuilder<Model>
+  /** Another query in the same transaction. */
+  query(cls: typeof Model): QueryBuilder<Model>
+}
