@@ -16,7 +16,9 @@ export interface Factor {
 export async function addFactor({ auth }: Pick<Perms, 'auth'>, user: User, password?: string): Promise<Factor> {
   return await asSystem(async () => {
     const { secret } = await auth.secondFactors.begin(user, { password })
-    return { secret, ...(await auth.secondFactors.confirm(user, codeOf(secret, -1))) }
+    // The last half minute's, so that this one's is still to be used; it may run out on the way.
+    const confirm = () => auth.secondFactors.confirm(user, codeOf(secret, -1))
+    return { secret, ...(await confirm().catch(confirm)) }
   })
 }
 
