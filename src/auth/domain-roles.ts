@@ -1,6 +1,4 @@
-import type { Knex } from 'knex'
 import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } from '../model/errors.js'
-import { dialectOf } from '../model/storage.js'
 import { isStorableText, isUuid } from '../model/values.js'
 import { type Actor, asSystem, currentActor, type Grant } from '../perms/context.js'
 import { policyOf } from '../perms/policy.js'
@@ -27,20 +25,6 @@ export async function activeDomain(idOrName: string): Promise<Domain | null> {
   const Class = registeredModel('domain') as unknown as typeof Domain
   return ((await asSystem(() => Class.query().findOne({ ...where, active: true } as never))) as Domain | undefined) ?? null
 }
-
-/** Holds the row of a domain until the transaction ends, so that of two who look before they write one waits. */
-export async function lockDomain(trx: Knex.Transaction, id: string): Promise<void> {
-  const dialect = dialectOf(trx)
-  // SQLite has one writer anyway, who must not begin with a read.
-  if (dialect === 'sqlite') return
-  const row = trx(tableOf(registeredModel('domain')))
-    .select('id')
-    .where({ id })
-  // On PostgreSQL rows that refer to the domain may be made meanwhile.
-  await (dialect === 'pg' ? row.forNoKeyUpdate() : row.forUpdate())
-}
-
-const tableOf = (cls: object) => (cls as { getTableName(): string }).getTableName()
 
 /** The domain, for one who administers it, in person. @throws NotFoundError for anybody else, and where there is none */
 export async function administered(idOrName: unknown): Promise<Domain> {

@@ -10,6 +10,7 @@ import { newId } from '../model/ids.js'
 import { transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { asSystem, currentActor, currentAddress, runAsActor } from '../perms/context.js'
+import { registeredModel } from '../perms/registry.js'
 import { isLiving, loadActor } from '../users/actor.js'
 import { canonicalEmail, EMAIL_PATTERN } from '../users/email.js'
 import { demandInPerson } from '../users/in-person.js'
@@ -20,7 +21,8 @@ import type { User } from '../users/user.js'
 import type { UserRole } from '../users/user-role.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
-import { activeDomain, demandActor, grants, invalid, lockDomain, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
+import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
+import { lockRow } from './lock-row.js'
 import { readRegistration } from './register.js'
 
 /** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
@@ -134,7 +136,7 @@ export function invitations(core: AuthCore): Invitations {
       const invitation = await transaction(
         (trx) =>
           asSystem(async () => {
-            await lockDomain(trx, into.id)
+            await lockRow(trx, registeredModel('domain'), into.id)
             await Invitation.query()
               .patch({ revoked: true } as never)
               .where({ email: address, role: name, domainId: into.id, revoked: false } as never)

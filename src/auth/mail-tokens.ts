@@ -6,6 +6,7 @@ import { isLiving } from '../users/actor.js'
 import { hashToken, randomToken, type Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { AuthCore } from './core.js'
+import { lockRow } from './lock-row.js'
 
 /** What mailed tokens are for: the kinds of their rows. */
 export type MailTokenKind = 'verify-email' | 'reset-password' | 'change-email' | 'magic-link'
@@ -24,8 +25,9 @@ export async function issueMailToken(core: AuthCore, user: User, kind: MailToken
   const now = Date.now()
   const values = { userId: user.id, kind, token: hashToken(plain), boundTo, expiresAt: new Date(now + expiresIn * 1000) }
   await transaction(
-    () =>
+    (trx) =>
       asSystem(async () => {
+        await lockRow(trx, users(), user.id)
         await tokens()
           .query()
           .patch({ revoked: true, revokedAt: new Date(now) } as never)

@@ -231,6 +231,25 @@ eachDatabase('Mail flows', (db) => {
   }
 
   for (const kind of ['verifyEmail', 'resetPassword', 'magicLink'] as const) {
+    it(`${kind}: of several asked for at once one is alive, as of those asked for one after another`, async function () {
+      this.timeout(60_000)
+      for (let i = 0; i < (db.dialect === 'sqlite' ? 3 : 20); i += 1) {
+        await Promise.all(Array.from({ length: 4 }, asked[kind]))
+        await all.auth.settled()
+        const rows = await db
+          .knex('token')
+          .where({
+            user_id: user.id,
+            kind: { verifyEmail: 'verify-email', resetPassword: 'reset-password', magicLink: 'magic-link' }[kind],
+          })
+        expect(rows, String(i)).to.have.length(4 * (i + 1))
+        expect(
+          rows.filter(({ revoked }) => !revoked),
+          String(i),
+        ).to.have.length(1)
+      }
+    })
+
     const ask = (email: unknown) =>
       ({ verifyEmail: mails().requestVerification, resetPassword: mails().requestPasswordReset, magicLink: mails().requestMagicLink })[
         kind
