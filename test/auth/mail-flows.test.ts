@@ -236,12 +236,10 @@ eachDatabase('Mail flows', (db) => {
       for (let i = 0; i < (db.dialect === 'sqlite' ? 3 : 20); i += 1) {
         await Promise.all(Array.from({ length: 4 }, asked[kind]))
         await all.auth.settled()
-        const rows = await db
-          .knex('token')
-          .where({
-            user_id: user.id,
-            kind: { verifyEmail: 'verify-email', resetPassword: 'reset-password', magicLink: 'magic-link' }[kind],
-          })
+        const rows = await db.knex('token').where({
+          user_id: user.id,
+          kind: { verifyEmail: 'verify-email', resetPassword: 'reset-password', magicLink: 'magic-link' }[kind],
+        })
         expect(rows, String(i)).to.have.length(4 * (i + 1))
         expect(
           rows.filter(({ revoked }) => !revoked),
