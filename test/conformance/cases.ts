@@ -401,7 +401,7 @@ export function cases({ ids, tokens }: Zoo): Case[] {
     },
     // Some body parsers refuse it themselves.
     {
-      title: 'refuses __proto__ and constructor as any unknown key [promise 42]',
+      title: 'refuses __proto__ and constructor like every unknown key [promise 42]',
       method: 'POST',
       path: '/api/documents/',
       as: 'ada',

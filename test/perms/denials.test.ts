@@ -562,7 +562,7 @@ eachDatabase('Denials', (db) => {
       expect(await shown(query))
         .to.contain('eve@example.com')
         .and.not.contain('$2')
-    // The application's own column of that name is shown as any other.
+    // The application's own column of that name is shown like all others.
     expect(await shown(() => UserRole.query().select('role', 'id as passwordHash'))).to.contain('passwordHash')
     await eve.delete()
   })

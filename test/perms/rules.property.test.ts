@@ -332,12 +332,7 @@ function naive(plan: Plan, caller: Caller | null, row: Row | PartRow | Record<st
       })
     }
     case 'where':
-      return compareNaively(
-        plan.column,
-        plan.operator,
-        plan.column in (one.values ?? row) ? (one.values ?? (row as any))[plan.column] : null,
-        plan.value,
-      )
+      return compareNaively(plan.column, plan.operator, ((one.values ?? row) as Record<string, unknown>)[plan.column] ?? null, plan.value)
     case 'any':
       return plan.parts.some((part) => naive(part, caller, row, ids))
     case 'all':

@@ -123,7 +123,6 @@ eachDatabase('writes under permissions', (db) => {
   let bob: User
   let admin: User
   let superadmin: User
-  const any = (cls: unknown) => cls as any
   const rowsOf = (cls: any) => asSystem(() => cls.query().orderBy('id'))
 
   before(async function () {
@@ -137,8 +136,8 @@ eachDatabase('writes under permissions', (db) => {
   })
   after(() => perms?.close())
   afterEach(async () => {
-    for (const cls of [...models, Doc, Comment, Notice, Project]) await asSystem(() => any(cls).query().delete())
-    await asSystem(() => any(Kept).query().withDeleted().delete())
+    for (const cls of [...models, Doc, Comment, Notice, Project]) await asSystem(() => (cls as typeof Doc).query().delete())
+    await asSystem(() => (Kept.query() as unknown as { withDeleted(): ReturnType<typeof Kept.query> }).withDeleted().delete())
   })
 
   const make = (cls: any, values: object) => asSystem(() => cls.create({ title: 'a', userId: ada.id, ...values }))
@@ -146,22 +145,12 @@ eachDatabase('writes under permissions', (db) => {
   describe('what comes of an update', () => {
     it('[promise 34] is refused and undone where the rule does not hold for it', async () => {
       const row = await make(Note, {})
-      expect(await nameOf(() => runAs(ada, () => any(Note).query().findById(row.id).patch({ state: 'published' })))).to.equal(
-        'ForbiddenError',
-      )
-      expect(await nameOf(() => runAs(ada, () => any(Note).query().patch({ state: 'published' })))).to.equal('ForbiddenError')
-      expect(
-        await nameOf(() =>
-          runAs(ada, () =>
-            any(Note)
-              .query()
-              .patch({ state: raw("'published'") }),
-          ),
-        ),
-      ).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().findById(row.id).patch({ state: 'published' })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().patch({ state: 'published' })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().patch({ state: raw("'published'") })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => row.update({ state: 'published' })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => row.$query().patch({ state: 'published' })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(ada, () => any(Note).query().patchAndFetchById(row.id, { state: 'published' })))).to.equal(
+      expect(await nameOf(() => runAs(ada, () => Note.query().patchAndFetchById(row.id, { state: 'published' })))).to.equal(
         'ForbiddenError',
       )
       expect((await rowsOf(Note))[0].state).to.equal('draft')
@@ -171,10 +160,10 @@ eachDatabase('writes under permissions', (db) => {
       const row = await make(Note, {})
       await runAs(ada, () =>
         transaction(async () => {
-          await any(Note).query().findById(row.id).patch({ title: 'kept' })
-          expect(await nameOf(() => any(Note).query().findById(row.id).patch({ state: 'published' }))).to.equal('ForbiddenError')
-          expect(await nameOf(() => any(Note).create({ title: 'x', userId: bob.id }))).to.equal('ForbiddenError')
-          expect(await nameOf(() => any(Doc).create({ title: 'x', userId: bob.id }))).to.equal('ForbiddenError')
+          await Note.query().findById(row.id).patch({ title: 'kept' })
+          expect(await nameOf(() => Note.query().findById(row.id).patch({ state: 'published' }))).to.equal('ForbiddenError')
+          expect(await nameOf(() => Note.create({ title: 'x', userId: bob.id }))).to.equal('ForbiddenError')
+          expect(await nameOf(() => Doc.create({ title: 'x', userId: bob.id }))).to.equal('ForbiddenError')
         }),
       )
       const rows = await rowsOf(Note)
@@ -186,8 +175,8 @@ eachDatabase('writes under permissions', (db) => {
       const row = await make(Note, {})
       await runAs(ada, () =>
         db.knex.transaction(async (trx) => {
-          expect(await nameOf(() => any(Note).query(trx).findById(row.id).patch({ state: 'published' }))).to.equal('ForbiddenError')
-          expect(await nameOf(() => any(Note).create({ title: 'x', userId: bob.id }, trx))).to.equal('ForbiddenError')
+          expect(await nameOf(() => Note.query(trx).findById(row.id).patch({ state: 'published' }))).to.equal('ForbiddenError')
+          expect(await nameOf(() => Note.create({ title: 'x', userId: bob.id }, trx))).to.equal('ForbiddenError')
         }),
       )
       expect((await rowsOf(Note)).map(({ state }: any) => state)).to.deep.equal(['draft'])
@@ -195,28 +184,18 @@ eachDatabase('writes under permissions', (db) => {
 
     it('[promise 34] is judged by the columns that a hook sets', async () => {
       const row = await make(Hooked, {})
-      expect(await nameOf(() => runAs(ada, () => any(Hooked).query().findById(row.id).patch({ title: 'publish' })))).to.equal(
-        'ForbiddenError',
-      )
+      expect(await nameOf(() => runAs(ada, () => Hooked.query().findById(row.id).patch({ title: 'publish' })))).to.equal('ForbiddenError')
       expect((await rowsOf(Hooked))[0].state).to.equal('draft')
     })
 
     it('[promise 34] cannot hide behind a changed id', async () => {
       const row = await make(Note, {})
       const id = '01900000-0000-7000-8000-000000000001'
-      expect(await nameOf(() => runAs(ada, () => any(Note).query().findById(row.id).patch({ id, state: 'published' })))).to.equal(
+      expect(await nameOf(() => runAs(ada, () => Note.query().findById(row.id).patch({ id, state: 'published' })))).to.equal(
         'ForbiddenError',
       )
-      expect(await nameOf(() => runAs(ada, () => any(Note).query().patch({ id, title: 'x' })))).to.equal('ForbiddenError')
-      expect(
-        await nameOf(() =>
-          runAs(ada, () =>
-            any(Note)
-              .query()
-              .patch({ id: raw('id') }),
-          ),
-        ),
-      ).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().patch({ id, title: 'x' })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().patch({ id: raw('id') })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => row.$query().patch({ id: row.id, title: 'same' })))).to.equal('done')
       expect((await rowsOf(Note)).map((one: any) => [one.id, one.state])).to.deep.equal([[row.id, 'draft']])
     })
@@ -233,7 +212,7 @@ eachDatabase('writes under permissions', (db) => {
     it('[promise 34] is asked of code in update.to too', async () => {
       const row = await make(Judged, {})
       expect(await nameOf(() => runAs(ada, () => row.update({ size: 100 })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(ada, () => any(Judged).query().patch({ size: 100 })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Judged.query().patch({ size: 100 })))).to.equal('ForbiddenError')
       expect((await rowsOf(Judged))[0].size).to.equal(0)
       await runAs(ada, () => row.update({ size: 50 }))
       expect((await rowsOf(Judged))[0].size).to.equal(50)
@@ -243,25 +222,17 @@ eachDatabase('writes under permissions', (db) => {
   describe('what is created', () => {
     it("[promise 34] is in nobody else's name, whatever the create rule says", async () => {
       for (const values of [{ userId: bob.id }, { userId: superadmin.id }]) {
-        expect(await nameOf(() => runAs(ada, () => any(Note).create({ title: 'x', ...values })))).to.equal('ForbiddenError')
+        expect(await nameOf(() => runAs(ada, () => Note.create({ title: 'x', ...values })))).to.equal('ForbiddenError')
       }
-      expect(
-        await nameOf(() =>
-          runAs(ada, () =>
-            any(Note)
-              .query()
-              .insert({ title: 'x', userId: raw('?', bob.id) }),
-          ),
-        ),
-      ).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Note.query().insert({ title: 'x', userId: raw('?', bob.id) })))).to.equal('ForbiddenError')
       expect(await rowsOf(Note)).to.have.length(0)
-      const own = await runAs(ada, () => any(Note).create({ title: 'x' }))
+      const own = await runAs(ada, () => Note.create({ title: 'x' }))
       expect(own.userId).to.equal(ada.id)
     })
 
     it("[promise 39] is not in a superadmin's name for an admin, but in a user's", async () => {
-      expect(await nameOf(() => runAs(admin, () => any(Note).create({ title: 'x', userId: superadmin.id })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(admin, () => any(Note).create({ title: 'x', userId: ada.id })))).to.equal('done')
+      expect(await nameOf(() => runAs(admin, () => Note.create({ title: 'x', userId: superadmin.id })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(admin, () => Note.create({ title: 'x', userId: ada.id })))).to.equal('done')
       const row = await make(Note, {})
       expect(await nameOf(() => runAs(admin, () => row.update({ userId: superadmin.id })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(admin, () => row.update({ userId: bob.id })))).to.equal('done')
@@ -269,26 +240,18 @@ eachDatabase('writes under permissions', (db) => {
     })
 
     it('[promise 34] is judged with its defaults', async () => {
-      expect(await nameOf(() => runAs(ada, () => any(Hooked).create({ title: 'x' })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(ada, () => any(Hooked).create({ title: 'x', kind: 'plain' })))).to.equal('done')
-      expect(
-        await nameOf(() =>
-          runAs(ada, () =>
-            any(Hooked)
-              .query()
-              .insert({ title: 'x', kind: raw("'plain'") }),
-          ),
-        ),
-      ).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Hooked.create({ title: 'x' })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Hooked.create({ title: 'x', kind: 'plain' })))).to.equal('done')
+      expect(await nameOf(() => runAs(ada, () => Hooked.query().insert({ title: 'x', kind: raw("'plain'") })))).to.equal('ForbiddenError')
     })
 
     it("[promise 37] without an owner is nobody's", async () => {
       const row = await make(Loose, { userId: null })
-      expect(await asAnonymous(() => any(Loose).query())).to.have.length(0)
-      expect(await runAs(ada, () => any(Loose).query())).to.have.length(0)
-      expect(await runAs(ada, () => any(Loose).query().patch({ title: 'x' }))).to.equal(0)
-      expect(await nameOf(() => asAnonymous(() => any(Loose).create({ title: 'x', userId: null })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => asAnonymous(() => any(Loose).create({ title: 'x' })))).to.equal('ForbiddenError')
+      expect(await asAnonymous(() => Loose.query())).to.have.length(0)
+      expect(await runAs(ada, () => Loose.query())).to.have.length(0)
+      expect(await runAs(ada, () => Loose.query().patch({ title: 'x' }))).to.equal(0)
+      expect(await nameOf(() => asAnonymous(() => Loose.create({ title: 'x', userId: null as never })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => asAnonymous(() => Loose.create({ title: 'x' })))).to.equal('ForbiddenError')
       expect(await asAnonymous(() => row.canRead())).to.equal(false)
     })
 
@@ -309,16 +272,16 @@ eachDatabase('writes under permissions', (db) => {
         const did = await nameOf(() => runAs(ada, () => cls.create(row)))
         expect(said, `${cls.name} ${JSON.stringify(values)}`).to.equal(did === 'done')
       }
-      expect(await any(Note).canCreate({ title: 'x' }, null)).to.equal(false)
+      expect(await Note.canCreate({ title: 'x' }, null)).to.equal(false)
     })
   })
 
   describe('references', () => {
     it('[promise 34] to a row that may not be read are answered as those to a missing one', async () => {
-      const hidden = await asSystem(() => any(Project).create({ name: 'p', userId: bob.id }))
+      const hidden = await asSystem(() => Project.create({ name: 'p', userId: bob.id }))
       const answer = async (projectId: string) => {
         try {
-          await runAs(ada, () => any(Doc).create({ title: 'x', projectId }))
+          await runAs(ada, () => Doc.create({ title: 'x', projectId }))
           return 'done'
         } catch (error) {
           const { name, message, errors } = error as { name: string; message: string; errors: unknown }
@@ -328,7 +291,7 @@ eachDatabase('writes under permissions', (db) => {
       const missing = await answer('01900000-0000-7000-8000-000000000001')
       expect(missing).to.include('MissingReferenceError')
       expect(await answer(hidden.id)).to.equal(missing)
-      const mine = await runAs(ada, () => any(Project).create({ name: 'p' }))
+      const mine = await runAs(ada, () => Project.create({ name: 'p' }))
       expect(await answer(mine.id)).to.equal('done')
     })
 
@@ -336,7 +299,7 @@ eachDatabase('writes under permissions', (db) => {
       const theirs = await make(Doc, { userId: bob.id })
       const patch = { projectId: '01900000-0000-7000-8000-000000000001' }
       expect(await nameOf(() => runAs(ada, () => theirs.update(patch)))).to.equal('NotFoundError')
-      expect(await runAs(ada, () => any(Doc).query().findById(theirs.id).patch(patch))).to.equal(0)
+      expect(await runAs(ada, () => Doc.query().findById(theirs.id).patch(patch))).to.equal(0)
     })
 
     it('[promise 34] of several columns are checked together', async () => {
@@ -372,15 +335,9 @@ eachDatabase('writes under permissions', (db) => {
       const mine = await make(Doc, {})
       for (const name of ['projectId', 'parentId', 'userId']) {
         expect(await nameOf(() => runAs(ada, () => mine.$query().patch({ [name]: raw('?', bob.id) })))).to.equal('ForbiddenError')
-        expect(
-          await nameOf(() =>
-            runAs(ada, () =>
-              any(Doc)
-                .query()
-                .insert({ title: 'x', [name]: raw('?', bob.id) }),
-            ),
-          ),
-        ).to.equal('ForbiddenError')
+        expect(await nameOf(() => runAs(ada, () => Doc.query().insert({ title: 'x', [name]: raw('?', bob.id) })))).to.equal(
+          'ForbiddenError',
+        )
       }
     })
   })
@@ -388,9 +345,9 @@ eachDatabase('writes under permissions', (db) => {
   describe('code in rules', () => {
     it('decides row by row in bulk, and within a bound', async () => {
       await asSystem(async () => {
-        for (const size of [1, 5, 10, 20]) await any(Judged).create({ title: 'x', size, userId: ada.id })
+        for (const size of [1, 5, 10, 20]) await Judged.create({ title: 'x', size, userId: ada.id })
       })
-      expect(await runAs(ada, () => any(Judged).query().patch({ title: 'y' }))).to.equal(2)
+      expect(await runAs(ada, () => Judged.query().patch({ title: 'y' }))).to.equal(2)
       expect((await rowsOf(Judged)).filter(({ title }: any) => title === 'y').map(({ size }: any) => size)).to.have.members([1, 5])
       await db.knex.batchInsert(
         'judged',
@@ -405,15 +362,15 @@ eachDatabase('writes under permissions', (db) => {
         })),
         100,
       )
-      expect(await nameOf(() => runAs(ada, () => any(Judged).query().patch({ title: 'z' })))).to.equal('ValidationError')
-      expect(await runAs(ada, () => any(Judged).query().patch({ title: 'z' }).where('size', 5))).to.equal(1)
+      expect(await nameOf(() => runAs(ada, () => Judged.query().patch({ title: 'z' })))).to.equal('ValidationError')
+      expect(await runAs(ada, () => Judged.query().patch({ title: 'z' }).where('size', 5))).to.equal(1)
     })
 
     it('[promise 29] that throws denies, whatever stands around it', async () => {
       const row = await make(Judged, { title: 'throws' })
       expect(await nameOf(() => runAs(ada, () => row.update({ size: 1 })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => row.delete()))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(ada, () => any(Judged).query().delete()))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Judged.query().delete()))).to.equal('ForbiddenError')
       expect(await runAs(ada, () => row.canWrite())).to.equal(false)
       expect(await runAs(ada, () => row.canDelete())).to.equal(false)
       expect(await rowsOf(Judged)).to.have.length(1)
@@ -433,126 +390,119 @@ eachDatabase('writes under permissions', (db) => {
         expect(await nameOf(() => runAs(ada, () => write(hidden)))).to.equal('NotFoundError')
         expect(await nameOf(() => runAs(ada, () => write(shown)))).to.equal('ForbiddenError')
       }
-      expect(await nameOf(() => runAs(ada, () => any(Notice).query().findById(shown.id).patch({ title: 'x' })))).to.equal('ForbiddenError')
-      expect(await nameOf(() => runAs(ada, () => any(Notice).query().deleteById(shown.id)))).to.equal('ForbiddenError')
-      expect(await runAs(ada, () => any(Doc).query().deleteById(hidden.id))).to.equal(0)
+      expect(await nameOf(() => runAs(ada, () => Notice.query().findById(shown.id).patch({ title: 'x' })))).to.equal('ForbiddenError')
+      expect(await nameOf(() => runAs(ada, () => Notice.query().deleteById(shown.id)))).to.equal('ForbiddenError')
+      expect(await runAs(ada, () => Doc.query().deleteById(hidden.id))).to.equal(0)
     })
 
     it("leave conditions of the caller's own alone: no row met them, nothing is said", async () => {
       const mine = await make(Doc, {})
       for (const run of [(fn: () => unknown) => runAs(ada, fn), (fn: () => unknown) => asSystem(fn)]) {
         expect(await run(() => mine.$query().patch({ title: 'x' }).where('rating', 7))).to.equal(0)
-        expect(await run(() => any(Doc).query().findById(mine.id).patch({ title: 'x' }).where('rating', 7))).to.equal(0)
+        expect(await run(() => Doc.query().findById(mine.id).patch({ title: 'x' }).where('rating', 7))).to.equal(0)
       }
     })
 
     it('[promise 28] close a model without a policy to all but admins', async () => {
-      const row = await asSystem(() => any(Closed).create({ title: 'x' }))
+      const row = await asSystem(() => Closed.create({ title: 'x' }))
       for (const run of [(fn: () => unknown) => runAs(ada, fn), (fn: () => unknown) => asAnonymous(fn)]) {
-        expect(await run(() => any(Closed).query())).to.have.length(0)
-        expect(await run(() => any(Closed).query().resultSize())).to.equal(0)
-        expect(await run(() => any(Closed).query().patch({ title: 'y' }))).to.equal(0)
-        expect(await run(() => any(Closed).query().delete())).to.equal(0)
-        expect(await nameOf(() => run(() => any(Closed).create({ title: 'y' })))).to.equal('ForbiddenError')
+        expect(await run(() => Closed.query())).to.have.length(0)
+        expect(await run(() => Closed.query().resultSize())).to.equal(0)
+        expect(await run(() => Closed.query().patch({ title: 'y' }))).to.equal(0)
+        expect(await run(() => Closed.query().delete())).to.equal(0)
+        expect(await nameOf(() => run(() => Closed.create({ title: 'y' })))).to.equal('ForbiddenError')
         expect(await nameOf(() => run(() => row.update({ title: 'y' })))).to.equal('NotFoundError')
         expect(await run(() => row.canRead())).to.equal(false)
       }
-      expect(await runAs(admin, () => any(Closed).query())).to.have.length(1)
-      await asSystem(() => any(Closed).query().delete())
+      expect(await runAs(admin, () => Closed.query())).to.have.length(1)
+      await asSystem(() => Closed.query().delete())
     })
 
     it('[promise 33] an undefined or null id never widens', async () => {
       await make(Doc, {})
       await make(Doc, {})
-      for (const id of [undefined, null]) {
-        for (const write of [
-          () => any(Doc).query().findById(id).patch({ title: 'x' }),
-          () => any(Doc).query().deleteById(id),
-          () => any(Doc).query().patchAndFetchById(id, { title: 'x' }),
-          () => any(Doc).query().where('id', id).delete(),
-          () => any(Doc).query().findByIds([id]).delete(),
-          () => any(Doc).query().where({ id }).patch({ title: 'x' }),
-          () => any(Doc).query().findOne({ id }).patch({ title: 'x' }),
-          () => any(Doc).fromJson({ title: 'x' }, { skipValidation: true }).$query().delete(),
-          () => any(Doc).fromJson({ title: 'x' }, { skipValidation: true }).$query().patch({ title: 'x' }),
-        ]) {
-          await nameOf(() => runAs(ada, write))
-        }
+      for (const id of [undefined, null] as unknown as string[]) {
+        const writes: (() => PromiseLike<unknown>)[] = [
+          () => Doc.query().findById(id).patch({ title: 'x' }),
+          () => Doc.query().deleteById(id),
+          () => Doc.query().patchAndFetchById(id, { title: 'x' }),
+          () => Doc.query().where('id', id).delete(),
+          () => Doc.query().findByIds([id]).delete(),
+          () => Doc.query().where({ id }).patch({ title: 'x' }),
+          () => Doc.query().findOne({ id }).patch({ title: 'x' }),
+          () => Doc.fromJson({ title: 'x' }, { skipValidation: true }).$query().delete(),
+          () => Doc.fromJson({ title: 'x' }, { skipValidation: true }).$query().patch({ title: 'x' }),
+        ]
+        for (const write of writes) await nameOf(() => runAs(ada, write))
       }
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['a', 'a'])
     })
 
     it('hold for a delete that is written as an update', async () => {
       const row = await make(Kept, {})
-      expect(await nameOf(() => runAs(bob, () => any(Kept).query().findById(row.id).patch({ title: 'b' })))).to.equal('done')
-      expect(await nameOf(() => runAs(bob, () => any(Kept).query().findById(row.id).patch({ deletedAt: new Date() })))).to.equal(
+      expect(await nameOf(() => runAs(bob, () => Kept.query().findById(row.id).patch({ title: 'b' })))).to.equal('done')
+      expect(await nameOf(() => runAs(bob, () => Kept.query().findById(row.id).patch({ deletedAt: new Date() })))).to.equal(
         'ForbiddenError',
       )
       expect(await nameOf(() => runAs(bob, () => row.delete()))).to.equal('ForbiddenError')
       await runAs(ada, () => row.delete())
-      expect(await runAs(bob, () => any(Kept).withDeleted().patch({ deletedAt: null }))).to.equal(0)
-      expect(await runAs(ada, () => any(Kept).query())).to.have.length(0)
+      expect(await runAs(bob, () => Kept.withDeleted().patch({ deletedAt: null }))).to.equal(0)
+      expect(await runAs(ada, () => Kept.query())).to.have.length(0)
       await runAs(ada, () => row.restore())
-      expect(await runAs(bob, () => any(Kept).query())).to.have.length(1)
+      expect(await runAs(bob, () => Kept.query())).to.have.length(1)
     })
   })
 
   describe('a caller whose rights end meanwhile', () => {
     async function withSession<T>(user: User, fn: (session: Token) => Promise<T>): Promise<T> {
       const session = await asSystem(() =>
-        any(Token).create({ userId: user.id, token: Math.random().toString(16).padEnd(64, '0'), kind: 'session' }),
+        Token.create({ userId: user.id, token: Math.random().toString(16).padEnd(64, '0'), kind: 'session' }),
       )
       return await runAsActor(toActor(user, { sessionId: session.id }), () => fn(session))
     }
 
     it('[promise 35] [promise 56] writes nothing more once disabled, by any statement', async () => {
       const user = await makeUser('leaver')
-      const row = await asSystem(() => any(Doc).create({ title: 'a', userId: user.id }))
+      const row = await asSystem(() => Doc.create({ title: 'a', userId: user.id }))
       await runAs(user, async () => {
         expect(await nameOf(() => row.update({ title: 'b' }))).to.equal('done')
-        await asSystem(() => any(user.constructor).query().findById(user.id).patch({ isEnabled: false }))
+        await asSystem(() => (user.constructor as typeof User).query().findById(user.id).patch({ isEnabled: false }))
         expect(await nameOf(() => row.update({ title: 'c' }))).to.equal('UnauthorizedError')
-        expect(await any(Doc).query().patch({ title: 'c' })).to.equal(0)
-        expect(await any(Doc).query().delete()).to.equal(0)
-        expect(await nameOf(() => any(Doc).create({ title: 'c' }))).to.equal('UnauthorizedError')
-        expect(await nameOf(() => any(Doc).query().insert({ title: 'c' }))).to.equal('UnauthorizedError')
-        expect(
-          await nameOf(() =>
-            any(Doc)
-              .query()
-              .insertGraph([{ title: 'c' }]),
-          ),
-        ).to.equal('UnauthorizedError')
+        expect(await Doc.query().patch({ title: 'c' })).to.equal(0)
+        expect(await Doc.query().delete()).to.equal(0)
+        expect(await nameOf(() => Doc.create({ title: 'c' }))).to.equal('UnauthorizedError')
+        expect(await nameOf(() => Doc.query().insert({ title: 'c' }))).to.equal('UnauthorizedError')
+        expect(await nameOf(() => Doc.query().insertGraph([{ title: 'c' }]))).to.equal('UnauthorizedError')
       })
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['b'])
-      expect(await runAs(user, () => any(Doc).query())).to.have.length(0)
-      const known = await asSystem(() => any(user.constructor).get(user.id))
+      expect(await runAs(user, () => Doc.query())).to.have.length(0)
+      const known = await asSystem(() => (user.constructor as typeof User).get(user.id))
       expect(await row.canRead(known)).to.equal(false)
       expect(await row.canWrite(known)).to.equal(false)
-      expect(await any(Doc).canCreate({ title: 'x' }, known)).to.equal(false)
+      expect(await Doc.canCreate({ title: 'x' }, known)).to.equal(false)
     })
 
     it('[promise 35] writes nothing more once the session is revoked', async () => {
       const user = await makeUser('leaver')
-      const row = await asSystem(() => any(Doc).create({ title: 'a', userId: user.id }))
+      const row = await asSystem(() => Doc.create({ title: 'a', userId: user.id }))
       await withSession(user, async (session) => {
         expect(await nameOf(() => row.update({ title: 'b' }))).to.equal('done')
-        await asSystem(() => any(Token).query().findById(session.id).patch({ revoked: true }))
+        await asSystem(() => Token.query().findById(session.id).patch({ revoked: true }))
         expect(await nameOf(() => row.update({ title: 'c' }))).to.equal('UnauthorizedError')
-        expect(await nameOf(() => any(Doc).create({ title: 'c' }))).to.equal('UnauthorizedError')
-        expect(await nameOf(() => any(Doc).query().insert({ title: 'c' }).onConflict('id').ignore())).to.not.equal('done')
+        expect(await nameOf(() => Doc.create({ title: 'c' }))).to.equal('UnauthorizedError')
+        expect(await nameOf(() => Doc.query().insert({ title: 'c' }).onConflict('id').ignore())).to.not.equal('done')
       })
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['b'])
     })
 
     it('[promise 35] writes nothing in a transaction that was open before', async () => {
       const user = await makeUser('leaver')
-      const row = await asSystem(() => any(Doc).create({ title: 'a', userId: user.id }))
+      const row = await asSystem(() => Doc.create({ title: 'a', userId: user.id }))
       await withSession(user, async (session) => {
         await transaction(async () => {
           await row.update({ title: 'b' })
-          await asSystem(() => any(Token).query().findById(session.id).patch({ revoked: true }))
-          expect(await nameOf(() => any(Doc).create({ title: 'c' }))).to.match(/^(Unauthorized|Forbidden)Error$/)
+          await asSystem(() => Token.query().findById(session.id).patch({ revoked: true }))
+          expect(await nameOf(() => Doc.create({ title: 'c' }))).to.match(/^(Unauthorized|Forbidden)Error$/)
         }).catch(() => undefined)
       })
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.not.include('c')
@@ -565,24 +515,24 @@ eachDatabase('writes under permissions', (db) => {
         expect(await nameOf(() => row.update({ title: 'b' }))).to.equal('done')
         await asSystem(() => user.revokeRole(Role.ADMIN))
         expect(await nameOf(() => row.update({ title: 'c' }))).to.equal('ForbiddenError')
-        expect(await any(Doc).query().patch({ title: 'c' })).to.equal(0)
-        expect(await nameOf(() => any(Doc).create({ title: 'c', userId: ada.id }))).to.equal('ForbiddenError')
-        expect(await nameOf(() => any(Closed).create({ title: 'c' }))).to.equal('ForbiddenError')
+        expect(await Doc.query().patch({ title: 'c' })).to.equal(0)
+        expect(await nameOf(() => Doc.create({ title: 'c', userId: ada.id }))).to.equal('ForbiddenError')
+        expect(await nameOf(() => Closed.create({ title: 'c' }))).to.equal('ForbiddenError')
       })
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['b'])
-      expect(await runAs(user, () => any(Doc).query())).to.have.length(0)
+      expect(await runAs(user, () => Doc.query())).to.have.length(0)
     })
   })
 
   it('refuses a QueryBuilder that would drop the rules', async () => {
-    class Bare extends (Doc as any) {
-      static QueryBuilder = class extends Model.QueryBuilder<any> {}
+    class Bare extends Doc {
+      static override QueryBuilder = class extends Model.QueryBuilder<Model> {} as typeof Doc.QueryBuilder
     }
-    expect(await nameOf(() => runAs(ada, () => any(Bare).query()))).to.equal('ConfigurationError')
-    class Fine extends (Doc as any) {
-      static QueryBuilder = class extends any(Doc).QueryBuilder {}
+    expect(await nameOf(() => runAs(ada, () => Bare.query()))).to.equal('ConfigurationError')
+    class Fine extends Doc {
+      static override QueryBuilder = class extends Doc.QueryBuilder<Model> {} as typeof Doc.QueryBuilder
     }
     await make(Doc, { userId: bob.id })
-    expect(await runAs(ada, () => any(Fine).query())).to.have.length(0)
+    expect(await runAs(ada, () => Fine.query())).to.have.length(0)
   })
 })
