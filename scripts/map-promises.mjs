@@ -73,6 +73,18 @@ const promises = [
   'lifetimes of runAs and bypass',
   'what is counted cannot be rolled back',
   'statement names survive a changed table',
+  'an unknown state is a refusal',
+  'lengths are checked first; work is linear',
+  "clients' patterns see permitted rows only",
+  'every body that changes a user passes the same checks',
+  'a column that is not shown cannot be guessed',
+  'the first proof of an address ends what came before it',
+  'one address is one mailbox',
+  "changing another user's credentials takes a higher rank",
+  'no bound value of a hidden column in errors, logs or events',
+  'authentication is skipped on exact routes only; domain names belong to global admins',
+  'raw SQL, options and plain classes do not lead around the policies',
+  'an error in one model or call affects no other',
 ]
 
 /** Promises of features that are not there yet. */
