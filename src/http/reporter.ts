@@ -1,3 +1,4 @@
+import { redactError } from '../model/redacted-errors.js'
 import type { PermsPort } from './ports.js'
 import { isPermsError, type OnError, problemResponse } from './problems.js'
 import type { HttpRequest } from './request.js'
@@ -40,6 +41,7 @@ export class Reporter {
   // What the application does with it must not become a further error of the request.
   #tell(error: unknown, request: HttpRequest): void {
     try {
+      redactError(error)
       this.#onError(error, { method: request.method, url: request.url, requestId: requestId(request) })
     } catch (further) {
       console.error(further)

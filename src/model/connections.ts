@@ -3,6 +3,7 @@ import { refuseAfterEnd, type TransactingClient } from './ended-transactions.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDaysAndMoments, type TypedConnection } from './pg-values.js'
+import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
 import { type Dialect, dialectOf } from './storage.js'
 
 export interface ConnectionOptions {
@@ -26,7 +27,8 @@ const longestWaitForLock = 5000
 /**
  * Sees to it that every connection of this Knex behaves as the library needs, each before its first use: foreign keys are
  * enforced on SQLite, and a locked file is waited for (5 s); MySQL and MariaDB speak UTC and keep big numbers exact;
- * PostgreSQL prepares statements by name; a transaction that the database has ended takes no further statement. Connections
+ * PostgreSQL prepares statements by name; a transaction that the database has ended takes no further statement; errors of
+ * statements carry no bound values. Connections
  * that are in the pool already are treated too, and those of a pool of the application's own.
  *
  * @param knex the instance itself, not a transaction
@@ -42,6 +44,8 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
   const keeping = client.driverName === 'better-sqlite3' ? keepStatements(client as BetterSqliteClient) : null
   const undoRefusing = refuseAfterEnd(knex.client as TransactingClient, dialect)
+  const undoRedacting = redactErrorsOf(knex.client as FailingClient)
+  redactTimeouts()
   const acquire = client.acquireConnection
   const wasOwn = Object.hasOwn(client, 'acquireConnection')
 
@@ -70,6 +74,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
     state.isActive = false
     keeping?.undo()
     undoRefusing()
+    undoRedacting()
     // Somebody may have wrapped it after us: then ours stays in the chain, and does nothing.
     if (client.acquireConnection !== acquirePrepared) return
     if (wasOwn) client.acquireConnection = acquire

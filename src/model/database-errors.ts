@@ -9,6 +9,7 @@ import {
   ValidationError,
 } from './errors.js'
 import { camelCase } from './names.js'
+import { redactError } from './redacted-errors.js'
 import type { Dialect } from './storage.js'
 
 /** 503 in the end, but worth a further try of the whole transaction first: a deadlock, a lock that did not come, a stale plan. */
@@ -32,7 +33,7 @@ const fieldMessages: Partial<Record<FailureKind, string>> = {
  *
  * @param error anything that was caught; Objection's wrappers are looked into
  * @param fieldOf the property of a column; its camelCase when not given
- * @returns the typed error; errors of the library, and those that are none of a database, as they are
+ * @returns the typed error; errors of the library, and those that are none of a database, as they are, without `sql` and `bindings`
  * @example
  * try { await insert() } catch (error) { throw mapDatabaseError(error, 'pg') } // UniqueViolationError, errors: [{ field: 'email', ... }]
  */
@@ -41,7 +42,11 @@ export function mapDatabaseError(error: unknown, dialect: Dialect, fieldOf: Fiel
   const native = nativeOf(error)
   if (native instanceof PermsError) return native
   const failure = failureOf(native, dialect)
-  if (!failure) return error
+  if (!failure) {
+    // Nothing is known of the error but that logs will show it.
+    redactError(error)
+    return error
+  }
   // The driver's own error holds SQL and values, password hashes among them: logs print causes, so it does not go along.
   const cause = { code: failure.code, table: failure.table, columns: failure.columns, constraint: failure.constraint }
   const errors = fieldErrors(failure, fieldOf)

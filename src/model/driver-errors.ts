@@ -37,9 +37,20 @@ interface DriverError {
   statement: Statement
 }
 
+// An error is read once, before its values are taken out of it.
+const failures = new WeakMap<object, Failure | null>()
+
 /** Reads an error of sqlite3, better-sqlite3, pg, mysql, mysql2, Knex's pool or the network; null for any other. */
 export function failureOf(error: unknown, dialect: Dialect): Failure | null {
   if (typeof error !== 'object' || error === null) return null
+  const known = failures.get(error)
+  if (known !== undefined) return known
+  const failure = readFailure(error, dialect)
+  failures.set(error, failure)
+  return failure
+}
+
+function readFailure(error: object, dialect: Dialect): Failure | null {
   const given = error as Record<string, unknown>
   const text = (key: string) => (typeof given[key] === 'string' ? given[key] : '')
   const read: DriverError = {

@@ -1,4 +1,5 @@
 import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './database-errors.js'
+import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import type { Dialect } from './storage.js'
 
 interface Query {
@@ -46,6 +47,8 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
       const { begin, savepoint } = trx
       const watch = () => {
         watchTransactionsOf(trx.trxClient)
+        // Listeners of the transaction hear of an error before those of the instance.
+        redactErrorsOf(trx.trxClient as unknown as FailingClient)
         course.watch(trx)
       }
       trx.begin = (connection) => {

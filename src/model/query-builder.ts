@@ -12,6 +12,7 @@ import { namesContext } from './identifiers.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
 import { anyEnforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './query-guard.js'
+import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import { columnList } from './selected-columns.js'
 import {
   type Asker,
@@ -411,6 +412,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         this.#isBuilding = false
       }
       built.queryContext(namesContext)
+      // The query may go to another Knex than that of initPerms.
+      redactErrorsOf(built.client as unknown as FailingClient)
       const cls = this.modelClass()
       const { guard } = this
       const table = (cls as unknown as RecordClass).getTableName()
