@@ -1,7 +1,16 @@
 import { Model, type RelationMappings } from 'objection'
 import { type AbstractConstructor, forgetRelations } from '../model/active-record.js'
 import { column, type OnDelete } from '../model/column.js'
-import { declareColumns, lineage, markIntermediate, onDefinition, ownStatic, type RecordClass } from '../model/definition.js'
+import {
+  afterDefinition,
+  declareColumns,
+  lineage,
+  markIntermediate,
+  onDefinition,
+  ownStatic,
+  type RecordClass,
+  structureOf,
+} from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { onRelations } from '../model/relations.js'
 import { currentUserId } from '../perms/context.js'
@@ -37,18 +46,31 @@ type Statics = RecordClass & OwnedStatics
 
 const backrefs = new Map<string, Statics>()
 
-onDefinition((cls) => {
+/** The class that gives users a relation: of classes over one table the one that says it, since its rows are all of theirs. */
+function backrefOf(cls: object): { name: string; source: Statics } | null {
   const { userBackref: name } = cls as Partial<Statics>
-  if (typeof name !== 'string') return
-  // Of classes that share the one that says it, that one: its rows are all of theirs.
+  if (typeof name !== 'string') return null
   const said = lineage(cls).findLast((c) => typeof ownStatic(c, 'userBackref') === 'string') as Statics
-  const source = said.getTableName() === cls.getTableName() ? said : (cls as Statics)
+  return { name, source: said.getTableName() === (cls as Statics).getTableName() ? said : (cls as Statics) }
+}
+
+onDefinition((cls) => {
+  const { name, source } = backrefOf(cls) ?? {}
+  if (name === undefined || source === undefined) return
   const known = backrefs.get(name)
   if (known && known.getTableName() !== source.getTableName()) {
     throw new ConfigurationError(
       `${source.name}.userBackref: ${known.name} already gives users the relation '${name}'; take another name (null: none).`,
     )
   }
+  const user = registeredModel('user') as unknown as RecordClass & { getRelationNames(): string[] }
+  if (!known && (user.getRelationNames().includes(name) || structureOf(user).specs[name] || name in user.prototype))
+    throw new ConfigurationError(`${source.name}.userBackref: ${user.name} has '${name}' already; take another name (null: none).`)
+})
+
+afterDefinition((cls) => {
+  const { name, source } = backrefOf(cls) ?? {}
+  if (name === undefined || source === undefined || backrefs.get(name) === source) return
   backrefs.set(name, source)
   forgetRelations()
 })

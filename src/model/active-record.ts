@@ -168,9 +168,18 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       })
     }
 
+    // Objection keeps a relation before it is whole. One whose making failed, or that was asked for again meanwhile, would stay
+    // half made for every later query.
     static getRelationUnsafe(name: string): unknown {
-      const relation = (OpenBase as unknown as RelationStatics).getRelationUnsafe.call(this, name)
-      if (relation) guardBareEnds(relation)
+      const mapping = this.getRelationMappings()[name]
+      if (!mapping) return null
+      let relation = relationsOf(this)[name]
+      if (!relation) {
+        const made = new (mapping.relation as unknown as new (name: string, cls: object) => OpenRelation)(name, this)
+        made.setMapping(mapping)
+        relation = relationsOf(this)[name] ??= made
+      }
+      guardBareEnds(relation)
       return relation
     }
 
@@ -512,8 +521,11 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
 }
 
-interface RelationStatics {
-  getRelationUnsafe(name: string): Ends | null
+// Where Objection keeps the relations of a class.
+function relationsOf(cls: object): globalThis.Record<string, OpenRelation> {
+  if (!Object.hasOwn(cls, '$$relations'))
+    Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
+  return (cls as unknown as { $$relations: globalThis.Record<string, OpenRelation> }).$$relations
 }
 
 interface Ends {
@@ -535,7 +547,8 @@ function guardedIfBare(cls: typeof Model): typeof Model {
   return Guarded as unknown as typeof Model
 }
 
-interface OpenRelation {
+interface OpenRelation extends Ends {
+  setMapping(mapping: object): void
   readonly constructor: unknown
   readonly ownerProp: { readonly props: readonly string[] }
   readonly relatedProp: { readonly props: readonly string[] }

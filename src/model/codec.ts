@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { type ColumnSpec, column as columns } from './column.js'
-import { definitionOf } from './definition.js'
+import { structureOf } from './definition.js'
 import { camelCase } from './names.js'
 import { remember } from './remember.js'
 import { type Decoder, type Dialect, decoder, dialectOf } from './storage.js'
@@ -51,13 +51,13 @@ export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Re
     const value = given[column]
     const known = read.get(column)
     if (known) row[known.property] = known.decode !== null && value !== null && value !== undefined ? known.decode(value) : value
-    else row[definitionOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
+    else row[structureOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
   }
   return into
 }
 
 function make(cls: object, dialect: Dialect): Codec {
-  const { specs, columnOf, jsonAttributes } = definitionOf(cls)
+  const { specs, columnOf, jsonAttributes } = structureOf(cls)
   const read = new Map<string, { property: string; decode: Decoder | null }>()
   const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
   for (const [property, column] of columnOf) {

@@ -44,6 +44,8 @@ export interface Definition {
   readonly inputs: Readonly<Record<string, VirtualInput>>
 }
 
+const structures = new WeakMap<object, Definition>()
+/** Those of classes that have passed all checks. */
 const definitions = new WeakMap<object, Definition>()
 /** Some columns depend on statics that only the final class says. */
 export type ColumnsFor = (cls: RecordClass) => Columns
@@ -53,7 +55,9 @@ const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
 const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
-const checks: ((cls: RecordClass, definition: Definition) => void)[] = []
+type DefinitionHook = (cls: RecordClass, definition: Definition) => void
+const checks: DefinitionHook[] = [refuseInitialisedFields]
+const effects: DefinitionHook[] = []
 const tableAliases = new Map<string, string>()
 
 /** Names that a query of ours may use for a column: property → column. */
@@ -94,9 +98,14 @@ export function declareColumns(
   if (more.inputs) ownInputs.set(cls, more.inputs)
 }
 
-/** A check that every class passes at its first use; a higher floor adds its own. */
-export function onDefinition(check: (cls: RecordClass, definition: Definition) => void): void {
+/** Adds a check that every class passes at its first use. A check changes nothing: the class may fail a later one. */
+export function onDefinition(check: DefinitionHook): void {
   checks.push(check)
+}
+
+/** Adds what is done once for every class that has passed all checks. */
+export function afterDefinition(effect: DefinitionHook): void {
+  effects.push(effect)
 }
 
 /** `'user'` in references() means the registered user model's table. */
@@ -173,11 +182,15 @@ function isConcrete(cls: RecordClass): boolean {
   return Object.keys(mergedColumns(cls)).some((name) => name !== 'id' && name !== 'createdAt' && name !== 'updatedAt')
 }
 
-/** @throws ConfigurationError where the class is written in a way that cannot work */
+/**
+ * Returns what a class declares and checks the class at its first use.
+ *
+ * @throws ConfigurationError where the class is written in a way that cannot work
+ */
 export function definitionOf(cls: object): Definition {
   const known = definitions.get(cls)
   if (known) return known
-  const made = define(cls as RecordClass)
+  const made = structureOf(cls)
   // The checks ask for it themselves.
   definitions.set(cls, made)
   try {
@@ -187,6 +200,19 @@ export function definitionOf(cls: object): Definition {
     definitions.delete(cls)
     throw error
   }
+  for (const effect of effects) effect(made.modelClass, made)
+  return made
+}
+
+/**
+ * Returns what a class declares without checking the class. For code that looks at one class on behalf of another: an error
+ * in the one must not stop the other.
+ */
+export function structureOf(cls: object): Definition {
+  const known = structures.get(cls)
+  if (known) return known
+  const made = define(cls as RecordClass)
+  structures.set(cls, made)
   return made
 }
 
@@ -218,7 +244,6 @@ function define(cls: RecordClass): Definition {
     knownNames.set(name, inDatabase)
     namesVersion += 1
   }
-  refuseInitialisedFields(cls)
   return {
     modelClass: cls,
     tableName: cls.getTableName(),

@@ -1,4 +1,4 @@
-import { definitionOf } from './definition.js'
+import { structureOf } from './definition.js'
 import { protectedClasses, protectionVersion } from './protected-tables.js'
 
 type Hiding = ReadonlyMap<string, readonly (readonly string[])[]>
@@ -11,7 +11,7 @@ function hidingNow(): Hiding {
   const { version, classes } = protectedClasses()
   const hiding = new Map<string, (readonly string[])[]>()
   for (const cls of classes) {
-    const specs = Object.entries(definitionOf(cls).specs)
+    const specs = Object.entries(structureOf(cls).specs)
     const all = specs.map(([property]) => property)
     for (const [property, { isHidden }] of specs) if (isHidden) hiding.set(property, [...(hiding.get(property) ?? []), all])
   }

@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
-import { columnForIdentifier, definitionOf, type RecordClass } from './definition.js'
+import { columnForIdentifier, type RecordClass, structureOf } from './definition.js'
+import { usableRelations } from './relations.js'
 
 /** Says which policies bind the code that runs now. */
 export interface Enforcer {
@@ -101,8 +102,11 @@ function discover(): void {
   for (const { cls } of current.values()) {
     if (walked.has(cls)) continue
     walked.add(cls)
-    for (const target of relatedTo(cls)) {
-      definitionOf(target)
+    const { isWhole, classes } = relatedTo(cls)
+    // A relation that cannot be made yet is looked at again.
+    if (!isWhole) walked.delete(cls)
+    for (const target of classes) {
+      structureOf(target)
       const enforcer = enforcerOf(target)
       // The loop goes on over what is added here.
       if (enforcer) protectTable(target, enforcer)
@@ -110,20 +114,17 @@ function discover(): void {
   }
 }
 
-function relatedTo(cls: typeof Model): (typeof Model)[] {
-  try {
-    const relations = Object.values(cls.getRelations()) as unknown as {
-      relatedModelClass: typeof Model
-      joinTableModelClass?: typeof Model
-    }[]
-    return relations.flatMap((relation) => [
-      relation.relatedModelClass,
-      ...(relation.joinTableModelClass ? [relation.joinTableModelClass] : []),
-    ])
-  } catch {
-    // A relation that cannot be made cannot be used either; whoever tries gets the error.
-    return []
-  }
+interface Ends {
+  readonly relatedModelClass: typeof Model
+  readonly joinTableModelClass?: typeof Model | null
+}
+
+function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (typeof Model)[] } {
+  const { isWhole, relations } = usableRelations<Ends>(cls)
+  const classes = relations.flatMap(({ relatedModelClass, joinTableModelClass }) =>
+    joinTableModelClass ? [relatedModelClass, joinTableModelClass] : [relatedModelClass],
+  )
+  return { isWhole, classes }
 }
 
 /** The permission engine of a class, if it has one. */

@@ -1,6 +1,6 @@
 import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import type { AbstractConstructor } from './active-record.js'
-import { definitionOf, lineage, ownStatic, type RecordClass, resolveTable } from './definition.js'
+import { lineage, ownStatic, type RecordClass, resolveTable, structureOf } from './definition.js'
 import { ConfigurationError } from './errors.js'
 import { snakeCase } from './names.js'
 
@@ -61,7 +61,7 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
   }
   for (const further of furtherRelations) {
     for (const [name, mapping] of Object.entries(further(cls))) {
-      if (merged[name] || definitionOf(cls).specs[name] || name in cls.prototype)
+      if (merged[name] || structureOf(cls).specs[name] || name in cls.prototype)
         throw new ConfigurationError(`${cls.name} has '${name}' already: give the relation that another class adds another name.`)
       merged[name] = inherit(mapping as RelationMapping<Model>, cls, cls)
     }
@@ -108,4 +108,25 @@ function rename(reference: string, oldTable: string | null, newTable: string): s
   const table = reference.slice(0, dot)
   const name = reference.slice(dot + 1)
   return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${snakeCase(name)}`
+}
+
+/**
+ * Returns the relations of a class that can be made. One that cannot be made throws its error where it is used, and stops
+ * nobody who only looks at the class.
+ */
+export function usableRelations<R>(cls: typeof Model): { isWhole: boolean; relations: R[] } {
+  const relations: R[] = []
+  let isWhole = true
+  try {
+    for (const name of (cls as unknown as { getRelationNames(): string[] }).getRelationNames()) {
+      try {
+        relations.push(cls.getRelation(name) as unknown as R)
+      } catch {
+        isWhole = false
+      }
+    }
+  } catch {
+    isWhole = false
+  }
+  return { isWhole, relations }
 }

@@ -1,5 +1,5 @@
 import type { Model, QueryBuilder } from 'objection'
-import { definitionOf } from '../model/definition.js'
+import { structureOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { type Dialect, encode, sqlValue } from '../model/storage.js'
 import { isUuid, normalize } from '../model/values.js'
@@ -7,7 +7,7 @@ import { isAble } from './abilities.js'
 import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { type Actor, freely, type Grant } from './context.js'
-import { type Guard, policyOf, type Resolved } from './policy.js'
+import { type Guard, type PolicyFrame, policyFrameOf, policyOf } from './policy.js'
 import { registeredModel } from './registry.js'
 import {
   type AnyRule,
@@ -24,7 +24,8 @@ import { ADMIN, rolesThatAre, SUPERADMIN, userTables } from './tables.js'
 /** For whom, and over which rows, a rule is turned into a condition. */
 export interface Scope {
   readonly cls: typeof Model
-  readonly policy: Resolved
+  /** Of a class whose own rules are not asked, such as the far end of related(), no rules are needed. */
+  readonly policy: PolicyFrame
   readonly actor: Actor | null
   readonly dialect: Dialect
   /** The alias of the table in the statement; where `row` is given the values are known and no column is named. */
@@ -103,7 +104,7 @@ function mentionsCheck(rule: Rule): boolean {
 
 /** A property of the scope's row: its value where that is known, else its column. */
 export function columnSql(scope: Scope, property: string): Sql {
-  const { columnOf, specs } = definitionOf(scope.cls)
+  const { columnOf, specs } = structureOf(scope.cls)
   if (scope.row) {
     const spec = specs[property]
     const value = scope.row[property] ?? null
@@ -116,7 +117,7 @@ export function columnSql(scope: Scope, property: string): Sql {
 
 function equals(scope: Scope, property: string, value: string): Condition {
   if (scope.row) return scope.row[property] === value
-  const column = `${scope.ref}.${definitionOf(scope.cls).columnOf.get(property) ?? property}`
+  const column = `${scope.ref}.${structureOf(scope.cls).columnOf.get(property) ?? property}`
   return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
 }
 
@@ -287,7 +288,7 @@ const isOrdering = (operator: string): boolean => operator in signs && operator 
 const signs: Readonly<Record<string, string>> = { eq: '=', ne: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' }
 
 function comparison(name: string, operator: string, asked: unknown, scope: Scope): Condition {
-  const spec = definitionOf(scope.cls).specs[name]
+  const spec = structureOf(scope.cls).specs[name]
   const value = (given: unknown): unknown => {
     if (!spec || given === null) return given
     const checked = normalize(spec, given)
@@ -351,7 +352,7 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
   const inner: Scope = {
     ...scope,
     cls: target,
-    policy: policyOf(target),
+    policy: policyFrameOf(target),
     ref: alias,
     row: undefined,
     checks: undefined,
@@ -438,14 +439,15 @@ function delegateCondition(scope: Scope): Condition {
   const User = registeredModel('user')
   const depth = scope.depth + 1
   const alias = `perms_u${depth}`
-  const inner: Scope = { ...scope, cls: User, policy: policyOf(User), ref: alias, row: undefined, depth, checks: undefined }
-  if (mentionsCheck(inner.policy.updateFrom)) {
+  const policy = policyOf(User)
+  const inner: Scope = { ...scope, cls: User, policy, ref: alias, row: undefined, depth, checks: undefined }
+  if (mentionsCheck(policy.updateFrom)) {
     throw new ConfigurationError(
       `${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`,
     )
   }
   const theirs = any(
-    compile(inner.policy.updateFrom, inner),
+    compile(policy.updateFrom, inner),
     inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), beyondAdmins({ ...inner, writes: true })) : false,
   )
   if (theirs === false) return false

@@ -1,7 +1,7 @@
 import { keyReaches, policyNamesAbilities } from './abilities.js'
 import { beyondAdmins, compile, domainAdmin, globalRole, guardConditions, type Scope } from './compile.js'
 import { all, any, type Condition, sql } from './condition.js'
-import type { Action } from './policy.js'
+import { type Action, policyOf } from './policy.js'
 import { ADMIN, SUPERADMIN, userTables } from './tables.js'
 
 export interface Options {
@@ -15,9 +15,9 @@ export interface Options {
  * @param phase of an update: the row as it is, or as it will be
  */
 export function effective(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
-  if (phase === 'before' && !keyReaches(action, scope.cls, scope.policy, scope.actor)) return false
+  if (phase === 'before' && !keyReaches(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
   const guards = guardConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
-  const { policy } = scope
+  const policy = policyOf(scope.cls)
   if (action === 'read') return all(...guards, any(bypass('read', scope), compile(policy.read, scope)))
   if (action === 'create') return all(...guards, any(bypass('create', scope), compile(policy.create, scope)), callerLives(scope))
   const rule = action === 'delete' ? policy.delete : phase === 'after' ? policy.updateTo : policy.updateFrom
@@ -29,7 +29,7 @@ export function effective(action: Action, scope: Scope, options: Options, phase:
 
 /** What lets admins past the rule of an action. */
 export function bypass(action: Action, scope: Scope): Condition {
-  const { policy } = scope
+  const policy = policyOf(scope.cls)
   if (!scope.actor) return false
   // What a policy says of keys binds an admin's key too.
   if (scope.actor.abilities && policyNamesAbilities(action, policy)) return false

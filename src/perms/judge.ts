@@ -8,7 +8,7 @@ import { compile, type Scope, scopeOf } from './compile.js'
 import { any, type Condition, holds } from './condition.js'
 import type { Actor } from './context.js'
 import { bypass, callerLives } from './effective.js'
-import type { Action } from './policy.js'
+import { type Action, policyOf } from './policy.js'
 import { type CheckRule, hasCheck, type Rule, walk } from './rules.js'
 
 /** Where a row is judged: its class, the connection to ask, and the alias of its table. */
@@ -95,7 +95,7 @@ export function allows(
 
 /** The same, where the caller goes in steps too. */
 export function* allowsInSteps(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Steps<Condition> {
-  if (!keyReaches(action, place.cls, scope.policy, scope.actor)) return false
+  if (!keyReaches(action, place.cls, policyOf(place.cls), scope.actor)) return false
   const checks = hasCheck(rule) ? yield* wait(askChecks(rule, row, scope.actor)) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
   const isAllowed = yield* wait(holds(place.db, any(bypass(action, inMemory), compile(rule, inMemory))))

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
-import { definitionOf, lineage, ownStatic } from '../model/definition.js'
+import { lineage, ownStatic, structureOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
+import { remember } from '../model/remember.js'
 import { type AnyRule, delegate, everyone, hasCheck, isComparison, nobody, type Policy, type Rule, walk } from './rules.js'
 
 export type Action = 'read' | 'create' | 'update' | 'delete'
@@ -13,13 +14,8 @@ export interface Guard {
   readonly liftedFor: 'admin' | 'nobody'
 }
 
-/** The policy of a class with bases merged and gaps filled. */
-export interface Resolved {
-  readonly read: Rule
-  readonly create: Rule
-  readonly updateFrom: Rule
-  readonly updateTo: Rule
-  readonly delete: Rule
+/** What the statics and mixins of a class say about permissions beside its rules. */
+export interface PolicyFrame {
   readonly guards: readonly Guard[]
   /** Whether global admins are past the rules: of reads, and of writes. */
   readonly bypass: { readonly read: boolean; readonly write: boolean }
@@ -27,6 +23,15 @@ export interface Resolved {
   readonly domainField: string | undefined
   readonly isUserModel: boolean
   readonly isDelegated: boolean
+}
+
+/** The policy of a class with bases merged and gaps filled. */
+export interface Resolved extends PolicyFrame {
+  readonly read: Rule
+  readonly create: Rule
+  readonly updateFrom: Rule
+  readonly updateTo: Rule
+  readonly delete: Rule
 }
 
 /** The statics by which a class says who may do what. */
@@ -71,6 +76,28 @@ export function policyOf(cls: typeof Model): Resolved {
   return known
 }
 
+const frames = new WeakMap<object, PolicyFrame>()
+
+/** Returns what holds for a class beside its rules. It is known of a class whose rules are wrong, too. */
+export function policyFrameOf(cls: typeof Model): PolicyFrame {
+  return remember(frames, cls, () => {
+    const statics = cls as unknown as PermsStatics
+    const adminBypass = statics.adminBypass ?? true
+    const unguarded = statics.unguarded ?? []
+    return {
+      guards: lineage(cls).flatMap((c) => {
+        const guard = ownGuards.get(c)
+        return guard && !unguarded.includes(guard.name) ? [guard] : []
+      }),
+      bypass: { read: adminBypass !== false, write: adminBypass === true },
+      ownerField: statics.userField,
+      domainField: statics.domainField,
+      isUserModel: isUserModel(cls),
+      isDelegated: statics.delegateToUser === true,
+    }
+  })
+}
+
 function resolve(cls: typeof Model): Resolved {
   const merged: { -readonly [K in keyof Policy]: Policy[K] } = {}
   for (const c of lineage(cls)) {
@@ -88,23 +115,13 @@ function resolve(cls: typeof Model): Resolved {
   if (statics.delegateToUser === true) for (const action of actions) merged[action] = delegate()
   const update = merged.update ?? nobody()
   const [updateFrom, updateTo] = 'from' in update ? [update.from, update.to] : [update, update]
-  const adminBypass = statics.adminBypass ?? true
-  const unguarded = statics.unguarded ?? []
   const known: Resolved = {
+    ...policyFrameOf(cls),
     read: merged.read ?? updateFrom,
     create: merged.create ?? (statics.publicRegistration === true && isUserModel(cls) ? everyone() : nobody()),
     updateFrom,
     updateTo,
     delete: merged.delete ?? updateFrom,
-    guards: lineage(cls).flatMap((c) => {
-      const guard = ownGuards.get(c)
-      return guard && !unguarded.includes(guard.name) ? [guard] : []
-    }),
-    bypass: { read: adminBypass !== false, write: adminBypass === true },
-    ownerField: statics.userField,
-    domainField: statics.domainField,
-    isUserModel: isUserModel(cls),
-    isDelegated: statics.delegateToUser === true,
   }
   if (hasCheck(known.read)) {
     const why = merged.read ? '' : ' (it has none, so update is taken)'
@@ -134,7 +151,7 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
 
 /** A rule that names what the model has not is refused before any query. */
 function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: readonly string[]): void {
-  const { specs, isStrict } = definitionOf(cls)
+  const { specs, isStrict } = structureOf(cls)
   const at = `${cls.name}.policy.${action}`
   if (rule.kind === 'where') {
     for (const [name, value] of Object.entries(rule.conditions)) {
@@ -171,9 +188,10 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
   if (rule.kind === 'member' && !specs[rule.field])
     throw new ConfigurationError(`${at}: there is no column ${rule.field}; add HasDomainMixin.`)
   if (rule.kind === 'related') {
-    if (!(cls.getRelations() as Record<string, unknown>)[rule.relation]) {
+    const names = (cls as unknown as { getRelationNames(): string[] }).getRelationNames()
+    if (!names.includes(rule.relation)) {
       throw new ConfigurationError(
-        `${at}: related('${rule.relation}') names no relation of ${cls.name}; it has ${Object.keys(cls.getRelations()).join(', ') || 'none'}.`,
+        `${at}: related('${rule.relation}') names no relation of ${cls.name}; it has ${names.join(', ') || 'none'}.`,
       )
     }
     const step = `${cls.name}.${rule.relation}`
@@ -188,7 +206,7 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
 }
 
 /** The properties that a rule reads; `'*'` where code may read any. */
-export function columnsRead(cls: typeof Model, rule: Rule, policy: Resolved = policyOf(cls)): Set<string> {
+export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame = policyOf(cls)): Set<string> {
   const names = new Set<string>()
   for (const part of walk(rule)) {
     if (part.kind === 'where') for (const name of Object.keys(part.conditions)) names.add(name)

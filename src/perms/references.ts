@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { definitionOf, resolveTable } from '../model/definition.js'
+import { definitionOf, resolveTable, structureOf } from '../model/definition.js'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../model/errors.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../model/protected-tables.js'
+import { usableRelations } from '../model/relations.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
 import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf } from './compile.js'
@@ -40,7 +41,7 @@ const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): stri
 
 // What both rows merely have in common, such as their owner, names none of them.
 const isKey = (cls: typeof Model, props: readonly string[]) =>
-  props.length > 1 || props.every((name) => name === 'id' || definitionOf(cls).specs[name]?.isUnique)
+  props.length > 1 || props.every((name) => name === 'id' || structureOf(cls).specs[name]?.isUnique)
 
 /** The columns of a class that name a row of a protected model. */
 function referencesOf(cls: typeof Model): readonly Reference[] {
@@ -61,7 +62,7 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   }
   // A relation said from the other side only: hasMany(() => Comment, 'docId').
   for (const target of classes) {
-    for (const relation of relationsOf(target)) {
+    for (const relation of usableRelations<OpenRelation>(target).relations) {
       if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
       const props = relation.relatedProp.cols.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
       if (!props.includes('id') && isKey(target, relation.ownerProp.props)) note(props, target, relation.ownerProp.cols)

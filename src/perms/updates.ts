@@ -144,7 +144,7 @@ export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, act
 
 /** Whether no row that comes of an update can be a wrong one; what code decides can. */
 export function isAnyResultFine(scope: Scope): boolean {
-  return !hasCheck(scope.policy.updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
+  return !hasCheck(policyOf(scope.cls).updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
 }
 
 /** The columns by which a row counts as deleted. */
