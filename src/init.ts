@@ -17,6 +17,7 @@ import { mapDatabaseError } from './model/database-errors.js'
 import { definitionOf } from './model/definition.js'
 import { ConfigurationError, PermsError, ValidationError } from './model/errors.js'
 import { mapIdentifiers } from './model/identifiers.js'
+import { mapObjectionError } from './model/objection-errors.js'
 import { forgetTables } from './model/protected-tables.js'
 import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
 import { forgetAbilityNames } from './perms/abilities.js'
@@ -330,5 +331,6 @@ class Listeners {
 
 function mapError(error: unknown): unknown {
   if (error instanceof PermsError) return error
-  return mapDatabaseError(error, dialectOfClass(User as never))
+  const known = mapObjectionError(error)
+  return known === error ? mapDatabaseError(error, dialectOfClass(User as never)) : known
 }

@@ -11,6 +11,7 @@ import { isHiddenElsewhere } from './hidden-elsewhere.js'
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
 import { snakeCase } from './names.js'
+import { validationErrorOf } from './objection-errors.js'
 import { hasModel } from './protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from './query-builder.js'
 import { mergedRelationMappings } from './relations.js'
@@ -222,7 +223,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static override createValidationError(props: { message?: string; data?: unknown }): ValidationError {
-      return new ValidationError(props.message ?? 'The input is not valid.')
+      return validationErrorOf(props)
     }
 
     // -- rows

@@ -2,7 +2,7 @@ import { type Definition, definitionOf } from './definition.js'
 import { type FieldError, ValidationError } from './errors.js'
 import { remember } from './remember.js'
 import type { ModelSchemas } from './schemas.js'
-import { firstOfEach, refuse, schemaErrors, textErrors } from './validator.js'
+import { firstOfEach, hasBeforeValidate, refuse, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
 /** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
@@ -60,7 +60,9 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     required: [],
     additionalProperties: true,
   }
-  const missing = action === 'create' ? schema.required.filter((name) => known[name] === undefined) : []
+  // A hook of the model's may fill in what is missing: the model requires it afterwards.
+  const isChecked = action === 'create' && !hasBeforeValidate(cls)
+  const missing = isChecked ? schema.required.filter((name) => known[name] === undefined) : []
   for (const name of missing) errors.push({ field: name, message: 'is required' })
   for (const [name, value] of Object.entries(known)) {
     const spec = specs[name]

@@ -1,8 +1,8 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import { type Model, Validator, type ValidatorArgs } from 'objection'
+import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from 'objection'
 import { type Definition, definitionOf } from './definition.js'
-import { type FieldError, ValidationError } from './errors.js'
+import { ConfigurationError, type FieldError, ValidationError } from './errors.js'
 import { joinColumnsOf } from './join-columns.js'
 import { type ObjectSchema, recordSchema } from './schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
@@ -14,6 +14,23 @@ ajv.addFormat('date', isDate)
 ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
 
 const compiled = new WeakMap<object, ValidateFunction>()
+
+/** Schemas that $beforeValidate() made, by their text: a hook makes a new object for each row. */
+const changed = new Map<string, object>()
+const mostChanged = 200
+
+/** Returns one object for all schemas with this text, so that each is compiled once. */
+function sameSchema(schema: object): object {
+  const text = JSON.stringify(schema)
+  const known = changed.get(text)
+  if (known) return known
+  if (changed.size >= mostChanged) {
+    for (const old of changed.values()) ajv.removeSchema(old)
+    changed.clear()
+  }
+  changed.set(text, schema)
+  return schema
+}
 
 const patterns = new Map<string, string>()
 const formatNames: Readonly<Record<string, string>> = {
@@ -81,6 +98,29 @@ interface Compiled {
   readonly unlinked: ObjectSchema
 }
 
+/** What one validation hands from hook to hook. */
+interface Context {
+  /** What $beforeValidate() made of the schema; undefined where the model has no such hook. */
+  schema?: ObjectSchema
+  values?: Record<string, unknown>
+}
+
+/**
+ * The hook's schema as `own` would be: it requires what `own` requires as long as the hook left that, and what the hook added.
+ *
+ * @param own null where nothing is required
+ */
+function withRequired(schema: ObjectSchema, whole: ObjectSchema, own: ObjectSchema | null): object {
+  const { required = [], ...rest } = schema as Partial<ObjectSchema>
+  const isAsked = (name: string) => own !== null && (own.required.includes(name) || !whole.required.includes(name))
+  return sameSchema({ ...rest, required: required.filter(isAsked) })
+}
+
+/** Whether a class has a $beforeValidate() of the application's own. */
+export function hasBeforeValidate(cls: object): boolean {
+  return (cls as typeof Model).prototype.$beforeValidate !== Model.prototype.$beforeValidate
+}
+
 /** Validates records by their declared columns, and brings each value into the form in which code holds it. */
 export class RecordValidator extends Validator {
   private readonly byClass = new WeakMap<object, Compiled>()
@@ -96,11 +136,28 @@ export class RecordValidator extends Validator {
     return known
   }
 
-  override beforeValidate(): void {}
-  override afterValidate(): void {}
+  // As Objection does it: the hook may change the schema, or return another one, and change the values.
+  override beforeValidate(args: ValidatorArgs): void {
+    const { model, options } = args
+    const context = args.ctx as Context
+    if (!hasBeforeValidate(model.constructor)) return
+    const { whole } = this.compiledFor(model.constructor)
+    // Values of a row are a copy already. Those of the caller stay as they are.
+    if (!(args.json instanceof Model)) args.json = { ...args.json }
+    const given = structuredClone(whole)
+    const returned: unknown = model.$beforeValidate(given as JSONSchema, args.json, options) ?? given
+    if (typeof returned !== 'object' || returned === null || 'then' in returned)
+      throw new ConfigurationError(`${model.constructor.name}.$beforeValidate() must return a JSON Schema, and no promise.`)
+    context.schema = returned as ObjectSchema
+  }
 
-  override validate({ json, model, options }: ValidatorArgs): Record<string, unknown> {
+  override afterValidate({ model, options, ctx }: ValidatorArgs): void {
+    model.$afterValidate((ctx as Context).values as Pojo, options)
+  }
+
+  override validate({ json, model, options, ctx }: ValidatorArgs): Record<string, unknown> {
     const { definition, whole, partial, unlinked } = this.compiledFor(model.constructor)
+    const context = ctx as Context
     const isPatch = options.patch === true
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
@@ -135,8 +192,10 @@ export class RecordValidator extends Validator {
     }
     if (!isPatch) this.fillDefaults(definition, values, wire)
     const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
-    const bySchema = schemaErrors(isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked, wire)
+    const own = isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked
+    const bySchema = schemaErrors(context.schema ? withRequired(context.schema, whole, own === partial ? null : own) : own, wire)
     refuse(firstOfEach([...errors, ...bySchema]))
+    context.values = values
     return values
   }
 
