@@ -1,5 +1,7 @@
 import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './database-errors.js'
 import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
+import { type Nested, runInside, Savepoints } from './savepoints.js'
+import { isPromise } from './soon.js'
 import type { Dialect } from './storage.js'
 
 interface Query {
@@ -11,19 +13,28 @@ interface Query {
 
 /** What is used of a Knex client, that of an instance or that of a transaction. */
 export interface TransactingClient {
-  transaction(...args: unknown[]): KnexTransaction
+  transaction(container: Container, ...args: unknown[]): KnexTransaction
   query(connection: object, query: Query | string): Promise<Query>
   _query(connection: object, query: Query): Promise<Query>
 }
 
+type Container = (transactor: unknown) => unknown
+
 /** What is used of Knex's Transaction. */
-interface KnexTransaction {
+interface KnexTransaction extends Nested {
   readonly outerTx: KnexTransaction | null
   readonly trxClient: TransactingClient
   begin(connection: object): unknown
   savepoint(connection: object): unknown
+  rollback(connection: object, error: unknown): Promise<unknown>
+  rollbackTo(connection: object, error: unknown): Promise<unknown>
+  /** Sends BEGIN, SAVEPOINT, or with a status what ends it. Never rejects. */
+  query(connection: object, sql: string, status?: number, value?: unknown): Promise<unknown>
   isCompleted(): boolean
 }
+
+/** Knex's status for COMMIT and RELEASE. */
+const keeping = 1
 
 /**
  * Has every transaction of a Knex client end where the database has ended it. MySQL and MariaDB undo all of it at a deadlock, SQLite
@@ -39,12 +50,15 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
   const watchTransactionsOf = (one: TransactingClient): (() => void) => {
     const make = one.transaction
     const wasOwn = Object.hasOwn(one, 'transaction')
-    const makeWatched: TransactingClient['transaction'] = function (this: TransactingClient, ...args) {
-      const trx = make.apply(this, args)
+    const makeWatched: TransactingClient['transaction'] = function (this: TransactingClient, container, ...args) {
+      // Knex calls it later.
+      const trx: KnexTransaction = make.call(this, (transactor: unknown) => enter(trx, container, transactor), ...args)
       const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new Course(dialect)
       courses.set(trx, course)
+      const savepoint = trx.outerTx ? course.savepoints.add(trx) : undefined
+      endInOrder(trx, course.savepoints, () => savepoint?.end())
       // Knex makes the transaction's client right before its first statement, which is one of these.
-      const { begin, savepoint } = trx
+      const { begin, savepoint: makeSavepoint } = trx
       const watch = () => {
         watchTransactionsOf(trx.trxClient)
         // Listeners of the transaction hear of an error before those of the instance.
@@ -57,9 +71,20 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
       }
       trx.savepoint = (connection) => {
         watch()
-        return savepoint.call(trx, connection)
+        if (savepoint) savepoint.isOpen = true
+        return makeSavepoint.call(trx, connection)
       }
       return trx
+
+      function enter(own: KnexTransaction, fn: Container, transactor: unknown): unknown {
+        if (!savepoint) return fn(transactor)
+        return runInside(own, () => {
+          const result = fn(transactor)
+          // Without a promise the application ends the savepoint by hand, and which code belongs to it is not known.
+          if (!isPromise(result)) savepoint.end()
+          return result
+        })
+      }
     }
     one.transaction = makeWatched
     return () => {
@@ -69,6 +94,19 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
     }
   }
   return watchTransactionsOf(client)
+}
+
+/** Has COMMIT and RELEASE wait for the savepoints inside, and calls `ended` once the transaction or savepoint is over. */
+function endInOrder(trx: KnexTransaction, savepoints: Savepoints, ended: () => void): void {
+  const { query } = trx
+  trx.query = async (connection, sql, status, value) => {
+    const send = () => query.call(trx, connection, sql, status, value)
+    const undo = (error: unknown) => (trx.outerTx ? trx.rollbackTo(connection, error) : trx.rollback(connection, error))
+    const waiting = status === keeping ? savepoints.beforeEnd(trx) : undefined
+    const answer = await (waiting ? waiting.then(send, undo) : send())
+    if (trx.isCompleted()) ended()
+    return answer
+  }
 }
 
 const answers = new WeakMap<object, unknown>()
@@ -85,6 +123,7 @@ class Course {
   /** For which error the database has undone it all, or on PostgreSQL refuses all. */
   #end: { readonly error: object } | undefined
   #last: Promise<unknown> = Promise.resolve()
+  readonly savepoints = new Savepoints()
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
@@ -97,6 +136,8 @@ class Course {
     const { query: send } = Object.getPrototypeOf(client) as TransactingClient
     client.query = (connection, given) => {
       if (trx.isCompleted()) return query.call(client, connection, given)
+      const waiting = isRollback(given) ? undefined : this.savepoints.beforeStatement(trx)
+      if (waiting) return waiting.then(() => client.query(connection, given))
       // In a row, as on the wire: what was given at once with a statement that fails must not be on its way by then.
       const sent = this.#last.then(() => this.#send(client, connection, given, (it) => send.call(client, connection, it)))
       this.#last = sent.catch(() => {})
@@ -157,6 +198,11 @@ class Course {
 type Send = (query: Query | string) => Promise<Query>
 
 const sqlState = /^[0-9A-Z]{5}$/
+
+// What is undone as a whole does not wait for a part of it.
+function isRollback(given: Query | string): boolean {
+  return typeof given === 'string' && given.startsWith('ROLLBACK')
+}
 
 function stepOf(sql: string): string | undefined {
   return /^(?:BEGIN|COMMIT|ROLLBACK TO|ROLLBACK)\b/.exec(sql)?.[0]
