@@ -10,6 +10,7 @@ import { type FieldError, NotFoundError, PermsError, ValidationError } from './e
 import { isHiddenElsewhere } from './hidden-elsewhere.js'
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
+import { nameLinksExactly } from './links.js'
 import { snakeCase } from './names.js'
 import { validationErrorOf } from './objection-errors.js'
 import { hasModel } from './protected-tables.js'
@@ -181,6 +182,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         relation = relationsOf(this)[name] ??= made
       }
       guardBareEnds(relation)
+      nameLinksExactly(relation)
       return relation
     }
 

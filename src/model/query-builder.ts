@@ -116,6 +116,12 @@ function isWriting(builder: Internals): boolean {
   return findOperation(builder._operations, isWrite) !== null
 }
 
+/** Whether a query stands for the join table in the subquery by which a write through a relation finds its rows. */
+export function isFilterOfWrite(query: object): boolean {
+  const above = (query as Internals).parentQuery()?.parentQuery()
+  return above ? isWriting(above) : false
+}
+
 function typed(cls: typeof Model, error: unknown): unknown {
   const toTyped = (cls as unknown as Statics)[errorsOf]
   return toTyped ? toTyped(error, cls) : error
@@ -167,11 +173,6 @@ class Handle implements GuardedBuilder {
 
   get withDeleted(): boolean {
     return this.#builder.deletedToo
-  }
-
-  get isFilterOfWrite(): boolean {
-    const above = this.#builder.parentQuery()?.parentQuery()
-    return above ? isWriting(above) : false
   }
 
   targets(action: StatementKind): QueryBuilder<Model> {
@@ -228,6 +229,8 @@ export function isGuardedBuilder(builder: object): boolean {
  * @param Base Objection's QueryBuilder, or the application's own subclass of it
  */
 export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
+  // It finds the guard by the model class. Twice around a query it would refuse what it has added itself.
+  if (isGuardedBuilder(Base)) return Base
   const Open = Base as unknown as Constructor<Internals>
   // An application's own builder may do more, and another Objection may do it otherwise.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)

@@ -56,8 +56,6 @@ export interface GuardedBuilder {
   readonly db: Knex
   /** Whether `withDeleted()` was called. */
   readonly withDeleted: boolean
-  /** Whether it stands for the join table where a write looks for its rows. */
-  readonly isFilterOfWrite: boolean
   /** The rows that this write is about, as a find query under the rule of `action`. */
   targets(action: StatementKind): QueryBuilder<Model>
   /** Another query in the same transaction. */

@@ -3,7 +3,7 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../model/errors.js'
 import { fragment } from '../model/fragments.js'
-import { guardOf, hasModel, noteJoinClass } from '../model/protected-tables.js'
+import { guardOf, hasModel, noteJoinClass, protectTable } from '../model/protected-tables.js'
 import { guardedQueryBuilder } from '../model/query-builder.js'
 import type { QueryGuard } from '../model/query-guard.js'
 import { soon } from '../model/soon.js'
@@ -77,7 +77,8 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       }),
     )
   return {
-    isFree: () => authority() === 'free',
+    // Under Model.bypassPerms() the table may still be protected by a relation of another model: join the query, not the bare table.
+    isFree: () => authority() === 'free' && !isEnforcedAnywhere(),
     // It has no policy of its own: what may be done with its rows follows from the models at both ends.
     isEnforced: () => false,
     isEnforcedAnywhere,
@@ -87,12 +88,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     restrict(builder, statement, kind) {
       const actor = authority()
       if (actor === 'free') return
-      if (kind === 'read') {
-        // By it a write on SQLite finds the links. No subquery has one of itself, and the name would be the outer table's.
-        if (builder.isFilterOfWrite && dialectOfClass(builder.cls as never) === 'sqlite')
-          statement.select(`${builder.ref}._rowid_ as _rowid_` as never)
-        return add(statement, isShown(actor, builder.ref))
-      }
+      if (kind === 'read') return add(statement, isShown(actor, builder.ref))
       if (kind === 'insert') {
         if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
           throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
@@ -152,5 +148,7 @@ export function guardJoinTable(relation: unknown): void {
     Object.defineProperty(Guarded, key, { value, writable: true, configurable: true })
   Object.defineProperty(Guarded, guardOf, { value: guardFor(through) })
   noteJoinClass(Guarded)
+  const isEnforced = () => authorityFor(through.ownerModelClass) !== 'free'
+  protectTable(Guarded as unknown as typeof Model, { isEnforced, isEnforcedAnywhere, caller: currentActor })
   through.joinTableModelClass = Guarded as unknown as typeof Model
 }
