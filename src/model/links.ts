@@ -1,6 +1,6 @@
 /** Writes to the links of many-to-many relations, for which Objection finds the join table's rows by a subquery. */
 import type { Knex } from 'knex'
-import type { Model, QueryBuilder } from 'objection'
+import type { Model } from 'objection'
 import { definitionOf } from './definition.js'
 import { isFilterOfWrite, isGuardedBuilder } from './query-builder.js'
 import { remember } from './remember.js'

@@ -102,7 +102,7 @@ class UnlinkDoc extends BasePermsModel.withColumns({ title: column.string(), ...
 }
 /** The same without permissions. */
 class UnlinkPlainDoc extends BaseModel.withColumns({ title: column.string(), ...pair }) {
-  static tableName = 'unlink_doc'
+  static override tableName = 'unlink_doc'
   static override relationMappings(): any {
     return relations
   }
@@ -179,7 +179,7 @@ eachDatabase('Links of a many-to-many relation', (db) => {
   }
 
   const related = (name: Name) => first.$relatedQuery(name)
-  const ofBoth = (name: Name) => Doc.relatedQuery(name as never).for([first, second]) as any
+  const ofBoth = (name: Name) => (Doc as any).relatedQuery(name).for([first, second])
   const noteOf = (name: Name) => `${tableOf[name]}.note`
 
   const changes: Record<string, { run(name: Name): PromiseLike<unknown>; leaves: string[] | ((name: Name) => string[]) }> = {
@@ -245,7 +245,7 @@ eachDatabase('Links of a many-to-many relation', (db) => {
   for (const name of Object.keys(relations) as Name[]) {
     it(`[promise 33] of a model without permissions: unrelate changes the links it names and no others: ${name}`, async () => {
       await link(name)
-      const plain = await UnlinkPlainDoc.query().findById(first.id)
+      const plain: any = await UnlinkPlainDoc.query().findById(first.id)
       await plain
         ?.$relatedQuery(name as never)
         .unrelate()
