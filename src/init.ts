@@ -10,7 +10,7 @@ import { bcryptHasher } from './auth/passwords.js'
 import type { SecondFactorOptions } from './auth/second-factor.js'
 import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/cookies.js'
-import { migrate } from './migrations.js'
+import { libraryTables, migrate } from './migrations.js'
 import { dialectOfClass } from './model/active-record.js'
 import { prepareConnections } from './model/connections.js'
 import { mapDatabaseError } from './model/database-errors.js'
@@ -18,6 +18,7 @@ import { definitionOf } from './model/definition.js'
 import { ConfigurationError, PermsError, ValidationError } from './model/errors.js'
 import { mapIdentifiers } from './model/identifiers.js'
 import { mapObjectionError } from './model/objection-errors.js'
+import { registerLibraryTables } from './model/missing-tables.js'
 import { forgetTables } from './model/protected-tables.js'
 import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
 import { forgetAbilityNames } from './perms/abilities.js'
@@ -178,6 +179,7 @@ export function initPerms(options: PermsOptions): Perms {
     forgetTables()
     forgetProtectedTables()
     forgetAbilityNames()
+    registerLibraryTables([])
     current = null
   }
   // A further call on the same database starts from the beginning.
@@ -187,6 +189,7 @@ export function initPerms(options: PermsOptions): Perms {
     undoConnections = prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements })
     undoNames = mapIdentifiers(knex)
     const models = registerModels(given(options)) as unknown as Perms['models']
+    registerLibraryTables(libraryTables())
     registerPasswords({ hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
     registerToActor((user) => toActor(user as User))
     requireDomains(options.domains === 'required')

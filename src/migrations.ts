@@ -69,6 +69,12 @@ const tables = {
   dropFurther: (knex: Knex) => dropTables(knex, furtherModels.map(tableSpecOf)),
 }
 
+/** Returns the names of the tables that `migrate()` makes. */
+export function libraryTables(): string[] {
+  const models = [...kinds.map(registeredModel), ...furtherModels] as unknown as readonly { getTableName(): string }[]
+  return [throttleTable.name, ...models.map((model) => model.getTableName())]
+}
+
 interface Step {
   readonly name: string
   readonly path: string

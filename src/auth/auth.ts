@@ -167,7 +167,11 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
         throw new AccountDisabledError()
       }
       const rehashed = await freshHash(hasher, user.passwordHash as string, credentials.password)
-      const result = await core.letIn(user, { device, rehashed })
+      const result = await core.letIn(user, { device, rehashed }).catch(async (error: unknown) => {
+        // The password was right and the database did not answer: no failed try.
+        await attempt.withdrawn()
+        throw error
+      })
       // Half-way in, the count stands: who has the password must not get new tries at the codes by it.
       if (result?.status === 'secondFactor') await attempt.withdrawn()
       else await attempt.succeeded()

@@ -87,7 +87,7 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
       const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, ask)))
       return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {
-      throw mapDatabaseError(error, dialect)
+      throw mapDatabaseError(error, dialect, undefined, () => true)
     }
   }
 }

@@ -2,6 +2,7 @@ import {
   ConfigurationError,
   InvalidCredentialsError,
   InvalidTokenError,
+  MissingTableError,
   SecondFactorUnreadableError,
   ServiceUnavailableError,
   ValidationError,
@@ -62,7 +63,11 @@ export interface SecondFactors {
 }
 
 interface Internals {
-  /** Whether there can be factors at all; asked outside of any transaction. */
+  /**
+   * Finds out whether the table of factors exists. Runs outside of any transaction, which a failed statement would end.
+   *
+   * @throws ServiceUnavailableError while that cannot be found out
+   */
   prepare(): Promise<void>
   /** The question for a second factor, for one who has proved the first; null where the user has none. */
   ask(user: User): Promise<SecondFactorAsked | null>
@@ -81,7 +86,6 @@ export function createSecondFactors(
   const { knex, keys, hasher, sessions, emit } = core
   const secretKeys = deriveKeys(keys, 'second factor secret')
   let hasTable = false
-  let lookedAt = 0
 
   const inOwn = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
   const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
@@ -241,11 +245,20 @@ export function createSecondFactors(
   return {
     secondFactors,
 
-    // Where the tables of an earlier version stand there is none. Looked at again each minute, until there is one.
+    // Only "it is there" is kept: another process may make the table, and a user a factor, at any time.
     async prepare() {
-      if (hasTable || Date.now() - lookedAt < 60_000) return
-      lookedAt = Date.now()
-      hasTable = await knex.schema.hasTable((SecondFactor as unknown as { getTableName(): string }).getTableName())
+      if (hasTable) return
+      try {
+        await asSystem(() => SecondFactor.query().select('id').limit(1))
+        hasTable = true
+      } catch (error) {
+        // Tables of an earlier version: there is no factor in the whole database.
+        if (error instanceof MissingTableError && error.table === tableOfFactors()) return
+        throw new ServiceUnavailableError(
+          'Whether this account has a second factor cannot be looked up at present: try to sign in again shortly.',
+          { cause: error },
+        )
+      }
     },
 
     async ask(user) {
@@ -263,6 +276,8 @@ export function createSecondFactors(
     },
   }
 }
+
+const tableOfFactors = () => (SecondFactor as unknown as { getTableName(): string }).getTableName()
 
 async function removeAll(userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)

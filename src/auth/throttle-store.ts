@@ -106,7 +106,7 @@ export class KnexLimiter implements Limiter {
     try {
       return await run()
     } catch (error) {
-      throw mapDatabaseError(error, this.#dialect)
+      throw mapDatabaseError(error, this.#dialect, undefined, () => true)
     }
   }
 }

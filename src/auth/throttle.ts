@@ -138,8 +138,8 @@ export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex:
   }
 
   async function refusal(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter; key: string }) {
-    if (reason instanceof PermsError) return reason
-    // What counts cannot be reached: nobody gets in uncounted.
+    // The count is unknown, so the try is refused. `cause` tells the operator why: a missing table, say.
+    if (reason instanceof PermsError && reason.status !== 500) return reason
     if (!isRefusal(reason)) return new ServiceUnavailableError(undefined, { cause: reason })
     const { action, who, counter, key } = refused
     const { points, dimension, limiter } = counter

@@ -107,8 +107,12 @@ export function forgetRelations(): void {
 function quiet(error: unknown, cls: typeof Model): unknown {
   if (error instanceof PermsError) return error
   const definition = definitionOf(cls)
-  const mapped = mapDatabaseError(error, dialectOfClass(cls), (_table, column) => definition.propertyOf.get(column))
-  return mapped
+  return mapDatabaseError(
+    error,
+    dialectOfClass(cls),
+    (_table, column) => definition.propertyOf.get(column),
+    (_table, column) => column === undefined || definition.propertyOf.has(column),
+  )
 }
 
 /**

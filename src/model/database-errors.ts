@@ -8,6 +8,7 @@ import {
   UniqueViolationError,
   ValidationError,
 } from './errors.js'
+import { type IsDeclared, isLibraryTable, missingColumn, missingTable } from './missing-tables.js'
 import { camelCase } from './names.js'
 import { redactError } from './redacted-errors.js'
 import type { Dialect } from './storage.js'
@@ -33,11 +34,17 @@ const fieldMessages: Partial<Record<FailureKind, string>> = {
  *
  * @param error anything that was caught; Objection's wrappers are looked into
  * @param fieldOf the property of a column; its camelCase when not given
+ * @param isDeclared whether a missing table or column is one that a model declares; when not given, a table of the library
  * @returns the typed error; errors of the library, and those that are none of a database, as they are, without `sql` and `bindings`
  * @example
  * try { await insert() } catch (error) { throw mapDatabaseError(error, 'pg') } // UniqueViolationError, errors: [{ field: 'email', ... }]
  */
-export function mapDatabaseError(error: unknown, dialect: Dialect, fieldOf: FieldOf = (_, column) => camelCase(column)): unknown {
+export function mapDatabaseError(
+  error: unknown,
+  dialect: Dialect,
+  fieldOf: FieldOf = (_, column) => camelCase(column),
+  isDeclared: IsDeclared = isLibraryTable,
+): unknown {
   if (error instanceof PermsError) return error
   const native = nativeOf(error)
   if (native instanceof PermsError) return native
@@ -65,11 +72,24 @@ export function mapDatabaseError(error: unknown, dialect: Dialect, fieldOf: Fiel
     case 'badValue':
     case 'check':
       return new ValidationError(`A value cannot be stored${which}.`, { errors, cause })
+    case 'missingTable':
+    case 'missingColumn': {
+      const declared = missing(failure, isDeclared, cause)
+      if (!declared) redactError(error)
+      return declared ?? error
+    }
     case 'retryable':
       return new RetryableDatabaseError(undefined, { cause })
     case 'unavailable':
       return new ServiceUnavailableError(undefined, { cause })
   }
+}
+
+/** Returns null for a table or column that no model declares: the application's own SQL names it. */
+function missing({ kind, table, columns }: Failure, isDeclared: IsDeclared, cause: object): PermsError | null {
+  const column = columns?.[0]
+  if (kind === 'missingTable') return table !== undefined && isDeclared(table, undefined) ? missingTable(table, { cause }) : null
+  return column !== undefined && isDeclared(table, column) ? missingColumn(table, column, { cause }) : null
 }
 
 /** Objection wraps what it knows with db-errors, which keeps the driver's error in `nativeError`. */

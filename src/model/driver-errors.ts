@@ -12,6 +12,8 @@ export type FailureKind =
   | 'tooLong'
   | 'badValue'
   | 'check'
+  | 'missingTable'
+  | 'missingColumn'
   | 'retryable'
   | 'unavailable'
 
@@ -136,10 +138,23 @@ function ofPostgres(error: DriverError): Failure | null {
       }
     }
   }
+  if (code === '42P01') return { ...failure('missingTable'), table: quotedName(error.message) }
+  if (code === '42703') return { ...failure('missingColumn', missingColumnOf(error.message)), table: statement.table }
   if (retryablePg.has(code) || isNameError({ code })) return failure('retryable')
   // Lost, refused or shutting down; out of resources; read-only after a fail-over; cancelled by a time limit.
   if (/^(?:08|53|57P0)/.test(code) || code === '25006' || code === '57014' || code === '25P03') return failure('unavailable')
   return code.startsWith('22') ? failure('badValue', []) : null
+}
+
+/** `relation "token" does not exist`: every language quotes the name, with quotation marks of its own. */
+function quotedName(message: string): string | undefined {
+  return /["«»„“]\s?([^"«»„“”]+?)\s?["«»“”]/.exec(message)?.[1]
+}
+
+/** `column "x" of relation "t" does not exist`, `column t.x does not exist` */
+function missingColumnOf(message: string): string[] {
+  const name = quotedName(message) ?? /^\s?(?:- )?\S+ ([\w.]+) /.exec(message)?.[1]
+  return name === undefined ? [] : [name.slice(name.lastIndexOf('.') + 1)]
 }
 
 /** `Key (user_id, role)=(...) already exists.`: true of every language. */
@@ -208,6 +223,12 @@ function ofMysql(error: DriverError): Failure | null {
         name,
       )
     }
+    case 1146: {
+      const table = /Table '([^']+)' doesn't exist/.exec(message)?.[1]
+      return { ...failure('missingTable'), table: table?.slice(table.indexOf('.') + 1) }
+    }
+    case 1054:
+      return failure('missingColumn', quoted(/Unknown column '(?:[^']*\.)?([^'.]+)' in /))
     case 1020:
     case 1205:
     case 1213:
@@ -234,6 +255,12 @@ function ofSqlite(error: DriverError): Failure | null {
   if (/^SQLITE_(?:BUSY|LOCKED)/.test(code)) return failure('retryable')
   if (/^SQLITE_(?:FULL|IOERR|CANTOPEN|READONLY|NOMEM|INTERRUPT|PROTOCOL)/.test(code)) return failure('unavailable')
   if (/^SQLITE_(?:TOOBIG|MISMATCH|RANGE)/.test(code)) return failure('badValue', [])
+  if (code === 'SQLITE_ERROR') {
+    const missing = /no such table: (?:main\.)?(\S+)/.exec(message)?.[1]
+    if (missing !== undefined) return failure('missingTable', [], missing)
+    const [, ofTable, column] = /(?:table (\S+) has no column named|no such column:) (?:\w+\.)?(\w+)/.exec(message) ?? []
+    return column === undefined ? null : failure('missingColumn', [column], ofTable)
+  }
   if (!code.startsWith('SQLITE_CONSTRAINT')) return null
   const [, kind, what = ''] = sqliteConstraint.exec(message) ?? []
   if (kind === 'FOREIGN KEY') {

@@ -209,3 +209,14 @@ export class ConfigurationError extends PermsError {
   readonly status = 500
   readonly code = 'configuration'
 }
+
+/** 500: the database lacks a table that a model declares; the message says which migration makes it. */
+export class MissingTableError extends ConfigurationError {
+  /** The name of the table, without its schema where the library makes it. */
+  readonly table: string
+
+  constructor(table: string, message: string, options: PermsErrorOptions = {}) {
+    super(message, options)
+    this.table = table
+  }
+}

@@ -57,7 +57,7 @@ export function actorOf(user: UserLike | null): Actor | null {
   if (!toActor) throw new ConfigurationError('Call initPerms({ knex, ... }) before asking what a user may do.')
   const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
   // Whoever is disabled or deleted is nobody to every rule, however they came in.
-  return isEnabled === false || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)
+  return isEnabled !== true || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)
 }
 
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']

@@ -5,9 +5,9 @@ import { registeredModel } from '../perms/registry.js'
 import { counts } from './has-roles-mixin.js'
 import type { User } from './user.js'
 
-/** Whether a user may act at all: enabled, and not soft-deleted. */
+/** Returns whether a user may act at all: enabled, and not soft-deleted. A row without `isEnabled` is of an unknown state: it may not. */
 export function isLiving(user: User): boolean {
-  return user.isEnabled !== false && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
+  return user.isEnabled === true && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
 }
 
 /** What an actor has beside the user: of a session or an API key. */
