@@ -26,8 +26,8 @@ import {
   type Actor,
   currentActor,
   currentAddress,
+  forgetAdapters,
   noteAdapterMade,
-  resetContextDefaults,
   runAsActor,
   setOutsideContext,
 } from './perms/context.js'
@@ -37,6 +37,7 @@ import { registerModels } from './perms/registry.js'
 import { selfCheck } from './perms/self-check.js'
 import { toActor, type UserClass } from './users/actor.js'
 import { AuditLog } from './users/audit-log.js'
+import { onCallerChange } from './users/caller-changes.js'
 import { Domain } from './users/domain.js'
 import { registerUserEvents } from './users/events.js'
 import type { PasswordHasher } from './users/password-hasher.js'
@@ -82,8 +83,8 @@ export interface PermsOptions {
   /** Limits on failed sign-ins, refreshes and registrations: counted in memory when not said; false for none. */
   throttle?: ThrottleOptions | Throttle | false
   /**
-   * Seconds, 300 at most, for which the caller behind an access token is remembered, for those who accept that a session ended
-   * in another process, a disabled user or a role taken back goes on that long. Not at all when not said.
+   * Seconds (300 at most) for which the caller behind an access token is cached. A session that another process ends, a user whom it
+   * disables or a role that it takes back stays valid for that long. Default: no cache.
    */
   cacheCallers?: number
   /**
@@ -172,10 +173,11 @@ export function initPerms(options: PermsOptions): Perms {
     registerPasswords(null)
     registerOldPasswordCheck(null)
     registerUserEvents(null)
+    onCallerChange(null)
     registerToActor(null)
     registerModels(null)
     requireDomains(false)
-    resetContextDefaults()
+    setOutsideContext(undefined)
     forgetTables()
     forgetProtectedTables()
     forgetAbilityNames()
@@ -220,9 +222,10 @@ export function initPerms(options: PermsOptions): Perms {
         })
       : null
     registerUserEvents((name, payload) => {
-      auth?.forget(payload.userId)
+      auth?.forget({ userId: payload.userId })
       emit(name, payload as never)
     })
+    onCallerChange(options.cacheCallers === undefined ? null : (change) => auth?.forget(change))
     const perms: Perms = {
       knex,
       models,
@@ -245,7 +248,10 @@ export function initPerms(options: PermsOptions): Perms {
       mapError: (error) => mapError(error),
       async close() {
         await (auth ?? trail)?.settled()
-        if (current === perms) undo()
+        if (current === perms) {
+          undo()
+          forgetAdapters()
+        }
         await hasher.close?.()
       },
     }

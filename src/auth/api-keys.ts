@@ -5,6 +5,7 @@ import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
 import { hashToken, isApiKey } from '../users/api-key-format.js'
+import { endsNoSession } from '../users/caller-changes.js'
 import { demandInPerson } from '../users/in-person.js'
 import type { Token } from '../users/token.js'
 import type { User } from '../users/user.js'
@@ -92,8 +93,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
       const count = await transaction(
         () =>
           asSystem(() =>
-            tokenClass()
-              .query()
+            endsNoSession(tokenClass().query())
               .patch({ revoked: true, revokedAt: new Date() } as never)
               .where({ id: keyId, userId, kind: 'api', revoked: false } as never),
           ),

@@ -12,6 +12,7 @@ import { inTransaction } from '../model/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../perms/context.js'
 import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
+import type { CallerChange } from '../users/caller-changes.js'
 import { demandInPerson } from '../users/in-person.js'
 import type { User } from '../users/user.js'
 import { apiKeys } from './api-keys.js'
@@ -44,10 +45,9 @@ const MAX_REFRESH_TOKEN = 4096
 /** Events after which a caller must not be remembered as they were. */
 const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'impersonationStopped', 'passwordReset', 'emailChanged'])
 
-/** What initPerms tells of, since it does not happen at these doors. */
+/** Lets initPerms drop cached callers when users, roles, domains or tokens change outside this API. */
 export interface CallerMemory {
-  /** A remembered caller must be loaded anew: password or roles were changed in this process. */
-  forget(userId: string): void
+  forget(change: CallerChange): void
 }
 
 /**
@@ -63,7 +63,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
   const tellOthers = emitter(options.onEvent)
   const emit: Emit = (name, payload) => {
-    if (endsSessions.has(name)) cache?.forget((payload as { userId: string }).userId)
+    if (endsSessions.has(name)) cache?.forget({ userId: (payload as { userId: string }).userId })
     tellOthers(name, payload)
   }
   const throttle = throttleOf(options, emit)
@@ -292,7 +292,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
     deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
 
-    forget: (userId) => cache?.forget(userId),
+    forget: (change) => cache?.forget(change),
 
     apiKeys: ownKeys,
     async settled(seconds) {

@@ -1,4 +1,6 @@
 import { ConfigurationError } from '../model/errors.js'
+import { inTransaction } from '../model/transaction.js'
+import type { CallerChange } from '../users/caller-changes.js'
 import type { User } from '../users/user.js'
 import type { Caller } from './load-caller.js'
 
@@ -10,14 +12,21 @@ const MOST_SECONDS = 300
 /** Callers at once; beyond it, the one that was loaded first is loaded anew. */
 const MAX_CALLERS = 10_000
 
+/** A load under way, and what has changed since it began. */
+interface Loading {
+  readonly users: Set<string>
+  isStale: boolean
+}
+
 /**
- * Remembers callers for some seconds, so that most requests load nothing. Until they are over, a caller may be what is no more
- * true: ended elsewhere, disabled, without a role that was taken back.
+ * Keeps callers for some seconds, so that most requests load nothing. A caller may be out of date for as long where another
+ * process, or SQL that passes the models by, ended the session, disabled the user or took a role back.
  */
 export class CallerCache {
   readonly #load: Load
   readonly #life: number
   readonly #known = new Map<string, { readonly caller: Caller; readonly until: number }>()
+  readonly #loading = new Map<Loading, string>()
 
   /** @throws ConfigurationError for anything but 1 to 300 seconds */
   constructor(seconds: number, load: Load) {
@@ -27,24 +36,42 @@ export class CallerCache {
     this.#load = load
   }
 
-  /** As the loader, but a row of its own for each: what one request does to it, another does not see. */
+  /** Loads as the loader does. Each call returns a user of its own: what one request does to it, another does not see. */
   readonly load: Load = async (sessionId) => {
+    // Inside a transaction the database shows an older state, or one that may be rolled back.
+    if (inTransaction()) return await this.#load(sessionId)
     const known = this.#known.get(sessionId)
     if (known && known.until > Date.now()) return { user: known.caller.user.getClone(), session: known.caller.session }
     this.#known.delete(sessionId)
-    const caller = await this.#load(sessionId)
-    if (!caller) return null
-    if (this.#known.size >= MAX_CALLERS) this.#known.delete(this.#known.keys().next().value as string)
-    this.#known.set(sessionId, {
-      caller: { user: withoutHash(caller.user.getClone()), session: caller.session },
-      until: Date.now() + this.#life,
-    })
-    return caller
+    const loading: Loading = { users: new Set(), isStale: false }
+    this.#loading.set(loading, sessionId)
+    try {
+      const until = Date.now() + this.#life
+      const caller = await this.#load(sessionId)
+      if (caller && !loading.isStale && !loading.users.has(caller.user.id)) this.#keep(sessionId, caller, until)
+      return caller
+    } finally {
+      this.#loading.delete(loading)
+    }
   }
 
-  /** What this process itself has done to a user is seen at once. */
-  forget(userId: string): void {
-    for (const [id, { caller }] of this.#known) if (caller.user.id === userId) this.#known.delete(id)
+  #keep(sessionId: string, { user, session }: Caller, until: number): void {
+    if (this.#known.size >= MAX_CALLERS) this.#known.delete(this.#known.keys().next().value as string)
+    this.#known.set(sessionId, { caller: { user: withoutHash(user.getClone()), session }, until })
+  }
+
+  /** Drops what a change makes out of date, loads under way included: they may have read the state before it. */
+  forget(change: CallerChange): void {
+    if (change === 'any') {
+      this.#known.clear()
+      for (const loading of this.#loading.keys()) loading.isStale = true
+    } else if ('sessionId' in change) {
+      this.#known.delete(change.sessionId)
+      for (const [loading, id] of this.#loading) if (id === change.sessionId) loading.isStale = true
+    } else {
+      for (const [id, { caller }] of this.#known) if (caller.user.id === change.userId) this.#known.delete(id)
+      for (const loading of this.#loading.keys()) loading.users.add(change.userId)
+    }
   }
 }
 

@@ -3,6 +3,7 @@ import { transaction } from '../model/transaction.js'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
+import { endsNoSession } from '../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { AuthCore } from './core.js'
@@ -28,8 +29,7 @@ export async function issueMailToken(core: AuthCore, user: User, kind: MailToken
     (trx) =>
       asSystem(async () => {
         await lockRow(trx, users(), user.id)
-        await tokens()
-          .query()
+        await endsNoSession(tokens().query())
           .patch({ revoked: true, revokedAt: new Date(now) } as never)
           .where({ userId: user.id, kind, revoked: false } as never)
         await tokens().create(values as never)
@@ -83,8 +83,7 @@ export async function useMailToken<T>(
     () =>
       asSystem(async () => {
         const now = new Date()
-        const count = await tokens()
-          .query()
+        const count = await endsNoSession(tokens().query())
           .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
           .where({ id: tokenId, kind, revoked: false } as never)
           .where('expiresAt', '>', now)

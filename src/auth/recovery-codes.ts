@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
+import { endsNoSession } from '../users/caller-changes.js'
 import { hashToken, type Token } from '../users/token.js'
 
 const KIND = 'recovery'
@@ -11,8 +12,7 @@ const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789'
 
 /** New recovery codes for a user, 128 bits each, in place of those that there were. Joins the open transaction. @returns them, for once */
 export async function makeRecoveryCodes(userId: string): Promise<readonly string[]> {
-  await tokens()
-    .query()
+  await endsNoSession(tokens().query())
     .delete()
     .where({ userId, kind: KIND } as never)
   const codes = Array.from({ length: COUNT }, newCode)
@@ -23,8 +23,7 @@ export async function makeRecoveryCodes(userId: string): Promise<readonly string
 /** Uses one up: of two at once, one statement decides. */
 export async function useRecoveryCode(userId: string, code: string): Promise<boolean> {
   const now = new Date()
-  const count = await tokens()
-    .query()
+  const count = await endsNoSession(tokens().query())
     .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
     .where({ userId, kind: KIND, token: hashOf(code), revoked: false } as never)
   return count > 0

@@ -11,6 +11,7 @@ import { transaction } from '../model/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
+import { endsNoSession } from '../users/caller-changes.js'
 import { demandInPerson } from '../users/in-person.js'
 import { registeredPasswords, storedHash } from '../users/password-mixin.js'
 import { SecondFactor } from '../users/second-factor.js'
@@ -131,8 +132,7 @@ export function createSecondFactors(
     const tries = Number(challenge.boundTo ?? 0)
     const count = await inOwn(
       async () =>
-        await tokens()
-          .query()
+        await endsNoSession(tokens().query())
           .patch({ boundTo: String(tries + 1) } as never)
           .where({ id: challenge.id, boundTo: String(tries), revoked: false } as never),
     )
@@ -152,8 +152,7 @@ export function createSecondFactors(
         await inOwn(async () => {
           if (!(await takesCode(factor, text))) throw wrongCode()
           const now = new Date()
-          const count = await tokens()
-            .query()
+          const count = await endsNoSession(tokens().query())
             .patch({ revoked: true, revokedAt: now } as never)
             .where({ id: found.id, revoked: false } as never)
             .where('expiresAt', '>', now)
@@ -281,7 +280,7 @@ const tableOfFactors = () => (SecondFactor as unknown as { getTableName(): strin
 
 async function removeAll(userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)
-  await tokens().query().delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
+  await endsNoSession(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
   return count > 0
 }
 

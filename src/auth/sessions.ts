@@ -5,6 +5,7 @@ import { isUuid } from '../model/values.js'
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving } from '../users/actor.js'
+import { endsNoSession } from '../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../users/token.js'
 import type { User } from '../users/user.js'
 import type { Emit } from './events.js'
@@ -127,8 +128,7 @@ export class Sessions {
     const changed = await transaction(
       () =>
         asSystem(() =>
-          tokenClass()
-            .query()
+          endsNoSession(tokenClass().query())
             .patch(changes as never)
             .where({ id: session.id, token: session.token, revoked: false } as never),
         ),
@@ -150,8 +150,8 @@ export class Sessions {
   async end({ userId, id, except }: { userId: string; id?: string | undefined; except?: string | null | undefined }): Promise<number> {
     if ((id !== undefined && !isUuid(id)) || (except && !isUuid(except))) return 0
     const write = () => {
-      const query = tokenClass()
-        .query()
+      // The caller emits an event, which names the user.
+      const query = endsNoSession(tokenClass().query())
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where({ userId, revoked: false } as never)
         .whereIn('kind', [...kinds])

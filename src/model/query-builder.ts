@@ -171,6 +171,10 @@ class Handle implements GuardedBuilder {
     return this.#builder.knex()
   }
 
+  get context(): object {
+    return (this.#builder as unknown as QueryBuilder<Model>).context()
+  }
+
   get withDeleted(): boolean {
     return this.#builder.deletedToo
   }

@@ -54,6 +54,8 @@ export interface GuardedBuilder {
   readonly ref: string
   readonly execution: Execution
   readonly db: Knex
+  /** Objection's context of the query. */
+  readonly context: object
   /** Whether `withDeleted()` was called. */
   readonly withDeleted: boolean
   /** The rows that this write is about, as a find query under the rule of `action`. */

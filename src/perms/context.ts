@@ -61,9 +61,8 @@ export function noteAdapterMade(): void {
   adapterMade = true
 }
 
-/** For perms.close(): the next initPerms starts anew. */
-export function resetContextDefaults(): void {
-  outsideContext = undefined
+/** For perms.close() alone: another initPerms on the same database, or one that failed, leaves the adapters serving. */
+export function forgetAdapters(): void {
   adapterMade = false
 }
 

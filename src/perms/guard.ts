@@ -44,6 +44,16 @@ export function addWriteCheck(check: WriteCheck): void {
   writeChecks.push(check)
 }
 
+/** Is told of a write after its statement, whoever calls; what it does must not fail. */
+export type WriteListener = (builder: GuardedBuilder, write: WriteOperation) => void
+
+const writeListeners: WriteListener[] = []
+
+/** Adds a listener. It needs no transaction, so that it costs a write no statement. */
+export function addWriteListener(listener: WriteListener): void {
+  writeListeners.push(listener)
+}
+
 /** Whether any rule may bind the code that runs now; where nobody is known to be calling, it is refused when a rule would. */
 export function isEnforcedAnywhere(): boolean {
   try {
@@ -125,6 +135,7 @@ export const guard: QueryGuard = {
   },
 
   afterWrite(builder, write, result) {
+    for (const listener of writeListeners) listener(builder, write)
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
     const affected = typeof result === 'number' ? result : Array.isArray(result) ? result.length : result ? 1 : 0

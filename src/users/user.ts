@@ -6,6 +6,7 @@ import { asSystem, currentActor } from '../perms/context.js'
 import { markUserModel } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
 import { nobody, type Policy, role, self } from '../perms/rules.js'
+import { endsNoSession } from './caller-changes.js'
 import { canonicalEmail, EMAIL_PATTERN } from './email.js'
 import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
@@ -65,7 +66,8 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
     const TokenClass = registeredModel('token') as unknown as typeof Token
     const Class = this.constructor as unknown as typeof User & { columnSpecs: object }
     await asSystem(async () => {
-      const sessions = TokenClass.query(trx)
+      // The write of the user has told of the user.
+      const sessions = endsNoSession(TokenClass.query(trx))
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where('userId', this.id)
         .where('revoked', false)

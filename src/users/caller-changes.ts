@@ -1,0 +1,43 @@
+import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
+import { onCommit } from '../model/transaction.js'
+import { addWriteListener } from '../perms/guard.js'
+import { setNames } from '../perms/judge.js'
+import { userTables } from '../perms/tables.js'
+
+/** What changed: one user, one session, or possibly any of them. */
+export type CallerChange = { readonly userId: string } | { readonly sessionId: string } | 'any'
+
+let listener: ((change: CallerChange) => void) | null = null
+
+/** Sets who is told, after the commit, that cached callers are out of date; null for nobody. */
+export function onCallerChange(tell: ((change: CallerChange) => void) | null): void {
+  listener = tell
+}
+
+const isTold: unique symbol = Symbol('told otherwise')
+
+/** Marks a write of many tokens that ends no session, or whose sessions are told by an event. */
+export function endsNoSession<Q extends { context(value: object): unknown }>(query: Q): Q {
+  return query.context({ [isTold]: true }) as Q
+}
+
+// A token's other columns, such as lastUsedAt, do not change who is calling.
+const decisive = new Set(['id', 'userId', 'kind', 'revoked', 'expiresAt', 'endsAt', 'abilities', 'impersonatorId', 'boundTo'])
+
+// Roles have events of their own, with the user in them: see role-events.ts.
+addWriteListener((builder, write) => {
+  if (!listener || write.kind === 'insert') return
+  const change = changeBy(builder, write)
+  if (change !== null) onCommit(builder.db, () => listener?.(change))
+})
+
+function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange | null {
+  const table = (builder.cls as unknown as { getTableName(): string }).getTableName()
+  const { user, token, domain } = userTables()
+  const id: unknown = write.instance?.$id() ?? write.id
+  if (table === user.table) return typeof id === 'string' ? { userId: id } : 'any'
+  if (table === domain.table) return 'any'
+  if (table !== token.table || isTold in builder.context) return null
+  if (write.kind === 'update' && !setNames(write.models[0]).some((name) => decisive.has(name))) return null
+  return typeof id === 'string' ? { sessionId: id } : 'any'
+}
