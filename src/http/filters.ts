@@ -1,6 +1,7 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { ColumnSpec } from '../model/column.js'
 import type { FieldError } from '../model/errors.js'
+import type { FilteringBuilder } from '../model/query-builder.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../model/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../model/values.js'
 import { foldedGlobOf, globOf, likeOf } from '../perms/compare.js'
@@ -179,14 +180,14 @@ function applyComparison(
 }
 
 function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
-  if (dialect === 'sqlite') {
-    // SQLite's LIKE tells case of all letters but those of ASCII; its GLOB tells all, and takes either where both are named.
-    query.whereRaw('?? glob ?', [reference, operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)])
-  } else if (dialect === 'pg') {
-    query.whereRaw(`?? ${operator} ?`, [reference, likeOf(pattern)])
-  } else if (operator === 'like') {
-    query.whereRaw('?? like ?', [reference, likeOf(pattern)])
-  } else {
-    query.whereRaw('lower(??) like lower(?)', [reference, likeOf(pattern)])
-  }
+  const filter = likeSql(operator, dialect)
+  // A pattern takes longer on some rows than on others: it may only be evaluated on rows that the caller may read.
+  ;(query as unknown as FilteringBuilder).filterReadable({ sql: filter.sql, bindings: [reference, filter.patternOf(pattern)] })
+}
+
+function likeSql(operator: 'like' | 'ilike', dialect: Dialect): { readonly sql: string; patternOf(pattern: string): string } {
+  // SQLite's LIKE ignores the case of ASCII letters only. Its GLOB is exact, and takes a set of letters where case does not matter.
+  if (dialect === 'sqlite') return { sql: '?? glob ?', patternOf: operator === 'like' ? globOf : foldedGlobOf }
+  if (dialect === 'pg') return { sql: `?? ${operator} ?`, patternOf: likeOf }
+  return { sql: operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', patternOf: likeOf }
 }

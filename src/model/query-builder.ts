@@ -8,6 +8,7 @@ import { definitionOf, type RecordClass } from './definition.js'
 import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError } from './errors.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
+import { fragment, type Template } from './fragments.js'
 import { namesContext } from './identifiers.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
 import { anyEnforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
@@ -145,6 +146,7 @@ type Constructor<T> = new (...args: never[]) => T
 interface OpenGuarded extends Internals {
   execution: Execution | undefined
   deletedToo: boolean
+  readableFilters: readonly Template[]
 }
 
 class Handle implements GuardedBuilder {
@@ -177,6 +179,10 @@ class Handle implements GuardedBuilder {
 
   get withDeleted(): boolean {
     return this.#builder.deletedToo
+  }
+
+  get readableFilters(): readonly Template[] {
+    return this.#builder.readableFilters
   }
 
   targets(action: StatementKind): QueryBuilder<Model> {
@@ -219,6 +225,13 @@ class Asking implements Asker {
 
 const guardedBuilders = new WeakSet<object>()
 
+const noFilters: readonly Template[] = []
+
+/** What a guarded QueryBuilder has beyond Objection's. */
+export interface FilteringBuilder {
+  filterReadable(filter: Template): unknown
+}
+
 /** Whether a QueryBuilder class carries the guard: made here, or a subclass of one that was. */
 export function isGuardedBuilder(builder: object): boolean {
   for (let cls: object | null = builder; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
@@ -243,6 +256,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     execution: Execution | undefined
     isRunning = false
     deletedToo = false
+    readableFilters: readonly Template[] = noFilters
     #listsColumns = false
     #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
@@ -270,6 +284,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       copy.execution = this.execution
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
+      copy.readableFilters = this.readableFilters
       const forCopy = this.#forCopy
       if (forCopy && !forCopy.copy) {
         forCopy.copy = copy
@@ -285,6 +300,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     /** Soft-deleted rows too; the policy stays. */
     withDeleted(): this {
       this.deletedToo = true
+      return this
+    }
+
+    /**
+     * Adds a condition to a find query. The database evaluates it only on rows that satisfy the model's rule, so that neither its
+     * errors nor the time it takes depend on other rows.
+     */
+    filterReadable(filter: Template): this {
+      this.readableFilters = [...this.readableFilters, filter]
       return this
     }
 
@@ -436,11 +460,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
       if (this.isPartial()) return built
       if (built._method === 'truncate') guard?.checkTruncate(cls)
+      const kind = kindOf(this)
+      if (this.readableFilters.length > 0 && kind !== 'read') refuse(asker, 'filterReadable() on a write', 'use where()')
+      let isRestricted = false
       if (guard && !guard.isFree(cls)) {
-        const kind = kindOf(this)
         const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
         if (kind !== 'insert') groupWheres(built, namesContext)
         if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+        isRestricted = !isOther
+      }
+      if (!isRestricted && this.readableFilters.length > 0) {
+        groupWheres(built, namesContext)
+        for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
       if (isBound || guard) noteOwn(asker, built)
       return built

@@ -1,6 +1,7 @@
 /** What the query builder and the permission engine say to each other. */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
+import type { Template } from './fragments.js'
 import type { Enforcer } from './protected-tables.js'
 import type { OpenKnexBuilder } from './statement.js'
 
@@ -35,7 +36,7 @@ export interface QueryGuard extends Enforcer {
   isFree(cls: typeof Model): boolean
   /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */
   checkTruncate(cls: typeof Model): void
-  /** Puts the rule into the statement; `builder.ref` is its alias. */
+  /** Adds the rule and the builder's readableFilters to the statement; `builder.ref` is its alias. */
   restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
   /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
   needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
@@ -58,6 +59,8 @@ export interface GuardedBuilder {
   readonly context: object
   /** Whether `withDeleted()` was called. */
   readonly withDeleted: boolean
+  /** Conditions that the database must evaluate only on rows that satisfy the rule: what filterReadable() was given. */
+  readonly readableFilters: readonly Template[]
   /** The rows that this write is about, as a find query under the rule of `action`. */
   targets(action: StatementKind): QueryBuilder<Model>
   /** Another query in the same transaction. */

@@ -2,12 +2,10 @@ import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
-import { fragment } from '../model/fragments.js'
 import type { GuardedBuilder, QueryGuard, WriteOperation } from '../model/query-guard.js'
 import { type Steps, soon, wait } from '../model/soon.js'
-import type { OpenKnexBuilder } from '../model/statement.js'
 import { guardConditions, scopeOf } from './compile.js'
-import { all, type Condition } from './condition.js'
+import { all } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
@@ -15,6 +13,7 @@ import { changesRow, idOf, isAlive, type Notes, refusal, scopeFor, setNames, tou
 import { lookUpKeys } from './key-queries.js'
 import { type Action, policyOf } from './policy.js'
 import { namesRows, referenceFields } from './references.js'
+import { addCondition, addRule } from './restrict.js'
 import { hasCheck, mentions } from './rules.js'
 import {
   asIs,
@@ -89,18 +88,19 @@ export const guard: QueryGuard = {
     if (authority === 'free') {
       if (kind === 'insert') return
       const scope = scopeFor(builder, null)
-      add(statement, all(...guardConditions(scope, { free: true, withDeleted: builder.withDeleted })))
-      return
+      const rule = all(...guardConditions(scope, { free: true, withDeleted: builder.withDeleted }))
+      return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     const notes = builder.execution.notes as Notes | undefined
     if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
-    if (!notes && statement._method === 'update') return add(statement, false)
+    if (!notes && statement._method === 'update') return addCondition(statement, false)
     const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
-    add(statement, all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), notes?.fields ?? true, only))
+    const rule = all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), notes?.fields ?? true, only)
+    addRule(statement, rule, builder.readableFilters, scope.dialect)
   },
 
   needsTransaction({ cls, execution }, write) {
@@ -215,10 +215,3 @@ async function judgeAfter(
 
 // Refusals whose cause is not known yet.
 const open = new WeakSet<object>()
-
-function add(statement: OpenKnexBuilder, condition: Condition): void {
-  if (condition === true) return
-  if (condition === false) statement.whereRaw('1 = 0')
-  else if (condition.equals) statement.where(condition.equals[0], condition.equals[1] as never)
-  else statement.whereRaw(fragment(statement.client, condition))
-}
