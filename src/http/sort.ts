@@ -44,8 +44,9 @@ export function applySort(query: QueryBuilder<Model>, keys: readonly SortKey[], 
   }
 }
 
-/** Only rows that come after the one with these values, in the order of the keys. */
+/** Adds the condition that rows come after the one with these values, in the order of the keys. */
 export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[], values: readonly unknown[], dialect: Dialect): void {
+  if (keys.length > 1) boundFirst(query, keys[0] as SortKey, values[0], dialect)
   query.where((any) => {
     keys.forEach((last, index) => {
       any.orWhere((all) => {
@@ -56,15 +57,30 @@ export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[],
   })
 }
 
+// Follows from the condition below. Databases do not infer it from an OR, and would read an index from its start instead of from here.
+function boundFirst(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {
+  const { spec, reference } = column
+  if (value === null) {
+    if (isDescending) query.whereNull(reference)
+    return
+  }
+  // NULL comes after every value in a descending order: no single range holds both.
+  if (isDescending && spec.isNullable) return
+  compare(query, column, isDescending ? '<=' : '>=', value, dialect)
+}
+
+function compare(query: QueryBuilder<Model>, { spec, reference }: ListColumn, sign: string, value: unknown, dialect: Dialect): void {
+  query.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
+    reference,
+    encode(spec, value, dialect) as string,
+  ])
+}
+
 function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown, dialect: Dialect): void {
   const { spec, reference } = column
   if (value === null) query.whereNull(reference)
   // As they are ordered: what is equal there is told apart by the next key, and may not be lost in between.
-  else if (dialect === 'sqlite' && spec.type === 'decimal')
-    query.whereRaw(`${sqlValue(spec, '??', dialect)} = ${sqlValue(spec, '?', dialect)}`, [
-      reference,
-      encode(spec, value, dialect) as string,
-    ])
+  else if (dialect === 'sqlite' && spec.type === 'decimal') compare(query, column, '=', value, dialect)
   else query.where(reference, encode(spec, value, dialect) as string)
 }
 
@@ -78,10 +94,7 @@ function beyond(query: QueryBuilder<Model>, { column, isDescending }: SortKey, v
   }
   const sign = isDescending ? '<' : '>'
   query.where((either) => {
-    either.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
-      reference,
-      encode(spec, value, dialect) as string,
-    ])
+    compare(either, column, sign, value, dialect)
     if (isDescending && spec.isNullable) either.orWhereNull(reference)
   })
 }
