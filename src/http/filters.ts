@@ -4,7 +4,7 @@ import type { FieldError } from '../model/errors.js'
 import type { FilteringBuilder } from '../model/query-builder.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../model/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../model/values.js'
-import { foldedGlobOf, globOf, likeOf } from '../perms/compare.js'
+import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../perms/compare.js'
 
 /** A column that a list may be filtered or sorted by. */
 export interface ListColumn {
@@ -28,8 +28,11 @@ export interface Filter {
 /** How many values `__in` takes. */
 export const maxInValues = 100
 
-/** How long a pattern may be. */
-export const maxPattern = 4096
+/** How many characters the pattern of `__like` and `__ilike` may have. */
+export const maxPattern = 256
+
+/** How many wildcards, % and _, a pattern may have. Each can multiply the work of the database. */
+export const maxWildcards = 10
 
 const textTypes = new Set(['string', 'text'])
 const equalityOperators: readonly Operator[] = ['eq', 'ne', 'in', 'null']
@@ -77,7 +80,11 @@ function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked
     }
     return { value: values }
   }
-  if ((operator === 'like' || operator === 'ilike') && text.length > maxPattern) return { error: `takes at most ${maxPattern} characters` }
+  if (operator === 'like' || operator === 'ilike') {
+    if (text.length > maxPattern) return { error: `may have at most ${maxPattern} characters` }
+    if (wildcardsIn(text) > maxWildcards)
+      return { error: `may have at most ${maxWildcards} wildcards (% and _); write \\% and \\_ for the characters` }
+  }
   if (operator === 'to' && spec.type === 'datetime' && isDate(text)) return { value: { before: dayAfter(text) } }
   return scalar(spec, text)
 }
@@ -180,14 +187,14 @@ function applyComparison(
 }
 
 function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
-  const filter = likeSql(operator, dialect)
+  const [sql, bound] = likeSql(pattern, operator, dialect)
   // A pattern takes longer on some rows than on others: it may only be evaluated on rows that the caller may read.
-  ;(query as unknown as FilteringBuilder).filterReadable({ sql: filter.sql, bindings: [reference, filter.patternOf(pattern)] })
+  ;(query as unknown as FilteringBuilder).filterReadable({ sql, bindings: [reference, bound] })
 }
 
-function likeSql(operator: 'like' | 'ilike', dialect: Dialect): { readonly sql: string; patternOf(pattern: string): string } {
+function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect): [sql: string, bound: string] {
   // SQLite's LIKE ignores the case of ASCII letters only. Its GLOB is exact, and takes a set of letters where case does not matter.
-  if (dialect === 'sqlite') return { sql: '?? glob ?', patternOf: operator === 'like' ? globOf : foldedGlobOf }
-  if (dialect === 'pg') return { sql: `?? ${operator} ?`, patternOf: likeOf }
-  return { sql: operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', patternOf: likeOf }
+  if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
+  if (dialect === 'pg') return [`?? ${operator} ?`, likeOf(pattern)]
+  return [operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', likeOf(pattern)]
 }

@@ -1,6 +1,6 @@
 import type { ColumnSpec } from '../model/column.js'
 import { schemaOf } from '../model/schemas.js'
-import { maxInValues, operatorsOf } from './filters.js'
+import { maxInValues, maxPattern, maxWildcards, operatorsOf } from './filters.js'
 import type { List } from './list.js'
 import { bounded } from './openapi-schemas.js'
 import type { ServedModel } from './ports.js'
@@ -14,7 +14,7 @@ interface Described {
 
 const query = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
 
-const text = (pattern?: string) => ({ type: 'string', maxLength: 4096, ...(pattern ? { pattern } : {}) })
+const text = (maxLength = 4096) => ({ type: 'string', maxLength })
 
 /** The query parameters of a list, for the OpenAPI document. */
 export function listParameters(model: ServedModel, list: List, options: Described): object[] {
@@ -73,8 +73,8 @@ function describe(name: string, operator: string): string {
     min: 'is at least',
     max: 'is at most',
     in: `is one of (comma-separated, at most ${maxInValues})`,
-    like: 'matches (% any run, _ one character, case matters)',
-    ilike: 'matches, in any case',
+    like: `matches (% is any run of characters, _ is one; at most ${maxWildcards} of them; case matters)`,
+    ilike: `matches, in any case (at most ${maxWildcards} % and _)`,
     null: 'is null, or not',
   }
   return `Only rows whose ${name} ${words[operator]}.`
@@ -82,7 +82,8 @@ function describe(name: string, operator: string): string {
 
 function filterSchema(spec: ColumnSpec, operator: string): object {
   if (operator === 'null') return { type: 'boolean' }
-  if (operator === 'in' || operator === 'like' || operator === 'ilike') return text()
+  if (operator === 'like' || operator === 'ilike') return text(maxPattern)
+  if (operator === 'in') return text()
   if (spec.type === 'string' || spec.type === 'text') return text()
   if (spec.type === 'integer')
     return { type: 'integer', format: 'int64', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }

@@ -81,6 +81,11 @@ export function likeOf(pattern: string): string {
     .join('')
 }
 
+/** Returns how many characters of a pattern stand for others: % and _, unless a backslash precedes them. */
+export function wildcardsIn(pattern: string): number {
+  return parts(pattern).filter(([kind]) => kind !== 'text').length
+}
+
 function parts(pattern: string): ['any' | 'one' | 'text', string][] {
   const found: ['any' | 'one' | 'text', string][] = []
   const characters = [...pattern]

@@ -44,7 +44,7 @@ eachDatabase('the plans of lists', (db) => {
     const [most, few] = [await createUser(), await createUser()]
     for (const user of [most, few]) tokens.push((await signInAs(user, { perms })).accessToken)
     for (const model of [Sheet, Poster]) {
-      const table = model.getTableName()
+      const table = model.tableName
       await knex.schema.alterTable(table, (builder) => builder.index(['created_at']))
       // MariaDB has no incremental sort: without the other keys in the index it reads and sorts everything that follows.
       if (db.dialect === 'mysql') {

@@ -111,6 +111,10 @@ for (const name of availableDatabases) {
       ['title=%00', ['title']],
       [`title__in=${Array(101).fill('x').join(',')}`, ['title__in']],
       ['title=a&title=b', ['title']],
+      [`title__like=${'x'.repeat(257)}`, ['title__like']],
+      [`title__ilike=${'x'.repeat(257)}`, ['title__ilike']],
+      [`title__like=${'%25a'.repeat(11)}`, ['title__like']],
+      [`title__ilike=${'_'.repeat(11)}`, ['title__ilike']],
       ['sort=title,title', ['sort']],
       ['sort=', ['sort']],
       ['sort=content%20desc', ['sort']],
@@ -126,6 +130,21 @@ for (const name of availableDatabases) {
         for (const field of named) expect(fields).to.include(field)
       })
     }
+
+    it('the refusal of a pattern names the limit that it exceeds [promise 63]', async () => {
+      for (const operator of ['like', 'ilike']) {
+        const messageFor = async (pattern: string) => {
+          const { body } = await ask('GET', `/documents?title__${operator}=${encodeURIComponent(pattern)}`, zoo.tokens.ada)
+          return body.errors?.[0].message
+        }
+        expect(await messageFor('x'.repeat(257))).to.include('at most 256 characters')
+        expect(await messageFor('%a'.repeat(11))).to.include('at most 10 wildcards')
+        expect(await messageFor('_'.repeat(11))).to.include('at most 10 wildcards')
+        expect(await messageFor('%a'.repeat(10))).to.equal(undefined)
+        expect(await messageFor('\\%'.repeat(100))).to.equal(undefined)
+        expect(await messageFor('x'.repeat(256))).to.equal(undefined)
+      }
+    })
 
     it('refuses hidden columns like unknown ones, for admins too [promise 43]', async () => {
       expect(await refused('secret=x&sort=secret&fields=secret', zoo.tokens.admin)).to.have.members(['secret', 'sort', 'fields'])

@@ -84,7 +84,7 @@ class DeletableOwned extends SoftDeleteMixin(BasePermsModel).withColumns(columns
 }
 class Delegated extends HasUserMixin(BasePermsModel).withColumns(columns) {
   static override relationMappings = relationMappings
-  static delegateToUser = true
+  static override delegateToUser = true
 }
 class UserOwned extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns(columns) {
   static override relationMappings = relationMappings
@@ -224,9 +224,9 @@ for (const name of databases) {
           ids.theirs = (await Project.create({ name: 'theirs', leaderId: ids.bob ?? null })).id
         })
         for (const model of models) {
-          for (const of of indexed) await knex.schema.alterTable(model.getTableName(), (table) => void table.index([of]))
+          for (const of of indexed) await knex.schema.alterTable(model.tableName, (table) => void table.index([of]))
         }
-        evaluations = await countEvaluations(knex, [...models.map((model) => [model.getTableName(), 'title'] as const), ['user', 'email']])
+        evaluations = await countEvaluations(knex, [...models.map((model) => [model.tableName, 'title'] as const), ['user', 'email']])
         const resources = models.map(
           (model) => new CrudResource({ model, path: pathOf(model), include: ['project'], methods: { list: { public: true } } }),
         )
@@ -243,7 +243,7 @@ for (const name of databases) {
 
       // Written past the view that counts on MariaDB.
       const fill = async (model: typeof Owned, shown: object, hidden: object) => {
-        const table = name === 'mysql2' ? `${model.getTableName()}_rows` : model.getTableName()
+        const table = name === 'mysql2' ? `${model.tableName}_rows` : model.tableName
         await knex(table).delete()
         const rows = Array.from({ length: 120 }, (_, i) =>
           i % 30 === 7 ? { title: `shown ${i}`, code: `shown ${i}`, ...shown } : { title: `hidden ${i}`, code: `hidden ${i}`, ...hidden },
