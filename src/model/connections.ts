@@ -26,7 +26,7 @@ const longestWaitForLock = 5000
 
 /**
  * Sees to it that every connection of this Knex behaves as the library needs, each before its first use: foreign keys are
- * enforced on SQLite, and a locked file is waited for (5 s); MySQL and MariaDB speak UTC and keep big numbers exact;
+ * enforced on SQLite, and a locked file is waited for (5 s); MariaDB speaks UTC and keeps big numbers exact;
  * PostgreSQL prepares statements by name; a transaction that the database has ended takes no further statement; errors of
  * statements carry no bound values. Connections
  * that are in the pool already are treated too, and those of a pool of the application's own.

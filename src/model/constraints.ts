@@ -11,14 +11,14 @@ export interface Constraint {
   readonly kind: ConstraintKind
 }
 
-// PostgreSQL cuts names at 63 bytes, and cut names collide; MySQL refuses them past 64 characters.
+// PostgreSQL cuts names at 63 bytes, and cut names collide; MariaDB refuses them past 64 characters.
 const longestName = 60
 const known = new Map<string, Constraint>()
 const tables = new Map<string, TableSpec>()
 
 /**
  * The name of an index or constraint: what Knex would call it, or, where that is too long, its beginning with a hash of the
- * whole. Says it the same way each time, and remembers it, since MySQL's errors tell nothing but this name.
+ * whole. Says it the same way each time, and remembers it, since MariaDB's errors contain nothing but this name.
  *
  * @example constraintName('user', ['email'], 'unique') // 'user_email_unique'
  */

@@ -42,7 +42,7 @@ interface DriverError {
 // An error is read once, before its values are taken out of it.
 const failures = new WeakMap<object, Failure | null>()
 
-/** Reads an error of sqlite3, better-sqlite3, pg, mysql, mysql2, Knex's pool or the network; null for any other. */
+/** Reads an error of sqlite3, better-sqlite3, pg, mysql2, Knex's pool or the network; null for any other. */
 export function failureOf(error: unknown, dialect: Dialect): Failure | null {
   if (typeof error !== 'object' || error === null) return null
   const known = failures.get(error)
@@ -165,11 +165,11 @@ function keyColumns(detail: string): string[] {
     : list.split(', ').map((name) => name.replace(/^"(.*)"$/, '$1').replace(/^\w+\((?:\()?"?(\w+)"?.*\)$/, '$1'))
 }
 
-// ------------------------------------------------------------------------------------------ MySQL, MariaDB
+// -------------------------------------------------------------------------------------------------- MariaDB
 
 const unavailableMysql = new Set([1040, 1053, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003, 2006, 2013, 3024, 4031])
 
-/** https://mariadb.com/kb/en/mariadb-error-code-reference/ and MySQL's Server Error Message Reference */
+/** https://mariadb.com/kb/en/mariadb-error-code-reference/ */
 function ofMysql(error: DriverError): Failure | null {
   const { code, errno, message, statement } = error
   const failure = (kind: FailureKind, columns?: readonly string[] | undefined, constraint?: string | undefined): Failure => ({

@@ -37,7 +37,7 @@ interface KnexTransaction extends Nested {
 const keeping = 1
 
 /**
- * Has every transaction of a Knex client end where the database has ended it. MySQL and MariaDB undo all of it at a deadlock, SQLite
+ * Has every transaction of a Knex client end where the database has ended it. MariaDB undoes all of it at a deadlock, SQLite
  * at a full disk or `ON CONFLICT ROLLBACK`, and then take each further statement as one outside of any transaction; PostgreSQL
  * answers the COMMIT of a transaction that failed as if all were well. Who caught the error and went on would keep a half: what
  * comes after it is refused, the COMMIT too, with the same error.
@@ -212,7 +212,7 @@ function stepOf(sql: string): string | undefined {
 const endings = new Set([1213, 1020, 1206])
 const lockWaitTimeout = 1205
 
-/** Whether there is no transaction any more, on MySQL, MariaDB and SQLite. */
+/** Returns whether the transaction has ended, on MariaDB and SQLite. */
 async function isEnded(error: unknown, dialect: Dialect, ask: (query: Query) => Promise<Query>): Promise<boolean> {
   const query = (sql: string): Query => ({ sql, bindings: [], method: 'raw' })
   if (dialect === 'mysql') {

@@ -304,8 +304,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     /**
-     * Adds a condition to a find query. The database evaluates it only on rows that satisfy the model's rule, so that neither its
-     * errors nor the time it takes depend on other rows.
+     * Adds a condition that the database evaluates only on rows that satisfy the model's rule, so that the time that it takes depends
+     * on no other row.
      */
     filterReadable(filter: Template): this {
       this.readableFilters = [...this.readableFilters, filter]
@@ -460,21 +460,22 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
       if (this.isPartial()) return built
       if (built._method === 'truncate') guard?.checkTruncate(cls)
-      const kind = kindOf(this)
-      if (this.readableFilters.length > 0 && kind !== 'read') refuse(asker, 'filterReadable() on a write', 'use where()')
-      let isRestricted = false
-      if (guard && !guard.isFree(cls)) {
-        const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
-        if (kind !== 'insert') groupWheres(built, namesContext)
-        if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
-        isRestricted = !isOther
-      }
+      const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(asker, guard, built)
       if (!isRestricted && this.readableFilters.length > 0) {
         groupWheres(built, namesContext)
         for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
       if (isBound || guard) noteOwn(asker, built)
       return built
+    }
+
+    /** @returns whether the statement now has the rule and the readable filters; not where its rows come from another query */
+    #restrict(asker: Asking, guard: QueryGuard, built: OpenKnexBuilder): boolean {
+      const kind = kindOf(this)
+      const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
+      if (kind !== 'insert') groupWheres(built, namesContext)
+      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+      return !isOther
     }
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {

@@ -14,7 +14,7 @@ import {
 import type { ColumnSpec } from './column.js'
 import { ConfigurationError } from './errors.js'
 
-/** The families of SQL that the library speaks; mysql is MariaDB too. */
+/** The families of SQL that the library speaks. 'mysql' is MariaDB; MySQL itself is untested. */
 export type Dialect = 'sqlite' | 'pg' | 'mysql'
 
 const dialects: Readonly<Record<string, Dialect>> = {
@@ -37,7 +37,7 @@ export function dialectOf(knex: Knex): Dialect {
   const dialect = typeof driverName === 'string' && Object.hasOwn(dialects, driverName) ? dialects[driverName] : undefined
   if (dialect) return dialect
   throw new ConfigurationError(
-    `The Knex client '${String(driverName)}' is not supported: use one of 'sqlite3', 'better-sqlite3', 'pg', 'mysql' and 'mysql2'.`,
+    `The Knex client '${String(driverName)}' is not supported: use 'sqlite3', 'better-sqlite3', 'pg', or 'mysql2' for MariaDB.`,
   )
 }
 
@@ -78,7 +78,7 @@ export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unkn
   }
 }
 
-/** The first year that a column holds. MySQL's documented range begins with the year 1000, and its driver reads 99 as 1999. */
+/** The first year that a column holds. MariaDB's documented range begins with the year 1000, and mysql2 reads 99 as 1999. */
 export const firstYear = (dialect: Dialect): number => (dialect === 'mysql' ? 100 : 1)
 
 // The strings say UTC themselves, so that neither TZ nor a driver's settings take part. A number on SQLite is
@@ -95,7 +95,7 @@ export type Decoder = (value: unknown) => unknown
 /**
  * How values of a column are read; null where the driver's value is right already, so that reading costs nothing.
  * null and undefined pass through. Also reads the usual forms of tables that the library did not make
- * (a DECIMAL in SQLite, a native JSON column in MySQL).
+ * (a DECIMAL in SQLite, a native JSON column in MariaDB).
  *
  * @example decoder(column.boolean().spec, 'sqlite')?.(1) // true
  */
@@ -176,10 +176,10 @@ export function sqlValue(spec: ColumnSpec, columnSql: string, dialect: Dialect):
   return columnSql
 }
 
-// Byte for byte, trailing spaces included. MariaDB runs what stands in /*M! */, MySQL from 8.0.17 on what stands in /*!80017 */.
+// Compares byte for byte, trailing spaces included. MariaDB runs what /*M! */ encloses, MySQL from 8.0.17 on what /*!80017 */ encloses.
 const mysqlText = 'character set utf8mb4 collate /*M! utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */'
 
-/** The longest varchar that MariaDB and MySQL take in a row beside others; longer ones are longtext there. */
+/** The longest varchar on MariaDB, whose rows are limited in size; longer ones become longtext. */
 const mysqlLongestString = 4000
 
 /**

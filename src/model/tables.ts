@@ -175,7 +175,7 @@ function addColumn(
   const isFirstInKey =
     property === table.primaryKey || [...(table.uniques ?? []), ...(table.indexes ?? [])].some(([first]) => first === property)
   if (spec.isUnique) addUnique(builder, table.name, [property])
-  // A foreign key without an index makes each delete of its target a scan; MySQL adds one by itself.
+  // A foreign key without an index makes each delete of its target a scan; MariaDB adds one by itself.
   else if (spec.isIndexed || (spec.reference && !isFirstInKey && dialect !== 'mysql')) addIndex(builder, table.name, [property])
   addReference(builder, table.name, property, spec)
   return built
@@ -184,7 +184,7 @@ function addColumn(
 // The models fill in defaults too; these are for rows that other programs insert.
 function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
   if (!spec.hasDefault || typeof spec.defaultValue === 'function' || spec.defaultValue === null) return undefined
-  // MySQL takes no literal default for long text.
+  // MySQL takes no literal default for long text, unlike MariaDB from 10.2 on.
   if (dialect === 'mysql' && sqlType(spec, dialect).startsWith('longtext')) return undefined
   return encode(spec, spec.defaultValue, dialect)
 }

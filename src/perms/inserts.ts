@@ -76,8 +76,8 @@ function refuseRawWhereRead(cls: typeof Model, model: Model): void {
   if (bad.length > 0) throw new ForbiddenError(`A new ${cls.name} needs plain values for ${bad.join(', ')}: the policy reads them.`)
 }
 
-// What no primary key takes. SQLite takes NULL for some, and MySQL's INSERT IGNORE makes '' of it: there it is an error, and
-// one that MySQL cannot work out before it is asked for.
+// What no primary key takes. SQLite takes NULL for some, and MariaDB's INSERT IGNORE makes '' of it: there it is an error, and
+// one that MariaDB cannot work out before it is asked for.
 const refusals = { pg: 'null', sqlite: "json('caller')", mysql: '9223372036854775807 + length(rand())' } as const
 
 /**

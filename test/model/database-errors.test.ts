@@ -336,7 +336,7 @@ describe('mapDatabaseError', () => {
   const taken = (key: string, sql: string) =>
     Object.assign(new Error(`${sql} - Duplicate entry 'x' for key '${key}'`), { code: 'ER_DUP_ENTRY', errno: 1062, sql })
 
-  it('reads the columns out of a MySQL key that another process has made', () => {
+  it('reads the columns out of a MariaDB key that another process has made', () => {
     const known = new Set(['id', 'team_name', 'role', 'role_team'])
     const fieldOf: FieldOf = (_, name) => (known.has(name) ? name : undefined)
     const named = (key: string) =>

@@ -80,7 +80,7 @@ describe('encode', () => {
     }
   })
 
-  it('refuses the years before 100 on MySQL, whose driver reads them as 19xx', () => {
+  it('refuses the years before 100 on MariaDB, whose driver reads them as 19xx', () => {
     expect(() => encode(column.date().spec, '0099-12-31', 'mysql')).to.throw(ValidationError)
     expect(() => encode(column.datetime().spec, new Date('0099-12-31T00:00:00Z'), 'mysql')).to.throw(ValidationError)
     expect(encode(column.date().spec, '0099-12-31', 'pg')).to.equal('0099-12-31')

@@ -172,7 +172,7 @@ eachDatabase('createTables', (db) => {
       book_title_index: 'title',
       book_title_volume_index: 'title,volume',
     })
-    // MySQL makes its own for a foreign key.
+    // MariaDB makes its own for a foreign key.
     expect(Object.values(found)).to.include('sequel_of')
     expect(Object.keys(found)).not.to.include('book_author_id_index')
     expect(await indexes('author')).to.include({ author_email_unique: 'email' })

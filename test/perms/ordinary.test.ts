@@ -187,7 +187,7 @@ const writes: Record<string, (given: Given) => unknown> = {
     return await row?.$query().patch(Object.assign(row, { title: 'self' }) as never)
   },
   'patch of rows with comments': ({ own, dialect }) =>
-    // MySQL reads no table that it writes.
+    // MariaDB reads no table that it writes.
     own(
       Doc.query()
         .patch({ title: 'x' } as never)
