@@ -3,7 +3,8 @@ import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../http/door.js'
 import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
-import { NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
+import type { HttpResponse } from '../http/response.js'
+import { NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 type Next = (error?: unknown) => void
 
@@ -42,6 +43,10 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     next,
     refuse: (response: Parameters<typeof sendNode>[0]) => sendNode(response, res),
     fail: next,
+    unlessRefused: (go: () => void, refusal: () => HttpResponse | null) => {
+      refuseAnswer(res, refusal)
+      go()
+    },
   })
   const demand =
     (check: Check): ExpressMiddleware =>

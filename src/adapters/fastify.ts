@@ -1,11 +1,11 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Api, MountedApi } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
 import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody, nodeHeader } from './node-http.js'
+import { nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
 /** What is used of a request of Fastify 5. */
 export interface FastifyRequestLike {
@@ -19,6 +19,7 @@ export interface FastifyRequestLike {
 /** What is used of a reply of Fastify 5. */
 export interface FastifyReplyLike {
   readonly sent: boolean
+  readonly raw: ServerResponse
   code(status: number): unknown
   header(name: string, value: string): unknown
   send(payload?: unknown): unknown
@@ -131,6 +132,10 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     next: () => done(),
     refuse: (response) => send(response, reply),
     fail: (error) => done(error as Error),
+    unlessRefused: (go, refusal) => {
+      refuseAnswer(reply.raw, refusal)
+      go()
+    },
   })
   const enter: FastifyHook = (request, reply, done) => {
     void door.authenticate(new FastifyHttpRequest(request), ways(reply, done))

@@ -42,6 +42,11 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
     next: () => handler(request, ...rest),
     refuse: toResponse,
     fail: (error) => Promise.reject(error),
+    unlessRefused: async (go, refusal) => {
+      const answer = await go()
+      const refused = refusal()
+      return refused === null ? answer : toResponse(refused)
+    },
   })
   const demand =
     (check: Check, handler: FetchHandler): FetchHandler =>

@@ -8,6 +8,8 @@ import { FetchHttpRequest, toResponse } from './fetch-http.js'
 export interface HonoContext {
   readonly req: { readonly raw: Request; arrayBuffer(): Promise<ArrayBuffer> }
   readonly env: unknown
+  get res(): Response
+  set res(response: Response | undefined)
 }
 
 type Next = () => Promise<void>
@@ -50,20 +52,29 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
   const address = options.address ?? socketAddress
   const neutral = (c: HonoContext, base?: string) =>
     new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
-  const ways = (next: Next): Ways<Promise<Response | undefined>> => ({
+  const ways = (c: HonoContext, next: Next): Ways<Promise<Response | undefined>> => ({
     next: async () => {
       await next()
       return undefined
     },
     refuse: async (response) => toResponse(response),
     fail: (error) => Promise.reject(error),
+    unlessRefused: async (go, refusal) => {
+      const answer = await go()
+      const refused = refusal()
+      if (refused === null) return answer
+      // Hono adds the headers of the present answer to the next one.
+      c.res = undefined
+      c.res = toResponse(refused)
+      return undefined
+    },
   })
   const demand =
     (check: Check): HonoMiddleware =>
     async (c, next) =>
-      await door.demand(neutral(c), check, ways(next))
+      await door.demand(neutral(c), check, ways(c, next))
   return {
-    authenticate: () => async (c, next) => await door.authenticate(neutral(c), ways(next)),
+    authenticate: () => async (c, next) => await door.authenticate(neutral(c), ways(c, next)),
     router: (api, { base } = {}) => {
       const mounted = door.mount(api)
       return async (c, next) => {

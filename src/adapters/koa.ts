@@ -1,15 +1,16 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Api } from '../http/api.js'
 import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
 import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody, nodeHeader } from './node-http.js'
+import { nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
 /** What is used of a context of Koa 2 and 3. */
 export interface KoaContext {
   readonly req: IncomingMessage
+  readonly res: ServerResponse
   readonly request: object
   readonly method: string
   readonly path: string
@@ -109,6 +110,10 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
     next,
     refuse: async (response) => send(response, ctx),
     fail: (error) => Promise.reject(error),
+    unlessRefused: (go, refusal) => {
+      refuseAnswer(ctx.res, refusal)
+      return go()
+    },
   })
   const demand =
     (check: Check): KoaMiddleware =>

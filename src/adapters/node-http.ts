@@ -63,6 +63,31 @@ export function nodeBody(raw: IncomingMessage, parsed: unknown): BodySource {
   return { parsed: wasRead ? parsed : undefined, read: (limit) => (wasRead ? Promise.resolve(new Uint8Array(0)) : readStream(raw, limit)) }
 }
 
+/**
+ * Sends what `refusal` returns in place of the answer that a handler begins to send, unless it is null. Only this response is changed.
+ */
+export function refuseAnswer(res: ServerResponse, refusal: () => HttpResponse | null): void {
+  let state: 'open' | 'passing' | 'refused' = 'open'
+  const decide = (): void => {
+    state = 'passing'
+    const response = refusal()
+    if (response === null) return
+    for (const header of res.getHeaderNames()) res.removeHeader(header)
+    sendNode(response, res)
+    // What the handler goes on to write reaches nobody.
+    state = 'refused'
+  }
+  for (const name of ['writeHead', 'flushHeaders', 'write', 'end'] as const) {
+    const before = res[name] as (...args: unknown[]) => unknown
+    const intercepted = (...args: unknown[]): unknown => {
+      if (state === 'open') decide()
+      if (state === 'passing') return before.apply(res, args)
+      return name === 'write' ? true : res
+    }
+    Object.assign(res, { [name]: intercepted })
+  }
+}
+
 /** Sends an answer, unless the client is gone or somebody has answered already. */
 export function sendNode(response: HttpResponse, res: ServerResponse): void {
   if (res.headersSent || res.destroyed) return

@@ -5,7 +5,7 @@ import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
 import { NotFoundError } from '../model/errors.js'
-import { NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
+import { NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 /** A handler of http.createServer. */
 export type NodeHandler = (req: NodeRequest, res: ServerResponse) => unknown
@@ -49,6 +49,10 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     next: () => handler(req, res),
     refuse: (response) => sendNode(response, res),
     fail: (error) => Promise.reject(error),
+    unlessRefused: (go, refusal) => {
+      refuseAnswer(res, refusal)
+      return go()
+    },
   })
   // A server of node:http has nobody who would catch: without errorHandler() a rejection ends the process.
   const guarded =

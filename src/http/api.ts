@@ -146,20 +146,19 @@ export class MountedApi {
       for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
         table.add('GET', path, endpoint)
         paths.push(path)
-        this.#gate.forgiveCookies('GET', path)
+        this.#gate.addLenient(this, 'GET', path)
       }
     }
     if (jwks !== false && this.#perms.auth.jwks().keys.length > 0) {
       table.add('GET', jwks, this.#jwksEndpoint())
       paths.push(jwks)
-      this.#gate.forgiveCookies('GET', jwks)
+      this.#gate.addLenient(this, 'GET', jwks)
     }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
       const { method, ignoresCredentials, forgivesCookies } = endpoint.options
       table.add(method, path, endpoint)
       paths.push(path)
-      if (ignoresCredentials) this.#gate.exempt(method, path)
-      if (forgivesCookies) this.#gate.forgiveCookies(method, path)
+      if (ignoresCredentials || forgivesCookies) this.#gate.addLenient(this, method, path)
     }
     this.#table = table
     this.#paths = paths
@@ -172,6 +171,7 @@ export class MountedApi {
       method: 'GET',
       path: '',
       public: true,
+      forgivesCookies: true,
       handler: () => {
         text ??= JSON.stringify(openApiDocument(this.#api, this.#perms))
         return new HttpResponse(
@@ -189,6 +189,7 @@ export class MountedApi {
       method: 'GET',
       path: '',
       public: true,
+      forgivesCookies: true,
       anyFormat: true,
       handler: () => HttpResponse.json(this.#perms.auth.jwks(), { headers: { 'cache-control': 'public, max-age=300' } }),
     })
@@ -200,7 +201,9 @@ export class MountedApi {
   handle(request: HttpRequest): Promise<HttpResponse> | null {
     if (this.#count !== this.#api.resources.length) this.#compile()
     const match = this.#table.find(request.method, request.path)
-    return match === null ? null : this.#answer(match, request)
+    if (match !== null) return this.#answer(match, request)
+    const refused = this.#gate.leftOver(request, this)
+    return refused ? Promise.resolve(this.#report.answer(refused.error, request)) : null
   }
 
   async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
@@ -220,13 +223,15 @@ export class MountedApi {
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
     const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits)
     const { address } = request
-    if (found.target.options.ignoresCredentials) {
+    const { ignoresCredentials, forgivesCookies } = found.target.options
+    if (ignoresCredentials) {
+      this.#gate.lift(request)
       this.#gate.demandOwnOrigin(request)
       return enterAsActor(null, () => run(null), { address })
     }
     const known = this.#gate.known(request)
     if (known !== undefined && isInCallersFrame()) return run(currentActor())
-    const identified = known !== undefined ? known : this.#gate.identify(request)
+    const identified = known !== undefined ? known : this.#gate.identify(request, { forgivesCookies })
     if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), { address }))
     return enterAsActor(identified, () => run(identified), { address })
   }

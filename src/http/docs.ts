@@ -49,6 +49,7 @@ export function docsEndpoints(path: string, document: string, title: string): { 
       method: 'GET',
       path: '',
       public: true,
+      forgivesCookies: true,
       anyFormat: true,
       queryKeys: [],
       handler: ({ request }) => {

@@ -1,5 +1,5 @@
 import { UnauthorizedError } from '../model/errors.js'
-import { type Actor, currentActor, enterAsActor } from '../perms/context.js'
+import { type Actor, currentActor, enterAsActor, enterRefused } from '../perms/context.js'
 import { type Api, MountedApi } from './api.js'
 import { type CallerOptions, demandAbility, demandRole, type Gate, gateOf, isInCallersFrame, type RoleOptions } from './gate.js'
 import type { PermsPort } from './ports.js'
@@ -24,6 +24,8 @@ export interface Ways<T> {
   refuse(response: HttpResponse): T
   /** With an error that is not ours. */
   fail(error: unknown): T
+  /** Calls `next`; when an answer is about to be sent, what `refusal` returns is sent in its place, unless it is null. */
+  unlessRefused(next: () => T, refusal: () => HttpResponse | null): T
 }
 
 /** What every adapter is made of: all that there is to decide, without a framework. */
@@ -82,14 +84,25 @@ export class Door {
       }
       return ways.next()
     }
+    // Sign-in and its like do not look at credentials: bad ones are refused everywhere else, once it is clear where the request goes.
+    const refuse = (error: unknown): T => {
+      const refusal = check === undefined ? this.#gate.postpone(request, error) : null
+      if (refusal === null) return stop(error)
+      const { address } = request
+      return ways.unlessRefused(
+        () => enterRefused(refusal, () => ways.next(), { address }),
+        () => (refusal.isLifted ? null : this.#reporter.answer(error, request)),
+      )
+    }
+    const postponed = check === undefined ? this.#gate.postponed(request) : undefined
+    if (postponed) return enterRefused(postponed, () => ways.next(), { address: request.address })
     let actor: Actor | null | Promise<Actor | null>
     try {
-      // Sign-in and its like: whatever stands in Authorization, nobody is calling yet.
-      actor = check === undefined && this.#gate.isExempt(request) ? null : this.#gate.identify(request)
+      actor = this.#gate.identify(request)
     } catch (error) {
-      return stop(error)
+      return refuse(error)
     }
-    return actor instanceof Promise ? actor.then(enter, stop) : enter(actor)
+    return actor instanceof Promise ? actor.then(enter, refuse) : enter(actor)
   }
 }
 

@@ -1,12 +1,13 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
 import { isUuid } from '../model/values.js'
 import { isAble } from '../perms/abilities.js'
-import { type Actor, authorityFor, currentActor, type Grant } from '../perms/context.js'
+import { type Actor, authorityFor, currentActor, currentRefusal, type Grant, type Refusal } from '../perms/context.js'
 import { rolesThatAre } from '../perms/tables.js'
 import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
 import { demandOwnOrigin } from './origin.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
+import { segmentsOf } from './routes.js'
 
 /** What an API key needs to be let in; whoever has signed in needs none of it. */
 export interface CallerOptions {
@@ -47,30 +48,62 @@ export function demandAbility(held: readonly string[], wanted: CallerOptions['ab
 // What begins so is a Bearer of ours, however malformed it goes on, and never nobody.
 const bearer = /^bearer(?![\w!#$%&'*+.^`|~-])(?: +(.*))?/is
 
+/** Who waits for a refused request: the routers that have a route of its method and ending. */
+interface Waiting {
+  readonly refusal: Refusal
+  readonly routers: Set<object>
+}
+
 /** Finds out once for each request who is calling. One for each Perms, whatever the number of adapters. */
 export class Gate {
   readonly #perms: PermsPort
   readonly #known = new WeakMap<object, Actor | null>()
-  /** `POST /api/users/login` and the like: they do not look at credentials. */
-  readonly #exempt = new Places()
-  readonly #forgiving = new Places()
+  readonly #waiting = new WeakMap<object, Waiting>()
+  /** Routes that do not look at credentials, such as `POST /api/users/login`, or not at a cookie that has expired. */
+  readonly #lenient: LenientRoute[] = []
 
   constructor(perms: PermsPort) {
     this.#perms = perms
   }
 
-  /** Requests of this method whose path ends so are not turned away for a bad token. */
-  exempt(method: string, path: string): void {
-    this.#exempt.add(method, path)
+  /** Notes a route of a router that does not look at credentials, or not at expired cookies. */
+  addLenient(router: object, method: string, path: string): void {
+    const segments = segmentsOf(path)
+    const isKnown = this.#lenient.some(
+      (one) => one.router === router && one.method === method && one.segments.join('/') === segments.join('/'),
+    )
+    if (!isKnown) this.#lenient.push({ router, method, segments })
   }
 
-  isExempt(request: HttpRequest): boolean {
-    return this.#exempt.has(request)
+  /**
+   * Returns a refusal that is lifted where the request reaches a lenient route, or null where it can reach none. Where a router is
+   * mounted shows only when the request arrives there: before that, only the end of the path can be compared.
+   */
+  postpone(request: HttpRequest, error: unknown): Refusal | null {
+    const routers = new Set(this.#lenient.filter((route) => mayMean(route, request)).map(({ router }) => router))
+    if (routers.size === 0) return null
+    const refusal: Refusal = { error, isLifted: false }
+    this.#waiting.set(request.raw, { refusal, routers })
+    return refusal
   }
 
-  /** On requests of this method whose path ends so a cookie that has expired counts as none. */
-  forgiveCookies(method: string, path: string): void {
-    this.#forgiving.add(method, path)
+  /** Returns the refusal that was postponed for this request before. */
+  postponed(request: HttpRequest): Refusal | undefined {
+    return this.#waiting.get(request.raw)?.refusal
+  }
+
+  /** Lifts the refusal of a request that has reached a lenient route. */
+  lift(request: HttpRequest): void {
+    // A framework may hand on another request object than the one that was refused.
+    for (const refusal of [currentRefusal(), this.postponed(request)]) if (refusal) refusal.isLifted = true
+  }
+
+  /** Returns the error of a refused request that the last router with such a route does not know either; undefined for any other. */
+  leftOver(request: HttpRequest, router: object): { readonly error: unknown } | undefined {
+    const waiting = this.#waiting.get(request.raw)
+    if (!waiting || waiting.refusal.isLifted) return undefined
+    waiting.routers.delete(router)
+    return waiting.routers.size === 0 ? waiting.refusal : undefined
   }
 
   /** Who is calling, if `identify` found it out for this request before. */
@@ -82,26 +115,28 @@ export class Gate {
    * Who is calling, by the Authorization header, or by a cookie where cookies are on; null for nobody, and for schemes that are
    * not ours.
    *
+   * @param options `forgivesCookies`: a cookie that has expired counts as none
    * @throws InvalidTokenError, AmbiguousCredentialsError, ForeignOriginError (also as a rejection)
    */
-  identify(request: HttpRequest): Actor | null | Promise<Actor | null> {
+  identify(request: HttpRequest, options: { forgivesCookies?: boolean | undefined } = {}): Actor | null | Promise<Actor | null> {
     const known = this.#known.get(request.raw)
     if (known !== undefined) return known
     const match = bearer.exec(request.header('authorization') ?? '')
     const given = match ? (match[1]?.trim() ?? '') : null
-    if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given)
+    if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given, options.forgivesCookies === true)
     return given === null ? this.#keep(request, null) : this.#verify(request, given)
   }
 
-  #identifyWithCookies(request: HttpRequest, given: string | null): Actor | null | Promise<Actor | null> {
+  #identifyWithCookies(request: HttpRequest, given: string | null, forgivesCookies: boolean): Actor | null | Promise<Actor | null> {
     if (given !== null) {
       refuseTwoCredentials(request)
       return this.#verify(request, given)
     }
     this.demandOwnOrigin(request)
     const forgive = (error: unknown): null => {
-      if (error instanceof InvalidTokenError && this.#forgiving.has(request)) return this.#keep(request, null)
-      throw error
+      if (!(error instanceof InvalidTokenError && forgivesCookies)) throw error
+      this.lift(request)
+      return this.#keep(request, null)
     }
     try {
       const token = accessCookie(request)
@@ -128,22 +163,19 @@ export class Gate {
   }
 }
 
-/** Methods and how the paths of requests end. */
-class Places {
-  readonly #places: { readonly method: string; readonly suffix: string }[] = []
+interface LenientRoute {
+  readonly router: object
+  readonly method: string
+  readonly segments: readonly string[]
+}
 
-  add(method: string, suffix: string): void {
-    if (!this.#places.some((one) => one.method === method && one.suffix === suffix)) this.#places.push({ method, suffix })
-  }
-
-  has(request: HttpRequest): boolean {
-    const { url } = request
-    const method = request.method === 'HEAD' ? 'GET' : request.method
-    for (const one of this.#places) {
-      if (one.method === method && (url.endsWith(one.suffix) || url.endsWith(`${one.suffix}/`))) return true
-    }
-    return false
-  }
+/** Whether the path of a request ends as this route's does: all that shows before the router is reached. */
+function mayMean({ method, segments }: LenientRoute, request: HttpRequest): boolean {
+  if (method !== (request.method === 'HEAD' ? 'GET' : request.method)) return false
+  const { url } = request
+  const given = (url.endsWith('/') ? url.slice(0, -1) : url).split('/')
+  const from = given.length - segments.length
+  return from >= 0 && segments.every((segment, i) => segment.startsWith(':') || segment === given[from + i])
 }
 
 const gates = new WeakMap<PermsPort, Gate>()
@@ -163,6 +195,7 @@ export function gateOf(perms: PermsPort): Gate {
  * inDomain() or runAs(), which then holds. Not so where an old body parser lost it.
  */
 export function isInCallersFrame(): boolean {
+  if (currentRefusal()) return false
   if (currentActor() !== null) return true
   try {
     return authorityFor(null) === null

@@ -42,6 +42,14 @@ interface Frame {
   readonly address: string | undefined
   /** Who acts in the place of the request's caller, inside asSystem() and runAs() too. */
   readonly impersonatorId: string | null
+  /** Why the request's credentials are refused, where only a route that ignores credentials may go on. */
+  readonly refusal?: Refusal | undefined
+}
+
+/** A refusal that waits for the router: it is lifted where the request reaches a route that ignores credentials. */
+export interface Refusal {
+  readonly error: unknown
+  isLifted: boolean
 }
 
 const storage = new AsyncLocalStorage<Frame>()
@@ -70,6 +78,13 @@ function frame(): Frame {
   return storage.getStore() ?? nobody
 }
 
+/** @throws the refusal of the request's credentials: whoever asks who is calling must not hear "nobody" */
+function knownFrame(): Frame {
+  const current = frame()
+  if (current.refusal) throw current.refusal.error
+  return current
+}
+
 function isPowerful(current: Frame, model: object | null): boolean {
   for (const power of current.powers) {
     if (power.alive && (power.model === null || (model !== null && covers(power.model, model)))) return true
@@ -94,6 +109,7 @@ function covers(given: object, asked: object): boolean {
 export function authorityFor(model: object | null): Actor | null | 'free' {
   const current = frame()
   if (isPowerful(current, model)) return 'free'
+  if (current.refusal) throw current.refusal.error
   if (current.actor !== undefined) return current.actor
   if (outsideContext === 'deny' || (outsideContext === undefined && adapterMade)) throw new NoContextError()
   return 'free'
@@ -101,12 +117,12 @@ export function authorityFor(model: object | null): Actor | null | 'free' {
 
 /** The actor, whatever bypass is in force; null where nobody is signed in or known. */
 export function currentActor(): Actor | null {
-  return frame().actor ?? null
+  return knownFrame().actor ?? null
 }
 
 /** The id of the user on whose behalf the code runs, or null. */
 export function currentUserId(): string | null {
-  return frame().actor?.id ?? null
+  return knownFrame().actor?.id ?? null
 }
 
 /** The superadmin who acts in a user's place, or null; also inside asSystem() and runAs() meanwhile. */
@@ -151,6 +167,16 @@ export function enterAsActor<T>(actor: Actor | null, fn: () => T, more: { addres
   return storage.run({ actor, powers: [], domainId: undefined, address: more.address, impersonatorId: null }, fn)
 }
 
+/** Calls fn inside a request whose credentials are refused unless a route that ignores them answers it. */
+export function enterRefused<T>(refusal: Refusal, fn: () => T, more: { address?: string | undefined } = {}): T {
+  return storage.run({ ...nobody, address: more.address, refusal }, fn)
+}
+
+/** Returns the refusal of the request that the code runs in, if any. */
+export function currentRefusal(): Refusal | undefined {
+  return frame().refusal
+}
+
 /**
  * Runs fn as a caller who is not signed in; an outer bypass ends here.
  *
@@ -169,7 +195,8 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // What outlives fn is an anonymous caller's, not a superuser's.
-  return enterWithPower({ ...frame(), actor: null, powers: [], domainId: undefined, impersonatorId: currentImpersonatorId() }, null, fn)
+  const { address } = frame()
+  return enterWithPower({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId() }, null, fn)
 }
 
 /**

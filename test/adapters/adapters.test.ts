@@ -112,14 +112,15 @@ describe('adapters', function () {
       expect((await fetch(`${url}/${domain}`, { headers: { authorization: `Bearer ${accessToken}` } })).status, domain).to.equal(status)
   })
 
-  it('are not fooled by a path that only ends like the sign-in [promise 19]', async () => {
+  it('are not fooled by a path that only ends like the sign-in [promises 19, 70]', async () => {
     const { authenticate, router, requireUser } = expressAdapter(zoo.perms)
     const app = express()
     app.use(authenticate(), router(apiOf()))
     app.post('/own/api/users/login', (_req, res) => void res.json({ id: currentUserId() }))
     app.post('/mine/api/users/login', requireUser(), (_req, res) => void res.json({ id: currentUserId() }))
     const url = await listen(app)
-    expect(await (await fetch(`${url}/own/api/users/login`, { method: 'POST', ...asAda() })).json()).to.deep.equal({ id: null })
+    expect(await (await fetch(`${url}/own/api/users/login`, { method: 'POST', ...asAda() })).json()).to.deep.equal({ id: zoo.ids.ada })
+    expect((await fetch(`${url}/own/api/users/login`, { method: 'POST', headers: { authorization: 'Bearer bad' } })).status).to.equal(401)
     expect(await (await fetch(`${url}/mine/api/users/login`, { method: 'POST', ...asAda() })).json()).to.deep.equal({ id: zoo.ids.ada })
     expect((await fetch(`${url}/mine/api/users/login`, { method: 'POST', headers: { authorization: 'Bearer bad' } })).status).to.equal(401)
   })

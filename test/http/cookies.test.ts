@@ -145,6 +145,7 @@ describe('cookies', function () {
           next: () => currentUserId(),
           refuse: ({ status }) => status,
           fail: (error) => Promise.reject(error),
+          unlessRefused: (next) => next(),
         },
       )
     }
