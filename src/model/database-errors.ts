@@ -5,6 +5,7 @@ import {
   PermsError,
   ServiceUnavailableError,
   StillReferencedError,
+  TooManyValuesError,
   UniqueViolationError,
   ValidationError,
 } from './errors.js'
@@ -26,6 +27,12 @@ const fieldMessages: Partial<Record<FailureKind, string>> = {
   tooLong: 'is too long',
   badValue: 'is not a value that can be stored',
   check: 'is not allowed',
+}
+
+const mostValues: Readonly<Record<Dialect, string>> = {
+  pg: 'PostgreSQL takes 65535 in one statement',
+  mysql: 'MariaDB takes 65535 in one prepared statement, and max_allowed_packet bytes in any',
+  sqlite: 'SQLite takes 32766 in one statement',
 }
 
 /**
@@ -78,6 +85,10 @@ export function mapDatabaseError(
       if (!declared) redactError(error)
       return declared ?? error
     }
+    case 'tooManyValues':
+      return new TooManyValuesError(`This statement holds too many values: ${mostValues[dialect]}. Split it into several statements.`, {
+        cause,
+      })
     case 'retryable':
       return new RetryableDatabaseError(undefined, { cause })
     case 'unavailable':

@@ -14,6 +14,7 @@ export type FailureKind =
   | 'check'
   | 'missingTable'
   | 'missingColumn'
+  | 'tooManyValues'
   | 'retryable'
   | 'unavailable'
 
@@ -140,6 +141,8 @@ function ofPostgres(error: DriverError): Failure | null {
   }
   if (code === '42P01') return { ...failure('missingTable'), table: quotedName(error.message) }
   if (code === '42703') return { ...failure('missingColumn', missingColumnOf(error.message)), table: statement.table }
+  // The protocol counts values in 16 bits.
+  if (code === '08P01' && /^(?:- )?bind message (?:has|supplies) \d+ parameter/.test(error.message)) return failure('tooManyValues')
   if (retryablePg.has(code) || isNameError({ code })) return failure('retryable')
   // Lost, refused or shutting down; out of resources; read-only after a fail-over; cancelled by a time limit.
   if (/^(?:08|53|57P0)/.test(code) || code === '25006' || code === '57014' || code === '25P03') return failure('unavailable')
@@ -229,6 +232,10 @@ function ofMysql(error: DriverError): Failure | null {
     }
     case 1054:
       return failure('missingColumn', quoted(/Unknown column '(?:[^']*\.)?([^'.]+)' in /))
+    // Too many placeholders in a prepared statement; a statement larger than max_allowed_packet.
+    case 1390:
+    case 1153:
+      return failure('tooManyValues')
     case 1020:
     case 1205:
     case 1213:
@@ -242,6 +249,9 @@ function ofMysql(error: DriverError): Failure | null {
 
 const sqliteConstraint = /^[\s\S]*(UNIQUE|NOT NULL|CHECK|FOREIGN KEY|PRIMARY KEY) constraint failed(?:: (.*))?$/s
 
+const tooLargeForSqlite =
+  /^(?:- )?\s*(?:SQLITE_ERROR: )?(?:too many SQL variables|too many terms in compound SELECT|Expression tree is too large \(maximum depth \d+\))$/
+
 /** https://www.sqlite.org/rescode.html; sqlite3 gives the primary code, better-sqlite3 the extended one. */
 function ofSqlite(error: DriverError): Failure | null {
   const { code, message, statement } = error
@@ -252,6 +262,7 @@ function ofSqlite(error: DriverError): Failure | null {
     constraint,
     columns,
   })
+  if (tooLargeForSqlite.test(message)) return failure('tooManyValues')
   if (/^SQLITE_(?:BUSY|LOCKED)/.test(code)) return failure('retryable')
   if (/^SQLITE_(?:FULL|IOERR|CANTOPEN|READONLY|NOMEM|INTERRUPT|PROTOCOL)/.test(code)) return failure('unavailable')
   if (/^SQLITE_(?:TOOBIG|MISMATCH|RANGE)/.test(code)) return failure('badValue', [])

@@ -151,6 +151,11 @@ export class MissingReferenceError extends ValidationError {
   override readonly code = 'missing_reference'
 }
 
+/** 422: a statement holds more values than the database takes. The message names the limit. */
+export class TooManyValuesError extends ValidationError {
+  override readonly code = 'too_many_values'
+}
+
 /** 429: too many tries; `retryAfter` says when the next one makes sense. */
 export class TooManyAttemptsError extends PermsError {
   readonly status = 429

@@ -6,10 +6,12 @@ import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { definitionOf, type RecordClass } from './definition.js'
 import { noteAnswer } from './ended-transactions.js'
-import { ConfigurationError } from './errors.js'
+import { ConfigurationError, TooManyValuesError } from './errors.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
+import { demandChanged, demandRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { namesContext } from './identifiers.js'
+import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
 import { anyEnforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
 import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './query-guard.js'
@@ -27,6 +29,7 @@ import {
   type OpenKnexBuilder,
   refuse,
 } from './statement.js'
+import { dialectOf } from './storage.js'
 import { isTransaction, outsideTransaction, rootOf, sendAgain, transaction, withTransaction } from './transaction.js'
 
 export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
@@ -58,6 +61,7 @@ interface Internals {
   addOperation(op: Operation, args: unknown[]): this
   parentQuery(): Internals | null
   execute(): Promise<unknown>
+  resultSize(): Promise<number>
   clone(): Internals
   executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
   isPartial(): boolean
@@ -109,6 +113,8 @@ const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
 
 const isWrite = ({ name }: Operation) => writeNames.test(name)
 const isGraphWrite = ({ name }: Operation) => graphOperations.test(name)
+const isPlainInsert = ({ name }: Operation) => name === 'insert' || name === 'insertAndFetch'
+const isIgnoring = ({ name }: Operation) => name === 'ignore'
 const isReturning = ({ name }: Operation) => /returning/i.test(name)
 const isOfRelation = ({ relation }: Operation) => relation !== undefined
 const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
@@ -133,8 +139,50 @@ function kindOf(builder: Internals): StatementKind {
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }
 
+interface JoinedGraph extends Operation {
+  /** Of withGraphJoined() only. */
+  readonly joiner?: object
+  readonly expression?: { readonly node: GraphNode }
+}
+
+interface GraphNode {
+  readonly $childNames: readonly string[]
+  readonly $relation: string
+  readonly $allRecursive?: boolean
+  readonly [child: string]: unknown
+}
+
+/** Whether withGraphJoined() may join several rows to one of the model. */
+function joinsSeveral(builder: Internals): boolean {
+  const graph = findOperation(builder._operations, isJoinedGraph) as JoinedGraph | null
+  return graph?.expression !== undefined && reachesSeveral(builder.modelClass(), graph.expression.node)
+}
+
+const isJoinedGraph = (operation: Operation) => operation.name === 'eager' && Boolean((operation as JoinedGraph).joiner)
+
+function reachesSeveral(cls: typeof Model, node: GraphNode): boolean {
+  const names = node.$allRecursive ? Object.keys(cls.getRelations()) : node.$childNames
+  return names.some((name) => {
+    const child = node[name] as GraphNode | undefined
+    const relation = cls.getRelation(child?.$relation ?? name) as unknown as { relatedModelClass: typeof Model; isOneToOne(): boolean }
+    return !relation.isOneToOne() || (child !== undefined && reachesSeveral(relation.relatedModelClass, child))
+  })
+}
+
+/** @throws ConfigurationError where a limit would count joined rows in place of the model's */
+function refuseCutGraph(builder: Internals): void {
+  if (!joinsSeveral(builder)) return
+  throw new ConfigurationError(
+    `${builder.modelClass().name}: page(), range(), limit() and offset() would count the rows that withGraphJoined() joins, and cut graphs off. Use withGraphFetched().`,
+  )
+}
+
 const textId = (id: unknown): unknown =>
   typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
+
+// A model that makes its own ids does so right before the insert.
+const idOrNew = (model: Model): unknown =>
+  model.$id() ?? (definitionOf(model.constructor as typeof Model).specs.id?.type === 'uuid' ? 'new' : null)
 
 const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
 
@@ -357,18 +405,58 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
     }
 
+    // Objection sends the count past execute().
+    override async resultSize(): Promise<number> {
+      try {
+        return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
+      } catch (error) {
+        throw typed(this.modelClass(), error)
+      }
+    }
+
+    // Each row of the model once, however many rows are joined to it.
+    async #countRoots(): Promise<number> {
+      const ids = [this.fullIdColumn()].flat()
+      const each = (this.clone() as Guarded).clear(/orderBy|offset|limit/)
+      const db = this.knex()
+      const roots = db.queryBuilder()
+      each.toKnexQuery(roots).clearSelect().distinct(ids).as('temp')
+      const [row] = await db.count('* as count').from(roots)
+      return Number((row as { count?: unknown } | undefined)?.count ?? 0)
+    }
+
     async #write(): Promise<unknown> {
+      const parent = this.parentQuery()
+      if (!parent || !anyEnforcer()?.isEnforcedAnywhere()) return await this.#writeOnce()
+      const self = this as unknown as GraphBuilder
+      const removal = removalOf(self)
+      const result = await this.#writeOnce()
+      if (removal) await demandRemoved(removal, result)
+      else if (isLinkOfGraph(self)) demandChanged(self, result)
+      return result
+    }
+
+    async #writeOnce(): Promise<unknown> {
       const cls = this.modelClass()
       const { guard } = this
       const write = guard ? writeOf(this) : null
       try {
-        if (!guard) return await this.#run().result
+        const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+        const size = insert ? this.#rowsAtOnce(insert) : 0
+        if (insert && insert.models.length > size) return await this.#insertInParts(insertIn(insert).models, size)
+        const isGraph = findOperation(this._operations, isGraphWrite) !== null
+        if (!guard && !isGraph) return await this.#run().result
         const isWhole =
+          isGraph ||
           this.isRelate() ||
           this.isUnrelate() ||
-          findOperation(this._operations, isGraphWrite) !== null ||
           (write?.kind === 'insert' && findOperation(this._operations, isOfJoinTable) !== null)
-        const needs = isWhole ? guard.isEnforced(cls) : guard.needsTransaction(this.handle, write)
+        // A row further down in a graph may be refused whatever its root is.
+        const needs = isGraph
+          ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
+          : isWhole
+            ? guard?.isEnforced(cls)
+            : guard?.needsTransaction(this.handle, write)
         const judged = isWhole ? null : write
         if (!needs) return await this.#runJudged(guard, judged)
         const db = this.knex()
@@ -388,10 +476,46 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
     }
 
-    async #runJudged(guard: QueryGuard, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+    // How many rows of an insert one statement may hold.
+    #rowsAtOnce(insert: InsertOperation): number {
+      const { models } = insert
+      // Which of several rows were inserted is told by their ids.
+      const isOneByOne = findOperation(this._operations, isIgnoring) !== null && !models.every((model) => isKnownId(idOrNew(model)))
+      return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
+    }
+
+    async #insertInParts(models: readonly Model[], most: number): Promise<unknown> {
+      const db = this.knex()
+      const root = isTransaction(db) ? rootOf(this.modelClass().knex()) : db
+      const asBefore = remembered(models)
+      for (let size = most; ; size = Math.ceil(size / 8)) {
+        const insertAll = async (trx: Knex.Transaction) => {
+          asBefore()
+          const results: unknown[] = []
+          for (const part of inParts(models, size)) results.push(await this.#ofRows(part, trx).execute())
+          return joinResults(results)
+        }
+        try {
+          if (isTransaction(db)) return await db.transaction((trx) => withTransaction(trx, root, () => insertAll(trx)))
+          return await outsideTransaction(() => transaction(insertAll, { knex: db }))
+        } catch (error) {
+          // A policy may compare each row with many values.
+          if (!(error instanceof TooManyValuesError) || size === 1) throw error
+        }
+      }
+    }
+
+    #ofRows(models: readonly Model[], trx: Knex): Guarded {
+      const part = this.clone() as Guarded
+      insertIn(findOperation(part._operations, isPlainInsert) as unknown as InsertOperation).models = models
+      part.knex(trx)
+      return part
+    }
+
+    async #runJudged(guard: QueryGuard | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
       const { copy, result: pending } = this.#run(trx)
       const result = await pending
-      const judged = write ? guard.afterWrite(copy.handle, write, result) : undefined
+      const judged = write ? guard?.afterWrite(copy.handle, write, result) : undefined
       if (judged) await judged
       return result
     }
@@ -415,7 +539,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
       if (!this.isPartial() && !this.#isBuiltIn()) sendAgainAlone(built)
-      if (built._method === 'insert') this.#keepKnownIds(built)
+      if (built._method === 'insert') {
+        this.#keepKnownIds(built)
+        this.#noteConflicts(built)
+      }
       if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
       if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
       const { relation } = findOperation(this._operations, isOfRelation) ?? {}
@@ -431,6 +558,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (returning === undefined || onConflict !== undefined || findOperation(this._operations, isReturning) !== null) return
       const write = writeOf(this)
       if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
+    }
+
+    // The id that a row was given before the statement is not its id where another row was in the way.
+    #noteConflicts(built: OpenKnexBuilder): void {
+      const { onConflict, ignore, returning } = built._single
+      const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+      const { idColumn } = this.modelClass()
+      if (!onConflict || !insert || !this.isRunning || typeof idColumn !== 'string') return
+      const returned = [returning ?? []].flat() as string[]
+      const needsId = ignore ? returned.length > 0 : dialectOf(this.knex()) === 'sqlite'
+      if (needsId && !returned.includes('*') && !returned.includes(idColumn)) built.returning([...returned, idColumn])
+      if (ignore) noteIgnored(built, insert, idColumn)
     }
 
     #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
@@ -459,6 +598,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         inspect(asker, built)
       }
       if (this.isPartial()) return built
+      if (built._single.limit !== undefined || built._single.offset !== undefined) refuseCutGraph(this)
       if (built._method === 'truncate') guard?.checkTruncate(cls)
       const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(asker, guard, built)
       if (!isRestricted && this.readableFilters.length > 0) {
