@@ -88,7 +88,7 @@ export async function demandRemoved({ relation, ids, isUnrelate, find }: Removal
 /** Whether a builder changes the columns of a join table for a row of a graph. */
 export function isLinkOfGraph(builder: GraphBuilder): boolean {
   const above = builder.parentQuery()
-  return builder.isUpdate() && above !== null && above.isUpdate() && isGraph(above.parentQuery())
+  return builder.isUpdate() && above?.isUpdate() === true && isGraph(above.parentQuery())
 }
 
 /** @throws ForbiddenError where no link was changed */

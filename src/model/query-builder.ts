@@ -81,6 +81,7 @@ interface Internals {
   clear(selector: RegExp | ((op: Operation) => boolean)): Internals
   findLastOperation(selector: (op: Operation) => boolean): Operation | null
   forEachOperation(selector: true, callback: (op: Operation) => void): void
+  runAfter(then: (rows: unknown) => unknown): this
   isInsert(): boolean
   isUpdate(): boolean
   isDelete(): boolean
@@ -192,6 +193,7 @@ type Constructor<T> = new (...args: never[]) => T
 
 /** A guarded builder, seen from inside. */
 interface OpenGuarded extends Internals {
+  asFind(): Internals
   execution: Execution | undefined
   deletedToo: boolean
   readableFilters: readonly Template[]
@@ -233,10 +235,10 @@ class Handle implements GuardedBuilder {
     return this.#builder.readableFilters
   }
 
-  targets(action: StatementKind): QueryBuilder<Model> {
-    const find = this.#builder.toFindQuery() as OpenGuarded
+  targets(action: StatementKind, notes?: unknown): QueryBuilder<Model> {
+    const find = this.#builder.asFind() as OpenGuarded
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
-    find.execution = { ids: undefined, action, notes: undefined }
+    find.execution = { ids: undefined, action, notes }
     find.internalContext().runBefore = []
     find.internalContext().runAfter = []
     return find as unknown as QueryBuilder<Model>
@@ -305,6 +307,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     isRunning = false
     deletedToo = false
     readableFilters: readonly Template[] = noFilters
+    /** Whether the statement was built, so that hooks after it are under way. */
+    isSent = false
+    /** The write whose rows this query finds. */
+    affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
     #listsColumns = false
     #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
@@ -333,6 +339,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
       copy.readableFilters = this.readableFilters
+      copy.affectedBy = this.affectedBy
       const forCopy = this.#forCopy
       if (forCopy && !forCopy.copy) {
         forCopy.copy = copy
@@ -343,6 +350,39 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         if (forCopy.trx) copy.knex(forCopy.trx)
       }
       return copy
+    }
+
+    /** The rows that this query names, as a find query, whatever its rule. */
+    asFind(): Internals {
+      return super.toFindQuery()
+    }
+
+    // asFindQuery() of static hooks: the rows that the statement changes, not those that the caller may read.
+    override toFindQuery(): Internals {
+      const find = this.asFind() as Guarded
+      const write = writeOf(this)
+      if (!write) return find
+      find.clear(/^(returning|first|range)$/)
+      // The find of one row gives undefined where there is none, of which Objection would make [undefined].
+      find.runAfter((rows) => rows ?? [])
+      if (write.kind === 'insert') {
+        const ids = this.isSent ? write.models.map((model) => model.$id()).filter((id) => id !== undefined && id !== null) : []
+        find.whereInComposite(find.fullIdColumn(), ids)
+      }
+      const { guard } = this
+      if (!guard) return find
+      find.execution = guard.affected(this.handle, write, this.isSent)
+      if (write.kind !== 'insert' && !this.isSent) find.affectedBy = { builder: this.handle, write }
+      return find
+    }
+
+    async #narrow(): Promise<void> {
+      const { guard, affectedBy } = this
+      if (!guard || !affectedBy) return
+      const execution = { ...(this.execution as Execution) }
+      await guard.narrow(execution, affectedBy.builder, affectedBy.write)
+      this.execution = execution
+      this.affectedBy = undefined
     }
 
     /** Soft-deleted rows too; the policy stays. */
@@ -399,6 +439,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     async #read(): Promise<unknown> {
       try {
+        if (this.affectedBy) await this.#narrow()
         return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
       } catch (error) {
         throw typed(this.modelClass(), error)
@@ -408,6 +449,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     // Objection sends the count past execute().
     override async resultSize(): Promise<number> {
       try {
+        if (this.affectedBy) await this.#narrow()
         return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
       } catch (error) {
         throw typed(this.modelClass(), error)
@@ -539,6 +581,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
       if (!this.isPartial() && !this.#isBuiltIn()) sendAgainAlone(built)
+      if (this.isRunning && !this.isPartial()) this.isSent = true
       if (built._method === 'insert') {
         this.#keepKnownIds(built)
         this.#noteConflicts(built)

@@ -42,6 +42,10 @@ export interface QueryGuard extends Enforcer {
   needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
   /** After the before-hooks, before the statement is built. Throws to refuse. */
   beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
+  /** For a query of the rows that a write changes: what to put into it while nothing can be awaited. */
+  affected(builder: GuardedBuilder, write: WriteOperation, isSent: boolean): Execution
+  /** The same once it is run: `execution` of the query gets what takes a statement or code to find out. Never throws a refusal. */
+  narrow(execution: Execution, builder: GuardedBuilder, write: WriteOperation): Promise<void>
   /** After the statement, inside its transaction. Throws to undo. */
   afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
   /** An error of a statement, in terms of the caller. */
@@ -61,8 +65,8 @@ export interface GuardedBuilder {
   readonly withDeleted: boolean
   /** Conditions that the database must evaluate only on rows that satisfy the rule: what filterReadable() was given. */
   readonly readableFilters: readonly Template[]
-  /** The rows that this write is about, as a find query under the rule of `action`. */
-  targets(action: StatementKind): QueryBuilder<Model>
+  /** The rows that this write is about, as a find query under the rule of `action`; `notes` are the guard's, if there are any. */
+  targets(action: StatementKind, notes?: unknown): QueryBuilder<Model>
   /** Another query in the same transaction. */
   query(cls: typeof Model): QueryBuilder<Model>
 }

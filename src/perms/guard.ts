@@ -1,17 +1,18 @@
-import type { Model } from 'objection'
+import { type Model, Model as PlainModel } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
 import { definitionOf } from '../model/definition.js'
-import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
-import type { GuardedBuilder, QueryGuard, WriteOperation } from '../model/query-guard.js'
+import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../model/errors.js'
+import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from '../model/query-guard.js'
 import { type Steps, soon, wait } from '../model/soon.js'
 import { guardConditions, scopeOf } from './compile.js'
-import { all } from './condition.js'
+import { all, type Condition } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
+import { writableFields } from './fields.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
 import { changesRow, idOf, isAlive, type Notes, refusal, scopeFor, setNames, touches, withRaws } from './judge.js'
 import { lookUpKeys } from './key-queries.js'
-import { type Action, policyOf } from './policy.js'
+import { type Action, columnsRead, policyOf } from './policy.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
 import { hasCheck, mentions } from './rules.js'
@@ -20,6 +21,7 @@ import {
   checkAfter,
   checkUpdate,
   deletionColumns,
+  findTargetIds,
   hasOwnHook,
   isAnyResultFine,
   isJudgedByRuleAlone,
@@ -91,7 +93,12 @@ export const guard: QueryGuard = {
       const rule = all(...guardConditions(scope, { free: true, withDeleted: builder.withDeleted }))
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
-    const notes = builder.execution.notes as Notes | undefined
+    const { notes: noted } = builder.execution
+    if (noted instanceof Affected) {
+      const rows = conditionOf(noted, builder, kind as Action, authority)
+      return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
+    }
+    const notes = noted as Notes | undefined
     if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
@@ -116,7 +123,7 @@ export const guard: QueryGuard = {
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }
     const isDelete = write.kind === 'delete' || execution.action === 'delete'
-    if (hasCheck(isDelete ? policy.delete : policy.updateFrom)) return true
+    if (hasCheck(isDelete ? policy.delete : policy.updateFrom) || tellsHook(cls, write, execution.action)) return true
     if (isDelete) return false
     const [change] = write.models
     const names = setNames(change)
@@ -132,6 +139,35 @@ export const guard: QueryGuard = {
     const authority = authorityFor(builder.cls)
     if (checks.length === 0 && authority === 'free') return undefined
     return soon(judgeBefore(builder, write, authority, checks)) as Promise<void> | undefined
+  },
+
+  affected(builder, write, isSent) {
+    const { execution } = builder
+    if (authorityFor(builder.cls) === 'free') return { ids: undefined, action: undefined, notes: undefined }
+    if (write.kind === 'insert') return { ids: undefined, action: undefined, notes: asIs }
+    const ids = isSent ? (execution.ids ?? (execution.notes as Notes | undefined)?.recheck ?? undefined) : undefined
+    return { ids, action: execution.action ?? write.kind, notes: new Affected(write, ids !== undefined) }
+  },
+
+  async narrow(execution, builder, write) {
+    const authority = authorityFor(builder.cls)
+    if (authority === 'free') return
+    const { cls, ref, db, withDeleted, context, readableFilters } = builder
+    const own: Execution = { ids: undefined, action: execution.action, notes: undefined }
+    const place: GuardedBuilder = {
+      ...{ cls, ref, db, withDeleted, context, readableFilters, execution: own },
+      targets: (action, noted) => builder.targets(action, noted),
+      query: (other) => builder.query(other),
+    }
+    const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
+    try {
+      await soon(judgeChange(place, write, authority, notes))
+      Object.assign(execution, { ids: own.ids, notes })
+    } catch (error) {
+      if (!(error instanceof PermsError)) throw error
+      // The write will be refused, unless a hook changes what it sets.
+      Object.assign(execution, { ids: [], notes })
+    }
   },
 
   afterWrite(builder, write, result) {
@@ -171,12 +207,52 @@ function* judgeBefore(
   if (authority === 'free') return
   const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
   builder.execution.notes = notes
-  const policy = policyOf(builder.cls)
-  for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-  if (write.kind === 'insert') yield* checkInserts(builder, write, authority, notes)
-  else if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, authority, notes)
-  else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, authority))
+  if (write.kind === 'insert') {
+    for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
+    yield* checkInserts(builder, write, authority, notes)
+  } else yield* judgeChange(builder, write, authority, notes)
   notes.models = write.models.map(asJudged)
+}
+
+function* judgeChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
+  const policy = policyOf(builder.cls)
+  const { action } = builder.execution
+  for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
+  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, notes)
+  else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, actor))
+  if (tellsHook(builder.cls, write, action) && builder.execution.ids === undefined)
+    builder.execution.ids = yield* wait(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', notes))
+}
+
+/** Whether a static afterUpdate() may ask for rows that no longer satisfy the rule by which they were found. */
+function tellsHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
+  if (write.kind !== 'update' || cls.afterUpdate === PlainModel.afterUpdate) return false
+  return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
+}
+
+/** Notes of a query for the rows that a write changes. */
+class Affected {
+  constructor(
+    readonly write: WriteOperation,
+    /** Whether the rows are known by their ids, and are what the statement has made of them. */
+    readonly isKnown: boolean,
+  ) {}
+}
+
+/** Which rows a write changes, as far as SQL tells. @throws ConfigurationError where code has to be asked for each row */
+function conditionOf({ write, isKnown }: Affected, builder: GuardedBuilder, action: Action, actor: Actor | null): Condition {
+  const { ids } = builder.execution
+  const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
+  if (isKnown) return only
+  const { cls } = builder
+  const policy = policyOf(cls)
+  if (hasCheck(action === 'delete' ? policy.delete : policy.updateFrom))
+    throw new ConfigurationError(
+      `${cls.name}: check() decides which rows change, and runs only when asFindQuery() itself is awaited. Await it, and pass its rows on.`,
+    )
+  const scope = scopeFor(builder, actor, { live: true, writes: true })
+  const fields = action === 'update' ? writableFields(scope, withRaws(write.models[0]), false) : true
+  return all(effective(action, scope, { withDeleted: builder.withDeleted }), fields, only)
 }
 
 // onBuild() could still change the rows themselves.

@@ -122,6 +122,9 @@ function guardFor(relation: ThroughRelation): QueryGuard {
         }
       }
     },
+    // Whoever may update the owner changes and removes its links alike.
+    affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', notes: undefined }),
+    async narrow() {},
     async afterWrite() {},
     async translate(_builder, _write, error) {
       return error

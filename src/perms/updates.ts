@@ -137,7 +137,7 @@ export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, act
   if (!touches(names, readAfterUpdate(cls)) || isAnyResultFine(scopeFor(builder, actor, { writes: true }))) return
   if (write.id !== undefined && execution.ids === undefined) notes.recheck = [write.id]
   else {
-    execution.ids ??= yield* wait(targetIds(builder))
+    execution.ids ??= yield* wait(targetIds(builder, notes))
     notes.recheck = execution.ids
   }
 }
@@ -168,20 +168,24 @@ function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerF
   if (bad.length > 0) throw new ForbiddenError(`${bad.join(', ')} must be a plain value: a raw expression could name any row.`)
 }
 
-async function targetIds(builder: GuardedBuilder): Promise<unknown[]> {
+/** Returns the ids of the rows that a write is about to change, or undefined where they are too many to be named. */
+export async function findTargetIds(builder: GuardedBuilder, action: 'update' | 'delete', notes: Notes): Promise<unknown[] | undefined> {
   const id = idOf(builder.cls)
   const rows: unknown = await builder
-    .targets('update')
+    .targets(action, notes)
     .select(`${builder.ref}.${id}` as never)
     .limit(mostChecked + 1)
     .forUpdate()
   const ids = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id())
-  if (ids.length > mostChecked) {
-    throw new ValidationError(
-      `What becomes of each ${builder.cls.name} has to be checked after this update: at most ${mostChecked} rows at once; narrow the where().`,
-    )
-  }
-  return ids
+  return ids.length > mostChecked ? undefined : ids
+}
+
+async function targetIds(builder: GuardedBuilder, notes: Notes): Promise<unknown[]> {
+  const ids = await findTargetIds(builder, 'update', notes)
+  if (ids) return ids
+  throw new ValidationError(
+    `What becomes of each ${builder.cls.name} has to be checked after this update: at most ${mostChecked} rows at once; narrow the where().`,
+  )
 }
 
 /** After an update: its rows must satisfy the rule as they are now. @throws ForbiddenError */
