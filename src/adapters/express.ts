@@ -4,7 +4,7 @@ import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../h
 import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import type { HttpResponse } from '../http/response.js'
-import { NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
+import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 type Next = (error?: unknown) => void
 
@@ -51,10 +51,12 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
   const demand =
     (check: Check): ExpressMiddleware =>
     (req, res, next) => {
+      keepContext(req)
       void door.demand(neutral(req), check, ways(res, next))
     }
   return {
     authenticate: () => (req, res, next) => {
+      keepContext(req)
       void door.authenticate(neutral(req), ways(res, next))
     },
     router: (api) => {

@@ -5,7 +5,7 @@ import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
+import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
 /** What is used of a request of Fastify 5. */
 export interface FastifyRequestLike {
@@ -138,11 +138,13 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     },
   })
   const enter: FastifyHook = (request, reply, done) => {
+    keepContext(request.raw)
     void door.authenticate(new FastifyHttpRequest(request), ways(reply, done))
   }
   const demand =
     (check: Check): FastifyHook =>
     (request, reply, done) => {
+      keepContext(request.raw)
       void door.demand(new FastifyHttpRequest(request), check, ways(reply, done))
     }
   return {

@@ -5,7 +5,7 @@ import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
 import type { HttpResponse } from '../http/response.js'
-import { nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
+import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
 /** What is used of a context of Koa 2 and 3. */
 export interface KoaContext {
@@ -118,10 +118,12 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
   const demand =
     (check: Check): KoaMiddleware =>
     async (ctx, next) => {
+      keepContext(ctx.req)
       await door.demand(new KoaHttpRequest(ctx), check, ways(ctx, next))
     }
   return {
     authenticate: () => async (ctx, next) => {
+      keepContext(ctx.req)
       await door.authenticate(new KoaHttpRequest(ctx), ways(ctx, next))
     },
     router: (api) => {

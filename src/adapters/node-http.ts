@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { readStream } from '../http/body.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
@@ -62,6 +63,46 @@ export function nodeBody(raw: IncomingMessage, parsed: unknown): BodySource {
   const wasRead = raw.readableDidRead || (raw as { _body?: boolean })._body === true
   return { parsed: wasRead ? parsed : undefined, read: (limit) => (wasRead ? Promise.resolve(new Uint8Array(0)) : readStream(raw, limit)) }
 }
+
+const kept = new WeakSet<object>()
+
+/**
+ * Makes listeners on a request's stream run in the context in which they were added. Node runs them in that of the connection, so
+ * that callbacks of body parsers, such as multer's, would not know who is calling. Only this request is changed.
+ */
+export function keepContext(req: IncomingMessage): void {
+  if (kept.has(req) || !mayHaveBody(req)) return
+  kept.add(req)
+  // once() adds a function of its own, by which it takes itself off again.
+  const bound = new WeakMap<Listener, Listener>()
+  for (const name of ['on', 'addListener', 'prependListener'] as const) {
+    const add = req[name] as Change
+    const addBound: Change = function (event, listener) {
+      if (typeof listener !== 'function') return add.call(this, event, listener)
+      const wrapper = Object.assign(AsyncResource.bind(listener), { listener: listener.listener ?? listener })
+      bound.set(listener, wrapper)
+      return add.call(this, event, wrapper)
+    }
+    Object.assign(req, { [name]: addBound })
+  }
+  for (const name of ['off', 'removeListener'] as const) {
+    const remove = req[name] as Change
+    const removeBound: Change = function (event, listener) {
+      const isOnce = typeof listener === 'function' && listener.listener !== undefined
+      return remove.call(this, event, (isOnce ? bound.get(listener) : undefined) ?? listener)
+    }
+    Object.assign(req, { [name]: removeBound })
+  }
+}
+
+function mayHaveBody({ headers, httpVersionMajor, method }: IncomingMessage): boolean {
+  // HTTP/2 needs no header for it.
+  if (httpVersionMajor > 1) return method !== 'GET' && method !== 'HEAD'
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+type Listener = ((...args: unknown[]) => void) & { listener?: Listener }
+type Change = (this: IncomingMessage, event: string, listener: Listener) => unknown
 
 /**
  * Sends what `refusal` returns in place of the answer that a handler begins to send, unless it is null. Only this response is changed.

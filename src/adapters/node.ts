@@ -5,7 +5,7 @@ import type { CallerOptions, RoleOptions } from '../http/gate.js'
 import type { PermsPort } from '../http/ports.js'
 import { problemResponse } from '../http/problems.js'
 import { NotFoundError } from '../model/errors.js'
-import { NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
+import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 /** A handler of http.createServer. */
 export type NodeHandler = (req: NodeRequest, res: ServerResponse) => unknown
@@ -65,9 +65,16 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
       }
     }
   const demand = (check: Check, handler: NodeHandler): NodeHandler =>
-    guarded((req, res) => door.demand(neutral(req), check, ways(handler, req, res)))
+    guarded((req, res) => {
+      keepContext(req)
+      return door.demand(neutral(req), check, ways(handler, req, res))
+    })
   return {
-    authenticate: (handler) => guarded((req, res) => door.authenticate(neutral(req), ways(handler, req, res))),
+    authenticate: (handler) =>
+      guarded((req, res) => {
+        keepContext(req)
+        return door.authenticate(neutral(req), ways(handler, req, res))
+      }),
     router: (api, otherwise = notFound) => {
       const mounted = door.mount(api)
       return guarded(async (req, res) => {

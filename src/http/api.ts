@@ -4,7 +4,7 @@ import { type BodyLimits, defaultBodyLimits } from './body.js'
 import { docsEndpoints } from './docs.js'
 import { Endpoint } from './endpoint.js'
 import { MethodNotAllowedError } from './errors.js'
-import { type Gate, gateOf, isInCallersFrame } from './gate.js'
+import { type Gate, gateOf, isInContextOf } from './gate.js'
 import { openApiDocument } from './openapi.js'
 import type { PermsPort } from './ports.js'
 import type { OnError } from './problems.js'
@@ -222,17 +222,17 @@ export class MountedApi {
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
     const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits)
-    const { address } = request
+    const entry = { address: request.address, origin: request.raw }
     const { ignoresCredentials, forgivesCookies } = found.target.options
     if (ignoresCredentials) {
       this.#gate.lift(request)
       this.#gate.demandOwnOrigin(request)
-      return enterAsActor(null, () => run(null), { address })
+      return enterAsActor(null, () => run(null), entry)
     }
     const known = this.#gate.known(request)
-    if (known !== undefined && isInCallersFrame()) return run(currentActor())
+    if (known !== undefined && isInContextOf(request)) return run(currentActor())
     const identified = known !== undefined ? known : this.#gate.identify(request, { forgivesCookies })
-    if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), { address }))
-    return enterAsActor(identified, () => run(identified), { address })
+    if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), entry))
+    return enterAsActor(identified, () => run(identified), entry)
   }
 }

@@ -1,7 +1,7 @@
 import { UnauthorizedError } from '../model/errors.js'
 import { type Actor, currentActor, enterAsActor, enterRefused } from '../perms/context.js'
 import { type Api, MountedApi } from './api.js'
-import { type CallerOptions, demandAbility, demandRole, type Gate, gateOf, isInCallersFrame, type RoleOptions } from './gate.js'
+import { type CallerOptions, demandAbility, demandRole, type Gate, gateOf, isInContextOf, type RoleOptions } from './gate.js'
 import type { PermsPort } from './ports.js'
 import type { OnError } from './problems.js'
 import { Reporter } from './reporter.js'
@@ -63,6 +63,7 @@ export class Door {
   }
 
   #pass<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
+    const entry = { address: request.address, origin: request.raw }
     const stop = (error: unknown): T => {
       const response = this.#reporter.answerOwn(error, request)
       return response === null ? ways.fail(error) : ways.refuse(response)
@@ -73,10 +74,10 @@ export class Door {
       } catch (error) {
         return stop(error)
       }
-      return enterAsActor(actor, () => ways.next(), { address: request.address })
+      return enterAsActor(actor, () => ways.next(), entry)
     }
     const known = this.#gate.known(request)
-    if (known !== undefined && isInCallersFrame()) {
+    if (known !== undefined && isInContextOf(request)) {
       try {
         check?.(currentActor())
       } catch (error) {
@@ -88,14 +89,13 @@ export class Door {
     const refuse = (error: unknown): T => {
       const refusal = check === undefined ? this.#gate.postpone(request, error) : null
       if (refusal === null) return stop(error)
-      const { address } = request
       return ways.unlessRefused(
-        () => enterRefused(refusal, () => ways.next(), { address }),
+        () => enterRefused(refusal, () => ways.next(), entry),
         () => (refusal.isLifted ? null : this.#reporter.answer(error, request)),
       )
     }
     const postponed = check === undefined ? this.#gate.postponed(request) : undefined
-    if (postponed) return enterRefused(postponed, () => ways.next(), { address: request.address })
+    if (postponed) return enterRefused(postponed, () => ways.next(), entry)
     let actor: Actor | null | Promise<Actor | null>
     try {
       actor = this.#gate.identify(request)

@@ -1,7 +1,7 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../model/errors.js'
 import { isUuid } from '../model/values.js'
 import { isAble } from '../perms/abilities.js'
-import { type Actor, authorityFor, currentActor, currentRefusal, type Grant, type Refusal } from '../perms/context.js'
+import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../perms/context.js'
 import { rolesThatAre } from '../perms/tables.js'
 import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
 import { demandOwnOrigin } from './origin.js'
@@ -191,11 +191,11 @@ export function gateOf(perms: PermsPort): Gate {
 }
 
 /**
- * Whether the code runs in a caller's context: authenticate()'s, or one that the application put around it, such as
- * inDomain() or runAs(), which then holds. Not so where an old body parser lost it.
+ * Returns whether the code runs in the context of this request: authenticate()'s, or one that the application put around it, such
+ * as inDomain() or runAs(), which then holds. A body parser or a pool may have lost it, or have exchanged it for another request's.
  */
-export function isInCallersFrame(): boolean {
-  if (currentRefusal()) return false
+export function isInContextOf(request: HttpRequest): boolean {
+  if (currentOrigin() !== request.raw || currentRefusal()) return false
   if (currentActor() !== null) return true
   try {
     return authorityFor(null) === null

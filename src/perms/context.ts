@@ -42,6 +42,8 @@ interface Frame {
   readonly address: string | undefined
   /** Who acts in the place of the request's caller, inside asSystem() and runAs() too. */
   readonly impersonatorId: string | null
+  /** The request that an adapter entered the frame for; inside asSystem() and runAs() too. */
+  readonly origin?: object | undefined
   /** Why the request's credentials are refused, where only a route that ignores credentials may go on. */
   readonly refusal?: Refusal | undefined
 }
@@ -157,19 +159,31 @@ async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T)
 
 /** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
-  const { address } = frame()
-  const next = { actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId: currentImpersonatorId() }
+  const { address, origin } = frame()
+  const next = { actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId: currentImpersonatorId(), origin }
   return enter(next, fn)
 }
 
-/** The same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
-export function enterAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): T {
-  return storage.run({ actor, powers: [], domainId: undefined, address: more.address, impersonatorId: null }, fn)
+/** What an adapter knows of a request. */
+export interface Entry {
+  readonly address?: string | undefined
+  /** The framework's own request. */
+  readonly origin?: object | undefined
+}
+
+/** Does the same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
+export function enterAsActor<T>(actor: Actor | null, fn: () => T, { address, origin }: Entry = {}): T {
+  return storage.run({ actor, powers: [], domainId: undefined, address, impersonatorId: null, origin }, fn)
+}
+
+/** Returns the request that the code runs for, if an adapter entered its context. */
+export function currentOrigin(): object | undefined {
+  return frame().origin
 }
 
 /** Calls fn inside a request whose credentials are refused unless a route that ignores them answers it. */
-export function enterRefused<T>(refusal: Refusal, fn: () => T, more: { address?: string | undefined } = {}): T {
-  return storage.run({ ...nobody, address: more.address, refusal }, fn)
+export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, origin }: Entry = {}): T {
+  return storage.run({ ...nobody, address, origin, refusal }, fn)
 }
 
 /** Returns the refusal of the request that the code runs in, if any. */
@@ -195,8 +209,8 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // What outlives fn is an anonymous caller's, not a superuser's.
-  const { address } = frame()
-  return enterWithPower({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId() }, null, fn)
+  const { address, origin } = frame()
+  return enterWithPower({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
 }
 
 /**
