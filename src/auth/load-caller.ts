@@ -22,6 +22,7 @@ export interface SessionState {
   readonly endsAt: Date | null
   readonly rotatedAt: Date | null
   readonly lastUsedAt: Date | null
+  readonly createdAt: Date | null
   /** Of an API key. */
   readonly abilities: readonly string[] | null
   readonly impersonatorId: string | null
@@ -45,6 +46,7 @@ const sessionColumns = [
   'endsAt',
   'rotatedAt',
   'lastUsedAt',
+  'createdAt',
   'abilities',
   'impersonatorId',
   'boundTo',

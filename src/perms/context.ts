@@ -21,6 +21,8 @@ export interface Actor {
   readonly sessionId: string | null
   /** What an API key may do, or null where nothing narrows the user's rights. */
   readonly abilities: readonly string[] | null
+  /** Of an API key: when it was made. Admin roles granted after that are not among its grants. */
+  readonly keyMadeAt?: Date | null | undefined
   /** The superadmin who acts in this user's place, or null. */
   readonly impersonatorId: string | null
 }

@@ -2,8 +2,11 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../model/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
+import { rolesThatAre } from '../perms/tables.js'
 import { counts } from './has-roles-mixin.js'
+import { Role } from './roles.js'
 import type { User } from './user.js'
+import type { UserRole } from './user-role.js'
 
 /** Returns whether a user may act at all: enabled, and not soft-deleted. A row without `isEnabled` is of an unknown state: it may not. */
 export function isLiving(user: User): boolean {
@@ -11,19 +14,34 @@ export function isLiving(user: User): boolean {
 }
 
 /** What an actor has beside the user: of a session or an API key. */
-export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'impersonatorId'>>
+export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyMadeAt' | 'impersonatorId'>>
+
+/**
+ * Returns the user as an API key may act for: without admin roles that were granted, or changed, after the key was made. A promotion
+ * does not widen a key that was handed out before it.
+ */
+function asKeyMay(user: User, madeAt: Date | null): User {
+  const isLater = ({ role, updatedAt }: UserRole) =>
+    rolesThatAre([Role.ADMIN]).includes(role) && !(madeAt !== null && updatedAt instanceof Date && updatedAt.getTime() <= madeAt.getTime())
+  if (!user.roles?.some(isLater)) return user
+  // A copy: the application may keep the user that it gave in loadUser().
+  const limited = user.getClone()
+  limited.roles = user.roles.filter((grant) => !isLater(grant))
+  return limited
+}
 
 /** A user with loaded roles as the engine sees it. @throws RolesNotLoadedError */
-export function toActor(user: User, more: ActorDetails = {}): Actor {
-  if (!Array.isArray(user.roles)) user.hasRole()
+export function toActor(given: User, more: ActorDetails = {}): Actor {
+  if (!Array.isArray(given.roles)) given.hasRole()
+  const { sessionId = null, abilities = null, keyMadeAt, impersonatorId = null } = more
+  const user = keyMadeAt === undefined ? given : asKeyMay(given, keyMadeAt)
   const grants = (user.roles ?? []).filter(counts).map((grant) => ({
     id: grant.id,
     role: grant.role,
     domainId: grant.domainId ?? null,
     domainName: grant.domain?.name ?? null,
   }))
-  const { sessionId = null, abilities = null, impersonatorId = null } = more
-  return { id: user.id, user, grants, sessionId, abilities, impersonatorId }
+  return { id: user.id, user, grants, sessionId, abilities, impersonatorId, ...(keyMadeAt === undefined ? {} : { keyMadeAt }) }
 }
 
 /** The user with all roles, by id, as an actor; null where there is none, or one who is disabled or deleted. */

@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import { currentUserId, runAs, Token, type User, UserRole } from '../../src/index.js'
+import { currentUser, currentUserId, Domain, Role, runAs, Token, type User, UserRole } from '../../src/index.js'
 import { runAsActor } from '../../src/perms/context.js'
 import { hashToken, isApiKey, newApiKey } from '../../src/users/api-key-format.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
-import { type Member, member, outcome, type SetUp, setUp } from './set-up.js'
+import { Member, member, outcome, type SetUp, setUp } from './set-up.js'
 
 describe('The form of an API key', () => {
   it('has a prefix, 256 bits and a checksum, of letters and digits alone [promise 25]', () => {
@@ -83,10 +83,76 @@ eachDatabase('API keys', (db) => {
     expect(await outcome(all.auth.authenticate(plain))).to.equal('InvalidTokenError')
   })
 
-  it('outlive a changed password', async () => {
+  it('outlive a password that the user changed [promise 25]', async () => {
     const { plain } = await issue()
     await user.update({ password: 'quite another one' } as never)
     expect((await all.auth.authenticate(plain)).id).to.equal(user.id)
+  })
+
+  it('end with a password that somebody else sets, as with a reset [promise 66]', async () => {
+    const { plain } = await issue()
+    const admin = (await member()) as unknown as User
+    await admin.grantRole(Role.ADMIN)
+    await runAs(admin, async () => {
+      const row = (await all.perms.models.user.query().findById(user.id)) as unknown as User
+      await row.update({ email: `renamed-${user.email}` } as never)
+      expect((await all.auth.authenticate(plain)).id).to.equal(user.id)
+      await row.update({ password: 'set by an administrator' } as never)
+    })
+    expect(await outcome(all.auth.authenticate(plain))).to.equal('InvalidTokenError')
+  })
+
+  for (const [where, domain] of [
+    ['everywhere', undefined],
+    ['in a domain', 'press'],
+  ] as const) {
+    it(`do not gain an admin role that their user is given ${where}, until they are made anew [promise 25]`, async () => {
+      await Domain.query().delete()
+      await Domain.create({ name: 'press' })
+      const other = await member()
+      const before = await issue({ abilities: ['*'] })
+      // Later by more than the clock's resolution.
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      await (user as unknown as User).grantRole(Role.ADMIN, domain ? { domain } : {})
+      await (user as unknown as User).grantRole('editor', domain ? { domain } : {})
+      const old = await all.auth.authenticate(before.plain)
+      expect(old.grants.map(({ role }) => role)).to.deep.equal(['editor'])
+      expect((old.user as User).hasRole(Role.ADMIN, { domain: 'any' })).to.equal(false)
+      expect((await runAs(old, () => currentUser()?.hasRole(Role.ADMIN, { domain: 'any' }))) as boolean).to.equal(false)
+      const { plain } = await issue({ abilities: ['*'] })
+      const fresh = await all.auth.authenticate(plain)
+      expect(fresh.grants.map(({ role }) => role)).to.have.members(['admin', 'editor'])
+      if (domain) return
+      const rename = (actor: typeof old) =>
+        runAsActor(
+          actor,
+          async () =>
+            await Member.query()
+              .findById(other.id)
+              .patch({ level: '3.00' } as never),
+        )
+      expect(await rename(old)).to.equal(0)
+      expect(await rename(fresh)).to.equal(1)
+      expect(await runAs(old, () => Member.query().findById(other.id))).to.equal(undefined)
+    })
+  }
+
+  it('do not follow a role that is changed into an admin role, and keep one that was held before [promise 25]', async () => {
+    const grant = await (user as unknown as User).grantRole('editor')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const { plain } = await issue({ abilities: ['*'] })
+    expect((await all.auth.authenticate(plain)).grants.map(({ role }) => role)).to.deep.equal(['editor'])
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await UserRole.query().findById(grant.id).patch({ role: Role.ADMIN })
+    expect((await all.auth.authenticate(plain)).grants).to.deep.equal([])
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const later = await issue({ abilities: ['*'] })
+    expect((await all.auth.authenticate(later.plain)).grants.map(({ role }) => role)).to.deep.equal(['admin'])
+    // What the application loads itself is limited likewise, and its own object stays as it is.
+    const own = await (await Member.getOr404(user.id)).loadRoles()
+    const another = all.another({ loadUser: () => own as never })
+    expect((await another.authenticate(plain)).grants).to.deep.equal([])
+    expect(own.roles).to.have.length(1)
   })
 
   it('are refused without a look-up where the checksum is wrong', async () => {
