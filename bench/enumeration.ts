@@ -1,6 +1,7 @@
 /**
- * What a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering privately,
- * for known and unknown addresses in turn, with a mailer that works and one that fails. The difference should be below 5 %.
+ * Measures what a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering
+ * privately, and of the next request, which waits for the work behind the response. Known and unknown addresses take turns, on every
+ * driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The difference should be below 5 %.
  *
  *     npx tsx bench/enumeration.ts [tries]
  */
@@ -46,40 +47,57 @@ const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
   'private registration': (email) => send('POST', '/api/users', { email, password }),
 }
 
+interface Times {
+  readonly known: number[]
+  readonly unknown: number[]
+}
+
 async function compare(title: string, ask: (email: string) => Promise<Answer>): Promise<void> {
-  const times: Record<'known' | 'unknown', number[]> = { known: [], unknown: [] }
+  const times: Times = { known: [], unknown: [] }
+  const next: Times = { known: [], unknown: [] }
   const said = new Set<string>()
   // Of one length, and each unknown one new: the registration makes it known.
   const stranger = () => `un${Math.random().toString(36).slice(2, 8).padEnd(6, 'x')}@example.com`
   for (let i = -20; i < tries; i += 1) {
     const order = i % 2 === 0 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const)
-    // Made before either is sent: what making one takes would be felt by that one alone.
+    // Both are made before either is sent, so that making one is not part of its time.
     const addresses = { known: `known-${(i + 20) % 100}@example.com`, unknown: stranger() }
     for (const kind of order) {
       const { status, text, took } = await ask(addresses[kind])
+      const { took: tookNext } = await send('GET', '/ping')
       await send('GET', '/settled')
       if (i < 0) continue
       said.add(`${status} ${text}`)
       times[kind].push(took)
+      next[kind].push(tookNext)
     }
   }
-  const [known, unknown] = [median(times.known), median(times.unknown)]
-  // Of the two of one turn, which what else the machine does befalls alike.
-  const paired = (median(times.known.map((took, i) => took - (times.unknown[i] as number))) / unknown) * 100
-  const difference = `${(((known - unknown) / unknown) * 100).toFixed(1)} %`
   const alike = said.size === 1 ? `alike: ${[...said][0]}` : `NOT ALIKE: ${[...said].join(' | ')}`
-  console.log(
-    `${title.padEnd(24)} known ${known.toFixed(3)} ms, unknown ${unknown.toFixed(3)} ms, ${difference.padStart(7)}, in pairs ${paired.toFixed(1).padStart(5)} %; answers ${alike}`,
-  )
+  console.log(`${title.padEnd(24)} ${summary(times)}; answers ${alike}`)
+  console.log(`${'  the next request'.padEnd(24)} ${summary(next)}`)
   if (said.size !== 1) process.exitCode = 1
 }
 
-const databases = process.env.POSTGRES_URL ? [process.env.POSTGRES_URL, ''] : ['']
-for (const database of databases) {
+function summary({ known: ofKnown, unknown: ofUnknown }: Times): string {
+  const [known, unknown] = [median(ofKnown), median(ofUnknown)]
+  // Within each pair, since other work of the machine affects both of a pair alike.
+  const paired = (median(ofKnown.map((took, i) => took - (ofUnknown[i] as number))) / unknown) * 100
+  const difference = `${(((known - unknown) / unknown) * 100).toFixed(1)} %`
+  return `known ${known.toFixed(3)} ms, unknown ${unknown.toFixed(3)} ms, ${difference.padStart(7)}, in pairs ${paired.toFixed(1).padStart(5)} %`
+}
+
+const { POSTGRES_URL, MARIADB_URL } = process.env
+const databases = [
+  { driver: 'better-sqlite3', url: '' },
+  { driver: 'sqlite3', url: '' },
+  ...(POSTGRES_URL ? [{ driver: 'pg', url: POSTGRES_URL }] : []),
+  ...(MARIADB_URL ? [{ driver: 'mysql2', url: MARIADB_URL }] : []),
+]
+for (const { driver, url } of databases) {
   for (const mailer of ['working', 'failing']) {
-    console.log(`${database ? 'PostgreSQL' : 'SQLite'}, a mailer that is ${mailer}; medians of ${tries} in turn`)
+    console.log(`${driver}, a ${mailer} mailer; medians of ${tries} in turn`)
     const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./servers/enumeration.ts', import.meta.url))], {
-      env: { ...process.env, POSTGRES_URL: database, PORT: String(port), COUNT: '100', MAILER: mailer, NODE_ENV: 'production' },
+      env: { ...process.env, DRIVER: driver, DATABASE_URL: url, PORT: String(port), COUNT: '100', MAILER: mailer, NODE_ENV: 'production' },
       stdio: ['pipe', 'inherit', 'inherit'],
     })
     try {

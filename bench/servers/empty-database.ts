@@ -1,20 +1,45 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import Knex from 'knex'
 
-/** A database of the process's own: on the PostgreSQL of POSTGRES_URL or, without it, SQLite in memory. */
-export async function emptyDatabase(server = process.env.POSTGRES_URL): Promise<{ knex: Knex.Knex; drop(): Promise<void> }> {
-  if (!server) {
-    const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
-    return { knex, drop: async () => {} }
+interface EmptyDatabase {
+  readonly knex: Knex.Knex
+  drop(): Promise<void>
+}
+
+/** Makes an empty database of this process's own: on the PostgreSQL of POSTGRES_URL or, without it, SQLite in memory. */
+export async function emptyDatabase(server = process.env.POSTGRES_URL): Promise<EmptyDatabase> {
+  if (server) return await onServer('pg', server)
+  const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
+  return { knex, drop: async () => {} }
+}
+
+export type Driver = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
+
+/** Makes an empty database of this process's own for one driver: a file for SQLite, whose commits reach the disk. */
+export async function emptyDatabaseOf(driver: Driver, server: string | undefined): Promise<EmptyDatabase> {
+  if (driver === 'pg' || driver === 'mysql2') return await onServer(driver, String(server))
+  const folder = mkdtempSync(join(tmpdir(), 'objection-perms-bench-'))
+  const knex = Knex({ client: driver, connection: { filename: join(folder, 'bench.db') }, useNullAsDefault: true })
+  const drop = async () => {
+    await knex.destroy()
+    rmSync(folder, { recursive: true, force: true })
   }
-  const admin = Knex({ client: 'pg', connection: server, pool: { min: 0, max: 1 } })
+  return { knex, drop }
+}
+
+async function onServer(driver: 'pg' | 'mysql2', server: string): Promise<EmptyDatabase> {
+  const admin = Knex({ client: driver, connection: server, pool: { min: 0, max: 1 } })
   const name = `op_bench_${process.pid}`
   await admin.raw(`create database ${name}`)
   const url = new URL(server)
   url.pathname = `/${name}`
-  return {
-    knex: Knex({ client: 'pg', connection: url.href }),
-    drop: async () => {
-      await admin.raw(`drop database ${name} with (force)`)
-    },
+  const knex = Knex({ client: driver, connection: url.href })
+  const drop = async () => {
+    await knex.destroy()
+    await admin.raw(`drop database ${name}${driver === 'pg' ? ' with (force)' : ''}`)
+    await admin.destroy()
   }
+  return { knex, drop }
 }
