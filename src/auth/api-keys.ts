@@ -78,7 +78,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
       if ((await living(user.id)).length >= mostKeys)
         throw new ValidationError(`${mostKeys} API keys are the most that a user may have: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
-      const { token, plain } = await forLivingCaller(knex, () => tokenClass().issue(user, options))
+      const { token, plain } = await forLivingCaller(knex, user.id, () => tokenClass().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
       return { key: infoOf(token), plain }
     },

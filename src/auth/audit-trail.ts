@@ -1,6 +1,6 @@
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import type { AuditLog } from '../users/audit-log.js'
-import { EMAIL_PATTERN } from '../users/email.js'
+import { isEmailAddress } from '../users/email.js'
 import { Background } from './background.js'
 import type { AuthEventName } from './events.js'
 
@@ -12,6 +12,7 @@ const byAnybody: ReadonlySet<string> = new Set<AuthEventName>([
   'registrationFailed',
   'passwordResetRequested',
   'mailFailed',
+  'alreadyRegistered',
 ])
 
 /** Writes events down. What cannot be written breaks nothing: it is told to `onLost`. */
@@ -55,8 +56,7 @@ export class AuditTrail {
 
 // What was typed where an address is expected may be a password.
 function shown({ email, account, ...details }: Record<string, unknown>): Record<string, unknown> {
-  const isAddress = (value: unknown) => typeof value === 'string' && value.length <= 254 && new RegExp(EMAIL_PATTERN).test(value)
-  return { ...details, ...(isAddress(email) && { email }), ...(isAddress(account) && { account }) }
+  return { ...details, ...(isEmailAddress(email) && { email }), ...(isEmailAddress(account) && { account }) }
 }
 
 const textOr = (value: unknown): string | null => (typeof value === 'string' ? value : null)

@@ -43,7 +43,14 @@ const DEFAULT_ABSOLUTE_LIFE = 7_776_000
 const MAX_REFRESH_TOKEN = 4096
 
 /** Events after which a caller must not be remembered as they were. */
-const endsSessions = new Set<AuthEventName>(['signOut', 'tokenReused', 'impersonationStopped', 'passwordReset', 'emailChanged'])
+const endsSessions = new Set<AuthEventName>([
+  'signOut',
+  'tokenReused',
+  'impersonationStopped',
+  'passwordReset',
+  'emailChanged',
+  'accessRevoked',
+])
 
 /** Lets initPerms drop cached callers when users, roles, domains or tokens change outside this API. */
 export interface CallerMemory {
@@ -140,7 +147,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
   async function authenticateKey(plain: string): Promise<Actor> {
     const { user, session } = await apiKeyDoor(plain)
-    const details = { sessionId: session.id, abilities: session.abilities ?? [] }
+    const details = { sessionId: session.id, abilities: session.abilities ?? [], keyMadeAt: session.createdAt ?? null }
     if (!loadUser) return toActor(user, details)
     return toActor(await asTheApplicationHasIt({ sub: user.id, usr: tableOfUsers(), key: session.id }), details)
   }
@@ -218,7 +225,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
       demandInPerson('Tokens and sessions')
       demandOwnUser(user)
       if (refreshToken === undefined)
-        return accessToken(user, (await forLivingCaller(knex, () => sessions.start(user, 'access'))).sessionId)
+        return accessToken(user, (await forLivingCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId)
       const sessionId = sessions.sessionIdOf(refreshToken)
       const { session } = await sessions.living(sessionId ?? '')
       if (session.userId !== user.id) throw new InvalidTokenError()
@@ -228,7 +235,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     async createRefreshToken(user, { device } = {}) {
       demandInPerson('Tokens and sessions')
       demandOwnUser(user)
-      return (await forLivingCaller(knex, () => sessions.start(user, 'refresh', device))).refreshToken
+      return (await forLivingCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
     },
 
     verifyAccessToken,

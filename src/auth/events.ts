@@ -1,6 +1,7 @@
 import { onCommit } from '../model/transaction.js'
 import { currentImpersonatorId } from '../perms/context.js'
 import type { UserEvents } from '../users/events.js'
+import type { EndedAccess, Proof } from './first-proof.js'
 import type { MailKind } from './mailer.js'
 import type { ThrottledAction } from './throttle.js'
 
@@ -19,7 +20,7 @@ export interface AuthEvents extends UserEvents {
   /** A limit is reached: further tries answer 429 until its window is over. */
   locked: {
     action: ThrottledAction
-    by: 'pair' | 'address' | 'account'
+    by: 'pair' | 'address' | 'account' | 'caller'
     account: string | undefined
     address: string | undefined
   }
@@ -28,8 +29,16 @@ export interface AuthEvents extends UserEvents {
   registrationFailed: object
   /** The user's address is theirs: a link sent to it came back. */
   emailVerified: { userId: string }
-  passwordResetRequested: { userId: string }
+  /** `userId` is null if no user has the address. */
+  passwordResetRequested: { userId: string | null }
   passwordReset: { userId: string }
+  /**
+   * The owner of the mailbox proved to be its owner, and access to the account that existed before was ended: all of it if nobody had
+   * proved the address before (`isFirstProof`), the API keys if a password was reset.
+   */
+  accessRevoked: { userId: string; by: Proof; isFirstProof: boolean; ended: EndedAccess; address: string | undefined }
+  /** By a private registration: the address is this user's. */
+  alreadyRegistered: { userId: string }
   emailChanged: { userId: string }
   /** The mailer threw; who asked for the mail was told nothing. `userId` is null where it was for nobody known. */
   mailFailed: { userId: string | null; kind: MailKind }

@@ -7,12 +7,13 @@ import {
   UnauthorizedError,
 } from '../model/errors.js'
 import { newId } from '../model/ids.js'
+import { lockRow } from '../model/lock-row.js'
 import { transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { asSystem, currentActor, currentAddress, runAsActor } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving, loadActor } from '../users/actor.js'
-import { canonicalEmail, EMAIL_PATTERN } from '../users/email.js'
+import { canonicalEmail, isEmailAddress } from '../users/email.js'
 import { demandInPerson } from '../users/in-person.js'
 import { Invitation } from '../users/invitation.js'
 import { checkRole } from '../users/roles.js'
@@ -22,7 +23,9 @@ import type { UserRole } from '../users/user-role.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
 import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
-import { lockRow } from './lock-row.js'
+import { furtherTables, proveAddress, rememberProof } from './first-proof.js'
+import { forLivingCaller } from './living-caller.js'
+import { mailDelivery } from './mail-delivery.js'
 import { readRegistration } from './register.js'
 
 /** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
@@ -110,7 +113,11 @@ export function invitations(core: AuthCore): Invitations {
     }
   }
 
-  const verified = () => ('emailVerifiedAt' in userClass().columnSpecs ? { emailVerifiedAt: new Date() } : {})
+  const tables = furtherTables(knex)
+  const delivery = mailDelivery(core)
+
+  const hasColumn = () => 'emailVerifiedAt' in userClass().columnSpecs
+  const verified = () => (hasColumn() ? { emailVerifiedAt: new Date() } : {})
 
   return {
     async invite({ email, role, domain }) {
@@ -123,33 +130,29 @@ export function invitations(core: AuthCore): Invitations {
       const actor = demandActor()
       demandInPerson('Invitations')
       const address = canonicalEmail(textOf(email, 'email'))
-      if (address.length > 254 || !new RegExp(EMAIL_PATTERN).test(address)) throw invalid('email', 'must be an e-mail address')
+      if (!isEmailAddress(address)) throw invalid('email', 'must be an e-mail address')
       const name = textOf(role, 'role')
       checkRole(name)
       const into = await activeDomain(textOf(domain, 'domain'))
       if (!into) throw mayGiveAnywhere(actor, name) ? noSuchDomain() : mayNotGive()
       // Judged as if for somebody new: whom the address belongs to is not told.
       if (!(await grants().canCreate({ userId: newId(), role: name, domainId: into.id } as never))) throw mayNotGive()
-      await throttle.begin('mail', { account: address, address: currentAddress() })
+      await delivery.count(address, { address: currentAddress(), caller: actor.id })
       const plain = PREFIX + randomToken()
       const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
-      const invitation = await transaction(
-        (trx) =>
-          asSystem(async () => {
-            await lockRow(trx, registeredModel('domain'), into.id)
-            await Invitation.query()
-              .patch({ revoked: true } as never)
-              .where({ email: address, role: name, domainId: into.id, revoked: false } as never)
-              .whereNull('acceptedAt')
-            const values = { email: address, role: name, domainId: into.id, invitedById: actor.id, token: hashToken(plain), expiresAt }
-            return (await Invitation.create(values as never)) as Invitation
-          }),
-        { knex },
-      )
+      const invitation = await forLivingCaller(knex, actor.id, async (trx) => {
+        await lockRow(trx, registeredModel('domain'), into.id)
+        await Invitation.query()
+          .patch({ revoked: true } as never)
+          .where({ email: address, role: name, domainId: into.id, revoked: false } as never)
+          .whereNull('acceptedAt')
+        const values = { email: address, role: name, domainId: into.id, invitedById: actor.id, token: hashToken(plain), expiresAt }
+        return (await Invitation.create(values as never)) as Invitation
+      })
       emit('invited', { email: address, role: name, domainId: into.id, by: actor.id })
       core.background.run(async () => {
         try {
-          await post.send('invitation', address, plain, { role: name, domain: into.displayName ?? into.name })
+          await post.send(post.compose('invitation', address, plain, { role: name, domain: into.displayName ?? into.name }))
         } catch {
           emit('mailFailed', { userId: null, kind: 'invitation' })
         }
@@ -162,17 +165,20 @@ export function invitations(core: AuthCore): Invitations {
         const actor = demandActor()
         const invitation = await read(token)
         const user = (await asSystem(() => userClass().get(actor.id))) as User | null
+        const present = await tables()
         if (!user || !isLiving(user)) throw new UnauthorizedError()
         if (user.email !== invitation.email) throw new ForbiddenError('The invitation is for another address: sign in with that one.')
-        const grant = await transaction(
-          () =>
+        const { grant, revoked } = await transaction(
+          (trx) =>
             asSystem(async () => {
+              await lockRow(trx, userClass(), user.id)
               await take(invitation)
-              if (!(user as { emailVerifiedAt?: Date | null }).emailVerifiedAt) await user.update(verified() as never)
-              return await give(user, invitation)
+              const revoked = await proveAddress(user, { email: invitation.email, tables: present, keepSession: actor.sessionId })
+              return { grant: await give(user, invitation), revoked }
             }),
           { knex },
         )
+        if (revoked) delivery.reportProof(user, 'invitation', revoked)
         emit('invitationAccepted', { userId: user.id, role: invitation.role, domainId: invitation.domainId })
         return grant
       }),
@@ -192,6 +198,7 @@ export function invitations(core: AuthCore): Invitations {
               asSystem(async () => {
                 await take(invitation)
                 const row = await draft.getClone().save()
+                if (!hasColumn()) await rememberProof(row.id, row.email)
                 await give(row, invitation)
                 return row
               }),

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { UnauthorizedError } from '../model/errors.js'
+import { lockRow } from '../model/lock-row.js'
 import { joinAmbient, transaction } from '../model/transaction.js'
 import { holds } from '../perms/condition.js'
 import { asSystem, currentActor } from '../perms/context.js'
@@ -8,21 +9,24 @@ import { scopeFor } from '../perms/judge.js'
 import { registeredModel } from '../perms/registry.js'
 
 /**
- * Writes as the application itself what a caller asked for, in a transaction in which the caller's account and session are still
- * alive: one that was remembered may have ended elsewhere, and must leave nothing that outlives it. Without a caller nothing is asked.
+ * Runs a write as the application itself, in a transaction that first locks the user whom the new row is for and then checks that
+ * the caller's account and session are still active. What ends that user's access at the same time comes either before, and then
+ * nothing is written, or after, and then it ends the new row too. Without a caller nothing is checked.
  *
- * @throws UnauthorizedError
- * @example const { token, plain } = await forLivingCaller(knex, () => Token.issue(user, { kind: 'api', abilities }))
+ * @param userId whose key, session or factor is written
+ * @throws UnauthorizedError for a caller whose account or session has ended
+ * @example const { token, plain } = await forLivingCaller(knex, user.id, () => Token.issue(user, { kind: 'api', abilities }))
  */
-export async function forLivingCaller<T>(knex: Knex, write: () => Promise<T>): Promise<T> {
+export async function forLivingCaller<T>(knex: Knex, userId: string, write: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
   const actor = currentActor()
   return await transaction(
-    () =>
+    (trx) =>
       asSystem(async () => {
+        await lockRow(trx, registeredModel('user'), userId)
         const scope = scopeFor({ cls: registeredModel('token') as never, ref: 't' }, actor, { live: true })
         if (!(await holds(joinAmbient(knex), callerLives(scope))))
           throw new UnauthorizedError('Your account or session has ended: sign in again.')
-        return await write()
+        return await write(trx)
       }),
     { knex },
   )

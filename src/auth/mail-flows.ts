@@ -7,19 +7,21 @@ import {
   UniqueViolationError,
   ValidationError,
 } from '../model/errors.js'
-import { isStorableText } from '../model/values.js'
+import { newId } from '../model/ids.js'
 import { asSystem, currentAddress } from '../perms/context.js'
 import { isLiving } from '../users/actor.js'
-import { canonicalEmail, EMAIL_PATTERN } from '../users/email.js'
+import { canonicalEmail, isEmailAddress } from '../users/email.js'
 import { demandInPerson } from '../users/in-person.js'
 import { registeredPasswords, storedHash, wrongOldPassword } from '../users/password-mixin.js'
 import type { User } from '../users/user.js'
 import type { SignInResult } from './auth-types.js'
 import type { AuthCore } from './core.js'
 import { userClass } from './credentials.js'
-import { issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
-import type { MailKind, Post } from './mailer.js'
-import { readRegistration, registerUser } from './register.js'
+import { furtherTables, proveAddress } from './first-proof.js'
+import { mailDelivery, originTexts } from './mail-delivery.js'
+import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
+import type { Post } from './mailer.js'
+import { readRegistration, registerUser, rehearseRegistration } from './register.js'
 
 /**
  * What goes by e-mail: `perms.auth.mail`. Requests resolve at once and alike whether there is such a user: looking, writing and
@@ -37,7 +39,12 @@ export interface MailFlows {
   verifyEmail(token: string): Promise<User>
   /** Mails a link to choose a new password, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
   requestPasswordReset(email: string): Promise<void>
-  /** Sets a new password and ends all sessions. @throws InvalidTokenError, ValidationError for the password: then the token is not used up */
+  /**
+   * Sets a new password and ends all sessions and API keys. If nobody had proved the address before, it ends everything that was
+   * made before, second factors too: whoever registered the address may not be its owner.
+   *
+   * @throws InvalidTokenError, ValidationError for the password: then the token is not used up
+   */
   resetPassword(given: { token: string; password: string }): Promise<User>
   /**
    * Mails a link to the new address, and tells the old one.
@@ -49,7 +56,12 @@ export interface MailFlows {
   confirmEmailChange(token: string): Promise<User>
   /** Mails a link to sign in with, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
   requestMagicLink(email: string): Promise<void>
-  /** Signs in, or asks for the second factor. @throws InvalidTokenError */
+  /**
+   * Signs in, or asks for the second factor. If nobody had proved the address before, it ends everything that was made before: the
+   * password, sessions, API keys, second factors and links.
+   *
+   * @throws InvalidTokenError
+   */
   signInWithMagicLink(token: string, options?: { device?: string | undefined }): Promise<SignInResult>
   /**
    * Registers without saying whether the address is taken: the mail does.
@@ -70,33 +82,31 @@ export function mailFlows(core: AuthCore): MailFlows {
     throw new ConfigurationError("Mail needs a mailer: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).")
   }
 
-  /** Off the answer's path: nobody can tell by the time what came of it. */
+  /** Runs work after the response. */
   function later(work: () => Promise<unknown>): void {
     if (background.size >= mostWaiting) throw new ServiceUnavailableError()
     background.run(work)
   }
 
-  async function send(kind: MailKind, user: User | null, to: string, token?: string, details?: Record<string, string>): Promise<void> {
-    try {
-      await (post as Post).send(kind, to, token, details)
-    } catch {
-      emit('mailFailed', { userId: user?.id ?? null, kind })
-    }
-  }
+  const { count, send, notify, reportProof } = mailDelivery(core)
 
-  async function request(name: string, email: unknown, work: (user: User) => Promise<void>): Promise<void> {
+  /** Counts a mail, and runs the work after the response: with null where there is no such user, for whom it does the same. */
+  async function request(name: string, email: unknown, work: (found: Found, address: string) => Promise<void>): Promise<void> {
     demandPost(name)
     const address = readEmail(email, 'email')
-    await throttle.begin('mail', { account: address, address: currentAddress() })
-    later(async () => {
-      const user = await userOf(address)
-      if (user && isLiving(user)) await work(user)
-    })
+    await count(address, { address: currentAddress() })
+    later(async () => await work(await find(address), address))
   }
 
-  async function mailLink(user: User, kind: MailTokenKind, mail: 'verifyEmail' | 'resetPassword' | 'magicLink'): Promise<void> {
-    const token = await issueMailToken(core, user, kind, user.email, (post as Post).expires(mail))
-    await send(mail, user, user.email, token)
+  async function mailLink(
+    { user, standIn }: Found,
+    to: string,
+    kind: MailTokenKind,
+    mail: 'verifyEmail' | 'resetPassword' | 'magicLink',
+  ): Promise<void> {
+    const origin = mail === 'verifyEmail' ? await originTexts(user?.id ?? standIn) : {}
+    const token = await issueMailToken(core, user, standIn, { kind, boundTo: to, expiresIn: (post as Post).expires(mail) })
+    await send(mail, user, to, token ?? noToken, origin)
   }
 
   /** Wrong tokens count by address. */
@@ -115,14 +125,39 @@ export function mailFlows(core: AuthCore): MailFlows {
     }
   }
 
+  const tables = furtherTables(knex)
+
+  /** Uses a mailed token that proves its address, and reports what the proof ended. */
+  async function prove<T>(
+    proof: 'magicLink' | 'passwordReset',
+    plain: string,
+    { act, prepare }: { act: (user: User) => Promise<T>; prepare?: (user: User) => Promise<unknown> },
+  ): Promise<T> {
+    const isReset = proof === 'passwordReset'
+    const present = await tables()
+    const { user, revoked, result } = await useMailToken(
+      core,
+      plain,
+      isReset ? 'reset-password' : 'magic-link',
+      async ({ user, boundTo }) => {
+        const revoked = await proveAddress(user, { email: boundTo, tables: present, isReset })
+        return { user, revoked, result: await act(user) }
+      },
+      async (use) => void (await prepare?.(use.user)),
+    )
+    if (revoked) reportProof(user, proof, revoked)
+    return result
+  }
+
   const verified = () => ('emailVerifiedAt' in definitionOf(userClass()).specs ? { emailVerifiedAt: new Date() } : {})
 
   return {
     isReady: post !== null,
 
     requestVerification: (email) =>
-      request('requestVerification', email, async (user) => {
-        if (!(user as { emailVerifiedAt?: Date | null }).emailVerifiedAt) await mailLink(user, 'verify-email', 'verifyEmail')
+      request('requestVerification', email, async ({ user, row, standIn }, address) => {
+        const isDone = (user as { emailVerifiedAt?: Date | null } | null)?.emailVerifiedAt
+        await mailLink({ user: isDone ? null : user, row, standIn }, address, 'verify-email', 'verifyEmail')
       }),
 
     verifyEmail: (token) =>
@@ -134,24 +169,19 @@ export function mailFlows(core: AuthCore): MailFlows {
       }),
 
     requestPasswordReset: (email) =>
-      request('requestPasswordReset', email, async (user) => {
-        await mailLink(user, 'reset-password', 'resetPassword')
-        emit('passwordResetRequested', { userId: user.id })
+      request('requestPasswordReset', email, async (found, address) => {
+        await mailLink(found, address, 'reset-password', 'resetPassword')
+        emit('passwordResetRequested', { userId: found.user?.id ?? null })
       }),
 
     resetPassword: ({ token, password }) =>
       redeem('resetPassword', token, async (plain) => {
         if (typeof password !== 'string' || password === '') throw invalid('password', 'is required')
-        const user = await useMailToken(
-          core,
-          plain,
-          'reset-password',
-          // Saved with the new hash, it ends every session and every other mailed token.
-          async (use) => await use.user.save(),
-          async (use) => {
-            await use.user.setPassword(password)
-          },
-        )
+        // Saved with the new hash, it ends every session and every other mailed link.
+        const user = await prove('passwordReset', plain, {
+          act: async (row) => await row.save(),
+          prepare: async (row) => await row.setPassword(password),
+        })
         emit('passwordReset', { userId: user.id })
         return user
       }),
@@ -160,19 +190,29 @@ export function mailFlows(core: AuthCore): MailFlows {
       demandPost('requestEmailChange')
       demandInPerson('Passwords and e-mail addresses')
       const address = readEmail(email, 'email')
-      if (!new RegExp(EMAIL_PATTERN).test(address)) throw invalid('email', 'must be an e-mail address')
       if (typeof oldPassword !== 'string' || oldPassword === '') throw invalid('oldPassword', 'is required')
       const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
       const stored = await storedHash(user)
       if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
       await attempt.succeeded()
-      await throttle.begin('mail', { account: user.email, address: currentAddress() })
+      // Both mails are counted before anything is written: without the notice to the old address nothing is changed.
+      const toOld = await count(user.email, { address: currentAddress(), caller: user.id })
+      try {
+        await count(address)
+      } catch (error) {
+        await toOld.withdrawn()
+        throw error
+      }
       later(async () => {
         await send('emailChangeRequested', user, user.email, undefined, { newEmail: address })
-        // Nobody else's address is written to; that it is somebody's is not told.
-        if (await userOf(address)) return
-        const token = await issueMailToken(core, user, 'change-email', address, (post as Post).expires('changeEmail'))
-        await send('changeEmail', user, address, token)
+        // Another user's address gets no mail. The same work is done for it, so that the time does not tell that it is one.
+        const { row: other, standIn } = await find(address)
+        const receiver = other ? null : user
+        const details = { ...(await originTexts(user.id)), accountEmail: user.email }
+        const expiresIn = (post as Post).expires('changeEmail')
+        const order = { kind: 'change-email', boundTo: address, expiresIn, whilePassword: stored } as const
+        const token = await issueMailToken(core, receiver, standIn, order)
+        await send('changeEmail', token === null ? null : receiver, address, token ?? noToken, details)
       })
     },
 
@@ -185,16 +225,16 @@ export function mailFlows(core: AuthCore): MailFlows {
           return await row.update(verified() as never)
         })
         emit('emailChanged', { userId: user.id })
-        later(() => send('emailChanged', user, before, undefined, { newEmail: user.email }))
+        background.run(() => notify('emailChanged', user, before, { newEmail: user.email }))
         return user
       }),
 
-    requestMagicLink: (email) => request('requestMagicLink', email, (user) => mailLink(user, 'magic-link', 'magicLink')),
+    requestMagicLink: (email) =>
+      request('requestMagicLink', email, (found, address) => mailLink(found, address, 'magic-link', 'magicLink')),
 
     signInWithMagicLink: (token, { device } = {}) =>
       redeem('signInWithMagicLink', token, async (plain) => {
-        // Whoever has the link has the mailbox.
-        const user = await useMailToken(core, plain, 'magic-link', async (use) => await use.user.update(verified() as never))
+        const user = await prove('magicLink', plain, { act: async (row) => row })
         const result = await core.letIn(user, { device })
         if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: ask for another link.')
         return result
@@ -209,30 +249,67 @@ export function mailFlows(core: AuthCore): MailFlows {
         // What is wrong with the values is said; what is found in the database is not.
         const draft = await asSystem(() => cls.build(rest as never))
         if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
+        // To a taken address as to a free one: strangers do not send its owner more mail than any other request would.
+        await count(draft.email, { address: currentAddress() })
       } catch (error) {
         if (!(error instanceof PermsError) || error.status >= 500) await attempt.withdrawn()
         throw error
       }
-      later(async () => {
-        try {
-          const user = await registerUser(knex, values, undefined)
-          emit('registered', { userId: user.id })
-          await mailLink(user, 'verify-email', 'verifyEmail')
-        } catch (error) {
-          if (!(error instanceof UniqueViolationError) || !error.errors.some(({ field }) => field === 'email')) {
-            emit('registrationFailed', {})
-            return
-          }
-          const known = await userOf(canonicalEmail(String(rest.email)))
-          if (known && isLiving(known)) await send('alreadyRegistered', known, known.email)
-        }
-      })
+      later(() => registerOrTell(values, canonicalEmail(String(rest.email))))
     },
+  }
+
+  // The same number of statements, hashes and mails in both cases: the next request waits for them, and must not tell which it was.
+  async function registerOrTell(values: object, email: string): Promise<void> {
+    const found = await find(email)
+    if (found.row) {
+      await rehearseRegistration(knex, values, found.row)
+      await tellOwner(found)
+      return
+    }
+    try {
+      const user = await registerUser(knex, values, undefined)
+      // In place of the row that says where a registration comes from, which a call without a client's address has none of.
+      if (currentAddress() === undefined) await deleteDecoy(newId())
+      emit('registered', { userId: user.id })
+      await mailLink({ user, row: user, standIn: user.id }, user.email, 'verify-email', 'verifyEmail')
+    } catch (error) {
+      const isTaken = error instanceof UniqueViolationError && error.errors.some(({ field }) => field === 'email')
+      if (isTaken) await tellOwner(await find(email))
+      else emit('registrationFailed', {})
+    }
+  }
+
+  async function tellOwner({ user, row, standIn }: Found): Promise<void> {
+    if (row === null) return
+    emit('alreadyRegistered', { userId: row.id })
+    await originTexts(row.id)
+    await issueMailToken(core, null, standIn, { kind: 'verify-email', boundTo: row.email, expiresIn: 1 })
+    await send('alreadyRegistered', user, row.email)
   }
 }
 
-async function userOf(email: string): Promise<User | null> {
-  return await asSystem(() => userClass().getBy({ email } as never))
+/** In the link of a mail that is composed and not sent. */
+const noToken = `mt_${'0'.repeat(43)}`
+
+/** What there is at an address. */
+interface Found {
+  /** The user, if they may act: whom mail goes to. */
+  readonly user: User | null
+  /** The user, whether or not they may act. */
+  readonly row: User | null
+  /** Any user, for what is done where there is none to write to. */
+  readonly standIn: string | null
+}
+
+/** Two statements whatever there is: a user of this address, without roles, and any user. */
+async function find(email: string): Promise<Found> {
+  return await asSystem(async () => {
+    const users = userClass()
+    const row = ((await users.query().findOne({ email } as never)) as User | undefined) ?? null
+    const any = (await users.query().select('id').orderBy('id').first()) as { id: string } | undefined
+    return { row, user: row && isLiving(row) ? row : null, standIn: any?.id ?? null }
+  })
 }
 
 function demandColumn(): void {
@@ -242,14 +319,12 @@ function demandColumn(): void {
   )
 }
 
-const longestEmail = 320
-
 function readEmail(value: unknown, field: string): string {
   if (typeof value !== 'string') throw invalid(field, value === undefined ? 'is required' : 'must be a string')
   if (value.trim() === '') throw invalid(field, 'may not be blank')
-  if (value.length > longestEmail) throw invalid(field, `may have ${longestEmail} characters at most`)
-  if (!isStorableText(value)) throw invalid(field, 'may not hold NUL characters or broken surrogate pairs')
-  return canonicalEmail(value)
+  const address = canonicalEmail(value)
+  if (!isEmailAddress(address)) throw invalid(field, 'must be an e-mail address')
+  return address
 }
 
 function readToken(value: unknown): string {

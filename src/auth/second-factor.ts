@@ -176,7 +176,7 @@ export function createSecondFactors(
       if ((await factorOf(user.id))?.confirmedAt)
         throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
       const secret = newTotpSecret()
-      await forLivingCaller(knex, async () => {
+      await forLivingCaller(knex, user.id, async () => {
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
         await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, user.id, secret) } as never)
       })
@@ -194,7 +194,7 @@ export function createSecondFactors(
           { field: 'code', message: 'has nothing to confirm' },
         ])
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
-      const recoveryCodes = await forLivingCaller(knex, async () => {
+      const recoveryCodes = await forLivingCaller(knex, user.id, async () => {
         if (!/^\d{6}$/.test(text) || !(await takesCode(factor, text))) throw wrongCode()
         await SecondFactor.query()
           .patch({ confirmedAt: new Date() } as never)

@@ -13,6 +13,8 @@ export type ThrottledAction = 'signIn' | 'registration' | 'refresh' | 'mail' | '
 export interface ThrottledWho {
   readonly account?: string | undefined
   readonly address?: string | undefined
+  /** The id of the signed-in user who causes it. */
+  readonly caller?: string | undefined
 }
 
 /** One try, counted as a failure until its end is known: so a hundred at once get no further than a hundred in a row. */
@@ -64,13 +66,16 @@ export interface ThrottleOptions {
   readonly registration?: { address?: number; window?: number } | undefined
   /** Failed refreshes in `window` seconds (900): 100 by address. */
   readonly refresh?: { address?: number; window?: number } | undefined
-  /** Mails asked for in `window` seconds (3600): 10 to one account, 100 by address. */
-  readonly mail?: { account?: number; address?: number; window?: number } | undefined
+  /**
+   * Mails in `window` seconds (3600): 10 to one mailbox, whatever they are about and whoever caused them; 100 caused from one client
+   * address; 100 caused by one signed-in user, such as invitations.
+   */
+  readonly mail?: { account?: number; address?: number; caller?: number; window?: number } | undefined
   /** Mailed tokens that were none, in `window` seconds (900): 100 by address. */
   readonly mailToken?: { address?: number; window?: number } | undefined
 }
 
-type Dimension = 'pair' | 'address' | 'account'
+type Dimension = 'pair' | 'address' | 'account' | 'caller'
 
 interface Counter {
   readonly dimension: Dimension
@@ -107,6 +112,7 @@ export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex:
     mail: [
       counter('mail', 'account', mail.account ?? 10, mail.window ?? 3600),
       counter('mail', 'address', mail.address ?? 100, mail.window ?? 3600),
+      counter('mail', 'caller', mail.caller ?? 100, mail.window ?? 3600),
     ],
     mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
   }
@@ -181,8 +187,9 @@ async function quietly(work: readonly Promise<unknown>[]): Promise<void> {
   await Promise.allSettled(work)
 }
 
-// Nothing from a request but these two, and hashed: keys are short whatever came, and a list of them names nobody.
-function keyOf(dimension: Dimension, { account, address }: ThrottledWho): string | null {
+// Only these three values from a request, and hashed: keys are short whatever came, and a list of them names no user.
+function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho): string | null {
+  if (dimension === 'caller') return caller === undefined ? null : createHash('sha256').update(`caller\n${caller}`).digest('hex')
   if (dimension === 'address' && address === undefined) return null
   if (dimension !== 'address' && account === undefined) return null
   const network = dimension === 'account' || address === undefined ? '' : clientNetwork(address)

@@ -1,12 +1,13 @@
 import { column } from '../model/column.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../perms/rules.js'
+import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from './email.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
 import { Role } from './roles.js'
 
 /** That somebody is asked into a domain, by the address they have. Made and used by `perms.auth.invitations` alone. */
 export class Invitation extends InPersonMixin(BasePermsModel, () => demandInPerson('Invitations')).withColumns({
-  email: column.string({ maxLength: 254 }).index(),
+  email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).index(),
   role: column.string({ maxLength: 100 }),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),
   invitedById: column.uuid().references('user.id', { onDelete: 'cascade' }).index(),

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import type { Knex } from 'knex'
 import type { Model, TransactionOrKnex } from 'objection'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
 import { column } from '../model/column.js'
 import { ValidationError } from '../model/errors.js'
+import { lockRow } from '../model/lock-row.js'
+import { transaction } from '../model/transaction.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
-import { asSystem } from '../perms/context.js'
+import { asSystem, currentActor } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
@@ -17,6 +20,11 @@ export { hashToken } from './api-key-format.js'
 export function randomToken(): string {
   return randomBytes(32).toString('base64url')
 }
+
+/** The kind of the row that says where a registration came from. It is revoked from the start and opens nothing. */
+export const REGISTRATION = 'registration'
+/** The kind of the row that says, for a user model without `emailVerifiedAt`, that the address `boundTo` was proved. It opens nothing. */
+export const PROVEN_ADDRESS = 'proven-address'
 
 export interface IssueOptions {
   /** The token itself, at least 22 characters (128 bits); made at random when not said. */
@@ -103,7 +111,16 @@ export class Token extends InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePer
       expiresAt,
       abilities: isKey ? [...new Set(options.abilities ?? [])] : null,
     }
-    const token = await (this as unknown as typeof Token).create(values as never, trx)
+    const create = (on?: TransactionOrKnex) => (this as unknown as typeof Token).create(values as never, on)
+    if (currentActor() === null) return { token: (await create(trx)) as unknown as M, plain }
+    // What ends this user's access at the same time comes before the look at the caller's session, or after the new row.
+    const token = await transaction(
+      async (open) => {
+        await lockRow(open, registeredModel('user'), user.id)
+        return await create(trx && open)
+      },
+      trx ? { knex: trx as Knex } : {},
+    )
     return { token: token as unknown as M, plain }
   }
 

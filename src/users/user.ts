@@ -2,18 +2,18 @@ import type { Model, TransactionOrKnex } from 'objection'
 import { column } from '../model/column.js'
 import { inTransaction, transaction } from '../model/transaction.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
-import { asSystem, currentActor } from '../perms/context.js'
+import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { markUserModel } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
 import { nobody, type Policy, role, self } from '../perms/rules.js'
 import { endsNoSession } from './caller-changes.js'
-import { canonicalEmail, EMAIL_PATTERN } from './email.js'
+import { canonicalEmail, EMAIL_PATTERN, MAX_EMAIL_LENGTH } from './email.js'
 import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
 import { demandOwnPlace } from './in-person.js'
 import { PasswordMixin } from './password-mixin.js'
 import { Role } from './roles.js'
-import type { Token } from './token.js'
+import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
 /**
  * A user: e-mail address, password, roles. Extend it with mixins and columns of your own.
@@ -21,7 +21,7 @@ import type { Token } from './token.js'
  * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
  */
 export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({
-  email: column.string({ maxLength: 254, pattern: EMAIL_PATTERN }).unique(),
+  email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
 }) {
   /** Whether somebody who is not signed in may create a user. */
@@ -48,20 +48,24 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
     }
     const run = async () => {
       const Class = this.constructor as unknown as typeof User
-      const before = (await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash'))) as unknown as
+      // Locked: what ends this user's access at the same time is either seen here, or waits and ends what is written here.
+      const before = (await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash').forUpdate())) as unknown as
         | User
         | undefined
       await super.$around(write, changes, trx)
       const changesEmail = email !== undefined && email !== before?.email
       const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
-      if (changesEmail || changesPassword) await this.#afterCredentials(changesEmail, trx)
+      if (changesEmail || changesPassword) await this.#afterCredentials({ changesEmail, changesPassword }, trx)
       if (changesPassword && before) tell('passwordChanged', { userId: this.id }, trx)
     }
     await (trx || inTransaction() ? run() : transaction(run))
   }
 
-  async #afterCredentials(changesEmail: boolean, trx?: TransactionOrKnex): Promise<void> {
+  async #afterCredentials(changed: { changesEmail: boolean; changesPassword: boolean }, trx?: TransactionOrKnex): Promise<void> {
+    const { changesEmail, changesPassword } = changed
     const actor = currentActor()
+    // A password that somebody else sets is a recovery of the account, like a reset: keys made before it end with it.
+    const isRecovery = changesPassword && actor !== null && actor.id !== this.id
     const keep = actor?.id === this.id ? actor.sessionId : null
     const TokenClass = registeredModel('token') as unknown as typeof Token
     const Class = this.constructor as unknown as typeof User & { columnSpecs: object }
@@ -71,8 +75,8 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where('userId', this.id)
         .where('revoked', false)
-        // Recovery codes belong to the second factor: whoever lost the phone needs them after a new password too.
-        .whereNotIn('kind', ['api', 'custom', 'recovery'])
+        // Recovery codes belong to the second factor: a user who lost the phone needs them after a new password too.
+        .whereNotIn('kind', ['custom', 'recovery', ...(isRecovery ? [] : ['api']), ...(changesEmail ? [] : [PROVEN_ADDRESS])])
       await (keep ? sessions.whereNot('id', keep) : sessions)
       if (changesEmail && 'emailVerifiedAt' in Class.columnSpecs) {
         await Class.query(trx)
@@ -97,6 +101,16 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
   override async $beforeInsert(context: never): Promise<void> {
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     await super.$beforeInsert(context)
+  }
+
+  override async $afterInsert(context: never): Promise<void> {
+    await super.$afterInsert(context)
+    const address = currentAddress()
+    // A registration: the mail that verifies the address says where it came from.
+    if (currentActor() !== null || address === undefined) return
+    const values = { userId: this.id, kind: REGISTRATION, token: hashToken(randomToken()), revoked: true, address: address.slice(0, 64) }
+    const TokenClass = registeredModel('token') as unknown as typeof Token
+    await asSystem(() => TokenClass.create(values as never, (context as { transaction?: TransactionOrKnex }).transaction))
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
