@@ -6,6 +6,9 @@ export const MAX_EMAIL_LENGTH = 254
 /** Longer text is no address with blanks around it: it is not normalised, which costs time. */
 const MAX_INPUT_LENGTH = 320
 
+/** The Kelvin sign and others, which NFC turns into ASCII characters: text with them is no spelling of an ASCII address. */
+const becomesAscii = /[\u037e\u1fef\u212a]/
+
 /**
  * Returns the form of an e-mail address that is stored and looked up: NFC, trimmed, in lower case. Look-alikes stay different.
  * Text of more than 320 characters is returned as it is: no column and no look-up takes it.
@@ -13,7 +16,7 @@ const MAX_INPUT_LENGTH = 320
  * @example canonicalEmail(' Ada@Example.COM ') // 'ada@example.com'
  */
 export function canonicalEmail(email: string): string {
-  if (email.length > MAX_INPUT_LENGTH) return email
+  if (email.length > MAX_INPUT_LENGTH || becomesAscii.test(email)) return email
   return email.normalize('NFC').trim().toLowerCase().normalize('NFC')
 }
 

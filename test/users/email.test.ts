@@ -63,6 +63,16 @@ describe('E-mail addresses', () => {
       expect(isEmailAddress(value)).to.equal(false)
   })
 
+  it('are in one form: NFC, trimmed, in lower case, and no look-alike has the form of another [promise 11]', () => {
+    expect(canonicalEmail(' JOSE\u0301@Example.com ')).to.equal('jos\u00e9@example.com')
+    // Characters that Unicode normalisation or lower case turns into ASCII, of all there are.
+    for (let code = 128; code <= 0x10ffff; code += 1) {
+      if (code >= 0xd800 && code <= 0xdfff) continue
+      const form = canonicalEmail(`a${String.fromCodePoint(code)}b@example.com`)
+      if (/^[\0-\x7f]*$/.test(form)) expect.fail(`U+${code.toString(16)} becomes ${form}`)
+    }
+  })
+
   it('are not normalised where they are longer than any address [promise 62]', () => {
     const long = `${'e\u0301'.repeat(60_000)}@Example.com`
     expect(canonicalEmail(long)).to.equal(long)

@@ -54,8 +54,8 @@ eachDatabase('Users', (db) => {
       const user = await Employee.create({ email: '  Ada.LOVELACE@Example.COM ' })
       expect(user.email).to.equal('ada.lovelace@example.com')
       expect((await stored(user.id))['email']).to.equal('ada.lovelace@example.com')
-      await user.update({ email: 'JOSE\u0301@example.com' })
-      expect((await stored(user.id))['email']).to.equal('jos\u00e9@example.com')
+      await user.update({ email: 'Jose@EXAMPLE.com' })
+      expect((await stored(user.id))['email']).to.equal('jose@example.com')
       user.email = ' EVE@example.com'
       await user.save()
       expect((await stored(user.id))['email']).to.equal('eve@example.com')
@@ -67,12 +67,15 @@ eachDatabase('Users', (db) => {
     })
 
     it('are looked up in that form', async () => {
-      const { id } = await Employee.create({ email: 'jos\u00e9@example.com' })
+      const { id } = await Employee.create({ email: 'jose@example.com' })
+      expect((await Employee.getBy({ email: ' JOSE@EXAMPLE.com ' }))?.id).to.equal(id)
+      expect((await Employee.getByOr404({ email: 'Jose@example.com' })).id).to.equal(id)
+      // Stored before addresses had to be ASCII.
+      await db.knex('employee').where({ id }).update({ email: 'jos\u00e9@example.com' })
       expect((await Employee.getBy({ email: ' JOSE\u0301@EXAMPLE.com ' }))?.id).to.equal(id)
-      expect((await Employee.getByOr404({ email: 'JOS\u00c9@example.com' })).id).to.equal(id)
     })
 
-    it('that only look alike are others [promise 11]', async () => {
+    it('that only look alike are none [promise 11]', async () => {
       await Employee.create({ email: 'mike@example.com' })
       for (const email of [
         'm\u0456ke@example.com',
@@ -80,9 +83,10 @@ eachDatabase('Users', (db) => {
         'mike@ex\u0430mple.com',
         'm\u00efke@example.com',
         '\uff4dike@example.com',
+        'mi\u212ae@example.com',
       ]) {
         expect(await Employee.getBy({ email }), email).to.equal(null)
-        expect((await Employee.create({ email })).email, email).to.equal(email)
+        expect((await rejection(Employee.create({ email }))).constructor.name, email).to.equal('ValidationError')
       }
     })
 
@@ -94,8 +98,8 @@ eachDatabase('Users', (db) => {
     })
 
     it('are taken in any case and form, and the database says so [promise 11]', async () => {
-      await Employee.create({ email: 'jos\u00e9@example.com' })
-      for (const email of ['JOS\u00c9@example.com', 'jose\u0301@example.com', ' jos\u00e9@EXAMPLE.com ']) {
+      await Employee.create({ email: 'jose@example.com' })
+      for (const email of ['JOSE@example.com', 'jose@EXAMPLE.com', ' Jose@example.com ']) {
         const error = await rejection(Employee.create({ email }))
         expect(error).to.be.instanceOf(UniqueViolationError)
         expect(fieldsOf(error)).to.deep.equal(['email'])
