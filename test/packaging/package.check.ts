@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
@@ -40,11 +40,18 @@ describe('The package', function () {
 
   it('holds what runs, what a user reads, and nothing else', () => {
     const strange = packed.filter(
-      (path) => !/^(dist\/.+\.(js|js\.map|d\.ts)|migrations\/.+\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(path),
+      (path) => !/^(dist\/.+\.(js|js\.map|d\.ts)|migrations\/.+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|README\.md|LICENSE)$/.test(path),
     )
     expect(strange).to.deep.equal([])
     expect(packed).to.include.members(['LICENSE', 'README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts'])
     expect(packed.some((path) => path.startsWith('migrations/'))).to.equal(true)
+  })
+
+  it('holds every page of the docs, and what its README links to', () => {
+    expect(packed).to.include.members(readdirSync(join(root, 'docs')).map((name) => `docs/${name}`))
+    const links = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((docs\/[^)#\s]+)/g)].map(([, path]) => path as string)
+    expect(links).to.have.length.above(10)
+    expect(packed).to.include.members(links)
   })
 
   it('holds every file that its exports name', () => {
