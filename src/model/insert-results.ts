@@ -26,10 +26,10 @@ export function insertIn(operation: InsertOperation): InsertOperation {
 }
 
 /**
- * Has an insert with `onConflict().ignore()` leave rows that were not inserted without an id, call no hook for them, and relate
- * nothing to them. Objection would keep the id that the row was given before the statement, which is in no table.
+ * Has an insert with `onConflict().ignore()` return the rows that it has inserted, call hooks for them alone, and relate only them. A
+ * single row that was not inserted comes back without an id: the one it was given before the statement is in no table.
  */
-export function noteIgnored(statement: OpenKnexBuilder, operation: InsertOperation, idColumn: string): void {
+export function noteIgnored(statement: OpenKnexBuilder, operation: InsertOperation, idColumns: readonly string[]): void {
   const insert = insertIn(operation)
   const all = insert.models
   let isOneInserted = true
@@ -38,21 +38,19 @@ export function noteIgnored(statement: OpenKnexBuilder, operation: InsertOperati
   })
   const { onAfter2 } = operation
   const inner = insert.onAfter1
-  const whole = () => (insert.isArray ? all : (all[0] ?? null))
 
   insert.onAfter1 = async (builder, returned) => {
-    const inserted = Array.isArray(returned) && all.length > 1 ? insertedOf(all, returned, idColumn) : isOneInserted ? all : []
+    const inserted = Array.isArray(returned) && all.length > 1 ? insertedOf(all, returned, idColumns) : isOneInserted ? all : []
     if (inserted.length === all.length) return await inner.call(insert, builder, returned)
     for (const row of all) if (!inserted.includes(row)) clearId(row)
     insert.models = inserted
     if (inserted.length > 0) await inner.call(insert, builder, returned)
-    return all
+    return inserted
   }
 
   operation.onAfter2 = async (builder, rows) => {
-    if (insert.models === all) return await onAfter2.call(operation, builder, rows)
-    if (insert.models.length > 0) await onAfter2.call(operation, builder, insert.models)
-    return whole()
+    if (insert.models.length > 0) return await onAfter2.call(operation, builder, rows)
+    return insert.isArray ? [] : (all[0] ?? null)
   }
 }
 
@@ -65,18 +63,18 @@ function changesOf({ response, context }: Answer): number | undefined {
 }
 
 // PostgreSQL returns the rows that it has inserted.
-function insertedOf(all: readonly Model[], returned: readonly unknown[], idColumn: string): readonly Model[] {
+function insertedOf(all: readonly Model[], returned: readonly unknown[], idColumns: readonly string[]): readonly Model[] {
   if (returned.length === all.length) return all
-  const ids = new Set(
-    returned.map((row) => String(typeof row === 'object' && row !== null ? (row as Record<string, unknown>)[idColumn] : row)),
-  )
+  const idOf = (row: unknown) =>
+    typeof row === 'object' && row !== null ? idColumns.map((name) => (row as Record<string, unknown>)[name]) : row
+  const ids = new Set(returned.map((row) => String(idOf(row))))
   return all.filter((row) => ids.has(String(row.$id())))
 }
 
 function clearId(row: Model): void {
-  const { idColumn } = row.constructor as typeof Model
   const property = (row.constructor as unknown as { getIdProperty(): string | string[] }).getIdProperty()
-  if (typeof idColumn === 'string' && typeof property === 'string') Reflect.deleteProperty(row, property)
+  // Several columns are what the row was to be, such as both ends of a link.
+  if (typeof property === 'string') Reflect.deleteProperty(row, property)
 }
 
 /** How many rows one INSERT holds at most, with its columns and the conditions of a policy for each row. */

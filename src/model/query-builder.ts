@@ -522,7 +522,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #rowsAtOnce(insert: InsertOperation): number {
       const { models } = insert
       // Which of several rows were inserted is told by their ids.
-      const isOneByOne = findOperation(this._operations, isIgnoring) !== null && !models.every((model) => isKnownId(idOrNew(model)))
+      const isOneByOne =
+        findOperation(this._operations, isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
       return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
     }
 
@@ -606,13 +607,14 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     // The id that a row was given before the statement is not its id where another row was in the way.
     #noteConflicts(built: OpenKnexBuilder): void {
       const { onConflict, ignore, returning } = built._single
+      if (!onConflict || !this.isRunning) return
       const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
-      const { idColumn } = this.modelClass()
-      if (!onConflict || !insert || !this.isRunning || typeof idColumn !== 'string') return
+      if (!insert) return
+      const ids = [this.modelClass().idColumn].flat()
       const returned = [returning ?? []].flat() as string[]
       const needsId = ignore ? returned.length > 0 : dialectOf(this.knex()) === 'sqlite'
-      if (needsId && !returned.includes('*') && !returned.includes(idColumn)) built.returning([...returned, idColumn])
-      if (ignore) noteIgnored(built, insert, idColumn)
+      if (needsId && !returned.includes('*')) built.returning([...new Set([...returned, ...ids])])
+      if (ignore) noteIgnored(built, insert, ids)
     }
 
     #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
