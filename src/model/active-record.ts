@@ -1,11 +1,21 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
+import { foldName } from './arriving-names.js'
 import { ofField } from './canonical.js'
-import { codecOf, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
+import { codecNow, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
 import type { Column, ColumnSpec, Columns, Row } from './column.js'
 import { mapDatabaseError } from './database-errors.js'
-import { declareColumns, definitionOf, markIntermediate, mergedList, mergedStatic, type RecordClass, tableNameOf } from './definition.js'
+import {
+  type Definition,
+  declareColumns,
+  definitionOf,
+  markIntermediate,
+  mergedList,
+  mergedStatic,
+  type RecordClass,
+  tableNameOf,
+} from './definition.js'
 import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
 import { isHiddenElsewhere } from './hidden-elsewhere.js'
 import { newId } from './ids.js'
@@ -110,8 +120,8 @@ function quiet(error: unknown, cls: typeof Model): unknown {
   return mapDatabaseError(
     error,
     dialectOfClass(cls),
-    (_table, column) => definition.propertyOf.get(column),
-    (_table, column) => column === undefined || definition.propertyOf.has(column),
+    (_table, column) => propertyFor(definition, column),
+    (_table, column) => column === undefined || propertyFor(definition, column) !== undefined,
   )
 }
 
@@ -462,7 +472,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     override $formatDatabaseJson(json: object): never {
       const cls = this.constructor as unknown as typeof Record
       const dialect = dialectOfClass(cls as never)
-      const { write } = codecOf(cls, dialect)
+      const { write } = codecNow(cls as never)
       const given = super.$formatDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
       const row: globalThis.Record<string, unknown> = {}
       let name = ''
@@ -533,6 +543,14 @@ function relationsOf(cls: object): globalThis.Record<string, OpenRelation> {
   if (!Object.hasOwn(cls, '$$relations'))
     Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
   return (cls as unknown as { $$relations: globalThis.Record<string, OpenRelation> }).$$relations
+}
+
+// A driver names the column as it is stored, which an application's Knex may have renamed.
+function propertyFor({ propertyOf }: Definition, column: string): string | undefined {
+  const known = propertyOf.get(column)
+  if (known !== undefined) return known
+  for (const [name, property] of propertyOf) if (foldName(name) === foldName(column)) return property
+  return undefined
 }
 
 interface Ends {

@@ -1,41 +1,46 @@
 import type { Knex } from 'knex'
+import type { ColumnNameMappers } from 'objection'
+import { arrivals, foldName, type KnexNames, renamed } from './arriving-names.js'
 import { type ColumnSpec, column as columns } from './column.js'
 import { structureOf } from './definition.js'
+import { ConfigurationError } from './errors.js'
 import { camelCase } from './names.js'
 import { remember } from './remember.js'
 import { type Decoder, type Dialect, decoder, dialectOf } from './storage.js'
 import { registeredKnex } from './transaction.js'
 
-/** How the rows of one class are read and written on one kind of database. */
+/** Where a value that was read goes. */
+interface Target {
+  readonly property: string
+  readonly decode: Decoder | null
+}
+
+/** How the rows of one class are read and written through one Knex instance. */
 export interface Codec {
-  /** By the column's name, and by the property's: an application's own base class may have renamed what was read. */
-  readonly read: ReadonlyMap<string, { readonly property: string; readonly decode: Decoder | null }>
+  /** By every name under which a column may arrive: see `arrivals`. */
+  readonly read: ReadonlyMap<string, Target>
   readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
+  /** What names that are in neither map were taken for. */
+  readonly further: Map<string, Target>
 }
 
-const codecs = new WeakMap<object, Map<Dialect, Codec>>()
+const mostFurther = 1000
+
+const codecs = new WeakMap<object, WeakMap<object, Codec>>()
 const jsonSpec = columns.json().nullable().spec
-
-/** @returns how rows of this class are read and written; worked out once */
-export function codecOf(cls: object, dialect: Dialect): Codec {
-  const known = remember(codecs, cls, () => new Map<Dialect, Codec>())
-  let codec = known.get(dialect)
-  if (!codec) {
-    codec = make(cls, dialect)
-    known.set(dialect, codec)
-  }
-  return codec
-}
+/** Stands for the settings of a Knex instance where a class has none. */
+const noConfig: KnexNames = {}
 
 const lastUsed = new WeakMap<object, { readonly config: object; readonly codec: Codec }>()
 
-/** The codec for the database that a class's queries go to now. Asked for each row that is read. */
+/** Returns the codec of a class for the Knex instance that its queries go to now. Called for each row that is read. */
 export function codecNow(cls: DatabaseClass): Codec {
-  const config = knexOf(cls)?.client.config
+  const config = (knexOf(cls)?.client.config as KnexNames | undefined) ?? noConfig
   const last = lastUsed.get(cls)
   if (last !== undefined && last.config === config) return last.codec
-  const codec = codecOf(cls, dialectOfClass(cls))
-  if (config) lastUsed.set(cls, { config, codec })
+  const ofClass = remember(codecs, cls, () => new WeakMap<object, Codec>())
+  const codec = remember(ofClass, config, () => make(cls, dialectOfClass(cls), config))
+  lastUsed.set(cls, { config, codec })
   return codec
 }
 
@@ -45,32 +50,53 @@ export function codecNow(cls: DatabaseClass): Codec {
  * @param into what they are set on
  */
 export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Record<string, unknown>>, into: T): T {
-  const { read } = codecNow(cls)
+  const codec = codecNow(cls)
+  const { read } = codec
   const row = into as Record<string, unknown>
   for (const column of Object.keys(given)) {
     const value = given[column]
-    const known = read.get(column)
-    if (known) row[known.property] = known.decode !== null && value !== null && value !== undefined ? known.decode(value) : value
-    else row[structureOf(cls).columnOf.has(column) ? column : camelCase(column)] = value
+    const { property, decode } = read.get(column) ?? furtherTarget(cls, codec, column)
+    row[property] = decode !== null && value !== null && value !== undefined ? decode(value) : value
   }
   return into
 }
 
-function make(cls: object, dialect: Dialect): Codec {
+// A name that differs from a declared one in case and underscores alone is that column, renamed on the way: it may be hidden.
+function furtherTarget(cls: object, { read, further }: Codec, name: string): Target {
+  const known = further.get(name)
+  if (known) return known
+  const { specs } = structureOf(cls)
+  const meant = Object.keys(specs).filter((property) => foldName(property) === foldName(name))
+  const property = meant.find((one) => specs[one]?.isHidden || specs[one]?.readable) ?? meant[0]
+  const target = (property === undefined ? undefined : read.get(property)) ?? { property: camelCase(name), decode: null }
+  if (further.size < mostFurther) further.set(name, target)
+  return target
+}
+
+function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
   const { specs, columnOf, jsonAttributes } = structureOf(cls)
-  const read = new Map<string, { property: string; decode: Decoder | null }>()
+  const mappers = (cls as { getColumnNameMappers?(): ColumnNameMappers | null }).getColumnNameMappers?.() ?? null
+  const read = new Map<string, Target>()
   const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
+  const others: [string, Target][] = []
   for (const [property, column] of columnOf) {
     const declared = specs[property]
     const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
     // A column that somebody else made may hold JSON as text on any database.
-    const decode = spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null
-    if (!read.has(property)) read.set(property, { property, decode })
-    read.set(column, { property, decode })
-    if (!write.has(column)) write.set(column, { column, spec })
-    write.set(property, { column, spec })
+    const target = { property, decode: spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null }
+    const [arrival, ...further] = arrivals(column, config, mappers)
+    const taken = arrival === undefined ? undefined : read.get(arrival)
+    if (taken)
+      throw new ConfigurationError(
+        `${(cls as { name?: string }).name}: the columns of ${taken.property} and ${property} both arrive as '${arrival}': rename one, or change postProcessResponse or columnNameMappers.`,
+      )
+    if (arrival !== undefined) read.set(arrival, target)
+    for (const name of [...further, property, column]) others.push([name, target])
+    for (const name of [property, column, renamed(property, mappers?.format)]) if (!write.has(name)) write.set(name, { column, spec })
   }
-  return { read, write }
+  for (const property of columnOf.keys()) write.set(property, { ...write.get(property), column: columnOf.get(property) as string } as never)
+  for (const [name, target] of others) if (!read.has(name)) read.set(name, target)
+  return { read, write, further: new Map() }
 }
 
 // A driver may hand out an object: the row gets one of its own, so that save() sees what was changed in place.

@@ -1,3 +1,4 @@
+import { foldName } from './arriving-names.js'
 import { structureOf } from './definition.js'
 import { protectedClasses, protectionVersion } from './protected-tables.js'
 
@@ -5,15 +6,16 @@ type Hiding = ReadonlyMap<string, readonly (readonly string[])[]>
 
 let known: { readonly version: number; readonly hiding: Hiding } | undefined
 
-// For each property that models hide, all properties of those models.
+// For each property that models hide, all properties of those models. Their columns may have been renamed on the way.
 function hidingNow(): Hiding {
   if (known?.version === protectionVersion()) return known.hiding
   const { version, classes } = protectedClasses()
   const hiding = new Map<string, (readonly string[])[]>()
   for (const cls of classes) {
     const specs = Object.entries(structureOf(cls).specs)
-    const all = specs.map(([property]) => property)
-    for (const [property, { isHidden }] of specs) if (isHidden) hiding.set(property, [...(hiding.get(property) ?? []), all])
+    const all = specs.map(([property]) => foldName(property))
+    for (const [property, { isHidden }] of specs)
+      if (isHidden) hiding.set(foldName(property), [...(hiding.get(foldName(property)) ?? []), all])
   }
   known = { version, hiding }
   return hiding
@@ -24,9 +26,8 @@ function hidingNow(): Hiding {
  * castTo(), brings all columns of that model. By the name alone it may be anything, such as a sum under the name of its column.
  */
 export function isHiddenElsewhere(row: object, name: string): boolean {
-  return (
-    hidingNow()
-      .get(name)
-      ?.some((all) => all.every((property) => Object.hasOwn(row, property))) ?? false
-  )
+  const models = hidingNow().get(foldName(name))
+  if (!models) return false
+  const held = new Set(Object.keys(row).map(foldName))
+  return models.some((all) => all.every((property) => held.has(property)))
 }

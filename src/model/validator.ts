@@ -4,6 +4,7 @@ import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from
 import { type Definition, definitionOf } from './definition.js'
 import { ConfigurationError, type FieldError, ValidationError } from './errors.js'
 import { joinColumnsOf } from './join-columns.js'
+import { isJsonPath, jsonPathError } from './json-paths.js'
 import { type ObjectSchema, recordSchema } from './schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
@@ -171,15 +172,16 @@ export class RecordValidator extends Validator {
       }
       const spec = definition.specs[name]
       if (!spec) {
+        if (isJsonPath(name) && !rest.has(name) && !definition.columnOf.has(name)) {
+          const message = isPatch ? jsonPathError(definition, name, given, schemaErrors) : 'is not known here'
+          if (message === null) values[name] = given
+          else errors.push({ field: name, message })
+          continue
+        }
         values[name] = given
         if (rest.has(name)) continue
         wire[name] = given
-        const isKnown =
-          definition.handWritten[name] !== undefined ||
-          name === 'id' ||
-          name.startsWith('#') ||
-          isAccessor(model, name) ||
-          (isPatch && isJsonPath(definition, name))
+        const isKnown = definition.handWritten[name] !== undefined || name === 'id' || name.startsWith('#') || isAccessor(model, name)
         if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
         continue
       }
@@ -216,11 +218,6 @@ export class RecordValidator extends Validator {
 
 function relationNames(model: Model): string[] {
   return (model.constructor as unknown as { getRelationNames(): string[] }).getRelationNames()
-}
-
-// 'address:city': a part of a json column.
-function isJsonPath({ specs }: Definition, name: string): boolean {
-  return name.includes(':') && specs[name.slice(0, name.indexOf(':'))]?.type === 'json'
 }
 
 // A setter of the class takes the value (password, for one): not a column, and not unknown.

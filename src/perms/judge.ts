@@ -36,15 +36,23 @@ export function valuesOf(model: Model | undefined): Values {
   return (model ?? {}) as Values
 }
 
+const columnOfKey = (key: string): string => key.split(':')[0] as string
+
+/** The properties that are set by something else than a plain value: by raw SQL, or in a part of them ('billing:plan'). */
 export function rawNames(model: Model | undefined): string[] {
-  return Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
+  const raws = Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
+  const paths = Object.keys(valuesOf(model)).filter((key) => key.includes(':') && valuesOf(model)[key] !== undefined)
+  return paths.length === 0 && raws.length === 0 ? raws : [...new Set([...raws, ...paths].map(columnOfKey))]
 }
 
 export function setNames(model: Model | undefined): string[] {
   const values = valuesOf(model)
-  return [...Object.keys(values).filter((name) => values[name] !== undefined && !name.startsWith('$')), ...rawNames(model)].map(
-    (name) => name.split(':')[0] as string,
-  )
+  return [
+    ...Object.keys(values)
+      .filter((name) => values[name] !== undefined && !name.startsWith('$'))
+      .map(columnOfKey),
+    ...rawNames(model),
+  ]
 }
 
 /** Whether an update sets anything in the row: a graph holds what is as it was, and what belongs to a join table. */

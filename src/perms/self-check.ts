@@ -21,7 +21,7 @@ export function selfCheck(): void {
       const outer = PermsSelfCheck.query().whereIn('id', query.clone().select('id'))
       return [query, outer].map((builder) => (builder as unknown as { toKnexQuery(): { toString(): string } }).toKnexQuery().toString())
     })
-  const [plain = '', nested = ''] = build().map((text) => text.replace(/["`]/g, ''))
+  const [plain = '', nested = ''] = build().map((text) => text.replace(/["`]/g, '').toLowerCase())
   const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
   const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
   const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
-import { codecOf } from '../model/codec.js'
+import { codecNow } from '../model/codec.js'
 import { definitionOf, propertyMeant } from '../model/definition.js'
 import { ForbiddenError } from '../model/errors.js'
 import type { GuardedBuilder } from '../model/query-guard.js'
@@ -63,7 +63,7 @@ function isWritten(cls: typeof Model, name: string, model: Model | undefined, va
   // Raw SQL was refused where it matters.
   if (said === undefined) return true
   const dialect = dialectOfClass(cls as never)
-  const spec = codecOf(cls, dialect).write.get(name)?.spec
+  const spec = codecNow(cls as never).write.get(name)?.spec
   return isDeepStrictEqual(spec ? encode(spec, said, dialect) : said, value)
 }
 
