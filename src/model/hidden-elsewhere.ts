@@ -14,8 +14,9 @@ function hidingNow(): Hiding {
   for (const cls of classes) {
     const specs = Object.entries(structureOf(cls).specs)
     const all = specs.map(([property]) => foldName(property))
-    for (const [property, { isHidden }] of specs)
-      if (isHidden) hiding.set(foldName(property), [...(hiding.get(foldName(property)) ?? []), all])
+    // Who may read a column with a rule is for its own model to say, and the row is of another.
+    for (const [property, { isHidden, readable }] of specs)
+      if (isHidden || readable) hiding.set(foldName(property), [...(hiding.get(foldName(property)) ?? []), all])
   }
   known = { version, hiding }
   return hiding

@@ -76,6 +76,7 @@ interface Internals {
   tableName(): string
   knex(knex?: Knex): Knex
   unsafeKnex(): Knex | null
+  internalOptions(): { schema?: string }
   internalContext(): { runBefore: unknown[]; runAfter: unknown[]; knex: Knex | null }
   toFindQuery(): Internals
   clear(selector: RegExp | ((op: Operation) => boolean)): Internals
@@ -214,6 +215,10 @@ class Handle implements GuardedBuilder {
     return this.#builder.tableRef()
   }
 
+  get schema(): string | undefined {
+    return this.#builder.internalOptions().schema
+  }
+
   get execution(): Execution {
     this.#builder.execution ??= { ids: undefined, action: undefined, notes: undefined }
     return this.#builder.execution
@@ -245,7 +250,8 @@ class Handle implements GuardedBuilder {
   }
 
   query(cls: typeof Model): QueryBuilder<Model> {
-    return cls.query(this.#builder.internalContext().knex ?? undefined)
+    const query = cls.query(this.#builder.internalContext().knex ?? undefined)
+    return this.schema === undefined ? query : query.withSchema(this.schema)
   }
 }
 

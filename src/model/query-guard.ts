@@ -57,6 +57,8 @@ export interface GuardedBuilder {
   readonly cls: typeof Model
   /** Table or alias under which the rows are known in this statement. */
   readonly ref: string
+  /** What withSchema() was given: the schema of every table in the statement. */
+  readonly schema: string | undefined
   readonly execution: Execution
   readonly db: Knex
   /** Objection's context of the query. */
@@ -67,6 +69,6 @@ export interface GuardedBuilder {
   readonly readableFilters: readonly Template[]
   /** The rows that this write is about, as a find query under the rule of `action`; `notes` are the guard's, if there are any. */
   targets(action: StatementKind, notes?: unknown): QueryBuilder<Model>
-  /** Another query in the same transaction. */
+  /** Another query in the same transaction and schema. */
   query(cls: typeof Model): QueryBuilder<Model>
 }

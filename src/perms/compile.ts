@@ -19,7 +19,7 @@ import {
   type Rule,
   type WhereRule,
 } from './rules.js'
-import { ADMIN, rolesThatAre, SUPERADMIN, userTables } from './tables.js'
+import { ADMIN, isUserTable, rolesThatAre, SUPERADMIN, userTables } from './tables.js'
 
 /** For whom, and over which rows, a rule is turned into a condition. */
 export interface Scope {
@@ -39,14 +39,26 @@ export interface Scope {
   readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
   /** For aliases inside EXISTS. */
   readonly depth: number
+  /** The schema of the statement's tables; undefined: as the connection finds them. */
+  readonly schema: string | undefined
 }
 
 export function scopeOf(
   cls: typeof Model,
   actor: Actor | null,
-  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'live' | 'writes' | 'checks'>>,
+  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'live' | 'writes' | 'checks' | 'schema'>>,
 ): Scope {
-  return { cls, policy: policyOf(cls), actor, row: undefined, live: false, writes: false, checks: undefined, depth: 0, ...more }
+  const policy = policyOf(cls)
+  return { cls, policy, actor, row: undefined, live: false, writes: false, checks: undefined, depth: 0, schema: undefined, ...more }
+}
+
+/**
+ * The table of a model in the statement of a scope. Rows are looked up in the schema of the statement. Users, roles, domains and
+ * sessions stay where the library signs users in: they say who is calling.
+ */
+export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): string {
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  return schema === undefined || isUserTable(table) ? table : `${schema}.${table}`
 }
 
 /** A rule as a condition over the rows of a scope. Two-valued: no NULL comes out of it. */
@@ -385,14 +397,15 @@ type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
 // The rows of one end of a relation: its table, or what the relation's own filter, which may be any query, leaves of it.
 // The filter is the policy's, not the caller's: no rule of the model comes in.
 function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
-  if (!filter || isNoop(filter)) return sql('?? as ??', (cls as unknown as { getTableName(): string }).getTableName(), alias)
-  const { sql: text, bindings } = freely(() =>
-    cls
-      .query(scope.cls.knex())
-      .modify(filter as never)
-      .toKnexQuery()
-      .toSQL(),
-  )
+  if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
+  const { sql: text, bindings } = freely(() => {
+    const rows = cls.query(scope.cls.knex()).modify(filter as never)
+    const table = (cls as unknown as { getTableName(): string }).getTableName()
+    // The query itself sets its schema only where it is executed.
+    const built = rows.toKnexQuery()
+    if (scope.schema !== undefined && !isUserTable(table)) built.withSchema(scope.schema)
+    return built.toSQL()
+  })
   return sql(`(${text}) as ??`, ...bindings, alias)
 }
 

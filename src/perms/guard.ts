@@ -4,6 +4,7 @@ import { definitionOf } from '../model/definition.js'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../model/errors.js'
 import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from '../model/query-guard.js'
 import { type Steps, soon, wait } from '../model/soon.js'
+import type { OpenKnexBuilder } from '../model/statement.js'
 import { guardConditions, scopeOf } from './compile.js'
 import { all, type Condition } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
@@ -16,6 +17,7 @@ import { type Action, columnsRead, policyOf } from './policy.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
 import { hasCheck, mentions } from './rules.js'
+import { isUserTable } from './tables.js'
 import {
   asIs,
   checkAfter,
@@ -93,6 +95,7 @@ export const guard: QueryGuard = {
       const rule = all(...guardConditions(scope, { free: true, withDeleted: builder.withDeleted }))
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
+    checkSchema(builder, statement, kind)
     const { notes: noted } = builder.execution
     if (noted instanceof Affected) {
       const rows = conditionOf(noted, builder, kind as Action, authority)
@@ -110,13 +113,13 @@ export const guard: QueryGuard = {
     addRule(statement, rule, builder.readableFilters, scope.dialect)
   },
 
-  needsTransaction({ cls, execution }, write) {
+  needsTransaction({ cls, execution, schema }, write) {
     if (!write) return false
     if (writeChecks.some((check) => check.concerns(cls, write))) return true
     const authority = authorityFor(cls)
     if (authority === 'free') return false
     const policy = policyOf(cls)
-    const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't' })
+    const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't', schema })
     if (write.kind === 'insert') {
       if (write.models.some((model) => definitionOf(cls).specs[idOf(cls)] === undefined && !model.$id())) return true
       if (hasCheck(policy.create) || mentions(policy.create, 'related')) return true
@@ -287,6 +290,20 @@ async function judgeAfter(
   }
   if (authority !== 'free' && recheck) await checkAfter(builder, write, authority, recheck)
   for (const check of checks) await check.after(builder, write)
+}
+
+/** The rules look into the schema that withSchema() named. @throws ConfigurationError where the statement reads another one */
+export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void {
+  const actual = statement._single.schema as string | undefined
+  if (actual !== schema)
+    throw new ConfigurationError(
+      `${cls.name}: the statement reads the schema '${actual ?? 'of the connection'}' and its rules '${schema ?? 'that of the connection'}': say withSchema() once, on query().`,
+    )
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  if (schema !== undefined && kind !== 'read' && isUserTable(table))
+    throw new ConfigurationError(
+      `${cls.name}: withSchema('${schema}') cannot write users, roles, domains or tokens: the library knows those of the connection's own schema. Leave withSchema() out, or use Model.knexQuery() inside asSystem().`,
+    )
 }
 
 // Refusals whose cause is not known yet.

@@ -8,11 +8,11 @@ import { guardedQueryBuilder } from '../model/query-builder.js'
 import type { QueryGuard } from '../model/query-guard.js'
 import { soon } from '../model/soon.js'
 import type { OpenKnexBuilder } from '../model/statement.js'
-import { scopeOf } from './compile.js'
+import { scopeOf, tableIn } from './compile.js'
 import { all, type Condition, holds, type Sql, sql } from './condition.js'
 import { type Actor, authorityFor, currentActor } from './context.js'
 import { effective } from './effective.js'
-import { isEnforcedAnywhere } from './guard.js'
+import { checkSchema, isEnforcedAnywhere } from './guard.js'
 import { lookUpKeys } from './key-queries.js'
 
 /** A many-to-many relation, seen from inside. */
@@ -37,14 +37,15 @@ function reach(
   columns: readonly string[],
   equals: readonly Sql[],
   live: boolean,
+  schema: string | undefined,
   withDeleted = false,
 ): Condition {
   const alias = 'perms_end'
-  const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update' })
+  const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update', schema })
   const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
   const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted }) : true)
   if (typeof condition === 'boolean') return condition
-  return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [tableOf(cls), alias, ...condition.bindings] }
+  return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [tableIn(scope, cls), alias, ...condition.bindings] }
 }
 
 const readsAll = (cls: typeof Model, actor: Actor | null): boolean =>
@@ -64,7 +65,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
   const keys = [...relation.joinTableOwnerProp.cols, ...relation.joinTableRelatedProp.cols]
   // Who may read the rows at both ends sees a link: a left join, or a relation asked of a row by its id, leaves one of them out.
-  const isShown = (actor: Actor | null, ref: string) =>
+  const isShown = (actor: Actor | null, ref: string, schema: string | undefined) =>
     all(
       ...(
         [
@@ -73,7 +74,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
         ] as const
       ).map(([cls, { cols }, through]) => {
         const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
-        return readsAll(cls, actor) || reach(cls, 'read', actor, cols, columns, false, true)
+        return readsAll(cls, actor) || reach(cls, 'read', actor, cols, columns, false, schema, true)
       }),
     )
   return {
@@ -88,7 +89,8 @@ function guardFor(relation: ThroughRelation): QueryGuard {
     restrict(builder, statement, kind) {
       const actor = authority()
       if (actor === 'free') return
-      if (kind === 'read') return add(statement, isShown(actor, builder.ref))
+      checkSchema(builder, statement, kind)
+      if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
       if (kind === 'insert') {
         if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
           throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
@@ -97,7 +99,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       if (kind === 'update' && Object.keys(statement._single.update as object).some((column) => keys.includes(column)))
         throw new ForbiddenError(`What ${relation.name} links is linked and unlinked, not moved.`)
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
-      add(statement, reach(owner, 'update', actor, relation.ownerProp.cols, columns, true))
+      add(statement, reach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))
     },
     async beforeWrite(builder, write) {
       const actor = authority()
@@ -109,13 +111,18 @@ function guardFor(relation: ThroughRelation): QueryGuard {
         const row = model as unknown as Record<string, unknown>
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
         const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
-        if (!(await holds(builder.db, reach(owner, 'update', actor, relation.ownerProp.cols, mine, true)))) {
-          const isThere = await holds(builder.db, reach(owner, 'read', actor, relation.ownerProp.cols, mine, false))
+        if (!(await holds(builder.db, reach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
+          const isThere = await holds(builder.db, reach(owner, 'read', actor, relation.ownerProp.cols, mine, false, builder.schema))
           throw isThere
             ? new ForbiddenError(`You may not change what this ${owner.name} is related to.`)
             : new NotFoundError(`There is no ${owner.name} with this id.`)
         }
-        if (!(await holds(builder.db, reach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false)))) {
+        if (
+          !(await holds(
+            builder.db,
+            reach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false, builder.schema),
+          ))
+        ) {
           throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
             errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
           })

@@ -12,7 +12,7 @@ import { type Action, policyOf } from './policy.js'
 import { type CheckRule, hasCheck, type Rule, walk } from './rules.js'
 
 /** Where a row is judged: its class, the connection to ask, and the alias of its table. */
-export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'>
+export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
 
 /** What the guard notes between its hooks of one write. */
 export interface Notes {
@@ -28,8 +28,8 @@ export interface Notes {
 
 export type Values = Readonly<Record<string, unknown>>
 
-export function scopeFor(place: Pick<Place, 'cls' | 'ref'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
-  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls as never), ref: place.ref }), ...more }
+export function scopeFor(place: Pick<Place, 'cls' | 'ref' | 'schema'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
+  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls as never), ref: place.ref, schema: place.schema }), ...more }
 }
 
 export function valuesOf(model: Model | undefined): Values {

@@ -6,7 +6,7 @@ import { guardOf, protectedClass, protectedClasses, protectionVersion } from '..
 import { usableRelations } from '../model/relations.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
-import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf } from './compile.js'
+import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf, tableIn } from './compile.js'
 import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
 import { ADMIN } from './tables.js'
@@ -125,8 +125,8 @@ export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Reco
       conditions.push(asAdmin)
       continue
     }
-    const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref' })
-    const table = (target as unknown as { getTableName(): string }).getTableName()
+    const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref', schema: scope.schema })
+    const table = tableIn(scope, target)
     const keys = columns.map((column, i) => sql('?? = ?', `perms_ref.${column}`, named[i]))
     const rows = all(...keys, effective('read', policy, { withDeleted: false }))
     const isThere =

@@ -24,6 +24,11 @@ export function userTables(): UserTables {
   )
 }
 
+/** Whether a table holds users, roles, domains or sessions. */
+export function isUserTable(table: string): boolean {
+  return Object.values(userTables()).some((one: { table: string }) => one.table === table)
+}
+
 /** The roles that the library knows. */
 export const SUPERADMIN = 'superadmin'
 export const ADMIN = 'admin'

@@ -4,7 +4,7 @@ import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError }
 import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
-import type { Scope } from './compile.js'
+import { type Scope, tableIn } from './compile.js'
 import { all, type Condition, holds, negate, sql } from './condition.js'
 import type { Actor } from './context.js'
 import { effective } from './effective.js'
@@ -207,13 +207,12 @@ export async function checkAfter(
 }
 
 // One of these rows does not satisfy the rule.
-function anyWrong({ cls }: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Condition {
+function anyWrong({ cls, schema }: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Condition {
   const ref = 'perms_row'
-  const scope = scopeFor({ cls, ref }, actor, { writes: true })
+  const scope = scopeFor({ cls, ref, schema }, actor, { writes: true })
   const condition = all(isOneOf(cls, ref, ids), negate(effective('update', scope, { withDeleted: true }, 'after')))
   if (typeof condition === 'boolean') return condition
-  const table = (cls as unknown as { getTableName(): string }).getTableName()
-  return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, table, ref, ...condition.bindings)
+  return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableIn(scope, cls), ref, ...condition.bindings)
 }
 
 async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {

@@ -17,12 +17,14 @@ import {
   type Perms,
   role,
   runAs,
+  SecondFactor,
   Token,
   User,
   UserRole,
   UserSetting,
   where,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { clientOf } from '../http/client.js'
 
@@ -109,8 +111,8 @@ for (const [instance, config] of Object.entries(instances)) {
       before(async function () {
         this.timeout(20_000)
         knex = db.connect(config)
-        perms = initPerms({ knex, passwords: { cost: 10 }, jwt: { secret: 'k'.repeat(48) }, models: [Firm, Site] })
-        await createTables(knex, [User, UserRole, Domain, Token, UserSetting, Firm, Site])
+        perms = initPerms({ knex, passwordHasher: testHasher(), jwt: { secret: 'k'.repeat(48) }, models: [Firm, Site] })
+        await createTables(knex, [User, UserRole, Domain, Token, UserSetting, SecondFactor, Firm, Site])
       })
       after(async () => {
         await perms.close()
@@ -123,9 +125,9 @@ for (const [instance, config] of Object.entries(instances)) {
           await Site.create({ firmID: firm.id, doorPIN: 'DOOR-PIN' } as never)
         })
       })
-      const expectNoSecret = (shown: unknown) => {
+      const expectNoSecret = (shown: unknown, why?: string) => {
         const text = JSON.stringify(shown)
-        for (const secret of secrets) expect(text).not.to.contain(secret)
+        for (const secret of secrets) expect(text, why).not.to.contain(secret)
       }
 
       it('are read as they were written, under their own names', async () => {
@@ -166,12 +168,12 @@ for (const [instance, config] of Object.entries(instances)) {
                       .insert({ ...values } as never)
                       .returning('*'),
                 ]),
-            ...(db.dialect === 'mysql' ? [] : [() => Site.query().delete().returning('*')]),
+            ...(db.dialect === 'pg' ? [() => Site.query().delete().returning('*')] : []),
           ]
           for (const way of ways) {
             const rows = await way()
             expect(JSON.stringify(rows), String(way)).to.contain('"')
-            expectNoSecret(rows)
+            expectNoSecret(rows, String(way))
           }
         })
       })
