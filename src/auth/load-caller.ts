@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { dialectOfClass } from '../model/active-record.js'
+import { type KnexNames, storedName } from '../model/arriving-names.js'
 import { mapDatabaseError } from '../model/database-errors.js'
 import { definitionOf } from '../model/definition.js'
 import { send } from '../model/send.js'
@@ -54,10 +55,10 @@ const sessionColumns = [
 
 type DatabaseRow = Readonly<Record<string, unknown>>
 
-/** The columns of one table in the statement: as `alias` there, `column` in the table. */
+/** The columns of one table in the statement: `as` there, `alias` in its rows, `column` in the table. */
 interface Part {
   readonly cls: typeof Model
-  readonly columns: readonly { readonly alias: string; readonly column: string }[]
+  readonly columns: readonly { readonly as: string; readonly alias: string; readonly column: string }[]
 }
 
 interface Statement {
@@ -95,11 +96,15 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
 }
 
 async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement> {
-  // Short aliases of no meaning: an application's postProcessResponse renames no such thing.
+  // Short aliases, read as the application's Knex spells them: no postProcessResponse comes between.
   let count = 0
+  const spelled = (alias: string) => storedName(alias, knex.client.config as KnexNames)
   const part = (cls: typeof Model, columns: readonly string[]): Part => ({
     cls,
-    columns: columns.map((column) => ({ alias: `c${count++}`, column })),
+    columns: columns.map((column) => {
+      const alias = `c${count++}`
+      return { alias: spelled(alias), as: alias, column }
+    }),
   })
   const [user, token, userRole, domain] = (['user', 'token', 'userRole', 'domain'] as const).map((kind) => registeredModel(kind)) as [
     typeof Model,
@@ -116,7 +121,7 @@ async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement>
     userRole: part(userRole, await columnsOf(userRole)),
     domain: part(domain, await columnsOf(domain)),
   }
-  const listed = (alias: string, { columns }: Part) => columns.map((one) => `${alias}.${one.column} as ${one.alias}`)
+  const listed = (alias: string, { columns }: Part) => columns.map((one) => `${alias}.${one.column} as ${one.as}`)
   const query = knex
     .from({ s: tableOf(token) })
     .join({ u: tableOf(user) }, 'u.id', columnIn('s', token, 'userId'))

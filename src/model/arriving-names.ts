@@ -15,6 +15,11 @@ export function renamed(name: string, map: ((row: Record<string, unknown>) => ob
   return changed ?? name
 }
 
+/** Returns the name that an identifier has in the database, where the settings of Knex may change it. */
+export function storedName(identifier: string, { wrapIdentifier }: KnexNames): string {
+  return wrapIdentifier ? wrapIdentifier(identifier, (name) => name, namesContext) : identifier
+}
+
 /**
  * Returns the names under which a column may arrive: first the one in rows of the model's queries, then those that Objection
  * asks about in between.
@@ -25,8 +30,8 @@ export function arrivals(column: string, config: KnexNames, mappers: ColumnNameM
   let stored = column
   let returned = column
   try {
-    const { wrapIdentifier, postProcessResponse } = config
-    if (wrapIdentifier) stored = wrapIdentifier(column, (name) => name, namesContext)
+    const { postProcessResponse } = config
+    stored = storedName(column, config)
     returned = stored
     if (postProcessResponse) {
       const rows = postProcessResponse([{ [stored]: null }], namesContext) as object[]

@@ -61,5 +61,7 @@ async function ask(knex: Knex, condition: Sql): Promise<boolean> {
   const answer: unknown = await knex
     .select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[]))
     .first()
-  return Number((answer as { ok?: unknown } | undefined)?.ok) === 1
+  // An application's Knex may have renamed the one column.
+  const [isTrue] = Object.values((answer as object | undefined) ?? {}) as unknown[]
+  return Number(isTrue) === 1
 }

@@ -71,7 +71,9 @@ const instances: Record<string, Partial<Knex.Config>> = {
     postProcessResponse: (result: unknown) => {
       const mapped = (row: unknown) =>
         typeof row === 'object' && row !== null && !Array.isArray(row) && Object.getPrototypeOf(row) !== Date.prototype
-          ? Object.fromEntries(Object.entries(row).map(([key, value]) => [key.replaceAll('_', '').toUpperCase(), value]))
+          ? Object.fromEntries(
+              Object.entries(row).map(([key, value]) => [key.replace(/[^:]*$/, (last) => last.replaceAll('_', '').toUpperCase()), value]),
+            )
           : row
       return Array.isArray(result) ? result.map(mapped) : mapped(result)
     },
