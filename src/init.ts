@@ -52,54 +52,56 @@ export interface PermsOptions {
   /** The one database of the application. */
   knex: Knex
   /** How access tokens are signed. Without it no adapter can be made and nobody can sign in. */
-  jwt?: JwtOptions & {
-    /** Further claims of access tokens; they never decide permission. */
-    claims?: (user: User) => object
-  }
+  jwt?:
+    | (JwtOptions & {
+        /** Further claims of access tokens; they never decide permission. */
+        claims?: ((user: User) => object) | undefined
+      })
+    | undefined
   /** The application's own models, where they differ from the library's. */
-  user?: UserClass
-  userRole?: typeof UserRole
-  token?: typeof Token
-  domain?: typeof Domain
-  userSetting?: typeof UserSetting
+  user?: UserClass | undefined
+  userRole?: typeof UserRole | undefined
+  token?: typeof Token | undefined
+  domain?: typeof Domain | undefined
+  userSetting?: typeof UserSetting | undefined
   /** Models to get to know at start: their relations back to the user, their tables, their policies' errors. */
-  models?: readonly (abstract new (
-    ...args: never[]
-  ) => Model)[]
-  passwords?: PasswordPolicy & {
-    /** bcrypt's cost: 12 when not said, 10 at least. */
-    cost?: number
-  }
+  models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
+  passwords?:
+    | (PasswordPolicy & {
+        /** bcrypt's cost: 12 when not said, 10 at least. */
+        cost?: number | undefined
+      })
+    | undefined
   /** Another way of hashing passwords. */
-  passwordHasher?: PasswordHasher
+  passwordHasher?: PasswordHasher | undefined
   /** How a row that may not be read, or not written, is answered: 404 and 403 when not said; 403: 403 for both. */
-  accessDenied?: 404 | 403
+  accessDenied?: 404 | 403 | undefined
   /** What code without a context may do: everything until an adapter has been made when not said. */
-  outsideContext?: 'allow' | 'deny'
+  outsideContext?: 'allow' | 'deny' | undefined
   /** 'required': every grant names a domain or '*'. */
-  domains?: 'optional' | 'required'
+  domains?: 'optional' | 'required' | undefined
   /** Prepared statements by name on PostgreSQL; switch off for poolers that cannot. */
-  namedStatements?: boolean
+  namedStatements?: boolean | undefined
   /** Limits on failed sign-ins, refreshes and registrations: counted in memory when not said; false for none. */
-  throttle?: ThrottleOptions | Throttle | false
+  throttle?: ThrottleOptions | Throttle | false | undefined
   /**
    * Seconds (300 at most) for which the caller behind an access token is cached. A session that another process ends, a user whom it
    * disables or a role that it takes back stays valid for that long. Default: no cache.
    */
-  cacheCallers?: number
+  cacheCallers?: number | undefined
   /**
    * Tokens may come and go in cookies too: a client that signs in with `Prefer: cookies` gets them as `__Host-` cookies that no
    * script can read. Not looked at when not said.
    */
-  cookies?: boolean | CookieOptions
+  cookies?: boolean | CookieOptions | undefined
   /** Writes what happens into AuditLog, or into a class of yours that extends it. */
-  auditLog?: boolean | typeof AuditLog
+  auditLog?: boolean | typeof AuditLog | undefined
   /** How authenticator apps call the application. */
-  secondFactor?: SecondFactorOptions
+  secondFactor?: SecondFactorOptions | undefined
   /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
-  mail?: MailOptions
+  mail?: MailOptions | undefined
   /** Gives the user of a request in the application's own way, once the session has been looked at; null refuses it. */
-  loadUser?: (claims: Record<string, unknown>) => Promise<User | null> | User | null
+  loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
 }
 
 /** The library, set up: what adapters, jobs and scripts hold on to. */

@@ -75,13 +75,14 @@ export function libraryTables(): string[] {
   return [throttleTable.name, ...models.map((model) => model.getTableName())]
 }
 
-interface Step {
+/** One migration of `permsMigrations()`. */
+export interface PermsMigrationStep {
   readonly name: string
   readonly path: string
   readonly isPackaged: boolean
 }
 
-async function stepsIn(folder: string, isPackaged: boolean): Promise<Step[]> {
+async function stepsIn(folder: string, isPackaged: boolean): Promise<PermsMigrationStep[]> {
   const files = await readdir(folder)
   return files
     .filter((file) => ['.js', '.mjs', '.cjs', '.ts', '.mts'].includes(extname(file)) && !file.endsWith('.d.ts'))
@@ -96,7 +97,7 @@ async function stepsIn(folder: string, isPackaged: boolean): Promise<Step[]> {
  * @param options.with the folder of the application's own migrations
  * @example knexfile: { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
  */
-export function permsMigrations(options: { with?: string } = {}): Knex.MigrationSource<Step> {
+export function permsMigrations(options: { with?: string | undefined } = {}): Knex.MigrationSource<PermsMigrationStep> {
   return {
     async getMigrations() {
       return [...(await stepsIn(packaged, true)), ...(options.with === undefined ? [] : await stepsIn(resolve(options.with), false))]

@@ -52,7 +52,7 @@ export interface MailContent {
   readonly details: Readonly<Record<string, string>>
 }
 
-type LinkKind = 'verifyEmail' | 'resetPassword' | 'changeEmail' | 'magicLink' | 'invitation'
+export type LinkKind = 'verifyEmail' | 'resetPassword' | 'changeEmail' | 'magicLink' | 'invitation'
 
 export interface MailOptions {
   readonly mailer: Mailer

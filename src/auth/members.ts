@@ -22,7 +22,7 @@ export interface Members {
    * @throws NotFoundError for anybody but its admins
    * @example const { data, total } = await perms.auth.members.list('press')
    */
-  list(domain: string, options?: { page?: number; pageSize?: number }): Promise<{ data: Member[]; total: number }>
+  list(domain: string, options?: { page?: number | undefined; pageSize?: number | undefined }): Promise<{ data: Member[]; total: number }>
   /** One of them. @throws NotFoundError for a grant of another domain too */
   get(domain: string, grantId: string): Promise<Member>
   /**

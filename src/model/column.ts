@@ -98,7 +98,7 @@ export class Column<T, O extends boolean = false> {
    *
    * @example column.uuid().references('user.id', { onDelete: 'cascade' })
    */
-  references(target: string, options: { onDelete?: OnDelete } = {}): Column<T, O> {
+  references(target: string, options: { onDelete?: OnDelete | undefined } = {}): Column<T, O> {
     const [table, name, more] = target.split('.')
     if (!table || !name || more !== undefined) {
       throw new ConfigurationError(`references('${target}'): write the target as 'table.column', for example 'user.id'.`)
@@ -167,18 +167,20 @@ function make<T>(type: ColumnType, more: Partial<ColumnSpec> = {}): Column<T> {
 }
 
 /** Only the options that were said: an explicit undefined counts as not said. */
-function said<O extends object>(options: O): Partial<O> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<O>
+function said<O extends object>(options: O): { [K in keyof O]?: Exclude<O[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof O]?: Exclude<O[K], undefined>
+  }
 }
 
 export interface StringOptions {
   /** Characters; 255 when not said. */
-  maxLength?: number
-  minLength?: number
+  maxLength?: number | undefined
+  minLength?: number | undefined
   /** A regular expression (ECMA 262, unanchored), as in JSON Schema. */
-  pattern?: string
+  pattern?: string | undefined
   /** A format name of JSON Schema that ajv-formats knows, such as `'email'` or `'uri'`. */
-  format?: string
+  format?: string | undefined
 }
 
 /**
@@ -194,7 +196,7 @@ export const column = {
   string: (options: StringOptions = {}): Column<string> => make<string>('string', { maxLength: 255, ...said(options) }),
   text: (options: Omit<StringOptions, 'pattern' | 'format'> = {}): Column<string> => make<string>('text', said(options)),
   /** A whole number of 32 bits. */
-  integer: (options: { minimum?: number; maximum?: number } = {}): Column<number> =>
+  integer: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
     make<number>('integer', { minimum: -2147483648, maximum: 2147483647, ...said(options) }),
   /** A whole number of 64 bits, as a string of digits. */
   bigint: (): Column<string> => make<string>('bigint'),
@@ -205,7 +207,8 @@ export const column = {
     }
     return make<string>('decimal', { precision, scale })
   },
-  float: (options: { minimum?: number; maximum?: number } = {}): Column<number> => make<number>('float', said(options)),
+  float: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
+    make<number>('float', said(options)),
   boolean: (): Column<boolean> => make<boolean>('boolean'),
   /** A day, as 'YYYY-MM-DD'. */
   date: (): Column<string> => make<string>('date'),

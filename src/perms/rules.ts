@@ -157,7 +157,7 @@ export const self = (): SqlRule => freeze<SelfRule>({ kind: 'self', sql: true })
  * @example role(Role.ADMIN)
  * @example role(['editor', 'author'], { domain: 'press' })
  */
-export function role(roles: string | readonly string[], options: { domain?: string } = {}): SqlRule {
+export function role(roles: string | readonly string[], options: { domain?: string | undefined } = {}): SqlRule {
   const list = typeof roles === 'string' ? [roles] : [...roles]
   if (list.length === 0 || list.some((name) => typeof name !== 'string' || name === '')) {
     throw new ConfigurationError('role(): name a role, for example role(Role.ADMIN).')

@@ -28,11 +28,11 @@ export interface WithRoles {
    * @throws RolesNotLoadedError
    * @example user.hasRole('editor', { domain: 'press' })
    */
-  hasRole(role?: string, options?: { domain?: DomainRef }): boolean
+  hasRole(role?: string, options?: { domain?: DomainRef | undefined }): boolean
   /** Gives the user a role, everywhere or in one domain; granted twice is granted once. */
-  grantRole(role: string, options?: { domain?: DomainRef }, trx?: TransactionOrKnex): Promise<UserRole>
+  grantRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<UserRole>
   /** Takes a role back: the global grant, or with `domain` the one there. @returns whether there was one */
-  revokeRole(role: string, options?: { domain?: DomainRef }, trx?: TransactionOrKnex): Promise<boolean>
+  revokeRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<boolean>
   /** Loads all grants, whoever asks. */
   loadRoles(trx?: TransactionOrKnex): Promise<this>
   /** Whether the user is a member of the domain, or an admin of all. */
@@ -103,7 +103,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       this.roles ??= []
     }
 
-    hasRole(role?: string, options: { domain?: DomainRef } = {}): boolean {
+    hasRole(role?: string, options: { domain?: DomainRef | undefined } = {}): boolean {
       const { roles } = this
       if (!Array.isArray(roles)) throw new RolesNotLoadedError()
       const wanted = role === undefined ? null : rolesThatAre([role])
@@ -116,12 +116,12 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       })
     }
 
-    async grantRole(role: string, options: { domain?: DomainRef } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
+    async grantRole(role: string, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
       const values = { user: this, role, ...(options.domain === undefined ? {} : { domain: options.domain }) }
       return (registeredModel('userRole') as unknown as typeof UserRole).create(values as never, trx)
     }
 
-    async revokeRole(role: string, options: { domain?: DomainRef } = {}, trx?: TransactionOrKnex): Promise<boolean> {
+    async revokeRole(role: string, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
       const UserRoleClass = registeredModel('userRole') as unknown as typeof UserRole
       const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)
       const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId } as never)

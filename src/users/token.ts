@@ -28,18 +28,18 @@ export const PROVEN_ADDRESS = 'proven-address'
 
 export interface IssueOptions {
   /** The token itself, at least 22 characters (128 bits); made at random when not said. */
-  token?: string
+  token?: string | undefined
   /** What the token is for; `'custom'` when not said, `'api'` for an API key. */
-  kind?: string
+  kind?: string | undefined
   /**
    * Of an API key: what it may do of what its owner may, such as `documents:read`, `documents:*` or `*`; nothing when not said.
    * `documents` is the plural of the model's name, or the path of its resource.
    */
   abilities?: readonly string[] | undefined
-  description?: string | null
-  expiresAt?: Date | null
+  description?: string | null | undefined
+  expiresAt?: Date | null | undefined
   /** Seconds from now. */
-  expiresIn?: number
+  expiresIn?: number | undefined
 }
 
 const inPerson = () => demandInPerson('Tokens and sessions')
@@ -133,7 +133,7 @@ export class Token extends InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePer
   static async verify<M extends Model>(
     this: new () => M,
     plain: string,
-    options: { kind?: string } = {},
+    options: { kind?: string | undefined } = {},
     trx?: TransactionOrKnex,
   ): Promise<M | null> {
     if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null

@@ -18,6 +18,7 @@ const compilerOptions = {
   lib: ['es2023'],
   types: ['node'],
   strict: true,
+  exactOptionalPropertyTypes: true,
   noImplicitOverride: true,
   skipLibCheck: false,
   declaration: true,
