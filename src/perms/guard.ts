@@ -155,10 +155,10 @@ export const guard: QueryGuard = {
   async narrow(execution, builder, write) {
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return
-    const { cls, ref, db, withDeleted, context, readableFilters } = builder
+    const { cls, ref, schema, db, withDeleted, context, readableFilters } = builder
     const own: Execution = { ids: undefined, action: execution.action, notes: undefined }
     const place: GuardedBuilder = {
-      ...{ cls, ref, db, withDeleted, context, readableFilters, execution: own },
+      ...{ cls, ref, schema, db, withDeleted, context, readableFilters, execution: own },
       targets: (action, noted) => builder.targets(action, noted),
       query: (other) => builder.query(other),
     }
