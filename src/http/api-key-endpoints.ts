@@ -59,6 +59,7 @@ function revokeKey(name: string): Endpoint {
     path: 'api-keys/:keyId',
     name: `delete${name}ApiKey`,
     summary: 'Revoke an API key',
+    status: 204,
     abilities: 'none',
     queryKeys: [],
     handler: async ({ caller, params, perms }) => {

@@ -5,11 +5,11 @@ import { docsEndpoints } from './docs.js'
 import { Endpoint } from './endpoint.js'
 import { MethodNotAllowedError } from './errors.js'
 import { type Gate, gateOf, isInContextOf } from './gate.js'
-import { openApiDocument } from './openapi.js'
+import { type OpenApiDocument, openApiDocument, serversAt } from './openapi.js'
 import type { PermsPort } from './ports.js'
 import type { OnError } from './problems.js'
 import { Reporter, requestId } from './reporter.js'
-import type { HttpRequest } from './request.js'
+import { type HttpRequest, mountPathOf } from './request.js'
 import type { Resource } from './resource.js'
 import { HttpResponse } from './response.js'
 import { type Found, joinPath, RouteTable } from './routes.js'
@@ -166,18 +166,22 @@ export class MountedApi {
   }
 
   #documentEndpoint(): Endpoint {
-    let text: string | undefined
+    let document: OpenApiDocument | undefined
+    let last: { readonly mountPath: string; readonly text: string } | undefined
     return new Endpoint({
       method: 'GET',
       path: '',
       public: true,
       forgivesCookies: true,
-      handler: () => {
-        text ??= JSON.stringify(openApiDocument(this.#api, this.#perms))
+      handler: ({ request }) => {
+        const mountPath = mountPathOf(request)
+        document ??= openApiDocument(this.#api, this.#perms)
+        if (last?.mountPath !== mountPath)
+          last = { mountPath, text: JSON.stringify({ ...document, servers: serversAt(mountPath), ...this.#api.document }) }
         return new HttpResponse(
           200,
           { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' },
-          text,
+          last.text,
         )
       },
     })
@@ -221,7 +225,7 @@ export class MountedApi {
   }
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
-    const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits)
+    const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits, this.#api.resources)
     const entry = { address: request.address, origin: request.raw }
     const { ignoresCredentials, forgivesCookies } = found.target.options
     if (ignoresCredentials) {

@@ -3,6 +3,7 @@ import type { EndpointContext, SchemaOption } from './endpoint.js'
 import type { SplitInput } from './input.js'
 import type { Parent } from './parents.js'
 import type { ResourceModel } from './ports.js'
+import type { IncludeOption } from './related.js'
 import type { HttpRequest } from './request.js'
 
 export type CrudMethod = 'list' | 'get' | 'create' | 'update' | 'delete'
@@ -67,8 +68,11 @@ export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   pageSize?: number | undefined
   /** The most that a client may ask for; 100 when not said. */
   maxPageSize?: number | undefined
-  /** Relations that clients may include, as paths such as 'user' and 'items.product'; none when not said. */
-  include?: readonly string[] | undefined
+  /**
+   * Relations that clients may include, as paths such as 'user' and 'items.product'. Included rows show what the related
+   * model's own resource shows, or the columns listed here: `{ user: ['id', 'displayName'] }`. Default: none.
+   */
+  include?: IncludeOption | undefined
   hooks?: CrudHooks<InstanceType<M>> | undefined
 }
 

@@ -1,20 +1,13 @@
 import { Buffer } from 'node:buffer'
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { PermsPort } from './ports.js'
+import { serverKey } from './server-key.js'
 
-const keys = new WeakMap<PermsPort, Buffer>()
 const ivBytes = 12
 const tagBytes = 16
 const maxLength = 4096
 
-function keyOf(perms: PermsPort): Buffer {
-  let key = keys.get(perms)
-  if (!key) {
-    key = Buffer.from(perms.auth.deriveKey('list cursor'))
-    keys.set(perms, key)
-  }
-  return key
-}
+const keyOf = (perms: PermsPort): Buffer => serverKey(perms, 'list cursor')
 
 /**
  * Where a page ended, in a form that tells the client nothing and that it cannot change: AES-256-GCM (RFC 5116).

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Endpoint } from './endpoint.js'
+import { mountPathOf } from './request.js'
 import { HttpResponse } from './response.js'
 
 const assets: Readonly<Record<string, string>> = {
@@ -53,7 +54,7 @@ export function docsEndpoints(path: string, document: string, title: string): { 
       anyFormat: true,
       queryKeys: [],
       handler: ({ request }) => {
-        const { type, body } = answer(baseOf(request.url, request.path))
+        const { type, body } = answer(mountPathOf(request))
         return new HttpResponse(200, { ...common, 'content-type': type, 'cache-control': 'no-cache' }, body)
       },
     }),
@@ -72,11 +73,6 @@ export function docsEndpoints(path: string, document: string, title: string): { 
     get('start.js', () => ({ type: 'text/javascript; charset=utf-8', body: startScript })),
     ...Object.entries(assets).map(([name, type]) => get(name, () => ({ type, body: asset(name) }))),
   ]
-}
-
-/** What lies before the place where the router is mounted. */
-function baseOf(url: string, path: string): string {
-  return url.endsWith(path) ? url.slice(0, -path.length) : ''
 }
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }

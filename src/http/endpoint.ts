@@ -2,6 +2,7 @@ import { ConfigurationError } from '../model/errors.js'
 import type { Actor } from '../perms/context.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
+import type { Resource } from './resource.js'
 import { segmentsOf } from './routes.js'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -25,6 +26,8 @@ export interface EndpointContext<Row = unknown> {
   /** The rows that the path goes through, the outermost first. */
   readonly parents: readonly object[]
   readonly perms: PermsPort
+  /** The resources of the Api that answers. */
+  readonly resources: readonly Resource[]
 }
 
 /** The rows that a path names. */

@@ -1,7 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createHmac } from 'node:crypto'
+import type { Model } from 'objection'
 import { PreconditionFailedError } from '../model/errors.js'
-import type { ServedModel, ServedRow } from './ports.js'
+import { remember } from '../model/remember.js'
+import type { PermsPort, ServedModel, ServedRow } from './ports.js'
 import type { HttpRequest } from './request.js'
+import { serverKey } from './server-key.js'
 import { outputFields, shape } from './shape.js'
 
 /** A row as this caller sees it, and its strong validator (RFC 9110, 8.8.3). */
@@ -10,15 +13,30 @@ export interface Representation {
   readonly etag: string
 }
 
-/** The whole of what this caller may see of a row. */
-export function represent(row: ServedRow, model: ServedModel): Representation {
+/** Everything that this caller may see of a row, and an ETag over that, the id and all columns. */
+export function represent(row: ServedRow, model: ServedModel, perms: PermsPort): Representation {
   const text = JSON.stringify(shape(row, model, outputFields(model)))
-  return { text, etag: `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"` }
+  const values = row as unknown as Record<string, unknown>
+  const rest = [model.getTableName(), (row as unknown as Model).$id(), ...unshownColumns(model).map((name) => values[name])]
+  // Keyed: without the key, a client would find a short hidden value by hashing all candidates.
+  const mac = createHmac('sha256', serverKey(perms, 'etag')).update(JSON.stringify(rest)).update(text)
+  return { text, etag: `"${mac.digest('base64url').slice(0, 22)}"` }
+}
+
+const unshown = new WeakMap<object, readonly string[]>()
+
+/** The columns that the text of a representation may lack: a change of one is a change of the row too. */
+function unshownColumns(model: ServedModel): readonly string[] {
+  return remember(unshown, model, () =>
+    Object.entries(model.columnSpecs)
+      .filter(([, { isHidden, readable }]) => isHidden || readable)
+      .map(([name]) => name),
+  )
 }
 
 /** The validator alone. */
-export function etagOf(row: ServedRow, model: ServedModel): string {
-  return represent(row, model).etag
+export function etagOf(row: ServedRow, model: ServedModel, perms: PermsPort): string {
+  return represent(row, model, perms).etag
 }
 
 /** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */
@@ -44,10 +62,10 @@ export function checkIfMatch(request: HttpRequest, etag: () => string): void {
 }
 
 /** The same for a write, which If-None-Match stops too: nothing is answered from a cache (RFC 9110, 13.1.2). */
-export function checkPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel): void {
-  checkIfMatch(request, () => etagOf(row, model))
+export function checkPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): void {
+  checkIfMatch(request, () => etagOf(row, model, perms))
   const unwanted = request.header('if-none-match')
-  if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model))) return
+  if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model, perms))) return
   throw new PreconditionFailedError('The row is what If-None-Match says that it must not be.')
 }
 
@@ -55,9 +73,9 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
  * The same once more inside the transaction that writes: since the first look the row may have changed, and from here on it
  * is locked.
  */
-export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel): Promise<void> {
+export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
   const { id } = row as unknown as { id: string }
   const now = (await model.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
   if (!now) throw new PreconditionFailedError('The row is gone.')
-  checkPreconditions(request, now, model)
+  checkPreconditions(request, now, model, perms)
 }

@@ -28,6 +28,7 @@ export function impersonationEndpoints(name: string): Endpoint[] {
       path: 'impersonation',
       name: `stop${name}Impersonation`,
       summary: 'End acting in a user’s place',
+      status: 204,
       abilities: 'none',
       queryKeys: [],
       handler: async ({ perms }) => {

@@ -5,14 +5,14 @@ import { refuse } from '../model/validator.js'
 import { normalize } from '../model/values.js'
 import { scopeOf } from '../perms/compile.js'
 import type { Actor } from '../perms/context.js'
-import { isReadableEverywhere } from '../perms/fields.js'
+import { hasReadableRules, isReadableEverywhere } from '../perms/fields.js'
 import { selectColumns } from './columns.js'
 import { openCursor, sealCursor } from './cursor.js'
 import type { EndpointContext } from './endpoint.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
 import type { PermsPort, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
-import { checkIncluded, graphOf, type Include, limitIncluded, parseFields, parseInclude, shaper } from './shape.js'
+import { checkIncluded, graphOf, type Include, limitIncluded, outputFields, parseFields, parseInclude, type Shaper } from './shape.js'
 import { applyAfter, applySort, parseSort, type SortKey, withTieBreak } from './sort.js'
 
 export interface Pagination {
@@ -34,6 +34,10 @@ export interface ListOptions {
   readonly include: readonly string[]
   /** What a row shows. */
   readonly fields: readonly string[]
+  /** The columns that this caller may see, in the list or one by one; without an actor: that any caller may. */
+  readonly shownTo: (actor?: Actor | null) => readonly string[]
+  /** How rows look that show these fields and relations. */
+  readonly shaper: (context: EndpointContext, fields: readonly string[], include: Include) => Shaper
   /** The only columns that may be filtered by; all filterable ones when not said. */
   readonly filterBy: readonly string[] | undefined
 }
@@ -81,12 +85,19 @@ export class List {
     this.#defaultSort = withTieBreak(created && !created.spec.readable ? [{ column: created, isDescending: true }] : [], id)
   }
 
+  /** The columns that any caller may filter by. */
   get filterable(): ReadonlyMap<string, ListColumn> {
-    return this.#filterable
+    return this.#among(this.#filterable, this.#options.shownTo())
   }
 
+  /** The columns that any caller may sort by. */
   get sortable(): ReadonlyMap<string, ListColumn> {
-    return this.#sortable
+    return this.#among(this.#sortable, this.#options.shownTo())
+  }
+
+  /** The order without `sort`, as `sort` would say it. */
+  get defaultSort(): string {
+    return this.#defaultSort.map(({ column, isDescending }) => `${isDescending ? '-' : ''}${column.name}`).join(',')
   }
 
   /**
@@ -129,7 +140,7 @@ export class List {
       totalPages: total === null ? null : Math.ceil(total / asked.pageSize),
       nextCursor,
     }
-    const show = shaper(model, asked.fields, asked.include)
+    const show = this.#options.shaper(context, asked.fields, asked.include)
     const data = rows.map((row) => show(row))
     return HttpResponse.json({ data, pagination }, hasMore ? { headers: { link: this.#nextLink(context, asked, nextCursor) } } : {})
   }
@@ -150,6 +161,7 @@ export class List {
     const { query, actor, perms } = context
     const errors: FieldError[] = []
     const filters: Filter[] = []
+    const filterable = this.#visible(this.#filterable, actor, dialect)
     const seen = new Set<string>()
     for (const [key, text] of query) {
       if (seen.has(key)) {
@@ -158,10 +170,9 @@ export class List {
       }
       seen.add(key)
       if (reserved.has(key)) continue
-      const filter = parseFilter(key, text, this.#filterable)
+      const filter = parseFilter(key, text, filterable())
       if ('message' in filter) errors.push(filter)
-      else if (this.#isVisible(filter.column, actor, dialect)) filters.push(filter)
-      else errors.push({ field: key, message: 'is not known here' })
+      else filters.push(filter)
     }
     const take = <T>(value: T | FieldError, instead: T): T => {
       if (typeof value !== 'object' || value === null || !('message' in value)) return value as T
@@ -206,11 +217,9 @@ export class List {
   }
 
   #parseSort(text: string | null, actor: Actor | null, dialect: Dialect): readonly SortKey[] | FieldError {
-    if (text === null) return this.#defaultSort
-    const sort = parseSort(text, this.#sortable, this.#id)
-    if (!Array.isArray(sort)) return sort
-    const unseen = sort.find(({ column }) => !this.#isVisible(column, actor, dialect))
-    return unseen ? { field: 'sort', message: `'${unseen.column.name}' cannot be sorted by` } : sort
+    // Said in full, the default order tells no more than left out.
+    if (text === null || text === this.defaultSort) return this.#defaultSort
+    return parseSort(text, this.#visible(this.#sortable, actor, dialect)(), this.#id)
   }
 
   #openCursor(perms: PermsPort, cursor: string, about: string, sort: readonly SortKey[]): readonly unknown[] | null {
@@ -220,11 +229,24 @@ export class List {
     return checked.some((one) => one.error !== undefined) ? null : checked.map((one) => one.value)
   }
 
-  // To filter or sort by a column that some rows hide would tell what they hide.
-  #isVisible({ name, spec }: ListColumn, actor: Actor | null, dialect: Dialect): boolean {
-    if (!spec.readable) return true
-    const cls = this.#model as never
-    return isReadableEverywhere(scopeOf(cls, actor, { dialect, ref: this.#model.getTableName() }), name)
+  // To filter or sort by a column that the resource or some rows hide would tell what they hide. Worked out only if needed.
+  #visible(columns: ReadonlyMap<string, ListColumn>, actor: Actor | null, dialect: Dialect): () => ReadonlyMap<string, ListColumn> {
+    let visible: ReadonlyMap<string, ListColumn> | undefined
+    const isReadable = ({ name, spec }: ListColumn) =>
+      !spec.readable || isReadableEverywhere(scopeOf(this.#model as never, actor, { dialect, ref: this.#model.getTableName() }), name)
+    return () => {
+      visible ??= this.#among(columns, this.#options.shownTo(actor), isReadable)
+      return visible
+    }
+  }
+
+  #among(
+    columns: ReadonlyMap<string, ListColumn>,
+    names: readonly string[],
+    isReadable: (column: ListColumn) => boolean = () => true,
+  ): ReadonlyMap<string, ListColumn> {
+    if (names === outputFields(this.#model) && !hasReadableRules(this.#model as never)) return columns
+    return new Map([...columns].filter(([name, column]) => names.includes(name) && isReadable(column)))
   }
 }
 

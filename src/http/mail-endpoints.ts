@@ -38,6 +38,7 @@ export function resetPasswordEndpoints(name: string): Endpoint[] {
       ...openPost('reset-password'),
       name: `reset${name}Password`,
       summary: 'Choose a new password with the token of the mail',
+      status: 204,
       handler: async ({ input, perms }) => {
         await perms.auth.mail.resetPassword(textsOf(input, ['token', 'password']))
         return HttpResponse.empty({ headers: noStore })
@@ -125,6 +126,7 @@ function redeem(
     ...openPost(path),
     name,
     summary,
+    status: 204,
     handler: async ({ input, perms }) => {
       await use(perms.auth.mail, textsOf(input, ['token']).token)
       return HttpResponse.empty({ headers: noStore })

@@ -2,10 +2,12 @@ import { STATUS_CODES } from 'node:http'
 import type { Api, Route } from './api.js'
 import { ACCESS_COOKIE } from './cookies.js'
 import { CrudResource } from './crud-resource.js'
+import { narrowedOutput } from './input.js'
 import { exampleOf, problemExample } from './openapi-examples.js'
 import { bounded, listOf, problemSchema } from './openapi-schemas.js'
 import { conditionParameter, preferParameter } from './parameters.js'
 import type { PermsPort, ServedModel } from './ports.js'
+import { type Included, relatedFields } from './related.js'
 import type { Resource } from './resource.js'
 import { schemaWithCookies } from './token-answer.js'
 
@@ -55,14 +57,15 @@ const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'C
 /**
  * Describes an API by the schemas that its requests are checked with.
  *
+ * @param options `mountPath`: the path that the router is mounted at, such as `/v1`. Default: the root of the server.
  * @example writeFileSync('openapi.json', JSON.stringify(openApiDocument(api, perms)))
  */
-export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
+export function openApiDocument(api: Api, perms: PermsPort, { mountPath = '' }: { mountPath?: string | undefined } = {}): OpenApiDocument {
   const takesCookies = perms.options.cookies !== undefined
   const document: OpenApiDocument = {
     openapi: '3.1.0',
     info: { title: api.title, version: api.version, ...(api.description === undefined ? {} : { description: api.description }) },
-    servers: [{ url: '/', 'x-internal': false }],
+    servers: serversAt(mountPath),
     tags: [],
     paths: {},
     components: {
@@ -88,8 +91,13 @@ export function openApiDocument(api: Api, perms: PermsPort): OpenApiDocument {
     },
     ...api.document,
   }
-  for (const route of api.routes(perms)) addRoute(document, takesCookies ? withCookies(route) : route, takesCookies)
+  for (const route of api.routes(perms)) addRoute(document, takesCookies ? withCookies(route) : route, takesCookies, api)
   return document
+}
+
+/** Returns the `servers` of a document, for the path that the router is mounted at. */
+export function serversAt(mountPath: string): object[] {
+  return [{ url: mountPath === '' ? '/' : mountPath, 'x-internal': false }]
 }
 
 /** Where tokens are handed out, they may go into cookies; a refresh cookie needs no body. */
@@ -101,7 +109,7 @@ function withCookies(route: Route): Route {
   return { ...route, endpoint: route.endpoint.with({ description: changed }) }
 }
 
-function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean): void {
+function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean, api: Api): void {
   const { endpoint, resource } = route
   const { options } = endpoint
   if (!document.tags.some(({ name }) => name === resource.name)) {
@@ -116,13 +124,13 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
     summary: options.summary ?? (kind ? `${verbs[kind]}: ${resource.name}` : `${options.method} ${route.path}`),
     tags: [resource.name],
     parameters: [...parameters, ...(options.description?.parameters ?? [])],
-    responses: responsesOf(document, route, operationId),
+    responses: responsesOf(document, route, operationId, api),
     security: options.ignoresCredentials
       ? [{}]
       : [...(options.public ? [{}] : []), { bearer: [] }, ...(takesCookies ? [{ cookieAuth: [] }] : [])],
   }
   if (options.item && options.method === 'GET') operation.parameters.push(conditionParameter('If-None-Match'))
-  if (options.item && options.precondition) operation.parameters.push(conditionParameter('If-Match'))
+  if (options.precondition) operation.parameters.push(conditionParameter('If-Match'))
   const input = options.description?.input ?? options.argSchema
   if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
     operation.requestBody = {
@@ -143,18 +151,26 @@ function idSchema(resource: CrudResource): object {
   return model.schema.output.properties[resource.options.id ?? 'id'] ?? { type: 'string' }
 }
 
-function responsesOf(document: OpenApiDocument, { endpoint, path, resource }: Route, operationId: string): Record<string, object> {
+function responsesOf(
+  document: OpenApiDocument,
+  { endpoint, path, resource }: Route,
+  operationId: string,
+  { resources }: Api,
+): Record<string, object> {
   const { options } = endpoint
   const { description } = options
   const responses: Record<string, object> = {}
   const output = options.schema ?? description?.output
   const isCreate = operationId.startsWith('create') && options.method === 'POST'
-  const isItem = options.item === true && (options.method === 'GET' || options.method === 'PATCH')
-  const headers = { ...(isItem || isCreate ? { ETag: etag } : {}), ...around }
+  const isGet = options.item === true && options.method === 'GET'
+  const isPatch = options.precondition !== undefined && options.method === 'PATCH'
+  const headers = { ...(isGet || isPatch || isCreate ? { ETag: etag } : {}), ...around }
   if (output) {
     const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
     const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
-    const relations = output === modelOutput(resource) ? relationsOf(resource) : {}
+    const takesInclude = description?.parameters?.some((one) => (one as { name?: string }).name === 'include') ?? false
+    // Rows without the relations have the same name: the relations are there only where a request includes them.
+    const relations = takesInclude || output === modelOutput(resource) ? relationsOf(resource, resources) : {}
     const one = reference(document, name, bounded(shown(output, relations)))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
     const row = exampleOf(output)
@@ -164,9 +180,12 @@ function responsesOf(document: OpenApiDocument, { endpoint, path, resource }: Ro
       headers,
       content: { 'application/json': media(schema, example) },
     }
-    if (isItem && options.method === 'GET') responses['304'] = { description: 'The row is what If-None-Match says.', headers }
+    if (isGet) responses['304'] = { description: 'The row is what If-None-Match says.', headers }
   } else {
-    responses[String(options.status ?? (options.method === 'GET' ? 200 : 204))] = { description: 'Done.', headers }
+    // What a handler returns is JSON, and undefined is 204: without a schema nothing more is known.
+    const { status = 200 } = options
+    if (status !== 204) responses[String(status)] = { description: 'Done.', headers, content: { 'application/json': { schema: {} } } }
+    if (options.status === undefined || status === 204) responses['204'] = { description: 'Done.', headers: around }
   }
   const problems = new Set([400, 406, 422, 429, 500, 503, ...(description?.problems ?? [])])
   if (!options.ignoresCredentials) problems.add(401)
@@ -190,17 +209,20 @@ function shown(output: object, relations: object = {}): object {
 }
 
 /** What `include` adds to a row. */
-function relationsOf(resource: Resource): Record<string, object> {
-  const paths = resource instanceof CrudResource ? (resource.options.include ?? []) : []
-  return relationSchemas((resource as CrudResource).model as unknown as ServedModel, paths)
+function relationsOf(resource: Resource, resources: readonly Resource[]): Record<string, object> {
+  if (!(resource instanceof CrudResource)) return {}
+  return relationSchemas(resource.model as unknown as ServedModel, resource.included, resources, '')
 }
 
-function relationSchemas(model: ServedModel, paths: readonly string[]): Record<string, object> {
+function relationSchemas(model: ServedModel, included: Included, resources: readonly Resource[], above: string): Record<string, object> {
   const schemas: Record<string, object> = {}
-  for (const name of new Set(paths.map((path) => path.split('.')[0] as string))) {
-    const deeper = paths.filter((path) => path.startsWith(`${name}.`)).map((path) => path.slice(name.length + 1))
+  const below = included.paths.filter((path) => path.startsWith(above)).map((path) => path.slice(above.length))
+  for (const name of new Set(below.map((path) => path.split('.')[0] as string))) {
     const relation = model.getRelation(name)
-    const row = shown(relation.relatedModelClass.schema.output, relationSchemas(relation.relatedModelClass, deeper))
+    const related = relation.relatedModelClass
+    const fields = relatedFields(related, above + name, included, resources)
+    const deeper = relationSchemas(related, included, resources, `${above}${name}.`)
+    const row = shown(narrowedOutput(related.schema.output, fields), deeper)
     schemas[name] = relation.isOneToOne() ? { anyOf: [row, { type: 'null' }] } : { type: 'array', items: row }
   }
   return schemas

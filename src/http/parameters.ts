@@ -3,13 +3,14 @@ import { schemaOf } from '../model/schemas.js'
 import { maxInValues, maxPattern, maxWildcards, operatorsOf } from './filters.js'
 import type { List } from './list.js'
 import { bounded } from './openapi-schemas.js'
-import type { ServedModel } from './ports.js'
-import { outputFields } from './shape.js'
 
 interface Described {
-  readonly pageSize?: number | undefined
-  readonly maxPageSize?: number | undefined
-  readonly include?: readonly string[] | undefined
+  readonly pageSize: number
+  readonly maxPageSize: number
+  /** The paths that may be included. */
+  readonly include: readonly string[]
+  /** The properties that a row shows. */
+  readonly fields: readonly string[]
 }
 
 const query = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
@@ -17,18 +18,18 @@ const query = (name: string, description: string, schema: object): object => ({ 
 const text = (maxLength = 4096) => ({ type: 'string', maxLength })
 
 /** The query parameters of a list, for the OpenAPI document. */
-export function listParameters(model: ServedModel, list: List, options: Described): object[] {
-  const { pageSize = 20, maxPageSize = 100 } = options
+export function listParameters(list: List, options: Described): object[] {
+  const { pageSize, maxPageSize } = options
   const parameters = [
     query('page', 'The page, from 1 on.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
     query('pageSize', 'Rows on a page.', { type: 'integer', format: 'int32', minimum: 1, maximum: maxPageSize, default: pageSize }),
     query('cursor', 'The nextCursor of the page before; instead of page.', text()),
     query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, {
       ...text(),
-      default: '-createdAt,id',
+      default: list.defaultSort,
     }),
     query('total', 'Whether the rows are counted.', { type: 'boolean', default: true }),
-    ...itemParameters(model, options),
+    ...itemParameters(options),
   ]
   for (const [name, { spec }] of list.filterable) {
     for (const operator of operatorsOf(spec)) {
@@ -39,9 +40,9 @@ export function listParameters(model: ServedModel, list: List, options: Describe
 }
 
 /** The query parameters of an item. */
-export function itemParameters(model: ServedModel, options: Described): object[] {
-  const parameters = [query('fields', `The properties to show: ${outputFields(model).join(', ')}.`, text())]
-  if (options.include?.length) parameters.push(query('include', `The relations to show: ${options.include.join(', ')}.`, text()))
+export function itemParameters({ fields, include }: Pick<Described, 'fields' | 'include'>): object[] {
+  const parameters = [query('fields', `The properties to show: ${fields.join(', ')}.`, text())]
+  if (include.length > 0) parameters.push(query('include', `The relations to show: ${include.join(', ')}.`, text()))
   return parameters
 }
 

@@ -22,7 +22,9 @@ export interface Parent {
 export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
   const spec = model.columnSpecs[property]
   const checked = spec ? scalar(spec, text) : { value: text }
-  const row = checked.error === undefined ? await find(model, { ...more, [property]: checked.value }) : null
+  // A condition on the same column must hold too: it is not overwritten.
+  const isElsewhere = property in more && (more as Record<string, unknown>)[property] !== checked.value
+  const row = checked.error === undefined && !isElsewhere ? await find(model, { ...more, [property]: checked.value }) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
 }

@@ -24,6 +24,13 @@ export interface HttpRequest {
   body(): BodySource
 }
 
+/** Returns the path that the router is mounted at, such as `/v1`, or '' for the root. */
+export function mountPathOf({ url, path }: Pick<HttpRequest, 'url' | 'path'>): string {
+  if (!url.endsWith(path)) return ''
+  // Two slashes at the start would name another host.
+  return url.slice(0, -path.length).replace(/^\/{2,}/, '/')
+}
+
 const absolute = /^https?:\/\/[^/?#]*/i
 
 /**

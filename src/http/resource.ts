@@ -1,5 +1,7 @@
+import type { Actor } from '../perms/context.js'
 import { Endpoint, type EndpointOptions } from './endpoint.js'
-import type { PermsPort } from './ports.js'
+import type { PermsPort, ServedModel } from './ports.js'
+import type { RelatedRows } from './related.js'
 
 export interface ResourceOptions {
   /** Below the API's prefix; one that begins with '/' ignores the prefix. */
@@ -32,6 +34,14 @@ export class Resource {
   /** What the resource is called in the abilities of API keys: the last word of its path. */
   get abilityName(): string {
     return this.path.split('/').findLast((word) => word !== '' && !word.startsWith(':')) ?? this.name
+  }
+
+  /**
+   * Returns how this resource lets rows of a model look in the responses of other resources, or null if it does not serve the
+   * model. Without an actor: what any caller may see.
+   */
+  relatedRows(_model: ServedModel, _actor?: Actor | null): RelatedRows | null {
+    return null
   }
 
   /** Called when an API that holds the resource is mounted. */

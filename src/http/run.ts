@@ -9,6 +9,7 @@ import { NotAcceptableError } from './errors.js'
 import { demandAbility, demandRole } from './gate.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
+import type { Resource } from './resource.js'
 import { HttpResponse } from './response.js'
 import type { Found } from './routes.js'
 import { TokenResponse } from './token-answer.js'
@@ -25,6 +26,7 @@ export async function runEndpoint(
   actor: Actor | null,
   perms: PermsPort,
   limits: BodyLimits,
+  resources: readonly Resource[],
 ): Promise<HttpResponse> {
   const { options } = found.target
   const needsCaller = options.public !== true
@@ -40,6 +42,7 @@ export async function runEndpoint(
     row: undefined,
     parents: [],
     perms,
+    resources,
   }
   if (actor?.abilities) demandKey(actor.abilities, options)
   if (options.load) Object.assign(context, await options.load(context))

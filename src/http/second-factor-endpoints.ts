@@ -75,6 +75,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       path: 'me/second-factor/remove',
       name: `remove${name}SecondFactor`,
       summary: 'Do without a second factor',
+      status: 204,
       handler: withCode(async (factors, user, code) => {
         await factors.remove(user, code)
         return undefined

@@ -26,6 +26,7 @@ export function deleteSession(name: string): Endpoint {
     path: 'sessions/:sessionId',
     name: `delete${name}Session`,
     summary: 'Sign out at one place',
+    status: 204,
     queryKeys: [],
     abilities: 'none',
     handler: async ({ actor, params, perms }) => {
@@ -43,6 +44,7 @@ export function deleteOtherSessions(name: string): Endpoint {
     path: 'sessions',
     name: `delete${name}Sessions`,
     summary: 'Sign out everywhere else',
+    status: 204,
     queryKeys: [],
     abilities: 'none',
     handler: async ({ actor, perms }) => {

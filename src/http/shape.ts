@@ -14,22 +14,27 @@ export interface Include {
 /** Makes of a row what the client sees. */
 export type Shaper = (row: ServedRow) => Record<string, unknown>
 
-/**
- * Shows rows as the client sees them: the properties of the output schema, in its order, and the relations that were asked
- * for.
- */
-export function shaper(model: ServedModel, fields: readonly string[], include: Include = {}): Shaper {
+/** Shows rows as the client sees them: these properties of the output schema, in its order. */
+export function shaper(model: ServedModel, fields: readonly string[]): Shaper {
   const throughJson = jsonShaper(fields)
-  const show = isPlain(model, fields) ? plainShaper(fields, throughJson) : throughJson
+  return isPlain(model, fields) ? plainShaper(fields, throughJson) : throughJson
+}
+
+/** How rows of a relation look. @param path such as `items.product` */
+export type RelatedShaper = (model: ServedModel, path: string) => Shaper
+
+/** Adds the relations that were asked for to what a shaper shows. */
+export function withRelations(show: Shaper, model: ServedModel, include: Include, related: RelatedShaper, above = ''): Shaper {
   const relations = Object.entries(include)
   if (relations.length === 0) return show
-  const related = relations.map(([name, deeper]) => {
+  const shapers = relations.map(([name, deeper]) => {
     const relatedModel = model.getRelation(name).relatedModelClass
-    return [name, shaper(relatedModel, outputFields(relatedModel), deeper)] as const
+    const path = above === '' ? name : `${above}.${name}`
+    return [name, withRelations(related(relatedModel, path), relatedModel, deeper, related, path)] as const
   })
   return (row) => {
-    const shown = show(row)
-    for (const [name, one] of related) {
+    const shown = { ...show(row) }
+    for (const [name, one] of shapers) {
       const value = (row as unknown as Record<string, unknown>)[name]
       shown[name] = Array.isArray(value) ? value.map(one) : value ? one(value as ServedRow) : null
     }
@@ -38,8 +43,15 @@ export function shaper(model: ServedModel, fields: readonly string[], include: I
 }
 
 /** One row as the client sees it. */
-export function shape(row: ServedRow, model: ServedModel, fields: readonly string[], include: Include = {}): Record<string, unknown> {
-  return shaper(model, fields, include)(row)
+export function shape(row: ServedRow, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
+  return shaper(model, fields)(row)
+}
+
+/** Leaves out the columns that are not among these; keys that are no columns stay. */
+export function narrowed(shown: Readonly<Record<string, unknown>>, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
+  const all = outputFields(model)
+  if (all === fields) return { ...shown }
+  return Object.fromEntries(Object.entries(shown).filter(([name]) => fields.includes(name) || !all.includes(name)))
 }
 
 function jsonShaper(fields: readonly string[]): Shaper {
