@@ -40,9 +40,11 @@ export {
   type SchemaOption,
 } from './http/endpoint.js'
 export type { CallerOptions, RoleOptions } from './http/gate.js'
+export type { MeOptions } from './http/me-options.js'
 export type { Parent } from './http/parents.js'
 export type { FactorAsked, IssuedTokens, PermsPort, ResourceModel, ServedModel, ServedRow } from './http/ports.js'
 export type { ErrorInfo, OnError, Problem } from './http/problems.js'
+export type { IncludeOption } from './http/related.js'
 export type { BodySource, HttpRequest } from './http/request.js'
 export { Resource, type ResourceOptions } from './http/resource.js'
 export { HttpResponse, type ResponseOptions } from './http/response.js'

@@ -26,7 +26,7 @@ import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive
 import { furtherTables, proveAddress, rememberProof } from './first-proof.js'
 import { forLivingCaller } from './living-caller.js'
 import { mailDelivery } from './mail-delivery.js'
-import { readRegistration } from './register.js'
+import { type RegistrationSteps, readRegistration } from './register.js'
 
 /** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
 export interface Invitations {
@@ -50,14 +50,22 @@ export interface Invitations {
    * Registers a user with the invited address and gives the role, both or neither.
    *
    * @param given the token, and what a registration takes but the address
+   * @param prepare turns what was given into the values of the new user; called with the invited address once the invitation is
+   * known to be valid, before anything is written
    * @throws as accept, ValidationError, UniqueViolationError (409): the address has an account, which accepts instead
    */
-  acceptNew(given: { token: string; [name: string]: unknown }): Promise<User>
+  acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<User>
   /** The open invitations that the current user may see, of one domain or of all: the newest, 500 at most. */
   list(domain?: string): Promise<Invitation[]>
   /** Ends an open one that the current user made, or could make. @throws NotFoundError, ForbiddenError by rank */
   revoke(id: string): Promise<void>
 }
+
+/** What an endpoint makes of the body of a registration by invitation. */
+export type PrepareRegistration = (
+  values: object,
+  known: { email: string },
+) => Promise<{ values: object; afterCreate?: RegistrationSteps['afterCreate'] }>
 
 const PREFIX = 'in_'
 const FORM = /^in_[\w-]{43}$/
@@ -183,13 +191,15 @@ export function invitations(core: AuthCore): Invitations {
         return grant
       }),
 
-    acceptNew: ({ token, ...values }) =>
+    acceptNew: ({ token, ...values }, prepare) =>
       redeem('acceptNew', async () => {
         const invitation = await read(token)
         if ('email' in values) throw invalid('email', 'is the invited one')
         const attempt = await throttle.begin('registration', { address: currentAddress() })
         try {
-          const input = readRegistration({ ...values, email: invitation.email })
+          const { email } = invitation
+          const prepared = (await prepare?.(values, { email })) ?? { values }
+          const input = readRegistration({ ...prepared.values, email })
           const draft = await asSystem(() => userClass().build({ ...input, ...verified() } as never))
           // Hashed before a connection is held.
           await asSystem(() => draft.$settle())
@@ -200,6 +210,7 @@ export function invitations(core: AuthCore): Invitations {
                 const row = await draft.getClone().save()
                 if (!hasColumn()) await rememberProof(row.id, row.email)
                 await give(row, invitation)
+                await prepared.afterCreate?.(row)
                 return row
               }),
             { knex },

@@ -21,7 +21,7 @@ import { furtherTables, proveAddress } from './first-proof.js'
 import { mailDelivery, originTexts } from './mail-delivery.js'
 import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
 import type { Post } from './mailer.js'
-import { readRegistration, registerUser, rehearseRegistration } from './register.js'
+import { type RegistrationSteps, readRegistration, registerUser, rehearseRegistration } from './register.js'
 
 /**
  * What goes by e-mail: `perms.auth.mail`. Requests resolve at once and alike whether there is such a user: looking, writing and
@@ -66,9 +66,10 @@ export interface MailFlows {
   /**
    * Registers without saying whether the address is taken: the mail does.
    *
-   * @throws ValidationError for what is wrong with the values, TooManyAttemptsError
+   * @param steps `check` runs before the call resolves, `afterCreate` with the new row after it
+   * @throws ValidationError for what is wrong with the values, TooManyAttemptsError, and what `check` throws
    */
-  registerPrivately(values: object): Promise<void>
+  registerPrivately(values: object, steps?: RegistrationSteps): Promise<void>
 }
 
 const mostWaiting = 1000
@@ -240,7 +241,7 @@ export function mailFlows(core: AuthCore): MailFlows {
         return result
       }),
 
-    async registerPrivately(values) {
+    async registerPrivately(values, steps = {}) {
       demandPost('registerPrivately')
       const cls = userClass()
       const { password, ...rest } = readRegistration(values) as { password?: string; email?: string }
@@ -249,18 +250,19 @@ export function mailFlows(core: AuthCore): MailFlows {
         // What is wrong with the values is said; what is found in the database is not.
         const draft = await asSystem(() => cls.build(rest as never))
         if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
+        await steps.check?.(rest)
         // To a taken address as to a free one: strangers do not send its owner more mail than any other request would.
         await count(draft.email, { address: currentAddress() })
       } catch (error) {
         if (!(error instanceof PermsError) || error.status >= 500) await attempt.withdrawn()
         throw error
       }
-      later(() => registerOrTell(values, canonicalEmail(String(rest.email))))
+      later(() => registerOrTell(values, canonicalEmail(String(rest.email)), steps))
     },
   }
 
   // The same number of statements, hashes and mails in both cases: the next request waits for them, and must not tell which it was.
-  async function registerOrTell(values: object, email: string): Promise<void> {
+  async function registerOrTell(values: object, email: string, steps: RegistrationSteps): Promise<void> {
     const found = await find(email)
     if (found.row) {
       await rehearseRegistration(knex, values, found.row)
@@ -268,7 +270,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       return
     }
     try {
-      const user = await registerUser(knex, values, undefined)
+      const user = await registerUser(knex, values, undefined, steps)
       // In place of the row that says where a registration comes from, which a call without a client's address has none of.
       if (currentAddress() === undefined) await deleteDecoy(newId())
       emit('registered', { userId: user.id })

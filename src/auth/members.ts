@@ -38,34 +38,43 @@ export interface Members {
 export function members(): Members {
   return {
     async list(domain, { page = 1, pageSize = 100 } = {}) {
-      const { id } = await administered(domain)
-      // Joined: who is deleted is no member. What each role may be told of its holder is decided here, not by the users' policy.
-      const { results, total } = await asSystem(() =>
-        grants()
-          .query()
-          .joinRelated('user')
-          .where('user_role.domainId', id)
-          .withGraphFetched('user')
-          .orderBy(['user_role.createdAt', 'user_role.id'])
-          .page(page - 1, pageSize),
-      )
-      return { data: (results as unknown as UserRole[]).map(shown), total }
+      const { rows, total } = await memberGrants(domain, page, pageSize)
+      return { data: rows.map((grant) => shown(grant)), total }
     },
 
-    get: async (domain, grantId) => await withUser(await grantIn(domain, grantId)),
+    get: async (domain, grantId) => shown(await withUser(await grantIn(domain, grantId))),
 
-    async change(domain, grantId, role) {
-      demandInPerson('Roles')
-      const grant = await grantIn(domain, grantId)
-      await grant.update({ role: textOf(role, 'role') } as never)
-      return await withUser(grant)
-    },
+    change: async (domain, grantId, role) => shown(await changeGrant(domain, grantId, role)),
 
     async remove(domain, grantId) {
       demandInPerson('Roles')
       await (await grantIn(domain, grantId)).delete()
     },
   }
+}
+
+/** Returns a page of the grants of a domain, each with its user. @throws NotFoundError for a caller who is not its admin */
+export async function memberGrants(domain: string, page: number, pageSize: number): Promise<{ rows: UserRole[]; total: number }> {
+  const { id } = await administered(domain)
+  // Joined: who is deleted is no member. What each role may be told of its holder is decided here, not by the users' policy.
+  const { results, total } = await asSystem(() =>
+    grants()
+      .query()
+      .joinRelated('user')
+      .where('user_role.domainId', id)
+      .withGraphFetched('user')
+      .orderBy(['user_role.createdAt', 'user_role.id'])
+      .page(page - 1, pageSize),
+  )
+  return { rows: results as unknown as UserRole[], total }
+}
+
+/** Gives a member another role, and returns the grant with its user. @throws as Members.change */
+export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
+  demandInPerson('Roles')
+  const grant = await grantIn(domain, grantId)
+  await grant.update({ role: textOf(role, 'role') } as never)
+  return await withUser(grant)
 }
 
 /** Refuses whoever may do nothing with the grant, whatever they ask for. @throws NotFoundError, ForbiddenError */
@@ -82,8 +91,8 @@ async function grantIn(domain: string, grantId: string): Promise<UserRole> {
   return found
 }
 
-async function withUser(grant: UserRole): Promise<Member> {
-  return shown((await asSystem(() => grant.$query().withGraphFetched('user'))) as UserRole)
+async function withUser(grant: UserRole): Promise<UserRole> {
+  return (await asSystem(() => grant.$query().withGraphFetched('user'))) as UserRole
 }
 
 function shown({ id, role, user }: UserRole): Member {

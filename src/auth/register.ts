@@ -23,13 +23,26 @@ export function readRegistration(values: object): object {
   return input
 }
 
+/** What an endpoint adds to a registration. */
+export interface RegistrationSteps {
+  /** Called with the values before anything is written. @throws what refuses them */
+  readonly check?: ((values: object) => Promise<void>) | undefined
+  /** Called with the new row inside its transaction: what it throws undoes the registration. */
+  readonly afterCreate?: ((user: User) => Promise<void>) | undefined
+}
+
 /**
  * Makes a user, and gives a role, both or neither. The values count as a stranger's: only what a client may set, and no column
  * that is `writableBy` anybody in particular.
  *
  * @throws ValidationError naming each field, UniqueViolationError for an address that is taken
  */
-export async function registerUser(knex: Knex, values: object, role: string | undefined): Promise<User> {
+export async function registerUser(
+  knex: Knex,
+  values: object,
+  role: string | undefined,
+  { afterCreate }: RegistrationSteps = {},
+): Promise<User> {
   const cls = userClass()
   const input = readRegistration(values)
   return await asSystem(async () => {
@@ -41,6 +54,7 @@ export async function registerUser(knex: Knex, values: object, role: string | un
         // A row of its own for each try: one that was rolled back takes itself for saved.
         const row = await draft.getClone().save()
         if (role !== undefined) await (registeredModel('userRole') as unknown as typeof UserRole).create({ user: row, role } as never)
+        await afterCreate?.(row)
         return row
       },
       { knex },

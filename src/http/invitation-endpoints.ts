@@ -1,14 +1,33 @@
 import { demandInviter } from '../auth/domain-roles.js'
+import type { PrepareRegistration } from '../auth/invitations.js'
+import { ForbiddenError } from '../model/errors.js'
 import { demandInPerson } from '../users/in-person.js'
 import type { Invitation } from '../users/invitation.js'
-import { Endpoint } from './endpoint.js'
+import { Endpoint, type EndpointContext } from './endpoint.js'
 import { objectOf } from './input.js'
 import { HttpResponse } from './response.js'
 import { textSchema, textsOf } from './texts.js'
 import { noStore } from './token-answer.js'
 
-/** `POST GET DELETE invitations/`, and to accept one. @param name of the resource, for operation ids */
-export function invitationEndpoints(name: string): Endpoint[] {
+/** How a resource makes users. */
+export interface Registration {
+  /** Reads the body as create does. */
+  readonly prepare: (context: EndpointContext, values: object, known: object) => ReturnType<PrepareRegistration>
+  /** What a new user looks like in a response. */
+  readonly shown: (user: object) => Record<string, unknown>
+  /** JSON Schema of the body. */
+  readonly input: object
+  /** Whether only callers with a role may make users. */
+  readonly isRefused: boolean
+}
+
+/**
+ * `POST GET DELETE invitations/`, and to accept one.
+ *
+ * @param name of the resource, for operation ids
+ * @param registration null where the resource makes no users
+ */
+export function invitationEndpoints(name: string, registration: Registration | null): Endpoint[] {
   const invite = textSchema(['email', 'role', 'domain'], { email: 254, role: 100, domain: 255 })
   return [
     new Endpoint({
@@ -48,6 +67,7 @@ export function invitationEndpoints(name: string): Endpoint[] {
       ...inPerson('DELETE', 'invitations/:invitationId'),
       name: `delete${name}Invitation`,
       summary: 'Take an invitation back',
+      status: 204,
       handler: async ({ params, perms }) => {
         await perms.auth.invitations.revoke(params.invitationId ?? '')
         return HttpResponse.empty({ headers: noStore })
@@ -65,23 +85,34 @@ export function invitationEndpoints(name: string): Endpoint[] {
       refuseFirst: async () => demandInPerson('Invitations'),
       description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
     }),
-    new Endpoint({
-      method: 'POST',
-      path: 'invitations/register',
-      public: true,
-      ignoresCredentials: true,
-      queryKeys: [],
-      name: `register${name}ByInvitation`,
-      summary: 'Register with an invitation',
-      status: 201,
-      handler: async ({ input, perms }) => {
-        const { token, ...values } = objectOf(input)
-        const { id, email } = await perms.auth.invitations.acceptNew({ token: token as string, ...values })
-        return HttpResponse.json({ id, email }, { status: 201, headers: noStore })
-      },
-      description: { input: registerInput, output: registeredSchema, problems: [401, 403, 409, 413, 415, 422, 429] },
-    }),
+    ...(registration ? [registerEndpoint(name, registration)] : []),
   ]
+}
+
+function registerEndpoint(name: string, { prepare, shown: show, input: schema, isRefused }: Registration): Endpoint {
+  return new Endpoint({
+    method: 'POST',
+    path: 'invitations/register',
+    public: true,
+    ignoresCredentials: true,
+    queryKeys: [],
+    name: `register${name}ByInvitation`,
+    summary: 'Register with an invitation',
+    status: 201,
+    load: async () => {
+      if (isRefused) throw new ForbiddenError('Registration is closed here: ask whoever invited you for an account, then accept.')
+      return { row: undefined, parents: [] }
+    },
+    handler: async (context) => {
+      const { token, ...values } = objectOf(context.input)
+      const made = await context.perms.auth.invitations.acceptNew({ token: token as string, ...values }, (given, known) =>
+        prepare(context, given, known),
+      )
+      const { id, email } = show(made)
+      return HttpResponse.json({ id, email }, { status: 201, headers: noStore })
+    },
+    description: { input: withToken(schema), output: registeredSchema, problems: [401, 403, 409, 413, 415, 422, 429] },
+  })
 }
 
 function inPerson<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
@@ -106,13 +137,15 @@ const invitationSchema = {
 
 const roleSchema = { type: 'object', properties: { role, domain: uuid }, required: ['role', 'domain'] }
 
-const registerInput = {
-  type: 'object',
-  properties: {
-    token: { type: 'string', minLength: 1, maxLength: 128 },
-    password: { type: 'string', minLength: 1, maxLength: 4096, writeOnly: true },
-  },
-  required: ['token'],
+// The address is the invited one.
+function withToken(schema: object): object {
+  const { properties, required = [] } = schema as { properties?: Record<string, object>; required?: readonly string[] }
+  const { email: _, ...others } = properties ?? {}
+  return {
+    ...schema,
+    properties: { token: { type: 'string', minLength: 1, maxLength: 128 }, ...others },
+    required: ['token', ...required.filter((key) => key !== 'email')],
+  }
 }
 
-const registeredSchema = { type: 'object', properties: { id: uuid, email }, required: ['id', 'email'] }
+const registeredSchema = { type: 'object', properties: { id: uuid, email } }

@@ -1,7 +1,9 @@
 import { administered } from '../auth/domain-roles.js'
-import { demandChangeable, type Member } from '../auth/members.js'
+import { changeGrant, demandChangeable, memberGrants } from '../auth/members.js'
 import type { FieldError } from '../model/errors.js'
 import { refuse } from '../model/validator.js'
+import type { Actor } from '../perms/context.js'
+import type { UserRole } from '../users/user-role.js'
 import { Endpoint, type EndpointContext } from './endpoint.js'
 import { maxPage, wholeNumber } from './list.js'
 import { HttpResponse } from './response.js'
@@ -11,8 +13,17 @@ import { noStore } from './token-answer.js'
 const usualPage = 100
 const largestPage = 1000
 
-/** `GET PATCH DELETE domains/:domainId/members/`, for admins of the domain. @param name of the resource, for operation ids */
-export function memberEndpoints(name: string): Endpoint[] {
+/**
+ * `GET PATCH DELETE domains/:domainId/members/`, for admins of the domain.
+ *
+ * @param name of the resource, for operation ids
+ * @param shape what the resource shows of a user; of that, the id and the address are in the response
+ */
+export function memberEndpoints(name: string, shape: (user: object, actor: Actor | null) => Record<string, unknown>): Endpoint[] {
+  const shown = ({ id, role, user }: UserRole, actor: Actor | null): object => {
+    const { id: userId, email } = user ? shape(user, actor) : ({} as Record<string, unknown>)
+    return { grantId: id, role, user: { id: userId, email } }
+  }
   const path = 'domains/:domainId/members'
   const inPerson = { abilities: 'none' as const, queryKeys: [] as readonly string[] }
   const at = ({ params }: EndpointContext) => [params.domainId ?? '', params.grantId ?? ''] as const
@@ -26,7 +37,8 @@ export function memberEndpoints(name: string): Endpoint[] {
       summary: 'Who holds a role in a domain',
       handler: async (context) => {
         const { page, pageSize } = pageOf(context.query)
-        const { data, total } = await context.perms.auth.members.list(at(context)[0], { page, pageSize })
+        const { rows, total } = await memberGrants(at(context)[0], page, pageSize)
+        const data = rows.map((grant) => shown(grant, context.actor))
         const pagination = { page, pageSize, total, totalPages: Math.ceil(total / pageSize) }
         return HttpResponse.json({ data, pagination }, { headers: noStore })
       },
@@ -41,9 +53,9 @@ export function memberEndpoints(name: string): Endpoint[] {
       ...inPerson,
       name: `update${name}DomainMember`,
       summary: 'Give a member another role',
-      handler: async (context): Promise<Member> => {
+      handler: async (context) => {
         const { role } = textsOf(context.input, ['role'])
-        return await context.perms.auth.members.change(...at(context), role)
+        return shown(await changeGrant(...at(context), role), context.actor)
       },
       // Whose it is, and who may change it, comes before what is wrong with the body.
       refuseFirst: async (context) => await demandChangeable(...at(context)),
@@ -55,6 +67,7 @@ export function memberEndpoints(name: string): Endpoint[] {
       ...inPerson,
       name: `delete${name}DomainMember`,
       summary: 'Take a member’s role away',
+      status: 204,
       handler: async (context) => {
         await context.perms.auth.members.remove(...at(context))
         return HttpResponse.empty()
@@ -94,7 +107,7 @@ const memberSchema = {
   properties: {
     grantId: uuid,
     role: { type: 'string', maxLength: 100 },
-    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: 254 } }, required: ['id', 'email'] },
+    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: 254 } } },
   },
   required: ['grantId', 'role', 'user'],
 }

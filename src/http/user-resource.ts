@@ -1,12 +1,13 @@
-import { ConfigurationError, ForbiddenError, UnauthorizedError } from '../model/errors.js'
+import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../model/errors.js'
+import type { ObjectSchema } from '../model/schemas.js'
 import type { Actor } from '../perms/context.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
 import { refreshFromCookie, signOut } from './cookie-session.js'
-import type { CrudMethod, CrudResourceOptions, MethodOptions } from './crud-options.js'
+import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from './crud-options.js'
 import { CrudResource } from './crud-resource.js'
-import { Endpoint, type EndpointContext } from './endpoint.js'
+import { Endpoint, type EndpointContext, type Loaded } from './endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
-import { objectOf } from './input.js'
+import { narrowedInput, narrowedOutput, objectOf, splitInput } from './input.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
 import {
   accepted,
@@ -16,13 +17,14 @@ import {
   resetPasswordEndpoints,
   verifyEmailEndpoints,
 } from './mail-endpoints.js'
+import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
-import { findRow } from './parents.js'
+import { conditionUnder, findRow, loadParents } from './parents.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from './ports.js'
 import { HttpResponse } from './response.js'
 import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
-import { outputFields, shape } from './shape.js'
+import { narrowed, narrowedFields, shape } from './shape.js'
 import { textSchema, textsOf } from './texts.js'
 import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from './token-answer.js'
 
@@ -48,6 +50,13 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
   model?: M | undefined
   /** What there is beside CRUD: signing in, out, refreshing, me/ and the sessions unless switched off; the rest when switched on. */
   features?: UserFeatures | undefined
+  /**
+   * What `me/` takes and shows, where it is less than `PATCH /:id` takes and the resource shows. A key or column that the
+   * resource does not have is a ConfigurationError.
+   *
+   * @example me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] }
+   */
+  me?: MeOptions | undefined
 }
 
 /**
@@ -58,13 +67,22 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
  */
 export class UserResource<M extends ResourceModel = ResourceModel> extends CrudResource<M> {
   protected readonly features: UserFeatures
+  readonly #me: MeOptions
   #registered: ServedModel | undefined
   #takesCookies = false
 
   constructor(options: UserResourceOptions<M> = {}) {
-    const { features = {}, ...crud } = options
+    const { features = {}, me = {}, ...crud } = options
     super({ ...crud, path: crud.path ?? 'users' } as CrudResourceOptions<M>)
     this.features = features
+    this.#me = me
+    const methods = methodsOf(crud as CrudResourceOptions<M>)
+    const update = methods.get('update')
+    const reads = (['list', 'get'] as const).flatMap((method) => methods.get(method) ?? [])
+    checkMe(me, {
+      update: update && { ...update, argSchema: update.argSchema ?? crud.argSchema },
+      shown: (reads.length > 0 ? reads : [{}]).map(({ schema }: MethodOptions) => schema ?? crud.schema),
+    })
   }
 
   override get model(): M {
@@ -84,6 +102,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     }
     this.#takesCookies = perms.options.cookies !== undefined
     this.#demandMail(perms)
+    checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
   }
 
@@ -107,7 +126,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
       ...(isOn('logout') ? [this.logoutEndpoint()] : []),
-      ...(isOn('me') ? [this.currentUserEndpoint(), this.updateCurrentUserEndpoint()] : []),
+      ...(isOn('me') ? [this.currentUserEndpoint()] : []),
+      ...(isOn('me') && this.methodOptions('update') ? [this.updateCurrentUserEndpoint()] : []),
       ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
       ...(features.apiKeys ? this.apiKeyEndpoints() : []),
       ...(features.verifyEmail ? this.verifyEmailEndpoints() : []),
@@ -139,8 +159,13 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     const { handler, description } = endpoint.options
     if (privateRegistration) {
       return endpoint.with({
-        handler: async ({ input, perms }) => {
-          await perms.auth.mail.registerPrivately(objectOf(input))
+        handler: async (context) => {
+          this.refuseCreate()
+          const { values, afterCreate } = await this.prepareCreate(context, context.input)
+          const check = async (given: object) => {
+            if ((await this.served.canCreate?.(given)) === false) throw this.refusal('create')
+          }
+          await context.perms.auth.mail.registerPrivately(values, { check, afterCreate })
           return accepted()
         },
         status: 202,
@@ -211,6 +236,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       path: 'logout',
       name: `logout${this.name}`,
       summary: 'Sign out',
+      status: 204,
       // Cookies are taken away also where nobody is signed in with them any more.
       public: this.#takesCookies,
       forgivesCookies: true,
@@ -265,12 +291,21 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return secondFactorEndpoints(this.name)
   }
 
+  /** `invitations/`. Registering with an invitation makes a user: it obeys `create`, and is not there where that is off. */
   invitationEndpoints(): Endpoint[] {
-    return invitationEndpoints(this.name)
+    const create = this.methodOptions('create')
+    const register = {
+      prepare: async (context: EndpointContext, values: object, known: object) => await this.prepareCreate(context, values, known),
+      shown: (user: object) => this.shape(user as ServedRow, 'create'),
+      input: narrowedInput(this.served.schema.create, create?.argSchema),
+      // An invited stranger has no role to show.
+      isRefused: create?.adminOnly === true || create?.role !== undefined,
+    }
+    return invitationEndpoints(this.name, create ? register : null)
   }
 
   memberEndpoints(): Endpoint[] {
-    return memberEndpoints(this.name)
+    return memberEndpoints(this.name, (user, actor) => this.#shown(user as ServedRow, this.shownTo(actor), 'get'))
   }
 
   impersonationEndpoints(): Endpoint[] {
@@ -292,45 +327,63 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  /** `PATCH me/`; a new password or e-mail address takes `oldPassword` */
+  /**
+   * `PATCH me/`: `PATCH /:id` for the caller's own row, with the same argSchema, hooks, adminOnly and role. A new password or
+   * e-mail address takes `oldPassword`.
+   */
   updateCurrentUserEndpoint(): Endpoint {
-    return new Endpoint({
-      method: 'PATCH',
+    const update = this.updateEndpoint()
+    const { handler, description } = update.options
+    return update.with({
       path: 'me',
+      item: false,
+      public: false,
       name: `updateCurrent${this.name}`,
       summary: 'Change the signed-in user',
-      abilities: () => this.abilitiesOf('update'),
-      queryKeys: [],
-      handler: async (context) => await this.#updateCurrentUser(context),
-      refuseFirst: async ({ actor }) => {
-        if ((await (await this.#ownRow(actor)).canWrite?.()) === false) throw new ForbiddenError()
+      load: async (context) => await this.#loadOwnRow(context),
+      handler: async (context) => {
+        if (this.#me.argSchema !== undefined) splitInput(this.served, context.input, this.#me.argSchema)
+        const answer = await handler(context)
+        const headers = answer instanceof HttpResponse ? answer.headers : {}
+        return HttpResponse.json(this.profile(context.row as ServedRow, demand(context.actor), 'update'), { headers })
       },
-      description: { input: this.served.schema.update, output: this.#profileSchema(), problems: [409, 413, 415, 422] },
+      schema: undefined,
+      description: {
+        ...description,
+        input: narrowedInput(description?.input as ObjectSchema, this.#me.argSchema),
+        output: this.#profileSchema(),
+      },
     })
-  }
-
-  async #updateCurrentUser({ actor, input }: EndpointContext): Promise<HttpResponse> {
-    const row = await this.#ownRow(actor)
-    await row.updateFrom(objectOf(input))
-    return HttpResponse.json(this.profile(row, demand(actor)))
   }
 
   // A row of its own: the caller's, which the whole request shares, must not hold what was refused.
-  async #ownRow(actor: Actor | null): Promise<ServedRow> {
-    return await findRow(this.served, 'id', demand(actor).id).catch(() => {
-      throw new ForbiddenError()
+  async #loadOwnRow({ actor, params }: EndpointContext): Promise<Loaded> {
+    const { parent } = this.options
+    const parents = await loadParents(parent, params)
+    const row = await findRow(this.served, 'id', demand(actor).id, conditionUnder(parent, parents)).catch((error: unknown) => {
+      throw error instanceof NotFoundError ? new ForbiddenError() : error
     })
+    return { row, parents }
   }
 
-  /** What me/ shows. */
-  protected profile(user: ServedRow, actor: Actor): Record<string, unknown> {
+  /** What me/ shows: the user as list and get show it to the caller, and the roles. */
+  protected profile(user: ServedRow, actor: Actor, method: CrudMethod = 'get'): Record<string, unknown> {
     const roles = actor.grants.map(({ role, domainId }) => ({ role, domain: domainId }))
-    const shown = { ...shape(user, this.served, outputFields(this.served)), roles }
+    const fields = this.#profileFields(actor).filter((name) => method === 'get' || this.fieldsOf(method).includes(name))
+    const shown = { ...this.#shown(user, fields, method), roles }
     return actor.impersonatorId === null ? shown : { ...shown, impersonator: { id: actor.impersonatorId } }
   }
 
+  #shown(user: ServedRow, fields: readonly string[], method: CrudMethod): Record<string, unknown> {
+    return this.hasOwnShape ? narrowed(this.shape(user, method), this.served, fields) : shape(user, this.served, fields)
+  }
+
+  #profileFields(actor?: Actor): readonly string[] {
+    return this.#me.schema === undefined ? this.shownTo(actor) : narrowedFields(this.served, this.#me.schema)
+  }
+
   #profileSchema(): object {
-    const { output } = this.served.schema
+    const output = narrowedOutput(this.served.schema.output, this.#profileFields())
     return {
       ...output,
       properties: { ...output.properties, roles: rolesSchema, impersonator: impersonatorSchema },
