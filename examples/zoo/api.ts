@@ -9,7 +9,7 @@ export function zooApi(): Api {
     prefix: '/api',
     resources: [
       new UserResource({
-        methods: { update: { adminOnly: true }, delete: { adminOnly: true } },
+        methods: { delete: { adminOnly: true } },
         features: {
           apiKeys: true,
           verifyEmail: true,
