@@ -19,8 +19,10 @@ import { ConfigurationError, PermsError, ValidationError } from './model/errors.
 import { mapIdentifiers } from './model/identifiers.js'
 import { registerLibraryTables } from './model/missing-tables.js'
 import { mapObjectionError } from './model/objection-errors.js'
-import { forgetTables } from './model/protected-tables.js'
-import { inTransaction, registeredKnex, registerKnex } from './model/transaction.js'
+import { guardPlainClasses } from './model/plain-classes.js'
+import { forgetTables, protectedTables } from './model/protected-tables.js'
+import { inTransaction, outsideTransaction, registeredKnex, registerKnex } from './model/transaction.js'
+import { describeUnguarded, findUnguarded, type Unguarded } from './model/unguarded.js'
 import { forgetAbilityNames } from './perms/abilities.js'
 import {
   type Actor,
@@ -130,6 +132,14 @@ export interface Perms {
    * @example perms.on('signInFailed', ({ email, address }) => log.warn({ email, address }))
    */
   on<K extends AuthEventName>(name: K, listener: (payload: AuthEvents[K]) => unknown): () => void
+  /**
+   * Lists the views, functions and the like that read the tables of models with a policy: the library cannot see what is behind them.
+   * The first adapter that is made prints the list with console.warn.
+   *
+   * @throws what the driver throws where the catalogue of the database may not be read
+   * @example for (const { kind, name, reads } of await perms.listUnguarded()) console.log(`${kind} ${name} reads ${reads.join(', ')}`)
+   */
+  listUnguarded(): Promise<Unguarded[]>
   /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */
@@ -168,7 +178,9 @@ export function initPerms(options: PermsOptions): Perms {
   const { jwt } = options
   let undoConnections: (() => void) | undefined
   let undoNames: (() => void) | undefined
+  let undoPlain: (() => void) | undefined
   const undo = () => {
+    undoPlain?.()
     undoNames?.()
     undoConnections?.()
     registerKnex(null)
@@ -192,6 +204,7 @@ export function initPerms(options: PermsOptions): Perms {
     registerKnex(knex)
     undoConnections = prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements })
     undoNames = mapIdentifiers(knex)
+    undoPlain = guardPlainClasses()
     const models = registerModels(given(options)) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords({ hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
@@ -228,6 +241,7 @@ export function initPerms(options: PermsOptions): Perms {
       emit(name, payload as never)
     })
     onCallerChange(options.cacheCallers === undefined ? null : (change) => auth?.forget(change))
+    let isUnguardedListed = false
     const perms: Perms = {
       knex,
       models,
@@ -246,7 +260,10 @@ export function initPerms(options: PermsOptions): Perms {
       noteAdapter() {
         void perms.auth
         noteAdapterMade()
+        if (!isUnguardedListed) setImmediate(() => void warnOfUnguarded(perms))
+        isUnguardedListed = true
       },
+      listUnguarded: () => outsideTransaction(() => findUnguarded(knex, protectedTables())),
       mapError: (error) => mapError(error),
       async close() {
         await (auth ?? trail)?.settled()
@@ -263,6 +280,19 @@ export function initPerms(options: PermsOptions): Perms {
   } catch (error) {
     undo()
     throw error
+  }
+}
+
+// Models that are known by then: those of initPerms, of the library, and those that were used or related to one that was.
+async function warnOfUnguarded(perms: Perms): Promise<void> {
+  if (current !== perms) return
+  try {
+    const found = await perms.listUnguarded()
+    if (found.length > 0) console.warn(describeUnguarded(found))
+  } catch (error) {
+    if (current !== perms) return
+    const why = error instanceof Error ? error.message : String(error)
+    console.warn(`objection-perms: the views and functions over protected tables could not be listed (call perms.listUnguarded()): ${why}`)
   }
 }
 

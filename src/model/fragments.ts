@@ -104,3 +104,8 @@ class Fragment {
     return { method: 'raw', sql: this.sql, bindings: this.bindings }
   }
 }
+
+/** Whether a raw expression was made by `fragment`: a rule, or another part of the library's own statements. */
+export function isFragment(raw: unknown): boolean {
+  return raw instanceof Fragment
+}

@@ -17,3 +17,9 @@ export function kebabPlural(name: string): string {
   if (/[^aeiou]y$/.test(kebab)) return `${kebab.slice(0, -1)}ies`
   return /(?:s|x|z|ch|sh)$/.test(kebab) ? `${kebab}es` : `${kebab}s`
 }
+
+/** A regular expression that finds a text where it stands by itself: not as a part of a longer name, a number or `$1`. */
+export function standingAlone(text: string, flags: string): RegExp {
+  const literal = text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
+  return new RegExp(`(?<![\\p{L}\\p{N}_$])${literal}(?![\\p{L}\\p{N}_])`, flags)
+}

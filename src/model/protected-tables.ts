@@ -40,7 +40,8 @@ export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
   noteCount += 1
   const table = (cls as unknown as RecordClass).getTableName().toLowerCase()
   // SQL may leave the schema out.
-  for (const name of new Set([table, table.slice(table.lastIndexOf('.') + 1)])) {
+  const bare = table.slice(table.lastIndexOf('.') + 1)
+  for (const name of new Set([table, bare, cut(bare)])) {
     const known = current.get(name)
     // Of several classes over one table the base stands for it.
     if (!known || known.cls.prototype instanceof cls) current.set(name, { cls, enforcer })
@@ -65,6 +66,12 @@ export function protectedClasses(): { readonly version: number; readonly classes
   return { version: noteCount, classes: [...new Set([...current.values()].map(({ cls }) => cls))] }
 }
 
+/** The tables of models with a policy, those of an application before this one among them. */
+export function protectedTables(): string[] {
+  discover()
+  return [...new Set([...current.keys(), ...earlier.keys()])]
+}
+
 /** Changes when another class is known to protect a table. */
 export const protectionVersion = (): number => noteCount
 
@@ -81,15 +88,27 @@ export function hasModel(table: string): boolean {
   return known !== undefined && !joinClasses.has(known.cls)
 }
 
-/** Whether code may not name this table now but through its model. */
-export function isForbiddenTable(table: string): boolean {
-  // An identifier may be written as a property, which becomes the column's name.
-  for (const name of new Set([table, columnForIdentifier(table)])) {
+/**
+ * Whether code may not name this table now but through its model.
+ *
+ * @param sent what the application's wrapIdentifier makes of a name, where it has one
+ */
+export function isForbiddenTable(table: string, sent?: ((name: string) => string) | undefined): boolean {
+  // An identifier may be written as a property, which becomes the column's name; PostgreSQL cuts names.
+  const names = new Set([table, columnForIdentifier(table), cut(table)])
+  if (sent) names.add(sent(table))
+  for (const name of names) {
     const known = find(name)
     if (known?.enforcer.isEnforced(known.cls)) return true
   }
+  if (!sent) return false
+  for (const [name, known] of [...current, ...earlier]) if (names.has(sent(name)) && known.enforcer.isEnforced(known.cls)) return true
   return false
 }
+
+const longestOfPostgres = 63
+
+const cut = (name: string): string => Buffer.from(name).subarray(0, longestOfPostgres).toString()
 
 function find(table: string): Known | undefined {
   const name = table.toLowerCase()
@@ -119,7 +138,8 @@ interface Ends {
   readonly joinTableModelClass?: typeof Model | null
 }
 
-function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (typeof Model)[] } {
+/** The classes that a class is related to, join tables among them. */
+export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (typeof Model)[] } {
   const { isWhole, relations } = usableRelations<Ends>(cls)
   const classes = relations.flatMap(({ relatedModelClass, joinTableModelClass }) =>
     joinTableModelClass ? [relatedModelClass, joinTableModelClass] : [relatedModelClass],

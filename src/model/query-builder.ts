@@ -13,7 +13,8 @@ import { demandChanged, demandRemoved, type GraphBuilder, isLinkOfGraph, removal
 import { namesContext } from './identifiers.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from './join-columns.js'
-import { anyEnforcer, guardOf, isForbiddenTable, protectTable } from './protected-tables.js'
+import { exemptTables, looksAfterItself, refuseProtectedTable } from './plain-classes.js'
+import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
 import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './query-guard.js'
 import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import { columnList } from './selected-columns.js'
@@ -262,6 +263,7 @@ class Handle implements GuardedBuilder {
 class Asking implements Asker {
   readonly name: string
   readonly isEnforced: boolean
+  readonly exempt: ReadonlySet<string> | undefined
 
   constructor(
     readonly cls: typeof Model,
@@ -272,6 +274,7 @@ class Asking implements Asker {
   ) {
     this.name = cls.name
     this.isEnforced = guard?.isEnforced(cls) ?? false
+    this.exempt = guard ? undefined : exemptTables(cls)
   }
 
   isFreeNow(): boolean {
@@ -309,6 +312,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
   class Guarded extends Open {
+    get [looksAfterItself](): true {
+      return true
+    }
+
     execution: Execution | undefined
     isRunning = false
     deletedToo = false
@@ -644,8 +651,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (isBound) {
         const from = this.tableName()
         if (guard) protectTable(cls, guard)
-        else if (!this.isPartial() && isForbiddenTable(from))
-          refuse(asker, `the table '${from}' of a model with permissions`, 'query that model, or let this one extend it')
+        else refuseProtectedTable(asker, this.isPartial() ? null : from, built)
         inspect(asker, built)
       }
       if (this.isPartial()) return built
@@ -656,7 +662,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         groupWheres(built, namesContext)
         for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
-      if (isBound || guard) noteOwn(asker, built)
+      // Any other carries no rule: inside another statement it is looked at again, as the application may have changed it.
+      if (guard || (isBound && asker.exempt)) noteOwn(asker, built)
       return built
     }
 

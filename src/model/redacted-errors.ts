@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
 import { failureOf } from './driver-errors.js'
+import { standingAlone } from './names.js'
 import { dialectOf } from './storage.js'
 
 /** A Knex client, that of an instance or that of a transaction. */
@@ -186,11 +187,7 @@ function redactValues(text: string, values: readonly string[]): string {
   return shown
 }
 
-// Where it stands by itself: not as a part of a name, a number or $1.
-function withoutWord(text: string, value: string): string {
-  const literal = value.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
-  return text.replace(new RegExp(`(?<![\\p{L}\\p{N}_$])${literal}(?![\\p{L}\\p{N}_])`, 'gu'), redacted)
-}
+const withoutWord = (text: string, value: string): string => text.replace(standingAlone(value, 'gu'), redacted)
 
 function valuesOf(bindings: unknown): string[] {
   const values = new Set<string>()

@@ -4,7 +4,12 @@
  */
 import type { Knex } from 'knex'
 import { ConfigurationError } from './errors.js'
+import { isFragment } from './fragments.js'
+import { namesContext } from './identifiers.js'
 import { type Enforcer, isForbiddenTable } from './protected-tables.js'
+import { carriesSql, isPlainObject, isRaw, type RawSql, textOfRaw } from './raw-text.js'
+import { readSql } from './sql-text.js'
+import { dialectOf } from './storage.js'
 
 /** A clause of a Knex builder, as Knex keeps it. */
 export interface Clause {
@@ -17,6 +22,7 @@ export interface Clause {
 
 /** A Knex builder, seen from inside. */
 export interface OpenKnexBuilder extends Knex.QueryBuilder {
+  listenerCount(event: string): number
   _statements: Clause[]
   _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
   _method: string
@@ -66,6 +72,8 @@ export interface Asker {
   readonly ref: string
   /** Whether the model's own policy binds: then ways that cannot be judged at all are refused too. */
   readonly isEnforced: boolean
+  /** Protected tables that a class without a policy may name, in lower case: see exemptTables(). */
+  readonly exempt?: ReadonlySet<string> | undefined
   /** Who is calling; compared only. */
   readonly caller: unknown
   /** Whether the model's policy does not bind where the code runs when it is asked. */
@@ -200,13 +208,31 @@ export function inspect(asker: Asker, statement: OpenKnexBuilder): void {
     if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
       refuse(asker, 'onConflict().merge()', 'look the row up and call update()')
     }
-    // Drivers take the text from there.
-    if (statement._options?.some((one) => typeof one === 'object' && one !== null && ('sql' in one || 'text' in one)))
-      refuse(asker, 'options() with a statement of its own', 'leave sql and text out')
+    // They could add to the statement once the rule is in it, or change its bindings.
+    for (const event of ['start', 'query'])
+      if (statement.listenerCount(event) > 0) refuse(asker, `a listener of '${event}' on a query`, 'listen on the Knex instance')
     const { insert } = statement._single
     if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) refuse(asker, 'insert from a query', 'insert rows')
   }
+  inspectOptions(asker, statement)
   inspectBuilder(asker, statement, 0)
+}
+
+// What drivers read of them beside the statement: how they answer. All else may replace the text, its values or its name.
+const harmlessOptions: ReadonlySet<PropertyKey> = new Set(
+  ['rowMode', 'types', 'binary', 'query_timeout', 'queryMode'].concat(
+    ['nestTables', 'rowsAsArray', 'typeCast', 'dateStrings', 'supportBigNumbers', 'bigNumberStrings', 'decimalNumbers', 'timeout'],
+    ['safeIntegers'],
+  ),
+)
+
+function inspectOptions(asker: Asker, { _options: options }: OpenKnexBuilder): void {
+  for (const given of options ?? []) {
+    const names = typeof given === 'object' && given !== null ? Reflect.ownKeys(given) : []
+    const bad = names.find((name) => !harmlessOptions.has(name))
+    if (bad !== undefined)
+      refuse(asker, `options({ ${String(bad)} })`, `leave it out (these may stand: ${[...harmlessOptions].join(', ')})`)
+  }
 }
 
 const methods = { read: /^(select|first|pluck|columnInfo)$/, insert: /^insert$/, update: /^update$/, delete: /^del$/ }
@@ -266,10 +292,21 @@ function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number)
       if (clause.joinType === 'raw' && asker.isEnforced) refuse(asker, 'joinRaw()', 'use joinRelated()')
       inspectSource(asker, clause.table, statement, depth + 1)
       for (const on of clause.clauses as object[]) inspectOn(asker, on, clause, statement, depth + 1)
+    } else if (namesColumns.has(clause.grouping)) {
+      for (const value of Object.values(clause)) inspectColumns(asker, value, statement, depth + 1)
     } else {
       for (const value of Object.values(clause)) inspectValue(asker, value, statement, depth + 1)
     }
   }
+}
+
+const namesColumns: ReadonlySet<string> = new Set(['columns', 'group', 'order'])
+
+// Knex takes any object here for { alias: column }.
+function inspectColumns(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
+  if (typeof value !== 'object' || value === null || isKnexValue(value)) inspectValue(asker, value, statement, depth)
+  else if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  else for (const name in value) inspectColumns(asker, (value as Record<string, unknown>)[name], statement, depth + 1)
 }
 
 function inspectOn(asker: Asker, on: object, join: Clause, statement: OpenKnexBuilder, depth: number): void {
@@ -291,25 +328,34 @@ function inspectName(asker: Asker, alias: unknown): void {
 
 // What stands after from or join.
 function inspectSource(asker: Asker, source: unknown, statement: OpenKnexBuilder, depth: number): void {
-  if (typeof source === 'string') inspectTable(asker, source)
+  if (typeof source === 'string') inspectTable(asker, source, statement)
   else if (typeof source !== 'object' || source === null || isKnexBuilder(source)) inspectValue(asker, source, statement, depth)
   else if (isRaw(source)) inspectRaw(asker, source, statement, depth, true)
-  else for (const inner of Object.values(source)) inspectSource(asker, inner, statement, depth + 1)
+  else if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  else for (const name in source) inspectSource(asker, (source as Record<string, unknown>)[name], statement, depth + 1)
 }
 
 // Where databases keep what they know of all tables: how many rows there are, and the commonest values.
 const ofTheSystem = /^(pg_\w+|information_schema|performance_schema|sqlite_\w+|dbstat|(innodb_)?(table|index|column)_stats)$/i
 
-function inspectTable(asker: Asker, table: string): void {
+function inspectTable(asker: Asker, table: string, statement: OpenKnexBuilder): void {
   const name = bareName(table)
   if (name.split('.').some((part) => ofTheSystem.test(part))) refuse(asker, `'${name}', which tells of all tables,`, 'ask for it with knex')
-  if (isForbiddenTable(name) || isForbiddenTable(name.slice(name.lastIndexOf('.') + 1))) {
-    refuse(
-      asker,
-      `the table '${name}' without its model`,
-      'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
-    )
-  }
+  if (!isForbiddenName(asker, name, statement)) return
+  refuse(
+    asker,
+    `the table '${name}' without its model`,
+    'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
+  )
+}
+
+/** Whether code may not name this table now, whatever its schema, its quotes and the way in which the application spells names. */
+export function isForbiddenName(asker: Asker, table: string, { client }: OpenKnexBuilder): boolean {
+  const name = bareName(table)
+  if (asker.exempt?.has(lastPart(name).toLowerCase())) return false
+  const { wrapIdentifier } = client.config
+  const sent = wrapIdentifier && ((one: string) => wrapIdentifier(one, (same) => same, namesContext))
+  return [name, lastPart(name)].some((one) => isForbiddenTable(one, sent))
 }
 
 const asWord = /\s+as\s+/i
@@ -318,17 +364,25 @@ function bareName(table: string): string {
   return (table.split(asWord)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
 }
 
+const lastPart = (name: string): string => name.slice(name.lastIndexOf('.') + 1).trim()
+
 type Callback = (this: unknown, builder: unknown) => unknown
 
 function inspectValue(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof value === 'function') inspectFunction(asker, value as Callback, statement, depth)
   if (typeof value !== 'object' || value === null) return
+  if (carriesSql(value)) refuse(asker, 'a value with toSqlString(), which a driver takes for SQL', 'give a plain value')
   if (value instanceof Date || Buffer.isBuffer(value) || isOwn(asker, value)) return
   if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
   if (isRaw(value)) inspectRaw(asker, value, statement, depth, false)
   else if (isKnexBuilder(value)) inspectBuilder(asker, value, depth + 1)
-  else if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype || 'grouping' in value || 'type' in value) {
+  else if (Array.isArray(value) || isPlainObject(value) || 'grouping' in value || 'type' in value) {
     for (const item of Object.values(value)) inspectValue(asker, item, statement, depth + 1)
+  } else {
+    // A row of a class of the application's may hold raw SQL; what else such objects hold are values.
+    for (const item of Object.values(value)) {
+      if (typeof item === 'object' && item !== null && isKnexValue(item)) inspectValue(asker, item, statement, depth + 1)
+    }
   }
 }
 
@@ -344,67 +398,25 @@ function isKnexValue(value: object): boolean {
   return isRaw(value) || isKnexBuilder(value)
 }
 
-function isRaw(value: object): value is RawSql {
-  return (value as { isRawInstance?: boolean }).isRawInstance === true
-}
-
 function isKnexBuilder(value: object): value is OpenKnexBuilder {
   return Array.isArray((value as Partial<OpenKnexBuilder>)._statements) && typeof (value as Partial<OpenKnexBuilder>)._single === 'object'
 }
 
 // Functions that run a text as SQL, or read whole tables and files by name.
 const readsTextAsSql =
-  /\b(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|pg_\w*(?:size|tuples)\w*|pg_stat_\w+|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)\s*\(/i
-
-interface RawSql {
-  readonly sql: string
-  readonly bindings: unknown
-  /** knex.ref('...') */
-  readonly ref?: string
-  readonly _schema?: string | null
-  readonly _wrappedBefore?: string
-  readonly _wrappedAfter?: string
-}
+  /^(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|pg_\w*(?:size|tuples)\w*|pg_stat_\w+|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)$/i
 
 function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
-  if (typeof raw.ref === 'string') {
-    if (isSource) inspectTable(asker, raw._schema ? `${raw._schema}.${raw.ref}` : raw.ref)
-    return
-  }
-  const whole = `${raw._wrappedBefore ?? ''}${raw.sql}${raw._wrappedAfter ?? ''}`
-  const text = whole.replace(/'(?:[^']|'')*'/g, "''")
-  const { bindings: given } = raw
-  const bindings = Array.isArray(given) ? given : typeof given === 'object' && given !== null ? Object.values(given) : [given]
-  const names = bindings.filter((binding) => typeof binding === 'string')
-  if (asker.isEnforced && !isComplete(whole, statement.client))
-    refuse(asker, 'raw SQL with unbalanced parentheses or quotes, a comment or several statements', 'write one complete expression')
-  const calls = [text.replaceAll(/["`]/g, ''), ...names.map((name) => `${name}(`)]
-  if (calls.some((call) => readsTextAsSql.test(call)) || /\bu&["']/i.test(whole))
-    refuse(asker, 'raw SQL with names or statements inside a text', 'write the tables out')
-  if (isSource || namesTables.test(text)) {
-    for (const word of text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []) inspectTable(asker, word)
-    for (const name of names) inspectTable(asker, name)
-  }
-  for (const binding of bindings) inspectValue(asker, binding, statement, depth + 1)
-}
-
-// SQLite takes a table after IN as well.
-const namesTables = /\b(from|join|into|update|table|only)\b|\bin\s+(?=[^\s(])/i
-
-// One expression, whatever stands before and after it: what the databases read differently is not told apart but refused.
-function isComplete(raw: string, client: Knex.Client): boolean {
-  // The one backslash before a quote that all of them read alike, but for MySQL, which wants two.
-  const sql = raw.replace(/\bescape\s+'\\{1,2}'/gi, ' ')
-  if (/\\'|\\"|\$\w*\$/.test(sql)) return false
-  // To SQLite a name may stand in brackets; to PostgreSQL they are an array.
-  if (/sqlite/.test(client.driverName) && /\[[^\]]*[()][^\]]*\]/.test(sql)) return false
-  const text = sql.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`/g, ' ')
-  if (/['"`]|--|\/\*|;|#(?![>-])/.test(text)) return false
-  let open = 0
-  for (const character of text) {
-    if (character === '(') open += 1
-    if (character === ')') open -= 1
-    if (open < 0) return false
-  }
-  return open === 0
+  if (isFragment(raw)) return
+  const { client } = statement
+  const { sql, names, queries, problem } = textOfRaw(raw, client)
+  const text = readSql(sql, dialectOf({ client } as unknown as Knex))
+  const unreadable = problem ?? text.unreadable
+  if (unreadable !== null) refuse(asker, `raw SQL with ${unreadable}`, 'write it so that every server reads it alike')
+  if (text.incomplete !== null && (asker.isEnforced || queries.length > 0))
+    refuse(asker, `raw SQL with ${text.incomplete}`, 'write one complete expression')
+  const called = [...text.calls, ...names].find((name) => readsTextAsSql.test(lastPart(name)))
+  if (called !== undefined) refuse(asker, `raw SQL with ${called}(), which runs a text or reads what it names`, 'write the tables out')
+  if (isSource || text.namesTables) for (const name of [...text.names, ...names]) inspectTable(asker, name, statement)
+  for (const query of queries) inspectValue(asker, query, statement, depth + 1)
 }

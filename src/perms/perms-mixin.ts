@@ -1,6 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { type AbstractConstructor, type ActiveRecord, type Constructor, dialectOfClass } from '../model/active-record.js'
-import { isIntermediate, lineage, markIntermediate, onDefinition } from '../model/definition.js'
+import { isIntermediate, lineage, markIntermediate, onDefinition, ownStatic } from '../model/definition.js'
 import { ConfigurationError, ForbiddenError } from '../model/errors.js'
 import { guardOf, protectTable } from '../model/protected-tables.js'
 import { isGuardedBuilder } from '../model/query-builder.js'
@@ -66,6 +66,12 @@ onDefinition((cls) => {
   if (!(guardOf in cls)) return
   for (const c of lineage(cls)) {
     if (isIntermediate(c)) continue
+    if (guardOf in c && ownStatic(c, 'unprotected') === true) {
+      const { name } = c as unknown as { name: string }
+      throw new ConfigurationError(
+        `${name} has a policy and 'static unprotected = true'. Remove the latter, and use ${name}.bypassPerms(fn) where no rule may apply.`,
+      )
+    }
     const own = [...Object.getOwnPropertyNames(c), ...Object.getOwnPropertyNames((c as { prototype?: object }).prototype ?? {})]
     const bad = own.find((name) => overrides.includes(name))
     if (bad) {

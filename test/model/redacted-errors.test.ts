@@ -252,6 +252,14 @@ describe('redactError', () => {
     expect(inner.message).to.equal('value ? failed')
   })
 
+  it('finds short values of any characters', () => {
+    for (const value of ['a-b/c', '[x](y)', '{}$^.*+?', '\\d|é', '\ud800', '1.5', "it's"]) {
+      const one = error(`the value '${value}' is bad`)
+      redactError(one, { bindings: [value] })
+      expect(one.message, value).to.equal("the value '?' is bad")
+    }
+  })
+
   it('finds a value that the server has cut', () => {
     const cut = error('Incorrect thing: prefix-of-a-long-secret...')
     redactError(cut, { bindings: ['prefix-of-a-long-secret-that-goes-on'] })

@@ -1,0 +1,157 @@
+/** Raw expressions of Knex as text: with the raw expressions that are bound to them written out. */
+import type { Knex } from 'knex'
+import { isFragment } from './fragments.js'
+import { NAME, VALUE } from './sql-text.js'
+
+/** A raw expression, seen from inside. */
+export interface RawSql {
+  readonly sql: string
+  readonly bindings: unknown
+  /** knex.ref('...') */
+  readonly ref?: string
+  readonly _schema?: string | null
+  readonly _wrappedBefore?: string
+  readonly _wrappedAfter?: string
+}
+
+export interface RawText {
+  /** With VALUE and NAME in place of bindings. */
+  readonly sql: string
+  /** The names that are bound. */
+  readonly names: readonly string[]
+  /** The builders and functions that are bound: each becomes a subquery in parentheses. */
+  readonly queries: readonly unknown[]
+  /** What cannot be written out, or null. */
+  readonly problem: string | null
+}
+
+export function isRaw(value: object): value is RawSql {
+  return (value as { isRawInstance?: boolean }).isRawInstance === true
+}
+
+/**
+ * Writes out a raw expression as Knex does, but for its values.
+ *
+ * @param client the statement's
+ */
+export function textOfRaw(raw: RawSql, client: Knex.Client): RawText {
+  const writer = new Writer(client)
+  const sql = writer.write(raw, 0)
+  return { sql, names: writer.names, queries: writer.queries, problem: writer.problem }
+}
+
+const deepest = 16
+
+class Writer {
+  readonly names: string[] = []
+  readonly queries: unknown[] = []
+  problem: string | null = null
+  readonly #client: Knex.Client
+
+  constructor(client: Knex.Client) {
+    this.#client = client
+  }
+
+  write(raw: RawSql, depth: number): string {
+    if (depth > deepest) this.problem ??= 'raw SQL nested this deeply'
+    // Knex sends whatever text such an object returns.
+    if (!isOfKnex(raw, this.#client) && !isFragment(raw)) this.problem ??= 'an object that only looks like raw SQL of Knex'
+    if (this.problem !== null) return ''
+    if (typeof raw.ref === 'string') return this.#name(raw._schema ? `${raw._schema}.${raw.ref}` : raw.ref)
+    const { sql, bindings, _wrappedBefore: before = '', _wrappedAfter: after = '' } = raw
+    const whole = `${before}${sql}${after}`
+    if (whole.includes(VALUE) || whole.includes(NAME)) this.problem ??= 'raw SQL with control characters'
+    return `${before}${this.#filled(sql, bindings, depth)}${after}`
+  }
+
+  // The patterns are those of Knex (formatter/rawFormatter.js).
+  #filled(sql: string, bindings: unknown, depth: number): string {
+    if (bindings === undefined || bindings === null) return sql
+    if (Array.isArray(bindings)) {
+      let next = 0
+      return sql.replace(/\\?\?\??/g, (match) => {
+        if (match === '\\?') return match
+        const value: unknown = bindings[next++]
+        return match === '??' ? this.#identifiers(value, depth) : this.#value(value, depth)
+      })
+    }
+    if (typeof bindings === 'object' && isPlainObject(bindings)) {
+      const values = bindings as Record<string, unknown>
+      return sql.replace(/\\?(:(\w+):(?=::)|:(\w+):(?!:)|:(\w+))/g, (match: string, given: string, ...keys: (string | undefined)[]) => {
+        if (match !== given) return given
+        const value = values[keys.slice(0, 3).find((key) => key !== undefined) as string]
+        if (value === undefined) return match
+        return match.trim().endsWith(':') ? this.#identifiers(value, depth) : this.#value(value, depth)
+      })
+    }
+    if (typeof bindings === 'object' && !(bindings instanceof Date) && !(bindings instanceof Uint8Array))
+      this.problem ??= 'bindings that are neither an array nor a plain object'
+    return sql.replace('?', () => this.#value(bindings, depth))
+  }
+
+  #value(value: unknown, depth: number): string {
+    if (typeof value === 'function') return this.#query(value)
+    if (typeof value !== 'object' || value === null) return VALUE
+    if (isRaw(value)) return this.write(value, depth + 1)
+    if (carriesSql(value)) this.problem ??= 'a value with toSqlString(), which a driver takes for SQL'
+    if (!isBuilder(value)) return VALUE
+    // Only these are put in parentheses: the text around others would become a part of them.
+    if (!/^(select|first)$/.test(value._method)) this.problem ??= `raw SQL around a query made by ${value._method}()`
+    return this.#query(value)
+  }
+
+  #identifiers(value: unknown, depth: number): string {
+    if (Array.isArray(value)) return value.map((one) => this.#identifiers(one, depth)).join(', ')
+    if (typeof value === 'string') return this.#name(value)
+    if (typeof value === 'number') return String(value)
+    if (typeof value === 'object' && value !== null && isRaw(value)) return this.write(value, depth + 1)
+    if (typeof value === 'function') return this.#query(value)
+    // Knex puts no parentheses around a query here, and an alias where an object is given.
+    this.problem ??= "raw SQL with a query or an object bound by '??' (bind a query by '?')"
+    return NAME
+  }
+
+  #name(name: string): string {
+    this.names.push(name)
+    return NAME
+  }
+
+  #query(query: unknown): string {
+    this.queries.push(query)
+    return `(${VALUE})`
+  }
+}
+
+/** Whether mysql and mysql2 would ask a value, or one inside it, for SQL to send in its place. */
+export function carriesSql(value: object): boolean {
+  if (typeof (value as { toSqlString?: unknown }).toSqlString === 'function') return true
+  return (
+    (Array.isArray(value) || value instanceof Set) && [...value].some((one) => typeof one === 'object' && one !== null && carriesSql(one))
+  )
+}
+
+interface RawMaker {
+  raw(sql: string): { readonly toSQL: unknown }
+  ref(name: string): { readonly toSQL: unknown }
+}
+
+const ofKnex = new WeakMap<object, readonly unknown[]>()
+
+function isOfKnex(raw: object, client: Knex.Client): boolean {
+  let known = ofKnex.get(client.constructor)
+  if (!known) {
+    const maker = client as unknown as RawMaker
+    known = [maker.raw('').toSQL, maker.ref('a').toSQL]
+    ofKnex.set(client.constructor, known)
+  }
+  return known.includes((raw as { toSQL?: unknown }).toSQL)
+}
+
+function isBuilder(value: object): value is { readonly _method: string } {
+  return typeof (value as { _method?: unknown })._method === 'string' && Array.isArray((value as { _statements?: unknown })._statements)
+}
+
+export function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
