@@ -127,6 +127,9 @@ describe('readSql', () => {
 
 // -- against the databases
 
+/** More of them when the reader was changed: FUZZ_RUNS=6000 npx mocha test/model/sql-text.test.ts */
+const runs = Number(process.env['FUZZ_RUNS'] ?? 400)
+
 const pieces = [
   ...[
     "'",
@@ -277,9 +280,9 @@ eachDatabase('readSql and the server', (db) => {
               expect((await run(whole)) ?? '', `no row of a table that is not named: ${whole}`).not.to.contain('MARK')
           }
         }),
-        { numRuns: Number(process.env['FUZZ_RUNS'] ?? 1000) },
+        { numRuns: runs },
       )
-      expect(accepted, 'texts that the server took').to.be.above(20)
+      expect(accepted, 'texts that the server took').to.be.above(runs / 100)
     })
   }
 })
