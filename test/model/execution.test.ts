@@ -187,11 +187,13 @@ describe('executing a query', () => {
     }
   }
 
-  it('passes on as it is an error of the driver that is none of the library’s', async () => {
+  it('passes on an error of the driver that is none of the library’s', async () => {
     const [theirs, ours] = await Promise.all(
       [Model, ActiveRecordMixin(Model)].map((Base) => rejection(trace(Base as never, false, (cls) => cls.query().where('nowhere', 1)))),
     )
-    expect([ours?.constructor, ours?.message]).to.deep.equal([theirs?.constructor, theirs?.message])
+    expect(ours?.constructor).to.equal(theirs?.constructor)
+    // Ours holds no values.
+    expect(ours?.message).to.equal(theirs?.message.replace('`nowhere` = 1', '`nowhere` = ?'))
   })
 
   it('throws what a query was rejected with', async () => {
