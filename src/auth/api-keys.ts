@@ -3,6 +3,7 @@ import { transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { asSystem } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
+import { requireRankOver } from '../users/account-rank.js'
 import { isLiving } from '../users/actor.js'
 import { hashToken, isApiKey } from '../users/api-key-format.js'
 import { endsNoSession } from '../users/caller-changes.js'
@@ -89,6 +90,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
 
     async revoke(userId, keyId) {
       demandInPerson('API keys')
+      await requireRankOver(userId)
       if (!isUuid(keyId)) return false
       const count = await transaction(
         () =>

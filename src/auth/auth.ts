@@ -10,6 +10,7 @@ import {
 } from '../model/errors.js'
 import { inTransaction } from '../model/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../perms/context.js'
+import { requireRankOver } from '../users/account-rank.js'
 import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
 import type { CallerChange } from '../users/caller-changes.js'
@@ -269,6 +270,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
       refuseTransaction(knex, 'signOutEverywhere')
       demandInPerson('Sessions')
       const userId = idOf(user)
+      await requireRankOver(userId)
       const count = await sessions.end({ userId, except })
       emit('signOut', { userId, sessionIds: 'all' })
       return count
@@ -280,6 +282,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
       refuseTransaction(knex, 'endSession')
       demandInPerson('Sessions')
       const userId = idOf(user)
+      await requireRankOver(userId)
       if ((await sessions.end({ userId, id: sessionId })) === 0) return false
       emit('signOut', { userId, sessionIds: [sessionId] })
       return true

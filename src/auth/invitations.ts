@@ -10,7 +10,7 @@ import { newId } from '../model/ids.js'
 import { lockRow } from '../model/lock-row.js'
 import { transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
-import { asSystem, currentActor, currentAddress, runAsActor } from '../perms/context.js'
+import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
 import { isLiving, loadActor } from '../users/actor.js'
 import { canonicalEmail, isEmailAddress } from '../users/email.js'
@@ -99,7 +99,10 @@ export function invitations(core: AuthCore): Invitations {
   async function give(user: User, { invitedById, role, domainId }: Invitation): Promise<UserRole> {
     const inviter = await loadActor(invitedById)
     try {
-      return (await runAsActor(inviter, () => grants().create({ user, role, domainId } as never))) as UserRole
+      // Consent is given: the user has the token that was mailed to their address.
+      return (await runAsActor(inviter, () =>
+        withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId } as never)),
+      )) as UserRole
     } catch (error) {
       if (!(error instanceof ForbiddenError || error instanceof UnauthorizedError)) throw error
       throw new ForbiddenError('Who invited you may not give this role any more: ask for another invitation.')
@@ -144,7 +147,7 @@ export function invitations(core: AuthCore): Invitations {
       const into = await activeDomain(textOf(domain, 'domain'))
       if (!into) throw mayGiveAnywhere(actor, name) ? noSuchDomain() : mayNotGive()
       // Judged as if for somebody new: whom the address belongs to is not told.
-      if (!(await grants().canCreate({ userId: newId(), role: name, domainId: into.id } as never))) throw mayNotGive()
+      if (!(await mayGive(name, into.id))) throw mayNotGive()
       await delivery.count(address, { address: currentAddress(), caller: actor.id })
       const plain = PREFIX + randomToken()
       const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
@@ -243,7 +246,7 @@ export function invitations(core: AuthCore): Invitations {
       if (!found) throw new NotFoundError()
       const { email, role, domainId } = found
       const isMine = found.invitedById === currentActor()?.id
-      if (!isMine && !(await grants().canCreate({ userId: newId(), role, domainId } as never))) throw new ForbiddenError()
+      if (!isMine && !(await mayGive(role, domainId))) throw new ForbiddenError()
       const count = await transaction(
         () =>
           asSystem(() =>
@@ -258,6 +261,12 @@ export function invitations(core: AuthCore): Invitations {
       emit('invitationRevoked', { email, role, domainId })
     },
   }
+}
+
+/** Whether the current user could give the role to somebody new who agrees. */
+function mayGive(role: string, domainId: string): Promise<boolean> {
+  const userId = newId()
+  return withConsent({ userId, domainId }, () => grants().canCreate({ userId, role, domainId } as never))
 }
 
 const noSuchDomain = () =>

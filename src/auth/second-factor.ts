@@ -10,6 +10,7 @@ import {
 import { transaction } from '../model/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
 import { registeredModel } from '../perms/registry.js'
+import { requireRankOver } from '../users/account-rank.js'
 import { isLiving } from '../users/actor.js'
 import { endsNoSession } from '../users/caller-changes.js'
 import { demandInPerson } from '../users/in-person.js'
@@ -56,7 +57,12 @@ export interface SecondFactors {
   confirm(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
   /** Takes the factor away, with a code of it or a recovery code. */
   remove(user: User, code: string): Promise<void>
-  /** Takes the factor away without a code: for an administrator whom somebody with a lost phone has convinced. It does not ask who calls. */
+  /**
+   * Takes the factor away without a code, for an administrator whom a user with a lost phone has convinced. Which roles may call
+   * it is for the route to check; here the caller must outrank the user.
+   *
+   * @throws ForbiddenError for a rank that is not higher than every admin role of the user
+   */
   reset(user: User): Promise<boolean>
   /** New recovery codes in place of the old ones. */
   renewRecoveryCodes(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
@@ -116,6 +122,7 @@ export function createSecondFactors(
   async function proved<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
     core.refuseTransaction('secondFactors')
     demandInPerson('Second factors')
+    await requireRankOver(user.id)
     const text = readCode(code)
     const factor = await factorOf(user.id)
     if (!factor?.confirmedAt) throw new ValidationError('There is no second factor.', [{ field: 'code', message: 'has nothing to prove' }])
@@ -172,6 +179,7 @@ export function createSecondFactors(
     async begin(user, { password } = {}) {
       core.refuseTransaction('secondFactors.begin')
       demandInPerson('Second factors')
+      await requireRankOver(user.id)
       await provePassword(user, password)
       if ((await factorOf(user.id))?.confirmedAt)
         throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
@@ -186,6 +194,7 @@ export function createSecondFactors(
     async confirm(user, code) {
       core.refuseTransaction('secondFactors.confirm')
       demandInPerson('Second factors')
+      await requireRankOver(user.id)
       const text = readCode(code)
       const factor = await factorOf(user.id)
       // One that nobody can open any more is begun anew.
@@ -216,6 +225,7 @@ export function createSecondFactors(
     async reset(user) {
       core.refuseTransaction('secondFactors.reset')
       demandInPerson('Second factors')
+      await requireRankOver(user.id)
       const isRemoved = await inOwn(() => removeAll(user.id))
       if (isRemoved) emit('factorRemoved', { userId: user.id })
       return isRemoved
@@ -321,7 +331,8 @@ function readText(value: unknown, field: string): string {
 
 /** Apps show codes in groups, and people type them so. */
 function readCode(value: unknown): string {
-  const text = readText(value, 'code').replace(/[\s-]/g, '')
+  const given = readText(value, 'code')
+  const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')
   if (text.length > 64) throw new ValidationError('code is too long.', [{ field: 'code', message: 'is too long' }])
   return text
 }

@@ -6,7 +6,7 @@ import { isUuid, normalize } from '../model/values.js'
 import { isAble } from './abilities.js'
 import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
-import { type Actor, freely, type Grant } from './context.js'
+import { type Actor, freely, type Grant, hasConsented } from './context.js'
 import { type Guard, type PolicyFrame, policyFrameOf, policyOf } from './policy.js'
 import { registeredModel } from './registry.js'
 import {
@@ -88,7 +88,7 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'related':
       return relatedCondition(rule, scope)
     case 'rank':
-      return rankCondition(scope)
+      return rankCondition(scope, rule.joins)
     case 'delegate':
       return delegateCondition(scope)
     case 'anyOf':
@@ -253,7 +253,7 @@ export function beyondAdmins(scope: Scope, field = scope.policy.isUserModel ? 'i
 
 // -- grants
 
-function rankCondition(scope: Scope): Condition {
+function rankCondition(scope: Scope, joins: boolean): Condition {
   const { actor } = scope
   if (!actor) return false
   const role = columnSql(scope, 'role')
@@ -267,8 +267,38 @@ function rankCondition(scope: Scope): Condition {
   const below = negate(any(isRole(SUPERADMIN), all(isRole(ADMIN), isGlobal)))
   const asAdmin = all(globalRole(scope, [ADMIN]), below, others)
   const administered = (actor.grants ?? []).filter((grant) => grant.domainId !== null && rolesThatAre([ADMIN]).includes(grant.role))
-  const asDomainAdmin = all(inDomains(scope, 'domainId', administered, rolesThatAre([ADMIN])), negate(isRole(ADMIN, SUPERADMIN)), others)
+  const asDomainAdmin = all(
+    inDomains(scope, 'domainId', administered, rolesThatAre([ADMIN])),
+    negate(isRole(ADMIN, SUPERADMIN)),
+    others,
+    joins || belongsToDomain(scope),
+  )
   return any(globalRole(scope, [SUPERADMIN]), asAdmin, asDomainAdmin)
+}
+
+// The user of a grant is a member of its domain, belongs to it, or has just accepted an invitation to it.
+function belongsToDomain(scope: Scope): Condition {
+  if (scope.row && hasConsented(scope.row.userId, scope.row.domainId)) return true
+  const user = columnSql(scope, 'userId')
+  const domain = columnSql(scope, 'domainId')
+  const isIn = (table: string, alias: string, column: string, domainColumn: string): Sql =>
+    sql(
+      `exists (select 1 from ?? as ?? where ?? = ${user.sql} and ?? = ${domain.sql})`,
+      table,
+      alias,
+      `${alias}.${column}`,
+      ...user.bindings,
+      `${alias}.${domainColumn}`,
+      ...domain.bindings,
+    )
+  const tables = userTables()
+  const User = registeredModel('user')
+  const { domainField } = policyFrameOf(User)
+  const domainColumn = domainField && structureOf(User).columnOf.get(domainField)
+  return any(
+    isIn(tables.userRole.table, `perms_m${scope.depth}`, 'user_id', 'domain_id'),
+    domainColumn ? isIn(tables.user.table, `perms_b${scope.depth}`, 'id', domainColumn) : false,
+  )
 }
 
 /** Whether the actor administers the domain of the row. */

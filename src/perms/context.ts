@@ -48,12 +48,19 @@ interface Frame {
   readonly origin?: object | undefined
   /** Why the request's credentials are refused, where only a route that ignores credentials may go on. */
   readonly refusal?: Refusal | undefined
+  /** The user who has agreed to join a domain, while the grant is made. */
+  readonly consent?: Consent | undefined
 }
 
 /** A refusal that waits for the router: it is lifted where the request reaches a route that ignores credentials. */
 export interface Refusal {
   readonly error: unknown
   isLifted: boolean
+}
+
+interface Consent {
+  readonly userId: string
+  readonly domainId: string
 }
 
 const storage = new AsyncLocalStorage<Frame>()
@@ -161,9 +168,9 @@ async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T)
 
 /** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
-  const { address, origin } = frame()
-  const next = { actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId: currentImpersonatorId(), origin }
-  return enter(next, fn)
+  const { address, origin, consent } = frame()
+  const impersonatorId = currentImpersonatorId()
+  return enter({ actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
 }
 
 /** What an adapter knows of a request. */
@@ -242,6 +249,17 @@ export function bypassModel<T>(model: object, fn: () => T): Promise<Awaited<T>> 
 /** New rows with a domain are made in this one while fn runs. */
 export function inDomainId<T>(domainId: string, fn: () => T): Promise<Awaited<T>> {
   return enter({ ...frame(), domainId }, fn)
+}
+
+/** Runs fn while this user agrees to join the domain: whoever grants the role there needs no membership to exist. */
+export function withConsent<T>(consent: Consent, fn: () => T): Promise<Awaited<T>> {
+  return enter({ ...frame(), consent }, fn)
+}
+
+/** Whether the user has agreed to join the domain. */
+export function hasConsented(userId: unknown, domainId: unknown): boolean {
+  const { consent } = frame()
+  return consent !== undefined && consent.userId === userId && consent.domainId === domainId
 }
 
 // Where nobody was known, a promise left over from bypassPerms must not fall back to "allow": it is a caller without rights.

@@ -5,10 +5,10 @@ import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
 import { type Steps, soon, wait } from '../model/soon.js'
 import { keyReaches } from './abilities.js'
 import { compile, type Scope, scopeOf } from './compile.js'
-import { any, type Condition, holds } from './condition.js'
+import { all, any, type Condition, holds } from './condition.js'
 import type { Actor } from './context.js'
-import { bypass, callerLives } from './effective.js'
-import { type Action, policyOf } from './policy.js'
+import { bypass, callerLives, limited } from './effective.js'
+import { type Action, columnLimits, policyOf, type WriteLimit } from './policy.js'
 import { type CheckRule, hasCheck, type Rule, walk } from './rules.js'
 
 /** Where a row is judged: its class, the connection to ask, and the alias of its table. */
@@ -106,9 +106,9 @@ export function* allowsInSteps(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row
   if (!keyReaches(action, place.cls, policyOf(place.cls), scope.actor)) return false
   const checks = hasCheck(rule) ? yield* wait(askChecks(rule, row, scope.actor)) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
-  const isAllowed = yield* wait(holds(place.db, any(bypass(action, inMemory), compile(rule, inMemory))))
-  if (!isAllowed) return false
-  return any(bypass(action, { ...inMemory, live: true }), compile(rule, { ...inMemory, live: true }))
+  const may = (given: Scope): Condition => all(any(bypass(action, given), compile(rule, given)), limited(action, given))
+  const isAllowed = yield* wait(holds(place.db, may(inMemory)))
+  return isAllowed ? may({ ...inMemory, live: true }) : false
 }
 
 export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
@@ -123,10 +123,20 @@ export async function isAlive(builder: GuardedBuilder, actor: Actor | null): Pro
   return holds(builder.db, callerLives(scopeFor(builder, actor, { live: true })))
 }
 
+// The limits that may have stopped a write.
+function limitsOf({ cls }: GuardedBuilder, write: WriteOperation, action: Action): readonly WriteLimit[] {
+  const policy = policyOf(cls)
+  if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action as 'delete'))
+  return columnLimits(policy, setNames(write.models[0]))
+}
+
 /** Why a write of a known row reached nothing. */
 export async function refusal(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
   if (!(await isAlive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
   const name = builder.cls.name
   if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)
-  return new ForbiddenError(`You may not ${builder.execution.action ?? write.kind} this ${name}.`)
+  const action = (builder.execution.action ?? write.kind) as Action
+  const limits = limitsOf(builder, write, action)
+  const takes = limits.map((limit) => ` ${limit.takes}`).join('')
+  return new ForbiddenError(`You may not ${action} this ${name}.${takes}`)
 }

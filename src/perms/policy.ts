@@ -2,6 +2,8 @@ import type { Model } from 'objection'
 import { lineage, ownStatic, structureOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { remember } from '../model/remember.js'
+import type { Scope } from './compile.js'
+import type { Condition } from './condition.js'
 import { type AnyRule, delegate, everyone, hasCheck, isComparison, nobody, type Policy, type Rule, walk } from './rules.js'
 
 export type Action = 'read' | 'create' | 'update' | 'delete'
@@ -14,9 +16,23 @@ export interface Guard {
   readonly liftedFor: 'admin' | 'nobody'
 }
 
+/** A condition on writes that is ANDed to the policy and to the bypass of admins, and that no subclass replaces. */
+export interface WriteLimit {
+  readonly on: readonly Exclude<Action, 'read'>[]
+  /** Limits only updates that set one of these columns. Default: every update. */
+  readonly columns?: readonly string[]
+  /** The columns that the condition reads: an update that sets one is checked again after the statement. */
+  readonly reads?: readonly string[]
+  /** For the error message: what the write takes. */
+  readonly takes: string
+  /** @param set the values of an update, or of a new row */
+  condition(scope: Scope, action: Action, set: Readonly<Record<string, unknown>>): Condition
+}
+
 /** What the statics and mixins of a class say about permissions beside its rules. */
 export interface PolicyFrame {
   readonly guards: readonly Guard[]
+  readonly limits: readonly WriteLimit[]
   /** Whether global admins are past the rules: of reads, and of writes. */
   readonly bypass: { readonly read: boolean; readonly write: boolean }
   readonly ownerField: string | undefined
@@ -46,12 +62,23 @@ export interface PermsStatics {
 }
 
 const ownGuards = new WeakMap<object, Guard>()
+const ownLimits = new WeakMap<object, readonly WriteLimit[]>()
 const resolved = new WeakMap<object, Resolved>()
 const userModels = new WeakSet<object>()
 
 /** Adds a guard to a class that a mixin made. */
 export function declareGuard(cls: object, guard: Guard): void {
   ownGuards.set(cls, guard)
+}
+
+/** Adds limits on writes to a class; its subclasses have them too. */
+export function declareWriteLimits(cls: object, ...limits: readonly WriteLimit[]): void {
+  ownLimits.set(cls, limits)
+}
+
+/** The limits of an update that sets these columns: those of single columns. */
+export function columnLimits({ limits }: PolicyFrame, names: readonly string[]): WriteLimit[] {
+  return limits.filter(({ on, columns }) => on.includes('update') && columns?.some((name) => names.includes(name)))
 }
 
 /** Marks a class whose rows are users; its subclasses are too. */
@@ -89,6 +116,7 @@ export function policyFrameOf(cls: typeof Model): PolicyFrame {
         const guard = ownGuards.get(c)
         return guard && !unguarded.includes(guard.name) ? [guard] : []
       }),
+      limits: lineage(cls).flatMap((c) => ownLimits.get(c) ?? []),
       bypass: { read: adminBypass !== false, write: adminBypass === true },
       ownerField: statics.userField,
       domainField: statics.domainField,

@@ -102,6 +102,8 @@ export interface CheckRule extends Rule {
 /** Rules of the library's own models and mixins. */
 export interface RankRule extends SqlRule {
   readonly kind: 'rank'
+  /** Whether the grant may be the first that its user holds in the domain. */
+  readonly joins: boolean
 }
 export interface MemberRule extends SqlRule {
   readonly kind: 'member'
@@ -234,8 +236,13 @@ export function check<R extends object = any>(test: (row: R, actor: Actor | null
   return freeze<CheckRule>({ kind: 'check', test: test as CheckRule['test'] })
 }
 
-/** Strictly below one's own rank, within one's own domains: the rule of role grants. */
-export const byRank = (): SqlRule => freeze<RankRule>({ kind: 'rank', sql: true })
+/**
+ * Strictly below one's own rank, within one's own domains: the rule of role grants.
+ *
+ * @param options `joins: false`: admins of a domain grant roles only to its members, and to users who accept an invitation
+ */
+export const byRank = (options: { joins?: boolean } = {}): SqlRule =>
+  freeze<RankRule>({ kind: 'rank', sql: true, joins: options.joins ?? true })
 
 /** Whoever holds a role in the row's domain: any, or one of these. */
 export const member = (field = 'domainId', roles?: readonly string[]): SqlRule =>

@@ -10,7 +10,7 @@ import type { Actor } from './context.js'
 import { effective } from './effective.js'
 import { writableFields } from './fields.js'
 import { allows, askChecks, idOf, type Notes, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './judge.js'
-import { columnsRead, policyOf } from './policy.js'
+import { columnLimits, columnsRead, policyOf } from './policy.js'
 import { checkReferences, referenceFields } from './references.js'
 import { hasCheck, type Rule } from './rules.js'
 
@@ -32,6 +32,7 @@ export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
   const names = columnsRead(cls, policy.updateTo)
   for (const guard of policy.guards) if (guard.liftedFor !== 'nobody') for (const name of columnsRead(cls, guard.rule)) names.add(name)
   if (policy.ownerField) names.add(policy.ownerField)
+  for (const { reads = [] } of policy.limits) for (const name of reads) names.add(name)
   return names
 }
 
@@ -82,7 +83,15 @@ function columnsJudged(cls: typeof Model): ReadonlySet<string> {
   return remember(judgedColumns, cls, () => {
     const policy = policyOf(cls)
     const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
-    return new Set([idOf(cls), ...columnsRead(cls, policy.create), ...columnsReadAfterUpdate(cls), ...deletionColumns(cls), ...ruled])
+    const limited = policy.limits.flatMap(({ columns = [] }) => columns)
+    return new Set([
+      idOf(cls),
+      ...columnsRead(cls, policy.create),
+      ...columnsReadAfterUpdate(cls),
+      ...deletionColumns(cls),
+      ...ruled,
+      ...limited,
+    ])
   })
 }
 
@@ -109,7 +118,8 @@ export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, act
   const scope = scopeFor(builder, actor, { live: true, writes: true })
   try {
     const named = yield* checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
-    notes.fields = all(writableFields(scope, withRaws(change), false), named)
+    const limits = columnLimits(policy, names).map((limit) => limit.condition(scope, 'update', withRaws(change)))
+    notes.fields = all(writableFields(scope, withRaws(change), false), named, ...limits)
     refuseRawReferences(cls, rawNames(change), policy.ownerField)
     const id = values[idOf(cls)]
     if (names.includes(idOf(cls)) && (id === undefined || id !== write.id))

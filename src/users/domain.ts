@@ -1,6 +1,8 @@
 import { column } from '../model/column.js'
 import { explainPattern } from '../model/validator.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
+import { globalRole } from '../perms/compile.js'
+import { declareWriteLimits } from '../perms/policy.js'
 import { member, nobody, type Policy } from '../perms/rules.js'
 import { demandOwnPlace } from './in-person.js'
 import { Role } from './roles.js'
@@ -26,3 +28,11 @@ export class Domain extends BasePermsModel.withColumns({
     return super.beforeDelete(args)
   }
 }
+
+// Policies name domains, and a domain that is not active takes all roles in it away.
+declareWriteLimits(Domain, {
+  on: ['update'],
+  columns: ['name', 'active'],
+  takes: 'Only global admins rename, activate and deactivate domains.',
+  condition: (scope) => globalRole(scope, [Role.ADMIN]),
+})

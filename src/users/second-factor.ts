@@ -2,6 +2,8 @@ import { HasUserMixin } from '../mixins/has-user.js'
 import { column } from '../model/column.js'
 import { declareColumns } from '../model/definition.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
+import { declareWriteLimits } from '../perms/policy.js'
+import { OUTRANKS, outranks } from '../perms/rank.js'
 import { nobody, owner, type Policy } from '../perms/rules.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
 
@@ -20,3 +22,4 @@ export class SecondFactor extends InPersonMixin(HasUserMixin(BasePermsModel), ()
   static override policy: Policy = { read: owner(), create: nobody(), update: nobody(), delete: nobody() }
 }
 declareColumns(SecondFactor, {}, { uniques: [['userId']] })
+declareWriteLimits(SecondFactor, { on: ['create', 'update', 'delete'], reads: ['userId'], takes: OUTRANKS, condition: outranks })

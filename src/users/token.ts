@@ -9,6 +9,8 @@ import { lockRow } from '../model/lock-row.js'
 import { transaction } from '../model/transaction.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem, currentActor } from '../perms/context.js'
+import { declareWriteLimits } from '../perms/policy.js'
+import { OUTRANKS, outranks } from '../perms/rank.js'
 import { registeredModel } from '../perms/registry.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
@@ -176,6 +178,8 @@ export class Token extends InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePer
       throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
   }
 }
+
+declareWriteLimits(Token, { on: ['create', 'update', 'delete'], reads: ['userId'], takes: OUTRANKS, condition: outranks })
 
 const mostAbilities = 100
 const abilityForm = /^(?:\*|[\w-]{1,64}(?::(?:\*|[\w-]{1,64}))?)$/

@@ -6,7 +6,10 @@ import { UniqueViolationError, ValidationError } from '../model/errors.js'
 import { inTransaction, isTransaction, onRollback, transaction } from '../model/transaction.js'
 import { isUuid } from '../model/values.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
+import { columnSql, compile, globalRole, type Scope } from '../perms/compile.js'
+import { all, any, type Condition, sql } from '../perms/condition.js'
 import { asSystem } from '../perms/context.js'
+import { declareWriteLimits } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
 import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
 import type { Domain } from './domain.js'
@@ -29,6 +32,9 @@ function requireDomain(domainId: string | null | undefined): void {
   throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
 }
 
+// A domain takes no user in without their consent: rows that they make would go there.
+const grantByRank = byRank({ joins: false })
+
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
 export class UserRole extends InPersonMixin(HasUserMixin(BasePermsModel), () => demandOwnPlace('Roles')).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
@@ -41,7 +47,7 @@ export class UserRole extends InPersonMixin(HasUserMixin(BasePermsModel), () => 
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = {
     read: anyOf(owner(), member('domainId', [Role.ADMIN])),
-    create: byRank(),
+    create: grantByRank,
     update: byRank(),
     delete: byRank(),
   }
@@ -144,3 +150,28 @@ declareColumns(
   { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(byRank()) },
   { uniques: [['userId', 'role', 'domainKey']] },
 )
+
+// Whatever a policy says, roles follow the rank of the caller. Who holds a grant and where is for global admins to change.
+declareWriteLimits(
+  UserRole,
+  {
+    on: ['create', 'update', 'delete'],
+    reads: ['role', 'domainId', 'userId'],
+    takes: 'Roles are granted, changed and revoked below the own rank, and within the own domain by its admins.',
+    condition: (scope, action) => compile(action === 'create' ? grantByRank : byRank(), scope),
+  },
+  {
+    on: ['update'],
+    columns: ['userId', 'domainId'],
+    takes: 'Only global admins move a grant to another user or domain: revoke it and grant another.',
+    condition: (scope, _action, set) =>
+      any(globalRole(scope, [Role.ADMIN]), all(isUnchanged(scope, 'userId', set), isUnchanged(scope, 'domainId', set))),
+  },
+)
+
+function isUnchanged(scope: Scope, name: 'userId' | 'domainId', set: Readonly<Record<string, unknown>>): Condition {
+  const value = set[name]
+  if (value === undefined) return true
+  const column = columnSql(scope, name)
+  return value === null ? sql(`${column.sql} is null`, ...column.bindings) : sql(`${column.sql} = ?`, ...column.bindings, value)
+}

@@ -3,7 +3,8 @@ import { column } from '../model/column.js'
 import { inTransaction, transaction } from '../model/transaction.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
 import { asSystem, currentActor, currentAddress } from '../perms/context.js'
-import { markUserModel } from '../perms/policy.js'
+import { declareWriteLimits, markUserModel } from '../perms/policy.js'
+import { OUTRANKS, outranks } from '../perms/rank.js'
 import { registeredModel } from '../perms/registry.js'
 import { nobody, type Policy, role, self } from '../perms/rules.js'
 import { endsNoSession } from './caller-changes.js'
@@ -120,3 +121,14 @@ export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColum
   }
 }
 markUserModel(User)
+// What opens an account or locks its user out.
+declareWriteLimits(
+  User,
+  {
+    on: ['update'],
+    columns: ['email', 'passwordHash', 'isEnabled', 'emailVerifiedAt', 'deletedAt'],
+    takes: OUTRANKS,
+    condition: outranks,
+  },
+  { on: ['delete'], takes: OUTRANKS, condition: outranks },
+)

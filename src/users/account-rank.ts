@@ -1,0 +1,32 @@
+import { dialectOfClass } from '../model/active-record.js'
+import { ForbiddenError, UnauthorizedError } from '../model/errors.js'
+import { scopeOf } from '../perms/compile.js'
+import { all, holds, sql } from '../perms/condition.js'
+import { authorityFor } from '../perms/context.js'
+import { callerLives } from '../perms/effective.js'
+import { OUTRANKS, outranksUser } from '../perms/rank.js'
+import { registeredModel } from '../perms/registry.js'
+
+/**
+ * Refuses callers who may not change the sessions, keys or factors of this user. One's own account, asSystem() and code
+ * without a caller pass without a statement.
+ *
+ * @throws ForbiddenError for a rank that is not higher, UnauthorizedError for an anonymous caller
+ * @example await requireRankOver(user.id)
+ */
+export async function requireRankOver(userId: string): Promise<void> {
+  const User = registeredModel('user')
+  const authority = authorityFor(User)
+  if (authority === 'free' || authority?.id === userId) return
+  if (authority === null) throw new UnauthorizedError()
+  const scope = scopeOf(User, authority, { dialect: dialectOfClass(User as never), ref: 'perms_user', live: true, writes: true })
+  const condition = all(sql('?? = ?', 'perms_user.id', userId), outranksUser(scope), callerLives(scope))
+  const table = (User as unknown as { getTableName(): string }).getTableName()
+  const isHigher =
+    typeof condition !== 'boolean' &&
+    (await holds(User.knex(), {
+      sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
+      bindings: [table, 'perms_user', ...condition.bindings],
+    }))
+  if (!isHigher) throw new ForbiddenError(`You may not change the account of this user. ${OUTRANKS}`)
+}

@@ -1,0 +1,418 @@
+import { expect } from 'chai'
+import { v7 as uuid } from 'uuid'
+import {
+  anyOf,
+  asSystem,
+  check,
+  column,
+  createTables,
+  Domain,
+  everyone,
+  HasDomainMixin,
+  inDomain,
+  initPerms,
+  type Perms,
+  Role,
+  role,
+  runAs,
+  SecondFactor,
+  SoftDeleteMixin,
+  self,
+  TimestampMixin,
+  Token,
+  User,
+  UserRole,
+  UserSetting,
+} from '../../src/index.js'
+import { countQueries, eachDatabase, type TestDatabase } from '../helpers/databases.js'
+import { rejection } from '../helpers/errors.js'
+
+const support = () => role('support')
+
+const codeOf = async (promise: PromiseLike<unknown>) => ((await rejection(promise)) as Error & { code?: string }).code
+
+/** The help desk may change every account, as far as the policy goes. */
+class RankedUser extends SoftDeleteMixin(TimestampMixin(User)).withColumns({
+  isEnabled: column
+    .boolean()
+    .default(true)
+    .writableBy(anyOf(role(Role.ADMIN), role('support'))),
+}) {
+  static override tableName = 'ranked_user'
+  static override policy = { read: everyone(), update: anyOf(self(), support()), delete: support() }
+}
+
+class OpenToken extends Token {
+  static override policy = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
+}
+
+class OpenRole extends UserRole {
+  static override adminBypass = true
+  static override policy = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
+}
+
+class OpenDomain extends Domain {
+  static override policy = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
+}
+
+const PASSWORD = 'correct horse battery staple'
+const ways = [
+  'password',
+  'hash by query',
+  'e-mail',
+  'disable',
+  'soft delete',
+  'delete',
+  'graph',
+  'verification',
+  'raw',
+  'many rows',
+] as const
+
+type Way = (typeof ways)[number]
+
+/** Takes an account over or locks its user out, by one of many ways. */
+async function attack(way: Way, id: string): Promise<unknown> {
+  const row = await RankedUser.getOr404(id)
+  const email = `${uuid()}@example.com`
+  switch (way) {
+    case 'password':
+      return await (await row.setPassword(PASSWORD)).save()
+    case 'hash by query':
+      return await RankedUser.query().findById(id).patch({ passwordHash: 'x' })
+    case 'e-mail':
+      return await row.update({ email })
+    case 'disable':
+      return await RankedUser.query().patchAndFetchById(id, { isEnabled: false })
+    case 'soft delete':
+      return await row.delete()
+    case 'delete':
+      return await RankedUser.query().deleteById(id)
+    case 'graph':
+      return await RankedUser.query().upsertGraph({ id, email } as never)
+    case 'verification':
+      return await row.$query().patch({ emailVerifiedAt: new Date() })
+    case 'raw':
+      return await row.$query().patch({ email: RankedUser.raw('?', [email]) } as never)
+    case 'many rows':
+      return await RankedUser.query().patch({ passwordHash: 'x' }).where('id', id)
+  }
+}
+
+eachDatabase('Accounts of admins', (db) => {
+  let perms: Perms
+  const users = new Map<string, User>()
+  const of = (name: string): User => users.get(name) as User
+  const names = ['superadmin', 'superadmin2', 'admin', 'admin2', 'press admin', 'press admin2', 'support', 'ada', 'editor'] as const
+
+  before(async function () {
+    this.timeout(30_000)
+    perms = initPerms({
+      knex: db.knex,
+      user: RankedUser as never,
+      token: OpenToken,
+      userRole: OpenRole,
+      passwords: { cost: 10 },
+      jwt: { secret: 'x'.repeat(32) },
+    })
+    await createTables(db.knex, [RankedUser, OpenRole, Domain, OpenToken, UserSetting, SecondFactor] as never)
+    await Domain.create({ name: 'press' })
+  })
+  after(() => perms.close())
+  beforeEach(async () => {
+    for (const table of ['token', 'user_role', 'ranked_user']) await db.knex(table).delete()
+    for (const name of names) users.set(name, (await RankedUser.create({ email: `${name.replace(' ', '-')}@example.com` })) as User)
+    await of('superadmin').grantRole(Role.SUPERADMIN)
+    await of('superadmin2').grantRole(Role.SUPERADMIN)
+    await of('admin').grantRole(Role.ADMIN)
+    await of('admin2').grantRole(Role.ADMIN)
+    await of('press admin').grantRole(Role.ADMIN, { domain: 'press' })
+    await of('press admin2').grantRole(Role.ADMIN, { domain: 'press' })
+    await of('press admin2').grantRole('support')
+    await of('support').grantRole('support')
+    await of('editor').grantRole('editor')
+  })
+
+  const stored = async (name: string) => JSON.stringify(await db.knex('ranked_user').where('id', of(name).id))
+
+  /** Whether the attack changed the row; an error or 0 rows without a change is a refusal. */
+  async function succeeds(way: Way, by: string, on: string): Promise<boolean> {
+    const before = await stored(on)
+    let error: unknown
+    await runAs(of(by), () => attack(way, of(on).id)).catch((thrown: unknown) => {
+      error = thrown
+    })
+    const isChanged = (await stored(on)) !== before
+    if (error !== undefined) expect((error as { code?: string }).code, `${way} by ${by} on ${on}`).to.equal('forbidden')
+    return isChanged
+  }
+
+  for (const way of ways) {
+    it(`${way}: the help desk changes no account of an admin, whatever the policy says [promise 68]`, async () => {
+      for (const on of ['superadmin', 'admin', 'press admin']) expect(await succeeds(way, 'support', on), on).to.equal(false)
+      expect(await succeeds(way, 'support', 'editor'), 'editor').to.equal(true)
+      expect(await succeeds(way, 'support', 'ada'), 'ada').to.equal(true)
+    })
+
+    it(`${way}: admins change the accounts of lower ranks only, superadmins those of superadmins too [promise 68]`, async () => {
+      expect(await succeeds(way, 'admin', 'superadmin')).to.equal(false)
+      expect(await succeeds(way, 'admin', 'admin2')).to.equal(false)
+      expect(await succeeds(way, 'press admin2', 'press admin'), 'an admin of the same domain').to.equal(false)
+      expect(await succeeds(way, 'admin', 'ada')).to.equal(true)
+      if (way !== 'soft delete' && way !== 'delete') expect(await succeeds(way, 'superadmin', 'superadmin2')).to.equal(true)
+    })
+  }
+
+  it('what neither opens nor locks an account is for the policy alone to decide [promise 68]', async () => {
+    const { updatedAt } = await RankedUser.getOr404(of('admin').id)
+    await runAs(of('support'), () => RankedUser.query().findById(of('admin').id).patch({ lastLoginAt: new Date() }))
+    expect((await RankedUser.getOr404(of('admin').id)).lastLoginAt).to.be.instanceOf(Date)
+    expect(updatedAt).to.be.instanceOf(Date)
+  })
+
+  it('one’s own account follows the policy [promise 68]', async () => {
+    const count = await runAs(of('admin'), () => RankedUser.query().findById(of('admin').id).patch({ email: 'own@example.com' }))
+    expect(count).to.equal(1)
+  })
+
+  it('the check and the write are one statement [promises 35, 68]', async () => {
+    const { statements } = await countQueries(db.knex, () =>
+      runAs(of('support'), async () => {
+        await RankedUser.query().findById(of('ada').id).patch({ email: 'new@example.com' })
+      }),
+    )
+    const writes = statements.filter((sql) => /^update/i.test(sql))
+    expect(writes).to.have.lengthOf(1)
+    expect(writes[0]).to.match(/not exists|is not true/)
+    const { statements: other } = await countQueries(db.knex, () =>
+      runAs(of('support'), async () => {
+        await RankedUser.query().findById(of('ada').id).patch({ lastLoginAt: new Date() })
+      }),
+    )
+    expect(statements.length).to.equal(other.length)
+    expect(other.filter((sql) => /^update/i.test(sql)).join()).not.to.contain('perms_k')
+  })
+
+  it('the refusal says what it takes [promise 68]', async () => {
+    const row = await RankedUser.getOr404(of('superadmin').id)
+    const error = await runAs(of('support'), () => rejection(row.update({ email: 'taken-over@example.com' })))
+    expect(error.message).to.match(/higher rank than every admin role/)
+  })
+
+  it('nobody below makes, changes or deletes tokens of an admin, whatever the policy of tokens says [promise 68]', async () => {
+    const { token } = await Token.issue.call(OpenToken as never, of('admin'))
+    const values = { userId: of('admin').id, token: 'x'.repeat(64), kind: 'api' }
+    await runAs(of('support'), async () => {
+      expect(await codeOf(OpenToken.create(values as never))).to.equal('forbidden')
+      await rejection((await OpenToken.getOr404((token as Token).id)).revoke())
+      await OpenToken.query().delete().where('userId', of('admin').id)
+      await OpenToken.query()
+        .patch({ revoked: true, revokedAt: new Date() } as never)
+        .where('userId', of('admin').id)
+    })
+    const own = (await runAs(of('support'), () => Token.issue.call(OpenToken as never, of('support')))) as unknown as { token: Token }
+    await runAs(of('support'), () =>
+      rejection(
+        OpenToken.query()
+          .findById(own.token.id)
+          .patch({ userId: of('admin').id } as never),
+      ),
+    )
+    const rows = (await OpenToken.query().where('userId', of('admin').id)) as unknown as Token[]
+    expect(rows.map(({ id, revoked }) => [id, revoked])).to.deep.equal([[(token as Token).id, false]])
+  })
+
+  it('roles follow the rank of the caller, whatever the policy of roles says, one’s own too [promises 39, 68]', async () => {
+    const grants = async () => await db.knex('user_role').select('user_id', 'role', 'domain_id').orderBy('id')
+    const before = await grants()
+    const press = await Domain.query().findOne({ name: 'press' })
+    for (const by of ['ada', 'support', 'press admin', 'admin']) {
+      const own = of(by).id
+      await runAs(of(by), async () => {
+        expect(await codeOf(UserRole.create({ userId: own, role: Role.SUPERADMIN }))).to.equal('forbidden')
+        if (by !== 'admin') expect(await codeOf(UserRole.create({ userId: own, role: 'editor' }))).to.equal('forbidden')
+        await OpenRole.query().patch({ role: Role.SUPERADMIN }).where('userId', own)
+        await OpenRole.query().delete().where('userId', of('superadmin').id)
+        await OpenRole.query().delete().where('role', Role.ADMIN).whereNull('domainId')
+      }).catch((error: { code: string }) => expect(error.code, by).to.equal('forbidden'))
+    }
+    expect(await grants()).to.deep.equal(before)
+    // A grant that is one's own stays in its domain, and with its user.
+    await runAs(of('press admin'), () => UserRole.create({ userId: of('press admin').id, role: 'writer', domain: 'press' }))
+    const moved = await runAs(of('press admin'), () =>
+      OpenRole.query()
+        .patch({ userId: of('ada').id })
+        .where({ role: 'writer', domainId: press?.id } as never),
+    )
+    expect(moved).to.equal(0)
+  })
+
+  it('sessions, keys and factors are changed by code of a higher rank only [promise 68]', async () => {
+    const { auth } = perms
+    await asSystem(() => auth.createRefreshToken(of('admin')))
+    const [session] = await auth.sessions(of('admin'))
+    const { key } = await auth.apiKeys.issue(of('admin'), { abilities: ['*'] })
+    const calls = [
+      () => auth.signOutEverywhere(of('admin')),
+      () => auth.endSession(of('admin'), session?.id ?? ''),
+      () => auth.apiKeys.revoke(of('admin').id, key.id),
+      () => auth.secondFactors.reset(of('admin')),
+      () => auth.secondFactors.begin(of('admin')),
+    ]
+    for (const call of calls) {
+      for (const by of ['support', 'press admin', 'admin2', 'ada'])
+        expect(await runAs(of(by), () => codeOf(call())), `${call} by ${by}`).to.equal('forbidden')
+    }
+    expect(await auth.sessions(of('admin'))).to.have.lengthOf(1)
+    expect(await runAs(of('superadmin'), () => auth.secondFactors.reset(of('admin')))).to.equal(false)
+    expect(await runAs(of('superadmin'), () => auth.apiKeys.revoke(of('admin').id, key.id))).to.equal(true)
+    expect(await runAs(of('support'), () => auth.signOutEverywhere(of('ada')))).to.equal(0)
+  })
+
+  it('a right that is withdrawn meanwhile changes no account [promises 35, 68]', async () => {
+    await runAs(of('admin'), async () => {
+      await db.knex('user_role').where('user_id', of('ada').id).delete()
+      await asSystem(() => of('ada').grantRole(Role.ADMIN))
+      const row = await RankedUser.getOr404(of('ada').id)
+      expect(await codeOf(row.update({ email: 'late@example.com' }))).to.equal('forbidden')
+    })
+  })
+})
+
+class TenantUser extends HasDomainMixin(User) {
+  static override tableName = 'tenant_user'
+  static override policy = {
+    read: everyone(),
+    update: anyOf(
+      self(),
+      role(['support', Role.ADMIN]),
+      check((_row, actor) => actor?.grants.some((grant) => grant.role === 'auditor') === true),
+    ),
+  }
+}
+
+eachDatabase('Accounts in domains', (db: TestDatabase) => {
+  let perms: Perms
+  const users = new Map<string, User>()
+  const of = (name: string): User => users.get(name) as User
+  let press: Domain
+  let radio: Domain
+
+  before(async function () {
+    this.timeout(30_000)
+    perms = initPerms({ knex: db.knex, user: TenantUser as never, domain: OpenDomain, passwords: { cost: 10 } })
+    await createTables(db.knex, [OpenDomain, TenantUser, UserRole, Token, UserSetting] as never)
+    press = await Domain.create({ name: 'press' })
+    radio = await Domain.create({ name: 'radio' })
+    const make = async (name: string, ...grants: [string, Domain | null][]) => {
+      const user = (await TenantUser.create({ email: `${name.replaceAll(' ', '-')}@example.com`, domainId: press.id } as never)) as User
+      for (const [granted, domain] of grants) await user.grantRole(granted, domain ? { domain } : {})
+      users.set(name, user)
+    }
+    await make('admin', [Role.ADMIN, press])
+    await make('support', ['support', press])
+    await make('global support', ['support', null], ['writer', press])
+    await make('auditor', ['auditor', press])
+    await make('peer', [Role.ADMIN, press])
+    await make('member', ['writer', press])
+    await make('newcomer')
+    await make('radio admin', ['writer', press], [Role.ADMIN, radio])
+    await make('radio writer', ['writer', press], ['writer', radio])
+    await make('global writer', ['writer', press], ['writer', null])
+    await make('superadmin', [Role.SUPERADMIN, null])
+    await make('global admin', [Role.ADMIN, null])
+  })
+  after(() => perms.close())
+
+  const canTake = async (by: string, on: string): Promise<boolean> => {
+    const before = JSON.stringify(await db.knex('tenant_user').where('id', of(on).id))
+    await runAs(of(by), async () => {
+      const row = await TenantUser.getOr404(of(on).id)
+      await row.update({ email: `${uuid()}@example.com` } as never)
+    }).catch((error: { code: string }) => expect(error.code, `${by} on ${on}`).to.equal('forbidden'))
+    return JSON.stringify(await db.knex('tenant_user').where('id', of(on).id)) !== before
+  }
+
+  for (const by of ['admin', 'support', 'global support', 'auditor']) {
+    it(`${by} of a domain changes accounts of users without roles elsewhere, and no admin's [promise 68]`, async () => {
+      for (const on of ['member', 'newcomer']) expect(await canTake(by, on), on).to.equal(true)
+      for (const on of ['peer', 'radio admin', 'radio writer', 'global writer', 'superadmin', 'global admin'])
+        expect(await canTake(by, on), on).to.equal(false)
+    })
+  }
+
+  it('a global admin changes accounts of users with roles in several domains [promise 68]', async () => {
+    for (const on of ['member', 'peer', 'radio admin', 'radio writer', 'global writer'])
+      expect(await canTake('global admin', on), on).to.equal(true)
+    expect(await canTake('global admin', 'superadmin')).to.equal(false)
+  })
+
+  it('only global admins rename, activate and deactivate domains, on every path [promise 70]', async () => {
+    const changes = [{ name: 'hq' }, { active: false }, { name: 'hq', displayName: 'Headquarters' }]
+    const stored = async () => JSON.stringify(await db.knex('domain').orderBy('id').select('id', 'name', 'active', 'display_name'))
+    const before = await stored()
+    for (const by of ['admin', 'member']) {
+      for (const change of changes) {
+        const paths = [
+          async () => (await OpenDomain.getOr404(press.id)).update(change as never),
+          async () => {
+            const row = await OpenDomain.getOr404(press.id)
+            Object.assign(row, change)
+            return await row.save()
+          },
+          async () => (await OpenDomain.getOr404(press.id)).updateFrom(change as never),
+          () =>
+            OpenDomain.query()
+              .findById(press.id)
+              .patch(change as never),
+          () => OpenDomain.query().patch(change as never),
+          () =>
+            OpenDomain.query()
+              .findById(press.id)
+              .patch({ name: OpenDomain.raw("'hq'") } as never),
+          () => OpenDomain.query().upsertGraph({ id: press.id, ...change } as never),
+          () => TenantUser.query().upsertGraph({ id: of(by).id, domain: { id: press.id, ...change } } as never),
+          () =>
+            TenantUser.relatedQuery('domain')
+              .for(of(by).id)
+              .patch(change as never),
+          () =>
+            OpenDomain.query()
+              .insert({ id: press.id, name: 'hq' } as never)
+              .onConflict('id')
+              .merge(),
+        ]
+        for (const path of paths) {
+          await runAs(of(by), async () => await (path() as PromiseLike<unknown>)).catch(() => undefined)
+          expect(await stored(), `${path} by ${by}`).to.equal(before)
+        }
+      }
+    }
+    await runAs(of('admin'), async () => (await OpenDomain.getOr404(press.id)).update({ displayName: 'The press' } as never))
+    await runAs(of('global admin'), async () => (await OpenDomain.getOr404(press.id)).update({ name: 'newspaper' } as never))
+    expect(await db.knex('domain').where('id', press.id).select('name', 'display_name')).to.deep.equal([
+      { name: 'newspaper', display_name: 'The press' },
+    ])
+  })
+
+  it('an admin of a domain grants roles to its members and to its own users only; a global admin to all [promise 38]', async () => {
+    const stranger = (await TenantUser.create({ email: 'stranger@example.com', domainId: radio.id } as never)) as User
+    const grant = (by: string, user: User) => runAs(of(by), () => user.grantRole('columnist', { domain: press }))
+    expect(await codeOf(grant('admin', stranger))).to.equal('forbidden')
+    await grant('admin', of('member'))
+    await grant('admin', of('newcomer'))
+    expect(await runAs(of('admin'), () => UserRole.canCreate({ userId: stranger.id, role: 'x', domainId: press.id } as never))).to.equal(
+      false,
+    )
+    const moved = runAs(of('admin'), () =>
+      UserRole.query()
+        .patch({ userId: stranger.id } as never)
+        .where({ role: 'columnist', domainId: press.id } as never),
+    )
+    await moved.catch((error: { code: string }) => expect(error.code).to.equal('forbidden'))
+    expect(await db.knex('user_role').where('user_id', stranger.id)).to.deep.equal([])
+    await grant('global admin', stranger)
+    expect(await db.knex('user_role').where('user_id', stranger.id)).to.have.lengthOf(1)
+    await inDomain(press, async () => undefined)
+  })
+})
