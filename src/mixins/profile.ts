@@ -2,6 +2,10 @@ import type { Model } from 'objection'
 import type { AbstractConstructor } from '../model/active-record.js'
 import { column } from '../model/column.js'
 import { declareColumns, markIntermediate } from '../model/definition.js'
+import { explainPattern } from '../model/validator.js'
+
+// Shown as a link or an image: 'javascript:' and 'data:' would run in the page that shows it.
+const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://', 'must be an http:// or https:// URL')
 
 /** What ProfileMixin gives to each row. */
 export interface Profile {
@@ -40,7 +44,7 @@ export function ProfileMixin<T extends AbstractConstructor<Model>>(Base: T): T &
     firstName: column.string({ maxLength: 100 }).nullable(),
     lastName: column.string({ maxLength: 100 }).nullable(),
     displayName: column.string({ maxLength: 200 }).nullable(),
-    avatarUrl: column.string({ maxLength: 2000, format: 'uri' }).nullable(),
+    avatarUrl: column.string({ maxLength: 2000, format: 'uri', pattern: HTTP_URL }).nullable(),
     phone: column.string({ maxLength: 50 }).nullable(),
     address: column.string({ maxLength: 255 }).nullable(),
     city: column.string({ maxLength: 100 }).nullable(),
