@@ -6,7 +6,7 @@ export const MAX_PASSWORD_BYTES = 4096
 
 // No UTF-16 text of more code units than this comes down to MAX_PASSWORD_BYTES under NFKC (five units for three bytes is the
 // most that composition saves), so that longer ones need not be normalised to know.
-const MAX_CODE_UNITS = MAX_PASSWORD_BYTES * 4
+const MAX_CODE_UNITS = Math.floor((MAX_PASSWORD_BYTES * 5) / 3)
 
 export type PasswordText = { readonly text: string; readonly bytes: number } | { readonly problem: 'too long' | 'not text' }
 

@@ -38,6 +38,10 @@ export interface ApiOptions {
   maxBodyBytes?: number | undefined
   /** How deep a body may be nested; 32 when not said. */
   maxBodyDepth?: number | undefined
+  /** How many keys the objects of a body may have together. Default: 2,000. */
+  maxBodyKeys?: number | undefined
+  /** How many values a body may hold. Default: 50,000. */
+  maxBodyValues?: number | undefined
 }
 
 /** One endpoint at its place. */
@@ -82,6 +86,8 @@ export class Api {
     this.limits = {
       maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
       maxDepth: options.maxBodyDepth ?? defaultBodyLimits.maxDepth,
+      maxKeys: options.maxBodyKeys ?? defaultBodyLimits.maxKeys,
+      maxValues: options.maxBodyValues ?? defaultBodyLimits.maxValues,
     }
     for (const resource of options.resources ?? []) this.add(resource)
   }

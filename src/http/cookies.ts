@@ -69,8 +69,13 @@ export function readTokenCookies(request: HttpRequest): TokenCookies {
 
 // Blanks and tabs alone: trim() would also make our name of one that begins with some other space, which any subdomain may set.
 function trimmed(text: string): string {
-  return text.replace(/^[ \t]+|[ \t]+$/g, '')
+  let [start, end] = [0, text.length]
+  while (start < end && isBlank(text.charCodeAt(start))) start += 1
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1
+  return text.slice(start, end)
 }
+
+const isBlank = (code: number) => code === 32 || code === 9
 
 /** Whether the client wants its tokens in cookies: `Prefer: cookies` (RFC 7240), which no form of another site can send. */
 export function asksForCookies(request: HttpRequest): boolean {

@@ -13,6 +13,15 @@ export class MethodNotAllowedError extends PermsError {
   }
 }
 
+/** 414: the query is longer than any client of ours needs. */
+export class UriTooLongError extends PermsError {
+  readonly status = 414
+  readonly code = 'uri_too_long'
+  constructor(message = 'The query is longer than 65536 characters: send fewer or shorter values.') {
+    super(message)
+  }
+}
+
 /** 406: the client accepts none of the formats that there are. */
 export class NotAcceptableError extends PermsError {
   readonly status = 406

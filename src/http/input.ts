@@ -1,6 +1,6 @@
 import { ValidationError } from '../model/errors.js'
 import type { ObjectSchema } from '../model/schemas.js'
-import { refuse, schemaErrors } from '../model/validator.js'
+import { refuse, schemaErrors, unknownKeys } from '../model/validator.js'
 import type { SchemaOption } from './endpoint.js'
 import type { ServedModel } from './ports.js'
 import { namesOf } from './shape.js'
@@ -27,11 +27,7 @@ export function splitInput(model: ServedModel, body: unknown, option: SchemaOpti
   const given = objectOf(body)
   if (option === undefined) return { input: { ...given, ...known }, args: {} }
   const names = namesOf(option)
-  refuse(
-    Object.keys(given)
-      .filter((name) => !names.includes(name))
-      .map((name) => ({ field: name, message: 'is not known here' })),
-  )
+  refuse(unknownKeys(given, (name) => names.includes(name)))
   if (!Array.isArray(option)) {
     const named = Object.fromEntries(Object.entries(known).filter(([name]) => names.includes(name)))
     refuse(schemaErrors(option, { ...given, ...named }))

@@ -5,7 +5,7 @@ import { ADMIN } from '../perms/tables.js'
 import { type BodyLimits, readJson } from './body.js'
 import { inCookies } from './cookie-session.js'
 import type { Endpoint, EndpointContext } from './endpoint.js'
-import { NotAcceptableError } from './errors.js'
+import { NotAcceptableError, UriTooLongError } from './errors.js'
 import { demandAbility, demandRole } from './gate.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
@@ -13,6 +13,9 @@ import type { Resource } from './resource.js'
 import { HttpResponse } from './response.js'
 import type { Found } from './routes.js'
 import { TokenResponse } from './token-answer.js'
+
+/** Characters. Node's own limit is 16 KiB for all headers and the target together; other runtimes have none. */
+const MAX_QUERY = 65_536
 
 type Open<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -32,6 +35,7 @@ export async function runEndpoint(
   const needsCaller = options.public !== true
   if (needsCaller && actor === null) throw new UnauthorizedError()
   if (!options.anyFormat && !acceptsJson(request)) throw new NotAcceptableError()
+  if (request.search.length > MAX_QUERY) throw new UriTooLongError()
   const context: Open<EndpointContext> = {
     request,
     params: decodeParams(found),

@@ -1,14 +1,12 @@
 import type { FieldError } from '../model/errors.js'
-import { refuse } from '../model/validator.js'
+import { refuse, unknownKeys } from '../model/validator.js'
 import { isStorableText } from '../model/values.js'
 import { objectOf } from './input.js'
 
 /** The fields of a body that holds these texts and nothing else. @throws ValidationError naming each that is wrong */
 export function textsOf<const K extends string>(input: unknown, names: readonly K[]): Record<K, string> {
   const given = objectOf(input)
-  const errors: FieldError[] = []
-  for (const name of Object.keys(given))
-    if (!(names as readonly string[]).includes(name)) errors.push({ field: name, message: 'is not known here' })
+  const errors: FieldError[] = unknownKeys(given, (name) => (names as readonly string[]).includes(name))
   for (const name of names) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined
     if (value === undefined) errors.push({ field: name, message: 'is required' })

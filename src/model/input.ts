@@ -2,7 +2,7 @@ import { type Definition, definitionOf } from './definition.js'
 import { type FieldError, ValidationError } from './errors.js'
 import { remember } from './remember.js'
 import type { ModelSchemas } from './schemas.js'
-import { firstOfEach, hasBeforeValidate, refuse, schemaErrors, textErrors } from './validator.js'
+import { firstOfEach, hasBeforeValidate, MAX_ERRORS, refuse, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
 /** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
@@ -47,6 +47,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   const specs = definitionOf(cls).specs
   const errors: FieldError[] = []
   for (const [name, value] of Object.entries(input)) {
+    if (errors.length >= MAX_ERRORS) refuse(errors)
     if (!Object.hasOwn(schema.properties, name)) {
       const isKnown = specs[name] !== undefined && !specs[name].isHidden
       errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })

@@ -1,4 +1,4 @@
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
+import { _, Ajv2020, type ErrorObject, str, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from 'objection'
 import { type Definition, definitionOf } from './definition.js'
@@ -11,8 +11,41 @@ import { describe, isDate, isStorableText, normalize, parseDatetime } from './va
 const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
 formats.default(ajv)
 // Stricter than ajv-formats: only what every database can hold.
+boundFormats()
+limitPatterns()
 ajv.addFormat('date', isDate)
 ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
+
+/** Characters of the longest text that a format is looked for in. */
+const MAX_FORMATTED = 4096
+
+// Some formats are regular expressions that take quadratic time. Base64 of any length is read in linear time.
+function boundFormats(): void {
+  for (const [name, format] of Object.entries(ajv.formats)) {
+    if (name === 'byte') continue
+    const test = format instanceof RegExp ? (text: string) => format.test(text) : typeof format === 'function' ? format : null
+    if (test) ajv.addFormat(name, (text: string) => text.length <= MAX_FORMATTED && test(text) === true)
+  }
+}
+
+// With allErrors ajv matches a pattern also in a text that maxLength has refused.
+function limitPatterns(): void {
+  ajv.removeKeyword('pattern')
+  ajv.addKeyword({
+    keyword: 'pattern',
+    type: 'string',
+    schemaType: 'string',
+    error: {
+      message: ({ schemaCode }) => str`must match pattern "${schemaCode}"`,
+      params: ({ schemaCode }) => _`{pattern: ${schemaCode}}`,
+    },
+    compile(pattern: string, parent: object) {
+      const { maxLength } = parent as { maxLength?: number }
+      const expression = new RegExp(pattern, 'u')
+      return (text: string) => (maxLength !== undefined && text.length > 2 * maxLength) || expression.test(text)
+    },
+  })
+}
 
 const compiled = new WeakMap<object, ValidateFunction>()
 
@@ -61,7 +94,7 @@ export function validatorFor(schema: object): ValidateFunction {
 export function schemaErrors(schema: object, value: unknown): FieldError[] {
   const validate = validatorFor(schema)
   if (validate(value)) return []
-  return firstOfEach((validate.errors ?? []).map(toFieldError))
+  return firstOfEach((validate.errors ?? []).slice(0, MAX_ERRORS).map(toFieldError))
 }
 
 function toFieldError(error: ErrorObject): FieldError {
@@ -86,9 +119,24 @@ export function firstOfEach(errors: readonly FieldError[]): FieldError[] {
   return [...seen.values()]
 }
 
-/** @throws ValidationError naming each field, where there is any */
+/** How many errors one refusal names. */
+export const MAX_ERRORS = 100
+
+/** @throws ValidationError naming each field, the first 100 of them, where there is any */
 export function refuse(errors: readonly FieldError[]): void {
-  if (errors.length > 0) throw new ValidationError(describe(errors), { errors })
+  if (errors.length === 0) return
+  const named = errors.length > MAX_ERRORS ? errors.slice(0, MAX_ERRORS) : errors
+  throw new ValidationError(describe(named), { errors: named })
+}
+
+/** The keys of an object that `isKnown` does not know, as errors: the first 100. */
+export function unknownKeys(given: object, isKnown: (name: string) => boolean): FieldError[] {
+  const errors: FieldError[] = []
+  for (const name of Object.keys(given)) {
+    if (errors.length === MAX_ERRORS) break
+    if (!isKnown(name)) errors.push({ field: name, message: 'is not known here' })
+  }
+  return errors
 }
 
 interface Compiled {
@@ -166,6 +214,7 @@ export class RecordValidator extends Validator {
     const rest = new Set([...relationNames(model), ...joinColumnsOf(model, options)])
     for (const [name, given] of Object.entries(json as Record<string, unknown>)) {
       if (given === undefined || name.startsWith('$')) continue
+      if (errors.length >= MAX_ERRORS) break
       if (name === '__proto__') {
         errors.push({ field: name, message: 'is not known here' })
         continue

@@ -46,17 +46,28 @@ export function isStorableText(value: string): boolean {
   return !value.includes('\0') && (value as string & { isWellFormed(): boolean }).isWellFormed()
 }
 
+// Room for zeros that say nothing, such as those of '000001.500000'.
+const spareDigits = 100
+
 /** An exact decimal in canonical form ('-1.50' at scale 2), or null where it does not fit. */
 export function canonicalDecimal(input: string, precision: number, scale: number): string | null {
+  if (input.length > precision + spareDigits) return null
   const match = decimalPattern.exec(input)
   if (!match) return null
   const whole = (match[2] ?? '').replace(/^0+/, '')
-  const fraction = (match[3] ?? '').replace(/0+$/, '')
+  const fraction = withoutTrailingZeros(match[3] ?? '')
   if ((match[2] ?? '') === '' && (match[3] ?? '') === '') return null
   if (fraction.length > scale || whole.length > precision - scale) return null
   const isZero = whole === '' && fraction === ''
   const digits = `${whole || '0'}${scale > 0 ? `.${fraction.padEnd(scale, '0')}` : ''}`
   return match[1] === '-' && !isZero ? `-${digits}` : digits
+}
+
+// /0+$/ would begin anew at each of many zeros.
+function withoutTrailingZeros(digits: string): string {
+  let end = digits.length
+  while (end > 0 && digits.charCodeAt(end - 1) === 48) end -= 1
+  return digits.slice(0, end)
 }
 
 /** A value given for a column, in the form in which code holds it. */
@@ -97,12 +108,13 @@ function allowsJsonNull(spec: ColumnSpec): boolean {
 
 function text(spec: ColumnSpec, value: unknown): Checked {
   if (typeof value !== 'string') return { error: 'must be a string' }
+  const { maxLength, minLength } = spec
+  // A character takes two code units at most: beyond that nothing needs to be counted.
+  const isTooLong = maxLength !== undefined && value.length > maxLength && (value.length > 2 * maxLength || codePoints(value) > maxLength)
+  if (isTooLong) return { error: `must have at most ${maxLength} characters` }
   if (!isStorableText(value)) return { error: 'may not hold NUL characters or broken surrogate pairs' }
-  if (spec.maxLength !== undefined && value.length > spec.maxLength && codePoints(value) > spec.maxLength) {
-    return { error: `must have at most ${spec.maxLength} characters` }
-  }
-  if (spec.minLength !== undefined && codePoints(value) < spec.minLength)
-    return { error: spec.minLength === 1 ? 'may not be empty' : `must have at least ${spec.minLength} characters` }
+  if (minLength !== undefined && value.length < 2 * minLength && codePoints(value) < minLength)
+    return { error: minLength === 1 ? 'may not be empty' : `must have at least ${minLength} characters` }
   return { value }
 }
 

@@ -39,18 +39,43 @@ function scaled(decimal: string, scale: number): bigint {
   return BigInt(whole + fraction.padEnd(scale, '0').slice(0, scale))
 }
 
-const patterns = new Map<string, RegExp>()
+const patterns = new Map<string, ['any' | 'one' | 'text', string][]>()
 
-/** SQL's LIKE in memory: case matters, % is any run, _ one character, \ takes the next one literally. */
+/** SQL's LIKE in memory: case matters, % is any run, _ one character, \\ takes the next one literally. */
 export function isLike(value: string, pattern: string): boolean {
   let known = patterns.get(pattern)
   if (!known) {
-    const source = parts(pattern).map(([kind, text]) => (kind === 'any' ? '[^]*' : kind === 'one' ? '[^]' : escapeRegExp(text)))
-    known = new RegExp(`^${source.join('')}$`, 'u')
+    known = parts(pattern)
     if (patterns.size > 500) patterns.clear()
     patterns.set(pattern, known)
   }
-  return known.test(value)
+  return matches(value, known)
+}
+
+// Goes back to the last % alone, so that the time is the product of the two lengths at most; a regular expression may take a
+// power of it.
+function matches(value: string, pattern: readonly (readonly ['any' | 'one' | 'text', string])[]): boolean {
+  const after = (index: number) => index + ((value.codePointAt(index) ?? 0) > 0xffff ? 2 : 1)
+  let at = 0
+  let next = 0
+  let lastAny = -1
+  let resumeAt = 0
+  while (at < value.length) {
+    const [kind, text] = pattern[next] ?? []
+    if (kind === 'any') {
+      lastAny = next
+      resumeAt = at
+      next += 1
+    } else if (kind === 'one' || (kind === 'text' && value.startsWith(text as string, at))) {
+      at = after(at)
+      next += 1
+    } else if (lastAny >= 0) {
+      resumeAt = after(resumeAt)
+      at = resumeAt
+      next = lastAny + 1
+    } else return false
+  }
+  return pattern.slice(next).every(([kind]) => kind === 'any')
 }
 
 /** The same pattern for SQLite's GLOB, whose LIKE would not tell case. */
@@ -95,8 +120,4 @@ function parts(pattern: string): ['any' | 'one' | 'text', string][] {
     else found.push([c === '%' ? 'any' : c === '_' ? 'one' : 'text', c])
   }
   return found
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
 }

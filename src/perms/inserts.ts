@@ -106,8 +106,15 @@ export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder,
 
 /** Whether an insert failed because what allowed it held no more. */
 export function isLostCaller(error: unknown, builder: GuardedBuilder): boolean {
-  const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as { code?: string; column?: string; message?: string }
+  const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as {
+    code?: string
+    column?: string
+    message?: string
+    sqlMessage?: string
+  }
   const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
   if (native.code === '23502') return native.column === column
-  return /malformed JSON|out of range in '.*9223372036854775807 \+ .*rand\(\)/i.test(String(native.message))
+  // Knex puts the statement with its values before the driver's message; mysql2 has the message apart.
+  const message = String(native.sqlMessage ?? native.message)
+  return /malformed JSON|out of range in '.*9223372036854775807 \+ .*rand\(\)/i.test(message.slice(message.lastIndexOf(' - ') + 1))
 }

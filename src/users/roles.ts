@@ -13,6 +13,9 @@ export type Role = (typeof Role)[keyof typeof Role]
 
 const reserved = Object.values(Role) as readonly string[]
 
+/** Characters, as many as the column takes. */
+const MAX_ROLE = 100
+
 // What the eye takes for the same: case, blanks around, accents, full-width forms.
 function skeleton(role: string): string {
   return role
@@ -29,6 +32,7 @@ function skeleton(role: string): string {
 export function checkRole(role: unknown): string {
   const errors: FieldError[] = []
   if (typeof role !== 'string' || role.trim() === '') errors.push({ field: 'role', message: 'must be the name of a role' })
+  else if (role.length > 2 * MAX_ROLE) errors.push({ field: 'role', message: `must have at most ${MAX_ROLE} characters` })
   else if (!reserved.includes(role) && reserved.includes(skeleton(role)))
     errors.push({ field: 'role', message: `looks like the reserved role '${skeleton(role)}': write it exactly so, or take another name` })
   if (errors[0]) throw new ValidationError(`role ${errors[0].message}`, errors)
