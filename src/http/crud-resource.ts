@@ -403,7 +403,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   async #create(context: EndpointContext): Promise<HttpResponse> {
     const { hooks } = this.options
     // Before the input is validated: it takes no statement.
-    this.#refuseCreate()
+    this.refuseCreate()
     const { split, above } = this.#readCreate(context, context.input)
     const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
       const hookContext = this.#hookContext(context, split)
