@@ -119,6 +119,6 @@ export function hasRole(role: string, options?: RoleOptions): Check {
   const isKnown = isSomebody(options)
   return (actor) => {
     isKnown(actor)
-    demandRole(actor, role, options)
+    demandRole(actor, role, { ...options, isOption: true })
   }
 }

@@ -34,9 +34,14 @@ function isIn({ domainId, domainName }: Grant, domain: string | undefined): bool
 }
 
 /** @throws UnauthorizedError for nobody, ForbiddenError for a caller without the role */
-export function demandRole(actor: Actor | null, role: string, options: RoleOptions = {}): void {
+export function demandRole(actor: Actor | null, role: string, options: RoleOptions & { isOption?: boolean } = {}): void {
   if (actor === null) throw new UnauthorizedError()
-  if (!holdsRole(actor, role, options)) throw new ForbiddenError(`This needs the role '${role}'.`)
+  if (holdsRole(actor, role, options)) return
+  // The caller knows their own roles: the message tells them nothing new.
+  const isElsewhere = options.domain === undefined && holdsRole(actor, role, { domain: 'any' })
+  const why = isElsewhere ? ' everywhere. You hold it in a domain only' : ''
+  const fix = isElsewhere && options.isOption ? `: requireRole('${role}', { domain: 'any' }) accepts that` : ''
+  throw new ForbiddenError(`This needs the role '${role}'${why}${fix}.`)
 }
 
 /** Whether a key with these abilities is let in, and what it needs is said. @throws InsufficientAbilityError */

@@ -32,11 +32,11 @@ export function isPermsError(error: unknown): error is PermsError {
 export function problemOf(error: unknown): Problem {
   if (!isPermsError(error) || error.status === 500)
     return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
-  const { status, code, message } = error
+  const { status, code, clientMessage } = error
   const errors = error.errors
     .slice(0, most.errors)
     .map((one) => ({ field: cut(one.field, most.field), message: cut(one.message, most.message) }))
-  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(message, most.detail), errors }
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(clientMessage, most.detail), errors }
 }
 
 // Fields are named as the client named them: an answer must not grow with what was wrong with the question.

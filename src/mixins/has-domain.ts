@@ -28,6 +28,18 @@ function domainOfCaller(): string | undefined {
   return ids.size === 1 ? [...ids][0] : undefined
 }
 
+const mostListed = 10
+
+function noDomain(): ValidationError {
+  const grants = currentActor()?.grants ?? []
+  const names = [...new Set(grants.flatMap(({ domainName }) => (domainName === null ? [] : [domainName])))].sort()
+  const more = names.length > mostListed ? ` and ${names.length - mostListed} more` : ''
+  const whose = names.length > 1 ? ` You belong to several: ${names.slice(0, mostListed).join(', ')}${more}.` : ''
+  return new ValidationError(`This needs a domain.${whose} Set domainId, or wrap the call in inDomain(domain, fn).`, [
+    { field: 'domainId', message: 'is required' },
+  ])
+}
+
 /**
  * Gives a model a domain (a tenant): only members of the domain reach its rows, whatever the policy says beside; admins of
  * the domain pass its rules as admins do, within it. A new row's domain is the caller's only one, or that of `inDomain()`.
@@ -57,9 +69,7 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
         authority === 'free' ||
         (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
       if (!isGlobal) {
-        throw new ValidationError('Say which domain this belongs to: set domainId, or wrap the call in inDomain(domain, fn).', [
-          { field: 'domainId', message: 'is required' },
-        ])
+        throw noDomain()
       }
       super.$complete()
     }

@@ -82,6 +82,10 @@ const networkCodes = new Set(
     'ENOTFOUND',
     'EHOSTUNREACH',
     'ENETUNREACH',
+    'ENETDOWN',
+    'ENETRESET',
+    'EHOSTDOWN',
+    'ENFILE',
     'EAI_AGAIN',
     'EMFILE',
   ].concat([
@@ -104,7 +108,9 @@ function isOutOfReach(name: string, { code, message }: DriverError): boolean {
 
 // ---------------------------------------------------------------------------------------------- PostgreSQL
 
-const retryablePg = new Set(['40001', '40P01', '55P03'])
+const retryablePg = new Set(['40001', '40P01', '55P03', '72000'])
+
+const unavailablePg = new Set(['25006', '25P03', '25P04', '40003', '57014'])
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 function ofPostgres(error: DriverError): Failure | null {
@@ -144,8 +150,8 @@ function ofPostgres(error: DriverError): Failure | null {
   // The protocol counts values in 16 bits.
   if (code === '08P01' && /^(?:- )?bind message (?:has|supplies) \d+ parameter/.test(error.message)) return failure('tooManyValues')
   if (retryablePg.has(code) || isNameError({ code })) return failure('retryable')
-  // Lost, refused or shutting down; out of resources; read-only after a fail-over; cancelled by a time limit.
-  if (/^(?:08|53|57P0)/.test(code) || code === '25006' || code === '57014' || code === '25P03') return failure('unavailable')
+  // Lost, refused or shutting down; out of resources; a failing disk; read-only after a fail-over; cancelled by a time limit.
+  if (/^(?:08|53|57P0|58)/.test(code) || unavailablePg.has(code)) return failure('unavailable')
   return code.startsWith('22') ? failure('badValue', []) : null
 }
 
@@ -170,7 +176,16 @@ function keyColumns(detail: string): string[] {
 
 // -------------------------------------------------------------------------------------------------- MariaDB
 
-const unavailableMysql = new Set([1040, 1053, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003, 2006, 2013, 3024, 4031])
+const unavailableMysql = new Set([
+  // A Galera or Group Replication node that joins or has lost its cluster, and a server that starts, stops or is offline.
+  ...[1047, 1053, 1079, 3032, 3100, 3168],
+  // Read-only, after a fail-over.
+  ...[1290, 1792, 1836, 1874],
+  // Out of connections, threads, memory, disk or locks.
+  ...[1021, 1037, 1038, 1040, 1041, 1114, 1129, 1135, 1203, 1206, 1226, 1637],
+  // The connection or the statement was ended.
+  ...[1152, 1158, 1159, 1160, 1161, 1180, 1184, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 3024, 3169, 4031],
+])
 
 /** https://mariadb.com/kb/en/mariadb-error-code-reference/ */
 function ofMysql(error: DriverError): Failure | null {
@@ -240,6 +255,7 @@ function ofMysql(error: DriverError): Failure | null {
     case 1205:
     case 1213:
     case 1412:
+    case 3101:
       return failure('retryable')
   }
   return errno !== undefined && unavailableMysql.has(errno) ? failure('unavailable') : null
@@ -263,7 +279,7 @@ function ofSqlite(error: DriverError): Failure | null {
     columns,
   })
   if (tooLargeForSqlite.test(message)) return failure('tooManyValues')
-  if (/^SQLITE_(?:BUSY|LOCKED)/.test(code)) return failure('retryable')
+  if (/^SQLITE_(?:BUSY|LOCKED|SCHEMA)/.test(code)) return failure('retryable')
   if (/^SQLITE_(?:FULL|IOERR|CANTOPEN|READONLY|NOMEM|INTERRUPT|PROTOCOL)/.test(code)) return failure('unavailable')
   if (/^SQLITE_(?:TOOBIG|MISMATCH|RANGE)/.test(code)) return failure('badValue', [])
   if (code === 'SQLITE_ERROR') {

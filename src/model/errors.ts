@@ -10,6 +10,8 @@ export interface PermsErrorOptions {
   /** Seconds after which a further try makes sense; becomes `Retry-After`. */
   retryAfter?: number | undefined
   cause?: unknown
+  /** What an HTTP response says in place of the message. Default: the message. */
+  clientMessage?: string | undefined
 }
 
 /**
@@ -21,12 +23,15 @@ export abstract class PermsError extends Error {
   abstract readonly code: string
   readonly errors: readonly FieldError[]
   readonly retryAfter: number | undefined
+  /** What an HTTP response says: the message without what only developers may know, such as the rules of a policy. */
+  readonly clientMessage: string
 
   constructor(message: string, options: PermsErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = new.target.name
     this.errors = options.errors ?? []
     this.retryAfter = options.retryAfter
+    this.clientMessage = options.clientMessage ?? message
   }
 }
 

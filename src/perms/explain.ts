@@ -7,7 +7,7 @@ import { type Actor, enterAsActor } from './context.js'
 import { effective } from './effective.js'
 import { actorOf, type UserLike } from './perms-mixin.js'
 import { type Action, policyOf, type Resolved } from './policy.js'
-import type { AnyRule, Rule } from './rules.js'
+import { words } from './words.js'
 
 /** A policy as the database sees it, and in words. */
 export interface Explanation {
@@ -59,40 +59,4 @@ function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
   for (const guard of policy.guards) parts.push(`and always (${guard.name}) ${words(guard.rule)}`)
   if (action === 'read' ? policy.bypass.read : policy.bypass.write) parts.push('or a global admin')
   return parts.join('; ')
-}
-
-function words(given: Rule): string {
-  const rule = given as AnyRule
-  switch (rule.kind) {
-    case 'constant':
-      return rule.value ? 'everyone' : 'nobody'
-    case 'authenticated':
-      return 'whoever is signed in'
-    case 'owner':
-      return `the owner (${rule.field ?? 'userField'})`
-    case 'self':
-      return 'the user whom the row is'
-    case 'role':
-      return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${rule.domain}` : ''}`
-    case 'ability':
-      return `callers with the ability ${rule.ability}`
-    case 'where':
-      return `rows where ${JSON.stringify(rule.conditions)}`
-    case 'related':
-      return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
-    case 'rank':
-      return 'those of a higher rank than the grant'
-    case 'member':
-      return rule.roles ? `${rule.roles.join(' or ')} of the domain` : 'members of the domain'
-    case 'delegate':
-      return 'whoever may update the owning user'
-    case 'anyOf':
-      return rule.rules.length === 0 ? 'nobody' : `(${rule.rules.map(words).join(' or ')})`
-    case 'allOf':
-      return rule.rules.length === 0 ? 'everyone' : `(${rule.rules.map(words).join(' and ')})`
-    case 'not':
-      return `not ${words(rule.rule)}`
-    case 'check':
-      return 'as code decides'
-  }
 }

@@ -173,14 +173,17 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
     if (typeof rule !== 'object' || rule === null || typeof rule.kind !== 'string') {
       throw new ConfigurationError(`${cls.name}.policy.${action} is no rule: write one such as owner(), role('admin') or anyOf(...).`)
     }
-    for (const part of walk(rule)) checkRule(cls, action, part, [])
+    for (const part of walk(rule)) checkRule(cls, `${cls.name}.policy.${action}`, part, [])
   }
 }
 
-/** A rule that names what the model has not is refused before any query. */
-function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: readonly string[]): void {
+/**
+ * Refuses a rule that names a column or relation that the model lacks, before any query.
+ *
+ * @param at where the rule is written: the related model of a related() is another
+ */
+function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly string[]): void {
   const { specs, isStrict } = structureOf(cls)
-  const at = `${cls.name}.policy.${action}`
   if (rule.kind === 'where') {
     for (const [name, value] of Object.entries(rule.conditions)) {
       const spec = specs[name]
@@ -206,15 +209,15 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
     const field = rule.field ?? (cls as unknown as PermsStatics).userField
     if (!isUserModel(cls) && (!field || (isStrict && !specs[field]))) {
       throw new ConfigurationError(
-        `${at}: owner() needs a column with the owner's id: add HasUserMixin, or name the column with owner('column').`,
+        `${at}: owner() needs a column of ${cls.name} with the owner's id: add HasUserMixin, or name the column with owner('column').`,
       )
     }
   }
   if (rule.kind === 'self' && !isUserModel(cls)) {
-    throw new ConfigurationError(`${at}: self() is for user models; write owner() for rows that belong to a user.`)
+    throw new ConfigurationError(`${at}: self() is for user models, and ${cls.name} is none. Write owner() for rows that belong to a user.`)
   }
   if (rule.kind === 'member' && !specs[rule.field])
-    throw new ConfigurationError(`${at}: there is no column ${rule.field}; add HasDomainMixin.`)
+    throw new ConfigurationError(`${at}: ${cls.name} has no column ${rule.field}; add HasDomainMixin.`)
   if (rule.kind === 'related') {
     const names = (cls as unknown as { getRelationNames(): string[] }).getRelationNames()
     if (!names.includes(rule.relation)) {
@@ -228,7 +231,7 @@ function checkRule(cls: typeof Model, action: string, rule: AnyRule, path: reado
     const { relatedModelClass } = cls.getRelation(rule.relation) as unknown as { relatedModelClass: typeof Model }
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)
-      checkRule(relatedModelClass, action, part, [...path, step])
+      checkRule(relatedModelClass, `${at}, in related('${rule.relation}')`, part, [...path, step])
     }
   }
 }

@@ -4,7 +4,7 @@ import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError }
 import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
-import { type Scope, tableIn } from './compile.js'
+import { compile, type Scope, tableIn } from './compile.js'
 import { all, type Condition, holds, negate, sql } from './condition.js'
 import type { Actor } from './context.js'
 import { effective } from './effective.js'
@@ -12,7 +12,8 @@ import { writableFields } from './fields.js'
 import { allows, askChecks, idOf, type Notes, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './judge.js'
 import { columnLimits, columnsRead, policyOf } from './policy.js'
 import { checkReferences, referenceFields } from './references.js'
-import { hasCheck, type Rule } from './rules.js'
+import { type AnyRule, hasCheck, type Rule } from './rules.js'
+import { words } from './words.js'
 
 /** How many rows a write in bulk may load where code has a say in each. */
 const mostLoaded = 1000
@@ -212,15 +213,50 @@ export async function checkAfter(
     const areFine = hasCheck(policy.updateTo)
       ? await areAllAllowed(builder, actor, some)
       : !(await holds(db, anyWrong(builder, actor, some)))
-    if (!areFine) throw new ForbiddenError(`You may not ${write.kind} this ${cls.name} into what it would be.`)
+    if (!areFine) throw wrongResult(cls, write.kind, await failedRule(builder, actor, some))
   }
 }
 
-// One of these rows does not satisfy the rule.
-function anyWrong({ cls, schema }: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Condition {
+// The client learns that the result is refused; which rule refuses it is for developers.
+function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenError {
+  const clientMessage = `You may not ${kind} this ${cls.name} into what it would be.`
+  const why = `The row after the update does not satisfy ${rule}.`
+  // A framework without errorHandler() may send any message.
+  const message = process.env.NODE_ENV === 'production' ? clientMessage : `${clientMessage} ${why}`
+  return new ForbiddenError(message, { clientMessage, cause: why })
+}
+
+/** Returns the part of a policy that a row does not satisfy after an update, with its name and in words. */
+async function failedRule(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
+  const { cls, db } = builder
+  const { guards, updateTo } = policyOf(cls)
+  const fails = (rule: Rule) =>
+    holds(
+      db,
+      anyWrong(builder, actor, ids, (scope) => compile(rule, scope)),
+    )
+  for (const guard of guards) {
+    if (guard.liftedFor !== 'nobody' && (await fails(guard.rule))) return `the rule '${guard.name}' of ${cls.name}: ${words(guard.rule)}`
+  }
+  const rule = updateTo as AnyRule
+  const parts = rule.kind === 'allOf' ? rule.rules : []
+  for (const part of parts) if (!hasCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${words(part)}`
+  if (hasCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${words(updateTo)}`
+  return `the ranks of users: admins and what they own are for those of a higher rank`
+}
+
+const wholeRule = (scope: Scope) => effective('update', scope, { withDeleted: true }, 'after')
+
+// One of these rows does not satisfy the condition.
+function anyWrong(
+  { cls, schema }: GuardedBuilder,
+  actor: Actor | null,
+  ids: readonly unknown[],
+  conditionOf: (scope: Scope) => Condition = wholeRule,
+): Condition {
   const ref = 'perms_row'
   const scope = scopeFor({ cls, ref, schema }, actor, { writes: true })
-  const condition = all(isOneOf(cls, ref, ids), negate(effective('update', scope, { withDeleted: true }, 'after')))
+  const condition = all(isOneOf(cls, ref, ids), negate(conditionOf(scope)))
   if (typeof condition === 'boolean') return condition
   return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableIn(scope, cls), ref, ...condition.bindings)
 }

@@ -1,0 +1,38 @@
+import type { AnyRule, Rule } from './rules.js'
+
+/** Returns a rule in words, for developers. */
+export function words(given: Rule): string {
+  const rule = given as AnyRule
+  switch (rule.kind) {
+    case 'constant':
+      return rule.value ? 'everyone' : 'nobody'
+    case 'authenticated':
+      return 'whoever is signed in'
+    case 'owner':
+      return `the owner (${rule.field ?? 'userField'})`
+    case 'self':
+      return 'the user whom the row is'
+    case 'role':
+      return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${rule.domain}` : ''}`
+    case 'ability':
+      return `callers with the ability ${rule.ability}`
+    case 'where':
+      return `rows where ${JSON.stringify(rule.conditions)}`
+    case 'related':
+      return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
+    case 'rank':
+      return 'those of a higher rank than the grant'
+    case 'member':
+      return rule.roles ? `${rule.roles.join(' or ')} of the domain` : 'members of the domain'
+    case 'delegate':
+      return 'whoever may update the owning user'
+    case 'anyOf':
+      return rule.rules.length === 0 ? 'nobody' : `(${rule.rules.map(words).join(' or ')})`
+    case 'allOf':
+      return rule.rules.length === 0 ? 'everyone' : `(${rule.rules.map(words).join(' and ')})`
+    case 'not':
+      return `not ${words(rule.rule)}`
+    case 'check':
+      return 'as code decides'
+  }
+}
