@@ -5,7 +5,7 @@ import { declareColumns, markIntermediate } from '../model/definition.js'
 import { explainPattern } from '../model/validator.js'
 
 // Shown as a link or an image: 'javascript:' and 'data:' would run in the page that shows it.
-const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://', 'must be an http:// or https:// URL')
+const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')
 
 /** What ProfileMixin gives to each row. */
 export interface Profile {

@@ -92,6 +92,36 @@ eachDatabase('Mixins', (db) => {
         expect((await Person.getOr404(bob.id)) as unknown as Record<string, unknown>).to.have.property(name, null)
     })
 
+    it('takes http and https URLs only as avatarUrl, on every path', async () => {
+      for (const avatarUrl of ['https://example.com/a.png', 'HTTP://example.com/a?b=c#d']) await ada.update({ avatarUrl })
+      const bad = [
+        ...[
+          'javascript:alert(1)',
+          'JavaScript:alert(1)',
+          ' javascript:alert(1)',
+          'java\tscript:alert(1)',
+          'javascript://example.com/%0aalert(1)',
+        ],
+        ...['data:text/html,x', 'data:image/png;base64,AAAA', 'vbscript:x', 'file:///etc/passwd', 'blob:https://example.com/x'],
+        ...[
+          '//example.com/a.png',
+          '/a.png',
+          'https:',
+          'https://',
+          'https:\\\\example.com',
+          ' https://example.com',
+          'x\nhttps://example.com',
+          '',
+        ],
+      ]
+      for (const avatarUrl of bad) {
+        expect(fieldsOf(await rejection(ada.update({ avatarUrl }))), JSON.stringify(avatarUrl)).to.deep.equal(['avatarUrl'])
+        expect(fieldsOf(await rejection(ada.updateFrom({ avatarUrl } as never)))).to.deep.equal(['avatarUrl'])
+        expect(fieldsOf(await rejection(Person.query().findById(ada.id).patch({ avatarUrl })))).to.deep.equal(['avatarUrl'])
+      }
+      expect((await Person.getOr404(ada.id)).avatarUrl).to.equal('HTTP://example.com/a?b=c#d')
+    })
+
     it('fullName is the names, else the display name, else nothing', () => {
       const nameOf = (values: Partial<Person>) => Person.build({ email: 'x@example.com', ...values }).fullName
       expect(nameOf({ firstName: 'Ada', lastName: 'Lovelace' })).to.equal('Ada Lovelace')

@@ -1,15 +1,16 @@
 import { expect } from 'chai'
 import { v7 as uuid } from 'uuid'
 import {
+  Api,
   anyOf,
   asSystem,
+  CrudResource,
   check,
   column,
   createTables,
   Domain,
   everyone,
   HasDomainMixin,
-  inDomain,
   initPerms,
   type Perms,
   Role,
@@ -24,8 +25,10 @@ import {
   UserRole,
   UserSetting,
 } from '../../src/index.js'
+import { signInAs } from '../../src/testing/index.js'
 import { countQueries, eachDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { clientOf } from '../http/client.js'
 
 const support = () => role('support')
 
@@ -300,7 +303,14 @@ eachDatabase('Accounts in domains', (db: TestDatabase) => {
 
   before(async function () {
     this.timeout(30_000)
-    perms = initPerms({ knex: db.knex, user: TenantUser as never, domain: OpenDomain, passwords: { cost: 10 } })
+    perms = initPerms({
+      knex: db.knex,
+      user: TenantUser as never,
+      domain: OpenDomain,
+      passwords: { cost: 10 },
+      jwt: { secret: 'x'.repeat(32) },
+      outsideContext: 'allow',
+    })
     await createTables(db.knex, [OpenDomain, TenantUser, UserRole, Token, UserSetting] as never)
     press = await Domain.create({ name: 'press' })
     radio = await Domain.create({ name: 'radio' })
@@ -410,9 +420,17 @@ eachDatabase('Accounts in domains', (db: TestDatabase) => {
         .where({ role: 'columnist', domainId: press.id } as never),
     )
     await moved.catch((error: { code: string }) => expect(error.code).to.equal('forbidden'))
+    const ask = clientOf(new Api({ resources: [new CrudResource({ model: UserRole, path: 'grants' })] }), perms)
+    const post = async (by: string) =>
+      (
+        await ask('POST', '/grants', (await signInAs(of(by))).accessToken, {
+          body: { userId: stranger.id, role: 'columnist', domainId: press.id },
+        })
+      ).status
+    expect(await post('admin')).to.equal(403)
     expect(await db.knex('user_role').where('user_id', stranger.id)).to.deep.equal([])
+    expect(await post('global admin')).to.equal(201)
     await grant('global admin', stranger)
     expect(await db.knex('user_role').where('user_id', stranger.id)).to.have.lengthOf(1)
-    await inDomain(press, async () => undefined)
   })
 })
