@@ -20,24 +20,14 @@ import { mapIdentifiers } from './model/identifiers.js'
 import { registerLibraryTables } from './model/missing-tables.js'
 import { mapObjectionError } from './model/objection-errors.js'
 import { guardPlainClasses } from './model/plain-classes.js'
-import { forgetTables, protectedTables } from './model/protected-tables.js'
-import { inTransaction, outsideTransaction, registeredKnex, registerKnex } from './model/transaction.js'
+import { keepTablesProtected, protectedTables } from './model/protected-tables.js'
+import { inTransaction, outsideTransaction } from './model/transaction.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './model/unguarded.js'
-import { forgetAbilityNames } from './perms/abilities.js'
-import {
-  type Actor,
-  currentActor,
-  currentAddress,
-  forgetAdapters,
-  noteAdapterMade,
-  runAsActor,
-  setOutsideContext,
-} from './perms/context.js'
-import { registerToActor } from './perms/perms-mixin.js'
-import { forgetProtectedTables } from './perms/references.js'
+import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './perms/context.js'
 import { registerModels } from './perms/registry.js'
 import { selfCheck } from './perms/self-check.js'
-import { toActor, type UserClass } from './users/actor.js'
+import { enterRuntime, type Runtime, runtimeCount, runtimeSlot, startRuntime, whenLastEnds } from './runtime.js'
+import type { UserClass } from './users/actor.js'
 import { AuditLog } from './users/audit-log.js'
 import { onCallerChange } from './users/caller-changes.js'
 import { Domain } from './users/domain.js'
@@ -51,6 +41,11 @@ import { UserSetting } from './users/user-setting.js'
 import './users/defaults.js'
 
 export interface PermsOptions {
+  /**
+   * Names this application in tokens and derived keys. Needed when applications with several databases share keys between
+   * processes. Default: derived from the connection, and looked at while several runtimes are alive.
+   */
+  name?: string | undefined
   /** The one database of the application. */
   knex: Knex
   /** How access tokens are signed. Without it no adapter can be made and nobody can sign in. */
@@ -140,6 +135,16 @@ export interface Perms {
    * @example for (const { kind, name, reads } of await perms.listUnguarded()) console.log(`${kind} ${name} reads ${reads.join(', ')}`)
    */
   listUnguarded(): Promise<Unguarded[]>
+  /**
+   * Runs fn with this database: in a process with several runtimes, code outside a request says which one it means.
+   *
+   * @returns what fn resolves to; a query builder that fn returns runs inside
+   * @throws RuntimeClosedError after close()
+   * @example await tenantB.run(() => asSystem(() => User.query()))
+   */
+  run<T>(fn: () => T): Promise<Awaited<T>>
+  /** The same for adapters: calls fn at once and returns what it returns. */
+  enter<T>(fn: () => T): T
   /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */
@@ -148,11 +153,12 @@ export interface Perms {
   close(): Promise<void>
 }
 
-let current: Perms | null = null
+const current = runtimeSlot<Perms | null>(() => null)
 
 /** The library as it is set up now. @throws ConfigurationError before initPerms and after close() */
 export function currentPerms(): Perms {
-  if (current) return current
+  const perms = current.get()
+  if (perms) return perms
   throw new ConfigurationError('Call initPerms({ knex, ... }) first: the library is not set up.')
 }
 
@@ -167,52 +173,27 @@ export function initPerms(options: PermsOptions): Perms {
   const { knex } = options
   if (typeof knex !== 'function' || !(knex as { client?: unknown }).client)
     throw new ConfigurationError('initPerms({ knex }): pass a Knex instance, made with Knex({ client, connection }).')
-  if (registeredKnex() && registeredKnex() !== knex)
-    throw new ConfigurationError(
-      'initPerms was called with another Knex instance: one database a process; call `await perms.close()` on the first one before.',
-    )
   refuseSecondObjection(options)
   minPasswordLength(options.passwords)
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
   const { jwt } = options
-  let undoConnections: (() => void) | undefined
-  let undoNames: (() => void) | undefined
-  let undoPlain: (() => void) | undefined
-  const undo = () => {
-    undoPlain?.()
-    undoNames?.()
-    undoConnections?.()
-    registerKnex(null)
-    registerPasswords(null)
-    registerOldPasswordCheck(null)
-    registerUserEvents(null)
-    onCallerChange(null)
-    registerToActor(null)
-    registerModels(null)
-    requireDomains(false)
-    setOutsideContext(undefined)
-    forgetTables()
-    forgetProtectedTables()
-    forgetAbilityNames()
-    registerLibraryTables([])
-    current = null
-  }
-  // A further call on the same database starts from the beginning.
-  if (current) undoCurrent?.()
+  const runtime = startRuntime(knex, options.name)
   try {
-    registerKnex(knex)
-    undoConnections = prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements })
-    undoNames = mapIdentifiers(knex)
-    undoPlain = guardPlainClasses()
+    // The hasher of the application may serve its next runtime too.
+    if (!options.passwordHasher) runtime.onEnd(() => void hasher.close?.())
+    runtime.onEnd(() => keepTablesProtected(knex))
+    runtime.onEnd(prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements }))
+    runtime.onEnd(mapIdentifiers(knex))
+    // Objection's classes are those of the whole process.
+    if (runtimeCount() === 1) whenLastEnds(guardPlainClasses())
     const models = registerModels(given(options)) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
-    registerPasswords({ hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
-    registerToActor((user) => toActor(user as User))
-    requireDomains(options.domains === 'required')
-    setOutsideContext(options.outsideContext)
+    registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
+    requireDomains(runtime, options.domains === 'required')
+    setOutsideContext(runtime, options.outsideContext)
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
-    selfCheck()
+    enterRuntime(runtime, selfCheck)
     const listeners = new Listeners()
     const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
     const onEvent: OnEvent = (name, payload) => {
@@ -220,8 +201,8 @@ export function initPerms(options: PermsOptions): Perms {
       return listeners.tell(name, payload)
     }
     const emit = emitter(onEvent)
-    const throttle = throttleOf(options, emit)
-    registerOldPasswordCheck(throttledProof(throttle))
+    const throttle = throttleOf(options, emit, runtime)
+    registerOldPasswordCheck(runtime, throttledProof(throttle))
     const auth = jwt
       ? createAuth({
           knex,
@@ -234,13 +215,15 @@ export function initPerms(options: PermsOptions): Perms {
           mail: options.mail,
           secondFactor: options.secondFactor,
           ...(options.loadUser ? { loadUser: options.loadUser } : {}),
+          runtime,
         })
       : null
-    registerUserEvents((name, payload) => {
+    const boundAuth = auth && inRuntime(runtime, auth)
+    registerUserEvents(runtime, (name, payload) => {
       auth?.forget({ userId: payload.userId })
       emit(name, payload as never)
     })
-    onCallerChange(options.cacheCallers === undefined ? null : (change) => auth?.forget(change))
+    if (options.cacheCallers !== undefined) onCallerChange(runtime, (change) => auth?.forget(change))
     let isUnguardedListed = false
     const perms: Perms = {
       knex,
@@ -251,52 +234,48 @@ export function initPerms(options: PermsOptions): Perms {
           throw new ConfigurationError(
             "Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }); make one with `node -e \"console.log(require('crypto').randomBytes(32).toString('base64url'))\"`.",
           )
-        return auth
+        return boundAuth as Auth
       },
-      migrate: () => migrate(knex),
+      migrate: () => enterRuntime(runtime, () => migrate(knex)),
       on: (name, listener) => listeners.add(name, listener),
       authenticate: (token) => perms.auth.authenticate(token),
       deriveKey: (purpose) => perms.auth.deriveKey(purpose),
       noteAdapter() {
         void perms.auth
-        noteAdapterMade()
-        if (!isUnguardedListed) setImmediate(() => void warnOfUnguarded(perms))
+        noteAdapterMade(runtime)
+        if (!isUnguardedListed) setImmediate(() => void warnOfUnguarded(perms, runtime))
         isUnguardedListed = true
       },
-      listUnguarded: () => outsideTransaction(() => findUnguarded(knex, protectedTables())),
+      listUnguarded: () => enterRuntime(runtime, () => outsideTransaction(() => findUnguarded(knex, protectedTables()))),
       mapError: (error) => mapError(error),
+      run: (fn) => enterRuntime(runtime, async () => await fn()) as never,
+      enter: (fn) => enterRuntime(runtime, fn),
       async close() {
         await (auth ?? trail)?.settled()
-        if (current === perms) {
-          undo()
-          forgetAdapters()
-        }
+        runtime.end()
         await hasher.close?.()
       },
     }
-    current = perms
-    undoCurrent = undo
+    current.set(runtime, perms)
     return perms
   } catch (error) {
-    undo()
+    runtime.end()
     throw error
   }
 }
 
 // Models that are known by then: those of initPerms, of the library, and those that were used or related to one that was.
-async function warnOfUnguarded(perms: Perms): Promise<void> {
-  if (current !== perms) return
+async function warnOfUnguarded(perms: Perms, runtime: Runtime): Promise<void> {
+  if (!runtime.isAlive) return
   try {
     const found = await perms.listUnguarded()
     if (found.length > 0) console.warn(describeUnguarded(found))
   } catch (error) {
-    if (current !== perms) return
+    if (!runtime.isAlive) return
     const why = error instanceof Error ? error.message : String(error)
     console.warn(`objection-perms: the views and functions over protected tables could not be listed (call perms.listUnguarded()): ${why}`)
   }
 }
-
-let undoCurrent: (() => void) | undefined
 
 function given(options: PermsOptions): Record<string, typeof Model> {
   const { user, userRole, token, domain, userSetting } = options
@@ -319,6 +298,15 @@ function refuseSecondObjection(options: PermsOptions): void {
   }
 }
 
+// What auth does belongs to its runtime, whatever the context of its caller.
+function inRuntime<T extends object>(runtime: Runtime, api: T): T {
+  const bound = Object.entries(api).map(([name, value]) => {
+    if (typeof value === 'function') return [name, (...args: unknown[]) => enterRuntime(runtime, () => Reflect.apply(value, api, args))]
+    return [name, typeof value === 'object' && value !== null ? inRuntime(runtime, value as object) : value]
+  })
+  return Object.fromEntries(bound) as T
+}
+
 function auditModel(given: true | typeof AuditLog): typeof AuditLog {
   const model = given === true ? AuditLog : given
   if (model !== AuditLog && !(model.prototype instanceof AuditLog))
@@ -332,13 +320,13 @@ function onAuditLost(error: unknown): void {
   console.error('objection-perms: an event could not be written into the audit log:', error instanceof Error ? error.message : error)
 }
 
-function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof emitter>): Throttle {
+function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof emitter>, runtime: Runtime): Throttle {
   if (throttle === false) return unlimited
-  return throttle && 'begin' in throttle ? throttle : createThrottle(throttle ?? {}, { knex, emit })
+  return throttle && 'begin' in throttle ? throttle : createThrottle(throttle ?? {}, { knex, emit, scope: () => runtime.scope() })
 }
 
 // Guessing the old password counts as guessing at sign-in.
-function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[0] {
+function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[1] {
   return async (row, verify) => {
     if (inTransaction()) {
       throw new ValidationError('The old password cannot be checked inside a transaction or with If-Match: send the change alone.', [

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { Actor } from '../perms/context.js'
+import type { Runtime } from '../runtime.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
 import type { ApiKeys } from './api-keys.js'
@@ -19,6 +20,8 @@ import type { Throttle, ThrottleOptions } from './throttle.js'
 
 export interface AuthOptions {
   readonly knex: Knex
+  /** Names itself in tokens and derived keys. Default: none, for an application with one database. */
+  readonly runtime?: Pick<Runtime, 'name' | 'scope'> | undefined
   readonly jwt: JwtOptions & {
     /** Further claims of access tokens; they never decide permission. */
     readonly claims?: ((user: User) => object) | undefined

@@ -65,7 +65,7 @@ export interface CallerMemory {
  * @example const auth = createAuth({ knex, jwt: { secret }, hasher: bcryptHasher() })
  */
 export function createAuth(options: AuthOptions): Auth & CallerMemory {
-  const { knex, hasher, loadUser } = options
+  const { knex, hasher, loadUser, runtime } = options
   const keys = parseKeys(options.jwt)
   const load = callerLoader(knex)
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
@@ -79,13 +79,15 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
   function accessToken(user: User, sessionId: string, expiresIn = keys.accessTokenExpires): string {
     const claims = options.jwt.claims?.(user)
-    const own = { sub: user.id, sid: sessionId, usr: tableOfUsers() }
+    const own = { sub: user.id, sid: sessionId, usr: tableOfUsers(), ...(runtime && { app: runtime.name }) }
     return signJwt(keys, { ...claims, ...own }, { expiresIn, typ: ACCESS_TOKEN_TYPE })
   }
 
   function verifyAccessToken(token: string): AccessClaims {
     const claims = verifyJwt(keys, token, { typ: ACCESS_TOKEN_TYPE })
     if (typeof claims.sid !== 'string' || claims.usr !== tableOfUsers()) throw new InvalidTokenError()
+    const scope = runtime?.scope() ?? null
+    if (scope !== null && claims.app !== scope) throw new InvalidTokenError()
     return claims as AccessClaims
   }
 
@@ -300,7 +302,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
     jwks: () => publicJwks(keys),
 
-    deriveKey: (purpose) => deriveKeys(keys, purpose)[0],
+    deriveKey: (purpose) => deriveKeys(keys, [purpose, runtime?.scope() ?? []].flat().join(' of '))[0],
 
     forget: (change) => cache?.forget(change),
 

@@ -88,11 +88,17 @@ interface Counter {
  * succeeds: whatever comes at once, no more get through than in a row. A locked account and address answer 429; the account's
  * owner, at another address, is shut out only by the far higher limit by account.
  *
+ * @param context `scope`: a name that keeps the counts of several runtimes apart in a store of the application's own
  * @throws ConfigurationError for a limit that is no whole number from 1
  * @example createThrottle({ store: 'database' }, { knex, emit })
  */
-export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex: Knex; emit: Emit }): Throttle {
+export function createThrottle(
+  options: ThrottleOptions,
+  { knex, emit, scope = () => null }: { knex: Knex; emit: Emit; scope?: () => string | null },
+): Throttle {
   const { store = 'memory', signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
+  // A store of the application's own may serve several runtimes.
+  const isShared = typeof store === 'function'
   const make =
     typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
@@ -121,7 +127,7 @@ export function createThrottle(options: ThrottleOptions, { knex, emit }: { knex:
     async begin(action, who) {
       const taken: Taken[] = []
       for (const one of counters[action]) {
-        const key = keyOf(one.dimension, who)
+        const key = keyOf(one.dimension, who, isShared ? scope() : null)
         if (key === null) continue
         const begun = Date.now()
         try {
@@ -188,13 +194,20 @@ async function quietly(work: readonly Promise<unknown>[]): Promise<void> {
 }
 
 // Only these three values from a request, and hashed: keys are short whatever came, and a list of them names no user.
-function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho): string | null {
-  if (dimension === 'caller') return caller === undefined ? null : createHash('sha256').update(`caller\n${caller}`).digest('hex')
+function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho, scope: string | null): string | null {
+  if (dimension === 'caller')
+    return caller === undefined
+      ? null
+      : createHash('sha256')
+          .update(['caller', caller, scope ?? []].flat().join('\n'))
+          .digest('hex')
   if (dimension === 'address' && address === undefined) return null
   if (dimension !== 'address' && account === undefined) return null
   const network = dimension === 'account' || address === undefined ? '' : clientNetwork(address)
   const named = dimension === 'address' ? '' : (account ?? '')
-  return createHash('sha256').update(`${network}\n${named}`).digest('hex')
+  return createHash('sha256')
+    .update([network, named, scope ?? []].flat().join('\n'))
+    .digest('hex')
 }
 
 function demandWhole(name: string, value: number): void {

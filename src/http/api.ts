@@ -135,7 +135,7 @@ export class MountedApi {
     this.#perms = perms
     this.#gate = gateOf(perms)
     this.#report = new Reporter(perms, options.onError)
-    this.#compile()
+    perms.enter(() => this.#compile())
   }
 
   /** The paths of its endpoints, with parameters as `:name`. */
@@ -209,9 +209,9 @@ export class MountedApi {
    * The answer to a request, or null where its path is none of this API's. Never rejects.
    */
   handle(request: HttpRequest): Promise<HttpResponse> | null {
-    if (this.#count !== this.#api.resources.length) this.#compile()
+    if (this.#count !== this.#api.resources.length) this.#perms.enter(() => this.#compile())
     const match = this.#table.find(request.method, request.path)
-    if (match !== null) return this.#answer(match, request)
+    if (match !== null) return this.#perms.enter(() => this.#answer(match, request))
     const refused = this.#gate.leftOver(request, this)
     return refused ? Promise.resolve(this.#report.answer(refused.error, request)) : null
   }

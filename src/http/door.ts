@@ -63,6 +63,10 @@ export class Door {
   }
 
   #pass<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
+    return this.#perms.enter(() => this.#passHere(request, ways, check))
+  }
+
+  #passHere<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
     const entry = { address: request.address, origin: request.raw }
     const stop = (error: unknown): T => {
       const response = this.#reporter.answerOwn(error, request)

@@ -83,6 +83,8 @@ export interface PermsPort {
   }
   /** The caller behind a Bearer token. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
+  /** Calls fn at once with the database of this application. */
+  enter<T>(fn: () => T): T
   /** From now on code without a context is refused. */
   noteAdapter(): void
   /** An error of the database or of Objection as one of the library's, where it is known. */

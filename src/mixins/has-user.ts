@@ -16,6 +16,7 @@ import { onRelations } from '../model/relations.js'
 import { currentUserId } from '../perms/context.js'
 import { isUserModel } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
+import { modelSlot } from '../runtime.js'
 
 /** What HasUserMixin gives to each row. */
 export interface Owned {
@@ -44,7 +45,7 @@ export interface OwnedStatics {
 
 type Statics = RecordClass & OwnedStatics
 
-const backrefs = new Map<string, Statics>()
+const backrefs = modelSlot(() => new Map<string, Statics>())
 
 /** The class that gives users a relation: of classes over one table the one that says it, since its rows are all of theirs. */
 function backrefOf(cls: object): { name: string; source: Statics } | null {
@@ -57,7 +58,7 @@ function backrefOf(cls: object): { name: string; source: Statics } | null {
 onDefinition((cls) => {
   const { name, source } = backrefOf(cls) ?? {}
   if (name === undefined || source === undefined) return
-  const known = backrefs.get(name)
+  const known = backrefs.get().get(name)
   if (known && known.getTableName() !== source.getTableName()) {
     throw new ConfigurationError(
       `${source.name}.userBackref: ${known.name} already gives users the relation '${name}'; take another name (null: none).`,
@@ -70,15 +71,15 @@ onDefinition((cls) => {
 
 afterDefinition((cls) => {
   const { name, source } = backrefOf(cls) ?? {}
-  if (name === undefined || source === undefined || backrefs.get(name) === source) return
-  backrefs.set(name, source)
+  if (name === undefined || source === undefined || backrefs.get().get(name) === source) return
+  backrefs.get().set(name, source)
   forgetRelations()
 })
 
 onRelations((cls) => {
   if (cls.getTableName() !== (registeredModel('user') as unknown as RecordClass).getTableName()) return {}
   const relations: RelationMappings = {}
-  for (const [name, source] of backrefs) {
+  for (const [name, source] of backrefs.get()) {
     relations[name] = {
       relation: Model.HasManyRelation,
       modelClass: source,

@@ -1,6 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Knex } from 'knex'
-import { Model, type QueryBuilder, type RelationMappings, type TransactionOrKnex } from 'objection'
+import {
+  Model,
+  type QueryBuilder,
+  type QueryBuilderType,
+  type RelationMappings,
+  type SingleQueryBuilder,
+  type TransactionOrKnex,
+} from 'objection'
+import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.js'
 import { foldName } from './arriving-names.js'
 import { ofField } from './canonical.js'
 import { codecNow, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
@@ -16,7 +24,7 @@ import {
   type RecordClass,
   tableNameOf,
 } from './definition.js'
-import { type FieldError, NotFoundError, PermsError, ValidationError } from './errors.js'
+import { type FieldError, NotFoundError, PermsError, RuntimeMismatchError, ValidationError } from './errors.js'
 import { isHiddenElsewhere } from './hidden-elsewhere.js'
 import { newId } from './ids.js'
 import { fromClient, lookup, refuseUndefined } from './input.js'
@@ -103,7 +111,7 @@ export interface RecordStatics extends RecordClass {
 
 const validator = new RecordValidator()
 const schemas = new WeakMap<object, ModelSchemas>()
-let relations = new WeakMap<object, RelationMappings>()
+const relations = modelSlot(() => new WeakMap<object, RelationMappings>())
 const relationNames = new WeakMap<object, string[]>()
 const tableNames = new WeakMap<object, string>()
 const recordSchemas = new WeakMap<object, object>()
@@ -111,7 +119,7 @@ const virtuals = new WeakMap<object, string[]>()
 
 /** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
 export function forgetRelations(): void {
-  relations = new WeakMap()
+  relations.set(new WeakMap())
 }
 
 function quiet(error: unknown, cls: typeof Model): unknown {
@@ -139,6 +147,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   abstract class Record extends (OpenBase as unknown as AbstractConstructor<Model> & typeof Model) {
     // What the database returned, or what was last written; null for a row that was never saved.
     #raw: object | null = null
+    /** The runtime in which the row was read or written. */
+    #home: Runtime | null = null
     #written: globalThis.Record<string, unknown> | null = null
     // The values as build() validated them, until the first save.
     #built: globalThis.Record<string, unknown> | null = null
@@ -177,7 +187,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getRelationMappings(): RelationMappings {
-      return remember(relations, this, () => {
+      return remember(relations.get(), this, () => {
         // What Objection made of the mappings before.
         if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
         return mergedRelationMappings(this as unknown as RecordClass)
@@ -375,12 +385,31 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     getClone(): this {
       const copy = this.$clone() as this
       copy.#raw = this.#raw
+      copy.#home = this.#home
       copy.#written = this.#written === null ? null : structuredClone(this.#written)
       return copy
     }
 
     /** What must be ready before a row is written; a mixin overrides it. */
     async $settle(_trx?: TransactionOrKnex): Promise<void> {}
+
+    // -- the database that a row belongs to
+
+    override $query(trx?: TransactionOrKnex): SingleQueryBuilder<QueryBuilderType<this>> {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$query(trx) as SingleQueryBuilder<QueryBuilderType<this>>
+    }
+
+    override $relatedQuery(name: never, trx?: TransactionOrKnex): never {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$relatedQuery(name, trx) as never
+    }
+
+    /** Throws when the row was read in another runtime than that of `knex`: ids may be the same there. */
+    $assertHome(knex: Knex | undefined = (this.constructor as unknown as typeof Record).knex()): void {
+      const home = this.#home
+      if (home !== null && knex && !home.owns(knex) && runtimeOf(knex) !== null) throw new RuntimeMismatchError()
+    }
 
     // -- what Objection asks of a row
 
@@ -460,6 +489,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     override $setDatabaseJson(json: object): this {
       this.#raw = json
+      this.#home = currentRuntime()
       // A subclass that parses rows its own way is asked; else the values need no object of their own before they are the row's.
       if (this.$parseDatabaseJson !== parseDatabaseJson) return super.$setDatabaseJson(json) as unknown as this
       return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), this)
@@ -500,6 +530,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     // These values are in the database now; what else was changed here is still to be saved.
     #noteWritten(values: object): void {
+      this.#home = currentRuntime()
       const written = this.isNew || this === values ? {} : { ...this.#before() }
       for (const [name, value] of Object.entries(values)) {
         if (value !== undefined && isSaved(this, name)) written[name] = detached(value)

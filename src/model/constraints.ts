@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { modelSlot } from '../runtime.js'
 import { snakeCase } from './names.js'
 import type { TableSpec } from './tables.js'
 
@@ -13,8 +14,8 @@ export interface Constraint {
 
 // PostgreSQL cuts names at 63 bytes, and cut names collide; MariaDB refuses them past 64 characters.
 const longestName = 60
-const known = new Map<string, Constraint>()
-const tables = new Map<string, TableSpec>()
+const known = modelSlot(() => new Map<string, Constraint>())
+const tables = modelSlot(() => new Map<string, TableSpec>())
 
 /**
  * The name of an index or constraint: what Knex would call it, or, where that is too long, its beginning with a hash of the
@@ -29,7 +30,7 @@ export function constraintName(table: string, columns: readonly string[], kind: 
     const hash = createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 10)
     name = `${firstBytes(name, longestName - kind.length - hash.length - 2)}_${hash}_${kind}`
   }
-  known.set(name, { table, columns: [...columns], kind })
+  known.get().set(name, { table, columns: [...columns], kind })
   return name
 }
 
@@ -41,7 +42,7 @@ function firstBytes(text: string, count: number): string {
 
 /** What a name stands for that `constraintName` has made in this process. */
 export function constraintOf(name: string): Constraint | undefined {
-  return known.get(name)
+  return known.get().get(name)
 }
 
 /**
@@ -50,7 +51,7 @@ export function constraintOf(name: string): Constraint | undefined {
  */
 export function rememberTables(specs: readonly TableSpec[]): void {
   for (const spec of specs) {
-    tables.set(spec.name, spec)
+    tables.get().set(spec.name, spec)
     constraintName(spec.name, [snakeCase(spec.primaryKey)], 'pkey')
     for (const [property, { spec: column }] of Object.entries(spec.columns)) {
       const name = [snakeCase(property)]
@@ -63,5 +64,5 @@ export function rememberTables(specs: readonly TableSpec[]): void {
 
 /** The table as it was told to `rememberTables` or made by `createTables`. */
 export function knownTable(name: string): TableSpec | undefined {
-  return tables.get(name)
+  return tables.get().get(name)
 }

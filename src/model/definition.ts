@@ -1,4 +1,5 @@
 import type { Model } from 'objection'
+import { modelSlot } from '../runtime.js'
 import type { Column, ColumnSpec, Columns } from './column.js'
 import { ConfigurationError } from './errors.js'
 import { snakeCase } from './names.js'
@@ -44,9 +45,9 @@ export interface Definition {
   readonly inputs: Readonly<Record<string, VirtualInput>>
 }
 
-const structures = new WeakMap<object, Definition>()
+const structures = modelSlot(() => new WeakMap<object, Definition>())
 /** Those of classes that have passed all checks. */
-const definitions = new WeakMap<object, Definition>()
+const definitions = modelSlot(() => new WeakMap<object, Definition>())
 /** Some columns depend on statics that only the final class says. */
 export type ColumnsFor = (cls: RecordClass) => Columns
 const ownColumns = new WeakMap<object, Columns | ColumnsFor>()
@@ -58,10 +59,10 @@ const intermediates = new WeakSet<object>()
 type DefinitionHook = (cls: RecordClass, definition: Definition) => void
 const checks: DefinitionHook[] = [refuseInitialisedFields]
 const effects: DefinitionHook[] = []
-const tableAliases = new Map<string, string>()
+const tableAliases = modelSlot(() => new Map<string, string>())
 
 /** Names that a query of ours may use for a column: property → column. */
-const knownNames = new Map<string, string>()
+const knownNames = modelSlot(() => new Map<string, string>())
 let namesVersion = 0
 
 /** A number that changes when an identifier may mean another column than before. */
@@ -110,18 +111,18 @@ export function afterDefinition(effect: DefinitionHook): void {
 
 /** `'user'` in references() means the registered user model's table. */
 export function aliasTable(name: string, table: string | null): void {
-  if (table === null) tableAliases.delete(name)
-  else tableAliases.set(name, table)
+  if (table === null) tableAliases.get().delete(name)
+  else tableAliases.get().set(name, table)
 }
 
 /** The table that a reference to `name` means. */
 export function resolveTable(name: string): string {
-  return tableAliases.get(name) ?? name
+  return tableAliases.get().get(name) ?? name
 }
 
 /** The column of the database that an identifier in a query means, or the identifier itself. */
 export function columnForIdentifier(identifier: string): string {
-  return knownNames.get(identifier) ?? identifier
+  return knownNames.get().get(identifier) ?? identifier
 }
 
 /**
@@ -188,16 +189,16 @@ function isConcrete(cls: RecordClass): boolean {
  * @throws ConfigurationError where the class is written in a way that cannot work
  */
 export function definitionOf(cls: object): Definition {
-  const known = definitions.get(cls)
+  const known = definitions.get().get(cls)
   if (known) return known
   const made = structureOf(cls)
   // The checks ask for it themselves.
-  definitions.set(cls, made)
+  definitions.get().set(cls, made)
   try {
     for (const check of checks) check(made.modelClass, made)
   } catch (error) {
     // What was refused once is refused each time.
-    definitions.delete(cls)
+    definitions.get().delete(cls)
     throw error
   }
   for (const effect of effects) effect(made.modelClass, made)
@@ -209,10 +210,10 @@ export function definitionOf(cls: object): Definition {
  * in the one must not stop the other.
  */
 export function structureOf(cls: object): Definition {
-  const known = structures.get(cls)
+  const known = structures.get().get(cls)
   if (known) return known
   const made = define(cls as RecordClass)
-  structures.set(cls, made)
+  structures.get().set(cls, made)
   return made
 }
 
@@ -240,8 +241,8 @@ function define(cls: RecordClass): Definition {
     const inDatabase = snakeCase(name)
     columnOf.set(name, inDatabase)
     propertyOf.set(inDatabase, name)
-    if (inDatabase === name || knownNames.get(name) === inDatabase) continue
-    knownNames.set(name, inDatabase)
+    if (inDatabase === name || knownNames.get().get(name) === inDatabase) continue
+    knownNames.get().set(name, inDatabase)
     namesVersion += 1
   }
   return {

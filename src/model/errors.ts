@@ -214,6 +214,42 @@ export class NoContextError extends PermsError {
   }
 }
 
+/** 500: several runtimes are alive, and the code that runs belongs to none of them. */
+export class NoRuntimeError extends PermsError {
+  readonly status = 500
+  readonly code = 'no_runtime'
+  constructor(
+    message = 'Several databases are set up, and this code belongs to none of them: wrap it in perms.run(fn) of one, or pass its transaction.',
+    options: PermsErrorOptions = {},
+  ) {
+    super(message, options)
+  }
+}
+
+/** 500: the runtime of this code was closed. */
+export class RuntimeClosedError extends PermsError {
+  readonly status = 500
+  readonly code = 'runtime_closed'
+  constructor(
+    message = 'perms.close() has ended the runtime of this code: call close() after the last request and job, or initPerms() again.',
+    options: PermsErrorOptions = {},
+  ) {
+    super(message, options)
+  }
+}
+
+/** 500: a row, a query or a transaction of one runtime was used inside another one. */
+export class RuntimeMismatchError extends PermsError {
+  readonly status = 500
+  readonly code = 'other_runtime'
+  constructor(
+    message = 'This row, query or transaction belongs to the database of another runtime: load it again inside perms.run(fn) of the one you mean.',
+    options: PermsErrorOptions = {},
+  ) {
+    super(message, options)
+  }
+}
+
 /** 500: the application uses the library in a way that cannot work; the message says what to write instead. */
 export class ConfigurationError extends PermsError {
   readonly status = 500

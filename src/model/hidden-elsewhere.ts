@@ -1,13 +1,15 @@
+import { modelSlot } from '../runtime.js'
 import { foldName } from './arriving-names.js'
 import { structureOf } from './definition.js'
 import { protectedClasses, protectionVersion } from './protected-tables.js'
 
 type Hiding = ReadonlyMap<string, readonly (readonly string[])[]>
 
-let known: { readonly version: number; readonly hiding: Hiding } | undefined
+const memo = modelSlot<{ readonly version: number; readonly hiding: Hiding } | undefined>(() => undefined)
 
 // For each property that models hide, all properties of those models. Their columns may have been renamed on the way.
 function hidingNow(): Hiding {
+  const known = memo.get()
   if (known?.version === protectionVersion()) return known.hiding
   const { version, classes } = protectedClasses()
   const hiding = new Map<string, (readonly string[])[]>()
@@ -18,7 +20,7 @@ function hidingNow(): Hiding {
     for (const [property, { isHidden, readable }] of specs)
       if (isHidden || readable) hiding.set(foldName(property), [...(hiding.get(foldName(property)) ?? []), all])
   }
-  known = { version, hiding }
+  memo.set({ version, hiding })
   return hiding
 }
 

@@ -1,18 +1,19 @@
+import { modelSlot } from '../runtime.js'
 import { ConfigurationError, MissingTableError } from './errors.js'
 
 /** Returns whether a model declares a table, or a column of it. `table` is undefined where the driver does not name it. */
 export type IsDeclared = (table: string | undefined, column: string | undefined) => boolean
 
-let libraryTables: readonly string[] = []
+const libraryTables = modelSlot<readonly string[]>(() => [])
 
 /** Sets the tables that `perms.migrate()` makes. */
 export function registerLibraryTables(tables: readonly string[]): void {
-  libraryTables = tables
+  libraryTables.set(tables)
 }
 
 /** Returns whether `perms.migrate()` makes this table. A driver may put the schema before its name. */
 export function isLibraryTable(table: string | undefined): boolean {
-  return table !== undefined && (libraryTables.includes(table) || libraryTables.includes(withoutSchema(table)))
+  return table !== undefined && [table, withoutSchema(table)].some((name) => libraryTables.get().includes(name))
 }
 
 /** Returns the error for a declared table that the database lacks. */

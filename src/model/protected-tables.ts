@@ -1,4 +1,6 @@
+import type { Knex } from 'knex'
 import type { Model } from 'objection'
+import { configOf, currentRuntime, modelSlot } from '../runtime.js'
 import { columnForIdentifier, type RecordClass, structureOf } from './definition.js'
 import { usableRelations } from './relations.js'
 
@@ -17,24 +19,25 @@ interface Known {
   readonly enforcer: Enforcer
 }
 
-const current = new Map<string, Known>()
-// What an application before this one protected (perms.close() was called): better refused once too often.
-const earlier = new Map<string, Known>()
-let noted = new WeakSet<object>()
+const registry = modelSlot(() => ({
+  tables: new Map<string, Known>(),
+  noted: new WeakSet<object>(),
+  walked: new WeakSet<object>(),
+}))
+// What earlier runtimes of a database protected: better refused once too often than open until the model's first query.
+const earlier = new WeakMap<object, Map<string, Known>>()
+// Counts on when the registry is made anew: what was derived from the earlier one is out of date.
 let noteCount = 0
-let walked = new WeakSet<object>()
 
-/** For perms.close(): the next application has other tables. */
-export function forgetTables(): void {
-  for (const [table, known] of current) earlier.set(table, known)
-  current.clear()
-  noted = new WeakSet()
-  noteCount += 1
-  walked = new WeakSet()
+/** Keeps the tables of a runtime that ends protected in the next one on the same Knex instance. */
+export function keepTablesProtected(knex: Knex): void {
+  const config = configOf(knex)
+  earlier.set(config, new Map([...(earlier.get(config) ?? []), ...registry.get().tables]))
 }
 
 /** Notes that a class has a policy: naming its table in raw SQL or in a bare join is refused. Cheap where it is known. */
 export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
+  const { tables, noted } = registry.get()
   if (noted.has(cls)) return
   noted.add(cls)
   noteCount += 1
@@ -42,16 +45,15 @@ export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
   // SQL may leave the schema out.
   const bare = table.slice(table.lastIndexOf('.') + 1)
   for (const name of new Set([table, bare, cut(bare)])) {
-    const known = current.get(name)
+    const known = tables.get(name)
     // Of several classes over one table the base stands for it.
-    if (!known || known.cls.prototype instanceof cls) current.set(name, { cls, enforcer })
+    if (!known || known.cls.prototype instanceof cls) tables.set(name, { cls, enforcer })
   }
 }
 
 /** The one to ask for models without a policy, if any model has one. */
 export function anyEnforcer(): Enforcer | undefined {
-  for (const { enforcer } of current.values()) return enforcer
-  for (const { enforcer } of earlier.values()) return enforcer
+  for (const { enforcer } of registry.get().tables.values()) return enforcer
   return undefined
 }
 
@@ -63,13 +65,13 @@ export function protectedClass(table: string): typeof Model | undefined {
 /** The classes that protect a table, and a number that changes with them. */
 export function protectedClasses(): { readonly version: number; readonly classes: readonly (typeof Model)[] } {
   discover()
-  return { version: noteCount, classes: [...new Set([...current.values()].map(({ cls }) => cls))] }
+  return { version: noteCount, classes: [...new Set([...registry.get().tables.values()].map(({ cls }) => cls))] }
 }
 
 /** The tables of models with a policy, those of an application before this one among them. */
 export function protectedTables(): string[] {
   discover()
-  return [...new Set([...current.keys(), ...earlier.keys()])]
+  return [...new Set([...registry.get().tables.keys(), ...earlierTables().keys()])]
 }
 
 /** Changes when another class is known to protect a table. */
@@ -102,7 +104,7 @@ export function isForbiddenTable(table: string, sent?: ((name: string) => string
     if (known?.enforcer.isEnforced(known.cls)) return true
   }
   if (!sent) return false
-  for (const [name, known] of [...current, ...earlier]) if (names.has(sent(name)) && known.enforcer.isEnforced(known.cls)) return true
+  for (const [name, known] of [...registry.get().tables, ...earlierTables()]) if (names.has(sent(name)) && known.enforcer.isEnforced(known.cls)) return true
   return false
 }
 
@@ -112,13 +114,22 @@ const cut = (name: string): string => Buffer.from(name).subarray(0, longestOfPos
 
 function find(table: string): Known | undefined {
   const name = table.toLowerCase()
-  if (!current.has(name)) discover()
-  return current.get(name) ?? earlier.get(name)
+  const { tables } = registry.get()
+  if (!tables.has(name)) discover()
+  return tables.get(name) ?? earlierTables().get(name)
+}
+
+const none: ReadonlyMap<string, Known> = new Map()
+
+function earlierTables(): ReadonlyMap<string, Known> {
+  const runtime = currentRuntime()
+  return runtime === null ? none : (earlier.get(configOf(runtime.knex)) ?? none)
 }
 
 // Related classes protect their tables before their own first query.
 function discover(): void {
-  for (const { cls } of current.values()) {
+  const { tables, walked } = registry.get()
+  for (const { cls } of tables.values()) {
     if (walked.has(cls)) continue
     walked.add(cls)
     const { isWhole, classes } = relatedTo(cls)

@@ -4,6 +4,7 @@
  */
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
+import { inRuntimeOf } from '../runtime.js'
 import { definitionOf, type RecordClass } from './definition.js'
 import { noteAnswer } from './ended-transactions.js'
 import { ConfigurationError, TooManyValuesError } from './errors.js'
@@ -452,8 +453,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     async #read(): Promise<unknown> {
       try {
-        if (this.affectedBy) await this.#narrow()
-        return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
+        return await inRuntimeOf(this.unsafeKnex(), async () => {
+          if (this.affectedBy) await this.#narrow()
+          return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
+        })
       } catch (error) {
         throw typed(this.modelClass(), error)
       }
@@ -462,8 +465,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     // Objection sends the count past execute().
     override async resultSize(): Promise<number> {
       try {
-        if (this.affectedBy) await this.#narrow()
-        return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
+        return await inRuntimeOf(this.unsafeKnex(), async () => {
+          if (this.affectedBy) await this.#narrow()
+          return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
+        })
       } catch (error) {
         throw typed(this.modelClass(), error)
       }
@@ -481,6 +486,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     async #write(): Promise<unknown> {
+      return await inRuntimeOf(this.unsafeKnex(), () => this.#writeInRuntime())
+    }
+
+    async #writeInRuntime(): Promise<unknown> {
       const parent = this.parentQuery()
       if (!parent || !anyEnforcer()?.isEnforcedAnywhere()) return await this.#writeOnce()
       const self = this as unknown as GraphBuilder
@@ -495,6 +504,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const cls = this.modelClass()
       const { guard } = this
       const write = guard ? writeOf(this) : null
+      const row = write?.instance as { $assertHome?(knex: Knex): void } | null | undefined
+      row?.$assertHome?.(this.knex())
       try {
         const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
         const size = insert ? this.#rowsAtOnce(insert) : 0

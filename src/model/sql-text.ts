@@ -2,6 +2,8 @@
  * Reads a piece of SQL as PostgreSQL, MariaDB, MySQL and SQLite do: where strings, quoted names and comments begin and end, and which
  * names stand outside of them. Text that a server could read in two ways (a backslash before a quote, for example) is not guessed at.
  */
+
+import { modelSlot } from '../runtime.js'
 import type { Dialect } from './storage.js'
 
 /** Stands for a bound value in the text. */
@@ -35,7 +37,7 @@ class Unreadable {
 
 const mostKept = 500
 const longestKept = 4000
-const known: Record<Dialect, Map<string, SqlText>> = { pg: new Map(), mysql: new Map(), sqlite: new Map() }
+const known = modelSlot((): Record<Dialect, Map<string, SqlText>> => ({ pg: new Map(), mysql: new Map(), sqlite: new Map() }))
 
 /**
  * Reads a text of SQL.
@@ -44,7 +46,7 @@ const known: Record<Dialect, Map<string, SqlText>> = { pg: new Map(), mysql: new
  * @example readSql('exists (select 1 from "secret-docs")', 'pg').names // includes 'secret-docs'
  */
 export function readSql(sql: string, dialect: Dialect): SqlText {
-  const texts = known[dialect]
+  const texts = known.get()[dialect]
   const read = texts.get(sql)
   if (read) return read
   const made = analyse(sql, dialect)

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Knex } from 'knex'
+import { currentRuntime } from '../runtime.js'
 import { mapDatabaseError, RetryableDatabaseError } from './database-errors.js'
 import { ConfigurationError } from './errors.js'
 import { dialectOf } from './storage.js'
@@ -11,16 +12,13 @@ interface Ambient {
 }
 
 const storage = new AsyncLocalStorage<Ambient | null>()
-let registered: Knex | null = null
-
-/** Tells the models which Knex instance they live on; null takes it back. */
-export function registerKnex(knex: Knex | null): void {
-  registered = knex
-}
-
-/** @returns the Knex instance given to initPerms, or null before that */
+/**
+ * Returns the Knex instance of the current runtime, or null before initPerms.
+ *
+ * @throws NoRuntimeError when several runtimes are alive and the context names none
+ */
 export function registeredKnex(): Knex | null {
-  return registered
+  return currentRuntime()?.knex ?? null
 }
 
 /**
@@ -61,7 +59,7 @@ export function rootOf(knex: Knex): Knex {
 }
 
 /** Whether the code that runs now is inside `transaction()`. */
-export function inTransaction(knex: Knex | null = registered): boolean {
+export function inTransaction(knex: Knex | null = registeredKnex()): boolean {
   return knex !== null && joinAmbient(knex) !== knex
 }
 
@@ -156,7 +154,7 @@ export interface TransactionOptions {
  * })
  */
 export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> | T, options: TransactionOptions = {}): Promise<T> {
-  const root = options.knex ?? registered
+  const root = options.knex ?? registeredKnex()
   if (!root) throw new ConfigurationError('transaction(): there is no database yet; call initPerms({ knex, ... }) first.')
   const base = joinAmbient(root)
   const isNested = base !== root || isTransaction(root)

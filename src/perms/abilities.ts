@@ -1,27 +1,23 @@
 import type { Model } from 'objection'
 import { kebabPlural } from '../model/names.js'
+import { modelSlot } from '../runtime.js'
 import type { Actor } from './context.js'
 import type { Action, Resolved } from './policy.js'
 import { mentions, type Rule, walk } from './rules.js'
 
-const byTable = new Map<string, Set<string>>()
+const resourceNames = modelSlot(() => new Map<string, Set<string>>())
 
 /** Lets a model's rows be named in abilities as its resource is: the resource at `documents` answers to `documents:read`. */
 export function nameAbilities(cls: typeof Model, name: string): void {
   const table = tableOf(cls)
-  const names = byTable.get(table) ?? new Set()
-  byTable.set(table, names.add(name))
-}
-
-/** For perms.close(). */
-export function forgetAbilityNames(): void {
-  byTable.clear()
+  const names = resourceNames.get().get(table) ?? new Set()
+  resourceNames.get().set(table, names.add(name))
 }
 
 /** What a model is called in abilities: `static abilityName`, else the plural of its name and the paths of its resources. */
 export function abilityNames(cls: typeof Model): readonly string[] {
   const { abilityName = kebabPlural(cls.name) } = cls as unknown as { abilityName?: string }
-  return [...new Set([abilityName, ...(byTable.get(tableOf(cls)) ?? [])])]
+  return [...new Set([abilityName, ...(resourceNames.get().get(tableOf(cls)) ?? [])])]
 }
 
 /** Whether a key with these abilities has one: by its name, by `documents:*`, by `documents:write` for a change, or by `*`. */

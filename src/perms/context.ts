@@ -1,5 +1,14 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { NoContextError } from '../model/errors.js'
+import {
+  assertOnlyCopy,
+  contextStore,
+  currentRuntime,
+  emptyContext,
+  noteAdapterCreated,
+  type Runtime,
+  runtimeSlot,
+  wasAdapterCreated,
+} from '../runtime.js'
 
 /** One role that a user holds: everywhere (`domainId` null) or in one active domain. */
 export interface Grant {
@@ -35,6 +44,8 @@ interface Power {
 }
 
 interface Frame {
+  /** The runtime that the code belongs to; undefined before initPerms. */
+  readonly runtime: Runtime | undefined
   /** undefined: nobody is known; null: an anonymous caller. */
   readonly actor: Actor | null | undefined
   readonly powers: readonly Power[]
@@ -63,26 +74,30 @@ interface Consent {
   readonly domainId: string
 }
 
-const storage = new AsyncLocalStorage<Frame>()
-const nobody: Frame = { actor: undefined, powers: [], domainId: undefined, address: undefined, impersonatorId: null }
+const storage = contextStore<Frame>()
+const nobody: Frame = { runtime: undefined, actor: undefined, powers: [], domainId: undefined, address: undefined, impersonatorId: null }
+
+emptyContext.current = nobody
 
 type OutsideContext = 'allow' | 'deny'
-let outsideContext: OutsideContext | undefined
-let adapterMade = false
+const outsideContext = runtimeSlot<OutsideContext | undefined>(() => undefined)
 
-/** What code without any context may do; undefined: everything until an adapter has been made. */
-export function setOutsideContext(value: OutsideContext | undefined): void {
-  outsideContext = value
+/** Sets what code without a context may do. undefined: everything, until an adapter was created. */
+export function setOutsideContext(runtime: Runtime, value: OutsideContext | undefined): void {
+  outsideContext.set(runtime, value)
 }
 
-/** An adapter serves requests in this process: from now on code without a context is refused. */
-export function noteAdapterMade(): void {
-  adapterMade = true
+/** Notes that an adapter serves requests: code without a context is refused from now on. */
+export function noteAdapterMade(runtime: Runtime): void {
+  runtime.hasAdapter = true
+  noteAdapterCreated()
 }
 
-/** For perms.close() alone: another initPerms on the same database, or one that failed, leaves the adapters serving. */
-export function forgetAdapters(): void {
-  adapterMade = false
+function isRefusedWithoutContext(): boolean {
+  const runtime = currentRuntime()
+  if (runtime === null) return wasAdapterCreated()
+  const given = outsideContext.of(runtime)
+  return given === undefined ? runtime.hasAdapter : given === 'deny'
 }
 
 function frame(): Frame {
@@ -118,11 +133,12 @@ function covers(given: object, asked: object): boolean {
  * @throws NoContextError once an adapter has been made (or with `outsideContext: 'deny'`) where nobody is known to be calling
  */
 export function authorityFor(model: object | null): Actor | null | 'free' {
+  assertOnlyCopy()
   const current = frame()
   if (isPowerful(current, model)) return 'free'
   if (current.refusal) throw current.refusal.error
   if (current.actor !== undefined) return current.actor
-  if (outsideContext === 'deny' || (outsideContext === undefined && adapterMade)) throw new NoContextError()
+  if (isRefusedWithoutContext()) throw new NoContextError()
   return 'free'
 }
 
@@ -152,9 +168,14 @@ export function currentAddress(): string | undefined {
   return frame().address
 }
 
+// What begins in the only runtime stays in it, also when another one is started meanwhile.
+function withRuntime(next: Frame): Frame {
+  return next.runtime === undefined ? { ...next, runtime: currentRuntime() ?? undefined } : next
+}
+
 // fn is awaited inside: a query builder that it returns runs in this frame, not in the caller's.
 function enter<T>(next: Frame, fn: () => T): Promise<Awaited<T>> {
-  return storage.run(next, async () => await fn()) as Promise<Awaited<T>>
+  return storage.run(withRuntime(next), async () => await fn()) as Promise<Awaited<T>>
 }
 
 async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
@@ -168,9 +189,9 @@ async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T)
 
 /** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
-  const { address, origin, consent } = frame()
+  const { runtime, address, origin, consent } = frame()
   const impersonatorId = currentImpersonatorId()
-  return enter({ actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
+  return enter({ runtime, actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
 }
 
 /** What an adapter knows of a request. */
@@ -182,7 +203,8 @@ export interface Entry {
 
 /** Does the same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, { address, origin }: Entry = {}): T {
-  return storage.run({ actor, powers: [], domainId: undefined, address, impersonatorId: null, origin }, fn)
+  const { runtime } = frame()
+  return storage.run(withRuntime({ runtime, actor, powers: [], domainId: undefined, address, impersonatorId: null, origin }), fn)
 }
 
 /** Returns the request that the code runs for, if an adapter entered its context. */
@@ -192,7 +214,7 @@ export function currentOrigin(): object | undefined {
 
 /** Calls fn inside a request whose credentials are refused unless a route that ignores them answers it. */
 export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, origin }: Entry = {}): T {
-  return storage.run({ ...nobody, address, origin, refusal }, fn)
+  return storage.run(withRuntime({ ...nobody, runtime: frame().runtime, address, origin, refusal }), fn)
 }
 
 /** Returns the refusal of the request that the code runs in, if any. */
@@ -264,5 +286,5 @@ export function hasConsented(userId: unknown, domainId: unknown): boolean {
 
 // Where nobody was known, a promise left over from bypassPerms must not fall back to "allow": it is a caller without rights.
 function lostActorIsAnonymous(base: Frame): Frame {
-  return base.actor === undefined && adapterMade ? { ...base, actor: null } : base
+  return base.actor === undefined && wasAdapterCreated() ? { ...base, actor: null } : base
 }

@@ -44,17 +44,19 @@ export interface PermissionsStatics {
   bypassPerms<T>(fn: () => T): Promise<Awaited<T>>
 }
 
-let toActor: ((user: UserLike) => Actor) | null = null
+// Set once, when the package is loaded: see users/defaults.
+const conversion: { toActor: ((user: UserLike) => Actor) | null } = { toActor: null }
 
-/** How a user given by the application becomes an actor; the users' floor says it. */
-export function registerToActor(convert: ((user: UserLike) => Actor) | null): void {
-  toActor = convert
+/** Sets how a user given by the application becomes an actor. */
+export function registerToActor(convert: (user: UserLike) => Actor): void {
+  conversion.toActor = convert
 }
 
 /** @throws RolesNotLoadedError, ConfigurationError before initPerms */
 export function actorOf(user: UserLike | null): Actor | null {
   if (user === null) return null
-  if (!toActor) throw new ConfigurationError('Call initPerms({ knex, ... }) before asking what a user may do.')
+  const { toActor } = conversion
+  if (!toActor) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
   const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
   // Whoever is disabled or deleted is nobody to every rule, however they came in.
   return isEnabled !== true || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)

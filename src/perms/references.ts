@@ -6,6 +6,7 @@ import { guardOf, protectedClass, protectedClasses, protectionVersion } from '..
 import { usableRelations } from '../model/relations.js'
 import { remember } from '../model/remember.js'
 import { type Steps, wait } from '../model/soon.js'
+import { modelSlot } from '../runtime.js'
 import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf, tableIn } from './compile.js'
 import { all, any, type Condition, holds, sql } from './condition.js'
 import { effective, isAdminHere } from './effective.js'
@@ -18,12 +19,7 @@ interface Reference {
   readonly columns: readonly string[]
 }
 
-let known = new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>()
-
-/** For perms.close(): the next application has other models. */
-export function forgetProtectedTables(): void {
-  known = new WeakMap()
-}
+const known = modelSlot(() => new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>())
 
 /** A relation, seen from inside. */
 interface OpenRelation {
@@ -45,7 +41,7 @@ const isKey = (cls: typeof Model, props: readonly string[]) =>
 
 /** The columns of a class that name a row of a protected model. */
 function referencesOf(cls: typeof Model): readonly Reference[] {
-  const found = known.get(cls)
+  const found = known.get().get(cls)
   if (found && found.version === protectionVersion()) return found.references
   const { version, classes } = protectedClasses()
   const list = new Map<string, Reference>()
@@ -69,7 +65,7 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
     }
   }
   const references = [...list.values()]
-  known.set(cls, { version, references })
+  known.get().set(cls, { version, references })
   return references
 }
 

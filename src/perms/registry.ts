@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { forgetRelations } from '../model/active-record.js'
 import { aliasTable, definitionOf } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
+import { modelSlot, runtimeCount } from '../runtime.js'
 import { registerUserTables } from './tables.js'
 
 /** The models that an application may replace by its own. */
@@ -9,12 +10,13 @@ export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
 
 type Models = Readonly<Record<ModelKind, typeof Model>>
 
-let defaults: Models | null = null
-let registered: Models | null = null
+// Set once, when the package is loaded: see users/defaults.
+const defaults: { models: Models | null } = { models: null }
+const registered = modelSlot<Models | null>(() => null)
 
 /** The library's own models; the users' floor says them. */
 export function setDefaultModels(models: Models): void {
-  defaults = models
+  defaults.models = models
 }
 
 const defaultTables: Readonly<Record<ModelKind, string>> = {
@@ -25,11 +27,26 @@ const defaultTables: Readonly<Record<ModelKind, string>> = {
   userSetting: 'user_setting',
 }
 
-/** Which classes stand for users, roles and so on; what is not given is the library's own. null: as before initPerms. */
-export function registerModels(given: Partial<Models> | null): Models {
-  if (!defaults) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
-  const models: Models = { ...defaults, ...given }
-  registered = models
+/**
+ * Sets which classes stand for users, roles and so on.
+ *
+ * @param given the application's classes; the library's own stand for the others
+ * @throws ConfigurationError when another runtime is alive with other classes
+ */
+export function registerModels(given: Partial<Models>): Models {
+  if (!defaults.models) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
+  const models: Models = { ...defaults.models, ...given }
+  const before = registered.get()
+  if (before && runtimeCount() > 1) {
+    const other = (Object.keys(models) as ModelKind[]).find((kind) => before[kind] !== models[kind])
+    if (other !== undefined) {
+      throw new ConfigurationError(
+        `initPerms({ ${other}: ${models[other].name} }): the runtime that is alive uses ${before[other].name}. Use the same classes, or close it first.`,
+      )
+    }
+    return before
+  }
+  registered.set(models)
   forgetRelations()
   const table = (kind: ModelKind) => (models[kind] as unknown as { getTableName(): string }).getTableName()
   for (const kind of Object.keys(defaultTables) as ModelKind[])
@@ -45,7 +62,7 @@ export function registerModels(given: Partial<Models> | null): Models {
 
 /** The class that stands for users, roles and so on. */
 export function registeredModel(kind: ModelKind): typeof Model {
-  const models = registered ?? defaults
+  const models = registered.get() ?? defaults.models
   if (!models) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
   return models[kind]
 }

@@ -1,3 +1,5 @@
+import { modelSlot } from '../runtime.js'
+
 /** Where the engine finds users, roles, domains and sessions. initPerms says it; the engine only reads. */
 export interface UserTables {
   readonly user: { readonly table: string; readonly hasDeletedAt: boolean }
@@ -6,16 +8,17 @@ export interface UserTables {
   readonly token: { readonly table: string }
 }
 
-let registered: UserTables | null = null
+const registered = modelSlot<UserTables | null>(() => null)
 
-export function registerUserTables(tables: UserTables | null): void {
-  registered = tables
+/** Sets the tables of the registered models. */
+export function registerUserTables(tables: UserTables): void {
+  registered.set(tables)
 }
 
 /** The tables, by their default names before initPerms. */
 export function userTables(): UserTables {
   return (
-    registered ?? {
+    registered.get() ?? {
       user: { table: 'user', hasDeletedAt: false },
       userRole: { table: 'user_role' },
       domain: { table: 'domain' },

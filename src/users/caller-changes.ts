@@ -3,15 +3,16 @@ import { onCommit } from '../model/transaction.js'
 import { addWriteListener } from '../perms/guard.js'
 import { setNames } from '../perms/judge.js'
 import { userTables } from '../perms/tables.js'
+import { type Runtime, runtimeSlot } from '../runtime.js'
 
 /** What changed: one user, one session, or possibly any of them. */
 export type CallerChange = { readonly userId: string } | { readonly sessionId: string } | 'any'
 
-let listener: ((change: CallerChange) => void) | null = null
+const listenerOf = runtimeSlot<((change: CallerChange) => void) | null>(() => null)
 
-/** Sets who is told, after the commit, that cached callers are out of date; null for nobody. */
-export function onCallerChange(tell: ((change: CallerChange) => void) | null): void {
-  listener = tell
+/** Sets the listener that is called, after the commit, when cached callers are out of date. */
+export function onCallerChange(runtime: Runtime, listener: (change: CallerChange) => void): void {
+  listenerOf.set(runtime, listener)
 }
 
 const isTold: unique symbol = Symbol('told otherwise')
@@ -26,9 +27,10 @@ const decisive = new Set(['id', 'userId', 'kind', 'revoked', 'expiresAt', 'endsA
 
 // Roles have events of their own, with the user in them: see role-events.ts.
 addWriteListener((builder, write) => {
+  const listener = listenerOf.get()
   if (!listener || write.kind === 'insert') return
   const change = changeBy(builder, write)
-  if (change !== null) onCommit(builder.db, () => listener?.(change))
+  if (change !== null) onCommit(builder.db, () => listener(change))
 })
 
 function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange | null {

@@ -1,5 +1,7 @@
 import type { Model } from 'objection'
+import { registerToActor } from '../perms/perms-mixin.js'
 import { setDefaultModels } from '../perms/registry.js'
+import { toActor } from './actor.js'
 import { Domain } from './domain.js'
 import { Token } from './token.js'
 import { User } from './user.js'
@@ -7,6 +9,8 @@ import { UserRole } from './user-role.js'
 import { UserSetting } from './user-setting.js'
 import './last-superadmin.js'
 import './role-events.js'
+
+registerToActor((user) => toActor(user as User))
 
 setDefaultModels({ user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting } as unknown as Record<
   'user' | 'userRole' | 'domain' | 'token' | 'userSetting',

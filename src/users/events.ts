@@ -1,5 +1,6 @@
 import { onCommit } from '../model/transaction.js'
 import { currentUserId } from '../perms/context.js'
+import { type Runtime, runtimeSlot } from '../runtime.js'
 
 /** What happens to users, for logs and alarms: told once it is committed. `by` is who did it; null for the application itself. */
 export interface UserEvents {
@@ -12,16 +13,17 @@ export interface UserEvents {
 
 type Tell = <K extends keyof UserEvents>(name: K, payload: UserEvents[K]) => void
 
-let listener: Tell | null = null
+const listener = runtimeSlot<Tell | null>(() => null)
 
-/** Whom to tell; initPerms gives it. It does not throw. null takes it back. */
-export function registerUserEvents(tell: Tell | null): void {
-  listener = tell
+/** Sets the listener of a runtime. It must not throw. */
+export function registerUserEvents(runtime: Runtime, emit: Tell): void {
+  listener.set(runtime, emit)
 }
 
 /** Tells of it once the transaction that it is part of is committed; at once where there is none. */
 export function tell<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
-  if (!listener) return
+  const emit = listener.get()
+  if (!emit) return
   const payload = { ...about, by: currentUserId() } as unknown as UserEvents[K]
-  onCommit(trx, () => listener?.(name, payload))
+  onCommit(trx, () => emit(name, payload))
 }

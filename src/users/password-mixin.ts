@@ -4,6 +4,7 @@ import { column } from '../model/column.js'
 import { declareColumns, definitionOf, markIntermediate } from '../model/definition.js'
 import { ConfigurationError, type FieldError, ValidationError } from '../model/errors.js'
 import { asSystem, authorityFor } from '../perms/context.js'
+import { type Runtime, runtimeSlot } from '../runtime.js'
 import { demandInPerson } from './in-person.js'
 import type { PasswordHasher } from './password-hasher.js'
 
@@ -14,14 +15,16 @@ export interface Passwords {
   check(password: string, about: { email?: string | undefined }): Promise<void>
 }
 
-let passwords: Passwords | null = null
+const passwordsOf = runtimeSlot<Passwords | null>(() => null)
 
-export function registerPasswords(given: Passwords | null): void {
-  passwords = given
+/** Sets the hasher and the password policy of a runtime. */
+export function registerPasswords(runtime: Runtime, passwords: Passwords): void {
+  passwordsOf.set(runtime, passwords)
 }
 
 /** @throws ConfigurationError before initPerms */
 export function registeredPasswords(): Passwords {
+  const passwords = passwordsOf.get()
   if (!passwords) throw new ConfigurationError('Call initPerms({ knex, ... }) before setting or checking passwords.')
   return passwords
 }
@@ -178,7 +181,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       if (old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
       const { hasher } = registeredPasswords()
       const hash = await storedHash(row, trx)
-      await oldPasswordCheck(row, () => hasher.verify(old, hash))
+      await oldPasswordCheck.get()(row, () => hasher.verify(old, hash))
       row.#proven = { password: old, hash }
     }
 
@@ -261,15 +264,15 @@ function refuse(field: string, message: string): ValidationError {
 
 type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<void>
 
-let oldPasswordCheck: OldPasswordCheck = verifyOnly
+const oldPasswordCheck = runtimeSlot<OldPasswordCheck>(() => verifyOnly)
 
 async function verifyOnly(_row: Model, verify: () => Promise<boolean>): Promise<void> {
   if (!(await verify())) throw refuse('oldPassword', 'is wrong')
 }
 
-/** Lets the throttle count wrong old passwords; null takes it back. */
-export function registerOldPasswordCheck(check: OldPasswordCheck | null): void {
-  oldPasswordCheck = check ?? verifyOnly
+/** Sets the check of a runtime: the throttle counts wrong old passwords through it. */
+export function registerOldPasswordCheck(runtime: Runtime, check: OldPasswordCheck): void {
+  oldPasswordCheck.set(runtime, check)
 }
 
 /** The refusal of a wrong old password. */

@@ -12,6 +12,7 @@ import { asSystem } from '../perms/context.js'
 import { declareWriteLimits } from '../perms/policy.js'
 import { registeredModel } from '../perms/registry.js'
 import { anyOf, byRank, member, owner, type Policy } from '../perms/rules.js'
+import { type Runtime, runtimeSlot } from '../runtime.js'
 import type { Domain } from './domain.js'
 import { tell } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
@@ -19,16 +20,16 @@ import { demandOwnPlace, InPersonMixin } from './in-person.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
 
-let isDomainRequired = false
+const isDomainRequired = runtimeSlot(() => false)
 
 /** `initPerms({ domains: 'required' })`: a grant must say a domain or '*'. */
-export function requireDomains(value: boolean): void {
-  isDomainRequired = value
+export function requireDomains(runtime: Runtime, value: boolean): void {
+  isDomainRequired.set(runtime, value)
 }
 
 /** @throws ValidationError where a grant must say a domain, and says none */
 function requireDomain(domainId: string | null | undefined): void {
-  if (!isDomainRequired || domainId !== undefined) return
+  if (!isDomainRequired.get() || domainId !== undefined) return
   throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
 }
 
