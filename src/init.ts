@@ -183,6 +183,7 @@ export function initPerms(options: PermsOptions): Perms {
     // The hasher of the application may serve its next runtime too.
     if (!options.passwordHasher) runtime.onEnd(() => void hasher.close?.())
     runtime.onEnd(() => keepTablesProtected(knex))
+    runtime.onEnd(() => forgetBoundModels(knex))
     runtime.onEnd(prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements }))
     runtime.onEnd(mapIdentifiers(knex))
     // Objection's classes are those of the whole process.
@@ -305,6 +306,11 @@ function inRuntime<T extends object>(runtime: Runtime, api: T): T {
     return [name, typeof value === 'object' && value !== null ? inRuntime(runtime, value as object) : value]
   })
   return Object.fromEntries(bound) as T
+}
+
+// Objection keeps classes bound to a Knex by their names: after a reload there are other classes with these names.
+function forgetBoundModels(knex: Knex): void {
+  ;(knex as { $$objection?: { boundModels?: Map<string, unknown> } }).$$objection?.boundModels?.clear()
 }
 
 function auditModel(given: true | typeof AuditLog): typeof AuditLog {

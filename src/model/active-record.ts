@@ -117,6 +117,16 @@ const tableNames = new WeakMap<object, string>()
 const recordSchemas = new WeakMap<object, object>()
 const virtuals = new WeakMap<object, string[]>()
 
+const withMetadata = modelSlot(() => new WeakSet<object>())
+
+// Objection keeps what it read of a table on the class, for good. The tables of a runtime that began later may differ.
+function forgetMetadata(cls: object): void {
+  const known = withMetadata.get()
+  if (known.has(cls)) return
+  known.add(cls)
+  if (Object.hasOwn(cls, '$$tableMetadata')) Reflect.deleteProperty(cls, '$$tableMetadata')
+}
+
 /** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
 export function forgetRelations(): void {
   relations.set(new WeakMap())
@@ -225,11 +235,13 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static override fetchTableMetadata(options?: object): Promise<never> {
+      forgetMetadata(this)
       const metadata = declaredMetadata(this)
       return (metadata ? Promise.resolve(metadata) : super.fetchTableMetadata(options as never)) as Promise<never>
     }
 
     static override tableMetadata(options?: object): never {
+      forgetMetadata(this)
       return (declaredMetadata(this) ?? super.tableMetadata(options as never)) as never
     }
 

@@ -4,6 +4,7 @@ import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } 
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDaysAndMoments, type TypedConnection } from './pg-values.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
+import { replaceMethod } from './replace-method.js'
 import { type Dialect, dialectOf } from './storage.js'
 
 export interface ConnectionOptions {
@@ -46,13 +47,16 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const undoRefusing = refuseAfterEnd(knex.client as TransactingClient, dialect)
   const undoRedacting = redactErrorsOf(knex.client as FailingClient)
   redactTimeouts()
-  const acquire = client.acquireConnection
-  const wasOwn = Object.hasOwn(client, 'acquireConnection')
 
   // Every query and every transaction takes its connection here, whatever pool it comes from.
-  function acquirePrepared(this: KnexClient): Promise<object> {
-    return acquire.call(this).then((connection) => (!state.isActive || ready.has(connection) ? connection : makeReady(this, connection)))
-  }
+  const undoAcquiring = replaceMethod(
+    client,
+    'acquireConnection',
+    (acquire) =>
+      function (this: KnexClient): Promise<object> {
+        return acquire.call(this).then((connection) => (ready.has(connection) ? connection : makeReady(this, connection)))
+      },
+  )
 
   async function makeReady(on: KnexClient, connection: object): Promise<object> {
     try {
@@ -69,16 +73,12 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
     return connection
   }
 
-  client.acquireConnection = acquirePrepared
   return () => {
     state.isActive = false
     keeping?.undo()
     undoRefusing()
     undoRedacting()
-    // Somebody may have wrapped it after us: then ours stays in the chain, and does nothing.
-    if (client.acquireConnection !== acquirePrepared) return
-    if (wasOwn) client.acquireConnection = acquire
-    else Reflect.deleteProperty(client, 'acquireConnection')
+    undoAcquiring()
   }
 }
 

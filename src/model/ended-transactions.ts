@@ -1,5 +1,6 @@
 import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './database-errors.js'
 import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
+import { replaceMethod } from './replace-method.js'
 import { type Nested, runInside, Savepoints } from './savepoints.js'
 import { isPromise } from './soon.js'
 import type { Dialect } from './storage.js'
@@ -48,50 +49,44 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
   const courses = new WeakMap<KnexTransaction, Course>()
 
   const watchTransactionsOf = (one: TransactingClient): (() => void) => {
-    const make = one.transaction
-    const wasOwn = Object.hasOwn(one, 'transaction')
-    const makeWatched: TransactingClient['transaction'] = function (this: TransactingClient, container, ...args) {
-      // Knex calls it later.
-      const trx: KnexTransaction = make.call(this, (transactor: unknown) => enter(trx, container, transactor), ...args)
-      const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new Course(dialect)
-      courses.set(trx, course)
-      const savepoint = trx.outerTx ? course.savepoints.add(trx) : undefined
-      endInOrder(trx, course.savepoints, () => savepoint?.end())
-      // Knex makes the transaction's client right before its first statement, which is one of these.
-      const { begin, savepoint: makeSavepoint } = trx
-      const watch = () => {
-        watchTransactionsOf(trx.trxClient)
-        // Listeners of the transaction hear of an error before those of the instance.
-        redactErrorsOf(trx.trxClient as unknown as FailingClient)
-        course.watch(trx)
-      }
-      trx.begin = (connection) => {
-        watch()
-        return begin.call(trx, connection)
-      }
-      trx.savepoint = (connection) => {
-        watch()
-        if (savepoint) savepoint.isOpen = true
-        return makeSavepoint.call(trx, connection)
-      }
-      return trx
+    const watched = (make: TransactingClient['transaction']): TransactingClient['transaction'] =>
+      function (this: TransactingClient, container, ...args) {
+        // Knex calls it later.
+        const trx: KnexTransaction = make.call(this, (transactor: unknown) => enter(trx, container, transactor), ...args)
+        const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new Course(dialect)
+        courses.set(trx, course)
+        const savepoint = trx.outerTx ? course.savepoints.add(trx) : undefined
+        endInOrder(trx, course.savepoints, () => savepoint?.end())
+        // Knex makes the transaction's client right before its first statement, which is one of these.
+        const { begin, savepoint: makeSavepoint } = trx
+        const watch = () => {
+          watchTransactionsOf(trx.trxClient)
+          // Listeners of the transaction hear of an error before those of the instance.
+          redactErrorsOf(trx.trxClient as unknown as FailingClient)
+          course.watch(trx)
+        }
+        trx.begin = (connection) => {
+          watch()
+          return begin.call(trx, connection)
+        }
+        trx.savepoint = (connection) => {
+          watch()
+          if (savepoint) savepoint.isOpen = true
+          return makeSavepoint.call(trx, connection)
+        }
+        return trx
 
-      function enter(own: KnexTransaction, fn: Container, transactor: unknown): unknown {
-        if (!savepoint) return fn(transactor)
-        return runInside(own, () => {
-          const result = fn(transactor)
-          // Without a promise the application ends the savepoint by hand, and which code belongs to it is not known.
-          if (!isPromise(result)) savepoint.end()
-          return result
-        })
+        function enter(own: KnexTransaction, fn: Container, transactor: unknown): unknown {
+          if (!savepoint) return fn(transactor)
+          return runInside(own, () => {
+            const result = fn(transactor)
+            // Without a promise the application ends the savepoint by hand, and which code belongs to it is not known.
+            if (!isPromise(result)) savepoint.end()
+            return result
+          })
+        }
       }
-    }
-    one.transaction = makeWatched
-    return () => {
-      if (one.transaction !== makeWatched) return
-      if (wasOwn) one.transaction = make
-      else Reflect.deleteProperty(one, 'transaction')
-    }
+    return replaceMethod(one, 'transaction', watched)
   }
   return watchTransactionsOf(client)
 }

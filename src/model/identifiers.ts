@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { columnForIdentifier } from './definition.js'
+import { replaceMethod } from './replace-method.js'
 
 /** The query context of Knex under which identifiers may be property names. */
 export const namesContext = Object.freeze({ objectionPermsNames: true })
@@ -13,15 +14,17 @@ type WrapIdentifier = NonNullable<Knex.Config['wrapIdentifier']>
  */
 export function mapIdentifiers(knex: Knex): () => void {
   const { config } = (knex as unknown as { client: { config: Knex.Config } }).client
-  const before = config.wrapIdentifier
-  const wrap: WrapIdentifier = (value, origImpl, queryContext) => {
-    const name = (queryContext as { objectionPermsNames?: boolean } | undefined)?.objectionPermsNames ? columnForIdentifier(value) : value
-    return before ? before(name, origImpl, queryContext) : origImpl(name)
-  }
-  config.wrapIdentifier = wrap
-  return () => {
-    if (config.wrapIdentifier !== wrap) return
-    if (before) config.wrapIdentifier = before
-    else delete config.wrapIdentifier
-  }
+  return replaceMethod(
+    config as { wrapIdentifier: WrapIdentifier },
+    'wrapIdentifier',
+    (before) => {
+      return (value, origImpl, queryContext) => {
+        const name = (queryContext as { objectionPermsNames?: boolean } | undefined)?.objectionPermsNames
+          ? columnForIdentifier(value)
+          : value
+        return before(name, origImpl, queryContext)
+      }
+    },
+    (value, origImpl) => origImpl(value),
+  )
 }

@@ -1,3 +1,5 @@
+import { replaceMethod } from './replace-method.js'
+
 /** A statement of better-sqlite3. */
 interface Statement {
   readonly busy: boolean
@@ -30,40 +32,44 @@ export function keepStatements(client: BetterSqliteClient): { treat(connection: 
   let isActive = true
   // Knex prepares before anything that it waits for: whatever is prepared meanwhile is Knex's.
   let isKnex = false
-  const query = client._query
-  const wasOwn = Object.hasOwn(client, '_query')
-  const queryAndKeep: BetterSqliteClient['_query'] = function (this: BetterSqliteClient, connection, given) {
-    isKnex = true
-    try {
-      return query.call(this, connection, given)
-    } finally {
-      isKnex = false
-    }
-  }
-  client._query = queryAndKeep
+  const undoQuery = replaceMethod(
+    client,
+    '_query',
+    (query) =>
+      function (this: BetterSqliteClient, connection, given) {
+        isKnex = true
+        try {
+          return query.call(this, connection, given)
+        } finally {
+          isKnex = false
+        }
+      },
+  )
   const usual = client.connectionSettings?.options?.safeIntegers === true
   const treat = (connection: BetterSqliteConnection) => {
-    const prepare = connection.prepare
     const kept = new Map<string, Statement | null>()
-    connection.prepare = function (this: BetterSqliteConnection, sql) {
-      if (!isKnex || !isActive || !isQuery.test(sql)) return prepare.call(this, sql)
-      const known = kept.get(sql)
-      if (known && !known.busy) {
-        // An option of one query sticks to the statement.
-        known.safeIntegers(usual)
-        return known
-      }
-      const made = prepare.call(this, sql)
-      if (known === undefined && kept.size >= mostKept) kept.clear()
-      if (!known) kept.set(sql, known === undefined ? null : made)
-      return made
-    }
+    replaceMethod(
+      connection,
+      'prepare',
+      (prepare) =>
+        function (this: BetterSqliteConnection, sql) {
+          if (!isKnex || !isActive || !isQuery.test(sql)) return prepare.call(this, sql)
+          const known = kept.get(sql)
+          if (known && !known.busy) {
+            // An option of one query sticks to the statement.
+            known.safeIntegers(usual)
+            return known
+          }
+          const made = prepare.call(this, sql)
+          if (known === undefined && kept.size >= mostKept) kept.clear()
+          if (!known) kept.set(sql, known === undefined ? null : made)
+          return made
+        },
+    )
   }
   const undo = () => {
     isActive = false
-    if (client._query !== queryAndKeep) return
-    if (wasOwn) client._query = query
-    else Reflect.deleteProperty(client, '_query')
+    undoQuery()
   }
   return { treat, undo }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { replaceMethod } from './replace-method.js'
 
 type Callback = (error: unknown, result?: unknown) => void
 type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
@@ -56,26 +57,29 @@ export function isNameError(error: unknown): boolean {
 export function nameStatements(isActive: () => boolean): (connection: PgConnection) => void {
   const nameOf = namer()
   return (connection) => {
-    const send = connection.query
     const prepared: Prepared = { names: new Set(), generation: 0, losses: 0 }
-
-    connection.query = function (this: PgConnection, config, values, callback) {
-      const sendAsIs = () => send.call(this, config, values, callback)
-      // Knex calls back with the configuration first; a query object of its own (a cursor, a stream) has submit().
-      if (!isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
-      const name = nameFor(prepared, nameOf(config.text))
-      if (!name) return sendAsIs()
-      const done = values as Callback
-      return send.call(this, { ...config, name }, (error: unknown, result?: unknown) => {
-        if (!isNameError(error)) return done(error, result)
-        dropNames(prepared, error)
-        if (this.__knexTxId !== undefined) return done(error)
-        send.call(this, config, (again: unknown, second?: unknown) => {
-          // A transaction that Knex does not know of: the first error is the one that tells.
-          done((again as { code?: unknown } | null)?.code === transactionIsAborted ? error : again, second)
-        })
-      })
-    }
+    replaceMethod(
+      connection,
+      'query',
+      (send) =>
+        function (this: PgConnection, config, values, callback) {
+          const sendAsIs = () => send.call(this, config, values, callback)
+          // Knex calls back with the configuration first; a query object of its own (a cursor, a stream) has submit().
+          if (!isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
+          const name = nameFor(prepared, nameOf(config.text))
+          if (!name) return sendAsIs()
+          const done = values as Callback
+          return send.call(this, { ...config, name }, (error: unknown, result?: unknown) => {
+            if (!isNameError(error)) return done(error, result)
+            dropNames(prepared, error)
+            if (this.__knexTxId !== undefined) return done(error)
+            send.call(this, config, (again: unknown, second?: unknown) => {
+              // A transaction that Knex does not know of: the first error is the one that tells.
+              done((again as { code?: unknown } | null)?.code === transactionIsAborted ? error : again, second)
+            })
+          })
+        },
+    )
   }
 }
 

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
 import { failureOf } from './driver-errors.js'
 import { standingAlone } from './names.js'
+import { replaceMethod } from './replace-method.js'
 import { dialectOf } from './storage.js'
 
 /** A Knex client, that of an instance or that of a transaction. */
@@ -50,22 +51,24 @@ export function redactErrorsOf(client: FailingClient): () => void {
   }
   // Knex emits this before it rejects, and only for statements that failed.
   client.prependListener('query-error', onError)
-  const stream = client._stream
-  const wasOwn = Object.hasOwn(client, '_stream')
   // No event is emitted for a stream that fails.
-  const redactedStream: FailingClient['_stream'] = function (this: FailingClient, connection, query, target, options) {
-    target.prependListener('error', (error) => redactError(error, query))
-    return (stream as NonNullable<typeof stream>).call(this, connection, query, target, options)
-  }
-  if (stream) client._stream = redactedStream
+  const undoStream = client._stream
+    ? replaceMethod(
+        client as { _stream: NonNullable<FailingClient['_stream']> },
+        '_stream',
+        (stream) =>
+          function (this: FailingClient, connection, query, target, options) {
+            target.prependListener('error', (error) => redactError(error, query))
+            return stream.call(this, connection, query, target, options)
+          },
+      )
+    : () => {}
   return () => {
     watched.delete(client)
     client.removeListener('query-error', onError)
     if (config && before === undefined) Reflect.deleteProperty(config, 'compileSqlOnError')
     else if (config) config.compileSqlOnError = before as boolean
-    if (client._stream !== redactedStream) return
-    if (wasOwn && stream) client._stream = stream
-    else Reflect.deleteProperty(client, '_stream')
+    undoStream()
   }
 }
 
