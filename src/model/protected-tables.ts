@@ -104,7 +104,8 @@ export function isForbiddenTable(table: string, sent?: ((name: string) => string
     if (known?.enforcer.isEnforced(known.cls)) return true
   }
   if (!sent) return false
-  for (const [name, known] of [...registry.get().tables, ...earlierTables()]) if (names.has(sent(name)) && known.enforcer.isEnforced(known.cls)) return true
+  for (const [name, known] of [...registry.get().tables, ...earlierTables()])
+    if (names.has(sent(name)) && known.enforcer.isEnforced(known.cls)) return true
   return false
 }
 

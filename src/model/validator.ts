@@ -1,6 +1,7 @@
 import { _, Ajv2020, type ErrorObject, str, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from 'objection'
+import { modelSlot } from '../runtime.js'
 import { type Definition, definitionOf } from './definition.js'
 import { ConfigurationError, type FieldError, ValidationError } from './errors.js'
 import { joinColumnsOf } from './join-columns.js'
@@ -8,19 +9,11 @@ import { isJsonPath, jsonPathError } from './json-paths.js'
 import { type ObjectSchema, recordSchema } from './schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
-const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
-formats.default(ajv)
-// Stricter than ajv-formats: only what every database can hold.
-boundFormats()
-limitPatterns()
-ajv.addFormat('date', isDate)
-ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
-
 /** Characters of the longest text that a format is looked for in. */
 const MAX_FORMATTED = 4096
 
 // Some formats are regular expressions that take quadratic time. Base64 of any length is read in linear time.
-function boundFormats(): void {
+function boundFormats(ajv: Ajv2020): void {
   for (const [name, format] of Object.entries(ajv.formats)) {
     if (name === 'byte') continue
     const test = format instanceof RegExp ? (text: string) => format.test(text) : typeof format === 'function' ? format : null
@@ -29,7 +22,7 @@ function boundFormats(): void {
 }
 
 // With allErrors ajv matches a pattern also in a text that maxLength has refused.
-function limitPatterns(): void {
+function limitPatterns(ajv: Ajv2020): void {
   ajv.removeKeyword('pattern')
   ajv.addKeyword({
     keyword: 'pattern',
@@ -47,14 +40,27 @@ function limitPatterns(): void {
   })
 }
 
-const compiled = new WeakMap<object, ValidateFunction>()
-
-/** Schemas that $beforeValidate() made, by their text: a hook makes a new object for each row. */
-const changed = new Map<string, object>()
+// Ajv keeps every schema that it compiled, so it is made anew with the models.
+const validation = modelSlot(() => ({
+  ajv: createAjv(),
+  compiled: new WeakMap<object, ValidateFunction>(),
+  /** Schemas that $beforeValidate() made, by their text: a hook makes a new object for each row. */
+  changed: new Map<string, object>(),
+}))
 const mostChanged = 200
+
+function createAjv(): Ajv2020 {
+  const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
+  formats.default(ajv)
+  // Stricter than ajv-formats: only what every database can hold.
+  ajv.addFormat('date', isDate)
+  ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
+  return ajv
+}
 
 /** Returns one object for all schemas with this text, so that each is compiled once. */
 function sameSchema(schema: object): object {
+  const { ajv, changed } = validation.get()
   const text = JSON.stringify(schema)
   const known = changed.get(text)
   if (known) return known
@@ -82,6 +88,7 @@ export function explainPattern(pattern: string, message: string): string {
 
 /** Compiles a JSON Schema once. */
 export function validatorFor(schema: object): ValidateFunction {
+  const { ajv, compiled } = validation.get()
   let validate = compiled.get(schema)
   if (!validate) {
     validate = ajv.compile(schema)
