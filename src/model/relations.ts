@@ -22,7 +22,7 @@ export function belongsTo(model: ModelThunk, column: string): RelationMapping<Mo
   return short((table) => ({
     relation: Model.BelongsToOneRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.${snakeCase(column)}`, to: `${tableOf(model())}.id` },
+    join: { from: `${table}.${snakeCase(column)}`, to: `${tableOf(registeredClass(model() as never) as never)}.id` },
   }))
 }
 
@@ -35,12 +35,19 @@ export function hasMany(model: ModelThunk, column: string): RelationMapping<Mode
   return short((table) => ({
     relation: Model.HasManyRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.id`, to: `${tableOf(model())}.${snakeCase(column)}` },
+    join: { from: `${table}.id`, to: `${tableOf(registeredClass(model() as never) as never)}.${snakeCase(column)}` },
   }))
 }
 
 function short(own: (table: string) => RelationMapping<Model>): RelationMapping<Model> {
   return { $own: own } as unknown as RelationMapping<Model>
+}
+
+let registeredClass = (cls: typeof Model): typeof Model => cls
+
+/** Sets which class a relation means where it names a class that the application has replaced. */
+export function onModelClass(registered: (cls: typeof Model) => typeof Model): void {
+  registeredClass = registered
 }
 
 const furtherRelations: ((cls: RecordClass) => RelationMappings)[] = []
@@ -70,7 +77,10 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
 }
 
 function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordClass): RelationMapping<Model> {
-  if ('$own' in mapping) return (mapping as unknown as { $own(table: string): RelationMapping<Model> }).$own(to.getTableName())
+  if ('$own' in mapping) {
+    const own = (mapping as unknown as { $own(table: string): RelationMapping<Model> }).$own(to.getTableName())
+    return { ...own, modelClass: modelClassOf(own) }
+  }
   const { join } = mapping
   const oldTable = from === to ? null : from.getTableName()
   const newTable = to.getTableName()
@@ -78,6 +88,7 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
     Array.isArray(side) ? side.map((one) => ref(one, isOwner) as string) : rename(side, isOwner ? oldTable : null, newTable)
   return {
     ...mapping,
+    modelClass: modelClassOf(mapping),
     join: {
       ...join,
       from: ref(join.from as string | string[], true),
@@ -92,6 +103,13 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
       }),
     },
   } as RelationMapping<Model>
+}
+
+// A path or a function is Objection's to resolve.
+function modelClassOf({ modelClass }: RelationMapping<Model>): RelationMapping<Model>['modelClass'] {
+  return typeof modelClass === 'function' && modelClass.prototype instanceof Model
+    ? registeredClass(modelClass as unknown as typeof Model)
+    : modelClass
 }
 
 // Further columns of a join table, under the names of properties.

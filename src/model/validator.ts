@@ -52,6 +52,8 @@ const mostChanged = 200
 function createAjv(): Ajv2020 {
   const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
   formats.default(ajv)
+  boundFormats(ajv)
+  limitPatterns(ajv)
   // Stricter than ajv-formats: only what every database can hold.
   ajv.addFormat('date', isDate)
   ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)

@@ -5,6 +5,7 @@ import { globalRole } from '../perms/compile.js'
 import { declareWriteLimits } from '../perms/policy.js'
 import { member, nobody, type Policy } from '../perms/rules.js'
 import { demandOwnPlace } from './in-person.js'
+import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
 // Wherever a domain is named these mean something else: all domains, any of them, the one of that id.
@@ -14,7 +15,7 @@ const NAME_PATTERN = explainPattern(
 )
 
 /** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */
-export class Domain extends BasePermsModel.withColumns({
+export class Domain extends ReplaceableMixin(BasePermsModel, 'domain').withColumns({
   name: column.string({ maxLength: 100, minLength: 1, pattern: NAME_PATTERN }).unique(),
   displayName: column.string({ maxLength: 200 }).nullable(),
   /** Grants in a domain that is not active count for nothing. */
@@ -36,3 +37,4 @@ declareWriteLimits(Domain, {
   takes: 'Only global admins rename, activate and deactivate domains.',
   condition: (scope) => globalRole(scope, [Role.ADMIN]),
 })
+redirectToRegistered(Domain, 'domain')

@@ -14,6 +14,7 @@ import { OUTRANKS, outranks } from '../perms/rank.js'
 import { registeredModel } from '../perms/registry.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
+import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import type { User } from './user.js'
 
 export { hashToken } from './api-key-format.js'
@@ -47,31 +48,33 @@ export interface IssueOptions {
 const inPerson = () => demandInPerson('Tokens and sessions')
 
 /** A token of a user: only its hash is stored, and it is shown once. */
-export class Token extends InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson).withColumns({
-  token: column.string({ maxLength: 64 }).unique().hidden(),
-  kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
-  description: column.string({ maxLength: 255 }).nullable(),
-  expiresAt: column.datetime().nullable().index(),
-  revoked: column.boolean().default(false),
-  revokedAt: column.datetime().nullable().readOnly(),
-  /** When it last opened a door; of a session, when it was last refreshed. */
-  lastUsedAt: column.datetime().nullable().readOnly(),
-  /** Of a session: when the present refresh token took the place of the one before. */
-  rotatedAt: column.datetime().nullable().hidden(),
-  /** Of a session: when it ends however often it is refreshed. */
-  endsAt: column.datetime().nullable().readOnly(),
-  /** Of a session: the client's address at sign-in. */
-  address: column.string({ maxLength: 64 }).nullable().readOnly(),
-  /** Of an API key: what it may do. */
-  abilities: column
-    .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
-    .nullable()
-    .readOnly(),
-  /** Of a session in a user's place: the superadmin who acts. */
-  impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
-  /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
-  boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
-}) {
+export class Token extends ReplaceableMixin(InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson), 'token').withColumns(
+  {
+    token: column.string({ maxLength: 64 }).unique().hidden(),
+    kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
+    description: column.string({ maxLength: 255 }).nullable(),
+    expiresAt: column.datetime().nullable().index(),
+    revoked: column.boolean().default(false),
+    revokedAt: column.datetime().nullable().readOnly(),
+    /** When it last opened a door; of a session, when it was last refreshed. */
+    lastUsedAt: column.datetime().nullable().readOnly(),
+    /** Of a session: when the present refresh token took the place of the one before. */
+    rotatedAt: column.datetime().nullable().hidden(),
+    /** Of a session: when it ends however often it is refreshed. */
+    endsAt: column.datetime().nullable().readOnly(),
+    /** Of a session: the client's address at sign-in. */
+    address: column.string({ maxLength: 64 }).nullable().readOnly(),
+    /** Of an API key: what it may do. */
+    abilities: column
+      .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
+      .nullable()
+      .readOnly(),
+    /** Of a session in a user's place: the superadmin who acts. */
+    impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
+    /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
+    boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
+  },
+) {
   declare user?: User
   /** Out of reach of API keys, whatever their abilities. */
   static isCredential = true
@@ -194,3 +197,4 @@ function checkAbilities(abilities: unknown, isKey: boolean): void {
   if (!(abilities as unknown[]).every((one) => typeof one === 'string' && abilityForm.test(one)))
     refuse("must be of the form 'documents:read', 'documents:*' or '*'")
 }
+redirectToRegistered(Token, 'token')

@@ -17,6 +17,7 @@ import type { Domain } from './domain.js'
 import { tell } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
 import { demandOwnPlace, InPersonMixin } from './in-person.js'
+import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
 
@@ -37,7 +38,10 @@ function requireDomain(domainId: string | null | undefined): void {
 const grantByRank = byRank({ joins: false })
 
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
-export class UserRole extends InPersonMixin(HasUserMixin(BasePermsModel), () => demandOwnPlace('Roles')).withColumns({
+export class UserRole extends ReplaceableMixin(
+  InPersonMixin(HasUserMixin(BasePermsModel), () => demandOwnPlace('Roles')),
+  'userRole',
+).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).nullable().index(),
   // Unique indexes take NULLs for different: this says '*' where domainId is NULL.
@@ -176,3 +180,4 @@ function isUnchanged(scope: Scope, name: 'userId' | 'domainId', set: Readonly<Re
   const column = columnSql(scope, name)
   return value === null ? sql(`${column.sql} is null`, ...column.bindings) : sql(`${column.sql} = ?`, ...column.bindings, value)
 }
+redirectToRegistered(UserRole, 'userRole')

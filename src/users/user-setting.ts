@@ -3,10 +3,12 @@ import { UserOwnershipMixin } from '../mixins/user-ownership.js'
 import { column } from '../model/column.js'
 import { declareColumns } from '../model/definition.js'
 import { BasePermsModel } from '../perms/base-perms-model.js'
+import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 
 /** One setting of one user: any JSON value under a key. */
-export class UserSetting extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), 'userSetting').withColumns({
   key: column.string({ maxLength: 100, minLength: 1 }),
   value: column.json().nullable(),
 }) {}
 declareColumns(UserSetting, {}, { uniques: [['userId', 'key']] })
+redirectToRegistered(UserSetting, 'userSetting')

@@ -13,6 +13,7 @@ import { tell } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
 import { demandOwnPlace } from './in-person.js'
 import { PasswordMixin } from './password-mixin.js'
+import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
@@ -21,7 +22,7 @@ import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from
  *
  * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
  */
-export class User extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({
+export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePermsModel)), 'user').withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
 }) {
@@ -132,3 +133,4 @@ declareWriteLimits(
   },
   { on: ['delete'], takes: OUTRANKS, condition: outranks },
 )
+redirectToRegistered(User, 'user')

@@ -1,0 +1,105 @@
+import type { Model } from 'objection'
+import type { AbstractConstructor } from '../model/active-record.js'
+import { markIntermediate } from '../model/definition.js'
+import { ConfigurationError } from '../model/errors.js'
+import { onModelClass } from '../model/relations.js'
+import { type ModelKind, registeredModel } from '../perms/registry.js'
+
+type Statics = typeof Model & Record<string, unknown>
+
+/** The library's own classes that an application may replace, by class. */
+const replaceable = new Map<object, ModelKind>()
+
+/** Static methods and getters that work on rows, sent to the registered class. */
+const redirected = [
+  ...['query', 'relatedQuery', 'knexQuery', 'fromJson', 'fromDatabaseJson', 'build', 'create', 'createFrom', 'schema', 'columnSpecs'],
+  ...['get', 'getOr404', 'getBy', 'getByOr404', 'bypassPerms', 'issue', 'verify', 'deleteExpired', 'domainIdOf'],
+  ...['fetchTableMetadata', 'tableMetadata', 'upsertGraph', 'insertGraph'],
+]
+
+/**
+ * Gives a class of the library instances that cannot be made by hand while the application has registered another class.
+ *
+ * @param kind the option of initPerms that replaces the class
+ */
+export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, kind: ModelKind): T {
+  abstract class Replaceable extends (Base as unknown as AbstractConstructor<Model>) {
+    constructor(...args: unknown[]) {
+      super(...args)
+      if (replaceable.get(new.target) === kind) assertNotReplaced(new.target, kind)
+    }
+
+    // Here and not below, where a model that overrides it is refused.
+    static canCreate(...args: unknown[]): Promise<boolean> {
+      const cls = replaceable.get(this) === kind ? standIn(this, kind) : this
+      const { canCreate } = Base as unknown as { canCreate(...args: unknown[]): Promise<boolean> }
+      return Reflect.apply(canCreate, cls, args)
+    }
+  }
+  markIntermediate(Replaceable)
+  return Replaceable as unknown as T
+}
+
+/**
+ * Sends static calls on a class of the library to the class that the application registered in its place: after
+ * `initPerms({ user: Employee })`, `User.getBy(...)` returns an Employee.
+ *
+ * @param cls the library's class, made with ReplaceableMixin
+ */
+export function redirectToRegistered(cls: object, kind: ModelKind): void {
+  replaceable.set(cls, kind)
+  for (const name of redirected) {
+    const { get, value } = findDescriptor(cls, name) ?? {}
+    if (get) Object.defineProperty(cls, name, { configurable: true, get: redirecting(get, name) })
+    else if (typeof value === 'function') {
+      Object.defineProperty(cls, name, { configurable: true, writable: true, value: redirecting(value as () => unknown, name) })
+    }
+  }
+  const { value: bindKnex } = findDescriptor(cls, 'bindKnex') as { value: (this: object, knex: unknown) => unknown }
+  Object.defineProperty(cls, 'bindKnex', {
+    configurable: true,
+    writable: true,
+    value(this: object, knex: unknown) {
+      if (this === cls) assertNotReplaced(cls, kind)
+      return bindKnex.call(this, knex)
+    },
+  })
+
+  function redirecting(original: (...args: never[]) => unknown, name: string) {
+    return function (this: object, ...args: never[]): unknown {
+      const target = this === cls ? standIn(cls, kind) : this
+      if (target === this) return Reflect.apply(original, this, args)
+      const member = findDescriptor(target, name)
+      return Reflect.apply((member?.get ?? member?.value) as typeof original, target, args)
+    }
+  }
+}
+
+onModelClass((cls) => {
+  const kind = replaceable.get(cls)
+  return kind === undefined ? cls : (standIn(cls, kind) as typeof Model)
+})
+
+/** @throws ConfigurationError when the registered class does not extend the library's */
+function standIn(cls: object, kind: ModelKind): object {
+  const registered = registeredModel(kind)
+  if (registered !== cls && !(registered.prototype instanceof (cls as typeof Model))) assertNotReplaced(cls, kind)
+  return registered
+}
+
+function assertNotReplaced(cls: object, kind: ModelKind): void {
+  const registered = registeredModel(kind)
+  if (registered === cls) return
+  const { name } = cls as Statics
+  throw new ConfigurationError(
+    `${name} is not the registered ${kind} model. Use ${registered.name}, or call initPerms({ ${kind}: ${name} }).`,
+  )
+}
+
+function findDescriptor(cls: object, name: string): PropertyDescriptor | undefined {
+  for (let c: object | null = cls; c !== null; c = Object.getPrototypeOf(c) as object | null) {
+    const found = Object.getOwnPropertyDescriptor(c, name)
+    if (found) return found
+  }
+  return undefined
+}
