@@ -85,6 +85,8 @@ const promises = [
   'authentication is skipped on exact routes only; domain names belong to global admins',
   'raw SQL, options and plain classes do not lead around the policies',
   'an error in one model or call affects no other',
+  'a second copy or an ended runtime fails closed',
+  'several runtimes never share rows, tokens, caches or keys',
 ]
 
 /** Promises of features that are not there yet. */
