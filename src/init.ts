@@ -11,7 +11,6 @@ import type { SecondFactorOptions } from './auth/second-factor.js'
 import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/cookies.js'
 import { libraryTables, migrate } from './migrations.js'
-import { dialectOfClass } from './model/active-record.js'
 import { prepareConnections } from './model/connections.js'
 import { mapDatabaseError } from './model/database-errors.js'
 import { definitionOf } from './model/definition.js'
@@ -21,12 +20,13 @@ import { registerLibraryTables } from './model/missing-tables.js'
 import { mapObjectionError } from './model/objection-errors.js'
 import { guardPlainClasses } from './model/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './model/protected-tables.js'
+import { dialectOf } from './model/storage.js'
 import { inTransaction, outsideTransaction } from './model/transaction.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './model/unguarded.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './perms/context.js'
 import { registerModels } from './perms/registry.js'
 import { selfCheck } from './perms/self-check.js'
-import { enterRuntime, type Runtime, runtimeCount, runtimeSlot, startRuntime, whenLastEnds } from './runtime.js'
+import { enterRuntime, forgetAdapters, type Runtime, runtimeCount, runtimeSlot, startRuntime, whenLastEnds } from './runtime.js'
 import type { UserClass } from './users/actor.js'
 import { AuditLog } from './users/audit-log.js'
 import { onCallerChange } from './users/caller-changes.js'
@@ -248,12 +248,13 @@ export function initPerms(options: PermsOptions): Perms {
         isUnguardedListed = true
       },
       listUnguarded: () => enterRuntime(runtime, () => outsideTransaction(() => findUnguarded(knex, protectedTables()))),
-      mapError: (error) => mapError(error),
+      mapError: (error) => mapError(error, knex),
       run: (fn) => enterRuntime(runtime, async () => await fn()) as never,
       enter: (fn) => enterRuntime(runtime, fn),
       async close() {
         await (auth ?? trail)?.settled()
         runtime.end()
+        forgetAdapters(runtime)
         await hasher.close?.()
       },
     }
@@ -364,8 +365,8 @@ class Listeners {
     Promise.allSettled([...(this.#known.get(name) ?? [])].map((listener) => runAsActor(currentActor(), () => listener(payload as never))))
 }
 
-function mapError(error: unknown): unknown {
+function mapError(error: unknown, knex: Knex): unknown {
   if (error instanceof PermsError) return error
   const known = mapObjectionError(error)
-  return known === error ? mapDatabaseError(error, dialectOfClass(User as never)) : known
+  return known === error ? mapDatabaseError(error, dialectOf(knex)) : known
 }

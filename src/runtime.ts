@@ -22,6 +22,8 @@ interface Shared {
   readonly contexts: AsyncLocalStorage<{ readonly runtime?: Runtime | undefined }>
   /** Whether an adapter was ever created: without a runtime, code outside a request is then refused. */
   adapterCreated: boolean
+  /** The databases whose adapters go on serving after another initPerms(), or one that failed. */
+  readonly served: WeakSet<object>
 }
 
 const shared: Shared = sharedState()
@@ -30,7 +32,7 @@ const copy: Copy = { version: VERSION, file: import.meta.url.replace(/[?#].*$/, 
 function sharedState(): Shared {
   const holder = globalThis as unknown as Record<symbol, Shared | undefined>
   const key = Symbol.for('objection-perms')
-  holder[key] ??= { runtimes: new Set(), contexts: new AsyncLocalStorage(), adapterCreated: false }
+  holder[key] ??= { runtimes: new Set(), contexts: new AsyncLocalStorage(), adapterCreated: false, served: new WeakSet() }
   return holder[key] as Shared
 }
 
@@ -56,7 +58,10 @@ export class Runtime {
   readonly isNamed: boolean
   readonly copy: Copy
   /** Whether an adapter serves requests: code without a context is then refused. */
-  hasAdapter = false
+  get hasAdapter(): boolean {
+    return shared.served.has(configOf(this.knex))
+  }
+
   readonly slots = new Map<object, unknown>()
   readonly #cleanups: (() => void)[] = []
   #isAlive = true
@@ -123,8 +128,7 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
     }
   }
   const runtime = new Runtime(knex, name)
-  // The adapters of the earlier runtime may go on serving.
-  runtime.hasAdapter = replaced.some(({ hasAdapter }) => hasAdapter)
+  if (replaced.some(({ hasAdapter }) => hasAdapter)) shared.served.add(configOf(knex))
   for (const other of shared.runtimes) {
     if (other.name === runtime.name) {
       throw new ConfigurationError(
@@ -160,9 +164,15 @@ export function runtimeCount(): number {
   return shared.runtimes.size
 }
 
-/** Notes that an adapter was created in this process. */
-export function noteAdapterCreated(): void {
+/** Notes that an adapter of this runtime serves requests. */
+export function noteAdapterCreated(runtime: Runtime): void {
   shared.adapterCreated = true
+  shared.served.add(configOf(runtime.knex))
+}
+
+/** Notes that the adapters of this runtime serve no more. */
+export function forgetAdapters(runtime: Runtime): void {
+  shared.served.delete(configOf(runtime.knex))
 }
 
 /** Whether an adapter was ever created in this process. */

@@ -274,7 +274,15 @@ function jsonAttributesOf(cls: RecordClass, handWritten: Readonly<Record<string,
   return new Set([...said, ...(said.length > 0 ? [] : bySchema)])
 }
 
+const withoutFields = new WeakSet<object>()
+
+/** Notes that a class has no initialised fields, so none of its instances is made to look for them. */
+export function markWithoutFields(cls: object): void {
+  withoutFields.add(cls)
+}
+
 function refuseInitialisedFields(cls: RecordClass): void {
+  if (withoutFields.has(cls)) return
   const fields = Object.keys(new cls()).filter((name) => !name.startsWith('$'))
   if (fields.length === 0) return
   throw new ConfigurationError(

@@ -89,8 +89,7 @@ export function setOutsideContext(runtime: Runtime, value: OutsideContext | unde
 
 /** Notes that an adapter serves requests: code without a context is refused from now on. */
 export function noteAdapterMade(runtime: Runtime): void {
-  runtime.hasAdapter = true
-  noteAdapterCreated()
+  noteAdapterCreated(runtime)
 }
 
 function isRefusedWithoutContext(): boolean {

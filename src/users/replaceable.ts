@@ -1,6 +1,6 @@
 import type { Model } from 'objection'
 import type { AbstractConstructor } from '../model/active-record.js'
-import { markIntermediate } from '../model/definition.js'
+import { markIntermediate, markWithoutFields } from '../model/definition.js'
 import { ConfigurationError } from '../model/errors.js'
 import { onModelClass } from '../model/relations.js'
 import { type ModelKind, registeredModel } from '../perms/registry.js'
@@ -48,6 +48,7 @@ export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, 
  */
 export function redirectToRegistered(cls: object, kind: ModelKind): void {
   replaceable.set(cls, kind)
+  markWithoutFields(cls)
   for (const name of redirected) {
     const { get, value } = findDescriptor(cls, name) ?? {}
     if (get) Object.defineProperty(cls, name, { configurable: true, get: redirecting(get, name) })

@@ -340,6 +340,7 @@ describe('createThrottle', () => {
       { keyPrefix: 'refresh.address', points: 100, duration: quarter },
       { keyPrefix: 'mail.account', points: 10, duration: hour },
       { keyPrefix: 'mail.address', points: 100, duration: hour },
+      { keyPrefix: 'mail.caller', points: 100, duration: hour },
       { keyPrefix: 'mailToken.address', points: 100, duration: quarter },
     ])
   })
