@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { configOf, currentRuntime, modelSlot } from '../runtime.js'
 import { columnForIdentifier, type RecordClass, structureOf } from './definition.js'
-import { usableRelations } from './relations.js'
+import { usableRelations } from './usable-relations.js'
 
 /** Says which policies bind the code that runs now. */
 export interface Enforcer {

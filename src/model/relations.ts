@@ -127,24 +127,3 @@ function rename(reference: string, oldTable: string | null, newTable: string): s
   const name = reference.slice(dot + 1)
   return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${snakeCase(name)}`
 }
-
-/**
- * Returns the relations of a class that can be made. One that cannot be made throws its error where it is used, and stops
- * nobody who only looks at the class.
- */
-export function usableRelations<R>(cls: typeof Model): { isWhole: boolean; relations: R[] } {
-  const relations: R[] = []
-  let isWhole = true
-  try {
-    for (const name of (cls as unknown as { getRelationNames(): string[] }).getRelationNames()) {
-      try {
-        relations.push(cls.getRelation(name) as unknown as R)
-      } catch {
-        isWhole = false
-      }
-    }
-  } catch {
-    isWhole = false
-  }
-  return { isWhole, relations }
-}
