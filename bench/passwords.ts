@@ -4,7 +4,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import bcrypt from 'bcryptjs'
-import { bcryptHasher } from '../src/auth/passwords.js'
+import { bcryptHasher } from '../src/auth/passwords/bcrypt-hasher.js'
 
 const ROUNDS = 9
 const hasher = bcryptHasher()

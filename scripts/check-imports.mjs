@@ -1,27 +1,21 @@
-// Fails on an import that points up the floors of src/, or that reaches into a package it should not know.
+// Fails on an import that points up the layers of src/, on an import from a package that only one layer may know, and on a map in
+// CONTRIBUTING.md that differs from the folders.
 //
 //   node scripts/check-imports.mjs [src]
 //
-// Prints one line for each bad import and exits with 1, or says how many files are in order and exits with 0.
+// Prints one line for each problem and exits with 1, or says how many files are in order and exits with 0.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import ts from 'typescript-5.9'
 
-/** From the ground up: a file imports from its own floor and from those before it in this list. */
-const floors = ['model', 'perms', 'mixins', 'users', 'auth', 'http', 'adapters']
+/** From the bottom up: a file imports from its own layer and from those before it in this list. */
+const layers = [
+  ...['version.ts', 'core', 'runtime.ts', 'schema', 'database', 'query', 'record', 'policy', 'enforce', 'mixins', 'users', 'auth', 'http'],
+  ...['insight', 'adapters', 'migrations.ts', 'init.ts', 'index.ts', 'testing'],
+]
 
-/** Beside the floors: what each may reach. */
-const beside = {
-  cli: floors.slice(0, floors.indexOf('http')),
-  testing: [...floors, 'migrations.ts', 'init.ts', 'index.ts'],
-  'runtime.ts': ['model', 'version.ts'],
-  'migrations.ts': floors.slice(0, floors.indexOf('http')),
-  'init.ts': [...floors, 'migrations.ts'],
-  'index.ts': [...floors, 'migrations.ts', 'init.ts'],
-}
-
-/** The one part of the library that leans on Objection's inside, so that a new version is checked in one place. */
-const mayReachIntoObjection = (file) => file === 'perms/objection.ts' || file.startsWith('model/')
+/** The folders whose files may use undocumented parts of Objection. */
+const mayReachIntoObjection = (file) => file.startsWith('query/') || file.startsWith('record/')
 
 /** Web frameworks are known to their adapters alone: everything else works without any of them installed. */
 const frameworks = ['express', 'koa', '@koa/router', '@koa/bodyparser', 'fastify', 'hono', '@hono/node-server']
@@ -34,6 +28,8 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
   .sort()
 
 const problems = files.flatMap((file) => importsOf(file).flatMap((found) => problemWith(file, found)))
+
+problems.push(...circles(), ...problemsOfMap())
 
 for (const problem of problems) console.log(problem)
 if (problems.length > 0) process.exitCode = 1
@@ -57,25 +53,73 @@ function problemWithPath(file, name) {
     .join('/')
     .replace(/\.js$/, '.ts')
   if (target.startsWith('../')) return 'leaves the sources'
-  const from = floorOf(file)
-  const to = floorOf(target)
-  // All state lives in the runtime, which knows nothing but errors.
-  if (from === to || to === 'runtime.ts') return undefined
-  const allowed = beside[from] ?? (floors.includes(from) ? floors.slice(0, floors.indexOf(from)) : undefined)
-  if (!allowed) return `is imported by ${from}, which has no place among the floors (${floors.join(', ')})`
-  return allowed.includes(to) ? undefined : `points up: ${from} may import from ${allowed.join(', ') || 'itself only'}`
+  const [from, to] = [layerOf(file), layerOf(target)]
+  if (!layers.includes(from)) return `is imported by ${from}, which is none of the layers (${layers.join(', ')})`
+  if (!layers.includes(to)) return `leads to ${to}, which is none of the layers`
+  return layers.indexOf(to) <= layers.indexOf(from) ? undefined : `points up: ${to} is above ${from}`
 }
 
 function problemWithPackage(file, name) {
   if (name.startsWith('objection/') && !mayReachIntoObjection(file)) {
-    return "reaches into Objection's inside: only perms/objection.ts and model/ may"
+    return 'uses undocumented parts of Objection: only query/ and record/ may'
   }
   const known = frameworks.some((framework) => name === framework || name.startsWith(`${framework}/`))
-  if (known && floorOf(file) !== 'adapters') return 'is a web framework: only adapters/ may know it'
+  if (known && layerOf(file) !== 'adapters') return 'is a web framework: only adapters/ may know it'
   return undefined
 }
 
-/** The folder under src/, or the file's own name where it lies at the root, where the floors meet. */
-function floorOf(file) {
+/** The folder under src/, or the name of a file that lies at the root. */
+function layerOf(file) {
   return file.split('/')[0]
+}
+
+/** Modules that a file needs when it is evaluated: type-only imports are left out. */
+function neededBy(file) {
+  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest)
+  return source.statements.flatMap((statement) => {
+    if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return []
+    const { moduleSpecifier: from } = statement
+    if (!from?.text.startsWith('.')) return []
+    const clause = ts.isImportDeclaration(statement) ? statement.importClause : statement
+    const named = ts.isImportDeclaration(statement) ? clause?.namedBindings : statement.exportClause
+    const isTypeOnly =
+      clause?.isTypeOnly || (!clause?.name && named?.elements?.length > 0 && named.elements.every((element) => element.isTypeOnly))
+    const target = relative(root, resolve(root, dirname(file), from.text.replace(/\.js$/, '.ts')))
+    return isTypeOnly ? [] : [target.split(sep).join('/')]
+  })
+}
+
+/** One line for each file that imports itself through others. */
+function circles() {
+  const needs = new Map(files.map((file) => [file, neededBy(file)]))
+  const found = []
+  const done = new Set()
+  const visit = (file, trail) => {
+    const start = trail.indexOf(file)
+    if (start >= 0) return void found.push(`${file}: imports itself through ${trail.slice(start + 1).join(', ')}`)
+    if (done.has(file)) return
+    for (const next of needs.get(file) ?? []) visit(next, [...trail, file])
+    done.add(file)
+  }
+  for (const file of files) visit(file, [])
+  return found
+}
+
+/** The folders that the map in CONTRIBUTING.md names, compared with those of src/. */
+function problemsOfMap() {
+  let text
+  try {
+    text = readFileSync(join(root, '..', 'CONTRIBUTING.md'), 'utf8')
+  } catch {
+    return []
+  }
+  const map = /^src\/\n((?: {2}.*\n)+)/m.exec(text)?.[1] ?? ''
+  const named = [...map.matchAll(/^ {2}([\w.-]+)\/ /gm)].map(([, name]) => name)
+  const folders = readdirSync(root, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
+  return [
+    ...named
+      .filter((name) => !folders.includes(name))
+      .map((name) => `CONTRIBUTING.md: the map of src/ names '${name}', which is not there`),
+    ...folders.filter((name) => !named.includes(name)).map((name) => `CONTRIBUTING.md: the map of src/ lacks '${name}'`),
+  ]
 }

@@ -1,13 +1,8 @@
-export type { ApiKeyInfo, ApiKeys } from './auth/api-keys.js'
-export { type Argon2idOptions, argon2idHasher } from './auth/argon2id.js'
 export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
-export type { Impersonation } from './auth/impersonation.js'
-export type { Invitations, PrepareRegistration } from './auth/invitations.js'
-export type { JwtClaims } from './auth/jwt.js'
-export type { AsymmetricKeyInput, JwtAlgorithm, JwtKeyOptions } from './auth/key.js'
-export type { JwtOptions, PublicJwks } from './auth/keys.js'
-export type { MailFlows } from './auth/mail-flows.js'
+export type { Impersonation } from './auth/flows/impersonation.js'
+export type { Invitations, PrepareRegistration } from './auth/flows/invitations.js'
+export type { MailFlows } from './auth/flows/mail-flows.js'
 export {
   consoleMailer,
   type LinkKind,
@@ -17,20 +12,26 @@ export {
   type MailKind,
   type MailOptions,
   nodemailerMailer,
-} from './auth/mailer.js'
-export type { Member, Members } from './auth/members.js'
-export type { PasswordPolicy } from './auth/password-policy.js'
-export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords.js'
-export type { RegistrationSteps } from './auth/register.js'
-export type { SecondFactorOptions, SecondFactors } from './auth/second-factor.js'
-export type { SessionInfo } from './auth/sessions.js'
-export type { Attempt, Limit, Limiter, Throttle, ThrottledAction, ThrottledWho, ThrottleOptions } from './auth/throttle.js'
-export { Api, type ApiOptions, type Route } from './http/api.js'
-export type { BodyLimits } from './http/body.js'
-export type { CookieOptions, CookieSettings } from './http/cookies.js'
-export type { CrudHooks, CrudMethod, CrudResourceOptions, HookContext, MethodOptions } from './http/crud-options.js'
-export { CrudResource, type PreparedRow } from './http/crud-resource.js'
-export type { AdapterOptions } from './http/door.js'
+} from './auth/flows/mail-service.js'
+export type { Member, Members } from './auth/flows/members.js'
+export type { RegistrationSteps } from './auth/flows/register.js'
+export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor.js'
+export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
+export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+export type { PasswordPolicy } from './auth/passwords/password-policy.js'
+export type { Attempt, Limit, Limiter, Throttle, ThrottledAction, ThrottledWho, ThrottleOptions } from './auth/throttle/throttle.js'
+export type { ApiKeyInfo, ApiKeys } from './auth/tokens/api-keys.js'
+export type { JwtClaims } from './auth/tokens/jwt.js'
+export type { AsymmetricKeyInput, JwtAlgorithm, JwtKeyOptions } from './auth/tokens/key.js'
+export type { JwtOptions, PublicJwks } from './auth/tokens/key-set.js'
+export type { SessionInfo } from './auth/tokens/sessions.js'
+export * from './core/errors.js'
+export { type TransactionOptions, transaction } from './database/transaction.js'
+export { BasePermsModel } from './enforce/base-perms-model.js'
+export { type Permissions, type PermissionsStatics, PermsMixin, type UserLike } from './enforce/perms-mixin.js'
+export type { CookieOptions, CookieSettings } from './http/caller/cookies.js'
+export type { CallerOptions, RoleOptions } from './http/caller/request-authenticator.js'
+export type { BodyLimits } from './http/core/body.js'
 export {
   Endpoint,
   type EndpointContext,
@@ -39,25 +40,29 @@ export {
   type Loaded,
   type Method,
   type SchemaOption,
-} from './http/endpoint.js'
-export type { CallerOptions, RoleOptions } from './http/gate.js'
-export type { MeOptions } from './http/me-options.js'
-export type { Parent } from './http/parents.js'
-export type { FactorAsked, IssuedTokens, PermsPort, ResourceModel, ServedModel, ServedRow } from './http/ports.js'
-export type { ErrorInfo, OnError, Problem } from './http/problems.js'
-export type { Included, IncludeOption, RelatedRows } from './http/related.js'
-export type { BodySource, HttpRequest } from './http/request.js'
-export { Resource, type ResourceOptions } from './http/resource.js'
-export { HttpResponse, type ResponseOptions } from './http/response.js'
-export type { Shaper } from './http/shape.js'
+} from './http/core/endpoint.js'
+export type { FactorAsked, IssuedTokens, PermsPort, ResourceModel, ServedModel, ServedRow } from './http/core/ports.js'
+export type { ErrorInfo, OnError, Problem } from './http/core/problems.js'
+export type { BodySource, HttpRequest } from './http/core/request.js'
+export { Resource, type ResourceOptions } from './http/core/resource.js'
+export { HttpResponse, type ResponseOptions } from './http/core/response.js'
+export type { CrudHooks, CrudMethod, CrudResourceOptions, HookContext, MethodOptions } from './http/crud/crud-options.js'
+export { CrudResource, type PreparedRow } from './http/crud/crud-resource.js'
+export type { Parent } from './http/crud/parents.js'
+export type { Included, IncludeOption, RelatedRows } from './http/crud/related.js'
+export type { Shaper } from './http/crud/shape.js'
+export type { AdapterOptions } from './http/serve/adapter-core.js'
+export { Api, type ApiOptions, type Route } from './http/serve/api.js'
+export type { MeOptions } from './http/users/me-options.js'
 export {
   type FurtherUserFeature,
   type UserFeature,
   type UserFeatures,
   UserResource,
   type UserResourceOptions,
-} from './http/user-resource.js'
+} from './http/users/user-resource.js'
 export { initPerms, type Perms, type PermsOptions } from './init.js'
+export { type Explanation, explain } from './insight/explain.js'
 export { createTables, type ModelClass, type PermsMigrationStep, permsMigrations } from './migrations.js'
 export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
 export { HasUserMixin, type Owned, type OwnedStatics } from './mixins/has-user.js'
@@ -65,36 +70,8 @@ export { type Profile, ProfileMixin } from './mixins/profile.js'
 export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
 export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
-export {
-  type AbstractConstructor,
-  type ActiveRecord,
-  ActiveRecordMixin,
-  type ActiveRecordStatics,
-  type Constructor,
-} from './model/active-record.js'
-export { BaseModel } from './model/base-model.js'
-export {
-  Column,
-  type ColumnSpec,
-  type Columns,
-  type ColumnType,
-  column,
-  type OnDelete,
-  type Reference,
-  type Row,
-  type RuleLike,
-  type StringOptions,
-} from './model/column.js'
-export * from './model/errors.js'
-export { belongsTo, hasMany } from './model/relations.js'
-export type { ModelSchemas, ObjectSchema } from './model/schemas.js'
-export { type TransactionOptions, transaction } from './model/transaction.js'
-export type { Unguarded } from './model/unguarded.js'
-export { BasePermsModel } from './perms/base-perms-model.js'
-export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './perms/context.js'
-export { type Explanation, explain } from './perms/explain.js'
-export { type Permissions, type PermissionsStatics, PermsMixin, type UserLike } from './perms/perms-mixin.js'
-export type { Action } from './perms/policy.js'
+export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
+export type { Action } from './policy/policy.js'
 export {
   ability,
   allOf,
@@ -115,7 +92,30 @@ export {
   self,
   type WhereConditions,
   where,
-} from './perms/rules.js'
+} from './policy/rules.js'
+export type { Unguarded } from './query/unguarded.js'
+export {
+  type AbstractConstructor,
+  type ActiveRecord,
+  ActiveRecordMixin,
+  type ActiveRecordStatics,
+  type Constructor,
+} from './record/active-record.js'
+export { BaseModel } from './record/base-model.js'
+export { belongsTo, hasMany } from './record/relations.js'
+export {
+  Column,
+  type ColumnSpec,
+  type Columns,
+  type ColumnType,
+  column,
+  type OnDelete,
+  type Reference,
+  type Row,
+  type RuleLike,
+  type StringOptions,
+} from './schema/column.js'
+export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
 export { currentUser, runAs, type UserClass } from './users/actor.js'
 export { AuditLog } from './users/audit-log.js'
 export { Domain } from './users/domain.js'

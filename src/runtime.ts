@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash, randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
-import { ConfigurationError, NoRuntimeError, RuntimeClosedError, RuntimeMismatchError } from './model/errors.js'
+import { ConfigurationError, NoRuntimeError, RuntimeClosedError, RuntimeMismatchError } from './core/errors.js'
 import { VERSION } from './version.js'
 
 /** One evaluation of this package: a second copy, or a reload, is another one. */

@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
-import type { Api } from '../http/api.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../http/door.js'
-import type { CallerOptions, RoleOptions } from '../http/gate.js'
-import type { PermsPort } from '../http/ports.js'
-import type { HttpResponse } from '../http/response.js'
+import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import type { PermsPort } from '../http/core/ports.js'
+import type { HttpResponse } from '../http/core/response.js'
+import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../http/serve/adapter-core.js'
+import type { Api } from '../http/serve/api.js'
 import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 type Next = (error?: unknown) => void

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Api, MountedApi } from '../http/api.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { CallerOptions, RoleOptions } from '../http/gate.js'
-import type { PermsPort } from '../http/ports.js'
-import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
-import type { HttpResponse } from '../http/response.js'
+import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import type { PermsPort } from '../http/core/ports.js'
+import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
+import type { HttpResponse } from '../http/core/response.js'
+import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import type { Api, MountedApi } from '../http/serve/api.js'
 import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
 /** What is used of a request of Fastify 5. */

@@ -1,6 +1,6 @@
-import { readWebStream } from '../http/body.js'
-import type { BodySource, HttpRequest } from '../http/request.js'
-import type { HttpResponse } from '../http/response.js'
+import { readWebStream } from '../http/core/body.js'
+import type { BodySource, HttpRequest } from '../http/core/request.js'
+import type { HttpResponse } from '../http/core/response.js'
 
 /** A web standard Request as a neutral one. */
 export class FetchHttpRequest implements HttpRequest {

@@ -1,9 +1,9 @@
-import type { Api } from '../http/api.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { CallerOptions, RoleOptions } from '../http/gate.js'
-import type { PermsPort } from '../http/ports.js'
-import { problemResponse } from '../http/problems.js'
-import { NotFoundError } from '../model/errors.js'
+import { NotFoundError } from '../core/errors.js'
+import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import type { PermsPort } from '../http/core/ports.js'
+import { problemResponse } from '../http/core/problems.js'
+import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
 /** Request → Response; what a runtime gives beside the request is passed on. */

@@ -1,7 +1,7 @@
-import type { Api } from '../http/api.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { CallerOptions, RoleOptions } from '../http/gate.js'
-import type { PermsPort } from '../http/ports.js'
+import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import type { PermsPort } from '../http/core/ports.js'
+import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
 /** What is used of a context of Hono 4. */

@@ -1,8 +1,8 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { readStream } from '../http/body.js'
-import { type BodySource, type HttpRequest, splitTarget } from '../http/request.js'
-import type { HttpResponse } from '../http/response.js'
+import { readStream } from '../http/core/body.js'
+import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
+import type { HttpResponse } from '../http/core/response.js'
 
 /** A request of node:http, as body parsers and frameworks on top of it leave it. */
 export type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string | undefined; ip?: string | undefined }

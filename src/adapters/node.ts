@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import type { Api } from '../http/api.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/door.js'
-import type { CallerOptions, RoleOptions } from '../http/gate.js'
-import type { PermsPort } from '../http/ports.js'
-import { problemResponse } from '../http/problems.js'
-import { NotFoundError } from '../model/errors.js'
+import { NotFoundError } from '../core/errors.js'
+import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import type { PermsPort } from '../http/core/ports.js'
+import { problemResponse } from '../http/core/problems.js'
+import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import type { Api } from '../http/serve/api.js'
 import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
 /** A handler of http.createServer. */

@@ -1,6 +1,6 @@
-import { asSystem, currentActor, currentAddress } from '../perms/context.js'
+import { asSystem, currentActor, currentAddress } from '../policy/context.js'
+import { isEmailAddress } from '../schema/email.js'
 import type { AuditLog } from '../users/audit-log.js'
-import { isEmailAddress } from '../users/email.js'
 import { Background } from './background.js'
 import type { AuthEventName } from './events.js'
 

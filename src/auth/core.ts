@@ -4,11 +4,11 @@ import type { User } from '../users/user.js'
 import type { SignInResult } from './auth-types.js'
 import type { Background } from './background.js'
 import type { Emit } from './events.js'
-import type { KeySet } from './keys.js'
-import type { Caller } from './load-caller.js'
-import type { Post } from './mailer.js'
-import type { Sessions } from './sessions.js'
-import type { Throttle } from './throttle.js'
+import type { Post } from './flows/mail-service.js'
+import type { Throttle } from './throttle/throttle.js'
+import type { KeySet } from './tokens/key-set.js'
+import type { Caller } from './tokens/load-caller.js'
+import type { Sessions } from './tokens/sessions.js'
 
 /** What the parts of signing in share: createAuth makes it and hands it to each. */
 export interface AuthCore {

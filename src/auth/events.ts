@@ -1,9 +1,9 @@
-import { onCommit } from '../model/transaction.js'
-import { currentImpersonatorId } from '../perms/context.js'
+import { onCommit } from '../database/transaction.js'
+import { currentImpersonatorId } from '../policy/context.js'
 import type { UserEvents } from '../users/events.js'
-import type { EndedAccess, Proof } from './first-proof.js'
-import type { MailKind } from './mailer.js'
-import type { ThrottledAction } from './throttle.js'
+import type { EndedAccess, Proof } from './flows/first-proof.js'
+import type { MailKind } from './flows/mail-service.js'
+import type { ThrottledAction } from './throttle/throttle.js'
 
 /**
  * What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. Each says `impersonatorId` too where a

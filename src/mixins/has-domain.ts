@@ -1,13 +1,13 @@
 import { Model, type RelationMappings } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { column } from '../model/column.js'
-import { declareColumns, markIntermediate, type RecordClass } from '../model/definition.js'
-import { ValidationError } from '../model/errors.js'
-import { authorityFor, currentActor, currentDomainId } from '../perms/context.js'
-import { declareGuard } from '../perms/policy.js'
-import { registeredModel } from '../perms/registry.js'
-import { member } from '../perms/rules.js'
-import { rolesThatAre } from '../perms/tables.js'
+import { ValidationError } from '../core/errors.js'
+import { authorityFor, currentActor, currentDomainId } from '../policy/context.js'
+import { declareGuard } from '../policy/policy.js'
+import { registeredModel } from '../policy/registered-models.js'
+import { member } from '../policy/rules.js'
+import { rolesThatAre } from '../policy/user-tables.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { column } from '../schema/column.js'
+import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition.js'
 
 /** What HasDomainMixin gives to each row. */
 export interface InDomain {

@@ -1,6 +1,12 @@
 import { Model, type RelationMappings } from 'objection'
-import { type AbstractConstructor, forgetRelations } from '../model/active-record.js'
-import { column, type OnDelete } from '../model/column.js'
+import { ConfigurationError } from '../core/errors.js'
+import { currentUserId } from '../policy/context.js'
+import { isUserModel } from '../policy/policy.js'
+import { registeredModel } from '../policy/registered-models.js'
+import { type AbstractConstructor, forgetRelations } from '../record/active-record.js'
+import { onRelations } from '../record/relations.js'
+import { modelSlot } from '../runtime.js'
+import { column, type OnDelete } from '../schema/column.js'
 import {
   afterDefinition,
   declareColumns,
@@ -10,13 +16,7 @@ import {
   ownStatic,
   type RecordClass,
   structureOf,
-} from '../model/definition.js'
-import { ConfigurationError } from '../model/errors.js'
-import { onRelations } from '../model/relations.js'
-import { currentUserId } from '../perms/context.js'
-import { isUserModel } from '../perms/policy.js'
-import { registeredModel } from '../perms/registry.js'
-import { modelSlot } from '../runtime.js'
+} from '../schema/definition.js'
 
 /** What HasUserMixin gives to each row. */
 export interface Owned {

@@ -1,8 +1,8 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { column } from '../model/column.js'
-import { declareColumns, markIntermediate } from '../model/definition.js'
-import { explainPattern } from '../model/validator.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { column } from '../schema/column.js'
+import { declareColumns, markIntermediate } from '../schema/definition.js'
+import { explainPattern } from '../schema/validator.js'
 
 // Shown as a link or an image: 'javascript:' and 'data:' would run in the page that shows it.
 const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')

@@ -1,9 +1,9 @@
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
-import type { AbstractConstructor, ActiveRecord, Constructor } from '../model/active-record.js'
-import { column } from '../model/column.js'
-import { declareColumns, markIntermediate } from '../model/definition.js'
-import { declareGuard } from '../perms/policy.js'
-import { where } from '../perms/rules.js'
+import { declareGuard } from '../policy/policy.js'
+import { where } from '../policy/rules.js'
+import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/active-record.js'
+import { column } from '../schema/column.js'
+import { declareColumns, markIntermediate } from '../schema/definition.js'
 
 /** What SoftDeleteMixin gives to each row. */
 export interface SoftDelete {

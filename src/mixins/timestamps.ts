@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { column } from '../model/column.js'
-import { declareColumns, markIntermediate } from '../model/definition.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { column } from '../schema/column.js'
+import { declareColumns, markIntermediate } from '../schema/definition.js'
 
 /** What TimestampMixin gives to each row. */
 export interface Timestamps {

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { markIntermediate } from '../model/definition.js'
-import { authenticated, owner, type Policy } from '../perms/rules.js'
+import { authenticated, owner, type Policy } from '../policy/rules.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { markIntermediate } from '../schema/definition.js'
 import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
 
 /**

@@ -1,4 +1,4 @@
-import { ConfigurationError } from '../model/errors.js'
+import { ConfigurationError } from '../core/errors.js'
 
 export interface FakeClock {
   /** What `new Date()` says now. */

@@ -1,5 +1,5 @@
 import type { Model } from 'objection'
-import { asSystem } from '../perms/context.js'
+import { asSystem } from '../policy/context.js'
 
 export interface Factory<M extends Model> {
   /** A row that is not saved. @throws ValidationError */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { ConfigurationError } from '../model/errors.js'
+import { ConfigurationError } from '../core/errors.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 
 const PREFIX = 'test-only$'

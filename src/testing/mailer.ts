@@ -1,5 +1,5 @@
-import type { Mail } from '../auth/mailer.js'
-import { ConfigurationError } from '../model/errors.js'
+import type { Mail } from '../auth/flows/mail-service.js'
+import { ConfigurationError } from '../core/errors.js'
 
 /** A mailer that sends nothing and keeps everything. */
 export interface CapturedMailer<M extends Mail = Mail> {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { currentPerms, type Perms } from '../init.js'
-import { asSystem } from '../perms/context.js'
-import { registeredModel } from '../perms/registry.js'
+import { asSystem } from '../policy/context.js'
+import { registeredModel } from '../policy/registered-models.js'
 import type { DomainRef } from '../users/has-roles-mixin.js'
 import type { User } from '../users/user.js'
 

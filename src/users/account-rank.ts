@@ -1,11 +1,11 @@
-import { dialectOfClass } from '../model/active-record.js'
-import { ForbiddenError, UnauthorizedError } from '../model/errors.js'
-import { scopeOf } from '../perms/compile.js'
-import { all, holds, sql } from '../perms/condition.js'
-import { authorityFor } from '../perms/context.js'
-import { callerLives } from '../perms/effective.js'
-import { OUTRANKS, outranksUser } from '../perms/rank.js'
-import { registeredModel } from '../perms/registry.js'
+import { ForbiddenError, UnauthorizedError } from '../core/errors.js'
+import { scopeOf } from '../policy/compile.js'
+import { all, holds, sql } from '../policy/condition.js'
+import { authorityFor } from '../policy/context.js'
+import { callerLives } from '../policy/effective.js'
+import { OUTRANKS, outranksUser } from '../policy/rank.js'
+import { registeredModel } from '../policy/registered-models.js'
+import { dialectOfClass } from '../record/active-record.js'
 
 /**
  * Refuses callers who may not change the sessions, keys or factors of this user. One's own account, asSystem() and code

@@ -1,9 +1,9 @@
-import { column } from '../model/column.js'
-import { declareColumns } from '../model/definition.js'
-import { ForbiddenError } from '../model/errors.js'
-import { newId } from '../model/ids.js'
-import { BasePermsModel } from '../perms/base-perms-model.js'
-import { member, nobody, type Policy } from '../perms/rules.js'
+import { ForbiddenError } from '../core/errors.js'
+import { newId } from '../core/ids.js'
+import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { member, nobody, type Policy } from '../policy/rules.js'
+import { column } from '../schema/column.js'
+import { declareColumns } from '../schema/definition.js'
 import { Role } from './roles.js'
 
 /**

@@ -1,8 +1,8 @@
-import type { GuardedBuilder, WriteOperation } from '../model/query-guard.js'
-import { onCommit } from '../model/transaction.js'
-import { addWriteListener } from '../perms/guard.js'
-import { setNames } from '../perms/judge.js'
-import { userTables } from '../perms/tables.js'
+import { onCommit } from '../database/transaction.js'
+import { addWriteListener } from '../enforce/enforcer.js'
+import { setNames } from '../enforce/evaluate.js'
+import { userTables } from '../policy/user-tables.js'
+import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 
 /** What changed: one user, one session, or possibly any of them. */

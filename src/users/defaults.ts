@@ -1,6 +1,6 @@
 import type { Model } from 'objection'
-import { registerToActor } from '../perms/perms-mixin.js'
-import { setDefaultModels } from '../perms/registry.js'
+import { registerToActor } from '../enforce/perms-mixin.js'
+import { setDefaultModels } from '../policy/registered-models.js'
 import { toActor } from './actor.js'
 import { Domain } from './domain.js'
 import { Token } from './token.js'

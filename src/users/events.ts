@@ -1,5 +1,5 @@
-import { onCommit } from '../model/transaction.js'
-import { currentUserId } from '../perms/context.js'
+import { onCommit } from '../database/transaction.js'
+import { currentUserId } from '../policy/context.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 
 /** What happens to users, for logs and alarms: told once it is committed. `by` is who did it; null for the application itself. */

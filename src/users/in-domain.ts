@@ -1,6 +1,6 @@
-import { ConfigurationError } from '../model/errors.js'
-import { inDomainId } from '../perms/context.js'
-import { registeredModel } from '../perms/registry.js'
+import { ConfigurationError } from '../core/errors.js'
+import { inDomainId } from '../policy/context.js'
+import { registeredModel } from '../policy/registered-models.js'
 import type { DomainRef } from './has-roles-mixin.js'
 import type { UserRole } from './user-role.js'
 

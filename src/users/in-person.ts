@@ -1,8 +1,8 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { markIntermediate } from '../model/definition.js'
-import { ForbiddenError } from '../model/errors.js'
-import { currentActor, currentImpersonatorId } from '../perms/context.js'
+import { ForbiddenError } from '../core/errors.js'
+import { currentActor, currentImpersonatorId } from '../policy/context.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { markIntermediate } from '../schema/definition.js'
 
 /**
  * Refuses what only the user in person may do: an API key, and a superadmin who acts in a user's place, change no

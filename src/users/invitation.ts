@@ -1,7 +1,7 @@
-import { column } from '../model/column.js'
-import { BasePermsModel } from '../perms/base-perms-model.js'
-import { anyOf, member, nobody, owner, type Policy } from '../perms/rules.js'
-import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from './email.js'
+import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
+import { column } from '../schema/column.js'
+import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
 import { Role } from './roles.js'
 

@@ -1,11 +1,11 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { dialectOfClass } from '../model/codec.js'
-import { propertyMeant } from '../model/definition.js'
-import { ConflictError } from '../model/errors.js'
-import type { Execution, GuardedBuilder, WriteOperation } from '../model/query-guard.js'
-import { addWriteCheck } from '../perms/guard.js'
-import { userTables } from '../perms/tables.js'
+import { ConflictError } from '../core/errors.js'
+import { addWriteCheck } from '../enforce/enforcer.js'
+import { userTables } from '../policy/user-tables.js'
+import type { Execution, GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import { dialectOfClass } from '../record/codec.js'
+import { propertyMeant } from '../schema/definition.js'
 import { Role } from './roles.js'
 
 const tableOf = (cls: typeof Model): string => (cls as unknown as { getTableName(): string }).getTableName()

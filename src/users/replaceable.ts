@@ -1,9 +1,9 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../model/active-record.js'
-import { markIntermediate, markWithoutFields } from '../model/definition.js'
-import { ConfigurationError } from '../model/errors.js'
-import { onModelClass } from '../model/relations.js'
-import { type ModelKind, registeredModel } from '../perms/registry.js'
+import { ConfigurationError } from '../core/errors.js'
+import { type ModelKind, registeredModel } from '../policy/registered-models.js'
+import type { AbstractConstructor } from '../record/active-record.js'
+import { onModelClass } from '../record/relations.js'
+import { markIntermediate, markWithoutFields } from '../schema/definition.js'
 
 type Statics = typeof Model & Record<string, unknown>
 

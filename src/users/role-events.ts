@@ -1,8 +1,8 @@
-import type { Execution, GuardedBuilder } from '../model/query-guard.js'
-import { asSystem } from '../perms/context.js'
-import { addWriteCheck } from '../perms/guard.js'
-import { setNames } from '../perms/judge.js'
-import { userTables } from '../perms/tables.js'
+import { addWriteCheck } from '../enforce/enforcer.js'
+import { setNames } from '../enforce/evaluate.js'
+import { asSystem } from '../policy/context.js'
+import { userTables } from '../policy/user-tables.js'
+import type { Execution, GuardedBuilder } from '../query/policy-enforcer.js'
 import { tell } from './events.js'
 import type { UserRole } from './user-role.js'
 

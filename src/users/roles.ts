@@ -1,4 +1,4 @@
-import { type FieldError, ValidationError } from '../model/errors.js'
+import { type FieldError, ValidationError } from '../core/errors.js'
 
 /** The roles that the library knows. Any other string, or string enum, is a role of the application's. */
 export const Role = {

@@ -1,10 +1,10 @@
+import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
-import { column } from '../model/column.js'
-import { declareColumns } from '../model/definition.js'
-import { BasePermsModel } from '../perms/base-perms-model.js'
-import { declareWriteLimits } from '../perms/policy.js'
-import { OUTRANKS, outranks } from '../perms/rank.js'
-import { nobody, owner, type Policy } from '../perms/rules.js'
+import { declareWriteLimits } from '../policy/policy.js'
+import { OUTRANKS, outranks } from '../policy/rank.js'
+import { nobody, owner, type Policy } from '../policy/rules.js'
+import { column } from '../schema/column.js'
+import { declareColumns } from '../schema/definition.js'
 import { demandInPerson, InPersonMixin } from './in-person.js'
 
 /** That a user proves themselves by an authenticator app (TOTP, RFC 6238) too. Made and used by `perms.auth.secondFactors` alone. */

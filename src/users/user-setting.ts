@@ -1,8 +1,8 @@
+import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
-import { column } from '../model/column.js'
-import { declareColumns } from '../model/definition.js'
-import { BasePermsModel } from '../perms/base-perms-model.js'
+import { column } from '../schema/column.js'
+import { declareColumns } from '../schema/definition.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 
 /** One setting of one user: any JSON value under a key. */

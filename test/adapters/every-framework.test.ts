@@ -13,8 +13,8 @@ import { fetchAdapter } from '../../src/adapters/fetch.js'
 import { honoAdapter } from '../../src/adapters/hono.js'
 import { koaAdapter } from '../../src/adapters/koa.js'
 import { nodeAdapter } from '../../src/adapters/node.js'
-import { Api } from '../../src/http/api.js'
-import { CrudResource } from '../../src/http/crud-resource.js'
+import { CrudResource } from '../../src/http/crud/crud-resource.js'
+import { Api } from '../../src/http/serve/api.js'
 import { openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 
 interface Running {

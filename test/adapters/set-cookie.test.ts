@@ -5,8 +5,8 @@ import express from 'express'
 import Koa from 'koa'
 import { expressAdapter } from '../../src/adapters/express.js'
 import { koaAdapter } from '../../src/adapters/koa.js'
-import { Api } from '../../src/http/api.js'
-import { UserResource } from '../../src/http/user-resource.js'
+import { Api } from '../../src/http/serve/api.js'
+import { UserResource } from '../../src/http/users/user-resource.js'
 import { openZoo, password, type Zoo } from '../conformance/zoo.js'
 
 describe('adapters keep the cookies that the application has set', function () {

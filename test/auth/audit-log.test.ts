@@ -14,7 +14,7 @@ import {
   transaction,
   type User,
 } from '../../src/index.js'
-import { asSystem, runAsActor } from '../../src/perms/context.js'
+import { asSystem, runAsActor } from '../../src/policy/context.js'
 import { capturedMailer } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/actor.js'
 import { eachDatabase } from '../helpers/databases.js'

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { initPerms, type Perms, User } from '../../src/index.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
-import { outdated, racingHasher } from './racing-hasher.js'
+import { outdated, racingHasher } from './passwords/racing-hasher.js'
 import { type ServerProcess, startServer } from './server-process.js'
 
 /**

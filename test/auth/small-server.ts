@@ -6,7 +6,7 @@ import { nodeAdapter } from '../../src/adapters/node.js'
 import { Api, initPerms, UserResource } from '../../src/index.js'
 import { capturedMailer } from '../../src/testing/index.js'
 import { allFeatures, Keeper } from '../conformance/full-zoo.js'
-import { racingHasher } from './racing-hasher.js'
+import { racingHasher } from './passwords/racing-hasher.js'
 
 const { client, url, secret, cost, hashing = 0, features, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
 const far = { address: 1_000_000 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
-import { createThrottle, type Limiter } from '../../src/auth/throttle.js'
+import { createThrottle, type Limiter } from '../../src/auth/throttle/throttle.js'
 import {
   BasePermsModel,
   ConfigurationError,
@@ -10,9 +10,9 @@ import {
   ServiceUnavailableError,
   type User,
 } from '../../src/index.js'
-import { definitionOf } from '../../src/model/definition.js'
-import { isForbiddenTable } from '../../src/model/protected-tables.js'
-import { asAnonymous, runAsActor } from '../../src/perms/context.js'
+import { asAnonymous, runAsActor } from '../../src/policy/context.js'
+import { isForbiddenTable } from '../../src/query/protected-tables.js'
+import { definitionOf } from '../../src/schema/definition.js'
 import { isLiving, toActor } from '../../src/users/actor.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'

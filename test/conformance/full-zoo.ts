@@ -1,4 +1,4 @@
-import type { UserFeatures } from '../../src/http/user-resource.js'
+import type { UserFeatures } from '../../src/http/users/user-resource.js'
 import type { PermsOptions } from '../../src/init.js'
 import { TimestampMixin } from '../../src/mixins/timestamps.js'
 import { type CapturedMailer, capturedMailer } from '../../src/testing/index.js'

@@ -1,9 +1,9 @@
-import type { Api } from '../../src/http/api.js'
-import { MountedApi } from '../../src/http/api.js'
-import { Door } from '../../src/http/door.js'
-import type { PermsPort } from '../../src/http/ports.js'
-import type { HttpRequest } from '../../src/http/request.js'
-import { splitTarget } from '../../src/http/request.js'
+import type { PermsPort } from '../../src/http/core/ports.js'
+import type { HttpRequest } from '../../src/http/core/request.js'
+import { splitTarget } from '../../src/http/core/request.js'
+import { Door } from '../../src/http/serve/adapter-core.js'
+import type { Api } from '../../src/http/serve/api.js'
+import { MountedApi } from '../../src/http/serve/api.js'
 
 export interface Reply {
   readonly status: number

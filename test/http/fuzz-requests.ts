@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import type { OpenApiDocument } from '../../src/http/openapi.js'
+import type { OpenApiDocument } from '../../src/http/openapi/document.js'
 
 const naughty = JSON.parse(readFileSync(new URL('../vectors/blns/blns.json', import.meta.url), 'utf8')) as string[]
 

@@ -28,16 +28,19 @@ describe('scripts/check-imports.mjs', () => {
   })
 
   const bad = [
-    ['an import that points up', "model/value.ts:1: '../perms/rule.js' points up"],
-    ['a type-only import', "model/type-only.ts:1: '../http/api.js' points up"],
-    ['an import type', "model/type-expression.ts:1: '../http/api.js' points up"],
-    ['a re-export', "perms/re-export.ts:1: '../http/api.js' points up"],
-    ['a dynamic import', "perms/dynamic.ts:1: '../users/user.js' points up"],
-    ['a floor that imports where the floors meet', "users/root.ts:1: '../init.js' points up"],
-    ['the command reaching for http', "cli/serve.ts:1: '../http/api.js' points up"],
-    ['a folder that is no floor', "elsewhere/loose.ts:1: '../perms/rule.js' is imported by elsewhere"],
+    ['an import that points up', "schema/value.ts:1: '../policy/rule.js' points up"],
+    ['a type-only import', "schema/type-only.ts:1: '../http/api.js' points up"],
+    ['an import type', "schema/type-expression.ts:1: '../http/api.js' points up"],
+    ['a re-export', "policy/re-export.ts:1: '../http/api.js' points up"],
+    ['a dynamic import', "policy/dynamic.ts:1: '../users/user.js' points up"],
+    ['an import of initPerms from below', "users/root.ts:1: '../init.js' points up"],
+    ['a circle of imports', 'core/circle-a.ts: imports itself through core/circle-b.ts'],
+    ['a folder that is no layer', "elsewhere/loose.ts:1: '../policy/rule.js' is imported by elsewhere"],
     ['an import from outside of the sources', "adapters/outside.ts:1: '../../outside.js' leaves the sources"],
-    ["Objection's inside outside of the one place for it", "users/inside.ts:1: 'objection/lib/utils/objectUtils.js' reaches into"],
+    [
+      'undocumented parts of Objection outside of query/ and record/',
+      "users/inside.ts:1: 'objection/lib/utils/objectUtils.js' uses undocumented parts",
+    ],
     ['a web framework outside of the adapters', "http/framework.ts:1: 'express' is a web framework"],
   ] as const
 
@@ -47,6 +50,16 @@ describe('scripts/check-imports.mjs', () => {
       expect(found.status).to.equal(1)
     })
   }
+
+  it('compares the map in CONTRIBUTING.md with the folders', () => {
+    expect(check(path('../../src')).status).to.equal(0)
+    const { status, lines } = check(path('fixtures/map/src'))
+    expect(lines).to.deep.equal([
+      "CONTRIBUTING.md: the map of src/ names 'gone', which is not there",
+      "CONTRIBUTING.md: the map of src/ lacks 'core'",
+    ])
+    expect(status).to.equal(1)
+  })
 
   it('says nothing beyond that', () => {
     expect(found.lines).to.have.length(bad.length)

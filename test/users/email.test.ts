@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { canonicalEmail, isEmailAddress, mailboxOf } from '../../src/users/email.js'
+import { canonicalEmail, isEmailAddress, mailboxOf } from '../../src/schema/email.js'
 
 describe('E-mail addresses', () => {
   it('are those of the HTML standard with a domain of two labels or more [promise 67]', () => {

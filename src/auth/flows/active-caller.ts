@@ -1,0 +1,33 @@
+import type { Knex } from 'knex'
+import { UnauthorizedError } from '../../core/errors.js'
+import { lockRow } from '../../database/lock-row.js'
+import { joinAmbient, transaction } from '../../database/transaction.js'
+import { scopeFor } from '../../enforce/evaluate.js'
+import { holds } from '../../policy/condition.js'
+import { asSystem, currentActor } from '../../policy/context.js'
+import { callerLives } from '../../policy/effective.js'
+import { registeredModel } from '../../policy/registered-models.js'
+
+/**
+ * Runs a write as the application itself, in a transaction that first locks the user whom the new row is for and then checks that
+ * the caller's account and session are still active. What ends that user's access at the same time comes either before, and then
+ * nothing is written, or after, and then it ends the new row too. Without a caller nothing is checked.
+ *
+ * @param userId whose key, session or factor is written
+ * @throws UnauthorizedError for a caller whose account or session has ended
+ * @example const { token, plain } = await forLivingCaller(knex, user.id, () => Token.issue(user, { kind: 'api', abilities }))
+ */
+export async function forLivingCaller<T>(knex: Knex, userId: string, write: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+  const actor = currentActor()
+  return await transaction(
+    (trx) =>
+      asSystem(async () => {
+        await lockRow(trx, registeredModel('user'), userId)
+        const scope = scopeFor({ cls: registeredModel('token') as never, ref: 't' }, actor, { live: true })
+        if (!(await holds(joinAmbient(knex), callerLives(scope))))
+          throw new UnauthorizedError('Your account or session has ended: sign in again.')
+        return await write(trx)
+      }),
+    { knex },
+  )
+}

@@ -1,0 +1,198 @@
+import type { Knex } from 'knex'
+import { InvalidTokenError } from '../../core/errors.js'
+import { mapDatabaseError } from '../../database/database-errors.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import { definitionOf } from '../../schema/definition.js'
+import { dialectOf } from '../../schema/storage.js'
+import { endsNoSession } from '../../users/caller-changes.js'
+import { Invitation } from '../../users/invitation.js'
+import { SecondFactor } from '../../users/second-factor.js'
+import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../../users/token.js'
+import type { User } from '../../users/user.js'
+import { userClass } from './credentials.js'
+
+/** How the owner of a mailbox proved to be its owner. */
+export type Proof = 'magicLink' | 'passwordReset' | 'invitation'
+
+/** What a proof ended: counts of what worked until then. */
+export interface EndedAccess {
+  /** Whether a password was removed or replaced. */
+  readonly password: boolean
+  readonly sessions: number
+  readonly apiKeys: number
+  /** Tokens of the application's own, mailed links and recovery codes. */
+  readonly otherTokens: number
+  readonly secondFactor: boolean
+  /** Open invitations that the account had sent. */
+  readonly invitations: number
+}
+
+export interface ProofResult {
+  readonly isFirstProof: boolean
+  readonly ended: EndedAccess
+}
+
+export interface ProofOptions {
+  /** The tables that there are: those of an earlier version of the library lack some. */
+  readonly tables: FurtherTables
+  /** Which address was proved: the proof is void if the account has another one by now. */
+  readonly email: string
+  /** The session that presents the proof; it stays. */
+  readonly keepSession?: string | null | undefined
+  /** Whether a password reset proves it: the new password takes the place of the old one, and API keys end in any case. */
+  readonly isReset?: boolean | undefined
+}
+
+export interface FurtherTables {
+  readonly factors: boolean
+  readonly invitations: boolean
+}
+
+/**
+ * Returns a function that tells which tables there are. Only "yes" is remembered, and an error is an error: it never means "no".
+ * Call it outside transactions, which a second connection would wait for.
+ */
+export function furtherTables(knex: Knex): () => Promise<FurtherTables> {
+  const known = new Set<string>()
+  const has = async (cls: object): Promise<boolean> => {
+    const table = (cls as { getTableName(): string }).getTableName()
+    if (known.has(table)) return true
+    try {
+      if (await knex.schema.hasTable(table)) known.add(table)
+    } catch (error) {
+      throw mapDatabaseError(error, dialectOf(knex))
+    }
+    return known.has(table)
+  }
+  return async () => ({ factors: await has(SecondFactor), invitations: await has(Invitation) })
+}
+
+const sessionKinds = ['refresh', 'access']
+
+/**
+ * Records that the owner of the mailbox has proved an address. If nobody had proved it before, whoever made the account may have
+ * done so in another person's name: everything made before the proof ends, and the user is left with an account that only the mailbox
+ * opens. Runs inside a transaction that holds the user's row (lockRow), as the system.
+ *
+ * @param user gets the new values
+ * @returns what ended; null if nothing did
+ * @throws InvalidTokenError if the account has another address by now
+ */
+export async function proveAddress(
+  user: User,
+  { email, tables, keepSession = null, isReset = false }: ProofOptions,
+): Promise<ProofResult | null> {
+  const cls = userClass()
+  const hasColumn = 'emailVerifiedAt' in definitionOf(cls).specs
+  const columns = ['id', 'email', 'passwordHash', ...(hasColumn ? ['emailVerifiedAt'] : [])]
+  // As it is now: the row given may be older than the lock.
+  const stored = (await cls.query().findById(user.id).select(columns)) as unknown as
+    | { email: string; passwordHash: string | null; emailVerifiedAt?: Date | null }
+    | undefined
+  if (stored?.email !== email) throw new InvalidTokenError()
+  const isFirst = hasColumn ? !stored.emailVerifiedAt : !(await isProven(user.id, email))
+  if (!isFirst) {
+    if (!isReset) return null
+    const apiKeys = await endTokens(user.id, (kind) => kind === 'api')
+    return apiKeys.api ? { isFirstProof: false, ended: { ...nothing, apiKeys: apiKeys.api } } : null
+  }
+  const now = new Date()
+  const ended = await endTokens(user.id, () => true, keepSession)
+  // Impersonations that this user began as a superadmin.
+  await tokens()
+    .query()
+    .patch({ revoked: true, revokedAt: now } as never)
+    .where({ impersonatorId: user.id, revoked: false } as never)
+  const factors = tables.factors ? await SecondFactor.query().delete().where('userId', user.id) : 0
+  const invitations = tables.invitations
+    ? await Invitation.query()
+        .patch({ revoked: true } as never)
+        .where({ invitedById: user.id, revoked: false } as never)
+        .whereNull('acceptedAt')
+    : 0
+  const changes = { ...(isReset ? {} : { passwordHash: null }), ...(hasColumn ? { emailVerifiedAt: now } : {}) }
+  if (Object.keys(changes).length > 0) {
+    await cls
+      .query()
+      .findById(user.id)
+      .patch(changes as never)
+    Object.assign(user, changes)
+  }
+  if (!hasColumn) await rememberProof(user.id, email)
+  const { api = 0, ...others } = ended
+  const count = (isOne: (kind: string) => boolean) =>
+    Object.entries(others).reduce((sum, [kind, number]) => (isOne(kind) ? sum + number : sum), 0)
+  const all: EndedAccess = {
+    password: stored.passwordHash !== null,
+    sessions: count((kind) => sessionKinds.includes(kind)),
+    apiKeys: api,
+    otherTokens: count((kind) => !sessionKinds.includes(kind)),
+    secondFactor: factors > 0,
+    invitations,
+  }
+  return Object.values(all).some(Boolean) ? { isFirstProof: true, ended: all } : null
+}
+
+const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, invitations: 0 }
+
+/** Says what ended in words: `a password, 2 sessions, 1 API key`. */
+export function describeEnded(ended: EndedAccess): string {
+  const counted = (number: number, noun: string) => (number === 0 ? [] : [`${number} ${noun}${number === 1 ? '' : 's'}`])
+  return [
+    ...(ended.password ? ['the password'] : []),
+    ...counted(ended.sessions, 'session'),
+    ...counted(ended.apiKeys, 'API key'),
+    ...counted(ended.otherTokens, 'other token'),
+    ...(ended.secondFactor ? ['the second factor'] : []),
+    ...counted(ended.invitations, 'invitation'),
+  ].join(', ')
+}
+
+/** Revokes the tokens of a user that are still good for something. @returns how many of each kind */
+async function endTokens(userId: string, isWanted: (kind: string) => boolean, keep: string | null = null): Promise<Record<string, number>> {
+  const now = new Date()
+  const rows = (await tokens()
+    .query()
+    .select('id', 'kind')
+    .where({ userId, revoked: false } as never)
+    .where((still) => still.whereNull('expiresAt').orWhere('expiresAt', '>', now))) as unknown as { id: string; kind: string }[]
+  const wanted = rows.filter(({ id, kind }) => id !== keep && kind !== PROVEN_ADDRESS && isWanted(kind))
+  const counts: Record<string, number> = {}
+  for (const { kind } of wanted) counts[kind] = (counts[kind] ?? 0) + 1
+  for (let i = 0; i < wanted.length; i += chunk)
+    // The event that reports the proof names the user.
+    await endsNoSession(tokens().query())
+      .patch({ revoked: true, revokedAt: now } as never)
+      .whereIn(
+        'id',
+        wanted.slice(i, i + chunk).map(({ id }) => id),
+      )
+  return counts
+}
+
+/** Databases limit how many values one statement binds. */
+const chunk = 500
+
+/** For user models without `emailVerifiedAt`: writes down that an address was proved. */
+export async function rememberProof(userId: string, email: string): Promise<void> {
+  await tokens().create({ userId, kind: PROVEN_ADDRESS, token: hashToken(randomToken()), boundTo: email } as never)
+}
+
+async function isProven(userId: string, email: string): Promise<boolean> {
+  const found = await tokens()
+    .query()
+    .findOne({ userId, kind: PROVEN_ADDRESS, boundTo: email, revoked: false } as never)
+  return found !== undefined
+}
+
+/** When and from where an account was made, for mails. Two statements whatever there is. */
+export async function originOf(userId: string): Promise<{ createdAt?: Date; createdFrom?: string }> {
+  const user = (await userClass().query().findById(userId).select('id', 'createdAt')) as unknown as { createdAt: Date } | undefined
+  const from = (await tokens()
+    .query()
+    .findOne({ userId, kind: REGISTRATION } as never)
+    .select('id', 'address')) as unknown as { address: string | null } | undefined
+  return { ...(user?.createdAt && { createdAt: user.createdAt }), ...(from?.address && { createdFrom: from.address }) }
+}
+
+const tokens = () => registeredModel('token') as unknown as typeof Token

@@ -1,0 +1,277 @@
+import {
+  ConfigurationError,
+  ForbiddenError,
+  InvalidTokenError,
+  MissingReferenceError,
+  NotFoundError,
+  UnauthorizedError,
+} from '../../core/errors.js'
+import { newId } from '../../core/ids.js'
+import { lockRow } from '../../database/lock-row.js'
+import { transaction } from '../../database/transaction.js'
+import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from '../../policy/context.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
+import { isUuid } from '../../schema/values.js'
+import { isLiving, loadActor } from '../../users/actor.js'
+import { demandInPerson } from '../../users/in-person.js'
+import { Invitation } from '../../users/invitation.js'
+import { checkRole } from '../../users/roles.js'
+import { hashToken, randomToken } from '../../users/token.js'
+import type { User } from '../../users/user.js'
+import type { UserRole } from '../../users/user-role.js'
+import type { AuthCore } from '../core.js'
+import { forLivingCaller } from './active-caller.js'
+import { userClass } from './credentials.js'
+import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
+import { furtherTables, proveAddress, rememberProof } from './first-proof.js'
+import { mailDelivery } from './mail-delivery.js'
+import { type RegistrationSteps, readRegistration } from './register.js'
+
+/** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
+export interface Invitations {
+  /**
+   * Mails an invitation for a role below the current user's own rank; an earlier one of the same address, role and domain ends.
+   *
+   * @param given `domain`: its id or name
+   * @throws ForbiddenError for a role that the current user may not grant there, ValidationError (of a domain that does not exist
+   * only to global admins), TooManyAttemptsError,
+   * ConfigurationError without a mailer
+   * @example await perms.auth.invitations.invite({ email: 'bob@example.com', role: 'editor', domain: 'press' })
+   */
+  invite(given: { email: string; role: string; domain: string }): Promise<Invitation>
+  /**
+   * Takes an invitation as the current user, whose address must be the invited one: the mail that came there verifies it.
+   *
+   * @throws InvalidTokenError, ForbiddenError for another address, or where the inviter may not grant the role any more
+   */
+  accept(token: string): Promise<UserRole>
+  /**
+   * Registers a user with the invited address and gives the role, both or neither.
+   *
+   * @param given the token, and what a registration takes but the address
+   * @param prepare turns what was given into the values of the new user; called with the invited address once the invitation is
+   * known to be valid, before anything is written
+   * @throws as accept, ValidationError, UniqueViolationError (409): the address has an account, which accepts instead
+   */
+  acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<User>
+  /** The open invitations that the current user may see, of one domain or of all: the newest, 500 at most. */
+  list(domain?: string): Promise<Invitation[]>
+  /** Ends an open one that the current user made, or could make. @throws NotFoundError, ForbiddenError by rank */
+  revoke(id: string): Promise<void>
+}
+
+/** What an endpoint makes of the body of a registration by invitation. */
+export type PrepareRegistration = (
+  values: object,
+  known: { email: string },
+) => Promise<{ values: object; afterCreate?: RegistrationSteps['afterCreate'] }>
+
+const PREFIX = 'in_'
+const FORM = /^in_[\w-]{43}$/
+const mostListed = 500
+
+export function invitations(core: AuthCore): Invitations {
+  const { emit, knex, throttle } = core
+
+  async function read(token: unknown): Promise<Invitation> {
+    const plain = textOf(token, 'token')
+    const found = FORM.test(plain)
+      ? ((await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) } as never))) as Invitation | undefined)
+      : undefined
+    if (!found || found.revoked || found.acceptedAt || found.expiresAt.getTime() <= Date.now()) throw dead()
+    if (!(await activeDomain(found.domainId))) throw dead()
+    return found
+  }
+
+  /** One statement decides which of many takes it. Inside a transaction. */
+  async function take(invitation: Invitation): Promise<void> {
+    const now = new Date()
+    const count = await Invitation.query()
+      .patch({ acceptedAt: now } as never)
+      .where({ id: invitation.id, revoked: false } as never)
+      .whereNull('acceptedAt')
+      .where('expiresAt', '>', now)
+    if (count === 0) throw dead()
+  }
+
+  /** In the inviter's name: whether they may is judged by their rights of now, in the statement itself. @throws ForbiddenError */
+  async function give(user: User, { invitedById, role, domainId }: Invitation): Promise<UserRole> {
+    const inviter = await loadActor(invitedById)
+    try {
+      // Consent is given: the user has the token that was mailed to their address.
+      return (await runAsActor(inviter, () =>
+        withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId } as never)),
+      )) as UserRole
+    } catch (error) {
+      if (!(error instanceof ForbiddenError || error instanceof UnauthorizedError)) throw error
+      throw new ForbiddenError('Who invited you may not give this role any more: ask for another invitation.')
+    }
+  }
+
+  /** Guesses count by address. */
+  async function redeem<T>(name: string, work: () => Promise<T>): Promise<T> {
+    core.refuseTransaction(`invitations.${name}`)
+    demandInPerson('Invitations')
+    const attempt = await throttle.begin('mailToken', { address: currentAddress() })
+    try {
+      const result = await work()
+      await attempt.succeeded()
+      return result
+    } catch (error) {
+      if (!(error instanceof InvalidTokenError)) await attempt.withdrawn()
+      throw error
+    }
+  }
+
+  const tables = furtherTables(knex)
+  const delivery = mailDelivery(core)
+
+  const hasColumn = () => 'emailVerifiedAt' in userClass().columnSpecs
+  const verified = () => (hasColumn() ? { emailVerifiedAt: new Date() } : {})
+
+  return {
+    async invite({ email, role, domain }) {
+      core.refuseTransaction('invitations.invite')
+      const { post } = core
+      if (!post)
+        throw new ConfigurationError(
+          "Invitations go by mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).",
+        )
+      const actor = demandActor()
+      demandInPerson('Invitations')
+      const address = canonicalEmail(textOf(email, 'email'))
+      if (!isEmailAddress(address)) throw invalid('email', 'must be an e-mail address')
+      const name = textOf(role, 'role')
+      checkRole(name)
+      const into = await activeDomain(textOf(domain, 'domain'))
+      if (!into) throw mayGiveAnywhere(actor, name) ? noSuchDomain() : mayNotGive()
+      // Judged as if for somebody new: whom the address belongs to is not told.
+      if (!(await mayGive(name, into.id))) throw mayNotGive()
+      await delivery.count(address, { address: currentAddress(), caller: actor.id })
+      const plain = PREFIX + randomToken()
+      const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
+      const invitation = await forLivingCaller(knex, actor.id, async (trx) => {
+        await lockRow(trx, registeredModel('domain'), into.id)
+        await Invitation.query()
+          .patch({ revoked: true } as never)
+          .where({ email: address, role: name, domainId: into.id, revoked: false } as never)
+          .whereNull('acceptedAt')
+        const values = { email: address, role: name, domainId: into.id, invitedById: actor.id, token: hashToken(plain), expiresAt }
+        return (await Invitation.create(values as never)) as Invitation
+      })
+      emit('invited', { email: address, role: name, domainId: into.id, by: actor.id })
+      core.background.run(async () => {
+        try {
+          await post.send(post.compose('invitation', address, plain, { role: name, domain: into.displayName ?? into.name }))
+        } catch {
+          emit('mailFailed', { userId: null, kind: 'invitation' })
+        }
+      })
+      return invitation
+    },
+
+    accept: (token) =>
+      redeem('accept', async () => {
+        const actor = demandActor()
+        const invitation = await read(token)
+        const user = (await asSystem(() => userClass().get(actor.id))) as User | null
+        const present = await tables()
+        if (!user || !isLiving(user)) throw new UnauthorizedError()
+        if (user.email !== invitation.email) throw new ForbiddenError('The invitation is for another address: sign in with that one.')
+        const { grant, revoked } = await transaction(
+          (trx) =>
+            asSystem(async () => {
+              await lockRow(trx, userClass(), user.id)
+              await take(invitation)
+              const revoked = await proveAddress(user, { email: invitation.email, tables: present, keepSession: actor.sessionId })
+              return { grant: await give(user, invitation), revoked }
+            }),
+          { knex },
+        )
+        if (revoked) delivery.reportProof(user, 'invitation', revoked)
+        emit('invitationAccepted', { userId: user.id, role: invitation.role, domainId: invitation.domainId })
+        return grant
+      }),
+
+    acceptNew: ({ token, ...values }, prepare) =>
+      redeem('acceptNew', async () => {
+        const invitation = await read(token)
+        if ('email' in values) throw invalid('email', 'is the invited one')
+        const attempt = await throttle.begin('registration', { address: currentAddress() })
+        try {
+          const { email } = invitation
+          const prepared = (await prepare?.(values, { email })) ?? { values }
+          const input = readRegistration({ ...prepared.values, email })
+          const draft = await asSystem(() => userClass().build({ ...input, ...verified() } as never))
+          // Hashed before a connection is held.
+          await asSystem(() => draft.$settle())
+          const user = await transaction(
+            () =>
+              asSystem(async () => {
+                await take(invitation)
+                const row = await draft.getClone().save()
+                if (!hasColumn()) await rememberProof(row.id, row.email)
+                await give(row, invitation)
+                await prepared.afterCreate?.(row)
+                return row
+              }),
+            { knex },
+          )
+          emit('registered', { userId: user.id })
+          emit('invitationAccepted', { userId: user.id, role: invitation.role, domainId: invitation.domainId })
+          return user
+        } catch (error) {
+          await attempt.withdrawn()
+          throw error
+        }
+      }),
+
+    async list(domain) {
+      const into = domain === undefined ? null : await activeDomain(domain)
+      if (domain !== undefined && !into) return []
+      const query = Invitation.query()
+        .where('revoked', false)
+        .whereNull('acceptedAt')
+        .where('expiresAt', '>', new Date())
+        .orderBy('createdAt', 'desc')
+        .limit(mostListed)
+      return (await (into ? query.where('domainId', into.id) : query)) as Invitation[]
+    },
+
+    async revoke(id) {
+      core.refuseTransaction('invitations.revoke')
+      demandInPerson('Invitations')
+      const found = isUuid(id) ? ((await Invitation.query().findById(id.toLowerCase())) as Invitation | undefined) : undefined
+      if (!found) throw new NotFoundError()
+      const { email, role, domainId } = found
+      const isMine = found.invitedById === currentActor()?.id
+      if (!isMine && !(await mayGive(role, domainId))) throw new ForbiddenError()
+      const count = await transaction(
+        () =>
+          asSystem(() =>
+            Invitation.query()
+              .patch({ revoked: true } as never)
+              .where({ id: found.id, revoked: false } as never)
+              .whereNull('acceptedAt'),
+          ),
+        { knex },
+      )
+      if (count === 0) throw new NotFoundError()
+      emit('invitationRevoked', { email, role, domainId })
+    },
+  }
+}
+
+/** Whether the current user could give the role to somebody new who agrees. */
+function mayGive(role: string, domainId: string): Promise<boolean> {
+  const userId = newId()
+  return withConsent({ userId, domainId }, () => grants().canCreate({ userId, role, domainId } as never))
+}
+
+const noSuchDomain = () =>
+  new MissingReferenceError('There is no active domain of this id or name.', [
+    { field: 'domain', message: 'does not exist, or is not active' },
+  ])
+
+const dead = () => new InvalidTokenError('The invitation is not valid any more: ask for another.')

@@ -1,0 +1,341 @@
+import {
+  ConfigurationError,
+  type FieldError,
+  PermsError,
+  ServiceUnavailableError,
+  UniqueViolationError,
+  ValidationError,
+} from '../../core/errors.js'
+import { newId } from '../../core/ids.js'
+import { asSystem, currentAddress } from '../../policy/context.js'
+import { definitionOf } from '../../schema/definition.js'
+import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
+import { isLiving } from '../../users/actor.js'
+import { demandInPerson } from '../../users/in-person.js'
+import { registeredPasswords, storedHash, wrongOldPassword } from '../../users/password-mixin.js'
+import type { User } from '../../users/user.js'
+import type { SignInResult } from '../auth-types.js'
+import type { AuthCore } from '../core.js'
+import { userClass } from './credentials.js'
+import { furtherTables, proveAddress } from './first-proof.js'
+import { mailDelivery, originTexts } from './mail-delivery.js'
+import type { Post } from './mail-service.js'
+import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
+import { type RegistrationSteps, readRegistration, registerUser, rehearseRegistration } from './register.js'
+
+/**
+ * What goes by e-mail: `perms.auth.mail`. Requests resolve at once and alike whether there is such a user: looking, writing and
+ * sending come after, and a mailer that fails is told to `perms.on('mailFailed')` alone. Tokens work once, as long as they are
+ * the newest of their kind and the user's address is the one they were sent to.
+ *
+ * All throw ConfigurationError without `initPerms({ mail })` and inside the application's transaction().
+ */
+export interface MailFlows {
+  /** Whether there is a mailer. */
+  readonly isReady: boolean
+  /** Mails a link that verifies an address, if it is a user's and not verified yet. @throws ValidationError, TooManyAttemptsError */
+  requestVerification(email: string): Promise<void>
+  /** Notes that the user's address is verified. @throws InvalidTokenError */
+  verifyEmail(token: string): Promise<User>
+  /** Mails a link to choose a new password, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
+  requestPasswordReset(email: string): Promise<void>
+  /**
+   * Sets a new password and ends all sessions and API keys. If nobody had proved the address before, it ends everything that was
+   * made before, second factors too: whoever registered the address may not be its owner.
+   *
+   * @throws InvalidTokenError, ValidationError for the password: then the token is not used up
+   */
+  resetPassword(given: { token: string; password: string }): Promise<User>
+  /**
+   * Mails a link to the new address, and tells the old one.
+   *
+   * @throws ValidationError for a wrong old password or an address that is none, TooManyAttemptsError, ForbiddenError with an API key
+   */
+  requestEmailChange(user: User, given: { email: string; oldPassword: string }): Promise<void>
+  /** Gives the user the confirmed address and ends all sessions. @throws InvalidTokenError, UniqueViolationError (409): taken meanwhile */
+  confirmEmailChange(token: string): Promise<User>
+  /** Mails a link to sign in with, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
+  requestMagicLink(email: string): Promise<void>
+  /**
+   * Signs in, or asks for the second factor. If nobody had proved the address before, it ends everything that was made before: the
+   * password, sessions, API keys, second factors and links.
+   *
+   * @throws InvalidTokenError
+   */
+  signInWithMagicLink(token: string, options?: { device?: string | undefined }): Promise<SignInResult>
+  /**
+   * Registers without saying whether the address is taken: the mail does.
+   *
+   * @param steps `check` runs before the call resolves, `afterCreate` with the new row after it
+   * @throws ValidationError for what is wrong with the values, TooManyAttemptsError, and what `check` throws
+   */
+  registerPrivately(values: object, steps?: RegistrationSteps): Promise<void>
+}
+
+const mostWaiting = 1000
+
+export function mailFlows(core: AuthCore): MailFlows {
+  const { background, emit, knex, post, throttle } = core
+
+  function demandPost(name: string): Post {
+    core.refuseTransaction(`mail.${name}`)
+    if (post) return post
+    throw new ConfigurationError("Mail needs a mailer: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).")
+  }
+
+  /** Runs work after the response. */
+  function later(work: () => Promise<unknown>): void {
+    if (background.size >= mostWaiting) throw new ServiceUnavailableError()
+    background.run(work)
+  }
+
+  const { count, send, notify, reportProof } = mailDelivery(core)
+
+  /** Counts a mail, and runs the work after the response: with null where there is no such user, for whom it does the same. */
+  async function request(name: string, email: unknown, work: (found: Found, address: string) => Promise<void>): Promise<void> {
+    demandPost(name)
+    const address = readEmail(email, 'email')
+    await count(address, { address: currentAddress() })
+    later(async () => await work(await find(address), address))
+  }
+
+  async function mailLink(
+    { user, standIn }: Found,
+    to: string,
+    kind: MailTokenKind,
+    mail: 'verifyEmail' | 'resetPassword' | 'magicLink',
+  ): Promise<void> {
+    const origin = mail === 'verifyEmail' ? await originTexts(user?.id ?? standIn) : {}
+    const token = await issueMailToken(core, user, standIn, { kind, boundTo: to, expiresIn: (post as Post).expires(mail) })
+    await send(mail, user, to, token ?? noToken, origin)
+  }
+
+  /** Wrong tokens count by address. */
+  async function redeem<T>(name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
+    demandPost(name)
+    demandInPerson('What a mailed link changes')
+    const plain = readToken(token)
+    const attempt = await throttle.begin('mailToken', { address: currentAddress() })
+    try {
+      const result = await work(plain)
+      await attempt.succeeded()
+      return result
+    } catch (error) {
+      if (!(error instanceof PermsError) || error.status !== 401) await attempt.withdrawn()
+      throw error
+    }
+  }
+
+  const tables = furtherTables(knex)
+
+  /** Uses a mailed token that proves its address, and reports what the proof ended. */
+  async function prove<T>(
+    proof: 'magicLink' | 'passwordReset',
+    plain: string,
+    { act, prepare }: { act: (user: User) => Promise<T>; prepare?: (user: User) => Promise<unknown> },
+  ): Promise<T> {
+    const isReset = proof === 'passwordReset'
+    const present = await tables()
+    const { user, revoked, result } = await useMailToken(
+      core,
+      plain,
+      isReset ? 'reset-password' : 'magic-link',
+      async ({ user, boundTo }) => {
+        const revoked = await proveAddress(user, { email: boundTo, tables: present, isReset })
+        return { user, revoked, result: await act(user) }
+      },
+      async (use) => void (await prepare?.(use.user)),
+    )
+    if (revoked) reportProof(user, proof, revoked)
+    return result
+  }
+
+  const verified = () => ('emailVerifiedAt' in definitionOf(userClass()).specs ? { emailVerifiedAt: new Date() } : {})
+
+  return {
+    isReady: post !== null,
+
+    requestVerification: (email) =>
+      request('requestVerification', email, async ({ user, row, standIn }, address) => {
+        const isDone = (user as { emailVerifiedAt?: Date | null } | null)?.emailVerifiedAt
+        await mailLink({ user: isDone ? null : user, row, standIn }, address, 'verify-email', 'verifyEmail')
+      }),
+
+    verifyEmail: (token) =>
+      redeem('verifyEmail', token, async (plain) => {
+        demandColumn()
+        const user = await useMailToken(core, plain, 'verify-email', async (use) => await use.user.update(verified() as never))
+        emit('emailVerified', { userId: user.id })
+        return user
+      }),
+
+    requestPasswordReset: (email) =>
+      request('requestPasswordReset', email, async (found, address) => {
+        await mailLink(found, address, 'reset-password', 'resetPassword')
+        emit('passwordResetRequested', { userId: found.user?.id ?? null })
+      }),
+
+    resetPassword: ({ token, password }) =>
+      redeem('resetPassword', token, async (plain) => {
+        if (typeof password !== 'string' || password === '') throw invalid('password', 'is required')
+        // Saved with the new hash, it ends every session and every other mailed link.
+        const user = await prove('passwordReset', plain, {
+          act: async (row) => await row.save(),
+          prepare: async (row) => await row.setPassword(password),
+        })
+        emit('passwordReset', { userId: user.id })
+        return user
+      }),
+
+    async requestEmailChange(user, { email, oldPassword }) {
+      demandPost('requestEmailChange')
+      demandInPerson('Passwords and e-mail addresses')
+      const address = readEmail(email, 'email')
+      if (typeof oldPassword !== 'string' || oldPassword === '') throw invalid('oldPassword', 'is required')
+      const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      const stored = await storedHash(user)
+      if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
+      await attempt.succeeded()
+      // Both mails are counted before anything is written: without the notice to the old address nothing is changed.
+      const toOld = await count(user.email, { address: currentAddress(), caller: user.id })
+      try {
+        await count(address)
+      } catch (error) {
+        await toOld.withdrawn()
+        throw error
+      }
+      later(async () => {
+        await send('emailChangeRequested', user, user.email, undefined, { newEmail: address })
+        // Another user's address gets no mail. The same work is done for it, so that the time does not tell that it is one.
+        const { row: other, standIn } = await find(address)
+        const receiver = other ? null : user
+        const details = { ...(await originTexts(user.id)), accountEmail: user.email }
+        const expiresIn = (post as Post).expires('changeEmail')
+        const order = { kind: 'change-email', boundTo: address, expiresIn, whilePassword: stored } as const
+        const token = await issueMailToken(core, receiver, standIn, order)
+        await send('changeEmail', token === null ? null : receiver, address, token ?? noToken, details)
+      })
+    },
+
+    confirmEmailChange: (token) =>
+      redeem('confirmEmailChange', token, async (plain) => {
+        let before = ''
+        const user = await useMailToken(core, plain, 'change-email', async ({ user: row, boundTo }) => {
+          before = row.email
+          await row.update({ email: boundTo } as never)
+          return await row.update(verified() as never)
+        })
+        emit('emailChanged', { userId: user.id })
+        background.run(() => notify('emailChanged', user, before, { newEmail: user.email }))
+        return user
+      }),
+
+    requestMagicLink: (email) =>
+      request('requestMagicLink', email, (found, address) => mailLink(found, address, 'magic-link', 'magicLink')),
+
+    signInWithMagicLink: (token, { device } = {}) =>
+      redeem('signInWithMagicLink', token, async (plain) => {
+        const user = await prove('magicLink', plain, { act: async (row) => row })
+        const result = await core.letIn(user, { device })
+        if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: ask for another link.')
+        return result
+      }),
+
+    async registerPrivately(values, steps = {}) {
+      demandPost('registerPrivately')
+      const cls = userClass()
+      const { password, ...rest } = readRegistration(values) as { password?: string; email?: string }
+      const attempt = await throttle.begin('registration', { address: currentAddress() })
+      try {
+        // What is wrong with the values is said; what is found in the database is not.
+        const draft = await asSystem(() => cls.build(rest as never))
+        if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
+        await steps.check?.(rest)
+        // To a taken address as to a free one: strangers do not send its owner more mail than any other request would.
+        await count(draft.email, { address: currentAddress() })
+      } catch (error) {
+        if (!(error instanceof PermsError) || error.status >= 500) await attempt.withdrawn()
+        throw error
+      }
+      later(() => registerOrTell(values, canonicalEmail(String(rest.email)), steps))
+    },
+  }
+
+  // The same number of statements, hashes and mails in both cases: the next request waits for them, and must not tell which it was.
+  async function registerOrTell(values: object, email: string, steps: RegistrationSteps): Promise<void> {
+    const found = await find(email)
+    if (found.row) {
+      await rehearseRegistration(knex, values, found.row)
+      await tellOwner(found)
+      return
+    }
+    try {
+      const user = await registerUser(knex, values, undefined, steps)
+      // In place of the row that says where a registration comes from, which a call without a client's address has none of.
+      if (currentAddress() === undefined) await deleteDecoy(newId())
+      emit('registered', { userId: user.id })
+      await mailLink({ user, row: user, standIn: user.id }, user.email, 'verify-email', 'verifyEmail')
+    } catch (error) {
+      const isTaken = error instanceof UniqueViolationError && error.errors.some(({ field }) => field === 'email')
+      if (isTaken) await tellOwner(await find(email))
+      else emit('registrationFailed', {})
+    }
+  }
+
+  async function tellOwner({ user, row, standIn }: Found): Promise<void> {
+    if (row === null) return
+    emit('alreadyRegistered', { userId: row.id })
+    await originTexts(row.id)
+    await issueMailToken(core, null, standIn, { kind: 'verify-email', boundTo: row.email, expiresIn: 1 })
+    await send('alreadyRegistered', user, row.email)
+  }
+}
+
+/** In the link of a mail that is composed and not sent. */
+const noToken = `mt_${'0'.repeat(43)}`
+
+/** What there is at an address. */
+interface Found {
+  /** The user, if they may act: whom mail goes to. */
+  readonly user: User | null
+  /** The user, whether or not they may act. */
+  readonly row: User | null
+  /** Any user, for what is done where there is none to write to. */
+  readonly standIn: string | null
+}
+
+/** Two statements whatever there is: a user of this address, without roles, and any user. */
+async function find(email: string): Promise<Found> {
+  return await asSystem(async () => {
+    const users = userClass()
+    const row = ((await users.query().findOne({ email } as never)) as User | undefined) ?? null
+    const any = (await users.query().select('id').orderBy('id').first()) as { id: string } | undefined
+    return { row, user: row && isLiving(row) ? row : null, standIn: any?.id ?? null }
+  })
+}
+
+function demandColumn(): void {
+  if ('emailVerifiedAt' in definitionOf(userClass()).specs) return
+  throw new ConfigurationError(
+    `${userClass().name} has no column emailVerifiedAt: make it with TimestampMixin, class ${userClass().name} extends TimestampMixin(User).`,
+  )
+}
+
+function readEmail(value: unknown, field: string): string {
+  if (typeof value !== 'string') throw invalid(field, value === undefined ? 'is required' : 'must be a string')
+  if (value.trim() === '') throw invalid(field, 'may not be blank')
+  const address = canonicalEmail(value)
+  if (!isEmailAddress(address)) throw invalid(field, 'must be an e-mail address')
+  return address
+}
+
+function readToken(value: unknown): string {
+  if (typeof value !== 'string') throw invalid('token', value === undefined ? 'is required' : 'must be a string')
+  if (value.trim() === '') throw invalid('token', 'may not be blank')
+  return value
+}
+
+function invalid(field: string, message: string): ValidationError {
+  const errors: FieldError[] = [{ field, message }]
+  return new ValidationError(`${field} ${message}.`, errors)
+}

@@ -1,0 +1,340 @@
+import {
+  ConfigurationError,
+  InvalidCredentialsError,
+  InvalidTokenError,
+  MissingTableError,
+  SecondFactorUnreadableError,
+  ServiceUnavailableError,
+  ValidationError,
+} from '../../core/errors.js'
+import { transaction } from '../../database/transaction.js'
+import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import { requireRankOver } from '../../users/account-rank.js'
+import { isLiving } from '../../users/actor.js'
+import { endsNoSession } from '../../users/caller-changes.js'
+import { demandInPerson } from '../../users/in-person.js'
+import { registeredPasswords, storedHash } from '../../users/password-mixin.js'
+import { SecondFactor } from '../../users/second-factor.js'
+import { hashToken, randomToken, type Token } from '../../users/token.js'
+import type { User } from '../../users/user.js'
+import type { SecondFactorAsked, SignInResult } from '../auth-types.js'
+import type { AuthCore } from '../core.js'
+import type { Attempt } from '../throttle/throttle.js'
+import { deriveKeys } from '../tokens/derived-keys.js'
+import { seal, unseal } from '../tokens/secret-box.js'
+import { forLivingCaller } from './active-caller.js'
+import { userClass } from './credentials.js'
+import { countLiving, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
+import { newTotpSecret, totpStep, totpUri } from './totp.js'
+
+export interface SecondFactorOptions {
+  /** How authenticator apps call the application. */
+  readonly issuer: string
+}
+
+/**
+ * The second factor: an authenticator app (TOTP, with the optional package otpauth) and recovery codes:
+ * `perms.auth.secondFactors`. A user who has one is asked for it at each sign-in, whatever the options of the process.
+ */
+export interface SecondFactors {
+  /**
+   * The second step of signing in. Wrong codes count as wrong passwords do, and five end the challenge.
+   *
+   * @param code of the authenticator app, or a recovery code
+   * @throws InvalidTokenError for a challenge that is over, InvalidCredentialsError for a wrong code, TooManyAttemptsError
+   * @example const result = await perms.auth.secondFactors.verify(challenge, '123456')
+   */
+  verify(challenge: string, code: string, options?: { device?: string | undefined }): Promise<SignInResult>
+  /**
+   * Begins: the secret goes into the user's app, and nothing is asked for until `confirm`.
+   *
+   * @param options `password`: the user's own, where they have one
+   * @throws ValidationError for a wrong password, or a user who has a factor; ForbiddenError with an API key
+   */
+  begin(user: User, options?: { password?: string | undefined }): Promise<{ secret: string; uri: string }>
+  /** Proves that the app has the secret; the other sessions end. @returns recovery codes, which are not shown again */
+  confirm(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
+  /** Takes the factor away, with a code of it or a recovery code. */
+  remove(user: User, code: string): Promise<void>
+  /**
+   * Takes the factor away without a code, for an administrator whom a user with a lost phone has convinced. Which roles may call
+   * it is for the route to check; here the caller must outrank the user.
+   *
+   * @throws ForbiddenError for a rank that is not higher than every admin role of the user
+   */
+  reset(user: User): Promise<boolean>
+  /** New recovery codes in place of the old ones. */
+  renewRecoveryCodes(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
+  status(user: User): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
+}
+
+interface Internals {
+  /**
+   * Finds out whether the table of factors exists. Runs outside of any transaction, which a failed statement would end.
+   *
+   * @throws ServiceUnavailableError while that cannot be found out
+   */
+  prepare(): Promise<void>
+  /** The question for a second factor, for one who has proved the first; null where the user has none. */
+  ask(user: User): Promise<SecondFactorAsked | null>
+}
+
+const KIND = 'second-factor'
+const PREFIX = 'sf_'
+const FORM = /^sf_[\w-]{43}$/
+const CHALLENGE_LIFE = 300_000
+const MOST_TRIES = 5
+
+export function createSecondFactors(
+  core: AuthCore,
+  options: SecondFactorOptions | undefined,
+): { secondFactors: SecondFactors } & Internals {
+  const { knex, keys, hasher, sessions, emit } = core
+  const secretKeys = deriveKeys(keys, 'second factor secret')
+  let hasTable = false
+
+  const inOwn = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
+  const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
+    (await asSystem(() => SecondFactor.query().findOne({ userId } as never))) as SecondFactor | undefined
+
+  const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, factor.userId, factor.secret)
+
+  /** One statement that compares and sets: of two uses of one code, one is taken. */
+  async function takesCode(factor: SecondFactor, code: string): Promise<boolean> {
+    if (!/^\d{6}$/.test(code)) {
+      const isTaken = await useRecoveryCode(factor.userId, code)
+      if (isTaken) emit('recoveryCodeUsed', { userId: factor.userId })
+      return isTaken
+    }
+    const secret = secretOf(factor)
+    if (secret === null) throw unreadable(factor.userId)
+    const step = totpStep(secret, code, Date.now())
+    if (step === null) return false
+    const count = await SecondFactor.query()
+      .patch({ lastStep: step } as never)
+      .where('id', factor.id)
+      .where((which) => which.whereNull('lastStep').orWhere('lastStep', '<', step))
+    return count > 0
+  }
+
+  /** Under the throttle of sign-ins: guessing a code is guessing. @throws InvalidCredentialsError */
+  async function proved<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
+    core.refuseTransaction('secondFactors')
+    demandInPerson('Second factors')
+    await requireRankOver(user.id)
+    const text = readCode(code)
+    const factor = await factorOf(user.id)
+    if (!factor?.confirmedAt) throw new ValidationError('There is no second factor.', [{ field: 'code', message: 'has nothing to prove' }])
+    const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+    const result = await inOwn(async () => {
+      if (!(await takesCode(factor, text))) throw wrongCode()
+      return await then()
+    }).catch((error: unknown) => notGuessed(error, attempt))
+    await attempt.succeeded()
+    return result
+  }
+
+  async function countTry(challenge: Token): Promise<void> {
+    const tries = Number(challenge.boundTo ?? 0)
+    const count = await inOwn(
+      async () =>
+        await endsNoSession(tokens().query())
+          .patch({ boundTo: String(tries + 1) } as never)
+          .where({ id: challenge.id, boundTo: String(tries), revoked: false } as never),
+    )
+    if (tries >= MOST_TRIES || count === 0) throw new InvalidTokenError()
+  }
+
+  const secondFactors: SecondFactors = {
+    async verify(challenge, code, { device } = {}) {
+      core.refuseTransaction('secondFactors.verify')
+      const [plain, text] = [readText(challenge, 'challenge'), readCode(code)]
+      const { found, user } = await readChallenge(plain)
+      const factor = await factorOf(user.id)
+      if (!factor?.confirmedAt) throw new InvalidTokenError()
+      const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      try {
+        await countTry(found)
+        await inOwn(async () => {
+          if (!(await takesCode(factor, text))) throw wrongCode()
+          const now = new Date()
+          const count = await endsNoSession(tokens().query())
+            .patch({ revoked: true, revokedAt: now } as never)
+            .where({ id: found.id, revoked: false } as never)
+            .where('expiresAt', '>', now)
+          if (count === 0) throw new InvalidTokenError()
+        })
+      } catch (error) {
+        if (error instanceof InvalidCredentialsError)
+          emit('signInFailed', { userId: user.id, email: user.email, reason: 'secondFactor', address: currentAddress() })
+        return await notGuessed(error, attempt)
+      }
+      await attempt.succeeded()
+      const result = await core.signedIn(user, { device })
+      if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: sign in again.')
+      return result
+    },
+
+    async begin(user, { password } = {}) {
+      core.refuseTransaction('secondFactors.begin')
+      demandInPerson('Second factors')
+      await requireRankOver(user.id)
+      await provePassword(user, password)
+      if ((await factorOf(user.id))?.confirmedAt)
+        throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
+      const secret = newTotpSecret()
+      await forLivingCaller(knex, user.id, async () => {
+        await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
+        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, user.id, secret) } as never)
+      })
+      return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email }) }
+    },
+
+    async confirm(user, code) {
+      core.refuseTransaction('secondFactors.confirm')
+      demandInPerson('Second factors')
+      await requireRankOver(user.id)
+      const text = readCode(code)
+      const factor = await factorOf(user.id)
+      // One that nobody can open any more is begun anew.
+      if (!factor || factor.confirmedAt || secretOf(factor) === null)
+        throw new ValidationError('There is no second factor to confirm: begin first.', [
+          { field: 'code', message: 'has nothing to confirm' },
+        ])
+      const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      const recoveryCodes = await forLivingCaller(knex, user.id, async () => {
+        if (!/^\d{6}$/.test(text) || !(await takesCode(factor, text))) throw wrongCode()
+        await SecondFactor.query()
+          .patch({ confirmedAt: new Date() } as never)
+          .where('id', factor.id)
+        return await makeRecoveryCodes(user.id)
+      })
+      await attempt.succeeded()
+      await sessions.end({ userId: user.id, except: currentActor()?.id === user.id ? currentActor()?.sessionId : undefined })
+      emit('signOut', { userId: user.id, sessionIds: 'all' })
+      emit('factorAdded', { userId: user.id })
+      return { recoveryCodes }
+    },
+
+    async remove(user, code) {
+      await proved(user, code, () => removeAll(user.id))
+      emit('factorRemoved', { userId: user.id })
+    },
+
+    async reset(user) {
+      core.refuseTransaction('secondFactors.reset')
+      demandInPerson('Second factors')
+      await requireRankOver(user.id)
+      const isRemoved = await inOwn(() => removeAll(user.id))
+      if (isRemoved) emit('factorRemoved', { userId: user.id })
+      return isRemoved
+    },
+
+    async renewRecoveryCodes(user, code) {
+      return { recoveryCodes: await proved(user, code, () => makeRecoveryCodes(user.id)) }
+    },
+
+    async status(user) {
+      const isOn = Boolean((await factorOf(user.id))?.confirmedAt)
+      return { isOn, recoveryCodesLeft: isOn ? await countLiving(user.id) : 0 }
+    },
+  }
+
+  async function provePassword(user: User, password: string | undefined): Promise<void> {
+    const stored = await storedHash(user)
+    if (stored === null) return
+    const refuse = (message: string) => new ValidationError(`password ${message}.`, [{ field: 'password', message }])
+    if (typeof password !== 'string' || password === '') throw refuse('is required')
+    const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+    if (!(await (hasher ?? registeredPasswords().hasher).verify(password, stored))) throw refuse('is wrong')
+    await attempt.succeeded()
+  }
+
+  return {
+    secondFactors,
+
+    // Only "it is there" is kept: another process may make the table, and a user a factor, at any time.
+    async prepare() {
+      if (hasTable) return
+      try {
+        await asSystem(() => SecondFactor.query().select('id').limit(1))
+        hasTable = true
+      } catch (error) {
+        // Tables of an earlier version: there is no factor in the whole database.
+        if (error instanceof MissingTableError && error.table === tableOfFactors()) return
+        throw new ServiceUnavailableError(
+          'Whether this account has a second factor cannot be looked up at present: try to sign in again shortly.',
+          { cause: error },
+        )
+      }
+    },
+
+    async ask(user) {
+      if (!hasTable || !(await factorOf(user.id))?.confirmedAt) return null
+      const challenge = PREFIX + randomToken()
+      const values = {
+        userId: user.id,
+        kind: KIND,
+        token: hashToken(challenge),
+        boundTo: '0',
+        expiresAt: new Date(Date.now() + CHALLENGE_LIFE),
+      }
+      await asSystem(() => tokens().create(values as never))
+      return { status: 'secondFactor', challenge }
+    },
+  }
+}
+
+const tableOfFactors = () => (SecondFactor as unknown as { getTableName(): string }).getTableName()
+
+async function removeAll(userId: string): Promise<boolean> {
+  const count = await SecondFactor.query().delete().where('userId', userId)
+  await endsNoSession(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
+  return count > 0
+}
+
+async function readChallenge(plain: string): Promise<{ found: Token; user: User }> {
+  const found = FORM.test(plain)
+    ? ((await asSystem(() =>
+        tokens()
+          .query()
+          .findOne({ token: hashToken(plain), kind: KIND } as never),
+      )) as Token | undefined)
+    : undefined
+  const user = found?.isLive ? await asSystem(() => userClass().get(found.userId)) : null
+  if (!found || !user || !isLiving(user)) throw new InvalidTokenError()
+  return { found, user }
+}
+
+/** What is our own doing does not count as a guess. */
+async function notGuessed(error: unknown, attempt: Attempt): Promise<never> {
+  if (error instanceof SecondFactorUnreadableError) await attempt.withdrawn()
+  throw error
+}
+
+const unreadable = (userId: string) =>
+  new SecondFactorUnreadableError(undefined, {
+    cause: new ConfigurationError(
+      `No key of initPerms({ jwt }) opens the second factor of user ${userId}: add the key that it was made with to jwt.keys as \`retired: true\` (and start with a JWT_SECRET that stays the same), or take the factor away with perms.auth.secondFactors.reset(user).`,
+    ),
+  })
+
+const wrongCode = () => new InvalidCredentialsError('The code is wrong, or has been used.')
+
+function readText(value: unknown, field: string): string {
+  const message =
+    typeof value !== 'string' ? (value === undefined ? 'is required' : 'must be a string') : value.trim() === '' ? 'may not be blank' : ''
+  if (message !== '') throw new ValidationError(`${field} ${message}.`, [{ field, message }])
+  return value as string
+}
+
+/** Apps show codes in groups, and people type them so. */
+function readCode(value: unknown): string {
+  const given = readText(value, 'code')
+  const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')
+  if (text.length > 64) throw new ValidationError('code is too long.', [{ field: 'code', message: 'is too long' }])
+  return text
+}
+
+const tokens = () => registeredModel('token') as unknown as typeof Token

@@ -1,0 +1,120 @@
+import { availableParallelism } from 'node:os'
+import { ConfigurationError } from '../../core/errors.js'
+import { optionalPackage } from '../../core/optional-package.js'
+import type { PasswordHasher } from '../../users/password-hasher.js'
+import { canonicalPassword, settablePassword } from './password-text.js'
+import { WorkQueue } from './work-queue.js'
+
+export interface Argon2idOptions {
+  /** KiB of memory for one hash: 19456 when not said, and at least. */
+  readonly memoryCost?: number | undefined
+  /** Passes over it: 2 when not said, and at least. */
+  readonly timeCost?: number | undefined
+  /** 1 when not said. */
+  readonly parallelism?: number | undefined
+  /** Hashes at once; as many as the machine runs at once when not said, but no more than 3 of libuv's 4 threads. */
+  readonly threads?: number | undefined
+  /** Hashes that may wait, 64 at least; beyond it, 503. */
+  readonly maxQueue?: number | undefined
+  /** What made the hashes that are stored already, `bcryptHasher()` for one: they verify, and are made anew at the next sign-in. */
+  readonly previous?: PasswordHasher | undefined
+}
+
+/** What is used of @node-rs/argon2. */
+interface Argon2 {
+  hash(password: string, options: Cost & { algorithm: number }): Promise<string>
+  verify(hash: string, password: string): Promise<boolean>
+}
+
+interface Cost {
+  readonly memoryCost: number
+  readonly timeCost: number
+  readonly parallelism: number
+}
+
+const ARGON2ID = 2
+const STORED = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}$/
+
+/** The most that a stored hash may ask for. */
+const MAX: Cost = { memoryCost: 1_048_576, timeCost: 64, parallelism: 16 }
+
+/**
+ * Hashes passwords with argon2id (RFC 9106), in the threads of libuv. It needs the package `@node-rs/argon2`.
+ *
+ * Passwords are hashed in NFKC form, of up to 4096 bytes. `verify` costs one hash at the configured cost whatever it is asked;
+ * with `previous`, one of each kind, for as long as that is given.
+ *
+ * @throws ConfigurationError if an option is out of its range, or the package is not installed
+ * @example initPerms({ knex, passwordHasher: argon2idHasher({ previous: bcryptHasher() }) })
+ */
+export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & { close(): Promise<void> } {
+  const cost: Cost = {
+    memoryCost: whole('memoryCost', options.memoryCost ?? 19_456, 19_456, MAX.memoryCost),
+    timeCost: whole('timeCost', options.timeCost ?? 2, 2, MAX.timeCost),
+    parallelism: whole('parallelism', options.parallelism ?? 1, 1, MAX.parallelism),
+  }
+  const threads = whole('threads', options.threads ?? Math.min(3, availableParallelism()), 1, 64)
+  const queue = new WorkQueue(threads, whole('maxQueue', options.maxQueue ?? Math.max(64, threads * 32), 64, 100_000))
+  const argon2 = optionalPackage<Argon2>('@node-rs/argon2', 'argon2idHasher()')
+  const { previous } = options
+  const hash = (text: string, made: Cost) => argon2.hash(text, { ...made, algorithm: ARGON2ID })
+
+  /** Whether it is the password, after the work of one hash at the configured cost. */
+  async function verifyOwn(text: string | undefined, stored: Cost | undefined, hashed: string): Promise<boolean> {
+    if (!stored) {
+      await hash(text ?? '', cost)
+      return false
+    }
+    const isRight = await argon2.verify(hashed, text ?? '').catch(() => false)
+    // A cheap old hash answers no sooner than a current one.
+    const passes = Math.round((workOf(cost) - workOf(stored)) / cost.memoryCost)
+    if (passes > 0) await hash('', { ...cost, timeCost: passes })
+    return isRight && text !== undefined
+  }
+
+  return {
+    async hash(password) {
+      const text = settablePassword(password)
+      return await queue.run(() => hash(text, cost))
+    },
+
+    async verify(password, stored) {
+      const canonical = typeof password === 'string' ? canonicalPassword(password) : undefined
+      const text = canonical !== undefined && 'text' in canonical ? canonical.text : undefined
+      const parsed = parse(stored)
+      const isRight = await queue.run(() => verifyOwn(text, parsed, stored ?? ''))
+      const wasRight = (await previous?.verify(password, parsed ? null : stored)) ?? false
+      return parsed ? isRight : wasRight
+    },
+
+    needsRehash(stored) {
+      const parsed = parse(stored)
+      if (!parsed) return true
+      const isWeaker = cost.memoryCost < parsed.memoryCost || workOf(cost) < workOf(parsed)
+      return !isWeaker && (cost.memoryCost > parsed.memoryCost || workOf(cost) > workOf(parsed))
+    },
+
+    async close() {
+      await queue.close()
+      await previous?.close?.()
+    },
+  }
+}
+
+/** What a stored hash was made with; undefined for what is no argon2id hash of a bearable cost. */
+function parse(stored: unknown): Cost | undefined {
+  const match = typeof stored === 'string' ? STORED.exec(stored) : null
+  if (!match) return undefined
+  const [memoryCost = 0, timeCost = 0, parallelism = 0] = match.slice(1).map(Number)
+  const isBearable = memoryCost <= MAX.memoryCost && timeCost <= MAX.timeCost && parallelism <= MAX.parallelism
+  return isBearable && timeCost >= 1 && parallelism >= 1 && memoryCost >= 8 * parallelism
+    ? { memoryCost, timeCost, parallelism }
+    : undefined
+}
+
+const workOf = ({ memoryCost, timeCost }: Cost) => memoryCost * timeCost
+
+function whole(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  throw new ConfigurationError(`argon2idHasher({ ${name}: ${value} }): ${name} is a whole number from ${least} to ${most}.`)
+}

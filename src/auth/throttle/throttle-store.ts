@@ -1,0 +1,137 @@
+import type { Knex } from 'knex'
+import { RateLimiterRes } from 'rate-limiter-flexible'
+import { mapDatabaseError } from '../../database/database-errors.js'
+import type { TableSpec } from '../../database/tables.js'
+import { sendAgain, transaction } from '../../database/transaction.js'
+import { column } from '../../schema/column.js'
+import { type Dialect, decoder, dialectOf, encode } from '../../schema/storage.js'
+import type { Limit, Limiter } from './throttle.js'
+
+const moment = column.datetime()
+
+/** Where several processes count together. */
+export const throttleTable: TableSpec = {
+  name: 'perms_throttle',
+  primaryKey: 'name',
+  columns: { name: column.string({ maxLength: 120 }), points: column.integer(), expiresAt: moment.index() },
+}
+
+const table = throttleTable.name
+
+interface Count {
+  readonly points: number
+  readonly expires_at: unknown
+}
+
+/** How far a count goes beyond its limit: the first refusal tells of the lock, and the next ones see that it was told. */
+export const LIMIT_MARK = 2
+
+/** How often a count sweeps out what is over. */
+const SWEEP = 0.01
+
+/**
+ * Counts in the application's database, each try in one statement that counts on or begins anew: exact however many come at
+ * once, and from whatever processes. (The package's own stores for SQL give a connection of Knex's pool back while they still
+ * use it.)
+ */
+export class KnexLimiter implements Limiter {
+  readonly #knex: Knex
+  readonly #limit: Limit
+  readonly #dialect: Dialect
+
+  constructor(knex: Knex, limit: Limit) {
+    this.#knex = knex
+    this.#limit = limit
+    this.#dialect = dialectOf(knex)
+  }
+
+  async consume(key: string, points = 1): Promise<RateLimiterRes> {
+    const result = await this.#add(key, points)
+    // As in the package: what is refused is told by the same object, thrown.
+    if (result.consumedPoints > this.#limit.points) throw result
+    return result
+  }
+
+  async reward(key: string, points = 1): Promise<RateLimiterRes> {
+    return await this.#add(key, -points)
+  }
+
+  async delete(key: string): Promise<boolean> {
+    const remove = () =>
+      this.#knex(table)
+        .where({ name: this.#name(key) })
+        .delete()
+    return await this.#mapped(async () => (await send(remove)) > 0)
+  }
+
+  async #add(key: string, points: number): Promise<RateLimiterRes> {
+    const begun = Date.now()
+    const [first, most] = [Math.max(0, points), this.#limit.points + LIMIT_MARK]
+    const [now, expires] = [this.#moment(begun), this.#moment(begun + this.#limit.duration * 1000)]
+    const count = await this.#mapped(async () => {
+      if (Math.random() < SWEEP) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
+      if (this.#dialect !== 'mysql')
+        return await this.#upsertReturning([table, this.#name(key), first, expires, table, now, most, table, points, table, now, table])
+      // The row stays locked until it is read.
+      return await transaction(
+        async (trx) => {
+          await trx.raw(mysqlUpsert, [table, this.#name(key), first, expires, now, first, most, points, now, expires])
+          return (await trx(table)
+            .where({ name: this.#name(key) })
+            .first('points', 'expires_at')) as Count
+        },
+        { knex: this.#knex },
+      )
+    })
+    const over = decoder(moment.spec, this.#dialect)?.(count.expires_at) as Date
+    const left = Math.max(0, this.#limit.points - count.points)
+    return new RateLimiterRes(left, Math.max(0, over.getTime() - Date.now()), count.points, count.points === points)
+  }
+
+  async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
+    const result: unknown = await send(() => this.#knex.raw(this.#dialect === 'pg' ? pgUpsert : sqliteUpsert, bindings as string[]))
+    const rows = (this.#dialect === 'pg' ? (result as { rows: Count[] }).rows : result) as Count[]
+    return rows[0] as Count
+  }
+
+  #name(key: string): string {
+    return `${this.#limit.keyPrefix}:${key}`
+  }
+
+  #moment(milliseconds: number): string {
+    return encode(moment.spec, new Date(milliseconds), this.#dialect) as string
+  }
+
+  async #mapped<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      throw mapDatabaseError(error, this.#dialect, undefined, () => true)
+    }
+  }
+}
+
+// One statement each, outside any transaction.
+async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
+  try {
+    return await statement()
+  } catch (error) {
+    return await sendAgain(error, statement)
+  }
+}
+
+// What is refused does not add up without end, and what is given back does not make a count of less than none.
+const upsert = (
+  least: string,
+  greatest: string,
+) => `insert into ?? (name, points, expires_at) values (?, ?, ?) on conflict (name) do update set
+  points = case when ??.expires_at <= ? then excluded.points else ${greatest}(0, ${least}(?, ??.points + ?)) end,
+  expires_at = case when ??.expires_at <= ? then excluded.expires_at else ??.expires_at end
+  returning points, expires_at`
+const pgUpsert = upsert('least', 'greatest')
+const sqliteUpsert = upsert('min', 'max')
+
+// Assignments take effect from left to right here: points looks at the old expires_at.
+const mysqlUpsert = `insert into ?? (name, points, expires_at) values (?, ?, ?) on duplicate key update
+  points = if(expires_at <= ?, ?, greatest(0, least(?, points + ?))),
+  expires_at = if(expires_at <= ?, ?, expires_at)`

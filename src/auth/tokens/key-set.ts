@@ -1,0 +1,119 @@
+import type { JsonWebKey } from 'node:crypto'
+import { ConfigurationError } from '../../core/errors.js'
+import { type JwtKey, type JwtKeyOptions, parseKey } from './key.js'
+
+export interface JwtOptions {
+  /** The one HS256 key, as its UTF-8 bytes; 32 of them or more. Either this or `keys`. */
+  secret?: string | undefined
+  /** Several keys, or others than HS256: the first that is not retired signs, all verify as long as they stand here. */
+  keys?: readonly JwtKeyOptions[] | undefined
+  /** Seconds; 900 when not said. */
+  accessTokenExpires?: number | undefined
+  /** Seconds; 2592000 (30 days) when not said. */
+  refreshTokenExpires?: number | undefined
+  /** Written into every token as `iss`, and required there. */
+  issuer?: string | undefined
+  /** Written into every token as `aud`, and required there. */
+  audience?: string | undefined
+  /** Seconds that clocks may differ by, 60 at most; 0 when not said. */
+  leeway?: number | undefined
+}
+
+/** The configuration of tokens, read and checked once. */
+export interface KeySet {
+  readonly signing: JwtKey & { readonly signKey: NonNullable<JwtKey['signKey']> }
+  /** All keys, the signing one among them. */
+  readonly keys: readonly JwtKey[]
+  readonly byKid: ReadonlyMap<string, JwtKey>
+  /** Those that a token without `kid` may be signed with. */
+  readonly withoutKid: readonly JwtKey[]
+  readonly accessTokenExpires: number
+  readonly refreshTokenExpires: number
+  readonly issuer: string | undefined
+  readonly audience: string | undefined
+  readonly leeway: number
+}
+
+/** Seconds. */
+export const DEFAULT_REFRESH_LIFE = 2_592_000
+
+const MAX_LEEWAY = 60
+const TEN_YEARS = 315_360_000
+
+/**
+ * Reads the keys and times that tokens are made and checked with.
+ *
+ * To rotate, put the new key first and mark the old one `retired: true`; take it out once the last token it signed has expired.
+ *
+ * @throws ConfigurationError if there is no key, one is too weak, or a time is out of its range; the message says how to make a key
+ * @example
+ * const keys = parseKeys({ secret: process.env.JWT_SECRET })
+ * const rotated = parseKeys({ keys: [{ kid: '2', algorithm: 'HS256', secret: fresh }, { kid: '1', algorithm: 'HS256', secret: old, retired: true }] })
+ */
+export function parseKeys(options: JwtOptions): KeySet {
+  const keys = readKeys(options)
+  const byKid = new Map<string, JwtKey>()
+  for (const key of keys) {
+    if (key.kid === undefined) continue
+    if (byKid.has(key.kid)) throw new ConfigurationError(`jwt.keys: two keys have the kid '${key.kid}'; give each its own.`)
+    byKid.set(key.kid, key)
+  }
+  const signing = keys.find((key) => !key.retired)
+  if (signing === undefined) throw new ConfigurationError('jwt.keys: every key is retired; put one first that signs.')
+  const { signKey } = signing
+  if (signKey === undefined) {
+    throw new ConfigurationError('jwt.keys: the first key that is not retired signs, and has no privateKey: add one, or retire it.')
+  }
+  return {
+    signing: { ...signing, signKey },
+    keys,
+    byKid,
+    withoutKid: keys.length === 1 ? keys : keys.filter((key) => key.kid === undefined),
+    accessTokenExpires: seconds('accessTokenExpires', options.accessTokenExpires ?? 900, 1, TEN_YEARS),
+    refreshTokenExpires: seconds('refreshTokenExpires', options.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE, 1, TEN_YEARS),
+    issuer: name('issuer', options.issuer),
+    audience: name('audience', options.audience),
+    leeway: seconds('leeway', options.leeway ?? 0, 0, MAX_LEEWAY),
+  }
+}
+
+/** A JSON Web Key Set of public keys. */
+export interface PublicJwks {
+  readonly keys: readonly JsonWebKey[]
+}
+
+/**
+ * The public halves of the asymmetric keys, for others who verify our tokens (RFC 7517): serve it as `/.well-known/jwks.json`.
+ *
+ * @example publicJwks(keys)   // { keys: [{ kty: 'EC', crv: 'P-256', x, y, kid: '1', alg: 'ES256', use: 'sig' }] }
+ */
+export function publicJwks(keys: KeySet): PublicJwks {
+  const asymmetric = keys.keys.filter((key) => key.verifyKey.type === 'public')
+  return {
+    keys: asymmetric.map(({ verifyKey, kid, algorithm }) => ({
+      ...verifyKey.export({ format: 'jwk' }),
+      ...(kid === undefined ? {} : { kid }),
+      alg: algorithm,
+      use: 'sig',
+    })),
+  }
+}
+
+function readKeys(options: JwtOptions): JwtKey[] {
+  const { keys = [], secret } = options
+  if (keys.length === 0) return [parseKey({ algorithm: 'HS256', secret }, 'jwt.secret')]
+  if (secret !== undefined) {
+    throw new ConfigurationError("jwt: give either secret or keys; in keys, a secret is { algorithm: 'HS256', secret }.")
+  }
+  return keys.map((key, index) => parseKey(key, `jwt.keys[${index}]`))
+}
+
+function seconds(option: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  throw new ConfigurationError(`jwt.${option}: ${value}: a whole number of seconds from ${least} to ${most}.`)
+}
+
+function name(option: string, value: string | undefined): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  throw new ConfigurationError(`jwt.${option}: a string that is not empty, or leave it out.`)
+}

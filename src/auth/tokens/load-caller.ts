@@ -1,0 +1,190 @@
+import type { Knex } from 'knex'
+import type { Model } from 'objection'
+import { type KnexNames, storedName } from '../../database/arriving-names.js'
+import { mapDatabaseError } from '../../database/database-errors.js'
+import { isTransaction, joinAmbient, sendAgain } from '../../database/transaction.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import { send } from '../../query/send.js'
+import { dialectOfClass } from '../../record/active-record.js'
+import { definitionOf } from '../../schema/definition.js'
+import { type Dialect, decoder } from '../../schema/storage.js'
+import type { Domain } from '../../users/domain.js'
+import type { User } from '../../users/user.js'
+import type { UserRole } from '../../users/user-role.js'
+
+/** What is read of a session's row. */
+export interface SessionState {
+  readonly id: string
+  readonly userId: string
+  readonly token: string
+  readonly kind: string
+  readonly revoked: boolean
+  readonly expiresAt: Date | null
+  readonly endsAt: Date | null
+  readonly rotatedAt: Date | null
+  readonly lastUsedAt: Date | null
+  readonly createdAt: Date | null
+  /** Of an API key. */
+  readonly abilities: readonly string[] | null
+  readonly impersonatorId: string | null
+  /** Of a session in a user's place: the superadmin's own session. */
+  readonly boundTo: string | null
+}
+
+/** A session with its user, who has all roles and their domains. */
+export interface Caller {
+  readonly user: User
+  readonly session: SessionState
+}
+
+const sessionColumns = [
+  'id',
+  'userId',
+  'token',
+  'kind',
+  'revoked',
+  'expiresAt',
+  'endsAt',
+  'rotatedAt',
+  'lastUsedAt',
+  'createdAt',
+  'abilities',
+  'impersonatorId',
+  'boundTo',
+] as const
+
+type DatabaseRow = Readonly<Record<string, unknown>>
+
+/** The columns of one table in the statement: `as` there, `alias` in its rows, `column` in the table. */
+interface Part {
+  readonly cls: typeof Model
+  readonly columns: readonly { readonly as: string; readonly alias: string; readonly column: string }[]
+}
+
+interface Statement {
+  readonly sql: string
+  readonly parts: Readonly<Record<'user' | 'token' | 'userRole' | 'domain', Part>>
+}
+
+/**
+ * Loads a session or an API key, its user, the user's roles and their domains: ONE statement, over primary keys and
+ * the indexes of token.token and user_role.user_id, with its columns listed, so that PostgreSQL prepares it by name. Its text is made once.
+ *
+ * What it finds is not judged here: whether the session lives and the user may act is for the caller to look at.
+ *
+ * @param by what it is found by: `'token'` is the hash that is stored
+ * @returns finds one; null where there is none
+ */
+export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: string) => Promise<Caller | null> {
+  let statement: Promise<Statement> | undefined
+  return async (value) => {
+    statement ??= makeStatement(knex, by)
+    const { sql, parts } = await statement.catch((error: unknown) => {
+      statement = undefined
+      throw error
+    })
+    const dialect = dialectOfClass(parts.user.cls as never)
+    try {
+      const db = joinAmbient(knex)
+      const ask = () => send(db, sql, [value])
+      const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, ask)))
+      return assemble(rowsOf(found, dialect), parts, dialect)
+    } catch (error) {
+      throw mapDatabaseError(error, dialect, undefined, () => true)
+    }
+  }
+}
+
+async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement> {
+  // Short aliases, read as the application's Knex spells them: no postProcessResponse comes between.
+  let count = 0
+  const spelled = (alias: string) => storedName(alias, knex.client.config as KnexNames)
+  const part = (cls: typeof Model, columns: readonly string[]): Part => ({
+    cls,
+    columns: columns.map((column) => {
+      const alias = `c${count++}`
+      return { alias: spelled(alias), as: alias, column }
+    }),
+  })
+  const [user, token, userRole, domain] = (['user', 'token', 'userRole', 'domain'] as const).map((kind) => registeredModel(kind)) as [
+    typeof Model,
+    typeof Model,
+    typeof Model,
+    typeof Model,
+  ]
+  const parts = {
+    user: part(user, await columnsOf(user)),
+    token: part(
+      token,
+      sessionColumns.map((name) => columnOf(token, name)),
+    ),
+    userRole: part(userRole, await columnsOf(userRole)),
+    domain: part(domain, await columnsOf(domain)),
+  }
+  const listed = (alias: string, { columns }: Part) => columns.map((one) => `${alias}.${one.column} as ${one.as}`)
+  const query = knex
+    .from({ s: tableOf(token) })
+    .join({ u: tableOf(user) }, 'u.id', columnIn('s', token, 'userId'))
+    .leftJoin({ r: tableOf(userRole) }, columnIn('r', userRole, 'userId'), 'u.id')
+    .leftJoin({ d: tableOf(domain) }, 'd.id', columnIn('r', userRole, 'domainId'))
+    .where(columnIn('s', token, by), '')
+    .select([...listed('s', parts.token), ...listed('u', parts.user), ...listed('r', parts.userRole), ...listed('d', parts.domain)])
+  return { sql: query.toSQL().sql, parts }
+}
+
+const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
+const columnOf = (cls: typeof Model, property: string) => definitionOf(cls).columnOf.get(property) ?? property
+const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
+
+// A model with columns declared by withColumns says them all; of another the database is asked, once.
+async function columnsOf(cls: typeof Model): Promise<readonly string[]> {
+  const { isStrict, columnOf: columns } = definitionOf(cls)
+  return isStrict ? [...columns.values()] : (await cls.fetchTableMetadata()).columns
+}
+
+function rowsOf(result: unknown, dialect: Dialect): readonly DatabaseRow[] {
+  if (dialect === 'pg') return (result as { rows: DatabaseRow[] }).rows
+  return (dialect === 'mysql' ? (result as [DatabaseRow[]])[0] : result) as readonly DatabaseRow[]
+}
+
+function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], dialect: Dialect): Caller | null {
+  const [first] = rows
+  if (!first) return null
+  const user = record<User>(parts.user, first)
+  const grants = new Map<string, UserRole>()
+  for (const row of rows) {
+    if (!isThere(parts.userRole, row)) continue
+    const grant = record<UserRole>(parts.userRole, row)
+    grant.domain = isThere(parts.domain, row) ? record<Domain>(parts.domain, row) : (null as never)
+    grants.set(grant.id, grant)
+  }
+  user.roles = [...grants.values()]
+  return { user, session: sessionOf(parts.token, first, dialect) }
+}
+
+// Of an outer join nothing but NULLs may be there.
+function isThere({ columns }: Part, row: DatabaseRow): boolean {
+  return columns.some(({ column, alias }) => column === 'id' && row[alias] !== null && row[alias] !== undefined)
+}
+
+function raw(part: Part, row: DatabaseRow): Record<string, unknown> {
+  const json: Record<string, unknown> = {}
+  for (const { alias, column } of part.columns) json[column] = row[alias]
+  return json
+}
+
+function record<M>(part: Part, row: DatabaseRow): M {
+  return part.cls.fromDatabaseJson(raw(part, row) as never) as unknown as M
+}
+
+function sessionOf(part: Part, row: DatabaseRow, dialect: Dialect): SessionState {
+  const { specs } = definitionOf(part.cls)
+  const state: Record<string, unknown> = {}
+  sessionColumns.forEach((name, i) => {
+    const value = row[(part.columns[i] as { alias: string }).alias]
+    const spec = specs[name]
+    const decode = spec ? decoder(spec, dialect) : null
+    state[name] = decode && value !== null && value !== undefined ? decode(value) : value
+  })
+  return state as unknown as SessionState
+}

@@ -1,0 +1,213 @@
+import type { Knex } from 'knex'
+import { AccountDisabledError, ConfigurationError, InvalidTokenError } from '../../core/errors.js'
+import { transaction } from '../../database/transaction.js'
+import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import { isUuid } from '../../schema/values.js'
+import { isLiving } from '../../users/actor.js'
+import { endsNoSession } from '../../users/caller-changes.js'
+import { hashToken, randomToken, type Token } from '../../users/token.js'
+import type { User } from '../../users/user.js'
+import type { Emit } from '../events.js'
+import type { KeySet } from './key-set.js'
+import type { Caller, SessionState } from './load-caller.js'
+import { hashSecret, type RefreshToken, RefreshTokens } from './refresh-tokens.js'
+
+/** `'refresh'`: a session that can be refreshed; `'access'`: one that lasts as long as its one access token. */
+const kinds = ['refresh', 'access'] as const
+type SessionKind = (typeof kinds)[number]
+
+/** Milliseconds within which a second use of a refresh token is taken for another tab, or a lost answer. */
+const GRACE = 10_000
+
+/** One place where a user is signed in. */
+export interface SessionInfo {
+  readonly id: string
+  /** The device, as it was given at sign-in. */
+  readonly description: string | null
+  readonly address: string | null
+  readonly createdAt: Date
+  /** When it was last refreshed. */
+  readonly lastUsedAt: Date | null
+  readonly expiresAt: Date | null
+  /** Whether it is the session of the code that asks. */
+  readonly isCurrent: boolean
+}
+
+export interface SessionsOptions {
+  readonly knex: Knex
+  readonly keys: KeySet
+  /** Seconds. */
+  readonly absoluteLife: number
+  readonly load: (sessionId: string) => Promise<Caller | null>
+  readonly emit: Emit
+}
+
+/** Sessions are rows of Token: one each, which keeps its id however often the refresh token changes. */
+export class Sessions {
+  readonly #options: SessionsOptions
+  readonly #tokens: RefreshTokens
+
+  constructor(options: SessionsOptions) {
+    this.#options = options
+    this.#tokens = new RefreshTokens(options.keys)
+  }
+
+  /**
+   * Begins a session; joins the transaction that is open, if any.
+   *
+   * @throws AccountDisabledError for a user who may not act
+   */
+  async start(user: User, kind: SessionKind, device?: string): Promise<{ sessionId: string; refreshToken: string }> {
+    if (!isLiving(user)) throw new AccountDisabledError()
+    const now = Date.now()
+    const { keys, absoluteLife } = this.#options
+    const secret = this.#tokens.newSecret()
+    const endsAt = new Date(now + absoluteLife * 1000)
+    const values = {
+      userId: user.id,
+      kind,
+      // What stands for a session without refresh token is nothing that anybody could present.
+      token: kind === 'refresh' ? hashSecret(secret) : hashToken(randomToken()),
+      description: device === undefined ? null : device.slice(0, 255),
+      address: currentAddress()?.slice(0, 64) ?? null,
+      expiresAt: kind === 'refresh' ? this.#slide(now, endsAt) : new Date(now + keys.accessTokenExpires * 1000),
+      endsAt,
+      lastUsedAt: new Date(now),
+    }
+    const { id } = await asSystem(() => tokenClass().create(values as never))
+    return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
+  }
+
+  /** The session that a refresh token belongs to, by its own word; null for what is none of ours. */
+  sessionIdOf(refreshToken: unknown): string | null {
+    return this.#tokens.parse(refreshToken)?.sessionId ?? null
+  }
+
+  /** The session behind an access token with its user; `load` finds both. @throws InvalidTokenError unless both may be used now */
+  async living(sessionId: string, load = this.#options.load): Promise<Caller> {
+    const caller = isUuid(sessionId) ? await load(sessionId) : null
+    if (!caller || !isLive(caller.session)) throw new InvalidTokenError()
+    if (!isLiving(caller.user)) throw new InvalidTokenError()
+    return caller
+  }
+
+  /**
+   * Takes a refresh token for its successor. Of many that come at once with the same one, one writes, and all get the same
+   * answer for 10 s, as long as the successor is itself unused. A token that comes later than that ends the session.
+   *
+   * @throws InvalidTokenError
+   */
+  async rotate(refreshToken: string): Promise<{ caller: Caller; refreshToken: string }> {
+    const token = this.#tokens.parse(refreshToken)
+    if (!token) throw new InvalidTokenError()
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      const caller = await this.living(token.sessionId)
+      const { session, user } = caller
+      if (session.kind !== 'refresh') throw new InvalidTokenError()
+      if (session.token === hashSecret(token.secret)) {
+        const next = this.#tokens.successor(token)
+        if (!(await this.#advance(session, next))) continue
+        this.#options.emit('refresh', { userId: user.id, sessionId: session.id })
+        return { caller, refreshToken: this.#tokens.format(session.id, next) }
+      }
+      const next = this.#tokens.successorWithHash(token, session.token)
+      const isRecent = session.rotatedAt !== null && Date.now() - session.rotatedAt.getTime() <= GRACE
+      if (next && isRecent) return { caller, refreshToken: this.#tokens.format(session.id, next) }
+      await this.#endReused(caller, token)
+      throw new InvalidTokenError()
+    }
+    throw new InvalidTokenError()
+  }
+
+  // One statement that compares and sets: of all that try with the same token, one changes the row. Ended meanwhile, it stays so.
+  async #advance(session: SessionState, next: Buffer): Promise<boolean> {
+    const now = Date.now()
+    const expiresAt = this.#slide(now, session.endsAt)
+    const changes = { token: hashSecret(next), rotatedAt: new Date(now), lastUsedAt: new Date(now), expiresAt }
+    const changed = await transaction(
+      () =>
+        asSystem(() =>
+          endsNoSession(tokenClass().query())
+            .patch(changes as never)
+            .where({ id: session.id, token: session.token, revoked: false } as never),
+        ),
+      { knex: this.#options.knex },
+    )
+    return changed > 0
+  }
+
+  async #endReused({ session, user }: Caller, token: RefreshToken): Promise<void> {
+    const count = await this.end({ userId: user.id, id: token.sessionId })
+    if (count > 0) this.#options.emit('tokenReused', { userId: user.id, sessionId: session.id, address: currentAddress() })
+  }
+
+  /**
+   * Ends sessions of a user: one, all, or all but one. Refresh and access tokens die with them.
+   *
+   * @returns how many were alive
+   */
+  async end({ userId, id, except }: { userId: string; id?: string | undefined; except?: string | null | undefined }): Promise<number> {
+    if ((id !== undefined && !isUuid(id)) || (except && !isUuid(except))) return 0
+    const write = () => {
+      // The caller emits an event, which names the user.
+      const query = endsNoSession(tokenClass().query())
+        .patch({ revoked: true, revokedAt: new Date() } as never)
+        .where({ userId, revoked: false } as never)
+        .whereIn('kind', [...kinds])
+      if (id !== undefined) query.where('id', id)
+      if (except) query.whereNot('id', except)
+      return query
+    }
+    return await transaction(() => asSystem(write), { knex: this.#options.knex })
+  }
+
+  /** The sessions of a user that are alive, the last used first. */
+  async list(userId: string): Promise<SessionInfo[]> {
+    const now = new Date()
+    const rows = (await asSystem(() =>
+      tokenClass()
+        .query()
+        .where({ userId, revoked: false } as never)
+        .whereIn('kind', [...kinds])
+        .where('expiresAt', '>', now)
+        .orderBy('lastUsedAt', 'desc'),
+    )) as unknown as Token[]
+    const current = currentActor()?.sessionId ?? null
+    return rows.map(({ id, description, address, createdAt, lastUsedAt, expiresAt }) => ({
+      id,
+      description,
+      address,
+      createdAt,
+      lastUsedAt,
+      expiresAt,
+      isCurrent: id === current,
+    }))
+  }
+
+  // Each refresh gives the session another stretch, up to the end of its absolute life.
+  #slide(now: number, endsAt: Date | null): Date {
+    const sliding = now + this.#options.keys.refreshTokenExpires * 1000
+    return new Date(Math.min(sliding, endsAt?.getTime() ?? sliding))
+  }
+}
+
+function isLive({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {
+  const now = Date.now()
+  const isOver = (moment: Date | null) => moment !== null && moment.getTime() <= now
+  return (kinds as readonly string[]).includes(kind) && !revoked && expiresAt !== null && !isOver(expiresAt) && !isOver(endsAt)
+}
+
+function tokenClass(): typeof Token {
+  return registeredModel('token') as unknown as typeof Token
+}
+
+/** @throws ConfigurationError for a user whose class is of another table than the registered user model's */
+export function demandOwnUser(user: User): void {
+  const table = (cls: object) => (cls as { getTableName(): string }).getTableName()
+  const registered = registeredModel('user')
+  if (table(user.constructor) === table(registered)) return
+  throw new ConfigurationError(
+    `${user.constructor.name} lives in another table than ${registered.name}: sessions are for the model given to initPerms({ user: ${registered.name} }).`,
+  )
+}

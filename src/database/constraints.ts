@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto'
+import { snakeCase } from '../core/names.js'
+import { modelSlot } from '../runtime.js'
+import type { TableSpec } from './tables.js'
+
+export type ConstraintKind = 'pkey' | 'unique' | 'index' | 'foreign'
+
+export interface Constraint {
+  readonly table: string
+  /** As they are called in the database. */
+  readonly columns: readonly string[]
+  readonly kind: ConstraintKind
+}
+
+// PostgreSQL cuts names at 63 bytes, and cut names collide; MariaDB refuses them past 64 characters.
+const longestName = 60
+const known = modelSlot(() => new Map<string, Constraint>())
+const tables = modelSlot(() => new Map<string, TableSpec>())
+
+/**
+ * The name of an index or constraint: what Knex would call it, or, where that is too long, its beginning with a hash of the
+ * whole. Says it the same way each time, and remembers it, since MariaDB's errors contain nothing but this name.
+ *
+ * @example constraintName('user', ['email'], 'unique') // 'user_email_unique'
+ */
+export function constraintName(table: string, columns: readonly string[], kind: ConstraintKind): string {
+  const parts = kind === 'pkey' ? [table, kind] : [table, ...columns, kind]
+  let name = parts.join('_').replace(/[.-]/g, '_').toLowerCase()
+  if (Buffer.byteLength(name) > longestName) {
+    const hash = createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 10)
+    name = `${firstBytes(name, longestName - kind.length - hash.length - 2)}_${hash}_${kind}`
+  }
+  known.get().set(name, { table, columns: [...columns], kind })
+  return name
+}
+
+function firstBytes(text: string, count: number): string {
+  let cut = text
+  while (Buffer.byteLength(cut) > count) cut = cut.slice(0, -1)
+  return cut
+}
+
+/** What a name stands for that `constraintName` has made in this process. */
+export function constraintOf(name: string): Constraint | undefined {
+  return known.get().get(name)
+}
+
+/**
+ * Tells the error mapper of tables that other code has made (a migration, another process), so that an error
+ * can name the fields where the driver does not.
+ */
+export function rememberTables(specs: readonly TableSpec[]): void {
+  for (const spec of specs) {
+    tables.get().set(spec.name, spec)
+    constraintName(spec.name, [snakeCase(spec.primaryKey)], 'pkey')
+    for (const [property, { spec: column }] of Object.entries(spec.columns)) {
+      const name = [snakeCase(property)]
+      if (column.isUnique) constraintName(spec.name, name, 'unique')
+      if (column.reference) constraintName(spec.name, name, 'foreign')
+    }
+    for (const properties of spec.uniques ?? []) constraintName(spec.name, properties.map(snakeCase), 'unique')
+  }
+}
+
+/** The table as it was told to `rememberTables` or made by `createTables`. */
+export function knownTable(name: string): TableSpec | undefined {
+  return tables.get().get(name)
+}

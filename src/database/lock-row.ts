@@ -1,0 +1,19 @@
+import type { Knex } from 'knex'
+import { dialectOf } from '../schema/storage.js'
+
+/**
+ * Locks one row until the transaction ends: a second transaction that locks the same row waits for the first.
+ *
+ * @param cls the row's model
+ * @example await lockRow(trx, registeredModel('domain'), domain.id)
+ */
+export async function lockRow(trx: Knex.Transaction, cls: object, id: string): Promise<void> {
+  const dialect = dialectOf(trx)
+  // SQLite has one writer, and a transaction that begins with a read may fail when it writes.
+  if (dialect === 'sqlite') return
+  const row = trx((cls as { getTableName(): string }).getTableName())
+    .select('id')
+    .where({ id })
+  // On PostgreSQL other transactions may still insert rows that refer to this one.
+  await (dialect === 'pg' ? row.forNoKeyUpdate() : row.forUpdate())
+}

@@ -1,0 +1,216 @@
+import type { Knex } from 'knex'
+import { snakeCase } from '../core/names.js'
+import type { Column, ColumnSpec } from '../schema/column.js'
+import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
+import { constraintName, rememberTables } from './constraints.js'
+
+/** A table as models declare it; names of columns are those of the properties. */
+export interface TableSpec {
+  readonly name: string
+  readonly columns: Readonly<Record<string, Column<unknown, boolean>>>
+  readonly primaryKey: string
+  readonly uniques?: readonly (readonly string[])[]
+  readonly indexes?: readonly (readonly string[])[]
+}
+
+/**
+ * Makes tables with all that their columns declare: types, NOT NULL, literal defaults, unique columns, indexes and
+ * foreign keys, also towards themselves and each other. Tables that are there already are left as they are.
+ *
+ * @param knex an instance or a transaction
+ * @param tables in any order
+ * @throws what the database says, as it says it
+ * @example await createTables(knex, [{ name: 'user', primaryKey: 'id', columns: { id: column.uuid(), email: column.string().unique() } }])
+ */
+export async function createTables(knex: Knex, tables: readonly TableSpec[]): Promise<void> {
+  const dialect = dialectOf(knex)
+  rememberTables(tables)
+  const missing: TableSpec[] = []
+  for (const table of tables) {
+    if (!(await knex.schema.hasTable(table.name))) missing.push(table)
+  }
+  const ordered = byReference(missing)
+  const pending = new Set(ordered.map(({ name }) => name))
+  const later: (() => Promise<void>)[] = []
+  for (const table of ordered) {
+    const make = knex.schema.createTable(table.name, (builder) => {
+      for (const [property, { spec }] of Object.entries(table.columns)) {
+        // Within a cycle one key must wait for its target. SQLite cannot add it later, and does not need to.
+        const mustWait = dialect !== 'sqlite' && spec.reference && spec.reference.table !== table.name && pending.has(spec.reference.table)
+        if (mustWait)
+          later.push(async () => knex.schema.alterTable(table.name, (altered) => addReference(altered, table.name, property, spec)))
+        addColumn(builder, knex, dialect, table, property, mustWait ? { ...spec, reference: undefined } : spec)
+      }
+      builder.primary([snakeCase(table.primaryKey)], constraintName(table.name, [snakeCase(table.primaryKey)], 'pkey'))
+      for (const columns of table.uniques ?? []) addUnique(builder, table.name, columns)
+      for (const columns of table.indexes ?? []) addIndex(builder, table.name, columns)
+    })
+    await make.catch((error: unknown) => {
+      // Another process was faster, and has made or is making all of it.
+      if (!isThereAlready(error)) throw error
+    })
+    pending.delete(table.name)
+  }
+  for (const add of later) await add()
+}
+
+const thereAlready = new Set(['42P07', '42710', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
+
+function isThereAlready(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string }
+  return thereAlready.has(code ?? '') && /^create table .* - .*(?:already exists|duplicate key)/is.test(message ?? '')
+}
+
+/**
+ * Adds one declared column to a table of a migration, with the type that the library reads and writes, and with its
+ * default, its uniqueness, its index and its foreign key.
+ *
+ * @param table the builder that createTable or alterTable gives
+ * @param name the property's name
+ * @example await knex.schema.alterTable('employee', (table) => addColumnTo(table, knex, 'hireDate', column.date().nullable().spec))
+ */
+export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: string, spec: ColumnSpec): Knex.ColumnBuilder {
+  // Knex tells a builder's table to nobody, and index names begin with it.
+  const { _tableName } = table as { _tableName?: unknown }
+  return addColumn(table, knex, dialectOf(knex), { name: String(_tableName), columns: {}, primaryKey: 'id' }, name, spec)
+}
+
+/**
+ * Adds those of the named columns that a table lacks, with the types, uniqueness, indexes and foreign keys that they declare.
+ *
+ * @throws what the database says, for a column that takes no NULL and has no default where the table has rows
+ * @example await addMissingColumns(knex, tableSpecOf(Token), ['abilities'])
+ */
+export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
+  const dialect = dialectOf(knex)
+  rememberTables([table])
+  const missing: [string, ColumnSpec][] = []
+  for (const property of properties) {
+    const declared = table.columns[property]
+    if (declared && !(await knex.schema.hasColumn(table.name, snakeCase(property)))) missing.push([property, declared.spec])
+  }
+  if (missing.length === 0) return
+  await knex.schema.alterTable(table.name, (builder) => {
+    for (const [property, spec] of missing) addColumn(builder, knex, dialect, table, property, spec)
+  })
+}
+
+/**
+ * Drops tables, whatever order they are given in and whoever refers to them; those that are not there are passed over.
+ *
+ * @example await dropTables(knex, [userTable, documentTable])
+ */
+export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'name' | 'columns'>[]): Promise<void> {
+  const names = byReference(tables)
+    .map(({ name }) => name)
+    .reverse()
+  if (dialectOf(knex) === 'pg') {
+    for (const name of names) await knex.raw('drop table if exists ?? cascade', [name])
+    return
+  }
+  // Foreign keys are checked or not by connection: all must go over the same one.
+  const client = knex.client as { acquireConnection(): Promise<unknown>; releaseConnection(connection: unknown): Promise<void> }
+  const connection = await client.acquireConnection()
+  const run = async (sql: string) => await knex.raw(sql).connection(connection)
+  try {
+    const restore = await withoutChecks(run, dialectOf(knex))
+    try {
+      for (const name of names) await knex.schema.dropTableIfExists(name).connection(connection)
+    } finally {
+      await run(restore)
+    }
+  } finally {
+    await client.releaseConnection(connection)
+  }
+}
+
+/** Switches the checks off; returns the statement that puts them back to what they were. */
+async function withoutChecks(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
+  if (dialect === 'sqlite') {
+    // By position: an application may have Knex rename what comes back (knexSnakeCaseMappers).
+    const [row] = (await run('PRAGMA foreign_keys')) as object[]
+    await run('PRAGMA foreign_keys = OFF')
+    return `PRAGMA foreign_keys = ${Object.values(row ?? {})[0] ? 'ON' : 'OFF'}`
+  }
+  const [[row]] = (await run('select @@foreign_key_checks as checks')) as [{ checks: number }[]]
+  await run('set foreign_key_checks = 0')
+  return `set foreign_key_checks = ${row?.checks ? 1 : 0}`
+}
+
+/** Tables before those that refer to them, as far as there is no cycle; otherwise as given. */
+function byReference<T extends Pick<TableSpec, 'name' | 'columns'>>(tables: readonly T[]): T[] {
+  const byName = new Map(tables.map((table) => [table.name, table]))
+  const ordered = new Set<T>()
+  const entered = new Set<T>()
+  const visit = (table: T): void => {
+    if (entered.has(table)) return
+    entered.add(table)
+    for (const { spec } of Object.values(table.columns)) {
+      const target = spec.reference && byName.get(spec.reference.table)
+      if (target) visit(target)
+    }
+    ordered.add(table)
+  }
+  tables.forEach(visit)
+  return [...ordered]
+}
+
+type Builder = Knex.CreateTableBuilder | Knex.AlterTableBuilder
+type MaybeReference = Omit<ColumnSpec, 'reference'> & { readonly reference?: ColumnSpec['reference'] | undefined }
+
+function addColumn(
+  builder: Builder,
+  knex: Knex,
+  dialect: Dialect,
+  table: TableSpec,
+  property: string,
+  spec: MaybeReference,
+): Knex.ColumnBuilder {
+  const column = snakeCase(property)
+  const built = builder.specificType(column, sqlType(spec as ColumnSpec, dialect))
+  if (spec.isNullable) built.nullable()
+  else built.notNullable()
+  const value = literalDefault(spec as ColumnSpec, dialect)
+  if (value !== undefined) built.defaultTo(literal(knex, value as Knex.RawBinding, dialect))
+  const isFirstInKey =
+    property === table.primaryKey || [...(table.uniques ?? []), ...(table.indexes ?? [])].some(([first]) => first === property)
+  if (spec.isUnique) addUnique(builder, table.name, [property])
+  // A foreign key without an index makes each delete of its target a scan; MariaDB adds one by itself.
+  else if (spec.isIndexed || (spec.reference && !isFirstInKey && dialect !== 'mysql')) addIndex(builder, table.name, [property])
+  addReference(builder, table.name, property, spec)
+  return built
+}
+
+// The models fill in defaults too; these are for rows that other programs insert.
+function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
+  if (!spec.hasDefault || typeof spec.defaultValue === 'function' || spec.defaultValue === null) return undefined
+  // MySQL takes no literal default for long text, unlike MariaDB from 10.2 on.
+  if (dialect === 'mysql' && sqlType(spec, dialect).startsWith('longtext')) return undefined
+  return encode(spec, spec.defaultValue, dialect)
+}
+
+// Knex takes a question mark in PostgreSQL's DDL for a placeholder, within quotes too: it is spelled as an escape.
+function literal(knex: Knex, value: Knex.RawBinding, dialect: Dialect): Knex.Raw {
+  if (dialect !== 'pg' || typeof value !== 'string' || !value.includes('?')) return knex.raw('?', [value])
+  return knex.raw(`E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('?', '\\x3f')}'`)
+}
+
+function addUnique(builder: Builder, table: string, properties: readonly string[]): void {
+  const columns = properties.map(snakeCase)
+  builder.unique(columns, { indexName: constraintName(table, columns, 'unique') })
+}
+
+function addIndex(builder: Builder, table: string, properties: readonly string[]): void {
+  const columns = properties.map(snakeCase)
+  builder.index(columns, constraintName(table, columns, 'index'))
+}
+
+function addReference(builder: Builder, table: string, property: string, { reference }: MaybeReference): void {
+  if (!reference) return
+  const column = snakeCase(property)
+  const key = builder
+    .foreign(column, constraintName(table, [column], 'foreign'))
+    .references(snakeCase(reference.column))
+    .inTable(reference.table)
+  if (reference.onDelete) key.onDelete(reference.onDelete.toUpperCase())
+}

@@ -1,0 +1,142 @@
+import type { Model } from 'objection'
+import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors.js'
+import { type Steps, soon, wait } from '../core/maybe-async.js'
+import { keyReaches } from '../policy/abilities.js'
+import { compile, type Scope, scopeOf } from '../policy/compile.js'
+import { all, any, type Condition, holds } from '../policy/condition.js'
+import type { Actor } from '../policy/context.js'
+import { bypass, callerLives, limited } from '../policy/effective.js'
+import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
+import { type CheckRule, hasCheck, type Rule, walk } from '../policy/rules.js'
+import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import { dialectOfClass } from '../record/active-record.js'
+
+/** Where a row is judged: its class, the connection to ask, and the alias of its table. */
+export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
+
+/** What the guard notes between its hooks of one write. */
+export interface Notes {
+  /** What was judged: the rows of an insert, or the one that holds an update's changes. */
+  models: readonly Model[]
+  /** Insert: what must still hold for each row when the statement runs. */
+  conditions: Condition[]
+  /** Update: for which rows the set columns may be set. */
+  fields: Condition
+  /** The rows that must satisfy the rule after the statement too. */
+  recheck: readonly unknown[] | null
+}
+
+export type Values = Readonly<Record<string, unknown>>
+
+export function scopeFor(place: Pick<Place, 'cls' | 'ref' | 'schema'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
+  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls as never), ref: place.ref, schema: place.schema }), ...more }
+}
+
+export function valuesOf(model: Model | undefined): Values {
+  return (model ?? {}) as Values
+}
+
+const columnOfKey = (key: string): string => key.split(':')[0] as string
+
+/** The properties that are set by something else than a plain value: by raw SQL, or in a part of them ('billing:plan'). */
+export function rawNames(model: Model | undefined): string[] {
+  const raws = Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
+  const paths = Object.keys(valuesOf(model)).filter((key) => key.includes(':') && valuesOf(model)[key] !== undefined)
+  return paths.length === 0 && raws.length === 0 ? raws : [...new Set([...raws, ...paths].map(columnOfKey))]
+}
+
+export function setNames(model: Model | undefined): string[] {
+  const values = valuesOf(model)
+  return [
+    ...Object.keys(values)
+      .filter((name) => values[name] !== undefined && !name.startsWith('$'))
+      .map(columnOfKey),
+    ...rawNames(model),
+  ]
+}
+
+/** Whether an update sets anything in the row: a graph holds what is as it was, and what belongs to a join table. */
+export function changesRow(model: Model | undefined): boolean {
+  const { $$omitFromDatabaseJson: omitted = [] } = (model ?? {}) as { $$omitFromDatabaseJson?: readonly string[] }
+  return setNames(model).some((name) => !omitted.includes(name))
+}
+
+export function touches(names: Iterable<string>, read: Set<string>): boolean {
+  for (const name of names) if (read.has(name) || read.has('*')) return true
+  return false
+}
+
+export function idOf(cls: typeof Model): string {
+  const property = (cls as unknown as { getIdProperty(): string | string[] }).getIdProperty()
+  return typeof property === 'string' ? property : 'id'
+}
+
+export function withRaws(model: Model | undefined): Values {
+  return { ...valuesOf(model), ...Object.fromEntries(rawNames(model).map((name) => [name, Symbol('raw')])) }
+}
+
+/** What the check() rules inside a rule say of a row. @throws ForbiddenError where one of them throws */
+export async function askChecks(rule: Rule, row: Values, actor: Actor | null): Promise<Map<CheckRule, boolean>> {
+  const said = new Map<CheckRule, boolean>()
+  for (const part of walk(rule)) {
+    if (part.kind !== 'check' || said.has(part)) continue
+    try {
+      said.set(part, (await part.test(row, actor)) === true)
+    } catch (error) {
+      // Whatever stands around it: code that failed has not allowed anything.
+      throw new ForbiddenError(undefined, { cause: error })
+    }
+  }
+  return said
+}
+
+/** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
+export function allows(
+  place: Pick<Place, 'cls' | 'db'>,
+  rule: Rule,
+  row: Values,
+  scope: Scope,
+  action: Action,
+): Condition | Promise<Condition> {
+  return soon(allowsInSteps(place, rule, row, scope, action))
+}
+
+/** The same, where the caller goes in steps too. */
+export function* allowsInSteps(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Steps<Condition> {
+  if (!keyReaches(action, place.cls, policyOf(place.cls), scope.actor)) return false
+  const checks = hasCheck(rule) ? yield* wait(askChecks(rule, row, scope.actor)) : undefined
+  const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
+  const may = (given: Scope): Condition => all(any(bypass(action, given), compile(rule, given)), limited(action, given))
+  const isAllowed = yield* wait(holds(place.db, may(inMemory)))
+  return isAllowed ? may({ ...inMemory, live: true }) : false
+}
+
+export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
+  const row: unknown = await builder.targets('read').select(sqlOne()).limit(1)
+  return Array.isArray(row) ? row.length > 0 : row !== undefined && row !== null
+}
+
+/** The narrowest select: whether there is a row. */
+export const sqlOne = () => 'id' as never
+
+export async function isAlive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
+  return holds(builder.db, callerLives(scopeFor(builder, actor, { live: true })))
+}
+
+// The limits that may have stopped a write.
+function limitsOf({ cls }: GuardedBuilder, write: WriteOperation, action: Action): readonly WriteLimit[] {
+  const policy = policyOf(cls)
+  if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action as 'delete'))
+  return columnLimits(policy, setNames(write.models[0]))
+}
+
+/** Why a write of a known row reached nothing. */
+export async function refusal(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
+  if (!(await isAlive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
+  const name = builder.cls.name
+  if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)
+  const action = (builder.execution.action ?? write.kind) as Action
+  const limits = limitsOf(builder, write, action)
+  const takes = limits.map((limit) => ` ${limit.takes}`).join('')
+  return new ForbiddenError(`You may not ${action} this ${name}.${takes}`)
+}

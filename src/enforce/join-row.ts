@@ -1,0 +1,164 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Model } from 'objection'
+import { ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
+import { soon } from '../core/maybe-async.js'
+import { scopeOf, tableIn } from '../policy/compile.js'
+import { all, type Condition, holds, type Sql, sql } from '../policy/condition.js'
+import { type Actor, authorityFor, currentActor } from '../policy/context.js'
+import { effective } from '../policy/effective.js'
+import { fragment } from '../query/fragments.js'
+import type { QueryGuard } from '../query/policy-enforcer.js'
+import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protected-tables.js'
+import { guardedQueryBuilder } from '../query/query-builder.js'
+import type { OpenKnexBuilder } from '../query/statement.js'
+import { dialectOfClass } from '../record/active-record.js'
+import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
+import { lookUpKeys } from './key-queries.js'
+
+/** A many-to-many relation, seen from inside. */
+interface ThroughRelation {
+  readonly name: string
+  readonly ownerModelClass: typeof Model
+  readonly relatedModelClass: typeof Model
+  readonly ownerProp: { readonly cols: readonly string[] }
+  readonly relatedProp: { readonly cols: readonly string[] }
+  joinTableModelClass: typeof Model | null
+  readonly joinTableOwnerProp: { readonly cols: readonly string[]; readonly props: readonly string[] }
+  readonly joinTableRelatedProp: { readonly cols: readonly string[]; readonly props: readonly string[] }
+}
+
+const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
+
+// The row of `cls` whose columns have these values (or equal these columns) lets the actor do this.
+function reach(
+  cls: typeof Model,
+  action: 'read' | 'update',
+  actor: Actor | null,
+  columns: readonly string[],
+  equals: readonly Sql[],
+  live: boolean,
+  schema: string | undefined,
+  withDeleted = false,
+): Condition {
+  const alias = 'perms_end'
+  const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update', schema })
+  const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
+  const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted }) : true)
+  if (typeof condition === 'boolean') return condition
+  return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [tableIn(scope, cls), alias, ...condition.bindings] }
+}
+
+const readsAll = (cls: typeof Model, actor: Actor | null): boolean =>
+  !(guardOf in cls) ||
+  authorityFor(cls) === 'free' ||
+  effective('read', scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: 'perms_end' }), { withDeleted: true }) === true
+
+function add(statement: OpenKnexBuilder, condition: Condition): void {
+  if (condition === false) statement.whereRaw('1 = 0')
+  else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
+}
+
+function guardFor(relation: ThroughRelation): QueryGuard {
+  const owner = relation.ownerModelClass
+  const authority = () => authorityFor(owner)
+  const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
+    rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
+  const keys = [...relation.joinTableOwnerProp.cols, ...relation.joinTableRelatedProp.cols]
+  // Who may read the rows at both ends sees a link: a left join, or a relation asked of a row by its id, leaves one of them out.
+  const isShown = (actor: Actor | null, ref: string, schema: string | undefined) =>
+    all(
+      ...(
+        [
+          [owner, relation.ownerProp, relation.joinTableOwnerProp],
+          [relation.relatedModelClass, relation.relatedProp, relation.joinTableRelatedProp],
+        ] as const
+      ).map(([cls, { cols }, through]) => {
+        const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
+        return readsAll(cls, actor) || reach(cls, 'read', actor, cols, columns, false, schema, true)
+      }),
+    )
+  return {
+    // Under Model.bypassPerms() the table may still be protected by a relation of another model: join the query, not the bare table.
+    isFree: () => authority() === 'free' && !isEnforcedAnywhere(),
+    // It has no policy of its own: what may be done with its rows follows from the models at both ends.
+    isEnforced: () => false,
+    isEnforcedAnywhere,
+    caller: currentActor,
+    checkTruncate() {},
+    needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
+    restrict(builder, statement, kind) {
+      const actor = authority()
+      if (actor === 'free') return
+      checkSchema(builder, statement, kind)
+      if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
+      if (kind === 'insert') {
+        if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
+          throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
+        return
+      }
+      if (kind === 'update' && Object.keys(statement._single.update as object).some((column) => keys.includes(column)))
+        throw new ForbiddenError(`What ${relation.name} links is linked and unlinked, not moved.`)
+      const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
+      add(statement, reach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))
+    },
+    async beforeWrite(builder, write) {
+      const actor = authority()
+      if (actor === 'free') return
+      if (write.kind !== 'insert') return
+      for (const model of write.models) await soon(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
+      builder.execution.notes = linksOf(write.models as never[], 'props')
+      for (const model of write.models) {
+        const row = model as unknown as Record<string, unknown>
+        const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
+        const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
+        if (!(await holds(builder.db, reach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
+          const isThere = await holds(builder.db, reach(owner, 'read', actor, relation.ownerProp.cols, mine, false, builder.schema))
+          throw isThere
+            ? new ForbiddenError(`You may not change what this ${owner.name} is related to.`)
+            : new NotFoundError(`There is no ${owner.name} with this id.`)
+        }
+        if (
+          !(await holds(
+            builder.db,
+            reach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false, builder.schema),
+          ))
+        ) {
+          throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
+            errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
+          })
+        }
+      }
+    },
+    // Whoever may update the owner changes and removes its links alike.
+    affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', notes: undefined }),
+    async narrow() {},
+    async afterWrite() {},
+    async translate(_builder, _write, error) {
+      return error
+    },
+  }
+}
+
+let joinClassCount = 0
+
+/**
+ * Linking and unlinking by a join table without a policy of its own is a write to the owner of the relation: who may update
+ * it may link it to rows that he may read.
+ */
+export function guardJoinTable(relation: unknown): void {
+  const through = relation as ThroughRelation
+  const Plain = through.joinTableModelClass
+  // Where the table has a model with a policy of its own, `modelClass` has to name that.
+  if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
+  const Guarded = class extends (Plain as unknown as new () => Model) {}
+  // Objection tells classes that it binds to a transaction apart by table and name: two relations may go over one table.
+  joinClassCount += 1
+  const name = `Links${joinClassCount}`
+  for (const [key, value] of Object.entries({ name, QueryBuilder: guardedQueryBuilder(Plain.QueryBuilder) }))
+    Object.defineProperty(Guarded, key, { value, writable: true, configurable: true })
+  Object.defineProperty(Guarded, guardOf, { value: guardFor(through) })
+  noteJoinClass(Guarded)
+  const isEnforced = () => authorityFor(through.ownerModelClass) !== 'free'
+  protectTable(Guarded as unknown as typeof Model, { isEnforced, isEnforcedAnywhere, caller: currentActor })
+  through.joinTableModelClass = Guarded as unknown as typeof Model
+}

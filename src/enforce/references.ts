@@ -1,0 +1,142 @@
+import type { Knex } from 'knex'
+import type { Model } from 'objection'
+import { type FieldError, ForbiddenError, MissingReferenceError } from '../core/errors.js'
+import { type Steps, wait } from '../core/maybe-async.js'
+import { remember } from '../core/memoize.js'
+import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf, tableIn } from '../policy/compile.js'
+import { all, any, type Condition, holds, sql } from '../policy/condition.js'
+import { effective, isAdminHere } from '../policy/effective.js'
+import { ADMIN } from '../policy/user-tables.js'
+import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../query/protected-tables.js'
+import { usableRelations } from '../query/usable-relations.js'
+import { modelSlot } from '../runtime.js'
+import { definitionOf, resolveTable, structureOf } from '../schema/definition.js'
+
+/** Several columns where the key of the other row has several. */
+interface Reference {
+  readonly fields: readonly string[]
+  readonly target: typeof Model
+  readonly columns: readonly string[]
+}
+
+const known = modelSlot(() => new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>())
+
+/** A relation, seen from inside. */
+interface OpenRelation {
+  readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly relatedModelClass: typeof Model
+  readonly joinTableModelClass?: typeof Model | null
+  readonly constructor: unknown
+}
+
+const relationsOf = (cls: typeof Model) => Object.values(cls.getRelations()) as unknown as OpenRelation[]
+const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
+  relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
+const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
+
+// What both rows merely have in common, such as their owner, names none of them.
+const isKey = (cls: typeof Model, props: readonly string[]) =>
+  props.length > 1 || props.every((name) => name === 'id' || structureOf(cls).specs[name]?.isUnique)
+
+/** The columns of a class that name a row of a protected model. */
+function referencesOf(cls: typeof Model): readonly Reference[] {
+  const found = known.get().get(cls)
+  if (found && found.version === protectionVersion()) return found.references
+  const { version, classes } = protectedClasses()
+  const list = new Map<string, Reference>()
+  const note = (fields: readonly string[], target: typeof Model | undefined, columns: readonly string[]) => {
+    const key = fields.join()
+    if (target && fields.length > 0 && fields.length === columns.length && !list.has(key)) list.set(key, { fields, target, columns })
+  }
+  for (const relation of relationsOf(cls)) {
+    if (isBelongsTo(cls, relation) && guardOf in relation.relatedModelClass)
+      note(relation.ownerProp.props, relation.relatedModelClass, relation.relatedProp.cols)
+  }
+  for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
+    if (reference) note([field], protectedClass(resolveTable(reference.table)), [reference.column])
+  }
+  // A relation said from the other side only: hasMany(() => Comment, 'docId').
+  for (const target of classes) {
+    for (const relation of usableRelations<OpenRelation>(target).relations) {
+      if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
+      const props = relation.relatedProp.cols.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
+      if (!props.includes('id') && isKey(target, relation.ownerProp.props)) note(props, target, relation.ownerProp.cols)
+    }
+  }
+  const references = [...list.values()]
+  known.get().set(cls, { version, references })
+  return references
+}
+
+const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()
+
+/** The columns that name a row of a protected model, the owner among them. */
+export function referenceFields(cls: typeof Model): ReadonlySet<string> {
+  const references = referencesOf(cls)
+  return remember(fields, references, () => new Set(references.flatMap((one) => one.fields)))
+}
+
+/** Whether setting these values names another row, which takes a look-up. */
+export function namesRows(scope: Scope, values: Readonly<Record<string, unknown>>): boolean {
+  return referencesOf(scope.cls).some(({ fields: [field = '', ...further] }) => {
+    if (further.length > 0) return [field, ...further].some((name) => values[name] !== undefined && values[name] !== null)
+    return values[field] !== undefined && values[field] !== null && !isOwn(scope, field, values[field])
+  })
+}
+
+function isOwn(scope: Scope, field: string, value: unknown): boolean {
+  return field === scope.policy.ownerField && value === scope.actor?.id
+}
+
+/**
+ * Another's name and other rows: the owner is oneself, but for admins; a row that is referred to must be one that the
+ * actor may read, and one that is not there is answered alike.
+ *
+ * @param scope with the new values as its row
+ * @param place the row itself: its new values, or for an update the row in the table
+ * @returns what must hold for the row when the statement runs
+ * @throws ForbiddenError, MissingReferenceError
+ */
+export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Record<string, unknown>>, place: Scope): Steps<Condition> {
+  const { specs } = definitionOf(scope.cls)
+  const missing: FieldError[] = []
+  const conditions: Condition[] = []
+  for (const { fields, target, columns } of referencesOf(scope.cls)) {
+    const named = fields.map((name) => values[name])
+    const [field = ''] = fields
+    const [value] = named
+    // NULL in any of them names nothing; what a new row is not given is NULL.
+    if (named.includes(null) || named.every((one) => one === undefined) || (place.row && named.includes(undefined))) continue
+    if (named.includes(undefined)) {
+      for (const name of fields) missing.push({ field: name, message: `names a row together with ${fields.join(', ')}: set all of them` })
+      continue
+    }
+    if (field === scope.policy.ownerField) {
+      if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
+      const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
+      // Admins too stop short of the names of other admins.
+      if (asAdmin === false || !(yield* wait(holds(knex, beyondAdmins({ ...scope, live: false, writes: true }, field)))))
+        throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
+      conditions.push(asAdmin)
+      continue
+    }
+    const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref', schema: scope.schema })
+    const table = tableIn(scope, target)
+    const keys = columns.map((column, i) => sql('?? = ?', `perms_ref.${column}`, named[i]))
+    const rows = all(...keys, effective('read', policy, { withDeleted: false }))
+    const isThere =
+      rows !== false &&
+      typeof rows !== 'boolean' &&
+      (yield* wait(
+        holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
+      ))
+    if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })
+  }
+  if (missing.length > 0) {
+    throw new MissingReferenceError(`${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist.`, {
+      errors: missing,
+    })
+  }
+  return all(...conditions)
+}

@@ -1,0 +1,43 @@
+/** Adds compiled rules to Knex statements. */
+
+import { all, type Condition, type Sql, sql } from '../policy/condition.js'
+import { fragment, type Template } from '../query/fragments.js'
+import type { OpenKnexBuilder } from '../query/statement.js'
+import type { Dialect } from '../schema/storage.js'
+
+/** Adds a condition to the WHERE of a statement. */
+export function addCondition(statement: OpenKnexBuilder, condition: Condition): void {
+  if (condition === true) return
+  if (condition === false) statement.whereRaw('1 = 0')
+  else if (condition.equals) statement.where(condition.equals[0], condition.equals[1] as never)
+  else statement.whereRaw(fragment(statement.client, condition))
+}
+
+/**
+ * Adds the rule to a statement, and filters that the database evaluates only on rows that satisfy it.
+ *
+ * Databases evaluate the terms of a WHERE in an order of their own. The time that a pattern takes would tell what stands in rows that
+ * the caller may not read, so a CASE makes the order certain.
+ *
+ * @param filters conditions from clients; usually none
+ */
+export function addRule(statement: OpenKnexBuilder, rule: Condition, filters: readonly Template[], dialect: Dialect): void {
+  if (filters.length === 0 || typeof rule === 'boolean') {
+    addCondition(statement, rule)
+    if (rule !== false) for (const filter of filters) addCondition(statement, filter)
+    return
+  }
+  const wheres = statement._statements.filter(({ grouping }) => grouping === 'where')
+  statement._statements = statement._statements.filter(({ grouping }) => grouping !== 'where')
+  // SQLite replaces columns in the CASE by constants of other terms, but keeps the order of terms: the rule comes first.
+  addCondition(statement, rule)
+  statement._statements.push(...wheres)
+  addCondition(statement, onlyWhere(rule, all(...filters) as Sql, dialect))
+}
+
+function onlyWhere(rule: Sql, filter: Sql, dialect: Dialect): Sql {
+  // MariaDB replaces columns by constants too, and could then answer the filter from an index before it reads the row. It leaves
+  // subqueries alone.
+  const holds = dialect === 'mysql' ? sql(`exists (select 1 from dual where ${rule.sql})`, ...rule.bindings) : rule
+  return sql(`case when ${holds.sql} then ${filter.sql} else false end`, ...holds.bindings, ...filter.bindings)
+}

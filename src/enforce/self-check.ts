@@ -1,0 +1,53 @@
+import type { Knex } from 'knex'
+import { ConfigurationError } from '../core/errors.js'
+import { enterAsActor } from '../policy/context.js'
+import { where } from '../policy/rules.js'
+import { column } from '../schema/column.js'
+import { BasePermsModel } from './base-perms-model.js'
+
+class PermsSelfCheck extends BasePermsModel.withColumns({ some: column.integer(), isOpen: column.boolean() }) {
+  static override policy = { read: where({ isOpen: true }) }
+}
+
+/**
+ * Asserts that the Objection and Knex at hand build queries as the guard expects.
+ *
+ * @throws ConfigurationError where they do not: nothing would be protected
+ */
+export function selfCheck(): void {
+  const build = () =>
+    enterAsActor(null, () => {
+      const query = PermsSelfCheck.query().where('some', 1).orWhere('some', 2)
+      const outer = PermsSelfCheck.query().whereIn('id', query.clone().select('id'))
+      return [query, outer].map((builder) => (builder as unknown as { toKnexQuery(): { toString(): string } }).toKnexQuery().toString())
+    })
+  const [plain = '', nested = ''] = build().map((text) => text.replace(/["`]/g, '').toLowerCase())
+  const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
+  const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
+  const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
+  if (!isGrouped || !isNested || !keepsItsRule()) {
+    throw new ConfigurationError(
+      'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.',
+    )
+  }
+}
+
+// Handed over as a knex query, and widened by the application: alone, and inside another.
+function keepsItsRule(): boolean {
+  return enterAsActor(null, () => {
+    const widened = (PermsSelfCheck.query().where('some', 1) as unknown as Handed).toKnexQuery().orWhereRaw('1 = 1')
+    const ways = [() => widened.toString(), () => widened.client.queryBuilder().from(widened.as('t')).toString()]
+    return ways.every((way) => {
+      try {
+        way()
+        return false
+      } catch (error) {
+        return error instanceof ConfigurationError
+      }
+    })
+  })
+}
+
+interface Handed {
+  toKnexQuery(): Knex.QueryBuilder & { client: Knex.Client }
+}

@@ -1,0 +1,66 @@
+import { STATUS_CODES } from 'node:http'
+import { InsufficientAbilityError, InvalidTokenError, PermsError } from '../../core/errors.js'
+import { MethodNotAllowedError } from './errors.js'
+import { HttpResponse } from './response.js'
+
+/** The body of an error's answer (RFC 9457). */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  /** Stable, and made for programs. */
+  readonly code: string
+  readonly detail?: string
+  readonly errors: readonly { readonly field: string; readonly message: string }[]
+}
+
+/** What went wrong on our side, and where; the client sees none of it. */
+export interface ErrorInfo {
+  readonly method: string
+  readonly url: string
+  readonly requestId: string | undefined
+}
+
+export type OnError = (error: unknown, info: ErrorInfo) => void
+
+/** Whether it is an error of this library; only those are turned into answers on an application's own routes. */
+export function isPermsError(error: unknown): error is PermsError {
+  return error instanceof PermsError
+}
+
+/** What an error says to the client. One of our own doing (500) says nothing but that. */
+export function problemOf(error: unknown): Problem {
+  if (!isPermsError(error) || error.status === 500)
+    return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
+  const { status, code, clientMessage } = error
+  const errors = error.errors
+    .slice(0, most.errors)
+    .map((one) => ({ field: cut(one.field, most.field), message: cut(one.message, most.message) }))
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(clientMessage, most.detail), errors }
+}
+
+// Fields are named as the client named them: an answer must not grow with what was wrong with the question.
+const most = { errors: 100, field: 200, message: 500, detail: 4000 }
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…`
+}
+
+/** An error as the answer to a request. */
+export function problemResponse(error: unknown): HttpResponse {
+  const problem = problemOf(error)
+  const headers: Record<string, string> = {
+    'content-type': 'application/problem+json; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  }
+  if (problem.status === 401) headers['www-authenticate'] = error instanceof InvalidTokenError ? 'Bearer error="invalid_token"' : 'Bearer'
+  // RFC 6750, 3.1.
+  if (error instanceof InsufficientAbilityError) {
+    const scope = error.abilities.filter((one) => /^[\w:*-]+$/.test(one)).join(' ')
+    headers['www-authenticate'] = `Bearer error="insufficient_scope"${scope === '' ? '' : `, scope="${scope}"`}`
+  }
+  if (isPermsError(error) && error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter)))
+  if (error instanceof MethodNotAllowedError) headers.allow = error.allow.join(', ')
+  return new HttpResponse(problem.status, headers, JSON.stringify(problem))
+}

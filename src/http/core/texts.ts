@@ -1,0 +1,26 @@
+import type { FieldError } from '../../core/errors.js'
+import { refuse, unknownKeys } from '../../schema/validator.js'
+import { isStorableText } from '../../schema/values.js'
+import { objectOf } from '../crud/input.js'
+
+/** The fields of a body that holds these texts and nothing else. @throws ValidationError naming each that is wrong */
+export function textsOf<const K extends string>(input: unknown, names: readonly K[]): Record<K, string> {
+  const given = objectOf(input)
+  const errors: FieldError[] = unknownKeys(given, (name) => (names as readonly string[]).includes(name))
+  for (const name of names) {
+    const value = Object.hasOwn(given, name) ? given[name] : undefined
+    if (value === undefined) errors.push({ field: name, message: 'is required' })
+    else if (typeof value !== 'string') errors.push({ field: name, message: 'must be a string' })
+    else if (value.trim() === '') errors.push({ field: name, message: 'may not be blank' })
+    else if (name !== 'password' && !isStorableText(value))
+      errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
+  }
+  refuse(errors)
+  return given as Record<K, string>
+}
+
+/** The JSON Schema of such a body. */
+export function textSchema(names: readonly string[], lengths: Readonly<Record<string, number>>): object {
+  const properties = Object.fromEntries(names.map((name) => [name, { type: 'string', minLength: 1, maxLength: lengths[name] }]))
+  return { type: 'object', properties, required: [...names], additionalProperties: false }
+}

@@ -1,0 +1,200 @@
+import type { Model, QueryBuilder } from 'objection'
+import type { FieldError } from '../../core/errors.js'
+import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compare.js'
+import type { FilteringBuilder } from '../../query/query-builder.js'
+import type { ColumnSpec } from '../../schema/column.js'
+import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
+import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
+
+/** A column that a list may be filtered or sorted by. */
+export interface ListColumn {
+  readonly name: string
+  readonly spec: ColumnSpec
+  /** As the database knows it, with its table. */
+  readonly reference: string
+}
+
+const comparisons = { gt: '>', gte: '>=', lt: '<', lte: '<=', from: '>=', to: '<=', min: '>=', max: '<=' } as const
+
+export type Operator = 'eq' | 'ne' | 'in' | 'null' | 'like' | 'ilike' | keyof typeof comparisons
+
+/** One condition of a list's query. */
+export interface Filter {
+  readonly column: ListColumn
+  readonly operator: Operator
+  readonly value: unknown
+}
+
+/** How many values `__in` takes. */
+export const maxInValues = 100
+
+/** How many characters the pattern of `__like` and `__ilike` may have. */
+export const maxPattern = 256
+
+/** How many wildcards, % and _, a pattern may have. Each can multiply the work of the database. */
+export const maxWildcards = 10
+
+const textTypes = new Set(['string', 'text'])
+const equalityOperators: readonly Operator[] = ['eq', 'ne', 'in', 'null']
+const orderOperators = Object.keys(comparisons) as Operator[]
+
+/** The operators that make sense for a column. */
+export function operatorsOf(spec: ColumnSpec): readonly Operator[] {
+  if (spec.type === 'json') return ['null']
+  if (spec.type === 'boolean' || spec.type === 'enum') return equalityOperators
+  if (textTypes.has(spec.type)) return [...equalityOperators, ...orderOperators, 'like', 'ilike']
+  return [...equalityOperators, ...orderOperators]
+}
+
+/** `title__like` → title, like. A column whose own name holds two underscores is found first. */
+export function splitKey(key: string, columns: ReadonlyMap<string, ListColumn>): { name: string; operator: string } {
+  const at = key.lastIndexOf('__')
+  if (columns.has(key) || at <= 0) return { name: key, operator: 'eq' }
+  return { name: key.slice(0, at), operator: key.slice(at + 2) }
+}
+
+/** Reads one filter of the query, or says what is wrong with it. */
+export function parseFilter(key: string, text: string, columns: ReadonlyMap<string, ListColumn>): Filter | FieldError {
+  const { name, operator } = splitKey(key, columns)
+  const column = columns.get(name)
+  if (!column) return { field: key, message: 'is not known here' }
+  if (!(operatorsOf(column.spec) as readonly string[]).includes(operator)) {
+    return { field: key, message: `is not known here; ${name} takes ${operatorsOf(column.spec).join(', ')}` }
+  }
+  const checked = parseValue(column.spec, operator as Operator, text)
+  return checked.error === undefined
+    ? { column, operator: operator as Operator, value: checked.value }
+    : { field: key, message: checked.error }
+}
+
+function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked {
+  if (operator === 'null') return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: 'must be true or false' }
+  if (operator === 'in') {
+    const parts = text.split(',')
+    if (parts.length > maxInValues) return { error: `takes at most ${maxInValues} values` }
+    const values: unknown[] = []
+    for (const part of parts) {
+      const checked = scalar(spec, part)
+      if (checked.error !== undefined) return { error: `${checked.error} (each of the values between commas)` }
+      values.push(checked.value)
+    }
+    return { value: values }
+  }
+  if (operator === 'like' || operator === 'ilike') {
+    if (text.length > maxPattern) return { error: `may have at most ${maxPattern} characters` }
+    if (wildcardsIn(text) > maxWildcards)
+      return { error: `may have at most ${maxWildcards} wildcards (% and _); write \\% and \\_ for the characters` }
+  }
+  if (operator === 'to' && spec.type === 'datetime' && isDate(text)) return { value: { before: dayAfter(text) } }
+  return scalar(spec, text)
+}
+
+// The day that `__to` names is in the result as a whole.
+function dayAfter(day: string): Date {
+  return new Date(Date.parse(`${day}T00:00:00.000Z`) + 24 * 60 * 60 * 1000)
+}
+
+const wholeNumber = /^-?\d{1,16}$/
+const anyNumber = /^-?\d{1,310}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/
+
+/** The text of a query parameter as a value of the column; null is never one. */
+export function scalar(spec: ColumnSpec, text: string): Checked {
+  switch (spec.type) {
+    case 'integer':
+      // What no 32 bits hold is a fine bound all the same.
+      return wholeNumber.test(text) && Number.isSafeInteger(Number(text)) ? { value: Number(text) } : { error: 'must be a whole number' }
+    case 'float':
+      return anyNumber.test(text) && Number.isFinite(Number(text)) ? { value: Number(text) } : { error: 'must be a number' }
+    case 'boolean':
+      return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: 'must be true or false' }
+    case 'string':
+    case 'text':
+      return isStorableText(text) ? { value: text } : { error: 'may not hold NUL characters or broken surrogate pairs' }
+    case 'datetime':
+      return normalize(spec, isDate(text) ? `${text}T00:00:00.000Z` : text.replace(/ (\d\d:\d\d)$/, '+$1'))
+    default:
+      return normalize({ ...spec, isNullable: false }, text)
+  }
+}
+
+/** Adds one condition; the value is bound, never written into the statement. */
+export function applyFilter(query: QueryBuilder<Model>, { column, operator, value }: Filter, dialect: Dialect): void {
+  const { spec, reference } = column
+  const bound = (one: unknown) => encode(spec, one, dialect)
+  switch (operator) {
+    case 'eq':
+      if (placeOf(spec, value, dialect) === 'within') query.where(reference, bound(value) as string)
+      else query.whereRaw('1 = 0')
+      return
+    case 'ne':
+      // What is not there is not equal: the exact opposite of eq.
+      if (placeOf(spec, value, dialect) !== 'within') return
+      query.where((either) => {
+        either.where(reference, '<>', bound(value) as string)
+        if (spec.isNullable) either.orWhereNull(reference)
+      })
+      return
+    case 'in':
+      query.whereIn(
+        reference,
+        (value as unknown[]).filter((one) => placeOf(spec, one, dialect) === 'within').map((one) => bound(one) as string),
+      )
+      return
+    case 'null':
+      if (value) query.whereNull(reference)
+      else query.whereNotNull(reference)
+      return
+    case 'like':
+    case 'ilike':
+      applyLike(query, reference, value as string, operator, dialect)
+      return
+    default:
+      applyComparison(query, column, comparisons[operator], value, dialect)
+  }
+}
+
+const int32 = 2147483648
+
+// Databases refuse a value that the column's type cannot hold; no row has it, and that is the answer.
+function placeOf({ type }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
+  if (type === 'integer') return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
+  if (type !== 'date' && type !== 'datetime') return 'within'
+  const year = type === 'date' ? Number((value as string).slice(0, 4)) : (value as Date).getUTCFullYear()
+  return year < firstYear(dialect) ? 'below' : year <= 9999 ? 'within' : 'above'
+}
+
+function applyComparison(
+  query: QueryBuilder<Model>,
+  { spec, reference }: Pick<ListColumn, 'spec' | 'reference'>,
+  sign: string,
+  value: unknown,
+  dialect: Dialect,
+): void {
+  const { before } = value as { before?: Date }
+  const place = before ? 'within' : placeOf(spec, value, dialect)
+  if (before) {
+    applyComparison(query, { spec, reference }, '<', before, dialect)
+  } else if (place !== 'within') {
+    // Every value that there is lies on one side of it.
+    if ((sign[0] === '<') === (place === 'above')) query.whereNotNull(reference)
+    else query.whereRaw('1 = 0')
+  } else {
+    query.whereRaw(`${sqlValue(spec, '??', dialect)} ${sign} ${sqlValue(spec, '?', dialect)}`, [
+      reference,
+      encode(spec, value, dialect) as string,
+    ])
+  }
+}
+
+function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
+  const [sql, bound] = likeSql(pattern, operator, dialect)
+  // A pattern takes longer on some rows than on others: it may only be evaluated on rows that the caller may read.
+  ;(query as unknown as FilteringBuilder).filterReadable({ sql, bindings: [reference, bound] })
+}
+
+function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect): [sql: string, bound: string] {
+  // SQLite's LIKE ignores the case of ASCII letters only. Its GLOB is exact, and takes a set of letters where case does not matter.
+  if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
+  if (dialect === 'pg') return [`?? ${operator} ?`, likeOf(pattern)]
+  return [operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', likeOf(pattern)]
+}

@@ -1,0 +1,267 @@
+import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { scopeOf } from '../../policy/compile.js'
+import type { Actor } from '../../policy/context.js'
+import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
+import { definitionOf } from '../../schema/definition.js'
+import { type Dialect, dialectOf } from '../../schema/storage.js'
+import { refuse } from '../../schema/validator.js'
+import { normalize } from '../../schema/values.js'
+import type { EndpointContext } from '../core/endpoint.js'
+import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
+import { HttpResponse } from '../core/response.js'
+import { selectColumns } from './columns.js'
+import { openCursor, sealCursor } from './cursor.js'
+import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
+import { checkIncluded, graphOf, type Include, limitIncluded, outputFields, parseFields, parseInclude, type Shaper } from './shape.js'
+import { applyAfter, applySort, parseSort, type SortKey, withTieBreak } from './sort.js'
+
+export interface Pagination {
+  /** null where a cursor says the place. */
+  readonly page: number | null
+  readonly pageSize: number
+  /** null with `total=false`. */
+  readonly total: number | null
+  readonly totalPages: number | null
+  /** Leads to the next page; null on the last one. */
+  readonly nextCursor: string | null
+}
+
+export interface ListOptions {
+  readonly idProperty: string
+  readonly pageSize: number
+  readonly maxPageSize: number
+  /** Relations that may be included, as paths. */
+  readonly include: readonly string[]
+  /** What a row shows. */
+  readonly fields: readonly string[]
+  /** The columns that this caller may see, in the list or one by one; without an actor: that any caller may. */
+  readonly shownTo: (actor?: Actor | null) => readonly string[]
+  /** How rows look that show these fields and relations. */
+  readonly shaper: (context: EndpointContext, fields: readonly string[], include: Include) => Shaper
+  /** The only columns that may be filtered by; all filterable ones when not said. */
+  readonly filterBy: readonly string[] | undefined
+}
+
+const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include'])
+export const maxPage = 1_000_000_000
+
+interface ListQuery {
+  readonly page: number | null
+  readonly pageSize: number
+  readonly withTotal: boolean
+  readonly filters: readonly Filter[]
+  readonly sort: readonly SortKey[]
+  readonly after: readonly unknown[] | null
+  readonly fields: readonly string[]
+  readonly include: Include
+  /** What a cursor of this list is bound to. */
+  readonly about: string
+}
+
+/** The list of a model: what its query may say, worked out once. */
+export class List {
+  readonly #model: ServedModel
+  readonly #options: ListOptions
+  readonly #filterable = new Map<string, ListColumn>()
+  readonly #sortable = new Map<string, ListColumn>()
+  readonly #id: ListColumn
+  readonly #defaultSort: readonly SortKey[]
+
+  constructor(model: ServedModel, options: ListOptions) {
+    this.#model = model
+    this.#options = options
+    const { columnOf } = definitionOf(model)
+    const table = model.getTableName()
+    for (const [name, spec] of Object.entries(model.columnSpecs)) {
+      if (spec.isHidden) continue
+      const column: ListColumn = { name, spec, reference: `${table}.${columnOf.get(name) ?? name}` }
+      if (spec.isFilterable && (options.filterBy?.includes(name) ?? true)) this.#filterable.set(name, column)
+      if (spec.isSortable) this.#sortable.set(name, column)
+    }
+    const id = this.#sortable.get(options.idProperty)
+    if (!id) throw new ConfigurationError(`${model.name}: '${options.idProperty}' must be a sortable column to be listed by.`)
+    this.#id = id
+    const created = this.#sortable.get('createdAt')
+    this.#defaultSort = withTieBreak(created && !created.spec.readable ? [{ column: created, isDescending: true }] : [], id)
+  }
+
+  /** The columns that any caller may filter by. */
+  get filterable(): ReadonlyMap<string, ListColumn> {
+    return this.#among(this.#filterable, this.#options.shownTo())
+  }
+
+  /** The columns that any caller may sort by. */
+  get sortable(): ReadonlyMap<string, ListColumn> {
+    return this.#among(this.#sortable, this.#options.shownTo())
+  }
+
+  /** The order without `sort`, as `sort` would say it. */
+  get defaultSort(): string {
+    return this.#defaultSort.map(({ column, isDescending }) => `${isDescending ? '-' : ''}${column.name}`).join(',')
+  }
+
+  /**
+   * Answers a list.
+   *
+   * @param base conditions that the path makes, such as the parent's id
+   * @throws ValidationError naming each part of the query that is not understood
+   */
+  async run(context: EndpointContext, base: Readonly<Record<string, unknown>>): Promise<HttpResponse> {
+    const model = this.#model
+    const dialect = dialectOf(model.knex())
+    const asked = this.#parse(context, base, dialect)
+    const filtered = () => {
+      const query = model.query()
+      for (const [name, value] of Object.entries(base)) query.where(`${model.getTableName()}.${name}`, value as string)
+      for (const filter of asked.filters) applyFilter(query, filter, dialect)
+      return query
+    }
+    const query = filtered()
+    selectColumns(query, model)
+    // Counted in the same statement, and by the same rules: the count is a query of the model too.
+    if (asked.withTotal) query.select(filtered().count().as(totalAlias) as never)
+    applySort(query, asked.sort, dialect)
+    if (asked.after) applyAfter(query, asked.sort, asked.after, dialect)
+    query.limit(asked.pageSize + 1)
+    const offset = asked.page === null ? 0 : (asked.page - 1) * asked.pageSize
+    if (offset > 0) query.offset(offset)
+    const graph = graphOf(asked.include)
+    if (graph !== null) limitIncluded(query.withGraphFetched(graph) as never, model, asked.include)
+    const rows = (await query) as unknown as ServedRow[]
+    checkIncluded(rows, model, asked.include)
+    const hasMore = rows.length > asked.pageSize
+    if (hasMore) rows.pop()
+    const total = asked.withTotal ? (totalIn(rows, offset > 0 || asked.after !== null) ?? (await filtered().resultSize())) : null
+    const nextCursor = hasMore ? this.#cursorAfter(rows[rows.length - 1] as ServedRow, asked, context.perms) : null
+    const pagination: Pagination = {
+      page: asked.page,
+      pageSize: asked.pageSize,
+      total,
+      totalPages: total === null ? null : Math.ceil(total / asked.pageSize),
+      nextCursor,
+    }
+    const show = this.#options.shaper(context, asked.fields, asked.include)
+    const data = rows.map((row) => show(row))
+    return HttpResponse.json({ data, pagination }, hasMore ? { headers: { link: this.#nextLink(context, asked, nextCursor) } } : {})
+  }
+
+  #cursorAfter(row: ServedRow, asked: ListQuery, perms: PermsPort): string {
+    const values = asked.sort.map(({ column }) => (row as unknown as Record<string, unknown>)[column.name] ?? null)
+    return sealCursor(perms, values, asked.about)
+  }
+
+  #nextLink({ request, query }: EndpointContext, asked: ListQuery, cursor: string | null): string {
+    const next = new URLSearchParams(query)
+    if (asked.page === null) next.set('cursor', cursor ?? '')
+    else next.set('page', String(asked.page + 1))
+    return `<${request.url}?${next}>; rel="next"`
+  }
+
+  #parse(context: EndpointContext, base: object, dialect: Dialect): ListQuery {
+    const { query, actor, perms } = context
+    const errors: FieldError[] = []
+    const filters: Filter[] = []
+    const filterable = this.#visible(this.#filterable, actor, dialect)
+    const seen = new Set<string>()
+    for (const [key, text] of query) {
+      if (seen.has(key)) {
+        errors.push({ field: key, message: 'is there more than once' })
+        continue
+      }
+      seen.add(key)
+      if (reserved.has(key)) continue
+      const filter = parseFilter(key, text, filterable())
+      if ('message' in filter) errors.push(filter)
+      else filters.push(filter)
+    }
+    const take = <T>(value: T | FieldError, instead: T): T => {
+      if (typeof value !== 'object' || value === null || !('message' in value)) return value as T
+      errors.push(value as FieldError)
+      return instead
+    }
+    const text = (key: string) => query.get(key)
+    const sort = take(this.#parseSort(text('sort'), actor, dialect), this.#defaultSort)
+    const pageSize = take(wholeNumber('pageSize', text('pageSize'), this.#options.pageSize, this.#options.maxPageSize), 1)
+    const cursor = text('cursor')
+    const page = take(wholeNumber('page', text('page'), 1, maxPage), 1)
+    if (cursor !== null && text('page') !== null) errors.push({ field: 'page', message: 'and cursor exclude each other' })
+    const withTotal = text('total') ?? 'true'
+    if (withTotal !== 'true' && withTotal !== 'false') errors.push({ field: 'total', message: 'must be true or false' })
+    const fields = text('fields')
+    const include = text('include')
+    const about = JSON.stringify([
+      this.#model.name,
+      actor?.id ?? null,
+      base,
+      sort.map(({ column, isDescending }) => [column.name, isDescending]),
+      [...query].filter(([key]) => !reserved.has(key)).sort(([a], [b]) => (a < b ? -1 : 1)),
+    ])
+    let after: readonly unknown[] | null = null
+    if (cursor !== null && errors.length === 0) {
+      after = this.#openCursor(perms, cursor, about, sort)
+      if (after === null) errors.push({ field: 'cursor', message: 'is not one that this list gave; start again without it' })
+    }
+    const parsed: ListQuery = {
+      page: cursor === null ? page : null,
+      pageSize,
+      withTotal: withTotal === 'true',
+      filters,
+      sort,
+      after,
+      fields: fields === null ? this.#options.fields : take(parseFields(fields, this.#options.fields), []),
+      include: include === null ? {} : take<Include>(parseInclude(include, this.#options.include), {}),
+      about,
+    }
+    refuse(errors)
+    return parsed
+  }
+
+  #parseSort(text: string | null, actor: Actor | null, dialect: Dialect): readonly SortKey[] | FieldError {
+    // Said in full, the default order tells no more than left out.
+    if (text === null || text === this.defaultSort) return this.#defaultSort
+    return parseSort(text, this.#visible(this.#sortable, actor, dialect)(), this.#id)
+  }
+
+  #openCursor(perms: PermsPort, cursor: string, about: string, sort: readonly SortKey[]): readonly unknown[] | null {
+    const values = openCursor(perms, cursor, about)
+    if (values === null || values.length !== sort.length) return null
+    const checked = sort.map(({ column }, i) => normalize({ ...column.spec, isNullable: true }, values[i]))
+    return checked.some((one) => one.error !== undefined) ? null : checked.map((one) => one.value)
+  }
+
+  // To filter or sort by a column that the resource or some rows hide would tell what they hide. Worked out only if needed.
+  #visible(columns: ReadonlyMap<string, ListColumn>, actor: Actor | null, dialect: Dialect): () => ReadonlyMap<string, ListColumn> {
+    let visible: ReadonlyMap<string, ListColumn> | undefined
+    const isReadable = ({ name, spec }: ListColumn) =>
+      !spec.readable || isReadableEverywhere(scopeOf(this.#model as never, actor, { dialect, ref: this.#model.getTableName() }), name)
+    return () => {
+      visible ??= this.#among(columns, this.#options.shownTo(actor), isReadable)
+      return visible
+    }
+  }
+
+  #among(
+    columns: ReadonlyMap<string, ListColumn>,
+    names: readonly string[],
+    isReadable: (column: ListColumn) => boolean = () => true,
+  ): ReadonlyMap<string, ListColumn> {
+    if (names === outputFields(this.#model) && !hasReadableRules(this.#model as never)) return columns
+    return new Map([...columns].filter(([name, column]) => names.includes(name) && isReadable(column)))
+  }
+}
+
+const totalAlias = 'permsTotal'
+
+/** The total that each row carries; null where a page past the first has no row to carry it. */
+function totalIn(rows: readonly object[], isLater: boolean): number | null {
+  const [first] = rows
+  if (!first) return isLater ? null : 0
+  return Number((first as { [totalAlias]: unknown })[totalAlias])
+}
+
+/** A number of the query, or what is wrong with it. */
+export function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {
+  if (text === null) return instead
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
+  return value >= 1 && value <= most ? value : { field: key, message: `must be a whole number from 1 to ${most}` }
+}

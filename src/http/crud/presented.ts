@@ -1,0 +1,45 @@
+import { Model } from 'objection'
+import type { Actor } from '../../policy/context.js'
+import type { ServedModel, ServedRow } from '../core/ports.js'
+import type { Resource } from '../core/resource.js'
+import { commonFields, sourcesOf, throughSources } from './related.js'
+import { narrowed, outputFields } from './shape.js'
+
+/**
+ * Shows the rows in the result of a custom endpoint as the resources of the Api show them: rows themselves, in arrays, in plain
+ * objects, and as relations of other rows. Everything else stays as it is, and so does a row that no resource narrows.
+ *
+ * @param own the endpoint's resource; it alone decides about rows of its model
+ */
+export function presented(value: unknown, resources: readonly Resource[], actor: Actor | null, own: Resource): unknown {
+  const show = (one: unknown): unknown => {
+    if (one instanceof Model) return showRow(one)
+    if (Array.isArray(one)) return one.map(show)
+    if (!isPlainObject(one)) return one
+    return Object.fromEntries(Object.entries(one).map(([name, inner]) => [name, show(inner)]))
+  }
+  const showRow = (row: Model): unknown => {
+    const model = row.constructor as unknown as ServedModel
+    if (!('columnSpecs' in model)) return row
+    const values = row as unknown as Record<string, unknown>
+    const all = row.toJSON() as Record<string, unknown>
+    const relations = Object.keys(all).filter((name) => isRelated(values[name]))
+    const sources = sourcesOf(model, own.relatedRows(model, actor) ? [own] : resources, actor)
+    const fields = commonFields(model, sources)
+    const isNarrowed = fields.length < outputFields(model).length || sources.some((source) => source.show !== null)
+    if (!isNarrowed && relations.length === 0) return row
+    const shown = throughSources(model, fields, sources, () => narrowed(all, model, fields))(row as unknown as ServedRow)
+    return { ...shown, ...Object.fromEntries(relations.map((name) => [name, show(values[name])])) }
+  }
+  return show(value)
+}
+
+function isRelated(value: unknown): boolean {
+  return value instanceof Model || (Array.isArray(value) && value.some((one) => one instanceof Model))
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

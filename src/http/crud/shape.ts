@@ -1,0 +1,218 @@
+import { Model } from 'objection'
+import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { hasReadableRules } from '../../policy/fields.js'
+import { isIntermediate, lineage } from '../../schema/definition.js'
+import { refuse } from '../../schema/validator.js'
+import type { SchemaOption } from '../core/endpoint.js'
+import type { ServedModel, ServedRow } from '../core/ports.js'
+
+/** Relations to show, by name, each with those of its own. */
+export interface Include {
+  readonly [relation: string]: Include
+}
+
+/** Makes of a row what the client sees. */
+export type Shaper = (row: ServedRow) => Record<string, unknown>
+
+/** Shows rows as the client sees them: these properties of the output schema, in its order. */
+export function shaper(model: ServedModel, fields: readonly string[]): Shaper {
+  const throughJson = jsonShaper(fields)
+  return isPlain(model, fields) ? plainShaper(fields, throughJson) : throughJson
+}
+
+/** How rows of a relation look. @param path such as `items.product` */
+export type RelatedShaper = (model: ServedModel, path: string) => Shaper
+
+/** Adds the relations that were asked for to what a shaper shows. */
+export function withRelations(show: Shaper, model: ServedModel, include: Include, related: RelatedShaper, above = ''): Shaper {
+  const relations = Object.entries(include)
+  if (relations.length === 0) return show
+  const shapers = relations.map(([name, deeper]) => {
+    const relatedModel = model.getRelation(name).relatedModelClass
+    const path = above === '' ? name : `${above}.${name}`
+    return [name, withRelations(related(relatedModel, path), relatedModel, deeper, related, path)] as const
+  })
+  return (row) => {
+    const shown = { ...show(row) }
+    for (const [name, one] of shapers) {
+      const value = (row as unknown as Record<string, unknown>)[name]
+      shown[name] = Array.isArray(value) ? value.map(one) : value ? one(value as ServedRow) : null
+    }
+    return shown
+  }
+}
+
+/** One row as the client sees it. */
+export function shape(row: ServedRow, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
+  return shaper(model, fields)(row)
+}
+
+/** Leaves out the columns that are not among these; keys that are no columns stay. */
+export function narrowed(shown: Readonly<Record<string, unknown>>, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
+  const all = outputFields(model)
+  if (all === fields) return { ...shown }
+  return Object.fromEntries(Object.entries(shown).filter(([name]) => fields.includes(name) || !all.includes(name)))
+}
+
+function jsonShaper(fields: readonly string[]): Shaper {
+  return (row) => {
+    const json = row.toJSON({ shallow: true }) as Record<string, unknown>
+    const shown: Record<string, unknown> = {}
+    for (const name of fields) if (json[name] !== undefined) shown[name] = json[name]
+    return shown
+  }
+}
+
+function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
+  return (row) => {
+    const values = row as unknown as Record<string, unknown>
+    // A hook of the application's called row.$omitFromJson().
+    if (values.$$omitFromJson) return throughJson(row)
+    const shown: Record<string, unknown> = {}
+    for (const name of fields) {
+      const value = values[name]
+      if (value !== undefined) shown[name] = value
+    }
+    return shown
+  }
+}
+
+const formatting = ['toJSON', '$toJson', '$formatJson', '$omitFromJson', '$$omitFromJson']
+const formatsItself = new WeakMap<object, boolean>()
+
+// Where all that is shown are columns that nobody hides by row, toJSON() would hand out the same values, ten times slower.
+function isPlain(model: ServedModel, fields: readonly string[]): boolean {
+  let hasOwn = formatsItself.get(model)
+  if (hasOwn === undefined) {
+    hasOwn =
+      hasReadableRules(model as never) ||
+      lineage(model).some((cls) => {
+        const { prototype } = cls as { prototype?: object }
+        // Objection's Model is what it exports under that name, and the bases of that.
+        const isLibrary = isIntermediate(cls) || cls === Model || Object.prototype.isPrototypeOf.call(cls, Model)
+        return !isLibrary && prototype !== undefined && formatting.some((name) => Object.hasOwn(prototype, name))
+      })
+    formatsItself.set(model, hasOwn)
+  }
+  if (hasOwn) return false
+  const { columnSpecs } = model
+  return fields.every((name) => columnSpecs[name]?.isHidden === false)
+}
+
+const allFields = new WeakMap<object, readonly string[]>()
+
+/** The properties of a model that clients see. */
+export function outputFields(model: ServedModel): readonly string[] {
+  let fields = allFields.get(model)
+  if (!fields) {
+    fields = Object.keys(model.schema.output.properties)
+    allFields.set(model, fields)
+  }
+  return fields
+}
+
+/** What a `schema` or `argSchema` option names: a list as it is, a JSON Schema's properties. */
+export function namesOf(option: SchemaOption): readonly string[] {
+  if (Array.isArray(option)) return option as readonly string[]
+  return Object.keys((option as { properties?: object }).properties ?? {})
+}
+
+/** The output narrowed by a `schema` option; it can add nothing. */
+export function narrowedFields(model: ServedModel, option: SchemaOption | undefined): readonly string[] {
+  if (option === undefined) return outputFields(model)
+  const names = namesOf(option)
+  return outputFields(model).filter((name) => names.includes(name))
+}
+
+/** Reads `fields=a,b`. */
+export function parseFields(text: string, available: readonly string[]): readonly string[] | FieldError {
+  const names = text.split(',')
+  const unknown = names.find((name) => !available.includes(name))
+  if (unknown !== undefined) return { field: 'fields', message: `'${unknown.slice(0, 64)}' is not known here` }
+  return available.filter((name) => names.includes(name))
+}
+
+const maxIncludes = 10
+const deepestInclude = 3
+
+/** Reads `include=user,items.product`, within the paths that the resource allows. */
+export function parseInclude(text: string, allowed: readonly string[]): Include | FieldError {
+  const paths = text.split(',')
+  if (paths.length > maxIncludes) return { field: 'include', message: `takes at most ${maxIncludes} relations` }
+  const include: Record<string, Include> = {}
+  for (const path of paths) {
+    const isAllowed = allowed.some((one) => one === path || one.startsWith(`${path}.`))
+    if (!isAllowed) return { field: 'include', message: `'${path.slice(0, 64)}' is not known here` }
+    let at = include
+    for (const name of path.split('.')) {
+      const next = at[name] ?? {}
+      at[name] = next
+      at = next as Record<string, Include>
+    }
+  }
+  return include
+}
+
+/** What the query of an item asks to show. @throws ValidationError naming what is not known */
+export function askedOf(
+  query: URLSearchParams,
+  available: readonly string[],
+  allowed: readonly string[] = [],
+): { readonly fields: readonly string[]; readonly include: Include } {
+  const [fieldsText, includeText] = [query.get('fields'), query.get('include')]
+  const fields = fieldsText === null ? available : parseFields(fieldsText, available)
+  const include = includeText === null ? {} : parseInclude(includeText, allowed)
+  const errors = [fields, include].filter((one): one is FieldError => 'message' in one && typeof one.message === 'string')
+  refuse(errors)
+  return { fields: fields as readonly string[], include: include as Include }
+}
+
+/** @throws ConfigurationError for an offered path that is too deep, or no relation */
+export function checkInclude(model: ServedModel, path: string): void {
+  const names = path.split('.')
+  if (names.length > deepestInclude) throw new ConfigurationError(`include: '${path}' is deeper than ${deepestInclude} relations.`)
+  let at = model
+  for (const name of names) {
+    if (!at.getRelationNames().includes(name)) throw new ConfigurationError(`include: ${at.name} has no relation '${name}'.`)
+    at = at.getRelation(name).relatedModelClass
+  }
+}
+
+/** How many rows a relation brings at most into one answer, for all rows of the page together. */
+export const maxIncludedRows = 1000
+
+interface GraphQuery {
+  modifyGraph(path: string, modify: (query: { limit(count: number): unknown }) => unknown): unknown
+}
+
+/** Lets a query that fetches an include read no more rows than `checkIncluded` takes. */
+export function limitIncluded(query: GraphQuery, model: ServedModel, include: Include): void {
+  for (const path of manyPaths(model, include)) query.modifyGraph(path, (related) => related.limit(maxIncludedRows + 1))
+}
+
+/** @throws ValidationError where a relation has more rows than an answer takes: they are not cut off without a word */
+export function checkIncluded(rows: readonly object[], model: ServedModel, include: Include): void {
+  for (const path of manyPaths(model, include)) {
+    let at: readonly object[] = rows
+    for (const name of path.split('.')) at = at.flatMap((row) => (row as Record<string, object | object[] | null>)[name] ?? [])
+    if (at.length > maxIncludedRows)
+      refuse([{ field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here: list them by themselves` }])
+  }
+}
+
+function manyPaths(model: ServedModel, include: Include): string[] {
+  return Object.entries(include).flatMap(([name, deeper]) => {
+    const relation = model.getRelation(name)
+    const below = manyPaths(relation.relatedModelClass, deeper).map((path) => `${name}.${path}`)
+    return relation.isOneToOne() ? below : [name, ...below]
+  })
+}
+
+/** The relation expression of Objection that fetches an include, or null where nothing was asked for. */
+export function graphOf(include: Include): string | null {
+  const parts = Object.entries(include).map(([name, deeper]) => {
+    const inner = graphOf(deeper)
+    return inner === null ? name : `${name}.${inner}`
+  })
+  return parts.length === 0 ? null : `[${parts.join(', ')}]`
+}

@@ -1,0 +1,93 @@
+import type { ColumnSpec } from '../../schema/column.js'
+import { schemaOf } from '../../schema/json-schemas.js'
+import { maxInValues, maxPattern, maxWildcards, operatorsOf } from '../crud/filters.js'
+import type { List } from '../crud/list.js'
+import { bounded } from './schemas.js'
+
+interface Described {
+  readonly pageSize: number
+  readonly maxPageSize: number
+  /** The paths that may be included. */
+  readonly include: readonly string[]
+  /** The properties that a row shows. */
+  readonly fields: readonly string[]
+}
+
+const query = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
+
+const text = (maxLength = 4096) => ({ type: 'string', maxLength })
+
+/** The query parameters of a list, for the OpenAPI document. */
+export function listParameters(list: List, options: Described): object[] {
+  const { pageSize, maxPageSize } = options
+  const parameters = [
+    query('page', 'The page, from 1 on.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
+    query('pageSize', 'Rows on a page.', { type: 'integer', format: 'int32', minimum: 1, maximum: maxPageSize, default: pageSize }),
+    query('cursor', 'The nextCursor of the page before; instead of page.', text()),
+    query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, {
+      ...text(),
+      default: list.defaultSort,
+    }),
+    query('total', 'Whether the rows are counted.', { type: 'boolean', default: true }),
+    ...itemParameters(options),
+  ]
+  for (const [name, { spec }] of list.filterable) {
+    for (const operator of operatorsOf(spec)) {
+      parameters.push(query(operator === 'eq' ? name : `${name}__${operator}`, describe(name, operator), filterSchema(spec, operator)))
+    }
+  }
+  return parameters
+}
+
+/** The query parameters of an item. */
+export function itemParameters({ fields, include }: Pick<Described, 'fields' | 'include'>): object[] {
+  const parameters = [query('fields', `The properties to show: ${fields.join(', ')}.`, text())]
+  if (include.length > 0) parameters.push(query('include', `The relations to show: ${include.join(', ')}.`, text()))
+  return parameters
+}
+
+/** A precondition of an item (RFC 9110, 13.1). */
+export function conditionParameter(name: 'If-Match' | 'If-None-Match'): object {
+  const description = name === 'If-Match' ? 'Only where the row still has this ETag.' : 'Not again where the row still has this ETag.'
+  return { name, in: 'header', required: false, description, schema: { type: 'string', maxLength: 1024 } }
+}
+
+/** Where tokens are handed out (RFC 7240). */
+export const preferParameter: object = {
+  name: 'Prefer',
+  in: 'header',
+  required: false,
+  description: '`cookies`: the tokens come in cookies that no script can read, and not in the body.',
+  schema: { type: 'string', maxLength: 256 },
+}
+
+function describe(name: string, operator: string): string {
+  const words: Record<string, string> = {
+    eq: 'is',
+    ne: 'is not',
+    gt: 'is above',
+    gte: 'is at least',
+    lt: 'is below',
+    lte: 'is at most',
+    from: 'is at least',
+    to: 'is at most',
+    min: 'is at least',
+    max: 'is at most',
+    in: `is one of (comma-separated, at most ${maxInValues})`,
+    like: `matches (% is any run of characters, _ is one; at most ${maxWildcards} of them; case matters)`,
+    ilike: `matches, in any case (at most ${maxWildcards} % and _)`,
+    null: 'is null, or not',
+  }
+  return `Only rows whose ${name} ${words[operator]}.`
+}
+
+function filterSchema(spec: ColumnSpec, operator: string): object {
+  if (operator === 'null') return { type: 'boolean' }
+  if (operator === 'like' || operator === 'ilike') return text(maxPattern)
+  if (operator === 'in') return text()
+  if (spec.type === 'string' || spec.type === 'text') return text()
+  if (spec.type === 'integer')
+    return { type: 'integer', format: 'int64', minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }
+  if (spec.type === 'datetime') return { type: 'string', maxLength: 40, description: 'A date, or a date-time.' }
+  return bounded(schemaOf({ ...spec, isNullable: false }))
+}

@@ -1,0 +1,248 @@
+import { ConfigurationError } from '../../core/errors.js'
+import { type Actor, currentActor, enterAsActor } from '../../policy/context.js'
+import { type Gate, gateOf, isInContextOf } from '../caller/request-authenticator.js'
+import { type BodyLimits, defaultBodyLimits } from '../core/body.js'
+import { Endpoint } from '../core/endpoint.js'
+import { MethodNotAllowedError } from '../core/errors.js'
+import type { PermsPort } from '../core/ports.js'
+import type { OnError } from '../core/problems.js'
+import { type HttpRequest, mountPathOf } from '../core/request.js'
+import type { Resource } from '../core/resource.js'
+import { HttpResponse } from '../core/response.js'
+import { type Found, joinPath, RouteTable } from '../core/routes.js'
+import { type OpenApiDocument, openApiDocument, serversAt } from '../openapi/document.js'
+import { docsEndpoints } from './docs-page.js'
+import { Reporter, requestId } from './reporter.js'
+import { runEndpoint } from './run.js'
+
+export interface ApiOptions {
+  /** For the OpenAPI document. */
+  title?: string | undefined
+  version?: string | undefined
+  description?: string | undefined
+  /** Before the path of every resource, such as '/api'; none when not said. */
+  prefix?: string | undefined
+  resources?: readonly Resource[] | undefined
+  /** Where the OpenAPI document is served, whatever the prefix: '/openapi.json' when not said, false for nowhere. */
+  openapi?: string | false | undefined
+  /** Where the document is shown in the browser, if swagger-ui-dist is installed: '/docs' when not said, false for nowhere. */
+  docs?: string | false | undefined
+  /**
+   * Where the public keys of access tokens are served (RFC 7517), whatever the prefix, if there are any:
+   * '/.well-known/jwks.json' when not said, false for nowhere.
+   */
+  jwks?: string | false | undefined
+  /** Laid over the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
+  document?: object | undefined
+  /** Bytes of a body; 1 MiB when not said. */
+  maxBodyBytes?: number | undefined
+  /** How deep a body may be nested; 32 when not said. */
+  maxBodyDepth?: number | undefined
+  /** How many keys the objects of a body may have together. Default: 2,000. */
+  maxBodyKeys?: number | undefined
+  /** How many values a body may hold. Default: 50,000. */
+  maxBodyValues?: number | undefined
+}
+
+/** One endpoint at its place. */
+export interface Route {
+  /** With the prefix, such as `/api/documents/:id`. */
+  readonly path: string
+  readonly endpoint: Endpoint
+  readonly resource: Resource
+}
+
+/**
+ * Resources under one prefix, with one description. It knows no framework: an adapter's `router(api)` serves it.
+ *
+ * @example
+ * const api = new Api({ title: 'Zoo', version: '1.0.0', prefix: '/api', resources: [new UserResource(), new CrudResource({ model: Critter })] })
+ */
+export class Api {
+  readonly title: string
+  readonly version: string
+  readonly description: string | undefined
+  readonly prefix: string
+  readonly limits: BodyLimits
+  /** The path of the OpenAPI document, or false. */
+  readonly openapi: string | false
+  /** The path of the page that shows it, or false. */
+  readonly docs: string | false
+  /** The path of the public keys, or false. */
+  readonly jwks: string | false
+  /** What is laid over the OpenAPI document. */
+  readonly document: object
+  readonly #resources: Resource[] = []
+
+  constructor(options: ApiOptions = {}) {
+    this.title = options.title ?? 'API'
+    this.version = options.version ?? '1.0.0'
+    this.description = options.description
+    this.prefix = joinPath(options.prefix ?? '')
+    this.openapi = options.openapi ?? '/openapi.json'
+    this.docs = options.docs ?? '/docs'
+    this.jwks = options.jwks ?? '/.well-known/jwks.json'
+    this.document = options.document ?? {}
+    this.limits = {
+      maxBytes: options.maxBodyBytes ?? defaultBodyLimits.maxBytes,
+      maxDepth: options.maxBodyDepth ?? defaultBodyLimits.maxDepth,
+      maxKeys: options.maxBodyKeys ?? defaultBodyLimits.maxKeys,
+      maxValues: options.maxBodyValues ?? defaultBodyLimits.maxValues,
+    }
+    for (const resource of options.resources ?? []) this.add(resource)
+  }
+
+  get resources(): readonly Resource[] {
+    return this.#resources
+  }
+
+  /** Adds a resource, also after the API was mounted. */
+  add(resource: Resource): this {
+    if (this.#resources.includes(resource)) throw new ConfigurationError('This resource is in the API already.')
+    this.#resources.push(resource)
+    return this
+  }
+
+  /** Every endpoint with its path; the resources learn here whose models they serve. */
+  routes(perms: PermsPort): Route[] {
+    return this.#resources.flatMap((resource) => {
+      resource.bind(perms)
+      const base = resource.path.startsWith('/') ? resource.path : joinPath(this.prefix, resource.path)
+      return resource.endpoints().map((endpoint) => ({ path: joinPath(base, endpoint.options.path), endpoint, resource }))
+    })
+  }
+}
+
+export interface MountOptions {
+  /** Told of what went wrong on our side (500 and 503); console.error when not said. */
+  onError?: OnError | undefined
+}
+
+type Match = Found<Endpoint> | readonly string[]
+
+/** An Api served for one Perms: what every adapter's router is. */
+export class MountedApi {
+  readonly #api: Api
+  readonly #perms: PermsPort
+  readonly #gate: Gate
+  readonly #report: Reporter
+  #table = new RouteTable<Endpoint>()
+  #paths: readonly string[] = []
+  #count = -1
+
+  constructor(api: Api, perms: PermsPort, options: MountOptions = {}) {
+    this.#api = api
+    this.#perms = perms
+    this.#gate = gateOf(perms)
+    this.#report = new Reporter(perms, options.onError)
+    perms.enter(() => this.#compile())
+  }
+
+  /** The paths of its endpoints, with parameters as `:name`. */
+  get paths(): readonly string[] {
+    return this.#paths
+  }
+
+  #compile(): void {
+    const paths: string[] = []
+    const table = new RouteTable<Endpoint>()
+    const { openapi, docs, title, jwks } = this.#api
+    if (openapi !== false) {
+      const pages = docs === false ? [] : docsEndpoints(docs, openapi, title)
+      for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
+        table.add('GET', path, endpoint)
+        paths.push(path)
+        this.#gate.addLenient(this, 'GET', path)
+      }
+    }
+    if (jwks !== false && this.#perms.auth.jwks().keys.length > 0) {
+      table.add('GET', jwks, this.#jwksEndpoint())
+      paths.push(jwks)
+      this.#gate.addLenient(this, 'GET', jwks)
+    }
+    for (const { path, endpoint } of this.#api.routes(this.#perms)) {
+      const { method, ignoresCredentials, forgivesCookies } = endpoint.options
+      table.add(method, path, endpoint)
+      paths.push(path)
+      if (ignoresCredentials || forgivesCookies) this.#gate.addLenient(this, method, path)
+    }
+    this.#table = table
+    this.#paths = paths
+    this.#count = this.#api.resources.length
+  }
+
+  #documentEndpoint(): Endpoint {
+    let document: OpenApiDocument | undefined
+    let last: { readonly mountPath: string; readonly text: string } | undefined
+    return new Endpoint({
+      method: 'GET',
+      path: '',
+      public: true,
+      forgivesCookies: true,
+      handler: ({ request }) => {
+        const mountPath = mountPathOf(request)
+        document ??= openApiDocument(this.#api, this.#perms)
+        if (last?.mountPath !== mountPath)
+          last = { mountPath, text: JSON.stringify({ ...document, servers: serversAt(mountPath), ...this.#api.document }) }
+        return new HttpResponse(
+          200,
+          { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' },
+          last.text,
+        )
+      },
+    })
+  }
+
+  // Only others than ourselves need it: who verifies our tokens elsewhere asks again every few minutes for the keys of a rotation.
+  #jwksEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'GET',
+      path: '',
+      public: true,
+      forgivesCookies: true,
+      anyFormat: true,
+      handler: () => HttpResponse.json(this.#perms.auth.jwks(), { headers: { 'cache-control': 'public, max-age=300' } }),
+    })
+  }
+
+  /**
+   * The answer to a request, or null where its path is none of this API's. Never rejects.
+   */
+  handle(request: HttpRequest): Promise<HttpResponse> | null {
+    if (this.#count !== this.#api.resources.length) this.#perms.enter(() => this.#compile())
+    const match = this.#table.find(request.method, request.path)
+    if (match !== null) return this.#perms.enter(() => this.#answer(match, request))
+    const refused = this.#gate.leftOver(request, this)
+    return refused ? Promise.resolve(this.#report.answer(refused.error, request)) : null
+  }
+
+  async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
+    let response: HttpResponse
+    try {
+      if (!Array.isArray(match)) response = await this.#run(match as Found<Endpoint>, request)
+      else if (request.method === 'OPTIONS') response = HttpResponse.empty({ headers: { allow: match.join(', ') } })
+      else throw new MethodNotAllowedError(match as string[])
+    } catch (error) {
+      response = this.#report.answer(error, request)
+    }
+    const id = requestId(request)
+    if (id !== undefined) response = response.with({ 'x-request-id': id })
+    return request.method === 'HEAD' ? response.withoutBody() : response
+  }
+
+  #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
+    const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits, this.#api.resources)
+    const entry = { address: request.address, origin: request.raw }
+    const { ignoresCredentials, forgivesCookies } = found.target.options
+    if (ignoresCredentials) {
+      this.#gate.lift(request)
+      this.#gate.demandOwnOrigin(request)
+      return enterAsActor(null, () => run(null), entry)
+    }
+    const known = this.#gate.known(request)
+    if (known !== undefined && isInContextOf(request)) return run(currentActor())
+    const identified = known !== undefined ? known : this.#gate.identify(request, { forgivesCookies })
+    if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), entry))
+    return enterAsActor(identified, () => run(identified), entry)
+  }
+}

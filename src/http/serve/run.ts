@@ -1,0 +1,135 @@
+import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../../core/errors.js'
+import type { Actor } from '../../policy/context.js'
+import { ADMIN } from '../../policy/user-tables.js'
+import { refuse, schemaErrors } from '../../schema/validator.js'
+import { inCookies } from '../caller/cookie-session.js'
+import { demandAbility, demandRole } from '../caller/request-authenticator.js'
+import { TokenResponse } from '../caller/token-response.js'
+import { type BodyLimits, readJson } from '../core/body.js'
+import type { Endpoint, EndpointContext } from '../core/endpoint.js'
+import { NotAcceptableError, UriTooLongError } from '../core/errors.js'
+import type { PermsPort } from '../core/ports.js'
+import type { HttpRequest } from '../core/request.js'
+import type { Resource } from '../core/resource.js'
+import { HttpResponse } from '../core/response.js'
+import type { Found } from '../core/routes.js'
+
+/** Characters. Node's own limit is 16 KiB for all headers and the target together; other runtimes have none. */
+const MAX_QUERY = 65_536
+
+type Open<T> = { -readonly [K in keyof T]: T[K] }
+
+/**
+ * Runs an endpoint for a caller, inside whose context the code is. Refusals come in one order, so that none betrays what an
+ * earlier one hides: 401, 404, 403, 412, then what is wrong with the input.
+ */
+export async function runEndpoint(
+  found: Found<Endpoint>,
+  request: HttpRequest,
+  actor: Actor | null,
+  perms: PermsPort,
+  limits: BodyLimits,
+  resources: readonly Resource[],
+): Promise<HttpResponse> {
+  const { options } = found.target
+  const needsCaller = options.public !== true
+  if (needsCaller && actor === null) throw new UnauthorizedError()
+  if (!options.anyFormat && !acceptsJson(request)) throw new NotAcceptableError()
+  if (request.search.length > MAX_QUERY) throw new UriTooLongError()
+  const context: Open<EndpointContext> = {
+    request,
+    params: decodeParams(found),
+    query: new URLSearchParams(request.search),
+    input: undefined,
+    caller: actor?.user ?? null,
+    actor,
+    row: undefined,
+    parents: [],
+    perms,
+    resources,
+  }
+  if (actor?.abilities) demandKey(actor.abilities, options)
+  if (options.load) Object.assign(context, await options.load(context))
+  if (options.adminOnly) demandRole(actor, ADMIN)
+  if (options.role !== undefined) demandRole(actor, options.role)
+  try {
+    options.precondition?.(context)
+    checkQuery(context.query, options.queryKeys)
+    if (options.readsBody ?? (options.method !== 'GET' && options.method !== 'DELETE')) {
+      context.input = await readJson(request, limits)
+      if (options.argSchema) checkInput(options.argSchema, context.input)
+    }
+    const result = await options.handler(context)
+    return result instanceof TokenResponse ? await inCookies(result, context) : answer(result, options.status)
+  } catch (error) {
+    if (options.refuseFirst && comesAfter403(error)) await options.refuseFirst(context)
+    throw error
+  }
+}
+
+/** @throws InsufficientAbilityError */
+function demandKey(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
+  if (abilities === 'none') demandAbility(held, abilities)
+  // What nobody needs to be signed in for needs no ability either: rows are shown as to a key that reaches none.
+  else if (!isPublic) demandAbility(held, abilities?.())
+}
+
+function comesAfter403(error: unknown): boolean {
+  return error instanceof PermsError && [400, 412, 413, 415, 422].includes(error.status)
+}
+
+function answer(result: unknown, status: number | undefined): HttpResponse {
+  if (result instanceof HttpResponse) return result
+  if (result === undefined) return HttpResponse.empty({ status })
+  return HttpResponse.json(result, { status })
+}
+
+function decodeParams({ names, values }: Found<Endpoint>): Record<string, string> {
+  const params = Object.create(null) as Record<string, string>
+  for (let i = 0; i < names.length; i += 1) {
+    try {
+      params[names[i] as string] = decodeURIComponent(values[i] as string)
+    } catch {
+      throw new BadRequestError('The path holds a percent-encoding that is none.')
+    }
+  }
+  return params
+}
+
+function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined): void {
+  if (!keys) return
+  const errors = new Map<string, FieldError>()
+  const seen = new Set<string>()
+  for (const key of query.keys()) {
+    if (!keys.includes(key)) errors.set(key, { field: key, message: 'is not known here' })
+    else if (seen.has(key)) errors.set(key, { field: key, message: 'is there more than once' })
+    seen.add(key)
+  }
+  refuse([...errors.values()])
+}
+
+function checkInput(schema: object, input: unknown): void {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  refuse(schemaErrors(schema, input))
+}
+
+// The narrower range decides (RFC 9110, 12.5.1). Errors are JSON too: whoever takes those takes the rest.
+const jsonRanges = ['application/json', 'application/problem+json', 'application/*', '*/*']
+const noWeight = /;\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)/i
+
+function acceptsJson(request: HttpRequest): boolean {
+  const accept = request.header('accept')
+  if (accept === undefined || accept === '' || accept === '*/*') return true
+  const taken = new Map<string, boolean>()
+  for (const part of accept.split(',')) {
+    const range = (part.split(';', 1)[0] as string).trim().toLowerCase()
+    taken.set(range, taken.get(range) || !noWeight.test(part))
+  }
+  return taken.get(jsonRanges.find((range) => taken.has(range)) ?? '') ?? false
+}
+
+/** 403 where that is what the application wants for rows that may not be read. */
+export function hidden(error: unknown, perms: PermsPort): unknown {
+  const isHidden = perms.options.accessDenied === 403 && error instanceof PermsError && error.status === 404
+  return isHidden ? new ForbiddenError() : error
+}

@@ -1,0 +1,134 @@
+import type { ApiKeyInfo } from '../../auth/tokens/api-keys.js'
+import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { explainPattern, refuse } from '../../schema/validator.js'
+import { demandInPerson } from '../../users/in-person.js'
+import type { User } from '../../users/user.js'
+import { noStore } from '../caller/token-response.js'
+import { Endpoint, type EndpointContext } from '../core/endpoint.js'
+import { HttpResponse } from '../core/response.js'
+import { objectOf } from '../crud/input.js'
+
+/** One's own API keys: to make, list and revoke them takes the user in person, not a key. */
+export function apiKeyEndpoints(name: string): Endpoint[] {
+  return [createKey(name), listKeys(name), revokeKey(name)]
+}
+
+/** `POST api-keys/` → 201 with the key, which is not shown again. */
+function createKey(name: string): Endpoint {
+  return new Endpoint({
+    method: 'POST',
+    path: 'api-keys',
+    name: `create${name}ApiKey`,
+    summary: 'Make an API key',
+    abilities: 'none',
+    queryKeys: [],
+    argSchema: inputSchema,
+    handler: async ({ caller, input, perms }) => {
+      const { description, abilities, expiresIn } = objectOf(input) as unknown as KeyInput
+      if (abilities.length === 0) refuse([{ field: 'abilities', message: 'must name at least one' }])
+      const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
+      return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
+    },
+    refuseFirst: async () => demandInPerson('API keys'),
+    description: { input: inputSchema, output: createdSchema, problems: [413, 415, 422] },
+    status: 201,
+  })
+}
+
+/** `GET api-keys/` → one's own living keys, the newest first. */
+function listKeys(name: string): Endpoint {
+  return new Endpoint({
+    method: 'GET',
+    path: 'api-keys',
+    name: `list${name}ApiKeys`,
+    summary: 'Your API keys',
+    abilities: 'none',
+    queryKeys: [],
+    handler: async ({ caller, perms }) => {
+      const keys = await perms.auth.apiKeys.list(userOf(caller).id)
+      return HttpResponse.json({ data: keys.map(shown) }, { headers: noStore })
+    },
+    description: { output: { type: 'object', properties: { data: { type: 'array', items: keySchema } }, required: ['data'] } },
+  })
+}
+
+/** `DELETE api-keys/:keyId` → 204; another's is 404. */
+function revokeKey(name: string): Endpoint {
+  return new Endpoint({
+    method: 'DELETE',
+    path: 'api-keys/:keyId',
+    name: `delete${name}ApiKey`,
+    summary: 'Revoke an API key',
+    status: 204,
+    abilities: 'none',
+    queryKeys: [],
+    handler: async ({ caller, params, perms }) => {
+      if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
+      return HttpResponse.empty({ headers: noStore })
+    },
+    refuseFirst: async () => demandInPerson('API keys'),
+  })
+}
+
+interface KeyInput {
+  readonly description?: string | null
+  readonly abilities: readonly string[]
+  readonly expiresIn?: number
+}
+
+function userOf(caller: EndpointContext['caller']): User {
+  if (caller === null) throw new UnauthorizedError()
+  return caller as User
+}
+
+function shown({ id, description, abilities, createdAt, lastUsedAt, expiresAt }: ApiKeyInfo): object {
+  return { id, description, abilities, createdAt, lastUsedAt, expiresAt }
+}
+
+const century = 3_153_600_000
+
+const abilityPattern = explainPattern(
+  '^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$',
+  "must be an ability: 'documents:read', 'documents:*' or '*'",
+)
+
+const inputSchema = {
+  type: 'object',
+  properties: {
+    description: { type: ['string', 'null'], maxLength: 255, description: 'What the key is for.' },
+    abilities: {
+      type: 'array',
+      items: { type: 'string', maxLength: 129, pattern: abilityPattern },
+      minItems: 1,
+      maxItems: 100,
+      description: "What it may do of what you may: 'documents:read', 'documents:*', or '*' for all but credentials.",
+    },
+    expiresIn: { type: 'integer', format: 'int64', minimum: 1, maximum: century, description: 'Seconds; without end when not said.' },
+  },
+  required: ['abilities'],
+  additionalProperties: false,
+}
+
+const moment = (description: string) => ({ type: ['string', 'null'], format: 'date-time', description })
+
+const keySchema = {
+  type: 'object',
+  properties: {
+    id: { type: 'string', format: 'uuid' },
+    description: { type: ['string', 'null'], maxLength: 255 },
+    abilities: { type: 'array', items: { type: 'string', maxLength: 129 }, maxItems: 100 },
+    createdAt: { type: 'string', format: 'date-time' },
+    lastUsedAt: moment('To the minute.'),
+    expiresAt: moment('When it ends by itself.'),
+  },
+  required: ['id', 'description', 'abilities', 'createdAt', 'lastUsedAt', 'expiresAt'],
+}
+
+const createdSchema = {
+  ...keySchema,
+  properties: {
+    ...keySchema.properties,
+    key: { type: 'string', description: 'The key, for the Authorization header: it is not shown again.' },
+  },
+  required: [...keySchema.required, 'key'],
+}

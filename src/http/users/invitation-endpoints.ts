@@ -1,0 +1,151 @@
+import { demandInviter } from '../../auth/flows/domain-roles.js'
+import type { PrepareRegistration } from '../../auth/flows/invitations.js'
+import { ForbiddenError } from '../../core/errors.js'
+import { demandInPerson } from '../../users/in-person.js'
+import type { Invitation } from '../../users/invitation.js'
+import { noStore } from '../caller/token-response.js'
+import { Endpoint, type EndpointContext } from '../core/endpoint.js'
+import { HttpResponse } from '../core/response.js'
+import { textSchema, textsOf } from '../core/texts.js'
+import { objectOf } from '../crud/input.js'
+
+/** How a resource makes users. */
+export interface Registration {
+  /** Reads the body as create does. */
+  readonly prepare: (context: EndpointContext, values: object, known: object) => ReturnType<PrepareRegistration>
+  /** What a new user looks like in a response. */
+  readonly shown: (user: object) => Record<string, unknown>
+  /** JSON Schema of the body. */
+  readonly input: object
+  /** Whether only callers with a role may make users. */
+  readonly isRefused: boolean
+}
+
+/**
+ * `POST GET DELETE invitations/`, and to accept one.
+ *
+ * @param name of the resource, for operation ids
+ * @param registration null where the resource makes no users
+ */
+export function invitationEndpoints(name: string, registration: Registration | null): Endpoint[] {
+  const invite = textSchema(['email', 'role', 'domain'], { email: 254, role: 100, domain: 255 })
+  return [
+    new Endpoint({
+      ...inPerson('POST', 'invitations'),
+      name: `create${name}Invitation`,
+      summary: 'Invite somebody into a domain',
+      status: 201,
+      handler: async ({ input, perms }) => {
+        const made = await perms.auth.invitations.invite(textsOf(input, ['email', 'role', 'domain']))
+        return HttpResponse.json(shown(made), { status: 201, headers: noStore })
+      },
+      refuseFirst: async () => demandInviter(),
+      description: { input: invite, output: invitationSchema, problems: [413, 415, 422, 429] },
+    }),
+    new Endpoint({
+      ...inPerson('GET', 'invitations'),
+      queryKeys: ['domain'],
+      name: `list${name}Invitations`,
+      summary: 'Open invitations',
+      handler: async ({ query, perms }) => {
+        const found = await perms.auth.invitations.list(query.get('domain') ?? undefined)
+        return HttpResponse.json({ data: found.map(shown) }, { headers: noStore })
+      },
+      description: {
+        parameters: [
+          {
+            name: 'domain',
+            in: 'query',
+            description: 'The id or the name of a domain.',
+            schema: { type: 'string', maxLength: 255 },
+          },
+        ],
+        output: listOf(invitationSchema),
+      },
+    }),
+    new Endpoint({
+      ...inPerson('DELETE', 'invitations/:invitationId'),
+      name: `delete${name}Invitation`,
+      summary: 'Take an invitation back',
+      status: 204,
+      handler: async ({ params, perms }) => {
+        await perms.auth.invitations.revoke(params.invitationId ?? '')
+        return HttpResponse.empty({ headers: noStore })
+      },
+      refuseFirst: async () => demandInPerson('Invitations'),
+    }),
+    new Endpoint({
+      ...inPerson('POST', 'invitations/accept'),
+      name: `accept${name}Invitation`,
+      summary: 'Accept an invitation',
+      handler: async ({ input, perms }) => {
+        const { role, domainId } = await perms.auth.invitations.accept(textsOf(input, ['token']).token)
+        return HttpResponse.json({ role, domain: domainId }, { headers: noStore })
+      },
+      refuseFirst: async () => demandInPerson('Invitations'),
+      description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
+    }),
+    ...(registration ? [registerEndpoint(name, registration)] : []),
+  ]
+}
+
+function registerEndpoint(name: string, { prepare, shown: show, input: schema, isRefused }: Registration): Endpoint {
+  return new Endpoint({
+    method: 'POST',
+    path: 'invitations/register',
+    public: true,
+    ignoresCredentials: true,
+    queryKeys: [],
+    name: `register${name}ByInvitation`,
+    summary: 'Register with an invitation',
+    status: 201,
+    load: async () => {
+      if (isRefused) throw new ForbiddenError('Registration is closed here: ask whoever invited you for an account, then accept.')
+      return { row: undefined, parents: [] }
+    },
+    handler: async (context) => {
+      const { token, ...values } = objectOf(context.input)
+      const made = await context.perms.auth.invitations.acceptNew({ token: token as string, ...values }, (given, known) =>
+        prepare(context, given, known),
+      )
+      const { id, email } = show(made)
+      return HttpResponse.json({ id, email }, { status: 201, headers: noStore })
+    },
+    description: { input: withToken(schema), output: registeredSchema, problems: [401, 403, 409, 413, 415, 422, 429] },
+  })
+}
+
+function inPerson<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
+  return { method, path, abilities: 'none' as const, queryKeys: [] as readonly string[] }
+}
+
+function shown({ id, email, role, domainId, expiresAt, createdAt }: Invitation): object {
+  return { id, email, role, domain: domainId, expiresAt, createdAt }
+}
+
+const listOf = (items: object) => ({ type: 'object', properties: { data: { type: 'array', items } }, required: ['data'] })
+const uuid = { type: 'string', format: 'uuid' }
+const role = { type: 'string', maxLength: 100 }
+const moment = { type: 'string', format: 'date-time' }
+const email = { type: 'string', maxLength: 254 }
+
+const invitationSchema = {
+  type: 'object',
+  properties: { id: uuid, email, role, domain: { ...uuid, description: 'The id of the domain.' }, expiresAt: moment, createdAt: moment },
+  required: ['id', 'email', 'role', 'domain', 'expiresAt', 'createdAt'],
+}
+
+const roleSchema = { type: 'object', properties: { role, domain: uuid }, required: ['role', 'domain'] }
+
+// The address is the invited one.
+function withToken(schema: object): object {
+  const { properties, required = [] } = schema as { properties?: Record<string, object>; required?: readonly string[] }
+  const { email: _, ...others } = properties ?? {}
+  return {
+    ...schema,
+    properties: { token: { type: 'string', minLength: 1, maxLength: 128 }, ...others },
+    required: ['token', ...required.filter((key) => key !== 'email')],
+  }
+}
+
+const registeredSchema = { type: 'object', properties: { id: uuid, email } }

@@ -1,0 +1,135 @@
+import { UnauthorizedError } from '../../core/errors.js'
+import { demandInPerson } from '../../users/in-person.js'
+import type { User } from '../../users/user.js'
+import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
+import { Endpoint, type EndpointContext } from '../core/endpoint.js'
+import type { PermsPort } from '../core/ports.js'
+import { HttpResponse } from '../core/response.js'
+import { textSchema, textsOf } from '../core/texts.js'
+import { objectOf } from '../crud/input.js'
+
+type Factors = PermsPort['auth']['secondFactors']
+
+/** @param name of the resource, for operation ids */
+export function secondFactorEndpoints(name: string): Endpoint[] {
+  const codeInput = textSchema(['code'], { code: 128 })
+  const own = (
+    options: Pick<ConstructorParameters<typeof Endpoint>[0], 'method' | 'path' | 'name' | 'summary' | 'handler' | 'description' | 'status'>,
+  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { refuseFirst }), ...options })
+  const withCode =
+    (use: (factors: Factors, user: User, code: string) => Promise<object | undefined>) =>
+    async ({ caller, input, perms }: EndpointContext) => {
+      const shown = await use(perms.auth.secondFactors, userOf(caller), textsOf(input, ['code']).code)
+      return shown ? HttpResponse.json(shown, { headers: noStore }) : HttpResponse.empty({ headers: noStore })
+    }
+  return [
+    new Endpoint({
+      method: 'POST',
+      path: 'second-factor',
+      name: `verify${name}SecondFactor`,
+      summary: 'Sign in: the second step',
+      public: true,
+      ignoresCredentials: true,
+      queryKeys: [],
+      handler: async ({ input, perms, request }) => {
+        const { challenge, code } = textsOf(input, ['challenge', 'code'])
+        return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device: request.header('user-agent') || undefined }))
+      },
+      description: {
+        input: textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
+        output: tokenSchema,
+        problems: [401, 403, 413, 415, 422, 429],
+      },
+    }),
+    own({
+      method: 'GET',
+      path: 'me/second-factor',
+      name: `get${name}SecondFactor`,
+      summary: 'Whether you have a second factor',
+      handler: async ({ caller, perms }) => HttpResponse.json(await perms.auth.secondFactors.status(userOf(caller)), { headers: noStore }),
+      description: { output: statusSchema },
+    }),
+    own({
+      method: 'POST',
+      path: 'me/second-factor',
+      name: `begin${name}SecondFactor`,
+      summary: 'Begin to set up an authenticator app',
+      status: 201,
+      handler: async ({ caller, input, perms }) => {
+        const given = objectOf(input ?? {})
+        const { password } = 'password' in given ? textsOf(given, ['password']) : (textsOf(given, []) as { password?: string })
+        return HttpResponse.json(await perms.auth.secondFactors.begin(userOf(caller), { password }), { status: 201, headers: noStore })
+      },
+      description: { input: passwordInput, output: secretSchema, problems: [413, 415, 422, 429] },
+    }),
+    own({
+      method: 'POST',
+      path: 'me/second-factor/confirm',
+      name: `confirm${name}SecondFactor`,
+      summary: 'Prove that the app works',
+      handler: withCode((factors, user, code) => factors.confirm(user, code)),
+      description: { input: codeInput, output: codesSchema, problems: [413, 415, 422, 429] },
+    }),
+    own({
+      method: 'POST',
+      path: 'me/second-factor/remove',
+      name: `remove${name}SecondFactor`,
+      summary: 'Do without a second factor',
+      status: 204,
+      handler: withCode(async (factors, user, code) => {
+        await factors.remove(user, code)
+        return undefined
+      }),
+      description: { input: codeInput, problems: [413, 415, 422, 429] },
+    }),
+    own({
+      method: 'POST',
+      path: 'me/second-factor/recovery-codes',
+      name: `renew${name}RecoveryCodes`,
+      summary: 'New recovery codes in place of the old ones',
+      handler: withCode((factors, user, code) => factors.renewRecoveryCodes(user, code)),
+      description: { input: codeInput, output: codesSchema, problems: [413, 415, 422, 429] },
+    }),
+  ]
+}
+
+const refuseFirst = async () => demandInPerson('Second factors')
+
+function userOf(caller: EndpointContext['caller']): User {
+  if (caller === null) throw new UnauthorizedError()
+  return caller as User
+}
+
+const passwordInput = {
+  type: 'object',
+  properties: { password: { type: 'string', minLength: 1, maxLength: 4096, description: 'Your own, where you have one.' } },
+  additionalProperties: false,
+}
+
+const statusSchema = {
+  type: 'object',
+  properties: { isOn: { type: 'boolean' }, recoveryCodesLeft: { type: 'integer', format: 'int32' } },
+  required: ['isOn', 'recoveryCodesLeft'],
+}
+
+const secretSchema = {
+  type: 'object',
+  properties: {
+    secret: { type: 'string', description: 'For the authenticator app, in base32.' },
+    uri: { type: 'string', description: 'The same, to be shown as a QR code.' },
+  },
+  required: ['secret', 'uri'],
+}
+
+const codesSchema = {
+  type: 'object',
+  properties: {
+    recoveryCodes: {
+      type: 'array',
+      items: { type: 'string', maxLength: 64 },
+      maxItems: 10,
+      description: 'Each works once. They are not shown again.',
+    },
+  },
+  required: ['recoveryCodes'],
+}

@@ -1,0 +1,414 @@
+import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import type { Actor } from '../../policy/context.js'
+import type { ObjectSchema } from '../../schema/json-schemas.js'
+import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
+import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
+import { Endpoint, type EndpointContext, type Loaded } from '../core/endpoint.js'
+import type { PermsPort, ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
+import { HttpResponse } from '../core/response.js'
+import { textSchema, textsOf } from '../core/texts.js'
+import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from '../crud/crud-options.js'
+import { CrudResource } from '../crud/crud-resource.js'
+import { narrowedInput, narrowedOutput, objectOf, splitInput } from '../crud/input.js'
+import { conditionUnder, findRow, loadParents } from '../crud/parents.js'
+import { narrowed, narrowedFields, shape } from '../crud/shape.js'
+import { apiKeyEndpoints } from './api-key-endpoints.js'
+import { impersonationEndpoints } from './impersonation-endpoints.js'
+import { invitationEndpoints } from './invitation-endpoints.js'
+import {
+  accepted,
+  acceptedSchema,
+  changeEmailEndpoints,
+  magicLinkEndpoints,
+  resetPasswordEndpoints,
+  verifyEmailEndpoints,
+} from './mail-endpoints.js'
+import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
+import { memberEndpoints } from './member-endpoints.js'
+import { secondFactorEndpoints } from './second-factor-endpoints.js'
+import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
+
+/** On unless switched off. */
+export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
+
+/** Off until asked for. */
+export type FurtherUserFeature =
+  | 'apiKeys'
+  | 'verifyEmail'
+  | 'resetPassword'
+  | 'changeEmail'
+  | 'magicLink'
+  | 'totp'
+  | 'invitations'
+  | 'impersonation'
+  | 'privateRegistration'
+
+export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
+
+export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
+  /** A user model over the registered one's table; the registered one when not said. */
+  model?: M | undefined
+  /** What there is beside CRUD: signing in, out, refreshing, me/ and the sessions unless switched off; the rest when switched on. */
+  features?: UserFeatures | undefined
+  /**
+   * What `me/` takes and shows, where it is less than `PATCH /:id` takes and the resource shows. A key or column that the
+   * resource does not have is a ConfigurationError.
+   *
+   * @example me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] }
+   */
+  me?: MeOptions | undefined
+}
+
+/**
+ * Users over HTTP: CRUD of the user model, and signing in and out. With `static publicRegistration = true` in the model
+ * anyone may create a user.
+ *
+ * @example new UserResource({ skipMethods: ['delete'] })
+ */
+export class UserResource<M extends ResourceModel = ResourceModel> extends CrudResource<M> {
+  protected readonly features: UserFeatures
+  readonly #me: MeOptions
+  #registered: ServedModel | undefined
+  #takesCookies = false
+
+  constructor(options: UserResourceOptions<M> = {}) {
+    const { features = {}, me = {}, ...crud } = options
+    super({ ...crud, path: crud.path ?? 'users' } as CrudResourceOptions<M>)
+    this.features = features
+    this.#me = me
+    const methods = methodsOf(crud as CrudResourceOptions<M>)
+    const update = methods.get('update')
+    const reads = (['list', 'get'] as const).flatMap((method) => methods.get(method) ?? [])
+    checkMe(me, {
+      update: update && { ...update, argSchema: update.argSchema ?? crud.argSchema },
+      shown: (reads.length > 0 ? reads : [{}]).map(({ schema }: MethodOptions) => schema ?? crud.schema),
+    })
+  }
+
+  override get model(): M {
+    const model = this.options.model ?? (this.#registered as unknown as M | undefined)
+    if (!model) throw new ConfigurationError('A UserResource without a model has one as soon as its API is mounted.')
+    return model
+  }
+
+  override bind(perms: PermsPort): void {
+    this.#registered = perms.models.user as ServedModel
+    const given = this.served.getTableName()
+    const registered = this.#registered.getTableName()
+    if (given !== registered) {
+      throw new ConfigurationError(
+        `UserResource serves ${this.model.name} (table '${given}'), and users sign in from '${registered}': register it with initPerms({ user: ${this.model.name} }).`,
+      )
+    }
+    this.#takesCookies = perms.options.cookies !== undefined
+    this.#demandMail(perms)
+    checkMeModel(this.#me, this.served, this.methodOptions('update'))
+    super.bind(perms)
+  }
+
+  #demandMail(perms: PermsPort): void {
+    const names = ['verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'privateRegistration', 'invitations'] as const
+    const wanted = names.find((name) => this.features[name])
+    if (wanted !== undefined && !perms.auth.mail.isReady)
+      throw new ConfigurationError(
+        `features.${wanted} sends mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
+      )
+    if (this.features.verifyEmail && !('emailVerifiedAt' in this.served.columnSpecs))
+      throw new ConfigurationError(
+        `features.verifyEmail needs a place for the answer: class ${this.model.name} extends TimestampMixin(User), which has emailVerifiedAt.`,
+      )
+  }
+
+  override endpoints(): Endpoint[] {
+    const { features } = this
+    const isOn = (feature: UserFeature) => features[feature] !== false
+    return [
+      ...(isOn('login') ? [this.loginEndpoint()] : []),
+      ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
+      ...(isOn('logout') ? [this.logoutEndpoint()] : []),
+      ...(isOn('me') ? [this.currentUserEndpoint()] : []),
+      ...(isOn('me') && this.methodOptions('update') ? [this.updateCurrentUserEndpoint()] : []),
+      ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
+      ...(features.apiKeys ? this.apiKeyEndpoints() : []),
+      ...(features.verifyEmail ? this.verifyEmailEndpoints() : []),
+      ...(features.resetPassword ? this.resetPasswordEndpoints() : []),
+      ...(features.changeEmail ? this.changeEmailEndpoints() : []),
+      ...(features.magicLink ? this.magicLinkEndpoints() : []),
+      ...(features.totp ? this.secondFactorEndpoints() : []),
+      ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
+      ...(features.impersonation ? this.impersonationEndpoints() : []),
+      ...super.endpoints(),
+    ]
+  }
+
+  protected override methodOptions(method: CrudMethod): MethodOptions | undefined {
+    const said = super.methodOptions(method)
+    const isOpen = method === 'create' && said && !said.adminOnly && said.role === undefined && said.public === undefined
+    return isOpen && this.served.publicRegistration ? { ...said, public: true } : said
+  }
+
+  override createEndpoint(): Endpoint {
+    const endpoint = super.createEndpoint()
+    if (!endpoint.options.public) return endpoint
+    return this.#sendsMail(endpoint.with({ ignoresCredentials: true }))
+  }
+
+  // A private registration answers alike whether the address is free; any other is followed by the mail that verifies it.
+  #sendsMail(endpoint: Endpoint): Endpoint {
+    const { privateRegistration, verifyEmail } = this.features
+    const { handler, description } = endpoint.options
+    if (privateRegistration) {
+      return endpoint.with({
+        handler: async (context) => {
+          this.refuseCreate()
+          const { values, afterCreate } = await this.prepareCreate(context, context.input)
+          const check = async (given: object) => {
+            if ((await this.served.canCreate?.(given)) === false) throw this.refusal('create')
+          }
+          await context.perms.auth.mail.registerPrivately(values, { check, afterCreate })
+          return accepted()
+        },
+        status: 202,
+        description: { ...description, output: acceptedSchema, problems: [413, 415, 422, 429] },
+      })
+    }
+    if (!verifyEmail) return endpoint
+    return endpoint.with({
+      handler: async (context) => {
+        const answer = await handler(context)
+        const { email } = objectOf(context.input)
+        // The account is made: that the mail for it is one too many is no reason to say otherwise.
+        await context.perms.auth.mail.requestVerification(String(email)).catch(() => {})
+        return answer
+      },
+    })
+  }
+
+  /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }`, or `{ status: 'second_factor', challenge }` */
+  loginEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'POST',
+      path: 'login',
+      name: `login${this.name}`,
+      summary: 'Sign in',
+      public: true,
+      ignoresCredentials: true,
+      queryKeys: [],
+      handler: async ({ input, perms, request }) => {
+        const { email, password } = textsOf(input, ['email', 'password'])
+        // How the list of sessions names the place.
+        return tokenAnswer(await perms.auth.signIn({ email, password, device: request.header('user-agent') || undefined }))
+      },
+      description: {
+        input: textSchema(['email', 'password'], { email: 320, password: 4096 }),
+        output: this.#signedInSchema(),
+        problems: [401, 403, 413, 415, 422, 429],
+      },
+    })
+  }
+
+  /** `POST refresh/` with `{ refresh_token }`, or a refresh cookie and no body → as login */
+  refreshEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'POST',
+      path: 'refresh',
+      name: `refresh${this.name}`,
+      summary: 'Get new tokens for a refresh token',
+      public: true,
+      ignoresCredentials: true,
+      queryKeys: [],
+      handler: async (context) =>
+        (await refreshFromCookie(context)) ??
+        tokenAnswer(await context.perms.auth.refresh(textsOf(context.input, ['refresh_token']).refresh_token), { isRenewal: true }),
+      description: {
+        input: textSchema(['refresh_token'], { refresh_token: 4096 }),
+        isInputOptional: this.#takesCookies,
+        output: tokenSchema,
+        problems: [401, 413, 415, 422, 429],
+      },
+    })
+  }
+
+  /** `POST logout/` ends the session of the access token: 204 */
+  logoutEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'POST',
+      path: 'logout',
+      name: `logout${this.name}`,
+      summary: 'Sign out',
+      status: 204,
+      // Cookies are taken away also where nobody is signed in with them any more.
+      public: this.#takesCookies,
+      forgivesCookies: true,
+      abilities: 'none',
+      queryKeys: [],
+      readsBody: false,
+      handler: signOut,
+      description: { problems: [] },
+    })
+  }
+
+  /** `GET sessions/` → where one is signed in */
+  listSessionsEndpoint(): Endpoint {
+    return listSessions(this.name)
+  }
+
+  /** `DELETE sessions/:sessionId` ends one of one's own sessions: 204; another's is 404 */
+  deleteSessionEndpoint(): Endpoint {
+    return deleteSession(this.name)
+  }
+
+  /** `DELETE sessions/` ends all of one's own sessions but the present one: 204 */
+  deleteOtherSessionsEndpoint(): Endpoint {
+    return deleteOtherSessions(this.name)
+  }
+
+  apiKeyEndpoints(): Endpoint[] {
+    return apiKeyEndpoints(this.name)
+  }
+
+  verifyEmailEndpoints(): Endpoint[] {
+    return verifyEmailEndpoints(this.name)
+  }
+
+  resetPasswordEndpoints(): Endpoint[] {
+    return resetPasswordEndpoints(this.name)
+  }
+
+  changeEmailEndpoints(): Endpoint[] {
+    return changeEmailEndpoints(this.name)
+  }
+
+  magicLinkEndpoints(): Endpoint[] {
+    return magicLinkEndpoints(this.name, this.#signedInSchema())
+  }
+
+  #signedInSchema(): object {
+    return this.features.totp ? tokenOrFactorSchema : tokenSchema
+  }
+
+  secondFactorEndpoints(): Endpoint[] {
+    return secondFactorEndpoints(this.name)
+  }
+
+  /** `invitations/`. Registering with an invitation makes a user: it obeys `create`, and is not there where that is off. */
+  invitationEndpoints(): Endpoint[] {
+    const create = this.methodOptions('create')
+    const register = {
+      prepare: async (context: EndpointContext, values: object, known: object) => await this.prepareCreate(context, values, known),
+      shown: (user: object) => this.shape(user as ServedRow, 'create'),
+      input: narrowedInput(this.served.schema.create, create?.argSchema),
+      // An invited stranger has no role to show.
+      isRefused: create?.adminOnly === true || create?.role !== undefined,
+    }
+    return invitationEndpoints(this.name, create ? register : null)
+  }
+
+  memberEndpoints(): Endpoint[] {
+    return memberEndpoints(this.name, (user, actor) => this.#shown(user as ServedRow, this.shownTo(actor), 'get'))
+  }
+
+  impersonationEndpoints(): Endpoint[] {
+    return impersonationEndpoints(this.name)
+  }
+
+  /** `GET me/` → the signed-in user, with `roles: [{ role, domain }]` */
+  currentUserEndpoint(): Endpoint {
+    return new Endpoint({
+      method: 'GET',
+      path: 'me',
+      name: `getCurrent${this.name}`,
+      summary: 'The signed-in user',
+      // Whoever holds a key may know whose it is.
+      abilities: () => [],
+      queryKeys: [],
+      handler: ({ actor }) => HttpResponse.json(this.profile(demand(actor).user as ServedRow, demand(actor))),
+      description: { output: this.#profileSchema() },
+    })
+  }
+
+  /**
+   * `PATCH me/`: `PATCH /:id` for the caller's own row, with the same argSchema, hooks, adminOnly and role. A new password or
+   * e-mail address takes `oldPassword`.
+   */
+  updateCurrentUserEndpoint(): Endpoint {
+    const update = this.updateEndpoint()
+    const { handler, description } = update.options
+    return update.with({
+      path: 'me',
+      item: false,
+      public: false,
+      name: `updateCurrent${this.name}`,
+      summary: 'Change the signed-in user',
+      load: async (context) => await this.#loadOwnRow(context),
+      handler: async (context) => {
+        if (this.#me.argSchema !== undefined) splitInput(this.served, context.input, this.#me.argSchema)
+        const answer = await handler(context)
+        const headers = answer instanceof HttpResponse ? answer.headers : {}
+        return HttpResponse.json(this.profile(context.row as ServedRow, demand(context.actor), 'update'), { headers })
+      },
+      schema: undefined,
+      description: {
+        ...description,
+        input: narrowedInput(description?.input as ObjectSchema, this.#me.argSchema),
+        output: this.#profileSchema(),
+      },
+    })
+  }
+
+  // A row of its own: the caller's, which the whole request shares, must not hold what was refused.
+  async #loadOwnRow({ actor, params }: EndpointContext): Promise<Loaded> {
+    const { parent } = this.options
+    const parents = await loadParents(parent, params)
+    const row = await findRow(this.served, 'id', demand(actor).id, conditionUnder(parent, parents)).catch((error: unknown) => {
+      throw error instanceof NotFoundError ? new ForbiddenError() : error
+    })
+    return { row, parents }
+  }
+
+  /** What me/ shows: the user as list and get show it to the caller, and the roles. */
+  protected profile(user: ServedRow, actor: Actor, method: CrudMethod = 'get'): Record<string, unknown> {
+    const roles = actor.grants.map(({ role, domainId }) => ({ role, domain: domainId }))
+    const fields = this.#profileFields(actor).filter((name) => method === 'get' || this.fieldsOf(method).includes(name))
+    const shown = { ...this.#shown(user, fields, method), roles }
+    return actor.impersonatorId === null ? shown : { ...shown, impersonator: { id: actor.impersonatorId } }
+  }
+
+  #shown(user: ServedRow, fields: readonly string[], method: CrudMethod): Record<string, unknown> {
+    return this.hasOwnShape ? narrowed(this.shape(user, method), this.served, fields) : shape(user, this.served, fields)
+  }
+
+  #profileFields(actor?: Actor): readonly string[] {
+    return this.#me.schema === undefined ? this.shownTo(actor) : narrowedFields(this.served, this.#me.schema)
+  }
+
+  #profileSchema(): object {
+    const output = narrowedOutput(this.served.schema.output, this.#profileFields())
+    return {
+      ...output,
+      properties: { ...output.properties, roles: rolesSchema, impersonator: impersonatorSchema },
+      required: [...output.required, 'roles'],
+    }
+  }
+}
+
+function demand(actor: Actor | null): Actor {
+  if (actor === null) throw new UnauthorizedError()
+  return actor
+}
+
+const impersonatorSchema = {
+  type: 'object',
+  description: 'The superadmin who acts in the user’s place; not there otherwise.',
+  properties: { id: { type: 'string', format: 'uuid' } },
+  required: ['id'],
+}
+
+const rolesSchema = {
+  type: 'array',
+  items: {
+    type: 'object',
+    properties: { role: { type: 'string' }, domain: { type: ['string', 'null'], description: 'The id of a domain; null for everywhere.' } },
+    required: ['role', 'domain'],
+  },
+}

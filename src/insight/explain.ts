@@ -1,0 +1,62 @@
+import type { Model } from 'objection'
+import { ConfigurationError } from '../core/errors.js'
+import { actorOf, type UserLike } from '../enforce/perms-mixin.js'
+import { scopeOf } from '../policy/compile.js'
+import type { Condition } from '../policy/condition.js'
+import { type Actor, enterAsActor } from '../policy/context.js'
+import { effective } from '../policy/effective.js'
+import { type Action, policyOf, type Resolved } from '../policy/policy.js'
+import { words } from '../policy/words.js'
+import { dialectOfClass } from '../record/active-record.js'
+
+/** A policy as the database sees it, and in words. */
+export interface Explanation {
+  /** The condition in SQL with its values in place; 'true' for all rows, 'false' for none. */
+  readonly sql: string
+  /** For reads the whole statement, as the caller's `Model.query()` sends it; else the rows for which the condition holds. */
+  readonly statement: string
+  readonly words: string
+}
+
+/**
+ * What a policy comes to for a user: the SQL that the database will see, and the rule in words.
+ *
+ * @param actor a user with loaded roles; null for somebody who is not signed in
+ * @example console.log(explain(Critter, 'read', await User.getOr404(id)).statement)
+ * @throws RolesNotLoadedError, ConfigurationError before initPerms
+ */
+export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {
+  const cls = model as unknown as typeof Model
+  const policy = policyOf(cls)
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const knex = cls.knex()
+  if (!knex) throw new ConfigurationError('explain() needs the database: call initPerms({ knex, ... }) first.')
+  const caller = actorOf(actor)
+  const scope = scopeOf(cls, caller, {
+    dialect: dialectOfClass(cls as never),
+    ref: table,
+    live: action !== 'read',
+    writes: action !== 'read',
+  })
+  const condition = effective(action, scope, { withDeleted: false })
+  const sql = typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as never).toString()
+  return { sql, statement: statementOf(cls, table, action, caller, condition), words: inWords(cls, action, policy) }
+}
+
+function statementOf(cls: typeof Model, table: string, action: Action, caller: Actor | null, condition: Condition): string {
+  // As the caller's own query is built.
+  if (action === 'read') return enterAsActor(caller, () => cls.query().toKnexQuery().toString())
+  const rows = cls.knex().queryBuilder().from(table).select('*')
+  if (typeof condition !== 'boolean') return rows.whereRaw(condition.sql, condition.bindings as never).toString()
+  return (condition ? rows : rows.whereRaw('1 = 0')).toString()
+}
+
+function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
+  const rule =
+    action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
+  const parts = [`${action} ${cls.name}: ${words(rule)}`]
+  if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
+  for (const guard of policy.guards) parts.push(`and always (${guard.name}) ${words(guard.rule)}`)
+  if (action === 'read' ? policy.bypass.read : policy.bypass.write) parts.push('or a global admin')
+  return parts.join('; ')
+}

@@ -1,0 +1,503 @@
+import type { Model, QueryBuilder } from 'objection'
+import { ConfigurationError } from '../core/errors.js'
+import { structureOf } from '../schema/definition.js'
+import { type Dialect, encode, sqlValue } from '../schema/storage.js'
+import { isUuid, normalize } from '../schema/values.js'
+import { isAble } from './abilities.js'
+import { compareValues, globOf, isLike, likeOf } from './compare.js'
+import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
+import { type Actor, freely, type Grant, hasConsented } from './context.js'
+import { type Guard, type PolicyFrame, policyFrameOf, policyOf } from './policy.js'
+import { registeredModel } from './registered-models.js'
+import {
+  type AnyRule,
+  type CheckRule,
+  isComparison,
+  type MemberRule,
+  type RelatedRule,
+  type RoleRule,
+  type Rule,
+  type WhereRule,
+} from './rules.js'
+import { ADMIN, isUserTable, rolesThatAre, SUPERADMIN, userTables } from './user-tables.js'
+
+/** For whom, and over which rows, a rule is turned into a condition. */
+export interface Scope {
+  readonly cls: typeof Model
+  /** Of a class whose own rules are not asked, such as the far end of related(), no rules are needed. */
+  readonly policy: PolicyFrame
+  readonly actor: Actor | null
+  readonly dialect: Dialect
+  /** The alias of the table in the statement; where `row` is given the values are known and no column is named. */
+  readonly ref: string
+  readonly row: Readonly<Record<string, unknown>> | undefined
+  /** Whether rights that rest on a role or a session are looked up again by the statement itself: writes. */
+  readonly live: boolean
+  /** Whether the action changes rows: admins then stop short of other admins and what they own. */
+  readonly writes: boolean
+  /** What check() rules said of `row`, asked beforehand; in SQL they let every row pass and code decides after. */
+  readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
+  /** For aliases inside EXISTS. */
+  readonly depth: number
+  /** The schema of the statement's tables; undefined: as the connection finds them. */
+  readonly schema: string | undefined
+}
+
+export function scopeOf(
+  cls: typeof Model,
+  actor: Actor | null,
+  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'live' | 'writes' | 'checks' | 'schema'>>,
+): Scope {
+  const policy = policyOf(cls)
+  return { cls, policy, actor, row: undefined, live: false, writes: false, checks: undefined, depth: 0, schema: undefined, ...more }
+}
+
+/**
+ * The table of a model in the statement of a scope. Rows are looked up in the schema of the statement. Users, roles, domains and
+ * sessions stay where the library signs users in: they say who is calling.
+ */
+export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): string {
+  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  return schema === undefined || isUserTable(table) ? table : `${schema}.${table}`
+}
+
+/** A rule as a condition over the rows of a scope. Two-valued: no NULL comes out of it. */
+export function compile(given: Rule, scope: Scope): Condition {
+  const rule = given as AnyRule
+  const { actor, policy } = scope
+  switch (rule.kind) {
+    case 'constant':
+      return rule.value
+    case 'authenticated':
+      return actor !== null
+    case 'ability':
+      return actor !== null && (actor.abilities === null || isAble(actor.abilities, rule.ability))
+    case 'owner':
+      return (
+        actor !== null &&
+        equals(scope, rule.field ?? (policy.isUserModel && !policy.ownerField ? 'id' : (policy.ownerField ?? 'userId')), actor.id)
+      )
+    case 'self':
+      return actor !== null && equals(scope, 'id', actor.id)
+    case 'role':
+      return roleCondition(rule, scope)
+    case 'member':
+      return memberCondition(rule, scope)
+    case 'where':
+      return whereCondition(rule, scope)
+    case 'related':
+      return relatedCondition(rule, scope)
+    case 'rank':
+      return rankCondition(scope, rule.joins)
+    case 'delegate':
+      return delegateCondition(scope)
+    case 'anyOf':
+      return any(...rule.rules.map((part) => compile(part, scope)))
+    case 'allOf':
+      return all(...rule.rules.map((part) => compile(part, scope)))
+    case 'not': {
+      // What only code can tell is left to code, whatever stands around it.
+      const inner = compile(rule.rule, scope)
+      return !scope.row && mentionsCheck(rule.rule) ? true : negate(inner)
+    }
+    case 'check':
+      return scope.row ? (scope.checks?.get(rule) ?? false) : true
+  }
+}
+
+function mentionsCheck(rule: Rule): boolean {
+  const one = rule as AnyRule
+  if (one.kind === 'check') return true
+  if (one.kind === 'not') return mentionsCheck(one.rule)
+  return (one.kind === 'anyOf' || one.kind === 'allOf') && one.rules.some(mentionsCheck)
+}
+
+// -- columns and values
+
+/** A property of the scope's row: its value where that is known, else its column. */
+export function columnSql(scope: Scope, property: string): Sql {
+  const { columnOf, specs } = structureOf(scope.cls)
+  if (scope.row) {
+    const spec = specs[property]
+    const value = scope.row[property] ?? null
+    return scope.dialect === 'pg' && spec?.type === 'uuid'
+      ? sql('cast(? as uuid)', value)
+      : sql('?', spec ? encode({ ...spec, isNullable: true }, value, scope.dialect) : value)
+  }
+  return sql('??', `${scope.ref}.${columnOf.get(property) ?? property}`)
+}
+
+function equals(scope: Scope, property: string, value: string): Condition {
+  if (scope.row) return scope.row[property] === value
+  const column = `${scope.ref}.${structureOf(scope.cls).columnOf.get(property) ?? property}`
+  return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
+}
+
+// -- roles and domains
+
+function grantsOf(actor: Actor | null, roles: readonly string[]): Grant[] {
+  const wanted = rolesThatAre(roles)
+  return (actor?.grants ?? []).filter((grant) => wanted.includes(grant.role))
+}
+
+/** Whether the actor holds one of the roles everywhere; in a write, as the database sees it then. */
+export function globalRole(scope: Scope, roles: readonly string[]): Condition {
+  const held = grantsOf(scope.actor, roles).filter((grant) => grant.domainId === null)
+  if (held.length === 0) return false
+  return scope.live ? liveGrant(scope, rolesThatAre(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
+}
+
+const grantAlias = (scope: Scope) => `perms_r${scope.depth}`
+
+function liveGrant(scope: Scope, roles: readonly string[] | null, place: Sql): Sql {
+  const alias = grantAlias(scope)
+  const roleList = roles === null ? sql('1 = 1') : sql(`?? in (${roles.map(() => '?').join(', ')})`, `${alias}.role`, ...roles)
+  return {
+    sql: `exists (select 1 from ?? as ?? where ?? = ? and ${roleList.sql} and ${place.sql})`,
+    bindings: [userTables().userRole.table, alias, `${alias}.user_id`, scope.actor?.id, ...roleList.bindings, ...place.bindings],
+  }
+}
+
+function activeDomain(scope: Scope, domain: Sql): Sql {
+  const alias = `perms_d${scope.depth}`
+  return {
+    sql: `exists (select 1 from ?? as ?? where ?? = ${domain.sql} and ?? = ?)`,
+    bindings: [
+      userTables().domain.table,
+      alias,
+      `${alias}.id`,
+      ...domain.bindings,
+      `${alias}.active`,
+      scope.dialect === 'sqlite' ? 1 : true,
+    ],
+  }
+}
+
+// The row's domain is one of those in which the actor holds a grant.
+function inDomains(scope: Scope, field: string, grants: readonly Grant[], roles: readonly string[] | null): Condition {
+  const ids = [...new Set(grants.flatMap((grant) => (grant.domainId === null ? [] : [grant.domainId])))]
+  if (ids.length === 0) return false
+  const column = columnSql(scope, field)
+  const isThere: Condition = scope.row
+    ? ids.includes(String(scope.row[field]))
+    : sql(`${column.sql} in (${ids.map(() => '?').join(', ')})`, ...column.bindings, ...ids)
+  if (!scope.live) return isThere
+  const live = liveGrant(scope, roles, sql(`?? = ${column.sql}`, `${grantAlias(scope)}.domain_id`, ...column.bindings))
+  return all(isThere, live, activeDomain(scope, column))
+}
+
+function roleCondition(rule: RoleRule, scope: Scope): Condition {
+  const power: Condition[] = [globalRole(scope, rule.roles)]
+  const held = grantsOf(scope.actor, rule.roles).filter((grant) => grant.domainId !== null)
+  if (rule.domain !== undefined) {
+    const there = held.filter(
+      (grant) =>
+        rule.domain === 'any' ||
+        grant.domainId === rule.domain?.toLowerCase() ||
+        (!isUuid(rule.domain) && grant.domainName === rule.domain),
+    )
+    for (const grant of there) {
+      power.push(
+        scope.live
+          ? all(
+              liveGrant(scope, rolesThatAre(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
+              activeDomain(scope, sql('?', grant.domainId)),
+            )
+          : true,
+      )
+    }
+  } else if (scope.policy.domainField) {
+    power.push(inDomains(scope, scope.policy.domainField, held, rolesThatAre(rule.roles)))
+  }
+  const condition = any(...power)
+  // What an admin may as an admin ends at other admins; a rule that names another role beside it is that role's.
+  return scope.writes && rule.roles.includes(ADMIN) ? all(condition, beyondAdmins(scope)) : condition
+}
+
+function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition {
+  return roles
+    ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesThatAre(roles))
+    : inDomains(scope, field, scope.actor?.grants ?? [], null)
+}
+
+/**
+ * True where the row is no user who is an admin, and belongs to none but the actor; superadmins need not ask.
+ *
+ * @param field the column with the user's id
+ */
+export function beyondAdmins(scope: Scope, field = scope.policy.isUserModel ? 'id' : scope.policy.ownerField): Condition {
+  const { actor } = scope
+  if (!actor) return false
+  if (!field) return true
+  const superadmin = globalRole(scope, [SUPERADMIN])
+  if (superadmin === true) return true
+  const column = columnSql(scope, field)
+  if (scope.row && (scope.row[field] === undefined || scope.row[field] === null)) return true
+  const alias = `perms_a${scope.depth}`
+  const isOther: Sql = {
+    sql: `not exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?) and ?? is null)`,
+    bindings: [
+      userTables().userRole.table,
+      alias,
+      `${alias}.user_id`,
+      ...column.bindings,
+      `${alias}.role`,
+      ADMIN,
+      SUPERADMIN,
+      `${alias}.domain_id`,
+    ],
+  }
+  // One's own things are one's own; one's own user row follows self().
+  return any(superadmin, field === 'id' ? false : equals(scope, field, actor.id), isOther)
+}
+
+// -- grants
+
+function rankCondition(scope: Scope, joins: boolean): Condition {
+  const { actor } = scope
+  if (!actor) return false
+  const role = columnSql(scope, 'role')
+  const domain = columnSql(scope, 'domainId')
+  const isRole = (...names: string[]): Condition =>
+    scope.row
+      ? names.includes(String(scope.row.role))
+      : sql(`${role.sql} in (${names.map(() => '?').join(', ')})`, ...role.bindings, ...names)
+  const isGlobal: Condition = scope.row ? (scope.row.domainId ?? null) === null : sql(`${domain.sql} is null`, ...domain.bindings)
+  const others = beyondAdmins(scope)
+  const below = negate(any(isRole(SUPERADMIN), all(isRole(ADMIN), isGlobal)))
+  const asAdmin = all(globalRole(scope, [ADMIN]), below, others)
+  const administered = (actor.grants ?? []).filter((grant) => grant.domainId !== null && rolesThatAre([ADMIN]).includes(grant.role))
+  const asDomainAdmin = all(
+    inDomains(scope, 'domainId', administered, rolesThatAre([ADMIN])),
+    negate(isRole(ADMIN, SUPERADMIN)),
+    others,
+    joins || belongsToDomain(scope),
+  )
+  return any(globalRole(scope, [SUPERADMIN]), asAdmin, asDomainAdmin)
+}
+
+// The user of a grant is a member of its domain, belongs to it, or has just accepted an invitation to it.
+function belongsToDomain(scope: Scope): Condition {
+  if (scope.row && hasConsented(scope.row.userId, scope.row.domainId)) return true
+  const user = columnSql(scope, 'userId')
+  const domain = columnSql(scope, 'domainId')
+  const isIn = (table: string, alias: string, column: string, domainColumn: string): Sql =>
+    sql(
+      `exists (select 1 from ?? as ?? where ?? = ${user.sql} and ?? = ${domain.sql})`,
+      table,
+      alias,
+      `${alias}.${column}`,
+      ...user.bindings,
+      `${alias}.${domainColumn}`,
+      ...domain.bindings,
+    )
+  const tables = userTables()
+  const User = registeredModel('user')
+  const { domainField } = policyFrameOf(User)
+  const domainColumn = domainField && structureOf(User).columnOf.get(domainField)
+  return any(
+    isIn(tables.userRole.table, `perms_m${scope.depth}`, 'user_id', 'domain_id'),
+    domainColumn ? isIn(tables.user.table, `perms_b${scope.depth}`, 'id', domainColumn) : false,
+  )
+}
+
+/** Whether the actor administers the domain of the row. */
+export function domainAdmin(scope: Scope): Condition {
+  const field = scope.policy.domainField
+  if (!field || !scope.actor) return false
+  const administered = scope.actor.grants.filter((grant) => grant.domainId !== null && rolesThatAre([ADMIN]).includes(grant.role))
+  return inDomains(scope, field, administered, rolesThatAre([ADMIN]))
+}
+
+// -- where
+
+function whereCondition(rule: WhereRule, scope: Scope): Condition {
+  return all(...Object.entries(rule.conditions).map(([name, asked]) => columnCondition(name, asked, scope)))
+}
+
+function columnCondition(name: string, asked: unknown, scope: Scope): Condition {
+  if (asked === null) return comparison(name, 'null', true, scope)
+  if (Array.isArray(asked)) return comparison(name, 'in', asked, scope)
+  if (!isComparison(asked)) return comparison(name, 'eq', asked, scope)
+  return all(...Object.entries(asked).map(([operator, value]) => comparison(name, operator, value, scope)))
+}
+
+// The digits of a double, as which SQLite compares numbers that are no integers.
+const exactOnSqlite = 15
+
+const isOrdering = (operator: string): boolean => operator in signs && operator !== 'eq' && operator !== 'ne'
+
+const signs: Readonly<Record<string, string>> = { eq: '=', ne: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' }
+
+function comparison(name: string, operator: string, asked: unknown, scope: Scope): Condition {
+  const spec = structureOf(scope.cls).specs[name]
+  const value = (given: unknown): unknown => {
+    if (!spec || given === null) return given
+    const checked = normalize(spec, given)
+    if (checked.error !== undefined)
+      throw new ConfigurationError(`${scope.cls.name}: a policy compares ${name} with a value that it cannot hold: it ${checked.error}.`)
+    return checked.value
+  }
+  if ((operator === 'eq' || operator === 'ne') && asked === null) return comparison(name, 'null', operator === 'eq', scope)
+  // The types keep NULL out here; code without types meets the same answer in both forms.
+  if (asked === null) return false
+  if (operator === 'in' || operator === 'notIn') {
+    const list = (asked as readonly unknown[]).map((one) => columnCondition(name, one, scope))
+    // NULL is in no list and outside of none: a comparison with NULL is false.
+    return operator === 'in' ? any(...list) : all(comparison(name, 'null', false, scope), negate(any(...list)))
+  }
+  if (scope.dialect === 'sqlite' && spec?.type === 'decimal' && (spec.precision ?? 38) > exactOnSqlite && isOrdering(operator)) {
+    throw new ConfigurationError(
+      `${scope.cls.name}: a policy orders ${name} by size, and SQLite does so exactly for at most ${exactOnSqlite} digits only: compare with eq or in, or declare fewer digits.`,
+    )
+  }
+  if (scope.row) {
+    const held = (scope.row[name] ?? null) as unknown
+    if (operator === 'null') return (held === null) === Boolean(asked)
+    if (held === null) return false
+    if (operator === 'like') return isLike(String(held), String(asked))
+    return compareValues(spec, operator, held, value(asked))
+  }
+  const column = columnSql(scope, name)
+  if (operator === 'null') return sql(`${column.sql} is ${asked ? '' : 'not '}null`, ...column.bindings)
+  if (operator === 'like') {
+    const pattern = String(asked)
+    return scope.dialect === 'sqlite'
+      ? sql(`${column.sql} glob ?`, ...column.bindings, globOf(pattern))
+      : sql(`${column.sql} like ?`, ...column.bindings, likeOf(pattern))
+  }
+  const bound = spec ? encode(spec, value(asked), scope.dialect) : asked
+  const isOrder = isOrdering(operator)
+  const left = spec && isOrder ? sqlValue(spec, column.sql, scope.dialect) : column.sql
+  const right = spec && isOrder ? sqlValue(spec, '?', scope.dialect) : '?'
+  return sql(`${left} ${signs[operator]} ${right}`, ...column.bindings, bound)
+}
+
+// -- related rows
+
+interface OpenRelation {
+  readonly relatedModelClass: typeof Model
+  readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
+  readonly joinTableModelClass?: typeof Model | null
+  readonly joinTableOwnerProp?: { readonly cols: readonly string[] }
+  readonly joinTableRelatedProp?: { readonly cols: readonly string[] }
+  readonly modify: Filter
+  readonly joinTableModify?: Filter
+}
+
+function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
+  const relation = scope.cls.getRelation(rule.relation) as unknown as OpenRelation
+  const target = relation.relatedModelClass
+  const depth = scope.depth + 1
+  const alias = `perms_${depth}`
+  const inner: Scope = {
+    ...scope,
+    cls: target,
+    policy: policyFrameOf(target),
+    ref: alias,
+    row: undefined,
+    checks: undefined,
+    depth,
+    writes: false,
+  }
+  const theirs = all(compile(rule.rule, inner), ...relatedGuards(inner))
+  if (theirs === false) return false
+  const own = relation.ownerProp.props.map((property) => columnSql(scope, property))
+  let from = rowsOf(scope, target, relation.modify, alias)
+  let on: Sql[]
+  if (relation.joinTableModelClass && relation.joinTableOwnerProp && relation.joinTableRelatedProp) {
+    const through = `${alias}_t`
+    const links = relation.relatedProp.cols.map((column, i) =>
+      sql('?? = ??', `${through}.${relation.joinTableRelatedProp?.cols[i]}`, `${alias}.${column}`),
+    )
+    const link = all(...links) as Sql
+    const joined = rowsOf(scope, relation.joinTableModelClass, relation.joinTableModify, through)
+    from = sql(`${from.sql} inner join ${joined.sql} on ${link.sql}`, ...from.bindings, ...joined.bindings, ...link.bindings)
+    on = own.map((column, i) => sql(`?? = ${column.sql}`, `${through}.${relation.joinTableOwnerProp?.cols[i]}`, ...column.bindings))
+  } else {
+    on = relation.relatedProp.cols.map((column, i) => sql(`?? = ${(own[i] as Sql).sql}`, `${alias}.${column}`, ...(own[i] as Sql).bindings))
+  }
+  const conditions = all(...on, theirs) as Sql
+  return { sql: `exists (select 1 from ${from.sql} where ${conditions.sql})`, bindings: [...from.bindings, ...conditions.bindings] }
+}
+
+type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
+
+// The rows of one end of a relation: its table, or what the relation's own filter, which may be any query, leaves of it.
+// The filter is the policy's, not the caller's: no rule of the model comes in.
+function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
+  if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
+  const { sql: text, bindings } = freely(() => {
+    const rows = cls.query(scope.cls.knex()).modify(filter as never)
+    const table = (cls as unknown as { getTableName(): string }).getTableName()
+    // The query itself sets its schema only where it is executed.
+    const built = rows.toKnexQuery()
+    if (scope.schema !== undefined && !isUserTable(table)) built.withSchema(scope.schema)
+    return built.toSQL()
+  })
+  return sql(`(${text}) as ??`, ...bindings, alias)
+}
+
+// Objection puts a function that does nothing where a relation has no filter.
+function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
+  let touched = false
+  const probe = new Proxy(
+    {},
+    {
+      get: () => {
+        touched = true
+        return () => probe
+      },
+    },
+  ) as QueryBuilder<Model>
+  try {
+    fn(probe)
+  } catch {
+    return false
+  }
+  return !touched
+}
+
+function relatedGuards(scope: Scope): Condition[] {
+  return guardConditions(scope, { free: false, withDeleted: false })
+}
+
+/** The guards of a class, but for those that this caller is past. */
+export function guardConditions(scope: Scope, options: { free: boolean; withDeleted: boolean; not?: string }): Condition[] {
+  return scope.policy.guards.filter((guard) => guard.name !== options.not).map((guard) => guardCondition(guard, scope, options))
+}
+
+function guardCondition(guard: Guard, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
+  if (guard.liftedFor === 'nobody') return options.withDeleted ? true : compile(guard.rule, scope)
+  if (options.free) return true
+  return any(globalRole(scope, [ADMIN]), compile(guard.rule, scope))
+}
+
+// -- delegation to the owning user
+
+function delegateCondition(scope: Scope): Condition {
+  const field = scope.policy.ownerField
+  if (!field || !scope.actor) return false
+  const User = registeredModel('user')
+  const depth = scope.depth + 1
+  const alias = `perms_u${depth}`
+  const policy = policyOf(User)
+  const inner: Scope = { ...scope, cls: User, policy, ref: alias, row: undefined, depth, checks: undefined }
+  if (mentionsCheck(policy.updateFrom)) {
+    throw new ConfigurationError(
+      `${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`,
+    )
+  }
+  const theirs = any(
+    compile(policy.updateFrom, inner),
+    inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), beyondAdmins({ ...inner, writes: true })) : false,
+  )
+  if (theirs === false) return false
+  const column = columnSql(scope, field)
+  const condition = all(sql(`?? = ${column.sql}`, `${alias}.id`, ...column.bindings), theirs) as Sql
+  return {
+    sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
+    bindings: [userTables().user.table, alias, ...condition.bindings],
+  }
+}

@@ -1,0 +1,80 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Model } from 'objection'
+import { ConfigurationError, type FieldError, ForbiddenError } from '../core/errors.js'
+import { remember } from '../core/memoize.js'
+import type { ColumnSpec } from '../schema/column.js'
+import { definitionOf, onDefinition } from '../schema/definition.js'
+import { compile, type Scope } from './compile.js'
+import { all, type Condition } from './condition.js'
+import { isAdminHere } from './effective.js'
+import { type Rule, walk } from './rules.js'
+
+// Output is made synchronously, and a change is judged row by row: field rules have neither code nor other tables.
+onDefinition((cls, { specs }) => {
+  for (const [name, spec] of Object.entries(specs)) {
+    for (const [method, rule] of [['readableBy', spec.readable] as const, ['writableBy', spec.writable] as const]) {
+      if (!rule) continue
+      for (const part of walk(rule as Rule)) {
+        if (part.kind === 'check' || part.kind === 'related' || part.kind === 'delegate') {
+          throw new ConfigurationError(
+            `${cls.name}.${name}.${method}(): ${part.kind}() cannot judge a single field; use role(), owner(), self(), where() and their combinations.`,
+          )
+        }
+      }
+    }
+  }
+})
+
+/** The set columns that have a writableBy rule, and for which rows the actor may set them. @throws ForbiddenError */
+export function writableFields(scope: Scope, values: Readonly<Record<string, unknown>>, isNew: boolean): Condition {
+  const ruled = fieldsWithRules(scope.cls)
+  if (ruled.length === 0 || isAdminHere(scope)) return true
+  const denied: FieldError[] = []
+  const conditions: Condition[] = []
+  for (const [name, spec] of ruled) {
+    if (values[name] === undefined) continue
+    if (isNew && isDefault(spec, values[name])) continue
+    const condition = compile(spec.writable as Rule, scope)
+    if (condition === false) denied.push({ field: name, message: 'may not be set by you' })
+    conditions.push(condition)
+  }
+  if (denied.length > 0) throw new ForbiddenError(`You may not set ${denied.map(({ field }) => field).join(', ')}.`, { errors: denied })
+  return all(...conditions)
+}
+
+const writables = new WeakMap<object, readonly (readonly [string, ColumnSpec])[]>()
+
+function fieldsWithRules(cls: typeof Model): readonly (readonly [string, ColumnSpec])[] {
+  return remember(writables, cls, () => Object.entries(definitionOf(cls).specs).filter(([, spec]) => spec.writable))
+}
+
+function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullable: boolean }, value: unknown): boolean {
+  if (value === null) return spec.isNullable && !spec.hasDefault
+  return spec.hasDefault && typeof spec.defaultValue !== 'function' && isDeepStrictEqual(spec.defaultValue, value)
+}
+
+/** The columns of a row that this actor may not see. */
+export function unreadableFields(scope: Scope): string[] {
+  return Object.entries(definitionOf(scope.cls).specs)
+    .filter(([, spec]) => spec.readable && !isAdminHere(scope) && compile(spec.readable as Rule, scope) !== true)
+    .map(([name]) => name)
+}
+
+/** The columns that this actor sees in every row, whatever it holds: by the others no list may be filtered or sorted. */
+export function isReadableEverywhere(scope: Scope, name: string): boolean {
+  const spec = definitionOf(scope.cls).specs[name]
+  if (!spec || spec.isHidden) return false
+  return !spec.readable || isAdminHere(scope) || compile(spec.readable as Rule, { ...scope, row: undefined }) === true
+}
+
+const restricted = new WeakMap<object, boolean>()
+
+/** Whether any column of a class has a readableBy rule: the common case is none. */
+export function hasReadableRules(cls: typeof Model): boolean {
+  let known = restricted.get(cls)
+  if (known === undefined) {
+    known = Object.values(definitionOf(cls).specs).some((spec) => spec.readable !== undefined)
+    restricted.set(cls, known)
+  }
+  return known
+}

@@ -1,0 +1,116 @@
+/** Writes to the links of many-to-many relations, for which Objection finds the join table's rows by a subquery. */
+import type { Knex } from 'knex'
+import type { Model } from 'objection'
+import { remember } from '../core/memoize.js'
+import { definitionOf } from '../schema/definition.js'
+import { dialectOf } from '../schema/storage.js'
+import { isFilterOfWrite, isGuardedBuilder } from './query-builder.js'
+
+/** A query of Objection, seen from inside. */
+interface OpenQuery {
+  modelClass(): typeof Model
+  knex(): Knex
+  tableRef(): string
+  tableRefFor(cls: typeof Model): string
+  isFind(): boolean
+  isSelectAll(): boolean
+  hasSelects(): boolean
+  clone(): OpenQuery
+  select(...columns: unknown[]): OpenQuery
+  modify(modifier: unknown): OpenQuery
+  whereInComposite(columns: unknown, values: unknown): OpenQuery
+}
+
+interface JoinTableProp {
+  readonly cols: readonly string[]
+  refs(builder: OpenQuery): readonly unknown[]
+}
+
+/** A many-to-many relation, seen from inside. */
+interface Links {
+  joinTableModelClass: typeof Model
+  joinTableModify: unknown
+  readonly joinTableOwnerProp: JoinTableProp
+  readonly joinTableRelatedProp: JoinTableProp
+  update(builder: OpenQuery, owner: unknown): LinkOperation
+  patch(builder: OpenQuery, owner: unknown): LinkOperation
+  unrelate(builder: OpenQuery, owner: unknown): LinkOperation
+}
+
+/** Objection's operation that patches or deletes links. */
+interface LinkOperation {
+  readonly name: string
+  readonly opt: object
+  readonly relation: Links
+  readonly owner: { getProps(relation: Links): unknown }
+  readonly modifyFilterSubquery: OpenQuery
+  applyModifyFilterForJoinTable(builder: OpenQuery): OpenQuery
+}
+type OperationClass = new (name: string, opt: object) => LinkOperation
+
+/** SQLite's own key of a row. */
+const rowId = '_rowid_'
+
+const isSqlite = (builder: OpenQuery) => dialectOf(builder.knex()) === 'sqlite'
+
+/** The declared id of a class that stands for a join table; none where the table has no model. */
+function idColumns(cls: typeof Model): string[] {
+  const { idColumn } = cls
+  const declared = isGuardedBuilder(cls.QueryBuilder) ? [...definitionOf(cls).columnOf.values()] : []
+  const columns = [idColumn ?? []].flat()
+  return columns.every((column) => declared.includes(column)) ? columns : []
+}
+
+const exact = new WeakSet<object>()
+
+/**
+ * Has unrelate() and patch() through a many-to-many relation change the links that they name, and no others.
+ *
+ * On SQLite Objection finds links by `_rowid_`. A subquery in place of the join table, as a policy or `modify` makes it, has no
+ * such column, and SQLite takes that of the outer statement instead: each row is then compared with itself. On other databases
+ * Objection finds them by the related row alone, so the links of other owners to that row change too.
+ */
+export function nameLinksExactly(relation: object): void {
+  const links = relation as Links
+  if (!links.joinTableModelClass || exact.has(links)) return
+  exact.add(links)
+  const { joinTableModify } = links
+  links.joinTableModify = (query: OpenQuery) => {
+    query.modify(joinTableModify)
+    if (query.isFind() && isFilterOfWrite(query) && !query.isSelectAll()) selectKey(query, links)
+  }
+  for (const name of ['update', 'patch', 'unrelate'] as const) {
+    const make = links[name]
+    links[name] = (builder, owner) => {
+      const operation = make.call(links, builder, owner)
+      if (isSqlite(builder)) return operation
+      const Exact = remember(exactClasses, operation.constructor, () => exactClass(operation.constructor as OperationClass))
+      return new Exact(operation.name, operation.opt)
+    }
+  }
+}
+
+function selectKey(query: OpenQuery, links: Links): void {
+  const columns = isSqlite(query) ? [rowId] : idColumns(links.joinTableModelClass)
+  const ref = query.tableRef()
+  const hasAll = !query.hasSelects()
+  if (hasAll) query.select(`${ref}.*`)
+  if (!hasAll || columns.includes(rowId)) query.select(columns.map((column) => `${ref}.${column}`))
+}
+
+const exactClasses = new WeakMap<object, OperationClass>()
+
+function exactClass(Base: OperationClass): OperationClass {
+  return class extends Base {
+    override applyModifyFilterForJoinTable(builder: OpenQuery): OpenQuery {
+      const { joinTableModelClass, joinTableOwnerProp, joinTableRelatedProp } = this.relation
+      const ids = idColumns(joinTableModelClass).map((column) => `${builder.tableRefFor(joinTableModelClass)}.${column}`)
+      const owners = joinTableOwnerProp.refs(builder)
+      const key = ids.length > 0 ? ids : [...owners, ...joinTableRelatedProp.refs(builder)]
+      // The second condition lets the database use an index.
+      return builder
+        .whereInComposite(key, this.modifyFilterSubquery.clone().select(key))
+        .whereInComposite(owners, this.owner.getProps(this.relation))
+    }
+  }
+}

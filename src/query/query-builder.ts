@@ -1,0 +1,764 @@
+/**
+ * The one place that leans on what Objection does not document: how a builder is executed, and how its knex query is
+ * built. What Knex does not document is in statement.ts. `selfCheck` asserts at initPerms that they still work that way.
+ */
+import type { Knex } from 'knex'
+import { type Model, QueryBuilder } from 'objection'
+import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
+import { noteAnswer } from '../database/ended-transactions.js'
+import { namesContext } from '../database/identifiers.js'
+import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
+import { isTransaction, outsideTransaction, rootOf, sendAgain, transaction, withTransaction } from '../database/transaction.js'
+import { inRuntimeOf } from '../runtime.js'
+import { definitionOf, type RecordClass } from '../schema/definition.js'
+import { allowJoinColumns, allowJoinColumnsOfGraph } from '../schema/join-columns.js'
+import { dialectOf } from '../schema/storage.js'
+import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
+import { fragment, type Template } from './fragments.js'
+import { demandChanged, demandRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
+import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
+import { exemptTables, looksAfterItself, refuseProtectedTable } from './plain-classes.js'
+import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './policy-enforcer.js'
+import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
+import { columnList } from './selected-columns.js'
+import {
+  type Asker,
+  groupWheres,
+  handOver,
+  inspect,
+  isFromGuarded,
+  isFromOther,
+  isOfKind,
+  noteOwn,
+  type OpenKnexBuilder,
+  refuse,
+} from './statement.js'
+
+export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
+
+interface Statics {
+  [guardOf]?: QueryGuard
+  [errorsOf]?: (error: unknown, cls: typeof Model) => unknown
+}
+
+interface Operation {
+  readonly name: string
+  readonly childOperations: readonly Operation[]
+  readonly models?: Model[]
+  readonly model?: Model
+  readonly instance?: Model
+  readonly delegate?: Operation
+  readonly relation?: { joinTable?: string | null; relatedProp?: { cols: readonly string[] } }
+  readonly id?: unknown
+  readonly table?: string | null
+  readonly args?: unknown[]
+  readonly skipIdWhere?: boolean
+}
+
+/** The parts of Objection's QueryBuilder that its types do not show. */
+interface Internals {
+  readonly _operations: readonly Operation[]
+  /** What subqueryOf() and childQueryOf() were given. */
+  readonly _parentQuery: unknown
+  addOperation(op: Operation, args: unknown[]): this
+  parentQuery(): Internals | null
+  execute(): Promise<unknown>
+  resultSize(): Promise<number>
+  clone(): Internals
+  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
+  isPartial(): boolean
+  toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder
+  isSelectAll(): boolean
+  hasSelects(): boolean
+  hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean
+  isRelate(): boolean
+  isUnrelate(): boolean
+  modelClass(): typeof Model
+  tableRef(): string
+  tableName(): string
+  knex(knex?: Knex): Knex
+  unsafeKnex(): Knex | null
+  internalOptions(): { schema?: string }
+  internalContext(): { runBefore: unknown[]; runAfter: unknown[]; knex: Knex | null }
+  toFindQuery(): Internals
+  clear(selector: RegExp | ((op: Operation) => boolean)): Internals
+  findLastOperation(selector: (op: Operation) => boolean): Operation | null
+  forEachOperation(selector: true, callback: (op: Operation) => void): void
+  runAfter(then: (rows: unknown) => unknown): this
+  isInsert(): boolean
+  isUpdate(): boolean
+  isDelete(): boolean
+  fullIdColumn(): string | string[]
+  whereComposite(...args: unknown[]): this
+  whereInComposite(...args: unknown[]): this
+}
+
+/** The rows and the id of a builder's write, or null where it is a find. */
+function writeOf(builder: Internals): WriteOperation | null {
+  const kind = kindOf(builder)
+  if (kind === 'read') return null
+  let models: readonly Model[] = []
+  let instance: Model | null = null
+  let id: unknown
+  let isNarrowed = false
+  builder.forEachOperation(true, (op) => {
+    if (/where/i.test(op.name)) isNarrowed = true
+    const inner = op.delegate ?? op
+    if (inner.models) models = inner.models
+    else if (inner.model && kind === 'update') models = [inner.model]
+    if (inner.instance && kind !== 'insert') instance = inner.instance
+    if (op.name === 'findById' || ((op.name === 'updateAndFetch' || op.name === 'patchAndFetch') && !op.skipIdWhere)) id = op.id ?? id
+  })
+  if (instance) id = (instance as Model).$id()
+  return { kind, models, instance, id, isNarrowed }
+}
+
+const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
+
+const isWrite = ({ name }: Operation) => writeNames.test(name)
+const isGraphWrite = ({ name }: Operation) => graphOperations.test(name)
+const isPlainInsert = ({ name }: Operation) => name === 'insert' || name === 'insertAndFetch'
+const isIgnoring = ({ name }: Operation) => name === 'ignore'
+const isReturning = ({ name }: Operation) => /returning/i.test(name)
+const isOfRelation = ({ relation }: Operation) => relation !== undefined
+const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
+
+function isWriting(builder: Internals): boolean {
+  return findOperation(builder._operations, isWrite) !== null
+}
+
+/** Whether a query stands for the join table in the subquery by which a write through a relation finds its rows. */
+export function isFilterOfWrite(query: object): boolean {
+  const above = (query as Internals).parentQuery()?.parentQuery()
+  return above ? isWriting(above) : false
+}
+
+function typed(cls: typeof Model, error: unknown): unknown {
+  const toTyped = (cls as unknown as Statics)[errorsOf]
+  return toTyped ? toTyped(error, cls) : error
+}
+
+function kindOf(builder: Internals): StatementKind {
+  if (!isWriting(builder)) return 'read'
+  return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
+}
+
+interface JoinedGraph extends Operation {
+  /** Of withGraphJoined() only. */
+  readonly joiner?: object
+  readonly expression?: { readonly node: GraphNode }
+}
+
+interface GraphNode {
+  readonly $childNames: readonly string[]
+  readonly $relation: string
+  readonly $allRecursive?: boolean
+  readonly [child: string]: unknown
+}
+
+/** Whether withGraphJoined() may join several rows to one of the model. */
+function joinsSeveral(builder: Internals): boolean {
+  const graph = findOperation(builder._operations, isJoinedGraph) as JoinedGraph | null
+  return graph?.expression !== undefined && reachesSeveral(builder.modelClass(), graph.expression.node)
+}
+
+const isJoinedGraph = (operation: Operation) => operation.name === 'eager' && Boolean((operation as JoinedGraph).joiner)
+
+function reachesSeveral(cls: typeof Model, node: GraphNode): boolean {
+  const names = node.$allRecursive ? Object.keys(cls.getRelations()) : node.$childNames
+  return names.some((name) => {
+    const child = node[name] as GraphNode | undefined
+    const relation = cls.getRelation(child?.$relation ?? name) as unknown as { relatedModelClass: typeof Model; isOneToOne(): boolean }
+    return !relation.isOneToOne() || (child !== undefined && reachesSeveral(relation.relatedModelClass, child))
+  })
+}
+
+/** @throws ConfigurationError where a limit would count joined rows in place of the model's */
+function refuseCutGraph(builder: Internals): void {
+  if (!joinsSeveral(builder)) return
+  throw new ConfigurationError(
+    `${builder.modelClass().name}: page(), range(), limit() and offset() would count the rows that withGraphJoined() joins, and cut graphs off. Use withGraphFetched().`,
+  )
+}
+
+const textId = (id: unknown): unknown =>
+  typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
+
+// A model that makes its own ids does so right before the insert.
+const idOrNew = (model: Model): unknown =>
+  model.$id() ?? (definitionOf(model.constructor as typeof Model).specs.id?.type === 'uuid' ? 'new' : null)
+
+const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
+
+const graphOperations = /^(insertGraph|upsertGraph)/
+
+type Constructor<T> = new (...args: never[]) => T
+
+/** A guarded builder, seen from inside. */
+interface OpenGuarded extends Internals {
+  asFind(): Internals
+  execution: Execution | undefined
+  deletedToo: boolean
+  readableFilters: readonly Template[]
+}
+
+class Handle implements GuardedBuilder {
+  readonly #builder: OpenGuarded
+
+  constructor(builder: OpenGuarded) {
+    this.#builder = builder
+  }
+
+  get cls(): typeof Model {
+    return this.#builder.modelClass()
+  }
+
+  get ref(): string {
+    return this.#builder.tableRef()
+  }
+
+  get schema(): string | undefined {
+    return this.#builder.internalOptions().schema
+  }
+
+  get execution(): Execution {
+    this.#builder.execution ??= { ids: undefined, action: undefined, notes: undefined }
+    return this.#builder.execution
+  }
+
+  get db(): Knex {
+    return this.#builder.knex()
+  }
+
+  get context(): object {
+    return (this.#builder as unknown as QueryBuilder<Model>).context()
+  }
+
+  get withDeleted(): boolean {
+    return this.#builder.deletedToo
+  }
+
+  get readableFilters(): readonly Template[] {
+    return this.#builder.readableFilters
+  }
+
+  targets(action: StatementKind, notes?: unknown): QueryBuilder<Model> {
+    const find = this.#builder.asFind() as OpenGuarded
+    find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
+    find.execution = { ids: undefined, action, notes }
+    find.internalContext().runBefore = []
+    find.internalContext().runAfter = []
+    return find as unknown as QueryBuilder<Model>
+  }
+
+  query(cls: typeof Model): QueryBuilder<Model> {
+    const query = cls.query(this.#builder.internalContext().knex ?? undefined)
+    return this.schema === undefined ? query : query.withSchema(this.schema)
+  }
+}
+
+/**
+ * A class, though an object literal would do: a function that is written as a property of an object is allocated among what lives
+ * long (V8), and keeps all it can see, here the whole query, until the next full collection.
+ */
+class Asking implements Asker {
+  readonly name: string
+  readonly isEnforced: boolean
+  readonly exempt: ReadonlySet<string> | undefined
+
+  constructor(
+    readonly cls: typeof Model,
+    readonly guard: QueryGuard | undefined,
+    readonly table: string | null,
+    readonly ref: string,
+    readonly caller: unknown,
+  ) {
+    this.name = cls.name
+    this.isEnforced = guard?.isEnforced(cls) ?? false
+    this.exempt = guard ? undefined : exemptTables(cls)
+  }
+
+  isFreeNow(): boolean {
+    return !this.guard?.isEnforced(this.cls)
+  }
+}
+
+const guardedBuilders = new WeakSet<object>()
+
+const noFilters: readonly Template[] = []
+
+/** What a guarded QueryBuilder has beyond Objection's. */
+export interface FilteringBuilder {
+  filterReadable(filter: Template): unknown
+}
+
+/** Whether a QueryBuilder class carries the guard: made here, or a subclass of one that was. */
+export function isGuardedBuilder(builder: object): boolean {
+  for (let cls: object | null = builder; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
+    if (guardedBuilders.has(cls)) return true
+  }
+  return false
+}
+
+/**
+ * Adds to a QueryBuilder class: property names as identifiers, the guard on every statement, and typed errors.
+ *
+ * @param Base Objection's QueryBuilder, or the application's own subclass of it
+ */
+export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
+  // It finds the guard by the model class. Twice around a query it would refuse what it has added itself.
+  if (isGuardedBuilder(Base)) return Base
+  const Open = Base as unknown as Constructor<Internals>
+  // An application's own builder may do more, and another Objection may do it otherwise.
+  const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
+
+  class Guarded extends Open {
+    get [looksAfterItself](): true {
+      return true
+    }
+
+    execution: Execution | undefined
+    isRunning = false
+    deletedToo = false
+    readableFilters: readonly Template[] = noFilters
+    /** Whether the statement was built, so that hooks after it are under way. */
+    isSent = false
+    /** The write whose rows this query finds. */
+    affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
+    #listsColumns = false
+    #isBuilding = false
+    #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
+
+    get guard(): QueryGuard | undefined {
+      return (this.modelClass() as unknown as Statics)[guardOf]
+    }
+
+    #handle: Handle | undefined
+
+    get handle(): GuardedBuilder {
+      this.#handle ??= new Handle(this)
+      return this.#handle
+    }
+
+    override addOperation(op: Operation, args: unknown[]): this {
+      allowJoinColumns(op as object)
+      const added = super.addOperation(op, args)
+      if (isGraphWrite(op)) allowJoinColumnsOfGraph(op as object)
+      return added
+    }
+
+    override clone(): Internals {
+      const copy = super.clone() as Guarded
+      copy.execution = this.execution
+      copy.isRunning = this.isRunning
+      copy.deletedToo = this.deletedToo
+      copy.readableFilters = this.readableFilters
+      copy.affectedBy = this.affectedBy
+      const forCopy = this.#forCopy
+      if (forCopy && !forCopy.copy) {
+        forCopy.copy = copy
+        copy.isRunning = true
+        copy.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
+        const context = copy.internalContext()
+        if (!context.runBefore.includes(runGuard)) context.runBefore = [...context.runBefore, runGuard]
+        if (forCopy.trx) copy.knex(forCopy.trx)
+      }
+      return copy
+    }
+
+    /** The rows that this query names, as a find query, whatever its rule. */
+    asFind(): Internals {
+      return super.toFindQuery()
+    }
+
+    // asFindQuery() of static hooks: the rows that the statement changes, not those that the caller may read.
+    override toFindQuery(): Internals {
+      const find = this.asFind() as Guarded
+      const write = writeOf(this)
+      if (!write) return find
+      find.clear(/^(returning|first|range)$/)
+      // The find of one row gives undefined where there is none, of which Objection would make [undefined].
+      find.runAfter((rows) => rows ?? [])
+      if (write.kind === 'insert') {
+        const ids = this.isSent ? write.models.map((model) => model.$id()).filter((id) => id !== undefined && id !== null) : []
+        find.whereInComposite(find.fullIdColumn(), ids)
+      }
+      const { guard } = this
+      if (!guard) return find
+      find.execution = guard.affected(this.handle, write, this.isSent)
+      if (write.kind !== 'insert' && !this.isSent) find.affectedBy = { builder: this.handle, write }
+      return find
+    }
+
+    async #narrow(): Promise<void> {
+      const { guard, affectedBy } = this
+      if (!guard || !affectedBy) return
+      const execution = { ...(this.execution as Execution) }
+      await guard.narrow(execution, affectedBy.builder, affectedBy.write)
+      this.execution = execution
+      this.affectedBy = undefined
+    }
+
+    /** Soft-deleted rows too; the policy stays. */
+    withDeleted(): this {
+      this.deletedToo = true
+      return this
+    }
+
+    /**
+     * Adds a condition that the database evaluates only on rows that satisfy the model's rule, so that the time that it takes depends
+     * on no other row.
+     */
+    filterReadable(filter: Template): this {
+      this.readableFilters = [...this.readableFilters, filter]
+      return this
+    }
+
+    override isSelectAll(): boolean {
+      // A join then takes the subquery, which carries the rule, rather than the bare table.
+      if (!super.isSelectAll()) return false
+      return !this.guard || this.guard.isFree(this.modelClass())
+    }
+
+    // Objection asks by the column before it adds what a relation needs, which it takes from the rows again once the relation is
+    // fetched. It may have been selected by the property's name.
+    override hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean {
+      if (!super.hasSelects()) return super.hasSelectionAs(selection, alias, explicit)
+      const { propertyOf } = definitionOf(this.modelClass())
+      const column = selection.slice(selection.lastIndexOf('.') + 1)
+      const property = `${selection.slice(0, -column.length)}${propertyOf.get(column) ?? column}`
+      const names = [alias, propertyOf.get(alias) ?? alias]
+      return names.some((name) => super.hasSelectionAs(selection, name, explicit) || super.hasSelectionAs(property, name, explicit))
+    }
+
+    override whereComposite(...args: unknown[]): this {
+      return super.whereComposite(...this.#withTextIds(args))
+    }
+
+    override whereInComposite(...args: unknown[]): this {
+      return super.whereInComposite(...this.#withTextIds(args))
+    }
+
+    // MariaDB compares a text with a number as numbers: 1 would be every UUID that begins with 01 and a letter.
+    #withTextIds(args: unknown[]): unknown[] {
+      const [columns, ...values] = args
+      const cls = this.modelClass()
+      if (columns !== this.fullIdColumn() || definitionOf(cls).specs[String(cls.idColumn)]?.type !== 'uuid') return args
+      return [columns, ...values.map(textId)]
+    }
+
+    override execute(): Promise<unknown> {
+      return isWriting(this) ? this.#write() : this.#read()
+    }
+
+    async #read(): Promise<unknown> {
+      try {
+        return await inRuntimeOf(this.unsafeKnex(), async () => {
+          if (this.affectedBy) await this.#narrow()
+          return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
+        })
+      } catch (error) {
+        throw typed(this.modelClass(), error)
+      }
+    }
+
+    // Objection sends the count past execute().
+    override async resultSize(): Promise<number> {
+      try {
+        return await inRuntimeOf(this.unsafeKnex(), async () => {
+          if (this.affectedBy) await this.#narrow()
+          return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
+        })
+      } catch (error) {
+        throw typed(this.modelClass(), error)
+      }
+    }
+
+    // Each row of the model once, however many rows are joined to it.
+    async #countRoots(): Promise<number> {
+      const ids = [this.fullIdColumn()].flat()
+      const each = (this.clone() as Guarded).clear(/orderBy|offset|limit/)
+      const db = this.knex()
+      const roots = db.queryBuilder()
+      each.toKnexQuery(roots).clearSelect().distinct(ids).as('temp')
+      const [row] = await db.count('* as count').from(roots)
+      return Number((row as { count?: unknown } | undefined)?.count ?? 0)
+    }
+
+    async #write(): Promise<unknown> {
+      return await inRuntimeOf(this.unsafeKnex(), () => this.#writeInRuntime())
+    }
+
+    async #writeInRuntime(): Promise<unknown> {
+      const parent = this.parentQuery()
+      if (!parent || !anyEnforcer()?.isEnforcedAnywhere()) return await this.#writeOnce()
+      const self = this as unknown as GraphBuilder
+      const removal = removalOf(self)
+      const result = await this.#writeOnce()
+      if (removal) await demandRemoved(removal, result)
+      else if (isLinkOfGraph(self)) demandChanged(self, result)
+      return result
+    }
+
+    async #writeOnce(): Promise<unknown> {
+      const cls = this.modelClass()
+      const { guard } = this
+      const write = guard ? writeOf(this) : null
+      const row = write?.instance as { $assertHome?(knex: Knex): void } | null | undefined
+      row?.$assertHome?.(this.knex())
+      try {
+        const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+        const size = insert ? this.#rowsAtOnce(insert) : 0
+        if (insert && insert.models.length > size) return await this.#insertInParts(insertIn(insert).models, size)
+        const isGraph = findOperation(this._operations, isGraphWrite) !== null
+        if (!guard && !isGraph) return await this.#run().result
+        const isWhole =
+          isGraph ||
+          this.isRelate() ||
+          this.isUnrelate() ||
+          (write?.kind === 'insert' && findOperation(this._operations, isOfJoinTable) !== null)
+        // A row further down in a graph may be refused whatever its root is.
+        const needs = isGraph
+          ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
+          : isWhole
+            ? guard?.isEnforced(cls)
+            : guard?.needsTransaction(this.handle, write)
+        const judged = isWhole ? null : write
+        if (!needs) return await this.#runJudged(guard, judged)
+        const db = this.knex()
+        if (isTransaction(db))
+          return await db.transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => this.#runJudged(guard, judged, trx)))
+        // Tried again where it falls to a deadlock: from what the rows were before hooks set anything.
+        const asBefore = remembered(write?.models ?? [])
+        const afresh = (trx: Knex) => {
+          asBefore()
+          return this.#runJudged(guard, judged, trx)
+        }
+        return await outsideTransaction(() => transaction(afresh, { knex: db }))
+      } catch (error) {
+        const answer = typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
+        noteAnswer(error, answer)
+        throw answer
+      }
+    }
+
+    // How many rows of an insert one statement may hold.
+    #rowsAtOnce(insert: InsertOperation): number {
+      const { models } = insert
+      // Which of several rows were inserted is told by their ids.
+      const isOneByOne =
+        findOperation(this._operations, isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
+      return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
+    }
+
+    async #insertInParts(models: readonly Model[], most: number): Promise<unknown> {
+      const db = this.knex()
+      const root = isTransaction(db) ? rootOf(this.modelClass().knex()) : db
+      const asBefore = remembered(models)
+      for (let size = most; ; size = Math.ceil(size / 8)) {
+        const insertAll = async (trx: Knex.Transaction) => {
+          asBefore()
+          const results: unknown[] = []
+          for (const part of inParts(models, size)) results.push(await this.#ofRows(part, trx).execute())
+          return joinResults(results)
+        }
+        try {
+          if (isTransaction(db)) return await db.transaction((trx) => withTransaction(trx, root, () => insertAll(trx)))
+          return await outsideTransaction(() => transaction(insertAll, { knex: db }))
+        } catch (error) {
+          // A policy may compare each row with many values.
+          if (!(error instanceof TooManyValuesError) || size === 1) throw error
+        }
+      }
+    }
+
+    #ofRows(models: readonly Model[], trx: Knex): Guarded {
+      const part = this.clone() as Guarded
+      insertIn(findOperation(part._operations, isPlainInsert) as unknown as InsertOperation).models = models
+      part.knex(trx)
+      return part
+    }
+
+    async #runJudged(guard: QueryGuard | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+      const { copy, result: pending } = this.#run(trx)
+      const result = await pending
+      const judged = write ? guard?.afterWrite(copy.handle, write, result) : undefined
+      if (judged) await judged
+      return result
+    }
+
+    // Objection executes a copy that it makes first thing: what is for one execution alone is given to that.
+    #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
+      this.#forCopy = { trx }
+      const result = isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
+      const { copy } = this.#forCopy as { copy?: Guarded }
+      this.#forCopy = undefined
+      if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
+      return { copy, result }
+    }
+
+    // Objection then adds no `t.*`.
+    override hasSelects(): boolean {
+      return this.#listsColumns || super.hasSelects()
+    }
+
+    override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
+      const built = this.#build(knexBuilder)
+      this.#listsColumns = false
+      if (!this.isPartial() && !this.#isBuiltIn()) sendAgainAlone(built)
+      if (this.isRunning && !this.isPartial()) this.isSent = true
+      if (built._method === 'insert') {
+        this.#keepKnownIds(built)
+        this.#noteConflicts(built)
+      }
+      if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
+      if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
+      const { relation } = findOperation(this._operations, isOfRelation) ?? {}
+      const columns = columnList(built.client, this.modelClass(), this.tableRef(), relation?.relatedProp?.cols)
+      if (!columns) return built
+      this.#listsColumns = true
+      return built.select(columns) as OpenKnexBuilder
+    }
+
+    // Objection has PostgreSQL return the id: of a row that has its own it is known.
+    #keepKnownIds(built: OpenKnexBuilder): void {
+      const { returning, onConflict } = built._single
+      if (returning === undefined || onConflict !== undefined || findOperation(this._operations, isReturning) !== null) return
+      const write = writeOf(this)
+      if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
+    }
+
+    // The id that a row was given before the statement is not its id where another row was in the way.
+    #noteConflicts(built: OpenKnexBuilder): void {
+      const { onConflict, ignore, returning } = built._single
+      if (!onConflict || !this.isRunning) return
+      const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+      if (!insert) return
+      const ids = [this.modelClass().idColumn].flat()
+      const returned = [returning ?? []].flat() as string[]
+      const needsId = ignore ? returned.length > 0 : dialectOf(this.knex()) === 'sqlite'
+      if (needsId && !returned.includes('*')) built.returning([...new Set([...returned, ...ids])])
+      if (ignore) noteIgnored(built, insert, ids)
+    }
+
+    #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
+      knexBuilder.queryContext(namesContext)
+      this.#isBuilding = true
+      let built: OpenKnexBuilder
+      try {
+        built = super.executeOnBuildKnex(knexBuilder)
+      } finally {
+        this.#isBuilding = false
+      }
+      built.queryContext(namesContext)
+      // The query may go to another Knex than that of initPerms.
+      redactErrorsOf(built.client as unknown as FailingClient)
+      const cls = this.modelClass()
+      const { guard } = this
+      const table = (cls as unknown as RecordClass).getTableName()
+      const enforcer = guard ?? anyEnforcer()
+      const asker = new Asking(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
+      const isBound = enforcer?.isEnforcedAnywhere() ?? false
+      if (isBound) {
+        const from = this.tableName()
+        if (guard) protectTable(cls, guard)
+        else refuseProtectedTable(asker, this.isPartial() ? null : from, built)
+        inspect(asker, built)
+      }
+      if (this.isPartial()) return built
+      if (built._single.limit !== undefined || built._single.offset !== undefined) refuseCutGraph(this)
+      if (built._method === 'truncate') guard?.checkTruncate(cls)
+      const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(asker, guard, built)
+      if (!isRestricted && this.readableFilters.length > 0) {
+        groupWheres(built, namesContext)
+        for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
+      }
+      // Any other carries no rule: inside another statement it is looked at again, as the application may have changed it.
+      if (guard || (isBound && asker.exempt)) noteOwn(asker, built)
+      return built
+    }
+
+    /** @returns whether the statement now has the rule and the readable filters; not where its rows come from another query */
+    #restrict(asker: Asking, guard: QueryGuard, built: OpenKnexBuilder): boolean {
+      const kind = kindOf(this)
+      const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
+      if (kind !== 'insert') groupWheres(built, namesContext)
+      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+      return !isOther
+    }
+
+    override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
+      const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
+      return this.guard && !this.#isBuiltIn() ? handOver(built, this.guard) : built
+    }
+
+    // Whether it becomes a part of a query that looks after its own rule, and with it after all that it is made of.
+    #isBuiltIn(): boolean {
+      const { _parentQuery: parent } = this
+      return parent instanceof Guarded && parent.#isBuilding && parent.guard !== undefined
+    }
+
+    // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
+    #checkSource(asker: Asker, built: OpenKnexBuilder, kind: StatementKind): boolean {
+      const isWrite = kind !== 'read'
+      if (!isOfKind(built, kind)) refuse(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
+      if (isWrite && !this.isRunning) refuse(asker, 'a knex query made of a write', 'await the builder itself')
+      if (this.tableRef() !== asker.table && /^perms_/.test(this.tableRef()))
+        refuse(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
+      if (built._single.table === undefined && this.tableName() !== asker.table)
+        refuse(asker, `the table '${this.tableName()}'`, 'query the model of that table')
+      const isOther = isFromGuarded(asker, built)
+      if (isOther && isWrite) refuse(asker, 'a write to what from() names', 'write to the model')
+      return isOther
+    }
+  }
+  guardedBuilders.add(Guarded)
+  return Guarded as unknown as typeof QueryBuilder
+
+  // Objection calls this after all before-hooks, with the builder that runs: ours, or a child that shares its context.
+  function runGuard(result: unknown, builder: Internals): unknown {
+    if (!(builder instanceof Guarded)) return result
+    const guard = builder.guard
+    const write = findOperation(builder._operations, isGraphWrite) !== null ? null : writeOf(builder)
+    const judged = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
+    const complete = () => {
+      if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
+      return result
+    }
+    return judged ? judged.then(complete) : complete()
+  }
+}
+
+type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => unknown) => Promise<unknown>
+
+// One statement outside a transaction that fell to a deadlock has done nothing: it is sent again as it is. Hooks are not run again.
+function sendAgainAlone(built: OpenKnexBuilder): void {
+  Object.defineProperty(built, 'then', ownThen)
+}
+
+// Not among its keys: where(builder) takes those for columns, and their values are called.
+const ownThen = { value: thenOrAgain, configurable: true, writable: true, enumerable: false }
+
+function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
+  const { then: send } = Object.getPrototypeOf(this) as { then: Then }
+  return send.call(this, done, (error) => {
+    const isAlone = this.client.transacting !== true && this._connection === undefined
+    const again = () => new Promise((resolve, reject) => send.call(this, resolve, reject))
+    return (isAlone ? sendAgain(error, again) : Promise.reject(error)).then(done, failed)
+  })
+}
+
+/** @returns makes the rows' own properties what they are now */
+function remembered(rows: readonly object[]): () => void {
+  const before = rows.map((row) => ({ ...row }))
+  const queriesOf = (row: object) => (row as { $$queryProps?: object }).$$queryProps
+  const queries = rows.map((row) => ({ ...queriesOf(row) }))
+  return () => {
+    rows.forEach((row, i) => {
+      Object.assign(queriesOf(row) ?? {}, queries[i])
+      const own = before[i] as object
+      for (const name of Object.keys(row)) if (!Object.hasOwn(own, name)) Reflect.deleteProperty(row, name)
+      Object.assign(row, own)
+    })
+  }
+}

@@ -1,0 +1,674 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Knex } from 'knex'
+import {
+  Model,
+  type QueryBuilder,
+  type QueryBuilderType,
+  type RelationMappings,
+  type SingleQueryBuilder,
+  type TransactionOrKnex,
+} from 'objection'
+import { type FieldError, NotFoundError, PermsError, RuntimeMismatchError, ValidationError } from '../core/errors.js'
+import { newId } from '../core/ids.js'
+import { after } from '../core/maybe-async.js'
+import { remember } from '../core/memoize.js'
+import { snakeCase } from '../core/names.js'
+import { foldName } from '../database/arriving-names.js'
+import { mapDatabaseError } from '../database/database-errors.js'
+import { validationErrorOf } from '../database/objection-errors.js'
+import { joinAmbient, onRollback, registeredKnex } from '../database/transaction.js'
+import { isHiddenElsewhere } from '../query/hidden-elsewhere.js'
+import { nameLinksExactly } from '../query/links.js'
+import { hasModel } from '../query/protected-tables.js'
+import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
+import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.js'
+import { ofField } from '../schema/canonical.js'
+import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
+import {
+  type Definition,
+  declareColumns,
+  definitionOf,
+  markIntermediate,
+  mergedList,
+  mergedStatic,
+  type RecordClass,
+  tableNameOf,
+} from '../schema/definition.js'
+import { fromClient, lookup, refuseUndefined } from '../schema/input.js'
+import { isRequired, type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
+import { encode } from '../schema/storage.js'
+import { RecordValidator, refuse } from '../schema/validator.js'
+import { codecNow, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
+import { mergedRelationMappings } from './relations.js'
+
+export { fromClient } from '../schema/input.js'
+export { dialectOfClass } from './codec.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base
+export type AbstractConstructor<T = object> = abstract new (...args: any[]) => T
+/** A class that can be made: `this` of the static methods. */
+export type Constructor<T = object> = new () => T
+
+/** What ActiveRecordMixin gives to each row. */
+export interface ActiveRecord {
+  /** Inserts a new row, or updates the columns that changed since it was read. */
+  save(trx?: TransactionOrKnex): Promise<this>
+  /** Sets these values and saves them. Where they are refused the row is as it was. */
+  update(values: Partial<this>, trx?: TransactionOrKnex): Promise<this>
+  /** The same for values that came from a client: only what the model lets a client write. */
+  updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this>
+  delete(trx?: TransactionOrKnex): Promise<void>
+  /** A copy that shares nothing with this row. */
+  getClone(): this
+  /** Whether the row was never saved. */
+  readonly isNew: boolean
+  /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
+  $settle(trx?: TransactionOrKnex): Promise<void>
+  /** Runs the write of changes to a saved row; a mixin overrides it to do more in the same transaction. */
+  $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void>
+  /**
+   * Runs a write. A statement that was sent may still be undone, by what is checked after it or with its transaction: then
+   * the row shows nothing of it, and can be saved again.
+   */
+  $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R>
+}
+
+/** What ActiveRecordMixin gives to each class. */
+export interface ActiveRecordStatics {
+  /** JSON Schemas of what clients send and see. */
+  readonly schema: ModelSchemas
+  /** The declared columns, own and inherited. */
+  readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
+  /**
+   * A subclass with these columns: typed properties, validation, table and schemas from one declaration.
+   *
+   * @example class Critter extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }) }) {}
+   */
+  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): T & AbstractConstructor<Row<C>>
+  /** Makes and validates a row without saving it. @throws ValidationError */
+  build<M extends Model>(this: Constructor<M>, values: Partial<M>): M
+  /** Makes, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */
+  create<M extends Model>(this: Constructor<M>, values: Partial<M>, trx?: TransactionOrKnex): Promise<M>
+  /** The same for values that came from a client: only what the model lets a client write. */
+  createFrom<M extends Model>(this: Constructor<M>, input: unknown, trx?: TransactionOrKnex): Promise<M>
+  /** The first row with these values, or null. */
+  getBy<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M | null>
+  /** @throws NotFoundError */
+  getByOr404<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M>
+  /** The row with this id, or null; null too for what is no id at all. */
+  get<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M | null>
+  /** @throws NotFoundError */
+  getOr404<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M>
+}
+
+/** How a class of this library looks from inside; users see the interfaces above. */
+export interface RecordStatics extends RecordClass {
+  query(trx?: TransactionOrKnex): QueryBuilder<Model & ActiveRecord>
+  fromJson(json: object, options?: object): Model & ActiveRecord
+  /** What get(), getBy() and create() bring along; a mixin overrides it. */
+  afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
+}
+
+const validator = new RecordValidator()
+const schemas = new WeakMap<object, ModelSchemas>()
+const relations = modelSlot(() => new WeakMap<object, RelationMappings>())
+const relationNames = new WeakMap<object, string[]>()
+const tableNames = new WeakMap<object, string>()
+const recordSchemas = new WeakMap<object, object>()
+const virtuals = new WeakMap<object, string[]>()
+
+const withMetadata = modelSlot(() => new WeakSet<object>())
+
+// Objection keeps what it read of a table on the class, for good. The tables of a runtime that began later may differ.
+function forgetMetadata(cls: object): void {
+  const known = withMetadata.get()
+  if (known.has(cls)) return
+  known.add(cls)
+  if (Object.hasOwn(cls, '$$tableMetadata')) Reflect.deleteProperty(cls, '$$tableMetadata')
+}
+
+/** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
+export function forgetRelations(): void {
+  relations.set(new WeakMap())
+}
+
+function quiet(error: unknown, cls: typeof Model): unknown {
+  if (error instanceof PermsError) return error
+  const definition = definitionOf(cls)
+  return mapDatabaseError(
+    error,
+    dialectOfClass(cls),
+    (_table, column) => propertyFor(definition, column),
+    (_table, column) => column === undefined || propertyFor(definition, column) !== undefined,
+  )
+}
+
+/**
+ * Gives an Objection model class build, create, save, update, delete and the getters, columns declared once, and property
+ * names in queries.
+ *
+ * @param Base Objection's Model or the application's own base class
+ * @example class AppModel extends ActiveRecordMixin(Model) {}
+ */
+export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
+  Base: T,
+): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
+  const OpenBase = Base as unknown as typeof Model & RecordStatics
+  abstract class Record extends (OpenBase as unknown as AbstractConstructor<Model> & typeof Model) {
+    // What the database returned, or what was last written; null for a row that was never saved.
+    #raw: object | null = null
+    /** The runtime in which the row was read or written. */
+    #home: Runtime | null = null
+    #written: globalThis.Record<string, unknown> | null = null
+    // The values as build() validated them, until the first save.
+    #built: globalThis.Record<string, unknown> | null = null
+
+    static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
+
+    static get schema(): ModelSchemas {
+      return remember(schemas, this, () => schemasOf(definitionOf(this)))
+    }
+
+    static get columnSpecs(): Readonly<globalThis.Record<string, ColumnSpec>> {
+      return definitionOf(this).specs
+    }
+
+    static withColumns(columns: Columns): unknown {
+      return withColumns(this as unknown as AbstractConstructor<Model>, columns)
+    }
+
+    // -- what Objection asks of a class
+
+    static getTableName(): string {
+      return remember(tableNames, this, () => tableNameOf(this as unknown as RecordClass))
+    }
+
+    static override createValidator(): RecordValidator {
+      return validator
+    }
+
+    static getJsonSchema(): object {
+      return remember(recordSchemas, this, () => recordSchema(definitionOf(this)))
+    }
+
+    // Read and written by the codec, as declared json columns are.
+    static getJsonAttributes(): string[] {
+      return []
+    }
+
+    static getRelationMappings(): RelationMappings {
+      return remember(relations.get(), this, () => {
+        // What Objection made of the mappings before.
+        if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
+        return mergedRelationMappings(this as unknown as RecordClass)
+      })
+    }
+
+    // Objection keeps a relation before it is whole. One whose making failed, or that was asked for again meanwhile, would stay
+    // half made for every later query.
+    static getRelationUnsafe(name: string): unknown {
+      const mapping = this.getRelationMappings()[name]
+      if (!mapping) return null
+      let relation = relationsOf(this)[name]
+      if (!relation) {
+        const made = new (mapping.relation as unknown as new (name: string, cls: object) => OpenRelation)(name, this)
+        made.setMapping(mapping)
+        relation = relationsOf(this)[name] ??= made
+      }
+      guardBareEnds(relation)
+      nameLinksExactly(relation)
+      return relation
+    }
+
+    // Objection keeps the names for good, and relations may come later.
+    static getRelationNames(): string[] {
+      const mappings = this.getRelationMappings()
+      return remember(relationNames, mappings, () => Object.keys(mappings))
+    }
+
+    static getModifiers(): object {
+      return mergedStatic(this, 'modifiers')
+    }
+
+    static getVirtualAttributes(): string[] {
+      return remember(virtuals, this, () => mergedList(this, 'virtualAttributes'))
+    }
+
+    static override fetchTableMetadata(options?: object): Promise<never> {
+      forgetMetadata(this)
+      const metadata = declaredMetadata(this)
+      return (metadata ? Promise.resolve(metadata) : super.fetchTableMetadata(options as never)) as Promise<never>
+    }
+
+    static override tableMetadata(options?: object): never {
+      forgetMetadata(this)
+      return (declaredMetadata(this) ?? super.tableMetadata(options as never)) as never
+    }
+
+    static [ownKnex](): Knex | null {
+      return (super.knex() as Knex | undefined) ?? registeredKnex()
+    }
+
+    // Objection asks here for every query: the ambient transaction is joined in this one place.
+    static override knex(...args: [] | [Knex]): Knex {
+      if (args.length > 0) return super.knex(...(args as [Knex])) as Knex
+      const own = this[ownKnex]()
+      return own ? joinAmbient(own) : (own as unknown as Knex)
+    }
+
+    static override createNotFoundError(_context: unknown, props: { message?: string } = {}): NotFoundError {
+      return new NotFoundError(props.message)
+    }
+
+    static override createValidationError(props: { message?: string; data?: unknown }): ValidationError {
+      return validationErrorOf(props)
+    }
+
+    // -- rows
+
+    static build(values: object): Model & ActiveRecord {
+      refuseUndefined(values)
+      const row = (this as unknown as RecordStatics).fromJson(values, { active: true })
+      if (row instanceof Record) row.#built = { ...row }
+      return row
+    }
+
+    static async create(values: object, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await (this.build as (this: unknown, values: object) => Model & ActiveRecord).call(this, values).save(trx)
+      await this.afterGet([row], trx)
+      return row
+    }
+
+    static async createFrom(input: unknown, trx?: TransactionOrKnex): Promise<Model> {
+      return await (this as unknown as { create(values: object, trx?: TransactionOrKnex): Promise<Model> }).create(
+        fromClient(this, input, 'create'),
+        trx,
+      )
+    }
+
+    static async getBy(where: object, trx?: TransactionOrKnex): Promise<Model | null> {
+      const values = lookup(definitionOf(this), where)
+      if (values === null) return null
+      const row = (await (this as unknown as RecordStatics).query(trx).findOne(values)) as Model | undefined
+      if (!row) return null
+      await this.afterGet([row], trx)
+      return row
+    }
+
+    static async getByOr404(where: object, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await this.getBy(where, trx)
+      if (!row) throw new NotFoundError(`There is no ${this.name} like that.`)
+      return row
+    }
+
+    static get(id: string, trx?: TransactionOrKnex): Promise<Model | null> {
+      return this.getBy({ [idProperty(this)]: id }, trx)
+    }
+
+    static async getOr404(id: string, trx?: TransactionOrKnex): Promise<Model> {
+      const row = await this.get(id, trx)
+      if (!row) throw new NotFoundError(`There is no ${this.name} with this id.`)
+      return row
+    }
+
+    static async afterGet(_rows: readonly Model[], _trx?: TransactionOrKnex): Promise<void> {}
+
+    get isNew(): boolean {
+      return this.#raw === null && this.#written === null
+    }
+
+    async save(trx?: TransactionOrKnex): Promise<this> {
+      const cls = this.constructor as unknown as typeof Record & RecordStatics
+      await this.$settle(trx)
+      if (this.isNew) {
+        if (!this.#isAsBuilt()) this.$validate()
+        await this.$orAsBefore(() => cls.query(trx).insert(this as never), trx)
+        return this
+      }
+      const changes = this.#changes()
+      if (Object.keys(changes).length > 0) await this.#patch(changes, trx)
+      return this
+    }
+
+    async update(values: object, trx?: TransactionOrKnex): Promise<this> {
+      const cls = this.constructor as unknown as typeof Record
+      if (this.isNew) throw new ValidationError('This row was never saved: call save().')
+      refuseUndefined(values)
+      const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
+      await patch.$settle(trx)
+      if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
+      return this
+    }
+
+    // What build() validated need not be validated again, as long as nobody touched it.
+    #isAsBuilt(): boolean {
+      const built = this.#built
+      this.#built = null
+      if (!built) return false
+      const row = this as unknown as globalThis.Record<string, unknown>
+      return Object.keys(row).every((name) => row[name] === built[name] && (typeof row[name] !== 'object' || row[name] === null))
+    }
+
+    async #patch(changes: object, trx?: TransactionOrKnex): Promise<void> {
+      await this.$around(
+        async () => {
+          const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never), trx)
+          if ((count as unknown) === 0) throw gone(this)
+        },
+        changes,
+        trx,
+      )
+    }
+
+    /** Runs the write of changes; a mixin overrides it to do more in the same transaction. */
+    async $around(write: () => Promise<void>, _changes: object, _trx?: TransactionOrKnex): Promise<void> {
+      await write()
+    }
+
+    async $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R> {
+      const [raw, written, before] = [this.#raw, this.#written, { ...this }]
+      const undo = () => {
+        this.#raw = raw
+        this.#written = written
+        const row = this as unknown as globalThis.Record<string, unknown>
+        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && name !== idProperty(this.constructor)) delete row[name]
+        Object.assign(row, before)
+      }
+      try {
+        const result = await write()
+        onRollback(trx, undo)
+        return result
+      } catch (error) {
+        undo()
+        throw error
+      }
+    }
+
+    async updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this> {
+      return await this.update(fromClient(this.constructor as never, input, 'update'), trx)
+    }
+
+    async delete(trx?: TransactionOrKnex): Promise<void> {
+      if (this.isNew) throw new ValidationError('This row was never saved: there is nothing to delete.')
+      const count: unknown = await this.$query(trx).delete()
+      if (count === 0) throw gone(this)
+    }
+
+    getClone(): this {
+      const copy = this.$clone() as this
+      copy.#raw = this.#raw
+      copy.#home = this.#home
+      copy.#written = this.#written === null ? null : structuredClone(this.#written)
+      return copy
+    }
+
+    /** What must be ready before a row is written; a mixin overrides it. */
+    async $settle(_trx?: TransactionOrKnex): Promise<void> {}
+
+    // -- the database that a row belongs to
+
+    override $query(trx?: TransactionOrKnex): SingleQueryBuilder<QueryBuilderType<this>> {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$query(trx) as SingleQueryBuilder<QueryBuilderType<this>>
+    }
+
+    override $relatedQuery(name: never, trx?: TransactionOrKnex): never {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$relatedQuery(name, trx) as never
+    }
+
+    /** Throws when the row was read in another runtime than that of `knex`: ids may be the same there. */
+    $assertHome(knex: Knex | undefined = (this.constructor as unknown as typeof Record).knex()): void {
+      const home = this.#home
+      if (home !== null && knex && !home.owns(knex) && runtimeOf(knex) !== null) throw new RuntimeMismatchError()
+    }
+
+    // -- what Objection asks of a row
+
+    // No promises where there is nothing to wait for: these are on the way of every write.
+    override $beforeInsert(context: never): Promise<void> | undefined {
+      return after(super.$beforeInsert(context), () => this.#fillIn()) as Promise<void> | undefined
+    }
+
+    #fillIn(): void {
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      const now = new Date()
+      if (specs.id?.type === 'uuid') row.id ??= newId()
+      if (specs.createdAt) row.createdAt ??= now
+      if (specs.updatedAt) row.updatedAt ??= now
+      for (const name in specs) {
+        if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        const spec = specs[name] as ColumnSpec
+        if (spec.hasDefault) {
+          const value =
+            typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
+          if (value !== undefined) row[name] = value
+        } else if (spec.isNullable) row[name] = null
+      }
+    }
+
+    /** After it was decided that the row may be made: what no default could fill in. */
+    $complete(): void {
+      const { specs } = definitionOf(this.constructor)
+      const row = this as unknown as globalThis.Record<string, unknown>
+      const errors: FieldError[] = []
+      for (const name in specs) {
+        if (row[name] !== undefined || hasQueryValue(this, name)) continue
+        const spec = specs[name] as ColumnSpec
+        if (spec.isNullable) row[name] = null
+        else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
+      }
+      refuse(errors)
+    }
+
+    override $beforeUpdate(options: never, context: never): Promise<void> | undefined {
+      return after(super.$beforeUpdate(options, context), () => {
+        const { specs } = definitionOf(this.constructor)
+        if (specs.updatedAt && changesRow(this)) (this as unknown as { updatedAt: Date }).updatedAt = new Date()
+      }) as Promise<void> | undefined
+    }
+
+    override $afterInsert(context: never): Promise<void> | undefined {
+      this.#noteWritten(this)
+      return super.$afterInsert(context) as Promise<void> | undefined
+    }
+
+    override $afterUpdate(options: never, context: never): Promise<void> | undefined {
+      const { old } = options as { old?: unknown }
+      if (typeof old === 'object' && old !== null && #written in old) old.#noteWritten(this)
+      return super.$afterUpdate(options, context) as Promise<void> | undefined
+    }
+
+    // A related row given as an object says the column that refers to it.
+    override $parseJson(json: object, options: never): never {
+      let values = super.$parseJson(json as never, options) as unknown as globalThis.Record<string, unknown>
+      for (const [name, value] of Object.entries(values)) {
+        if (!(value instanceof Model)) continue
+        const relation = (
+          this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }
+        ).getRelations()[name]
+        if (!relation || relation.constructor !== Model.BelongsToOneRelation) continue
+        relation.ownerProp.props.forEach((property, i) => {
+          const id = (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string]
+          if (id !== undefined) values = { ...values, [property]: id }
+          else if ((options as { active?: boolean } | undefined)?.active)
+            throw new ValidationError(`${name} was never saved: save it first.`, [{ field: name, message: 'was never saved' }])
+        })
+      }
+      return values as never
+    }
+
+    override $setDatabaseJson(json: object): this {
+      this.#raw = json
+      this.#home = currentRuntime()
+      // A subclass that parses rows its own way is asked; else the values need no object of their own before they are the row's.
+      if (this.$parseDatabaseJson !== parseDatabaseJson) return super.$setDatabaseJson(json) as unknown as this
+      return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), this)
+    }
+
+    override $parseDatabaseJson(json: object): never {
+      return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), {}) as never
+    }
+
+    override $formatDatabaseJson(json: object): never {
+      const cls = this.constructor as unknown as typeof Record
+      const dialect = dialectOfClass(cls as never)
+      const { write } = codecNow(cls as never)
+      const given = super.$formatDatabaseJson(json as never) as unknown as globalThis.Record<string, unknown>
+      const row: globalThis.Record<string, unknown> = {}
+      let name = ''
+      try {
+        for (name of Object.keys(given)) {
+          const known = write.get(name)
+          if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
+          // 'address:city' sets a part of a json column, as Objection's documentation has it.
+          else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
+        }
+      } catch (error) {
+        throw ofField(error, name)
+      }
+      return row as never
+    }
+
+    override $formatJson(json: object): never {
+      const { specs } = definitionOf(this.constructor)
+      const shown = super.$formatJson(json as never) as unknown as globalThis.Record<string, unknown>
+      const ordered: globalThis.Record<string, unknown> = {}
+      for (const name of Object.keys(specs)) if (shown[name] !== undefined && !specs[name]?.isHidden) ordered[name] = shown[name]
+      for (const name of Object.keys(shown)) if (!specs[name] && !isHiddenElsewhere(this, name)) ordered[name] = shown[name]
+      return ordered as never
+    }
+
+    // These values are in the database now; what else was changed here is still to be saved.
+    #noteWritten(values: object): void {
+      this.#home = currentRuntime()
+      const written = this.isNew || this === values ? {} : { ...this.#before() }
+      for (const [name, value] of Object.entries(values)) {
+        if (value !== undefined && isSaved(this, name)) written[name] = detached(value)
+      }
+      this.#raw = null
+      this.#written = written
+    }
+
+    #before(): globalThis.Record<string, unknown> {
+      return this.#written ?? (this.$parseDatabaseJson(this.#raw as object) as globalThis.Record<string, unknown>)
+    }
+
+    #changes(): globalThis.Record<string, unknown> {
+      const before = this.#before()
+      const changes: globalThis.Record<string, unknown> = {}
+      for (const [name, value] of Object.entries(this)) {
+        if (value === undefined || name === 'updatedAt' || name === idProperty(this.constructor) || !isSaved(this, name)) continue
+        if (!isDeepStrictEqual(value, before[name])) changes[name] = value
+      }
+      return changes
+    }
+  }
+  const { $parseDatabaseJson: parseDatabaseJson } = Record.prototype
+  Object.defineProperty(Record, errorsOf, { value: quiet })
+  Object.defineProperty(Record, 'tableName', {
+    configurable: true,
+    get(this: RecordClass) {
+      return tableNameOf(this)
+    },
+    // `Model.tableName = 'x'`, as classes compiled without define semantics write it.
+    set(this: RecordClass, value: string) {
+      Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
+  markIntermediate(Record)
+  return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
+}
+
+// Where Objection keeps the relations of a class.
+function relationsOf(cls: object): globalThis.Record<string, OpenRelation> {
+  if (!Object.hasOwn(cls, '$$relations'))
+    Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
+  return (cls as unknown as { $$relations: globalThis.Record<string, OpenRelation> }).$$relations
+}
+
+// A driver names the column as it is stored, which an application's Knex may have renamed.
+function propertyFor({ propertyOf }: Definition, column: string): string | undefined {
+  const known = propertyOf.get(column)
+  if (known !== undefined) return known
+  for (const [name, property] of propertyOf) if (foldName(name) === foldName(column)) return property
+  return undefined
+}
+
+interface Ends {
+  relatedModelClass: typeof Model
+  joinTableModelClass?: typeof Model | null
+}
+
+// A class that is none of ours, over the table of a model that has a policy, is refused where it would be queried.
+function guardBareEnds(relation: Ends): void {
+  relation.relatedModelClass = guardedIfBare(relation.relatedModelClass)
+  if (relation.joinTableModelClass) relation.joinTableModelClass = guardedIfBare(relation.joinTableModelClass)
+}
+
+function guardedIfBare(cls: typeof Model): typeof Model {
+  if (isGuardedBuilder(cls.QueryBuilder) || !hasModel((cls as unknown as RecordClass).getTableName())) return cls
+  const Guarded = class extends (cls as unknown as new () => Model) {}
+  for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: guardedQueryBuilder(cls.QueryBuilder) }))
+    Object.defineProperty(Guarded, name, { value, writable: true, configurable: true })
+  return Guarded as unknown as typeof Model
+}
+
+interface OpenRelation extends Ends {
+  setMapping(mapping: object): void
+  readonly constructor: unknown
+  readonly ownerProp: { readonly props: readonly string[] }
+  readonly relatedProp: { readonly props: readonly string[] }
+}
+
+/** The class that withColumns returns: it carries the declarations and has no table of its own. */
+export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
+  abstract class WithColumns extends (Base as unknown as AbstractConstructor<Model>) {}
+  markIntermediate(WithColumns)
+  declareColumns(WithColumns, columns as globalThis.Record<string, Column<unknown, boolean>>, { isWhole: true })
+  return WithColumns as unknown as T & AbstractConstructor<Row<C>>
+}
+
+function idProperty(cls: object): string {
+  const property = (cls as RecordClass).getIdProperty()
+  return typeof property === 'string' ? property : 'id'
+}
+
+// The declared columns; of a class that declares none, whatever is no relation and nothing internal.
+function isSaved(row: object, name: string): boolean {
+  const { columnOf, isStrict } = definitionOf(row.constructor)
+  if (columnOf.has(name)) return true
+  return (
+    !isStrict &&
+    !name.startsWith('$') &&
+    !(row.constructor as unknown as { getRelationNames(): string[] }).getRelationNames().includes(name)
+  )
+}
+
+function gone(row: object): NotFoundError {
+  return new NotFoundError(`There is no ${row.constructor.name} with this id.`)
+}
+
+function hasQueryValue(row: object, name: string): boolean {
+  const values = (row as { $$queryProps?: object }).$$queryProps
+  return values !== undefined && Object.hasOwn(values, name)
+}
+
+// Whether an update sets anything but the id and what a join table keeps of the row.
+function changesRow(row: object): boolean {
+  const { $$omitFromDatabaseJson: omitted = [], $$queryProps = {} } = row as { $$omitFromDatabaseJson?: string[]; $$queryProps?: object }
+  return [row, $$queryProps].some((values) =>
+    Object.keys(values).some((name) => !omitted.includes(name) && name !== idProperty(row.constructor)),
+  )
+}
+
+function queryValues(row: object): number {
+  return Object.keys((row as { $$queryProps?: object }).$$queryProps ?? {}).length
+}
+
+// Declared columns are the table's: no statement asks the database for them.
+function declaredMetadata(cls: object): { columns: string[] } | null {
+  const { columnOf, isStrict } = definitionOf(cls)
+  return isStrict ? { columns: [...columnOf.values()] } : null
+}

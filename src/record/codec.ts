@@ -1,0 +1,132 @@
+import type { Knex } from 'knex'
+import type { ColumnNameMappers } from 'objection'
+import { ConfigurationError } from '../core/errors.js'
+import { remember } from '../core/memoize.js'
+import { camelCase } from '../core/names.js'
+import { arrivals, foldName, type KnexNames, renamed } from '../database/arriving-names.js'
+import { registeredKnex } from '../database/transaction.js'
+import { type ColumnSpec, column as columns } from '../schema/column.js'
+import { structureOf } from '../schema/definition.js'
+import { type Decoder, type Dialect, decoder, dialectOf } from '../schema/storage.js'
+
+/** Where a value that was read goes. */
+interface Target {
+  readonly property: string
+  readonly decode: Decoder | null
+}
+
+/** How the rows of one class are read and written through one Knex instance. */
+export interface Codec {
+  /** By every name under which a column may arrive: see `arrivals`. */
+  readonly read: ReadonlyMap<string, Target>
+  readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
+  /** What names that are in neither map were taken for. */
+  readonly further: Map<string, Target>
+}
+
+const mostFurther = 1000
+
+const codecs = new WeakMap<object, WeakMap<object, Codec>>()
+const jsonSpec = columns.json().nullable().spec
+/** Stands for the settings of a Knex instance where a class has none. */
+const noConfig: KnexNames = {}
+
+const lastUsed = new WeakMap<object, { readonly config: object; readonly codec: Codec }>()
+
+/** Returns the codec of a class for the Knex instance that its queries go to now. Called for each row that is read. */
+export function codecNow(cls: DatabaseClass): Codec {
+  const config = (knexOf(cls)?.client.config as KnexNames | undefined) ?? noConfig
+  const last = lastUsed.get(cls)
+  if (last !== undefined && last.config === config) return last.codec
+  const ofClass = remember(codecs, cls, () => new WeakMap<object, Codec>())
+  const codec = remember(ofClass, config, () => make(cls, dialectOfClass(cls), config))
+  lastUsed.set(cls, { config, codec })
+  return codec
+}
+
+/**
+ * Values by property, of a row by column as the driver returned it.
+ *
+ * @param into what they are set on
+ */
+export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Record<string, unknown>>, into: T): T {
+  const codec = codecNow(cls)
+  const { read } = codec
+  const row = into as Record<string, unknown>
+  for (const column of Object.keys(given)) {
+    const value = given[column]
+    const { property, decode } = read.get(column) ?? furtherTarget(cls, codec, column)
+    row[property] = decode !== null && value !== null && value !== undefined ? decode(value) : value
+  }
+  return into
+}
+
+// A name that differs from a declared one in case and underscores alone is that column, renamed on the way: it may be hidden.
+function furtherTarget(cls: object, { read, further }: Codec, name: string): Target {
+  const known = further.get(name)
+  if (known) return known
+  const { specs } = structureOf(cls)
+  const meant = Object.keys(specs).filter((property) => foldName(property) === foldName(name))
+  const property = meant.find((one) => specs[one]?.isHidden || specs[one]?.readable) ?? meant[0]
+  const target = (property === undefined ? undefined : read.get(property)) ?? { property: camelCase(name), decode: null }
+  if (further.size < mostFurther) further.set(name, target)
+  return target
+}
+
+function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
+  const { specs, columnOf, jsonAttributes } = structureOf(cls)
+  const mappers = (cls as { getColumnNameMappers?(): ColumnNameMappers | null }).getColumnNameMappers?.() ?? null
+  const read = new Map<string, Target>()
+  const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
+  const others: [string, Target][] = []
+  for (const [property, column] of columnOf) {
+    const declared = specs[property]
+    const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
+    // A column that somebody else made may hold JSON as text on any database.
+    const target = { property, decode: spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null }
+    const [arrival, ...further] = arrivals(column, config, mappers)
+    const taken = arrival === undefined ? undefined : read.get(arrival)
+    if (taken)
+      throw new ConfigurationError(
+        `${(cls as { name?: string }).name}: the columns of ${taken.property} and ${property} both arrive as '${arrival}': rename one, or change postProcessResponse or columnNameMappers.`,
+      )
+    if (arrival !== undefined) read.set(arrival, target)
+    for (const name of [...further, property, column]) others.push([name, target])
+    for (const name of [property, column, renamed(property, mappers?.format)]) if (!write.has(name)) write.set(name, { column, spec })
+  }
+  for (const property of columnOf.keys()) write.set(property, { ...write.get(property), column: columnOf.get(property) as string } as never)
+  for (const [name, target] of others) if (!read.has(name)) read.set(name, target)
+  return { read, write, further: new Map() }
+}
+
+// A driver may hand out an object: the row gets one of its own, so that save() sees what was changed in place.
+function detaching(spec: ColumnSpec, decode: Decoder | null): Decoder | null {
+  if (spec.type !== 'datetime' && spec.type !== 'json') return decode
+  if (spec.type === 'datetime') return (value) => (value instanceof Date ? new Date(value) : decode ? decode(value) : value)
+  return (value) => (typeof value === 'object' ? detached(value) : decode ? decode(value) : value)
+}
+
+/** A copy that does not change along with the value. */
+export function detached(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  return value instanceof Date ? new Date(value) : structuredClone(value)
+}
+
+const dialects = new WeakMap<object, Dialect>()
+
+/** A static of records: the Knex instance of a class, without looking for a transaction to join. */
+export const ownKnex: unique symbol = Symbol('own knex') as never
+
+/** What is used of a class to find its database. */
+export interface DatabaseClass {
+  knex(): Knex | undefined
+  [ownKnex]?(): Knex | null
+}
+
+const knexOf = (cls: DatabaseClass): Knex | null => (cls[ownKnex] ? cls[ownKnex]() : (cls.knex() ?? registeredKnex()))
+
+/** The database that a class's queries go to now; the registered one's where it is bound to none. */
+export function dialectOfClass(cls: DatabaseClass): Dialect {
+  const knex = knexOf(cls)
+  return knex ? remember(dialects, knex.client.config as object, () => dialectOf(knex)) : 'sqlite'
+}

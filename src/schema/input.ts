@@ -1,0 +1,82 @@
+import { type FieldError, ValidationError } from '../core/errors.js'
+import { remember } from '../core/memoize.js'
+import { type Definition, definitionOf } from './definition.js'
+import type { ModelSchemas } from './json-schemas.js'
+import { firstOfEach, hasBeforeValidate, MAX_ERRORS, refuse, schemaErrors, textErrors } from './validator.js'
+import { isUuid, normalize } from './values.js'
+
+/** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
+export function refuseUndefined(values: object): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined)
+      throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+  }
+}
+
+/** The values to look a row up by, as code holds them; null where no row can match. */
+export function lookup(definition: Definition, where: object): Record<string, unknown> | null {
+  const values: Record<string, unknown> = {}
+  const errors: FieldError[] = []
+  const entries = Object.entries(where)
+  if (entries.length === 0) throw new ValidationError('Say what to look for: an empty condition would match any row.')
+  for (const [name, value] of entries) {
+    const spec = definition.specs[name]
+    if (value === undefined) errors.push({ field: name, message: 'is undefined: an absent condition would match more rows than meant' })
+    else if (!spec) {
+      const isKnown = name === 'id' || definition.columnOf.has(name)
+      if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
+      else values[name] = value
+    } else if (value === null) values[name] = null
+    else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null
+    else {
+      const checked = normalize({ ...spec, isNullable: true }, value)
+      if (checked.error === undefined) values[name] = checked.value
+      // No row holds a text that is too long, or that could not be stored.
+      else if ((spec.type === 'string' || spec.type === 'text') && typeof value === 'string') return null
+      else errors.push({ field: name, message: checked.error })
+    }
+  }
+  refuse(errors)
+  return values
+}
+
+/** A client's input as values for build() or update(). @throws ValidationError naming what it may not say */
+export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action: 'create' | 'update'): object {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  const schema = cls.schema[action]
+  const specs = definitionOf(cls).specs
+  const errors: FieldError[] = []
+  for (const [name, value] of Object.entries(input)) {
+    if (errors.length >= MAX_ERRORS) refuse(errors)
+    if (!Object.hasOwn(schema.properties, name)) {
+      const isKnown = specs[name] !== undefined && !specs[name].isHidden
+      errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })
+    } else errors.push(...textErrors(name, value))
+  }
+  const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
+  // Types, lengths and formats are checked against the columns, with one message each; here only what else may come in.
+  const rest = {
+    ...schema,
+    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])),
+    required: [],
+    additionalProperties: true,
+  }
+  // A hook of the model's may fill in what is missing: the model requires it afterwards.
+  const isChecked = action === 'create' && !hasBeforeValidate(cls)
+  const missing = isChecked ? schema.required.filter((name) => known[name] === undefined) : []
+  for (const name of missing) errors.push({ field: name, message: 'is required' })
+  for (const [name, value] of Object.entries(known)) {
+    const spec = specs[name]
+    if (!spec) continue
+    const checked = normalize(spec, value)
+    if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
+  }
+  const bySchema = schemaErrors(
+    remember(rests, schema, () => rest),
+    known,
+  )
+  refuse(firstOfEach([...errors, ...bySchema]))
+  return known
+}
+
+const rests = new WeakMap<object, object>()

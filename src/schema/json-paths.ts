@@ -1,0 +1,102 @@
+import { ref } from 'objection'
+import type { FieldError } from '../core/errors.js'
+import { type Definition, propertyMeant } from './definition.js'
+import { normalize } from './values.js'
+
+/** A key with which Objection's patch() sets a part of a json column on PostgreSQL, such as `billing:plan` or `lines:[0].price`. */
+interface JsonPath {
+  readonly column: string
+  readonly steps: readonly string[]
+}
+
+// Objection writes the steps into its SQL as they are.
+const safeStep = /^[\p{L}\p{N}_$.-]+$/u
+const safeKey = /^[\p{L}\p{N}_$.:[\]'"-]{1,200}$/u
+
+/** Reads a key as Objection does; null for a key that is no path, or not one that is safe in SQL. */
+function jsonPathOf(key: string): JsonPath | null {
+  if (!safeKey.test(key)) return null
+  try {
+    const { column, tableName, parsedExpr } = ref(key) as unknown as ParsedReference
+    const steps = parsedExpr.access.map((step) => String(step.ref))
+    const isSafe = steps.length > 0 && steps.every((step) => safeStep.test(step) && !/^null$/i.test(step))
+    return isSafe && tableName === null ? { column, steps } : null
+  } catch {
+    return null
+  }
+}
+
+interface ParsedReference {
+  readonly column: string
+  readonly tableName: string | null
+  readonly parsedExpr: { readonly access: readonly { readonly ref: string | number }[] }
+}
+
+/** Whether Objection would take a key for a path into a json column. */
+export const isJsonPath = (key: string): boolean => key.includes(':')
+
+type Validate = (schema: object, value: unknown) => readonly FieldError[]
+
+/**
+ * Returns what is wrong with setting a part of a json column, or null.
+ *
+ * @param validate checks a value by a JSON Schema
+ */
+export function jsonPathError(definition: Definition, key: string, value: unknown, validate: Validate): string | null {
+  const { specs, handWritten, isStrict, modelClass } = definition
+  const path = jsonPathOf(key)
+  if (!path) return 'is not known here'
+  const property = isStrict ? path.column : (propertyMeant(modelClass, path.column) ?? path.column)
+  const spec = specs[property]
+  if (spec ? spec.type !== 'json' : isStrict) return 'is not known here'
+  if (spec) {
+    const { error } = normalize({ ...spec, isNullable: true }, value)
+    if (error !== undefined) return error
+  }
+  const schema = spec ? spec.schema : handWritten[property]
+  return schema === undefined ? null : partError(schema, path.steps, value, property, validate)
+}
+
+function partError(schema: object, steps: readonly string[], value: unknown, property: string, validate: Validate): string | null {
+  const whole = `cannot be set by itself: the schema of ${property} looks at the whole value; set ${property}`
+  const parts = partsOf(schema, steps)
+  if (parts === null) return whole
+  if (parts.includes(false)) return 'is not known here'
+  try {
+    for (const part of parts) {
+      const [error] = typeof part === 'object' ? validate(part, value) : []
+      if (error) return error.field === '' ? error.message : `${error.field} ${error.message}`
+    }
+    return null
+  } catch {
+    // A $ref that leads out of the part.
+    return whole
+  }
+}
+
+/** Keywords that say the same of a value whatever else of it changes, and those that say nothing of it. */
+const localKeywords = new Set([
+  ...['type', 'properties', 'required', 'additionalProperties', 'items'],
+  ...['$schema', '$id', '$comment', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
+])
+
+/** The schemas of a part of a value; null where the schema of what is around it decides too. */
+function partsOf(schema: object | boolean, [step, ...rest]: readonly string[]): (object | boolean)[] | null {
+  if (step === undefined) return [schema]
+  if (typeof schema === 'boolean') return [schema]
+  if (Object.keys(schema).some((keyword) => !localKeywords.has(keyword))) return null
+  const { type, properties, additionalProperties, items } = schema as {
+    type?: string | string[]
+    properties?: Record<string, object | boolean>
+    additionalProperties?: object | boolean
+    items?: object | boolean
+  }
+  const types = type === undefined ? ['object', 'array'] : [type].flat()
+  const inner: (object | boolean)[] = []
+  if (types.includes('object'))
+    inner.push(properties && Object.hasOwn(properties, step) ? (properties[step] as object) : (additionalProperties ?? true))
+  if (types.includes('array') && /^-?\d+$/.test(step)) inner.push(items ?? true)
+  if (inner.length === 0) return [false]
+  const parts = inner.map((one) => partsOf(one, rest))
+  return parts.some((one) => one === null) ? null : (parts as (object | boolean)[][]).flat()
+}

@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import ts from 'typescript-5.9'
+import { bcryptHasher } from '../../../src/auth/passwords/bcrypt-hasher.js'
+import { BcryptPool } from '../../../src/auth/passwords/bcrypt-pool.js'
+import { ServiceUnavailableError } from '../../../src/core/errors.js'
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+describe('where passwords are hashed', () => {
+  it('off the event loop, which goes on turning all the while [promise 9]', async () => {
+    const hasher = bcryptHasher({ cost: 12, threads: 1 })
+    await hasher.hash('starts the thread')
+    let turns = 0
+    let longest = 0
+    let last = performance.now()
+    let busy = true
+    const turn = () => {
+      const now = performance.now()
+      longest = Math.max(longest, now - last)
+      last = now
+      turns++
+      if (busy) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const start = performance.now()
+    await hasher.hash('correct horse')
+    const took = performance.now() - start
+    busy = false
+    await hasher.close()
+    expect(turns).to.be.greaterThan(100)
+    // In proportion, so that a slow machine does not fail it: on the loop, the longest turn would be the whole hash.
+    expect(longest).to.be.lessThan(took / 2)
+  })
+
+  it('in threads that do not keep a script alive, from the sources', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'perms-'))
+    const script = join(folder, 'script.mjs')
+    await writeFile(script, scriptFor(new URL('../../../src/auth/passwords/bcrypt-hasher.ts', import.meta.url).href))
+    const { stdout } = await run(process.execPath, ['--import', 'tsx', script], { cwd: root, timeout: 60_000 })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('true')
+  }).timeout(60_000)
+
+  it('in threads that do not keep a script alive, compiled, and without what the application preloads', async () => {
+    const folder = await compiled()
+    await writeFile(
+      join(folder, 'preload.js'),
+      `import { isMainThread } from 'node:worker_threads'
+      if (!isMainThread) throw new Error('preloaded in a thread')`,
+    )
+    const script = scriptFor('./auth/passwords.js')
+    const { stdout } = await run(process.execPath, ['--import', './preload.js', '--input-type=module', '-e', script], {
+      cwd: folder,
+      timeout: 60_000,
+    })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('true')
+  }).timeout(60_000)
+
+  it('or answers 503, rather than hang, where threads cannot start', async () => {
+    const folder = await compiled()
+    await rm(join(folder, 'auth/bcrypt-worker.js'))
+    const script = `import { bcryptHasher } from './auth/passwords.js'
+      const hasher = bcryptHasher({ cost: 10, threads: 1 })
+      const attempt = () => hasher.hash('correct horse').then(() => 'hashed', ({ status }) => status)
+      console.log(...(await Promise.all([attempt(), attempt(), attempt()])), await attempt())`
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, timeout: 60_000 })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('503 503 503 503')
+  }).timeout(60_000)
+
+  /** A folder with the compiled modules. */
+  async function compiled(): Promise<string> {
+    const folder = await mkdtemp(join(tmpdir(), 'perms-'))
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+    for (const name of [
+      'auth/passwords',
+      'auth/password-text',
+      'auth/bcrypt-format',
+      'auth/bcrypt-pool',
+      'auth/bcrypt-worker',
+      'auth/native-bcrypt',
+      'auth/optional-package',
+      'auth/work-queue',
+      'model/errors',
+    ]) {
+      const source = await readFile(join(root, 'src', `${name}.ts`), 'utf8')
+      const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
+      await mkdir(join(folder, name, '..'), { recursive: true })
+      await writeFile(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions: options }).outputText)
+    }
+    return folder
+  }
+
+  function scriptFor(module: string): string {
+    return `import { bcryptHasher } from ${JSON.stringify(module)}
+      const hasher = bcryptHasher({ cost: 10 })
+      console.log(await hasher.verify('correct horse', await hasher.hash('correct horse')))`
+  }
+})
+
+describe('BcryptPool', () => {
+  const hash: [string, string] = ['abc', '$2b$08$......................']
+
+  it('answers 503 with Retry-After when too many wait, and works on', async () => {
+    const pool = new BcryptPool(1, 2)
+    const results = await Promise.allSettled([1, 2, 3, 4, 5].map(() => pool.run([hash])))
+    expect(results.map(({ status }) => status)).to.deep.equal(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'])
+    const { reason } = results[3] as PromiseRejectedResult
+    expect(reason).to.be.instanceOf(ServiceUnavailableError)
+    expect((reason as ServiceUnavailableError).retryAfter).to.be.greaterThan(0)
+    expect(await pool.run([hash])).to.have.length(1)
+    await pool.close()
+  })
+
+  it('finishes what is under way when it is closed, and refuses what comes after', async () => {
+    const pool = new BcryptPool(1, 64)
+    const underWay = Promise.all([pool.run([hash]), pool.run([hash])])
+    const closing = pool.close()
+    const late: unknown = await pool.run([hash]).catch((error: unknown) => error)
+    expect(late).to.be.instanceOf(ServiceUnavailableError)
+    expect(await underWay).to.have.length(2)
+    await closing
+  })
+
+  it('closes without ever having started', async () => {
+    await new BcryptPool(1, 64).close()
+  })
+
+  it('answers 503 when a thread fails, also to those who wait, and works with a new one', async () => {
+    const pool = new BcryptPool(1, 64)
+    const results = await Promise.allSettled([pool.run([['abc', 'no salt']]), pool.run([hash])])
+    expect(results[0]?.status).to.equal('rejected')
+    expect((results[0] as PromiseRejectedResult).reason).to.be.instanceOf(ServiceUnavailableError)
+    expect(await pool.run([hash])).to.have.length(1)
+    await pool.close()
+  })
+})

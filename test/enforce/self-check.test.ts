@@ -1,0 +1,72 @@
+import { expect } from 'chai'
+import Knex, { type Knex as KnexInstance } from 'knex'
+import { ConfigurationError } from '../../src/core/errors.js'
+import { initPerms } from '../../src/init.js'
+
+type Compile = (this: unknown, builder: object, ...rest: unknown[]) => unknown
+
+/** A Knex that compiles what `changed` makes of each builder. */
+function knexThatReads(changed: (builder: object) => object): KnexInstance {
+  const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
+  const client = knex.client as { queryCompiler: Compile }
+  const { queryCompiler } = client
+  client.queryCompiler = function (builder, ...rest) {
+    return queryCompiler.call(this, changed(builder), ...rest)
+  }
+  return knex
+}
+
+const withOwn = (builder: object, own: object) => {
+  const { _comments } = builder as { _comments: unknown }
+  return Object.create(builder, Object.getOwnPropertyDescriptors({ _comments, ...own })) as object
+}
+
+describe('initPerms refuses to start with a Knex that', () => {
+  const changes: [string, (builder: object) => object][] = [
+    [
+      'builds no condition of ours',
+      (builder) => withOwn(builder, { _statements: wheresOf(builder).filter(({ type }) => type !== 'whereRaw') }),
+    ],
+    ['does not group what was written', (builder) => withOwn(builder, { _statements: wheresOf(builder).flatMap(ungrouped) })],
+    [
+      'does not ask a knex query of a model for its comments first',
+      (builder) => Object.create(builder, { _comments: { value: [] } }) as object,
+    ],
+  ]
+  for (const [title, changed] of changes) {
+    it(title, async () => {
+      const knex = knexThatReads(changed)
+      try {
+        expect(() => initPerms({ knex })).to.throw(ConfigurationError, /version of Objection or Knex/)
+      } finally {
+        await knex.destroy()
+      }
+    })
+  }
+
+  it('nothing of that is true of', async () => {
+    const knex = knexThatReads((builder) => builder)
+    const perms = initPerms({ knex })
+    await perms.close()
+    await knex.destroy()
+  })
+})
+
+interface Clause {
+  readonly grouping: string
+  readonly type?: string
+  readonly column?: unknown
+  readonly value?: unknown
+}
+
+function wheresOf(builder: object): Clause[] {
+  return (builder as { _statements: Clause[] })._statements
+}
+
+function ungrouped(clause: Clause): Clause[] {
+  if (clause.type !== 'whereWrapped' || typeof clause.value !== 'function') return [clause]
+  const inside: Clause[] = []
+  const group = { _statements: inside, queryContext: () => group }
+  clause.value.call(group, group)
+  return inside
+}

@@ -1,0 +1,224 @@
+import fc from 'fast-check'
+import { Model } from 'objection'
+import { BasePermsModel, belongsTo, column, Domain, HasDomainMixin, hasMany } from '../../src/index.js'
+
+export const seed = Number(process.env['AGREEMENT_SEED'] ?? 20_240_530)
+
+export const orders = ['gt', 'gte', 'lt', 'lte']
+
+export const numbered = (kind: number, n: number) => `${String(kind).repeat(8)}-abcd-4abc-8abc-${String(n).padStart(12, '0')}`
+export const userIds = [1, 2, 3].map((n) => numbered(1, n))
+export const domainIds = [1, 2].map((n) => numbered(2, n))
+export const domainNames = ['press', 'Press house']
+const keys = ['00000000-0000-4000-8000-00000000000a', 'ffffffff-ffff-4fff-8fff-ffffffffffff', 'a0000000-0000-4000-8000-000000000000']
+const moods = ['a', 'A', 'á', 'b'] as const
+
+// Values that databases and JavaScript are known to see differently.
+const texts = [
+  '',
+  ' ',
+  'a',
+  'A',
+  'a ',
+  'á',
+  '\u0061\u0301',
+  '\u00e9',
+  '\u0065\u0301',
+  'ß',
+  'ss',
+  'Z',
+  'b',
+  '😀',
+  '😁',
+  '\ufffd',
+  '\uff21',
+  '%',
+  '_',
+]
+texts.push(
+  '\\',
+  '\\%',
+  'a%b',
+  'a_b',
+  'axb',
+  'a\\b',
+  '*',
+  '?',
+  '[a]',
+  ']',
+  '[',
+  '^a',
+  'a\nb',
+  '10',
+  '9',
+  'null',
+  "a'b",
+  'a"b',
+  'a??b',
+  ':a',
+  '\t',
+)
+export const likes = [
+  '%',
+  '_',
+  'a%',
+  '%a',
+  '%á%',
+  'A_',
+  'a_b',
+  'a\\%b',
+  'a\\_b',
+  '\\\\',
+  '\\',
+  'a\\',
+  '[a]',
+  '*',
+  '?',
+  '%*%',
+  '%]',
+  '^a',
+  '_\u0301',
+  '%\n%',
+  '',
+]
+
+export interface Kind {
+  readonly spec: unknown
+  /** As rows hold it. */
+  readonly values: readonly unknown[]
+  /** Other ways to write one of them in a policy. */
+  readonly spellings?: readonly unknown[]
+  readonly hasLike?: boolean
+  /** More digits than SQLite orders by: see sqlValue() in src/schema/storage.ts. */
+  readonly isLong?: boolean
+  /** Something to compare with <. */
+  readonly rank: (value: never) => number | bigint | string
+}
+
+const codePoints = (text: string) => [...text].map((c) => (c.codePointAt(0) as number).toString(16).padStart(6, '0')).join(' ')
+
+export const kinds = {
+  name: { spec: column.string({ maxLength: 40 }), values: texts, hasLike: true, rank: codePoints },
+  story: { spec: column.text(), values: texts, hasLike: true, rank: codePoints },
+  mood: { spec: column.enum(moods), values: moods, hasLike: true, rank: codePoints },
+  count: { spec: column.integer(), values: [-2147483648, -10, -1, 0, 1, 9, 10, 2147483647], spellings: [-0], rank: (n: number) => n },
+  price: {
+    spec: column.decimal(10, 2),
+    values: ['-99999999.99', '-1.50', '-0.05', '0.00', '0.05', '9.99', '10.00', '99999999.99'],
+    spellings: [0, '0', -1.5, '10', 9.99, '-0', '010.0'],
+    rank: (text: string | number) => Math.round(Number(text) * 100) + 0,
+  },
+  exact: {
+    spec: column.decimal(30, 4),
+    isLong: true,
+    values: ['12345678901234567890.0001', '12345678901234567890.0002', '-12345678901234567890.0001', '2.0000', '10.0000'],
+    rank: (text: string) => BigInt(text.replace('.', '')),
+  },
+  big: {
+    spec: column.bigint(),
+    values: ['-9223372036854775808', '-10', '-9', '0', '9', '10', '9007199254740992', '9007199254740993', '9223372036854775807'],
+    spellings: [0, 9, 10n, 9007199254740993n, '-0', '009'],
+    rank: (whole: string | number | bigint) => BigInt(whole),
+  },
+  isOn: { spec: column.boolean(), values: [true, false], rank: (value: boolean) => Number(value) },
+  day: {
+    spec: column.date(),
+    values: ['1582-10-10', '1969-12-31', '2018-11-04', '2024-02-29', '9999-12-31'],
+    rank: (text: string) => text,
+  },
+  moment: {
+    spec: column.datetime(),
+    values: ['1969-12-31T23:59:59.999Z', '1970-01-01T00:00:00.000Z', '2024-03-31T01:30:00.001Z', '2024-03-31T01:30:00.002Z'].map(
+      (t) => new Date(t),
+    ),
+    spellings: ['2024-03-31T03:30:00.001+02:00', '1970-01-01T00:00:00Z'],
+    rank: (moment: Date | string) => new Date(moment).getTime(),
+  },
+  key: { spec: column.uuid(), values: keys, spellings: keys.map((key) => key.toUpperCase()), rank: (key: string) => key.toLowerCase() },
+} satisfies Record<string, Kind>
+export type ColumnName = keyof typeof kinds
+export const kindOf = (name: string): Kind => kinds[name as ColumnName]
+export const columnNames = Object.keys(kinds) as ColumnName[]
+
+const nullable = Object.fromEntries(columnNames.map((name) => [name, (kinds[name].spec as ReturnType<typeof column.string>).nullable()]))
+
+export class Tag extends BasePermsModel.withColumns({ ...nullable, ownerId: column.uuid().nullable() }) {
+  static override tableName = 'agree_tag'
+  static userField = 'ownerId'
+}
+export class Group extends BasePermsModel.withColumns({ ...nullable, ownerId: column.uuid().nullable() }) {
+  static override tableName = 'agree_group'
+  static userField = 'ownerId'
+}
+export class Part extends BasePermsModel.withColumns({
+  ...nullable,
+  ownerId: column.uuid().nullable(),
+  itemId: column.uuid().nullable(),
+  tagId: column.uuid().nullable(),
+}) {
+  static override tableName = 'agree_part'
+  static userField = 'ownerId'
+  static override relationMappings = { tag: belongsTo(() => Tag, 'tagId') }
+}
+export class Item extends HasDomainMixin(BasePermsModel).withColumns({
+  ...nullable,
+  ownerId: column.uuid().nullable(),
+  editorId: column.uuid().nullable(),
+  groupId: column.uuid().nullable(),
+}) {
+  static override tableName = 'agree_item'
+  static userField = 'ownerId'
+  // Only the rules count here: no guard, no way past them.
+  static override unguarded = ['domain']
+  static override adminBypass = false
+  static override relationMappings = {
+    group: belongsTo(() => Group, 'groupId'),
+    parts: hasMany(() => Part, 'itemId'),
+    tags: {
+      relation: Model.ManyToManyRelation,
+      modelClass: Tag,
+      join: { from: 'agree_item.id', through: { from: 'agree_item_tag.item_id', to: 'agree_item_tag.tag_id' }, to: 'agree_tag.id' },
+    },
+  }
+}
+
+export type Row = Readonly<Record<string, unknown>> & { readonly id: string }
+
+/** Rows in which a value of each kind, and NULL, turns up. */
+function rowsOf(kind: number, count: number, more: Record<string, fc.Arbitrary<unknown>>): Row[] {
+  const oneOf = (values: readonly unknown[]) => fc.option(fc.constantFrom(...values), { freq: 6 })
+  const shape = { ...Object.fromEntries(columnNames.map((name) => [name, oneOf(kinds[name].values)])), ownerId: oneOf(userIds), ...more }
+  return fc.sample(fc.record(shape), { numRuns: count, seed: seed + kind }).map((row, i) => ({ ...row, id: numbered(kind, i) }))
+}
+const idsOf = (rows: readonly Row[]) => fc.option(fc.constantFrom(...rows.map((row) => row.id)), { freq: 4 })
+
+export const tags = rowsOf(3, 6, {})
+export const groups = rowsOf(4, 6, {})
+export const items = rowsOf(5, 40, {
+  editorId: fc.option(fc.constantFrom(...userIds)),
+  groupId: idsOf(groups),
+  domainId: fc.option(fc.constantFrom(...domainIds)),
+})
+export const parts = rowsOf(6, 30, { itemId: idsOf(items), tagId: idsOf(tags) })
+export const links = fc
+  .sample(fc.uniqueArray(fc.tuple(fc.nat(19), fc.nat(tags.length - 1)), { minLength: 25, maxLength: 30, selector: String }), {
+    numRuns: 1,
+    seed,
+  })
+  .flat()
+  .map(([item, tag]) => ({ item: items[item] as Row, tag: tags[tag] as Row }))
+
+export async function fill(): Promise<void> {
+  for (const [i, id] of domainIds.entries()) await Domain.query().insert({ id, name: domainNames[i] } as never)
+  const lists: [typeof Model, readonly Row[]][] = [
+    [Tag as never, tags],
+    [Group as never, groups],
+    [Item as never, items],
+    [Part as never, parts],
+  ]
+  for (const [cls, rows] of lists)
+    await cls.transaction(async (trx) => {
+      for (const row of rows) await cls.query(trx).insert(row as never)
+    })
+  await Item.knex()('agree_item_tag').insert(links.map(({ item, tag }) => ({ item_id: item.id, tag_id: tag.id })))
+}
