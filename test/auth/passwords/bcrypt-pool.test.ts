@@ -55,7 +55,7 @@ describe('where passwords are hashed', () => {
       `import { isMainThread } from 'node:worker_threads'
       if (!isMainThread) throw new Error('preloaded in a thread')`,
     )
-    const script = scriptFor('./auth/passwords.js')
+    const script = scriptFor('./auth/passwords/bcrypt-hasher.js')
     const { stdout } = await run(process.execPath, ['--import', './preload.js', '--input-type=module', '-e', script], {
       cwd: folder,
       timeout: 60_000,
@@ -66,8 +66,8 @@ describe('where passwords are hashed', () => {
 
   it('or answers 503, rather than hang, where threads cannot start', async () => {
     const folder = await compiled()
-    await rm(join(folder, 'auth/bcrypt-worker.js'))
-    const script = `import { bcryptHasher } from './auth/passwords.js'
+    await rm(join(folder, 'auth/passwords/bcrypt-worker.js'))
+    const script = `import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
       const hasher = bcryptHasher({ cost: 10, threads: 1 })
       const attempt = () => hasher.hash('correct horse').then(() => 'hashed', ({ status }) => status)
       console.log(...(await Promise.all([attempt(), attempt(), attempt()])), await attempt())`
@@ -82,15 +82,15 @@ describe('where passwords are hashed', () => {
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
     for (const name of [
-      'auth/passwords',
-      'auth/password-text',
-      'auth/bcrypt-format',
-      'auth/bcrypt-pool',
-      'auth/bcrypt-worker',
-      'auth/native-bcrypt',
-      'auth/optional-package',
-      'auth/work-queue',
-      'model/errors',
+      'auth/passwords/bcrypt-hasher',
+      'auth/passwords/password-text',
+      'auth/passwords/bcrypt-format',
+      'auth/passwords/bcrypt-pool',
+      'auth/passwords/bcrypt-worker',
+      'auth/passwords/native-bcrypt',
+      'core/optional-package',
+      'auth/passwords/work-queue',
+      'core/errors',
     ]) {
       const source = await readFile(join(root, 'src', `${name}.ts`), 'utf8')
       const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
