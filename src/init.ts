@@ -198,7 +198,7 @@ export function initPerms(options: PermsOptions): Perms {
     const listeners = new Listeners()
     const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
     const onEvent: OnEvent = (name, payload) => {
-      trail?.note(name, payload)
+      trail?.record(name, payload)
       return listeners.tell(name, payload)
     }
     const emit = emitter(onEvent)

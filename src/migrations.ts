@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { throttleTable } from './auth/throttle/throttle-store.js'
 import { ConfigurationError } from './core/errors.js'
-import { oneAtATime } from './database/advisory-lock.js'
+import { withAdvisoryLock } from './database/advisory-lock.js'
 import { addMissingColumns, createTables as createFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { definitionOf, resolveTable } from './schema/definition.js'
@@ -124,7 +124,7 @@ interface Loaded {
  * @returns the names of the migrations that ran
  */
 export async function migrate(knex: Knex): Promise<string[]> {
-  return await oneAtATime(knex, async () => {
+  return await withAdvisoryLock(knex, async () => {
     const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [
       number,
       string[],

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import type { HttpResponse } from '../http/core/response.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody } from '../http/serve/adapter-core.js'
+import { AdapterCore, type AdapterOptions, type CallerCheck, requireCaller, requireCallerRole } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
@@ -37,7 +37,7 @@ export interface ExpressAdapter {
  * app.use(errorHandler())
  */
 export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): ExpressAdapter {
-  const door = new Door(perms, options)
+  const door = new AdapterCore(perms, options)
   const neutral = (req: NodeRequest) => new NodeHttpRequest(req, () => req.ip)
   const ways = (res: ServerResponse, next: Next) => ({
     next,
@@ -49,7 +49,7 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     },
   })
   const demand =
-    (check: Check): ExpressMiddleware =>
+    (check: CallerCheck): ExpressMiddleware =>
     (req, res, next) => {
       keepContext(req)
       void door.demand(neutral(req), check, ways(res, next))
@@ -67,8 +67,8 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
         else answer.then((response) => sendNode(response, res)).catch(next)
       }
     },
-    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
-    requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
+    requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
+    requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
     // Express knows an error handler by its four parameters.
     errorHandler: () => (error, req, res, next) => {
       const response = res.headersSent ? null : door.answerError(error, neutral(req))

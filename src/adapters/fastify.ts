@@ -3,7 +3,14 @@ import type { CallerOptions, RoleOptions } from '../http/caller/request-authenti
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import {
+  AdapterCore,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  requireCaller,
+  requireCallerRole,
+} from '../http/serve/adapter-core.js'
 import type { Api, MountedApi } from '../http/serve/api.js'
 import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
@@ -127,8 +134,8 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
  * app.get('/reports', { onRequest: requireRole(Role.ADMIN) }, async () => await UserDocument.query())
  */
 export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): FastifyAdapter {
-  const door = new Door(perms, options)
-  const ways = (reply: FastifyReplyLike, done: Done): Ways<void> => ({
+  const door = new AdapterCore(perms, options)
+  const ways = (reply: FastifyReplyLike, done: Done): Continuation<void> => ({
     next: () => done(),
     refuse: (response) => send(response, reply),
     fail: (error) => done(error as Error),
@@ -142,7 +149,7 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     void door.authenticate(new FastifyHttpRequest(request), ways(reply, done))
   }
   const demand =
-    (check: Check): FastifyHook =>
+    (check: CallerCheck): FastifyHook =>
     (request, reply, done) => {
       keepContext(request.raw)
       void door.demand(new FastifyHttpRequest(request), check, ways(reply, done))
@@ -171,8 +178,8 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
       }
       done()
     },
-    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
-    requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
+    requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
+    requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
     errorHandler: () => (error, request, reply) => {
       const response = door.answerError(error, new FastifyHttpRequest(request))
       if (response === null) reply.send(error)

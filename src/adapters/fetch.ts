@@ -2,7 +2,14 @@ import { NotFoundError } from '../core/errors.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { problemResponse } from '../http/core/problems.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import {
+  AdapterCore,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  requireCaller,
+  requireCallerRole,
+} from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
@@ -36,9 +43,9 @@ export interface FetchAdapter {
  * export const GET = authenticate(router(api))
  */
 export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}): FetchAdapter {
-  const door = new Door(perms, options)
+  const door = new AdapterCore(perms, options)
   const neutral = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
-  const ways = (handler: FetchHandler, request: Request, rest: unknown[]): Ways<Response | Promise<Response>> => ({
+  const ways = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
     next: () => handler(request, ...rest),
     refuse: toResponse,
     fail: (error) => Promise.reject(error),
@@ -49,7 +56,7 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
     },
   })
   const demand =
-    (check: Check, handler: FetchHandler): FetchHandler =>
+    (check: CallerCheck, handler: FetchHandler): FetchHandler =>
     async (request, ...rest) =>
       await door.demand(neutral(request, rest), check, ways(handler, request, rest))
   return {
@@ -64,8 +71,8 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
         return answer === null ? await otherwise(request, ...rest) : toResponse(await answer)
       }
     },
-    requireUser: (handler, callerOptions) => demand(isSomebody(callerOptions), handler),
-    requireRole: (role, handler, roleOptions) => demand(hasRole(role, roleOptions), handler),
+    requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
+    requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),
     errorHandler:
       (handler) =>
       async (request, ...rest) => {

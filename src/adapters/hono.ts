@@ -1,6 +1,13 @@
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import {
+  AdapterCore,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  requireCaller,
+  requireCallerRole,
+} from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
@@ -48,11 +55,11 @@ export interface HonoAdapter {
  * app.onError(errorHandler())
  */
 export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}): HonoAdapter {
-  const door = new Door(perms, options)
+  const door = new AdapterCore(perms, options)
   const address = options.address ?? socketAddress
   const neutral = (c: HonoContext, base?: string) =>
     new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
-  const ways = (c: HonoContext, next: Next): Ways<Promise<Response | undefined>> => ({
+  const ways = (c: HonoContext, next: Next): Continuation<Promise<Response | undefined>> => ({
     next: async () => {
       await next()
       return undefined
@@ -70,7 +77,7 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
     },
   })
   const demand =
-    (check: Check): HonoMiddleware =>
+    (check: CallerCheck): HonoMiddleware =>
     async (c, next) =>
       await door.demand(neutral(c), check, ways(c, next))
   return {
@@ -84,8 +91,8 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
         return undefined
       }
     },
-    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
-    requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
+    requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
+    requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
     errorHandler:
       (otherwise = asHonoDoes) =>
       (error, c) => {

@@ -3,7 +3,14 @@ import type { CallerOptions, RoleOptions } from '../http/caller/request-authenti
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import {
+  AdapterCore,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  requireCaller,
+  requireCallerRole,
+} from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
 
@@ -105,8 +112,8 @@ function send(response: HttpResponse, ctx: KoaContext): void {
  * app.use(router(api))
  */
 export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaAdapter {
-  const door = new Door(perms, options)
-  const ways = (ctx: KoaContext, next: Next): Ways<Promise<unknown>> => ({
+  const door = new AdapterCore(perms, options)
+  const ways = (ctx: KoaContext, next: Next): Continuation<Promise<unknown>> => ({
     next,
     refuse: async (response) => send(response, ctx),
     fail: (error) => Promise.reject(error),
@@ -116,7 +123,7 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
     },
   })
   const demand =
-    (check: Check): KoaMiddleware =>
+    (check: CallerCheck): KoaMiddleware =>
     async (ctx, next) => {
       keepContext(ctx.req)
       await door.demand(new KoaHttpRequest(ctx), check, ways(ctx, next))
@@ -134,8 +141,8 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
         else send(await answer, ctx)
       }
     },
-    requireUser: (callerOptions) => demand(isSomebody(callerOptions)),
-    requireRole: (role, roleOptions) => demand(hasRole(role, roleOptions)),
+    requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
+    requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
     errorHandler: () => async (ctx, next) => {
       try {
         await next()

@@ -3,7 +3,14 @@ import { NotFoundError } from '../core/errors.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { problemResponse } from '../http/core/problems.js'
-import { type AdapterOptions, type Check, Door, hasRole, isSomebody, type Ways } from '../http/serve/adapter-core.js'
+import {
+  AdapterCore,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  requireCaller,
+  requireCallerRole,
+} from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
 
@@ -37,7 +44,7 @@ export interface NodeAdapter {
  * createServer(errorHandler(authenticate(router(api)))).listen(3000)
  */
 export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}): NodeAdapter {
-  const door = new Door(perms, options)
+  const door = new AdapterCore(perms, options)
   const { address } = options
   const neutral = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
   const answerError = (error: unknown, req: NodeRequest, res: ServerResponse): void => {
@@ -45,7 +52,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     if (response === null) (options.onError ?? toConsole)(error, { method: req.method ?? 'GET', url: req.url ?? '/', requestId: undefined })
     sendNode(response ?? problemResponse(error), res)
   }
-  const ways = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Ways<unknown> => ({
+  const ways = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Continuation<unknown> => ({
     next: () => handler(req, res),
     refuse: (response) => sendNode(response, res),
     fail: (error) => Promise.reject(error),
@@ -64,7 +71,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
         answerError(error, req, res)
       }
     }
-  const demand = (check: Check, handler: NodeHandler): NodeHandler =>
+  const demand = (check: CallerCheck, handler: NodeHandler): NodeHandler =>
     guarded((req, res) => {
       keepContext(req)
       return door.demand(neutral(req), check, ways(handler, req, res))
@@ -83,8 +90,8 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
         else sendNode(await answer, res)
       })
     },
-    requireUser: (handler, callerOptions) => demand(isSomebody(callerOptions), handler),
-    requireRole: (role, handler, roleOptions) => demand(hasRole(role, roleOptions), handler),
+    requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
+    requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),
     errorHandler: guarded,
   }
 }

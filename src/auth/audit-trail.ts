@@ -26,7 +26,7 @@ export class AuditTrail {
     this.#onLost = onLost
   }
 
-  note(event: string, payload: object): void {
+  record(event: string, payload: object): void {
     const { userId, by, domainId, address, impersonatorId, ...details } = payload as Record<string, unknown>
     const subjectId = textOr(userId)
     const row = {

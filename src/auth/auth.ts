@@ -11,21 +11,29 @@ import {
 import { inTransaction } from '../database/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../policy/context.js'
 import { requireRankOver } from '../users/account-rank.js'
-import { type ActorDetails, isLiving, toActor } from '../users/actor.js'
+import { type ActorDetails, isActive, toActor } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
 import type { CallerChange } from '../users/caller-changes.js'
-import { demandInPerson } from '../users/in-person.js'
+import { forbidApiKey } from '../users/caller-restrictions.js'
 import type { User } from '../users/user.js'
 import type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 import { Background } from './background.js'
 import type { AuthCore } from './core.js'
 import { type AuthEventName, type Emit, emitter } from './events.js'
-import { forLivingCaller } from './flows/active-caller.js'
-import { admit, type Credentials, freshHash, readCredentials, userClass, type Verdict, verifyCredentials } from './flows/credentials.js'
-import { demandImpersonator, impersonation } from './flows/impersonation.js'
+import { forActiveCaller } from './flows/active-caller.js'
+import {
+  type Credentials,
+  freshHash,
+  readCredentials,
+  userClass,
+  type Verdict,
+  verifyCredentials,
+  withLockedUser,
+} from './flows/credentials.js'
+import { assertImpersonator, impersonation } from './flows/impersonation.js'
 import { invitations } from './flows/invitations.js'
 import { mailFlows } from './flows/mail-flows.js'
-import { Post } from './flows/mail-service.js'
+import { MailService } from './flows/mail-service.js'
 import { members } from './flows/members.js'
 import { registerUser } from './flows/register.js'
 import { createSecondFactors } from './flows/second-factor.js'
@@ -36,7 +44,7 @@ import { deriveKeys } from './tokens/derived-keys.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './tokens/jwt.js'
 import { parseKeys, publicJwks } from './tokens/key-set.js'
 import { callerLoader, type SessionState } from './tokens/load-caller.js'
-import { demandOwnUser, Sessions } from './tokens/sessions.js'
+import { assertOwnUser, Sessions } from './tokens/sessions.js'
 
 export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 
@@ -69,10 +77,10 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
   const keys = parseKeys(options.jwt)
   const load = callerLoader(knex)
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
-  const tellOthers = emitter(options.onEvent)
+  const emitToListeners = emitter(options.onEvent)
   const emit: Emit = (name, payload) => {
     if (endsSessions.has(name)) cache?.forget({ userId: (payload as { userId: string }).userId })
-    tellOthers(name, payload)
+    emitToListeners(name, payload)
   }
   const throttle = throttleOf(options, emit)
   const sessions = new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit })
@@ -118,7 +126,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
   const core: AuthCore = {
     background,
     accessToken,
-    post: options.mail === undefined ? null : new Post(options.mail),
+    mailService: options.mail === undefined ? null : new MailService(options.mail),
     knex,
     keys,
     hasher,
@@ -126,24 +134,29 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     sessions,
     emit,
     load,
-    async letIn(user, { device, rehashed = null } = {}) {
-      if (!isLiving(user)) throw new AccountDisabledError()
+    async completeSignIn(user, { device, rehashed = null } = {}) {
+      if (!isActive(user)) throw new AccountDisabledError()
       await factors.prepare()
-      return await enter(user, rehashed, device, () => factors.ask(user))
+      return await startSession(user, rehashed, device, () => factors.ask(user))
     },
     async signedIn(user, { device, rehashed = null } = {}) {
-      if (!isLiving(user)) throw new AccountDisabledError()
-      return await enter(user, rehashed, device, async () => null)
+      if (!isActive(user)) throw new AccountDisabledError()
+      return await startSession(user, rehashed, device, async () => null)
     },
     refuseTransaction: (name) => refuseTransaction(knex, name),
   }
   const factors = createSecondFactors(core, options.secondFactor)
   const { authenticate: apiKeyDoor, ...ownKeys } = apiKeys(core)
 
-  async function enter(user: User, rehashed: string | null, device: string | undefined, ask: () => Promise<SecondFactorAsked | null>) {
-    const entered = await admit(knex, user, rehashed, async () => (await ask()) ?? (await sessions.start(user, 'refresh', device)))
+  async function startSession(
+    user: User,
+    rehashed: string | null,
+    device: string | undefined,
+    ask: () => Promise<SecondFactorAsked | null>,
+  ) {
+    const entered = await withLockedUser(knex, user, rehashed, async () => (await ask()) ?? (await sessions.start(user, 'refresh', device)))
     if (!entered || 'status' in entered) return entered
-    const signedIn = (await sessions.living(entered.sessionId)).user
+    const signedIn = (await sessions.findActive(entered.sessionId)).user
     emit('signIn', { userId: user.id, sessionId: entered.sessionId, address: currentAddress() })
     return answer(signedIn, entered.sessionId, entered.refreshToken)
   }
@@ -158,8 +171,8 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
   // The application's own user context. The session or key behind it has been looked at.
   async function asTheApplicationHasIt(claims: Record<string, unknown>): Promise<User> {
     const user = await loadUser?.(claims)
-    if (!user || !isLiving(user)) throw new InvalidTokenError()
-    demandOwnUser(user)
+    if (!user || !isActive(user)) throw new InvalidTokenError()
+    assertOwnUser(user)
     if (!Array.isArray(user.roles)) await user.loadRoles()
     return user
   }
@@ -171,13 +184,13 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
         noteFailure(credentials, user, 'credentials')
         throw new InvalidCredentialsError()
       }
-      if (!isLiving(user)) {
+      if (!isActive(user)) {
         await attempt.succeeded()
         noteFailure(credentials, user, 'disabled')
         throw new AccountDisabledError()
       }
       const rehashed = await freshHash(hasher, user.passwordHash as string, credentials.password)
-      const result = await core.letIn(user, { device, rehashed }).catch(async (error: unknown) => {
+      const result = await core.completeSignIn(user, { device, rehashed }).catch(async (error: unknown) => {
         // The password was right and the database did not answer: no failed try.
         await attempt.withdrawn()
         throw error
@@ -220,25 +233,25 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
         return null
       }
       await attempt.succeeded()
-      if (!isLiving(user)) return null
+      if (!isActive(user)) return null
       return await user.loadRoles()
     },
 
     async createAccessToken(user, { refreshToken } = {}) {
-      demandInPerson('Tokens and sessions')
-      demandOwnUser(user)
+      forbidApiKey('Tokens and sessions')
+      assertOwnUser(user)
       if (refreshToken === undefined)
-        return accessToken(user, (await forLivingCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId)
+        return accessToken(user, (await forActiveCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId)
       const sessionId = sessions.sessionIdOf(refreshToken)
-      const { session } = await sessions.living(sessionId ?? '')
+      const { session } = await sessions.findActive(sessionId ?? '')
       if (session.userId !== user.id) throw new InvalidTokenError()
       return accessToken(user, session.id)
     },
 
     async createRefreshToken(user, { device } = {}) {
-      demandInPerson('Tokens and sessions')
-      demandOwnUser(user)
-      return (await forLivingCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
+      forbidApiKey('Tokens and sessions')
+      assertOwnUser(user)
+      return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
     },
 
     verifyAccessToken,
@@ -270,7 +283,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
     async signOutEverywhere(user, { except } = {}) {
       refuseTransaction(knex, 'signOutEverywhere')
-      demandInPerson('Sessions')
+      forbidApiKey('Sessions')
       const userId = idOf(user)
       await requireRankOver(userId)
       const count = await sessions.end({ userId, except })
@@ -282,7 +295,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
     async endSession(user, sessionId) {
       refuseTransaction(knex, 'endSession')
-      demandInPerson('Sessions')
+      forbidApiKey('Sessions')
       const userId = idOf(user)
       await requireRankOver(userId)
       if ((await sessions.end({ userId, id: sessionId })) === 0) return false
@@ -293,9 +306,9 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     async authenticate(token) {
       if (looksLikeApiKey(token)) return await authenticateKey(token)
       const claims = verifyAccessToken(token)
-      const { user: loaded, session } = await sessions.living(claims.sid, cache?.load)
+      const { user: loaded, session } = await sessions.findActive(claims.sid, cache?.load)
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
-      if (session.impersonatorId) await demandImpersonator(sessions, session, loaded)
+      if (session.impersonatorId) await assertImpersonator(sessions, session, loaded)
       if (!loadUser) return toActor(loaded, detailsOf(session))
       return toActor(await asTheApplicationHasIt(claims), detailsOf(session))
     },

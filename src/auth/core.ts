@@ -4,7 +4,7 @@ import type { User } from '../users/user.js'
 import type { SignInResult } from './auth-types.js'
 import type { Background } from './background.js'
 import type { Emit } from './events.js'
-import type { Post } from './flows/mail-service.js'
+import type { MailService } from './flows/mail-service.js'
 import type { Throttle } from './throttle/throttle.js'
 import type { KeySet } from './tokens/key-set.js'
 import type { Caller } from './tokens/load-caller.js'
@@ -29,13 +29,13 @@ export interface AuthCore {
    * @returns null where the user's row changed since it was read
    * @throws AccountDisabledError
    */
-  letIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
+  completeSignIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
   /** Begins a session for one who has proved every factor. @throws AccountDisabledError */
   signedIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
   /** @param expiresIn seconds */
   accessToken(user: User, sessionId: string, expiresIn?: number): string
   /** Writes and sends mail; null without `initPerms({ mail })`. */
-  readonly post: Post | null
+  readonly mailService: MailService | null
   /** @throws ConfigurationError inside the application's transaction: what is counted or used up must not be rolled back with it */
   refuseTransaction(name: string): void
 }

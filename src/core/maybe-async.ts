@@ -4,15 +4,15 @@ export function isPromise(value: unknown): value is Promise<unknown> {
 }
 
 /** Calls `then` once `value` is there: at once where it is no promise. */
-export function after<T>(value: unknown, then: () => T): T | Promise<Awaited<T>> {
+export function thenMaybe<T>(value: unknown, then: () => T): T | Promise<Awaited<T>> {
   return isPromise(value) ? (value.then(then) as Promise<Awaited<T>>) : then()
 }
 
 /** Steps that may have to wait: `yield* wait(...)` is their `await`. */
-export type Steps<T> = Generator<Promise<unknown>, T, unknown>
+export type MaybeAsyncSteps<T> = Generator<Promise<unknown>, T, unknown>
 
 /** Waits for what is a promise, and only for that. */
-export function* wait<T>(value: T | PromiseLike<T>): Steps<T> {
+export function* awaitMaybe<T>(value: T | PromiseLike<T>): MaybeAsyncSteps<T> {
   return (isPromise(value) ? yield value : value) as T
 }
 
@@ -25,12 +25,12 @@ export function* wait<T>(value: T | PromiseLike<T>): Steps<T> {
  * @throws what they throw before they had to wait
  * @example const isThere = soon(judge(row))
  */
-export function soon<T>(steps: Steps<T>): T | Promise<T> {
+export function runMaybeAsync<T>(steps: MaybeAsyncSteps<T>): T | Promise<T> {
   const first = steps.next()
-  return first.done ? first.value : goOn(steps, first.value)
+  return first.done ? first.value : continueAsync(steps, first.value)
 }
 
-async function goOn<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
+async function continueAsync<T>(steps: MaybeAsyncSteps<T>, first: Promise<unknown>): Promise<T> {
   for (let waiting = first; ; ) {
     const next = await waiting.then(
       (value) => () => steps.next(value),

@@ -1,5 +1,5 @@
 /** The value kept for a key, made at the first asking. */
-export function remember<K extends object, V>(kept: WeakMap<K, V>, key: K, make: () => V): V {
+export function memoize<K extends object, V>(kept: WeakMap<K, V>, key: K, make: () => V): V {
   const known = kept.get(key)
   if (known !== undefined) return known
   const made = make()

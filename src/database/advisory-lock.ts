@@ -3,7 +3,7 @@ import { dialectOf } from '../schema/storage.js'
 import { isTransaction } from './transaction.js'
 
 /** Seconds to wait for another process. */
-const PATIENCE = 60
+const LOCK_TIMEOUT = 60
 
 interface RawConnection {
   query(sql: string, done: (error: unknown) => void): unknown
@@ -21,7 +21,7 @@ interface RawClient {
  *
  * Knex's own lock does not wait, and its tables cannot be made by two at once.
  */
-export async function oneAtATime<T>(knex: Knex, fn: () => Promise<T>): Promise<T> {
+export async function withAdvisoryLock<T>(knex: Knex, fn: () => Promise<T>): Promise<T> {
   const dialect = dialectOf(knex)
   if (dialect === 'sqlite' || isTransaction(knex)) return await fn()
   const client = (knex as unknown as { client: RawClient }).client
@@ -32,11 +32,11 @@ export async function oneAtATime<T>(knex: Knex, fn: () => Promise<T>): Promise<T
     if (dialect === 'pg') {
       // Of a transaction, which poolers keep on one connection.
       await ask('begin')
-      await ask(`set local lock_timeout = '${PATIENCE}s'`)
+      await ask(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
       await ask("select pg_advisory_xact_lock(hashtext('objection-perms migrations'))")
     } else {
       // Names are the whole server's.
-      await ask(`select get_lock(concat('objection-perms ', md5(database())), ${PATIENCE})`)
+      await ask(`select get_lock(concat('objection-perms ', md5(database())), ${LOCK_TIMEOUT})`)
     }
     return await fn()
   } finally {

@@ -3,7 +3,7 @@ import { type Dialect, dialectOf } from '../schema/storage.js'
 import { refuseAfterEnd, type TransactingClient } from './ended-transactions.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
-import { readDaysAndMoments, type TypedConnection } from './pg-values.js'
+import { readDatesAndDatetimes, type TypedConnection } from './pg-values.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
 
@@ -96,6 +96,6 @@ async function prepare(client: KnexClient, connection: object, dialect: Dialect)
     Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
     await run("SET time_zone = '+00:00'")
   } else {
-    readDaysAndMoments(connection as TypedConnection)
+    readDatesAndDatetimes(connection as TypedConnection)
   }
 }

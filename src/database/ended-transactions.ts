@@ -46,14 +46,14 @@ const keeping = 1
  * @returns undoes it for transactions begun later
  */
 export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () => void {
-  const courses = new WeakMap<KnexTransaction, Course>()
+  const courses = new WeakMap<KnexTransaction, TransactionState>()
 
   const watchTransactionsOf = (one: TransactingClient): (() => void) => {
     const watched = (make: TransactingClient['transaction']): TransactingClient['transaction'] =>
       function (this: TransactingClient, container, ...args) {
         // Knex calls it later.
         const trx: KnexTransaction = make.call(this, (transactor: unknown) => enter(trx, container, transactor), ...args)
-        const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new Course(dialect)
+        const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new TransactionState(dialect)
         courses.set(trx, course)
         const savepoint = trx.outerTx ? course.savepoints.add(trx) : undefined
         endInOrder(trx, course.savepoints, () => savepoint?.end())
@@ -113,7 +113,7 @@ export function noteAnswer(error: unknown, answer: unknown): void {
 }
 
 /** What is known of one transaction, its savepoints included. */
-class Course {
+class TransactionState {
   readonly #dialect: Dialect
   /** For which error the database has undone it all, or on PostgreSQL refuses all. */
   #end: { readonly error: object } | undefined
@@ -204,7 +204,7 @@ function stepOf(sql: string): string | undefined {
 }
 
 /** Deadlock, a row that is newer than the transaction (innodb_snapshot_isolation), no room for locks. */
-const endings = new Set([1213, 1020, 1206])
+const fatalErrors = new Set([1213, 1020, 1206])
 const lockWaitTimeout = 1205
 
 /** Returns whether the transaction has ended, on MariaDB and SQLite. */
@@ -212,7 +212,7 @@ async function isEnded(error: unknown, dialect: Dialect, ask: (query: Query) => 
   const query = (sql: string): Query => ({ sql, bindings: [], method: 'raw' })
   if (dialect === 'mysql') {
     const { errno } = error as { errno?: number }
-    if (errno !== lockWaitTimeout) return errno !== undefined && endings.has(errno)
+    if (errno !== lockWaitTimeout) return errno !== undefined && fatalErrors.has(errno)
     // That undoes the statement alone, unless the server is told otherwise.
     const { response } = await ask(query('select @@innodb_rollback_on_timeout as ends'))
     return Boolean((response as [{ ends: number }[]])[0][0]?.ends)

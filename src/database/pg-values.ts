@@ -1,5 +1,5 @@
 /** How connections of the pg driver read days and moments. */
-import { rememberDay } from '../schema/canonical.js'
+import { rememberDate } from '../schema/canonical.js'
 
 type TypeParser = (text: string) => unknown
 
@@ -16,17 +16,17 @@ const timestamptzType = 1184
  * The application still gets a Date for a `date` of PostgreSQL, and the library can ask which day it was; a `timestamptz` becomes
  * the same Date as before in a tenth of the time. Parsers of the application's own that make anything else stay.
  */
-export function readDaysAndMoments(connection: TypedConnection): void {
+export function readDatesAndDatetimes(connection: TypedConnection): void {
   const parseDay = connection.getTypeParser?.(dateType, 'text')
   if (parseDay)
     connection.setTypeParser?.(dateType, 'text', (text) => {
       const value = parseDay(text)
-      if (value instanceof Date) rememberDay(value, text)
+      if (value instanceof Date) rememberDate(value, text)
       return value
     })
   const parseMoment = connection.getTypeParser?.(timestamptzType, 'text')
   if (parseMoment && makesPlainDates(parseMoment))
-    connection.setTypeParser?.(timestamptzType, 'text', (text) => momentOf(text) ?? parseMoment(text))
+    connection.setTypeParser?.(timestamptzType, 'text', (text) => datetimeOf(text) ?? parseMoment(text))
 }
 
 function makesPlainDates(parse: TypeParser): boolean {
@@ -48,7 +48,7 @@ const plus = 43
  *
  * @returns null for any other spelling, and for years before 1000, which Date.UTC() may take for those of another century
  */
-export function momentOf(text: string): Date | null {
+export function datetimeOf(text: string): Date | null {
   const { length } = text
   const at = (index: number) => text.charCodeAt(index) - zero
   const two = (index: number) => at(index) * 10 + at(index + 1)

@@ -1,19 +1,19 @@
 import { type Model, Model as PlainModel } from 'objection'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../core/errors.js'
-import { type Steps, soon, wait } from '../core/maybe-async.js'
-import { guardConditions, scopeOf } from '../policy/compile.js'
+import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { globalScopeConditions, scopeOf } from '../policy/compile.js'
 import { all, type Condition } from '../policy/condition.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { type Action, columnsRead, policyOf } from '../policy/policy.js'
-import { hasCheck, mentions } from '../policy/rules.js'
+import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
-import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from '../query/policy-enforcer.js'
+import type { Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf } from '../schema/definition.js'
-import { changesRow, idOf, isAlive, type Notes, refusal, scopeFor, setNames, touches, withRaws } from './evaluate.js'
+import { changesRow, idOf, isCallerActive, refusal, scopeFor, setNames, touches, type WriteSession, withRaws } from './evaluate.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
 import { lookUpKeys } from './key-queries.js'
 import { namesRows, referenceFields } from './references.js'
@@ -67,7 +67,7 @@ export function isEnforcedAnywhere(): boolean {
 }
 
 /** The permission engine on the query builder. */
-export const guard: QueryGuard = {
+export const policyEnforcer: PolicyEnforcer = {
   isFree(cls) {
     return authorityFor(cls) === 'free' && !policyOf(cls).guards.some((one) => one.liftedFor === 'nobody')
   },
@@ -87,21 +87,21 @@ export const guard: QueryGuard = {
   },
 
   restrict(builder, statement, kind) {
-    if (builder.execution.notes === asIs) return
+    if (builder.execution.session === asIs) return
     const authority = authorityFor(builder.cls)
     if (authority === 'free') {
       if (kind === 'insert') return
       const scope = scopeFor(builder, null)
-      const rule = all(...guardConditions(scope, { free: true, withDeleted: builder.withDeleted }))
+      const rule = all(...globalScopeConditions(scope, { free: true, withDeleted: builder.withDeleted }))
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     checkSchema(builder, statement, kind)
-    const { notes: noted } = builder.execution
+    const { session: noted } = builder.execution
     if (noted instanceof Affected) {
       const rows = conditionOf(noted, builder, kind as Action, authority)
       return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
     }
-    const notes = noted as Notes | undefined
+    const notes = noted as WriteSession | undefined
     if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
@@ -122,16 +122,16 @@ export const guard: QueryGuard = {
     const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't', schema })
     if (write.kind === 'insert') {
       if (write.models.some((model) => definitionOf(cls).specs[idOf(cls)] === undefined && !model.$id())) return true
-      if (hasCheck(policy.create) || mentions(policy.create, 'related')) return true
+      if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }
     const isDelete = write.kind === 'delete' || execution.action === 'delete'
-    if (hasCheck(isDelete ? policy.delete : policy.updateFrom) || tellsHook(cls, write, execution.action)) return true
+    if (usesCheck(isDelete ? policy.delete : policy.updateFrom) || tellsHook(cls, write, execution.action)) return true
     if (isDelete) return false
     const [change] = write.models
     const names = setNames(change)
     if (!hasOwnHook(cls, '$beforeUpdate') && isJudgedByRuleAlone(cls, names)) return false
-    if (hasCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
+    if (usesCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
     if (namesRows(scope, withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
     return !isAnyResultFine({ ...scope, writes: true })
@@ -141,30 +141,30 @@ export const guard: QueryGuard = {
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
     if (checks.length === 0 && authority === 'free') return undefined
-    return soon(judgeBefore(builder, write, authority, checks)) as Promise<void> | undefined
+    return runMaybeAsync(judgeBefore(builder, write, authority, checks)) as Promise<void> | undefined
   },
 
   affected(builder, write, isSent) {
     const { execution } = builder
-    if (authorityFor(builder.cls) === 'free') return { ids: undefined, action: undefined, notes: undefined }
-    if (write.kind === 'insert') return { ids: undefined, action: undefined, notes: asIs }
-    const ids = isSent ? (execution.ids ?? (execution.notes as Notes | undefined)?.recheck ?? undefined) : undefined
-    return { ids, action: execution.action ?? write.kind, notes: new Affected(write, ids !== undefined) }
+    if (authorityFor(builder.cls) === 'free') return { ids: undefined, action: undefined, session: undefined }
+    if (write.kind === 'insert') return { ids: undefined, action: undefined, session: asIs }
+    const ids = isSent ? (execution.ids ?? (execution.session as WriteSession | undefined)?.recheck ?? undefined) : undefined
+    return { ids, action: execution.action ?? write.kind, session: new Affected(write, ids !== undefined) }
   },
 
   async narrow(execution, builder, write) {
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return
     const { cls, ref, schema, db, withDeleted, context, readableFilters } = builder
-    const own: Execution = { ids: undefined, action: execution.action, notes: undefined }
+    const own: Execution = { ids: undefined, action: execution.action, session: undefined }
     const place: GuardedBuilder = {
       ...{ cls, ref, schema, db, withDeleted, context, readableFilters, execution: own },
       targets: (action, noted) => builder.targets(action, noted),
       query: (other) => builder.query(other),
     }
-    const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
+    const notes: WriteSession = { models: [], conditions: [], fields: true, recheck: null }
     try {
-      await soon(judgeChange(place, write, authority, notes))
+      await runMaybeAsync(judgeChange(place, write, authority, notes))
       Object.assign(execution, { ids: own.ids, notes })
     } catch (error) {
       if (!(error instanceof PermsError)) throw error
@@ -178,7 +178,7 @@ export const guard: QueryGuard = {
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
     const affected = typeof result === 'number' ? result : Array.isArray(result) ? result.length : result ? 1 : 0
-    const { recheck } = (builder.execution.notes as Notes | undefined) ?? { recheck: null }
+    const { recheck } = (builder.execution.session as WriteSession | undefined) ?? { recheck: null }
     const isMissed = write.kind !== 'insert' && affected === 0
     if (!isMissed && !recheck && checks.length === 0) return undefined
     return judgeAfter(builder, write, { authority, isMissed, recheck, checks })
@@ -191,7 +191,7 @@ export const guard: QueryGuard = {
     if (authority === 'free') return error
     const why = new ForbiddenError(`You may not create this ${builder.cls.name}: your rights have changed.`)
     try {
-      return (await isAlive(builder, authority)) ? why : new UnauthorizedError('Your account or session has ended: sign in again.')
+      return (await isCallerActive(builder, authority)) ? why : new UnauthorizedError('Your account or session has ended: sign in again.')
     } catch {
       // PostgreSQL answers nothing more in a transaction with a failed statement: whoever rolled it back may ask again.
       open.add(why)
@@ -205,11 +205,11 @@ function* judgeBefore(
   write: WriteOperation,
   authority: Actor | null | 'free',
   checks: readonly WriteCheck[],
-): Steps<void> {
-  for (const check of checks) yield* wait(check.before(builder, write))
+): MaybeAsyncSteps<void> {
+  for (const check of checks) yield* awaitMaybe(check.before(builder, write))
   if (authority === 'free') return
-  const notes: Notes = { models: [], conditions: [], fields: true, recheck: null }
-  builder.execution.notes = notes
+  const notes: WriteSession = { models: [], conditions: [], fields: true, recheck: null }
+  builder.execution.session = notes
   if (write.kind === 'insert') {
     for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
     yield* checkInserts(builder, write, authority, notes)
@@ -217,14 +217,14 @@ function* judgeBefore(
   notes.models = write.models.map(asJudged)
 }
 
-function* judgeChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
+function* judgeChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: WriteSession): MaybeAsyncSteps<void> {
   const policy = policyOf(builder.cls)
   const { action } = builder.execution
   for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
   if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, notes)
-  else if (hasCheck(policy.delete)) builder.execution.ids = yield* wait(loadAllowed(builder, 'delete', policy.delete, actor))
+  else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
   if (tellsHook(builder.cls, write, action) && builder.execution.ids === undefined)
-    builder.execution.ids = yield* wait(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', notes))
+    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', notes))
 }
 
 /** Whether a static afterUpdate() may ask for rows that no longer satisfy the rule by which they were found. */
@@ -249,7 +249,7 @@ function conditionOf({ write, isKnown }: Affected, builder: GuardedBuilder, acti
   if (isKnown) return only
   const { cls } = builder
   const policy = policyOf(cls)
-  if (hasCheck(action === 'delete' ? policy.delete : policy.updateFrom))
+  if (usesCheck(action === 'delete' ? policy.delete : policy.updateFrom))
     throw new ConfigurationError(
       `${cls.name}: check() decides which rows change, and runs only when asFindQuery() itself is awaited. Await it, and pass its rows on.`,
     )
@@ -268,7 +268,7 @@ interface Outcome {
   readonly authority: Actor | null | 'free'
   /** No row was reached. */
   readonly isMissed: boolean
-  readonly recheck: Notes['recheck']
+  readonly recheck: WriteSession['recheck']
   readonly checks: readonly WriteCheck[]
 }
 

@@ -1,13 +1,13 @@
 import type { Model } from 'objection'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors.js'
-import { type Steps, soon, wait } from '../core/maybe-async.js'
-import { keyReaches } from '../policy/abilities.js'
+import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { apiKeyAllows } from '../policy/abilities.js'
 import { compile, type Scope, scopeOf } from '../policy/compile.js'
 import { all, any, type Condition, holds } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
-import { bypass, callerLives, limited } from '../policy/effective.js'
+import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
-import { type CheckRule, hasCheck, type Rule, walk } from '../policy/rules.js'
+import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/active-record.js'
 
@@ -15,7 +15,7 @@ import { dialectOfClass } from '../record/active-record.js'
 export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
 
 /** What the guard notes between its hooks of one write. */
-export interface Notes {
+export interface WriteSession {
   /** What was judged: the rows of an insert, or the one that holds an update's changes. */
   models: readonly Model[]
   /** Insert: what must still hold for each row when the statement runs. */
@@ -98,16 +98,22 @@ export function allows(
   scope: Scope,
   action: Action,
 ): Condition | Promise<Condition> {
-  return soon(allowsInSteps(place, rule, row, scope, action))
+  return runMaybeAsync(allowsInSteps(place, rule, row, scope, action))
 }
 
 /** The same, where the caller goes in steps too. */
-export function* allowsInSteps(place: Pick<Place, 'cls' | 'db'>, rule: Rule, row: Values, scope: Scope, action: Action): Steps<Condition> {
-  if (!keyReaches(action, place.cls, policyOf(place.cls), scope.actor)) return false
-  const checks = hasCheck(rule) ? yield* wait(askChecks(rule, row, scope.actor)) : undefined
+export function* allowsInSteps(
+  place: Pick<Place, 'cls' | 'db'>,
+  rule: Rule,
+  row: Values,
+  scope: Scope,
+  action: Action,
+): MaybeAsyncSteps<Condition> {
+  if (!apiKeyAllows(action, place.cls, policyOf(place.cls), scope.actor)) return false
+  const checks = usesCheck(rule) ? yield* awaitMaybe(askChecks(rule, row, scope.actor)) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
   const may = (given: Scope): Condition => all(any(bypass(action, given), compile(rule, given)), limited(action, given))
-  const isAllowed = yield* wait(holds(place.db, may(inMemory)))
+  const isAllowed = yield* awaitMaybe(holds(place.db, may(inMemory)))
   return isAllowed ? may({ ...inMemory, live: true }) : false
 }
 
@@ -119,8 +125,8 @@ export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
 /** The narrowest select: whether there is a row. */
 export const sqlOne = () => 'id' as never
 
-export async function isAlive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
-  return holds(builder.db, callerLives(scopeFor(builder, actor, { live: true })))
+export async function isCallerActive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
+  return holds(builder.db, requireActiveCaller(scopeFor(builder, actor, { live: true })))
 }
 
 // The limits that may have stopped a write.
@@ -132,7 +138,7 @@ function limitsOf({ cls }: GuardedBuilder, write: WriteOperation, action: Action
 
 /** Why a write of a known row reached nothing. */
 export async function refusal(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
-  if (!(await isAlive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
+  if (!(await isCallerActive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
   const name = builder.cls.name
   if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)
   const action = (builder.execution.action ?? write.kind) as Action

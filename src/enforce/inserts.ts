@@ -1,10 +1,10 @@
 import type { Model } from 'objection'
 import { ForbiddenError, UnauthorizedError, ValidationError } from '../core/errors.js'
-import { type Steps, soon, wait } from '../core/maybe-async.js'
-import { guardConditions } from '../policy/compile.js'
+import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { globalScopeConditions } from '../policy/compile.js'
 import { all, type Condition, holds, type Sql } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
-import { callerLives } from '../policy/effective.js'
+import { requireActiveCaller } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
 import { fragment } from '../query/fragments.js'
@@ -12,11 +12,11 @@ import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf } from '../schema/definition.js'
-import { allowsInSteps, idOf, type Notes, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
+import { allowsInSteps, idOf, type Place, rawNames, scopeFor, valuesOf, type WriteSession, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** What must hold for a new row when it is inserted. @throws ForbiddenError, ValidationError */
-function* judgeInsert(place: Place, model: Model, actor: Actor | null): Steps<Condition> {
+function* judgeInsert(place: Place, model: Model, actor: Actor | null): MaybeAsyncSteps<Condition> {
   const { cls, db } = place
   const policy = policyOf(cls)
   const values = valuesOf(model)
@@ -24,16 +24,16 @@ function* judgeInsert(place: Place, model: Model, actor: Actor | null): Steps<Co
   const allowed = yield* allowsInSteps(place, policy.create, values, scopeFor(place, actor), 'create')
   if (allowed === false) throw new ForbiddenError(`You may not create this ${cls.name}.`)
   const fields = writableFields(row, withRaws(model), true)
-  if (!(yield* wait(holds(db, fields))))
+  if (!(yield* awaitMaybe(holds(db, fields))))
     throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
     // Of what is missing, such as a domain, one hears who may make such a row at all.
   ;(model as { $complete?(): void }).$complete?.()
   const live = { ...row, live: true }
   const named = yield* checkReferences(db, row, values, live)
-  const guards = guardConditions(row, { free: false, withDeleted: true })
-  if (!(yield* wait(holds(db, all(...guards))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
+  const guards = globalScopeConditions(row, { free: false, withDeleted: true })
+  if (!(yield* awaitMaybe(holds(db, all(...guards))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
   refuseRawWhereRead(cls, model)
-  return all(allowed, named, ...guardConditions(live, { free: false, withDeleted: true }), callerLives(live))
+  return all(allowed, named, ...globalScopeConditions(live, { free: false, withDeleted: true }), requireActiveCaller(live))
 }
 
 /** Whether an actor may make this row. */
@@ -44,7 +44,7 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
       values[name] = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : spec.defaultValue
   }
   try {
-    return await holds(place.db, await soon(judgeInsert(place, model, actor)))
+    return await holds(place.db, await runMaybeAsync(judgeInsert(place, model, actor)))
   } catch (error) {
     if (error instanceof ForbiddenError || error instanceof ValidationError) return false
     throw error
@@ -52,13 +52,19 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
 }
 
 /** Judges the rows of an insert and notes what must still hold. @throws ForbiddenError, MissingReferenceError */
-export function* checkInserts(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
+export function* checkInserts(
+  builder: GuardedBuilder,
+  write: WriteOperation,
+  actor: Actor | null,
+  notes: WriteSession,
+): MaybeAsyncSteps<void> {
   for (const model of write.models) {
     const condition = yield* judgeInsert(builder, model, actor)
     if (model.$id() !== undefined && model.$id() !== null) notes.conditions.push(condition)
     else {
       // An id that the database makes cannot carry the condition: it is asked in the transaction of the insert.
-      if (!(yield* wait(holds(builder.db, condition)))) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+      if (!(yield* awaitMaybe(holds(builder.db, condition))))
+        throw new UnauthorizedError('Your account or session has ended: sign in again.')
       notes.conditions.push(true)
     }
   }
@@ -84,7 +90,7 @@ const refusals = { pg: 'null', sqlite: "json('caller')", mysql: '922337203685477
  * The id of a new row is its id only while what allowed the row still holds; else it is what no primary key takes.
  * So check and write are one statement.
  */
-export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder, notes: Notes | undefined): void {
+export function guardInsert(builder: GuardedBuilder, statement: OpenKnexBuilder, notes: WriteSession | undefined): void {
   const rows = statement._single.insert
   const conditions = notes?.conditions ?? []
   const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'

@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
-import { soon } from '../core/maybe-async.js'
+import { runMaybeAsync } from '../core/maybe-async.js'
 import { scopeOf, tableIn } from '../policy/compile.js'
 import { all, type Condition, holds, type Sql, sql } from '../policy/condition.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { fragment } from '../query/fragments.js'
-import type { QueryGuard } from '../query/policy-enforcer.js'
+import type { PolicyEnforcer } from '../query/policy-enforcer.js'
 import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protected-tables.js'
 import { guardedQueryBuilder } from '../query/query-builder.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
@@ -58,7 +58,7 @@ function add(statement: OpenKnexBuilder, condition: Condition): void {
   else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
 }
 
-function guardFor(relation: ThroughRelation): QueryGuard {
+function guardFor(relation: ThroughRelation): PolicyEnforcer {
   const owner = relation.ownerModelClass
   const authority = () => authorityFor(owner)
   const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
@@ -92,7 +92,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       checkSchema(builder, statement, kind)
       if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
       if (kind === 'insert') {
-        if (!isDeepStrictEqual(builder.execution.notes, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
+        if (!isDeepStrictEqual(builder.execution.session, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
           throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
         return
       }
@@ -105,8 +105,8 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       const actor = authority()
       if (actor === 'free') return
       if (write.kind !== 'insert') return
-      for (const model of write.models) await soon(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
-      builder.execution.notes = linksOf(write.models as never[], 'props')
+      for (const model of write.models) await runMaybeAsync(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
+      builder.execution.session = linksOf(write.models as never[], 'props')
       for (const model of write.models) {
         const row = model as unknown as Record<string, unknown>
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
@@ -130,7 +130,7 @@ function guardFor(relation: ThroughRelation): QueryGuard {
       }
     },
     // Whoever may update the owner changes and removes its links alike.
-    affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', notes: undefined }),
+    affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', session: undefined }),
     async narrow() {},
     async afterWrite() {},
     async translate(_builder, _write, error) {

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ValidationError } from '../core/errors.js'
-import { type Steps, wait } from '../core/maybe-async.js'
+import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 
 /**
  * A key given as a query of a model, as `relatedQuery(...).for(a query)` does when it relates or inserts: what is judged has
@@ -9,13 +9,13 @@ import { type Steps, wait } from '../core/maybe-async.js'
  *
  * @throws ValidationError where it names several rows
  */
-export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): Steps<void> {
+export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): MaybeAsyncSteps<void> {
   const row = model as unknown as Record<string, unknown>
   const { $$queryProps: queries = {} } = row as { $$queryProps?: Record<string, unknown> }
   for (const name of names) {
     const query = queries[name] ?? row[name]
     if (!(query instanceof QueryBuilder)) continue
-    const found: unknown = yield* wait(
+    const found: unknown = yield* awaitMaybe(
       query
         .clone()
         .transacting(db as Knex.Transaction)

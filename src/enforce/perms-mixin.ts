@@ -6,12 +6,12 @@ import { type Actor, authorityFor, bypassModel, runAsActor } from '../policy/con
 import { effective } from '../policy/effective.js'
 import { hasReadableRules, unreadableFields } from '../policy/fields.js'
 import { type Action, policyOf } from '../policy/policy.js'
-import { hasCheck, type Policy } from '../policy/rules.js'
+import { type Policy, usesCheck } from '../policy/rules.js'
 import { guardOf, protectTable } from '../query/protected-tables.js'
 import { isGuardedBuilder } from '../query/query-builder.js'
 import { type AbstractConstructor, type ActiveRecord, type Constructor, dialectOfClass } from '../record/active-record.js'
 import { isIntermediate, lineage, markIntermediate, onDefinition, ownStatic } from '../schema/definition.js'
-import { guard } from './enforcer.js'
+import { policyEnforcer } from './enforcer.js'
 import { allows } from './evaluate.js'
 import { mayInsert } from './inserts.js'
 import { guardJoinTable } from './join-row.js'
@@ -83,7 +83,7 @@ onDefinition((cls) => {
     }
   }
   const Protected = cls as unknown as typeof Model
-  protectTable(Protected, guard)
+  protectTable(Protected, policyEnforcer)
   policyOf(Protected)
 })
 
@@ -156,7 +156,7 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
       return shown as never
     }
   }
-  Object.defineProperty(Perms, guardOf, { value: guard })
+  Object.defineProperty(Perms, guardOf, { value: policyEnforcer })
   markIntermediate(Perms)
   return Perms as unknown as T & AbstractConstructor<Permissions> & PermissionsStatics
 }
@@ -186,7 +186,7 @@ async function can(
   )
     return false
   const rule = action === 'delete' ? policy.delete : policy.updateFrom
-  if (action === 'read' || !hasCheck(rule)) return true
+  if (action === 'read' || !usesCheck(rule)) return true
   try {
     return (await allows({ cls, db }, rule, row as unknown as Record<string, unknown>, scope, action)) !== false
   } catch (error) {

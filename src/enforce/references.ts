@@ -1,9 +1,9 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { type FieldError, ForbiddenError, MissingReferenceError } from '../core/errors.js'
-import { type Steps, wait } from '../core/maybe-async.js'
-import { remember } from '../core/memoize.js'
-import { beyondAdmins, domainAdmin, globalRole, type Scope, scopeOf, tableIn } from '../policy/compile.js'
+import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
+import { memoize } from '../core/memoize.js'
+import { domainAdmin, excludesAdmins, globalRole, type Scope, scopeOf, tableIn } from '../policy/compile.js'
 import { all, any, type Condition, holds, sql } from '../policy/condition.js'
 import { effective, isAdminHere } from '../policy/effective.js'
 import { ADMIN } from '../policy/user-tables.js'
@@ -74,7 +74,7 @@ const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()
 /** The columns that name a row of a protected model, the owner among them. */
 export function referenceFields(cls: typeof Model): ReadonlySet<string> {
   const references = referencesOf(cls)
-  return remember(fields, references, () => new Set(references.flatMap((one) => one.fields)))
+  return memoize(fields, references, () => new Set(references.flatMap((one) => one.fields)))
 }
 
 /** Whether setting these values names another row, which takes a look-up. */
@@ -98,7 +98,12 @@ function isOwn(scope: Scope, field: string, value: unknown): boolean {
  * @returns what must hold for the row when the statement runs
  * @throws ForbiddenError, MissingReferenceError
  */
-export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Record<string, unknown>>, place: Scope): Steps<Condition> {
+export function* checkReferences(
+  knex: Knex,
+  scope: Scope,
+  values: Readonly<Record<string, unknown>>,
+  place: Scope,
+): MaybeAsyncSteps<Condition> {
   const { specs } = definitionOf(scope.cls)
   const missing: FieldError[] = []
   const conditions: Condition[] = []
@@ -116,7 +121,7 @@ export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Reco
       if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
       // Admins too stop short of the names of other admins.
-      if (asAdmin === false || !(yield* wait(holds(knex, beyondAdmins({ ...scope, live: false, writes: true }, field)))))
+      if (asAdmin === false || !(yield* awaitMaybe(holds(knex, excludesAdmins({ ...scope, live: false, writes: true }, field)))))
         throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
       conditions.push(asAdmin)
       continue
@@ -128,7 +133,7 @@ export function* checkReferences(knex: Knex, scope: Scope, values: Readonly<Reco
     const isThere =
       rows !== false &&
       typeof rows !== 'boolean' &&
-      (yield* wait(
+      (yield* awaitMaybe(
         holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
       ))
     if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })

@@ -1,14 +1,14 @@
 import type { Model } from 'objection'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../core/errors.js'
-import { type Steps, wait } from '../core/maybe-async.js'
-import { remember } from '../core/memoize.js'
+import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
+import { memoize } from '../core/memoize.js'
 import { compile, type Scope, tableIn } from '../policy/compile.js'
 import { all, type Condition, holds, negate, sql } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { columnLimits, columnsRead, policyOf } from '../policy/policy.js'
-import { type AnyRule, hasCheck, type Rule } from '../policy/rules.js'
+import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { definitionOf, isIntermediate, lineage } from '../schema/definition.js'
@@ -16,7 +16,6 @@ import {
   allows,
   askChecks,
   idOf,
-  type Notes,
   rawNames,
   refusal,
   scopeFor,
@@ -24,6 +23,7 @@ import {
   sqlOne,
   touches,
   valuesOf,
+  type WriteSession,
   withRaws,
 } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
@@ -39,7 +39,7 @@ export const asIs = Symbol('as is')
 
 // What the state after an update is judged by: the rule, the guards but soft deletion, and whose it is.
 const readAfter = new WeakMap<object, Set<string>>()
-export const readAfterUpdate = (cls: typeof Model): Set<string> => remember(readAfter, cls, () => columnsReadAfterUpdate(cls))
+export const readAfterUpdate = (cls: typeof Model): Set<string> => memoize(readAfter, cls, () => columnsReadAfterUpdate(cls))
 
 export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
   const policy = policyOf(cls)
@@ -52,7 +52,7 @@ export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
 
 /** A hook of the application's own may set any column. */
 export function hasOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
-  return remember(name === '$beforeUpdate' ? updateHooks : insertHooks, cls, () => findOwnHook(cls, name))
+  return memoize(name === '$beforeUpdate' ? updateHooks : insertHooks, cls, () => findOwnHook(cls, name))
 }
 const updateHooks = new WeakMap<object, boolean>()
 const insertHooks = new WeakMap<object, boolean>()
@@ -94,7 +94,7 @@ export async function loadAllowed(
 const judgedColumns = new WeakMap<object, ReadonlySet<string>>()
 
 function columnsJudged(cls: typeof Model): ReadonlySet<string> {
-  return remember(judgedColumns, cls, () => {
+  return memoize(judgedColumns, cls, () => {
     const policy = policyOf(cls)
     const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
     const limited = policy.limits.flatMap(({ columns = [] }) => columns)
@@ -118,11 +118,16 @@ export function isJudged(cls: typeof Model, name: string): boolean {
 /** Whether an update is judged by its rule alone, whatever it sets. */
 export function isJudgedByRuleAlone(cls: typeof Model, names: readonly string[]): boolean {
   const { specs } = definitionOf(cls)
-  return !hasCheck(policyOf(cls).updateFrom) && !names.some((name) => isJudged(cls, name) || specs[name]?.reference !== undefined)
+  return !usesCheck(policyOf(cls).updateFrom) && !names.some((name) => isJudged(cls, name) || specs[name]?.reference !== undefined)
 }
 
 /** Judges an update and notes what must hold beside its rule. @throws ForbiddenError, NotFoundError, MissingReferenceError */
-export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: Notes): Steps<void> {
+export function* checkUpdate(
+  builder: GuardedBuilder,
+  write: WriteOperation,
+  actor: Actor | null,
+  notes: WriteSession,
+): MaybeAsyncSteps<void> {
   const { cls, execution } = builder
   const policy = policyOf(cls)
   const [change] = write.models
@@ -141,39 +146,39 @@ export function* checkUpdate(builder: GuardedBuilder, write: WriteOperation, act
   } catch (error) {
     // A row that is not for this caller is answered before anything is said of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
-    const reachable: unknown = yield* wait(builder.targets('update').select(sqlOne()).limit(1) as PromiseLike<unknown>)
+    const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(sqlOne()).limit(1) as PromiseLike<unknown>)
     if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
-    const why = yield* wait(refusal(builder, write, actor))
+    const why = yield* awaitMaybe(refusal(builder, write, actor))
     if (write.instance || !(why instanceof NotFoundError)) throw why
     // By id alone: like a row that is not there, it is not touched and nothing is said.
     execution.ids = []
     return
   }
-  if (hasCheck(policy.updateFrom)) execution.ids = yield* wait(loadAllowed(builder, 'update', policy.updateFrom, actor))
+  if (usesCheck(policy.updateFrom)) execution.ids = yield* awaitMaybe(loadAllowed(builder, 'update', policy.updateFrom, actor))
   if (touches(names, deletionColumns(cls))) {
     // Deleting by an update, or undoing it, asks the delete rule too.
     notes.fields = all(notes.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
-    if (hasCheck(policy.delete)) {
-      const deletable = yield* wait(loadAllowed(builder, 'delete', policy.delete, actor))
+    if (usesCheck(policy.delete)) {
+      const deletable = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
       execution.ids = execution.ids?.filter((id) => deletable.includes(id)) ?? deletable
     }
   }
   if (!touches(names, readAfterUpdate(cls)) || isAnyResultFine(scopeFor(builder, actor, { writes: true }))) return
   if (write.id !== undefined && execution.ids === undefined) notes.recheck = [write.id]
   else {
-    execution.ids ??= yield* wait(targetIds(builder, notes))
+    execution.ids ??= yield* awaitMaybe(targetIds(builder, notes))
     notes.recheck = execution.ids
   }
 }
 
 /** Whether no row that comes of an update can be a wrong one; what code decides can. */
 export function isAnyResultFine(scope: Scope): boolean {
-  return !hasCheck(policyOf(scope.cls).updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
+  return !usesCheck(policyOf(scope.cls).updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
 }
 
 /** The columns by which a row counts as deleted. */
 export function deletionColumns(cls: typeof Model): Set<string> {
-  return remember(
+  return memoize(
     deletions,
     cls,
     () =>
@@ -193,7 +198,11 @@ function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerF
 }
 
 /** Returns the ids of the rows that a write is about to change, or undefined where they are too many to be named. */
-export async function findTargetIds(builder: GuardedBuilder, action: 'update' | 'delete', notes: Notes): Promise<unknown[] | undefined> {
+export async function findTargetIds(
+  builder: GuardedBuilder,
+  action: 'update' | 'delete',
+  notes: WriteSession,
+): Promise<unknown[] | undefined> {
   const id = idOf(builder.cls)
   const rows: unknown = await builder
     .targets(action, notes)
@@ -204,7 +213,7 @@ export async function findTargetIds(builder: GuardedBuilder, action: 'update' | 
   return ids.length > mostChecked ? undefined : ids
 }
 
-async function targetIds(builder: GuardedBuilder, notes: Notes): Promise<unknown[]> {
+async function targetIds(builder: GuardedBuilder, notes: WriteSession): Promise<unknown[]> {
   const ids = await findTargetIds(builder, 'update', notes)
   if (ids) return ids
   throw new ValidationError(
@@ -223,7 +232,7 @@ export async function checkAfter(
   const policy = policyOf(cls)
   for (let from = 0; from < ids.length; from += mostLoaded) {
     const some = ids.slice(from, from + mostLoaded)
-    const areFine = hasCheck(policy.updateTo)
+    const areFine = usesCheck(policy.updateTo)
       ? await areAllAllowed(builder, actor, some)
       : !(await holds(db, anyWrong(builder, actor, some)))
     if (!areFine) throw wrongResult(cls, write.kind, await failedRule(builder, actor, some))
@@ -253,8 +262,8 @@ async function failedRule(builder: GuardedBuilder, actor: Actor | null, ids: rea
   }
   const rule = updateTo as AnyRule
   const parts = rule.kind === 'allOf' ? rule.rules : []
-  for (const part of parts) if (!hasCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${words(part)}`
-  if (hasCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${words(updateTo)}`
+  for (const part of parts) if (!usesCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${words(part)}`
+  if (usesCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${words(updateTo)}`
   return `the ranks of users: admins and what they own are for those of a higher rank`
 }
 

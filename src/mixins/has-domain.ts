@@ -1,10 +1,10 @@
 import { Model, type RelationMappings } from 'objection'
 import { ValidationError } from '../core/errors.js'
 import { authorityFor, currentActor, currentDomainId } from '../policy/context.js'
-import { declareGuard } from '../policy/policy.js'
+import { declareGlobalScope } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { member } from '../policy/rules.js'
-import { rolesThatAre } from '../policy/user-tables.js'
+import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition.js'
@@ -67,7 +67,7 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
       const authority = authorityFor(this.constructor)
       const isGlobal =
         authority === 'free' ||
-        (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesThatAre(['admin']).includes(grant.role))
+        (authority?.grants ?? []).some((grant) => grant.domainId === null && rolesSatisfying(['admin']).includes(grant.role))
       if (!isGlobal) {
         throw noDomain()
       }
@@ -83,6 +83,6 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
       .default(domainOfCaller as () => string)
       .nullable(),
   })
-  declareGuard(HasDomain, { name: 'domain', rule: member('domainId'), liftedFor: 'admin' })
+  declareGlobalScope(HasDomain, { name: 'domain', rule: member('domainId'), liftedFor: 'admin' })
   return HasDomain as unknown as T & AbstractConstructor<InDomain> & InDomainStatics
 }

@@ -1,5 +1,5 @@
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
-import { declareGuard } from '../policy/policy.js'
+import { declareGlobalScope } from '../policy/policy.js'
 import { where } from '../policy/rules.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
@@ -111,6 +111,6 @@ export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): 
   }
   markIntermediate(WithSoftDelete)
   declareColumns(WithSoftDelete, { deletedAt: column.datetime().nullable().readOnly().index() })
-  declareGuard(WithSoftDelete, { name: 'softDelete', rule: where({ deletedAt: null }), liftedFor: 'nobody' })
+  declareGlobalScope(WithSoftDelete, { name: 'softDelete', rule: where({ deletedAt: null }), liftedFor: 'nobody' })
   return WithSoftDelete as unknown as T & AbstractConstructor<SoftDelete> & SoftDeleteStatics
 }

@@ -53,7 +53,7 @@ function abilitiesIn(rule: Rule): string[] {
  * Whether the caller's API key reaches this action at all, before any rule and any bypass; without a key, everybody does.
  * Credentials are out of reach of every key.
  */
-export function keyReaches(action: Action, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
+export function apiKeyAllows(action: Action, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
   const abilities = actor?.abilities
   if (abilities && (cls as unknown as { isCredential?: boolean }).isCredential) return false
   return !abilities || abilitiesFor(action, cls, policy).some((wanted) => isAble(abilities, wanted))

@@ -6,8 +6,8 @@ import { isUuid, normalize } from '../schema/values.js'
 import { isAble } from './abilities.js'
 import { compareValues, globOf, isLike, likeOf } from './compare.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
-import { type Actor, freely, type Grant, hasConsented } from './context.js'
-import { type Guard, type PolicyFrame, policyFrameOf, policyOf } from './policy.js'
+import { type Actor, type Grant, hasConsented, withoutPolicies } from './context.js'
+import { type GlobalScope, type PolicyFrame, policyFrameOf, policyOf } from './policy.js'
 import { registeredModel } from './registered-models.js'
 import {
   type AnyRule,
@@ -19,7 +19,7 @@ import {
   type Rule,
   type WhereRule,
 } from './rules.js'
-import { ADMIN, isUserTable, rolesThatAre, SUPERADMIN, userTables } from './user-tables.js'
+import { ADMIN, isUserTable, rolesSatisfying, SUPERADMIN, userTables } from './user-tables.js'
 
 /** For whom, and over which rows, a rule is turned into a condition. */
 export interface Scope {
@@ -136,7 +136,7 @@ function equals(scope: Scope, property: string, value: string): Condition {
 // -- roles and domains
 
 function grantsOf(actor: Actor | null, roles: readonly string[]): Grant[] {
-  const wanted = rolesThatAre(roles)
+  const wanted = rolesSatisfying(roles)
   return (actor?.grants ?? []).filter((grant) => wanted.includes(grant.role))
 }
 
@@ -144,7 +144,7 @@ function grantsOf(actor: Actor | null, roles: readonly string[]): Grant[] {
 export function globalRole(scope: Scope, roles: readonly string[]): Condition {
   const held = grantsOf(scope.actor, roles).filter((grant) => grant.domainId === null)
   if (held.length === 0) return false
-  return scope.live ? liveGrant(scope, rolesThatAre(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
+  return scope.live ? liveGrant(scope, rolesSatisfying(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
 }
 
 const grantAlias = (scope: Scope) => `perms_r${scope.depth}`
@@ -200,23 +200,23 @@ function roleCondition(rule: RoleRule, scope: Scope): Condition {
       power.push(
         scope.live
           ? all(
-              liveGrant(scope, rolesThatAre(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
+              liveGrant(scope, rolesSatisfying(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
               activeDomain(scope, sql('?', grant.domainId)),
             )
           : true,
       )
     }
   } else if (scope.policy.domainField) {
-    power.push(inDomains(scope, scope.policy.domainField, held, rolesThatAre(rule.roles)))
+    power.push(inDomains(scope, scope.policy.domainField, held, rolesSatisfying(rule.roles)))
   }
   const condition = any(...power)
   // What an admin may as an admin ends at other admins; a rule that names another role beside it is that role's.
-  return scope.writes && rule.roles.includes(ADMIN) ? all(condition, beyondAdmins(scope)) : condition
+  return scope.writes && rule.roles.includes(ADMIN) ? all(condition, excludesAdmins(scope)) : condition
 }
 
 function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition {
   return roles
-    ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesThatAre(roles))
+    ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesSatisfying(roles))
     : inDomains(scope, field, scope.actor?.grants ?? [], null)
 }
 
@@ -225,7 +225,7 @@ function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition 
  *
  * @param field the column with the user's id
  */
-export function beyondAdmins(scope: Scope, field = scope.policy.isUserModel ? 'id' : scope.policy.ownerField): Condition {
+export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 'id' : scope.policy.ownerField): Condition {
   const { actor } = scope
   if (!actor) return false
   if (!field) return true
@@ -263,12 +263,12 @@ function rankCondition(scope: Scope, joins: boolean): Condition {
       ? names.includes(String(scope.row.role))
       : sql(`${role.sql} in (${names.map(() => '?').join(', ')})`, ...role.bindings, ...names)
   const isGlobal: Condition = scope.row ? (scope.row.domainId ?? null) === null : sql(`${domain.sql} is null`, ...domain.bindings)
-  const others = beyondAdmins(scope)
+  const others = excludesAdmins(scope)
   const below = negate(any(isRole(SUPERADMIN), all(isRole(ADMIN), isGlobal)))
   const asAdmin = all(globalRole(scope, [ADMIN]), below, others)
-  const administered = (actor.grants ?? []).filter((grant) => grant.domainId !== null && rolesThatAre([ADMIN]).includes(grant.role))
+  const administered = (actor.grants ?? []).filter((grant) => grant.domainId !== null && rolesSatisfying([ADMIN]).includes(grant.role))
   const asDomainAdmin = all(
-    inDomains(scope, 'domainId', administered, rolesThatAre([ADMIN])),
+    inDomains(scope, 'domainId', administered, rolesSatisfying([ADMIN])),
     negate(isRole(ADMIN, SUPERADMIN)),
     others,
     joins || belongsToDomain(scope),
@@ -305,8 +305,8 @@ function belongsToDomain(scope: Scope): Condition {
 export function domainAdmin(scope: Scope): Condition {
   const field = scope.policy.domainField
   if (!field || !scope.actor) return false
-  const administered = scope.actor.grants.filter((grant) => grant.domainId !== null && rolesThatAre([ADMIN]).includes(grant.role))
-  return inDomains(scope, field, administered, rolesThatAre([ADMIN]))
+  const administered = scope.actor.grants.filter((grant) => grant.domainId !== null && rolesSatisfying([ADMIN]).includes(grant.role))
+  return inDomains(scope, field, administered, rolesSatisfying([ADMIN]))
 }
 
 // -- where
@@ -428,7 +428,7 @@ type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
 // The filter is the policy's, not the caller's: no rule of the model comes in.
 function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
-  const { sql: text, bindings } = freely(() => {
+  const { sql: text, bindings } = withoutPolicies(() => {
     const rows = cls.query(scope.cls.knex()).modify(filter as never)
     const table = (cls as unknown as { getTableName(): string }).getTableName()
     // The query itself sets its schema only where it is executed.
@@ -460,15 +460,15 @@ function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
 }
 
 function relatedGuards(scope: Scope): Condition[] {
-  return guardConditions(scope, { free: false, withDeleted: false })
+  return globalScopeConditions(scope, { free: false, withDeleted: false })
 }
 
 /** The guards of a class, but for those that this caller is past. */
-export function guardConditions(scope: Scope, options: { free: boolean; withDeleted: boolean; not?: string }): Condition[] {
+export function globalScopeConditions(scope: Scope, options: { free: boolean; withDeleted: boolean; not?: string }): Condition[] {
   return scope.policy.guards.filter((guard) => guard.name !== options.not).map((guard) => guardCondition(guard, scope, options))
 }
 
-function guardCondition(guard: Guard, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
+function guardCondition(guard: GlobalScope, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
   if (guard.liftedFor === 'nobody') return options.withDeleted ? true : compile(guard.rule, scope)
   if (options.free) return true
   return any(globalRole(scope, [ADMIN]), compile(guard.rule, scope))
@@ -491,7 +491,7 @@ function delegateCondition(scope: Scope): Condition {
   }
   const theirs = any(
     compile(policy.updateFrom, inner),
-    inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), beyondAdmins({ ...inner, writes: true })) : false,
+    inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), excludesAdmins({ ...inner, writes: true })) : false,
   )
   if (theirs === false) return false
   const column = columnSql(scope, field)

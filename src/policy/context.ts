@@ -37,7 +37,7 @@ export interface Actor {
 }
 
 /** A power that ends with the function it was given to: `alive` turns false when that has settled. */
-interface Power {
+interface Bypass {
   alive: boolean
   /** null: every model. */
   readonly model: object | null
@@ -48,7 +48,7 @@ interface Frame {
   readonly runtime: Runtime | undefined
   /** undefined: nobody is known; null: an anonymous caller. */
   readonly actor: Actor | null | undefined
-  readonly powers: readonly Power[]
+  readonly bypasses: readonly Bypass[]
   /** The domain of `inDomain()`. */
   readonly domainId: string | undefined
   /** The address that the adapter vouches for. */
@@ -75,7 +75,7 @@ interface Consent {
 }
 
 const storage = contextStore<Frame>()
-const nobody: Frame = { runtime: undefined, actor: undefined, powers: [], domainId: undefined, address: undefined, impersonatorId: null }
+const nobody: Frame = { runtime: undefined, actor: undefined, bypasses: [], domainId: undefined, address: undefined, impersonatorId: null }
 
 emptyContext.current = nobody
 
@@ -110,8 +110,8 @@ function knownFrame(): Frame {
   return current
 }
 
-function isPowerful(current: Frame, model: object | null): boolean {
-  for (const power of current.powers) {
+function isBypassed(current: Frame, model: object | null): boolean {
+  for (const power of current.bypasses) {
     if (power.alive && (power.model === null || (model !== null && covers(power.model, model)))) return true
   }
   return false
@@ -134,7 +134,7 @@ function covers(given: object, asked: object): boolean {
 export function authorityFor(model: object | null): Actor | null | 'free' {
   assertOnlyCopy()
   const current = frame()
-  if (isPowerful(current, model)) return 'free'
+  if (isBypassed(current, model)) return 'free'
   if (current.refusal) throw current.refusal.error
   if (current.actor !== undefined) return current.actor
   if (isRefusedWithoutContext()) throw new NoContextError()
@@ -177,10 +177,10 @@ function enter<T>(next: Frame, fn: () => T): Promise<Awaited<T>> {
   return storage.run(withRuntime(next), async () => await fn()) as Promise<Awaited<T>>
 }
 
-async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
-  const power: Power = { alive: true, model }
+async function enterWithBypass<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
+  const power: Bypass = { alive: true, model }
   try {
-    return await enter({ ...base, powers: [...base.powers, power] }, fn)
+    return await enter({ ...base, bypasses: [...base.bypasses, power] }, fn)
   } finally {
     power.alive = false
   }
@@ -190,7 +190,7 @@ async function enterWithPower<T>(base: Frame, model: object | null, fn: () => T)
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
   const { runtime, address, origin, consent } = frame()
   const impersonatorId = currentImpersonatorId()
-  return enter({ runtime, actor, powers: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
+  return enter({ runtime, actor, bypasses: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
 }
 
 /** What an adapter knows of a request. */
@@ -203,7 +203,7 @@ export interface Entry {
 /** Does the same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, { address, origin }: Entry = {}): T {
   const { runtime } = frame()
-  return storage.run(withRuntime({ runtime, actor, powers: [], domainId: undefined, address, impersonatorId: null, origin }), fn)
+  return storage.run(withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, impersonatorId: null, origin }), fn)
 }
 
 /** Returns the request that the code runs for, if an adapter entered its context. */
@@ -240,7 +240,7 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // What outlives fn is an anonymous caller's, not a superuser's.
   const { address, origin } = frame()
-  return enterWithPower({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
+  return enterWithBypass({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
 }
 
 /**
@@ -249,14 +249,14 @@ export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
  * @example const total = await bypassPerms(() => Document.query().resultSize())
  */
 export function bypassPerms<T>(fn: () => T): Promise<Awaited<T>> {
-  return enterWithPower(lostActorIsAnonymous(frame()), null, fn)
+  return enterWithBypass(lostActorIsAnonymous(frame()), null, fn)
 }
 
 /** Builds a query of the engine's own: no rule applies until fn, which awaits nothing, has returned. */
-export function freely<T>(fn: () => T): T {
-  const power: Power = { alive: true, model: null }
+export function withoutPolicies<T>(fn: () => T): T {
+  const power: Bypass = { alive: true, model: null }
   try {
-    return storage.run({ ...frame(), powers: [power] }, fn)
+    return storage.run({ ...frame(), bypasses: [power] }, fn)
   } finally {
     power.alive = false
   }
@@ -264,7 +264,7 @@ export function freely<T>(fn: () => T): T {
 
 /** Lifts the rules of one model while fn runs. */
 export function bypassModel<T>(model: object, fn: () => T): Promise<Awaited<T>> {
-  return enterWithPower(frame(), model, fn)
+  return enterWithBypass(frame(), model, fn)
 }
 
 /** New rows with a domain are made in this one while fn runs. */

@@ -1,8 +1,8 @@
-import { keyReaches, policyNamesAbilities } from './abilities.js'
-import { beyondAdmins, compile, domainAdmin, globalRole, guardConditions, type Scope } from './compile.js'
+import { apiKeyAllows, policyNamesAbilities } from './abilities.js'
+import { compile, domainAdmin, excludesAdmins, globalRole, globalScopeConditions, type Scope } from './compile.js'
 import { all, any, type Condition, sql } from './condition.js'
 import { type Action, policyOf, type WriteLimit } from './policy.js'
-import { hasCheck, type Rule } from './rules.js'
+import { type Rule, usesCheck } from './rules.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 export interface Options {
@@ -30,17 +30,17 @@ export function limited(action: Action, scope: Scope): Condition {
 
 /** The same without the limits: policy, bypass and guards. */
 export function permitted(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
-  if (phase === 'before' && !keyReaches(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
-  const guards = guardConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
+  if (phase === 'before' && !apiKeyAllows(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
+  const guards = globalScopeConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
   const policy = policyOf(scope.cls)
-  const ruled = (rule: Rule): Condition => !(options.withoutChecks && hasCheck(rule)) && compile(rule, scope)
+  const ruled = (rule: Rule): Condition => !(options.withoutChecks && usesCheck(rule)) && compile(rule, scope)
   if (action === 'read') return all(...guards, any(bypass('read', scope), compile(policy.read, scope)))
-  if (action === 'create') return all(...guards, any(bypass('create', scope), ruled(policy.create)), callerLives(scope))
+  if (action === 'create') return all(...guards, any(bypass('create', scope), ruled(policy.create)), requireActiveCaller(scope))
   const rule = action === 'delete' ? policy.delete : phase === 'after' ? policy.updateTo : policy.updateFrom
   const may = any(bypass(action, scope), ruled(rule))
   if (phase === 'after') return all(...guards, may)
   const read = any(bypass('read', { ...scope, writes: false }), compile(policy.read, { ...scope, writes: false }))
-  return all(...guards, read, may, callerLives(scope))
+  return all(...guards, read, may, requireActiveCaller(scope))
 }
 
 /** What lets admins past the rule of an action. */
@@ -53,7 +53,7 @@ export function bypass(action: Action, scope: Scope): Condition {
   if (!policy.bypass.write) return false
   const admin = any(globalRole(scope, [ADMIN]), domainAdmin(scope))
   if (admin === false) return false
-  return any(globalRole(scope, [SUPERADMIN]), all(admin, beyondAdmins({ ...scope, writes: true })))
+  return any(globalRole(scope, [SUPERADMIN]), all(admin, excludesAdmins({ ...scope, writes: true })))
 }
 
 /** Whether the actor is past every rule of a kind of action as a global admin, for field rules. */
@@ -62,7 +62,7 @@ export function isAdminHere(scope: Scope): boolean {
 }
 
 /** In a write: the caller is still enabled and alive, and the session not revoked, when the statement runs. */
-export function callerLives(scope: Scope): Condition {
+export function requireActiveCaller(scope: Scope): Condition {
   const { actor } = scope
   if (!scope.live || !actor) return true
   const tables = userTables()

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ConfigurationError, type FieldError, ForbiddenError } from '../core/errors.js'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { definitionOf, onDefinition } from '../schema/definition.js'
 import { compile, type Scope } from './compile.js'
@@ -45,7 +45,7 @@ export function writableFields(scope: Scope, values: Readonly<Record<string, unk
 const writables = new WeakMap<object, readonly (readonly [string, ColumnSpec])[]>()
 
 function fieldsWithRules(cls: typeof Model): readonly (readonly [string, ColumnSpec])[] {
-  return remember(writables, cls, () => Object.entries(definitionOf(cls).specs).filter(([, spec]) => spec.writable))
+  return memoize(writables, cls, () => Object.entries(definitionOf(cls).specs).filter(([, spec]) => spec.writable))
 }
 
 function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullable: boolean }, value: unknown): boolean {

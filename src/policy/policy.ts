@@ -1,15 +1,15 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import { lineage, ownStatic, structureOf } from '../schema/definition.js'
 import type { Scope } from './compile.js'
 import type { Condition } from './condition.js'
-import { type AnyRule, delegate, everyone, hasCheck, isComparison, nobody, type Policy, type Rule, walk } from './rules.js'
+import { type AnyRule, delegate, everyone, isComparison, nobody, type Policy, type Rule, usesCheck, walk } from './rules.js'
 
 export type Action = 'read' | 'create' | 'update' | 'delete'
 
 /** A condition that is ANDed to every rule of a class and that its policy cannot replace. */
-export interface Guard {
+export interface GlobalScope {
   readonly name: string
   readonly rule: Rule
   /** Who is past it: `'admin'` global admins and code without rules; `'nobody'` only a query that asks for it. */
@@ -31,7 +31,7 @@ export interface WriteLimit {
 
 /** What the statics and mixins of a class say about permissions beside its rules. */
 export interface PolicyFrame {
-  readonly guards: readonly Guard[]
+  readonly guards: readonly GlobalScope[]
   readonly limits: readonly WriteLimit[]
   /** Whether global admins are past the rules: of reads, and of writes. */
   readonly bypass: { readonly read: boolean; readonly write: boolean }
@@ -61,13 +61,13 @@ export interface PermsStatics {
   readonly publicRegistration?: boolean
 }
 
-const ownGuards = new WeakMap<object, Guard>()
+const ownGuards = new WeakMap<object, GlobalScope>()
 const ownLimits = new WeakMap<object, readonly WriteLimit[]>()
 const resolved = new WeakMap<object, Resolved>()
 const userModels = new WeakSet<object>()
 
 /** Adds a guard to a class that a mixin made. */
-export function declareGuard(cls: object, guard: Guard): void {
+export function declareGlobalScope(cls: object, guard: GlobalScope): void {
   ownGuards.set(cls, guard)
 }
 
@@ -107,7 +107,7 @@ const frames = new WeakMap<object, PolicyFrame>()
 
 /** Returns what holds for a class beside its rules. It is known of a class whose rules are wrong, too. */
 export function policyFrameOf(cls: typeof Model): PolicyFrame {
-  return remember(frames, cls, () => {
+  return memoize(frames, cls, () => {
     const statics = cls as unknown as PermsStatics
     const adminBypass = statics.adminBypass ?? true
     const unguarded = statics.unguarded ?? []
@@ -151,7 +151,7 @@ function resolve(cls: typeof Model): Resolved {
     updateTo,
     delete: merged.delete ?? updateFrom,
   }
-  if (hasCheck(known.read)) {
+  if (usesCheck(known.read)) {
     const why = merged.read ? '' : ' (it has none, so update is taken)'
     throw new ConfigurationError(
       `${cls.name}.policy.read${why} uses check(), which lists could not obey: write a read rule that has a form in SQL, for example owner().`,

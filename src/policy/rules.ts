@@ -1,6 +1,6 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import type { RuleLike } from '../schema/column.js'
 import type { Actor } from './context.js'
 
@@ -241,7 +241,7 @@ export function check<R extends object = any>(test: (row: R, actor: Actor | null
  *
  * @param options `joins: false`: admins of a domain grant roles only to its members, and to users who accept an invitation
  */
-export const byRank = (options: { joins?: boolean } = {}): SqlRule =>
+export const belowOwnRank = (options: { joins?: boolean } = {}): SqlRule =>
   freeze<RankRule>({ kind: 'rank', sql: true, joins: options.joins ?? true })
 
 /** Whoever holds a role in the row's domain: any, or one of these. */
@@ -264,10 +264,10 @@ const mentioned = new WeakMap<object, ReadonlySet<AnyRule['kind']>>()
 /** Whether a rule of this kind stands anywhere in a rule. */
 export function mentions(rule: Rule, kind: AnyRule['kind']): boolean {
   if (typeof rule !== 'object' || rule === null) return false
-  return remember(mentioned, rule, () => new Set([...walk(rule)].map((part) => part.kind))).has(kind)
+  return memoize(mentioned, rule, () => new Set([...walk(rule)].map((part) => part.kind))).has(kind)
 }
 
 /** Whether code has a say in this rule. */
-export function hasCheck(rule: Rule): boolean {
+export function usesCheck(rule: Rule): boolean {
   return mentions(rule, 'check')
 }

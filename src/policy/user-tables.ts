@@ -37,6 +37,6 @@ export const SUPERADMIN = 'superadmin'
 export const ADMIN = 'admin'
 
 /** The granted roles that satisfy a wish for `asked`: a superadmin is an admin. */
-export function rolesThatAre(asked: readonly string[]): string[] {
+export function rolesSatisfying(asked: readonly string[]): string[] {
   return asked.includes(ADMIN) && !asked.includes(SUPERADMIN) ? [...asked, SUPERADMIN] : [...asked]
 }

@@ -211,7 +211,7 @@ function callHooks(builder: Executable, operations: readonly OpenOperation[], na
   let value = given
   for (let i = from; i < operations.length; i += 1) {
     const next = callHook(builder, operations[i] as OpenOperation, name, value)
-    demandGoingOn(builder)
+    assertGoingOn(builder)
     if (isPromise(next)) return next.then((result) => callHooks(builder, operations, name, result, i + 1))
     value = next
   }
@@ -249,7 +249,7 @@ function callHook(builder: Executable, operation: OpenOperation, name: HookName,
 function callFunctions(builder: Executable, functions: unknown, given: unknown): unknown {
   if (typeof functions === 'function') {
     const result: unknown = functions.call(builder, given, builder)
-    demandGoingOn(builder)
+    assertGoingOn(builder)
     return result
   }
   return Array.isArray(functions) ? callEach(builder, functions, given, 0) : given
@@ -265,7 +265,7 @@ function callEach(builder: Executable, functions: readonly unknown[], given: unk
   return value
 }
 
-function demandGoingOn(builder: Executable): void {
+function assertGoingOn(builder: Executable): void {
   const { returnImmediatelyValue } = builder.internalOptions()
   if (returnImmediatelyValue !== undefined) throw new EndedEarly(returnImmediatelyValue)
 }

@@ -72,7 +72,7 @@ export function removalOf(builder: GraphBuilder): Removal | null {
 }
 
 /** @throws ForbiddenError where a row that the caller may read was not removed */
-export async function demandRemoved({ relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
+export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
   // Of a pair that is linked twice one link may be gone.
   const isCounted = !(isUnrelate && relation.isObjectionManyToManyRelation)
   if (isCounted && count === (ids?.length ?? 1)) return
@@ -92,7 +92,7 @@ export function isLinkOfGraph(builder: GraphBuilder): boolean {
 }
 
 /** @throws ForbiddenError where no link was changed */
-export function demandChanged(builder: GraphBuilder, count: unknown): void {
+export function assertChanged(builder: GraphBuilder, count: unknown): void {
   if (count !== 0) return
   const { relation } = builder.parentQuery()?._operations.find((one) => one.relation !== undefined) ?? {}
   throw new ForbiddenError(`You may not change how this ${relation?.ownerModelClass.name} is related by ${relation?.name}.`)

@@ -1,7 +1,7 @@
 /** Writes to the links of many-to-many relations, for which Objection finds the join table's rows by a subquery. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
 import { isFilterOfWrite, isGuardedBuilder } from './query-builder.js'
@@ -84,7 +84,7 @@ export function nameLinksExactly(relation: object): void {
     links[name] = (builder, owner) => {
       const operation = make.call(links, builder, owner)
       if (isSqlite(builder)) return operation
-      const Exact = remember(exactClasses, operation.constructor, () => exactClass(operation.constructor as OperationClass))
+      const Exact = memoize(exactClasses, operation.constructor, () => exactClass(operation.constructor as OperationClass))
       return new Exact(operation.name, operation.opt)
     }
   }

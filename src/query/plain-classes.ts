@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
-import { type Asker, inspect, isForbiddenName, noteOwn, type OpenKnexBuilder, refuse } from './statement.js'
+import { inspect, isForbiddenName, noteOwn, type OpenKnexBuilder, rejectStatement, type StatementContext } from './statement.js'
 
 /** Set on the prototype of QueryBuilder classes that look after their own statements. */
 export const looksAfterItself: unique symbol = Symbol.for('objection-perms.looks-after-itself') as never
@@ -51,7 +51,7 @@ function inspectPlain(builder: OpenBuilder, built: OpenKnexBuilder): void {
   if (!enforcer?.isEnforcedAnywhere()) return
   const cls = builder.modelClass()
   const table = builder.isPartial() ? null : builder.tableName()
-  const asker: Asker = {
+  const asker: StatementContext = {
     name: cls.name,
     table,
     ref: builder.tableRef(),
@@ -66,9 +66,13 @@ function inspectPlain(builder: OpenBuilder, built: OpenKnexBuilder): void {
 }
 
 /** @throws ConfigurationError where a class without a policy stands over a protected table */
-export function refuseProtectedTable(asker: Asker, table: string | null, built: OpenKnexBuilder): void {
+export function refuseProtectedTable(asker: StatementContext, table: string | null, built: OpenKnexBuilder): void {
   if (table !== null && isForbiddenName(asker, table, built))
-    refuse(asker, `the table '${table}' of a model with permissions`, "query that model, or set 'static unprotected = true' on this class")
+    rejectStatement(
+      asker,
+      `the table '${table}' of a model with permissions`,
+      "query that model, or set 'static unprotected = true' on this class",
+    )
 }
 
 const exempt = new WeakMap<object, ReadonlySet<string>>()

@@ -27,11 +27,11 @@ export interface Execution {
   /** Which action's rule holds instead of what the operation suggests. */
   action: StatementKind | undefined
   /** The guard's own notes between its hooks. */
-  notes: unknown
+  session: unknown
 }
 
 /** The permission engine, as the query builder calls it. A higher floor implements it. */
-export interface QueryGuard extends Enforcer {
+export interface PolicyEnforcer extends Enforcer {
   /** Whether nothing is to be added to a statement over this class where the code runs now. */
   isFree(cls: typeof Model): boolean
   /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */

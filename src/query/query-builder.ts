@@ -15,29 +15,29 @@ import { allowJoinColumns, allowJoinColumnsOfGraph } from '../schema/join-column
 import { dialectOf } from '../schema/storage.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
-import { demandChanged, demandRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
+import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { exemptTables, looksAfterItself, refuseProtectedTable } from './plain-classes.js'
-import type { Execution, GuardedBuilder, QueryGuard, StatementKind, WriteOperation } from './policy-enforcer.js'
+import type { Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
 import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
-  type Asker,
+  exposeKnexQuery,
   groupWheres,
-  handOver,
   inspect,
   isFromGuarded,
   isFromOther,
   isOfKind,
   noteOwn,
   type OpenKnexBuilder,
-  refuse,
+  rejectStatement,
+  type StatementContext,
 } from './statement.js'
 
 export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
 
 interface Statics {
-  [guardOf]?: QueryGuard
+  [guardOf]?: PolicyEnforcer
   [errorsOf]?: (error: unknown, cls: typeof Model) => unknown
 }
 
@@ -222,7 +222,7 @@ class Handle implements GuardedBuilder {
   }
 
   get execution(): Execution {
-    this.#builder.execution ??= { ids: undefined, action: undefined, notes: undefined }
+    this.#builder.execution ??= { ids: undefined, action: undefined, session: undefined }
     return this.#builder.execution
   }
 
@@ -242,10 +242,10 @@ class Handle implements GuardedBuilder {
     return this.#builder.readableFilters
   }
 
-  targets(action: StatementKind, notes?: unknown): QueryBuilder<Model> {
+  targets(action: StatementKind, session?: unknown): QueryBuilder<Model> {
     const find = this.#builder.asFind() as OpenGuarded
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
-    find.execution = { ids: undefined, action, notes }
+    find.execution = { ids: undefined, action, session }
     find.internalContext().runBefore = []
     find.internalContext().runAfter = []
     return find as unknown as QueryBuilder<Model>
@@ -261,14 +261,14 @@ class Handle implements GuardedBuilder {
  * A class, though an object literal would do: a function that is written as a property of an object is allocated among what lives
  * long (V8), and keeps all it can see, here the whole query, until the next full collection.
  */
-class Asking implements Asker {
+class GuardedStatementContext implements StatementContext {
   readonly name: string
   readonly isEnforced: boolean
   readonly exempt: ReadonlySet<string> | undefined
 
   constructor(
     readonly cls: typeof Model,
-    readonly guard: QueryGuard | undefined,
+    readonly guard: PolicyEnforcer | undefined,
     readonly table: string | null,
     readonly ref: string,
     readonly caller: unknown,
@@ -329,7 +329,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
-    get guard(): QueryGuard | undefined {
+    get guard(): PolicyEnforcer | undefined {
       return (this.modelClass() as unknown as Statics)[guardOf]
     }
 
@@ -358,7 +358,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (forCopy && !forCopy.copy) {
         forCopy.copy = copy
         copy.isRunning = true
-        copy.execution = { ids: undefined, action: this.execution?.action, notes: this.execution?.notes }
+        copy.execution = { ids: undefined, action: this.execution?.action, session: this.execution?.session }
         const context = copy.internalContext()
         if (!context.runBefore.includes(runGuard)) context.runBefore = [...context.runBefore, runGuard]
         if (forCopy.trx) copy.knex(forCopy.trx)
@@ -495,8 +495,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const self = this as unknown as GraphBuilder
       const removal = removalOf(self)
       const result = await this.#writeOnce()
-      if (removal) await demandRemoved(removal, result)
-      else if (isLinkOfGraph(self)) demandChanged(self, result)
+      if (removal) await assertRemoved(removal, result)
+      else if (isLinkOfGraph(self)) assertChanged(self, result)
       return result
     }
 
@@ -579,7 +579,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return part
     }
 
-    async #runJudged(guard: QueryGuard | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+    async #runJudged(guard: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
       const { copy, result: pending } = this.#run(trx)
       const result = await pending
       const judged = write ? guard?.afterWrite(copy.handle, write, result) : undefined
@@ -657,7 +657,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const { guard } = this
       const table = (cls as unknown as RecordClass).getTableName()
       const enforcer = guard ?? anyEnforcer()
-      const asker = new Asking(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
+      const asker = new GuardedStatementContext(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
       const isBound = enforcer?.isEnforcedAnywhere() ?? false
       if (isBound) {
         const from = this.tableName()
@@ -679,7 +679,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     /** @returns whether the statement now has the rule and the readable filters; not where its rows come from another query */
-    #restrict(asker: Asking, guard: QueryGuard, built: OpenKnexBuilder): boolean {
+    #restrict(asker: GuardedStatementContext, guard: PolicyEnforcer, built: OpenKnexBuilder): boolean {
       const kind = kindOf(this)
       const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
       if (kind !== 'insert') groupWheres(built, namesContext)
@@ -689,7 +689,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
       const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
-      return this.guard && !this.#isBuiltIn() ? handOver(built, this.guard) : built
+      return this.guard && !this.#isBuiltIn() ? exposeKnexQuery(built, this.guard) : built
     }
 
     // Whether it becomes a part of a query that looks after its own rule, and with it after all that it is made of.
@@ -699,16 +699,17 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
-    #checkSource(asker: Asker, built: OpenKnexBuilder, kind: StatementKind): boolean {
+    #checkSource(asker: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
       const isWrite = kind !== 'read'
-      if (!isOfKind(built, kind)) refuse(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
-      if (isWrite && !this.isRunning) refuse(asker, 'a knex query made of a write', 'await the builder itself')
+      if (!isOfKind(built, kind))
+        rejectStatement(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
+      if (isWrite && !this.isRunning) rejectStatement(asker, 'a knex query made of a write', 'await the builder itself')
       if (this.tableRef() !== asker.table && /^perms_/.test(this.tableRef()))
-        refuse(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
+        rejectStatement(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
       if (built._single.table === undefined && this.tableName() !== asker.table)
-        refuse(asker, `the table '${this.tableName()}'`, 'query the model of that table')
+        rejectStatement(asker, `the table '${this.tableName()}'`, 'query the model of that table')
       const isOther = isFromGuarded(asker, built)
-      if (isOther && isWrite) refuse(asker, 'a write to what from() names', 'write to the model')
+      if (isOther && isWrite) rejectStatement(asker, 'a write to what from() names', 'write to the model')
       return isOther
     }
   }

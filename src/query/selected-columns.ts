@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { fragment } from './fragments.js'
 
@@ -16,7 +16,7 @@ const columns = new WeakMap<object, readonly string[] | false>()
  */
 export function declaredColumns(cls: object): readonly string[] | null {
   return (
-    remember(columns, cls, () => {
+    memoize(columns, cls, () => {
       const { isStrict, handWritten, jsonAttributes, specs, columnOf } = definitionOf(cls)
       const names = [...columnOf.values()]
       // What Objection itself reads of a row: its id, and what its relations begin at.
@@ -43,8 +43,8 @@ const lists = new WeakMap<object, WeakMap<object, Map<string, Knex.Raw>>>()
 export function columnList(client: Knex.Client, cls: object, ref: string, needed: readonly string[] = []): Knex.Raw | null {
   const names = declaredColumns(cls)
   if (!names || !needed.every((name) => names.includes(name))) return null
-  const ofClient = remember(lists, client, () => new WeakMap())
-  const ofClass = remember(ofClient, cls, () => new Map<string, Knex.Raw>())
+  const ofClient = memoize(lists, client, () => new WeakMap())
+  const ofClass = memoize(ofClient, cls, () => new Map<string, Knex.Raw>())
   const known = ofClass.get(ref)
   if (known) return known
   const made = fragment(client, { sql: names.map(() => '??').join(', '), bindings: names.map((name) => `${ref}.${name}`) })

@@ -63,7 +63,7 @@ function isLiteral(value: unknown): boolean {
 // -- ways around the guard -----------------------------------------------------------------------------------------
 
 /** Whose statement is looked at. */
-export interface Asker {
+export interface StatementContext {
   /** The model's name, for messages. */
   readonly name: string
   /** The model's table; null where any table without a policy may stand. */
@@ -89,7 +89,7 @@ interface Handed {
 }
 
 interface Own {
-  readonly asker: Asker
+  readonly asker: StatementContext
   handed?: Handed
   /** The comments of a builder that was handed over. */
   readonly comments?: unknown
@@ -99,7 +99,7 @@ interface Own {
 const ofModels = new WeakMap<object, Own>()
 
 /** Notes that a builder is a model's whole query, looked at and with its rule, for the asker's caller. */
-export function noteOwn(asker: Asker, statement: OpenKnexBuilder): void {
+export function noteOwn(asker: StatementContext, statement: OpenKnexBuilder): void {
   ofModels.set(statement, { asker })
 }
 
@@ -111,20 +111,20 @@ const wheresOf = (clauses: readonly Clause[]) => clauses.filter(({ grouping }) =
  *
  * @throws ConfigurationError where the rule was taken out of it since
  */
-function isOwn(asker: Asker, value: unknown): boolean {
+function isOwn(asker: StatementContext, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const own = ofModels.get(value)
   if (!own || !isOfCaller(own.asker, asker.caller)) return false
-  keepRule(own, value as OpenKnexBuilder)
+  lockPolicy(own, value as OpenKnexBuilder)
   return true
 }
 
-function isOfCaller(maker: Asker, caller: Asker['caller']): boolean {
+function isOfCaller(maker: StatementContext, caller: StatementContext['caller']): boolean {
   return maker.caller === caller && (maker.isEnforced || maker.isFreeNow())
 }
 
 // Further conditions, columns and the like may be added to a knex query of a model, and nothing that undoes the rule.
-function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
+function lockPolicy({ asker, handed }: Own, statement: OpenKnexBuilder): void {
   if (!handed || !asker.isEnforced) return
   const { _statements: now, _method: method, _single: single } = statement
   const { clauses } = handed
@@ -135,7 +135,11 @@ function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
   const further = held.slice(wheres.length)
   const isKept = wheres.every((clause, i) => clause === held[i]) && further.every(({ bool }) => bool !== 'or')
   if (!isKept || single.table !== handed.table || !isOfKind(statement, 'read'))
-    refuse(asker, 'orWhere(), clear(), from() or a write on a knex query made of a model', 'say it on query(), before toKnexQuery()')
+    rejectStatement(
+      asker,
+      'orWhere(), clear(), from() or a write on a knex query made of a model',
+      'say it on query(), before toKnexQuery()',
+    )
   inspect(asker, statement)
   if (further.every(isPlain)) return
   statement._statements = now.filter((clause) => !further.includes(clause))
@@ -151,14 +155,14 @@ function keepRule({ asker, handed }: Own, statement: OpenKnexBuilder): void {
  * Has a knex query of a model with a policy, which is the application's to add to from here on, look after its rule when it is
  * run, by itself or inside another. One made where no rule applied is for that place alone.
  */
-export function handOver(statement: OpenKnexBuilder, enforcer: Enforcer): OpenKnexBuilder {
+export function exposeKnexQuery(statement: OpenKnexBuilder, enforcer: Enforcer): OpenKnexBuilder {
   const own = ofModels.get(statement)
   if (!own) return statement
   own.handed = { enforcer, method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
-  return seal(statement, own)
+  return snapshot(statement, own)
 }
 
-function seal(statement: OpenKnexBuilder, own: Own): OpenKnexBuilder {
+function snapshot(statement: OpenKnexBuilder, own: Own): OpenKnexBuilder {
   ofModels.set(statement, { ...own, comments: statement._comments })
   return Object.defineProperties(statement, sealed)
 }
@@ -168,8 +172,8 @@ function checkSealed(statement: OpenKnexBuilder): Own | undefined {
   if (!own?.handed) return own
   const { enforcer } = own.handed
   if (enforcer.isEnforcedAnywhere() && !isOfCaller(own.asker, enforcer.caller()))
-    refuse(own.asker, 'a knex query made for another caller', 'make it where it is run')
-  keepRule(own, statement)
+    rejectStatement(own.asker, 'a knex query made for another caller', 'make it where it is run')
+  lockPolicy(own, statement)
   return own
 }
 
@@ -189,30 +193,30 @@ const sealed: PropertyDescriptorMap = {
     configurable: true,
     value(this: OpenKnexBuilder): OpenKnexBuilder {
       const { clone } = Object.getPrototypeOf(this) as { clone(): OpenKnexBuilder }
-      return seal(clone.call(this), ofModels.get(this) as Own)
+      return snapshot(clone.call(this), ofModels.get(this) as Own)
     },
   },
 }
 
 /** @throws ConfigurationError always */
-export function refuse(asker: Asker, way: string, instead: string): never {
+export function rejectStatement(asker: StatementContext, way: string, instead: string): never {
   throw new ConfigurationError(
     `${asker.name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
   )
 }
 
 /** @throws ConfigurationError for a statement that would reach rows without the rule of their model */
-export function inspect(asker: Asker, statement: OpenKnexBuilder): void {
+export function inspect(asker: StatementContext, statement: OpenKnexBuilder): void {
   if (asker.isEnforced) {
-    if (statement._method === 'truncate') refuse(asker, 'truncate()', 'use query().delete()')
+    if (statement._method === 'truncate') rejectStatement(asker, 'truncate()', 'use query().delete()')
     if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
-      refuse(asker, 'onConflict().merge()', 'look the row up and call update()')
+      rejectStatement(asker, 'onConflict().merge()', 'look the row up and call update()')
     }
     // They could add to the statement once the rule is in it, or change its bindings.
     for (const event of ['start', 'query'])
-      if (statement.listenerCount(event) > 0) refuse(asker, `a listener of '${event}' on a query`, 'listen on the Knex instance')
+      if (statement.listenerCount(event) > 0) rejectStatement(asker, `a listener of '${event}' on a query`, 'listen on the Knex instance')
     const { insert } = statement._single
-    if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) refuse(asker, 'insert from a query', 'insert rows')
+    if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) rejectStatement(asker, 'insert from a query', 'insert rows')
   }
   inspectOptions(asker, statement)
   inspectBuilder(asker, statement, 0)
@@ -226,12 +230,12 @@ const harmlessOptions: ReadonlySet<PropertyKey> = new Set(
   ),
 )
 
-function inspectOptions(asker: Asker, { _options: options }: OpenKnexBuilder): void {
+function inspectOptions(asker: StatementContext, { _options: options }: OpenKnexBuilder): void {
   for (const given of options ?? []) {
     const names = typeof given === 'object' && given !== null ? Reflect.ownKeys(given) : []
     const bad = names.find((name) => !harmlessOptions.has(name))
     if (bad !== undefined)
-      refuse(asker, `options({ ${String(bad)} })`, `leave it out (these may stand: ${[...harmlessOptions].join(', ')})`)
+      rejectStatement(asker, `options({ ${String(bad)} })`, `leave it out (these may stand: ${[...harmlessOptions].join(', ')})`)
   }
 }
 
@@ -247,27 +251,27 @@ export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods)
  *
  * @throws ConfigurationError where rows would come from anything else but the model's table
  */
-export function isFromGuarded(asker: Asker, statement: OpenKnexBuilder): boolean {
+export function isFromGuarded(asker: StatementContext, statement: OpenKnexBuilder): boolean {
   const { table } = statement._single
   if (isTableOf(asker, table, asker.ref)) return false
-  if (isTableOf(asker, table)) refuse(asker, `from() by another name than '${asker.ref}'`, 'name the table once, with alias()')
+  if (isTableOf(asker, table)) rejectStatement(asker, `from() by another name than '${asker.ref}'`, 'name the table once, with alias()')
   if (isOwn(asker, table)) return true
   if (typeof table === 'string') {
     const name = bareName(table)
     const cte = statement._statements.find((clause) => clause.grouping === 'with' && clause.alias === name)
     if (cte && isOwn(asker, cte.value)) return true
-    return refuse(asker, `from('${name}')`, 'query the model of that table')
+    return rejectStatement(asker, `from('${name}')`, 'query the model of that table')
   }
-  return refuse(asker, 'from() with a raw expression or a function', 'pass an Objection query with as()')
+  return rejectStatement(asker, 'from() with a raw expression or a function', 'pass an Objection query with as()')
 }
 
 /** Whether from() names anything but the model's table. */
-export function isFromOther(asker: Asker, statement: OpenKnexBuilder): boolean {
+export function isFromOther(asker: StatementContext, statement: OpenKnexBuilder): boolean {
   return !isTableOf(asker, statement._single.table)
 }
 
 // As a name, as { alias: name }, or not said; under the name `ref` where that is given.
-function isTableOf(asker: Asker, table: unknown, ref?: string): boolean {
+function isTableOf(asker: StatementContext, table: unknown, ref?: string): boolean {
   if (typeof table === 'string') {
     const [name = '', alias = name] = table.split(asWord)
     return bareName(name) === asker.table && (ref === undefined || alias.trim() === ref)
@@ -280,7 +284,7 @@ function isTableOf(asker: Asker, table: unknown, ref?: string): boolean {
 const deepest = 16
 
 // A statement's parts: builders and raw text inside it may name only tables without a policy.
-function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number): void {
+function inspectBuilder(asker: StatementContext, statement: OpenKnexBuilder, depth: number): void {
   const { table, updateFrom, using, ...single } = statement._single
   if (depth > 0 || !isTableOf(asker, table)) inspectSource(asker, table, statement, depth)
   inspectSource(asker, updateFrom, statement, depth)
@@ -289,7 +293,7 @@ function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number)
   for (const clause of statement._statements) {
     if (clause.grouping === 'with') inspectName(asker, clause.alias)
     if (clause.grouping === 'join') {
-      if (clause.joinType === 'raw' && asker.isEnforced) refuse(asker, 'joinRaw()', 'use joinRelated()')
+      if (clause.joinType === 'raw' && asker.isEnforced) rejectStatement(asker, 'joinRaw()', 'use joinRelated()')
       inspectSource(asker, clause.table, statement, depth + 1)
       for (const on of clause.clauses as object[]) inspectOn(asker, on, clause, statement, depth + 1)
     } else if (namesColumns.has(clause.grouping)) {
@@ -303,13 +307,13 @@ function inspectBuilder(asker: Asker, statement: OpenKnexBuilder, depth: number)
 const namesColumns: ReadonlySet<string> = new Set(['columns', 'group', 'order'])
 
 // Knex takes any object here for { alias: column }.
-function inspectColumns(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
+function inspectColumns(asker: StatementContext, value: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof value !== 'object' || value === null || isKnexValue(value)) inspectValue(asker, value, statement, depth)
-  else if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  else if (depth > deepest) rejectStatement(asker, 'a statement nested this deeply', 'write it in parts')
   else for (const name in value) inspectColumns(asker, (value as Record<string, unknown>)[name], statement, depth + 1)
 }
 
-function inspectOn(asker: Asker, on: object, join: Clause, statement: OpenKnexBuilder, depth: number): void {
+function inspectOn(asker: StatementContext, on: object, join: Clause, statement: OpenKnexBuilder, depth: number): void {
   const { type, value } = on as { type?: string; value?: unknown }
   if (type !== 'onWrapped' || typeof value !== 'function') {
     inspectValue(asker, on, statement, depth)
@@ -322,27 +326,29 @@ function inspectOn(asker: Asker, on: object, join: Clause, statement: OpenKnexBu
 }
 
 // The rules look into tables by name: a CTE by the same name would answer in their place.
-function inspectName(asker: Asker, alias: unknown): void {
-  if (typeof alias === 'string' && isForbiddenTable(bareName(alias))) refuse(asker, `a CTE named '${alias}'`, 'give it another name')
+function inspectName(asker: StatementContext, alias: unknown): void {
+  if (typeof alias === 'string' && isForbiddenTable(bareName(alias)))
+    rejectStatement(asker, `a CTE named '${alias}'`, 'give it another name')
 }
 
 // What stands after from or join.
-function inspectSource(asker: Asker, source: unknown, statement: OpenKnexBuilder, depth: number): void {
+function inspectSource(asker: StatementContext, source: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof source === 'string') inspectTable(asker, source, statement)
   else if (typeof source !== 'object' || source === null || isKnexBuilder(source)) inspectValue(asker, source, statement, depth)
   else if (isRaw(source)) inspectRaw(asker, source, statement, depth, true)
-  else if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  else if (depth > deepest) rejectStatement(asker, 'a statement nested this deeply', 'write it in parts')
   else for (const name in source) inspectSource(asker, (source as Record<string, unknown>)[name], statement, depth + 1)
 }
 
 // Where databases keep what they know of all tables: how many rows there are, and the commonest values.
 const ofTheSystem = /^(pg_\w+|information_schema|performance_schema|sqlite_\w+|dbstat|(innodb_)?(table|index|column)_stats)$/i
 
-function inspectTable(asker: Asker, table: string, statement: OpenKnexBuilder): void {
+function inspectTable(asker: StatementContext, table: string, statement: OpenKnexBuilder): void {
   const name = bareName(table)
-  if (name.split('.').some((part) => ofTheSystem.test(part))) refuse(asker, `'${name}', which tells of all tables,`, 'ask for it with knex')
+  if (name.split('.').some((part) => ofTheSystem.test(part)))
+    rejectStatement(asker, `'${name}', which tells of all tables,`, 'ask for it with knex')
   if (!isForbiddenName(asker, name, statement)) return
-  refuse(
+  rejectStatement(
     asker,
     `the table '${name}' without its model`,
     'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
@@ -350,7 +356,7 @@ function inspectTable(asker: Asker, table: string, statement: OpenKnexBuilder): 
 }
 
 /** Whether code may not name this table now, whatever its schema, its quotes and the way in which the application spells names. */
-export function isForbiddenName(asker: Asker, table: string, { client }: OpenKnexBuilder): boolean {
+export function isForbiddenName(asker: StatementContext, table: string, { client }: OpenKnexBuilder): boolean {
   const name = bareName(table)
   if (asker.exempt?.has(lastPart(name).toLowerCase())) return false
   const { wrapIdentifier } = client.config
@@ -368,12 +374,12 @@ const lastPart = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
 
 type Callback = (this: unknown, builder: unknown) => unknown
 
-function inspectValue(asker: Asker, value: unknown, statement: OpenKnexBuilder, depth: number): void {
+function inspectValue(asker: StatementContext, value: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof value === 'function') inspectFunction(asker, value as Callback, statement, depth)
   if (typeof value !== 'object' || value === null) return
-  if (carriesSql(value)) refuse(asker, 'a value with toSqlString(), which a driver takes for SQL', 'give a plain value')
+  if (carriesSql(value)) rejectStatement(asker, 'a value with toSqlString(), which a driver takes for SQL', 'give a plain value')
   if (value instanceof Date || Buffer.isBuffer(value) || isOwn(asker, value)) return
-  if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+  if (depth > deepest) rejectStatement(asker, 'a statement nested this deeply', 'write it in parts')
   if (isRaw(value)) inspectRaw(asker, value, statement, depth, false)
   else if (isKnexBuilder(value)) inspectBuilder(asker, value, depth + 1)
   else if (Array.isArray(value) || isPlainObject(value) || 'grouping' in value || 'type' in value) {
@@ -387,8 +393,8 @@ function inspectValue(asker: Asker, value: unknown, statement: OpenKnexBuilder, 
 }
 
 // Knex calls it when it compiles the statement; here it is called before, on a builder that goes nowhere.
-function inspectFunction(asker: Asker, fn: Callback, statement: OpenKnexBuilder, depth: number): void {
-  if (depth > deepest) refuse(asker, 'a statement nested this deeply', 'write it in parts')
+function inspectFunction(asker: StatementContext, fn: Callback, statement: OpenKnexBuilder, depth: number): void {
+  if (depth > deepest) rejectStatement(asker, 'a statement nested this deeply', 'write it in parts')
   const inner = statement.client.queryBuilder() as OpenKnexBuilder
   fn.call(inner, inner)
   inspectBuilder(asker, inner, depth + 1)
@@ -406,17 +412,18 @@ function isKnexBuilder(value: object): value is OpenKnexBuilder {
 const readsTextAsSql =
   /^(query_to_xml\w*|cursor_to_xml\w*|(table|schema|database)_to_xml\w*|dblink\w*|crosstab\w*|pg_\w*(?:size|tuples)\w*|pg_stat_\w+|ts_stat|ts_rewrite|xpath_table|lo_\w+|pg_read_\w+|load_file|load_extension|readfile)$/i
 
-function inspectRaw(asker: Asker, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
+function inspectRaw(asker: StatementContext, raw: RawSql, statement: OpenKnexBuilder, depth: number, isSource: boolean): void {
   if (isFragment(raw)) return
   const { client } = statement
   const { sql, names, queries, problem } = textOfRaw(raw, client)
   const text = readSql(sql, dialectOf({ client } as unknown as Knex))
   const unreadable = problem ?? text.unreadable
-  if (unreadable !== null) refuse(asker, `raw SQL with ${unreadable}`, 'write it so that every server reads it alike')
+  if (unreadable !== null) rejectStatement(asker, `raw SQL with ${unreadable}`, 'write it so that every server reads it alike')
   if (text.incomplete !== null && (asker.isEnforced || queries.length > 0))
-    refuse(asker, `raw SQL with ${text.incomplete}`, 'write one complete expression')
+    rejectStatement(asker, `raw SQL with ${text.incomplete}`, 'write one complete expression')
   const called = [...text.calls, ...names].find((name) => readsTextAsSql.test(lastPart(name)))
-  if (called !== undefined) refuse(asker, `raw SQL with ${called}(), which runs a text or reads what it names`, 'write the tables out')
+  if (called !== undefined)
+    rejectStatement(asker, `raw SQL with ${called}(), which runs a text or reads what it names`, 'write the tables out')
   if (isSource || text.namesTables) for (const name of [...text.names, ...names]) inspectTable(asker, name, statement)
   for (const query of queries) inspectValue(asker, query, statement, depth + 1)
 }

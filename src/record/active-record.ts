@@ -10,8 +10,8 @@ import {
 } from 'objection'
 import { type FieldError, NotFoundError, PermsError, RuntimeMismatchError, ValidationError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
-import { after } from '../core/maybe-async.js'
-import { remember } from '../core/memoize.js'
+import { thenMaybe } from '../core/maybe-async.js'
+import { memoize } from '../core/memoize.js'
 import { snakeCase } from '../core/names.js'
 import { foldName } from '../database/arriving-names.js'
 import { mapDatabaseError } from '../database/database-errors.js'
@@ -37,7 +37,7 @@ import {
 import { fromClient, lookup, refuseUndefined } from '../schema/input.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { encode } from '../schema/storage.js'
-import { RecordValidator, refuse } from '../schema/validator.js'
+import { assertNoErrors, RecordValidator } from '../schema/validator.js'
 import { codecNow, detached, dialectOfClass, ownKnex, readRow } from './codec.js'
 import { mergedRelationMappings } from './relations.js'
 
@@ -166,7 +166,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
 
     static get schema(): ModelSchemas {
-      return remember(schemas, this, () => schemasOf(definitionOf(this)))
+      return memoize(schemas, this, () => schemasOf(definitionOf(this)))
     }
 
     static get columnSpecs(): Readonly<globalThis.Record<string, ColumnSpec>> {
@@ -180,7 +180,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // -- what Objection asks of a class
 
     static getTableName(): string {
-      return remember(tableNames, this, () => tableNameOf(this as unknown as RecordClass))
+      return memoize(tableNames, this, () => tableNameOf(this as unknown as RecordClass))
     }
 
     static override createValidator(): RecordValidator {
@@ -188,7 +188,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getJsonSchema(): object {
-      return remember(recordSchemas, this, () => recordSchema(definitionOf(this)))
+      return memoize(recordSchemas, this, () => recordSchema(definitionOf(this)))
     }
 
     // Read and written by the codec, as declared json columns are.
@@ -197,7 +197,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getRelationMappings(): RelationMappings {
-      return remember(relations.get(), this, () => {
+      return memoize(relations.get(), this, () => {
         // What Objection made of the mappings before.
         if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
         return mergedRelationMappings(this as unknown as RecordClass)
@@ -223,7 +223,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // Objection keeps the names for good, and relations may come later.
     static getRelationNames(): string[] {
       const mappings = this.getRelationMappings()
-      return remember(relationNames, mappings, () => Object.keys(mappings))
+      return memoize(relationNames, mappings, () => Object.keys(mappings))
     }
 
     static getModifiers(): object {
@@ -231,7 +231,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static getVirtualAttributes(): string[] {
-      return remember(virtuals, this, () => mergedList(this, 'virtualAttributes'))
+      return memoize(virtuals, this, () => mergedList(this, 'virtualAttributes'))
     }
 
     static override fetchTableMetadata(options?: object): Promise<never> {
@@ -427,7 +427,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     // No promises where there is nothing to wait for: these are on the way of every write.
     override $beforeInsert(context: never): Promise<void> | undefined {
-      return after(super.$beforeInsert(context), () => this.#fillIn()) as Promise<void> | undefined
+      return thenMaybe(super.$beforeInsert(context), () => this.#fillIn()) as Promise<void> | undefined
     }
 
     #fillIn(): void {
@@ -459,11 +459,11 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         if (spec.isNullable) row[name] = null
         else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
       }
-      refuse(errors)
+      assertNoErrors(errors)
     }
 
     override $beforeUpdate(options: never, context: never): Promise<void> | undefined {
-      return after(super.$beforeUpdate(options, context), () => {
+      return thenMaybe(super.$beforeUpdate(options, context), () => {
         const { specs } = definitionOf(this.constructor)
         if (specs.updatedAt && changesRow(this)) (this as unknown as { updatedAt: Date }).updatedAt = new Date()
       }) as Promise<void> | undefined

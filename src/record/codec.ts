@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { ColumnNameMappers } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import { camelCase } from '../core/names.js'
 import { arrivals, foldName, type KnexNames, renamed } from '../database/arriving-names.js'
 import { registeredKnex } from '../database/transaction.js'
@@ -38,8 +38,8 @@ export function codecNow(cls: DatabaseClass): Codec {
   const config = (knexOf(cls)?.client.config as KnexNames | undefined) ?? noConfig
   const last = lastUsed.get(cls)
   if (last !== undefined && last.config === config) return last.codec
-  const ofClass = remember(codecs, cls, () => new WeakMap<object, Codec>())
-  const codec = remember(ofClass, config, () => make(cls, dialectOfClass(cls), config))
+  const ofClass = memoize(codecs, cls, () => new WeakMap<object, Codec>())
+  const codec = memoize(ofClass, config, () => make(cls, dialectOfClass(cls), config))
   lastUsed.set(cls, { config, codec })
   return codec
 }
@@ -128,5 +128,5 @@ const knexOf = (cls: DatabaseClass): Knex | null => (cls[ownKnex] ? cls[ownKnex]
 /** The database that a class's queries go to now; the registered one's where it is bound to none. */
 export function dialectOfClass(cls: DatabaseClass): Dialect {
   const knex = knexOf(cls)
-  return knex ? remember(dialects, knex.client.config as object, () => dialectOf(knex)) : 'sqlite'
+  return knex ? memoize(dialects, knex.client.config as object, () => dialectOf(knex)) : 'sqlite'
 }

@@ -67,14 +67,14 @@ export function storableDecimal(value: unknown, precision: number, scale: number
   return text
 }
 
-export function storableDay(value: unknown, firstYear: number): string {
+export function storableDate(value: unknown, firstYear: number): string {
   if (typeof value !== 'string' || !isDate(value)) throw invalid('must be a day that exists, as YYYY-MM-DD')
   if (Number(value.slice(0, 4)) < firstYear) throw invalid(`must be no day before the year ${firstYear}`)
   return value
 }
 
 /** A Date, or RFC 3339 with its offset: without one it would mean another moment in each time zone. */
-export function storableMoment(value: unknown, firstYear: number): Date {
+export function storableDatetime(value: unknown, firstYear: number): Date {
   const moment = typeof value === 'string' ? parseDatetime(value) : value
   if (!(moment instanceof Date) || Number.isNaN(moment.getTime())) {
     throw invalid('must be a moment: a Date, or a date-time with its offset as in RFC 3339')
@@ -90,12 +90,12 @@ const exactDays = new WeakMap<Date, string>()
  * Remembers the day that a driver made a Date of. PostgreSQL's driver takes midnight of local time, and there are
  * days without one: 2011-12-30 did not happen in Samoa, and its Date is the 31st.
  */
-export function rememberDay(date: Date, day: string): void {
+export function rememberDate(date: Date, day: string): void {
   exactDays.set(date, day)
 }
 
 /** The day that the driver read, whatever the time zone of the process. */
-export function daySeen(date: Date): string {
+export function dateSeen(date: Date): string {
   const exact = exactDays.get(date)
   if (exact !== undefined) return exact
   const two = (number: number) => String(number).padStart(2, '0')
@@ -103,7 +103,7 @@ export function daySeen(date: Date): string {
 }
 
 /** A moment as a database spells it: epoch milliseconds, or a text that is UTC where it says no offset. */
-export function momentSeen(value: unknown): Date {
+export function datetimeSeen(value: unknown): Date {
   if (typeof value !== 'string') return new Date(Number(value))
   // As the library itself writes it, which is most of what it reads.
   if (value.length === 24 && value.endsWith('Z')) return new Date(value)

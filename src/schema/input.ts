@@ -1,8 +1,8 @@
 import { type FieldError, ValidationError } from '../core/errors.js'
-import { remember } from '../core/memoize.js'
+import { memoize } from '../core/memoize.js'
 import { type Definition, definitionOf } from './definition.js'
 import type { ModelSchemas } from './json-schemas.js'
-import { firstOfEach, hasBeforeValidate, MAX_ERRORS, refuse, schemaErrors, textErrors } from './validator.js'
+import { assertNoErrors, firstOfEach, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
 /** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
@@ -36,7 +36,7 @@ export function lookup(definition: Definition, where: object): Record<string, un
       else errors.push({ field: name, message: checked.error })
     }
   }
-  refuse(errors)
+  assertNoErrors(errors)
   return values
 }
 
@@ -47,7 +47,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   const specs = definitionOf(cls).specs
   const errors: FieldError[] = []
   for (const [name, value] of Object.entries(input)) {
-    if (errors.length >= MAX_ERRORS) refuse(errors)
+    if (errors.length >= MAX_ERRORS) assertNoErrors(errors)
     if (!Object.hasOwn(schema.properties, name)) {
       const isKnown = specs[name] !== undefined && !specs[name].isHidden
       errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })
@@ -72,10 +72,10 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }
   const bySchema = schemaErrors(
-    remember(rests, schema, () => rest),
+    memoize(rests, schema, () => rest),
     known,
   )
-  refuse(firstOfEach([...errors, ...bySchema]))
+  assertNoErrors(firstOfEach([...errors, ...bySchema]))
   return known
 }
 

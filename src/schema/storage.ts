@@ -1,14 +1,14 @@
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import {
-  daySeen,
-  momentSeen,
+  dateSeen,
+  datetimeSeen,
   storableBigint,
   storableBoolean,
-  storableDay,
+  storableDate,
+  storableDatetime,
   storableDecimal,
   storableJson,
-  storableMoment,
   storableNumber,
   storableText,
 } from './canonical.js'
@@ -69,9 +69,9 @@ export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unkn
     case 'decimal':
       return storableDecimal(value, spec.precision ?? 38, spec.scale ?? 0)
     case 'date':
-      return storableDay(value, firstYear(dialect))
+      return storableDate(value, firstYear(dialect))
     case 'datetime':
-      return encodeMoment(storableMoment(value, firstYear(dialect)), dialect)
+      return encodeMoment(storableDatetime(value, firstYear(dialect)), dialect)
     case 'json':
       // Text for PostgreSQL too: its driver would make '{...}' of an array, and bind a bare string as no JSON at all.
       return storableJson(value)
@@ -141,13 +141,13 @@ function decodeDecimal(scale: number): Decoder {
   }
 }
 
-const decodeDay: Decoder = (value) => (value instanceof Date ? daySeen(value) : typeof value === 'string' ? value.slice(0, 10) : value)
+const decodeDay: Decoder = (value) => (value instanceof Date ? dateSeen(value) : typeof value === 'string' ? value.slice(0, 10) : value)
 
 // mysql2 reads a DATE as midnight in the connection's zone, which prepareConnections makes UTC.
 const decodeUtcDay: Decoder = (value) =>
   value instanceof Date ? value.toISOString().slice(0, 10) : typeof value === 'string' ? value.slice(0, 10) : value
 
-const decodeMoment: Decoder = (value) => (value === null || value === undefined || value instanceof Date ? value : momentSeen(value))
+const decodeMoment: Decoder = (value) => (value === null || value === undefined || value instanceof Date ? value : datetimeSeen(value))
 
 const decodeJson: Decoder = (value) => {
   // A driver that knows the column as JSON has parsed it already.

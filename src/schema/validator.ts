@@ -132,7 +132,7 @@ export function firstOfEach(errors: readonly FieldError[]): FieldError[] {
 export const MAX_ERRORS = 100
 
 /** @throws ValidationError naming each field, the first 100 of them, where there is any */
-export function refuse(errors: readonly FieldError[]): void {
+export function assertNoErrors(errors: readonly FieldError[]): void {
   if (errors.length === 0) return
   const named = errors.length > MAX_ERRORS ? errors.slice(0, MAX_ERRORS) : errors
   throw new ValidationError(describe(named), { errors: named })
@@ -254,7 +254,7 @@ export class RecordValidator extends Validator {
     const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
     const own = isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked
     const bySchema = schemaErrors(context.schema ? withRequired(context.schema, whole, own === partial ? null : own) : own, wire)
-    refuse(firstOfEach([...errors, ...bySchema]))
+    assertNoErrors(firstOfEach([...errors, ...bySchema]))
     context.values = values
     return values
   }

@@ -2,7 +2,7 @@ import { ForbiddenError, UnauthorizedError } from '../core/errors.js'
 import { scopeOf } from '../policy/compile.js'
 import { all, holds, sql } from '../policy/condition.js'
 import { authorityFor } from '../policy/context.js'
-import { callerLives } from '../policy/effective.js'
+import { requireActiveCaller } from '../policy/effective.js'
 import { OUTRANKS, outranksUser } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { dialectOfClass } from '../record/active-record.js'
@@ -20,7 +20,7 @@ export async function requireRankOver(userId: string): Promise<void> {
   if (authority === 'free' || authority?.id === userId) return
   if (authority === null) throw new UnauthorizedError()
   const scope = scopeOf(User, authority, { dialect: dialectOfClass(User as never), ref: 'perms_user', live: true, writes: true })
-  const condition = all(sql('?? = ?', 'perms_user.id', userId), outranksUser(scope), callerLives(scope))
+  const condition = all(sql('?? = ?', 'perms_user.id', userId), outranksUser(scope), requireActiveCaller(scope))
   const table = (User as unknown as { getTableName(): string }).getTableName()
   const isHigher =
     typeof condition !== 'boolean' &&

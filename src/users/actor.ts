@@ -2,14 +2,14 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
-import { rolesThatAre } from '../policy/user-tables.js'
+import { rolesSatisfying } from '../policy/user-tables.js'
 import { counts } from './has-roles-mixin.js'
 import { Role } from './roles.js'
 import type { User } from './user.js'
 import type { UserRole } from './user-role.js'
 
 /** Returns whether a user may act at all: enabled, and not soft-deleted. A row without `isEnabled` is of an unknown state: it may not. */
-export function isLiving(user: User): boolean {
+export function isActive(user: User): boolean {
   return user.isEnabled === true && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
 }
 
@@ -22,7 +22,8 @@ export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyM
  */
 function asKeyMay(user: User, madeAt: Date | null): User {
   const isLater = ({ role, updatedAt }: UserRole) =>
-    rolesThatAre([Role.ADMIN]).includes(role) && !(madeAt !== null && updatedAt instanceof Date && updatedAt.getTime() <= madeAt.getTime())
+    rolesSatisfying([Role.ADMIN]).includes(role) &&
+    !(madeAt !== null && updatedAt instanceof Date && updatedAt.getTime() <= madeAt.getTime())
   if (!user.roles?.some(isLater)) return user
   // A copy: the application may keep the user that it gave in loadUser().
   const limited = user.getClone()
@@ -47,7 +48,7 @@ export function toActor(given: User, more: ActorDetails = {}): Actor {
 /** The user with all roles, by id, as an actor; null where there is none, or one who is disabled or deleted. */
 export async function loadActor(id: string, more: ActorDetails = {}): Promise<Actor | null> {
   const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id))
-  return user && isLiving(user) ? toActor(user, more) : null
+  return user && isActive(user) ? toActor(user, more) : null
 }
 
 /**

@@ -4,7 +4,7 @@ import { declareWriteLimits } from '../policy/policy.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { explainPattern } from '../schema/validator.js'
-import { demandOwnPlace } from './in-person.js'
+import { forbidImpersonation } from './caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
@@ -25,7 +25,7 @@ export class Domain extends ReplaceableMixin(BasePermsModel, 'domain').withColum
 
   // With a domain go the roles that are held in it.
   static override beforeDelete(args: never): unknown {
-    demandOwnPlace('Roles')
+    forbidImpersonation('Roles')
     return super.beforeDelete(args)
   }
 }

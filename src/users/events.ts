@@ -21,7 +21,7 @@ export function registerUserEvents(runtime: Runtime, emit: Tell): void {
 }
 
 /** Tells of it once the transaction that it is part of is committed; at once where there is none. */
-export function tell<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
+export function emitAfterCommit<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
   const emit = listener.get()
   if (!emit) return
   const payload = { ...about, by: currentUserId() } as unknown as UserEvents[K]

@@ -3,7 +3,7 @@ import { RolesNotLoadedError } from '../core/errors.js'
 import { onRollback } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
-import { rolesThatAre } from '../policy/user-tables.js'
+import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
 import { markIntermediate, type RecordClass } from '../schema/definition.js'
 import { isUuid } from '../schema/values.js'
@@ -106,7 +106,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
     hasRole(role?: string, options: { domain?: DomainRef | undefined } = {}): boolean {
       const { roles } = this
       if (!Array.isArray(roles)) throw new RolesNotLoadedError()
-      const wanted = role === undefined ? null : rolesThatAre([role])
+      const wanted = role === undefined ? null : rolesSatisfying([role])
       return roles.some((grant) => {
         if (wanted !== null && !wanted.includes(grant.role)) return false
         const isGlobal = grant.domainId === null || grant.domainId === undefined

@@ -2,11 +2,11 @@ import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
-import { demandInPerson, InPersonMixin } from './in-person.js'
+import { forbidApiKey, WriteGuardMixin } from './caller-restrictions.js'
 import { Role } from './roles.js'
 
 /** That somebody is asked into a domain, by the address they have. Made and used by `perms.auth.invitations` alone. */
-export class Invitation extends InPersonMixin(BasePermsModel, () => demandInPerson('Invitations')).withColumns({
+export class Invitation extends WriteGuardMixin(BasePermsModel, () => forbidApiKey('Invitations')).withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).index(),
   role: column.string({ maxLength: 100 }),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),

@@ -5,7 +5,7 @@ import type { AbstractConstructor, ActiveRecord } from '../record/active-record.
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns, definitionOf, markIntermediate } from '../schema/definition.js'
-import { demandInPerson } from './in-person.js'
+import { forbidApiKey } from './caller-restrictions.js'
 import type { PasswordHasher } from './password-hasher.js'
 
 /** What hashes passwords and says which are too weak; the auth floor gives it at initPerms. */
@@ -124,14 +124,14 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       const proven = this.#proven
       this.#proven = null
       if (changed.passwordHash !== undefined || changed.email !== undefined) {
-        demandInPerson('Passwords and e-mail addresses')
-        if (isOwn(this)) await this.#demandProof(changed, proven, trx)
+        forbidApiKey('Passwords and e-mail addresses')
+        if (isOwn(this)) await this.#assertProof(changed, proven, trx)
       }
       await super.$around(write, changes, trx)
     }
 
     // This row may be older than a change made elsewhere: what counts is what is stored.
-    async #demandProof(changed: { email?: string; passwordHash?: string | null }, proven: Proven | null, trx?: TransactionOrKnex) {
+    async #assertProof(changed: { email?: string; passwordHash?: string | null }, proven: Proven | null, trx?: TransactionOrKnex) {
       const stored = await storedCredentials(this, trx)
       if (proven && proven.hash === stored?.passwordHash) return
       if (changed.passwordHash === undefined && changed.email === stored?.email) return
@@ -174,7 +174,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
         return
       }
       // Before the old password is looked at: a key is no place to guess it from.
-      demandInPerson('Passwords and e-mail addresses')
+      forbidApiKey('Passwords and e-mail addresses')
       const old = this.#old
       this.#old = undefined
       if (!isOwn(row)) return
@@ -207,7 +207,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     // However it is written: query().patch() and raw expressions too.
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       const set = { ...this, ...(this as { $$queryProps?: object }).$$queryProps } as { email?: unknown; passwordHash?: unknown }
-      if (set.email !== undefined || set.passwordHash !== undefined) demandInPerson('Passwords and e-mail addresses')
+      if (set.email !== undefined || set.passwordHash !== undefined) forbidApiKey('Passwords and e-mail addresses')
       await super.$beforeUpdate(options, context)
     }
 

@@ -3,7 +3,7 @@ import { setNames } from '../enforce/evaluate.js'
 import { asSystem } from '../policy/context.js'
 import { userTables } from '../policy/user-tables.js'
 import type { Execution, GuardedBuilder } from '../query/policy-enforcer.js'
-import { tell } from './events.js'
+import { emitAfterCommit } from './events.js'
 import type { UserRole } from './user-role.js'
 
 const said = ['userId', 'role', 'domainId']
@@ -40,5 +40,5 @@ function asTheyAre(builder: GuardedBuilder, rows: readonly UserRole[]): Promise<
 }
 
 function tellOf(name: 'roleGranted' | 'roleRevoked', { userId, role, domainId }: UserRole, { db }: GuardedBuilder): void {
-  tell(name, { userId, role, domainId: domainId ?? null }, db)
+  emitAfterCommit(name, { userId, role, domainId: domainId ?? null }, db)
 }

@@ -5,10 +5,10 @@ import { OUTRANKS, outranks } from '../policy/rank.js'
 import { nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
-import { demandInPerson, InPersonMixin } from './in-person.js'
+import { forbidApiKey, WriteGuardMixin } from './caller-restrictions.js'
 
 /** That a user proves themselves by an authenticator app (TOTP, RFC 6238) too. Made and used by `perms.auth.secondFactors` alone. */
-export class SecondFactor extends InPersonMixin(HasUserMixin(BasePermsModel), () => demandInPerson('Second factors')).withColumns({
+export class SecondFactor extends WriteGuardMixin(HasUserMixin(BasePermsModel), () => forbidApiKey('Second factors')).withColumns({
   /** The shared secret, encrypted with a key of the server's: whoever reads the database can make no codes. */
   secret: column.string({ maxLength: 255 }).hidden(),
   /** null: begun, and not proved yet. */

@@ -13,7 +13,7 @@ import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
-import { demandInPerson, InPersonMixin } from './in-person.js'
+import { forbidApiKey, WriteGuardMixin } from './caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import type { User } from './user.js'
 
@@ -45,36 +45,37 @@ export interface IssueOptions {
   expiresIn?: number | undefined
 }
 
-const inPerson = () => demandInPerson('Tokens and sessions')
+const inPerson = () => forbidApiKey('Tokens and sessions')
 
 /** A token of a user: only its hash is stored, and it is shown once. */
-export class Token extends ReplaceableMixin(InPersonMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson), 'token').withColumns(
-  {
-    token: column.string({ maxLength: 64 }).unique().hidden(),
-    kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
-    description: column.string({ maxLength: 255 }).nullable(),
-    expiresAt: column.datetime().nullable().index(),
-    revoked: column.boolean().default(false),
-    revokedAt: column.datetime().nullable().readOnly(),
-    /** When it last opened a door; of a session, when it was last refreshed. */
-    lastUsedAt: column.datetime().nullable().readOnly(),
-    /** Of a session: when the present refresh token took the place of the one before. */
-    rotatedAt: column.datetime().nullable().hidden(),
-    /** Of a session: when it ends however often it is refreshed. */
-    endsAt: column.datetime().nullable().readOnly(),
-    /** Of a session: the client's address at sign-in. */
-    address: column.string({ maxLength: 64 }).nullable().readOnly(),
-    /** Of an API key: what it may do. */
-    abilities: column
-      .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
-      .nullable()
-      .readOnly(),
-    /** Of a session in a user's place: the superadmin who acts. */
-    impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
-    /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
-    boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
-  },
-) {
+export class Token extends ReplaceableMixin(
+  WriteGuardMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson),
+  'token',
+).withColumns({
+  token: column.string({ maxLength: 64 }).unique().hidden(),
+  kind: column.string({ maxLength: 32 }).default('custom').readOnly().index(),
+  description: column.string({ maxLength: 255 }).nullable(),
+  expiresAt: column.datetime().nullable().index(),
+  revoked: column.boolean().default(false),
+  revokedAt: column.datetime().nullable().readOnly(),
+  /** When it last opened a door; of a session, when it was last refreshed. */
+  lastUsedAt: column.datetime().nullable().readOnly(),
+  /** Of a session: when the present refresh token took the place of the one before. */
+  rotatedAt: column.datetime().nullable().hidden(),
+  /** Of a session: when it ends however often it is refreshed. */
+  endsAt: column.datetime().nullable().readOnly(),
+  /** Of a session: the client's address at sign-in. */
+  address: column.string({ maxLength: 64 }).nullable().readOnly(),
+  /** Of an API key: what it may do. */
+  abilities: column
+    .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
+    .nullable()
+    .readOnly(),
+  /** Of a session in a user's place: the superadmin who acts. */
+  impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
+  /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
+  boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
+}) {
   declare user?: User
   /** Out of reach of API keys, whatever their abilities. */
   static isCredential = true

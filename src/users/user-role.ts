@@ -8,15 +8,15 @@ import { all, any, type Condition, sql } from '../policy/condition.js'
 import { asSystem } from '../policy/context.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
-import { anyOf, byRank, member, owner, type Policy } from '../policy/rules.js'
+import { anyOf, belowOwnRank, member, owner, type Policy } from '../policy/rules.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
 import { isUuid } from '../schema/values.js'
+import { forbidImpersonation, WriteGuardMixin } from './caller-restrictions.js'
 import type { Domain } from './domain.js'
-import { tell } from './events.js'
+import { emitAfterCommit } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
-import { demandOwnPlace, InPersonMixin } from './in-person.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
@@ -35,11 +35,11 @@ function requireDomain(domainId: string | null | undefined): void {
 }
 
 // A domain takes no user in without their consent: rows that they make would go there.
-const grantByRank = byRank({ joins: false })
+const grantByRank = belowOwnRank({ joins: false })
 
 /** That a user holds a role: everywhere (`domainId` null), or in one domain. */
 export class UserRole extends ReplaceableMixin(
-  InPersonMixin(HasUserMixin(BasePermsModel), () => demandOwnPlace('Roles')),
+  WriteGuardMixin(HasUserMixin(BasePermsModel), () => forbidImpersonation('Roles')),
   'userRole',
 ).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
@@ -53,8 +53,8 @@ export class UserRole extends ReplaceableMixin(
   static override policy: Policy = {
     read: anyOf(owner(), member('domainId', [Role.ADMIN])),
     create: grantByRank,
-    update: byRank(),
-    delete: byRank(),
+    update: belowOwnRank(),
+    delete: belowOwnRank(),
   }
   static override relationMappings(): RelationMappings {
     return {
@@ -147,12 +147,12 @@ export class UserRole extends ReplaceableMixin(
   override async $afterInsert(context: never): Promise<void> {
     await super.$afterInsert(context)
     const { userId, role, domainId } = this
-    tell('roleGranted', { userId, role, domainId: domainId ?? null }, (context as { transaction?: unknown }).transaction)
+    emitAfterCommit('roleGranted', { userId, role, domainId: domainId ?? null }, (context as { transaction?: unknown }).transaction)
   }
 }
 declareColumns(
   UserRole,
-  { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(byRank()) },
+  { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(belowOwnRank()) },
   { uniques: [['userId', 'role', 'domainKey']] },
 )
 
@@ -163,7 +163,7 @@ declareWriteLimits(
     on: ['create', 'update', 'delete'],
     reads: ['role', 'domainId', 'userId'],
     takes: 'Roles are granted, changed and revoked below the own rank, and within the own domain by its admins.',
-    condition: (scope, action) => compile(action === 'create' ? grantByRank : byRank(), scope),
+    condition: (scope, action) => compile(action === 'create' ? grantByRank : belowOwnRank(), scope),
   },
   {
     on: ['update'],

@@ -9,9 +9,9 @@ import { nobody, type Policy, role, self } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { canonicalEmail, EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
 import { endsNoSession } from './caller-changes.js'
-import { tell } from './events.js'
+import { forbidImpersonation } from './caller-restrictions.js'
+import { emitAfterCommit } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
-import { demandOwnPlace } from './in-person.js'
 import { PasswordMixin } from './password-mixin.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
@@ -58,7 +58,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
       const changesEmail = email !== undefined && email !== before?.email
       const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
       if (changesEmail || changesPassword) await this.#afterCredentials({ changesEmail, changesPassword }, trx)
-      if (changesPassword && before) tell('passwordChanged', { userId: this.id }, trx)
+      if (changesPassword && before) emitAfterCommit('passwordChanged', { userId: this.id }, trx)
     }
     await (trx || inTransaction() ? run() : transaction(run))
   }
@@ -96,7 +96,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
 
   // With a user go roles, tokens, keys and factors.
   static override beforeDelete(args: never): unknown {
-    demandOwnPlace('Accounts')
+    forbidImpersonation('Accounts')
     return super.beforeDelete(args)
   }
 
@@ -116,7 +116,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
-    if ((this as { deletedAt?: Date | null }).deletedAt) demandOwnPlace('Accounts')
+    if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation('Accounts')
     if (typeof this.email === 'string') this.email = canonicalEmail(this.email)
     await super.$beforeUpdate(options, context)
   }

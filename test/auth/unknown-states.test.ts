@@ -13,7 +13,7 @@ import {
 import { asAnonymous, runAsActor } from '../../src/policy/context.js'
 import { isForbiddenTable } from '../../src/query/protected-tables.js'
 import { definitionOf } from '../../src/schema/definition.js'
-import { isLiving, toActor } from '../../src/users/actor.js'
+import { isActive, toActor } from '../../src/users/actor.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Member, member, type SetUp, setUp } from './set-up.js'
@@ -33,7 +33,7 @@ describe('An unknown state', () => {
   it('of a user loaded without isEnabled is "disabled", for sign-in and for every rule [promise 61]', async () => {
     const { id } = await member()
     const [part] = (await Member.query().findByIds([id]).select('id', 'email', 'passwordHash')) as unknown as [User]
-    expect(isLiving(part)).to.equal(false)
+    expect(isActive(part)).to.equal(false)
     part.roles = []
     class Note extends BasePermsModel.withColumns({ text: column.string() }) {
       static override policy = { read: everyone(), create: { kind: 'authenticated' } as never }
@@ -41,7 +41,7 @@ describe('An unknown state', () => {
     expect(await Note.canCreate({ text: 'x' }, part)).to.equal(false)
     const [whole] = (await Member.query().findByIds([id])) as unknown as [User]
     whole.roles = []
-    expect(isLiving(whole)).to.equal(true)
+    expect(isActive(whole)).to.equal(true)
     expect(await Note.canCreate({ text: 'x' }, whole)).to.equal(true)
   })
 

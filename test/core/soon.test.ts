@@ -1,16 +1,16 @@
 import { expect } from 'chai'
-import { type Steps, soon, wait } from '../../src/core/maybe-async.js'
+import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../../src/core/maybe-async.js'
 import { rejection } from '../helpers/errors.js'
 
-function* sum(...values: (number | Promise<number>)[]): Steps<number> {
+function* sum(...values: (number | Promise<number>)[]): MaybeAsyncSteps<number> {
   let total = 0
-  for (const value of values) total += yield* wait(value)
+  for (const value of values) total += yield* awaitMaybe(value)
   return total
 }
 
-function* caught(value: Promise<number>): Steps<string> {
+function* caught(value: Promise<number>): MaybeAsyncSteps<string> {
   try {
-    return String(yield* wait(value))
+    return String(yield* awaitMaybe(value))
   } catch (error) {
     return `caught ${(error as Error).message}`
   }
@@ -18,23 +18,23 @@ function* caught(value: Promise<number>): Steps<string> {
 
 describe('soon', () => {
   it('returns at once what no step has to wait for', () => {
-    expect(soon(sum(1, 2, 3))).to.equal(6)
+    expect(runMaybeAsync(sum(1, 2, 3))).to.equal(6)
   })
 
   it('waits for each promise in its turn', async () => {
-    expect(await soon(sum(1, Promise.resolve(2), 3, Promise.resolve(4)))).to.equal(10)
+    expect(await runMaybeAsync(sum(1, Promise.resolve(2), 3, Promise.resolve(4)))).to.equal(10)
   })
 
   it('throws into the steps what a promise was rejected with', async () => {
-    expect(await soon(caught(Promise.reject(new Error('late'))))).to.equal('caught late')
-    expect(await rejection(soon(sum(Promise.reject(new Error('late')))) as Promise<number>)).to.have.property('message', 'late')
+    expect(await runMaybeAsync(caught(Promise.reject(new Error('late'))))).to.equal('caught late')
+    expect(await rejection(runMaybeAsync(sum(Promise.reject(new Error('late')))) as Promise<number>)).to.have.property('message', 'late')
   })
 
   it('throws at once what a step throws before any promise', () => {
-    function* fails(isEarly: boolean): Steps<number> {
+    function* fails(isEarly: boolean): MaybeAsyncSteps<number> {
       if (isEarly) throw new Error('early')
-      return yield* wait(1)
+      return yield* awaitMaybe(1)
     }
-    expect(() => soon(fails(true))).to.throw('early')
+    expect(() => runMaybeAsync(fails(true))).to.throw('early')
   })
 })

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import pg from 'pg'
 import { prepareConnections } from '../../src/database/connections.js'
-import { momentOf, readDaysAndMoments } from '../../src/database/pg-values.js'
+import { datetimeOf, readDatesAndDatetimes } from '../../src/database/pg-values.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../helpers/databases.js'
 
 const timestamptz = 1184
@@ -22,7 +22,7 @@ describe('moments of PostgreSQL', () => {
         fc.integer({ min: 0, max: 3 }),
         (moment, digits) => {
           const text = spelled(moment, digits)
-          const made = momentOf(text)
+          const made = datetimeOf(text)
           expect(made, text).to.be.an.instanceOf(Date)
           expect(made?.getTime(), text).to.equal((parse(text) as Date).getTime())
         },
@@ -49,7 +49,7 @@ describe('moments of PostgreSQL', () => {
       '2001-02-03 04:05:06',
       '',
     ])
-      expect(momentOf(text), text).to.equal(null)
+      expect(datetimeOf(text), text).to.equal(null)
   })
 
   if (!availableDatabases.includes('pg')) return
@@ -104,7 +104,7 @@ describe('moments of PostgreSQL', () => {
     ]
     for (const own of parsers) {
       const set: number[] = []
-      readDaysAndMoments({ getTypeParser: (type) => (type === timestamptz ? own : parse), setTypeParser: (type) => set.push(type) })
+      readDatesAndDatetimes({ getTypeParser: (type) => (type === timestamptz ? own : parse), setTypeParser: (type) => set.push(type) })
       expect(set).to.deep.equal([1082])
     }
   })

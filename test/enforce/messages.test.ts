@@ -1,9 +1,9 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
 import { newId } from '../../src/core/ids.js'
-import { demandRole } from '../../src/http/caller/request-authenticator.js'
+import { assertRole } from '../../src/http/caller/request-authenticator.js'
 import { problemOf } from '../../src/http/core/problems.js'
-import { hasRole } from '../../src/http/serve/adapter-core.js'
+import { requireCallerRole } from '../../src/http/serve/adapter-core.js'
 import {
   allOf,
   authenticated,
@@ -129,18 +129,18 @@ eachDatabase('What errors say', (db) => {
     await Domain.create({ name: 'desk' })
     await user.grantRole('agent', { domain: 'desk' })
     const agent = toActor(user)
-    const refused = thrown(() => hasRole('agent')(agent)) as Error
+    const refused = thrown(() => requireCallerRole('agent')(agent)) as Error
     expect(refused).to.be.instanceOf(ForbiddenError)
     expect(refused.message).to.contain("requireRole('agent', { domain: 'any' })").and.contain('everywhere')
-    expect((thrown(() => demandRole(agent, 'agent')) as Error).message).to.equal(
+    expect((thrown(() => assertRole(agent, 'agent')) as Error).message).to.equal(
       "This needs the role 'agent' everywhere. You hold it in a domain only.",
     )
-    hasRole('agent', { domain: 'any' })(agent)
+    requireCallerRole('agent', { domain: 'any' })(agent)
     for (const [role, options] of [
       ['editor', {}],
       ['agent', { domain: 'hq' }],
     ] as const)
-      expect((thrown(() => hasRole(role, options)(agent)) as Error).message).to.equal(`This needs the role '${role}'.`)
+      expect((thrown(() => requireCallerRole(role, options)(agent)) as Error).message).to.equal(`This needs the role '${role}'.`)
   })
 
   it('of an update into a refused row name the rule to developers, and nothing of it to clients [promise 48]', async () => {

@@ -5,7 +5,7 @@ import { joinAmbient, transaction } from '../../database/transaction.js'
 import { scopeFor } from '../../enforce/evaluate.js'
 import { holds } from '../../policy/condition.js'
 import { asSystem, currentActor } from '../../policy/context.js'
-import { callerLives } from '../../policy/effective.js'
+import { requireActiveCaller } from '../../policy/effective.js'
 import { registeredModel } from '../../policy/registered-models.js'
 
 /**
@@ -17,14 +17,14 @@ import { registeredModel } from '../../policy/registered-models.js'
  * @throws UnauthorizedError for a caller whose account or session has ended
  * @example const { token, plain } = await forLivingCaller(knex, user.id, () => Token.issue(user, { kind: 'api', abilities }))
  */
-export async function forLivingCaller<T>(knex: Knex, userId: string, write: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+export async function forActiveCaller<T>(knex: Knex, userId: string, write: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
   const actor = currentActor()
   return await transaction(
     (trx) =>
       asSystem(async () => {
         await lockRow(trx, registeredModel('user'), userId)
         const scope = scopeFor({ cls: registeredModel('token') as never, ref: 't' }, actor, { live: true })
-        if (!(await holds(joinAmbient(knex), callerLives(scope))))
+        if (!(await holds(joinAmbient(knex), requireActiveCaller(scope))))
           throw new UnauthorizedError('Your account or session has ended: sign in again.')
         return await write(trx)
       }),

@@ -7,7 +7,7 @@ import { dialectOfClass } from '../../record/active-record.js'
 import { definitionOf } from '../../schema/definition.js'
 import { canonicalEmail } from '../../schema/email.js'
 import { encode } from '../../schema/storage.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import type { User } from '../../users/user.js'
@@ -35,7 +35,7 @@ export function readCredentials(given: { email?: unknown; password?: unknown } |
   else if (!isStorableText(email)) wrong('email', 'may not hold NUL characters or broken surrogate pairs')
   if (typeof password !== 'string') wrong('password', password === undefined ? 'is required' : 'must be a string')
   else if (password === '') wrong('password', 'may not be blank')
-  refuse(errors)
+  assertNoErrors(errors)
   if (typeof email !== 'string' || typeof password !== 'string') throw new ValidationError('The input is not valid.')
   return { email: canonicalEmail(email), password }
 }
@@ -78,7 +78,7 @@ export async function freshHash(hasher: PasswordHasher, stored: string, password
  * @param rehashed takes the place of the verified hash
  * @returns what `enter` returned, or null where the row has changed
  */
-export async function admit<T>(knex: Knex, user: User, rehashed: string | null, enter: () => Promise<T>): Promise<T | null> {
+export async function withLockedUser<T>(knex: Knex, user: User, rehashed: string | null, enter: () => Promise<T>): Promise<T | null> {
   const cls = userClass() as unknown as Parameters<typeof dialectOfClass>[0] & { getTableName(): string }
   const { columnOf, specs } = definitionOf(cls)
   const dialect = dialectOfClass(cls)

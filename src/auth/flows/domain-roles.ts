@@ -2,17 +2,17 @@ import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } fro
 import { type Actor, asSystem, currentActor, type Grant } from '../../policy/context.js'
 import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { ADMIN, rolesThatAre, SUPERADMIN } from '../../policy/user-tables.js'
+import { ADMIN, rolesSatisfying, SUPERADMIN } from '../../policy/user-tables.js'
 import { isStorableText, isUuid } from '../../schema/values.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
-import { demandInPerson } from '../../users/in-person.js'
 import type { UserRole } from '../../users/user-role.js'
 
 /** What invitations and memberships share: the caller, domains and the model of grants. */
 export const grants = () => registeredModel('userRole') as unknown as typeof UserRole
 
 /** @throws UnauthorizedError */
-export function demandActor(): Actor {
+export function assertActor(): Actor {
   const actor = currentActor()
   if (!actor) throw new UnauthorizedError()
   return actor
@@ -28,7 +28,7 @@ export async function activeDomain(idOrName: string): Promise<Domain | null> {
 
 /** The domain, for one who administers it, in person. @throws NotFoundError for anybody else, and where there is none */
 export async function administered(idOrName: unknown): Promise<Domain> {
-  const actor = demandActor()
+  const actor = assertActor()
   const found = typeof idOrName === 'string' ? await activeDomain(idOrName) : null
   const isAdmin = actor.grants.some((grant) => isOfAdmin(grant) && (grant.domainId === null || grant.domainId === found?.id))
   if (!found || !isAdmin || actor.abilities) throw new NotFoundError()
@@ -41,9 +41,9 @@ export async function administered(idOrName: unknown): Promise<Domain> {
  *
  * @throws UnauthorizedError, ForbiddenError
  */
-export function demandInviter(): void {
-  const actor = demandActor()
-  demandInPerson('Invitations')
+export function assertInviter(): void {
+  const actor = assertActor()
+  forbidApiKey('Invitations')
   if (policyOf(grants() as never).create.kind === 'rank' && !actor.grants.some(isOfAdmin)) throw mayNotGive()
 }
 
@@ -56,7 +56,7 @@ export function mayGiveAnywhere(actor: Actor, role: string): boolean {
 export const mayNotGive = () => new ForbiddenError('You may not give this role there.')
 
 function isOfAdmin({ role }: Grant): boolean {
-  return rolesThatAre([ADMIN]).includes(role)
+  return rolesSatisfying([ADMIN]).includes(role)
 }
 
 /** @throws ValidationError for anything but text, blank text, and what no database stores */

@@ -2,8 +2,8 @@ import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, Va
 import { transaction } from '../../database/transaction.js'
 import { type Actor, asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { isLiving } from '../../users/actor.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { isActive } from '../../users/actor.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { Role } from '../../users/roles.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -43,7 +43,7 @@ export function impersonation(core: AuthCore): Impersonation {
       core.refuseTransaction('impersonation.start')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
-      demandInPerson('Impersonations')
+      forbidApiKey('Impersonations')
       if (!isSuperadmin(actor) || actor.sessionId === null)
         throw new ForbiddenError("Only a superadmin who has signed in may act in a user's place.")
       if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestLife)
@@ -52,7 +52,7 @@ export function impersonation(core: AuthCore): Impersonation {
         ])
       const id = typeof target === 'string' ? target : target?.id
       const user = typeof id === 'string' ? await asSystem(() => userClass().get(id)) : null
-      if (!user || !isLiving(user)) throw new NotFoundError()
+      if (!user || !isActive(user)) throw new NotFoundError()
       if (user.id === actor.id || user.isSuperadmin) throw new ForbiddenError("Nobody acts in a superadmin's place.")
       const now = Date.now()
       const end = new Date(now + expiresIn * 1000)
@@ -88,8 +88,8 @@ export function impersonation(core: AuthCore): Impersonation {
  *
  * @throws InvalidTokenError
  */
-export async function demandImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
-  const { user: superadmin } = await sessions.living(boundTo ?? '')
+export async function assertImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
+  const { user: superadmin } = await sessions.findActive(boundTo ?? '')
   if (superadmin.id !== impersonatorId || !superadmin.isSuperadmin || user.isSuperadmin) throw new InvalidTokenError()
 }
 

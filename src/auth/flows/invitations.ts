@@ -13,17 +13,17 @@ import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from 
 import { registeredModel } from '../../policy/registered-models.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
 import { isUuid } from '../../schema/values.js'
-import { isLiving, loadActor } from '../../users/actor.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { isActive, loadActor } from '../../users/actor.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { Invitation } from '../../users/invitation.js'
 import { checkRole } from '../../users/roles.js'
 import { hashToken, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
 import type { AuthCore } from '../core.js'
-import { forLivingCaller } from './active-caller.js'
+import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
-import { activeDomain, demandActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
+import { activeDomain, assertActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
 import { furtherTables, proveAddress, rememberProof } from './first-proof.js'
 import { mailDelivery } from './mail-delivery.js'
 import { type RegistrationSteps, readRegistration } from './register.js'
@@ -112,7 +112,7 @@ export function invitations(core: AuthCore): Invitations {
   /** Guesses count by address. */
   async function redeem<T>(name: string, work: () => Promise<T>): Promise<T> {
     core.refuseTransaction(`invitations.${name}`)
-    demandInPerson('Invitations')
+    forbidApiKey('Invitations')
     const attempt = await throttle.begin('mailToken', { address: currentAddress() })
     try {
       const result = await work()
@@ -133,13 +133,13 @@ export function invitations(core: AuthCore): Invitations {
   return {
     async invite({ email, role, domain }) {
       core.refuseTransaction('invitations.invite')
-      const { post } = core
-      if (!post)
+      const { mailService } = core
+      if (!mailService)
         throw new ConfigurationError(
           "Invitations go by mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).",
         )
-      const actor = demandActor()
-      demandInPerson('Invitations')
+      const actor = assertActor()
+      forbidApiKey('Invitations')
       const address = canonicalEmail(textOf(email, 'email'))
       if (!isEmailAddress(address)) throw invalid('email', 'must be an e-mail address')
       const name = textOf(role, 'role')
@@ -150,8 +150,8 @@ export function invitations(core: AuthCore): Invitations {
       if (!(await mayGive(name, into.id))) throw mayNotGive()
       await delivery.count(address, { address: currentAddress(), caller: actor.id })
       const plain = PREFIX + randomToken()
-      const expiresAt = new Date(Date.now() + post.expires('invitation') * 1000)
-      const invitation = await forLivingCaller(knex, actor.id, async (trx) => {
+      const expiresAt = new Date(Date.now() + mailService.expires('invitation') * 1000)
+      const invitation = await forActiveCaller(knex, actor.id, async (trx) => {
         await lockRow(trx, registeredModel('domain'), into.id)
         await Invitation.query()
           .patch({ revoked: true } as never)
@@ -163,7 +163,7 @@ export function invitations(core: AuthCore): Invitations {
       emit('invited', { email: address, role: name, domainId: into.id, by: actor.id })
       core.background.run(async () => {
         try {
-          await post.send(post.compose('invitation', address, plain, { role: name, domain: into.displayName ?? into.name }))
+          await mailService.send(mailService.compose('invitation', address, plain, { role: name, domain: into.displayName ?? into.name }))
         } catch {
           emit('mailFailed', { userId: null, kind: 'invitation' })
         }
@@ -173,11 +173,11 @@ export function invitations(core: AuthCore): Invitations {
 
     accept: (token) =>
       redeem('accept', async () => {
-        const actor = demandActor()
+        const actor = assertActor()
         const invitation = await read(token)
         const user = (await asSystem(() => userClass().get(actor.id))) as User | null
         const present = await tables()
-        if (!user || !isLiving(user)) throw new UnauthorizedError()
+        if (!user || !isActive(user)) throw new UnauthorizedError()
         if (user.email !== invitation.email) throw new ForbiddenError('The invitation is for another address: sign in with that one.')
         const { grant, revoked } = await transaction(
           (trx) =>
@@ -241,7 +241,7 @@ export function invitations(core: AuthCore): Invitations {
 
     async revoke(id) {
       core.refuseTransaction('invitations.revoke')
-      demandInPerson('Invitations')
+      forbidApiKey('Invitations')
       const found = isUuid(id) ? ((await Invitation.query().findById(id.toLowerCase())) as Invitation | undefined) : undefined
       if (!found) throw new NotFoundError()
       const { email, role, domainId } = found

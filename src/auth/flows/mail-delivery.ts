@@ -24,22 +24,22 @@ export interface MailDelivery {
   reportProof(user: User, by: Proof, result: ProofResult): void
 }
 
-export function mailDelivery({ background, emit, post, throttle }: AuthCore): MailDelivery {
+export function mailDelivery({ background, emit, mailService, throttle }: AuthCore): MailDelivery {
   const delivery: MailDelivery = {
     count: (to, by = {}) => throttle.begin('mail', { ...by, account: mailboxOf(to) }),
 
     async send(kind, user, to, token, details) {
-      if (!post) return
+      if (!mailService) return
       try {
-        const mail = post.compose(kind, to, token, details)
-        await (user ? post.send(mail) : post.rehearse(mail))
+        const mail = mailService.compose(kind, to, token, details)
+        await (user ? mailService.send(mail) : mailService.rehearse(mail))
       } catch {
         if (user) emit('mailFailed', { userId: user.id, kind })
       }
     },
 
     async notify(kind, user, to, details) {
-      if (!post) return
+      if (!mailService) return
       try {
         await delivery.count(to)
       } catch {

@@ -10,8 +10,8 @@ import { newId } from '../../core/ids.js'
 import { asSystem, currentAddress } from '../../policy/context.js'
 import { definitionOf } from '../../schema/definition.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
-import { isLiving } from '../../users/actor.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { isActive } from '../../users/actor.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { registeredPasswords, storedHash, wrongOldPassword } from '../../users/password-mixin.js'
 import type { User } from '../../users/user.js'
 import type { SignInResult } from '../auth-types.js'
@@ -19,7 +19,7 @@ import type { AuthCore } from '../core.js'
 import { userClass } from './credentials.js'
 import { furtherTables, proveAddress } from './first-proof.js'
 import { mailDelivery, originTexts } from './mail-delivery.js'
-import type { Post } from './mail-service.js'
+import type { MailService } from './mail-service.js'
 import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
 import { type RegistrationSteps, readRegistration, registerUser, rehearseRegistration } from './register.js'
 
@@ -75,11 +75,11 @@ export interface MailFlows {
 const mostWaiting = 1000
 
 export function mailFlows(core: AuthCore): MailFlows {
-  const { background, emit, knex, post, throttle } = core
+  const { background, emit, knex, mailService, throttle } = core
 
-  function demandPost(name: string): Post {
+  function assertPost(name: string): MailService {
     core.refuseTransaction(`mail.${name}`)
-    if (post) return post
+    if (mailService) return mailService
     throw new ConfigurationError("Mail needs a mailer: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).")
   }
 
@@ -93,7 +93,7 @@ export function mailFlows(core: AuthCore): MailFlows {
 
   /** Counts a mail, and runs the work after the response: with null where there is no such user, for whom it does the same. */
   async function request(name: string, email: unknown, work: (found: Found, address: string) => Promise<void>): Promise<void> {
-    demandPost(name)
+    assertPost(name)
     const address = readEmail(email, 'email')
     await count(address, { address: currentAddress() })
     later(async () => await work(await find(address), address))
@@ -106,14 +106,14 @@ export function mailFlows(core: AuthCore): MailFlows {
     mail: 'verifyEmail' | 'resetPassword' | 'magicLink',
   ): Promise<void> {
     const origin = mail === 'verifyEmail' ? await originTexts(user?.id ?? standIn) : {}
-    const token = await issueMailToken(core, user, standIn, { kind, boundTo: to, expiresIn: (post as Post).expires(mail) })
+    const token = await issueMailToken(core, user, standIn, { kind, boundTo: to, expiresIn: (mailService as MailService).expires(mail) })
     await send(mail, user, to, token ?? noToken, origin)
   }
 
   /** Wrong tokens count by address. */
   async function redeem<T>(name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
-    demandPost(name)
-    demandInPerson('What a mailed link changes')
+    assertPost(name)
+    forbidApiKey('What a mailed link changes')
     const plain = readToken(token)
     const attempt = await throttle.begin('mailToken', { address: currentAddress() })
     try {
@@ -153,7 +153,7 @@ export function mailFlows(core: AuthCore): MailFlows {
   const verified = () => ('emailVerifiedAt' in definitionOf(userClass()).specs ? { emailVerifiedAt: new Date() } : {})
 
   return {
-    isReady: post !== null,
+    isReady: mailService !== null,
 
     requestVerification: (email) =>
       request('requestVerification', email, async ({ user, row, standIn }, address) => {
@@ -163,7 +163,7 @@ export function mailFlows(core: AuthCore): MailFlows {
 
     verifyEmail: (token) =>
       redeem('verifyEmail', token, async (plain) => {
-        demandColumn()
+        assertColumn()
         const user = await useMailToken(core, plain, 'verify-email', async (use) => await use.user.update(verified() as never))
         emit('emailVerified', { userId: user.id })
         return user
@@ -188,8 +188,8 @@ export function mailFlows(core: AuthCore): MailFlows {
       }),
 
     async requestEmailChange(user, { email, oldPassword }) {
-      demandPost('requestEmailChange')
-      demandInPerson('Passwords and e-mail addresses')
+      assertPost('requestEmailChange')
+      forbidApiKey('Passwords and e-mail addresses')
       const address = readEmail(email, 'email')
       if (typeof oldPassword !== 'string' || oldPassword === '') throw invalid('oldPassword', 'is required')
       const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
@@ -210,7 +210,7 @@ export function mailFlows(core: AuthCore): MailFlows {
         const { row: other, standIn } = await find(address)
         const receiver = other ? null : user
         const details = { ...(await originTexts(user.id)), accountEmail: user.email }
-        const expiresIn = (post as Post).expires('changeEmail')
+        const expiresIn = (mailService as MailService).expires('changeEmail')
         const order = { kind: 'change-email', boundTo: address, expiresIn, whilePassword: stored } as const
         const token = await issueMailToken(core, receiver, standIn, order)
         await send('changeEmail', token === null ? null : receiver, address, token ?? noToken, details)
@@ -236,13 +236,13 @@ export function mailFlows(core: AuthCore): MailFlows {
     signInWithMagicLink: (token, { device } = {}) =>
       redeem('signInWithMagicLink', token, async (plain) => {
         const user = await prove('magicLink', plain, { act: async (row) => row })
-        const result = await core.letIn(user, { device })
+        const result = await core.completeSignIn(user, { device })
         if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: ask for another link.')
         return result
       }),
 
     async registerPrivately(values, steps = {}) {
-      demandPost('registerPrivately')
+      assertPost('registerPrivately')
       const cls = userClass()
       const { password, ...rest } = readRegistration(values) as { password?: string; email?: string }
       const attempt = await throttle.begin('registration', { address: currentAddress() })
@@ -310,11 +310,11 @@ async function find(email: string): Promise<Found> {
     const users = userClass()
     const row = ((await users.query().findOne({ email } as never)) as User | undefined) ?? null
     const any = (await users.query().select('id').orderBy('id').first()) as { id: string } | undefined
-    return { row, user: row && isLiving(row) ? row : null, standIn: any?.id ?? null }
+    return { row, user: row && isActive(row) ? row : null, standIn: any?.id ?? null }
   })
 }
 
-function demandColumn(): void {
+function assertColumn(): void {
   if ('emailVerifiedAt' in definitionOf(userClass()).specs) return
   throw new ConfigurationError(
     `${userClass().name} has no column emailVerifiedAt: make it with TimestampMixin, class ${userClass().name} extends TimestampMixin(User).`,

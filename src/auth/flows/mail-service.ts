@@ -83,7 +83,7 @@ const defaultExpires: Readonly<Record<LinkKind, number>> = {
 }
 
 /** Writes mails and hands them to the mailer. */
-export class Post {
+export class MailService {
   readonly #options: MailOptions
   readonly #base: string
 

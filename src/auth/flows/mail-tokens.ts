@@ -3,7 +3,7 @@ import { lockRow } from '../../database/lock-row.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { isLiving } from '../../users/actor.js'
+import { isActive } from '../../users/actor.js'
 import { endsNoSession } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -106,7 +106,7 @@ export async function readMailToken(plain: string, kind: MailTokenKind): Promise
     : undefined
   const user = found?.isLive ? await asSystem(() => users().get(found.userId)) : null
   const boundTo = found?.boundTo ?? null
-  if (!found || !user || boundTo === null || !isLiving(user)) throw dead()
+  if (!found || !user || boundTo === null || !isActive(user)) throw dead()
   if (kind !== 'change-email' && user.email !== boundTo) throw dead()
   return { user, boundTo, tokenId: found.id }
 }

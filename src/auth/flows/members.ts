@@ -1,7 +1,7 @@
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
 import { isUuid } from '../../schema/values.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { UserRole } from '../../users/user-role.js'
 import { administered, grants, textOf } from './domain-roles.js'
 
@@ -47,7 +47,7 @@ export function members(): Members {
     change: async (domain, grantId, role) => shown(await changeGrant(domain, grantId, role)),
 
     async remove(domain, grantId) {
-      demandInPerson('Roles')
+      forbidApiKey('Roles')
       await (await grantIn(domain, grantId)).delete()
     },
   }
@@ -71,15 +71,15 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
 
 /** Gives a member another role, and returns the grant with its user. @throws as Members.change */
 export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
-  demandInPerson('Roles')
+  forbidApiKey('Roles')
   const grant = await grantIn(domain, grantId)
   await grant.update({ role: textOf(role, 'role') } as never)
   return await withUser(grant)
 }
 
 /** Refuses whoever may do nothing with the grant, whatever they ask for. @throws NotFoundError, ForbiddenError */
-export async function demandChangeable(domain: string, grantId: string): Promise<void> {
-  demandInPerson('Roles')
+export async function assertChangeable(domain: string, grantId: string): Promise<void> {
+  forbidApiKey('Roles')
   if (!(await (await grantIn(domain, grantId)).canWrite())) throw new ForbiddenError()
 }
 

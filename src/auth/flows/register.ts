@@ -4,7 +4,7 @@ import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { fromClient } from '../../record/active-record.js'
 import { definitionOf } from '../../schema/definition.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
 import { userClass } from './credentials.js'
@@ -15,7 +15,7 @@ export function readRegistration(values: object): object {
   const cls = userClass()
   const input = fromClient(cls as never, values, 'create')
   const { specs } = definitionOf(cls)
-  refuse(
+  assertNoErrors(
     Object.keys(input)
       .filter((name) => specs[name]?.writable)
       .map((field) => ({ field, message: 'cannot be set here' })),

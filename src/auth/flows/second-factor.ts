@@ -11,9 +11,9 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { requireRankOver } from '../../users/account-rank.js'
-import { isLiving } from '../../users/actor.js'
+import { isActive } from '../../users/actor.js'
 import { endsNoSession } from '../../users/caller-changes.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { registeredPasswords, storedHash } from '../../users/password-mixin.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
@@ -23,7 +23,7 @@ import type { AuthCore } from '../core.js'
 import type { Attempt } from '../throttle/throttle.js'
 import { deriveKeys } from '../tokens/derived-keys.js'
 import { seal, unseal } from '../tokens/secret-box.js'
-import { forLivingCaller } from './active-caller.js'
+import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
 import { countLiving, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
 import { newTotpSecret, totpStep, totpUri } from './totp.js'
@@ -121,7 +121,7 @@ export function createSecondFactors(
   /** Under the throttle of sign-ins: guessing a code is guessing. @throws InvalidCredentialsError */
   async function proved<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
     core.refuseTransaction('secondFactors')
-    demandInPerson('Second factors')
+    forbidApiKey('Second factors')
     await requireRankOver(user.id)
     const text = readCode(code)
     const factor = await factorOf(user.id)
@@ -178,13 +178,13 @@ export function createSecondFactors(
 
     async begin(user, { password } = {}) {
       core.refuseTransaction('secondFactors.begin')
-      demandInPerson('Second factors')
+      forbidApiKey('Second factors')
       await requireRankOver(user.id)
       await provePassword(user, password)
       if ((await factorOf(user.id))?.confirmedAt)
         throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
       const secret = newTotpSecret()
-      await forLivingCaller(knex, user.id, async () => {
+      await forActiveCaller(knex, user.id, async () => {
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
         await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, user.id, secret) } as never)
       })
@@ -193,7 +193,7 @@ export function createSecondFactors(
 
     async confirm(user, code) {
       core.refuseTransaction('secondFactors.confirm')
-      demandInPerson('Second factors')
+      forbidApiKey('Second factors')
       await requireRankOver(user.id)
       const text = readCode(code)
       const factor = await factorOf(user.id)
@@ -203,7 +203,7 @@ export function createSecondFactors(
           { field: 'code', message: 'has nothing to confirm' },
         ])
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
-      const recoveryCodes = await forLivingCaller(knex, user.id, async () => {
+      const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
         if (!/^\d{6}$/.test(text) || !(await takesCode(factor, text))) throw wrongCode()
         await SecondFactor.query()
           .patch({ confirmedAt: new Date() } as never)
@@ -224,7 +224,7 @@ export function createSecondFactors(
 
     async reset(user) {
       core.refuseTransaction('secondFactors.reset')
-      demandInPerson('Second factors')
+      forbidApiKey('Second factors')
       await requireRankOver(user.id)
       const isRemoved = await inOwn(() => removeAll(user.id))
       if (isRemoved) emit('factorRemoved', { userId: user.id })
@@ -303,7 +303,7 @@ async function readChallenge(plain: string): Promise<{ found: Token; user: User 
       )) as Token | undefined)
     : undefined
   const user = found?.isLive ? await asSystem(() => userClass().get(found.userId)) : null
-  if (!found || !user || !isLiving(user)) throw new InvalidTokenError()
+  if (!found || !user || !isActive(user)) throw new InvalidTokenError()
   return { found, user }
 }
 

@@ -102,8 +102,8 @@ export function createThrottle(
   const make =
     typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
-    demandWhole(`throttle.${action}.${dimension}`, points)
-    demandWhole(`throttle.${action}.window`, duration)
+    assertWhole(`throttle.${action}.${dimension}`, points)
+    assertWhole(`throttle.${action}.window`, duration)
     return { dimension, points, limiter: make({ keyPrefix: `${action}.${dimension}`, points, duration }) }
   }
   const counters: Readonly<Record<ThrottledAction, readonly Counter[]>> = {
@@ -210,7 +210,7 @@ function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho,
     .digest('hex')
 }
 
-function demandWhole(name: string, value: number): void {
+function assertWhole(name: string, value: number): void {
   if (Number.isInteger(value) && value >= 1) return
   throw new ConfigurationError(`${name}: ${value}: a whole number from 1.`)
 }

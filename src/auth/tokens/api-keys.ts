@@ -4,16 +4,16 @@ import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { isUuid } from '../../schema/values.js'
 import { requireRankOver } from '../../users/account-rank.js'
-import { isLiving } from '../../users/actor.js'
+import { isActive } from '../../users/actor.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
 import { endsNoSession } from '../../users/caller-changes.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
-import { forLivingCaller } from '../flows/active-caller.js'
+import { forActiveCaller } from '../flows/active-caller.js'
 import { type Caller, callerLoader } from './load-caller.js'
-import { demandOwnUser } from './sessions.js'
+import { assertOwnUser } from './sessions.js'
 
 /** Seconds within which a further use is not written down. */
 const useInterval = 60
@@ -74,22 +74,22 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
 
   return {
     async issue(user, { description = null, abilities, expiresIn }) {
-      demandInPerson('API keys')
-      demandOwnUser(user)
-      if ((await living(user.id)).length >= mostKeys)
+      forbidApiKey('API keys')
+      assertOwnUser(user)
+      if ((await activeKeys(user.id)).length >= mostKeys)
         throw new ValidationError(`${mostKeys} API keys are the most that a user may have: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
-      const { token, plain } = await forLivingCaller(knex, user.id, () => tokenClass().issue(user, options))
+      const { token, plain } = await forActiveCaller(knex, user.id, () => tokenClass().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
       return { key: infoOf(token), plain }
     },
 
     async list(userId) {
-      return (await living(userId)).map(infoOf)
+      return (await activeKeys(userId)).map(infoOf)
     },
 
     async revoke(userId, keyId) {
-      demandInPerson('API keys')
+      forbidApiKey('API keys')
       await requireRankOver(userId)
       if (!isUuid(keyId)) return false
       const count = await transaction(
@@ -107,18 +107,19 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
 
     async authenticate(plain) {
       const caller = isApiKey(plain) ? await load(hashToken(plain)) : null
-      if (!caller || !isLive(caller)) throw new InvalidTokenError('The API key is not valid, has expired or was revoked: make another.')
+      if (!caller || !isActiveKey(caller))
+        throw new InvalidTokenError('The API key is not valid, has expired or was revoked: make another.')
       noteUse(caller)
       return caller
     },
   }
 }
 
-function isLive({ session: { kind, revoked, expiresAt }, user }: Caller): boolean {
-  return kind === 'api' && !revoked && (expiresAt === null || expiresAt.getTime() > Date.now()) && isLiving(user)
+function isActiveKey({ session: { kind, revoked, expiresAt }, user }: Caller): boolean {
+  return kind === 'api' && !revoked && (expiresAt === null || expiresAt.getTime() > Date.now()) && isActive(user)
 }
 
-async function living(userId: string): Promise<Token[]> {
+async function activeKeys(userId: string): Promise<Token[]> {
   return (await asSystem(() =>
     tokenClass()
       .query()

@@ -4,7 +4,7 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { isUuid } from '../../schema/values.js'
-import { isLiving } from '../../users/actor.js'
+import { isActive } from '../../users/actor.js'
 import { endsNoSession } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -59,7 +59,7 @@ export class Sessions {
    * @throws AccountDisabledError for a user who may not act
    */
   async start(user: User, kind: SessionKind, device?: string): Promise<{ sessionId: string; refreshToken: string }> {
-    if (!isLiving(user)) throw new AccountDisabledError()
+    if (!isActive(user)) throw new AccountDisabledError()
     const now = Date.now()
     const { keys, absoluteLife } = this.#options
     const secret = this.#tokens.newSecret()
@@ -85,10 +85,10 @@ export class Sessions {
   }
 
   /** The session behind an access token with its user; `load` finds both. @throws InvalidTokenError unless both may be used now */
-  async living(sessionId: string, load = this.#options.load): Promise<Caller> {
+  async findActive(sessionId: string, load = this.#options.load): Promise<Caller> {
     const caller = isUuid(sessionId) ? await load(sessionId) : null
-    if (!caller || !isLive(caller.session)) throw new InvalidTokenError()
-    if (!isLiving(caller.user)) throw new InvalidTokenError()
+    if (!caller || !isActiveSession(caller.session)) throw new InvalidTokenError()
+    if (!isActive(caller.user)) throw new InvalidTokenError()
     return caller
   }
 
@@ -102,7 +102,7 @@ export class Sessions {
     const token = this.#tokens.parse(refreshToken)
     if (!token) throw new InvalidTokenError()
     for (let attempt = 0; attempt < 3; attempt += 1) {
-      const caller = await this.living(token.sessionId)
+      const caller = await this.findActive(token.sessionId)
       const { session, user } = caller
       if (session.kind !== 'refresh') throw new InvalidTokenError()
       if (session.token === hashSecret(token.secret)) {
@@ -192,7 +192,7 @@ export class Sessions {
   }
 }
 
-function isLive({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {
+function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {
   const now = Date.now()
   const isOver = (moment: Date | null) => moment !== null && moment.getTime() <= now
   return (kinds as readonly string[]).includes(kind) && !revoked && expiresAt !== null && !isOver(expiresAt) && !isOver(endsAt)
@@ -203,7 +203,7 @@ function tokenClass(): typeof Token {
 }
 
 /** @throws ConfigurationError for a user whose class is of another table than the registered user model's */
-export function demandOwnUser(user: User): void {
+export function assertOwnUser(user: User): void {
   const table = (cls: object) => (cls as { getTableName(): string }).getTableName()
   const registered = registeredModel('user')
   if (table(user.constructor) === table(registered)) return

@@ -9,7 +9,7 @@ const safeMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
  *
  * @throws ForeignOriginError also where the request does not say whose page sent it
  */
-export function demandOwnOrigin(request: HttpRequest, { origins }: CookieSettings): void {
+export function assertOwnOrigin(request: HttpRequest, { origins }: CookieSettings): void {
   if (safeMethods.includes(request.method)) return
   const isOurs = (origin: string | null) => origin !== null && (origins.includes(origin) || ownOrigins(request).includes(origin))
   const origin = request.header('origin')

@@ -1,13 +1,13 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
 import { isAble } from '../../policy/abilities.js'
 import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
-import { rolesThatAre } from '../../policy/user-tables.js'
+import { rolesSatisfying } from '../../policy/user-tables.js'
 import { isUuid } from '../../schema/values.js'
 import type { PermsPort } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { segmentsOf } from '../core/routes.js'
 import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
-import { demandOwnOrigin } from './origin.js'
+import { assertOwnOrigin } from './origin.js'
 
 /** What an API key needs to be let in; whoever has signed in needs none of it. */
 export interface CallerOptions {
@@ -23,7 +23,7 @@ export interface RoleOptions extends CallerOptions {
 
 /** Whether the actor holds the role globally or in the domain named; a superadmin is an admin too. */
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {
-  const roles = rolesThatAre([role])
+  const roles = rolesSatisfying([role])
   return actor.grants.some((grant) => roles.includes(grant.role) && (grant.domainId === null || isIn(grant, domain)))
 }
 
@@ -34,7 +34,7 @@ function isIn({ domainId, domainName }: Grant, domain: string | undefined): bool
 }
 
 /** @throws UnauthorizedError for nobody, ForbiddenError for a caller without the role */
-export function demandRole(actor: Actor | null, role: string, options: RoleOptions & { isOption?: boolean } = {}): void {
+export function assertRole(actor: Actor | null, role: string, options: RoleOptions & { isOption?: boolean } = {}): void {
   if (actor === null) throw new UnauthorizedError()
   if (holdsRole(actor, role, options)) return
   // The caller knows their own roles: the message tells them nothing new.
@@ -45,7 +45,7 @@ export function demandRole(actor: Actor | null, role: string, options: RoleOptio
 }
 
 /** Whether a key with these abilities is let in, and what it needs is said. @throws InsufficientAbilityError */
-export function demandAbility(held: readonly string[], wanted: CallerOptions['abilities'] = ['*']): void {
+export function assertAbility(held: readonly string[], wanted: CallerOptions['abilities'] = ['*']): void {
   if (wanted === 'none') throw new InsufficientAbilityError([])
   if (wanted.length > 0 && !wanted.some((one) => isAble(held, one))) throw new InsufficientAbilityError(wanted)
 }
@@ -60,7 +60,7 @@ interface Waiting {
 }
 
 /** Finds out once for each request who is calling. One for each Perms, whatever the number of adapters. */
-export class Gate {
+export class RequestAuthenticator {
   readonly #perms: PermsPort
   readonly #known = new WeakMap<object, Actor | null>()
   readonly #waiting = new WeakMap<object, Waiting>()
@@ -137,7 +137,7 @@ export class Gate {
       refuseTwoCredentials(request)
       return this.#verify(request, given)
     }
-    this.demandOwnOrigin(request)
+    this.assertOwnOrigin(request)
     const forgive = (error: unknown): null => {
       if (!(error instanceof InvalidTokenError && forgivesCookies)) throw error
       this.lift(request)
@@ -152,9 +152,9 @@ export class Gate {
   }
 
   /** Where cookies are on and play a part. @throws ForeignOriginError */
-  demandOwnOrigin(request: HttpRequest): void {
+  assertOwnOrigin(request: HttpRequest): void {
     const { cookies } = this.#perms.options
-    if (cookies !== undefined && speaksCookies(request)) demandOwnOrigin(request, cookies)
+    if (cookies !== undefined && speaksCookies(request)) assertOwnOrigin(request, cookies)
   }
 
   #verify(request: HttpRequest, token: string): Promise<Actor> {
@@ -183,13 +183,13 @@ function mayMean({ method, segments }: LenientRoute, request: HttpRequest): bool
   return from >= 0 && segments.every((segment, i) => segment.startsWith(':') || segment === given[from + i])
 }
 
-const gates = new WeakMap<PermsPort, Gate>()
+const gates = new WeakMap<PermsPort, RequestAuthenticator>()
 
 /** The gate of a Perms: what one adapter found out, another does not ask again. */
-export function gateOf(perms: PermsPort): Gate {
+export function authenticatorOf(perms: PermsPort): RequestAuthenticator {
   let gate = gates.get(perms)
   if (!gate) {
-    gate = new Gate(perms)
+    gate = new RequestAuthenticator(perms)
     gates.set(perms, gate)
   }
   return gate

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeError } from '../../core/errors.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import type { HttpRequest } from './request.js'
 
 export interface BodyLimits {
@@ -96,7 +96,7 @@ function refuseManyValues(bytes: Uint8Array, { maxKeys, maxValues }: BodyLimits)
 }
 
 function refuseMore(keys: number, values: number, maxKeys: number, maxValues: number): void {
-  refuse([
+  assertNoErrors([
     ...(keys > maxKeys ? [{ field: 'body', message: `may have at most ${maxKeys} keys` }] : []),
     ...(values > maxValues ? [{ field: 'body', message: `may hold at most ${maxValues} values` }] : []),
   ])

@@ -1,5 +1,5 @@
 import type { FieldError } from '../../core/errors.js'
-import { refuse, unknownKeys } from '../../schema/validator.js'
+import { assertNoErrors, unknownKeys } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
 import { objectOf } from '../crud/input.js'
 
@@ -15,7 +15,7 @@ export function textsOf<const K extends string>(input: unknown, names: readonly 
     else if (name !== 'password' && !isStorableText(value))
       errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
   }
-  refuse(errors)
+  assertNoErrors(errors)
   return given as Record<K, string>
 }
 

@@ -9,7 +9,7 @@ import { effective } from '../../policy/effective.js'
 import { policyOf } from '../../policy/policy.js'
 import { ADMIN } from '../../policy/user-tables.js'
 import { dialectOf } from '../../schema/storage.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import { holdsRole } from '../caller/request-authenticator.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from '../core/endpoint.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
@@ -368,7 +368,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   #readCreate(context: EndpointContext, body: unknown, known: object = {}): { split: SplitInput; above: Record<string, unknown> } {
     const split = splitInput(this.served, body, this.methodOptions('create')?.argSchema, known)
     const above = conditionUnder(this.options.parent, context.parents)
-    refuse(
+    assertNoErrors(
       Object.entries(above)
         .filter(([name, value]) => split.input[name] !== undefined && split.input[name] !== value)
         .map(([name]) => ({ field: name, message: 'is not the one in the path' })),

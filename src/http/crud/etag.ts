@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { Model } from 'objection'
 import { PreconditionFailedError } from '../../core/errors.js'
-import { remember } from '../../core/memoize.js'
+import { memoize } from '../../core/memoize.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { serverKey } from '../core/server-key.js'
@@ -27,7 +27,7 @@ const unshown = new WeakMap<object, readonly string[]>()
 
 /** The columns that the text of a representation may lack: a change of one is a change of the row too. */
 function unshownColumns(model: ServedModel): readonly string[] {
-  return remember(unshown, model, () =>
+  return memoize(unshown, model, () =>
     Object.entries(model.columnSpecs)
       .filter(([, { isHidden, readable }]) => isHidden || readable)
       .map(([name]) => name),

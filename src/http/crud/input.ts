@@ -1,6 +1,6 @@
 import { ValidationError } from '../../core/errors.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
-import { refuse, schemaErrors, unknownKeys } from '../../schema/validator.js'
+import { assertNoErrors, schemaErrors, unknownKeys } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel } from '../core/ports.js'
 import { namesOf } from './shape.js'
@@ -27,10 +27,10 @@ export function splitInput(model: ServedModel, body: unknown, option: SchemaOpti
   const given = objectOf(body)
   if (option === undefined) return { input: { ...given, ...known }, args: {} }
   const names = namesOf(option)
-  refuse(unknownKeys(given, (name) => names.includes(name)))
+  assertNoErrors(unknownKeys(given, (name) => names.includes(name)))
   if (!Array.isArray(option)) {
     const named = Object.fromEntries(Object.entries(known).filter(([name]) => names.includes(name)))
-    refuse(schemaErrors(option, { ...given, ...named }))
+    assertNoErrors(schemaErrors(option, { ...given, ...named }))
   }
   const input: Record<string, unknown> = {}
   const args: Record<string, unknown> = {}

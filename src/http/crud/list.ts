@@ -4,7 +4,7 @@ import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
 import { definitionOf } from '../../schema/definition.js'
 import { type Dialect, dialectOf } from '../../schema/storage.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import { normalize } from '../../schema/values.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
@@ -212,7 +212,7 @@ export class List {
       include: include === null ? {} : take<Include>(parseInclude(include, this.#options.include), {}),
       about,
     }
-    refuse(errors)
+    assertNoErrors(errors)
     return parsed
   }
 

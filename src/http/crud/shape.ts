@@ -2,7 +2,7 @@ import { Model } from 'objection'
 import { ConfigurationError, type FieldError } from '../../core/errors.js'
 import { hasReadableRules } from '../../policy/fields.js'
 import { isIntermediate, lineage } from '../../schema/definition.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
 
@@ -163,7 +163,7 @@ export function askedOf(
   const fields = fieldsText === null ? available : parseFields(fieldsText, available)
   const include = includeText === null ? {} : parseInclude(includeText, allowed)
   const errors = [fields, include].filter((one): one is FieldError => 'message' in one && typeof one.message === 'string')
-  refuse(errors)
+  assertNoErrors(errors)
   return { fields: fields as readonly string[], include: include as Include }
 }
 
@@ -196,7 +196,7 @@ export function checkIncluded(rows: readonly object[], model: ServedModel, inclu
     let at: readonly object[] = rows
     for (const name of path.split('.')) at = at.flatMap((row) => (row as Record<string, object | object[] | null>)[name] ?? [])
     if (at.length > maxIncludedRows)
-      refuse([{ field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here: list them by themselves` }])
+      assertNoErrors([{ field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here: list them by themselves` }])
   }
 }
 

@@ -1,12 +1,12 @@
 import { UnauthorizedError } from '../../core/errors.js'
 import { type Actor, currentActor, enterAsActor, enterRefused } from '../../policy/context.js'
 import {
+  assertAbility,
+  assertRole,
+  authenticatorOf,
   type CallerOptions,
-  demandAbility,
-  demandRole,
-  type Gate,
-  gateOf,
   isInContextOf,
+  type RequestAuthenticator,
   type RoleOptions,
 } from '../caller/request-authenticator.js'
 import type { PermsPort } from '../core/ports.js'
@@ -22,10 +22,10 @@ export interface AdapterOptions {
 }
 
 /** Looks at the caller before a handler runs. @throws what becomes the answer */
-export type Check = (actor: Actor | null) => void
+export type CallerCheck = (actor: Actor | null) => void
 
 /** How a framework goes on, in its own manner. */
-export interface Ways<T> {
+export interface Continuation<T> {
   /** To the next handler; called inside the caller's context. */
   next(): T
   /** With an answer of ours. */
@@ -37,16 +37,16 @@ export interface Ways<T> {
 }
 
 /** What every adapter is made of: all that there is to decide, without a framework. */
-export class Door {
+export class AdapterCore {
   readonly #perms: PermsPort
-  readonly #gate: Gate
+  readonly #gate: RequestAuthenticator
   readonly #options: AdapterOptions
   readonly #reporter: Reporter
 
   constructor(perms: PermsPort, options: AdapterOptions = {}) {
     perms.noteAdapter()
     this.#perms = perms
-    this.#gate = gateOf(perms)
+    this.#gate = authenticatorOf(perms)
     this.#options = options
     this.#reporter = new Reporter(perms, options.onError)
   }
@@ -56,12 +56,12 @@ export class Door {
   }
 
   /** authenticate(): what comes after runs as the caller; a bad Bearer is turned away here. */
-  authenticate<T>(request: HttpRequest, ways: Ways<T>): T | Promise<T> {
+  authenticate<T>(request: HttpRequest, ways: Continuation<T>): T | Promise<T> {
     return this.#pass(request, ways, undefined)
   }
 
   /** requireUser() and requireRole(): the same, and the caller must pass the check. */
-  demand<T>(request: HttpRequest, check: Check, ways: Ways<T>): T | Promise<T> {
+  demand<T>(request: HttpRequest, check: CallerCheck, ways: Continuation<T>): T | Promise<T> {
     return this.#pass(request, ways, check)
   }
 
@@ -70,11 +70,11 @@ export class Door {
     return this.#reporter.answerOwn(error, request)
   }
 
-  #pass<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
+  #pass<T>(request: HttpRequest, ways: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
     return this.#perms.enter(() => this.#passHere(request, ways, check))
   }
 
-  #passHere<T>(request: HttpRequest, ways: Ways<T>, check: Check | undefined): T | Promise<T> {
+  #passHere<T>(request: HttpRequest, ways: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
     const entry = { address: request.address, origin: request.raw }
     const stop = (error: unknown): T => {
       const response = this.#reporter.answerOwn(error, request)
@@ -119,18 +119,18 @@ export class Door {
 }
 
 /** A check for a caller: anybody who has signed in, and an API key with an ability that is asked for. */
-export function isSomebody({ abilities }: CallerOptions = {}): Check {
+export function requireCaller({ abilities }: CallerOptions = {}): CallerCheck {
   return (actor) => {
     if (actor === null) throw new UnauthorizedError()
-    if (actor.abilities) demandAbility(actor.abilities, abilities)
+    if (actor.abilities) assertAbility(actor.abilities, abilities)
   }
 }
 
 /** The same, and the caller must have the role. */
-export function hasRole(role: string, options?: RoleOptions): Check {
-  const isKnown = isSomebody(options)
+export function requireCallerRole(role: string, options?: RoleOptions): CallerCheck {
+  const isKnown = requireCaller(options)
   return (actor) => {
     isKnown(actor)
-    demandRole(actor, role, { ...options, isOption: true })
+    assertRole(actor, role, { ...options, isOption: true })
   }
 }

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { type Actor, currentActor, enterAsActor } from '../../policy/context.js'
-import { type Gate, gateOf, isInContextOf } from '../caller/request-authenticator.js'
+import { authenticatorOf, isInContextOf, type RequestAuthenticator } from '../caller/request-authenticator.js'
 import { type BodyLimits, defaultBodyLimits } from '../core/body.js'
 import { Endpoint } from '../core/endpoint.js'
 import { MethodNotAllowedError } from '../core/errors.js'
@@ -124,7 +124,7 @@ type Match = Found<Endpoint> | readonly string[]
 export class MountedApi {
   readonly #api: Api
   readonly #perms: PermsPort
-  readonly #gate: Gate
+  readonly #gate: RequestAuthenticator
   readonly #report: Reporter
   #table = new RouteTable<Endpoint>()
   #paths: readonly string[] = []
@@ -133,7 +133,7 @@ export class MountedApi {
   constructor(api: Api, perms: PermsPort, options: MountOptions = {}) {
     this.#api = api
     this.#perms = perms
-    this.#gate = gateOf(perms)
+    this.#gate = authenticatorOf(perms)
     this.#report = new Reporter(perms, options.onError)
     perms.enter(() => this.#compile())
   }
@@ -236,7 +236,7 @@ export class MountedApi {
     const { ignoresCredentials, forgivesCookies } = found.target.options
     if (ignoresCredentials) {
       this.#gate.lift(request)
-      this.#gate.demandOwnOrigin(request)
+      this.#gate.assertOwnOrigin(request)
       return enterAsActor(null, () => run(null), entry)
     }
     const known = this.#gate.known(request)

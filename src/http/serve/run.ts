@@ -1,9 +1,9 @@
 import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
 import { ADMIN } from '../../policy/user-tables.js'
-import { refuse, schemaErrors } from '../../schema/validator.js'
+import { assertNoErrors, schemaErrors } from '../../schema/validator.js'
 import { inCookies } from '../caller/cookie-session.js'
-import { demandAbility, demandRole } from '../caller/request-authenticator.js'
+import { assertAbility, assertRole } from '../caller/request-authenticator.js'
 import { TokenResponse } from '../caller/token-response.js'
 import { type BodyLimits, readJson } from '../core/body.js'
 import type { Endpoint, EndpointContext } from '../core/endpoint.js'
@@ -48,10 +48,10 @@ export async function runEndpoint(
     perms,
     resources,
   }
-  if (actor?.abilities) demandKey(actor.abilities, options)
+  if (actor?.abilities) assertKey(actor.abilities, options)
   if (options.load) Object.assign(context, await options.load(context))
-  if (options.adminOnly) demandRole(actor, ADMIN)
-  if (options.role !== undefined) demandRole(actor, options.role)
+  if (options.adminOnly) assertRole(actor, ADMIN)
+  if (options.role !== undefined) assertRole(actor, options.role)
   try {
     options.precondition?.(context)
     checkQuery(context.query, options.queryKeys)
@@ -68,10 +68,10 @@ export async function runEndpoint(
 }
 
 /** @throws InsufficientAbilityError */
-function demandKey(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
-  if (abilities === 'none') demandAbility(held, abilities)
+function assertKey(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
+  if (abilities === 'none') assertAbility(held, abilities)
   // What nobody needs to be signed in for needs no ability either: rows are shown as to a key that reaches none.
-  else if (!isPublic) demandAbility(held, abilities?.())
+  else if (!isPublic) assertAbility(held, abilities?.())
 }
 
 function comesAfter403(error: unknown): boolean {
@@ -105,12 +105,12 @@ function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined)
     else if (seen.has(key)) errors.set(key, { field: key, message: 'is there more than once' })
     seen.add(key)
   }
-  refuse([...errors.values()])
+  assertNoErrors([...errors.values()])
 }
 
 function checkInput(schema: object, input: unknown): void {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
-  refuse(schemaErrors(schema, input))
+  assertNoErrors(schemaErrors(schema, input))
 }
 
 // The narrower range decides (RFC 9110, 12.5.1). Errors are JSON too: whoever takes those takes the rest.

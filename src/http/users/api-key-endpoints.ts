@@ -1,7 +1,7 @@
 import type { ApiKeyInfo } from '../../auth/tokens/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
-import { explainPattern, refuse } from '../../schema/validator.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { assertNoErrors, explainPattern } from '../../schema/validator.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
@@ -25,11 +25,11 @@ function createKey(name: string): Endpoint {
     argSchema: inputSchema,
     handler: async ({ caller, input, perms }) => {
       const { description, abilities, expiresIn } = objectOf(input) as unknown as KeyInput
-      if (abilities.length === 0) refuse([{ field: 'abilities', message: 'must name at least one' }])
+      if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: 'must name at least one' }])
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
       return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
     },
-    refuseFirst: async () => demandInPerson('API keys'),
+    refuseFirst: async () => forbidApiKey('API keys'),
     description: { input: inputSchema, output: createdSchema, problems: [413, 415, 422] },
     status: 201,
   })
@@ -66,7 +66,7 @@ function revokeKey(name: string): Endpoint {
       if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => demandInPerson('API keys'),
+    refuseFirst: async () => forbidApiKey('API keys'),
   })
 }
 

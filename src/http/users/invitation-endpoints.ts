@@ -1,7 +1,7 @@
-import { demandInviter } from '../../auth/flows/domain-roles.js'
+import { assertInviter } from '../../auth/flows/domain-roles.js'
 import type { PrepareRegistration } from '../../auth/flows/invitations.js'
 import { ForbiddenError } from '../../core/errors.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Invitation } from '../../users/invitation.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
@@ -39,7 +39,7 @@ export function invitationEndpoints(name: string, registration: Registration | n
         const made = await perms.auth.invitations.invite(textsOf(input, ['email', 'role', 'domain']))
         return HttpResponse.json(shown(made), { status: 201, headers: noStore })
       },
-      refuseFirst: async () => demandInviter(),
+      refuseFirst: async () => assertInviter(),
       description: { input: invite, output: invitationSchema, problems: [413, 415, 422, 429] },
     }),
     new Endpoint({
@@ -72,7 +72,7 @@ export function invitationEndpoints(name: string, registration: Registration | n
         await perms.auth.invitations.revoke(params.invitationId ?? '')
         return HttpResponse.empty({ headers: noStore })
       },
-      refuseFirst: async () => demandInPerson('Invitations'),
+      refuseFirst: async () => forbidApiKey('Invitations'),
     }),
     new Endpoint({
       ...inPerson('POST', 'invitations/accept'),
@@ -82,7 +82,7 @@ export function invitationEndpoints(name: string, registration: Registration | n
         const { role, domainId } = await perms.auth.invitations.accept(textsOf(input, ['token']).token)
         return HttpResponse.json({ role, domain: domainId }, { headers: noStore })
       },
-      refuseFirst: async () => demandInPerson('Invitations'),
+      refuseFirst: async () => forbidApiKey('Invitations'),
       description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
     }),
     ...(registration ? [registerEndpoint(name, registration)] : []),

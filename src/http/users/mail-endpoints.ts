@@ -1,5 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
@@ -63,7 +63,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
         return accepted()
       },
       status: 202,
-      refuseFirst: async () => demandInPerson('Passwords and e-mail addresses'),
+      refuseFirst: async () => forbidApiKey('Passwords and e-mail addresses'),
       description: {
         input: textSchema(['email', 'oldPassword'], { email: 320, oldPassword: 4096 }),
         output: acceptedSchema,

@@ -26,9 +26,9 @@ export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: Aro
       'me.argSchema: PATCH me/ is off, because update is off in this UserResource. Switch update on, or leave me.argSchema out.',
     )
   if (argSchema !== undefined && update?.argSchema !== undefined)
-    demandWithin('argSchema', namesOf(argSchema), namesOf(update.argSchema), 'the argSchema of update does not take')
+    assertWithin('argSchema', namesOf(argSchema), namesOf(update.argSchema), 'the argSchema of update does not take')
   if (schema !== undefined && !shown.includes(undefined))
-    demandWithin(
+    assertWithin(
       'schema',
       namesOf(schema),
       shown.flatMap((one) => namesOf(one as SchemaOption)),
@@ -38,12 +38,12 @@ export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: Aro
 
 /** Checks the `me` option against the model. @throws ConfigurationError for what it does not have */
 export function checkMeModel({ argSchema, schema }: MeOptions, model: ServedModel, update: MethodOptions | undefined): void {
-  if (schema !== undefined) demandWithin('schema', namesOf(schema), outputFields(model), `${model.name} does not show`)
+  if (schema !== undefined) assertWithin('schema', namesOf(schema), outputFields(model), `${model.name} does not show`)
   if (argSchema !== undefined && update?.argSchema === undefined)
-    demandWithin('argSchema', namesOf(argSchema), Object.keys(model.schema.update.properties), `an update of ${model.name} does not take`)
+    assertWithin('argSchema', namesOf(argSchema), Object.keys(model.schema.update.properties), `an update of ${model.name} does not take`)
 }
 
-function demandWithin(option: string, names: readonly string[], allowed: readonly string[], why: string): void {
+function assertWithin(option: string, names: readonly string[], allowed: readonly string[], why: string): void {
   const extra = names.filter((name) => !allowed.includes(name))
   if (extra.length === 0) return
   throw new ConfigurationError(

@@ -1,8 +1,8 @@
 import { administered } from '../../auth/flows/domain-roles.js'
-import { changeGrant, demandChangeable, memberGrants } from '../../auth/flows/members.js'
+import { assertChangeable, changeGrant, memberGrants } from '../../auth/flows/members.js'
 import type { FieldError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
-import { refuse } from '../../schema/validator.js'
+import { assertNoErrors } from '../../schema/validator.js'
 import type { UserRole } from '../../users/user-role.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
@@ -58,7 +58,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
         return shown(await changeGrant(...at(context), role), context.actor)
       },
       // Whose it is, and who may change it, comes before what is wrong with the body.
-      refuseFirst: async (context) => await demandChangeable(...at(context)),
+      refuseFirst: async (context) => await assertChangeable(...at(context)),
       description: { input: textSchema(['role'], { role: 100 }), output: memberSchema, problems: [404, 409, 413, 415, 422] },
     }),
     new Endpoint({
@@ -72,7 +72,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
         await context.perms.auth.members.remove(...at(context))
         return HttpResponse.empty()
       },
-      refuseFirst: async (context) => await demandChangeable(...at(context)),
+      refuseFirst: async (context) => await assertChangeable(...at(context)),
       description: { problems: [404] },
     }),
   ]
@@ -88,7 +88,7 @@ function pageOf(query: URLSearchParams): { page: number; pageSize: number } {
     return instead
   }
   const asked = { page: number('page', 1, maxPage), pageSize: number('pageSize', usualPage, largestPage) }
-  refuse(errors)
+  assertNoErrors(errors)
   return asked
 }
 

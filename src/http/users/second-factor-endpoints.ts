@@ -1,5 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
@@ -93,7 +93,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
   ]
 }
 
-const refuseFirst = async () => demandInPerson('Second factors')
+const refuseFirst = async () => forbidApiKey('Second factors')
 
 function userOf(caller: EndpointContext['caller']): User {
   if (caller === null) throw new UnauthorizedError()

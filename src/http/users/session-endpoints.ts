@@ -1,6 +1,6 @@
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
-import { demandInPerson } from '../../users/in-person.js'
+import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
@@ -33,7 +33,7 @@ export function deleteSession(name: string): Endpoint {
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => demandInPerson('Sessions'),
+    refuseFirst: async () => forbidApiKey('Sessions'),
   })
 }
 
@@ -51,7 +51,7 @@ export function deleteOtherSessions(name: string): Endpoint {
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => demandInPerson('Sessions'),
+    refuseFirst: async () => forbidApiKey('Sessions'),
   })
 }
 

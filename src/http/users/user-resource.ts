@@ -101,12 +101,12 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       )
     }
     this.#takesCookies = perms.options.cookies !== undefined
-    this.#demandMail(perms)
+    this.#assertMail(perms)
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
   }
 
-  #demandMail(perms: PermsPort): void {
+  #assertMail(perms: PermsPort): void {
     const names = ['verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'privateRegistration', 'invitations'] as const
     const wanted = names.find((name) => this.features[name])
     if (wanted !== undefined && !perms.auth.mail.isReady)

@@ -353,8 +353,8 @@ describe('Mailers', () => {
     ['a life that is none', { expires: { magicLink: 0 } }, 'whole number of seconds'],
   ] as const) {
     it(`are refused with ${title}`, async () => {
-      const { Post } = await import('../../../src/auth/flows/mail-service.js')
-      expect(() => new Post({ mailer: consoleMailer(), baseUrl: 'https://example.com', ...change } as never)).to.throw(part)
+      const { MailService } = await import('../../../src/auth/flows/mail-service.js')
+      expect(() => new MailService({ mailer: consoleMailer(), baseUrl: 'https://example.com', ...change } as never)).to.throw(part)
     })
   }
 })

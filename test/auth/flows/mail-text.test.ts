@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { Post } from '../../../src/auth/flows/mail-service.js'
+import { MailService } from '../../../src/auth/flows/mail-service.js'
 import { networkAddress, plainWords, subjectLine } from '../../../src/auth/flows/mail-text.js'
 import { type Mail, type MailContent, type MailOptions, nodemailerMailer } from '../../../src/index.js'
 import { capturedMailer } from '../../../src/testing/index.js'
@@ -47,7 +47,8 @@ describe("Users' text in mails", () => {
       expect(networkAddress(text)).to.equal(undefined)
   })
 
-  const service = (more: Partial<MailOptions> = {}) => new Post({ mailer: capturedMailer(), baseUrl: 'https://app.example.com', ...more })
+  const service = (more: Partial<MailOptions> = {}) =>
+    new MailService({ mailer: capturedMailer(), baseUrl: 'https://app.example.com', ...more })
 
   it('the names of roles and domains reach neither the library’s text nor an application’s as they are [promise 67]', () => {
     const details = { role: 'editor <b>https://evil.example</b>', domain: 'Press\r\nBcc: x@evil.example' }

@@ -1,11 +1,11 @@
 import { expect } from 'chai'
 import { ConfigurationError, PermsError } from '../../../src/core/errors.js'
 import { cookieSettings, readTokenCookies, tokenCookies } from '../../../src/http/caller/cookies.js'
-import { demandOwnOrigin } from '../../../src/http/caller/origin.js'
+import { assertOwnOrigin } from '../../../src/http/caller/origin.js'
 import { HttpResponse } from '../../../src/http/core/response.js'
 import { CrudResource } from '../../../src/http/crud/crud-resource.js'
 import { openApiDocument } from '../../../src/http/openapi/document.js'
-import { Door } from '../../../src/http/serve/adapter-core.js'
+import { AdapterCore } from '../../../src/http/serve/adapter-core.js'
 import { Api } from '../../../src/http/serve/api.js'
 import { UserResource } from '../../../src/http/users/user-resource.js'
 import { asSystem, currentUserId } from '../../../src/policy/context.js'
@@ -139,7 +139,7 @@ describe('cookies', function () {
 
     /** The id of whom an own route behind authenticate() runs as, or the status of the refusal. */
     async function onOwnRoute(method: string, headers: Record<string, string>): Promise<string | number | null> {
-      return await new Door(zoo.perms).authenticate<string | number | null | Promise<never>>(
+      return await new AdapterCore(zoo.perms).authenticate<string | number | null | Promise<never>>(
         neutralRequest(method, '/own', null, { headers }),
         {
           next: () => currentUserId(),
@@ -386,11 +386,11 @@ describe('cookies', function () {
       it(`${isOurs ? 'may be' : 'may not be'}: ${title}`, () => {
         const settings = zoo.perms.options.cookies!
         for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'LOCK']) {
-          const judge = () => demandOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
+          const judge = () => assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
           if (isOurs) judge()
           else expect(judge).to.throw(PermsError).with.property('code', 'foreign_origin')
         }
-        for (const method of ['GET', 'HEAD', 'OPTIONS']) demandOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
+        for (const method of ['GET', 'HEAD', 'OPTIONS']) assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
       })
     }
 

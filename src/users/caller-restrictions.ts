@@ -10,15 +10,15 @@ import { markIntermediate } from '../schema/definition.js'
  *
  * @param what for the message: 'Passwords', 'Sessions'
  * @throws ForbiddenError
- * @example demandInPerson('API keys')
+ * @example assertInPerson('API keys')
  */
-export function demandInPerson(what: string): void {
+export function forbidApiKey(what: string): void {
   if (currentActor()?.abilities) throw new ForbiddenError(`${what} cannot be touched with an API key: sign in.`)
-  demandOwnPlace(what)
+  forbidImpersonation(what)
 }
 
 /** Refuses what nobody may do in another's place, nor by way of runAs() from there. @throws ForbiddenError */
-export function demandOwnPlace(what: string): void {
+export function forbidImpersonation(what: string): void {
   if (currentActor() && currentImpersonatorId())
     throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
 }
@@ -26,9 +26,9 @@ export function demandOwnPlace(what: string): void {
 /**
  * Rows that are not written unless `demand` lets the caller, by whichever path: hooks that come with every query, a bypass too.
  *
- * @param demand `() => demandInPerson('Tokens')`, or the like
+ * @param demand `() => assertInPerson('Tokens')`, or the like
  */
-export function InPersonMixin<T extends AbstractConstructor<Model>>(Base: T, demand: () => void): T {
+export function WriteGuardMixin<T extends AbstractConstructor<Model>>(Base: T, demand: () => void): T {
   const Open = Base as unknown as typeof Model
   abstract class WrittenInPerson extends Open {
     static override beforeDelete(args: never): unknown {
