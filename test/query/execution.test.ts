@@ -240,7 +240,7 @@ describe('executing a query', () => {
         return await trace(Recorded as never, false, run)
       }
       expect(await traced(true)).to.deep.equal(await traced(false))
-      expect(stacks.map((stack) => stack.includes('model/execution.ts'))).to.deep.equal([false, true])
+      expect(stacks.map((stack) => stack.includes('query/execution.ts'))).to.deep.equal([false, true])
     })
   })
 })
