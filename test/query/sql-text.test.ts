@@ -127,7 +127,7 @@ describe('readSql', () => {
 
 // -- against the databases
 
-/** More of them when the reader was changed: FUZZ_RUNS=6000 npx mocha test/model/sql-text.test.ts */
+/** More of them when the reader was changed: FUZZ_RUNS=6000 npx mocha test/query/sql-text.test.ts */
 const runs = Number(process.env['FUZZ_RUNS'] ?? 400)
 
 const pieces = [
