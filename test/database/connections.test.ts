@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import pg from 'pg'
 import { ConfigurationError } from '../../src/core/errors.js'
 import { prepareConnections } from '../../src/database/connections.js'
-import { availableDatabases, countQueries, createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
+import { availableDrivers, countQueries, createDatabase, eachDriver, type OwnDatabase } from '../helpers/databases.js'
 
 const scalar = async (knex: Knex, sql: string): Promise<unknown> => {
   const answer = (await knex.raw(sql)) as unknown
@@ -11,7 +11,7 @@ const scalar = async (knex: Knex, sql: string): Promise<unknown> => {
   return Object.values(rows[0] as object)[0]
 }
 
-eachDatabase('prepareConnections', (db) => {
+eachDriver('prepareConnections', (db) => {
   it('sends nothing that shows as a query of the application', async () => {
     const knex = db.connect()
     prepareConnections(knex)
@@ -135,7 +135,7 @@ describe('prepareConnections', () => {
   })
 })
 
-if (availableDatabases.includes('pg')) {
+if (availableDrivers.includes('pg')) {
   describe('statements prepared by name (pg)', () => {
     let own: OwnDatabase
     let knex: Knex

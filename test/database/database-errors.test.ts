@@ -16,7 +16,7 @@ import { type FieldOf, mapDatabaseError, RetryableDatabaseError } from '../../sr
 import { createTables, type TableSpec } from '../../src/database/tables.js'
 import { column } from '../../src/schema/column.js'
 import type { Dialect } from '../../src/schema/storage.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachDriver } from '../helpers/databases.js'
 import { until } from '../helpers/until.js'
 
 const person: TableSpec = {
@@ -64,7 +64,7 @@ function shown(error: unknown): string {
   return parts.join('\n')
 }
 
-eachDatabase('mapDatabaseError', (db) => {
+eachDriver('mapDatabaseError', (db) => {
   let undo: () => void
   before(async () => {
     undo = prepareConnections(db.knex)

@@ -25,7 +25,7 @@ import {
   where,
 } from '../../src/index.js'
 import { testHasher } from '../../src/testing/hasher.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachDriver } from '../helpers/databases.js'
 import { clientOf } from '../http/client.js'
 
 const open = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
@@ -105,7 +105,7 @@ for (const [instance, config] of Object.entries(instances)) {
   for (const [own, mappers] of Object.entries(modelMappers)) {
     // One instance without mappers of the models, and each of those on two instances.
     if (mappers && instance !== 'no mapping' && instance !== 'knexSnakeCaseMappers()') continue
-    eachDatabase(`Columns over ${instance} of Knex, columnNameMappers: ${own}`, (db) => {
+    eachDriver(`Columns over ${instance} of Knex, columnNameMappers: ${own}`, (db) => {
       const { Firm, Site } = modelsWith(mappers)
       let perms: Perms
       let knex: Knex

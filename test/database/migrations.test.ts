@@ -21,7 +21,7 @@ import {
   UserRole,
 } from '../../src/index.js'
 import { migrate } from '../../src/migrations.js'
-import { availableDatabases, createDatabase, eachDatabase } from '../helpers/databases.js'
+import { availableDrivers, createDatabase, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class Clerk extends User.withColumns({ desk: column.string().default('none') }) {}
@@ -29,7 +29,7 @@ class Paper extends HasUserMixin(BasePermsModel).withColumns({ title: column.str
 
 const tables = ['domain', 'user_role', 'token', 'user_setting']
 
-for (const name of availableDatabases.filter((one) => one === 'pg' || one === 'mysql2')) {
+for (const name of availableDrivers.filter((one) => one === 'pg' || one === 'mysql2')) {
   describe(`Migrations by processes that start at once (${name})`, () => {
     it('are made by one, and the others wait; so are tables', async function () {
       this.timeout(60_000)
@@ -53,7 +53,7 @@ for (const name of availableDatabases.filter((one) => one === 'pg' || one === 'm
   })
 }
 
-eachDatabase('Migrations', (db) => {
+eachDriver('Migrations', (db) => {
   let perms: Perms
   let folder: string
   before(() => {

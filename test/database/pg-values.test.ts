@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { prepareConnections } from '../../src/database/connections.js'
 import { datetimeOf, readDatesAndDatetimes } from '../../src/database/pg-values.js'
-import { availableDatabases, createDatabase, type OwnDatabase } from '../helpers/databases.js'
+import { availableDrivers, createDatabase, type OwnDatabase } from '../helpers/databases.js'
 
 const timestamptz = 1184
 const parse = pg.types.getTypeParser(timestamptz, 'text') as (text: string) => unknown
@@ -52,7 +52,7 @@ describe('moments of PostgreSQL', () => {
       expect(datetimeOf(text), text).to.equal(null)
   })
 
-  if (!availableDatabases.includes('pg')) return
+  if (!availableDrivers.includes('pg')) return
 
   describe('as they are read', () => {
     let own: OwnDatabase

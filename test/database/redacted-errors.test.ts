@@ -16,7 +16,7 @@ import {
   UserResource,
 } from '../../src/index.js'
 import { send } from '../../src/query/send.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { neutralRequest } from '../http/client.js'
 
@@ -60,7 +60,7 @@ const expectNoValues = (text: string) => {
   expect(text).not.to.match(/a \\*"name|with \\*'quotes/)
 }
 
-eachDatabase('errors of statements', (db) => {
+eachDriver('errors of statements', (db) => {
   let perms: Perms
   before(async function () {
     this.timeout(20_000)

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import type { Knex } from 'knex'
 import { inTransaction, outsideTransaction } from '../../src/database/transaction.js'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms, transaction } from '../../src/index.js'
-import { countQueries, eachDatabase } from '../helpers/databases.js'
+import { countQueries, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class Account extends BaseModel.withColumns({
@@ -11,7 +11,7 @@ class Account extends BaseModel.withColumns({
   balance: column.integer().default(0),
 }) {}
 
-eachDatabase('transaction()', (db) => {
+eachDriver('transaction()', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })

@@ -16,7 +16,7 @@ import {
   User,
   where,
 } from '../../src/index.js'
-import { countQueries, eachDatabase } from '../helpers/databases.js'
+import { countQueries, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 const told: string[] = []
@@ -46,7 +46,7 @@ class InsertLong extends BasePermsModel.withColumns({ name: column.string() }) {
   }
 }
 
-eachDatabase('Inserts', (db) => {
+eachDriver('Inserts', (db) => {
   let perms: Perms
   let me: User
 

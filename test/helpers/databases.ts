@@ -30,8 +30,13 @@ const servers = { pg: process.env['POSTGRES_URL'], mysql2: process.env['MARIADB_
 const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
 
 /** The drivers that this run can reach: SQLite always, the servers where the environment says where they are. */
-export const availableDatabases: readonly DatabaseName[] = (['sqlite3', 'better-sqlite3', 'pg', 'mysql2'] as const).filter(
+export const availableDrivers: readonly DatabaseName[] = (['sqlite3', 'better-sqlite3', 'pg', 'mysql2'] as const).filter(
   (name) => (name !== 'pg' && name !== 'mysql2') || servers[name],
+)
+
+/** One driver for each database, which is enough above the query layer. With FULL=1: every driver. */
+export const availableDatabases: readonly DatabaseName[] = availableDrivers.filter(
+  (name) => name !== 'better-sqlite3' || process.env['FULL'] === '1',
 )
 
 /**
@@ -104,7 +109,16 @@ async function serverDatabase(name: 'pg' | 'mysql2'): Promise<Place> {
  * })
  */
 export function eachDatabase(title: string, body: (db: TestDatabase) => void): void {
-  for (const name of availableDatabases) {
+  describeOn(availableDatabases, title, body)
+}
+
+/** Does the same on every driver: for the layers that know which one it is. */
+export function eachDriver(title: string, body: (db: TestDatabase) => void): void {
+  describeOn(availableDrivers, title, body)
+}
+
+function describeOn(names: readonly DatabaseName[], title: string, body: (db: TestDatabase) => void): void {
+  for (const name of names) {
     describe(`${title} (${name})`, () => {
       let own: OwnDatabase | undefined
       const opened = (): OwnDatabase => {

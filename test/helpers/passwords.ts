@@ -10,4 +10,4 @@ export const bcrypt = { passwords: { cost: 10 } } as const
  * work on the others, where only the way to the database differs.
  */
 export const cheapPasswords = ({ name }: TestDatabase): Pick<PermsOptions, 'passwords' | 'passwordHasher'> =>
-  name === 'better-sqlite3' ? bcrypt : { passwordHasher: testHasher() }
+  name === 'sqlite3' ? bcrypt : { passwordHasher: testHasher() }

@@ -1,10 +1,10 @@
 import { expect } from 'chai'
 import { initPerms, type Perms, transaction } from '../../src/index.js'
 import { send } from '../../src/query/send.js'
-import { countQueries, eachDatabase } from '../helpers/databases.js'
+import { countQueries, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
-eachDatabase('send', (db) => {
+eachDriver('send', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex })

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { readSql } from '../../src/query/sql-text.js'
 import type { Dialect } from '../../src/schema/storage.js'
-import { type DatabaseName, eachDatabase } from '../helpers/databases.js'
+import { type DatabaseName, eachDriver } from '../helpers/databases.js'
 
 const dialects: readonly Dialect[] = ['pg', 'mysql', 'sqlite']
 
@@ -234,7 +234,7 @@ const modes: Partial<Record<DatabaseName, readonly string[]>> = {
   ),
 }
 
-eachDatabase('readSql and the server', (db) => {
+eachDriver('readSql and the server', (db) => {
   before(async () => {
     await db.knex.schema.createTable('secret', (table) => {
       table.text('m')

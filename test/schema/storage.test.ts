@@ -6,7 +6,7 @@ import { prepareConnections } from '../../src/database/connections.js'
 import { createTables, type TableSpec } from '../../src/database/tables.js'
 import { type ColumnSpec, column } from '../../src/schema/column.js'
 import { decoder, dialectOf, encode, sqlValue } from '../../src/schema/storage.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachDriver } from '../helpers/databases.js'
 
 const all = {
   id: column.integer(),
@@ -127,7 +127,7 @@ describe('decoder', () => {
   })
 })
 
-eachDatabase('storage', (db) => {
+eachDriver('storage', (db) => {
   let undo: () => void
   before(async () => {
     undo = prepareConnections(db.knex)

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { BaseModel, column, createTables, initPerms, type Perms } from '../../src/index.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachDriver } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
 class Sample extends BaseModel.withColumns({
@@ -80,7 +80,7 @@ const roundTrips: Partial<Record<keyof Sample, readonly unknown[]>> = {
   colour: ['red', 'grün', '🟦'],
 }
 
-eachDatabase('Values', (db) => {
+eachDriver('Values', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })

@@ -12,7 +12,7 @@ import type { User } from '../../../src/users/user.js'
 import { addFactor, challengeOf, codeOf, type Factor } from '../../auth/flows/factor.js'
 import { allFeatures, type FullZoo, openFullZoo } from '../../conformance/full-zoo.js'
 import { password } from '../../conformance/zoo.js'
-import { availableDatabases } from '../../helpers/databases.js'
+import { availableDrivers } from '../../helpers/databases.js'
 import { type Client, clientOf } from '../client.js'
 
 const origin = { host: 'zoo.example', origin: 'https://zoo.example' }
@@ -28,7 +28,7 @@ interface Subject {
   readonly pending: { readonly secret: string; readonly accessToken: string }
 }
 
-for (const database of availableDatabases.filter((name) => name !== 'sqlite3')) {
+for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
   describe(`every kind of token at every door (${database})`, function () {
     this.timeout(60_000)
     let zoo: FullZoo

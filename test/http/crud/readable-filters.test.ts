@@ -17,7 +17,7 @@ import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { Domain } from '../../../src/users/domain.js'
 import { Role } from '../../../src/users/roles.js'
 import { User } from '../../../src/users/user.js'
-import { availableDatabases, createDatabase, type DatabaseName } from '../../helpers/databases.js'
+import { availableDrivers, createDatabase, type DatabaseName } from '../../helpers/databases.js'
 import { countEvaluations, countingConfig, type EvaluationCounter } from '../../helpers/evaluations.js'
 import { type Client, clientOf } from '../client.js'
 
@@ -107,7 +107,7 @@ interface Case {
 }
 
 // SQLite's own driver cannot replace a function of the database; better-sqlite3 has the same engine.
-const databases = availableDatabases.filter((name) => name !== 'sqlite3')
+const databases = availableDrivers.filter((name) => name !== 'sqlite3')
 const indexings = {
   'without an index': [],
   'with an index on the text': ['title', 'code'],
