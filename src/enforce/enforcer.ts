@@ -9,17 +9,35 @@ import { writableFields } from '../policy/fields.js'
 import { type Action, columnsRead, policyOf } from '../policy/policy.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
-import type { Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from '../query/policy-enforcer.js'
+import type {
+  AffectedRowsSession,
+  Execution,
+  GuardedBuilder,
+  PolicyEnforcer,
+  StatementKind,
+  WriteOperation,
+  WriteSession,
+} from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf } from '../schema/definition.js'
-import { changesRow, idOf, isCallerActive, refusal, scopeFor, setNames, touches, type WriteSession, withRaws } from './evaluate.js'
+import {
+  changesRow,
+  idOf,
+  isCallerActive,
+  newWriteSession,
+  refusal,
+  scopeFor,
+  setNames,
+  touches,
+  withRaws,
+  writeSessionOf,
+} from './evaluate.js'
 import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
 import { lookUpKeys } from './key-queries.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
 import {
-  asIs,
   checkAfter,
   checkUpdate,
   deletionColumns,
@@ -30,6 +48,7 @@ import {
   isOneOf,
   loadAllowed,
   readAfterUpdate,
+  unrestricted,
 } from './updates.js'
 import { checkWritten } from './written-values.js'
 
@@ -87,7 +106,7 @@ export const policyEnforcer: PolicyEnforcer = {
   },
 
   restrict(builder, statement, kind) {
-    if (builder.execution.session === asIs) return
+    if (builder.execution.session?.kind === 'unrestricted') return
     const authority = authorityFor(builder.cls)
     if (authority === 'free') {
       if (kind === 'insert') return
@@ -96,12 +115,12 @@ export const policyEnforcer: PolicyEnforcer = {
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     checkSchema(builder, statement, kind)
-    const { session: noted } = builder.execution
-    if (noted instanceof Affected) {
-      const rows = conditionOf(noted, builder, kind as Action, authority)
+    const { session } = builder.execution
+    if (session?.kind === 'affected') {
+      const rows = conditionOf(session, builder, kind as Action, authority)
       return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
     }
-    const notes = noted as WriteSession | undefined
+    const notes = writeSessionOf(session)
     if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
     if (kind === 'insert') return guardInsert(builder, statement, notes)
     // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
@@ -147,9 +166,9 @@ export const policyEnforcer: PolicyEnforcer = {
   affected(builder, write, isSent) {
     const { execution } = builder
     if (authorityFor(builder.cls) === 'free') return { ids: undefined, action: undefined, session: undefined }
-    if (write.kind === 'insert') return { ids: undefined, action: undefined, session: asIs }
-    const ids = isSent ? (execution.ids ?? (execution.session as WriteSession | undefined)?.recheck ?? undefined) : undefined
-    return { ids, action: execution.action ?? write.kind, session: new Affected(write, ids !== undefined) }
+    if (write.kind === 'insert') return { ids: undefined, action: undefined, session: unrestricted }
+    const ids = isSent ? (execution.ids ?? writeSessionOf(execution.session)?.recheck ?? undefined) : undefined
+    return { ids, action: execution.action ?? write.kind, session: { kind: 'affected', write, isKnown: ids !== undefined } }
   },
 
   async narrow(execution, builder, write) {
@@ -162,14 +181,16 @@ export const policyEnforcer: PolicyEnforcer = {
       targets: (action, noted) => builder.targets(action, noted),
       query: (other) => builder.query(other),
     }
-    const notes: WriteSession = { models: [], conditions: [], fields: true, recheck: null }
+    const notes = newWriteSession()
     try {
       await runMaybeAsync(judgeChange(place, write, authority, notes))
-      Object.assign(execution, { ids: own.ids, notes })
+      execution.ids = own.ids
+      execution.session = notes
     } catch (error) {
       if (!(error instanceof PermsError)) throw error
       // The write will be refused, unless a hook changes what it sets.
-      Object.assign(execution, { ids: [], notes })
+      execution.ids = []
+      execution.session = notes
     }
   },
 
@@ -178,7 +199,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
     const affected = typeof result === 'number' ? result : Array.isArray(result) ? result.length : result ? 1 : 0
-    const { recheck } = (builder.execution.session as WriteSession | undefined) ?? { recheck: null }
+    const recheck = writeSessionOf(builder.execution.session)?.recheck ?? null
     const isMissed = write.kind !== 'insert' && affected === 0
     if (!isMissed && !recheck && checks.length === 0) return undefined
     return judgeAfter(builder, write, { authority, isMissed, recheck, checks })
@@ -208,7 +229,7 @@ function* judgeBefore(
 ): MaybeAsyncSteps<void> {
   for (const check of checks) yield* awaitMaybe(check.before(builder, write))
   if (authority === 'free') return
-  const notes: WriteSession = { models: [], conditions: [], fields: true, recheck: null }
+  const notes = newWriteSession()
   builder.execution.session = notes
   if (write.kind === 'insert') {
     for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
@@ -233,17 +254,8 @@ function tellsHook(cls: typeof Model, write: WriteOperation, action: StatementKi
   return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
 }
 
-/** Notes of a query for the rows that a write changes. */
-class Affected {
-  constructor(
-    readonly write: WriteOperation,
-    /** Whether the rows are known by their ids, and are what the statement has made of them. */
-    readonly isKnown: boolean,
-  ) {}
-}
-
 /** Which rows a write changes, as far as SQL tells. @throws ConfigurationError where code has to be asked for each row */
-function conditionOf({ write, isKnown }: Affected, builder: GuardedBuilder, action: Action, actor: Actor | null): Condition {
+function conditionOf({ write, isKnown }: AffectedRowsSession, builder: GuardedBuilder, action: Action, actor: Actor | null): Condition {
   const { ids } = builder.execution
   const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
   if (isKnown) return only

@@ -8,22 +8,20 @@ import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
-import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/active-record.js'
 
 /** Where a row is judged: its class, the connection to ask, and the alias of its table. */
 export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
 
-/** What the guard notes between its hooks of one write. */
-export interface WriteSession {
-  /** What was judged: the rows of an insert, or the one that holds an update's changes. */
-  models: readonly Model[]
-  /** Insert: what must still hold for each row when the statement runs. */
-  conditions: Condition[]
-  /** Update: for which rows the set columns may be set. */
-  fields: Condition
-  /** The rows that must satisfy the rule after the statement too. */
-  recheck: readonly unknown[] | null
+/** Returns the session of a write, or undefined when beforeWrite() did not run or the session is of another kind. */
+export function writeSessionOf(session: EnforcerSession | undefined): WriteSession | undefined {
+  return session?.kind === 'write' ? session : undefined
+}
+
+/** Creates the session of a write that has not been checked yet. */
+export function newWriteSession(): WriteSession {
+  return { kind: 'write', models: [], conditions: [], fields: true, recheck: null }
 }
 
 export type Values = Readonly<Record<string, unknown>>

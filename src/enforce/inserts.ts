@@ -8,11 +8,11 @@ import { requireActiveCaller } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
 import { fragment } from '../query/fragments.js'
-import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf } from '../schema/definition.js'
-import { allowsInSteps, idOf, type Place, rawNames, scopeFor, valuesOf, type WriteSession, withRaws } from './evaluate.js'
+import { allowsInSteps, idOf, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** What must hold for a new row when it is inserted. @throws ForbiddenError, ValidationError */

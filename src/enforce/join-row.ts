@@ -92,7 +92,9 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
       checkSchema(builder, statement, kind)
       if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
       if (kind === 'insert') {
-        if (!isDeepStrictEqual(builder.execution.session, linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')))
+        const { session } = builder.execution
+        const written = linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')
+        if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
           throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
         return
       }
@@ -106,7 +108,7 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
       if (actor === 'free') return
       if (write.kind !== 'insert') return
       for (const model of write.models) await runMaybeAsync(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
-      builder.execution.session = linksOf(write.models as never[], 'props')
+      builder.execution.session = { kind: 'links', links: linksOf(write.models as never[], 'props') }
       for (const model of write.models) {
         const row = model as unknown as Record<string, unknown>
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))

@@ -10,22 +10,9 @@ import { writableFields } from '../policy/fields.js'
 import { columnLimits, columnsRead, policyOf } from '../policy/policy.js'
 import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
-import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import type { Execution, GuardedBuilder, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { definitionOf, isIntermediate, lineage } from '../schema/definition.js'
-import {
-  allows,
-  askChecks,
-  idOf,
-  rawNames,
-  refusal,
-  scopeFor,
-  setNames,
-  sqlOne,
-  touches,
-  valuesOf,
-  type WriteSession,
-  withRaws,
-} from './evaluate.js'
+import { allows, askChecks, idOf, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** How many rows a write in bulk may load where code has a say in each. */
@@ -34,8 +21,8 @@ const mostLoaded = 1000
 /** How many rows of one update may be looked at after it: what a statement can name. */
 const mostChecked = 10_000
 
-/** Marks a query of the engine's own: the rows as they are, whoever may read them. */
-export const asIs = Symbol('as is')
+/** The session of a query that finds rows whatever the caller may read. */
+export const unrestricted: UnrestrictedSession = { kind: 'unrestricted' }
 
 // What the state after an update is judged by: the rule, the guards but soft deletion, and whose it is.
 const readAfter = new WeakMap<object, Set<string>>()
@@ -302,6 +289,7 @@ export function isOneOf(cls: typeof Model, ref: string, ids: readonly unknown[])
 // The rows as they are now, whoever may read them: the guard itself asks.
 function asTheyAre(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
   const query = builder.query(builder.cls).findByIds([...ids] as never)
-  Object.assign(query, { execution: { ids: undefined, action: undefined, notes: asIs } })
+  const execution: Execution = { ids: undefined, action: undefined, session: unrestricted }
+  Object.assign(query, { execution })
   return query as unknown as Promise<Model[]>
 }

@@ -1,6 +1,7 @@
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import { declareGlobalScope } from '../policy/policy.js'
 import { where } from '../policy/rules.js'
+import type { Execution } from '../query/policy-enforcer.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
@@ -26,7 +27,7 @@ export interface SoftDeleteStatics {
 interface Open {
   deletedToo: boolean
   isHard: boolean
-  execution: unknown
+  execution: Execution | undefined
   patch(values: object): unknown
   delete(...args: unknown[]): unknown
   clone(): Open
@@ -57,7 +58,7 @@ function softDeletingBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
 }
 
 function asDelete(builder: Open): void {
-  builder.execution = { ids: undefined, action: 'delete', notes: undefined }
+  builder.execution = { ids: undefined, action: 'delete', session: undefined }
 }
 
 /**

@@ -1,15 +1,8 @@
 import type { Knex } from 'knex'
 
-/** A piece of SQL, with `??` for identifiers and `?` for values as Knex reads them. */
-export interface Sql {
-  readonly sql: string
-  readonly bindings: readonly unknown[]
-  /** The same where it is just a column and a value: Knex builds that without parsing text. */
-  readonly equals?: readonly [string, unknown]
-}
+import type { Condition, Sql } from '../query/fragments.js'
 
-/** What is left of a rule once the caller is known: all rows, none, or those for which the SQL is true. */
-export type Condition = boolean | Sql
+export type { Condition, Sql }
 
 export const sql = (text: string, ...bindings: unknown[]): Sql => ({ sql: text, bindings })
 

@@ -8,6 +8,15 @@ export interface Template {
   readonly bindings: readonly unknown[]
 }
 
+/** A template that is a condition. */
+export interface Sql extends Template {
+  /** The column and the value, where the condition only compares them: Knex builds that without parsing text. */
+  readonly equals?: readonly [string, unknown]
+}
+
+/** A rule for a known caller: all rows, no rows, or the rows for which the SQL is true. */
+export type Condition = boolean | Sql
+
 const mostKept = 2000
 
 /** A text between its places, and for each place whether a name goes there. */

@@ -1,7 +1,7 @@
 /** What the query builder and the permission engine say to each other. */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
-import type { Template } from './fragments.js'
+import type { Condition, Template } from './fragments.js'
 import type { Enforcer } from './protected-tables.js'
 import type { OpenKnexBuilder } from './statement.js'
 
@@ -20,14 +20,48 @@ export interface WriteOperation {
   readonly isNarrowed: boolean
 }
 
-/** Per execution: what the guard found out before the statement is built. */
+/** Results of beforeWrite() that the later hooks of the same write need. */
+export interface WriteSession {
+  readonly kind: 'write'
+  /** The values that were checked: the rows of an insert, or one row with the changes of an update. */
+  models: readonly Model[]
+  /** Of an insert: for each row, the condition that must still hold when the statement runs. */
+  conditions: Condition[]
+  /** Of an update: the rows in which the caller may set these columns. */
+  fields: Condition
+  /** The ids of the rows that must satisfy the rule after the statement too. */
+  recheck: readonly unknown[] | null
+}
+
+/** Marks a query for the rows that a write changes. */
+export interface AffectedRowsSession {
+  readonly kind: 'affected'
+  readonly write: WriteOperation
+  /** Whether the statement has run and the ids of its rows are known. */
+  readonly isKnown: boolean
+}
+
+/** Marks a query of the library's own, which finds rows whatever the caller may read. */
+export interface UnrestrictedSession {
+  readonly kind: 'unrestricted'
+}
+
+/** The links that an insert into a join table was checked for: the values of its key columns, row by row. */
+export interface LinksSession {
+  readonly kind: 'links'
+  readonly links: readonly (readonly unknown[])[]
+}
+
+export type EnforcerSession = WriteSession | AffectedRowsSession | UnrestrictedSession | LinksSession
+
+/** State of one execution that the enforcer sets before the statement is built. */
 export interface Execution {
   /** Only these rows may be touched; undefined where the wheres alone say. */
   ids: readonly unknown[] | undefined
   /** Which action's rule holds instead of what the operation suggests. */
   action: StatementKind | undefined
-  /** The guard's own notes between its hooks. */
-  session: unknown
+  /** State that the enforcer keeps between its hooks. */
+  session: EnforcerSession | undefined
 }
 
 /** The permission engine, as the query builder calls it. A higher floor implements it. */
@@ -67,8 +101,8 @@ export interface GuardedBuilder {
   readonly withDeleted: boolean
   /** Conditions that the database must evaluate only on rows that satisfy the rule: what filterReadable() was given. */
   readonly readableFilters: readonly Template[]
-  /** The rows that this write is about, as a find query under the rule of `action`; `notes` are the guard's, if there are any. */
-  targets(action: StatementKind, notes?: unknown): QueryBuilder<Model>
+  /** The rows that this write is about, as a find query under the rule of `action`; `session` is passed on to the query. */
+  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model>
   /** Another query in the same transaction and schema. */
   query(cls: typeof Model): QueryBuilder<Model>
 }

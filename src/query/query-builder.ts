@@ -18,7 +18,7 @@ import { fragment, type Template } from './fragments.js'
 import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { exemptTables, looksAfterItself, refuseProtectedTable } from './plain-classes.js'
-import type { Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
+import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
 import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import {
@@ -242,7 +242,7 @@ class Handle implements GuardedBuilder {
     return this.#builder.readableFilters
   }
 
-  targets(action: StatementKind, session?: unknown): QueryBuilder<Model> {
+  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
     const find = this.#builder.asFind() as OpenGuarded
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
     find.execution = { ids: undefined, action, session }

@@ -95,6 +95,15 @@ class Judged extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   }
 }
 
+/** An update may take a row out of what its author may read. */
+class Archived extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
+  static override policy = {
+    read: where({ state: 'draft' }),
+    create: authenticated(),
+    update: { from: everyone(), to: check((row: any) => row.size < 100) },
+  }
+}
+
 /** Those who may change a row may not all delete it. */
 class Kept extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {
   static override policy = { read: everyone(), create: authenticated(), update: everyone(), delete: owner() }
@@ -106,7 +115,7 @@ class Loose extends HasUserMixin(BasePermsModel).withColumns({ title: column.str
   static override policy = { read: owner(), create: owner(), update: owner() }
 }
 
-const models = [Draft, Note, Hooked, Judged, Kept, Loose]
+const models = [Draft, Note, Hooked, Judged, Archived, Kept, Loose]
 
 async function nameOf(run: () => unknown): Promise<string> {
   try {
@@ -207,6 +216,23 @@ eachDatabase('writes under permissions', (db) => {
       expect(await nameOf(() => runAs(ada, () => row.update({ title: 'too late' })))).to.equal('ForbiddenError')
       const other = await make(Draft, {})
       expect(await nameOf(() => runAs(ada, () => other.update({ state: 'gone' })))).to.equal('ForbiddenError')
+    })
+
+    it('[promise 34] check() in update.to also decides about rows that the caller can no longer read', async () => {
+      const mine = await runAs(ada, () => Archived.create({ title: 'x' }))
+      expect(await nameOf(() => runAs(ada, () => mine.$query().patch({ state: 'archived', size: 100 } as never)))).to.equal(
+        'ForbiddenError',
+      )
+      expect(await nameOf(() => runAs(ada, () => Archived.query().patch({ state: 'archived', size: 100 } as never)))).to.equal(
+        'ForbiddenError',
+      )
+      expect(
+        await runAs(ada, () =>
+          Archived.query()
+            .findById(mine.id)
+            .patch({ state: 'archived', size: 99 } as never),
+        ),
+      ).to.equal(1)
     })
 
     it('[promise 34] is asked of code in update.to too', async () => {
