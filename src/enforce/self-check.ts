@@ -1,12 +1,27 @@
 import type { Knex } from 'knex'
+import { Model, raw } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { enterAsActor } from '../policy/context.js'
 import { where } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { BasePermsModel } from './base-perms-model.js'
 
+const open = where({ isOpen: true })
+
 class PermsSelfCheck extends BasePermsModel.withColumns({ some: column.integer(), isOpen: column.boolean() }) {
-  static override policy = { read: where({ isOpen: true }) }
+  static override policy = { read: open, update: open, delete: open }
+
+  static override relationMappings = {
+    linked: {
+      relation: Model.ManyToManyRelation,
+      modelClass: PermsSelfCheck,
+      join: {
+        from: 'perms_self_check.id',
+        through: { from: 'perms_self_link.from_id', to: 'perms_self_link.to_id' },
+        to: 'perms_self_check.id',
+      },
+    },
+  }
 }
 
 /**
@@ -25,9 +40,9 @@ export function selfCheck(): void {
   const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
   const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
   const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
-  if (!isGrouped || !isNested || !keepsItsRule()) {
+  if (!isGrouped || !isNested || !keepsItsRule() || !refusesWritesAsText() || !guardsLinks() || !keepsRawValuesApart()) {
     throw new ConfigurationError(
-      'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9, and report the versions.',
+      'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9 <4, and report the versions.',
     )
   }
 }
@@ -46,6 +61,40 @@ function keepsItsRule(): boolean {
       }
     })
   })
+}
+
+// beforeWrite() has not run for the text of a write.
+function refusesWritesAsText(): boolean {
+  return enterAsActor(null, () =>
+    [
+      PermsSelfCheck.query().insert({ some: 1, isOpen: true }),
+      PermsSelfCheck.query().patch({ some: 2 }).where('some', 1),
+      PermsSelfCheck.query().delete().where('some', 1),
+    ].every((write) => {
+      try {
+        ;(write as unknown as Handed).toKnexQuery()
+        return false
+      } catch (error) {
+        return error instanceof ConfigurationError
+      }
+    }),
+  )
+}
+
+// Reading and removing links takes the rule of the rows at both ends.
+function guardsLinks(): boolean {
+  return enterAsActor(null, () =>
+    [PermsSelfCheck.relatedQuery('linked').for('1'), PermsSelfCheck.relatedQuery('linked').for('1').unrelate()].every((query) => {
+      const text = (query as unknown as Handed).toKnexQuery().toString().toLowerCase()
+      return (text.match(/perms_end[`"]?\.[`"]?is_open/g) ?? []).length >= 2
+    }),
+  )
+}
+
+// The engine looks for the values of raw() where Objection keeps them: elsewhere they would be written unseen.
+function keepsRawValuesApart(): boolean {
+  const row = PermsSelfCheck.fromJson({ some: raw('1') } as object, { patch: true }) as { $$queryProps?: object }
+  return row.$$queryProps !== undefined && Object.hasOwn(row.$$queryProps, 'some')
 }
 
 interface Handed {

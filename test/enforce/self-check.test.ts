@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import Knex, { type Knex as KnexInstance } from 'knex'
+import type { Model } from 'objection'
 import { ConfigurationError } from '../../src/core/errors.js'
+import { BasePermsModel } from '../../src/enforce/base-perms-model.js'
 import { initPerms } from '../../src/init.js'
 
 type Compile = (this: unknown, builder: object, ...rest: unknown[]) => unknown
@@ -43,6 +45,22 @@ describe('initPerms refuses to start with a Knex that', () => {
       }
     })
   }
+
+  it('keeps the values of raw() under another name', async () => {
+    const knex = knexThatReads((builder) => builder)
+    const { fromJson } = BasePermsModel
+    BasePermsModel.fromJson = function (this: typeof Model, ...args: Parameters<typeof fromJson>) {
+      const row = fromJson.apply(this, args) as unknown as { $$queryProps?: unknown }
+      delete row.$$queryProps
+      return row
+    } as typeof fromJson
+    try {
+      expect(() => initPerms({ knex })).to.throw(ConfigurationError, /version of Objection or Knex/)
+    } finally {
+      Reflect.deleteProperty(BasePermsModel, 'fromJson')
+      await knex.destroy()
+    }
+  })
 
   it('nothing of that is true of', async () => {
     const knex = knexThatReads((builder) => builder)
