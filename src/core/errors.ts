@@ -1,29 +1,31 @@
-/** One thing that is wrong with one field of the input. */
+/** One error in one field of the input. */
 export interface FieldError {
-  /** The property's name as the client knows it (camelCase), or a path such as `address.city`. */
+  /** The property name that the client sent (camelCase), or a path such as `address.city`. */
   field: string
   message: string
 }
 
 export interface PermsErrorOptions {
   errors?: readonly FieldError[] | undefined
-  /** Seconds after which a further try makes sense; becomes `Retry-After`. */
+  /** Seconds until the client should try again; sent as `Retry-After`. */
   retryAfter?: number | undefined
   cause?: unknown
-  /** What an HTTP response says in place of the message. Default: the message. */
+  /** The text of an HTTP response. @defaultValue the message */
   clientMessage?: string | undefined
 }
 
 /**
- * What every error of this library is. `status` is the HTTP status it becomes, `code` is stable and
- * made for programs, `message` is for people and says what to do next. It never holds SQL or a stack.
+ * The base class of all errors of this library. `status` is the HTTP status. `code` is stable, so that programs can compare it.
+ * `message` is for people and says what to do next. It never contains SQL or a stack trace.
+ *
+ * @example if (error instanceof PermsError) console.error(error.status, error.code, error.errors)
  */
 export abstract class PermsError extends Error {
   abstract readonly status: number
   abstract readonly code: string
   readonly errors: readonly FieldError[]
   readonly retryAfter: number | undefined
-  /** What an HTTP response says: the message without what only developers may know, such as the rules of a policy. */
+  /** The text of an HTTP response: the message without details for developers, such as the rules of a policy. */
   readonly clientMessage: string
 
   constructor(message: string, options: PermsErrorOptions = {}) {
@@ -35,13 +37,21 @@ export abstract class PermsError extends Error {
   }
 }
 
-/** 400: the request cannot be read at all (malformed JSON, a bad percent-encoding). */
+/**
+ * 400: the request is malformed, such as invalid JSON or a bad percent-encoding.
+ *
+ * @example throw new BadRequestError('The query parameter limit must be a number.')
+ */
 export class BadRequestError extends PermsError {
   readonly status = 400
   readonly code: string = 'bad_request'
 }
 
-/** 401: a caller is needed and there is none, or the credential that came is not valid. */
+/**
+ * 401: the request needs a signed-in caller, and it has no credential or an invalid one.
+ *
+ * @example throw new UnauthorizedError()
+ */
 export class UnauthorizedError extends PermsError {
   readonly status = 401
   readonly code: string = 'unauthorized'
@@ -50,7 +60,11 @@ export class UnauthorizedError extends PermsError {
   }
 }
 
-/** 401: the token is malformed, expired, revoked, or not of the kind that this door takes. */
+/**
+ * 401: the token is malformed, expired or revoked, or this endpoint does not accept its kind.
+ *
+ * @example if (error instanceof InvalidTokenError) await signInAgain()
+ */
 export class InvalidTokenError extends UnauthorizedError {
   override readonly code = 'invalid_token'
   constructor(message = 'The token is not valid or has expired: sign in again.', options: PermsErrorOptions = {}) {
@@ -58,7 +72,11 @@ export class InvalidTokenError extends UnauthorizedError {
   }
 }
 
-/** 401: unknown e-mail address or wrong password; which of the two is not told. */
+/**
+ * 401: the e-mail address is unknown or the password is wrong. The error does not tell which, so that nobody can test addresses.
+ *
+ * @example if (error instanceof InvalidCredentialsError) showError(error.message)
+ */
 export class InvalidCredentialsError extends UnauthorizedError {
   override readonly code = 'invalid_credentials'
   constructor(message = 'The e-mail address or the password is wrong.', options: PermsErrorOptions = {}) {
@@ -66,7 +84,11 @@ export class InvalidCredentialsError extends UnauthorizedError {
   }
 }
 
-/** 403: known, but not allowed. */
+/**
+ * 403: the caller is known, but may not do this.
+ *
+ * @example throw new ForbiddenError('Only editors may publish.')
+ */
 export class ForbiddenError extends PermsError {
   readonly status = 403
   readonly code: string = 'forbidden'
@@ -75,23 +97,31 @@ export class ForbiddenError extends PermsError {
   }
 }
 
-/** 403: the caller's API key lacks an ability, whatever its owner may. */
+/**
+ * 403: the caller's API key lacks an ability. The permissions of its owner do not matter.
+ *
+ * @example if (error instanceof InsufficientAbilityError) console.error('needs one of', error.abilities)
+ */
 export class InsufficientAbilityError extends ForbiddenError {
   override readonly code = 'insufficient_ability'
-  /** One of these would do. */
+  /** The key needs one of these abilities. Empty when no API key may call this endpoint. */
   readonly abilities: readonly string[]
   constructor(abilities: readonly string[], options: PermsErrorOptions = {}) {
     super(
       abilities.length > 0
-        ? `This API key lacks the ability ${abilities.map((one) => `'${one}'`).join(' or ')}: make one that has it.`
-        : 'No API key reaches this: sign in.',
+        ? `This API key lacks the ability ${abilities.map((one) => `'${one}'`).join(' or ')}: create a key that has it.`
+        : 'API keys cannot be used here: sign in.',
       options,
     )
     this.abilities = abilities
   }
 }
 
-/** 403: the password was right, the account is switched off. */
+/**
+ * 403: the password was right, but the account is disabled.
+ *
+ * @example if (error instanceof AccountDisabledError) showContactForm()
+ */
 export class AccountDisabledError extends ForbiddenError {
   override readonly code = 'account_disabled'
   constructor(message = 'This account is disabled: ask an administrator to enable it.', options: PermsErrorOptions = {}) {
@@ -99,7 +129,11 @@ export class AccountDisabledError extends ForbiddenError {
   }
 }
 
-/** 404: not there, or not for you. */
+/**
+ * 404: the row does not exist, or the caller may not see it.
+ *
+ * @example throw new NotFoundError('There is no report for this month.')
+ */
 export class NotFoundError extends PermsError {
   readonly status = 404
   readonly code = 'not_found'
@@ -108,41 +142,69 @@ export class NotFoundError extends PermsError {
   }
 }
 
-/** 409: a value that must be unique is taken, or the row is still in use. */
+/**
+ * 409: the row conflicts with another row. UniqueViolationError and StillReferencedError extend this class.
+ *
+ * @example throw new ConflictError('This order is already paid.')
+ */
 export class ConflictError extends PermsError {
   readonly status = 409
   readonly code: string = 'conflict'
 }
 
-/** 409: a unique value is taken. `errors` names the field. */
+/**
+ * 409: a unique value is taken. `errors` names the field.
+ *
+ * @example if (error instanceof UniqueViolationError) console.error(error.errors[0]?.field) // 'email'
+ */
 export class UniqueViolationError extends ConflictError {
   override readonly code = 'taken'
 }
 
-/** 409: other rows still refer to this one. */
+/**
+ * 409: other rows still refer to this one.
+ *
+ * @example if (error instanceof StillReferencedError) console.error('Delete the rows that refer to it first.')
+ */
 export class StillReferencedError extends ConflictError {
   override readonly code = 'still_referenced'
 }
 
-/** 412: the row changed since it was read (If-Match). */
+/**
+ * 412: the row has changed since the client read it (If-Match).
+ *
+ * @example if (error instanceof PreconditionFailedError) await reload()
+ */
 export class PreconditionFailedError extends PermsError {
   readonly status = 412
   readonly code = 'precondition_failed'
 }
 
-/** 413: the body, or a part of it, is too large. */
+/**
+ * 413: the body, or a part of it, is too large.
+ *
+ * @example throw new PayloadTooLargeError('Send at most 1000 rows.')
+ */
 export class PayloadTooLargeError extends PermsError {
   readonly status = 413
   readonly code = 'payload_too_large'
 }
 
-/** 415: the body's content type is none that is read here. */
+/**
+ * 415: the endpoint does not read the content type of the body.
+ *
+ * @example throw new UnsupportedMediaTypeError('Send application/json.')
+ */
 export class UnsupportedMediaTypeError extends PermsError {
   readonly status = 415
   readonly code = 'unsupported_media_type'
 }
 
-/** 422: the input is not valid. `errors` names each field. */
+/**
+ * 422: the input is not valid. `errors` names each field.
+ *
+ * @example throw new ValidationError('The dates are in the wrong order.', [{ field: 'endsAt', message: 'must be after startsAt' }])
+ */
 export class ValidationError extends PermsError {
   readonly status = 422
   readonly code: string = 'invalid'
@@ -151,23 +213,39 @@ export class ValidationError extends PermsError {
   }
 }
 
-/** 422: the input refers to a row that is not there, or not for this caller. */
+/**
+ * 422: the input refers to a row that does not exist or that the caller may not see.
+ *
+ * @example if (error instanceof MissingReferenceError) console.error(error.errors[0]?.field) // 'ownerId'
+ */
 export class MissingReferenceError extends ValidationError {
   override readonly code = 'missing_reference'
 }
 
-/** 422: a statement holds more values than the database takes. The message names the limit. */
+/**
+ * 422: a statement has more values than the database accepts. The message names the limit.
+ *
+ * @example if (error instanceof TooManyValuesError) await insertInBatches(rows)
+ */
 export class TooManyValuesError extends ValidationError {
   override readonly code = 'too_many_values'
 }
 
-/** 429: too many tries; `retryAfter` says when the next one makes sense. */
+/**
+ * 429: too many attempts. `retryAfter` is the number of seconds to wait.
+ *
+ * @example if (error instanceof TooManyAttemptsError) console.error(`Wait ${error.retryAfter} seconds.`)
+ */
 export class TooManyAttemptsError extends PermsError {
   readonly status = 429
   readonly code = 'too_many_attempts'
 }
 
-/** 503: the database, or a queue, cannot take this now. */
+/**
+ * 503: the database or a queue is not available, or is overloaded.
+ *
+ * @example if (error instanceof ServiceUnavailableError) await retryLater(error.retryAfter)
+ */
 export class ServiceUnavailableError extends PermsError {
   readonly status = 503
   readonly code: string = 'unavailable'
@@ -177,20 +255,26 @@ export class ServiceUnavailableError extends PermsError {
 }
 
 /**
- * 503: the secret behind a user's authenticator app was encrypted with a key that is not among those of initPerms({ jwt }), as after a
- * start with another secret. `cause` says to the operator what to do; the user's recovery codes work all the same.
+ * 503: the secret of a user's authenticator app was encrypted with a key that initPerms({ jwt }) no longer lists, for example after
+ * the secret was changed. `cause` tells the operator what to do. The user's recovery codes still work.
+ *
+ * @example if (error instanceof SecondFactorUnreadableError) console.error(error.cause)
  */
 export class SecondFactorUnreadableError extends ServiceUnavailableError {
   override readonly code = 'second_factor_unreadable'
   constructor(
-    message = 'Codes of your authenticator app cannot be checked here at present: use a recovery code, or ask an administrator.',
+    message = 'The server cannot check codes of your authenticator app now: use a recovery code, or ask an administrator.',
     options: PermsErrorOptions = {},
   ) {
     super(message, { retryAfter: 300, ...options })
   }
 }
 
-/** 500: `hasRole` was asked of a user whose roles were not loaded. */
+/**
+ * 500: `hasRole()` was called on a user whose roles are not loaded.
+ *
+ * @example if (error instanceof RolesNotLoadedError) await user.loadRoles()
+ */
 export class RolesNotLoadedError extends PermsError {
   readonly status = 500
   readonly code = 'roles_not_loaded'
@@ -202,63 +286,87 @@ export class RolesNotLoadedError extends PermsError {
   }
 }
 
-/** 500: protected data was asked for where nobody is known to be calling. */
+/**
+ * 500: a query read or wrote protected data outside runAs(), asAnonymous() and asSystem().
+ *
+ * @example await asSystem(() => Invoice.query()) // without asSystem() this may throw NoContextError
+ */
 export class NoContextError extends PermsError {
   readonly status = 500
   readonly code = 'no_context'
   constructor(
-    message = 'Nobody is known to be calling here: wrap the code in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn).',
+    message = 'This code has no caller: wrap it in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn).',
     options: PermsErrorOptions = {},
   ) {
     super(message, options)
   }
 }
 
-/** 500: several runtimes are alive, and the code that runs belongs to none of them. */
+/**
+ * 500: several runtimes are active, and the context of this code names none of them.
+ *
+ * @example await tenantB.run(() => asSystem(() => User.query())) // without run() this throws NoRuntimeError
+ */
 export class NoRuntimeError extends PermsError {
   readonly status = 500
   readonly code = 'no_runtime'
   constructor(
-    message = 'Several databases are set up, and this code belongs to none of them: wrap it in perms.run(fn) of one, or pass its transaction.',
+    message = 'Several databases are set up, and this code does not say which one it uses: wrap it in perms.run(fn), or pass a transaction.',
     options: PermsErrorOptions = {},
   ) {
     super(message, options)
   }
 }
 
-/** 500: the runtime of this code was closed. */
+/**
+ * 500: the runtime of this code was closed.
+ *
+ * @example if (error instanceof RuntimeClosedError) console.error('A job outlived perms.close().')
+ */
 export class RuntimeClosedError extends PermsError {
   readonly status = 500
   readonly code = 'runtime_closed'
   constructor(
-    message = 'perms.close() has ended the runtime of this code: call close() after the last request and job, or initPerms() again.',
+    message = 'perms.close() has closed the runtime of this code: call close() after the last request and job, or call initPerms() again.',
     options: PermsErrorOptions = {},
   ) {
     super(message, options)
   }
 }
 
-/** 500: a row, a query or a transaction of one runtime was used inside another one. */
+/**
+ * 500: a row, a query or a transaction of one runtime was used inside another one.
+ *
+ * @example await tenantB.run(() => userOfTenantA.save()) // throws RuntimeMismatchError
+ */
 export class RuntimeMismatchError extends PermsError {
   readonly status = 500
   readonly code = 'other_runtime'
   constructor(
-    message = 'This row, query or transaction belongs to the database of another runtime: load it again inside perms.run(fn) of the one you mean.',
+    message = 'This row, query or transaction belongs to the database of another runtime: load it again inside perms.run(fn) of that runtime.',
     options: PermsErrorOptions = {},
   ) {
     super(message, options)
   }
 }
 
-/** 500: the application uses the library in a way that cannot work; the message says what to write instead. */
+/**
+ * 500: the application uses the library in a way that cannot work. The message says what to write instead.
+ *
+ * @example throw new ConfigurationError('Set the environment variable JWT_SECRET.')
+ */
 export class ConfigurationError extends PermsError {
   readonly status = 500
   readonly code = 'configuration'
 }
 
-/** 500: the database lacks a table that a model declares; the message says which migration makes it. */
+/**
+ * 500: the database has no table for a model. The message says which migration creates it.
+ *
+ * @example if (error instanceof MissingTableError) console.error(error.table)
+ */
 export class MissingTableError extends ConfigurationError {
-  /** The name of the table, without its schema where the library makes it. */
+  /** The name of the table. The tables of the library are named without their schema. */
   readonly table: string
 
   constructor(table: string, message: string, options: PermsErrorOptions = {}) {

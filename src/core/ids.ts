@@ -5,7 +5,7 @@ const BYTES = 16
 const pool = Buffer.alloc(BYTES * 256)
 let next = pool.length
 
-// Random bytes by the pool: one call of the generator each 256 ids, which is most of what an id costs.
+// The call of the generator is most of the cost of an id, so one call serves 256 ids.
 function randomBytes(): Uint8Array {
   if (next >= pool.length) {
     randomFillSync(pool)
@@ -18,13 +18,17 @@ function randomBytes(): Uint8Array {
 let lastMs = 0
 let sequence = 0
 
-/** A new id: UUIDv7 (RFC 9562, 5.7), in lower case. Those of one process ascend, within a millisecond too. */
+/**
+ * Returns a new id: a UUIDv7 (RFC 9562, 5.7) in lower case. The ids of one process ascend, also within a millisecond.
+ *
+ * @example newId() // '019ac1f0-7d3c-7b1e-9c55-0f6f6a1d2b3c'
+ */
 export function newId(): string {
   const random = randomBytes()
   const now = Date.now()
   if (now > lastMs) {
     lastMs = now
-    // Room to count on, so that it does not overflow within the millisecond.
+    // The highest bit stays 0, so that counting up does not overflow within the millisecond.
     sequence = (((random[6] as number) & 0x7f) << 24) | ((random[7] as number) << 16) | ((random[8] as number) << 8) | (random[9] as number)
   } else {
     sequence = (sequence + 1) | 0

@@ -1,29 +1,28 @@
-/** Whether a value is one to wait for. */
+/** Returns whether a value is a promise or another thenable. */
 export function isPromise(value: unknown): value is Promise<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/** Calls `then` once `value` is there: at once where it is no promise. */
+/** Calls `then` after `value` has resolved; immediately if `value` is not a promise. */
 export function thenMaybe<T>(value: unknown, then: () => T): T | Promise<Awaited<T>> {
   return isPromise(value) ? (value.then(then) as Promise<Awaited<T>>) : then()
 }
 
-/** Steps that may have to wait: `yield* wait(...)` is their `await`. */
+/** A generator that yields the promises it waits for: `yield* awaitMaybe(value)` is its `await`. */
 export type MaybeAsyncSteps<T> = Generator<Promise<unknown>, T, unknown>
 
-/** Waits for what is a promise, and only for that. */
+/** Returns a value, or the result of a promise. Yields only for a promise. */
 export function* awaitMaybe<T>(value: T | PromiseLike<T>): MaybeAsyncSteps<T> {
   return (isPromise(value) ? yield value : value) as T
 }
 
 /**
- * Runs steps at once, as far as nothing has to be waited for: most judging takes no statement, and a handful of promises for each
- * write costs more than the judging. Give it a generator function of the module: each `function*` inside of another is a class anew
- * to V8, which costs more than the promises.
+ * Runs a generator synchronously until it yields a promise, and the rest asynchronously. Most policies send no statement, and
+ * promises would cost more than the policy itself. Declare the generator at module level: V8 allocates more for a nested one.
  *
- * @returns what the steps return, as a promise only where they had to wait
- * @throws what they throw before they had to wait
- * @example const isThere = soon(judge(row))
+ * @returns the generator's result; a promise of it only if the generator yielded a promise
+ * @throws what the generator throws before its first promise
+ * @example const isVisible = runMaybeAsync(evaluate(row))
  */
 export function runMaybeAsync<T>(steps: MaybeAsyncSteps<T>): T | Promise<T> {
   const first = steps.next()

@@ -18,7 +18,7 @@ export function kebabPlural(name: string): string {
   return /(?:s|x|z|ch|sh)$/.test(kebab) ? `${kebab}es` : `${kebab}s`
 }
 
-/** A regular expression that finds a text where it stands by itself: not as a part of a longer name, a number or `$1`. */
+/** Returns a regular expression that matches a text as a whole word: not inside a longer name, a number or `$1`. */
 export function standingAlone(text: string, flags: string): RegExp {
   const literal = text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
   return new RegExp(`(?<![\\p{L}\\p{N}_$])${literal}(?![\\p{L}\\p{N}_])`, flags)

@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { MAX_DECIMAL_PRECISION } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
 import { type Dialect, encode, sqlValue } from '../schema/storage.js'
 import { isUuid, normalize } from '../schema/values.js'
@@ -346,7 +347,12 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     // NULL is in no list and outside of none: a comparison with NULL is false.
     return operator === 'in' ? any(...list) : all(comparison(name, 'null', false, scope), negate(any(...list)))
   }
-  if (scope.dialect === 'sqlite' && spec?.type === 'decimal' && (spec.precision ?? 38) > exactOnSqlite && isOrdering(operator)) {
+  if (
+    scope.dialect === 'sqlite' &&
+    spec?.type === 'decimal' &&
+    (spec.precision ?? MAX_DECIMAL_PRECISION) > exactOnSqlite &&
+    isOrdering(operator)
+  ) {
     throw new ConfigurationError(
       `${scope.cls.name}: a policy orders ${name} by size, and SQLite does so exactly for at most ${exactOnSqlite} digits only: compare with eq or in, or declare fewer digits.`,
     )

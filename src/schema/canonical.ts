@@ -1,44 +1,48 @@
 import { ValidationError } from '../core/errors.js'
 import { canonicalDecimal, isDate, isStorableText, parseDatetime } from './values.js'
 
-// The one spelling of each value that is stored, so that equal values are equal bytes.
+// Converts values to the one form in which they are stored, so that equal values are equal bytes.
 
 function invalid(message: string): ValidationError {
   return new ValidationError(`The value ${message}.`)
 }
 
-/** The same error with the name of the field, which those below did not know. */
+/** Adds the field's name to an error of the functions below, which do not know it. Returns other errors unchanged. */
 export function ofField(error: unknown, field: string): unknown {
   if (!(error instanceof ValidationError) || error.errors.length > 0) return error
   const message = error.message.replace(/^The value (.*)\.$/, '$1')
   return new ValidationError(`${field} ${message}`, { errors: [{ field, message }], cause: error })
 }
 
+/** @throws ValidationError for a value that is not a boolean */
 export function storableBoolean(value: unknown): boolean {
   if (typeof value !== 'boolean') throw invalid('must be true or false')
   return value
 }
 
+/** @throws ValidationError for a value that is not a finite number */
 export function storableNumber(value: unknown): number {
   if (typeof value !== 'number' || !Number.isFinite(value)) throw invalid('must be a number')
   return value
 }
 
+/** @throws ValidationError for a value that is not a string, or that a database cannot store */
 export function storableText(value: unknown): string {
   if (typeof value !== 'string') throw invalid('must be a string')
   if (!isStorableText(value)) throw invalid('must be well-formed text without NUL characters')
   return value
 }
 
-// JSON.stringify escapes NUL and lone surrogates, which PostgreSQL's jsonb refuses; an even number of backslashes before is not an escape.
+// JSON.stringify() escapes NUL and lone surrogates, which PostgreSQL's jsonb refuses. After an even number of backslashes, `\u` is text.
 const unstorableInJson = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 
+/** Returns a value as JSON. @throws ValidationError for a value without a JSON form, and for text that a database cannot store */
 export function storableJson(value: unknown): string {
   let text: string | undefined
   try {
     text = JSON.stringify(value)
   } catch {
-    // A cycle or a BigInt.
+    // The value has a cycle or a BigInt.
   }
   if (text === undefined) throw invalid('has no form in JSON')
   if (unstorableInJson.test(text)) throw invalid('must hold well-formed text without NUL characters')
@@ -48,7 +52,7 @@ export function storableJson(value: unknown): string {
 const smallest = -(2n ** 63n)
 const largest = 2n ** 63n - 1n
 
-/** A whole number of 64 bits: no plus, no leading zeros, no minus zero. */
+/** Returns a 64-bit integer as digits, without a plus sign, leading zeros or a negative zero. @throws ValidationError */
 export function storableBigint(value: unknown): string {
   const isExact =
     typeof value === 'bigint' ||
@@ -59,7 +63,7 @@ export function storableBigint(value: unknown): string {
   return number.toString()
 }
 
-/** Exactly `scale` digits after the point. More than the column keeps is refused, not rounded. */
+/** Returns a decimal with exactly `scale` digits after the point. @throws ValidationError for more digits: nothing is rounded */
 export function storableDecimal(value: unknown, precision: number, scale: number): string {
   const isNumeric = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'
   const text = isNumeric ? canonicalDecimal(String(value), precision, scale) : null
@@ -67,34 +71,39 @@ export function storableDecimal(value: unknown, precision: number, scale: number
   return text
 }
 
+/** @throws ValidationError for a value that is not an existing date, as YYYY-MM-DD */
 export function storableDate(value: unknown, firstYear: number): string {
-  if (typeof value !== 'string' || !isDate(value)) throw invalid('must be a day that exists, as YYYY-MM-DD')
-  if (Number(value.slice(0, 4)) < firstYear) throw invalid(`must be no day before the year ${firstYear}`)
+  if (typeof value !== 'string' || !isDate(value)) throw invalid('must be an existing date, as YYYY-MM-DD')
+  if (Number(value.slice(0, 4)) < firstYear) throw invalid(`must not be before the year ${firstYear}`)
   return value
 }
 
-/** A Date, or RFC 3339 with its offset: without one it would mean another moment in each time zone. */
+/**
+ * Returns a Date from a Date or RFC 3339 text. The text needs an offset: without one it means another time in each time zone.
+ *
+ * @throws ValidationError
+ */
 export function storableDatetime(value: unknown, firstYear: number): Date {
-  const moment = typeof value === 'string' ? parseDatetime(value) : value
-  if (!(moment instanceof Date) || Number.isNaN(moment.getTime())) {
-    throw invalid('must be a moment: a Date, or a date-time with its offset as in RFC 3339')
+  const datetime = typeof value === 'string' ? parseDatetime(value) : value
+  if (!(datetime instanceof Date) || Number.isNaN(datetime.getTime())) {
+    throw invalid('must be a datetime: a Date, or RFC 3339 text with an offset')
   }
-  const year = moment.getUTCFullYear()
-  if (year < firstYear || year > 9999) throw invalid(`must be a moment of the years ${firstYear} to 9999`)
-  return moment
+  const year = datetime.getUTCFullYear()
+  if (year < firstYear || year > 9999) throw invalid(`must be a datetime in the years ${firstYear} to 9999`)
+  return datetime
 }
 
 const exactDays = new WeakMap<Date, string>()
 
 /**
- * Remembers the day that a driver made a Date of. PostgreSQL's driver takes midnight of local time, and there are
- * days without one: 2011-12-30 did not happen in Samoa, and its Date is the 31st.
+ * Stores the text from which a driver made a Date. PostgreSQL's driver returns midnight in local time, which some dates lack:
+ * Samoa skipped 2011-12-30, so the driver returns the 31st.
  */
 export function rememberDate(date: Date, day: string): void {
   exactDays.set(date, day)
 }
 
-/** The day that the driver read, whatever the time zone of the process. */
+/** Returns the date that a driver's Date stands for, as YYYY-MM-DD, independent of the time zone of the process. */
 export function dateSeen(date: Date): string {
   const exact = exactDays.get(date)
   if (exact !== undefined) return exact
@@ -102,10 +111,10 @@ export function dateSeen(date: Date): string {
   return `${String(date.getFullYear()).padStart(4, '0')}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
 }
 
-/** A moment as a database spells it: epoch milliseconds, or a text that is UTC where it says no offset. */
+/** Returns a Date for a datetime as databases write it: epoch milliseconds, or text that is in UTC if it has no offset. */
 export function datetimeSeen(value: unknown): Date {
   if (typeof value !== 'string') return new Date(Number(value))
-  // As the library itself writes it, which is most of what it reads.
+  // Fast path for the form that the library writes.
   if (value.length === 24 && value.endsWith('Z')) return new Date(value)
   const match = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?(?:\.\d+)?))?\s*(Z|[+-]\d\d(?::?\d\d)?)?$/i.exec(value)
   if (!match) return new Date(value)

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../core/errors.js'
 
-/** What a permission rule looks like from this floor: the rules themselves live in perms/. */
+/** The part of a permission rule that this layer knows. policy/rules.ts has the full type. */
 export interface RuleLike {
   readonly kind: string
 }
@@ -19,6 +19,9 @@ export type ColumnType =
   | 'json'
   | 'enum'
 
+/** The most digits of a decimal that every supported database stores exactly. */
+export const MAX_DECIMAL_PRECISION = 38
+
 export type OnDelete = 'cascade' | 'restrict' | 'set null'
 
 export interface Reference {
@@ -27,10 +30,10 @@ export interface Reference {
   readonly onDelete: OnDelete | undefined
 }
 
-/** What one column declaration says; the single source of types, validation, tables and schemas. */
+/** The declaration of a column, from which types, validation, tables and schemas are made. */
 export interface ColumnSpec {
   readonly type: ColumnType
-  /** Characters (Unicode code points); `string` only. */
+  /** The most characters (Unicode code points). Only for `string`. */
   readonly maxLength?: number
   readonly minLength?: number
   readonly pattern?: string
@@ -44,7 +47,7 @@ export interface ColumnSpec {
   readonly schema?: object
   readonly isNullable: boolean
   readonly hasDefault: boolean
-  /** A value, or a function that makes one for each new row. */
+  /** A value, or a function that returns the value of each new row. */
   readonly defaultValue?: unknown
   readonly isUnique: boolean
   readonly isIndexed: boolean
@@ -62,8 +65,10 @@ declare const valueType: unique symbol
 declare const optionalFlag: unique symbol
 
 /**
- * One declared column. Each method returns a new declaration; nothing is changed in place.
- * `T` is the type of the property, `O` says whether a new row may leave it out.
+ * A declared column. Each method returns a new declaration and leaves this one unchanged.
+ * `T` is the type of the property. `O` is true when a new row may omit it.
+ *
+ * @example const email: Column<string> = column.string({ maxLength: 254 }).unique()
  */
 export class Column<T, O extends boolean = false> {
   declare readonly [valueType]: T
@@ -74,28 +79,30 @@ export class Column<T, O extends boolean = false> {
     this.spec = Object.freeze(spec)
   }
 
-  /** The column may hold NULL, and a new row may leave it out. */
+  /** Allows NULL. A new row may omit the column. */
   nullable(): Column<T | null, true> {
     return this.with({ isNullable: true })
   }
 
-  /** The value of a new row that does not say one; a function is called for each row. */
+  /** Sets the value of new rows that omit the column. A function is called for each row. */
   default(value: T | (() => T)): Column<T, true> {
     return this.with({ hasDefault: true, defaultValue: value })
   }
 
-  /** No two rows share a value (NULLs do). */
+  /** Allows each value once. Several rows may be NULL. */
   unique(): Column<T, O> {
     return this.with({ isUnique: true })
   }
 
+  /** Adds an index. */
   index(): Column<T, O> {
     return this.with({ isIndexed: true })
   }
 
   /**
-   * A foreign key, as `'table.column'`. `'user.id'` always means the registered user model's table.
+   * Adds a foreign key to `'table.column'`. `'user.id'` means the table of the registered user model.
    *
+   * @throws ConfigurationError for a target in another form
    * @example column.uuid().references('user.id', { onDelete: 'cascade' })
    */
   references(target: string, options: { onDelete?: OnDelete | undefined } = {}): Column<T, O> {
@@ -106,35 +113,37 @@ export class Column<T, O extends boolean = false> {
     return this.with({ reference: { table, column: name, onDelete: options.onDelete } })
   }
 
-  /** Leaves the library in no answer, and cannot be written, filtered or sorted by from outside. */
+  /** Hides the column from clients: no response contains it, and clients cannot write it, filter or sort by it. */
   hidden(): Column<T, O> {
     return this.with({ isHidden: true, isFilterable: false, isSortable: false })
   }
 
-  /** Shown, but never written by a client. */
+  /** Lets clients read the column, but not write it. */
   readOnly(): Column<T, O> {
     return this.with({ isReadOnly: true })
   }
 
-  /** A client sets it when the row is made, and never after. */
+  /** Lets a client set the column when it creates the row, but not change it later. */
   immutable(): Column<T, O> {
     return this.with({ isImmutable: true })
   }
 
-  /** Only callers whom the rule allows may set it; binds code that runs as a caller too. */
+  /** Lets only callers set the column whom the rule allows. This also applies to code inside runAs(). */
   writableBy(rule: RuleLike): Column<T, O> {
     return this.with({ writable: rule })
   }
 
-  /** Only callers whom the rule allows see it. */
+  /** Shows the column only to callers whom the rule allows. */
   readableBy(rule: RuleLike): Column<T, O> {
     return this.with({ readable: rule })
   }
 
+  /** Sets whether clients may filter by the column. */
   filterable(value: boolean): Column<T, O> {
     return this.with({ isFilterable: value })
   }
 
+  /** Sets whether clients may sort by the column. */
   sortable(value: boolean): Column<T, O> {
     return this.with({ isSortable: value })
   }
@@ -147,7 +156,7 @@ export class Column<T, O extends boolean = false> {
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type; never seen by users
 export type Columns = Record<string, Column<any, boolean>>
 
-/** The properties that a set of columns gives to a row. */
+/** The property types of a row with these columns. */
 export type Row<C extends Columns> = { [K in keyof C]: C[K][typeof valueType] }
 
 function make<T>(type: ColumnType, more: Partial<ColumnSpec> = {}): Column<T> {
@@ -166,25 +175,25 @@ function make<T>(type: ColumnType, more: Partial<ColumnSpec> = {}): Column<T> {
   })
 }
 
-/** Only the options that were said: an explicit undefined counts as not said. */
-function said<O extends object>(options: O): { [K in keyof O]?: Exclude<O[K], undefined> } {
+/** Returns the options without those that are undefined. */
+function withoutUndefined<O extends object>(options: O): { [K in keyof O]?: Exclude<O[K], undefined> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
     [K in keyof O]?: Exclude<O[K], undefined>
   }
 }
 
 export interface StringOptions {
-  /** Characters; 255 when not said. */
+  /** The most characters. @defaultValue 255 */
   maxLength?: number | undefined
   minLength?: number | undefined
   /** A regular expression (ECMA 262, unanchored), as in JSON Schema. */
   pattern?: string | undefined
-  /** A format name of JSON Schema that ajv-formats knows, such as `'email'` or `'uri'`. */
+  /** A JSON Schema format of ajv-formats, such as `'email'` or `'uri'`. */
   format?: string | undefined
 }
 
 /**
- * Declares columns.
+ * Creates columns for `withColumns()`.
  *
  * @example
  * class Critter extends BasePermsModel.withColumns({
@@ -193,31 +202,44 @@ export interface StringOptions {
  * }) {}
  */
 export const column = {
-  string: (options: StringOptions = {}): Column<string> => make<string>('string', { maxLength: 255, ...said(options) }),
-  text: (options: Omit<StringOptions, 'pattern' | 'format'> = {}): Column<string> => make<string>('text', said(options)),
-  /** A whole number of 32 bits. */
+  /** Text of at most `maxLength` characters. */
+  string: (options: StringOptions = {}): Column<string> => make<string>('string', { maxLength: 255, ...withoutUndefined(options) }),
+  /** Text without a limit, unless `maxLength` sets one. */
+  text: (options: Omit<StringOptions, 'pattern' | 'format'> = {}): Column<string> => make<string>('text', withoutUndefined(options)),
+  /** A 32-bit integer. */
   integer: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
-    make<number>('integer', { minimum: -2147483648, maximum: 2147483647, ...said(options) }),
-  /** A whole number of 64 bits, as a string of digits. */
+    make<number>('integer', { minimum: -2147483648, maximum: 2147483647, ...withoutUndefined(options) }),
+  /** A 64-bit integer, as a string of digits. */
   bigint: (): Column<string> => make<string>('bigint'),
-  /** An exact number of at most `precision` digits, `scale` of them after the point, as a string. */
+  /** An exact number as a string: at most `precision` digits, `scale` of them after the point. */
   decimal: (precision: number, scale: number): Column<string> => {
-    if (!Number.isInteger(precision) || !Number.isInteger(scale) || precision < 1 || precision > 38 || scale < 0 || scale > precision) {
-      throw new ConfigurationError(`column.decimal(${precision}, ${scale}): precision is 1 to 38 digits, scale 0 to precision.`)
+    if (
+      !Number.isInteger(precision) ||
+      !Number.isInteger(scale) ||
+      precision < 1 ||
+      precision > MAX_DECIMAL_PRECISION ||
+      scale < 0 ||
+      scale > precision
+    ) {
+      throw new ConfigurationError(
+        `column.decimal(${precision}, ${scale}): the precision must be 1 to ${MAX_DECIMAL_PRECISION} digits, and the scale 0 to ${precision}.`,
+      )
     }
     return make<string>('decimal', { precision, scale })
   },
+  /** A double-precision number. */
   float: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
-    make<number>('float', said(options)),
+    make<number>('float', withoutUndefined(options)),
   boolean: (): Column<boolean> => make<boolean>('boolean'),
-  /** A day, as 'YYYY-MM-DD'. */
+  /** A date, as 'YYYY-MM-DD'. */
   date: (): Column<string> => make<string>('date'),
-  /** A moment with milliseconds, as a Date. */
+  /** A datetime with milliseconds, as a Date. */
   datetime: (): Column<Date> => make<Date>('datetime'),
   /** A UUID, as a lower-case string. */
   uuid: (): Column<string> => make<string>('uuid'),
+  /** A JSON value. `schema` is a JSON Schema that validates it. */
   json: <T = unknown>(schema?: object): Column<T> => make<T>('json', schema === undefined ? {} : { schema }),
-  /** One of the strings given, or of a string enum. */
+  /** One of these strings, or a value of a string enum. */
   enum: <const V extends string>(values: readonly V[] | Record<string, V>): Column<V> =>
     make<V>('enum', { values: Object.freeze(Array.isArray(values) ? [...values] : Object.values(values)) as readonly string[] }),
 }

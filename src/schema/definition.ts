@@ -7,7 +7,7 @@ import type { Column, ColumnSpec, Columns } from './column.js'
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
 type AnyColumn = Column<any, boolean>
 
-/** An Objection model class that carries this library's statics, seen from inside. */
+/** A model class of this library, with the static methods that this layer calls. */
 export interface RecordClass {
   // biome-ignore lint/suspicious/noExplicitAny: any constructor
   new (...args: any[]): Model
@@ -17,13 +17,13 @@ export interface RecordClass {
   getIdProperty(): string | string[]
 }
 
-/** What may come in beside the columns, such as `password`. */
+/** A property that a client may send although it is not a column, such as `password`. */
 export interface VirtualInput {
   readonly schema: object
   readonly on: readonly ('create' | 'update')[]
 }
 
-/** Everything that the declarations of a class and its bases say, merged; worked out once per class. */
+/** The merged declarations of a class and its base classes. Computed once per class. */
 export interface Definition {
   readonly modelClass: RecordClass
   readonly tableName: string
@@ -33,12 +33,12 @@ export interface Definition {
   readonly columnOf: ReadonlyMap<string, string>
   /** column of the database → property */
   readonly propertyOf: ReadonlyMap<string, string>
-  /** JSON Schema properties added by hand with `static jsonSchema`. */
+  /** The properties of `static jsonSchema`. */
   readonly handWritten: Readonly<Record<string, object>>
   readonly handRequired: readonly string[]
-  /** Those of them that are kept as JSON: `static jsonAttributes`, or all whose schema takes objects or arrays. */
+  /** The properties of `static jsonSchema` that are stored as JSON: `static jsonAttributes`, or those that allow objects or arrays. */
   readonly jsonAttributes: ReadonlySet<string>
-  /** Whether the columns are declared, rather than only what mixins bring: then a key that is none of them is an error. */
+  /** Whether the class declares all its columns: then an unknown key is an error. False if only mixins declare columns. */
   readonly isStrict: boolean
   readonly uniques: readonly (readonly string[])[]
   readonly indexes: readonly (readonly string[])[]
@@ -46,9 +46,9 @@ export interface Definition {
 }
 
 const structures = modelSlot(() => new WeakMap<object, Definition>())
-/** Those of classes that have passed all checks. */
+/** The definitions of classes that have passed all checks. */
 const definitions = modelSlot(() => new WeakMap<object, Definition>())
-/** Some columns depend on statics that only the final class says. */
+/** Returns columns that depend on static properties of the final class. */
 export type ColumnsFor = (cls: RecordClass) => Columns
 const ownColumns = new WeakMap<object, Columns | ColumnsFor>()
 const ownUniques = new WeakMap<object, readonly (readonly string[])[]>()
@@ -57,30 +57,30 @@ const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
 const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
 type DefinitionHook = (cls: RecordClass, definition: Definition) => void
-const checks: DefinitionHook[] = [refuseInitialisedFields]
+const checks: DefinitionHook[] = [assertNoInitialisedFields]
 const effects: DefinitionHook[] = []
 const tableAliases = modelSlot(() => new Map<string, string>())
 
-/** Names that a query of ours may use for a column: property → column. */
+/** Property → column, for the identifiers in queries of models. */
 const knownNames = modelSlot(() => new Map<string, string>())
 let namesVersion = 0
 
-/** A number that changes when an identifier may mean another column than before. */
+/** Returns a number that changes when a new property name becomes known. */
 export function versionOfNames(): number {
   return namesVersion
 }
 
-/** Marks a class that a mixin or withColumns made: it has no table of its own. */
+/** Marks a class that a mixin or withColumns() created: it has no table of its own. */
 export function markIntermediate(cls: object): void {
   intermediates.add(cls)
 }
 
-/** Whether a mixin or withColumns made this class. */
+/** Returns whether a mixin or withColumns() created this class. */
 export function isIntermediate(cls: object): boolean {
   return intermediates.has(cls)
 }
 
-/** Adds columns to a class that a mixin made. */
+/** Declares columns of a class, which its subclasses inherit. */
 export function declareColumns(
   cls: object,
   columns: Columns | ColumnsFor,
@@ -88,7 +88,7 @@ export function declareColumns(
     uniques?: readonly (readonly string[])[]
     indexes?: readonly (readonly string[])[]
     inputs?: Record<string, VirtualInput>
-    /** Whether these columns, and those of the bases, are all there are. */
+    /** Whether the table has no columns besides these and those of the base classes. */
     isWhole?: boolean
   } = {},
 ): void {
@@ -99,35 +99,37 @@ export function declareColumns(
   if (more.inputs) ownInputs.set(cls, more.inputs)
 }
 
-/** Adds a check that every class passes at its first use. A check changes nothing: the class may fail a later one. */
+/** Adds a check that runs at the first use of each class. A check must not change state, since a later check may fail. */
 export function onDefinition(check: DefinitionHook): void {
   checks.push(check)
 }
 
-/** Adds what is done once for every class that has passed all checks. */
+/** Adds a function that runs once for each class that has passed all checks. */
 export function afterDefinition(effect: DefinitionHook): void {
   effects.push(effect)
 }
 
-/** `'user'` in references() means the registered user model's table. */
+/** Sets the table that a name in references() stands for, such as 'user' for the registered user model. null removes the alias. */
 export function aliasTable(name: string, table: string | null): void {
   if (table === null) tableAliases.get().delete(name)
   else tableAliases.get().set(name, table)
 }
 
-/** The table that a reference to `name` means. */
+/** Returns the table that a name in references() stands for. */
 export function resolveTable(name: string): string {
   return tableAliases.get().get(name) ?? name
 }
 
-/** The column of the database that an identifier in a query means, or the identifier itself. */
+/** Returns the database column of a property name in a query; other identifiers unchanged. */
 export function columnForIdentifier(identifier: string): string {
   return knownNames.get().get(identifier) ?? identifier
 }
 
 /**
- * The property whose column a key of a row would set: the property's name, the column's, or what databases take for it
- * ('USER_ID', 'doc.user_id'). undefined for what is no declared column.
+ * Returns the property whose column a key of a row sets. The key is a property, a column, or another spelling that databases
+ * accept ('USER_ID', 'doc.user_id').
+ *
+ * @returns undefined for a key that is not a declared column
  */
 export function propertyMeant(cls: object, key: string): string | undefined {
   const { propertyOf, columnOf } = definitionOf(cls)
@@ -136,14 +138,14 @@ export function propertyMeant(cls: object, key: string): string | undefined {
   return propertyOf.get(bare) ?? propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
 }
 
-/** The class and its bases, the base first. */
+/** Returns the class and its base classes, the outermost base first. */
 export function lineage(cls: object): object[] {
   const chain: object[] = []
   for (let c: object | null = cls; c !== null && c !== Function.prototype; c = Object.getPrototypeOf(c) as object | null) chain.unshift(c)
   return chain
 }
 
-/** The own value of a static, or undefined: what a base says does not count. */
+/** Returns the value of a static property that the class itself has; undefined for an inherited one. */
 export function ownStatic(cls: object, name: string): unknown {
   const descriptor = Object.getOwnPropertyDescriptor(cls, name)
   if (!descriptor) return undefined
@@ -160,15 +162,16 @@ function mergedColumns(cls: object): Record<string, AnyColumn> {
 }
 
 /**
- * The table of a class: its `static tableName`, else its base's where it adds no column, else its name in snake_case.
+ * Returns the table of a class: its `static tableName`; else the table of its base class if the class adds no column; else its
+ * name in snake_case.
  */
 export function tableNameOf(cls: RecordClass): string {
   const own = Object.getOwnPropertyDescriptor(cls, 'tableName')
   if (own && typeof own.value === 'string') return own.value
   const count = Object.keys(mergedColumns(cls)).length
   for (let base = Object.getPrototypeOf(cls) as RecordClass; typeof base === 'function' && base !== Function.prototype; ) {
-    const said = Object.getOwnPropertyDescriptor(base, 'tableName')
-    if (said && typeof said.value === 'string' && Object.keys(mergedColumns(base)).length === count) return said.value
+    const inherited = Object.getOwnPropertyDescriptor(base, 'tableName')
+    if (inherited && typeof inherited.value === 'string' && Object.keys(mergedColumns(base)).length === count) return inherited.value
     if (!intermediates.has(base)) {
       if (Object.keys(mergedColumns(base)).length === count && isConcrete(base)) return tableNameOf(base)
       break
@@ -178,26 +181,26 @@ export function tableNameOf(cls: RecordClass): string {
   return snakeCase(cls.name)
 }
 
-// A base that declares nothing beside what every record has (BasePermsModel, the application's own base) has no table.
+// A class that declares no columns besides those of BaseModel has no table: BasePermsModel or the application's base class.
 function isConcrete(cls: RecordClass): boolean {
   return Object.keys(mergedColumns(cls)).some((name) => name !== 'id' && name !== 'createdAt' && name !== 'updatedAt')
 }
 
 /**
- * Returns what a class declares and checks the class at its first use.
+ * Returns the definition of a class. The first call checks the class.
  *
- * @throws ConfigurationError where the class is written in a way that cannot work
+ * @throws ConfigurationError when the declarations of the class contradict each other
  */
 export function definitionOf(cls: object): Definition {
   const known = definitions.get().get(cls)
   if (known) return known
   const made = structureOf(cls)
-  // The checks ask for it themselves.
+  // The checks call definitionOf() themselves.
   definitions.get().set(cls, made)
   try {
     for (const check of checks) check(made.modelClass, made)
   } catch (error) {
-    // What was refused once is refused each time.
+    // The next call must throw again.
     definitions.get().delete(cls)
     throw error
   }
@@ -206,8 +209,8 @@ export function definitionOf(cls: object): Definition {
 }
 
 /**
- * Returns what a class declares without checking the class. For code that looks at one class on behalf of another: an error
- * in the one must not stop the other.
+ * Returns the definition of a class without checking the class. For code that looks at one class while it handles another: an
+ * error in the first class must not stop the second.
  */
 export function structureOf(cls: object): Definition {
   const known = structures.get().get(cls)
@@ -263,7 +266,7 @@ function define(cls: RecordClass): Definition {
 }
 
 function jsonAttributesOf(cls: RecordClass, handWritten: Readonly<Record<string, object>>): Set<string> {
-  const said = mergedList(cls, 'jsonAttributes')
+  const listed = mergedList(cls, 'jsonAttributes')
   const types = (schema: object): unknown[] => {
     const { type, anyOf, oneOf } = schema as { type?: unknown; anyOf?: object[]; oneOf?: object[] }
     return type !== undefined ? [type].flat() : [...(anyOf ?? []), ...(oneOf ?? [])].flatMap(types)
@@ -271,34 +274,34 @@ function jsonAttributesOf(cls: RecordClass, handWritten: Readonly<Record<string,
   const bySchema = Object.keys(handWritten).filter((name) =>
     types(handWritten[name] as object).some((type) => type === 'object' || type === 'array'),
   )
-  return new Set([...said, ...(said.length > 0 ? [] : bySchema)])
+  return new Set(listed.length > 0 ? listed : bySchema)
 }
 
 const withoutFields = new WeakSet<object>()
 
-/** Notes that a class has no initialised fields, so none of its instances is made to look for them. */
+/** Marks a class as free of initialised fields, so that no instance is created to look for them. */
 export function markWithoutFields(cls: object): void {
   withoutFields.add(cls)
 }
 
-function refuseInitialisedFields(cls: RecordClass): void {
+function assertNoInitialisedFields(cls: RecordClass): void {
   if (withoutFields.has(cls)) return
   const fields = Object.keys(new cls()).filter((name) => !name.startsWith('$'))
   if (fields.length === 0) return
   throw new ConfigurationError(
-    `${cls.name} has class fields (${fields.join(', ')}) that would overwrite what the database returns: write "declare ${fields[0]}: ..." ` +
+    `${cls.name} has class fields (${fields.join(', ')}) that would overwrite the values from the database: write "declare ${fields[0]}: ..." ` +
       'for a column, column.*().default(...) for its default, and a getter for anything derived.',
   )
 }
 
-/** A static object that a subclass adds to, such as `modifiers`. */
+/** Returns a static object merged over the class and its base classes, such as `modifiers`. */
 export function mergedStatic<T extends object>(cls: object, name: string): T {
   const merged = {}
   for (const c of lineage(cls)) Object.assign(merged, ownStatic(c, name))
   return merged as T
 }
 
-/** A static list that a subclass adds to, such as `virtualAttributes`. */
+/** Returns a static list joined over the class and its base classes, such as `virtualAttributes`. */
 export function mergedList(cls: object, name: string): string[] {
   return [...new Set(lineage(cls).flatMap((c) => (ownStatic(c, name) as string[] | null | undefined) ?? []))]
 }

@@ -5,23 +5,23 @@ import type { ModelSchemas } from './json-schemas.js'
 import { assertNoErrors, firstOfEach, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
-/** undefined is neither a value nor NULL: whoever passes it meant one of the two. @throws ValidationError */
+/** Throws when a value is undefined, which is neither a value nor NULL. @throws ValidationError */
 export function refuseUndefined(values: object): void {
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined)
-      throw new ValidationError(`${name} is undefined: leave it out, or say null.`, [{ field: name, message: 'is undefined' }])
+      throw new ValidationError(`${name} is undefined: omit it, or pass null.`, [{ field: name, message: 'is undefined' }])
   }
 }
 
-/** The values to look a row up by, as code holds them; null where no row can match. */
+/** Validates the values of getBy(). @returns the normalised values; null when no row can match. @throws ValidationError */
 export function lookup(definition: Definition, where: object): Record<string, unknown> | null {
   const values: Record<string, unknown> = {}
   const errors: FieldError[] = []
   const entries = Object.entries(where)
-  if (entries.length === 0) throw new ValidationError('Say what to look for: an empty condition would match any row.')
+  if (entries.length === 0) throw new ValidationError('The condition is empty and would match any row: pass at least one value.')
   for (const [name, value] of entries) {
     const spec = definition.specs[name]
-    if (value === undefined) errors.push({ field: name, message: 'is undefined: an absent condition would match more rows than meant' })
+    if (value === undefined) errors.push({ field: name, message: 'is undefined: without this condition more rows would match' })
     else if (!spec) {
       const isKnown = name === 'id' || definition.columnOf.has(name)
       if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
@@ -31,7 +31,7 @@ export function lookup(definition: Definition, where: object): Record<string, un
     else {
       const checked = normalize({ ...spec, isNullable: true }, value)
       if (checked.error === undefined) values[name] = checked.value
-      // No row holds a text that is too long, or that could not be stored.
+      // Text that cannot be stored matches no row.
       else if ((spec.type === 'string' || spec.type === 'text') && typeof value === 'string') return null
       else errors.push({ field: name, message: checked.error })
     }
@@ -40,7 +40,7 @@ export function lookup(definition: Definition, where: object): Record<string, un
   return values
 }
 
-/** A client's input as values for build() or update(). @throws ValidationError naming what it may not say */
+/** Validates a client's input and returns it as values for build() or update(). @throws ValidationError naming each invalid field */
 export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action: 'create' | 'update'): object {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
   const schema = cls.schema[action]
@@ -54,14 +54,14 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     } else errors.push(...textErrors(name, value))
   }
   const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
-  // Types, lengths and formats are checked against the columns, with one message each; here only what else may come in.
+  // normalize() checks the columns. The schema checks the other properties.
   const rest = {
     ...schema,
     properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])),
     required: [],
     additionalProperties: true,
   }
-  // A hook of the model's may fill in what is missing: the model requires it afterwards.
+  // $beforeValidate() of the model may fill in missing values. The model checks them afterwards.
   const isChecked = action === 'create' && !hasBeforeValidate(cls)
   const missing = isChecked ? schema.required.filter((name) => known[name] === undefined) : []
   for (const name of missing) errors.push({ field: name, message: 'is required' })

@@ -1,11 +1,11 @@
 import type { Model } from 'objection'
 
-/** A relation with a join table whose further columns come with the related row. */
+/** A relation through a join table. Objection adds its `extra` columns to the related row. */
 interface WithExtras {
   readonly joinTableExtras?: readonly { readonly aliasProp: string }[]
 }
 
-/** An operation that takes rows, seen from inside. */
+/** An operation of Objection that takes rows. */
 interface RowOperation {
   readonly relation?: WithExtras
   readonly modelOptions?: { [names]?: readonly string[] }
@@ -17,18 +17,18 @@ interface GraphOperation {
   readonly models?: readonly Model[]
 }
 
-const names: unique symbol = Symbol('further columns of a join table') as never
+const names: unique symbol = Symbol('extra columns of a join table') as never
 const ofRows = new WeakMap<object, readonly string[]>()
 
 const namesOf = ({ joinTableExtras = [] }: WithExtras) => joinTableExtras.map(({ aliasProp }) => aliasProp)
 
-/** Lets the rows that an operation through a relation is about to take carry the further columns of its join table. */
+/** Allows the extra columns of a join table in the rows of an operation through a relation. */
 export function allowJoinColumns(operation: RowOperation): void {
   const { relation, modelOptions } = operation.delegate ?? operation
   if (relation?.joinTableExtras?.length && modelOptions) modelOptions[names] = namesOf(relation)
 }
 
-/** The same for the rows of a graph, which are validated without such options. */
+/** Allows the extra columns of join tables in the rows of a graph, which Objection validates without these options. */
 export function allowJoinColumnsOfGraph({ relation, models = [] }: GraphOperation): void {
   if (relation) for (const row of models) ofRows.set(row, namesOf(relation))
   const [first] = models
@@ -37,7 +37,7 @@ export function allowJoinColumnsOfGraph({ relation, models = [] }: GraphOperatio
   })
 }
 
-/** The columns of a join table that a row may carry. */
+/** Returns the extra columns of a join table that a row may have. */
 export function joinColumnsOf(row: object, options: object): readonly string[] {
   return (options as { [names]?: readonly string[] })[names] ?? ofRows.get(row) ?? []
 }

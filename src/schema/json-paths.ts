@@ -3,17 +3,17 @@ import type { FieldError } from '../core/errors.js'
 import { type Definition, propertyMeant } from './definition.js'
 import { normalize } from './values.js'
 
-/** A key with which Objection's patch() sets a part of a json column on PostgreSQL, such as `billing:plan` or `lines:[0].price`. */
+/** A key that sets a part of a json column in Objection's patch() on PostgreSQL, such as `billing:plan` or `lines:[0].price`. */
 interface JsonPath {
   readonly column: string
   readonly steps: readonly string[]
 }
 
-// Objection writes the steps into its SQL as they are.
+// Objection writes the steps into its SQL unescaped.
 const safeStep = /^[\p{L}\p{N}_$.-]+$/u
 const safeKey = /^[\p{L}\p{N}_$.:[\]'"-]{1,200}$/u
 
-/** Reads a key as Objection does; null for a key that is no path, or not one that is safe in SQL. */
+/** Parses a key as Objection does. @returns null for a key that is not a path, or is not safe in SQL */
 function jsonPathOf(key: string): JsonPath | null {
   if (!safeKey.test(key)) return null
   try {
@@ -32,15 +32,16 @@ interface ParsedReference {
   readonly parsedExpr: { readonly access: readonly { readonly ref: string | number }[] }
 }
 
-/** Whether Objection would take a key for a path into a json column. */
+/** Returns whether Objection reads a key as a path into a json column. */
 export const isJsonPath = (key: string): boolean => key.includes(':')
 
 type Validate = (schema: object, value: unknown) => readonly FieldError[]
 
 /**
- * Returns what is wrong with setting a part of a json column, or null.
+ * Validates a value for a part of a json column.
  *
- * @param validate checks a value by a JSON Schema
+ * @param validate validates a value against a JSON Schema
+ * @returns the error message, or null for a valid value
  */
 export function jsonPathError(definition: Definition, key: string, value: unknown, validate: Validate): string | null {
   const { specs, handWritten, isStrict, modelClass } = definition
@@ -58,7 +59,7 @@ export function jsonPathError(definition: Definition, key: string, value: unknow
 }
 
 function partError(schema: object, steps: readonly string[], value: unknown, property: string, validate: Validate): string | null {
-  const whole = `cannot be set by itself: the schema of ${property} looks at the whole value; set ${property}`
+  const whole = `cannot be set by itself: the schema of ${property} depends on the whole value; set ${property}`
   const parts = partsOf(schema, steps)
   if (parts === null) return whole
   if (parts.includes(false)) return 'is not known here'
@@ -69,18 +70,18 @@ function partError(schema: object, steps: readonly string[], value: unknown, pro
     }
     return null
   } catch {
-    // A $ref that leads out of the part.
+    // The part has a $ref to another part of the schema.
     return whole
   }
 }
 
-/** Keywords that say the same of a value whatever else of it changes, and those that say nothing of it. */
+/** Keywords that validate a part independently of the other parts, and keywords that validate nothing. */
 const localKeywords = new Set([
   ...['type', 'properties', 'required', 'additionalProperties', 'items'],
   ...['$schema', '$id', '$comment', 'title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
 ])
 
-/** The schemas of a part of a value; null where the schema of what is around it decides too. */
+/** Returns the schemas of a part of a value; null when the schema of an enclosing value also applies to the part. */
 function partsOf(schema: object | boolean, [step, ...rest]: readonly string[]): (object | boolean)[] | null {
   if (step === undefined) return [schema]
   if (typeof schema === 'boolean') return [schema]

@@ -1,4 +1,4 @@
-import type { ColumnSpec } from './column.js'
+import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 import { type Definition, mergedList } from './definition.js'
 
 export interface ObjectSchema {
@@ -8,7 +8,7 @@ export interface ObjectSchema {
   additionalProperties: boolean
 }
 
-/** The four shapes of a model: what a client sends to make and to change a row, what it sees, and what it may filter by. */
+/** The JSON Schemas of a model: input to create and to update a row, output, and the filters of a list. */
 export interface ModelSchemas {
   readonly create: ObjectSchema
   readonly update: ObjectSchema
@@ -18,7 +18,7 @@ export interface ModelSchemas {
 
 const automatic = new Set(['id', 'createdAt', 'updatedAt'])
 
-/** The JSON Schema of a column's values as they travel in JSON. */
+/** Returns the JSON Schema of a column's values in JSON. */
 export function schemaOf(spec: ColumnSpec): Record<string, unknown> {
   const schema = base(spec)
   if (!spec.isNullable) return schema
@@ -40,7 +40,7 @@ function base(spec: ColumnSpec): Record<string, unknown> {
     case 'bigint':
       return { type: 'string', pattern: '^-?\\d{1,19}$' }
     case 'decimal': {
-      const whole = (spec.precision ?? 10) - (spec.scale ?? 0)
+      const whole = (spec.precision ?? MAX_DECIMAL_PRECISION) - (spec.scale ?? 0)
       return { type: 'string', pattern: spec.scale ? `^-?\\d{1,${Math.max(whole, 1)}}(\\.\\d{1,${spec.scale}})?$` : `^-?\\d{1,${whole}}$` }
     }
     case 'boolean':
@@ -58,17 +58,17 @@ function base(spec: ColumnSpec): Record<string, unknown> {
   }
 }
 
-/** Whether a new row must say this column. */
+/** Returns whether a new row must have a value for this column. */
 export function isRequired(name: string, spec: ColumnSpec): boolean {
   return !spec.isNullable && !spec.hasDefault && !automatic.has(name)
 }
 
-/** Whether a client may send this column when a row is made, or changed. */
+/** Returns whether a client may send this column when it creates or updates a row. */
 export function isWritable(name: string, spec: ColumnSpec, action: 'create' | 'update'): boolean {
   return !automatic.has(name) && !spec.isHidden && !spec.isReadOnly && !(action === 'update' && spec.isImmutable)
 }
 
-/** What the whole record looks like: what code may set. */
+/** Returns the JSON Schema of a whole row, with all the columns that code may set. */
 export function recordSchema(definition: Definition): ObjectSchema {
   const properties: Record<string, object> = { ...definition.handWritten }
   const required = [...definition.handRequired]
@@ -79,7 +79,7 @@ export function recordSchema(definition: Definition): ObjectSchema {
   return { type: 'object', properties, required: [...new Set(required)], additionalProperties: true }
 }
 
-/** @returns the schemas of a model, which ajv validates by and OpenAPI shows */
+/** Returns the JSON Schemas of a model, for validation and for OpenAPI. */
 export function schemasOf(definition: Definition): ModelSchemas {
   const schema = (): ObjectSchema => ({ type: 'object', properties: {}, required: [], additionalProperties: false })
   const [create, update, output, filter] = [schema(), schema(), schema(), schema()]
@@ -91,20 +91,20 @@ export function schemasOf(definition: Definition): ModelSchemas {
   }
   create.required.push(...definition.handRequired)
   for (const [name, spec] of Object.entries(definition.specs)) {
-    const said = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
+    const property = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
     if (isWritable(name, spec, 'create')) {
       create.properties[name] =
         spec.hasDefault && typeof spec.defaultValue !== 'function' && spec.defaultValue !== undefined
-          ? { ...said, default: spec.defaultValue }
-          : said
+          ? { ...property, default: spec.defaultValue }
+          : property
       if (isRequired(name, spec)) create.required.push(name)
     }
-    if (isWritable(name, spec, 'update')) update.properties[name] = said
+    if (isWritable(name, spec, 'update')) update.properties[name] = property
     if (!spec.isHidden) {
-      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...said, readOnly: true } : said
+      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...property, readOnly: true } : property
       if (!spec.readable) output.required.push(name)
     }
-    if (spec.isFilterable && !spec.isHidden) filter.properties[name] = said
+    if (spec.isFilterable && !spec.isHidden) filter.properties[name] = property
   }
   for (const [name, input] of Object.entries(definition.inputs)) {
     if (input.on.includes('create')) create.properties[name] = input.schema

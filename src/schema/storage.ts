@@ -12,9 +12,9 @@ import {
   storableNumber,
   storableText,
 } from './canonical.js'
-import type { ColumnSpec } from './column.js'
+import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 
-/** The families of SQL that the library speaks. 'mysql' is MariaDB; MySQL itself is untested. */
+/** The supported SQL dialects. 'mysql' is MariaDB; MySQL itself is untested. */
 export type Dialect = 'sqlite' | 'pg' | 'mysql'
 
 const dialects: Readonly<Record<string, Dialect>> = {
@@ -27,9 +27,9 @@ const dialects: Readonly<Record<string, Dialect>> = {
 }
 
 /**
- * Which SQL a Knex instance, or a transaction of it, speaks.
+ * Returns the SQL dialect of a Knex instance or transaction.
  *
- * @throws ConfigurationError for a client that the library was not made for
+ * @throws ConfigurationError for a Knex client that is not supported
  * @example dialectOf(Knex({ client: 'better-sqlite3', ... })) // 'sqlite'
  */
 export function dialectOf(knex: Knex): Dialect {
@@ -42,11 +42,11 @@ export function dialectOf(knex: Knex): Dialect {
 }
 
 /**
- * The value that is bound to a statement for a value in code; the counterpart of `decoder`.
- * Takes plain values only: raw SQL and builders are not for it. undefined stays undefined, and null is NULL,
- * but for a `json` column that may not be NULL: there it is JSON's own null.
+ * Converts a value of a row to the value that is bound to a statement. `decoder` is the inverse.
+ * undefined stays undefined. null becomes NULL, or JSON null in a `json` column that is not nullable.
  *
- * @throws ValidationError (with no field: the caller knows it) for what the column cannot hold exactly
+ * @param value a plain value, not raw SQL or a query builder
+ * @throws ValidationError (without the field's name) for a value that the column cannot store exactly
  * @example encode(column.decimal(10, 2).spec, 5, 'sqlite') // '5.00'
  */
 export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unknown {
@@ -67,34 +67,34 @@ export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unkn
     case 'bigint':
       return storableBigint(value)
     case 'decimal':
-      return storableDecimal(value, spec.precision ?? 38, spec.scale ?? 0)
+      return storableDecimal(value, spec.precision ?? MAX_DECIMAL_PRECISION, spec.scale ?? 0)
     case 'date':
       return storableDate(value, firstYear(dialect))
     case 'datetime':
-      return encodeMoment(storableDatetime(value, firstYear(dialect)), dialect)
+      return encodeDatetime(storableDatetime(value, firstYear(dialect)), dialect)
     case 'json':
-      // Text for PostgreSQL too: its driver would make '{...}' of an array, and bind a bare string as no JSON at all.
+      // Text also on PostgreSQL: its driver writes an array as '{...}' and a bare string without quotes.
       return storableJson(value)
   }
 }
 
-/** The first year that a column holds. MariaDB's documented range begins with the year 1000, and mysql2 reads 99 as 1999. */
+/** Returns the first year that a date column can store. MariaDB documents 1000 but stores less; mysql2 reads the year 99 as 1999. */
 export const firstYear = (dialect: Dialect): number => (dialect === 'mysql' ? 100 : 1)
 
-// The strings say UTC themselves, so that neither TZ nor a driver's settings take part. A number on SQLite is
-// what both of its drivers make of a Date, so that a Date in an application's own where() compares rightly.
-function encodeMoment(moment: Date, dialect: Dialect): unknown {
-  if (dialect === 'sqlite') return moment.getTime()
-  const text = moment.toISOString()
+// The text is in UTC, so that the TZ variable and driver settings do not matter. Both SQLite drivers bind a Date as a number, so
+// a Date in an application's where() compares correctly with the stored number.
+function encodeDatetime(datetime: Date, dialect: Dialect): unknown {
+  if (dialect === 'sqlite') return datetime.getTime()
+  const text = datetime.toISOString()
   return dialect === 'pg' ? text : text.slice(0, 23).replace('T', ' ')
 }
 
-/** Turns what a driver returned into the value in code. */
+/** Converts a value from a driver to the value of a row. */
 export type Decoder = (value: unknown) => unknown
 
 /**
- * How values of a column are read; null where the driver's value is right already, so that reading costs nothing.
- * null and undefined pass through. Also reads the usual forms of tables that the library did not make
+ * Returns the function that converts values of a column from the driver; null when no conversion is needed.
+ * The function returns null and undefined unchanged. It also reads common columns of tables that the library did not create
  * (a DECIMAL in SQLite, a native JSON column in MariaDB).
  *
  * @example decoder(column.boolean().spec, 'sqlite')?.(1) // true
@@ -116,9 +116,9 @@ export function decoder(spec: ColumnSpec, dialect: Dialect): Decoder | null {
     case 'decimal':
       return decodeDecimal(spec.scale ?? 0)
     case 'date':
-      return dialect === 'mysql' ? decodeUtcDay : decodeDay
+      return dialect === 'mysql' ? decodeUtcDate : decodeDate
     case 'datetime':
-      return decodeMoment
+      return decodeDatetime
     case 'json':
       return dialect === 'pg' ? null : decodeJson
   }
@@ -136,21 +136,21 @@ function decodeDecimal(scale: number): Decoder {
     if (value === null || value === undefined) return value
     const text = typeof value === 'string' ? value : String(value)
     if (scale === 0 ? !text.includes('.') : text.indexOf('.') === text.length - scale - 1) return text
-    // A number from a column of SQLite's own DECIMAL: as many digits as the declaration says.
+    // A DECIMAL column of SQLite returns a number: format it with the declared scale.
     return Number.isFinite(Number(text)) ? Number(text).toFixed(scale) : text
   }
 }
 
-const decodeDay: Decoder = (value) => (value instanceof Date ? dateSeen(value) : typeof value === 'string' ? value.slice(0, 10) : value)
+const decodeDate: Decoder = (value) => (value instanceof Date ? dateSeen(value) : typeof value === 'string' ? value.slice(0, 10) : value)
 
-// mysql2 reads a DATE as midnight in the connection's zone, which prepareConnections makes UTC.
-const decodeUtcDay: Decoder = (value) =>
+// mysql2 reads a DATE as midnight in the time zone of the connection, which prepareConnections() sets to UTC.
+const decodeUtcDate: Decoder = (value) =>
   value instanceof Date ? value.toISOString().slice(0, 10) : typeof value === 'string' ? value.slice(0, 10) : value
 
-const decodeMoment: Decoder = (value) => (value === null || value === undefined || value instanceof Date ? value : datetimeSeen(value))
+const decodeDatetime: Decoder = (value) => (value === null || value === undefined || value instanceof Date ? value : datetimeSeen(value))
 
 const decodeJson: Decoder = (value) => {
-  // A driver that knows the column as JSON has parsed it already.
+  // The driver has already parsed a native JSON column.
   if (typeof value !== 'string') return value
   try {
     return JSON.parse(value)
@@ -160,11 +160,11 @@ const decodeJson: Decoder = (value) => {
 }
 
 /**
- * The SQL to order by, and to compare with < and >, where the stored form alone would order otherwise than the
- * value: give it the column and the placeholder alike. Equality needs it nowhere, since every stored form is canonical.
- * Decimals on SQLite are ordered by their first 15 digits.
+ * Returns SQL to order by, and to compare with < and >, when the stored form orders differently from the value. Use it for the
+ * column and for the placeholder. Equality does not need it, since stored forms are canonical. SQLite orders decimals by their
+ * first 15 digits.
  *
- * @param columnSql an identifier that is quoted already, or `?`
+ * @param columnSql a quoted identifier, or `?`
  * @example sqlValue(column.bigint().spec, '"t"."big"', 'sqlite') // 'CAST("t"."big" AS INTEGER)'
  */
 export function sqlValue(spec: ColumnSpec, columnSql: string, dialect: Dialect): string {
@@ -176,15 +176,15 @@ export function sqlValue(spec: ColumnSpec, columnSql: string, dialect: Dialect):
   return columnSql
 }
 
-// Compares byte for byte, trailing spaces included. MariaDB runs what /*M! */ encloses, MySQL from 8.0.17 on what /*!80017 */ encloses.
+// Compares byte by byte, including trailing spaces. MariaDB runs the text in /*M! */, MySQL 8.0.17 and later the text in /*!80017 */.
 const mysqlText = 'character set utf8mb4 collate /*M! utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */'
 
-/** The longest varchar on MariaDB, whose rows are limited in size; longer ones become longtext. */
+/** The longest varchar on MariaDB, which limits the size of rows. Longer strings become longtext. */
 const mysqlLongestString = 4000
 
 /**
- * The type of a column in a table that the library makes. SQLite keeps decimals and bigints as text,
- * which is exact, and moments as epoch milliseconds.
+ * Returns the SQL type of a column. SQLite stores decimals and bigints as text, which is exact, and datetimes as epoch
+ * milliseconds.
  *
  * @example sqlType(column.string({ maxLength: 32 }).spec, 'pg') // 'varchar(32)'
  */
@@ -208,7 +208,7 @@ export function sqlType(spec: ColumnSpec, dialect: Dialect): string {
     case 'bigint':
       return isSqlite ? 'text' : 'bigint'
     case 'decimal':
-      return isSqlite ? 'text' : `decimal(${spec.precision ?? 38}, ${spec.scale ?? 0})`
+      return isSqlite ? 'text' : `decimal(${spec.precision ?? MAX_DECIMAL_PRECISION}, ${spec.scale ?? 0})`
     case 'boolean':
       return dialect === 'mysql' ? 'tinyint(1)' : 'boolean'
     case 'date':

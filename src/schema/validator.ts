@@ -9,10 +9,10 @@ import { isJsonPath, jsonPathError } from './json-paths.js'
 import { type ObjectSchema, recordSchema } from './json-schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
-/** Characters of the longest text that a format is looked for in. */
+/** The most characters of text that a format accepts. */
 const MAX_FORMATTED = 4096
 
-// Some formats are regular expressions that take quadratic time. Base64 of any length is read in linear time.
+// Some formats are regular expressions with quadratic run time. Base64 ('byte') is linear.
 function boundFormats(ajv: Ajv2020): void {
   for (const [name, format] of Object.entries(ajv.formats)) {
     if (name === 'byte') continue
@@ -21,7 +21,7 @@ function boundFormats(ajv: Ajv2020): void {
   }
 }
 
-// With allErrors ajv matches a pattern also in a text that maxLength has refused.
+// With allErrors, ajv also matches the pattern of text that exceeds maxLength.
 function limitPatterns(ajv: Ajv2020): void {
   ajv.removeKeyword('pattern')
   ajv.addKeyword({
@@ -40,11 +40,11 @@ function limitPatterns(ajv: Ajv2020): void {
   })
 }
 
-// Ajv keeps every schema that it compiled, so it is made anew with the models.
+// Ajv keeps every compiled schema, so each set of models gets a new instance.
 const validation = modelSlot(() => ({
   ajv: createAjv(),
   compiled: new WeakMap<object, ValidateFunction>(),
-  /** Schemas that $beforeValidate() made, by their text: a hook makes a new object for each row. */
+  /** Schemas from $beforeValidate(), by their text: the hook creates a new object for each row. */
   changed: new Map<string, object>(),
 }))
 const mostChanged = 200
@@ -54,13 +54,13 @@ function createAjv(): Ajv2020 {
   formats.default(ajv)
   boundFormats(ajv)
   limitPatterns(ajv)
-  // Stricter than ajv-formats: only what every database can hold.
+  // Stricter than ajv-formats: accepts only values that every database can store.
   ajv.addFormat('date', isDate)
   ajv.addFormat('date-time', (value: string) => parseDatetime(value) !== null)
   return ajv
 }
 
-/** Returns one object for all schemas with this text, so that each is compiled once. */
+/** Returns the same object for equal schemas, so that each is compiled once. */
 function sameSchema(schema: object): object {
   const { ajv, changed } = validation.get()
   const text = JSON.stringify(schema)
@@ -82,13 +82,13 @@ const formatNames: Readonly<Record<string, string>> = {
   email: 'an e-mail address',
 }
 
-/** Lets what does not match a pattern be told in words: a regular expression helps nobody who filled in a form. */
+/** Sets the error message for values that do not match a pattern, since users cannot read regular expressions. Returns the pattern. */
 export function explainPattern(pattern: string, message: string): string {
   patterns.set(pattern, message)
   return pattern
 }
 
-/** Compiles a JSON Schema once. */
+/** Returns the compiled validator of a JSON Schema. Compiles each schema object once. */
 export function validatorFor(schema: object): ValidateFunction {
   const { ajv, compiled } = validation.get()
   let validate = compiled.get(schema)
@@ -99,7 +99,7 @@ export function validatorFor(schema: object): ValidateFunction {
   return validate
 }
 
-/** What is wrong with `value` by `schema`, one entry a field; empty where all is well. */
+/** Validates a value against a JSON Schema. @returns one error per field; empty for a valid value */
 export function schemaErrors(schema: object, value: unknown): FieldError[] {
   const validate = validatorFor(schema)
   if (validate(value)) return []
@@ -121,7 +121,7 @@ function toFieldError(error: ErrorObject): FieldError {
   return { field: path.join('.'), message: message ?? 'is not valid' }
 }
 
-/** One error for each field: a client may send tens of thousands. */
+/** Returns the first error of each field: a client may send tens of thousands of errors. */
 export function firstOfEach(errors: readonly FieldError[]): FieldError[] {
   const seen = new Map<string, FieldError>()
   for (const error of errors) if (!seen.has(error.field)) seen.set(error.field, error)
@@ -152,21 +152,22 @@ interface Compiled {
   readonly definition: Definition
   readonly whole: ObjectSchema
   readonly partial: ObjectSchema
-  /** Of a row in a query, in which a relation may still fill in foreign keys: what is missing in the end, `$complete` tells. */
+  /** For a row that a query inserts: a relation may still set its foreign keys, so `$complete()` checks required columns later. */
   readonly unlinked: ObjectSchema
 }
 
-/** What one validation hands from hook to hook. */
+/** The state that one validation passes from hook to hook. */
 interface Context {
-  /** What $beforeValidate() made of the schema; undefined where the model has no such hook. */
+  /** The schema that $beforeValidate() returned; undefined if the model has no such hook. */
   schema?: ObjectSchema
   values?: Record<string, unknown>
 }
 
 /**
- * The hook's schema as `own` would be: it requires what `own` requires as long as the hook left that, and what the hook added.
+ * Returns the hook's schema with its required properties reduced to those that apply to this validation: the properties that
+ * `own` requires, and those that the hook added.
  *
- * @param own null where nothing is required
+ * @param own the schema of this validation; null when nothing is required
  */
 function withRequired(schema: ObjectSchema, whole: ObjectSchema, own: ObjectSchema | null): object {
   const { required = [], ...rest } = schema as Partial<ObjectSchema>
@@ -174,12 +175,12 @@ function withRequired(schema: ObjectSchema, whole: ObjectSchema, own: ObjectSche
   return sameSchema({ ...rest, required: required.filter(isAsked) })
 }
 
-/** Whether a class has a $beforeValidate() of the application's own. */
+/** Returns whether the application's class overrides $beforeValidate(). */
 export function hasBeforeValidate(cls: object): boolean {
   return (cls as typeof Model).prototype.$beforeValidate !== Model.prototype.$beforeValidate
 }
 
-/** Validates records by their declared columns, and brings each value into the form in which code holds it. */
+/** Validates rows against their declared columns and normalises their values. Objection calls it. */
 export class RecordValidator extends Validator {
   private readonly byClass = new WeakMap<object, Compiled>()
 
@@ -194,18 +195,18 @@ export class RecordValidator extends Validator {
     return known
   }
 
-  // As Objection does it: the hook may change the schema, or return another one, and change the values.
+  // As in Objection's own validator, the hook may change the schema or return a new one, and may change the values.
   override beforeValidate(args: ValidatorArgs): void {
     const { model, options } = args
     const context = args.ctx as Context
     if (!hasBeforeValidate(model.constructor)) return
     const { whole } = this.compiledFor(model.constructor)
-    // Values of a row are a copy already. Those of the caller stay as they are.
+    // Copies the caller's values before the hook changes them. The values of a row are already a copy.
     if (!(args.json instanceof Model)) args.json = { ...args.json }
     const given = structuredClone(whole)
     const returned: unknown = model.$beforeValidate(given as JSONSchema, args.json, options) ?? given
     if (typeof returned !== 'object' || returned === null || 'then' in returned)
-      throw new ConfigurationError(`${model.constructor.name}.$beforeValidate() must return a JSON Schema, and no promise.`)
+      throw new ConfigurationError(`${model.constructor.name}.$beforeValidate() must return a JSON Schema, not a promise.`)
     context.schema = returned as ObjectSchema
   }
 
@@ -278,7 +279,7 @@ function relationNames(model: Model): string[] {
   return (model.constructor as unknown as { getRelationNames(): string[] }).getRelationNames()
 }
 
-// A setter of the class takes the value (password, for one): not a column, and not unknown.
+// A property with an accessor, such as `password`, is known although it is not a column.
 function isAccessor(model: Model, name: string): boolean {
   for (
     let p: object | null = Object.getPrototypeOf(model) as object;
@@ -291,7 +292,7 @@ function isAccessor(model: Model, name: string): boolean {
   return false
 }
 
-/** What is wrong with text that came from a client, beyond its schema. */
+/** Returns the errors of a client's text that a database could not store. */
 export function textErrors(field: string, value: unknown): FieldError[] {
   return typeof value === 'string' && !isStorableText(value)
     ? [{ field, message: 'may not hold NUL characters or broken surrogate pairs' }]

@@ -1,7 +1,7 @@
 import type { FieldError } from '../core/errors.js'
-import type { ColumnSpec } from './column.js'
+import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 
-/** A value as code holds it, or what is wrong with it. */
+/** A normalised value, or the message of its error. */
 export type Checked = { readonly value: unknown; readonly error?: undefined } | { readonly error: string; readonly value?: undefined }
 
 const bigintMax = 9223372036854775807n
@@ -10,12 +10,12 @@ const datetimePattern = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const decimalPattern = /^([+-]?)(\d*)(?:\.(\d*))?$/
 
-/** Whether this is a UUID in its usual form. */
+/** Returns whether a value is a UUID in its usual form, in upper or lower case. */
 export function isUuid(value: unknown): value is string {
   return typeof value === 'string' && uuidPattern.test(value)
 }
 
-/** Whether this is a day that exists, from 0001-01-01 to 9999-12-31. */
+/** Returns whether a text is an existing date from 0001-01-01 to 9999-12-31. */
 export function isDate(value: string): boolean {
   const match = datePattern.exec(value)
   if (!match) return false
@@ -26,7 +26,7 @@ export function isDate(value: string): boolean {
   return day <= last.getUTCDate()
 }
 
-/** RFC 3339 (with seconds; the offset is needed) to a Date, or null. */
+/** Parses RFC 3339 text with seconds and an offset. @returns null for other text */
 export function parseDatetime(value: string): Date | null {
   const match = datetimePattern.exec(value)
   if (!match || !isDate(match[1] as string)) return null
@@ -35,21 +35,21 @@ export function parseDatetime(value: string): Date | null {
   return isStorable(date) ? date : null
 }
 
-// The years that every database of ours keeps.
+// Every supported database can store these years.
 function isStorable(date: Date): boolean {
   const year = date.getUTCFullYear()
   return !Number.isNaN(date.getTime()) && year >= 1 && year <= 9999
 }
 
-/** Text that every database can hold: no NUL, no half of a surrogate pair. */
+/** Returns whether every database can store a text: it has no NUL and no lone surrogate. */
 export function isStorableText(value: string): boolean {
   return !value.includes('\0') && (value as string & { isWellFormed(): boolean }).isWellFormed()
 }
 
-// Room for zeros that say nothing, such as those of '000001.500000'.
+// Allows redundant zeros, as in '000001.500000'.
 const spareDigits = 100
 
-/** An exact decimal in canonical form ('-1.50' at scale 2), or null where it does not fit. */
+/** Returns a decimal in canonical form ('-1.50' at scale 2); null if it has too many digits. */
 export function canonicalDecimal(input: string, precision: number, scale: number): string | null {
   if (input.length > precision + spareDigits) return null
   const match = decimalPattern.exec(input)
@@ -63,16 +63,16 @@ export function canonicalDecimal(input: string, precision: number, scale: number
   return match[1] === '-' && !isZero ? `-${digits}` : digits
 }
 
-// /0+$/ would begin anew at each of many zeros.
+// The regular expression /0+$/ would take quadratic time.
 function withoutTrailingZeros(digits: string): string {
   let end = digits.length
   while (end > 0 && digits.charCodeAt(end - 1) === 48) end -= 1
   return digits.slice(0, end)
 }
 
-/** A value given for a column, in the form in which code holds it. */
+/** Validates a value of a column and returns it in normalised form. */
 export function normalize(spec: ColumnSpec, value: unknown): Checked {
-  if (value === null) return spec.isNullable || (spec.type === 'json' && allowsJsonNull(spec)) ? { value } : { error: 'may not be null' }
+  if (value === null) return spec.isNullable ? { value } : { error: 'may not be null' }
   switch (spec.type) {
     case 'string':
     case 'text':
@@ -92,7 +92,7 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
     case 'boolean':
       return typeof value === 'boolean' ? { value } : { error: 'must be true or false' }
     case 'date':
-      return typeof value === 'string' && isDate(value) ? { value } : { error: "must be a day that exists, as 'YYYY-MM-DD'" }
+      return typeof value === 'string' && isDate(value) ? { value } : { error: "must be an existing date, as 'YYYY-MM-DD'" }
     case 'datetime':
       return datetime(value)
     case 'uuid':
@@ -102,14 +102,10 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
   }
 }
 
-function allowsJsonNull(spec: ColumnSpec): boolean {
-  return spec.isNullable
-}
-
 function text(spec: ColumnSpec, value: unknown): Checked {
   if (typeof value !== 'string') return { error: 'must be a string' }
   const { maxLength, minLength } = spec
-  // A character takes two code units at most: beyond that nothing needs to be counted.
+  // A character has at most two code units, so longer text need not be counted.
   const isTooLong = maxLength !== undefined && value.length > maxLength && (value.length > 2 * maxLength || codePoints(value) > maxLength)
   if (isTooLong) return { error: `must have at most ${maxLength} characters` }
   if (!isStorableText(value)) return { error: 'may not hold NUL characters or broken surrogate pairs' }
@@ -131,7 +127,7 @@ function range(spec: ColumnSpec, value: number): Checked {
 }
 
 function bigint(value: unknown): Checked {
-  const error = 'must be a whole number of 64 bits, as a string of digits'
+  const error = 'must be a 64-bit whole number, as a string of digits'
   if (typeof value === 'number' && !Number.isSafeInteger(value)) return { error }
   const digits = typeof value === 'bigint' || typeof value === 'number' ? String(value) : value
   if (typeof digits !== 'string' || !/^-?\d{1,19}$/.test(digits)) return { error }
@@ -140,7 +136,7 @@ function bigint(value: unknown): Checked {
 }
 
 function decimal(spec: ColumnSpec, value: unknown): Checked {
-  const precision = spec.precision ?? 10
+  const precision = spec.precision ?? MAX_DECIMAL_PRECISION
   const scale = spec.scale ?? 0
   const error = `must be an exact number of at most ${precision} digits, ${scale} of them after the point`
   if (typeof value !== 'string' && typeof value !== 'number') return { error }
@@ -150,7 +146,7 @@ function decimal(spec: ColumnSpec, value: unknown): Checked {
 
 function datetime(value: unknown): Checked {
   const date = value instanceof Date ? value : typeof value === 'string' ? parseDatetime(value) : null
-  return date && isStorable(date) ? { value: date } : { error: 'must be a moment, as RFC 3339 with an offset (2030-01-31T12:00:00.000Z)' }
+  return date && isStorable(date) ? { value: date } : { error: 'must be a datetime, as RFC 3339 with an offset (2030-01-31T12:00:00.000Z)' }
 }
 
 function jsonIsStorable(value: unknown): boolean {
@@ -160,7 +156,7 @@ function jsonIsStorable(value: unknown): boolean {
   return Object.entries(value).every(([key, item]) => isStorableText(key) && (item === undefined || jsonIsStorable(item)))
 }
 
-/** The field errors as one sentence, for logs and for those who read only `detail`. */
+/** Joins field errors into one sentence, for logs and for the `detail` of a response. */
 export function describe(errors: readonly FieldError[]): string {
   return errors.map(({ field, message }) => `${field} ${message}`).join('; ')
 }
