@@ -9,7 +9,7 @@ import { withAdvisoryLock } from './database/advisory-lock.js'
 import { addMissingColumns, createTables as createFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { definitionOf, resolveTable } from './schema/definition.js'
-import { furtherModels } from './users/further-models.js'
+import { internalModels } from './users/further-models.js'
 
 const packaged = fileURLToPath(new URL('../migrations/', import.meta.url))
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
@@ -62,16 +62,16 @@ const tables = {
     await createFromSpecs(knex, [throttleTable])
   },
   drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
-  createFurther: (knex: Knex) => createTables(knex, furtherModels as unknown as ModelClass[]),
+  createFurther: (knex: Knex) => createTables(knex, internalModels as unknown as ModelClass[]),
   /** Adds these columns of a model where the table lacks them: it was made before they were there. */
   addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) =>
     await addMissingColumns(knex, tableSpecOf(registeredModel(kind)), properties),
-  dropFurther: (knex: Knex) => dropTables(knex, furtherModels.map(tableSpecOf)),
+  dropFurther: (knex: Knex) => dropTables(knex, internalModels.map(tableSpecOf)),
 }
 
 /** Returns the names of the tables that `migrate()` makes. */
 export function libraryTables(): string[] {
-  const models = [...kinds.map(registeredModel), ...furtherModels] as unknown as readonly { getTableName(): string }[]
+  const models = [...kinds.map(registeredModel), ...internalModels] as unknown as readonly { getTableName(): string }[]
   return [throttleTable.name, ...models.map((model) => model.getTableName())]
 }
 

@@ -4,8 +4,8 @@ import type { AuditLog } from '../users/audit-log.js'
 import { Background } from './background.js'
 import type { AuthEventName } from './events.js'
 
-/** What a stranger can bring about: it says nothing of who did it, unless somebody is signed in. */
-const byAnybody: ReadonlySet<string> = new Set<AuthEventName>([
+/** Events that anonymous callers can cause. Their actor is the signed-in caller, if any, and never the user whom the event is about. */
+const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'signInFailed',
   'locked',
   'tokenReused',
@@ -15,7 +15,7 @@ const byAnybody: ReadonlySet<string> = new Set<AuthEventName>([
   'alreadyRegistered',
 ])
 
-/** Writes events down. What cannot be written breaks nothing: it is told to `onLost`. */
+/** Writes events to the audit log. Reports rows that cannot be written to `onLost` and does not throw. */
 export class AuditTrail {
   readonly #model: typeof AuditLog
   readonly #background = new Background()
@@ -28,17 +28,17 @@ export class AuditTrail {
 
   record(event: string, payload: object): void {
     const { userId, by, domainId, address, impersonatorId, ...details } = payload as Record<string, unknown>
-    const subjectId = textOr(userId)
+    const subjectId = stringOrNull(userId)
     const row = {
       createdAt: new Date(),
       event,
-      // Signing in and the like is the user's own doing; what the payload says of it comes first.
-      actorId: by !== undefined ? textOr(by) : (currentActor()?.id ?? (byAnybody.has(event) ? null : subjectId)),
-      impersonatorId: textOr(impersonatorId),
+      // A user who signs in is the actor of the event. `by` in the payload takes precedence.
+      actorId: by !== undefined ? stringOrNull(by) : (currentActor()?.id ?? (anonymousEvents.has(event) ? null : subjectId)),
+      impersonatorId: stringOrNull(impersonatorId),
       subjectId,
-      domainId: textOr(domainId),
-      address: (textOr(address) ?? currentAddress())?.slice(0, 64) ?? null,
-      details: Object.keys(details).length > 0 ? shown(details) : null,
+      domainId: stringOrNull(domainId),
+      address: (stringOrNull(address) ?? currentAddress())?.slice(0, 64) ?? null,
+      details: Object.keys(details).length > 0 ? withoutInvalidAddresses(details) : null,
     }
     this.#background.run(async () => {
       try {
@@ -54,9 +54,9 @@ export class AuditTrail {
   }
 }
 
-// What was typed where an address is expected may be a password.
-function shown({ email, account, ...details }: Record<string, unknown>): Record<string, unknown> {
+// A user may have typed the password into the address field: keep only valid addresses.
+function withoutInvalidAddresses({ email, account, ...details }: Record<string, unknown>): Record<string, unknown> {
   return { ...details, ...(isEmailAddress(email) && { email }), ...(isEmailAddress(account) && { account }) }
 }
 
-const textOr = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+const stringOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null)

@@ -20,31 +20,47 @@ import type { SessionInfo } from './tokens/sessions.js'
 
 export interface AuthOptions {
   readonly knex: Knex
-  /** Names itself in tokens and derived keys. Default: none, for an application with one database. */
+  /**
+   * The runtime, whose name goes into tokens and derived keys.
+   *
+   * @defaultValue none, for an application with one database
+   */
   readonly runtime?: Pick<Runtime, 'name' | 'scope'> | undefined
   readonly jwt: JwtOptions & {
-    /** Further claims of access tokens; they never decide permission. */
+    /** Returns further claims of access tokens. Permission checks do not read them. */
     readonly claims?: ((user: User) => object) | undefined
-    /** Seconds after which a session ends however often it is refreshed; 7776000 (90 days) when not said. */
+    /**
+     * Seconds after which a session ends even if it is refreshed.
+     *
+     * @defaultValue 7776000 (90 days)
+     */
     readonly sessionExpires?: number | undefined
   }
   readonly hasher: PasswordHasher
   readonly passwordPolicy?: PasswordPolicy | undefined
-  /** Replaces the query that loads the caller. The session behind the token is looked at all the same. */
+  /** Loads the user of a valid access token in place of the library's query. The library still checks the session. */
   readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
   readonly onEvent?: OnEvent | undefined
-  /** What `onEvent` writes into, so that settled() waits for it. */
+  /** The audit log that `onEvent` writes to: settled() waits for it. */
   readonly trail?: AuditTrail | undefined
-  /** Seconds for which the caller behind an access token may be remembered, 300 at most; not at all when not said. */
+  /**
+   * Seconds for which authenticate() may cache a caller, at most 300.
+   *
+   * @defaultValue no caching
+   */
   readonly cacheCallers?: number | undefined
   readonly secondFactor?: SecondFactorOptions | undefined
-  /** How mail is sent, and where its links lead; without it what goes by mail is refused. */
+  /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
-  /** Limits on failures; false for none, or a throttle of one's own. None when not said. */
+  /**
+   * Limits on failed attempts: options, a custom throttle, or false for no limits.
+   *
+   * @defaultValue no limits
+   */
   readonly throttle?: ThrottleOptions | Throttle | false | undefined
 }
 
-/** What sign-in and refresh hand out. */
+/** The tokens and the user that sign-in and refresh return. */
 export interface SignedIn {
   readonly status: 'signedIn'
   readonly accessToken: string
@@ -55,10 +71,10 @@ export interface SignedIn {
   readonly challenge?: undefined
 }
 
-/** The password was right, and the user has a second factor: nobody is signed in yet. */
+/** The result of signIn() when the password is correct and a second factor is still needed. The user is not signed in yet. */
 export interface SecondFactorAsked {
   readonly status: 'secondFactor'
-  /** Proves, with a code, at `perms.auth.secondFactors`, that the first factor is done. */
+  /** Pass it to `perms.auth.secondFactors.verify` together with a code. */
   readonly challenge: string
   readonly accessToken?: undefined
   readonly refreshToken?: undefined
@@ -68,29 +84,29 @@ export interface SecondFactorAsked {
 
 export type SignInResult = SignedIn | SecondFactorAsked
 
-/** The claims of an access token of this library. */
+/** The claims of an access token. */
 export interface AccessClaims extends JwtClaims {
-  /** The session's id. */
+  /** The id of the session. */
   readonly sid: string
-  /** The table of the user model that `sub` is an id of. */
+  /** The table of the user model that `sub` refers to. */
   readonly usr: string
 }
 
-/** Signing in and staying so: `perms.auth`. */
+/** Signs users in and manages their sessions: `perms.auth`. */
 export interface Auth {
   /**
-   * Signs a user in. All failures cost the same work and give the same answer; that an account is disabled is told only to one
-   * who has its password.
+   * Signs a user in. Unknown addresses and wrong passwords take the same time and throw the same error. Only a caller with the
+   * correct password learns that the account is disabled.
    *
-   * @param credentials `device` describes where, for the list of sessions
-   * @throws ValidationError for blank or wrongly typed input, InvalidCredentialsError, AccountDisabledError, TooManyAttemptsError
+   * @param credentials `device` is a description for the list of sessions
+   * @throws ValidationError for blank input or a wrong type, InvalidCredentialsError, AccountDisabledError, TooManyAttemptsError
    * @throws ConfigurationError inside the application's transaction()
    * @example const { status, accessToken } = await perms.auth.signIn({ email, password }) // accessToken: string where status is 'signedIn'
    */
   signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignInResult>
   /**
-   * Makes a user and gives a role, both or neither. The values count as a stranger's: nothing that only some may write. Whether
-   * strangers may register at all is for the caller to ask.
+   * Creates a user and grants a role in one transaction. The values are untrusted: columns that only some callers may write are
+   * refused. It does not check `User.publicRegistration`.
    *
    * @throws ValidationError naming each field, UniqueViolationError (409) for a taken address, TooManyAttemptsError
    * @throws ConfigurationError inside the application's transaction()
@@ -98,53 +114,63 @@ export interface Auth {
    */
   register(values: object, options?: { role?: string | undefined }): Promise<User>
   /**
-   * The user whose address and password these are, with roles, or null, after the same work. null too for one who is disabled.
+   * Returns the user with this address and password, with roles. Returns null, after the same work, when they do not match or the
+   * user is disabled.
    *
-   * @throws as signIn, but for InvalidCredentialsError and AccountDisabledError
+   * @throws like signIn, except InvalidCredentialsError and AccountDisabledError
+   * @example const user = await perms.auth.checkPassword(email, password)
    */
   checkPassword(email: string, password: string): Promise<User | null>
   /**
-   * An access token by hand, with a session of its own that lasts as long; with `refreshToken`, of that token's session.
+   * Creates an access token with a new session that lasts as long as the token. With `refreshToken` it uses the session of that
+   * refresh token.
    *
    * @throws AccountDisabledError
+   * @example const accessToken = await perms.auth.createAccessToken(user)
    */
   createAccessToken(user: User, options?: { refreshToken?: string | undefined }): Promise<string>
-  /** A refresh token by hand, with a new session. @throws AccountDisabledError */
+  /** Creates a refresh token with a new session. @throws AccountDisabledError */
   createRefreshToken(user: User, options?: { device?: string | undefined }): Promise<string>
-  /** The claims of a valid access token. The session is not looked at: `authenticate` does. @throws InvalidTokenError */
+  /** Returns the claims of a valid access token. It does not check the session: `authenticate` does. @throws InvalidTokenError */
   verifyAccessToken(token: string): AccessClaims
   /**
-   * New tokens for a refresh token, which is used up. Used again after 10 s, it ends the session.
+   * Exchanges a refresh token for new tokens. A refresh token that is used again after 10 seconds ends the session.
    *
-   * @throws ValidationError for anything but text, InvalidTokenError
+   * @throws ValidationError for a value that is not text, InvalidTokenError
    * @throws ConfigurationError inside the application's transaction()
+   * @example const { accessToken, refreshToken } = await perms.auth.refresh(oldRefreshToken)
    */
   refresh(refreshToken: string): Promise<SignedIn>
-  /** Ends the caller's session: its tokens are dead at once. @throws UnauthorizedError where nobody is signed in */
+  /** Ends the caller's session and invalidates its tokens at once. @throws UnauthorizedError for an anonymous caller */
   signOut(): Promise<void>
-  /** Ends all sessions of a user, but for `except`. It does not ask who calls. @returns how many */
+  /** Ends all sessions of a user except `except`. It does not check who the caller is. @returns the number of ended sessions */
   signOutEverywhere(user: User | string, options?: { except?: string | null | undefined }): Promise<number>
-  /** The living sessions of a user, the last used first. It does not ask who calls. */
+  /** Returns the active sessions of a user, the most recently used first. It does not check who the caller is. */
   sessions(user: User | string): Promise<SessionInfo[]>
-  /** Ends one session of this user; false where there is none such. It does not ask who calls. */
+  /** Ends one session of this user. It does not check who the caller is. @returns false when the user has no such session */
   endSession(user: User | string, sessionId: string): Promise<boolean>
   /**
-   * The caller behind an access token or an API key, loaded in one statement.
+   * Returns the caller of an access token or an API key. It runs one query.
    *
-   * @throws InvalidTokenError for a token that is not valid, whose session has ended, or whose user is disabled or gone
+   * @throws InvalidTokenError when the token is not valid, its session has ended, or its user is disabled or deleted
+   * @example const actor = await perms.auth.authenticate(token)
    */
   authenticate(token: string): Promise<Actor>
   /**
-   * The public halves of the asymmetric keys, retired ones too, for others who verify our access tokens; none where a secret
-   * signs. `Api` serves it as `/.well-known/jwks.json`.
+   * Returns the public keys of all asymmetric keys, including retired ones, for other services that verify access tokens. It is
+   * empty when a secret signs. `Api` serves it at `/.well-known/jwks.json`.
    */
   jwks(): PublicJwks
-  /** 32 bytes for one purpose, the same in every process of the application. */
+  /** Returns 32 bytes for one purpose, the same in every process of the application. */
   deriveKey(purpose: string): Uint8Array
-  /** Resolves when what no answer waited for is done, such as mail and the audit log; or after so many seconds (5). */
+  /**
+   * Resolves when background work such as mail and the audit log has finished, or after the given number of seconds.
+   *
+   * @param seconds Default: 5.
+   */
   settled(seconds?: number): Promise<void>
   readonly apiKeys: ApiKeys
-  /** What goes by e-mail: verified and changed addresses, reset passwords, magic links. */
+  /** E-mail flows: verifying and changing addresses, resetting passwords, magic links. */
   readonly mail: MailFlows
   readonly secondFactors: SecondFactors
   readonly invitations: Invitations

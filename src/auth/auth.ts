@@ -48,10 +48,10 @@ import { assertOwnUser, Sessions } from './tokens/sessions.js'
 
 export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 
-const DEFAULT_ABSOLUTE_LIFE = 7_776_000
+const DEFAULT_ABSOLUTE_LIFETIME = 7_776_000
 const MAX_REFRESH_TOKEN = 4096
 
-/** Events after which a caller must not be remembered as they were. */
+/** Events that make cached callers of the user stale. */
 const endsSessions = new Set<AuthEventName>([
   'signOut',
   'tokenReused',
@@ -62,17 +62,17 @@ const endsSessions = new Set<AuthEventName>([
 ])
 
 /** Lets initPerms drop cached callers when users, roles, domains or tokens change outside this API. */
-export interface CallerMemory {
+export interface CallerCacheControl {
   forget(change: CallerChange): void
 }
 
 /**
- * Makes what signs in. initPerms calls it, once the models are registered.
+ * Creates `perms.auth`. initPerms calls it after it has registered the models.
  *
- * @throws ConfigurationError for keys or times that cannot be
+ * @throws ConfigurationError for invalid keys or times
  * @example const auth = createAuth({ knex, jwt: { secret }, hasher: bcryptHasher() })
  */
-export function createAuth(options: AuthOptions): Auth & CallerMemory {
+export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   const { knex, hasher, loadUser, runtime } = options
   const keys = parseKeys(options.jwt)
   const load = callerLoader(knex)
@@ -107,7 +107,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     user,
   })
 
-  /** Verifies under the throttle; `attempt` is still to be ended where the password was right. */
+  /** Verifies credentials under the throttle. If the password is correct, the caller must end `attempt`. */
   async function verify(credentials: Credentials): Promise<Verdict & { attempt: Attempt }> {
     const attempt = await throttle.begin('signIn', { account: credentials.email, address: currentAddress() })
     try {
@@ -137,13 +137,13 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     async completeSignIn(user, { device, rehashed = null } = {}) {
       if (!isActive(user)) throw new AccountDisabledError()
       await factors.prepare()
-      return await startSession(user, rehashed, device, () => factors.ask(user))
+      return await startSession(user, rehashed, device, () => factors.createChallenge(user))
     },
-    async signedIn(user, { device, rehashed = null } = {}) {
+    async startSession(user, { device, rehashed = null } = {}) {
       if (!isActive(user)) throw new AccountDisabledError()
       return await startSession(user, rehashed, device, async () => null)
     },
-    refuseTransaction: (name) => refuseTransaction(knex, name),
+    assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }
   const factors = createSecondFactors(core, options.secondFactor)
   const { authenticate: apiKeyDoor, ...ownKeys } = apiKeys(core)
@@ -165,11 +165,11 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     const { user, session } = await apiKeyDoor(plain)
     const details = { sessionId: session.id, abilities: session.abilities ?? [], keyMadeAt: session.createdAt ?? null }
     if (!loadUser) return toActor(user, details)
-    return toActor(await asTheApplicationHasIt({ sub: user.id, usr: tableOfUsers(), key: session.id }), details)
+    return toActor(await loadApplicationUser({ sub: user.id, usr: tableOfUsers(), key: session.id }), details)
   }
 
-  // The application's own user context. The session or key behind it has been looked at.
-  async function asTheApplicationHasIt(claims: Record<string, unknown>): Promise<User> {
+  // Calls loadUser() of the application. The session or API key has been checked already.
+  async function loadApplicationUser(claims: Record<string, unknown>): Promise<User> {
     const user = await loadUser?.(claims)
     if (!user || !isActive(user)) throw new InvalidTokenError()
     assertOwnUser(user)
@@ -191,14 +191,14 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
       }
       const rehashed = await freshHash(hasher, user.passwordHash as string, credentials.password)
       const result = await core.completeSignIn(user, { device, rehashed }).catch(async (error: unknown) => {
-        // The password was right and the database did not answer: no failed try.
+        // The password was correct but the database failed: do not count the attempt.
         await attempt.withdrawn()
         throw error
       })
-      // Half-way in, the count stands: who has the password must not get new tries at the codes by it.
+      // With a second factor to come, the attempt still counts: a correct password must not reset the limit on wrong codes.
       if (result?.status === 'secondFactor') await attempt.withdrawn()
       else await attempt.succeeded()
-      // The row changed while the password was verified: by another sign-in that rehashed it, or by a change of the password.
+      // The row changed while the password was verified: a concurrent sign-in rehashed it, or the password was changed. Try again.
       if (result) return result
     }
     throw new InvalidCredentialsError()
@@ -206,13 +206,13 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
 
   return {
     async signIn(given) {
-      refuseTransaction(knex, 'signIn')
+      assertNoTransaction(knex, 'signIn')
       const credentials = readCredentials(given)
       return await signInWith(credentials, typeof given.device === 'string' ? given.device : undefined)
     },
 
     async register(values, { role } = {}) {
-      refuseTransaction(knex, 'register')
+      assertNoTransaction(knex, 'register')
       const attempt = await throttle.begin('registration', { address: currentAddress() })
       try {
         const user = await registerUser(knex, values, role)
@@ -225,7 +225,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     },
 
     async checkPassword(email, password) {
-      refuseTransaction(knex, 'checkPassword')
+      assertNoTransaction(knex, 'checkPassword')
       const credentials = readCredentials({ email, password })
       const { user, isRight, attempt } = await verify(credentials)
       if (!user || !isRight) {
@@ -257,7 +257,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     verifyAccessToken,
 
     async refresh(refreshToken) {
-      refuseTransaction(knex, 'refresh')
+      assertNoTransaction(knex, 'refresh')
       readRefreshToken(refreshToken)
       const attempt = await throttle.begin('refresh', { address: currentAddress() })
       try {
@@ -271,7 +271,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     },
 
     async signOut() {
-      refuseTransaction(knex, 'signOut')
+      assertNoTransaction(knex, 'signOut')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
       if (!actor.sessionId) {
@@ -282,7 +282,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     },
 
     async signOutEverywhere(user, { except } = {}) {
-      refuseTransaction(knex, 'signOutEverywhere')
+      assertNoTransaction(knex, 'signOutEverywhere')
       forbidApiKey('Sessions')
       const userId = idOf(user)
       await requireRankOver(userId)
@@ -294,7 +294,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
     sessions: (user) => sessions.list(idOf(user)),
 
     async endSession(user, sessionId) {
-      refuseTransaction(knex, 'endSession')
+      assertNoTransaction(knex, 'endSession')
       forbidApiKey('Sessions')
       const userId = idOf(user)
       await requireRankOver(userId)
@@ -310,7 +310,7 @@ export function createAuth(options: AuthOptions): Auth & CallerMemory {
       if (loaded.id !== claims.sub) throw new InvalidTokenError()
       if (session.impersonatorId) await assertImpersonator(sessions, session, loaded)
       if (!loadUser) return toActor(loaded, detailsOf(session))
-      return toActor(await asTheApplicationHasIt(claims), detailsOf(session))
+      return toActor(await loadApplicationUser(claims), detailsOf(session))
     },
 
     jwks: () => publicJwks(keys),
@@ -348,7 +348,7 @@ function tableOfUsers(): string {
 function idOf(user: User | string): string {
   const id = typeof user === 'string' ? user : user?.id
   if (typeof id === 'string' && id !== '') return id
-  throw new ConfigurationError('Give a saved user, or the id of one.')
+  throw new ConfigurationError('Pass a saved user or its id.')
 }
 
 function readRefreshToken(given: unknown): void {
@@ -363,15 +363,17 @@ function readRefreshToken(given: unknown): void {
   if (message !== undefined) throw new ValidationError(`refresh_token ${message}.`, [{ field: 'refresh_token', message }])
 }
 
-// What is single-use or counted must not be undone with the application's transaction, and a second connection while holding
-// one is what a pool of one waits for in vain.
-function refuseTransaction(knex: Knex, name: string): void {
+// Single-use tokens and counters must survive a rollback of the application's transaction. Writing them on a second connection
+// would block when the pool has only one.
+function assertNoTransaction(knex: Knex, name: string): void {
   if (!inTransaction(knex)) return
-  throw new ConfigurationError(`auth.${name}() writes what must stay whatever becomes of a transaction: call it outside transaction().`)
+  throw new ConfigurationError(
+    `auth.${name}() writes counters and single-use tokens, which must not be rolled back: call it outside transaction().`,
+  )
 }
 
 function absoluteLifeOf({ sessionExpires }: AuthOptions['jwt'], refreshTokenExpires: number): number {
-  if (sessionExpires === undefined) return Math.max(DEFAULT_ABSOLUTE_LIFE, refreshTokenExpires)
+  if (sessionExpires === undefined) return Math.max(DEFAULT_ABSOLUTE_LIFETIME, refreshTokenExpires)
   if (Number.isInteger(sessionExpires) && sessionExpires > 0) return sessionExpires
-  throw new ConfigurationError(`jwt.sessionExpires: ${sessionExpires}: a whole number of seconds from 1.`)
+  throw new ConfigurationError(`jwt.sessionExpires: ${sessionExpires}: must be a whole number of seconds, 1 or more.`)
 }

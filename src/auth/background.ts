@@ -1,8 +1,8 @@
-/** Work that no answer waits for, and that ends before the process does. */
+/** Runs work in the background and waits for it at shutdown. */
 export class Background {
   readonly #running = new Set<Promise<void>>()
 
-  /** Begins the work once the answer is on its way; what it throws is its own affair. */
+  /** Starts the work after the current response is on its way. Errors are ignored: the work handles its own. */
   run(work: () => Promise<unknown>): void {
     const done: Promise<void> = new Promise((resolve) => setImmediate(resolve))
       .then(work)
@@ -14,12 +14,12 @@ export class Background {
     this.#running.add(done)
   }
 
-  /** How much is under way. */
+  /** The number of running tasks. */
   get size(): number {
     return this.#running.size
   }
 
-  /** Resolves when all that was begun has ended, or after so many seconds. */
+  /** Resolves when all started work has finished, or after the given number of seconds. */
   async settled(seconds = 5): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const timeUp = new Promise<void>((resolve) => {

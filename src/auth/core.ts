@@ -10,7 +10,7 @@ import type { KeySet } from './tokens/key-set.js'
 import type { Caller } from './tokens/load-caller.js'
 import type { Sessions } from './tokens/sessions.js'
 
-/** What the parts of signing in share: createAuth makes it and hands it to each. */
+/** The parts that all sign-in flows share. createAuth creates it and passes it to each flow. */
 export interface AuthCore {
   readonly knex: Knex
   readonly keys: KeySet
@@ -18,24 +18,36 @@ export interface AuthCore {
   readonly throttle: Throttle
   readonly sessions: Sessions
   readonly emit: Emit
-  /** A session by its row's id, with its user and roles, in one statement; null where there is none. Judges nothing. */
+  /**
+   * Returns a session by the id of its row, with its user and roles, or null. It runs one query and does not check whether the
+   * session is active.
+   */
   load(sessionId: string): Promise<Caller | null>
-  /** What no answer waits for. */
+  /** Runs work that no response waits for. */
   readonly background: Background
   /**
-   * Lets in one who has proved to be this user by one factor: asks for the second where there is one.
+   * Completes a sign-in after the first factor: starts a session, or returns a challenge when the user has a second factor.
    *
-   * @param rehashed takes the place of the stored hash in the same transaction
-   * @returns null where the user's row changed since it was read
+   * @param options `rehashed` replaces the stored hash in the same transaction
+   * @returns null when the user's row changed since it was read
    * @throws AccountDisabledError
    */
   completeSignIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
-  /** Begins a session for one who has proved every factor. @throws AccountDisabledError */
-  signedIn(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
-  /** @param expiresIn seconds */
+  /**
+   * Starts a session after all factors.
+   *
+   * @returns null when the user's row changed since it was read
+   * @throws AccountDisabledError
+   */
+  startSession(user: User, options?: { device?: string | undefined; rehashed?: string | null | undefined }): Promise<SignInResult | null>
+  /** Creates an access token. @param expiresIn in seconds */
   accessToken(user: User, sessionId: string, expiresIn?: number): string
   /** Writes and sends mail; null without `initPerms({ mail })`. */
   readonly mailService: MailService | null
-  /** @throws ConfigurationError inside the application's transaction: what is counted or used up must not be rolled back with it */
-  refuseTransaction(name: string): void
+  /**
+   * Throws inside the application's transaction, because counters and single-use tokens must not be rolled back.
+   *
+   * @throws ConfigurationError
+   */
+  assertNoTransaction(name: string): void
 }

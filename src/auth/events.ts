@@ -6,18 +6,18 @@ import type { MailKind } from './flows/mail-service.js'
 import type { ThrottledAction } from './throttle/throttle.js'
 
 /**
- * What happens at the doors, and to users, for logs and alarms. Nothing here is a secret. Each says `impersonatorId` too where a
- * superadmin acts in a user's place.
+ * Events of sign-in and of users, for logs and alerts. They contain no secrets. During impersonation each event also has
+ * `impersonatorId`.
  */
 export interface AuthEvents extends UserEvents {
   signIn: { userId: string; sessionId: string; address: string | undefined }
-  /** `userId` is null where nobody has the address; `reason` is not for the one who tried. */
+  /** `userId` is null for an unknown address. Do not show `reason` to the caller. */
   signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled' | 'secondFactor'; address: string | undefined }
   signOut: { userId: string; sessionIds: readonly string[] | 'all' }
   refresh: { userId: string; sessionId: string }
-  /** A refresh token came a second time: somebody else has it, or had it. The session has ended. */
+  /** A refresh token was used a second time, so a copy of it may be in other hands. The session has ended. */
   tokenReused: { userId: string; sessionId: string; address: string | undefined }
-  /** A limit is reached: further tries answer 429 until its window is over. */
+  /** A limit was reached. Further attempts return 429 until its window ends. */
   locked: {
     action: ThrottledAction
     by: 'pair' | 'address' | 'account' | 'caller'
@@ -25,22 +25,22 @@ export interface AuthEvents extends UserEvents {
     address: string | undefined
   }
   registered: { userId: string }
-  /** By a private registration, for a reason other than a taken address. */
+  /** A private registration failed for a reason other than a taken address. */
   registrationFailed: object
-  /** The user's address is theirs: a link sent to it came back. */
+  /** The user proved to own the address with a link that was sent to it. */
   emailVerified: { userId: string }
-  /** `userId` is null if no user has the address. */
+  /** `userId` is null for an unknown address. */
   passwordResetRequested: { userId: string | null }
   passwordReset: { userId: string }
   /**
-   * The owner of the mailbox proved to be its owner, and access to the account that existed before was ended: all of it if nobody had
-   * proved the address before (`isFirstProof`), the API keys if a password was reset.
+   * The owner of the mailbox proved the address, and earlier access to the account was ended. `isFirstProof`: the address had never
+   * been proved, so all earlier access ended. Otherwise a password reset ended the API keys.
    */
   accessRevoked: { userId: string; by: Proof; isFirstProof: boolean; ended: EndedAccess; address: string | undefined }
-  /** By a private registration: the address is this user's. */
+  /** A private registration used the address of this user. */
   alreadyRegistered: { userId: string }
   emailChanged: { userId: string }
-  /** The mailer threw; who asked for the mail was told nothing. `userId` is null where it was for nobody known. */
+  /** The mailer threw. The caller who requested the mail does not learn this. `userId` is null for an unknown address. */
   mailFailed: { userId: string | null; kind: MailKind }
   impersonationStarted: { userId: string; by: string; sessionId: string; reason: string | null }
   impersonationStopped: { userId: string; by: string; sessionId: string }
@@ -56,10 +56,10 @@ export interface AuthEvents extends UserEvents {
 
 export type AuthEventName = keyof AuthEvents
 
-/** Whom to tell; what it throws, or rejects with, changes nothing. */
+/** A listener of events. The library ignores what it returns, throws or rejects with. */
 export type OnEvent = <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => unknown
 
-/** Tells a listener, without waiting for it, once the open transaction is committed, if there is one. */
+/** Returns a function that calls the listener after the commit of the open transaction, or at once. It does not wait for the listener. */
 export function emitter(listener: OnEvent | undefined): <K extends AuthEventName>(name: K, payload: AuthEvents[K]) => void {
   return (name, payload) => {
     if (!listener) return
@@ -68,7 +68,7 @@ export function emitter(listener: OnEvent | undefined): <K extends AuthEventName
       try {
         Promise.resolve(listener(name, impersonatorId === null ? payload : { ...payload, impersonatorId })).catch(() => {})
       } catch {
-        // A listener that fails breaks no sign-in.
+        // An error in a listener must not fail the sign-in.
       }
     })
   }

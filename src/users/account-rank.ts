@@ -8,10 +8,11 @@ import { registeredModel } from '../policy/registered-models.js'
 import { dialectOfClass } from '../record/active-record.js'
 
 /**
- * Refuses callers who may not change the sessions, keys or factors of this user. One's own account, asSystem() and code
- * without a caller pass without a statement.
+ * Throws unless the caller may change the sessions, keys or factors of this user. The user's own account, asSystem() and code
+ * without a caller pass without a query.
  *
- * @throws ForbiddenError for a rank that is not higher, UnauthorizedError for an anonymous caller
+ * @param userId the user whose account is changed
+ * @throws ForbiddenError when the caller's rank is not higher, UnauthorizedError for an anonymous caller
  * @example await requireRankOver(user.id)
  */
 export async function requireRankOver(userId: string): Promise<void> {

@@ -3,40 +3,40 @@ import { ConfigurationError } from '../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
-import { counts } from './has-roles-mixin.js'
+import { isEffectiveGrant } from './has-roles-mixin.js'
 import { Role } from './roles.js'
 import type { User } from './user.js'
 import type { UserRole } from './user-role.js'
 
-/** Returns whether a user may act at all: enabled, and not soft-deleted. A row without `isEnabled` is of an unknown state: it may not. */
+/** Returns whether a user may act: enabled and not soft-deleted. A row without `isEnabled` counts as not active. */
 export function isActive(user: User): boolean {
   return user.isEnabled === true && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
 }
 
-/** What an actor has beside the user: of a session or an API key. */
+/** The parts of an actor that come from a session or an API key, not from the user. */
 export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyMadeAt' | 'impersonatorId'>>
 
 /**
- * Returns the user as an API key may act for: without admin roles that were granted, or changed, after the key was made. A promotion
- * does not widen a key that was handed out before it.
+ * Returns the user without the admin roles that were granted or changed after the API key was made. A promotion does not widen
+ * existing keys.
  */
-function asKeyMay(user: User, madeAt: Date | null): User {
+function withoutLaterAdminRoles(user: User, madeAt: Date | null): User {
   const isLater = ({ role, updatedAt }: UserRole) =>
     rolesSatisfying([Role.ADMIN]).includes(role) &&
     !(madeAt !== null && updatedAt instanceof Date && updatedAt.getTime() <= madeAt.getTime())
   if (!user.roles?.some(isLater)) return user
-  // A copy: the application may keep the user that it gave in loadUser().
+  // Copies the user: the application may keep the object that loadUser() returned.
   const limited = user.getClone()
   limited.roles = user.roles.filter((grant) => !isLater(grant))
   return limited
 }
 
-/** A user with loaded roles as the engine sees it. @throws RolesNotLoadedError */
+/** Returns the actor of a user whose roles are loaded. @throws RolesNotLoadedError */
 export function toActor(given: User, more: ActorDetails = {}): Actor {
   if (!Array.isArray(given.roles)) given.hasRole()
   const { sessionId = null, abilities = null, keyMadeAt, impersonatorId = null } = more
-  const user = keyMadeAt === undefined ? given : asKeyMay(given, keyMadeAt)
-  const grants = (user.roles ?? []).filter(counts).map((grant) => ({
+  const user = keyMadeAt === undefined ? given : withoutLaterAdminRoles(given, keyMadeAt)
+  const grants = (user.roles ?? []).filter(isEffectiveGrant).map((grant) => ({
     id: grant.id,
     role: grant.role,
     domainId: grant.domainId ?? null,
@@ -45,14 +45,15 @@ export function toActor(given: User, more: ActorDetails = {}): Actor {
   return { id: user.id, user, grants, sessionId, abilities, impersonatorId, ...(keyMadeAt === undefined ? {} : { keyMadeAt }) }
 }
 
-/** The user with all roles, by id, as an actor; null where there is none, or one who is disabled or deleted. */
+/** Loads a user with all roles and returns the actor, or null when the user does not exist, is disabled or deleted. */
 export async function loadActor(id: string, more: ActorDetails = {}): Promise<Actor | null> {
   const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id))
   return user && isActive(user) ? toActor(user, more) : null
 }
 
 /**
- * The user on whose behalf the code runs, with roles, or null. Synchronous: authenticate() and runAs() loaded it.
+ * Returns the user on whose behalf the code runs, with roles, or null for an anonymous caller. It is synchronous: authenticate()
+ * and runAs() have loaded the user.
  *
  * @example const me = currentUser<Employee>()
  */
@@ -61,18 +62,19 @@ export function currentUser<U extends User = User>(): U | null {
 }
 
 /**
- * Runs fn as this user, loaded anew with all roles: rights are those of now. A user who is disabled, deleted or not there is
- * anonymous. An outer bypass does not reach in.
+ * Runs fn on behalf of a user. It loads the user and all roles first, so current permissions apply. A user who is disabled, deleted
+ * or missing counts as anonymous. An outer bypassPerms() has no effect inside.
  *
- * @param user a user, an id, or what `perms.authenticate(token)` gave: then what narrows an API key, and who acts in the user's
- * place, hold inside too
- * @returns what fn resolves to; a query builder that fn returns runs inside
+ * @param user a user, an id, or the actor that `perms.authenticate(token)` returned. With an actor, the abilities of its API key
+ * and its impersonator apply inside too.
+ * @returns the value that fn resolves to. If fn returns a query builder, the query runs inside.
+ * @throws ConfigurationError for a user without an id
  * @example const mine = await runAs(user, () => UserDocument.query())
  */
 export async function runAs<T>(user: User | Actor | string, fn: () => T): Promise<Awaited<T>> {
   const id = typeof user === 'string' ? user : user?.id
   if (typeof id !== 'string' || id === '')
-    throw new ConfigurationError('runAs(user, fn): give a saved user or an id; for nobody there is asAnonymous(fn).')
+    throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
   return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
 }
 
@@ -80,5 +82,5 @@ function isActor(user: User | Actor | string): user is Actor {
   return typeof user === 'object' && Array.isArray((user as Partial<Actor>).grants)
 }
 
-/** A class of users, whichever of the models over the user table. */
+/** The class of a user model. */
 export type UserClass = typeof Model & { new (): User }

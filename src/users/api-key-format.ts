@@ -8,22 +8,22 @@ const FORM = new RegExp(`^${PREFIX}[0-9A-Za-z]{${SECRET + CHECKSUM}}$`)
 const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 /**
- * A new API key: `opk_`, 256 bits of the CSPRNG and a checksum, all of letters and digits. Secret scanners find the prefix,
- * editors select it as one word, and one that was mistyped or made up is known without a look-up.
+ * Returns a new API key: `opk_`, 256 random bits and a checksum, in letters and digits. Secret scanners find the prefix, a double
+ * click selects the whole key, and the checksum rejects mistyped keys without a query.
  */
 export function newApiKey(): string {
   const secret = base62(BigInt(`0x${randomBytes(32).toString('hex')}`), SECRET)
   return `${PREFIX}${secret}${checksum(secret)}`
 }
 
-/** Whether a text has the form of an API key, and its checksum is right. Says nothing of whether there is such a key. */
+/** Returns whether a text has the form of an API key and a correct checksum. It does not check whether the key exists. */
 export function isApiKey(text: unknown): text is string {
   if (typeof text !== 'string' || !FORM.test(text)) return false
   const secret = text.slice(PREFIX.length, PREFIX.length + SECRET)
   return text.endsWith(checksum(secret))
 }
 
-/** Whether a text claims to be an API key, well-formed or not. */
+/** Returns whether a text starts like an API key, well-formed or not. */
 export function looksLikeApiKey(text: unknown): text is string {
   return typeof text === 'string' && text.startsWith(PREFIX)
 }
@@ -38,7 +38,7 @@ function base62(number: bigint, length: number): string {
   return text.padStart(length, '0')
 }
 
-/** What is stored of an opaque token: SHA-256 is enough for 256 random bits. */
+/** Returns the hash that the database stores for an opaque token. SHA-256 is enough for 256 random bits. */
 export function hashToken(plain: string): string {
   return createHash('sha256').update(plain, 'utf8').digest('hex')
 }

@@ -7,18 +7,18 @@ import { declareColumns } from '../schema/definition.js'
 import { Role } from './roles.js'
 
 /**
- * What happened, as the events told it: `initPerms({ auditLog: true })`. Rows are added and never changed, by nobody, the
- * application's own code neither. Global admins read all of them, the admins of a domain those of their domain.
+ * The audit log of `initPerms({ auditLog: true })`: one row per event. Rows can only be added; not even asSystem() changes or
+ * deletes them. Global admins read all rows, admins of a domain those of the domain.
  *
  * @example new CrudResource({ model: AuditLog, path: 'audit', methods: ['list', 'get'] })
  */
 export class AuditLog extends BasePermsModel.withColumns({
   event: column.string({ maxLength: 64 }).index(),
-  /** Who did it; null for the application itself, and for somebody unknown. Kept when the user is gone. */
+  /** The user who caused the event; null for the application itself and for anonymous callers. Kept after the user is deleted. */
   actorId: column.uuid().nullable().index(),
-  /** The superadmin who acted in the actor's place. */
+  /** The superadmin who impersonated the actor. */
   impersonatorId: column.uuid().nullable().index(),
-  /** Whom it was about. */
+  /** The user whom the event is about. */
   subjectId: column.uuid().nullable().index(),
   domainId: column.uuid().nullable(),
   address: column.string({ maxLength: 64 }).nullable(),
@@ -27,7 +27,7 @@ export class AuditLog extends BasePermsModel.withColumns({
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = { read: member('domainId', [Role.ADMIN]), create: nobody(), update: nobody(), delete: nobody() }
 
-  // An id of its own, whatever is given: an insert that merges meets no row.
+  // Always a new id: a given id could make an upsert change an existing row.
   override async $beforeInsert(context: never): Promise<void> {
     this.id = newId()
     await super.$beforeInsert(context)
@@ -50,4 +50,4 @@ class AppendOnlyBuilder extends BasePermsModel.QueryBuilder<AuditLog> {
 }
 Object.defineProperty(AuditLog, 'QueryBuilder', { value: AppendOnlyBuilder })
 
-const appendOnly = () => new ForbiddenError('The audit log is append only: nothing in it is changed or removed.')
+const appendOnly = () => new ForbiddenError('The audit log is append-only: its rows cannot be changed or deleted.')

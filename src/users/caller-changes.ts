@@ -5,27 +5,27 @@ import { userTables } from '../policy/user-tables.js'
 import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 
-/** What changed: one user, one session, or possibly any of them. */
+/** The change that makes cached callers stale: one user, one session, or possibly every caller. */
 export type CallerChange = { readonly userId: string } | { readonly sessionId: string } | 'any'
 
 const listenerOf = runtimeSlot<((change: CallerChange) => void) | null>(() => null)
 
-/** Sets the listener that is called, after the commit, when cached callers are out of date. */
+/** Sets the listener that runs after a commit that makes cached callers stale. */
 export function onCallerChange(runtime: Runtime, listener: (change: CallerChange) => void): void {
   listenerOf.set(runtime, listener)
 }
 
-const isTold: unique symbol = Symbol('told otherwise')
+const skipsListener: unique symbol = Symbol('told otherwise')
 
-/** Marks a write of many tokens that ends no session, or whose sessions are told by an event. */
-export function endsNoSession<Q extends { context(value: object): unknown }>(query: Q): Q {
-  return query.context({ [isTold]: true }) as Q
+/** Marks a token query that ends no session, or whose caller emits an event that names the user. The listener skips it. */
+export function skipCallerChange<Q extends { context(value: object): unknown }>(query: Q): Q {
+  return query.context({ [skipsListener]: true }) as Q
 }
 
-// A token's other columns, such as lastUsedAt, do not change who is calling.
-const decisive = new Set(['id', 'userId', 'kind', 'revoked', 'expiresAt', 'endsAt', 'abilities', 'impersonatorId', 'boundTo'])
+// Other token columns, such as lastUsedAt, do not change who is calling.
+const callerColumns = new Set(['id', 'userId', 'kind', 'revoked', 'expiresAt', 'endsAt', 'abilities', 'impersonatorId', 'boundTo'])
 
-// Roles have events of their own, with the user in them: see role-events.ts.
+// Role changes emit their own events, which name the user: see role-events.ts.
 addWriteListener((builder, write) => {
   const listener = listenerOf.get()
   if (!listener || write.kind === 'insert') return
@@ -39,7 +39,7 @@ function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange 
   const id: unknown = write.instance?.$id() ?? write.id
   if (table === user.table) return typeof id === 'string' ? { userId: id } : 'any'
   if (table === domain.table) return 'any'
-  if (table !== token.table || isTold in builder.context) return null
-  if (write.kind === 'update' && !setNames(write.models[0]).some((name) => decisive.has(name))) return null
+  if (table !== token.table || skipsListener in builder.context) return null
+  if (write.kind === 'update' && !setNames(write.models[0]).some((name) => callerColumns.has(name))) return null
   return typeof id === 'string' ? { sessionId: id } : 'any'
 }

@@ -5,44 +5,44 @@ import type { AbstractConstructor } from '../record/active-record.js'
 import { markIntermediate } from '../schema/definition.js'
 
 /**
- * Refuses what only the user in person may do: an API key, and a superadmin who acts in a user's place, change no
- * password, address, key, factor or session. Code of the application's own (asSystem, a script) is not asked.
+ * Throws when the caller uses an API key or impersonates a user. Only users themselves change passwords, addresses, keys, factors
+ * and sessions. Code without a caller (asSystem, a script) passes.
  *
- * @param what for the message: 'Passwords', 'Sessions'
+ * @param what the subject of the message: 'Passwords', 'Sessions'
  * @throws ForbiddenError
- * @example assertInPerson('API keys')
+ * @example forbidApiKey('API keys')
  */
 export function forbidApiKey(what: string): void {
-  if (currentActor()?.abilities) throw new ForbiddenError(`${what} cannot be touched with an API key: sign in.`)
+  if (currentActor()?.abilities) throw new ForbiddenError(`${what} cannot be changed with an API key: sign in.`)
   forbidImpersonation(what)
 }
 
-/** Refuses what nobody may do in another's place, nor by way of runAs() from there. @throws ForbiddenError */
+/** Throws when the caller impersonates a user, also inside runAs(). @throws ForbiddenError */
 export function forbidImpersonation(what: string): void {
   if (currentActor() && currentImpersonatorId())
-    throw new ForbiddenError(`${what} cannot be touched in another's place: end the impersonation.`)
+    throw new ForbiddenError(`${what} cannot be changed while impersonating a user: end the impersonation.`)
 }
 
 /**
- * Rows that are not written unless `demand` lets the caller, by whichever path: hooks that come with every query, a bypass too.
+ * Calls `check` before every insert, update and delete of the model. Hooks run for each kind of query, also under bypassPerms().
  *
- * @param demand `() => assertInPerson('Tokens')`, or the like
+ * @param check throws to refuse the write, such as `() => forbidApiKey('Tokens')`
  */
-export function WriteGuardMixin<T extends AbstractConstructor<Model>>(Base: T, demand: () => void): T {
+export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T, check: () => void): T {
   const Open = Base as unknown as typeof Model
   abstract class WrittenInPerson extends Open {
     static override beforeDelete(args: never): unknown {
-      demand()
+      check()
       return super.beforeDelete(args)
     }
 
     override async $beforeInsert(context: never): Promise<void> {
-      demand()
+      check()
       await super.$beforeInsert(context)
     }
 
     override async $beforeUpdate(options: never, context: never): Promise<void> {
-      demand()
+      check()
       await super.$beforeUpdate(options, context)
     }
   }

@@ -8,29 +8,33 @@ import { forbidImpersonation } from './caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
-// Wherever a domain is named these mean something else: all domains, any of them, the one of that id.
+// These names have a meaning of their own wherever an API takes a domain: every domain ('*'), any domain ('any'), or an id.
 const NAME_PATTERN = explainPattern(
   '^(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
   "may not be '*', 'any' or an id",
 )
 
-/** A tenant: what rows with HasDomainMixin belong to, and where roles may be held. */
+/**
+ * A domain (tenant). Rows with HasDomainMixin belong to one, and users hold roles in one.
+ *
+ * @example const press = await Domain.create({ name: 'press' })
+ */
 export class Domain extends ReplaceableMixin(BasePermsModel, 'domain').withColumns({
   name: column.string({ maxLength: 100, minLength: 1, pattern: NAME_PATTERN }).unique(),
   displayName: column.string({ maxLength: 200 }).nullable(),
-  /** Grants in a domain that is not active count for nothing. */
+  /** Roles in a domain that is not active have no effect. */
   active: column.boolean().default(true),
 }) {
   static override policy: Policy = { read: member('id'), create: nobody(), update: member('id', [Role.ADMIN]), delete: nobody() }
 
-  // With a domain go the roles that are held in it.
+  // Deleting a domain deletes the roles that users hold in it.
   static override beforeDelete(args: never): unknown {
     forbidImpersonation('Roles')
     return super.beforeDelete(args)
   }
 }
 
-// Policies name domains, and a domain that is not active takes all roles in it away.
+// Policies refer to domains by name, and deactivating a domain removes the effect of all its roles.
 declareWriteLimits(Domain, {
   on: ['update'],
   columns: ['name', 'active'],

@@ -2,25 +2,28 @@ import { onCommit } from '../database/transaction.js'
 import { currentUserId } from '../policy/context.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 
-/** What happens to users, for logs and alarms: told once it is committed. `by` is who did it; null for the application itself. */
+/**
+ * Events about users, for logs and alerts, emitted after the commit. `by` is the id of the user who caused the event; null for the
+ * application itself.
+ */
 export interface UserEvents {
-  /** A new password, by whichever path; not the same one hashed anew at sign-in. */
+  /** A new password was stored. Rehashing the same password at sign-in emits nothing. */
   passwordChanged: { userId: string; by: string | null }
-  /** `domainId` is null for everywhere. A grant that changes is one taken back and one given. */
+  /** `domainId` is null for a global role. A changed grant emits roleRevoked and roleGranted. */
   roleGranted: { userId: string; role: string; domainId: string | null; by: string | null }
   roleRevoked: { userId: string; role: string; domainId: string | null; by: string | null }
 }
 
-type Tell = <K extends keyof UserEvents>(name: K, payload: UserEvents[K]) => void
+type EmitUserEvent = <K extends keyof UserEvents>(name: K, payload: UserEvents[K]) => void
 
-const listener = runtimeSlot<Tell | null>(() => null)
+const listener = runtimeSlot<EmitUserEvent | null>(() => null)
 
 /** Sets the listener of a runtime. It must not throw. */
-export function registerUserEvents(runtime: Runtime, emit: Tell): void {
+export function registerUserEvents(runtime: Runtime, emit: EmitUserEvent): void {
   listener.set(runtime, emit)
 }
 
-/** Tells of it once the transaction that it is part of is committed; at once where there is none. */
+/** Emits an event after the commit of the given or open transaction; at once without a transaction. */
 export function emitAfterCommit<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
   const emit = listener.get()
   if (!emit) return

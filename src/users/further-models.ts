@@ -3,5 +3,5 @@ import { AuditLog } from './audit-log.js'
 import { Invitation } from './invitation.js'
 import { SecondFactor } from './second-factor.js'
 
-/** Models of the library's own that no application replaces: their tables are made with the others. */
-export const furtherModels: readonly (typeof Model)[] = [SecondFactor, Invitation, AuditLog] as unknown as (typeof Model)[]
+/** Models that the library owns and applications cannot replace. createTables() creates their tables too. */
+export const internalModels: readonly (typeof Model)[] = [SecondFactor, Invitation, AuditLog] as unknown as (typeof Model)[]

@@ -13,41 +13,41 @@ import type { Token } from './token.js'
 import type { UserRole } from './user-role.js'
 import type { UserSetting } from './user-setting.js'
 
-/** A domain by its name, its id, or itself; `'*'`: everywhere. */
+/** A domain as an object, an id or a name; `'*'` for a global role. */
 export type DomainRef = string | Domain
 
-/** What HasRolesMixin gives to each row. */
+/** The members that HasRolesMixin adds to each row. */
 export interface WithRoles {
   roles?: UserRole[]
   tokens?: Token[]
   settings?: UserSetting[]
   /**
-   * Whether the user holds the role: globally, with `domain` there or globally, with `'any'` anywhere. Without a role: any
-   * role at all. Synchronous, on loaded roles.
+   * Returns whether the user holds the role: globally; with `domain`, in that domain or globally; with `'any'`, anywhere. Without a
+   * role it checks for any role. It is synchronous and reads loaded roles.
    *
    * @throws RolesNotLoadedError
    * @example user.hasRole('editor', { domain: 'press' })
    */
   hasRole(role?: string, options?: { domain?: DomainRef | undefined }): boolean
-  /** Gives the user a role, everywhere or in one domain; granted twice is granted once. */
+  /** Grants a role, globally or in one domain. Granting a role twice has no effect. */
   grantRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<UserRole>
-  /** Takes a role back: the global grant, or with `domain` the one there. @returns whether there was one */
+  /** Revokes the global role, or with `domain` the role in that domain. @returns whether the user held the role */
   revokeRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<boolean>
-  /** Loads all grants, whoever asks. */
+  /** Loads all roles of the user, whatever the caller may read. */
   loadRoles(trx?: TransactionOrKnex): Promise<this>
-  /** Whether the user is a member of the domain, or an admin of all. */
+  /** Returns whether the user holds a role in the domain or is a global admin. */
   hasDomainAccess(domain: DomainRef): boolean
-  /** Holds admin or superadmin globally. */
+  /** Whether the user is a global admin or superadmin. */
   readonly isAdmin: boolean
   readonly isSuperadmin: boolean
-  /** The active domains in which the user holds a role. */
+  /** The ids of the active domains in which the user holds a role. */
   readonly domainIds: string[]
-  /** How many tokens are loaded; 0 where none are. */
+  /** The number of loaded tokens; 0 when none are loaded. */
   readonly numTokens: number
 }
 
-/** Whether a grant counts now: global ones, and those in domains that are active. */
-export function counts(grant: UserRole): boolean {
+/** Returns whether a grant has effect: global grants do, others when their domain is active. */
+export function isEffectiveGrant(grant: UserRole): boolean {
   if (grant.domainId === null || grant.domainId === undefined) return true
   if (grant.domain === undefined) {
     throw new RolesNotLoadedError(
@@ -97,7 +97,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       await loadRolesOf(rows as readonly HasRoles[], trx)
     }
 
-    // Who was made a moment ago holds nothing yet: that needs no look-up.
+    // A new user holds no roles: no query is needed.
     override async $afterInsert(context: never): Promise<void> {
       await super.$afterInsert(context)
       this.roles ??= []
@@ -112,7 +112,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
         const isGlobal = grant.domainId === null || grant.domainId === undefined
         if (isGlobal) return true
         if (options.domain === undefined && wanted !== null) return false
-        return counts(grant) && (options.domain === undefined || isIn(grant, options.domain))
+        return isEffectiveGrant(grant) && (options.domain === undefined || isIn(grant, options.domain))
       })
     }
 
@@ -140,7 +140,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
 
     hasDomainAccess(domain: DomainRef): boolean {
-      return this.isAdmin || (this.roles ?? []).some((grant) => grant.domainId != null && isIn(grant, domain) && counts(grant))
+      return this.isAdmin || (this.roles ?? []).some((grant) => grant.domainId != null && isIn(grant, domain) && isEffectiveGrant(grant))
     }
 
     get isAdmin(): boolean {
@@ -153,7 +153,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     get domainIds(): string[] {
       if (!Array.isArray(this.roles)) throw new RolesNotLoadedError()
-      return [...new Set(this.roles.flatMap((grant) => (grant.domainId != null && counts(grant) ? [grant.domainId] : [])))]
+      return [...new Set(this.roles.flatMap((grant) => (grant.domainId != null && isEffectiveGrant(grant) ? [grant.domainId] : [])))]
     }
 
     get numTokens(): number {
@@ -164,7 +164,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
   return HasRoles as unknown as T & AbstractConstructor<WithRoles>
 }
 
-// All of them, whatever the caller may see: rights are decided by them.
+// All roles, whatever the caller may read: permission checks depend on them.
 async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
   if (rows.length === 0) return
   const ids = rows.map((row) => row.$id() as string)

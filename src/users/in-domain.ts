@@ -5,13 +5,14 @@ import type { DomainRef } from './has-roles-mixin.js'
 import type { UserRole } from './user-role.js'
 
 /**
- * New rows of models with a domain are made in this one while fn runs. It gives no rights.
+ * Runs fn so that new rows of models with HasDomainMixin get this domain. It grants no permissions.
  *
  * @param domain a domain, its id or its name
+ * @throws ConfigurationError for '*', ValidationError when the domain does not exist
  * @example await inDomain('press', () => Article.create({ title }))
  */
 export async function inDomain<T>(domain: DomainRef, fn: () => T): Promise<Awaited<T>> {
   const id = await (registeredModel('userRole') as unknown as typeof UserRole).domainIdOf(domain)
-  if (id === null) throw new ConfigurationError("inDomain('*'): name one domain.")
+  if (id === null) throw new ConfigurationError("inDomain('*'): pass one domain, its id or its name.")
   return await inDomainId(id, fn)
 }

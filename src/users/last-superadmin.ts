@@ -10,8 +10,8 @@ import { Role } from './roles.js'
 
 const tableOf = (cls: typeof Model): string => (cls as unknown as { getTableName(): string }).getTableName()
 
-/** What a write sets, by property; raw expressions too, and what a key by the column's name sets. */
-function setBy(write: WriteOperation): Record<string, unknown>[] {
+/** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */
+function writtenValuesOf(write: WriteOperation): Record<string, unknown>[] {
   return write.models.map((model) =>
     Object.fromEntries(
       Object.entries({ ...model, ...(model as { $$queryProps?: object }).$$queryProps }).map(([key, value]) => [
@@ -22,10 +22,10 @@ function setBy(write: WriteOperation): Record<string, unknown>[] {
   )
 }
 
-// An insert matters where it meets a row that is there: onConflict().merge().
-function concernsUsers(write: WriteOperation): boolean {
+// An insert counts only with onConflict().merge(), which changes existing rows.
+function affectsSuperadmins(write: WriteOperation): boolean {
   if (write.kind === 'delete') return true
-  return setBy(write).some(({ id, isEnabled, deletedAt }) => {
+  return writtenValuesOf(write).some(({ id, isEnabled, deletedAt }) => {
     const takesAway = (isEnabled !== undefined && isEnabled !== true) || (deletedAt !== undefined && deletedAt !== null)
     return takesAway || (write.kind === 'update' && id !== undefined)
   })
@@ -34,21 +34,20 @@ function concernsUsers(write: WriteOperation): boolean {
 function concernsRoles(write: WriteOperation): boolean {
   if (write.kind === 'delete') return true
   const names = ['id', 'role', 'userId', 'domainId', 'domainKey']
-  return setBy(write).some((values) =>
+  return writtenValuesOf(write).some((values) =>
     write.kind === 'insert' ? values.id !== undefined : names.some((name) => values[name] !== undefined),
   )
 }
 
 /**
- * The enabled, living users who are superadmins everywhere, locked until the transaction ends. The grants come first, by
- * their ids: they are the one gate that everybody passes, and a lock by any other index would take more rows, or the same
- * in another order.
+ * Returns the ids of the enabled global superadmins and locks them until the transaction ends. It locks the grants first, in the
+ * order of their ids: a lock through another index would take more rows or another order, and could deadlock.
  */
 async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
   const { user, userRole } = userTables()
   const dialect = dialectOfClass(cls as never)
   const lock = async (query: Knex.QueryBuilder): Promise<Record<string, string>[]> => {
-    // Rows that refer to a user may be made meanwhile. SQLite has one writer anyway.
+    // Allows other transactions to insert rows that refer to a user. SQLite has a single writer anyway.
     if (dialect === 'pg') query.forNoKeyUpdate()
     else if (dialect === 'mysql') query.forUpdate()
     return (await query.orderBy('id')) as Record<string, string>[]
@@ -66,21 +65,21 @@ async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
   }
   const seen = ((await grants().select('id')) as { id: string }[]).map(({ id }) => id)
   const found = seen.length === 0 ? [] : await holders(grants().whereIn('id', seen))
-  // A transaction that began long ago may see grants of that time; a lock sees those of now.
+  // A transaction snapshot may show old grants; a locking read shows the current ones.
   return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())
 }
 
 const hadSuperadmin = new WeakMap<Execution, boolean>()
 
 /**
- * The last enabled, living, global superadmin stays, whoever asks and by whichever path: without one nobody could make another.
- * Two who leave at once stand in line behind the same lock.
+ * Keeps the last enabled global superadmin, also under asSystem(): without one nobody could appoint another. Two concurrent
+ * removals wait for the same lock.
  */
 addWriteCheck({
   concerns(cls, write) {
     const table = tableOf(cls)
     const { user, userRole } = userTables()
-    return table === user.table ? concernsUsers(write) : table === userRole.table && concernsRoles(write)
+    return table === user.table ? affectsSuperadmins(write) : table === userRole.table && concernsRoles(write)
   },
 
   async before(builder) {
@@ -89,7 +88,7 @@ addWriteCheck({
 
   async after(builder) {
     if (!hadSuperadmin.get(builder.execution) || (await lockSuperadmins(builder)).length > 0) return
-    throw new ConflictError('This is the last superadmin who can sign in: make another one first.', {
+    throw new ConflictError('This is the last superadmin who can sign in: appoint another one first.', {
       errors: [{ field: tableOf(builder.cls) === userTables().user.table ? 'id' : 'role', message: 'belongs to the last superadmin' }],
     })
   },

@@ -8,10 +8,10 @@ import { declareColumns, definitionOf, markIntermediate } from '../schema/defini
 import { forbidApiKey } from './caller-restrictions.js'
 import type { PasswordHasher } from './password-hasher.js'
 
-/** What hashes passwords and says which are too weak; the auth floor gives it at initPerms. */
+/** The hasher and the password policy of a runtime. initPerms sets them. */
 export interface Passwords {
   readonly hasher: PasswordHasher
-  /** @throws ValidationError for a password that may not be set */
+  /** @throws ValidationError for a password that the policy refuses */
   check(password: string, about: { email?: string | undefined }): Promise<void>
 }
 
@@ -22,26 +22,27 @@ export function registerPasswords(runtime: Runtime, passwords: Passwords): void 
   passwordsOf.set(runtime, passwords)
 }
 
-/** @throws ConfigurationError before initPerms */
+/** Returns the hasher and the password policy of the runtime. @throws ConfigurationError before initPerms */
 export function registeredPasswords(): Passwords {
   const passwords = passwordsOf.get()
   if (!passwords) throw new ConfigurationError('Call initPerms({ knex, ... }) before setting or checking passwords.')
   return passwords
 }
 
-/** What PasswordMixin gives to each row. */
+/** The members that PasswordMixin adds to each row. */
 export interface WithPassword {
-  /** bcrypt or whatever the hasher makes; leaves the library in no answer. */
+  /** The stored hash. No response contains it. */
   passwordHash: string | null
-  /** Write-only: hashed when the row is saved. Reading it gives undefined. */
+  /** Write-only: save() hashes it. Reading it returns undefined. */
   password?: string
   /**
-   * Hashes a new password off the event loop; save() waits for it and stores it, or throws what was refused here.
+   * Hashes a new password off the event loop. save() waits for the hash and stores it, or rejects when the policy refused the
+   * password.
    *
-   * @throws ValidationError for one that is too short, too common, too long, or the e-mail address
+   * @throws ValidationError for a password that is too short, too common, too long, or the e-mail address
    */
   setPassword(password: string): Promise<this>
-  /** Whether this is the password; false, after the same work, where there is none. */
+  /** Returns whether this is the password. Without a stored password it does the same work and returns false. */
   isPasswordCorrect(password: string): Promise<boolean>
 }
 
@@ -56,19 +57,19 @@ interface Options {
 /**
  * Gives a model a password: `setPassword`, `isPasswordCorrect`, and `password` as input of build, create and update.
  *
- * @param Base a class with ActiveRecordMixin; an `email` column is taken into account where there is one
+ * @param Base a class with ActiveRecordMixin. If it has an `email` column, the policy refuses the address as a password.
  * @example class Account extends PasswordMixin(BasePermsModel).withColumns({ login: column.string() }) {}
  */
 export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword> {
   const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord>
   abstract class Password extends OpenBase {
     declare passwordHash: string | null
-    // In memory until save(): never a column, never in an answer.
+    // The plain password stays in memory until save(): it is no column and no response contains it.
     #plain: string | undefined
     #old: string | undefined
     #of: Model | undefined
     #isAsked = false
-    // The password that the caller has shown to know: a proof as long as it is that of the stored hash.
+    // The old password that the caller proved to know. It counts only while the stored hash still matches it.
     #proven: Proven | null = null
     #hashing: Promise<void> | undefined
     #turn = 0
@@ -83,7 +84,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     setPassword(password: string): Promise<this> {
       const done = this.#begin(password).then(() => this)
-      // Whoever does not wait hears of a refusal from save().
+      // Avoids an unhandled rejection when setPassword() is not awaited: save() reports the error.
       done.catch(() => {})
       return done
     }
@@ -103,16 +104,16 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
         throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
       await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
       const hash = await hasher.hash(password)
-      // Of two under way the later one counts, whichever is ready first.
+      // The latest call wins, whichever hash finishes first.
       if (turn === this.#turn) this.passwordHash = hash
     }
 
     async isPasswordCorrect(password: string): Promise<boolean> {
       if (this.#plain !== undefined) this.#begin(this.#plain)
-      // One that was refused is save()'s to report.
+      // save() reports a refused password.
       await this.#hashing?.catch(() => {})
       if (typeof password !== 'string') return false
-      // A remembered caller has none, nor has a row that was read without it.
+      // Cached callers and rows selected without the column have no hash: read it from the database.
       const hash = this.passwordHash === undefined && !this.isNew ? await storedHash(this) : this.passwordHash
       const isCorrect = await registeredPasswords().hasher.verify(password, hash)
       if (isCorrect) this.#proven = { password, hash }
@@ -125,23 +126,23 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       this.#proven = null
       if (changed.passwordHash !== undefined || changed.email !== undefined) {
         forbidApiKey('Passwords and e-mail addresses')
-        if (isOwn(this)) await this.#assertProof(changed, proven, trx)
+        if (isCaller(this)) await this.#assertProof(changed, proven, trx)
       }
       await super.$around(write, changes, trx)
     }
 
-    // This row may be older than a change made elsewhere: what counts is what is stored.
+    // This row may be stale: compare with the stored values.
     async #assertProof(changed: { email?: string; passwordHash?: string | null }, proven: Proven | null, trx?: TransactionOrKnex) {
       const stored = await storedCredentials(this, trx)
       if (proven && proven.hash === stored?.passwordHash) return
       if (changed.passwordHash === undefined && changed.email === stored?.email) return
-      // A sign-in may have hashed the same password anew.
+      // A concurrent sign-in may have rehashed the same password.
       if (proven && (await registeredPasswords().hasher.verify(proven.password, stored?.passwordHash))) return
       if (proven) throw wrongOldPassword()
-      throw refuse('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
+      throw invalidField('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
     }
 
-    // A password that is still to be hashed is the copy's too.
+    // The copy keeps a password that is still to be hashed.
     override getClone(): this {
       const copy = super.getClone()
       copy.#plain = this.#plain
@@ -166,19 +167,19 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       await hashing
     }
 
-    // Whoever changes the own password or address proves that it is not a stranger at an open screen.
+    // A user who changes the own password or address must give the old password: the session may be left open on a shared computer.
     async #proveOwner(row: Password, trx?: TransactionOrKnex): Promise<void> {
       const changesEmail = emailOf(this) !== undefined && emailOf(this) !== emailOf(row)
       if (this.#plain === undefined && !changesEmail) {
-        if (this.#old !== undefined) throw refuse('oldPassword', 'is only for a new password or e-mail address')
+        if (this.#old !== undefined) throw invalidField('oldPassword', 'is only for a new password or e-mail address')
         return
       }
-      // Before the old password is looked at: a key is no place to guess it from.
+      // Checked before the old password, so that an API key cannot be used to guess it.
       forbidApiKey('Passwords and e-mail addresses')
       const old = this.#old
       this.#old = undefined
-      if (!isOwn(row)) return
-      if (old === undefined) throw refuse('oldPassword', 'is required to change your own password or e-mail address')
+      if (!isCaller(row)) return
+      if (old === undefined) throw invalidField('oldPassword', 'is required to change your own password or e-mail address')
       const { hasher } = registeredPasswords()
       const hash = await storedHash(row, trx)
       await oldPasswordCheck.get()(row, () => hasher.verify(old, hash))
@@ -204,7 +205,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       return super.$parseJson(rest as never, options) as never
     }
 
-    // However it is written: query().patch() and raw expressions too.
+    // Covers every way to write, such as query().patch() and raw expressions.
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       const set = { ...this, ...(this as { $$queryProps?: object }).$$queryProps } as { email?: unknown; passwordHash?: unknown }
       if (set.email !== undefined || set.passwordHash !== undefined) forbidApiKey('Passwords and e-mail addresses')
@@ -242,13 +243,13 @@ async function storedCredentials(row: Model, trx?: TransactionOrKnex): Promise<S
   return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as unknown as StoredCredentials | undefined
 }
 
-/** The hash that is stored now, whatever the row holds: a remembered caller's may be out of date. */
+/** Returns the stored hash from the database: the row's own value may be stale. */
 export async function storedHash(row: Model, trx?: TransactionOrKnex): Promise<string | null> {
   return (await storedCredentials(row, trx))?.passwordHash ?? null
 }
 
-// Whether the code runs as the user whom the row is.
-function isOwn(row: Model): boolean {
+// Returns whether the row is the calling user.
+function isCaller(row: Model): boolean {
   const authority = authorityFor(row.constructor)
   return authority !== 'free' && authority !== null && authority.id === row.$id()
 }
@@ -258,7 +259,7 @@ function emailOf(row: object): string | undefined {
   return typeof email === 'string' ? email : undefined
 }
 
-function refuse(field: string, message: string): ValidationError {
+function invalidField(field: string, message: string): ValidationError {
   return new ValidationError(`${field} ${message}.`, [{ field, message }])
 }
 
@@ -267,15 +268,15 @@ type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<
 const oldPasswordCheck = runtimeSlot<OldPasswordCheck>(() => verifyOnly)
 
 async function verifyOnly(_row: Model, verify: () => Promise<boolean>): Promise<void> {
-  if (!(await verify())) throw refuse('oldPassword', 'is wrong')
+  if (!(await verify())) throw invalidField('oldPassword', 'is wrong')
 }
 
-/** Sets the check of a runtime: the throttle counts wrong old passwords through it. */
+/** Sets the function that checks old passwords, so that the throttle counts wrong ones. */
 export function registerOldPasswordCheck(runtime: Runtime, check: OldPasswordCheck): void {
   oldPasswordCheck.set(runtime, check)
 }
 
-/** The refusal of a wrong old password. */
+/** Returns the error for a wrong old password. */
 export function wrongOldPassword(): ValidationError {
-  return refuse('oldPassword', 'is wrong')
+  return invalidField('oldPassword', 'is wrong')
 }

@@ -7,10 +7,10 @@ import { markIntermediate, markWithoutFields } from '../schema/definition.js'
 
 type Statics = typeof Model & Record<string, unknown>
 
-/** The library's own classes that an application may replace, by class. */
+/** The library's classes that an application may replace, with the option of initPerms that replaces them. */
 const replaceable = new Map<object, ModelKind>()
 
-/** Static methods and getters that work on rows, sent to the registered class. */
+/** Static methods and getters that work on rows. They are redirected to the registered class. */
 const redirected = [
   ...['query', 'relatedQuery', 'knexQuery', 'fromJson', 'fromDatabaseJson', 'build', 'create', 'createFrom', 'schema', 'columnSpecs'],
   ...['get', 'getOr404', 'getBy', 'getByOr404', 'bypassPerms', 'issue', 'verify', 'deleteExpired', 'domainIdOf'],
@@ -18,7 +18,7 @@ const redirected = [
 ]
 
 /**
- * Gives a class of the library instances that cannot be made by hand while the application has registered another class.
+ * Refuses instances of a library class while the application has registered another class for it.
  *
  * @param kind the option of initPerms that replaces the class
  */
@@ -29,9 +29,9 @@ export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, 
       if (replaceable.get(new.target) === kind) assertNotReplaced(new.target, kind)
     }
 
-    // Here and not below, where a model that overrides it is refused.
+    // Declared here because initPerms refuses a model that overrides canCreate itself.
     static canCreate(...args: unknown[]): Promise<boolean> {
-      const cls = replaceable.get(this) === kind ? standIn(this, kind) : this
+      const cls = replaceable.get(this) === kind ? registeredSubclass(this, kind) : this
       const { canCreate } = Base as unknown as { canCreate(...args: unknown[]): Promise<boolean> }
       return Reflect.apply(canCreate, cls, args)
     }
@@ -41,8 +41,8 @@ export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, 
 }
 
 /**
- * Sends static calls on a class of the library to the class that the application registered in its place: after
- * `initPerms({ user: Employee })`, `User.getBy(...)` returns an Employee.
+ * Redirects static calls on a library class to the class that the application registered: after `initPerms({ user: Employee })`,
+ * `User.getBy(...)` returns an Employee.
  *
  * @param cls the library's class, made with ReplaceableMixin
  */
@@ -68,7 +68,7 @@ export function redirectToRegistered(cls: object, kind: ModelKind): void {
 
   function redirecting(original: (...args: never[]) => unknown, name: string) {
     return function (this: object, ...args: never[]): unknown {
-      const target = this === cls ? standIn(cls, kind) : this
+      const target = this === cls ? registeredSubclass(cls, kind) : this
       if (target === this) return Reflect.apply(original, this, args)
       const member = findDescriptor(target, name)
       return Reflect.apply((member?.get ?? member?.value) as typeof original, target, args)
@@ -78,11 +78,11 @@ export function redirectToRegistered(cls: object, kind: ModelKind): void {
 
 onModelClass((cls) => {
   const kind = replaceable.get(cls)
-  return kind === undefined ? cls : (standIn(cls, kind) as typeof Model)
+  return kind === undefined ? cls : (registeredSubclass(cls, kind) as typeof Model)
 })
 
-/** @throws ConfigurationError when the registered class does not extend the library's */
-function standIn(cls: object, kind: ModelKind): object {
+/** Returns the registered class. @throws ConfigurationError when it does not extend the library's class */
+function registeredSubclass(cls: object, kind: ModelKind): object {
   const registered = registeredModel(kind)
   if (registered !== cls && !(registered.prototype instanceof (cls as typeof Model))) assertNotReplaced(cls, kind)
   return registered

@@ -9,7 +9,7 @@ import type { UserRole } from './user-role.js'
 const said = ['userId', 'role', 'domainId']
 const before = new WeakMap<Execution, readonly UserRole[]>()
 
-/** Tells of roles taken back and changed by whichever path, many rows at once too; of new ones UserRole tells itself. */
+/** Emits events for revoked and changed roles, also for bulk queries. UserRole emits roleGranted itself. */
 addWriteCheck({
   concerns(cls, write) {
     const isOfRoles = (cls as unknown as { getTableName(): string }).getTableName() === userTables().userRole.table

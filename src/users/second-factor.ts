@@ -5,18 +5,22 @@ import { OUTRANKS, outranks } from '../policy/rank.js'
 import { nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
-import { forbidApiKey, WriteGuardMixin } from './caller-restrictions.js'
+import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
 
-/** That a user proves themselves by an authenticator app (TOTP, RFC 6238) too. Made and used by `perms.auth.secondFactors` alone. */
-export class SecondFactor extends WriteGuardMixin(HasUserMixin(BasePermsModel), () => forbidApiKey('Second factors')).withColumns({
-  /** The shared secret, encrypted with a key of the server's: whoever reads the database can make no codes. */
+/**
+ * The second factor of a user: an authenticator app (TOTP, RFC 6238). Only `perms.auth.secondFactors` creates and uses its rows.
+ *
+ * @example const enabled = await asSystem(() => SecondFactor.query().whereNotNull('confirmedAt').resultSize())
+ */
+export class SecondFactor extends CheckedWritesMixin(HasUserMixin(BasePermsModel), () => forbidApiKey('Second factors')).withColumns({
+  /** The shared secret, encrypted with a server key: read access to the database is not enough to generate codes. */
   secret: column.string({ maxLength: 255 }).hidden(),
-  /** null: begun, and not proved yet. */
+  /** When the user confirmed the factor with a code; null until then. */
   confirmedAt: column.datetime().nullable(),
-  /** The time step of the last code that was taken: none is taken twice. */
+  /** The time step of the last accepted code. No code is accepted twice. */
   lastStep: column.integer().nullable().hidden(),
 }) {
-  /** Out of reach of API keys, whatever their abilities. */
+  /** API keys cannot reach it, whatever their abilities. */
   static isCredential = true
   static override adminBypass: boolean | 'read' = false
   static override policy: Policy = { read: owner(), create: nobody(), update: nobody(), delete: nobody() }

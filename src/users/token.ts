@@ -13,43 +13,57 @@ import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
-import { forbidApiKey, WriteGuardMixin } from './caller-restrictions.js'
+import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import type { User } from './user.js'
 
 export { hashToken } from './api-key-format.js'
 
-/** A new opaque token: 256 bits of the CSPRNG in base64url. */
+/** Returns a new opaque token: 256 random bits in base64url. */
 export function randomToken(): string {
   return randomBytes(32).toString('base64url')
 }
 
-/** The kind of the row that says where a registration came from. It is revoked from the start and opens nothing. */
+/** The kind of the row that records the client address of a registration. It is created revoked and grants no access. */
 export const REGISTRATION = 'registration'
-/** The kind of the row that says, for a user model without `emailVerifiedAt`, that the address `boundTo` was proved. It opens nothing. */
+/** The kind of the row that records a proved address (`boundTo`) for user models without `emailVerifiedAt`. It grants no access. */
 export const PROVEN_ADDRESS = 'proven-address'
 
 export interface IssueOptions {
-  /** The token itself, at least 22 characters (128 bits); made at random when not said. */
+  /**
+   * The token itself, at least 22 characters (128 bits).
+   *
+   * @defaultValue a random token
+   */
   token?: string | undefined
-  /** What the token is for; `'custom'` when not said, `'api'` for an API key. */
+  /**
+   * The purpose of the token, `'api'` for an API key.
+   *
+   * @defaultValue 'custom'
+   */
   kind?: string | undefined
   /**
-   * Of an API key: what it may do of what its owner may, such as `documents:read`, `documents:*` or `*`; nothing when not said.
-   * `documents` is the plural of the model's name, or the path of its resource.
+   * What an API key may do of the things its owner may do, such as `documents:read`, `documents:*` or `*`. `documents` is the
+   * plural of the model's name or the path of its resource.
+   *
+   * @defaultValue none
    */
   abilities?: readonly string[] | undefined
   description?: string | null | undefined
   expiresAt?: Date | null | undefined
-  /** Seconds from now. */
+  /** In seconds. */
   expiresIn?: number | undefined
 }
 
-const inPerson = () => forbidApiKey('Tokens and sessions')
+const forbidApiKeyForTokens = () => forbidApiKey('Tokens and sessions')
 
-/** A token of a user: only its hash is stored, and it is shown once. */
+/**
+ * A token of a user. The database stores only its hash; the token itself is shown once.
+ *
+ * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
+ */
 export class Token extends ReplaceableMixin(
-  WriteGuardMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), inPerson),
+  CheckedWritesMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), forbidApiKeyForTokens),
   'token',
 ).withColumns({
   token: column.string({ maxLength: 64 }).unique().hidden(),
@@ -58,36 +72,36 @@ export class Token extends ReplaceableMixin(
   expiresAt: column.datetime().nullable().index(),
   revoked: column.boolean().default(false),
   revokedAt: column.datetime().nullable().readOnly(),
-  /** When it last opened a door; of a session, when it was last refreshed. */
+  /** The last use of an API key, or the last refresh of a session. */
   lastUsedAt: column.datetime().nullable().readOnly(),
-  /** Of a session: when the present refresh token took the place of the one before. */
+  /** When the current refresh token of a session replaced the previous one. */
   rotatedAt: column.datetime().nullable().hidden(),
-  /** Of a session: when it ends however often it is refreshed. */
+  /** When a session ends even if it is refreshed. */
   endsAt: column.datetime().nullable().readOnly(),
-  /** Of a session: the client's address at sign-in. */
+  /** The client address at sign-in. */
   address: column.string({ maxLength: 64 }).nullable().readOnly(),
-  /** Of an API key: what it may do. */
+  /** The abilities of an API key. */
   abilities: column
     .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
     .nullable()
     .readOnly(),
-  /** Of a session in a user's place: the superadmin who acts. */
+  /** The superadmin who impersonates the user in this session. */
   impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
-  /** What the token is bound to beside its user: of a mailed one the e-mail address, of a session in a user's place the superadmin's own. */
+  /** A further condition of the token: the e-mail address of a mailed token, or the superadmin's own session of an impersonation. */
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
 }) {
   declare user?: User
-  /** Out of reach of API keys, whatever their abilities. */
+  /** API keys cannot reach it, whatever their abilities. */
   static isCredential = true
-  // Nobody reads or makes another's credentials.
+  // Admins neither read nor create other users' credentials.
   static override adminBypass: boolean | 'read' = false
 
   /**
-   * Makes a token for a user. `plain` is never shown again.
+   * Creates a token for a user. `plain` is returned once and not stored.
    *
+   * @throws ValidationError for a given token of fewer than 22 characters, an expiry in the past, or unknown abilities
    * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
    * @example const { plain } = await Token.issue(user, { kind: 'api', description: 'CI', abilities: ['documents:read'] })
-   * @throws ValidationError for a given token of fewer than 22 characters, an expiry in the past, or abilities that are none
    */
   static async issue<M extends Model>(
     this: new () => M,
@@ -98,9 +112,7 @@ export class Token extends ReplaceableMixin(
     const isKey = options.kind === 'api'
     const plain = options.token ?? (isKey ? newApiKey() : randomToken())
     if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))
-      throw new ValidationError('An API key has a form of its own: leave token out.', [
-        { field: 'token', message: 'is made by the library' },
-      ])
+      throw new ValidationError('The library generates API keys: leave token out.', [{ field: 'token', message: 'is made by the library' }])
     checkAbilities(options.abilities, isKey)
     if (plain.length < 22)
       throw new ValidationError('token must have at least 22 characters (128 bits).', [
@@ -119,7 +131,7 @@ export class Token extends ReplaceableMixin(
     }
     const create = (on?: TransactionOrKnex) => (this as unknown as typeof Token).create(values as never, on)
     if (currentActor() === null) return { token: (await create(trx)) as unknown as M, plain }
-    // What ends this user's access at the same time comes before the look at the caller's session, or after the new row.
+    // Locks the user first: a concurrent sign-out either ends the caller's session before this check, or revokes the new token.
     const token = await transaction(
       async (open) => {
         await lockRow(open, registeredModel('user'), user.id)
@@ -131,9 +143,10 @@ export class Token extends ReplaceableMixin(
   }
 
   /**
-   * The living token with its user, or null: unknown, revoked, expired, or of a user who is disabled. What the library mails
-   * and asks for in its own flows, such as a link to choose a new password, is none unless `kind` names it.
+   * Returns the active token with its user, or null when it is unknown, revoked or expired, or its user is disabled. Tokens of the
+   * library's own flows, such as password reset links, need their `kind`.
    *
+   * @param plain the token as it was handed out
    * @example const token = await Token.verify(plain, { kind: 'cli' })
    */
   static async verify<M extends Model>(
@@ -143,7 +156,7 @@ export class Token extends ReplaceableMixin(
     trx?: TransactionOrKnex,
   ): Promise<M | null> {
     if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null
-    // A mistyped or made-up key needs no look-up.
+    // The checksum rejects mistyped keys without a query.
     if (looksLikeApiKey(plain) && !isApiKey(plain)) return null
     const found = (await asSystem(() =>
       (this as unknown as typeof Token)
@@ -151,7 +164,7 @@ export class Token extends ReplaceableMixin(
         .findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
     )) as Token | undefined
     if (!found?.isLive) return null
-    // Bound to more than its user, it is for the flow that bound it.
+    // A bound token is only for the flow that checks its condition.
     if (found.boundTo !== null && options.kind === undefined) return null
     const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
     if (!user?.isEnabled) return null
@@ -159,27 +172,29 @@ export class Token extends ReplaceableMixin(
     return found as unknown as M
   }
 
-  /** Removes tokens that have expired. @returns how many */
+  /** Deletes expired tokens. @returns the number of deleted tokens */
   static async deleteExpired(trx?: TransactionOrKnex): Promise<number> {
     return await this.query(trx).delete().whereNotNull('expiresAt').where('expiresAt', '<=', new Date())
   }
 
-  /** Neither revoked nor expired. */
+  /** Whether the token is neither revoked nor expired. */
   get isLive(): boolean {
     return !this.revoked && (this.expiresAt === null || this.expiresAt === undefined || this.expiresAt.getTime() > Date.now())
   }
 
-  /** Ends the token for good. */
+  /** Revokes the token permanently. */
   async revoke(trx?: TransactionOrKnex): Promise<this> {
     return await this.update({ revoked: true } as Partial<this>, trx)
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
     await super.$beforeUpdate(options, context)
-    // Revoked again, it is revoked since the first time.
+    // Revoking twice keeps the first date.
     if (this.revoked === true) this.revokedAt ??= (options as { old?: Token }).old?.revokedAt ?? new Date()
     if (this.revoked === false)
-      throw new ValidationError('A revoked token stays revoked: issue a new one.', [{ field: 'revoked', message: 'cannot be taken back' }])
+      throw new ValidationError('A revoked token cannot be restored: issue a new one.', [
+        { field: 'revoked', message: 'cannot be taken back' },
+      ])
   }
 }
 

@@ -13,7 +13,7 @@ import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
 import { isUuid } from '../schema/values.js'
-import { forbidImpersonation, WriteGuardMixin } from './caller-restrictions.js'
+import { CheckedWritesMixin, forbidImpersonation } from './caller-restrictions.js'
 import type { Domain } from './domain.js'
 import { emitAfterCommit } from './events.js'
 import type { DomainRef } from './has-roles-mixin.js'
@@ -23,28 +23,32 @@ import type { User } from './user.js'
 
 const isDomainRequired = runtimeSlot(() => false)
 
-/** `initPerms({ domains: 'required' })`: a grant must say a domain or '*'. */
+/** Applies `initPerms({ domains: 'required' })`: a grant must name a domain or '*'. */
 export function requireDomains(runtime: Runtime, value: boolean): void {
   isDomainRequired.set(runtime, value)
 }
 
-/** @throws ValidationError where a grant must say a domain, and says none */
+/** Throws when a grant must name a domain and does not. @throws ValidationError */
 function requireDomain(domainId: string | null | undefined): void {
   if (!isDomainRequired.get() || domainId !== undefined) return
-  throw new ValidationError("Say where this role holds: a domain, or '*' for everywhere.", [{ field: 'domain', message: 'is required' }])
+  throw new ValidationError("Name the domain of this role, or '*' for all domains.", [{ field: 'domain', message: 'is required' }])
 }
 
-// A domain takes no user in without their consent: rows that they make would go there.
+// A user joins a domain only by consent: the rows that they create belong to it.
 const grantByRank = belowOwnRank({ joins: false })
 
-/** That a user holds a role: everywhere (`domainId` null), or in one domain. */
+/**
+ * A role of a user: global (`domainId` is null) or in one domain.
+ *
+ * @example const grant = await UserRole.create({ user, role: 'editor', domain: 'press' })
+ */
 export class UserRole extends ReplaceableMixin(
-  WriteGuardMixin(HasUserMixin(BasePermsModel), () => forbidImpersonation('Roles')),
+  CheckedWritesMixin(HasUserMixin(BasePermsModel), () => forbidImpersonation('Roles')),
   'userRole',
 ).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).nullable().index(),
-  // Unique indexes take NULLs for different: this says '*' where domainId is NULL.
+  // Unique indexes treat NULLs as different: this column holds '*' for a global role.
   domainKey: column.string({ maxLength: 36 }).hidden().default(''),
 }) {
   declare user?: User
@@ -67,12 +71,12 @@ export class UserRole extends ReplaceableMixin(
   }
 
   /**
-   * Grants a role. A grant that is there already is returned, also when two come at the same moment; the user given is
-   * refreshed.
+   * Grants a role. If the user holds it already, the existing grant is returned, also for concurrent calls. The roles of the given
+   * user are reloaded.
    *
+   * @throws ForbiddenError when the role is not below the caller's rank
    * @example await UserRole.create({ user, role: Role.ADMIN })
    * @example await UserRole.create({ user, role: 'editor', domain: 'press' })
-   * @throws ForbiddenError for a rank that is not below the caller's
    */
   static override async create<M extends Model>(
     this: new () => M,
@@ -86,7 +90,7 @@ export class UserRole extends ReplaceableMixin(
     const grant = Class.build({ ...rest, domainId } as never)
     let saved: UserRole
     try {
-      // Inside a transaction a savepoint: PostgreSQL would refuse all that follows a refused statement.
+      // Uses a savepoint: PostgreSQL refuses all further statements after a failed one.
       if (isTransaction(trx)) saved = await transaction((savepoint) => grant.save(savepoint), { knex: trx })
       else saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
     } catch (error) {
@@ -97,7 +101,7 @@ export class UserRole extends ReplaceableMixin(
       if (!known) throw error
       saved = known as UserRole
     }
-    // Loaded before or not: who has just been given a role is asked about it next.
+    // The next step is often hasRole(): reload the roles.
     if (rest.user) {
       const { user } = rest
       const { roles } = user
@@ -107,7 +111,11 @@ export class UserRole extends ReplaceableMixin(
     return saved as unknown as M
   }
 
-  /** The id of a domain given by name, id or itself; null for '*' and null. @throws ValidationError where there is none */
+  /**
+   * Returns the id of a domain given as an object, an id or a name; null for '*' and null.
+   *
+   * @throws ValidationError when the domain does not exist
+   */
   static async domainIdOf(domain: DomainRef | null, trx?: TransactionOrKnex): Promise<string | null> {
     if (domain === null || domain === '*') return null
     if (typeof domain !== 'string') return domain.id
@@ -156,19 +164,19 @@ declareColumns(
   { uniques: [['userId', 'role', 'domainKey']] },
 )
 
-// Whatever a policy says, roles follow the rank of the caller. Who holds a grant and where is for global admins to change.
+// These limits apply under every policy. Only global admins move a grant to another user or domain.
 declareWriteLimits(
   UserRole,
   {
     on: ['create', 'update', 'delete'],
     reads: ['role', 'domainId', 'userId'],
-    takes: 'Roles are granted, changed and revoked below the own rank, and within the own domain by its admins.',
+    takes: 'Callers grant, change and revoke roles below their own rank; admins of a domain only in that domain.',
     condition: (scope, action) => compile(action === 'create' ? grantByRank : belowOwnRank(), scope),
   },
   {
     on: ['update'],
     columns: ['userId', 'domainId'],
-    takes: 'Only global admins move a grant to another user or domain: revoke it and grant another.',
+    takes: 'Only global admins move a grant to another user or domain: revoke it and create a new one.',
     condition: (scope, _action, set) =>
       any(globalRole(scope, [Role.ADMIN]), all(isUnchanged(scope, 'userId', set), isUnchanged(scope, 'domainId', set))),
   },

@@ -5,7 +5,11 @@ import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 
-/** One setting of one user: any JSON value under a key. */
+/**
+ * One setting of a user: any JSON value under a key.
+ *
+ * @example await UserSetting.create({ userId: user.id, key: 'theme', value: 'dark' })
+ */
 export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), 'userSetting').withColumns({
   key: column.string({ maxLength: 100, minLength: 1 }),
   value: column.json().nullable(),

@@ -8,7 +8,7 @@ import { registeredModel } from '../policy/registered-models.js'
 import { nobody, type Policy, role, self } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { canonicalEmail, EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
-import { endsNoSession } from './caller-changes.js'
+import { skipCallerChange } from './caller-changes.js'
 import { forbidImpersonation } from './caller-restrictions.js'
 import { emitAfterCommit } from './events.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
@@ -18,7 +18,7 @@ import { Role } from './roles.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
 /**
- * A user: e-mail address, password, roles. Extend it with mixins and columns of your own.
+ * A user with an e-mail address, a password and roles. Extend it with mixins and columns of your own.
  *
  * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
  */
@@ -26,7 +26,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
 }) {
-  /** Whether somebody who is not signed in may create a user. */
+  /** Whether an anonymous caller may create a user. */
   static publicRegistration = false
   static override policy: Policy = { read: self(), update: self(), delete: nobody() }
 
@@ -41,7 +41,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
     return await super.save(trx)
   }
 
-  // A changed password or address ends the other sessions, together with the change or not at all. All hashing is done by now.
+  // A changed password or address ends the other sessions in the same transaction. The password is hashed before it begins.
   override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
     const { email, passwordHash } = changes as { email?: string; passwordHash?: string | null }
     if (email === undefined && passwordHash === undefined) {
@@ -50,7 +50,8 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
     }
     const run = async () => {
       const Class = this.constructor as unknown as typeof User
-      // Locked: what ends this user's access at the same time is either seen here, or waits and ends what is written here.
+      // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
+      // access.
       const before = (await asSystem(() => Class.query(trx).findById(this.id).select('email', 'passwordHash').forUpdate())) as unknown as
         | User
         | undefined
@@ -66,18 +67,18 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   async #afterCredentials(changed: { changesEmail: boolean; changesPassword: boolean }, trx?: TransactionOrKnex): Promise<void> {
     const { changesEmail, changesPassword } = changed
     const actor = currentActor()
-    // A password that somebody else sets is a recovery of the account, like a reset: keys made before it end with it.
+    // A password set by another user counts as account recovery, like a reset: it ends API keys too.
     const isRecovery = changesPassword && actor !== null && actor.id !== this.id
     const keep = actor?.id === this.id ? actor.sessionId : null
     const TokenClass = registeredModel('token') as unknown as typeof Token
     const Class = this.constructor as unknown as typeof User & { columnSpecs: object }
     await asSystem(async () => {
-      // The write of the user has told of the user.
-      const sessions = endsNoSession(TokenClass.query(trx))
+      // The listener already ran for the write of the user.
+      const sessions = skipCallerChange(TokenClass.query(trx))
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where('userId', this.id)
         .where('revoked', false)
-        // Recovery codes belong to the second factor: a user who lost the phone needs them after a new password too.
+        // Recovery codes stay: they belong to the second factor, and a user without the phone needs them after a new password.
         .whereNotIn('kind', ['custom', 'recovery', ...(isRecovery ? [] : ['api']), ...(changesEmail ? [] : [PROVEN_ADDRESS])])
       await (keep ? sessions.whereNot('id', keep) : sessions)
       if (changesEmail && 'emailVerifiedAt' in Class.columnSpecs) {
@@ -94,7 +95,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
     return super.$parseJson((typeof email === 'string' ? { ...json, email: canonicalEmail(email) } : json) as never, options) as never
   }
 
-  // With a user go roles, tokens, keys and factors.
+  // Deleting a user deletes roles, tokens, keys and factors.
   static override beforeDelete(args: never): unknown {
     forbidImpersonation('Accounts')
     return super.beforeDelete(args)
@@ -108,7 +109,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   override async $afterInsert(context: never): Promise<void> {
     await super.$afterInsert(context)
     const address = currentAddress()
-    // A registration: the mail that verifies the address says where it came from.
+    // Records the client address of a registration: the verification mail names it.
     if (currentActor() !== null || address === undefined) return
     const values = { userId: this.id, kind: REGISTRATION, token: hashToken(randomToken()), revoked: true, address: address.slice(0, 64) }
     const TokenClass = registeredModel('token') as unknown as typeof Token
@@ -122,7 +123,7 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   }
 }
 markUserModel(User)
-// What opens an account or locks its user out.
+// Columns that open the account to others or lock its user out.
 declareWriteLimits(
   User,
   {

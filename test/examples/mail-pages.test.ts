@@ -95,7 +95,7 @@ describe('The pages of the zoo that links in mails lead to, in Chromium', functi
     await page.goto('about:blank')
     await page.goto(link)
     await press('Confirm')
-    await shows('The link is not valid any more')
+    await shows('The link is no longer valid')
   })
 
   it('a password is set that is good enough, and signs in', async () => {

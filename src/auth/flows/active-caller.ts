@@ -9,13 +9,13 @@ import { requireActiveCaller } from '../../policy/effective.js'
 import { registeredModel } from '../../policy/registered-models.js'
 
 /**
- * Runs a write as the application itself, in a transaction that first locks the user whom the new row is for and then checks that
- * the caller's account and session are still active. What ends that user's access at the same time comes either before, and then
- * nothing is written, or after, and then it ends the new row too. Without a caller nothing is checked.
+ * Runs a write as the system, in a transaction that locks the user of the new row and then checks that the caller's account and
+ * session are active. A concurrent sign-out or disabling either commits first, and then nothing is written, or waits and ends the
+ * new row too. Without a caller nothing is checked.
  *
- * @param userId whose key, session or factor is written
- * @throws UnauthorizedError for a caller whose account or session has ended
- * @example const { token, plain } = await forLivingCaller(knex, user.id, () => Token.issue(user, { kind: 'api', abilities }))
+ * @param userId the user whose key, session or factor is written
+ * @throws UnauthorizedError when the caller's account or session has ended
+ * @example const { token, plain } = await forActiveCaller(knex, user.id, () => Token.issue(user, { kind: 'api', abilities }))
  */
 export async function forActiveCaller<T>(knex: Knex, userId: string, write: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
   const actor = currentActor()

@@ -12,7 +12,7 @@ import { isStorableText } from '../../schema/values.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import type { User } from '../../users/user.js'
 
-/** Characters; nobody can be registered under a longer one. */
+/** In characters. No user has a longer address. */
 const MAX_EMAIL = 320
 
 export interface Credentials {
@@ -21,9 +21,9 @@ export interface Credentials {
 }
 
 /**
- * The credentials as they are looked up and verified: the address in its one form, the password untouched.
+ * Returns the credentials for look-up: the address in its canonical form, the password unchanged. It runs no query.
  *
- * @throws ValidationError for anything but text, or blank; nothing has been looked up then
+ * @throws ValidationError for a blank value or a wrong type
  */
 export function readCredentials(given: { email?: unknown; password?: unknown } | null | undefined): Credentials {
   const { email, password } = given ?? {}
@@ -40,15 +40,15 @@ export function readCredentials(given: { email?: unknown; password?: unknown } |
   return { email: canonicalEmail(email), password }
 }
 
-/** What came of looking: the user, if there is one of that address, and whether the password was theirs. */
+/** The result of a password check: the user with the address, if any, and whether the password is correct. */
 export interface Verdict {
   readonly user: User | null
   readonly isRight: boolean
 }
 
 /**
- * Looks the address up and verifies the password: one statement and one hash's work, whoever it is and whatever comes of it.
- * The user comes without roles.
+ * Looks the address up and verifies the password. It takes one query and the time of one hash in every case. The user has no roles
+ * loaded.
  */
 export async function verifyCredentials(hasher: PasswordHasher, { email, password }: Credentials): Promise<Verdict> {
   const user =
@@ -61,7 +61,10 @@ export async function verifyCredentials(hasher: PasswordHasher, { email, passwor
   return { user, isRight: isRight && user !== null }
 }
 
-/** The hash to store in place of one that is out of date; null where it is not, or where making it failed: that stops nobody. */
+/**
+ * Returns a new hash to store when the stored one is outdated. Returns null when it is current, and when hashing fails, which must
+ * not fail the sign-in.
+ */
 export async function freshHash(hasher: PasswordHasher, stored: string, password: string): Promise<string | null> {
   try {
     return hasher.needsRehash(stored, password) ? await hasher.hash(password) : null
@@ -71,14 +74,19 @@ export async function freshHash(hasher: PasswordHasher, stored: string, password
 }
 
 /**
- * Lets a user in whose password has just been verified, and runs `enter` in the same transaction: only if the user is still
- * enabled and the password still the one that was verified. A change of the password, which ends all sessions, comes either
- * before, and then nobody is let in, or after, and then it ends this session too.
+ * Locks the user's row and calls `startSession` in the same transaction, provided that the user is still enabled and the verified
+ * password is still the stored one. A concurrent password change either commits first, and then no session starts, or waits and
+ * ends the new session.
  *
- * @param rehashed takes the place of the verified hash
- * @returns what `enter` returned, or null where the row has changed
+ * @param rehashed replaces the verified hash
+ * @returns the result of `startSession`, or null when the row has changed
  */
-export async function withLockedUser<T>(knex: Knex, user: User, rehashed: string | null, enter: () => Promise<T>): Promise<T | null> {
+export async function withLockedUser<T>(
+  knex: Knex,
+  user: User,
+  rehashed: string | null,
+  startSession: () => Promise<T>,
+): Promise<T | null> {
   const cls = userClass() as unknown as Parameters<typeof dialectOfClass>[0] & { getTableName(): string }
   const { columnOf, specs } = definitionOf(cls)
   const dialect = dialectOfClass(cls)
@@ -88,14 +96,14 @@ export async function withLockedUser<T>(knex: Knex, user: User, rehashed: string
   }
   return await transaction(
     async (trx) => {
-      // A write first, also where there is nothing to change: it takes the row's lock on every database. It leaves updatedAt alone.
+      // Updates the row even if nothing changes: an UPDATE locks the row on every database. It leaves updatedAt unchanged.
       const count: number = await trx(cls.getTableName())
         .where({ id: user.id, ...stored('passwordHash', user.passwordHash), ...stored('isEnabled', true) })
         .update({
           ...stored('passwordHash', rehashed ?? user.passwordHash),
           ...(specs.lastLoginAt ? stored('lastLoginAt', new Date()) : {}),
         })
-      return count > 0 ? await enter() : null
+      return count > 0 ? await startSession() : null
     },
     { knex },
   )

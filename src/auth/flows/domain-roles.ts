@@ -8,17 +8,17 @@ import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
 import type { UserRole } from '../../users/user-role.js'
 
-/** What invitations and memberships share: the caller, domains and the model of grants. */
+/** Returns the registered model of role grants. */
 export const grants = () => registeredModel('userRole') as unknown as typeof UserRole
 
-/** @throws UnauthorizedError */
+/** Returns the caller. @throws UnauthorizedError for an anonymous caller */
 export function assertActor(): Actor {
   const actor = currentActor()
   if (!actor) throw new UnauthorizedError()
   return actor
 }
 
-/** An active domain by its id or name, whoever asks; null where there is none. */
+/** Returns an active domain by id or name, whatever the caller may read, or null. */
 export async function activeDomain(idOrName: string): Promise<Domain | null> {
   if (!isStorableText(idOrName)) return null
   const where = isUuid(idOrName) ? { id: idOrName.toLowerCase() } : { name: idOrName }
@@ -26,36 +26,40 @@ export async function activeDomain(idOrName: string): Promise<Domain | null> {
   return ((await asSystem(() => Class.query().findOne({ ...where, active: true } as never))) as Domain | undefined) ?? null
 }
 
-/** The domain, for one who administers it, in person. @throws NotFoundError for anybody else, and where there is none */
-export async function administered(idOrName: unknown): Promise<Domain> {
+/**
+ * Returns a domain that the caller administers. API keys are refused.
+ *
+ * @throws NotFoundError for other callers, and when there is no such domain
+ */
+export async function administeredDomain(idOrName: unknown): Promise<Domain> {
   const actor = assertActor()
   const found = typeof idOrName === 'string' ? await activeDomain(idOrName) : null
-  const isAdmin = actor.grants.some((grant) => isOfAdmin(grant) && (grant.domainId === null || grant.domainId === found?.id))
+  const isAdmin = actor.grants.some((grant) => isAdminGrant(grant) && (grant.domainId === null || grant.domainId === found?.id))
   if (!found || !isAdmin || actor.abilities) throw new NotFoundError()
   return found
 }
 
 /**
- * Refuses whoever may invite nobody anywhere, whatever they ask for. Where the application has a policy of its own for grants,
- * only what is asked for can tell.
+ * Throws when the caller can invite nobody, whatever the invitation. With a custom policy for grants this depends on the
+ * invitation, so nothing is checked here.
  *
  * @throws UnauthorizedError, ForbiddenError
  */
 export function assertInviter(): void {
   const actor = assertActor()
   forbidApiKey('Invitations')
-  if (policyOf(grants() as never).create.kind === 'rank' && !actor.grants.some(isOfAdmin)) throw mayNotGive()
+  if (policyOf(grants() as never).create.kind === 'rank' && !actor.grants.some(isAdminGrant)) throw roleNotGrantable()
 }
 
-/** Whether the rank is enough for a role in any domain: such callers may know which domains there are. */
-export function mayGiveAnywhere(actor: Actor, role: string): boolean {
-  const global = actor.grants.filter((grant) => grant.domainId === null && isOfAdmin(grant))
+/** Returns whether the caller may grant the role in every domain. Such callers may learn which domains exist. */
+export function canGrantInEveryDomain(actor: Actor, role: string): boolean {
+  const global = actor.grants.filter((grant) => grant.domainId === null && isAdminGrant(grant))
   return global.some((grant) => role !== SUPERADMIN || grant.role === SUPERADMIN)
 }
 
-export const mayNotGive = () => new ForbiddenError('You may not give this role there.')
+export const roleNotGrantable = () => new ForbiddenError('You may not grant this role in this domain.')
 
-function isOfAdmin({ role }: Grant): boolean {
+function isAdminGrant({ role }: Grant): boolean {
   return rolesSatisfying([ADMIN]).includes(role)
 }
 

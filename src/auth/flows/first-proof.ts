@@ -4,23 +4,23 @@ import { mapDatabaseError } from '../../database/database-errors.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { definitionOf } from '../../schema/definition.js'
 import { dialectOf } from '../../schema/storage.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { Invitation } from '../../users/invitation.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import { userClass } from './credentials.js'
 
-/** How the owner of a mailbox proved to be its owner. */
+/** The way in which the owner of a mailbox proved to own it. */
 export type Proof = 'magicLink' | 'passwordReset' | 'invitation'
 
-/** What a proof ended: counts of what worked until then. */
+/** The access that a proof ended, as counts. */
 export interface EndedAccess {
   /** Whether a password was removed or replaced. */
   readonly password: boolean
   readonly sessions: number
   readonly apiKeys: number
-  /** Tokens of the application's own, mailed links and recovery codes. */
+  /** The application's own tokens, mailed links and recovery codes. */
   readonly otherTokens: number
   readonly secondFactor: boolean
   /** Open invitations that the account had sent. */
@@ -33,26 +33,26 @@ export interface ProofResult {
 }
 
 export interface ProofOptions {
-  /** The tables that there are: those of an earlier version of the library lack some. */
-  readonly tables: FurtherTables
-  /** Which address was proved: the proof is void if the account has another one by now. */
+  /** The optional tables that exist: a database of an earlier version lacks some. */
+  readonly tables: OptionalTables
+  /** The proved address. The proof is void when the account has another address by now. */
   readonly email: string
-  /** The session that presents the proof; it stays. */
+  /** The session that presents the proof. It stays active. */
   readonly keepSession?: string | null | undefined
-  /** Whether a password reset proves it: the new password takes the place of the old one, and API keys end in any case. */
+  /** Whether a password reset is the proof: the password is replaced, and API keys end in every case. */
   readonly isReset?: boolean | undefined
 }
 
-export interface FurtherTables {
+export interface OptionalTables {
   readonly factors: boolean
   readonly invitations: boolean
 }
 
 /**
- * Returns a function that tells which tables there are. Only "yes" is remembered, and an error is an error: it never means "no".
- * Call it outside transactions, which a second connection would wait for.
+ * Returns a function that finds out which optional tables exist. It caches only "exists", and throws on a database error. Call it
+ * outside transactions: it may need a second connection.
  */
-export function furtherTables(knex: Knex): () => Promise<FurtherTables> {
+export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
   const known = new Set<string>()
   const has = async (cls: object): Promise<boolean> => {
     const table = (cls as { getTableName(): string }).getTableName()
@@ -70,13 +70,13 @@ export function furtherTables(knex: Knex): () => Promise<FurtherTables> {
 const sessionKinds = ['refresh', 'access']
 
 /**
- * Records that the owner of the mailbox has proved an address. If nobody had proved it before, whoever made the account may have
- * done so in another person's name: everything made before the proof ends, and the user is left with an account that only the mailbox
- * opens. Runs inside a transaction that holds the user's row (lockRow), as the system.
+ * Records that the owner of the mailbox proved the address. If it is the first proof, the account may have been created by someone
+ * else in the owner's name: the password, sessions, keys and factors from before the proof end. Runs as the system, inside a
+ * transaction that holds the user's row (lockRow).
  *
- * @param user gets the new values
- * @returns what ended; null if nothing did
- * @throws InvalidTokenError if the account has another address by now
+ * @param user receives the new values
+ * @returns the access that ended, or null when nothing ended
+ * @throws InvalidTokenError when the account has another address by now
  */
 export async function proveAddress(
   user: User,
@@ -85,7 +85,7 @@ export async function proveAddress(
   const cls = userClass()
   const hasColumn = 'emailVerifiedAt' in definitionOf(cls).specs
   const columns = ['id', 'email', 'passwordHash', ...(hasColumn ? ['emailVerifiedAt'] : [])]
-  // As it is now: the row given may be older than the lock.
+  // The given row may be older than the lock: read it again.
   const stored = (await cls.query().findById(user.id).select(columns)) as unknown as
     | { email: string; passwordHash: string | null; emailVerifiedAt?: Date | null }
     | undefined
@@ -98,7 +98,7 @@ export async function proveAddress(
   }
   const now = new Date()
   const ended = await endTokens(user.id, () => true, keepSession)
-  // Impersonations that this user began as a superadmin.
+  // Also ends impersonations that this user started as a superadmin.
   await tokens()
     .query()
     .patch({ revoked: true, revokedAt: now } as never)
@@ -118,7 +118,7 @@ export async function proveAddress(
       .patch(changes as never)
     Object.assign(user, changes)
   }
-  if (!hasColumn) await rememberProof(user.id, email)
+  if (!hasColumn) await recordProof(user.id, email)
   const { api = 0, ...others } = ended
   const count = (isOne: (kind: string) => boolean) =>
     Object.entries(others).reduce((sum, [kind, number]) => (isOne(kind) ? sum + number : sum), 0)
@@ -135,7 +135,7 @@ export async function proveAddress(
 
 const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, invitations: 0 }
 
-/** Says what ended in words: `a password, 2 sessions, 1 API key`. */
+/** Describes the ended access in words: `a password, 2 sessions, 1 API key`. */
 export function describeEnded(ended: EndedAccess): string {
   const counted = (number: number, noun: string) => (number === 0 ? [] : [`${number} ${noun}${number === 1 ? '' : 's'}`])
   return [
@@ -148,7 +148,7 @@ export function describeEnded(ended: EndedAccess): string {
   ].join(', ')
 }
 
-/** Revokes the tokens of a user that are still good for something. @returns how many of each kind */
+/** Revokes the usable tokens of a user. @returns the number of revoked tokens of each kind */
 async function endTokens(userId: string, isWanted: (kind: string) => boolean, keep: string | null = null): Promise<Record<string, number>> {
   const now = new Date()
   const rows = (await tokens()
@@ -160,8 +160,8 @@ async function endTokens(userId: string, isWanted: (kind: string) => boolean, ke
   const counts: Record<string, number> = {}
   for (const { kind } of wanted) counts[kind] = (counts[kind] ?? 0) + 1
   for (let i = 0; i < wanted.length; i += chunk)
-    // The event that reports the proof names the user.
-    await endsNoSession(tokens().query())
+    // The accessRevoked event names the user.
+    await skipCallerChange(tokens().query())
       .patch({ revoked: true, revokedAt: now } as never)
       .whereIn(
         'id',
@@ -173,8 +173,8 @@ async function endTokens(userId: string, isWanted: (kind: string) => boolean, ke
 /** Databases limit how many values one statement binds. */
 const chunk = 500
 
-/** For user models without `emailVerifiedAt`: writes down that an address was proved. */
-export async function rememberProof(userId: string, email: string): Promise<void> {
+/** Records a proved address for user models without `emailVerifiedAt`. */
+export async function recordProof(userId: string, email: string): Promise<void> {
   await tokens().create({ userId, kind: PROVEN_ADDRESS, token: hashToken(randomToken()), boundTo: email } as never)
 }
 
@@ -185,7 +185,7 @@ async function isProven(userId: string, email: string): Promise<boolean> {
   return found !== undefined
 }
 
-/** When and from where an account was made, for mails. Two statements whatever there is. */
+/** Returns when and from which address an account was created, for mails. It always runs two queries. */
 export async function originOf(userId: string): Promise<{ createdAt?: Date; createdFrom?: string }> {
   const user = (await userClass().query().findById(userId).select('id', 'createdAt')) as unknown as { createdAt: Date } | undefined
   const from = (await tokens()

@@ -13,47 +13,47 @@ import type { Sessions } from '../tokens/sessions.js'
 import { userClass } from './credentials.js'
 
 const usualLife = 900
-const longestLife = 3600
+const MAX_LIFETIME = 3600
 
 /**
- * Acting in a user's place: `perms.auth.impersonation`. For superadmins, for a while, and with their name on all that happens. It
- * ends when its time is over, when the superadmin signs out, is demoted or disabled, and when the user is or becomes a superadmin.
+ * Lets superadmins act as another user for a limited time: `perms.auth.impersonation`. Every event names the superadmin. An
+ * impersonation ends when its time is over, when the superadmin signs out, is demoted or disabled, and when the user becomes a
+ * superadmin.
  */
 export interface Impersonation {
   /**
-   * Gives the current user, a superadmin in person, an access token of another user's. With it no password, address, role, key,
-   * factor, token, session or invitation can be changed, and no account or domain removed; every event says who acts. It cannot
-   * be refreshed.
+   * Returns an access token of another user to the current user, who must be a signed-in superadmin. The token cannot change
+   * passwords, addresses, roles, keys, factors, tokens, sessions or invitations, nor delete accounts or domains. It cannot be
+   * refreshed.
    *
-   * @param options `expiresIn`: seconds, 900 when not said and 3600 at most
-   * @throws ForbiddenError for anybody but a superadmin, and towards a superadmin; NotFoundError for a user who is not there or disabled
+   * @param options `expiresIn` in seconds, at most 3600. Default: 900.
+   * @throws ForbiddenError when the caller is not a superadmin or the user is one; NotFoundError for a missing or disabled user
    * @example const { accessToken } = await perms.auth.impersonation.start(user, { reason: 'ticket 4711', expiresIn: 600 })
    */
   start(
     user: User | string,
     options?: { reason?: string | undefined; expiresIn?: number | undefined },
   ): Promise<{ accessToken: string; expiresIn: number; user: User }>
-  /** Ends the impersonation that the code runs in. @throws ForbiddenError outside of one */
+  /** Ends the current impersonation. @throws ForbiddenError when there is none */
   stop(): Promise<void>
 }
 
 export function impersonation(core: AuthCore): Impersonation {
   return {
     async start(target, { reason, expiresIn = usualLife } = {}) {
-      core.refuseTransaction('impersonation.start')
+      core.assertNoTransaction('impersonation.start')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
       forbidApiKey('Impersonations')
-      if (!isSuperadmin(actor) || actor.sessionId === null)
-        throw new ForbiddenError("Only a superadmin who has signed in may act in a user's place.")
-      if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestLife)
-        throw new ValidationError(`expiresIn must be 1 to ${longestLife} seconds.`, [
-          { field: 'expiresIn', message: `must be 1 to ${longestLife}` },
+      if (!isSuperadmin(actor) || actor.sessionId === null) throw new ForbiddenError('Only a signed-in superadmin may impersonate a user.')
+      if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > MAX_LIFETIME)
+        throw new ValidationError(`expiresIn must be 1 to ${MAX_LIFETIME} seconds.`, [
+          { field: 'expiresIn', message: `must be 1 to ${MAX_LIFETIME}` },
         ])
       const id = typeof target === 'string' ? target : target?.id
       const user = typeof id === 'string' ? await asSystem(() => userClass().get(id)) : null
       if (!user || !isActive(user)) throw new NotFoundError()
-      if (user.id === actor.id || user.isSuperadmin) throw new ForbiddenError("Nobody acts in a superadmin's place.")
+      if (user.id === actor.id || user.isSuperadmin) throw new ForbiddenError('A superadmin cannot be impersonated.')
       const now = Date.now()
       const end = new Date(now + expiresIn * 1000)
       const values = {
@@ -74,9 +74,9 @@ export function impersonation(core: AuthCore): Impersonation {
     },
 
     async stop() {
-      core.refuseTransaction('impersonation.stop')
+      core.assertNoTransaction('impersonation.stop')
       const actor = currentActor()
-      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError("Nobody acts in another's place here.")
+      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError('This session impersonates no user.')
       await core.sessions.end({ userId: actor.id, id: actor.sessionId })
       core.emit('impersonationStopped', { userId: actor.id, by: actor.impersonatorId, sessionId: actor.sessionId })
     },
@@ -84,7 +84,7 @@ export function impersonation(core: AuthCore): Impersonation {
 }
 
 /**
- * Whoever acts in a user's place must still be signed in where it began, and a superadmin; the user must be none.
+ * Throws unless the impersonator's own session is active and still belongs to a superadmin, and the user is not a superadmin.
  *
  * @throws InvalidTokenError
  */

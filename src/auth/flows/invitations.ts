@@ -23,45 +23,45 @@ import type { UserRole } from '../../users/user-role.js'
 import type { AuthCore } from '../core.js'
 import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
-import { activeDomain, assertActor, grants, invalid, mayGiveAnywhere, mayNotGive, textOf } from './domain-roles.js'
-import { furtherTables, proveAddress, rememberProof } from './first-proof.js'
+import { activeDomain, assertActor, canGrantInEveryDomain, grants, invalid, roleNotGrantable, textOf } from './domain-roles.js'
+import { optionalTables, proveAddress, recordProof } from './first-proof.js'
 import { mailDelivery } from './mail-delivery.js'
 import { type RegistrationSteps, readRegistration } from './register.js'
 
-/** Invitations into a domain, by mail: `perms.auth.invitations`. Who calls decides what they may. */
+/** Invites people into a domain by mail: `perms.auth.invitations`. The caller's roles decide what is allowed. */
 export interface Invitations {
   /**
-   * Mails an invitation for a role below the current user's own rank; an earlier one of the same address, role and domain ends.
+   * Mails an invitation for a role below the caller's own rank. It replaces an earlier invitation of the same address, role and
+   * domain.
    *
-   * @param given `domain`: its id or name
-   * @throws ForbiddenError for a role that the current user may not grant there, ValidationError (of a domain that does not exist
-   * only to global admins), TooManyAttemptsError,
-   * ConfigurationError without a mailer
+   * @param given `domain` is an id or a name
+   * @throws ForbiddenError for a role that the caller may not grant there, ValidationError for invalid values (global admins also
+   * learn that a domain does not exist), TooManyAttemptsError, ConfigurationError without a mailer
    * @example await perms.auth.invitations.invite({ email: 'bob@example.com', role: 'editor', domain: 'press' })
    */
   invite(given: { email: string; role: string; domain: string }): Promise<Invitation>
   /**
-   * Takes an invitation as the current user, whose address must be the invited one: the mail that came there verifies it.
+   * Accepts an invitation as the current user, whose address must be the invited one. Accepting also verifies that address.
    *
-   * @throws InvalidTokenError, ForbiddenError for another address, or where the inviter may not grant the role any more
+   * @throws InvalidTokenError, ForbiddenError for another address, or when the inviter may no longer grant the role
    */
   accept(token: string): Promise<UserRole>
   /**
-   * Registers a user with the invited address and gives the role, both or neither.
+   * Registers a user with the invited address and grants the role in one transaction.
    *
-   * @param given the token, and what a registration takes but the address
-   * @param prepare turns what was given into the values of the new user; called with the invited address once the invitation is
-   * known to be valid, before anything is written
-   * @throws as accept, ValidationError, UniqueViolationError (409): the address has an account, which accepts instead
+   * @param given the token and the values of a registration, without the address
+   * @param prepare returns the values of the new user. It is called with the invited address after the token is checked and before
+   * anything is written.
+   * @throws like accept, ValidationError, UniqueViolationError (409) when the address has an account: sign in and accept instead
    */
   acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<User>
-  /** The open invitations that the current user may see, of one domain or of all: the newest, 500 at most. */
+  /** Returns the newest open invitations that the caller may see, at most 500, of one domain or of all. */
   list(domain?: string): Promise<Invitation[]>
-  /** Ends an open one that the current user made, or could make. @throws NotFoundError, ForbiddenError by rank */
+  /** Revokes an open invitation that the caller made or could make. @throws NotFoundError, ForbiddenError by rank */
   revoke(id: string): Promise<void>
 }
 
-/** What an endpoint makes of the body of a registration by invitation. */
+/** Turns the body of a registration by invitation into the values of the new user. */
 export type PrepareRegistration = (
   values: object,
   known: { email: string },
@@ -79,39 +79,39 @@ export function invitations(core: AuthCore): Invitations {
     const found = FORM.test(plain)
       ? ((await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) } as never))) as Invitation | undefined)
       : undefined
-    if (!found || found.revoked || found.acceptedAt || found.expiresAt.getTime() <= Date.now()) throw dead()
-    if (!(await activeDomain(found.domainId))) throw dead()
+    if (!found || found.revoked || found.acceptedAt || found.expiresAt.getTime() <= Date.now()) throw invalidInvitation()
+    if (!(await activeDomain(found.domainId))) throw invalidInvitation()
     return found
   }
 
-  /** One statement decides which of many takes it. Inside a transaction. */
-  async function take(invitation: Invitation): Promise<void> {
+  /** Marks the invitation as used, inside a transaction. Of several concurrent calls the UPDATE succeeds for one. */
+  async function markAsUsed(invitation: Invitation): Promise<void> {
     const now = new Date()
     const count = await Invitation.query()
       .patch({ acceptedAt: now } as never)
       .where({ id: invitation.id, revoked: false } as never)
       .whereNull('acceptedAt')
       .where('expiresAt', '>', now)
-    if (count === 0) throw dead()
+    if (count === 0) throw invalidInvitation()
   }
 
-  /** In the inviter's name: whether they may is judged by their rights of now, in the statement itself. @throws ForbiddenError */
-  async function give(user: User, { invitedById, role, domainId }: Invitation): Promise<UserRole> {
+  /** Grants the role on behalf of the inviter, so that the inviter's current roles are checked. @throws ForbiddenError */
+  async function grantOnBehalfOfInviter(user: User, { invitedById, role, domainId }: Invitation): Promise<UserRole> {
     const inviter = await loadActor(invitedById)
     try {
-      // Consent is given: the user has the token that was mailed to their address.
+      // The user consented: the token was mailed to the user's own address.
       return (await runAsActor(inviter, () =>
         withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId } as never)),
       )) as UserRole
     } catch (error) {
       if (!(error instanceof ForbiddenError || error instanceof UnauthorizedError)) throw error
-      throw new ForbiddenError('Who invited you may not give this role any more: ask for another invitation.')
+      throw new ForbiddenError('The user who invited you may no longer grant this role: ask for another invitation.')
     }
   }
 
-  /** Guesses count by address. */
+  /** Runs work under the throttle of mailed tokens, which counts by client address. */
   async function redeem<T>(name: string, work: () => Promise<T>): Promise<T> {
-    core.refuseTransaction(`invitations.${name}`)
+    core.assertNoTransaction(`invitations.${name}`)
     forbidApiKey('Invitations')
     const attempt = await throttle.begin('mailToken', { address: currentAddress() })
     try {
@@ -124,7 +124,7 @@ export function invitations(core: AuthCore): Invitations {
     }
   }
 
-  const tables = furtherTables(knex)
+  const tables = optionalTables(knex)
   const delivery = mailDelivery(core)
 
   const hasColumn = () => 'emailVerifiedAt' in userClass().columnSpecs
@@ -132,7 +132,7 @@ export function invitations(core: AuthCore): Invitations {
 
   return {
     async invite({ email, role, domain }) {
-      core.refuseTransaction('invitations.invite')
+      core.assertNoTransaction('invitations.invite')
       const { mailService } = core
       if (!mailService)
         throw new ConfigurationError(
@@ -145,9 +145,9 @@ export function invitations(core: AuthCore): Invitations {
       const name = textOf(role, 'role')
       checkRole(name)
       const into = await activeDomain(textOf(domain, 'domain'))
-      if (!into) throw mayGiveAnywhere(actor, name) ? noSuchDomain() : mayNotGive()
-      // Judged as if for somebody new: whom the address belongs to is not told.
-      if (!(await mayGive(name, into.id))) throw mayNotGive()
+      if (!into) throw canGrantInEveryDomain(actor, name) ? noSuchDomain() : roleNotGrantable()
+      // Checks as for a new user, so that the answer does not tell whether the address has an account.
+      if (!(await canGrantToNewUser(name, into.id))) throw roleNotGrantable()
       await delivery.count(address, { address: currentAddress(), caller: actor.id })
       const plain = PREFIX + randomToken()
       const expiresAt = new Date(Date.now() + mailService.expires('invitation') * 1000)
@@ -183,9 +183,9 @@ export function invitations(core: AuthCore): Invitations {
           (trx) =>
             asSystem(async () => {
               await lockRow(trx, userClass(), user.id)
-              await take(invitation)
+              await markAsUsed(invitation)
               const revoked = await proveAddress(user, { email: invitation.email, tables: present, keepSession: actor.sessionId })
-              return { grant: await give(user, invitation), revoked }
+              return { grant: await grantOnBehalfOfInviter(user, invitation), revoked }
             }),
           { knex },
         )
@@ -204,15 +204,15 @@ export function invitations(core: AuthCore): Invitations {
           const prepared = (await prepare?.(values, { email })) ?? { values }
           const input = readRegistration({ ...prepared.values, email })
           const draft = await asSystem(() => userClass().build({ ...input, ...verified() } as never))
-          // Hashed before a connection is held.
+          // Hashes the password before the transaction takes a connection.
           await asSystem(() => draft.$settle())
           const user = await transaction(
             () =>
               asSystem(async () => {
-                await take(invitation)
+                await markAsUsed(invitation)
                 const row = await draft.getClone().save()
-                if (!hasColumn()) await rememberProof(row.id, row.email)
-                await give(row, invitation)
+                if (!hasColumn()) await recordProof(row.id, row.email)
+                await grantOnBehalfOfInviter(row, invitation)
                 await prepared.afterCreate?.(row)
                 return row
               }),
@@ -240,13 +240,13 @@ export function invitations(core: AuthCore): Invitations {
     },
 
     async revoke(id) {
-      core.refuseTransaction('invitations.revoke')
+      core.assertNoTransaction('invitations.revoke')
       forbidApiKey('Invitations')
       const found = isUuid(id) ? ((await Invitation.query().findById(id.toLowerCase())) as Invitation | undefined) : undefined
       if (!found) throw new NotFoundError()
       const { email, role, domainId } = found
       const isMine = found.invitedById === currentActor()?.id
-      if (!isMine && !(await mayGive(role, domainId))) throw new ForbiddenError()
+      if (!isMine && !(await canGrantToNewUser(role, domainId))) throw new ForbiddenError()
       const count = await transaction(
         () =>
           asSystem(() =>
@@ -263,8 +263,8 @@ export function invitations(core: AuthCore): Invitations {
   }
 }
 
-/** Whether the current user could give the role to somebody new who agrees. */
-function mayGive(role: string, domainId: string): Promise<boolean> {
+/** Returns whether the caller could grant the role to a new user who consents. */
+function canGrantToNewUser(role: string, domainId: string): Promise<boolean> {
   const userId = newId()
   return withConsent({ userId, domainId }, () => grants().canCreate({ userId, role, domainId } as never))
 }
@@ -274,4 +274,4 @@ const noSuchDomain = () =>
     { field: 'domain', message: 'does not exist, or is not active' },
   ])
 
-const dead = () => new InvalidTokenError('The invitation is not valid any more: ask for another.')
+const invalidInvitation = () => new InvalidTokenError('The invitation is no longer valid: ask for another.')

@@ -5,22 +5,25 @@ import type { AuthCore } from '../core.js'
 import type { Attempt, ThrottledWho } from '../throttle/throttle.js'
 import { describeEnded, originOf, type Proof, type ProofResult } from './first-proof.js'
 import type { MailKind } from './mail-service.js'
-import { momentText, networkAddress } from './mail-text.js'
+import { formatDateTime, networkAddress } from './mail-text.js'
 
-/** Counts and sends mails: what the flows that mail have in common. */
+/** Counts and sends mails for all flows. */
 export interface MailDelivery {
   /**
-   * Counts one more mail to an address, before anything is looked up.
+   * Counts a mail to an address. Call it before any look-up.
    *
-   * @param by who causes it: the client's address, and the signed-in user
+   * @param by who causes the mail: the client address and the signed-in user
    * @throws TooManyAttemptsError
    */
   count(to: string, by?: Omit<ThrottledWho, 'account'>): Promise<Attempt>
-  /** Sends a counted mail. For null it composes one and sends nothing, which costs the same. A mailer that fails is an event. */
+  /**
+   * Sends a counted mail. For a null user it composes the mail without sending it, which takes the same time. A failing mailer
+   * emits mailFailed.
+   */
   send(kind: MailKind, user: User | null, to: string, token?: string, details?: Record<string, string>): Promise<void>
-  /** Counts and sends a mail that nobody asked for; it is an event if there were too many to this address. */
+  /** Counts and sends a notice. Emits `locked` instead when the address has received too many mails. */
   notify(kind: MailKind, user: User, to: string, details: Record<string, string>): Promise<void>
-  /** Tells the application, and after the response the user, what a proof of an address ended. */
+  /** Emits an event about the access that a proof ended, and mails the user after the response. */
   reportProof(user: User, by: Proof, result: ProofResult): void
 }
 
@@ -60,10 +63,10 @@ export function mailDelivery({ background, emit, mailService, throttle }: AuthCo
   return delivery
 }
 
-/** When and from where an account was made, as mails say it; the same statements whether or not it is known. */
+/** Returns when and from where an account was created, as texts for mails. It runs the same queries for an unknown user. */
 export async function originTexts(userId: string | null): Promise<Record<string, string>> {
   if (userId === null) return {}
   const { createdAt, createdFrom } = await asSystem(() => originOf(userId))
   const address = networkAddress(createdFrom)
-  return { ...(createdAt && { createdAt: momentText(createdAt) }), ...(address !== undefined && { createdFrom: address }) }
+  return { ...(createdAt && { createdAt: formatDateTime(createdAt) }), ...(address !== undefined && { createdFrom: address }) }
 }

@@ -17,86 +17,89 @@ import type { User } from '../../users/user.js'
 import type { SignInResult } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
 import { userClass } from './credentials.js'
-import { furtherTables, proveAddress } from './first-proof.js'
+import { optionalTables, proveAddress } from './first-proof.js'
 import { mailDelivery, originTexts } from './mail-delivery.js'
 import type { MailService } from './mail-service.js'
 import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
 import { type RegistrationSteps, readRegistration, registerUser, rehearseRegistration } from './register.js'
 
 /**
- * What goes by e-mail: `perms.auth.mail`. Requests resolve at once and alike whether there is such a user: looking, writing and
- * sending come after, and a mailer that fails is told to `perms.on('mailFailed')` alone. Tokens work once, as long as they are
- * the newest of their kind and the user's address is the one they were sent to.
- *
- * All throw ConfigurationError without `initPerms({ mail })` and inside the application's transaction().
+ * Flows by e-mail: `perms.auth.mail`. Requests resolve at once, and in the same way for known and unknown addresses. Look-up,
+ * writing and sending happen in the background; a failing mailer emits `mailFailed`. A token works once, while it is the newest of
+ * its kind and the user still has the address it was sent to.
+ * All functions throw ConfigurationError without `initPerms({ mail })` and inside the application's transaction().
  */
 export interface MailFlows {
-  /** Whether there is a mailer. */
+  /** Whether a mailer is configured. */
   readonly isReady: boolean
-  /** Mails a link that verifies an address, if it is a user's and not verified yet. @throws ValidationError, TooManyAttemptsError */
+  /** Mails a verification link when the address belongs to a user and is not verified. @throws ValidationError, TooManyAttemptsError */
   requestVerification(email: string): Promise<void>
-  /** Notes that the user's address is verified. @throws InvalidTokenError */
+  /** Marks the user's address as verified. @throws InvalidTokenError */
   verifyEmail(token: string): Promise<User>
-  /** Mails a link to choose a new password, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
+  /** Mails a password reset link when the address belongs to a user. @throws ValidationError, TooManyAttemptsError */
   requestPasswordReset(email: string): Promise<void>
   /**
-   * Sets a new password and ends all sessions and API keys. If nobody had proved the address before, it ends everything that was
-   * made before, second factors too: whoever registered the address may not be its owner.
+   * Sets a new password and ends all sessions and API keys. If the address had never been proved, it also ends second factors and
+   * everything else from before: another person may have registered the address.
    *
-   * @throws InvalidTokenError, ValidationError for the password: then the token is not used up
+   * @throws InvalidTokenError, ValidationError for the password (the token stays usable)
    */
   resetPassword(given: { token: string; password: string }): Promise<User>
   /**
-   * Mails a link to the new address, and tells the old one.
+   * Mails a confirmation link to the new address and a notice to the old one.
    *
-   * @throws ValidationError for a wrong old password or an address that is none, TooManyAttemptsError, ForbiddenError with an API key
+   * @throws ValidationError for a wrong old password or an invalid address, TooManyAttemptsError, ForbiddenError with an API key
    */
   requestEmailChange(user: User, given: { email: string; oldPassword: string }): Promise<void>
-  /** Gives the user the confirmed address and ends all sessions. @throws InvalidTokenError, UniqueViolationError (409): taken meanwhile */
+  /**
+   * Changes the user's address to the confirmed one and ends all sessions.
+   *
+   * @throws InvalidTokenError, UniqueViolationError (409) when the address is taken by now
+   */
   confirmEmailChange(token: string): Promise<User>
-  /** Mails a link to sign in with, if the address is a user's. @throws ValidationError, TooManyAttemptsError */
+  /** Mails a sign-in link when the address belongs to a user. @throws ValidationError, TooManyAttemptsError */
   requestMagicLink(email: string): Promise<void>
   /**
-   * Signs in, or asks for the second factor. If nobody had proved the address before, it ends everything that was made before: the
+   * Signs in, or returns a challenge for the second factor. If the address had never been proved, it ends everything from before:
    * password, sessions, API keys, second factors and links.
    *
    * @throws InvalidTokenError
    */
   signInWithMagicLink(token: string, options?: { device?: string | undefined }): Promise<SignInResult>
   /**
-   * Registers without saying whether the address is taken: the mail does.
+   * Registers a user without revealing whether the address is taken: only the mail tells.
    *
-   * @param steps `check` runs before the call resolves, `afterCreate` with the new row after it
-   * @throws ValidationError for what is wrong with the values, TooManyAttemptsError, and what `check` throws
+   * @param steps `check` runs before the call resolves, `afterCreate` afterwards with the new row
+   * @throws ValidationError for invalid values, TooManyAttemptsError, and errors of `check`
    */
   registerPrivately(values: object, steps?: RegistrationSteps): Promise<void>
 }
 
-const mostWaiting = 1000
+const MAX_WAITING = 1000
 
 export function mailFlows(core: AuthCore): MailFlows {
   const { background, emit, knex, mailService, throttle } = core
 
   function assertPost(name: string): MailService {
-    core.refuseTransaction(`mail.${name}`)
+    core.assertNoTransaction(`mail.${name}`)
     if (mailService) return mailService
     throw new ConfigurationError("Mail needs a mailer: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).")
   }
 
   /** Runs work after the response. */
-  function later(work: () => Promise<unknown>): void {
-    if (background.size >= mostWaiting) throw new ServiceUnavailableError()
+  function runInBackground(work: () => Promise<unknown>): void {
+    if (background.size >= MAX_WAITING) throw new ServiceUnavailableError()
     background.run(work)
   }
 
   const { count, send, notify, reportProof } = mailDelivery(core)
 
-  /** Counts a mail, and runs the work after the response: with null where there is no such user, for whom it does the same. */
+  /** Counts a mail and runs the work after the response. For an unknown address the work runs with null and does the same steps. */
   async function request(name: string, email: unknown, work: (found: Found, address: string) => Promise<void>): Promise<void> {
     assertPost(name)
     const address = readEmail(email, 'email')
     await count(address, { address: currentAddress() })
-    later(async () => await work(await find(address), address))
+    runInBackground(async () => await work(await find(address), address))
   }
 
   async function mailLink(
@@ -110,7 +113,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     await send(mail, user, to, token ?? noToken, origin)
   }
 
-  /** Wrong tokens count by address. */
+  /** Runs work under the throttle of mailed tokens, which counts wrong tokens by client address. */
   async function redeem<T>(name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
     assertPost(name)
     forbidApiKey('What a mailed link changes')
@@ -126,10 +129,10 @@ export function mailFlows(core: AuthCore): MailFlows {
     }
   }
 
-  const tables = furtherTables(knex)
+  const tables = optionalTables(knex)
 
-  /** Uses a mailed token that proves its address, and reports what the proof ended. */
-  async function prove<T>(
+  /** Uses a mailed token that proves its address, and reports the access that the proof ended. */
+  async function useProvingToken<T>(
     proof: 'magicLink' | 'passwordReset',
     plain: string,
     { act, prepare }: { act: (user: User) => Promise<T>; prepare?: (user: User) => Promise<unknown> },
@@ -178,8 +181,8 @@ export function mailFlows(core: AuthCore): MailFlows {
     resetPassword: ({ token, password }) =>
       redeem('resetPassword', token, async (plain) => {
         if (typeof password !== 'string' || password === '') throw invalid('password', 'is required')
-        // Saved with the new hash, it ends every session and every other mailed link.
-        const user = await prove('passwordReset', plain, {
+        // Saving the new hash ends every session and every other mailed link.
+        const user = await useProvingToken('passwordReset', plain, {
           act: async (row) => await row.save(),
           prepare: async (row) => await row.setPassword(password),
         })
@@ -196,7 +199,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       const stored = await storedHash(user)
       if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
       await attempt.succeeded()
-      // Both mails are counted before anything is written: without the notice to the old address nothing is changed.
+      // Counts both mails before any write: without a notice to the old address the address must not change.
       const toOld = await count(user.email, { address: currentAddress(), caller: user.id })
       try {
         await count(address)
@@ -204,9 +207,9 @@ export function mailFlows(core: AuthCore): MailFlows {
         await toOld.withdrawn()
         throw error
       }
-      later(async () => {
+      runInBackground(async () => {
         await send('emailChangeRequested', user, user.email, undefined, { newEmail: address })
-        // Another user's address gets no mail. The same work is done for it, so that the time does not tell that it is one.
+        // The address of another user gets no mail. The same work runs anyway, so that the duration does not reveal the account.
         const { row: other, standIn } = await find(address)
         const receiver = other ? null : user
         const details = { ...(await originTexts(user.id)), accountEmail: user.email }
@@ -235,7 +238,7 @@ export function mailFlows(core: AuthCore): MailFlows {
 
     signInWithMagicLink: (token, { device } = {}) =>
       redeem('signInWithMagicLink', token, async (plain) => {
-        const user = await prove('magicLink', plain, { act: async (row) => row })
+        const user = await useProvingToken('magicLink', plain, { act: async (row) => row })
         const result = await core.completeSignIn(user, { device })
         if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: ask for another link.')
         return result
@@ -247,21 +250,22 @@ export function mailFlows(core: AuthCore): MailFlows {
       const { password, ...rest } = readRegistration(values) as { password?: string; email?: string }
       const attempt = await throttle.begin('registration', { address: currentAddress() })
       try {
-        // What is wrong with the values is said; what is found in the database is not.
+        // Throws for invalid values. Nothing that depends on the database is reported to the caller.
         const draft = await asSystem(() => cls.build(rest as never))
         if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
         await steps.check?.(rest)
-        // To a taken address as to a free one: strangers do not send its owner more mail than any other request would.
+        // Free and taken addresses have the same limit, so that strangers cannot flood an owner with registration mails.
         await count(draft.email, { address: currentAddress() })
       } catch (error) {
         if (!(error instanceof PermsError) || error.status >= 500) await attempt.withdrawn()
         throw error
       }
-      later(() => registerOrTell(values, canonicalEmail(String(rest.email)), steps))
+      runInBackground(() => registerOrTell(values, canonicalEmail(String(rest.email)), steps))
     },
   }
 
-  // The same number of statements, hashes and mails in both cases: the next request waits for them, and must not tell which it was.
+  // Runs the same number of statements, hashes and mails for a free and a taken address: the duration of the next request would
+  // reveal a difference.
   async function registerOrTell(values: object, email: string, steps: RegistrationSteps): Promise<void> {
     const found = await find(email)
     if (found.row) {
@@ -271,7 +275,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     }
     try {
       const user = await registerUser(knex, values, undefined, steps)
-      // In place of the row that says where a registration comes from, which a call without a client's address has none of.
+      // Without a client address User writes no registration row: this statement takes the place of that insert.
       if (currentAddress() === undefined) await deleteDecoy(newId())
       emit('registered', { userId: user.id })
       await mailLink({ user, row: user, standIn: user.id }, user.email, 'verify-email', 'verifyEmail')
@@ -291,20 +295,20 @@ export function mailFlows(core: AuthCore): MailFlows {
   }
 }
 
-/** In the link of a mail that is composed and not sent. */
+/** The placeholder token in a mail that is composed but not sent. */
 const noToken = `mt_${'0'.repeat(43)}`
 
-/** What there is at an address. */
+/** The result of looking an address up. */
 interface Found {
-  /** The user, if they may act: whom mail goes to. */
+  /** The active user with the address, who receives the mail. */
   readonly user: User | null
-  /** The user, whether or not they may act. */
+  /** The user with the address, active or not. */
   readonly row: User | null
-  /** Any user, for what is done where there is none to write to. */
+  /** The id of any user, for the decoy writes of an unknown address. */
   readonly standIn: string | null
 }
 
-/** Two statements whatever there is: a user of this address, without roles, and any user. */
+/** Finds the user of an address, without roles, and the id of any user. It always runs two queries. */
 async function find(email: string): Promise<Found> {
   return await asSystem(async () => {
     const users = userClass()

@@ -3,7 +3,7 @@ import { optionalPackage } from '../../core/optional-package.js'
 import { isEmailAddress } from '../../schema/email.js'
 import { plainWords, subjectLine } from './mail-text.js'
 
-/** What a mail is about. Those with a link carry a token in it. */
+/** The subject of a mail. The kinds of LinkKind carry a token in a link. */
 export type MailKind =
   | 'verifyEmail'
   | 'resetPassword'
@@ -18,7 +18,7 @@ export type MailKind =
 /** A mail, ready to be sent. */
 export interface Mail {
   readonly kind: MailKind
-  /** Exactly one address, checked by a strict grammar. Pass it on as `{ address: to }` if your mail program takes objects. */
+  /** Exactly one valid address. Pass it as `{ address: to }` when your mail library takes objects. */
   readonly to: string
   /** One line without control characters. */
   readonly subject: string
@@ -26,28 +26,28 @@ export interface Mail {
   readonly html?: string | undefined
 }
 
-/** Sends mail; anything with such a method. */
+/** Sends mail. */
 export interface Mailer {
   send(mail: Mail): Promise<unknown>
   /**
-   * Does the work of `send` in this process, such as composing the message, without sending it. The library calls it where an address
-   * is no user's, so that the time of the next request does not tell. Optional.
+   * Does the work of `send`, such as composing the message, without sending it. The library calls it for unknown addresses, so that
+   * the duration of a request does not reveal accounts. Optional.
    */
   rehearse?(mail: Mail): Promise<unknown>
 }
 
-/** What a mail is written from. */
+/** The data from which a mail is written. */
 export interface MailContent {
   readonly kind: MailKind
   readonly to: string
-  /** With the token, where the kind has one. */
+  /** The link including its token, for kinds that have one. */
   readonly link: string | undefined
   /** Seconds for which the link works. */
   readonly expiresIn: number | undefined
   /**
-   * What the mail is about, each safe as text and in HTML unless it is an address. Of a changed address: `newEmail`. Of an invitation:
-   * `domain` and `role`. Of verifyEmail, changeEmail and accessRevoked: `createdAt` and, for a registration, `createdFrom` of the account;
-   * of changeEmail also `accountEmail`; of accessRevoked also `ended`.
+   * Further values, safe as text and in HTML except addresses. `newEmail`: changed addresses. `domain`, `role`: invitations.
+   * `createdAt`, and for a registration `createdFrom`: verifyEmail, changeEmail and accessRevoked. `accountEmail`: changeEmail.
+   * `ended`: accessRevoked.
    */
   readonly details: Readonly<Record<string, string>>
 }
@@ -56,13 +56,21 @@ export type LinkKind = 'verifyEmail' | 'resetPassword' | 'changeEmail' | 'magicL
 
 export interface MailOptions {
   readonly mailer: Mailer
-  /** Where the application's pages are: links begin with it, whatever Host a request names. */
+  /** The URL of the application's pages. Links start with it, whatever Host header a request has. */
   readonly baseUrl: string
-  /** The page that takes a link's token, below `baseUrl`: `/verify-email`, `/reset-password` and so on when not said. */
+  /**
+   * Paths below `baseUrl` of the pages that receive tokens.
+   *
+   * @defaultValue `/verify-email`, `/reset-password` and so on
+   */
   readonly paths?: { readonly [K in LinkKind]?: string | undefined } | undefined
-  /** Seconds for which a link works: a day to verify, an hour to reset or change, 15 minutes to sign in, a week for an invitation. */
+  /**
+   * Seconds for which links work.
+   *
+   * @defaultValue verification a day, reset and change an hour, magic link 15 minutes, invitation a week
+   */
   readonly expires?: { readonly [K in LinkKind]?: number | undefined } | undefined
-  /** Writes the mails; what it leaves out is the library's text. */
+  /** Writes mails. The library's text replaces the parts that it omits. */
   readonly write?: ((content: MailContent) => Partial<Pick<Mail, 'subject' | 'text' | 'html'>> | undefined) | undefined
 }
 
@@ -82,28 +90,28 @@ const defaultExpires: Readonly<Record<LinkKind, number>> = {
   invitation: 604_800,
 }
 
-/** Writes mails and hands them to the mailer. */
+/** Writes mails and passes them to the mailer. */
 export class MailService {
   readonly #options: MailOptions
   readonly #base: string
 
-  /** @throws ConfigurationError for a baseUrl that is none, or http beyond this machine */
+  /** @throws ConfigurationError for an invalid baseUrl, and for http to another host */
   constructor(options: MailOptions) {
     if (typeof options.mailer?.send !== 'function')
-      throw new ConfigurationError('initPerms({ mail: { mailer } }): pass something with send(mail), such as consoleMailer().')
+      throw new ConfigurationError('initPerms({ mail: { mailer } }): pass an object with send(mail), such as consoleMailer().')
     for (const [name, seconds] of Object.entries(options.expires ?? {}))
       if (!(Number.isInteger(seconds) && (seconds as number) > 0))
-        throw new ConfigurationError(`mail.expires.${name}: ${seconds}: a whole number of seconds from 1.`)
+        throw new ConfigurationError(`mail.expires.${name}: ${seconds}: must be a whole number of seconds, 1 or more.`)
     this.#options = options
     this.#base = baseOf(options.baseUrl)
   }
 
-  /** Seconds. */
+  /** Returns the lifetime of a link in seconds. */
   expires(kind: LinkKind): number {
     return this.#options.expires?.[kind] ?? defaultExpires[kind]
   }
 
-  /** The token stands after the '#': no server on the way, no log and no Referer gets to see it. */
+  /** Returns a link with the token after the '#': proxies, server logs and Referer headers do not see it. */
   link(kind: LinkKind, token: string): string {
     const path = this.#options.paths?.[kind] ?? defaultPaths[kind]
     return `${this.#base}/${path.replace(/^\/+/, '')}#token=${encodeURIComponent(token)}`
@@ -112,13 +120,13 @@ export class MailService {
   /**
    * Writes a mail.
    *
-   * @param to an address; whatever else was stored before addresses were checked is refused
-   * @param details of these, `role` and `domain` are users' text
-   * @throws ConfigurationError for what is not exactly one address; what `write` throws
+   * @param to must be one address; rows from before addresses were validated may hold other text, which is refused
+   * @param details `role` and `domain` contain text of users
+   * @throws ConfigurationError when `to` is not exactly one address; errors of `write`
    */
   compose(kind: MailKind, to: string, token?: string, details: Readonly<Record<string, string>> = {}): Mail {
-    // Not in the message: it may be a list of other people's addresses.
-    if (!isEmailAddress(to)) throw new ConfigurationError(`A mail '${kind}' was not sent: its recipient is not one e-mail address.`)
+    // The message omits the recipient: it may be a list of other people's addresses.
+    if (!isEmailAddress(to)) throw new ConfigurationError(`The mail '${kind}' was not sent: its recipient is not one e-mail address.`)
     const linked = token === undefined ? undefined : (kind as LinkKind)
     const content: MailContent = {
       kind,
@@ -128,16 +136,16 @@ export class MailService {
       details: shownDetails(details),
     }
     const mail = { kind, to, ...usual(content), ...this.#options.write?.(content) }
-    // What `write` returns may replace neither the kind nor the recipient.
+    // `write` cannot change the kind or the recipient.
     return { ...mail, kind, to, subject: subjectLine(mail.subject) }
   }
 
-  /** @throws whatever the mailer throws */
+  /** Sends a mail. @throws errors of the mailer */
   async send(mail: Mail): Promise<void> {
     await this.#options.mailer.send(mail)
   }
 
-  /** Does the work of send() and sends nothing. */
+  /** Does the work of send() without sending. */
   async rehearse(mail: Mail): Promise<void> {
     await this.#options.mailer.rehearse?.(mail)
   }
@@ -167,7 +175,7 @@ function baseOf(baseUrl: unknown): string {
 
 function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'subject' | 'text'> {
   const until = expiresIn === undefined ? '' : `The link works once, for ${duration(expiresIn)}.`
-  const notYou = 'If it was not you, you need not do anything.'
+  const notYou = 'If this was not you, you can ignore this mail.'
   const origin = (what: string) =>
     details.createdAt === undefined
       ? ''
@@ -184,13 +192,7 @@ function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'sub
         'If you did not create it, do not use the link. Ask for a new password or a link to sign in instead: that ends all access of whoever created it.',
       )
     case 'resetPassword':
-      return write(
-        'Choose a new password',
-        'Somebody asked for a new password for your account. Choose one here:',
-        link ?? '',
-        until,
-        notYou,
-      )
+      return write('Choose a new password', 'A new password was requested for your account. Choose one here:', link ?? '', until, notYou)
     case 'changeEmail':
       return write(
         'Confirm your new e-mail address',
@@ -204,7 +206,7 @@ function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'sub
     case 'emailChangeRequested':
       return write(
         'Your e-mail address is about to change',
-        `Somebody with your password asked to change your account's address to ${details.newEmail ?? 'another one'}.`,
+        `A change of your account's address to ${details.newEmail ?? 'another one'} was requested with your password.`,
         'If it was not you, change your password now.',
       )
     case 'emailChanged':
@@ -218,14 +220,14 @@ function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'sub
     case 'alreadyRegistered':
       return write(
         'You have an account already',
-        'Somebody tried to register with this address, and it has an account: sign in instead.',
+        'A registration with this address was attempted, but it already has an account: sign in instead.',
         notYou,
       )
     case 'accessRevoked':
       return write(
         'Access to your account was revoked',
         origin('Your account'),
-        `You have just shown that this address is yours. What had access to the account before was ended: ${details.ended ?? 'everything'}.`,
+        `You have just shown that this address is yours. Earlier access to the account was ended: ${details.ended ?? 'everything'}.`,
         'If something of yours stopped working, sign in and set it up again. Choose a new password if you had one that was removed.',
       )
     case 'invitation':
@@ -249,9 +251,9 @@ function duration(seconds: number): string {
 }
 
 /**
- * Prints mails instead of sending them: for development.
+ * Returns a mailer that prints mails instead of sending them, for development.
  *
- * @param print where to; console.log when not said
+ * @param print Default: console.log.
  * @example initPerms({ knex, jwt, mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } })
  */
 export function consoleMailer(print: (text: string) => void = console.log): Mailer {
@@ -266,16 +268,16 @@ interface Nodemailer {
   createTransport(options: unknown): { sendMail(mail: object): Promise<unknown> }
 }
 
-/** A sender: `'noreply@example.com'`, `'Zoo <noreply@example.com>'`, or its parts. */
+/** A sender: `'noreply@example.com'`, `'Zoo <noreply@example.com>'`, or an object. */
 export type Sender = string | { readonly name?: string | undefined; readonly address: string }
 
 /**
- * Sends mails with nodemailer, an optional package. Addresses go to it as objects, which it does not take for lists.
+ * Returns a mailer that sends with nodemailer, an optional package. It passes addresses as objects, which nodemailer does not parse
+ * as lists.
  *
- * @param transport the options of nodemailer's createTransport(), or a transport made with it
- * @param options.from the sender
- * @param options.replyTo where answers go
- * @throws ConfigurationError where nodemailer is not installed, and for a sender that is not one address
+ * @param transport the options of nodemailer's createTransport(), or a transport
+ * @param options `from`: the sender; `replyTo`: the address for replies
+ * @throws ConfigurationError when nodemailer is not installed, and for a sender that is not one address
  * @example nodemailerMailer('smtps://user:pass@smtp.example.com', { from: 'Zoo <noreply@example.com>' })
  */
 export function nodemailerMailer(transport: string | object, options: { from: Sender; replyTo?: Sender | undefined }): Mailer {
@@ -308,7 +310,7 @@ export function nodemailerMailer(transport: string | object, options: { from: Se
 
 const named = /^(?:"[^"\\\p{Cc}]*"|[^"<>@,;:\\()[\]\p{Cc}]*) *<([^<>]*)>$/u
 
-/** @throws ConfigurationError for anything but one address, with a name or without */
+/** Throws unless the sender is exactly one address, with or without a name. @throws ConfigurationError */
 function checkSender(option: string, given: unknown): void {
   const { name, address } =
     typeof given === 'string'

@@ -4,39 +4,37 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { isActive } from '../../users/actor.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
 
-/** What mailed tokens are for: the kinds of their rows. */
+/** The kinds of mailed tokens, as stored in `token.kind`. */
 export type MailTokenKind = 'verify-email' | 'reset-password' | 'change-email' | 'magic-link'
 
 const PREFIX = 'mt_'
 const FORM = /^mt_[\w-]{43}$/
 
-/** The kind of a row that is deleted in the transaction that inserts it. */
+/** The kind of a row that is inserted and deleted in one transaction. */
 const DECOY = 'decoy'
 
 export interface MailTokenOrder {
   readonly kind: MailTokenKind
-  /** The address that it is sent to, or is to become the user's. */
+  /** The address that the token is sent to, or the user's new address. */
   readonly boundTo: string
-  /** Seconds. */
+  /** In seconds. */
   readonly expiresIn: number
-  /** The user's password hash when the mail was asked for: if it is another one by now, no token is made. */
+  /** The user's password hash when the mail was requested. If the stored hash differs, no token is created. */
   readonly whilePassword?: string | null | undefined
 }
 
 /**
- * Makes a token to be mailed. Earlier ones of the same kind end with it.
+ * Creates a token to be mailed and revokes earlier ones of the same kind. For an unknown address it runs the same statements on a
+ * decoy row, so that the duration does not reveal whether the address has an account.
  *
- * Where there is nobody to write to, the same statements run on a row that is gone when they are committed: how long they
- * occupy the process and the database tells nobody whether an address is a user's.
- *
- * @param user null: nobody is written to
- * @param standIn the id of any user, whom the row of the second case refers to; null if there are no users at all
- * @returns the token; null for nobody, or for a password that has changed
+ * @param user null for an unknown address
+ * @param standIn the id of any user, for the decoy row; null if there are no users
+ * @returns the token; null for an unknown address or a password that has changed
  */
 export async function issueMailToken(
   core: AuthCore,
@@ -58,7 +56,7 @@ export async function issueMailToken(
           const stored = (await users().query().findById(userId).select('id', 'passwordHash')) as unknown as User | undefined
           if (user && stored?.passwordHash !== whilePassword) return false
         }
-        await endsNoSession(tokens().query())
+        await skipCallerChange(tokens().query())
           .patch({ revoked: true, revokedAt: new Date(now) } as never)
           .where({ userId, kind, revoked: false } as never)
         const values = { userId, kind, token: hashToken(plain), boundTo, expiresAt: new Date(now + expiresIn * 1000) }
@@ -71,16 +69,16 @@ export async function issueMailToken(
   return user && isMade ? plain : null
 }
 
-/** Writes a row that refers to a user and is gone again: joins the open transaction. */
+/** Inserts and deletes a row of a user. Joins the open transaction. */
 export async function writeDecoy(userId: string): Promise<void> {
   const { id } = await tokens().create({ userId, kind: DECOY, token: hashToken(randomToken()), revoked: true } as never)
   await deleteDecoy(id)
 }
 
-/** Deletes a row if it is a decoy; one statement either way. */
+/** Deletes a row if it is a decoy. Runs one statement in either case. */
 export async function deleteDecoy(id: string): Promise<void> {
   await asSystem(() =>
-    endsNoSession(tokens().query())
+    skipCallerChange(tokens().query())
       .delete()
       .where({ id, kind: DECOY } as never),
   )
@@ -92,9 +90,9 @@ export interface MailTokenUse {
 }
 
 /**
- * The user whom a mailed token is for, and what it is bound to, as long as it is alive. It is not used up.
+ * Returns the user and the bound address of an active mailed token. It does not use the token up.
  *
- * @throws InvalidTokenError, the same whether it never was, is used, over, superseded, or its user's address is another by now
+ * @throws InvalidTokenError, with the same message for unknown, used, expired and superseded tokens and for a changed address
  */
 export async function readMailToken(plain: string, kind: MailTokenKind): Promise<MailTokenUse & { tokenId: string }> {
   const found = FORM.test(plain)
@@ -106,15 +104,15 @@ export async function readMailToken(plain: string, kind: MailTokenKind): Promise
     : undefined
   const user = found?.isLive ? await asSystem(() => users().get(found.userId)) : null
   const boundTo = found?.boundTo ?? null
-  if (!found || !user || boundTo === null || !isActive(user)) throw dead()
-  if (kind !== 'change-email' && user.email !== boundTo) throw dead()
+  if (!found || !user || boundTo === null || !isActive(user)) throw invalidLink()
+  if (kind !== 'change-email' && user.email !== boundTo) throw invalidLink()
   return { user, boundTo, tokenId: found.id }
 }
 
 /**
- * Uses a mailed token up and does what it is for, both or neither: of many at once, one statement decides.
+ * Uses a mailed token up and runs `act` in one transaction. Of several concurrent calls one UPDATE succeeds.
  *
- * @throws InvalidTokenError, and what `act` throws: then the token is as it was
+ * @throws InvalidTokenError, and errors of `act`, after which the token is still usable
  */
 export async function useMailToken<T>(
   core: AuthCore,
@@ -124,25 +122,25 @@ export async function useMailToken<T>(
   prepare?: (use: MailTokenUse) => Promise<void>,
 ): Promise<T> {
   const { tokenId, ...use } = await readMailToken(plain, kind)
-  // What takes long, such as a hash, is done before a connection is held.
+  // Hashing runs before the transaction takes a connection.
   await prepare?.(use)
   return await transaction(
     (trx) =>
       asSystem(async () => {
         const now = new Date()
-        // The user's row before the token's, in every transaction: two that meet wait for one another, and do not deadlock.
+        // Every transaction locks the user's row before the token's: the common order avoids deadlocks.
         await lockRow(trx, users(), use.user.id)
-        const count = await endsNoSession(tokens().query())
+        const count = await skipCallerChange(tokens().query())
           .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
           .where({ id: tokenId, kind, revoked: false } as never)
           .where('expiresAt', '>', now)
-        if (count === 0) throw dead()
+        if (count === 0) throw invalidLink()
         return await act(use)
       }),
     { knex: core.knex },
   )
 }
 
-const dead = () => new InvalidTokenError('The link is not valid any more: ask for another.')
+const invalidLink = () => new InvalidTokenError('The link is no longer valid: ask for another.')
 const tokens = () => registeredModel('token') as unknown as typeof Token
 const users = () => registeredModel('user') as unknown as typeof User

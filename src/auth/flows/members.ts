@@ -3,35 +3,39 @@ import { asSystem } from '../../policy/context.js'
 import { isUuid } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { UserRole } from '../../users/user-role.js'
-import { administered, grants, textOf } from './domain-roles.js'
+import { administeredDomain, grants, textOf } from './domain-roles.js'
 
-/** A role held in a domain, and by whom. */
+/** A role in a domain, and the user who holds it. */
 export interface Member {
   readonly grantId: string
   readonly role: string
   readonly user: { readonly id: string; readonly email: string }
 }
 
-/** Who holds a role in a domain: `perms.auth.members`. For its admins, and global ones; to anybody else it is not there. */
+/**
+ * Manages the members of a domain: `perms.auth.members`. Admins of the domain and global admins may use it; other callers get
+ * NotFoundError.
+ */
 export interface Members {
   /**
-   * The members of a domain, those of longest standing first: one entry for each role that somebody holds there.
+   * Returns the roles held in a domain, the oldest first, each with its user.
    *
-   * @param domain its id or name
-   * @param options a page, from 1 on, of so many (100)
-   * @throws NotFoundError for anybody but its admins
+   * @param domain an id or a name
+   * @param options `page` starts at 1. Default of `pageSize`: 100.
+   * @throws NotFoundError for callers who do not administer the domain
    * @example const { data, total } = await perms.auth.members.list('press')
    */
   list(domain: string, options?: { page?: number | undefined; pageSize?: number | undefined }): Promise<{ data: Member[]; total: number }>
-  /** One of them. @throws NotFoundError for a grant of another domain too */
+  /** Returns one member. @throws NotFoundError, also for a grant of another domain */
   get(domain: string, grantId: string): Promise<Member>
   /**
-   * Gives a member another role, below the caller's own rank, in place of the present one.
+   * Replaces a member's role by another one below the caller's own rank.
    *
-   * @throws NotFoundError for a grant of another domain, ForbiddenError by rank, UniqueViolationError (409) for a role held already
+   * @throws NotFoundError for a grant of another domain, ForbiddenError by rank, UniqueViolationError (409) for a role that the
+   * member already holds
    */
   change(domain: string, grantId: string, role: string): Promise<Member>
-  /** Takes a member's role in the domain away. @throws NotFoundError, ForbiddenError by rank */
+  /** Revokes a member's role in the domain. @throws NotFoundError, ForbiddenError by rank */
   remove(domain: string, grantId: string): Promise<void>
 }
 
@@ -53,10 +57,11 @@ export function members(): Members {
   }
 }
 
-/** Returns a page of the grants of a domain, each with its user. @throws NotFoundError for a caller who is not its admin */
+/** Returns a page of the grants of a domain, each with its user. @throws NotFoundError for callers who do not administer the domain */
 export async function memberGrants(domain: string, page: number, pageSize: number): Promise<{ rows: UserRole[]; total: number }> {
-  const { id } = await administered(domain)
-  // Joined: who is deleted is no member. What each role may be told of its holder is decided here, not by the users' policy.
+  const { id } = await administeredDomain(domain)
+  // An inner join leaves deleted users out. Runs as the system: this function, not the users' policy, decides which fields callers
+  // see.
   const { results, total } = await asSystem(() =>
     grants()
       .query()
@@ -69,7 +74,7 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
   return { rows: results as unknown as UserRole[], total }
 }
 
-/** Gives a member another role, and returns the grant with its user. @throws as Members.change */
+/** Replaces a member's role and returns the grant with its user. @throws like Members.change */
 export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
   forbidApiKey('Roles')
   const grant = await grantIn(domain, grantId)
@@ -77,15 +82,15 @@ export async function changeGrant(domain: string, grantId: string, role: string)
   return await withUser(grant)
 }
 
-/** Refuses whoever may do nothing with the grant, whatever they ask for. @throws NotFoundError, ForbiddenError */
+/** Throws when the caller may not change the grant at all. @throws NotFoundError, ForbiddenError */
 export async function assertChangeable(domain: string, grantId: string): Promise<void> {
   forbidApiKey('Roles')
   if (!(await (await grantIn(domain, grantId)).canWrite())) throw new ForbiddenError()
 }
 
-/** A grant in the domain, as the caller may read it: what may be done with it, the model's own policy says. @throws NotFoundError */
+/** Returns a grant of the domain. The model's policy decides what the caller may do with it. @throws NotFoundError */
 async function grantIn(domain: string, grantId: string): Promise<UserRole> {
-  const { id } = await administered(domain)
+  const { id } = await administeredDomain(domain)
   const found = isUuid(grantId) ? ((await grants().query().findById(grantId.toLowerCase())) as unknown as UserRole | undefined) : undefined
   if (found?.domainId !== id) throw new NotFoundError()
   return found

@@ -1,18 +1,22 @@
 import { randomBytes } from 'node:crypto'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { hashToken, type Token } from '../../users/token.js'
 
 const KIND = 'recovery'
 const COUNT = 10
 const BYTES = 16
-// Without letters and digits that are taken for one another.
+// Omits letters and digits that look alike.
 const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789'
 
-/** New recovery codes for a user, 128 bits each, in place of those that there were. Joins the open transaction. @returns them, for once */
+/**
+ * Replaces the recovery codes of a user by new ones, 128 bits each. Joins the open transaction.
+ *
+ * @returns the codes, which are not stored
+ */
 export async function makeRecoveryCodes(userId: string): Promise<readonly string[]> {
-  await endsNoSession(tokens().query())
+  await skipCallerChange(tokens().query())
     .delete()
     .where({ userId, kind: KIND } as never)
   const codes = Array.from({ length: COUNT }, newCode)
@@ -20,17 +24,17 @@ export async function makeRecoveryCodes(userId: string): Promise<readonly string
   return codes
 }
 
-/** Uses one up: of two at once, one statement decides. */
+/** Uses a recovery code up. Of two concurrent calls one UPDATE succeeds. @returns whether the code was valid */
 export async function useRecoveryCode(userId: string, code: string): Promise<boolean> {
   const now = new Date()
-  const count = await endsNoSession(tokens().query())
+  const count = await skipCallerChange(tokens().query())
     .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
     .where({ userId, kind: KIND, token: hashOf(code), revoked: false } as never)
   return count > 0
 }
 
-/** How many are left. */
-export async function countLiving(userId: string): Promise<number> {
+/** Returns the number of unused recovery codes. */
+export async function countUnusedCodes(userId: string): Promise<number> {
   return await asSystem(() =>
     tokens()
       .query()
@@ -49,7 +53,7 @@ function newCode(): string {
   return text.replace(/(.{5})(?=.)/g, '$1-')
 }
 
-// As it is typed: with or without dashes, in either case.
+// Users type codes with or without dashes, in upper or lower case.
 function hashOf(code: string): string {
   return hashToken(`recovery ${code.toLowerCase().replace(/[^a-z0-9]/g, '')}`)
 }

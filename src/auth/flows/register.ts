@@ -10,7 +10,7 @@ import type { UserRole } from '../../users/user-role.js'
 import { userClass } from './credentials.js'
 import { writeDecoy } from './mail-tokens.js'
 
-/** What a stranger may say of a new user. @throws ValidationError naming each field that is not */
+/** Returns the values that an anonymous caller may set on a new user. @throws ValidationError naming each refused field */
 export function readRegistration(values: object): object {
   const cls = userClass()
   const input = fromClient(cls as never, values, 'create')
@@ -23,19 +23,19 @@ export function readRegistration(values: object): object {
   return input
 }
 
-/** What an endpoint adds to a registration. */
+/** Steps that an endpoint adds to a registration. */
 export interface RegistrationSteps {
-  /** Called with the values before anything is written. @throws what refuses them */
+  /** Runs before anything is written. @throws an error to refuse the values */
   readonly check?: ((values: object) => Promise<void>) | undefined
-  /** Called with the new row inside its transaction: what it throws undoes the registration. */
+  /** Runs with the new row inside its transaction. An error rolls the registration back. */
   readonly afterCreate?: ((user: User) => Promise<void>) | undefined
 }
 
 /**
- * Makes a user, and gives a role, both or neither. The values count as a stranger's: only what a client may set, and no column
- * that is `writableBy` anybody in particular.
+ * Creates a user and grants a role in one transaction. The values are untrusted: only columns that clients may set, without
+ * `writableBy`, are accepted.
  *
- * @throws ValidationError naming each field, UniqueViolationError for an address that is taken
+ * @throws ValidationError naming each field, UniqueViolationError for a taken address
  */
 export async function registerUser(
   knex: Knex,
@@ -47,11 +47,11 @@ export async function registerUser(
   const input = readRegistration(values)
   return await asSystem(async () => {
     const draft = cls.build(input as never)
-    // The hash is made before the transaction begins: nobody waits for a connection meanwhile.
+    // Hashes the password before the transaction takes a connection.
     await draft.$settle()
     const user = await transaction(
       async () => {
-        // A row of its own for each try: one that was rolled back takes itself for saved.
+        // Saves a clone: after a rollback the same object would still count as saved.
         const row = await draft.getClone().save()
         if (role !== undefined) await (registeredModel('userRole') as unknown as typeof UserRole).create({ user: row, role } as never)
         await afterCreate?.(row)
@@ -64,9 +64,9 @@ export async function registerUser(
 }
 
 /**
- * Does the work of registerUser() for values whose address is a user's already, and leaves no row behind: as many hashes and statements.
+ * Does the work of registerUser() for a taken address, with as many hashes and statements, and leaves no row behind.
  *
- * @param owner who has the address
+ * @param owner the user with the address
  */
 export async function rehearseRegistration(knex: Knex, values: object, owner: User): Promise<void> {
   const input = readRegistration(values)

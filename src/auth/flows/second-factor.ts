@@ -12,7 +12,7 @@ import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { registeredPasswords, storedHash } from '../../users/password-mixin.js'
 import { SecondFactor } from '../../users/second-factor.js'
@@ -25,66 +25,67 @@ import { deriveKeys } from '../tokens/derived-keys.js'
 import { seal, unseal } from '../tokens/secret-box.js'
 import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
-import { countLiving, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
+import { countUnusedCodes, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
 import { newTotpSecret, totpStep, totpUri } from './totp.js'
 
 export interface SecondFactorOptions {
-  /** How authenticator apps call the application. */
+  /** The name of the application in authenticator apps. */
   readonly issuer: string
 }
 
 /**
- * The second factor: an authenticator app (TOTP, with the optional package otpauth) and recovery codes:
- * `perms.auth.secondFactors`. A user who has one is asked for it at each sign-in, whatever the options of the process.
+ * Manages second factors: an authenticator app (TOTP, with the optional package otpauth) and recovery codes.
+ * `perms.auth.secondFactors`. A user with a second factor needs it at every sign-in, whatever the options of the process.
  */
 export interface SecondFactors {
   /**
-   * The second step of signing in. Wrong codes count as wrong passwords do, and five end the challenge.
+   * Completes a sign-in with a code. Wrong codes count like wrong passwords, and five wrong codes end the challenge.
    *
-   * @param code of the authenticator app, or a recovery code
-   * @throws InvalidTokenError for a challenge that is over, InvalidCredentialsError for a wrong code, TooManyAttemptsError
+   * @param code a code of the authenticator app, or a recovery code
+   * @throws InvalidTokenError for an expired challenge, InvalidCredentialsError for a wrong code, TooManyAttemptsError
    * @example const result = await perms.auth.secondFactors.verify(challenge, '123456')
    */
   verify(challenge: string, code: string, options?: { device?: string | undefined }): Promise<SignInResult>
   /**
-   * Begins: the secret goes into the user's app, and nothing is asked for until `confirm`.
+   * Starts the set-up: returns the secret for the user's app. Sign-in needs no code until `confirm`.
    *
-   * @param options `password`: the user's own, where they have one
-   * @throws ValidationError for a wrong password, or a user who has a factor; ForbiddenError with an API key
+   * @param options `password`: the user's password, if the user has one
+   * @throws ValidationError for a wrong password, or when the user already has a factor; ForbiddenError with an API key
    */
   begin(user: User, options?: { password?: string | undefined }): Promise<{ secret: string; uri: string }>
-  /** Proves that the app has the secret; the other sessions end. @returns recovery codes, which are not shown again */
+  /** Completes the set-up with a code of the app and ends the user's other sessions. @returns the recovery codes, which are shown once */
   confirm(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
-  /** Takes the factor away, with a code of it or a recovery code. */
+  /** Removes the factor, with a code of the app or a recovery code. */
   remove(user: User, code: string): Promise<void>
   /**
-   * Takes the factor away without a code, for an administrator whom a user with a lost phone has convinced. Which roles may call
-   * it is for the route to check; here the caller must outrank the user.
+   * Removes the factor without a code, for a user who lost the phone. The caller must outrank the user; a route must check further
+   * conditions itself.
    *
-   * @throws ForbiddenError for a rank that is not higher than every admin role of the user
+   * @returns whether there was a factor
+   * @throws ForbiddenError when the caller's rank is not higher than the user's
    */
   reset(user: User): Promise<boolean>
-  /** New recovery codes in place of the old ones. */
+  /** Replaces the recovery codes. */
   renewRecoveryCodes(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
   status(user: User): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
 }
 
 interface Internals {
   /**
-   * Finds out whether the table of factors exists. Runs outside of any transaction, which a failed statement would end.
+   * Finds out whether the table of factors exists. Runs outside transactions: a failed statement would end them.
    *
-   * @throws ServiceUnavailableError while that cannot be found out
+   * @throws ServiceUnavailableError while the database does not answer
    */
   prepare(): Promise<void>
-  /** The question for a second factor, for one who has proved the first; null where the user has none. */
-  ask(user: User): Promise<SecondFactorAsked | null>
+  /** Creates a challenge after the first factor; null when the user has no second factor. */
+  createChallenge(user: User): Promise<SecondFactorAsked | null>
 }
 
 const KIND = 'second-factor'
 const PREFIX = 'sf_'
 const FORM = /^sf_[\w-]{43}$/
-const CHALLENGE_LIFE = 300_000
-const MOST_TRIES = 5
+const CHALLENGE_LIFETIME = 300_000
+const MAX_TRIES = 5
 
 export function createSecondFactors(
   core: AuthCore,
@@ -94,14 +95,14 @@ export function createSecondFactors(
   const secretKeys = deriveKeys(keys, 'second factor secret')
   let hasTable = false
 
-  const inOwn = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
+  const asSystemInTransaction = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
   const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
     (await asSystem(() => SecondFactor.query().findOne({ userId } as never))) as SecondFactor | undefined
 
   const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, factor.userId, factor.secret)
 
-  /** One statement that compares and sets: of two uses of one code, one is taken. */
-  async function takesCode(factor: SecondFactor, code: string): Promise<boolean> {
+  /** Checks a code and marks it as used. Of two concurrent uses one UPDATE succeeds. */
+  async function consumeCode(factor: SecondFactor, code: string): Promise<boolean> {
     if (!/^\d{6}$/.test(code)) {
       const isTaken = await useRecoveryCode(factor.userId, code)
       if (isTaken) emit('recoveryCodeUsed', { userId: factor.userId })
@@ -118,48 +119,49 @@ export function createSecondFactors(
     return count > 0
   }
 
-  /** Under the throttle of sign-ins: guessing a code is guessing. @throws InvalidCredentialsError */
-  async function proved<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
-    core.refuseTransaction('secondFactors')
+  /** Runs work after checking a code under the throttle of sign-ins. @throws InvalidCredentialsError */
+  async function withVerifiedCode<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
+    core.assertNoTransaction('secondFactors')
     forbidApiKey('Second factors')
     await requireRankOver(user.id)
     const text = readCode(code)
     const factor = await factorOf(user.id)
-    if (!factor?.confirmedAt) throw new ValidationError('There is no second factor.', [{ field: 'code', message: 'has nothing to prove' }])
+    if (!factor?.confirmedAt)
+      throw new ValidationError('There is no second factor: set one up first.', [{ field: 'code', message: 'has nothing to prove' }])
     const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
-    const result = await inOwn(async () => {
-      if (!(await takesCode(factor, text))) throw wrongCode()
+    const result = await asSystemInTransaction(async () => {
+      if (!(await consumeCode(factor, text))) throw wrongCode()
       return await then()
-    }).catch((error: unknown) => notGuessed(error, attempt))
+    }).catch((error: unknown) => rethrowFailedAttempt(error, attempt))
     await attempt.succeeded()
     return result
   }
 
-  async function countTry(challenge: Token): Promise<void> {
+  async function countAttempt(challenge: Token): Promise<void> {
     const tries = Number(challenge.boundTo ?? 0)
-    const count = await inOwn(
+    const count = await asSystemInTransaction(
       async () =>
-        await endsNoSession(tokens().query())
+        await skipCallerChange(tokens().query())
           .patch({ boundTo: String(tries + 1) } as never)
           .where({ id: challenge.id, boundTo: String(tries), revoked: false } as never),
     )
-    if (tries >= MOST_TRIES || count === 0) throw new InvalidTokenError()
+    if (tries >= MAX_TRIES || count === 0) throw new InvalidTokenError()
   }
 
   const secondFactors: SecondFactors = {
     async verify(challenge, code, { device } = {}) {
-      core.refuseTransaction('secondFactors.verify')
+      core.assertNoTransaction('secondFactors.verify')
       const [plain, text] = [readText(challenge, 'challenge'), readCode(code)]
       const { found, user } = await readChallenge(plain)
       const factor = await factorOf(user.id)
       if (!factor?.confirmedAt) throw new InvalidTokenError()
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
       try {
-        await countTry(found)
-        await inOwn(async () => {
-          if (!(await takesCode(factor, text))) throw wrongCode()
+        await countAttempt(found)
+        await asSystemInTransaction(async () => {
+          if (!(await consumeCode(factor, text))) throw wrongCode()
           const now = new Date()
-          const count = await endsNoSession(tokens().query())
+          const count = await skipCallerChange(tokens().query())
             .patch({ revoked: true, revokedAt: now } as never)
             .where({ id: found.id, revoked: false } as never)
             .where('expiresAt', '>', now)
@@ -168,16 +170,16 @@ export function createSecondFactors(
       } catch (error) {
         if (error instanceof InvalidCredentialsError)
           emit('signInFailed', { userId: user.id, email: user.email, reason: 'secondFactor', address: currentAddress() })
-        return await notGuessed(error, attempt)
+        return await rethrowFailedAttempt(error, attempt)
       }
       await attempt.succeeded()
-      const result = await core.signedIn(user, { device })
+      const result = await core.startSession(user, { device })
       if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: sign in again.')
       return result
     },
 
     async begin(user, { password } = {}) {
-      core.refuseTransaction('secondFactors.begin')
+      core.assertNoTransaction('secondFactors.begin')
       forbidApiKey('Second factors')
       await requireRankOver(user.id)
       await provePassword(user, password)
@@ -192,19 +194,19 @@ export function createSecondFactors(
     },
 
     async confirm(user, code) {
-      core.refuseTransaction('secondFactors.confirm')
+      core.assertNoTransaction('secondFactors.confirm')
       forbidApiKey('Second factors')
       await requireRankOver(user.id)
       const text = readCode(code)
       const factor = await factorOf(user.id)
-      // One that nobody can open any more is begun anew.
+      // A factor whose secret cannot be decrypted must be set up again.
       if (!factor || factor.confirmedAt || secretOf(factor) === null)
         throw new ValidationError('There is no second factor to confirm: begin first.', [
           { field: 'code', message: 'has nothing to confirm' },
         ])
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
       const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
-        if (!/^\d{6}$/.test(text) || !(await takesCode(factor, text))) throw wrongCode()
+        if (!/^\d{6}$/.test(text) || !(await consumeCode(factor, text))) throw wrongCode()
         await SecondFactor.query()
           .patch({ confirmedAt: new Date() } as never)
           .where('id', factor.id)
@@ -218,26 +220,26 @@ export function createSecondFactors(
     },
 
     async remove(user, code) {
-      await proved(user, code, () => removeAll(user.id))
+      await withVerifiedCode(user, code, () => removeAll(user.id))
       emit('factorRemoved', { userId: user.id })
     },
 
     async reset(user) {
-      core.refuseTransaction('secondFactors.reset')
+      core.assertNoTransaction('secondFactors.reset')
       forbidApiKey('Second factors')
       await requireRankOver(user.id)
-      const isRemoved = await inOwn(() => removeAll(user.id))
+      const isRemoved = await asSystemInTransaction(() => removeAll(user.id))
       if (isRemoved) emit('factorRemoved', { userId: user.id })
       return isRemoved
     },
 
     async renewRecoveryCodes(user, code) {
-      return { recoveryCodes: await proved(user, code, () => makeRecoveryCodes(user.id)) }
+      return { recoveryCodes: await withVerifiedCode(user, code, () => makeRecoveryCodes(user.id)) }
     },
 
     async status(user) {
       const isOn = Boolean((await factorOf(user.id))?.confirmedAt)
-      return { isOn, recoveryCodesLeft: isOn ? await countLiving(user.id) : 0 }
+      return { isOn, recoveryCodesLeft: isOn ? await countUnusedCodes(user.id) : 0 }
     },
   }
 
@@ -254,23 +256,23 @@ export function createSecondFactors(
   return {
     secondFactors,
 
-    // Only "it is there" is kept: another process may make the table, and a user a factor, at any time.
+    // Caches only that the table exists: another process may create it at any time.
     async prepare() {
       if (hasTable) return
       try {
         await asSystem(() => SecondFactor.query().select('id').limit(1))
         hasTable = true
       } catch (error) {
-        // Tables of an earlier version: there is no factor in the whole database.
+        // The table is missing in a database of an earlier version: no user has a second factor.
         if (error instanceof MissingTableError && error.table === tableOfFactors()) return
         throw new ServiceUnavailableError(
-          'Whether this account has a second factor cannot be looked up at present: try to sign in again shortly.',
+          'The second factor of this account cannot be looked up right now: try to sign in again shortly.',
           { cause: error },
         )
       }
     },
 
-    async ask(user) {
+    async createChallenge(user) {
       if (!hasTable || !(await factorOf(user.id))?.confirmedAt) return null
       const challenge = PREFIX + randomToken()
       const values = {
@@ -278,7 +280,7 @@ export function createSecondFactors(
         kind: KIND,
         token: hashToken(challenge),
         boundTo: '0',
-        expiresAt: new Date(Date.now() + CHALLENGE_LIFE),
+        expiresAt: new Date(Date.now() + CHALLENGE_LIFETIME),
       }
       await asSystem(() => tokens().create(values as never))
       return { status: 'secondFactor', challenge }
@@ -290,7 +292,7 @@ const tableOfFactors = () => (SecondFactor as unknown as { getTableName(): strin
 
 async function removeAll(userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)
-  await endsNoSession(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
+  await skipCallerChange(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
   return count > 0
 }
 
@@ -307,8 +309,8 @@ async function readChallenge(plain: string): Promise<{ found: Token; user: User 
   return { found, user }
 }
 
-/** What is our own doing does not count as a guess. */
-async function notGuessed(error: unknown, attempt: Attempt): Promise<never> {
+/** Rethrows the error. Takes the attempt back when the server, not the user, is at fault. */
+async function rethrowFailedAttempt(error: unknown, attempt: Attempt): Promise<never> {
   if (error instanceof SecondFactorUnreadableError) await attempt.withdrawn()
   throw error
 }
@@ -316,11 +318,11 @@ async function notGuessed(error: unknown, attempt: Attempt): Promise<never> {
 const unreadable = (userId: string) =>
   new SecondFactorUnreadableError(undefined, {
     cause: new ConfigurationError(
-      `No key of initPerms({ jwt }) opens the second factor of user ${userId}: add the key that it was made with to jwt.keys as \`retired: true\` (and start with a JWT_SECRET that stays the same), or take the factor away with perms.auth.secondFactors.reset(user).`,
+      `No key of initPerms({ jwt }) decrypts the second factor of user ${userId}: add the key that encrypted it to jwt.keys as \`retired: true\` (and start with a JWT_SECRET that stays the same), or remove the factor with perms.auth.secondFactors.reset(user).`,
     ),
   })
 
-const wrongCode = () => new InvalidCredentialsError('The code is wrong, or has been used.')
+const wrongCode = () => new InvalidCredentialsError('The code is wrong or was already used.')
 
 function readText(value: unknown, field: string): string {
   const message =
@@ -329,7 +331,7 @@ function readText(value: unknown, field: string): string {
   return value as string
 }
 
-/** Apps show codes in groups, and people type them so. */
+/** Removes blanks and dashes: apps show codes in groups, and users type them that way. */
 function readCode(value: unknown): string {
   const given = readText(value, 'code')
   const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')

@@ -10,19 +10,20 @@ interface OtpAuth {
 
 const otpauth = () => optionalPackage<OtpAuth>('otpauth', 'A second factor')
 
-/** A new shared secret: 160 bits (RFC 4226, 4), in base32. @throws ConfigurationError where otpauth is not installed */
+/** Returns a new shared secret: 160 bits (RFC 4226, 4), in base32. @throws ConfigurationError when otpauth is not installed */
 export function newTotpSecret(): string {
   const { Secret } = otpauth()
   return new Secret({ size: 20 }).base32
 }
 
-/** What an authenticator app reads from a QR code. */
+/** Returns the URI that an authenticator app reads from a QR code. */
 export function totpUri(secret: string, { issuer, account }: { issuer: string; account: string }): string {
   return totp(secret, { issuer, label: account }).toString()
 }
 
 /**
- * The time step that a code belongs to: now, or one step of 30 s before or after (RFC 6238, 5.2); null for a wrong one.
+ * Returns the time step of a code: the current one or one step of 30 s before or after (RFC 6238, 5.2). Returns null for a wrong
+ * code.
  *
  * @param at milliseconds since the epoch
  */

@@ -6,21 +6,37 @@ import { canonicalPassword, settablePassword } from './password-text.js'
 import { WorkQueue } from './work-queue.js'
 
 export interface Argon2idOptions {
-  /** KiB of memory for one hash: 19456 when not said, and at least. */
+  /**
+   * KiB of memory for one hash, at least 19456.
+   *
+   * @defaultValue 19456
+   */
   readonly memoryCost?: number | undefined
-  /** Passes over it: 2 when not said, and at least. */
+  /**
+   * Passes over the memory, at least 2.
+   *
+   * @defaultValue 2
+   */
   readonly timeCost?: number | undefined
-  /** 1 when not said. */
+  /**
+   * Lanes of one hash.
+   *
+   * @defaultValue 1
+   */
   readonly parallelism?: number | undefined
-  /** Hashes at once; as many as the machine runs at once when not said, but no more than 3 of libuv's 4 threads. */
+  /**
+   * Hashes that run at once.
+   *
+   * @defaultValue the number of processors, at most 3 of the 4 threads of libuv
+   */
   readonly threads?: number | undefined
-  /** Hashes that may wait, 64 at least; beyond it, 503. */
+  /** Hashes that may wait, at least 64. Further ones throw ServiceUnavailableError (503). */
   readonly maxQueue?: number | undefined
-  /** What made the hashes that are stored already, `bcryptHasher()` for one: they verify, and are made anew at the next sign-in. */
+  /** The hasher of the hashes that are already stored, such as `bcryptHasher()`. They still verify, and sign-in replaces them. */
   readonly previous?: PasswordHasher | undefined
 }
 
-/** What is used of @node-rs/argon2. */
+/** The part of @node-rs/argon2 that is used here. */
 interface Argon2 {
   hash(password: string, options: Cost & { algorithm: number }): Promise<string>
   verify(hash: string, password: string): Promise<boolean>
@@ -35,38 +51,37 @@ interface Cost {
 const ARGON2ID = 2
 const STORED = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}$/
 
-/** The most that a stored hash may ask for. */
+/** The highest cost that a stored hash may have. */
 const MAX: Cost = { memoryCost: 1_048_576, timeCost: 64, parallelism: 16 }
 
 /**
- * Hashes passwords with argon2id (RFC 9106), in the threads of libuv. It needs the package `@node-rs/argon2`.
+ * Returns a password hasher with argon2id (RFC 9106) that runs in the threads of libuv. It needs the package `@node-rs/argon2`.
+ * Passwords are hashed in NFKC form, up to 4096 bytes. `verify` takes the time of one hash at the configured cost in every case;
+ * with `previous`, of one hash of each kind.
  *
- * Passwords are hashed in NFKC form, of up to 4096 bytes. `verify` costs one hash at the configured cost whatever it is asked;
- * with `previous`, one of each kind, for as long as that is given.
- *
- * @throws ConfigurationError if an option is out of its range, or the package is not installed
+ * @throws ConfigurationError for an option out of range, or when the package is not installed
  * @example initPerms({ knex, passwordHasher: argon2idHasher({ previous: bcryptHasher() }) })
  */
 export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & { close(): Promise<void> } {
   const cost: Cost = {
-    memoryCost: whole('memoryCost', options.memoryCost ?? 19_456, 19_456, MAX.memoryCost),
-    timeCost: whole('timeCost', options.timeCost ?? 2, 2, MAX.timeCost),
-    parallelism: whole('parallelism', options.parallelism ?? 1, 1, MAX.parallelism),
+    memoryCost: assertIntegerBetween('memoryCost', options.memoryCost ?? 19_456, 19_456, MAX.memoryCost),
+    timeCost: assertIntegerBetween('timeCost', options.timeCost ?? 2, 2, MAX.timeCost),
+    parallelism: assertIntegerBetween('parallelism', options.parallelism ?? 1, 1, MAX.parallelism),
   }
-  const threads = whole('threads', options.threads ?? Math.min(3, availableParallelism()), 1, 64)
-  const queue = new WorkQueue(threads, whole('maxQueue', options.maxQueue ?? Math.max(64, threads * 32), 64, 100_000))
+  const threads = assertIntegerBetween('threads', options.threads ?? Math.min(3, availableParallelism()), 1, 64)
+  const queue = new WorkQueue(threads, assertIntegerBetween('maxQueue', options.maxQueue ?? Math.max(64, threads * 32), 64, 100_000))
   const argon2 = optionalPackage<Argon2>('@node-rs/argon2', 'argon2idHasher()')
   const { previous } = options
   const hash = (text: string, made: Cost) => argon2.hash(text, { ...made, algorithm: ARGON2ID })
 
-  /** Whether it is the password, after the work of one hash at the configured cost. */
+  /** Returns whether the password matches, after the work of one hash at the configured cost. */
   async function verifyOwn(text: string | undefined, stored: Cost | undefined, hashed: string): Promise<boolean> {
     if (!stored) {
       await hash(text ?? '', cost)
       return false
     }
     const isRight = await argon2.verify(hashed, text ?? '').catch(() => false)
-    // A cheap old hash answers no sooner than a current one.
+    // Adds work for a hash of lower cost, so that every answer takes the same time.
     const passes = Math.round((workOf(cost) - workOf(stored)) / cost.memoryCost)
     if (passes > 0) await hash('', { ...cost, timeCost: passes })
     return isRight && text !== undefined
@@ -101,7 +116,7 @@ export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & 
   }
 }
 
-/** What a stored hash was made with; undefined for what is no argon2id hash of a bearable cost. */
+/** Returns the cost of a stored hash; undefined for other text and for a cost above MAX. */
 function parse(stored: unknown): Cost | undefined {
   const match = typeof stored === 'string' ? STORED.exec(stored) : null
   if (!match) return undefined
@@ -114,7 +129,7 @@ function parse(stored: unknown): Cost | undefined {
 
 const workOf = ({ memoryCost, timeCost }: Cost) => memoryCost * timeCost
 
-function whole(name: string, value: number, least: number, most: number): number {
+function assertIntegerBetween(name: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value
-  throw new ConfigurationError(`argon2idHasher({ ${name}: ${value} }): ${name} is a whole number from ${least} to ${most}.`)
+  throw new ConfigurationError(`argon2idHasher({ ${name}: ${value} }): ${name} must be a whole number from ${least} to ${most}.`)
 }

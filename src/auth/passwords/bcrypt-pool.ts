@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { ServiceUnavailableError } from '../../core/errors.js'
 import type { BcryptWork } from './bcrypt-worker.js'
 
-/** What is used of Piscina. Its own declarations do not compile under exactOptionalPropertyTypes. */
+/** The part of Piscina that is used here. Its own declarations do not compile under exactOptionalPropertyTypes. */
 interface ThreadPool {
   run(work: BcryptWork): Promise<string[]>
   destroy(): Promise<void>
@@ -13,13 +13,13 @@ interface ThreadPool {
 
 const { Piscina } = createRequire(import.meta.url)('piscina') as { Piscina: new (options: object) => ThreadPool }
 
-/** After this many milliseconds without work, all threads but one end. */
+/** Milliseconds without work after which all threads but one end. */
 const IDLE_TIMEOUT = 30_000
 
-/** Seconds: a full queue is worked off in about this time. */
+/** Seconds: about the time in which a full queue is processed. */
 const RETRY_AFTER = 5
 
-/** The threads that hash: started at first use, replaced after a crash, ended by close(). */
+/** Hashes in worker threads. They start at first use, are replaced after a crash, and end with close(). */
 export class BcryptPool {
   private pool: ThreadPool | undefined
   private closed = false
@@ -31,14 +31,14 @@ export class BcryptPool {
   ) {}
 
   /**
-   * The hashes of the work, in its order.
+   * Returns the hashes of the work, in the same order.
    *
-   * @throws ServiceUnavailableError if too many wait already, the pool is closed, or the thread died
+   * @throws ServiceUnavailableError when the queue is full, the pool is closed, or the thread died
    */
   async run(work: BcryptWork): Promise<string[]> {
     if (this.closed) throw new ServiceUnavailableError('The password hasher is closed: the application is shutting down.')
     if (this.underWay.size >= this.threads + this.maxQueue) {
-      const message = 'Too many passwords are being checked at this moment: try again shortly.'
+      const message = 'Too many passwords are being checked right now: try again shortly.'
       throw new ServiceUnavailableError(message, { retryAfter: RETRY_AFTER })
     }
     this.pool ??= this.start()
@@ -48,7 +48,7 @@ export class BcryptPool {
     try {
       return await result
     } catch (cause) {
-      // The work itself does not fail: what did is the thread, and a pool whose threads cannot start would never answer again.
+      // Hashing itself does not fail: the thread died. Replace the pool, because one whose threads cannot start would never answer.
       this.drop(pool)
       throw new ServiceUnavailableError(undefined, { cause })
     } finally {
@@ -56,7 +56,7 @@ export class BcryptPool {
     }
   }
 
-  /** Ends the threads once the work under way is done; what comes after is refused. */
+  /** Refuses new work and ends the threads after running work has finished. */
   async close(): Promise<void> {
     this.closed = true
     await Promise.allSettled(this.underWay)
@@ -65,8 +65,8 @@ export class BcryptPool {
   }
 
   private start(): ThreadPool {
-    // From the sources (.ts) a thread needs the loader that this one was started with. Compiled it needs no option at all, and
-    // does not run again what the application preloads (--import, --require).
+    // Running from source (.ts), a thread needs the loader of this process. Compiled, it needs no options, and must not run again
+    // the modules that the application preloads (--import, --require).
     const extension = extname(fileURLToPath(import.meta.url))
     const pool = new Piscina({
       filename: fileURLToPath(new URL(`./bcrypt-worker${extension}`, import.meta.url)),
@@ -77,14 +77,14 @@ export class BcryptPool {
       recordTiming: false,
       ...(extension === '.ts' ? {} : { execArgv: [] }),
     })
-    // A thread that died while idle, or at its start.
+    // A thread died while idle or at its start.
     pool.on('error', () => this.drop(pool))
     return pool
   }
 
   private drop(pool: ThreadPool): void {
     if (this.pool === pool) this.pool = undefined
-    // Rejects what still waits in it.
+    // Rejects the work that still waits in the pool.
     void pool.destroy()
   }
 }

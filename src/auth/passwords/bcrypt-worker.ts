@@ -1,9 +1,9 @@
 import { hashSync } from 'bcryptjs'
 
-/** Hashes to compute one after the other: each an input and a salt such as `$2b$12$…`. */
+/** Hashes to compute in sequence: pairs of an input and a salt such as `$2b$12$…`. */
 export type BcryptWork = readonly (readonly [input: string, salt: string])[]
 
-/** Runs in a worker thread, where it may block; imports nothing else of the library, so that a thread starts fast. */
+/** Runs in a worker thread, where blocking is allowed. Imports nothing else of the library, so that threads start fast. */
 export default function bcryptWorker(work: BcryptWork): string[] {
   return work.map(([input, salt]) => hashSync(input, salt))
 }

@@ -1,8 +1,8 @@
 let list: Promise<ReadonlySet<string>> | undefined
 
 /**
- * The most common passwords of 8 characters and more, lower case: some 18,000 of the 49,000 that zxcvbn-ts keeps from
- * public leaks. Read at the first call, since a process that sets no password needs none of it.
+ * Returns the most common passwords with 8 characters or more, in lower case: about 18,000 of the 49,000 that zxcvbn-ts collects
+ * from public leaks. Loads them at the first call: many processes never set a password.
  */
 export function commonPasswords(): Promise<ReadonlySet<string>> {
   list ??= load().catch((error: unknown) => {
@@ -17,7 +17,7 @@ async function load(): Promise<ReadonlySet<string>> {
   return new Set(dictionary['passwords-common'].filter((entry) => entry.length >= 8).map(foldPassword))
 }
 
-/** The form in which passwords are compared with the list, and with the e-mail address: nothing to do with hashing. */
+/** Returns the form in which passwords are compared with the list and with the e-mail address. It is not the form that is hashed. */
 export function foldPassword(text: string): string {
   return text.normalize('NFKC').toLowerCase()
 }

@@ -6,22 +6,22 @@ interface Bcrypt {
   hash(data: string, salt: string): Promise<string>
 }
 
-/** In the place of BcryptPool: the package bcrypt hashes in the threads of libuv, twice as fast as JavaScript. */
+/** An alternative to BcryptPool: the package bcrypt hashes in the threads of libuv, twice as fast as JavaScript. */
 export class NativeBcrypt {
   readonly #bcrypt: Bcrypt
   readonly #queue: WorkQueue
 
-  /** @throws ConfigurationError where the package is not installed */
+  /** @throws ConfigurationError when the package is not installed */
   constructor(threads: number, maxQueue: number) {
     this.#bcrypt = optionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
     this.#queue = new WorkQueue(threads, maxQueue)
   }
 
-  /** The hashes of the work, in its order. @throws ServiceUnavailableError if too many wait already, or it is closed */
+  /** Returns the hashes of the work, in the same order. @throws ServiceUnavailableError when the queue is full or closed */
   async run(work: BcryptWork): Promise<string[]> {
     return await this.#queue.run(async () => {
       const hashes: string[] = []
-      // It does not know $2y$, which is another name for the same: what it makes is compared without the name.
+      // The package does not know $2y$, an alias of $2b$. The comparison ignores the version.
       for (const [input, setting] of work) hashes.push(await this.#bcrypt.hash(input, setting.replace(/^\$2[ay]\$/, '$2b$')))
       return hashes
     })

@@ -3,11 +3,15 @@ import { commonPasswords, foldPassword } from './common-passwords.js'
 import { refusedPassword, settablePassword } from './password-text.js'
 
 export interface PasswordPolicy {
-  /** Characters (Unicode code points): 8 when not said, and never less. */
+  /**
+   * The minimum number of characters (Unicode code points), at least 8.
+   *
+   * @defaultValue 8
+   */
   minLength?: number | undefined
   /**
-   * Whether a password is known from a leak, for example by asking a service. What it throws goes to the caller: catch
-   * inside it to let passwords pass while the service is down.
+   * Returns whether a password is known from a leak, for example by asking a service. Errors reach the caller: catch them inside to
+   * accept passwords while the service is down.
    */
   breached?: ((password: string) => boolean | Promise<boolean>) | undefined
 }
@@ -15,23 +19,19 @@ export interface PasswordPolicy {
 const MIN_LENGTH = 8
 const MAX_MIN_LENGTH = 512
 
-/**
- * The minimum length that a policy asks for.
- *
- * @throws ConfigurationError below 8 (ASVS 6.2.1), or so high that no password would do
- */
+/** Returns the minimum length of a policy. @throws ConfigurationError below 8 (ASVS 6.2.1) or above 512 */
 export function minPasswordLength(policy: PasswordPolicy = {}): number {
   const value = policy.minLength ?? MIN_LENGTH
   if (Number.isInteger(value) && value >= MIN_LENGTH && value <= MAX_MIN_LENGTH) return value
-  throw new ConfigurationError(`minLength: ${value}: set ${MIN_LENGTH} to ${MAX_MIN_LENGTH} characters, or leave it out.`)
+  throw new ConfigurationError(`minLength: ${value}: must be ${MIN_LENGTH} to ${MAX_MIN_LENGTH} characters. Change it or leave it out.`)
 }
 
 /**
- * Refuses what must not become a password: too short, over 4096 bytes, one of the most common ones, one's own e-mail address
+ * Throws when a text must not become a password: too short, over 4096 bytes, one of the most common ones, the user's e-mail address
  * (or the part before the @), or known from a leak. There are no rules about kinds of characters (NIST SP 800-63B-4, 3.1.1.2).
  *
- * @throws ValidationError naming the field `password`, with a message for people
- * @throws ConfigurationError if `minLength` is below 8
+ * @throws ValidationError for the field `password`, with a message for users
+ * @throws ConfigurationError if `minLength` is out of range
  * @example await checkPasswordPolicy('correct horse battery', { email: 'ada@example.com' })
  */
 export async function checkPasswordPolicy(
@@ -41,7 +41,7 @@ export async function checkPasswordPolicy(
   const minLength = minPasswordLength(policy)
   if (typeof password !== 'string') throw refusedPassword('The password must be text.')
   const text = settablePassword(password)
-  // Some single characters become many under NFKC, and some sequences one: the lesser count is what a guesser faces.
+  // NFKC turns some single characters into many, and some sequences into one. The smaller count is the security-relevant one.
   if (Math.min(codePoints(password), codePoints(text)) < minLength) {
     throw refusedPassword(`The password is too short: use at least ${minLength} characters.`)
   }

@@ -1,24 +1,24 @@
 import { Buffer } from 'node:buffer'
 import { type FieldError, ValidationError } from '../../core/errors.js'
 
-/** UTF-8 bytes of the canonical form; more is refused when a password is set. */
+/** The maximum number of UTF-8 bytes of a new password in canonical form. */
 export const MAX_PASSWORD_BYTES = 4096
 
-// No UTF-16 text of more code units than this comes down to MAX_PASSWORD_BYTES under NFKC (five units for three bytes is the
-// most that composition saves), so that longer ones need not be normalised to know.
+// NFKC shortens a text by at most five UTF-16 units to three bytes. A longer text than this always exceeds MAX_PASSWORD_BYTES and
+// need not be normalised.
 const MAX_CODE_UNITS = Math.floor((MAX_PASSWORD_BYTES * 5) / 3)
 
 export type PasswordText = { readonly text: string; readonly bytes: number } | { readonly problem: 'too long' | 'not text' }
 
 /**
- * The form of a password that is hashed: NFKC (NIST SP 800-63B-4, 3.1.1.2), so that the same keys pressed on another
- * keyboard or system give the same password. Nothing is trimmed and no case is folded.
+ * Returns the form of a password that is hashed: NFKC (NIST SP 800-63B-4, 3.1.1.2), so that other keyboards and systems give the
+ * same password. It neither trims nor changes case.
  *
  * @example canonicalPassword('ﬁsh')   // { text: 'fish', bytes: 4 }
  */
 export function canonicalPassword(password: string): PasswordText {
   if (password.length > MAX_CODE_UNITS) return { problem: 'too long' }
-  // A lone surrogate has no UTF-8 form: different ones would become the same bytes.
+  // A lone surrogate has no UTF-8 form: different passwords would become the same bytes.
   if (/\p{Surrogate}/u.test(password)) return { problem: 'not text' }
   const text = password.normalize('NFKC')
   const bytes = Buffer.byteLength(text)
@@ -27,21 +27,17 @@ export function canonicalPassword(password: string): PasswordText {
 
 const PROBLEMS = {
   'too long': `The password is too long: use at most ${MAX_PASSWORD_BYTES} bytes.`,
-  'not text': 'The password holds half a character (a lone UTF-16 surrogate): type it anew.',
+  'not text': 'The password contains half a character (a lone UTF-16 surrogate): type it again.',
 }
 
-/**
- * The canonical form of a password that is about to be set.
- *
- * @throws ValidationError if it is too long, or no valid Unicode text
- */
+/** Returns the canonical form of a new password. @throws ValidationError when it is too long or not valid Unicode text */
 export function settablePassword(password: string): string {
   const canonical = canonicalPassword(password)
   if ('problem' in canonical) throw refusedPassword(PROBLEMS[canonical.problem])
   return canonical.text
 }
 
-/** The error for a password that may not be set, naming the field. */
+/** Returns the ValidationError for a refused password. */
 export function refusedPassword(message: string): ValidationError {
   const error: FieldError = { field: 'password', message }
   return new ValidationError(message, [error])

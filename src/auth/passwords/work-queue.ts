@@ -1,9 +1,9 @@
 import { ServiceUnavailableError } from '../../core/errors.js'
 
-/** Seconds: a full queue is worked off in about this time. */
+/** Seconds: about the time in which a full queue is processed. */
 const RETRY_AFTER = 5
 
-/** Runs so many things at once, lets so many wait in their order, and refuses the rest. */
+/** Runs a limited number of tasks at once, queues a limited number in order, and refuses further ones. */
 export class WorkQueue {
   readonly #waiting: (() => void)[] = []
   readonly #underWay = new Set<Promise<unknown>>()
@@ -17,11 +17,11 @@ export class WorkQueue {
     this.#maxQueue = maxQueue
   }
 
-  /** @throws ServiceUnavailableError if too many wait already, or the queue is closed */
+  /** Runs a task when its turn comes. @throws ServiceUnavailableError when the queue is full or closed */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new ServiceUnavailableError('The password hasher is closed: the application is shutting down.')
     if (this.#underWay.size >= this.#atOnce + this.#maxQueue) {
-      const message = 'Too many passwords are being checked at this moment: try again shortly.'
+      const message = 'Too many passwords are being checked right now: try again shortly.'
       throw new ServiceUnavailableError(message, { retryAfter: RETRY_AFTER })
     }
     const result = this.#inTurn(work)
@@ -33,7 +33,7 @@ export class WorkQueue {
     }
   }
 
-  /** Waits for what is under way; what comes after is refused. */
+  /** Refuses new tasks and waits for the running and queued ones. */
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled(this.#underWay)
@@ -45,7 +45,7 @@ export class WorkQueue {
     try {
       return await work()
     } finally {
-      // The place goes to the next in line, or becomes free.
+      // Starts the next task in the queue, or frees the slot.
       const next = this.#waiting.shift()
       if (next) next()
       else this.#running -= 1

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net'
 
 /**
- * What counts as one client: an IPv4 address, or the /64 of an IPv6 address, since that is what one subscriber has at least.
- * IPv4 written as IPv6 is IPv4. What is no address at all is taken as it is.
+ * Returns the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address, the smallest network that a
+ * subscriber gets. An IPv4-mapped IPv6 address counts as IPv4. Text that is not an address is returned unchanged.
  *
  * @example clientNetwork('2001:db8:1:2:3:4:5:6') // '2001:db8:1:2::/64'
  */
@@ -22,7 +22,7 @@ export function clientNetwork(address: string): string {
     .join(':')}::/64`
 }
 
-/** The eight groups of a valid IPv6 address. */
+/** Returns the eight groups of a valid IPv6 address. */
 function expand(address: string): number[] {
   const embedded = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address)
   const text = embedded ? `${embedded[1]}${pair(embedded[2], embedded[3])}:${pair(embedded[4], embedded[5])}` : address

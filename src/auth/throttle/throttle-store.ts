@@ -7,13 +7,13 @@ import { column } from '../../schema/column.js'
 import { type Dialect, decoder, dialectOf, encode } from '../../schema/storage.js'
 import type { Limit, Limiter } from './throttle.js'
 
-const moment = column.datetime()
+const datetime = column.datetime()
 
-/** Where several processes count together. */
+/** The table in which several processes share their counts. */
 export const throttleTable: TableSpec = {
   name: 'perms_throttle',
   primaryKey: 'name',
-  columns: { name: column.string({ maxLength: 120 }), points: column.integer(), expiresAt: moment.index() },
+  columns: { name: column.string({ maxLength: 120 }), points: column.integer(), expiresAt: datetime.index() },
 }
 
 const table = throttleTable.name
@@ -23,16 +23,15 @@ interface Count {
   readonly expires_at: unknown
 }
 
-/** How far a count goes beyond its limit: the first refusal tells of the lock, and the next ones see that it was told. */
-export const LIMIT_MARK = 2
+/** How far a count may exceed its limit. The first refused attempt emits `locked`; a higher count shows that it was emitted. */
+export const MAX_EXCESS = 2
 
-/** How often a count sweeps out what is over. */
-const SWEEP = 0.01
+/** The probability that an attempt deletes expired counts. */
+const CLEANUP_PROBABILITY = 0.01
 
 /**
- * Counts in the application's database, each try in one statement that counts on or begins anew: exact however many come at
- * once, and from whatever processes. (The package's own stores for SQL give a connection of Knex's pool back while they still
- * use it.)
+ * Counts attempts in the application's database, each with one upsert, so that concurrent attempts of all processes are counted.
+ * The SQL stores of rate-limiter-flexible are not used: they return a connection to Knex's pool while still using it.
  */
 export class KnexLimiter implements Limiter {
   readonly #knex: Knex
@@ -47,7 +46,7 @@ export class KnexLimiter implements Limiter {
 
   async consume(key: string, points = 1): Promise<RateLimiterRes> {
     const result = await this.#add(key, points)
-    // As in the package: what is refused is told by the same object, thrown.
+    // Like rate-limiter-flexible, throws the result of a refused attempt.
     if (result.consumedPoints > this.#limit.points) throw result
     return result
   }
@@ -66,13 +65,13 @@ export class KnexLimiter implements Limiter {
 
   async #add(key: string, points: number): Promise<RateLimiterRes> {
     const begun = Date.now()
-    const [first, most] = [Math.max(0, points), this.#limit.points + LIMIT_MARK]
+    const [first, most] = [Math.max(0, points), this.#limit.points + MAX_EXCESS]
     const [now, expires] = [this.#moment(begun), this.#moment(begun + this.#limit.duration * 1000)]
     const count = await this.#mapped(async () => {
-      if (Math.random() < SWEEP) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
+      if (Math.random() < CLEANUP_PROBABILITY) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
       if (this.#dialect !== 'mysql')
         return await this.#upsertReturning([table, this.#name(key), first, expires, table, now, most, table, points, table, now, table])
-      // The row stays locked until it is read.
+      // The row stays locked until the transaction has read it.
       return await transaction(
         async (trx) => {
           await trx.raw(mysqlUpsert, [table, this.#name(key), first, expires, now, first, most, points, now, expires])
@@ -83,7 +82,7 @@ export class KnexLimiter implements Limiter {
         { knex: this.#knex },
       )
     })
-    const over = decoder(moment.spec, this.#dialect)?.(count.expires_at) as Date
+    const over = decoder(datetime.spec, this.#dialect)?.(count.expires_at) as Date
     const left = Math.max(0, this.#limit.points - count.points)
     return new RateLimiterRes(left, Math.max(0, over.getTime() - Date.now()), count.points, count.points === points)
   }
@@ -99,7 +98,7 @@ export class KnexLimiter implements Limiter {
   }
 
   #moment(milliseconds: number): string {
-    return encode(moment.spec, new Date(milliseconds), this.#dialect) as string
+    return encode(datetime.spec, new Date(milliseconds), this.#dialect) as string
   }
 
   async #mapped<T>(run: () => Promise<T>): Promise<T> {
@@ -111,7 +110,7 @@ export class KnexLimiter implements Limiter {
   }
 }
 
-// One statement each, outside any transaction.
+// Repeats a single statement outside a transaction when the database reports a conflict.
 async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   try {
     return await statement()
@@ -120,7 +119,7 @@ async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   }
 }
 
-// What is refused does not add up without end, and what is given back does not make a count of less than none.
+// Refused attempts do not increase a count without limit, and returned points do not make it negative.
 const upsert = (
   least: string,
   greatest: string,
@@ -131,7 +130,7 @@ const upsert = (
 const pgUpsert = upsert('least', 'greatest')
 const sqliteUpsert = upsert('min', 'max')
 
-// Assignments take effect from left to right here: points looks at the old expires_at.
+// MariaDB evaluates assignments from left to right: points reads the old expires_at.
 const mysqlUpsert = `insert into ?? (name, points, expires_at) values (?, ?, ?) on duplicate key update
   points = if(expires_at <= ?, ?, greatest(0, least(?, points + ?))),
   expires_at = if(expires_at <= ?, ?, expires_at)`

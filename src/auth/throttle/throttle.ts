@@ -4,48 +4,51 @@ import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { ConfigurationError, PermsError, ServiceUnavailableError, TooManyAttemptsError } from '../../core/errors.js'
 import type { Emit } from '../events.js'
 import { clientNetwork } from './client-network.js'
-import { KnexLimiter, LIMIT_MARK } from './throttle-store.js'
+import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
 
-/** What is limited. */
+/** The limited actions. */
 export type ThrottledAction = 'signIn' | 'registration' | 'refresh' | 'mail' | 'mailToken'
 
-/** Who is limited: the address as the adapter vouches for it, and the account as it was named. */
+/**
+ * The properties by which attempts are counted: the client address as the adapter determined it, and the account as the caller
+ * named it.
+ */
 export interface ThrottledWho {
   readonly account?: string | undefined
   readonly address?: string | undefined
-  /** The id of the signed-in user who causes it. */
+  /** The id of the signed-in user who causes the attempt. */
   readonly caller?: string | undefined
 }
 
-/** One try, counted as a failure until its end is known: so a hundred at once get no further than a hundred in a row. */
+/** One attempt. It counts as failed until it ends, so that concurrent attempts are limited like successive ones. */
 export interface Attempt {
-  /** It was none: the failures of this account from this address are forgotten. */
+  /** Ends a successful attempt: resets the failures of this account from this address. */
   succeeded(): Promise<void>
-  /** It came to no answer (the database went away): it does not count. */
+  /** Ends an attempt without a result, such as after a database error: it does not count. */
   withdrawn(): Promise<void>
 }
 
-/** Limits tries. Asked before any hash is made. */
+/** Limits attempts. It is called before any password is hashed. */
 export interface Throttle {
-  /** @throws TooManyAttemptsError */
+  /** Counts an attempt. @throws TooManyAttemptsError */
   begin(action: ThrottledAction, who: ThrottledWho): Promise<Attempt>
 }
 
-/** Limits nothing. */
+/** A throttle without limits. */
 export const unlimited: Throttle = {
   begin: async () => ({ succeeded: async () => {}, withdrawn: async () => {} }),
 }
 
-/** One limit, in the words of rate-limiter-flexible. */
+/** One limit, with the option names of rate-limiter-flexible. */
 export interface Limit {
   readonly keyPrefix: string
-  /** How many tries. */
+  /** The number of attempts. */
   readonly points: number
-  /** Seconds, from the first try on. */
+  /** In seconds, from the first attempt. */
   readonly duration: number
 }
 
-/** What counts: a limiter of rate-limiter-flexible, seen from here. */
+/** The methods of a rate-limiter-flexible limiter that the throttle uses. */
 export interface Limiter {
   consume(key: string, points?: number): Promise<RateLimiterRes>
   reward(key: string, points?: number): Promise<RateLimiterRes>
@@ -54,24 +57,29 @@ export interface Limiter {
 
 export interface ThrottleOptions {
   /**
-   * Where is counted: in this process when not said; `'database'` where several processes serve; or any limiter of
-   * rate-limiter-flexible, for one with Redis. Where it cannot be reached, nobody gets in uncounted: 503.
+   * Where attempts are counted: `'memory'` for one process, `'database'` for several processes, or a function that returns a
+   * limiter of rate-limiter-flexible, for example with Redis. While the store is unreachable, attempts throw
+   * ServiceUnavailableError (503).
    *
+   * @defaultValue 'memory'
    * @example store: (limit) => new RateLimiterRedis({ storeClient: redis, ...limit })
    */
   readonly store?: 'memory' | 'database' | ((limit: Limit) => Limiter) | undefined
-  /** Failed sign-ins, and wrong old passwords, in `window` seconds (900): 10 by account and address together, 100 by either. */
+  /**
+   * Failed sign-ins and wrong old passwords in `window` seconds (900): 10 for an account and address together (`pair`), 100 for
+   * either.
+   */
   readonly signIn?: { pair?: number; address?: number; account?: number; window?: number } | undefined
-  /** Registrations in `window` seconds (3600): 200 by address. */
+  /** Registrations in `window` seconds (3600): 200 for an address. */
   readonly registration?: { address?: number; window?: number } | undefined
-  /** Failed refreshes in `window` seconds (900): 100 by address. */
+  /** Failed refreshes in `window` seconds (900): 100 for an address. */
   readonly refresh?: { address?: number; window?: number } | undefined
   /**
-   * Mails in `window` seconds (3600): 10 to one mailbox, whatever they are about and whoever caused them; 100 caused from one client
-   * address; 100 caused by one signed-in user, such as invitations.
+   * Mails in `window` seconds (3600): 10 to one mailbox, of any kind and cause; 100 caused by one client address; 100 caused by one
+   * signed-in user, such as invitations.
    */
   readonly mail?: { account?: number; address?: number; caller?: number; window?: number } | undefined
-  /** Mailed tokens that were none, in `window` seconds (900): 100 by address. */
+  /** Invalid mailed tokens in `window` seconds (900): 100 for an address. */
   readonly mailToken?: { address?: number; window?: number } | undefined
 }
 
@@ -84,12 +92,12 @@ interface Counter {
 }
 
 /**
- * Limits failed sign-ins and refreshes, and registrations. A try is counted before it is made and taken back when it
- * succeeds: whatever comes at once, no more get through than in a row. A locked account and address answer 429; the account's
- * owner, at another address, is shut out only by the far higher limit by account.
+ * Limits failed sign-ins and refreshes, registrations and mails. It counts an attempt before it runs and takes it back on success,
+ * so that concurrent attempts cannot exceed a limit. When the limit of an account and address is reached, the owner can still sign
+ * in from another address, up to the much higher limit of the account.
  *
- * @param context `scope`: a name that keeps the counts of several runtimes apart in a store of the application's own
- * @throws ConfigurationError for a limit that is no whole number from 1
+ * @param context `scope` separates the counts of several runtimes in a custom store
+ * @throws ConfigurationError for a limit that is not a whole number of 1 or more
  * @example createThrottle({ store: 'database' }, { knex, emit })
  */
 export function createThrottle(
@@ -97,17 +105,17 @@ export function createThrottle(
   { knex, emit, scope = () => null }: { knex: Knex; emit: Emit; scope?: () => string | null },
 ): Throttle {
   const { store = 'memory', signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
-  // A store of the application's own may serve several runtimes.
+  // A custom store may serve several runtimes.
   const isShared = typeof store === 'function'
   const make =
     typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
-    assertWhole(`throttle.${action}.${dimension}`, points)
-    assertWhole(`throttle.${action}.window`, duration)
+    assertPositiveInteger(`throttle.${action}.${dimension}`, points)
+    assertPositiveInteger(`throttle.${action}.window`, duration)
     return { dimension, points, limiter: make({ keyPrefix: `${action}.${dimension}`, points, duration }) }
   }
   const counters: Readonly<Record<ThrottledAction, readonly Counter[]>> = {
-    // The narrowest first: what it refuses does not use up the others.
+    // The narrowest limit comes first: an attempt that it refuses does not use up the others.
     signIn: [
       counter('signIn', 'pair', signIn.pair ?? 10, signIn.window ?? 900),
       counter('signIn', 'address', signIn.address ?? 100, signIn.window ?? 900),
@@ -134,31 +142,32 @@ export function createThrottle(
           const { msBeforeNext } = await one.limiter.consume(key)
           taken.push({ counter: one, key, until: begun + msBeforeNext })
         } catch (reason) {
-          // It was no try: what it took of the narrower limits is theirs again.
+          // The attempt is refused: return the points that it took from the earlier limits.
           await giveBack(taken)
-          throw await refusal(reason, { action, who, counter: one, key })
+          throw await limitError(reason, { action, who, counter: one, key })
         }
       }
       return {
         async succeeded() {
           const [pair, others] = [taken.filter(isPair), taken.filter((one) => !isPair(one))]
-          await Promise.all([quietly(pair.map(({ counter, key }) => counter.limiter.delete(key))), giveBack(others)])
+          await Promise.all([ignoreErrors(pair.map(({ counter, key }) => counter.limiter.delete(key))), giveBack(others)])
         },
         withdrawn: () => giveBack(taken),
       }
     },
   }
 
-  async function refusal(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter; key: string }) {
-    // The count is unknown, so the try is refused. `cause` tells the operator why: a missing table, say.
+  async function limitError(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter; key: string }) {
+    // The count is unknown: refuse the attempt. `cause` tells the operator the reason, such as a missing table.
     if (reason instanceof PermsError && reason.status !== 500) return reason
     if (!isRefusal(reason)) return new ServiceUnavailableError(undefined, { cause: reason })
     const { action, who, counter, key } = refused
     const { points, dimension, limiter } = counter
     const { consumedPoints, msBeforeNext } = reason
     if (consumedPoints === points + 1) emit('locked', { action, by: dimension, account: who.account, address: who.address })
-    // Refused tries do not add up: of many at once that all succeed in the end, those beyond the limit would leave it reached.
-    if (consumedPoints > points + LIMIT_MARK) await quietly([limiter.reward(key)])
+    // Takes a refused attempt back: with many concurrent attempts that succeed in the end, the refused ones would leave the limit
+    // reached.
+    if (consumedPoints > points + MAX_EXCESS) await ignoreErrors([limiter.reward(key)])
     return new TooManyAttemptsError('Too many attempts: wait before you try again.', {
       retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
     })
@@ -168,7 +177,7 @@ export function createThrottle(
 interface Taken {
   readonly counter: Counter
   readonly key: string
-  /** When its window is over, in milliseconds: what was counted then is forgotten, and nothing is to be given back. */
+  /** When the window ends, in milliseconds. Afterwards the count is gone and nothing can be taken back. */
   readonly until: number
 }
 
@@ -176,10 +185,10 @@ const isPair = ({ counter }: Taken): boolean => counter.dimension === 'pair'
 
 async function giveBack(taken: readonly Taken[]): Promise<void> {
   const now = Date.now()
-  await quietly(taken.filter(({ until }) => now < until).map(({ counter, key }) => counter.limiter.reward(key)))
+  await ignoreErrors(taken.filter(({ until }) => now < until).map(({ counter, key }) => counter.limiter.reward(key)))
 }
 
-// By its shape: the application's limiter may come from another copy of the package.
+// Checks the shape, not the class: the application's limiter may come from another copy of the package.
 function isRefusal(reason: unknown): reason is RateLimiterRes {
   return typeof reason === 'object' && reason !== null && typeof (reason as { msBeforeNext?: unknown }).msBeforeNext === 'number'
 }
@@ -188,12 +197,12 @@ function inMemory(limit: Limit): Limiter {
   return new RateLimiterMemory(limit)
 }
 
-// What was done is done: that a count could not be taken back makes nobody's sign-in fail.
-async function quietly(work: readonly Promise<unknown>[]): Promise<void> {
+// The result of the attempt stands: a count that cannot be updated must not fail a sign-in.
+async function ignoreErrors(work: readonly Promise<unknown>[]): Promise<void> {
   await Promise.allSettled(work)
 }
 
-// Only these three values from a request, and hashed: keys are short whatever came, and a list of them names no user.
+// Uses only these three values of a request and hashes them: keys stay short, and a list of keys names no user.
 function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho, scope: string | null): string | null {
   if (dimension === 'caller')
     return caller === undefined
@@ -210,7 +219,7 @@ function keyOf(dimension: Dimension, { account, address, caller }: ThrottledWho,
     .digest('hex')
 }
 
-function assertWhole(name: string, value: number): void {
+function assertPositiveInteger(name: string, value: number): void {
   if (Number.isInteger(value) && value >= 1) return
-  throw new ConfigurationError(`${name}: ${value}: a whole number from 1.`)
+  throw new ConfigurationError(`${name}: ${value}: must be a whole number, 1 or more.`)
 }

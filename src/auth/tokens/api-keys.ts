@@ -6,7 +6,7 @@ import { isUuid } from '../../schema/values.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -15,52 +15,55 @@ import { forActiveCaller } from '../flows/active-caller.js'
 import { type Caller, callerLoader } from './load-caller.js'
 import { assertOwnUser } from './sessions.js'
 
-/** Seconds within which a further use is not written down. */
-const useInterval = 60
-const mostKeys = 100
+/** Seconds in which a further use is not recorded. */
+const USE_INTERVAL = 60
+const MAX_KEYS = 100
 
-/** An API key as it is shown: the key itself is not. */
+/** An API key in a list, without the key itself. */
 export interface ApiKeyInfo {
   readonly id: string
   readonly description: string | null
   readonly abilities: readonly string[]
   readonly createdAt: Date
-  /** To the minute. */
+  /** Accurate to the minute. */
   readonly lastUsedAt: Date | null
   readonly expiresAt: Date | null
 }
 
-/** API keys: `perms.auth.apiKeys`. They do not ask whose keys the caller may touch; API keys and impersonated sessions touch none. */
+/**
+ * Manages API keys: `perms.auth.apiKeys`. The functions do not check whose keys the caller may change. API keys and impersonated
+ * sessions may change none.
+ */
 export interface ApiKeys {
   /**
-   * Makes an API key. `plain` is never shown again.
+   * Creates an API key. `plain` is returned once and not stored.
    *
-   * @param options `abilities`: what it may do of what the user may; `expiresIn`: seconds
-   * @throws ValidationError for abilities that are none, or a user with 100 living keys
+   * @param options `abilities`: what the key may do of the things the user may do; `expiresIn` in seconds
+   * @throws ValidationError for unknown abilities, or a user with 100 active keys
    * @example const { plain } = await perms.auth.apiKeys.issue(user, { description: 'CI', abilities: ['documents:read'], expiresIn: 86_400 * 90 })
    */
   issue(
     user: User,
     options: { description?: string | null | undefined; abilities: readonly string[]; expiresIn?: number | undefined },
   ): Promise<{ key: ApiKeyInfo; plain: string }>
-  /** The living keys of a user, the newest first. */
+  /** Returns the active keys of a user, the newest first. */
   list(userId: string): Promise<ApiKeyInfo[]>
-  /** Ends one for good; false where this user has no such living key. */
+  /** Revokes a key permanently. @returns false when the user has no such active key */
   revoke(userId: string, keyId: string): Promise<boolean>
 }
 
-/** The key and its user behind a text that stands in for a Bearer token. */
-export type KeyDoor = (plain: string) => Promise<Caller>
+/** Returns the key and its user for an API key that a request sends as its Bearer token. */
+export type ApiKeyAuthenticator = (plain: string) => Promise<Caller>
 
-export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
+export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthenticator } {
   const { knex, emit, background } = core
   const load = callerLoader(knex, 'token')
 
-  // One statement that does nothing where another process has just done it.
-  function noteUse({ session }: Caller): void {
+  // The WHERE clause skips the update when another process has just done it.
+  function recordUse({ session }: Caller): void {
     const now = Date.now()
-    if (session.lastUsedAt !== null && now - session.lastUsedAt.getTime() < useInterval * 1000) return
-    const before = new Date(now - useInterval * 1000)
+    if (session.lastUsedAt !== null && now - session.lastUsedAt.getTime() < USE_INTERVAL * 1000) return
+    const before = new Date(now - USE_INTERVAL * 1000)
     background.run(() =>
       asSystem(() =>
         tokenClass()
@@ -76,8 +79,8 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
     async issue(user, { description = null, abilities, expiresIn }) {
       forbidApiKey('API keys')
       assertOwnUser(user)
-      if ((await activeKeys(user.id)).length >= mostKeys)
-        throw new ValidationError(`${mostKeys} API keys are the most that a user may have: revoke one first.`)
+      if ((await activeKeys(user.id)).length >= MAX_KEYS)
+        throw new ValidationError(`A user may have at most ${MAX_KEYS} API keys: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
       const { token, plain } = await forActiveCaller(knex, user.id, () => tokenClass().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
@@ -95,7 +98,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
       const count = await transaction(
         () =>
           asSystem(() =>
-            endsNoSession(tokenClass().query())
+            skipCallerChange(tokenClass().query())
               .patch({ revoked: true, revokedAt: new Date() } as never)
               .where({ id: keyId, userId, kind: 'api', revoked: false } as never),
           ),
@@ -108,8 +111,8 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: KeyDoor } {
     async authenticate(plain) {
       const caller = isApiKey(plain) ? await load(hashToken(plain)) : null
       if (!caller || !isActiveKey(caller))
-        throw new InvalidTokenError('The API key is not valid, has expired or was revoked: make another.')
-      noteUse(caller)
+        throw new InvalidTokenError('The API key is not valid, has expired or was revoked: create a new one.')
+      recordUse(caller)
       return caller
     },
   }

@@ -6,21 +6,21 @@ import type { Caller } from './load-caller.js'
 
 type Load = (sessionId: string) => Promise<Caller | null>
 
-/** The longest that an ended session, or a role that was taken back, may go on. */
-const MOST_SECONDS = 300
+/** The maximum time for which an ended session or a revoked role may remain in effect. */
+const MAX_SECONDS = 300
 
-/** Callers at once; beyond it, the one that was loaded first is loaded anew. */
+/** The maximum number of cached callers. Beyond it the oldest entry is dropped. */
 const MAX_CALLERS = 10_000
 
-/** A load under way, and what has changed since it began. */
+/** A running load, and the changes since it began. */
 interface Loading {
   readonly users: Set<string>
   isStale: boolean
 }
 
 /**
- * Keeps callers for some seconds, so that most requests load nothing. A caller may be out of date for as long where another
- * process, or SQL that passes the models by, ended the session, disabled the user or took a role back.
+ * Caches callers for some seconds, so that most requests run no query. After a change by another process, or by SQL outside the
+ * models, a caller may be stale for that time.
  */
 export class CallerCache {
   readonly #load: Load
@@ -30,15 +30,17 @@ export class CallerCache {
 
   /** @throws ConfigurationError for anything but 1 to 300 seconds */
   constructor(seconds: number, load: Load) {
-    if (!Number.isInteger(seconds) || seconds < 1 || seconds > MOST_SECONDS)
-      throw new ConfigurationError(`cacheCallers: ${seconds}: a whole number of seconds from 1 to ${MOST_SECONDS}, or leave it out.`)
+    if (!Number.isInteger(seconds) || seconds < 1 || seconds > MAX_SECONDS)
+      throw new ConfigurationError(
+        `cacheCallers: ${seconds}: must be a whole number of seconds from 1 to ${MAX_SECONDS}. Change it or leave it out.`,
+      )
     this.#life = seconds * 1000
     this.#load = load
   }
 
-  /** Loads as the loader does. Each call returns a user of its own: what one request does to it, another does not see. */
+  /** Loads a caller, from the cache if possible. Each call returns its own copy of the user, so that requests do not share changes. */
   readonly load: Load = async (sessionId) => {
-    // Inside a transaction the database shows an older state, or one that may be rolled back.
+    // Inside a transaction the database shows an older state, or one that may be rolled back: do not cache it.
     if (inTransaction()) return await this.#load(sessionId)
     const known = this.#known.get(sessionId)
     if (known && known.until > Date.now()) return { user: known.caller.user.getClone(), session: known.caller.session }
@@ -60,7 +62,7 @@ export class CallerCache {
     this.#known.set(sessionId, { caller: { user: withoutHash(user.getClone()), session }, until })
   }
 
-  /** Drops what a change makes out of date, loads under way included: they may have read the state before it. */
+  /** Drops the callers that a change makes stale, including running loads, which may have read the previous state. */
   forget(change: CallerChange): void {
     if (change === 'any') {
       this.#known.clear()
@@ -75,7 +77,7 @@ export class CallerCache {
   }
 }
 
-// A password is proved against the hash that is stored, never against one of some seconds ago.
+// Passwords are checked against the stored hash, never against a cached one.
 function withoutHash(user: User): User {
   Reflect.deleteProperty(user, 'passwordHash')
   return user

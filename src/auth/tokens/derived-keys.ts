@@ -6,10 +6,10 @@ import type { KeySet } from './key-set.js'
 const BYTES = 32
 
 /**
- * A secret of its own for one purpose, from each key of the configuration that holds a secret (RFC 5869): the same in every
- * process of the application. The first is the signing key's; the others are for what was made before a rotation.
+ * Derives a key for one purpose from each configured signing key (RFC 5869). It is the same in every process of the application.
+ * The first belongs to the current signing key; the others open data from before a key rotation.
  *
- * @returns 32 bytes for each key; a key of which only the public half is known gives none
+ * @returns 32 bytes for each key that has a secret; public keys are skipped
  * @example const [current, ...older] = deriveKeys(keys, 'cursor')
  */
 export function deriveKeys(keys: KeySet, purpose: string): readonly [Buffer, ...Buffer[]] {

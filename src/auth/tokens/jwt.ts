@@ -4,7 +4,7 @@ import { ConfigurationError, InvalidTokenError } from '../../core/errors.js'
 import type { JwtKey } from './key.js'
 import type { KeySet } from './key-set.js'
 
-/** What a token says; `sub` is whom it is about, times are seconds since 1970. */
+/** The claims of a token. `sub` is the id of the user; times are seconds since 1970. */
 export interface JwtClaims {
   readonly sub: string
   readonly exp: number
@@ -19,20 +19,20 @@ export interface JwtClaims {
 /** The `typ` header of access tokens (RFC 9068, 2.1). */
 export const ACCESS_TOKEN_TYPE = 'at+jwt'
 
-/** Characters; longer tokens are neither made nor looked at. */
+/** In characters. Longer tokens are neither created nor parsed. */
 export const MAX_TOKEN_LENGTH = 8192
 
-/** These come from the configuration and the clock. */
-const OURS = ['exp', 'iat', 'iss', 'aud'] as const
+/** The claims that come from the configuration and the clock. */
+const RESERVED_CLAIMS = ['exp', 'iat', 'iss', 'aud'] as const
 
-/** Headers that bring a key along, or change what is signed: none of it is ours to follow (RFC 8725, 3.9 and 3.10). */
+/** Headers that supply a key or change what is signed. They are refused (RFC 8725, 3.9 and 3.10). */
 const REFUSED_HEADERS = ['crit', 'jku', 'jwk', 'x5u', 'x5c', 'b64']
 
 /**
  * Signs a token with the first key that is not retired.
  *
- * @param options `expiresIn` in seconds; `typ` is the kind of token, which verifyJwt must be told too
- * @throws ConfigurationError if the claims set what is not theirs (exp, iat, iss, aud), or are too many
+ * @param options `expiresIn` in seconds; `typ` is the kind of token, which verifyJwt must receive too
+ * @throws ConfigurationError when the claims include exp, iat, iss or aud, or the token is too long
  * @example signJwt(keys, { sub: user.id }, { expiresIn: 900, typ: 'at+jwt' })
  */
 export function signJwt(
@@ -40,11 +40,11 @@ export function signJwt(
   claims: { readonly sub: string; readonly [claim: string]: unknown },
   options: { expiresIn: number; typ: string },
 ): string {
-  const taken = OURS.filter((claim) => claims[claim] !== undefined)
+  const taken = RESERVED_CLAIMS.filter((claim) => claims[claim] !== undefined)
   if (taken.length > 0) throw new ConfigurationError(`The claims ${taken.join(', ')} are set by the library: leave them out.`)
-  if (typeof claims.sub !== 'string' || claims.sub === '') throw new ConfigurationError('A token needs the claim sub: whom it is about.')
+  if (typeof claims.sub !== 'string' || claims.sub === '') throw new ConfigurationError('A token needs the claim sub: the id of its user.')
   if (!Number.isInteger(options.expiresIn) || options.expiresIn < 1) {
-    throw new ConfigurationError(`expiresIn: ${options.expiresIn}: a whole number of seconds from 1.`)
+    throw new ConfigurationError(`expiresIn: ${options.expiresIn}: must be a whole number of seconds, 1 or more.`)
   }
   const { algorithm, kid, signKey } = keys.signing
   const token = jsonwebtoken.sign(claims, signKey, {
@@ -56,34 +56,35 @@ export function signJwt(
     ...(keys.audience === undefined ? {} : { audience: keys.audience }),
   })
   if (token.length > MAX_TOKEN_LENGTH) {
-    throw new ConfigurationError(`The token would have ${token.length} characters, of ${MAX_TOKEN_LENGTH} at most: leave claims out.`)
+    throw new ConfigurationError(`The token would have ${token.length} characters, and the maximum is ${MAX_TOKEN_LENGTH}: remove claims.`)
   }
   return token
 }
 
 /**
- * The claims of a token that is signed by one of our keys with that key's algorithm, of the kind `typ`, alive, and for us.
+ * Returns the claims of a token of the kind `typ` that one of the configured keys signed with its algorithm, that has not expired,
+ * and that names the configured issuer and audience.
  *
- * @throws InvalidTokenError for every other token; its `cause` says why, for logs
+ * @throws InvalidTokenError for every other token; `cause` has the reason, for logs
  * @example const { sub } = verifyJwt(keys, token, { typ: 'at+jwt' })
  */
 export function verifyJwt(keys: KeySet, token: string, options: { typ: string }): JwtClaims {
   const { header, payload } = verifyCompact(keys, token)
   if (header.typ !== options.typ) throw refused(`typ is not ${options.typ}`)
   if (!isClaims(payload)) throw refused('sub or exp is missing, or a claim is of the wrong type')
-  // RFC 7519, 4.1.3: a token that names an audience is not for those who do not know themselves to be it.
+  // RFC 7519, 4.1.3: refuse a token with an audience when none is configured.
   if (keys.audience === undefined && payload.aud !== undefined) throw refused('aud names another audience')
   return payload
 }
 
 type Header = Readonly<Record<string, unknown>>
 
-// Base64url in its one right form (RFC 4648, 3.5): no padding, no other characters, and in a last group of two or three
-// characters no bits past the end of the bytes. Without it one token could be written in many ways.
-const PART = '(?:[\\w-]{4})*(?:[\\w-]{4}|[\\w-][AQgw]|[\\w-]{2}[AEIMQUYcgkosw048])'
-const COMPACT = new RegExp(`^${PART}\\.${PART}\\.${PART}$`)
+// Base64url in its only canonical form (RFC 4648, 3.5): no padding, no other characters, and no unused bits in the last group.
+// Otherwise one token could be spelled in several ways.
+const BASE64URL_PART = '(?:[\\w-]{4})*(?:[\\w-]{4}|[\\w-][AQgw]|[\\w-]{2}[AEIMQUYcgkosw048])'
+const COMPACT = new RegExp(`^${BASE64URL_PART}\\.${BASE64URL_PART}\\.${BASE64URL_PART}$`)
 
-/** A token's header and payload, once its signature holds; jsonwebtoken has looked at exp, nbf, iss and aud where there are any. */
+/** Returns the header and payload of a token with a valid signature. jsonwebtoken has checked exp, nbf, iss and aud where present. */
 export function verifyCompact(keys: KeySet, token: string): { header: Header; payload: unknown } {
   const header = readHeader(token)
   let reason: unknown = 'no configured key fits'
@@ -103,7 +104,7 @@ export function verifyCompact(keys: KeySet, token: string): { header: Header; pa
   throw refused(reason)
 }
 
-/** The keys that may have signed it: by kid the one of that name, else those without; never one of another algorithm. */
+/** Returns the keys that may have signed the token: the key named by kid, or the keys without one; always with the key's algorithm. */
 function candidates(keys: KeySet, header: Header): readonly JwtKey[] {
   const { alg, kid } = header
   if (kid === undefined) return keys.withoutKid.filter((key) => key.algorithm === alg)

@@ -3,29 +3,41 @@ import { ConfigurationError } from '../../core/errors.js'
 import { type JwtKey, type JwtKeyOptions, parseKey } from './key.js'
 
 export interface JwtOptions {
-  /** The one HS256 key, as its UTF-8 bytes; 32 of them or more. Either this or `keys`. */
+  /** The HS256 key, as UTF-8 text of at least 32 bytes. Use either this or `keys`. */
   secret?: string | undefined
-  /** Several keys, or others than HS256: the first that is not retired signs, all verify as long as they stand here. */
+  /** Several keys, or other algorithms. The first key that is not retired signs; all verify. */
   keys?: readonly JwtKeyOptions[] | undefined
-  /** Seconds; 900 when not said. */
+  /**
+   * In seconds.
+   *
+   * @defaultValue 900
+   */
   accessTokenExpires?: number | undefined
-  /** Seconds; 2592000 (30 days) when not said. */
+  /**
+   * In seconds.
+   *
+   * @defaultValue 2592000 (30 days)
+   */
   refreshTokenExpires?: number | undefined
-  /** Written into every token as `iss`, and required there. */
+  /** The `iss` claim that every token gets and must have. */
   issuer?: string | undefined
-  /** Written into every token as `aud`, and required there. */
+  /** The `aud` claim that every token gets and must have. */
   audience?: string | undefined
-  /** Seconds that clocks may differ by, 60 at most; 0 when not said. */
+  /**
+   * Seconds by which clocks may differ, at most 60.
+   *
+   * @defaultValue 0
+   */
   leeway?: number | undefined
 }
 
-/** The configuration of tokens, read and checked once. */
+/** The parsed and validated token configuration. */
 export interface KeySet {
   readonly signing: JwtKey & { readonly signKey: NonNullable<JwtKey['signKey']> }
-  /** All keys, the signing one among them. */
+  /** All keys, including the signing one. */
   readonly keys: readonly JwtKey[]
   readonly byKid: ReadonlyMap<string, JwtKey>
-  /** Those that a token without `kid` may be signed with. */
+  /** Keys that verify tokens without `kid`. */
   readonly withoutKid: readonly JwtKey[]
   readonly accessTokenExpires: number
   readonly refreshTokenExpires: number
@@ -34,18 +46,18 @@ export interface KeySet {
   readonly leeway: number
 }
 
-/** Seconds. */
+/** In seconds. */
 export const DEFAULT_REFRESH_LIFE = 2_592_000
 
 const MAX_LEEWAY = 60
 const TEN_YEARS = 315_360_000
 
 /**
- * Reads the keys and times that tokens are made and checked with.
+ * Parses the keys and times for tokens.
+ * To rotate keys, put the new key first and mark the old one `retired: true`. Remove it after the last token that it signed has
+ * expired.
  *
- * To rotate, put the new key first and mark the old one `retired: true`; take it out once the last token it signed has expired.
- *
- * @throws ConfigurationError if there is no key, one is too weak, or a time is out of its range; the message says how to make a key
+ * @throws ConfigurationError when there is no key, a key is too weak, or a time is out of range; the message says how to make a key
  * @example
  * const keys = parseKeys({ secret: process.env.JWT_SECRET })
  * const rotated = parseKeys({ keys: [{ kid: '2', algorithm: 'HS256', secret: fresh }, { kid: '1', algorithm: 'HS256', secret: old, retired: true }] })
@@ -59,7 +71,7 @@ export function parseKeys(options: JwtOptions): KeySet {
     byKid.set(key.kid, key)
   }
   const signing = keys.find((key) => !key.retired)
-  if (signing === undefined) throw new ConfigurationError('jwt.keys: every key is retired; put one first that signs.')
+  if (signing === undefined) throw new ConfigurationError('jwt.keys: every key is retired. Add a key that signs as the first one.')
   const { signKey } = signing
   if (signKey === undefined) {
     throw new ConfigurationError('jwt.keys: the first key that is not retired signs, and has no privateKey: add one, or retire it.')
@@ -83,7 +95,8 @@ export interface PublicJwks {
 }
 
 /**
- * The public halves of the asymmetric keys, for others who verify our tokens (RFC 7517): serve it as `/.well-known/jwks.json`.
+ * Returns the public keys of all asymmetric keys (RFC 7517), for services that verify access tokens. Serve it at
+ * `/.well-known/jwks.json`.
  *
  * @example publicJwks(keys)   // { keys: [{ kty: 'EC', crv: 'P-256', x, y, kid: '1', alg: 'ES256', use: 'sig' }] }
  */
@@ -110,10 +123,10 @@ function readKeys(options: JwtOptions): JwtKey[] {
 
 function seconds(option: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value
-  throw new ConfigurationError(`jwt.${option}: ${value}: a whole number of seconds from ${least} to ${most}.`)
+  throw new ConfigurationError(`jwt.${option}: ${value}: must be a whole number of seconds from ${least} to ${most}.`)
 }
 
 function name(option: string, value: string | undefined): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
-  throw new ConfigurationError(`jwt.${option}: a string that is not empty, or leave it out.`)
+  throw new ConfigurationError(`jwt.${option}: must be a non-empty string. Change it or leave it out.`)
 }

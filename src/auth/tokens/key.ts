@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, KeyObject } from 'node:crypto'
 import { ConfigurationError } from '../../core/errors.js'
 
-/** The algorithms of RFC 7518 that sign; which one a key is for stands in the configuration, never in a token. */
+/** The signing algorithms of RFC 7518. The configuration, never a token, decides which one a key uses. */
 const ALGORITHMS = {
   HS256: { family: 'secret', bytes: 32 },
   HS384: { family: 'secret', bytes: 48 },
@@ -20,29 +20,33 @@ const ALGORITHMS = {
 
 export type JwtAlgorithm = keyof typeof ALGORITHMS
 
-/** PEM, a JSON Web Key, or what `node:crypto` made of either. */
+/** PEM, a JSON Web Key, or a KeyObject of `node:crypto`. */
 export type AsymmetricKeyInput = string | Buffer | JsonWebKey | KeyObject
 
 export interface JwtKeyOptions {
-  /** Goes into the header of what it signs, and finds it again. Needed as soon as there is a second key. */
+  /** Names the key in the header of its tokens. Required with more than one key. */
   kid?: string | undefined
   algorithm: JwtAlgorithm
-  /** For HS256, HS384 and HS512: a string stands for its UTF-8 bytes. */
+  /** For HS256, HS384 and HS512. A string is read as UTF-8. */
   secret?: string | Uint8Array | KeyObject | undefined
-  /** For all others; needed to sign. */
+  /** For all other algorithms. Required to sign. */
   privateKey?: AsymmetricKeyInput | undefined
-  /** For all others; taken from the private key when not said. */
+  /**
+   * For all other algorithms.
+   *
+   * @defaultValue the public half of the private key
+   */
   publicKey?: AsymmetricKeyInput | undefined
-  /** Signs no more, still verifies. */
+  /** Whether the key only verifies and no longer signs. */
   retired?: boolean | undefined
 }
 
-/** One key, read once: jsonwebtoken is four times as fast with a KeyObject as with text. */
+/** A parsed key. jsonwebtoken is four times as fast with a KeyObject as with text. */
 export interface JwtKey {
   readonly kid: string | undefined
   readonly algorithm: JwtAlgorithm
   readonly verifyKey: KeyObject
-  /** Undefined where only the public key is known. */
+  /** Undefined for a key without its private half. */
   readonly signKey: KeyObject | undefined
   readonly retired: boolean
 }
@@ -51,18 +55,18 @@ const MIN_RSA_BITS = 2048
 const MAX_KID_LENGTH = 256
 
 /**
- * Reads one key of the configuration.
+ * Parses one key of the configuration.
  *
- * @param at how the configuration names it, for messages: `jwt.secret`, `jwt.keys[1]`
- * @throws ConfigurationError if it is missing, too weak (RFC 7518, 3.2 and 3.3), or not of the algorithm's kind
+ * @param at the name of the option for messages: `jwt.secret`, `jwt.keys[1]`
+ * @throws ConfigurationError when the key is missing, too weak (RFC 7518, 3.2 and 3.3) or does not fit the algorithm
  */
 export function parseKey(options: JwtKeyOptions, at: string): JwtKey {
   const { kid, algorithm } = options
   if (!Object.hasOwn(ALGORITHMS, algorithm)) {
-    throw new ConfigurationError(`${at}: the algorithm is one of ${Object.keys(ALGORITHMS).join(', ')}.`)
+    throw new ConfigurationError(`${at}: the algorithm must be one of ${Object.keys(ALGORITHMS).join(', ')}.`)
   }
   if (kid !== undefined && (typeof kid !== 'string' || kid === '' || kid.length > MAX_KID_LENGTH)) {
-    throw new ConfigurationError(`${at}: kid is a string of 1 to ${MAX_KID_LENGTH} characters.`)
+    throw new ConfigurationError(`${at}: kid must be a string of 1 to ${MAX_KID_LENGTH} characters.`)
   }
   const kind = ALGORITHMS[algorithm]
   const common = { kid, algorithm, retired: options.retired ?? false }
@@ -86,9 +90,9 @@ function parseSecret(secret: JwtKeyOptions['secret'], algorithm: string, bytes: 
   } else if (typeof secret === 'string' || secret instanceof Uint8Array) {
     key = createSecretKey(typeof secret === 'string' ? Buffer.from(secret) : secret)
   } else {
-    throw new ConfigurationError(`${at} is a string or bytes: ${howTo}`)
+    throw new ConfigurationError(`${at} must be a string or bytes: ${howTo}`)
   }
-  // A public key is known to all: as an HMAC secret it would let everyone sign (CVE-2022-23541).
+  // Public keys are known to everyone: as an HMAC secret one would let anyone sign (CVE-2022-23541).
   if (key.type !== 'secret' || key.export().includes('-----BEGIN')) {
     throw new ConfigurationError(`${at} is a key pair, or half of one, and ${algorithm} takes a secret: ${howTo}`)
   }
@@ -130,7 +134,7 @@ function read(input: AsymmetricKeyInput, half: 'private' | 'public', algorithm: 
   }
 }
 
-/** What a JSON Web Key says it is for binds (RFC 7517, 4.2 to 4.4). */
+/** Checks the use, operations and algorithm that a JSON Web Key declares (RFC 7517, 4.2 to 4.4). */
 function checkJwkUse(jwk: JsonWebKey, half: 'private' | 'public', algorithm: string, at: string): void {
   const operations: unknown = jwk.key_ops
   const allowed = half === 'private' ? ['sign'] : ['sign', 'verify']
@@ -147,7 +151,7 @@ function checkKind(key: KeyObject, algorithm: JwtAlgorithm, at: string, howTo: s
   const kind = ALGORITHMS[algorithm]
   const type = key.asymmetricKeyType
   const fits = type === kind.family || (kind.family === 'rsa-pss' && type === 'rsa')
-  if (!fits) throw new ConfigurationError(`${at}: this is no key for ${algorithm} (its type is ${type}): ${howTo}`)
+  if (!fits) throw new ConfigurationError(`${at}: a key of type ${type} does not fit ${algorithm}: ${howTo}`)
   const { modulusLength = 0, namedCurve, hashAlgorithm } = key.asymmetricKeyDetails ?? {}
   if (kind.family === 'ec') {
     if (namedCurve !== kind.curve) throw new ConfigurationError(`${at}: ${algorithm} needs the curve ${kind.name}: ${howTo}`)

@@ -12,7 +12,7 @@ import type { Domain } from '../../users/domain.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
 
-/** What is read of a session's row. */
+/** The columns of a session's row that are read. */
 export interface SessionState {
   readonly id: string
   readonly userId: string
@@ -24,14 +24,14 @@ export interface SessionState {
   readonly rotatedAt: Date | null
   readonly lastUsedAt: Date | null
   readonly createdAt: Date | null
-  /** Of an API key. */
+  /** Only for API keys. */
   readonly abilities: readonly string[] | null
   readonly impersonatorId: string | null
-  /** Of a session in a user's place: the superadmin's own session. */
+  /** Only for an impersonation: the superadmin's own session. */
   readonly boundTo: string | null
 }
 
-/** A session with its user, who has all roles and their domains. */
+/** A session with its user, all roles and their domains. */
 export interface Caller {
   readonly user: User
   readonly session: SessionState
@@ -55,7 +55,7 @@ const sessionColumns = [
 
 type DatabaseRow = Readonly<Record<string, unknown>>
 
-/** The columns of one table in the statement: `as` there, `alias` in its rows, `column` in the table. */
+/** One table of the statement: `as` is its name there, `alias` the prefix in result rows, `column` the column in the table. */
 interface Part {
   readonly cls: typeof Model
   readonly columns: readonly { readonly as: string; readonly alias: string; readonly column: string }[]
@@ -67,13 +67,13 @@ interface Statement {
 }
 
 /**
- * Loads a session or an API key, its user, the user's roles and their domains: ONE statement, over primary keys and
- * the indexes of token.token and user_role.user_id, with its columns listed, so that PostgreSQL prepares it by name. Its text is made once.
+ * Loads a session or an API key with its user, the user's roles and their domains in ONE statement. It uses primary keys and the
+ * indexes of token.token and user_role.user_id, and lists its columns, so that PostgreSQL prepares it by name. The SQL text is
+ * built once.
+ * It does not check whether the session and the user are active: the caller does.
  *
- * What it finds is not judged here: whether the session lives and the user may act is for the caller to look at.
- *
- * @param by what it is found by: `'token'` is the hash that is stored
- * @returns finds one; null where there is none
+ * @param by the search column; `'token'` is the stored hash
+ * @returns a function that loads one caller, or null
  */
 export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: string) => Promise<Caller | null> {
   let statement: Promise<Statement> | undefined
@@ -96,7 +96,7 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
 }
 
 async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement> {
-  // Short aliases, read as the application's Knex spells them: no postProcessResponse comes between.
+  // Short aliases, in the form that the application's Knex returns: postProcessResponse is not applied.
   let count = 0
   const spelled = (alias: string) => storedName(alias, knex.client.config as KnexNames)
   const part = (cls: typeof Model, columns: readonly string[]): Part => ({
@@ -136,7 +136,7 @@ const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): stri
 const columnOf = (cls: typeof Model, property: string) => definitionOf(cls).columnOf.get(property) ?? property
 const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
 
-// A model with columns declared by withColumns says them all; of another the database is asked, once.
+// A model with withColumns() lists its columns. For other models the database is asked once.
 async function columnsOf(cls: typeof Model): Promise<readonly string[]> {
   const { isStrict, columnOf: columns } = definitionOf(cls)
   return isStrict ? [...columns.values()] : (await cls.fetchTableMetadata()).columns
@@ -162,7 +162,7 @@ function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], diale
   return { user, session: sessionOf(parts.token, first, dialect) }
 }
 
-// Of an outer join nothing but NULLs may be there.
+// An outer join without a match returns NULL in every column.
 function isThere({ columns }: Part, row: DatabaseRow): boolean {
   return columns.some(({ column, alias }) => column === 'id' && row[alias] !== null && row[alias] !== undefined)
 }

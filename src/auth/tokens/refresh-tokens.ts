@@ -3,12 +3,12 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 import { deriveKeys } from './derived-keys.js'
 import type { KeySet } from './key-set.js'
 
-/** What a refresh token says, once it has proved to be one of ours. */
+/** The parts of an authentic refresh token. */
 export interface RefreshToken {
   readonly sessionId: string
-  /** 256 bits: at random for the first of a session, derived for its successors. */
+  /** 256 bits: random for the first token of a session, derived for its successors. */
   readonly secret: Buffer
-  /** Which of the server's keys made it. */
+  /** The index of the server key that made it. */
   readonly key: number
 }
 
@@ -19,11 +19,11 @@ const MAX_LENGTH = 512
 const FORM = /^rt_[\w-]+$/
 
 /**
- * Makes, reads and succeeds refresh tokens: `rt_` and, in base64url, a secret, a tag, and the session's id.
- *
- * The tag, an HMAC with a key of the server's, tells a token that was really handed out from one that somebody made up. So an
- * old one that comes back is known for what it is without any record of it. The successor's secret is an HMAC of the
- * token's own: two tabs that use one token get the same successor, and whoever reads the database can make none.
+ * Creates and parses refresh tokens and derives their successors. A token is `rt_` and, in base64url, a secret, a tag and the
+ * session id.
+ * The tag is an HMAC with a server key. It distinguishes a token that was issued from an invented one, so that a reused old token
+ * is recognised without storing it. The successor's secret is an HMAC of the token's secret: two browser tabs that use one token
+ * get the same successor, and read access to the database is not enough to make one.
  */
 export class RefreshTokens {
   readonly #tagKeys: readonly [Buffer, ...Buffer[]]
@@ -34,22 +34,22 @@ export class RefreshTokens {
     this.#nextKeys = deriveKeys(keys, 'refresh token successor')
   }
 
-  /** The secret of a session's first token. */
+  /** Returns the secret of a session's first token. */
   newSecret(): Buffer {
     return randomBytes(SECRET_BYTES)
   }
 
-  /** The token as it is handed out, tagged with the key that signs now. */
+  /** Returns the token text, with the tag of the current signing key. */
   format(sessionId: string, secret: Buffer): string {
     const tag = tagOf(this.#tagKeys[0], sessionId, secret)
     return `${PREFIX}${Buffer.concat([secret, tag, Buffer.from(sessionId)]).toString('base64url')}`
   }
 
-  /** What a token says; null for whatever was not made by `format` with a key that is still configured. */
+  /** Parses a token; null unless `format` made it with a configured key. */
   parse(text: unknown): RefreshToken | null {
     if (typeof text !== 'string' || text.length > MAX_LENGTH || !FORM.test(text)) return null
     const bytes = Buffer.from(text.slice(PREFIX.length), 'base64url')
-    // One spelling each: what Buffer skips or leaves over is not ours.
+    // Accepts one spelling only: Buffer ignores invalid characters and trailing bits.
     if (bytes.length <= SECRET_BYTES + TAG_BYTES || bytes.toString('base64url') !== text.slice(PREFIX.length)) return null
     const secret = bytes.subarray(0, SECRET_BYTES)
     const tag = bytes.subarray(SECRET_BYTES, SECRET_BYTES + TAG_BYTES)
@@ -59,14 +59,17 @@ export class RefreshTokens {
   }
 
   /**
-   * The secret of the one successor. It comes of the key that the token itself was made with: while a new key is being
-   * rolled out, processes that know it and processes that do not agree.
+   * Returns the secret of the only successor, derived with the key that made the token. During a key rotation old and new processes
+   * agree on it.
    */
   successor(token: RefreshToken): Buffer {
     return successorBy(this.#nextKeys[token.key] as Buffer, token)
   }
 
-  /** The successor whose hash is the one given, whichever of the server's keys made it; null where it is none of this token's. */
+  /**
+   * Returns the successor with the given hash, made with any of the server keys; null when the hash belongs to no successor of this
+   * token.
+   */
   successorWithHash(token: RefreshToken, hash: string): Buffer | null {
     return this.#nextKeys.map((key) => successorBy(key, token)).find((secret) => hashSecret(secret) === hash) ?? null
   }
@@ -77,8 +80,8 @@ function successorBy(key: Buffer, { sessionId, secret }: RefreshToken): Buffer {
 }
 
 /**
- * What is stored. The leading byte is in no UTF-8 text, so that a secret cannot be presented as an opaque token of another kind:
- * of those the hash of the text is stored.
+ * Returns the stored hash of a secret. The leading byte occurs in no UTF-8 text, so that a secret cannot be used as an opaque
+ * token, whose text is hashed.
  */
 export function hashSecret(secret: Buffer): string {
   return createHash('sha256').update(Buffer.of(0xff)).update(secret).digest('hex')

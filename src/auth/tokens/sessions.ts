@@ -5,7 +5,7 @@ import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { isUuid } from '../../schema/values.js'
 import { isActive } from '../../users/actor.js'
-import { endsNoSession } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { Emit } from '../events.js'
@@ -13,37 +13,37 @@ import type { KeySet } from './key-set.js'
 import type { Caller, SessionState } from './load-caller.js'
 import { hashSecret, type RefreshToken, RefreshTokens } from './refresh-tokens.js'
 
-/** `'refresh'`: a session that can be refreshed; `'access'`: one that lasts as long as its one access token. */
+/** `'refresh'`: a session that can be refreshed; `'access'`: a session of a single access token. */
 const kinds = ['refresh', 'access'] as const
 type SessionKind = (typeof kinds)[number]
 
-/** Milliseconds within which a second use of a refresh token is taken for another tab, or a lost answer. */
+/** Milliseconds in which a second use of a refresh token counts as another browser tab or a lost response. */
 const GRACE = 10_000
 
-/** One place where a user is signed in. */
+/** A session of a user. */
 export interface SessionInfo {
   readonly id: string
-  /** The device, as it was given at sign-in. */
+  /** The device given at sign-in. */
   readonly description: string | null
   readonly address: string | null
   readonly createdAt: Date
-  /** When it was last refreshed. */
+  /** The last refresh. */
   readonly lastUsedAt: Date | null
   readonly expiresAt: Date | null
-  /** Whether it is the session of the code that asks. */
+  /** Whether it is the caller's own session. */
   readonly isCurrent: boolean
 }
 
 export interface SessionsOptions {
   readonly knex: Knex
   readonly keys: KeySet
-  /** Seconds. */
+  /** In seconds. */
   readonly absoluteLife: number
   readonly load: (sessionId: string) => Promise<Caller | null>
   readonly emit: Emit
 }
 
-/** Sessions are rows of Token: one each, which keeps its id however often the refresh token changes. */
+/** Manages sessions, which are rows of Token. A session keeps its id when its refresh token changes. */
 export class Sessions {
   readonly #options: SessionsOptions
   readonly #tokens: RefreshTokens
@@ -53,11 +53,7 @@ export class Sessions {
     this.#tokens = new RefreshTokens(options.keys)
   }
 
-  /**
-   * Begins a session; joins the transaction that is open, if any.
-   *
-   * @throws AccountDisabledError for a user who may not act
-   */
+  /** Starts a session. Joins the open transaction, if any. @throws AccountDisabledError for a user who is not active */
   async start(user: User, kind: SessionKind, device?: string): Promise<{ sessionId: string; refreshToken: string }> {
     if (!isActive(user)) throw new AccountDisabledError()
     const now = Date.now()
@@ -67,7 +63,7 @@ export class Sessions {
     const values = {
       userId: user.id,
       kind,
-      // What stands for a session without refresh token is nothing that anybody could present.
+      // A session without a refresh token stores the hash of a random value that nobody knows.
       token: kind === 'refresh' ? hashSecret(secret) : hashToken(randomToken()),
       description: device === undefined ? null : device.slice(0, 255),
       address: currentAddress()?.slice(0, 64) ?? null,
@@ -79,12 +75,12 @@ export class Sessions {
     return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
   }
 
-  /** The session that a refresh token belongs to, by its own word; null for what is none of ours. */
+  /** Returns the session id in an authentic refresh token; null for other text. */
   sessionIdOf(refreshToken: unknown): string | null {
     return this.#tokens.parse(refreshToken)?.sessionId ?? null
   }
 
-  /** The session behind an access token with its user; `load` finds both. @throws InvalidTokenError unless both may be used now */
+  /** Returns an active session with its active user. @throws InvalidTokenError when the session or the user is not active */
   async findActive(sessionId: string, load = this.#options.load): Promise<Caller> {
     const caller = isUuid(sessionId) ? await load(sessionId) : null
     if (!caller || !isActiveSession(caller.session)) throw new InvalidTokenError()
@@ -93,8 +89,8 @@ export class Sessions {
   }
 
   /**
-   * Takes a refresh token for its successor. Of many that come at once with the same one, one writes, and all get the same
-   * answer for 10 s, as long as the successor is itself unused. A token that comes later than that ends the session.
+   * Replaces a refresh token by its successor. Concurrent calls with one token get the same answer for 10 s, until the successor is
+   * used. A later use ends the session.
    *
    * @throws InvalidTokenError
    */
@@ -120,7 +116,8 @@ export class Sessions {
     throw new InvalidTokenError()
   }
 
-  // One statement that compares and sets: of all that try with the same token, one changes the row. Ended meanwhile, it stays so.
+  // Compares and sets in one UPDATE: of several calls with the same token one changes the row. A session that has ended stays
+  // ended.
   async #advance(session: SessionState, next: Buffer): Promise<boolean> {
     const now = Date.now()
     const expiresAt = this.#slide(now, session.endsAt)
@@ -128,7 +125,7 @@ export class Sessions {
     const changed = await transaction(
       () =>
         asSystem(() =>
-          endsNoSession(tokenClass().query())
+          skipCallerChange(tokenClass().query())
             .patch(changes as never)
             .where({ id: session.id, token: session.token, revoked: false } as never),
         ),
@@ -143,15 +140,15 @@ export class Sessions {
   }
 
   /**
-   * Ends sessions of a user: one, all, or all but one. Refresh and access tokens die with them.
+   * Ends sessions of a user: one, all, or all but one. Their refresh and access tokens become invalid.
    *
-   * @returns how many were alive
+   * @returns the number of sessions that were active
    */
   async end({ userId, id, except }: { userId: string; id?: string | undefined; except?: string | null | undefined }): Promise<number> {
     if ((id !== undefined && !isUuid(id)) || (except && !isUuid(except))) return 0
     const write = () => {
-      // The caller emits an event, which names the user.
-      const query = endsNoSession(tokenClass().query())
+      // The caller of end() emits an event that names the user.
+      const query = skipCallerChange(tokenClass().query())
         .patch({ revoked: true, revokedAt: new Date() } as never)
         .where({ userId, revoked: false } as never)
         .whereIn('kind', [...kinds])
@@ -162,7 +159,7 @@ export class Sessions {
     return await transaction(() => asSystem(write), { knex: this.#options.knex })
   }
 
-  /** The sessions of a user that are alive, the last used first. */
+  /** Returns the active sessions of a user, the most recently used first. */
   async list(userId: string): Promise<SessionInfo[]> {
     const now = new Date()
     const rows = (await asSystem(() =>
@@ -185,7 +182,7 @@ export class Sessions {
     }))
   }
 
-  // Each refresh gives the session another stretch, up to the end of its absolute life.
+  // Each refresh extends the session, up to its absolute end.
   #slide(now: number, endsAt: Date | null): Date {
     const sliding = now + this.#options.keys.refreshTokenExpires * 1000
     return new Date(Math.min(sliding, endsAt?.getTime() ?? sliding))
@@ -202,7 +199,7 @@ function tokenClass(): typeof Token {
   return registeredModel('token') as unknown as typeof Token
 }
 
-/** @throws ConfigurationError for a user whose class is of another table than the registered user model's */
+/** Throws when the user's class has another table than the registered user model. @throws ConfigurationError */
 export function assertOwnUser(user: User): void {
   const table = (cls: object) => (cls as { getTableName(): string }).getTableName()
   const registered = registeredModel('user')

@@ -1,4 +1,4 @@
-import { administered } from '../../auth/flows/domain-roles.js'
+import { administeredDomain } from '../../auth/flows/domain-roles.js'
 import { assertChangeable, changeGrant, memberGrants } from '../../auth/flows/members.js'
 import type { FieldError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
@@ -43,7 +43,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
         return HttpResponse.json({ data, pagination }, { headers: noStore })
       },
       refuseFirst: async (context) => {
-        await administered(at(context)[0])
+        await administeredDomain(at(context)[0])
       },
       description: { parameters: pageParameters, output: listSchema, problems: [404] },
     }),

@@ -59,15 +59,15 @@ describe('parseKeys', () => {
   })
 
   it('refuses keys of another kind than the algorithm takes [promise 14]', () => {
-    expect(key({ algorithm: 'RS256', privateKey: ec.privateKey })).to.contain('no key for RS256')
-    expect(key({ algorithm: 'ES256', privateKey: rsa.privateKey })).to.contain('no key for ES256')
+    expect(key({ algorithm: 'RS256', privateKey: ec.privateKey })).to.contain('does not fit RS256')
+    expect(key({ algorithm: 'ES256', privateKey: rsa.privateKey })).to.contain('does not fit ES256')
     expect(key({ algorithm: 'RS256', secret })).to.contain('takes privateKey')
     expect(key({ algorithm: 'HS256', privateKey: rsa.privateKey })).to.contain('takes a secret')
     expect(key({ algorithm: 'RS256' })).to.contain('needs a privateKey')
     expect(key({ algorithm: 'RS256', privateKey: 'no key' })).to.contain('cannot be read')
     expect(key({ algorithm: 'RS256', privateKey: rsa.publicKey })).to.contain('privateKey is a public key')
     const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048, hashAlgorithm: 'sha256', mgf1HashAlgorithm: 'sha256' })
-    expect(key({ algorithm: 'RS256', privateKey: pss.privateKey })).to.contain('no key for RS256')
+    expect(key({ algorithm: 'RS256', privateKey: pss.privateKey })).to.contain('does not fit RS256')
     expect(key({ algorithm: 'PS512', privateKey: pss.privateKey })).to.contain('not made for the hash of PS512')
     expect(key({ algorithm: 'PS256', privateKey: pss.privateKey })).to.equal('accepted')
   })
@@ -80,7 +80,7 @@ describe('parseKeys', () => {
 
   it('refuses algorithms that it does not know, none among them [promise 14]', () => {
     for (const algorithm of ['none', 'None', 'hs256', 'EdDSA', 'toString', '__proto__']) {
-      expect(key({ algorithm: algorithm as 'HS256', secret }), algorithm).to.contain('the algorithm is one of HS256')
+      expect(key({ algorithm: algorithm as 'HS256', secret }), algorithm).to.contain('the algorithm must be one of HS256')
     }
   })
 
