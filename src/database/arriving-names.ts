@@ -1,30 +1,30 @@
-/** Under which names the columns of a table arrive in rows: Knex and Objection may both be told to rename them. */
+/** Finds the keys of columns in rows from the database. Settings of Knex and of Objection may both rename columns. */
 import type { ColumnNameMappers } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { namesContext } from './identifiers.js'
 
-/** The settings of a Knex instance that rename identifiers, such as those of knexSnakeCaseMappers(). */
+/** The settings of a Knex instance that rename identifiers. knexSnakeCaseMappers() sets both. */
 export interface KnexNames {
   readonly wrapIdentifier?: (value: string, origImpl: (value: string) => string, queryContext: unknown) => string
   readonly postProcessResponse?: (result: unknown, queryContext: unknown) => unknown
 }
 
-/** Returns a name as a mapping of whole rows changes it. */
+/** Returns the new name of a key after a function that maps whole rows. */
 export function renamed(name: string, map: ((row: Record<string, unknown>) => object) | undefined): string {
   const [changed] = map ? Object.keys(map({ [name]: null })) : [name]
   return changed ?? name
 }
 
-/** Returns the name that an identifier has in the database, where the settings of Knex may change it. */
+/** Returns the database name of an identifier, after `wrapIdentifier` of Knex. */
 export function storedName(identifier: string, { wrapIdentifier }: KnexNames): string {
   return wrapIdentifier ? wrapIdentifier(identifier, (name) => name, namesContext) : identifier
 }
 
 /**
- * Returns the names under which a column may arrive: first the one in rows of the model's queries, then those that Objection
- * asks about in between.
+ * Returns the keys that a column may have in rows: first its key in rows of the model's queries, then the keys of intermediate
+ * rows that Objection maps.
  *
- * @throws ConfigurationError where the settings of Knex cannot be called with a name
+ * @throws ConfigurationError when wrapIdentifier or postProcessResponse throws for a column name
  */
 export function arrivals(column: string, config: KnexNames, mappers: ColumnNameMappers | null): string[] {
   let stored = column
@@ -39,7 +39,7 @@ export function arrivals(column: string, config: KnexNames, mappers: ColumnNameM
     }
   } catch (cause) {
     throw new ConfigurationError(
-      `Knex's wrapIdentifier or postProcessResponse does not say under which name the column '${column}' arrives: let both take any name.`,
+      `Knex's wrapIdentifier or postProcessResponse failed for the column '${column}': both must accept any column name.`,
       { cause },
     )
   }
@@ -47,7 +47,7 @@ export function arrivals(column: string, config: KnexNames, mappers: ColumnNameM
   return [renamed(returned, parse), renamed(stored, parse), renamed(column, parse), returned, stored]
 }
 
-/** A name without what renaming changes: case and underscores. */
+/** Returns a name in lower case without underscores, so that renamed names can be compared. */
 export function foldName(name: string): string {
   return name.replaceAll('_', '').toLowerCase()
 }

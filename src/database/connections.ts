@@ -9,13 +9,15 @@ import { replaceMethod } from './replace-method.js'
 
 export interface ConnectionOptions {
   /**
-   * Whether PostgreSQL statements are prepared with a name, once per connection; true when not said. Switch it off
-   * behind a pooler that hands each transaction another server connection and cannot follow named statements.
+   * Whether PostgreSQL statements are prepared with a name, once per connection. Set it to false behind a pooler that gives each
+   * transaction another server connection and does not support named statements.
+   *
+   * @defaultValue true
    */
   namedStatements?: boolean | undefined
 }
 
-/** What is used of a Knex client; `_query` sends one statement on one connection, without an event for it. */
+/** The used parts of a Knex client. `_query` sends a statement on a connection without emitting an event. */
 interface KnexClient {
   readonly driverName?: string
   acquireConnection(): Promise<object>
@@ -26,15 +28,17 @@ interface KnexClient {
 const longestWaitForLock = 5000
 
 /**
- * Sees to it that every connection of this Knex behaves as the library needs, each before its first use: foreign keys are
- * enforced on SQLite, and a locked file is waited for (5 s); MariaDB speaks UTC and keeps big numbers exact;
- * PostgreSQL prepares statements by name; a transaction that the database has ended takes no further statement; errors of
- * statements carry no bound values. Connections
- * that are in the pool already are treated too, and those of a pool of the application's own.
+ * Configures each connection of a Knex instance before its first use, including connections that are already in the pool:
  *
- * @param knex the instance itself, not a transaction
- * @returns undoes it: connections made later are left alone, and naming stops
- * @throws ConfigurationError for a client that is not supported
+ * - SQLite enforces foreign keys and waits 5 seconds for a locked file.
+ * - MariaDB uses UTC and returns big numbers exactly.
+ * - PostgreSQL prepares statements by name.
+ * - A transaction that the database has ended refuses further statements.
+ * - Errors of statements contain no bound values.
+ *
+ * @param knex an instance, not a transaction
+ * @returns a function that stops this for new connections and stops naming statements
+ * @throws ConfigurationError for a Knex client that is not supported
  * @example const undo = prepareConnections(knex, { namedStatements: false })
  */
 export function prepareConnections(knex: Knex, options: ConnectionOptions = {}): () => void {
@@ -48,7 +52,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const undoRedacting = redactErrorsOf(knex.client as FailingClient)
   redactTimeouts()
 
-  // Every query and every transaction takes its connection here, whatever pool it comes from.
+  // All queries and transactions get their connection here, also from a custom pool.
   const undoAcquiring = replaceMethod(
     client,
     'acquireConnection',
@@ -62,7 +66,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
     try {
       await prepare(on, connection, dialect)
     } catch (error) {
-      // Not to be handed out again half prepared: Knex throws a connection so marked away.
+      // With this mark Knex discards the connection instead of reusing it half configured.
       Object.assign(connection, { __knex__disposed: error })
       await on.releaseConnection(connection)
       throw error
@@ -85,14 +89,14 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
 async function prepare(client: KnexClient, connection: object, dialect: Dialect): Promise<void> {
   const run = async (sql: string) => (await client._query(connection, { sql, bindings: [], method: 'raw' })).response
   if (dialect === 'sqlite') {
-    // The sqlite3 driver runs what was sent at once in any order: a savepoint after the rollback of the transaction around it
-    // would begin a transaction that nobody ends.
+    // The sqlite3 driver may reorder statements that are sent together. A savepoint after the ROLLBACK of its transaction would
+    // begin a transaction that never ends.
     if (client.driverName === 'sqlite3') (connection as { serialize(): void }).serialize()
     await run('PRAGMA foreign_keys = ON')
     const [row] = (await run('PRAGMA busy_timeout')) as { timeout?: number }[]
     if (!((row?.timeout ?? 0) >= longestWaitForLock)) await run(`PRAGMA busy_timeout = ${longestWaitForLock}`)
   } else if (dialect === 'mysql') {
-    // Both halves: how the driver reads and writes a Date, and what NOW() and TIMESTAMP columns mean.
+    // The driver needs UTC for Date values, and the session for NOW() and TIMESTAMP columns.
     Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
     await run("SET time_zone = '+00:00'")
   } else {

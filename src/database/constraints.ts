@@ -7,19 +7,19 @@ export type ConstraintKind = 'pkey' | 'unique' | 'index' | 'foreign'
 
 export interface Constraint {
   readonly table: string
-  /** As they are called in the database. */
+  /** Names in the database. */
   readonly columns: readonly string[]
   readonly kind: ConstraintKind
 }
 
-// PostgreSQL cuts names at 63 bytes, and cut names collide; MariaDB refuses them past 64 characters.
+// PostgreSQL cuts names after 63 bytes, so they may collide. MariaDB refuses names of more than 64 characters.
 const longestName = 60
 const known = modelSlot(() => new Map<string, Constraint>())
 const tables = modelSlot(() => new Map<string, TableSpec>())
 
 /**
- * The name of an index or constraint: what Knex would call it, or, where that is too long, its beginning with a hash of the
- * whole. Says it the same way each time, and remembers it, since MariaDB's errors contain nothing but this name.
+ * Returns the name of an index or constraint: the name that Knex would use, or its beginning and a hash if that is too long.
+ * Records the name for `constraintOf`, since errors of MariaDB contain only the name.
  *
  * @example constraintName('user', ['email'], 'unique') // 'user_email_unique'
  */
@@ -40,14 +40,14 @@ function firstBytes(text: string, count: number): string {
   return cut
 }
 
-/** What a name stands for that `constraintName` has made in this process. */
+/** Returns the constraint with a name that `constraintName` made in this process. */
 export function constraintOf(name: string): Constraint | undefined {
   return known.get().get(name)
 }
 
 /**
- * Tells the error mapper of tables that other code has made (a migration, another process), so that an error
- * can name the fields where the driver does not.
+ * Registers tables that other code created (a migration, another process), so that errors name the fields even if the driver
+ * does not.
  */
 export function rememberTables(specs: readonly TableSpec[]): void {
   for (const spec of specs) {
@@ -62,7 +62,7 @@ export function rememberTables(specs: readonly TableSpec[]): void {
   }
 }
 
-/** The table as it was told to `rememberTables` or made by `createTables`. */
+/** Returns a table that `rememberTables` has registered. */
 export function knownTable(name: string): TableSpec | undefined {
   return tables.get().get(name)
 }

@@ -14,10 +14,10 @@ import { columnsOfName, type Failure, type FailureKind, failureOf } from './driv
 import { type IsDeclared, isLibraryTable, missingColumn, missingTable } from './missing-tables.js'
 import { redactError } from './redacted-errors.js'
 
-/** 503 in the end, but worth a further try of the whole transaction first: a deadlock, a lock that did not come, a stale plan. */
+/** 503 for an error after which the whole transaction may succeed if it is repeated: a deadlock, a lock timeout, a stale plan. */
 export class RetryableDatabaseError extends ServiceUnavailableError {}
 
-/** Which property a column is; undefined for one that is not to be named. The table is not known of every error. */
+/** Returns the property of a column; undefined for a column that must not be named. Some errors do not name their table. */
 export type FieldOf = (table: string | undefined, column: string) => string | undefined
 
 const fieldMessages: Partial<Record<FailureKind, string>> = {
@@ -36,13 +36,13 @@ const mostValues: Readonly<Record<Dialect, string>> = {
 }
 
 /**
- * Turns what a driver, Knex or Objection threw into an error of the library: without SQL or values in it, and with
- * the fields by the names that clients know.
+ * Converts an error of a driver, Knex or Objection to an error of the library, without SQL and values, and with the property
+ * names that clients know.
  *
- * @param error anything that was caught; Objection's wrappers are looked into
- * @param fieldOf the property of a column; its camelCase when not given
- * @param isDeclared whether a missing table or column is one that a model declares; when not given, a table of the library
- * @returns the typed error; errors of the library, and those that are none of a database, as they are, without `sql` and `bindings`
+ * @param error any caught value; the error inside Objection's wrappers is used
+ * @param fieldOf returns the property of a column. Default: its name in camelCase.
+ * @param isDeclared returns whether a model declares a missing table or column. Default: whether it is a table of the library.
+ * @returns the typed error; errors of the library and errors that are not from a database are returned without `sql` and `bindings`
  * @example
  * try { await insert() } catch (error) { throw mapDatabaseError(error, 'pg') } // UniqueViolationError, errors: [{ field: 'email', ... }]
  */
@@ -57,11 +57,11 @@ export function mapDatabaseError(
   if (native instanceof PermsError) return native
   const failure = failureOf(native, dialect)
   if (!failure) {
-    // Nothing is known of the error but that logs will show it.
+    // The error is unknown, but logs may print it.
     redactError(error)
     return error
   }
-  // The driver's own error holds SQL and values, password hashes among them: logs print causes, so it does not go along.
+  // Logs print causes, and the driver's error contains SQL and values such as password hashes. So it is not the cause.
   const cause = { code: failure.code, table: failure.table, columns: failure.columns, constraint: failure.constraint }
   const errors = fieldErrors(failure, fieldOf)
   const which = errors.length > 0 ? `: ${errors.map(({ field }) => field).join(', ')}` : ''
@@ -86,7 +86,7 @@ export function mapDatabaseError(
       return declared ?? error
     }
     case 'tooManyValues':
-      return new TooManyValuesError(`This statement holds too many values: ${mostValues[dialect]}. Split it into several statements.`, {
+      return new TooManyValuesError(`This statement has too many values: ${mostValues[dialect]}. Split it into several statements.`, {
         cause,
       })
     case 'retryable':
@@ -96,14 +96,14 @@ export function mapDatabaseError(
   }
 }
 
-/** Returns null for a table or column that no model declares: the application's own SQL names it. */
+/** Returns null for a table or column that no model declares: then the application's own SQL names it. */
 function missing({ kind, table, columns }: Failure, isDeclared: IsDeclared, cause: object): PermsError | null {
   const column = columns?.[0]
   if (kind === 'missingTable') return table !== undefined && isDeclared(table, undefined) ? missingTable(table, { cause }) : null
   return column !== undefined && isDeclared(table, column) ? missingColumn(table, column, { cause }) : null
 }
 
-/** Objection wraps what it knows with db-errors, which keeps the driver's error in `nativeError`. */
+/** Returns the driver's error. Objection wraps known errors with db-errors, which stores the original in `nativeError`. */
 export function nativeOf(error: unknown): unknown {
   let native = error
   for (let depth = 0; depth < 5; depth += 1) {

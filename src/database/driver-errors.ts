@@ -18,20 +18,20 @@ export type FailureKind =
   | 'retryable'
   | 'unavailable'
 
-/** What went wrong, as far as the driver's error tells. */
+/** The information in a driver's error. */
 export interface Failure {
   readonly kind: FailureKind
   readonly code: string
   readonly table?: string | undefined
   readonly constraint?: string | undefined
-  /** undefined where only the constraint's name can tell them. */
+  /** undefined if the error contains only the name of the constraint. */
   readonly columns?: readonly string[] | undefined
 }
 
 interface DriverError {
   code: string
   errno: number | undefined
-  /** Without the statement that Knex puts before it, whose values could look like a message. */
+  /** The message without the SQL that Knex puts before it, since values in the SQL could look like a message. */
   message: string
   detail: string
   table: string | undefined
@@ -40,10 +40,10 @@ interface DriverError {
   statement: Statement
 }
 
-// An error is read once, before its values are taken out of it.
+// An error is read before its values are removed, and the result is cached for later calls.
 const failures = new WeakMap<object, Failure | null>()
 
-/** Reads an error of sqlite3, better-sqlite3, pg, mysql2, Knex's pool or the network; null for any other. */
+/** Reads an error of sqlite3, better-sqlite3, pg, mysql2, Knex's pool or the network. @returns null for other errors */
 export function failureOf(error: unknown, dialect: Dialect): Failure | null {
   if (typeof error !== 'object' || error === null) return null
   const known = failures.get(error)
@@ -64,12 +64,12 @@ function readFailure(error: object, dialect: Dialect): Failure | null {
     table: text('table') || undefined,
     column: text('column') || undefined,
     constraint: text('constraint') || undefined,
-    // Knex puts the SQL before the driver's message; mysql2 has it apart.
+    // Knex puts the SQL before the driver's message; mysql2 has it in a property.
     statement: readStatement(text('sql') || text('message')),
   }
-  if (isOutOfReach(text('name'), read)) return { kind: 'unavailable', code: read.code || text('name') || 'unavailable' }
-  if (dialect === 'pg') return ofPostgres(read)
-  return dialect === 'mysql' ? ofMysql(read) : ofSqlite(read)
+  if (isConnectionError(text('name'), read)) return { kind: 'unavailable', code: read.code || text('name') || 'unavailable' }
+  if (dialect === 'pg') return postgresFailure(read)
+  return dialect === 'mysql' ? mysqlFailure(read) : sqliteFailure(read)
 }
 
 const networkCodes = new Set(
@@ -97,11 +97,11 @@ const networkCodes = new Set(
   ]),
 )
 
-// What the drivers say without a code.
+// Messages of the drivers that have no code.
 const connectionMessage =
   /^(?:- )?(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout expired$|timeout exceeded when trying to connect|Query read timeout|Can't add new command when connection is in closed state|Connection lost|Unable to acquire a connection$|Connection ended unexpectedly)/
 
-function isOutOfReach(name: string, { code, message }: DriverError): boolean {
+function isConnectionError(name: string, { code, message }: DriverError): boolean {
   if (name === 'KnexTimeoutError' || networkCodes.has(code)) return true
   return code === '' && connectionMessage.test(message)
 }
@@ -113,7 +113,7 @@ const retryablePg = new Set(['40001', '40P01', '55P03', '72000'])
 const unavailablePg = new Set(['25006', '25P03', '25P04', '40003', '57014'])
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
-function ofPostgres(error: DriverError): Failure | null {
+function postgresFailure(error: DriverError): Failure | null {
   const { code, detail, table, constraint, statement } = error
   const failure = (kind: FailureKind, columns?: readonly string[] | undefined): Failure => ({ kind, code, table, constraint, columns })
   const named = constraint === undefined ? undefined : constraintOf(constraint)?.columns
@@ -121,12 +121,12 @@ function ofPostgres(error: DriverError): Failure | null {
     case '23505':
       return failure('unique', named ?? keyColumns(detail))
     case '23503': {
-      // "table" is the referring one in both cases; in languages other than English the statement has to tell.
-      const isLeft =
+      // `table` is the referring table in both cases. Messages in other languages do not match, so the statement decides then.
+      const isStillReferenced =
         / is still referenced from table "[^"]*"\.$/.test(detail) ||
         /^(?:- )?update or delete on table/.test(error.message) ||
         statement.verb === 'delete'
-      return isLeft ? failure('stillReferenced') : failure('missingReference', named ?? keyColumns(detail))
+      return isStillReferenced ? failure('stillReferenced') : failure('missingReference', named ?? keyColumns(detail))
     }
     case '23502':
       return failure('notNull', error.column ? [error.column] : [])
@@ -134,7 +134,7 @@ function ofPostgres(error: DriverError): Failure | null {
     case '23P01':
       return failure(code === '23514' ? 'check' : 'unique', named ?? [])
     case '22001': {
-      // PostgreSQL says how long it may be, not which one it is.
+      // PostgreSQL names the allowed length, not the column.
       const length = Number(/\((\d+)\)\s*$/.exec(error.message)?.[1])
       return {
         ...failure(
@@ -147,26 +147,27 @@ function ofPostgres(error: DriverError): Failure | null {
   }
   if (code === '42P01') return { ...failure('missingTable'), table: quotedName(error.message) }
   if (code === '42703') return { ...failure('missingColumn', missingColumnOf(error.message)), table: statement.table }
-  // The protocol counts values in 16 bits.
+  // The protocol has 16 bits for the number of values.
   if (code === '08P01' && /^(?:- )?bind message (?:has|supplies) \d+ parameter/.test(error.message)) return failure('tooManyValues')
   if (retryablePg.has(code) || isNameError({ code })) return failure('retryable')
-  // Lost, refused or shutting down; out of resources; a failing disk; read-only after a fail-over; cancelled by a time limit.
+  // The connection is lost or refused, the server shuts down, resources or the disk fail, the server is read-only after a
+  // fail-over, or a time limit cancelled the statement.
   if (/^(?:08|53|57P0|58)/.test(code) || unavailablePg.has(code)) return failure('unavailable')
   return code.startsWith('22') ? failure('badValue', []) : null
 }
 
-/** `relation "token" does not exist`: every language quotes the name, with quotation marks of its own. */
+/** Returns the name in `relation "token" does not exist`. Each language has its own quotation marks. */
 function quotedName(message: string): string | undefined {
   return /["«»„“]\s?([^"«»„“”]+?)\s?["«»“”]/.exec(message)?.[1]
 }
 
-/** `column "x" of relation "t" does not exist`, `column t.x does not exist` */
+/** Returns the column in `column "x" of relation "t" does not exist` or `column t.x does not exist`. */
 function missingColumnOf(message: string): string[] {
   const name = quotedName(message) ?? /^\s?(?:- )?\S+ ([\w.]+) /.exec(message)?.[1]
   return name === undefined ? [] : [name.slice(name.lastIndexOf('.') + 1)]
 }
 
-/** `Key (user_id, role)=(...) already exists.`: true of every language. */
+/** Returns the columns in `Key (user_id, role)=(...) already exists.`, in any language. */
 function keyColumns(detail: string): string[] {
   const list = /\(((?:[^()]|\([^()]*\))*)\)=\(/.exec(detail)?.[1]
   return list === undefined
@@ -177,18 +178,18 @@ function keyColumns(detail: string): string[] {
 // -------------------------------------------------------------------------------------------------- MariaDB
 
 const unavailableMysql = new Set([
-  // A Galera or Group Replication node that joins or has lost its cluster, and a server that starts, stops or is offline.
+  // A Galera or Group Replication node has no cluster, or the server starts, stops or is offline.
   ...[1047, 1053, 1079, 3032, 3100, 3168],
-  // Read-only, after a fail-over.
+  // The server is read-only after a fail-over.
   ...[1290, 1792, 1836, 1874],
-  // Out of connections, threads, memory, disk or locks.
+  // The server has no more connections, threads, memory, disk space or locks.
   ...[1021, 1037, 1038, 1040, 1041, 1114, 1129, 1135, 1203, 1206, 1226, 1637],
-  // The connection or the statement was ended.
+  // The server or an operator ended the connection or the statement.
   ...[1152, 1158, 1159, 1160, 1161, 1180, 1184, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 3024, 3169, 4031],
 ])
 
 /** https://mariadb.com/kb/en/mariadb-error-code-reference/ */
-function ofMysql(error: DriverError): Failure | null {
+function mysqlFailure(error: DriverError): Failure | null {
   const { code, errno, message, statement } = error
   const failure = (kind: FailureKind, columns?: readonly string[] | undefined, constraint?: string | undefined): Failure => ({
     kind,
@@ -204,7 +205,7 @@ function ofMysql(error: DriverError): Failure | null {
   switch (errno) {
     case 1062:
     case 1586: {
-      // The value before it may hold anything: the key is what comes last. MySQL 8 puts the table before it.
+      // The value before the key may contain any text, so match at the end. MySQL 8 puts the table before the key.
       const key = /for key '([^']*)'$/.exec(message)?.[1]?.replace(/^.*\./, '')
       if (key === 'PRIMARY') return failure('unique', [snakeCase(knownTable(statement.table ?? '')?.primaryKey ?? 'id')], key)
       return failure('unique', constraintOf(key ?? '')?.columns, key)
@@ -247,7 +248,7 @@ function ofMysql(error: DriverError): Failure | null {
     }
     case 1054:
       return failure('missingColumn', quoted(/Unknown column '(?:[^']*\.)?([^'.]+)' in /))
-    // Too many placeholders in a prepared statement; a statement larger than max_allowed_packet.
+    // Too many placeholders, or a statement larger than max_allowed_packet.
     case 1390:
     case 1153:
       return failure('tooManyValues')
@@ -269,7 +270,7 @@ const tooLargeForSqlite =
   /^(?:- )?\s*(?:SQLITE_ERROR: )?(?:too many SQL variables|too many terms in compound SELECT|Expression tree is too large \(maximum depth \d+\))$/
 
 /** https://www.sqlite.org/rescode.html; sqlite3 gives the primary code, better-sqlite3 the extended one. */
-function ofSqlite(error: DriverError): Failure | null {
+function sqliteFailure(error: DriverError): Failure | null {
   const { code, message, statement } = error
   const failure = (kind: FailureKind, columns?: readonly string[], table?: string, constraint?: string): Failure => ({
     kind,
@@ -291,7 +292,7 @@ function ofSqlite(error: DriverError): Failure | null {
   if (!code.startsWith('SQLITE_CONSTRAINT')) return null
   const [, kind, what = ''] = sqliteConstraint.exec(message) ?? []
   if (kind === 'FOREIGN KEY') {
-    // SQLite does not say which one. The keys that the statement sets are the ones that can be.
+    // SQLite does not name the foreign key. Report all foreign keys that the statement sets.
     if (statement.verb === 'delete') return failure('stillReferenced')
     return failure(
       'missingReference',
@@ -314,8 +315,8 @@ function ofSqlite(error: DriverError): Failure | null {
 }
 
 /**
- * The columns of a unique key of which a driver tells the name only, where our naming made it in another process:
- * `table_a_b_unique`. An underscore may belong to a column or part two; what `isColumn` knows decides.
+ * Returns the columns of a unique constraint from its name, `table_a_b_unique`, for a driver that reports only the name.
+ * An underscore may belong to a column or separate two columns, so `isColumn` decides.
  */
 export function columnsOfName({ table, constraint }: Failure, isColumn: (column: string) => boolean): string[] {
   if (table === undefined || !constraint?.startsWith(`${table}_`) || !constraint.endsWith('_unique')) return []

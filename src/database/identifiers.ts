@@ -2,15 +2,15 @@ import type { Knex } from 'knex'
 import { columnForIdentifier } from '../schema/definition.js'
 import { replaceMethod } from './replace-method.js'
 
-/** The query context of Knex under which identifiers may be property names. */
+/** The Knex query context of model queries, whose identifiers may be property names. */
 export const namesContext = Object.freeze({ objectionPermsNames: true })
 
 type WrapIdentifier = NonNullable<Knex.Config['wrapIdentifier']>
 
 /**
- * Lets identifiers in queries of models be property names. Other queries on the same Knex instance are not touched.
+ * Converts property names to columns in the queries of models. Other queries of the Knex instance stay unchanged.
  *
- * @returns undoes it
+ * @returns a function that undoes this
  */
 export function mapIdentifiers(knex: Knex): () => void {
   const { config } = (knex as unknown as { client: { config: Knex.Config } }).client

@@ -9,11 +9,11 @@ import { dialectOf } from '../schema/storage.js'
  */
 export async function lockRow(trx: Knex.Transaction, cls: object, id: string): Promise<void> {
   const dialect = dialectOf(trx)
-  // SQLite has one writer, and a transaction that begins with a read may fail when it writes.
+  // SQLite has one writer and needs no lock. A SELECT here could also make a later write of this transaction fail.
   if (dialect === 'sqlite') return
   const row = trx((cls as { getTableName(): string }).getTableName())
     .select('id')
     .where({ id })
-  // On PostgreSQL other transactions may still insert rows that refer to this one.
+  // FOR NO KEY UPDATE lets other transactions insert rows that refer to this row.
   await (dialect === 'pg' ? row.forNoKeyUpdate() : row.forUpdate())
 }

@@ -4,7 +4,7 @@ import { replaceMethod } from './replace-method.js'
 type Callback = (error: unknown, result?: unknown) => void
 type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
 
-/** What is used of a connection of the pg driver. */
+/** The used parts of a pg connection. */
 export interface PgConnection {
   query: Query
   /** Set by Knex while the connection serves a transaction. */
@@ -17,18 +17,18 @@ interface Statement {
   name?: string
 }
 
-/** What one connection has prepared. */
+/** The prepared statements of one connection. */
 interface Prepared {
   readonly names: Set<string>
-  /** Part of each name: counted up when the names so far cannot be trusted any more. */
+  /** Part of each name. Increases when the earlier names are no longer valid. */
   generation: number
   losses: number
 }
 
 const mostNames = 500
-/** Texts remembered as seen once; as many again may be known by name. */
+/** The most statements remembered as seen once, and the most statements with a name. */
 const mostTexts = 2000
-/** A connection that keeps losing its statements stands behind a pooler: then its statements go without a name. */
+/** A connection that loses its statements this often is behind a pooler: it stops using names. */
 const mostLosses = 3
 
 const planIsStale = '0A000'
@@ -36,23 +36,22 @@ const statementIsGone = '26000'
 const statementIsThere = '42P05'
 const transactionIsAborted = '25P02'
 
-/** Whether PostgreSQL refused a statement for the sake of its name, so that it is worth sending again. */
+/** Returns whether PostgreSQL refused a statement because of its name. Then it can be sent again. */
 export function isNameError(error: unknown): boolean {
   const code = (error as { code?: unknown } | null | undefined)?.code
   return code === planIsStale || code === statementIsGone || code === statementIsThere
 }
 
 /**
- * Has statements prepared once per connection and then only executed, by giving them a name: PostgreSQL parses and plans
- * them once. A text gets its name when it comes the second time, so that one-off statements take no room; each
- * connection knows at most 500 names.
+ * Gives statements a name, so that PostgreSQL parses and plans each only once per connection. A statement gets its name at its
+ * second use. A connection has at most 500 names.
  *
- * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. The names are dropped then, and
- * outside a transaction the statement is sent again without one, of which the caller sees nothing. (A transaction is lost at
- * its first error; it fails with an error that is worth a retry of the whole.)
+ * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. Then the names are dropped. Outside a
+ * transaction the statement is sent again without a name, and the caller notices nothing. A transaction fails with an error
+ * after which `transaction()` runs it again.
  *
- * @param isActive asked at each statement; false leaves them as they are
- * @returns treats one connection
+ * @param isActive called for each statement; false sends it without a name
+ * @returns a function that enables this on a connection
  */
 export function nameStatements(isActive: () => boolean): (connection: PgConnection) => void {
   const nameOf = namer()
@@ -64,7 +63,7 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
       (send) =>
         function (this: PgConnection, config, values, callback) {
           const sendAsIs = () => send.call(this, config, values, callback)
-          // Knex calls back with the configuration first; a query object of its own (a cursor, a stream) has submit().
+          // Knex passes a config and a callback. A config with submit() is a cursor or a stream, which cannot be named.
           if (!isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
           const name = nameFor(prepared, nameOf(config.text))
           if (!name) return sendAsIs()
@@ -74,7 +73,7 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
             dropNames(prepared, error)
             if (this.__knexTxId !== undefined) return done(error)
             send.call(this, config, (again: unknown, second?: unknown) => {
-              // A transaction that Knex does not know of: the first error is the one that tells.
+              // The application began this transaction itself. The first error is the useful one.
               done((again as { code?: unknown } | null)?.code === transactionIsAborted ? error : again, second)
             })
           })
@@ -91,12 +90,12 @@ function isNameable(config: unknown): config is Statement {
 
 const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
 
-/** `select t.*` fails for good once the table gets a column, so any asterisk but that of count(*) goes without a name. */
+/** Excludes statements with an asterisk except count(*): a prepared `select t.*` fails after the table gets a column. */
 function canBeNamed(text: string): boolean {
   return isQuery.test(text) && !text.replaceAll('(*)', '').includes('*')
 }
 
-/** Names texts from their second use on; one memory for all connections, of bounded size. */
+/** Returns a function that names a statement from its second use on. All connections share its bounded cache. */
 function namer(): (text: string) => string | null {
   const known = new Map<string, string | null>()
   const once = new Set<string>()
@@ -125,7 +124,7 @@ function nameFor(prepared: Prepared, name: string | null): string | null {
   return full
 }
 
-// New names rather than DEALLOCATE: the driver believes the old ones prepared, and a changed table spoils several at once.
+// New names instead of DEALLOCATE: the driver still lists the old names as prepared, and a changed table breaks several of them.
 function dropNames(prepared: Prepared, error: unknown): void {
   prepared.generation += 1
   if ((error as { code?: unknown }).code !== planIsStale) prepared.losses += 1

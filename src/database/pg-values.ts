@@ -1,9 +1,9 @@
-/** How connections of the pg driver read days and moments. */
+/** Sets how pg connections read dates and datetimes. */
 import { rememberDate } from '../schema/canonical.js'
 
 type TypeParser = (text: string) => unknown
 
-/** What is used of a connection of the pg driver. */
+/** The used parts of a pg connection. */
 export interface TypedConnection {
   getTypeParser?(type: number, format: 'text'): TypeParser
   setTypeParser?(type: number, format: 'text', parser: TypeParser): void
@@ -13,23 +13,23 @@ const dateType = 1082
 const timestamptzType = 1184
 
 /**
- * The application still gets a Date for a `date` of PostgreSQL, and the library can ask which day it was; a `timestamptz` becomes
- * the same Date as before in a tenth of the time. Parsers of the application's own that make anything else stay.
+ * Sets type parsers on a connection. A `date` still becomes a Date, and the library also records its text. A `timestamptz`
+ * becomes the same Date in a tenth of the time. Parsers of the application that do not return plain Dates stay in place.
  */
 export function readDatesAndDatetimes(connection: TypedConnection): void {
-  const parseDay = connection.getTypeParser?.(dateType, 'text')
-  if (parseDay)
+  const parseDate = connection.getTypeParser?.(dateType, 'text')
+  if (parseDate)
     connection.setTypeParser?.(dateType, 'text', (text) => {
-      const value = parseDay(text)
+      const value = parseDate(text)
       if (value instanceof Date) rememberDate(value, text)
       return value
     })
-  const parseMoment = connection.getTypeParser?.(timestamptzType, 'text')
-  if (parseMoment && makesPlainDates(parseMoment))
-    connection.setTypeParser?.(timestamptzType, 'text', (text) => datetimeOf(text) ?? parseMoment(text))
+  const parseDatetime = connection.getTypeParser?.(timestamptzType, 'text')
+  if (parseDatetime && returnsPlainDates(parseDatetime))
+    connection.setTypeParser?.(timestamptzType, 'text', (text) => datetimeOf(text) ?? parseDatetime(text))
 }
 
-function makesPlainDates(parse: TypeParser): boolean {
+function returnsPlainDates(parse: TypeParser): boolean {
   try {
     const made = parse('2001-02-03 04:05:06.789+00')
     return made instanceof Date && Object.getPrototypeOf(made) === Date.prototype && made.getTime() === Date.UTC(2001, 1, 3, 4, 5, 6, 789)
@@ -43,10 +43,10 @@ const dash = 45
 const plus = 43
 
 /**
- * A moment as PostgreSQL spells it where the session's time zone is UTC: '2001-02-03 04:05:06.789+00', with up to three digits
- * after the point. The driver's own parser takes three regular expressions for it, which is a third of reading a page of rows.
+ * Parses a timestamptz in UTC with up to three digits after the point: '2001-02-03 04:05:06.789+00'. The driver's parser uses
+ * three regular expressions, which take a third of the time to read a page of rows.
  *
- * @returns null for any other spelling, and for years before 1000, which Date.UTC() may take for those of another century
+ * @returns null for other text, and for years before 1000: Date.UTC() moves small years to another century
  */
 export function datetimeOf(text: string): Date | null {
   const { length } = text

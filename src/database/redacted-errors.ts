@@ -1,6 +1,6 @@
 /**
- * Takes the bound values of a statement out of the error that it failed with. Drivers and Knex put them there: Knex writes the SQL with
- * its values before the message, mysql2 adds `sql`, and PostgreSQL repeats rows in `detail` and parameters in `where`.
+ * Removes the bound values of a failed statement from its error. Knex writes the SQL with its values before the message, mysql2
+ * adds `sql`, and PostgreSQL repeats rows in `detail` and parameters in `where`.
  */
 import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
@@ -9,7 +9,7 @@ import { dialectOf } from '../schema/storage.js'
 import { failureOf } from './driver-errors.js'
 import { replaceMethod } from './replace-method.js'
 
-/** A Knex client, that of an instance or that of a transaction. */
+/** The Knex client of an instance or of a transaction. */
 export interface FailingClient {
   readonly config?: { compileSqlOnError?: boolean }
   prependListener(event: 'query-error', listener: (error: unknown, query: FailedQuery) => void): unknown
@@ -30,10 +30,10 @@ const redacted = '?'
 const watched = new WeakSet<object>()
 
 /**
- * Has every error of a Knex client's statements carry no bound value. Listeners of `query-error` see neither the values in the error
- * nor the bindings. Does nothing the second time.
+ * Removes bound values from all errors of a Knex client. Listeners of `query-error` see no values in the error and no bindings.
+ * A second call for the same client does nothing.
  *
- * @returns restores the client; statements that fail afterwards have their values in the error again
+ * @returns a function that restores the client: later errors contain their values again
  */
 export function redactErrorsOf(client: FailingClient): () => void {
   if (watched.has(client)) return () => {}
@@ -41,10 +41,10 @@ export function redactErrorsOf(client: FailingClient): () => void {
   const dialect = dialectOf({ client } as unknown as Knex)
   const { config } = client
   const before = config?.compileSqlOnError
-  // Knex then writes the SQL with placeholders before the message.
+  // With this setting Knex writes the SQL with placeholders before the message.
   if (config) config.compileSqlOnError = false
   const onError = (error: unknown, query: FailedQuery) => {
-    // The kind of failure is read from the driver's own words, which a value may resemble.
+    // Read the kind of failure first, since redaction may remove a part of the driver's message that equals a value.
     failureOf(error, dialect)
     redactError(error, query)
     if (Array.isArray(query.bindings)) query.bindings = query.bindings.map(() => redacted)
@@ -72,28 +72,26 @@ export function redactErrorsOf(client: FailingClient): () => void {
   }
 }
 
-/**
- * Has Knex's timeout errors carry no bindings: Knex assigns them after the last event, right before it throws.
- */
+/** Removes the bindings from Knex's timeout errors. Knex assigns them after its last event, right before it throws. */
 export function redactTimeouts(): void {
   const { KnexTimeoutError } = createRequire(import.meta.url)('knex') as { KnexTimeoutError: { readonly prototype: object } }
   if (Object.hasOwn(KnexTimeoutError.prototype, 'bindings')) return
   Object.defineProperty(KnexTimeoutError.prototype, 'bindings', { configurable: true, get: () => undefined, set: () => {} })
 }
 
-/** The texts of errors. Names (`table`, `constraint`, `column`) and codes are left as they are. */
+/** The properties with text. Names (`table`, `constraint`, `column`) and codes stay unchanged. */
 const texts = ['message', 'detail', 'hint', 'where', 'internalQuery', 'sqlMessage'] as const
 
-/** What drivers and Knex call a statement with its values. */
+/** The properties in which drivers and Knex put a statement and its values. */
 const statements = ['sql', 'bindings', 'values', 'parameters'] as const
 
 const mostLinks = 10
 
 /**
- * Takes the values of a statement out of an error, of its causes and of the errors that it wraps, in place.
+ * Removes the values of a statement from an error, its causes and its wrapped errors. Changes them in place.
  *
- * @param error anything that was caught
- * @param query the statement that failed; without it only `sql` and `bindings` are removed, and texts stay as they are
+ * @param error any caught value
+ * @param query the failed statement; without it only `sql` and `bindings` are removed, and texts stay unchanged
  */
 export function redactError(error: unknown, query?: FailedQuery): void {
   const values = query ? valuesOf(query.bindings) : null
@@ -110,7 +108,7 @@ export function redactError(error: unknown, query?: FailedQuery): void {
 }
 
 function redactLink(link: Record<string, unknown>, sql: string, values: readonly string[] | null): void {
-  // A statement that came with the error is one of a driver's: its `values` and the like are bound.
+  // An error with `sql` or `bindings` is from a driver, so its `values` and `parameters` are bound values.
   if (typeof link['sql'] === 'string' || Array.isArray(link['bindings'])) for (const name of statements) remove(link, name)
   if (values === null) return
   const { message, stack } = link
@@ -130,7 +128,7 @@ function remove(link: Record<string, unknown>, name: string): void {
 
 function assign(link: Record<string, unknown>, name: string, text: string): void {
   if (link[name] === text) return
-  // Not enumerable, as `message` and `stack` are, unless it was.
+  // Not enumerable like `message` and `stack`, unless the property was enumerable.
   const enumerable = Object.getOwnPropertyDescriptor(link, name)?.enumerable ?? false
   Object.defineProperty(link, name, { value: text, configurable: true, writable: true, enumerable })
 }
@@ -140,18 +138,18 @@ function assign(link: Record<string, unknown>, name: string, text: string): void
 const longestText = 8000
 const longestValue = 4096
 const gram = 8
-/** Of all values of a statement; looking for more would take too long. */
+/** The most characters of all values of a statement. Searching for more would take too long. */
 const mostCharacters = 500_000
-const tooMuch = '[left out: the statement has too many values to look for]'
+const tooMuch = '[removed: the statement has too many values to search for]'
 
 function redactText(text: string, sql: string, values: readonly string[]): string {
-  // Knex's prefix holds placeholders, and names that a value may be equal to.
+  // The SQL before the message has placeholders, and names that may equal a value: keep it.
   const prefix = sql !== '' && text.startsWith(`${sql} - `) ? `${sql} - ` : ''
   const rest = text.slice(prefix.length)
   return prefix + redactValues(redactQuoted(rest.length > longestText ? `${rest.slice(0, longestText)} [cut]` : rest), values)
 }
 
-/** Places where servers repeat a value, bound or stored: of the row that is there already, or of the whole row that failed. */
+/** Parts of messages in which servers repeat values: of the existing row, or of the whole failing row. */
 const places: readonly [RegExp, string][] = [
   // PostgreSQL, in every language: Key (a, b)=(1, 2) already exists.
   [/\)=\([\s\S]*\)/, `)=(${redacted})`],
@@ -167,7 +165,7 @@ function redactQuoted(text: string): string {
   return places.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), text)
 }
 
-/** Whole values, and any part of a long one: servers cut them and escape them. */
+/** Replaces short values as whole words, and any part of a long value, since servers cut and escape long values. */
 function redactValues(text: string, values: readonly string[]): string {
   if (values.reduce((sum, value) => sum + Math.min(value.length, longestValue), 0) > mostCharacters) return tooMuch
   const rest = values.filter((value) => value.length < gram && text.includes(value)).reduce(withoutWord, text)

@@ -8,12 +8,13 @@ interface Slot {
 }
 
 /**
- * Replaces a method of a Knex client, once however often runtimes begin and end on it: a wrapper that others have wrapped
- * meanwhile stays in their chain, and is used again by the next runtime instead of adding another layer.
+ * Replaces a method of an object with at most one wrapper. If other code has wrapped the method in the meantime, undoing leaves
+ * the wrapper in that chain, and the next call reuses it instead of adding another layer.
  *
- * @param make gets the original, and returns what is called in its place
- * @param absent stands for an original that is not there
- * @returns puts the original back
+ * @param make gets the original method and returns its replacement
+ * @param absent the original to use if the method does not exist
+ * @returns a function that restores the original
+ * @example const undo = replaceMethod(client, 'query', (query) => (sql) => query.call(client, sql))
  */
 export function replaceMethod<T extends object, K extends keyof T & string>(
   target: T,

@@ -1,12 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ConfigurationError } from '../core/errors.js'
 
-/** What is used of Knex's Transaction; a savepoint is one with an `outerTx`. */
+/** The used parts of Knex's Transaction. A transaction with an `outerTx` is a savepoint. */
 export interface Nested {
   readonly outerTx: Nested | null
 }
 
-/** The savepoints whose function the running code is in, innermost first. */
+/** The savepoints that enclose the running code, innermost first. */
 interface Inside {
   readonly trx: Nested
   readonly around: Inside | undefined
@@ -14,7 +14,7 @@ interface Inside {
 
 const storage = new AsyncLocalStorage<Inside>()
 
-/** Runs fn as the code of this savepoint. */
+/** Runs fn as code inside this savepoint. */
 export function runInside<T>(trx: Nested, fn: () => T): T {
   return storage.run({ trx, around: storage.getStore() }, fn)
 }
@@ -38,17 +38,17 @@ interface Savepoint {
   end(): void
 }
 
-/** How long a statement waits for a savepoint: as long as Knex waits for a connection (milliseconds). */
+/** Milliseconds that a statement waits for a savepoint. Knex waits as long for a connection. */
 const longestWait = 60_000
 
 /**
- * The savepoints of one transaction. ROLLBACK TO a savepoint also undoes every statement that other code has sent meanwhile on the
- * same connection. So statements of code outside a savepoint wait until it has ended.
+ * The savepoints of one transaction. ROLLBACK TO SAVEPOINT also undoes statements of other code that were sent on the same
+ * connection after the savepoint began. So statements of code outside a savepoint wait until it has ended.
  */
 export class Savepoints {
   readonly #all = new Set<Savepoint>()
 
-  /** Adds a savepoint that Knex is about to make. */
+  /** Adds a savepoint before Knex sends SAVEPOINT. */
   add(trx: Nested): Savepoint {
     let resolve: () => void = () => {}
     const ended = new Promise<void>((done) => {
@@ -65,12 +65,12 @@ export class Savepoints {
     return savepoint
   }
 
-  /** Returns what a statement of `trx` waits for, or undefined where it may be sent now. */
+  /** Returns a promise that a statement of `trx` must wait for; undefined if it may be sent now. */
   beforeStatement(trx: Nested): Promise<void> | undefined {
     return this.#until((one) => one.isOpen && isWithin(one.trx, trx) && !isInside(one.trx))
   }
 
-  /** Returns what COMMIT or RELEASE of `trx` waits for: a write in a savepoint may still be refused. */
+  /** Returns a promise that COMMIT or RELEASE of `trx` must wait for, since a savepoint inside may still be rolled back. */
   beforeEnd(trx: Nested): Promise<void> | undefined {
     return this.#until((one) => isWithin(one.trx, trx) && !isInside(one.trx))
   }
@@ -86,7 +86,7 @@ async function waitForEach(find: () => Savepoint | undefined): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
     const message =
-      'This statement waits for a savepoint of its own transaction, and the savepoint does not end. Do not wait inside a transaction() for code outside of it.'
+      'This statement has waited 60 seconds for a savepoint of its transaction to end. Inside transaction(), do not await code that runs outside of it.'
     timer = setTimeout(() => reject(new ConfigurationError(message)), longestWait)
   })
   try {

@@ -4,7 +4,7 @@ import type { Column, ColumnSpec } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
 import { constraintName, rememberTables } from './constraints.js'
 
-/** A table as models declare it; names of columns are those of the properties. */
+/** A table that models declare. Columns have the names of their properties. */
 export interface TableSpec {
   readonly name: string
   readonly columns: Readonly<Record<string, Column<unknown, boolean>>>
@@ -14,12 +14,12 @@ export interface TableSpec {
 }
 
 /**
- * Makes tables with all that their columns declare: types, NOT NULL, literal defaults, unique columns, indexes and
- * foreign keys, also towards themselves and each other. Tables that are there already are left as they are.
+ * Creates tables with the declared types, NOT NULL, literal defaults, unique constraints, indexes and foreign keys. Tables may
+ * refer to themselves and to each other. Existing tables stay unchanged.
  *
  * @param knex an instance or a transaction
  * @param tables in any order
- * @throws what the database says, as it says it
+ * @throws the driver's error
  * @example await createTables(knex, [{ name: 'user', primaryKey: 'id', columns: { id: column.uuid(), email: column.string().unique() } }])
  */
 export async function createTables(knex: Knex, tables: readonly TableSpec[]): Promise<void> {
@@ -35,7 +35,7 @@ export async function createTables(knex: Knex, tables: readonly TableSpec[]): Pr
   for (const table of ordered) {
     const make = knex.schema.createTable(table.name, (builder) => {
       for (const [property, { spec }] of Object.entries(table.columns)) {
-        // Within a cycle one key must wait for its target. SQLite cannot add it later, and does not need to.
+        // In a cycle of tables, one foreign key must be added after its target exists. SQLite does not check the target.
         const mustWait = dialect !== 'sqlite' && spec.reference && spec.reference.table !== table.name && pending.has(spec.reference.table)
         if (mustWait)
           later.push(async () => knex.schema.alterTable(table.name, (altered) => addReference(altered, table.name, property, spec)))
@@ -46,7 +46,7 @@ export async function createTables(knex: Knex, tables: readonly TableSpec[]): Pr
       for (const columns of table.indexes ?? []) addIndex(builder, table.name, columns)
     })
     await make.catch((error: unknown) => {
-      // Another process was faster, and has made or is making all of it.
+      // Another process has created the table in the meantime.
       if (!isThereAlready(error)) throw error
     })
     pending.delete(table.name)
@@ -62,23 +62,23 @@ function isThereAlready(error: unknown): boolean {
 }
 
 /**
- * Adds one declared column to a table of a migration, with the type that the library reads and writes, and with its
- * default, its uniqueness, its index and its foreign key.
+ * Adds a declared column to a table in a migration, with its type, default, unique constraint, index and foreign key.
  *
- * @param table the builder that createTable or alterTable gives
- * @param name the property's name
+ * @param table the builder of createTable() or alterTable()
+ * @param name the name of the property
+ * @returns the builder of the column
  * @example await knex.schema.alterTable('employee', (table) => addColumnTo(table, knex, 'hireDate', column.date().nullable().spec))
  */
 export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: string, spec: ColumnSpec): Knex.ColumnBuilder {
-  // Knex tells a builder's table to nobody, and index names begin with it.
+  // Index names begin with the table's name, which Knex does not expose.
   const { _tableName } = table as { _tableName?: unknown }
   return addColumn(table, knex, dialectOf(knex), { name: String(_tableName), columns: {}, primaryKey: 'id' }, name, spec)
 }
 
 /**
- * Adds those of the named columns that a table lacks, with the types, uniqueness, indexes and foreign keys that they declare.
+ * Adds the named columns that a table does not have yet, with their types, unique constraints, indexes and foreign keys.
  *
- * @throws what the database says, for a column that takes no NULL and has no default where the table has rows
+ * @throws the driver's error for a NOT NULL column without a default if the table has rows
  * @example await addMissingColumns(knex, tableSpecOf(Token), ['abilities'])
  */
 export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
@@ -96,7 +96,7 @@ export async function addMissingColumns(knex: Knex, table: TableSpec, properties
 }
 
 /**
- * Drops tables, whatever order they are given in and whoever refers to them; those that are not there are passed over.
+ * Drops tables in any order, even if other tables refer to them. Skips tables that do not exist.
  *
  * @example await dropTables(knex, [userTable, documentTable])
  */
@@ -108,12 +108,12 @@ export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'n
     for (const name of names) await knex.raw('drop table if exists ?? cascade', [name])
     return
   }
-  // Foreign keys are checked or not by connection: all must go over the same one.
+  // The setting that disables foreign keys belongs to a connection, so all statements must use the same one.
   const client = knex.client as { acquireConnection(): Promise<unknown>; releaseConnection(connection: unknown): Promise<void> }
   const connection = await client.acquireConnection()
   const run = async (sql: string) => await knex.raw(sql).connection(connection)
   try {
-    const restore = await withoutChecks(run, dialectOf(knex))
+    const restore = await disableForeignKeys(run, dialectOf(knex))
     try {
       for (const name of names) await knex.schema.dropTableIfExists(name).connection(connection)
     } finally {
@@ -124,10 +124,10 @@ export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'n
   }
 }
 
-/** Switches the checks off; returns the statement that puts them back to what they were. */
-async function withoutChecks(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
+/** Disables foreign key checks. @returns the statement that restores the earlier setting */
+async function disableForeignKeys(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
   if (dialect === 'sqlite') {
-    // By position: an application may have Knex rename what comes back (knexSnakeCaseMappers).
+    // Read by position, since knexSnakeCaseMappers() may rename the column of the result.
     const [row] = (await run('PRAGMA foreign_keys')) as object[]
     await run('PRAGMA foreign_keys = OFF')
     return `PRAGMA foreign_keys = ${Object.values(row ?? {})[0] ? 'ON' : 'OFF'}`
@@ -137,7 +137,7 @@ async function withoutChecks(run: (sql: string) => Promise<unknown>, dialect: Di
   return `set foreign_key_checks = ${row?.checks ? 1 : 0}`
 }
 
-/** Tables before those that refer to them, as far as there is no cycle; otherwise as given. */
+/** Sorts tables so that each comes after the tables it refers to. Tables in a cycle keep their order. */
 function byReference<T extends Pick<TableSpec, 'name' | 'columns'>>(tables: readonly T[]): T[] {
   const byName = new Map(tables.map((table) => [table.name, table]))
   const ordered = new Set<T>()
@@ -175,21 +175,21 @@ function addColumn(
   const isFirstInKey =
     property === table.primaryKey || [...(table.uniques ?? []), ...(table.indexes ?? [])].some(([first]) => first === property)
   if (spec.isUnique) addUnique(builder, table.name, [property])
-  // A foreign key without an index makes each delete of its target a scan; MariaDB adds one by itself.
+  // Without an index on the foreign key, each delete of its target scans the table. MariaDB adds the index by itself.
   else if (spec.isIndexed || (spec.reference && !isFirstInKey && dialect !== 'mysql')) addIndex(builder, table.name, [property])
   addReference(builder, table.name, property, spec)
   return built
 }
 
-// The models fill in defaults too; these are for rows that other programs insert.
+// Models fill in defaults themselves. The defaults in the table are for rows that other programs insert.
 function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
   if (!spec.hasDefault || typeof spec.defaultValue === 'function' || spec.defaultValue === null) return undefined
-  // MySQL takes no literal default for long text, unlike MariaDB from 10.2 on.
+  // MySQL accepts no literal default for long text. MariaDB does since 10.2.
   if (dialect === 'mysql' && sqlType(spec, dialect).startsWith('longtext')) return undefined
   return encode(spec, spec.defaultValue, dialect)
 }
 
-// Knex takes a question mark in PostgreSQL's DDL for a placeholder, within quotes too: it is spelled as an escape.
+// Knex reads a question mark in PostgreSQL's DDL as a placeholder, even inside quotes, so it is written as an escape.
 function literal(knex: Knex, value: Knex.RawBinding, dialect: Dialect): Knex.Raw {
   if (dialect !== 'pg' || typeof value !== 'string' || !value.includes('?')) return knex.raw('?', [value])
   return knex.raw(`E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('?', '\\x3f')}'`)
