@@ -1,21 +1,21 @@
 /**
- * Executes a query as Objection 3.1 does (QueryBuilder.execute there): the same hooks of the same operations in the same order.
- * Objection makes several promises for each hook and each operation, whether there is anything to wait for or not, which
- * together take as long as a small statement; here only what is a promise is waited for.
+ * Executes a query as QueryBuilder.execute() of Objection 3.1 does: the same hooks of the same operations in the same order.
+ * Objection creates several promises for each hook and operation, which together take as long as a small statement. This file
+ * awaits only values that are promises.
  */
 import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder } from 'objection'
 import { isPromise } from '../core/maybe-async.js'
 
-/** An operation of Objection's, seen from inside. */
-interface OpenOperation {
+/** The members of Objection's operations that this file uses. */
+interface OperationInternals {
   readonly name: string
-  /** Of from(): the table, where it names one. */
+  /** Set by from() with a table name. */
   readonly table?: string | null
   hasHook(name: HookName): boolean
-  /** Those that its hooks added. */
-  readonly childOperations: readonly OpenOperation[]
+  /** Operations that the hooks of this operation added. */
+  readonly childOperations: readonly OperationInternals[]
   removeChildOperationsByHookName(name: HookName): void
   queryExecutor(builder: Executable): PromiseLike<unknown>
 }
@@ -24,23 +24,23 @@ type HookName = 'onBefore1' | 'onBefore2' | 'onBefore3' | 'onRawResult' | 'query
 
 type Hook = (builder: Executable, value: unknown) => unknown
 
-/** What is used of Objection's QueryBuilder. */
+/** The members of Objection's QueryBuilder that this file uses. */
 export interface Executable {
-  readonly _operations: readonly OpenOperation[]
-  readonly _activeOperations: { readonly operation: OpenOperation; readonly hookName: HookName }[]
+  readonly _operations: readonly OperationInternals[]
+  readonly _activeOperations: { readonly operation: OperationInternals; readonly hookName: HookName }[]
   readonly _explicitRejectValue: unknown
   readonly _explicitResolveValue: unknown
-  _findOperationFactory(builder: Executable): OpenOperation
+  _findOperationFactory(builder: Executable): OperationInternals
   isFind(): boolean
   isInsert(): boolean
   isPartial(): boolean
   hasWithGraph(): boolean
   hasSelects(): boolean
-  clear(selector: (op: OpenOperation) => boolean): unknown
-  addOperation(op: OpenOperation): unknown
-  addOperationToFront(op: OpenOperation, args: unknown[]): unknown
-  findLastOperation(selector: RegExp): OpenOperation | null
-  forEachOperation(selector: true, callback: (op: OpenOperation) => void): void
+  clear(selector: (op: OperationInternals) => boolean): unknown
+  addOperation(op: OperationInternals): unknown
+  addOperationToFront(op: OperationInternals, args: unknown[]): unknown
+  findLastOperation(selector: RegExp): OperationInternals | null
+  forEachOperation(selector: true, callback: (op: OperationInternals) => void): void
   context(): Hooks
   internalContext(): Hooks
   internalOptions(): { returnImmediatelyValue?: unknown }
@@ -82,13 +82,13 @@ const usedMethods: readonly (keyof Executable)[] = [
 ]
 
 /**
- * Whether a QueryBuilder class is made as executeCopy expects: by Objection 3.1, with all that is used of it. Another one is to be
- * executed by Objection itself, which takes longer.
+ * Returns whether a QueryBuilder class belongs to Objection 3.1 and has every member that executeCopy() uses. Other classes are
+ * executed by Objection itself, which is slower.
  *
- * @param version Objection's; that of the installed one when not said
+ * @param version Objection's version. Default: the installed one.
  */
 export function isAsExpected(Base: typeof QueryBuilder, version = installedVersion()): boolean {
-  // In which order it calls what does not show in the class.
+  // The order of Objection's calls is not visible in the class, so the version must match.
   if (!/^3\.1\./.test(version)) return false
   const builder = (Base as unknown as { forClass(cls: typeof Model): Executable }).forClass(Model)
   if (!usedMethods.every((name) => typeof builder[name] === 'function')) return false
@@ -107,7 +107,7 @@ function installedVersion(): string {
   }
 }
 
-/** A hook asked for the query to end here, with this as its result. */
+/** Thrown when a hook ends the query early with a result. */
 class EndedEarly {
   constructor(readonly value: unknown) {}
 }
@@ -133,9 +133,9 @@ const afterStages: readonly Stage[] = [
 ]
 
 /**
- * Executes a builder, which is changed by it: give it a copy.
+ * Executes a builder and modifies it: pass a copy.
  *
- * @throws what Objection would, the driver's errors wrapped as it does
+ * @throws the same errors as Objection, with driver errors wrapped in the same classes
  */
 export async function executeCopy(builder: Executable): Promise<unknown> {
   try {
@@ -158,15 +158,15 @@ export async function executeCopy(builder: Executable): Promise<unknown> {
   }
 }
 
-const isFinding = ({ name }: OpenOperation) => name === 'find'
-const isGraph = ({ name }: OpenOperation) => name === 'eager'
-const isExecutor = (operation: OpenOperation) => operation.hasHook('queryExecutor')
+const isFinding = ({ name }: OperationInternals) => name === 'find'
+const isGraph = ({ name }: OperationInternals) => name === 'eager'
+const isExecutor = (operation: OperationInternals) => operation.hasHook('queryExecutor')
 
 function addImplicitOperations(builder: Executable): void {
   if (builder.isFind() && findOperation(builder._operations, isFinding) === null)
     builder.addOperationToFront(builder._findOperationFactory(builder), [])
   if (findOperation(builder._operations, isGraph) === null || !builder.hasWithGraph()) return
-  const graph = findOperation(builder._operations, isGraph) as OpenOperation
+  const graph = findOperation(builder._operations, isGraph) as OperationInternals
   builder.clear(isGraph)
   builder.addOperation(graph)
 }
@@ -175,13 +175,13 @@ function addImplicitOperations(builder: Executable): void {
 
 function stageOf(name: HookName): Stage {
   return (builder, value) => {
-    // Those that a hook adds meanwhile have their turn at the next stage.
+    // Operations that a hook adds take part from the next stage on.
     const operations = withHook(builder._operations, name, null)
     return operations === null ? value : callHooks(builder, operations, name, value, 0)
   }
 }
 
-/** The first of these operations, or of those that they added, of which this is so. */
+/** Returns the first operation, or child of an operation, for which `isIt` returns true. */
 export function findOperation<T extends { readonly childOperations: readonly T[] }>(
   operations: readonly T[],
   isIt: (operation: T) => boolean,
@@ -195,7 +195,11 @@ export function findOperation<T extends { readonly childOperations: readonly T[]
   return null
 }
 
-function withHook(operations: readonly OpenOperation[], name: HookName, found: OpenOperation[] | null): OpenOperation[] | null {
+function withHook(
+  operations: readonly OperationInternals[],
+  name: HookName,
+  found: OperationInternals[] | null,
+): OperationInternals[] | null {
   let all = found
   for (const operation of operations) {
     if (operation.hasHook(name)) {
@@ -207,21 +211,21 @@ function withHook(operations: readonly OpenOperation[], name: HookName, found: O
   return all
 }
 
-function callHooks(builder: Executable, operations: readonly OpenOperation[], name: HookName, given: unknown, from: number): unknown {
+function callHooks(builder: Executable, operations: readonly OperationInternals[], name: HookName, given: unknown, from: number): unknown {
   let value = given
   for (let i = from; i < operations.length; i += 1) {
-    const next = callHook(builder, operations[i] as OpenOperation, name, value)
-    assertGoingOn(builder)
+    const next = callHook(builder, operations[i] as OperationInternals, name, value)
+    assertNotEnded(builder)
     if (isPromise(next)) return next.then((result) => callHooks(builder, operations, name, result, i + 1))
     value = next
   }
   return value
 }
 
-function callHook(builder: Executable, operation: OpenOperation, name: HookName, value: unknown): unknown {
+function callHook(builder: Executable, operation: OperationInternals, name: HookName, value: unknown): unknown {
   const active = builder._activeOperations
   operation.removeChildOperationsByHookName(name)
-  // What a hook adds to the builder becomes a child of its operation.
+  // Operations that a hook adds to the builder become children of its operation.
   active.push({ operation, hookName: name })
   let result: unknown
   try {
@@ -249,7 +253,7 @@ function callHook(builder: Executable, operation: OpenOperation, name: HookName,
 function callFunctions(builder: Executable, functions: unknown, given: unknown): unknown {
   if (typeof functions === 'function') {
     const result: unknown = functions.call(builder, given, builder)
-    assertGoingOn(builder)
+    assertNotEnded(builder)
     return result
   }
   return Array.isArray(functions) ? callEach(builder, functions, given, 0) : given
@@ -265,7 +269,7 @@ function callEach(builder: Executable, functions: readonly unknown[], given: unk
   return value
 }
 
-function assertGoingOn(builder: Executable): void {
+function assertNotEnded(builder: Executable): void {
   const { returnImmediatelyValue } = builder.internalOptions()
   if (returnImmediatelyValue !== undefined) throw new EndedEarly(returnImmediatelyValue)
 }
@@ -308,7 +312,7 @@ function buildKnexQuery(builder: Executable): Knex.QueryBuilder {
 
 function toModels(builder: Executable, result: unknown): unknown {
   if (result === null || result === undefined) return null
-  // The rows of an insert are the models that were given.
+  // An insert returns the models that it was given.
   if (builder.isInsert()) return result
   const cls = builder.resultModelClass()
   if (!Array.isArray(result)) return isRow(result, cls) ? cls.fromDatabaseJson(result as object) : result
@@ -324,7 +328,7 @@ function isRow(value: unknown, cls: typeof Model): boolean {
 // -- errors
 
 async function answerError(builder: Executable, error: unknown): Promise<unknown> {
-  // Objection does not hand out what wraps errors; a query that is nothing but one does it.
+  // Objection does not export its error wrapper. A query that only rejects uses it.
   let answer: Promise<unknown> = Model.query()
     .reject(error as Error)
     .execute()

@@ -1,4 +1,4 @@
-/** SQL of the library's own in Knex statements: quoted and put together once, where Knex would parse it at each use. */
+/** Puts SQL of this library into Knex statements. The text is parsed and quoted once, while Knex parses it at each use. */
 import type { Knex } from 'knex'
 import { columnForIdentifier, versionOfNames } from '../schema/definition.js'
 
@@ -17,9 +17,9 @@ export interface Sql extends Template {
 /** A rule for a known caller: all rows, no rows, or the rows for which the SQL is true. */
 export type Condition = boolean | Sql
 
-const mostKept = 2000
+const CACHE_LIMIT = 2000
 
-/** A text between its places, and for each place whether a name goes there. */
+/** The texts between placeholders, and for each placeholder whether it takes a name. */
 interface Parsed {
   readonly texts: readonly string[]
   readonly isName: readonly boolean[]
@@ -32,7 +32,7 @@ function parse(sql: string): Parsed {
   if (known) return known
   const texts = ['']
   const isName: boolean[] = []
-  // An escaped question mark is text, to Knex's later steps too.
+  // An escaped question mark is text, also for the later steps of Knex.
   for (const piece of sql.split(/(\\\?|\?\??)/)) {
     if (piece === '?' || piece === '??') {
       isName.push(piece === '??')
@@ -40,12 +40,12 @@ function parse(sql: string): Parsed {
     } else texts.push(texts.pop() + piece)
   }
   const made = { texts, isName }
-  if (parsed.size >= mostKept) parsed.clear()
+  if (parsed.size >= CACHE_LIMIT) parsed.clear()
   parsed.set(sql, made)
   return made
 }
 
-/** With the names in their places; of the values, the place. As long as names mean the same columns. */
+/** Texts with names filled in and `?` for values. Valid while names map to the same columns. */
 interface Composed {
   readonly version: number
   readonly texts: Map<string, string>
@@ -56,33 +56,33 @@ const composed = new WeakMap<object, Composed>()
 function textsOf(client: Knex.Client): Map<string, string> {
   const version = versionOfNames()
   let known = composed.get(client)
-  if (!known || known.version !== version || known.texts.size >= mostKept) {
+  if (!known || known.version !== version || known.texts.size >= CACHE_LIMIT) {
     known = { version, texts: new Map() }
     composed.set(client, known)
   }
   return known.texts
 }
 
-// As Knex quotes it, the application's wrapIdentifier included. A property that no declaration names stands for its column.
+// Quotes like Knex, including the application's wrapIdentifier. A property without a declaration is its own column.
 function quoted(client: Knex.Client, name: string): string {
   const column = name.split('.').map(columnForIdentifier).join('.')
   return (client as unknown as { raw(text: string, bindings: unknown[]): Knex.Raw }).raw('??', [column]).toSQL().sql
 }
 
 /**
- * Makes of a template what Knex takes wherever it takes a raw expression.
+ * Returns a template as a raw expression for Knex.
  *
- * @throws Error where there are more or fewer bindings than places for them, or one is undefined
+ * @throws Error if the number of bindings differs from the number of placeholders, or a binding is undefined
  * @example statement.whereRaw(fragment(knex.client, { sql: '?? = ?', bindings: ['t.id', id] }))
  */
 export function fragment(client: Knex.Client, { sql, bindings }: Template): Knex.Raw {
   const { texts, isName } = parse(sql)
-  if (bindings.length > isName.length) throw new Error(`SQL of the library's own has values left over: ${sql}`)
+  if (bindings.length > isName.length) throw new Error(`This SQL of objection-perms has more bindings than placeholders: ${sql}`)
   const values: unknown[] = []
   let key = sql
   for (let i = 0; i < isName.length; i += 1) {
     const binding = bindings[i]
-    if (binding === undefined) throw new Error(`SQL of the library's own lacks a value: ${sql}`)
+    if (binding === undefined) throw new Error(`This SQL of objection-perms has a placeholder without a binding: ${sql}`)
     if (isName[i]) key += `\0${binding}`
     else values.push(binding)
   }
@@ -96,7 +96,7 @@ export function fragment(client: Knex.Client, { sql, bindings }: Template): Knex
   return new Fragment(text, values) as unknown as Knex.Raw
 }
 
-/** What Knex asks of a raw expression when it puts it into a statement. */
+/** The members of a raw expression that Knex uses when it compiles a statement. */
 class Fragment {
   readonly isRawInstance = true
 
@@ -105,7 +105,7 @@ class Fragment {
     readonly bindings: readonly unknown[],
   ) {}
 
-  // Knex sets these on whatever it takes for raw. Here nothing reads them, and one that is kept would hold on to the last statement.
+  // Knex sets these on raw expressions. They are ignored, because a kept value would keep the last statement alive.
   set client(_: unknown) {}
   set queryContext(_: unknown) {}
 
@@ -114,7 +114,7 @@ class Fragment {
   }
 }
 
-/** Whether a raw expression was made by `fragment`: a rule, or another part of the library's own statements. */
+/** Returns whether fragment() created a raw expression: SQL of this library, which needs no inspection. */
 export function isFragment(raw: unknown): boolean {
   return raw instanceof Fragment
 }

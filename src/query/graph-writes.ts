@@ -1,4 +1,4 @@
-/** The statements of upsertGraph(): what a policy keeps is an error there, because the caller has named each row. */
+/** Checks the statements of upsertGraph(). A row that a policy protects is an error there, because the caller named each row. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
@@ -26,7 +26,7 @@ interface Operation {
   readonly ids?: readonly unknown[]
 }
 
-/** What is used of a builder. */
+/** The members of a query builder that this file uses. */
 export interface GraphBuilder {
   readonly _operations: readonly Operation[]
   readonly execution?: { readonly action?: string | undefined } | undefined
@@ -40,16 +40,16 @@ export interface GraphBuilder {
 const isGraph = (builder: GraphBuilder | null | undefined): boolean =>
   builder?._operations.some(({ name }) => name === 'upsertGraph' || name === 'upsertGraphAndFetch') ?? false
 
-/** Removes rows from a relation, as upsertGraph() does with those that the graph leaves out. */
+/** A removal of rows from a relation, for rows that a graph leaves out. */
 interface Removal {
   readonly relation: GraphRelation
   readonly ids: readonly unknown[] | undefined
   readonly isUnrelate: boolean
-  /** The rows that are still there, for whoever may read them. */
+  /** Finds the rows that still exist and that the caller may read. */
   find(): PromiseLike<readonly Model[]>
 }
 
-/** Returns what the builder removes for a graph, or null where it does something else. Call it before the statement. */
+/** Returns the removal that the builder executes for a graph, or null for another statement. Call it before the statement. */
 export function removalOf(builder: GraphBuilder): Removal | null {
   const isUnrelate = builder.isUnrelate()
   if (!isUnrelate && !builder.isDelete() && builder.execution?.action !== 'delete') return null
@@ -58,7 +58,7 @@ export function removalOf(builder: GraphBuilder): Removal | null {
   const [row] = owner?.isModels ? owner.modelArray : []
   if (!relation || !row) return null
   const ids = builder._operations.find(({ name }) => name === 'findByIds')?.ids
-  // A delete through a relation to one row clears the key of the owner.
+  // A delete through a relation to one row clears the key of the owner, so the key is read before.
   const key = relation.ownerProp.getProps(row)
   const find = () => {
     const related = relation.relatedModelClass.query(builder.knex())
@@ -71,29 +71,29 @@ export function removalOf(builder: GraphBuilder): Removal | null {
   return { relation, ids, isUnrelate, find }
 }
 
-/** @throws ForbiddenError where a row that the caller may read was not removed */
+/** @throws ForbiddenError if a row that the caller may read was not removed */
 export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
-  // Of a pair that is linked twice one link may be gone.
+  // A pair of rows may be linked twice, so the count does not prove that all links were removed.
   const isCounted = !(isUnrelate && relation.isObjectionManyToManyRelation)
   if (isCounted && count === (ids?.length ?? 1)) return
   if ((await find()).length === 0) return
   const name = relation.relatedModelClass.name
   throw new ForbiddenError(
     isUnrelate
-      ? `You may not take this ${name} out of ${relation.ownerModelClass.name}.${relation.name}.`
-      : `You may not delete this ${name}: leave it in the graph, or pass noDelete.`,
+      ? `You may not remove this ${name} from ${relation.ownerModelClass.name}.${relation.name}.`
+      : `You may not delete this ${name}. Keep it in the graph, or pass noDelete.`,
   )
 }
 
-/** Whether a builder changes the columns of a join table for a row of a graph. */
+/** Returns whether a builder updates the extra columns of a join table for a row of a graph. */
 export function isLinkOfGraph(builder: GraphBuilder): boolean {
   const above = builder.parentQuery()
   return builder.isUpdate() && above?.isUpdate() === true && isGraph(above.parentQuery())
 }
 
-/** @throws ForbiddenError where no link was changed */
+/** @throws ForbiddenError if no link was changed */
 export function assertChanged(builder: GraphBuilder, count: unknown): void {
   if (count !== 0) return
   const { relation } = builder.parentQuery()?._operations.find((one) => one.relation !== undefined) ?? {}
-  throw new ForbiddenError(`You may not change how this ${relation?.ownerModelClass.name} is related by ${relation?.name}.`)
+  throw new ForbiddenError(`You may not change the link ${relation?.name} of this ${relation?.ownerModelClass.name}.`)
 }

@@ -7,7 +7,7 @@ type Hiding = ReadonlyMap<string, readonly (readonly string[])[]>
 
 const memo = modelSlot<{ readonly version: number; readonly hiding: Hiding } | undefined>(() => undefined)
 
-// For each property that models hide, all properties of those models. Their columns may have been renamed on the way.
+// Maps each property that a model hides to all properties of that model. Names are folded, because columns may arrive renamed.
 function hidingNow(): Hiding {
   const known = memo.get()
   if (known?.version === protectionVersion()) return known.hiding
@@ -16,7 +16,7 @@ function hidingNow(): Hiding {
   for (const cls of classes) {
     const specs = Object.entries(structureOf(cls).specs)
     const all = specs.map(([property]) => foldName(property))
-    // Who may read a column with a rule is for its own model to say, and the row is of another.
+    // A readableBy rule cannot be evaluated here, because the row is not an instance of its model: treat the column as hidden.
     for (const [property, { isHidden, readable }] of specs)
       if (isHidden || readable) hiding.set(foldName(property), [...(hiding.get(foldName(property)) ?? []), all])
   }
@@ -25,8 +25,8 @@ function hidingNow(): Hiding {
 }
 
 /**
- * Whether a property that a row's own model does not declare is one that another model hides: `select('user.*')` of a join, or
- * castTo(), brings all columns of that model. By the name alone it may be anything, such as a sum under the name of its column.
+ * Returns whether an undeclared property of a row is a hidden column of another model. `select('user.*')` of a join and castTo()
+ * bring all columns of that model, so the row must hold all of them: the name alone may be anything, such as a sum.
  */
 export function isHiddenElsewhere(row: object, name: string): boolean {
   const models = hidingNow().get(foldName(name))

@@ -1,4 +1,4 @@
-/** Which rows `onConflict().ignore()` has inserted, and how a large insert is divided. */
+/** Finds the rows that `onConflict().ignore()` inserted, and divides large inserts. */
 import type { Model } from 'objection'
 import type { OpenKnexBuilder } from './statement.js'
 
@@ -11,14 +11,14 @@ export interface InsertOperation {
   onAfter2(builder: object, rows: unknown): unknown
 }
 
-/** What a driver says of a statement, as Knex keeps it. */
+/** The driver's result of a statement, as Knex stores it. */
 interface Answer {
   readonly response?: unknown
-  /** Of both SQLite drivers. */
+  /** Set by both SQLite drivers. */
   readonly context?: { readonly changes?: number }
 }
 
-/** The insert itself. */
+/** Returns the innermost insert operation. */
 export function insertIn(operation: InsertOperation): InsertOperation {
   let inner = operation
   while (inner.delegate) inner = inner.delegate
@@ -26,8 +26,8 @@ export function insertIn(operation: InsertOperation): InsertOperation {
 }
 
 /**
- * Has an insert with `onConflict().ignore()` return the rows that it has inserted, call hooks for them alone, and relate only them. A
- * single row that was not inserted comes back without an id: the one it was given before the statement is in no table.
+ * Makes an insert with `onConflict().ignore()` return, relate and call hooks for the inserted rows only. A single row that was not
+ * inserted comes back without an id, because the generated id is in no table.
  */
 export function noteIgnored(statement: OpenKnexBuilder, operation: InsertOperation, idColumns: readonly string[]): void {
   const insert = insertIn(operation)
@@ -54,7 +54,7 @@ export function noteIgnored(statement: OpenKnexBuilder, operation: InsertOperati
   }
 }
 
-// The number of rows that one INSERT has made; undefined where the driver does not say.
+// Returns the number of rows that an INSERT created, or undefined if the driver does not report it.
 function changesOf({ response, context }: Answer): number | undefined {
   if (context?.changes !== undefined) return context.changes
   if (!Array.isArray(response)) return (response as { rowCount?: number } | undefined)?.rowCount
@@ -62,7 +62,7 @@ function changesOf({ response, context }: Answer): number | undefined {
   return first?.affectedRows ?? response.length
 }
 
-// PostgreSQL returns the rows that it has inserted.
+// PostgreSQL returns only the rows that it inserted.
 function insertedOf(all: readonly Model[], returned: readonly unknown[], idColumns: readonly string[]): readonly Model[] {
   if (returned.length === all.length) return all
   const idOf = (row: unknown) =>
@@ -73,28 +73,28 @@ function insertedOf(all: readonly Model[], returned: readonly unknown[], idColum
 
 function clearId(row: Model): void {
   const property = (row.constructor as unknown as { getIdProperty(): string | string[] }).getIdProperty()
-  // Several columns are what the row was to be, such as both ends of a link.
+  // A composite key comes from the caller, such as both ends of a link, and is kept.
   if (typeof property === 'string') Reflect.deleteProperty(row, property)
 }
 
-/** How many rows one INSERT holds at most, with its columns and the conditions of a policy for each row. */
-const mostRows = 500
-const mostValues = 65_535
-const valuesOfPolicy = 40
+/** The limits of one INSERT: rows, bound values, and an estimate of the values that a policy binds for each row. */
+const MAX_ROWS = 500
+const MAX_VALUES = 65_535
+const POLICY_VALUES_PER_ROW = 40
 
-/** How many rows of a class to insert at once. */
+/** Returns how many rows one INSERT may hold. */
 export function rowsPerInsert(columnCount: number): number {
-  return Math.max(1, Math.min(mostRows, Math.floor(mostValues / (columnCount + valuesOfPolicy))))
+  return Math.max(1, Math.min(MAX_ROWS, Math.floor(MAX_VALUES / (columnCount + POLICY_VALUES_PER_ROW))))
 }
 
-/** Divides rows into parts of a size. */
+/** Divides rows into arrays of at most `size` rows. */
 export function inParts<T>(rows: readonly T[], size: number): T[][] {
   const parts: T[][] = []
   for (let from = 0; from < rows.length; from += size) parts.push(rows.slice(from, from + size))
   return parts
 }
 
-/** The result of an insert from the results of its parts: rows, or the number of links that relate() has made. */
+/** Joins the results of the parts of an insert: rows, or the numbers of links that relate() created. */
 export function joinResults(results: readonly unknown[]): unknown {
   if (results.every((one) => typeof one === 'number')) return (results as readonly number[]).reduce((sum, one) => sum + one, 0)
   return results.flat()

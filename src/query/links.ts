@@ -1,4 +1,4 @@
-/** Writes to the links of many-to-many relations, for which Objection finds the join table's rows by a subquery. */
+/** Corrects writes to links of many-to-many relations, which Objection finds by a subquery over the join table. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { memoize } from '../core/memoize.js'
@@ -6,7 +6,7 @@ import { definitionOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
 import { isFilterOfWrite, isGuardedBuilder } from './query-builder.js'
 
-/** A query of Objection, seen from inside. */
+/** The members of Objection's QueryBuilder that this file uses. */
 interface OpenQuery {
   modelClass(): typeof Model
   knex(): Knex
@@ -26,7 +26,7 @@ interface JoinTableProp {
   refs(builder: OpenQuery): readonly unknown[]
 }
 
-/** A many-to-many relation, seen from inside. */
+/** The members of Objection's ManyToManyRelation that this file uses. */
 interface Links {
   joinTableModelClass: typeof Model
   joinTableModify: unknown
@@ -48,12 +48,12 @@ interface LinkOperation {
 }
 type OperationClass = new (name: string, opt: object) => LinkOperation
 
-/** SQLite's own key of a row. */
+/** SQLite's built-in key of each row. */
 const rowId = '_rowid_'
 
 const isSqlite = (builder: OpenQuery) => dialectOf(builder.knex()) === 'sqlite'
 
-/** The declared id of a class that stands for a join table; none where the table has no model. */
+/** Returns the declared id columns of the class of a join table; an empty array if the table has no model. */
 function idColumns(cls: typeof Model): string[] {
   const { idColumn } = cls
   const declared = isGuardedBuilder(cls.QueryBuilder) ? [...definitionOf(cls).columnOf.values()] : []
@@ -64,11 +64,11 @@ function idColumns(cls: typeof Model): string[] {
 const exact = new WeakSet<object>()
 
 /**
- * Has unrelate() and patch() through a many-to-many relation change the links that they name, and no others.
+ * Makes unrelate() and patch() through a many-to-many relation change exactly the links that they name.
  *
- * On SQLite Objection finds links by `_rowid_`. A subquery in place of the join table, as a policy or `modify` makes it, has no
- * such column, and SQLite takes that of the outer statement instead: each row is then compared with itself. On other databases
- * Objection finds them by the related row alone, so the links of other owners to that row change too.
+ * On SQLite, Objection finds links by `_rowid_`. If a policy or `modify` replaces the join table by a subquery without that column,
+ * SQLite resolves `_rowid_` in the outer statement and compares each row with itself. On other databases, Objection finds links by
+ * the related row alone, so links of other owners to that row change too.
  */
 export function nameLinksExactly(relation: object): void {
   const links = relation as Links

@@ -1,16 +1,16 @@
-/** Classes of Objection without this library: they must not read or write the tables of models with a policy. */
+/** Inspects queries of plain Objection classes: they must not read or write the tables of models with a policy. */
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
-import { inspect, isForbiddenName, noteOwn, type OpenKnexBuilder, rejectStatement, type StatementContext } from './statement.js'
+import { inspect, isForbiddenName, noteModelQuery, type OpenKnexBuilder, rejectStatement, type StatementContext } from './statement.js'
 
-/** Set on the prototype of QueryBuilder classes that look after their own statements. */
-export const looksAfterItself: unique symbol = Symbol.for('objection-perms.looks-after-itself') as never
+/** Set on the prototype of QueryBuilder classes that inspect their own statements. */
+export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself') as never
 
-/** What is used of Objection's QueryBuilder. */
+/** The members of Objection's QueryBuilder that this file uses. */
 interface OpenBuilder {
-  readonly [looksAfterItself]?: true
+  readonly [inspectsItself]?: true
   executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
   isPartial(): boolean
   modelClass(): typeof Model
@@ -19,18 +19,18 @@ interface OpenBuilder {
 }
 
 /**
- * Refuses queries of plain Objection classes that name a protected table, while a policy binds the code that runs.
+ * Rejects queries of plain Objection classes that name a protected table, while a policy applies to the running code.
  *
- * @returns undoes it
+ * @returns a function that removes the check
  */
 export function guardPlainClasses(): () => void {
   const prototype = ownerOf(QueryBuilder.prototype)
   const { executeOnBuildKnex: build } = prototype
-  // Every statement of every builder is built here: executed, made a knex query of, or made a part of another.
+  // Objection builds every statement here: executed ones, knex queries and subqueries.
   const buildInspected = function (this: OpenBuilder, knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
     const built = build.call(this, knexBuilder)
-    // A builder of join conditions is looked at with the statement around it.
-    if (!this[looksAfterItself] && typeof this.tableRef === 'function') inspectPlain(this, built)
+    // Builders of join conditions have no tableRef(). They are inspected with the statement around them.
+    if (!this[inspectsItself] && typeof this.tableRef === 'function') inspectPlain(this, built)
     return built
   }
   prototype.executeOnBuildKnex = buildInspected
@@ -39,11 +39,11 @@ export function guardPlainClasses(): () => void {
   }
 }
 
-// Objection executes copies that are no instances of the QueryBuilder that it exports.
+// Objection executes copies that are not instances of the QueryBuilder that it exports.
 function ownerOf(prototype: object): OpenBuilder {
   for (let p: object | null = prototype; p !== null; p = Object.getPrototypeOf(p) as object | null)
     if (Object.hasOwn(p, 'executeOnBuildKnex')) return p as OpenBuilder
-  throw new ConfigurationError('This version of Objection builds statements in another way: use 3.1.')
+  throw new ConfigurationError('This version of Objection builds statements differently. Install objection 3.1.')
 }
 
 function inspectPlain(builder: OpenBuilder, built: OpenKnexBuilder): void {
@@ -51,7 +51,7 @@ function inspectPlain(builder: OpenBuilder, built: OpenKnexBuilder): void {
   if (!enforcer?.isEnforcedAnywhere()) return
   const cls = builder.modelClass()
   const table = builder.isPartial() ? null : builder.tableName()
-  const asker: StatementContext = {
+  const context: StatementContext = {
     name: cls.name,
     table,
     ref: builder.tableRef(),
@@ -60,16 +60,16 @@ function inspectPlain(builder: OpenBuilder, built: OpenKnexBuilder): void {
     caller: enforcer.caller(),
     isFreeNow: () => true,
   }
-  refuseProtectedTable(asker, table, built)
-  inspect(asker, built)
-  if (asker.exempt) noteOwn(asker, built)
+  rejectProtectedTable(context, table, built)
+  inspect(context, built)
+  if (context.exempt) noteModelQuery(context, built)
 }
 
-/** @throws ConfigurationError where a class without a policy stands over a protected table */
-export function refuseProtectedTable(asker: StatementContext, table: string | null, built: OpenKnexBuilder): void {
-  if (table !== null && isForbiddenName(asker, table, built))
+/** @throws ConfigurationError if a class without a policy uses a protected table */
+export function rejectProtectedTable(context: StatementContext, table: string | null, built: OpenKnexBuilder): void {
+  if (table !== null && isForbiddenName(context, table, built))
     rejectStatement(
-      asker,
+      context,
       `the table '${table}' of a model with permissions`,
       "query that model, or set 'static unprotected = true' on this class",
     )
@@ -79,8 +79,8 @@ const exempt = new WeakMap<object, ReadonlySet<string>>()
 const bareName = (table: string) => table.slice(table.lastIndexOf('.') + 1).toLowerCase()
 
 /**
- * The tables that a class without a policy may name although they are protected: its own where it says `static unprotected = true`,
- * and those of the classes that it is related to and that say the same.
+ * Returns the protected tables that a class without a policy may name: its own with `static unprotected = true`, and those of
+ * related classes that also set it.
  */
 export function exemptTables(cls: typeof Model): ReadonlySet<string> | undefined {
   if (!isUnprotected(cls)) return undefined
@@ -94,12 +94,12 @@ export function exemptTables(cls: typeof Model): ReadonlySet<string> | undefined
     for (const other of related.classes) if (isUnprotected(other)) seen.add(other)
   }
   const tables = new Set([...seen].map((one) => bareName((one as unknown as { getTableName(): string }).getTableName())))
-  // A relation that cannot be made yet is looked at again.
+  // Some relations could not be created yet: compute the tables again next time.
   if (isWhole) exempt.set(cls, tables)
   return tables
 }
 
-// A subclass has to say it itself.
+// A subclass must repeat `static unprotected = true`.
 function isUnprotected(cls: typeof Model): boolean {
   for (let c: object | null = cls; typeof c === 'function'; c = Object.getPrototypeOf(c) as object | null) {
     if (guardOf in c) return false
@@ -109,7 +109,7 @@ function isUnprotected(cls: typeof Model): boolean {
   return false
 }
 
-// Objection makes a copy of a class for each transaction it is bound to, and so does a relation of this library.
+// Objection copies a class for each transaction that it is bound to. Relations of this library copy it too.
 function isCopy(cls: typeof Model): boolean {
   const parent = Object.getPrototypeOf(cls) as typeof Model
   return cls.name === parent.name && !Object.hasOwn(cls, 'tableName') && cls.tableName === parent.tableName

@@ -1,4 +1,4 @@
-/** What the query builder and the permission engine say to each other. */
+/** The interfaces between the query builder and the policy enforcer. */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import type { Condition, Template } from './fragments.js'
@@ -7,16 +7,16 @@ import type { OpenKnexBuilder } from './statement.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
 
-/** What one write operation is about. */
+/** Describes one write operation. */
 export interface WriteOperation {
   readonly kind: 'insert' | 'update' | 'delete'
-  /** The rows of an insert, or the one object that holds an update's changes. */
+  /** The rows of an insert, or one object with the changes of an update. */
   readonly models: readonly Model[]
-  /** The row that `row.$query()` or save() is about. */
+  /** The row of `row.$query()` or save(). */
   readonly instance: Model | null
-  /** The id given to findById, updateAndFetchById and the like; undefined where the write is in bulk. */
+  /** The id given to findById(), updateAndFetchById() and similar methods; undefined for a bulk write. */
   readonly id: unknown
-  /** Whether further conditions were written: that no row met them says nothing of the row. */
+  /** Whether the query has further conditions: if no row matches, the row with this id may still exist. */
   readonly isNarrowed: boolean
 }
 
@@ -56,42 +56,42 @@ export type EnforcerSession = WriteSession | AffectedRowsSession | UnrestrictedS
 
 /** State of one execution that the enforcer sets before the statement is built. */
 export interface Execution {
-  /** Only these rows may be touched; undefined where the wheres alone say. */
+  /** Restricts the statement to rows with these ids; undefined: only its conditions restrict it. */
   ids: readonly unknown[] | undefined
-  /** Which action's rule holds instead of what the operation suggests. */
+  /** Replaces the action that the operation suggests, for example delete for a soft delete. */
   action: StatementKind | undefined
   /** State that the enforcer keeps between its hooks. */
   session: EnforcerSession | undefined
 }
 
-/** The permission engine, as the query builder calls it. A higher floor implements it. */
+/** The hooks that the query builder calls. src/enforce implements them. */
 export interface PolicyEnforcer extends Enforcer {
-  /** Whether nothing is to be added to a statement over this class where the code runs now. */
+  /** Returns whether no condition applies to statements over this class in the current context. */
   isFree(cls: typeof Model): boolean
-  /** Whoever calls: refuses to empty a table whose rows something else than a policy keeps. */
+  /** Rejects truncate() of a table whose rows a write check protects, for every caller. */
   checkTruncate(cls: typeof Model): void
-  /** Adds the rule and the builder's readableFilters to the statement; `builder.ref` is its alias. */
+  /** Adds the rule and the builder's readableFilters to the statement, where `builder.ref` is the alias of the table. */
   restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
-  /** Whether the write must run in a transaction of its own (a check before or after it takes another statement). */
+  /** Returns whether the write needs its own transaction, because a check before or after it sends another statement. */
   needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
-  /** After the before-hooks, before the statement is built. Throws to refuse. */
+  /** Runs after the before-hooks and before the statement is built. Throws to reject the write. */
   beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
-  /** For a query of the rows that a write changes: what to put into it while nothing can be awaited. */
+  /** Returns the execution of a query for the rows that a write changes, as far as it is known without awaiting. */
   affected(builder: GuardedBuilder, write: WriteOperation, isSent: boolean): Execution
-  /** The same once it is run: `execution` of the query gets what takes a statement or code to find out. Never throws a refusal. */
+  /** Completes `execution` when that query runs: statements and check() may be needed. Never throws for a refused write. */
   narrow(execution: Execution, builder: GuardedBuilder, write: WriteOperation): Promise<void>
-  /** After the statement, inside its transaction. Throws to undo. */
+  /** Runs after the statement, inside its transaction. Throws to roll back. */
   afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
-  /** An error of a statement, in terms of the caller. */
+  /** Returns the error that the caller sees for an error of the statement. */
   translate(builder: GuardedBuilder, write: WriteOperation | null, error: unknown): Promise<unknown>
 }
 
-/** What the guard may ask of a builder. */
+/** The members of a query builder that the enforcer uses. */
 export interface GuardedBuilder {
   readonly cls: typeof Model
-  /** Table or alias under which the rows are known in this statement. */
+  /** The table or alias of the rows in this statement. */
   readonly ref: string
-  /** What withSchema() was given: the schema of every table in the statement. */
+  /** The argument of withSchema(): the schema of every table in the statement. */
   readonly schema: string | undefined
   readonly execution: Execution
   readonly db: Knex
@@ -99,10 +99,10 @@ export interface GuardedBuilder {
   readonly context: object
   /** Whether `withDeleted()` was called. */
   readonly withDeleted: boolean
-  /** Conditions that the database must evaluate only on rows that satisfy the rule: what filterReadable() was given. */
+  /** Conditions from filterReadable(): the database evaluates them only on rows that satisfy the rule. */
   readonly readableFilters: readonly Template[]
-  /** The rows that this write is about, as a find query under the rule of `action`; `session` is passed on to the query. */
+  /** Returns a find query for the rows of this write under the rule of `action`. `session` is passed on to the query. */
   targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model>
-  /** Another query in the same transaction and schema. */
+  /** Returns another query in the same transaction and schema. */
   query(cls: typeof Model): QueryBuilder<Model>
 }

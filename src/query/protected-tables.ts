@@ -4,13 +4,13 @@ import { configOf, currentRuntime, modelSlot } from '../runtime.js'
 import { columnForIdentifier, type RecordClass, structureOf } from '../schema/definition.js'
 import { usableRelations } from './usable-relations.js'
 
-/** Says which policies bind the code that runs now. */
+/** Tells which policies apply to the running code. */
 export interface Enforcer {
-  /** Whether the class's policy does: ways around it are refused. */
+  /** Returns whether the policy of this class applies: statements that would bypass it are rejected. */
   isEnforced(cls: typeof Model): boolean
-  /** Whether that of any class may. */
+  /** Returns whether the policy of any class may apply. */
   isEnforcedAnywhere(): boolean
-  /** Who is calling, to be compared: the same object for as long as it is the same caller. */
+  /** Returns the current caller, for comparison by identity. */
   caller(): unknown
 }
 
@@ -24,79 +24,79 @@ const registry = modelSlot(() => ({
   noted: new WeakSet<object>(),
   walked: new WeakSet<object>(),
 }))
-// What earlier runtimes of a database protected: better refused once too often than open until the model's first query.
+// Tables that earlier runtimes of a database protected. They stay protected until the model's first query: a wrong rejection is safer.
 const earlier = new WeakMap<object, Map<string, Known>>()
-// Counts on when the registry is made anew: what was derived from the earlier one is out of date.
+// Keeps counting when the registry is created again, so that values derived from the earlier registry are outdated.
 let noteCount = 0
 
-/** Keeps the tables of a runtime that ends protected in the next one on the same Knex instance. */
+/** Keeps the tables of an ending runtime protected in the next runtime on the same Knex instance. */
 export function keepTablesProtected(knex: Knex): void {
   const config = configOf(knex)
   earlier.set(config, new Map([...(earlier.get(config) ?? []), ...registry.get().tables]))
 }
 
-/** Notes that a class has a policy: naming its table in raw SQL or in a bare join is refused. Cheap where it is known. */
+/** Registers a class with a policy. Raw SQL and bare joins may not name its table. Repeated calls are cheap. */
 export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
   const { tables, noted } = registry.get()
   if (noted.has(cls)) return
   noted.add(cls)
   noteCount += 1
   const table = (cls as unknown as RecordClass).getTableName().toLowerCase()
-  // SQL may leave the schema out.
+  // SQL may omit the schema.
   const bare = table.slice(table.lastIndexOf('.') + 1)
   for (const name of new Set([table, bare, cut(bare)])) {
     const known = tables.get(name)
-    // Of several classes over one table the base stands for it.
+    // If several classes share a table, the base class is registered for it.
     if (!known || known.cls.prototype instanceof cls) tables.set(name, { cls, enforcer })
   }
 }
 
-/** The one to ask for models without a policy, if any model has one. */
+/** Returns the enforcer of any registered model, for statements of models without a policy. */
 export function anyEnforcer(): Enforcer | undefined {
   for (const { enforcer } of registry.get().tables.values()) return enforcer
   return undefined
 }
 
-/** The class whose policy protects a table, as it was used, given to initPerms or related to one that was. */
+/** Returns the class whose policy protects a table: a used model, a model given to initPerms, or a related one. */
 export function protectedClass(table: string): typeof Model | undefined {
   return find(table)?.cls
 }
 
-/** The classes that protect a table, and a number that changes with them. */
+/** Returns the classes that protect a table, and a number that changes when this set changes. */
 export function protectedClasses(): { readonly version: number; readonly classes: readonly (typeof Model)[] } {
   discover()
   return { version: noteCount, classes: [...new Set([...registry.get().tables.values()].map(({ cls }) => cls))] }
 }
 
-/** The tables of models with a policy, those of an application before this one among them. */
+/** Returns the tables of models with a policy, including those of an earlier runtime. */
 export function protectedTables(): string[] {
   discover()
   return [...new Set([...registry.get().tables.keys(), ...earlierTables().keys()])]
 }
 
-/** Changes when another class is known to protect a table. */
+/** Returns a number that changes when another class is registered. */
 export const protectionVersion = (): number => noteCount
 
 const joinClasses = new WeakSet<object>()
 
-/** Notes that a class stands for a join table: it is known as the owner of a relation is, and not for a policy of its own. */
+/** Marks the class of a join table. It has no policy of its own: the owner of the relation decides. */
 export function noteJoinClass(cls: object): void {
   joinClasses.add(cls)
 }
 
-/** Whether a model with a policy of its own is known for this table. */
+/** Returns whether a model with its own policy is registered for this table. */
 export function hasModel(table: string): boolean {
   const known = find(table)
   return known !== undefined && !joinClasses.has(known.cls)
 }
 
 /**
- * Whether code may not name this table now but through its model.
+ * Returns whether the running code may use this table only through its model.
  *
- * @param sent what the application's wrapIdentifier makes of a name, where it has one
+ * @param sent applies the application's wrapIdentifier, if there is one
  */
 export function isForbiddenTable(table: string, sent?: ((name: string) => string) | undefined): boolean {
-  // An identifier may be written as a property, which becomes the column's name; PostgreSQL cuts names.
+  // An identifier may be a property, which is replaced by its column. PostgreSQL truncates names.
   const names = new Set([table, columnForIdentifier(table), cut(table)])
   if (sent) names.add(sent(table))
   for (const name of names) {
@@ -109,9 +109,9 @@ export function isForbiddenTable(table: string, sent?: ((name: string) => string
   return false
 }
 
-const longestOfPostgres = 63
+const POSTGRES_NAME_BYTES = 63
 
-const cut = (name: string): string => Buffer.from(name).subarray(0, longestOfPostgres).toString()
+const cut = (name: string): string => Buffer.from(name).subarray(0, POSTGRES_NAME_BYTES).toString()
 
 function find(table: string): Known | undefined {
   const name = table.toLowerCase()
@@ -127,19 +127,19 @@ function earlierTables(): ReadonlyMap<string, Known> {
   return runtime === null ? none : (earlier.get(configOf(runtime.knex)) ?? none)
 }
 
-// Related classes protect their tables before their own first query.
+// Registers related classes, whose tables are thus protected before their own first query.
 function discover(): void {
   const { tables, walked } = registry.get()
   for (const { cls } of tables.values()) {
     if (walked.has(cls)) continue
     walked.add(cls)
     const { isWhole, classes } = relatedTo(cls)
-    // A relation that cannot be made yet is looked at again.
+    // Some relations could not be created yet: walk the class again next time.
     if (!isWhole) walked.delete(cls)
     for (const target of classes) {
       structureOf(target)
       const enforcer = enforcerOf(target)
-      // The loop goes on over what is added here.
+      // Entries added here are visited by the same loop.
       if (enforcer) protectTable(target, enforcer)
     }
   }
@@ -150,7 +150,7 @@ interface Ends {
   readonly joinTableModelClass?: typeof Model | null
 }
 
-/** The classes that a class is related to, join tables among them. */
+/** Returns the classes that a class is related to, including those of join tables. */
 export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (typeof Model)[] } {
   const { isWhole, relations } = usableRelations<Ends>(cls)
   const classes = relations.flatMap(({ relatedModelClass, joinTableModelClass }) =>
@@ -159,7 +159,7 @@ export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (type
   return { isWhole, classes }
 }
 
-/** The permission engine of a class, if it has one. */
+/** The static that holds the PolicyEnforcer of a class. */
 export const guardOf: unique symbol = Symbol.for('objection-perms.guard') as never
 
 function enforcerOf(cls: object): Enforcer | undefined {

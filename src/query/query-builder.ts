@@ -1,6 +1,6 @@
 /**
- * The one place that leans on what Objection does not document: how a builder is executed, and how its knex query is
- * built. What Knex does not document is in statement.ts. `selfCheck` asserts at initPerms that they still work that way.
+ * Extends Objection's QueryBuilder so that every statement carries the policy of its model. Uses undocumented parts of Objection 3.1;
+ * statement.ts uses those of Knex. `selfCheck` asserts at initPerms that both still work as expected.
  */
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
@@ -17,7 +17,7 @@ import { type Executable, executeCopy, findOperation, isAsExpected } from './exe
 import { fragment, type Template } from './fragments.js'
 import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
-import { exemptTables, looksAfterItself, refuseProtectedTable } from './plain-classes.js'
+import { exemptTables, inspectsItself, rejectProtectedTable } from './plain-classes.js'
 import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
 import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
@@ -28,7 +28,7 @@ import {
   isFromGuarded,
   isFromOther,
   isOfKind,
-  noteOwn,
+  noteModelQuery,
   type OpenKnexBuilder,
   rejectStatement,
   type StatementContext,
@@ -55,10 +55,10 @@ interface Operation {
   readonly skipIdWhere?: boolean
 }
 
-/** The parts of Objection's QueryBuilder that its types do not show. */
+/** The members of Objection's QueryBuilder that its types leave out. */
 interface Internals {
   readonly _operations: readonly Operation[]
-  /** What subqueryOf() and childQueryOf() were given. */
+  /** The argument of subqueryOf() or childQueryOf(). */
   readonly _parentQuery: unknown
   addOperation(op: Operation, args: unknown[]): this
   parentQuery(): Internals | null
@@ -93,7 +93,7 @@ interface Internals {
   whereInComposite(...args: unknown[]): this
 }
 
-/** The rows and the id of a builder's write, or null where it is a find. */
+/** Returns the rows and the id of a builder's write, or null for a find. */
 function writeOf(builder: Internals): WriteOperation | null {
   const kind = kindOf(builder)
   if (kind === 'read') return null
@@ -127,13 +127,13 @@ function isWriting(builder: Internals): boolean {
   return findOperation(builder._operations, isWrite) !== null
 }
 
-/** Whether a query stands for the join table in the subquery by which a write through a relation finds its rows. */
+/** Returns whether a query is the subquery over a join table by which a write through a relation finds its rows. */
 export function isFilterOfWrite(query: object): boolean {
   const above = (query as Internals).parentQuery()?.parentQuery()
   return above ? isWriting(above) : false
 }
 
-function typed(cls: typeof Model, error: unknown): unknown {
+function typedError(cls: typeof Model, error: unknown): unknown {
   const toTyped = (cls as unknown as Statics)[errorsOf]
   return toTyped ? toTyped(error, cls) : error
 }
@@ -144,7 +144,7 @@ function kindOf(builder: Internals): StatementKind {
 }
 
 interface JoinedGraph extends Operation {
-  /** Of withGraphJoined() only. */
+  /** Set by withGraphJoined() only. */
   readonly joiner?: object
   readonly expression?: { readonly node: GraphNode }
 }
@@ -156,26 +156,26 @@ interface GraphNode {
   readonly [child: string]: unknown
 }
 
-/** Whether withGraphJoined() may join several rows to one of the model. */
-function joinsSeveral(builder: Internals): boolean {
+/** Returns whether withGraphJoined() may join several rows to one row of the model. */
+function joinsManyRows(builder: Internals): boolean {
   const graph = findOperation(builder._operations, isJoinedGraph) as JoinedGraph | null
-  return graph?.expression !== undefined && reachesSeveral(builder.modelClass(), graph.expression.node)
+  return graph?.expression !== undefined && hasToManyRelation(builder.modelClass(), graph.expression.node)
 }
 
 const isJoinedGraph = (operation: Operation) => operation.name === 'eager' && Boolean((operation as JoinedGraph).joiner)
 
-function reachesSeveral(cls: typeof Model, node: GraphNode): boolean {
+function hasToManyRelation(cls: typeof Model, node: GraphNode): boolean {
   const names = node.$allRecursive ? Object.keys(cls.getRelations()) : node.$childNames
   return names.some((name) => {
     const child = node[name] as GraphNode | undefined
     const relation = cls.getRelation(child?.$relation ?? name) as unknown as { relatedModelClass: typeof Model; isOneToOne(): boolean }
-    return !relation.isOneToOne() || (child !== undefined && reachesSeveral(relation.relatedModelClass, child))
+    return !relation.isOneToOne() || (child !== undefined && hasToManyRelation(relation.relatedModelClass, child))
   })
 }
 
-/** @throws ConfigurationError where a limit would count joined rows in place of the model's */
-function refuseCutGraph(builder: Internals): void {
-  if (!joinsSeveral(builder)) return
+/** @throws ConfigurationError if a limit would count joined rows instead of rows of the model */
+function rejectLimitedGraph(builder: Internals): void {
+  if (!joinsManyRows(builder)) return
   throw new ConfigurationError(
     `${builder.modelClass().name}: page(), range(), limit() and offset() would count the rows that withGraphJoined() joins, and cut graphs off. Use withGraphFetched().`,
   )
@@ -184,7 +184,7 @@ function refuseCutGraph(builder: Internals): void {
 const textId = (id: unknown): unknown =>
   typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
 
-// A model that makes its own ids does so right before the insert.
+// Models with UUIDs generate the id right before the insert.
 const idOrNew = (model: Model): unknown =>
   model.$id() ?? (definitionOf(model.constructor as typeof Model).specs.id?.type === 'uuid' ? 'new' : null)
 
@@ -194,7 +194,7 @@ const graphOperations = /^(insertGraph|upsertGraph)/
 
 type Constructor<T> = new (...args: never[]) => T
 
-/** A guarded builder, seen from inside. */
+/** The members of a guarded builder that other functions of this file use. */
 interface OpenGuarded extends Internals {
   asFind(): Internals
   execution: Execution | undefined
@@ -258,8 +258,8 @@ class Handle implements GuardedBuilder {
 }
 
 /**
- * A class, though an object literal would do: a function that is written as a property of an object is allocated among what lives
- * long (V8), and keeps all it can see, here the whole query, until the next full collection.
+ * Describes the statement of a guarded builder. It is a class because V8 allocates function-valued properties of object literals in
+ * old space, where each keeps its whole query alive until the next full garbage collection.
  */
 class GuardedStatementContext implements StatementContext {
   readonly name: string
@@ -287,12 +287,12 @@ const guardedBuilders = new WeakSet<object>()
 
 const noFilters: readonly Template[] = []
 
-/** What a guarded QueryBuilder has beyond Objection's. */
+/** The members that a guarded QueryBuilder adds to Objection's. */
 export interface FilteringBuilder {
   filterReadable(filter: Template): unknown
 }
 
-/** Whether a QueryBuilder class carries the guard: made here, or a subclass of one that was. */
+/** Returns whether a QueryBuilder class enforces policies: one made by guardedQueryBuilder(), or a subclass of one. */
 export function isGuardedBuilder(builder: object): boolean {
   for (let cls: object | null = builder; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
     if (guardedBuilders.has(cls)) return true
@@ -301,19 +301,19 @@ export function isGuardedBuilder(builder: object): boolean {
 }
 
 /**
- * Adds to a QueryBuilder class: property names as identifiers, the guard on every statement, and typed errors.
+ * Extends a QueryBuilder class: properties may be used as identifiers, every statement carries its policy, and errors are typed.
  *
  * @param Base Objection's QueryBuilder, or the application's own subclass of it
  */
 export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
-  // It finds the guard by the model class. Twice around a query it would refuse what it has added itself.
+  // The enforcer is found by the model class, so one subclass is enough. Two would reject each other's conditions.
   if (isGuardedBuilder(Base)) return Base
   const Open = Base as unknown as Constructor<Internals>
-  // An application's own builder may do more, and another Objection may do it otherwise.
+  // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
   class Guarded extends Open {
-    get [looksAfterItself](): true {
+    get [inspectsItself](): true {
       return true
     }
 
@@ -321,7 +321,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     isRunning = false
     deletedToo = false
     readableFilters: readonly Template[] = noFilters
-    /** Whether the statement was built, so that hooks after it are under way. */
+    /** Whether the statement was built: hooks that run now run after it. */
     isSent = false
     /** The write whose rows this query finds. */
     affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
@@ -366,18 +366,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return copy
     }
 
-    /** The rows that this query names, as a find query, whatever its rule. */
+    /** Returns a find query for the rows that this query names, without a rule. */
     asFind(): Internals {
       return super.toFindQuery()
     }
 
-    // asFindQuery() of static hooks: the rows that the statement changes, not those that the caller may read.
+    // Static hooks call this as asFindQuery(). It finds the rows that the statement changes, not those that the caller may read.
     override toFindQuery(): Internals {
       const find = this.asFind() as Guarded
       const write = writeOf(this)
       if (!write) return find
       find.clear(/^(returning|first|range)$/)
-      // The find of one row gives undefined where there is none, of which Objection would make [undefined].
+      // A find of one row returns undefined if there is none, and Objection would wrap that as [undefined].
       find.runAfter((rows) => rows ?? [])
       if (write.kind === 'insert') {
         const ids = this.isSent ? write.models.map((model) => model.$id()).filter((id) => id !== undefined && id !== null) : []
@@ -399,15 +399,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       this.affectedBy = undefined
     }
 
-    /** Soft-deleted rows too; the policy stays. */
+    /** Includes soft-deleted rows. The policy still applies. */
     withDeleted(): this {
       this.deletedToo = true
       return this
     }
 
     /**
-     * Adds a condition that the database evaluates only on rows that satisfy the model's rule, so that the time that it takes depends
-     * on no other row.
+     * Adds a condition that the database evaluates only on rows that satisfy the model's rule, so that its running time reveals nothing
+     * about other rows.
      */
     filterReadable(filter: Template): this {
       this.readableFilters = [...this.readableFilters, filter]
@@ -415,13 +415,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     override isSelectAll(): boolean {
-      // A join then takes the subquery, which carries the rule, rather than the bare table.
+      // Objection joins a subquery, which carries the rule, instead of the bare table.
       if (!super.isSelectAll()) return false
       return !this.guard || this.guard.isFree(this.modelClass())
     }
 
-    // Objection asks by the column before it adds what a relation needs, which it takes from the rows again once the relation is
-    // fetched. It may have been selected by the property's name.
+    // Objection calls this by column name before it adds the columns that a relation needs, and removes added columns from the rows
+    // afterwards. The application may have selected the same column by its property name.
     override hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean {
       if (!super.hasSelects()) return super.hasSelectionAs(selection, alias, explicit)
       const { propertyOf } = definitionOf(this.modelClass())
@@ -439,7 +439,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return super.whereInComposite(...this.#withTextIds(args))
     }
 
-    // MariaDB compares a text with a number as numbers: 1 would be every UUID that begins with 01 and a letter.
+    // MariaDB compares text with a number numerically: 1 equals every UUID that starts with 01 and a letter. Pass ids as text.
     #withTextIds(args: unknown[]): unknown[] {
       const [columns, ...values] = args
       const cls = this.modelClass()
@@ -458,23 +458,23 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
         })
       } catch (error) {
-        throw typed(this.modelClass(), error)
+        throw typedError(this.modelClass(), error)
       }
     }
 
-    // Objection sends the count past execute().
+    // Objection does not call execute() for counts.
     override async resultSize(): Promise<number> {
       try {
         return await inRuntimeOf(this.unsafeKnex(), async () => {
           if (this.affectedBy) await this.#narrow()
-          return await (joinsSeveral(this) ? this.#countRoots() : super.resultSize())
+          return await (joinsManyRows(this) ? this.#countRoots() : super.resultSize())
         })
       } catch (error) {
-        throw typed(this.modelClass(), error)
+        throw typedError(this.modelClass(), error)
       }
     }
 
-    // Each row of the model once, however many rows are joined to it.
+    // Counts each row of the model once, however many rows are joined to it.
     async #countRoots(): Promise<number> {
       const ids = [this.fullIdColumn()].flat()
       const each = (this.clone() as Guarded).clear(/orderBy|offset|limit/)
@@ -517,35 +517,35 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           this.isRelate() ||
           this.isUnrelate() ||
           (write?.kind === 'insert' && findOperation(this._operations, isOfJoinTable) !== null)
-        // A row further down in a graph may be refused whatever its root is.
+        // A policy may reject a row deeper in a graph even if none applies to its root.
         const needs = isGraph
           ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
           : isWhole
             ? guard?.isEnforced(cls)
             : guard?.needsTransaction(this.handle, write)
-        const judged = isWhole ? null : write
-        if (!needs) return await this.#runJudged(guard, judged)
+        const checked = isWhole ? null : write
+        if (!needs) return await this.#runChecked(guard, checked)
         const db = this.knex()
         if (isTransaction(db))
-          return await db.transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => this.#runJudged(guard, judged, trx)))
-        // Tried again where it falls to a deadlock: from what the rows were before hooks set anything.
-        const asBefore = remembered(write?.models ?? [])
-        const afresh = (trx: Knex) => {
-          asBefore()
-          return this.#runJudged(guard, judged, trx)
+          return await db.transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => this.#runChecked(guard, checked, trx)))
+        // A deadlock repeats the transaction, from the values that the rows had before hooks changed them.
+        const restoreRows = restorerOf(write?.models ?? [])
+        const attempt = (trx: Knex) => {
+          restoreRows()
+          return this.#runChecked(guard, checked, trx)
         }
-        return await outsideTransaction(() => transaction(afresh, { knex: db }))
+        return await outsideTransaction(() => transaction(attempt, { knex: db }))
       } catch (error) {
-        const answer = typed(cls, guard ? await guard.translate(this.handle, write, error) : error)
+        const answer = typedError(cls, guard ? await guard.translate(this.handle, write, error) : error)
         noteAnswer(error, answer)
         throw answer
       }
     }
 
-    // How many rows of an insert one statement may hold.
+    // Returns how many rows one INSERT may hold.
     #rowsAtOnce(insert: InsertOperation): number {
       const { models } = insert
-      // Which of several rows were inserted is told by their ids.
+      // insertedOf() finds out by ids which of several rows were inserted, so rows without ids go one by one.
       const isOneByOne =
         findOperation(this._operations, isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
       return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
@@ -554,10 +554,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     async #insertInParts(models: readonly Model[], most: number): Promise<unknown> {
       const db = this.knex()
       const root = isTransaction(db) ? rootOf(this.modelClass().knex()) : db
-      const asBefore = remembered(models)
+      const restoreRows = restorerOf(models)
       for (let size = most; ; size = Math.ceil(size / 8)) {
         const insertAll = async (trx: Knex.Transaction) => {
-          asBefore()
+          restoreRows()
           const results: unknown[] = []
           for (const part of inParts(models, size)) results.push(await this.#ofRows(part, trx).execute())
           return joinResults(results)
@@ -566,7 +566,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
           if (isTransaction(db)) return await db.transaction((trx) => withTransaction(trx, root, () => insertAll(trx)))
           return await outsideTransaction(() => transaction(insertAll, { knex: db }))
         } catch (error) {
-          // A policy may compare each row with many values.
+          // The conditions of a policy may bind many values for each row: divide further.
           if (!(error instanceof TooManyValuesError) || size === 1) throw error
         }
       }
@@ -579,15 +579,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return part
     }
 
-    async #runJudged(guard: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+    async #runChecked(guard: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
       const { copy, result: pending } = this.#run(trx)
       const result = await pending
-      const judged = write ? guard?.afterWrite(copy.handle, write, result) : undefined
-      if (judged) await judged
+      const checked = write ? guard?.afterWrite(copy.handle, write, result) : undefined
+      if (checked) await checked
       return result
     }
 
-    // Objection executes a copy that it makes first thing: what is for one execution alone is given to that.
+    // Objection executes a copy of the builder. State of one execution is kept in that copy.
     #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
@@ -597,7 +597,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return { copy, result }
     }
 
-    // Objection then adds no `t.*`.
+    // Returns true while columnList() replaces `t.*`, so that Objection does not add it.
     override hasSelects(): boolean {
       return this.#listsColumns || super.hasSelects()
     }
@@ -605,7 +605,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
-      if (!this.isPartial() && !this.#isBuiltIn()) sendAgainAlone(built)
+      if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)
       if (this.isRunning && !this.isPartial()) this.isSent = true
       if (built._method === 'insert') {
         this.#keepKnownIds(built)
@@ -620,7 +620,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return built.select(columns) as OpenKnexBuilder
     }
 
-    // Objection has PostgreSQL return the id: of a row that has its own it is known.
+    // Objection adds RETURNING for the id on PostgreSQL. It is not needed when every row has its id.
     #keepKnownIds(built: OpenKnexBuilder): void {
       const { returning, onConflict } = built._single
       if (returning === undefined || onConflict !== undefined || findOperation(this._operations, isReturning) !== null) return
@@ -628,7 +628,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
     }
 
-    // The id that a row was given before the statement is not its id where another row was in the way.
+    // If another row caused a conflict, the id generated before the statement is not in the table.
     #noteConflicts(built: OpenKnexBuilder): void {
       const { onConflict, ignore, returning } = built._single
       if (!onConflict || !this.isRunning) return
@@ -651,37 +651,37 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         this.#isBuilding = false
       }
       built.queryContext(namesContext)
-      // The query may go to another Knex than that of initPerms.
+      // The query may use another Knex instance than initPerms() got.
       redactErrorsOf(built.client as unknown as FailingClient)
       const cls = this.modelClass()
       const { guard } = this
       const table = (cls as unknown as RecordClass).getTableName()
       const enforcer = guard ?? anyEnforcer()
-      const asker = new GuardedStatementContext(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
+      const context = new GuardedStatementContext(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
       const isBound = enforcer?.isEnforcedAnywhere() ?? false
       if (isBound) {
         const from = this.tableName()
         if (guard) protectTable(cls, guard)
-        else refuseProtectedTable(asker, this.isPartial() ? null : from, built)
-        inspect(asker, built)
+        else rejectProtectedTable(context, this.isPartial() ? null : from, built)
+        inspect(context, built)
       }
       if (this.isPartial()) return built
-      if (built._single.limit !== undefined || built._single.offset !== undefined) refuseCutGraph(this)
+      if (built._single.limit !== undefined || built._single.offset !== undefined) rejectLimitedGraph(this)
       if (built._method === 'truncate') guard?.checkTruncate(cls)
-      const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(asker, guard, built)
+      const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(context, guard, built)
       if (!isRestricted && this.readableFilters.length > 0) {
         groupWheres(built, namesContext)
         for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
-      // Any other carries no rule: inside another statement it is looked at again, as the application may have changed it.
-      if (guard || (isBound && asker.exempt)) noteOwn(asker, built)
+      // Other builders carry no rule. They are inspected again inside another statement, because the application may have changed them.
+      if (guard || (isBound && context.exempt)) noteModelQuery(context, built)
       return built
     }
 
-    /** @returns whether the statement now has the rule and the readable filters; not where its rows come from another query */
-    #restrict(asker: GuardedStatementContext, guard: PolicyEnforcer, built: OpenKnexBuilder): boolean {
+    /** @returns true if the rule and the readable filters were added; false if the rows come from another query */
+    #restrict(context: GuardedStatementContext, guard: PolicyEnforcer, built: OpenKnexBuilder): boolean {
       const kind = kindOf(this)
-      const isOther = asker.isEnforced ? this.#checkSource(asker, built, kind) : isFromOther(asker, built)
+      const isOther = context.isEnforced ? this.#checkSource(context, built, kind) : isFromOther(context, built)
       if (kind !== 'insert') groupWheres(built, namesContext)
       if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
       return !isOther
@@ -692,55 +692,55 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return this.guard && !this.#isBuiltIn() ? exposeKnexQuery(built, this.guard) : built
     }
 
-    // Whether it becomes a part of a query that looks after its own rule, and with it after all that it is made of.
+    // Returns whether this builder becomes part of a guarded query that is being built and inspected as a whole.
     #isBuiltIn(): boolean {
       const { _parentQuery: parent } = this
       return parent instanceof Guarded && parent.#isBuilding && parent.guard !== undefined
     }
 
-    // Whether the rows come from a query that has its own rule; any source but that and the model's table is refused.
-    #checkSource(asker: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
+    // Returns whether the rows come from a query with its own rule. Rejects every source except that and the model's table.
+    #checkSource(context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
       const isWrite = kind !== 'read'
       if (!isOfKind(built, kind))
-        rejectStatement(asker, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
-      if (isWrite && !this.isRunning) rejectStatement(asker, 'a knex query made of a write', 'await the builder itself')
-      if (this.tableRef() !== asker.table && /^perms_/.test(this.tableRef()))
-        rejectStatement(asker, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
-      if (built._single.table === undefined && this.tableName() !== asker.table)
-        rejectStatement(asker, `the table '${this.tableName()}'`, 'query the model of that table')
-      const isOther = isFromGuarded(asker, built)
-      if (isOther && isWrite) rejectStatement(asker, 'a write to what from() names', 'write to the model')
+        rejectStatement(context, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
+      if (isWrite && !this.isRunning) rejectStatement(context, 'a knex query made of a write', 'await the builder itself')
+      if (this.tableRef() !== context.table && /^perms_/.test(this.tableRef()))
+        rejectStatement(context, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
+      if (built._single.table === undefined && this.tableName() !== context.table)
+        rejectStatement(context, `the table '${this.tableName()}'`, 'query the model of that table')
+      const isOther = isFromGuarded(context, built)
+      if (isOther && isWrite) rejectStatement(context, 'a write to what from() names', 'write to the model')
       return isOther
     }
   }
   guardedBuilders.add(Guarded)
   return Guarded as unknown as typeof QueryBuilder
 
-  // Objection calls this after all before-hooks, with the builder that runs: ours, or a child that shares its context.
+  // Objection calls this after all before-hooks with the running builder: the guarded one, or a child that shares its context.
   function runGuard(result: unknown, builder: Internals): unknown {
     if (!(builder instanceof Guarded)) return result
     const guard = builder.guard
     const write = findOperation(builder._operations, isGraphWrite) !== null ? null : writeOf(builder)
-    const judged = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
+    const checked = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
     const complete = () => {
       if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
       return result
     }
-    return judged ? judged.then(complete) : complete()
+    return checked ? checked.then(complete) : complete()
   }
 }
 
 type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => unknown) => Promise<unknown>
 
-// One statement outside a transaction that fell to a deadlock has done nothing: it is sent again as it is. Hooks are not run again.
-function sendAgainAlone(built: OpenKnexBuilder): void {
-  Object.defineProperty(built, 'then', ownThen)
+// A deadlock undoes a statement outside a transaction completely, so the same statement can be sent again without its hooks.
+function retryOnDeadlock(built: OpenKnexBuilder): void {
+  Object.defineProperty(built, 'then', retryingThen)
 }
 
-// Not among its keys: where(builder) takes those for columns, and their values are called.
-const ownThen = { value: thenOrAgain, configurable: true, writable: true, enumerable: false }
+// Not enumerable: where(builder) reads enumerable keys as columns and calls function values.
+const retryingThen = { value: thenOrRetry, configurable: true, writable: true, enumerable: false }
 
-function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
+function thenOrRetry(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
   const { then: send } = Object.getPrototypeOf(this) as { then: Then }
   return send.call(this, done, (error) => {
     const isAlone = this.client.transacting !== true && this._connection === undefined
@@ -749,8 +749,8 @@ function thenOrAgain(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?:
   })
 }
 
-/** @returns makes the rows' own properties what they are now */
-function remembered(rows: readonly object[]): () => void {
+/** @returns a function that restores the own properties of the rows to their present values */
+function restorerOf(rows: readonly object[]): () => void {
   const before = rows.map((row) => ({ ...row }))
   const queriesOf = (row: object) => (row as { $$queryProps?: object }).$$queryProps
   const queries = rows.map((row) => ({ ...queriesOf(row) }))

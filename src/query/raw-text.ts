@@ -1,13 +1,13 @@
-/** Raw expressions of Knex as text: with the raw expressions that are bound to them written out. */
+/** Expands raw expressions of Knex, including nested ones, into text for inspection. */
 import type { Knex } from 'knex'
 import { isFragment } from './fragments.js'
 import { NAME, VALUE } from './sql-text.js'
 
-/** A raw expression, seen from inside. */
+/** The members of Knex's raw expressions that this file uses. */
 export interface RawSql {
   readonly sql: string
   readonly bindings: unknown
-  /** knex.ref('...') */
+  /** Set by knex.ref('...'). */
   readonly ref?: string
   readonly _schema?: string | null
   readonly _wrappedBefore?: string
@@ -15,13 +15,13 @@ export interface RawSql {
 }
 
 export interface RawText {
-  /** With VALUE and NAME in place of bindings. */
+  /** The text with VALUE and NAME in place of bindings. */
   readonly sql: string
-  /** The names that are bound. */
+  /** The names bound by `??`. */
   readonly names: readonly string[]
-  /** The builders and functions that are bound: each becomes a subquery in parentheses. */
+  /** The bound builders and functions: each becomes a subquery in parentheses. */
   readonly queries: readonly unknown[]
-  /** What cannot be written out, or null. */
+  /** The part that cannot be expanded, or null. */
   readonly problem: string | null
 }
 
@@ -30,9 +30,9 @@ export function isRaw(value: object): value is RawSql {
 }
 
 /**
- * Writes out a raw expression as Knex does, but for its values.
+ * Expands a raw expression like Knex, with VALUE instead of its values.
  *
- * @param client the statement's
+ * @param client the client of the statement
  */
 export function textOfRaw(raw: RawSql, client: Knex.Client): RawText {
   const writer = new Writer(client)
@@ -40,7 +40,7 @@ export function textOfRaw(raw: RawSql, client: Knex.Client): RawText {
   return { sql, names: writer.names, queries: writer.queries, problem: writer.problem }
 }
 
-const deepest = 16
+const MAX_DEPTH = 16
 
 class Writer {
   readonly names: string[] = []
@@ -53,8 +53,8 @@ class Writer {
   }
 
   write(raw: RawSql, depth: number): string {
-    if (depth > deepest) this.problem ??= 'raw SQL nested this deeply'
-    // Knex sends whatever text such an object returns.
+    if (depth > MAX_DEPTH) this.problem ??= 'raw SQL nested this deeply'
+    // Knex sends any text that such an object returns.
     if (!isOfKnex(raw, this.#client) && !isFragment(raw)) this.problem ??= 'an object that only looks like raw SQL of Knex'
     if (this.problem !== null) return ''
     if (typeof raw.ref === 'string') return this.#name(raw._schema ? `${raw._schema}.${raw.ref}` : raw.ref)
@@ -64,7 +64,7 @@ class Writer {
     return `${before}${this.#filled(sql, bindings, depth)}${after}`
   }
 
-  // The patterns are those of Knex (formatter/rawFormatter.js).
+  // These patterns are copied from Knex (formatter/rawFormatter.js).
   #filled(sql: string, bindings: unknown, depth: number): string {
     if (bindings === undefined || bindings === null) return sql
     if (Array.isArray(bindings)) {
@@ -95,7 +95,7 @@ class Writer {
     if (isRaw(value)) return this.write(value, depth + 1)
     if (carriesSql(value)) this.problem ??= 'a value with toSqlString(), which a driver takes for SQL'
     if (!isBuilder(value)) return VALUE
-    // Only these are put in parentheses: the text around others would become a part of them.
+    // Knex adds parentheses only around these. The text around another query would become part of it.
     if (!/^(select|first)$/.test(value._method)) this.problem ??= `raw SQL around a query made by ${value._method}()`
     return this.#query(value)
   }
@@ -106,7 +106,7 @@ class Writer {
     if (typeof value === 'number') return String(value)
     if (typeof value === 'object' && value !== null && isRaw(value)) return this.write(value, depth + 1)
     if (typeof value === 'function') return this.#query(value)
-    // Knex puts no parentheses around a query here, and an alias where an object is given.
+    // Here Knex adds no parentheses around a query, and reads an object as { alias: name }.
     this.problem ??= "raw SQL with a query or an object bound by '??' (bind a query by '?')"
     return NAME
   }
@@ -122,7 +122,7 @@ class Writer {
   }
 }
 
-/** Whether mysql and mysql2 would ask a value, or one inside it, for SQL to send in its place. */
+/** Returns whether mysql and mysql2 would replace a value, or a nested value, by SQL that it returns. */
 export function carriesSql(value: object): boolean {
   if (typeof (value as { toSqlString?: unknown }).toSqlString === 'function') return true
   return (

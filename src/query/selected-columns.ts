@@ -11,15 +11,15 @@ interface OpenRelation {
 const columns = new WeakMap<object, readonly string[] | false>()
 
 /**
- * The columns that a model declares, as they are called in the database; null for a class that does not say them all: an
- * application's own base class, one with a hand-written jsonSchema, or with a relation over a column that it does not declare.
+ * Returns the database names of the columns that a model declares, or null if the declaration may be incomplete: a base class of
+ * the application, a hand-written jsonSchema, or a relation over an undeclared column.
  */
 export function declaredColumns(cls: object): readonly string[] | null {
   return (
     memoize(columns, cls, () => {
       const { isStrict, handWritten, jsonAttributes, specs, columnOf } = definitionOf(cls)
       const names = [...columnOf.values()]
-      // What Objection itself reads of a row: its id, and what its relations begin at.
+      // Objection itself reads the id and the columns at which relations begin.
       const needed = [
         ...(cls as typeof Model & { getIdColumnArray(): string[] }).getIdColumnArray(),
         ...Object.values((cls as typeof Model).getRelations()).flatMap((one) => (one as unknown as OpenRelation).ownerProp.cols),
@@ -33,12 +33,12 @@ export function declaredColumns(cls: object): readonly string[] | null {
 const lists = new WeakMap<object, WeakMap<object, Map<string, Knex.Raw>>>()
 
 /**
- * What stands in place of `t.*` in a query of a model: PostgreSQL prepares such a statement once per connection, which it
- * could not do with a result that changes along with the table.
+ * Returns the list of columns that replaces `t.*` in a query of a model. PostgreSQL can then prepare the statement once per
+ * connection: with `t.*` the result would change along with the table.
  *
  * @param ref the table or its alias in the statement
- * @param needed columns that must be among them
- * @returns null for a class that does not say its columns
+ * @param needed columns that must be declared
+ * @returns null if the class may have undeclared columns
  */
 export function columnList(client: Knex.Client, cls: object, ref: string, needed: readonly string[] = []): Knex.Raw | null {
   const names = declaredColumns(cls)
@@ -48,7 +48,7 @@ export function columnList(client: Knex.Client, cls: object, ref: string, needed
   const known = ofClass.get(ref)
   if (known) return known
   const made = fragment(client, { sql: names.map(() => '??').join(', '), bindings: names.map((name) => `${ref}.${name}`) })
-  // An alias may be anybody's, and new each time.
+  // Applications may generate a new alias for each query: limit the cache.
   if (ofClass.size < 100) ofClass.set(ref, made)
   return made
 }

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { joinAmbient } from '../database/transaction.js'
 
-/** What is used of a Knex client. */
+/** The members of Knex's client that this file uses. */
 interface KnexClient {
   acquireConnection(): Promise<object>
   releaseConnection(connection: object): Promise<void>
@@ -17,12 +17,11 @@ interface Query {
 }
 
 /**
- * Sends a statement whose text is ready, as `knex.raw(sql, bindings)` would, with the same pool and events; the transaction that
- * is open is joined. Knex's builder and runner, which cost as much as a small statement, are left out, and so is the application's
- * postProcessResponse.
+ * Sends a complete statement like `knex.raw(sql, bindings)`, with the same pool and events, inside the open transaction if there is
+ * one. It skips Knex's builder and runner, which take as long as a small statement, and the application's postProcessResponse.
  *
- * @returns what the driver answered
- * @throws what the driver or the pool throws
+ * @returns the driver's response
+ * @throws the errors of the driver and of the pool
  */
 export async function send(knex: Knex, sql: string, bindings: readonly unknown[]): Promise<unknown> {
   const client = joinAmbient(knex).client as KnexClient
@@ -32,7 +31,7 @@ export async function send(knex: Knex, sql: string, bindings: readonly unknown[]
     client.emit('query-response', query.response, query)
     return query.response
   } finally {
-    // Resolved already; Knex returns a promise for the sake of other clients.
+    // Already done for the supported clients; Knex returns a promise for other ones.
     void client.releaseConnection(connection)
   }
 }

@@ -1,48 +1,48 @@
 /**
- * Reads a piece of SQL as PostgreSQL, MariaDB, MySQL and SQLite do: where strings, quoted names and comments begin and end, and which
- * names stand outside of them. Text that a server could read in two ways (a backslash before a quote, for example) is not guessed at.
+ * Tokenizes SQL as PostgreSQL, MariaDB, MySQL and SQLite do: strings, quoted names, comments and the names outside of them. Text
+ * that servers may read in two ways, such as a backslash before a quote, is reported as unreadable instead of guessed.
  */
 
 import { modelSlot } from '../runtime.js'
 import type { Dialect } from '../schema/storage.js'
 
-/** Stands for a bound value in the text. */
+/** Placeholder of a bound value in the text. */
 export const VALUE = '\u0000'
-/** Stands for a bound name in the text. */
+/** Placeholder of a bound name in the text. */
 export const NAME = '\u0001'
 
 export interface SqlText {
-  /** Why nobody can say which names the text holds, or null. */
+  /** Why the names in the text cannot be determined, or null. */
   readonly unreadable: string | null
   /** Why the text is not one complete expression, or null. */
   readonly incomplete: string | null
-  /** Whether tables may stand in it: after FROM, JOIN and the like. */
+  /** Whether the text may name tables: it contains FROM, JOIN or a similar word. */
   readonly namesTables: boolean
-  /** Names without their quotes; of `schema.table` the last one. */
+  /** Names without quotes; for `schema.table` only the last part. */
   readonly names: readonly string[]
-  /** Names that are called: a parenthesis follows. */
+  /** Names of functions: a parenthesis follows. */
   readonly calls: readonly string[]
 }
 
 interface Token {
-  /** `text` is a string; `quoted` a name in quotes; `mark` an operator or a parenthesis. */
+  /** `text` is a string, `quoted` a name in quotes, `mark` an operator or a parenthesis. */
   readonly kind: 'word' | 'quoted' | 'text' | 'number' | 'value' | 'bound' | 'mark'
   readonly text: string
 }
 
-/** Thrown by the reader, caught in readSql. */
+/** Thrown by Reader and caught in analyse(). */
 class Unreadable {
   constructor(readonly reason: string) {}
 }
 
-const mostKept = 500
-const longestKept = 4000
+const CACHE_LIMIT = 500
+const LONGEST_CACHED_TEXT = 4000
 const known = modelSlot((): Record<Dialect, Map<string, SqlText>> => ({ pg: new Map(), mysql: new Map(), sqlite: new Map() }))
 
 /**
- * Reads a text of SQL.
+ * Returns the names, calls and problems of an SQL text.
  *
- * @param sql with VALUE and NAME in place of its bindings
+ * @param sql text with VALUE and NAME in place of bindings
  * @example readSql('exists (select 1 from "secret-docs")', 'pg').names // includes 'secret-docs'
  */
 export function readSql(sql: string, dialect: Dialect): SqlText {
@@ -50,14 +50,14 @@ export function readSql(sql: string, dialect: Dialect): SqlText {
   const read = texts.get(sql)
   if (read) return read
   const made = analyse(sql, dialect)
-  if (sql.length <= longestKept) {
-    if (texts.size >= mostKept) texts.clear()
+  if (sql.length <= LONGEST_CACHED_TEXT) {
+    if (texts.size >= CACHE_LIMIT) texts.clear()
     texts.set(sql, made)
   }
   return made
 }
 
-/** After these a table may stand. */
+/** Words that a table name may follow. */
 const tableWords = new Set(['from', 'join', 'straight_join', 'into', 'update', 'table', 'only'])
 const isName = ({ kind }: Token) => kind === 'word' || kind === 'quoted'
 const isMark = (token: Token | undefined, text: string) => token?.kind === 'mark' && token.text === text
@@ -83,17 +83,17 @@ function analyse(sql: string, dialect: Dialect): SqlText {
   }
 }
 
-// SQLite takes a table after IN as well.
+// SQLite also allows a table after IN.
 function isTableWord({ kind, text }: Token, next: Token | undefined): boolean {
   if (kind !== 'word') return false
   const lower = text.toLowerCase()
   return tableWords.has(lower) || (lower === 'in' && next !== undefined && !isMark(next, '(') && next.kind !== 'value')
 }
 
-/** The strings that SQLite takes for tables: those that stand where only a name can. */
+/** Returns the strings that SQLite reads as table names: those at places where only a name is allowed. */
 function textsForTables(tokens: readonly Token[]): Token[] {
   const found: Token[] = []
-  // For each open parenthesis, and for the whole, whether tables may be listed inside.
+  // Whether tables may be listed, for the whole text and for each open parenthesis.
   const levels = [false]
   tokens.forEach((token, i) => {
     const before = tokens[i - 1]
@@ -123,7 +123,7 @@ function unbalanced(tokens: readonly Token[], dialect: Dialect): string | null {
 // -- the reader
 
 const space = /[ \t\n\v\f\r]/
-// Servers take every character beyond ASCII for a part of a name.
+// Servers accept every non-ASCII character in names.
 const wordStart = /[A-Za-z_\u0080-\uffff]/
 const word = /[A-Za-z0-9_$\u0080-\uffff]*/y
 const number = /0[xX][0-9A-Fa-f]+|[0-9]+(?:_[0-9]+)*(?:[eE][+-]?[0-9]+)?/y
@@ -173,7 +173,7 @@ class Reader {
     return pattern.exec(this.#sql)?.[0] ?? ''
   }
 
-  // PostgreSQL and MySQL have modes in which a backslash escapes and others in which it does not.
+  // In PostgreSQL and MySQL, settings decide whether a backslash escapes.
   #backslash(): 'literal' | 'unsure' {
     return this.#dialect === 'sqlite' ? 'literal' : 'unsure'
   }
@@ -217,7 +217,7 @@ class Reader {
   }
 
   #string(backslash: 'literal' | 'unsure' | 'escape'): void {
-    // `escape '\'` is read alike unless standard_conforming_strings is off.
+    // `escape '\'` has one meaning unless standard_conforming_strings is off.
     const { kind, text = '' } = this.tokens.at(-1) ?? {}
     const isEscape = this.#dialect === 'pg' && kind === 'word' && /^escape$/i.test(text)
     if (isEscape && /^'\\'(?!')/.test(this.#sql.slice(this.#at, this.#at + 4))) this.#add('text', '\\', this.#at + 3)
@@ -279,7 +279,7 @@ class Reader {
     const text = this.#match(number)
     const end = this.#at + text.length
     if (!/[A-Za-z0-9_$\u0080-\uffff]/.test(this.#sql[end] ?? '')) this.#add('number', text, end)
-    // A name of MySQL's may begin with a digit; other servers differ in where the number ends.
+    // MySQL names may start with a digit. Other servers differ in where the number ends.
     else if (this.#dialect === 'mysql') this.#add('word', this.#match(word), end)
     else throw new Unreadable('a number with letters after it')
   }
@@ -292,7 +292,7 @@ class Reader {
     if (!isOperator) this.#add('mark', character, this.#at + 1)
   }
 
-  // Knex and drivers replace question marks inside quotes and comments too, which shifts the bindings after them.
+  // Knex and drivers also replace question marks inside quotes and comments, which shifts later bindings.
   #checkInside(text: string): void {
     if (text.includes(VALUE) || text.includes(NAME)) throw new Unreadable('a binding inside quotes or a comment')
     if (this.#dialect === 'sqlite') return

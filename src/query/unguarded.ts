@@ -1,15 +1,15 @@
-/** What reads protected tables where the library cannot see it: views, functions and procedures, partitions, virtual tables. */
+/** Finds database objects that read protected tables without a policy: views, functions, procedures, partitions, virtual tables. */
 import type { Knex } from 'knex'
 import { standingAlone } from '../core/names.js'
 import { dialectOf } from '../schema/storage.js'
 import { send } from './send.js'
 
-/** An object of the database that reads a protected table. Statements that use it are not restricted by any policy. */
+/** A database object that reads a protected table. No policy restricts statements that use it. */
 export interface Unguarded {
   readonly kind: 'view' | 'function' | 'procedure' | 'partition' | 'virtual table'
-  /** With its schema on PostgreSQL. */
+  /** On PostgreSQL with the schema. */
   readonly name: string
-  /** The protected tables, and the objects of this list, that its definition names; empty where the definition cannot be read. */
+  /** The protected tables and listed objects that its definition names; empty if the definition cannot be read. */
   readonly reads: readonly string[]
 }
 
@@ -38,10 +38,10 @@ const statements = {
 } as const
 
 /**
- * Lists the views, functions and the like that read protected tables, in one statement. A view over such a view is listed too.
+ * Lists views, functions and other objects that read protected tables, directly or through a listed object, in one statement.
  *
  * @param tables the protected tables
- * @throws what the driver throws, for example where the catalogue may not be read
+ * @throws the driver's error, for example if the caller may not read the catalogue
  */
 export async function findUnguarded(knex: Knex, tables: readonly string[]): Promise<Unguarded[]> {
   const dialect = dialectOf(knex)
@@ -64,23 +64,23 @@ export async function findUnguarded(knex: Knex, tables: readonly string[]): Prom
   return found
 }
 
-// MySQL answers with the names of its catalogue's columns in capitals.
+// MySQL returns the column names of its catalogue in capitals.
 function lowerKeys(row: Definition): Definition {
   return Object.fromEntries(Object.entries(row).map(([key, value]) => [key.toLowerCase(), value])) as unknown as Definition
 }
 
-// More than what the database depends on, never less: a name in a comment or a string counts too.
+// May match too much, never too little: a name in a comment or a string also counts.
 function mentions(text: string | null, name: string): boolean {
   return text !== null && standingAlone(name.slice(name.lastIndexOf('.') + 1), 'iu').test(text)
 }
 
-/** Says what to do about objects that no policy restricts. */
+/** Returns a message that lists unrestricted objects and says what to do about them. */
 export function describeUnguarded(found: readonly Unguarded[]): string {
   const list = found.map(({ kind, name, reads }) =>
     reads.length > 0 ? `${kind} ${name} (reads ${reads.join(', ')})` : `${kind} ${name} (its definition cannot be read)`,
   )
   return (
-    `objection-perms: these read protected tables, and no policy restricts a statement that uses them: ${list.join('; ')}. ` +
-    'Use them inside asSystem() only, or give a view a model with a policy of its own.'
+    `objection-perms: no policy restricts statements that use these objects, which read protected tables: ${list.join('; ')}. ` +
+    'Use them only inside asSystem(), or define a model with a policy for a view.'
   )
 }

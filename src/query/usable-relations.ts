@@ -1,8 +1,7 @@
 import type { Model } from 'objection'
 
 /**
- * Returns the relations of a class that can be made. One that cannot be made throws its error where it is used, and stops
- * nobody who only looks at the class.
+ * Returns the relations of a class that can be created. A broken relation is left out here and throws its error where it is used.
  */
 export function usableRelations<R>(cls: typeof Model): { isWhole: boolean; relations: R[] } {
   const relations: R[] = []

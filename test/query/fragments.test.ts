@@ -41,9 +41,9 @@ for (const [client, quote] of Object.entries(clients)) {
     })
 
     it('refuses too few bindings, too many, and undefined', () => {
-      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a'] })).to.throw('lacks a value')
-      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', undefined] })).to.throw('lacks a value')
-      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', 1, 2] })).to.throw('left over')
+      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a'] })).to.throw('a placeholder without a binding')
+      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', undefined] })).to.throw('a placeholder without a binding')
+      expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', 1, 2] })).to.throw('more bindings than placeholders')
     })
   })
 }
