@@ -3,7 +3,7 @@ import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { PermsMixin } from './perms-mixin.js'
 
 /**
- * A record with permissions. Without a `static policy` it is closed to everybody but admins.
+ * Base class of models with permissions. Without a `static policy`, only admins may access its rows.
  *
  * @example
  * class Note extends HasUserMixin(BasePermsModel).withColumns({ text: column.text() }) {

@@ -25,34 +25,34 @@ import {
   changesRow,
   idOf,
   isCallerActive,
+  missedWriteError,
   newWriteSession,
-  refusal,
   scopeFor,
   setNames,
   touches,
   withRaws,
   writeSessionOf,
 } from './evaluate.js'
-import { checkInserts, guardInsert, isLostCaller } from './inserts.js'
+import { addInsertConditions, checkInserts, isFailedInsertCondition } from './inserts.js'
 import { lookUpKeys } from './key-queries.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
 import {
+  allowsAnyResult,
   checkAfter,
   checkUpdate,
   deletionColumns,
   findTargetIds,
   hasOwnHook,
-  isAnyResultFine,
-  isJudgedByRuleAlone,
   isOneOf,
   loadAllowed,
+  onlyRuleDecides,
   readAfterUpdate,
   unrestricted,
 } from './updates.js'
 import { checkWritten } from './written-values.js'
 
-/** A further check of writes, for whoever calls: the last superadmin stays, for one. */
+/** A check of writes that applies to every caller, for example that the last superadmin stays. */
 export interface WriteCheck {
   concerns(cls: typeof Model, write: WriteOperation): boolean
   before(builder: GuardedBuilder, write: WriteOperation): Promise<void>
@@ -61,22 +61,22 @@ export interface WriteCheck {
 
 const writeChecks: WriteCheck[] = []
 
-/** Adds a check that no caller is past. */
+/** Adds a check that applies to every caller, including asSystem(). */
 export function addWriteCheck(check: WriteCheck): void {
   writeChecks.push(check)
 }
 
-/** Is told of a write after its statement, whoever calls; what it does must not fail. */
+/** Called after the statement of each write, for every caller. Must not throw. */
 export type WriteListener = (builder: GuardedBuilder, write: WriteOperation) => void
 
 const writeListeners: WriteListener[] = []
 
-/** Adds a listener. It needs no transaction, so that it costs a write no statement. */
+/** Adds a listener. Unlike a write check, it adds no transaction and no statement to a write. */
 export function addWriteListener(listener: WriteListener): void {
   writeListeners.push(listener)
 }
 
-/** Whether any rule may bind the code that runs now; where nobody is known to be calling, it is refused when a rule would. */
+/** Returns whether the rules of any model may apply to the running code. Code without a context counts as restricted if it is refused. */
 export function isEnforcedAnywhere(): boolean {
   try {
     return authorityFor(null) !== 'free'
@@ -85,7 +85,7 @@ export function isEnforcedAnywhere(): boolean {
   }
 }
 
-/** The permission engine on the query builder. */
+/** The PolicyEnforcer of all models with a policy. */
 export const policyEnforcer: PolicyEnforcer = {
   isFree(cls) {
     return authorityFor(cls) === 'free' && !policyOf(cls).guards.some((one) => one.liftedFor === 'nobody')
@@ -102,7 +102,7 @@ export const policyEnforcer: PolicyEnforcer = {
   checkTruncate(cls) {
     const all: WriteOperation = { kind: 'delete', models: [], instance: null, id: undefined, isNarrowed: false }
     if (writeChecks.some((check) => check.concerns(cls, all)))
-      throw new ConfigurationError(`${cls.name}: truncate() would not ask what keeps its rows; use query().delete().`)
+      throw new ConfigurationError(`${cls.name}: truncate() would skip the checks that protect its rows. Use query().delete().`)
   },
 
   restrict(builder, statement, kind) {
@@ -115,20 +115,20 @@ export const policyEnforcer: PolicyEnforcer = {
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     checkSchema(builder, statement, kind)
-    const { session } = builder.execution
-    if (session?.kind === 'affected') {
-      const rows = conditionOf(session, builder, kind as Action, authority)
+    const { session: stored } = builder.execution
+    if (stored?.kind === 'affected') {
+      const rows = conditionOf(stored, builder, kind as Action, authority)
       return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
     }
-    const notes = writeSessionOf(session)
-    if (notes && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, notes.models)
-    if (kind === 'insert') return guardInsert(builder, statement, notes)
-    // Nobody has judged what it sets: a bypass that has ended meanwhile covered it.
-    if (!notes && statement._method === 'update') return addCondition(statement, false)
+    const session = writeSessionOf(stored)
+    if (session && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, session.models)
+    if (kind === 'insert') return addInsertConditions(builder, statement, session)
+    // beforeWrite() did not run because its bypass has expired: update nothing.
+    if (!session && statement._method === 'update') return addCondition(statement, false)
     const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
-    const rule = all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), notes?.fields ?? true, only)
+    const rule = all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), session?.fields ?? true, only)
     addRule(statement, rule, builder.readableFilters, scope.dialect)
   },
 
@@ -145,22 +145,22 @@ export const policyEnforcer: PolicyEnforcer = {
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }
     const isDelete = write.kind === 'delete' || execution.action === 'delete'
-    if (usesCheck(isDelete ? policy.delete : policy.updateFrom) || tellsHook(cls, write, execution.action)) return true
+    if (usesCheck(isDelete ? policy.delete : policy.updateFrom) || needsIdsForHook(cls, write, execution.action)) return true
     if (isDelete) return false
     const [change] = write.models
     const names = setNames(change)
-    if (!hasOwnHook(cls, '$beforeUpdate') && isJudgedByRuleAlone(cls, names)) return false
+    if (!hasOwnHook(cls, '$beforeUpdate') && onlyRuleDecides(cls, names)) return false
     if (usesCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
     if (namesRows(scope, withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
-    return !isAnyResultFine({ ...scope, writes: true })
+    return !allowsAnyResult({ ...scope, writes: true })
   },
 
   beforeWrite(builder, write) {
     const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
     const authority = authorityFor(builder.cls)
     if (checks.length === 0 && authority === 'free') return undefined
-    return runMaybeAsync(judgeBefore(builder, write, authority, checks)) as Promise<void> | undefined
+    return runMaybeAsync(checkBefore(builder, write, authority, checks)) as Promise<void> | undefined
   },
 
   affected(builder, write, isSent) {
@@ -181,16 +181,16 @@ export const policyEnforcer: PolicyEnforcer = {
       targets: (action, noted) => builder.targets(action, noted),
       query: (other) => builder.query(other),
     }
-    const notes = newWriteSession()
+    const session = newWriteSession()
     try {
-      await runMaybeAsync(judgeChange(place, write, authority, notes))
+      await runMaybeAsync(checkChange(place, write, authority, session))
       execution.ids = own.ids
-      execution.session = notes
+      execution.session = session
     } catch (error) {
       if (!(error instanceof PermsError)) throw error
-      // The write will be refused, unless a hook changes what it sets.
+      // The write will be rejected, unless a hook changes its values.
       execution.ids = []
-      execution.session = notes
+      execution.session = session
     }
   },
 
@@ -200,28 +200,28 @@ export const policyEnforcer: PolicyEnforcer = {
     const authority = authorityFor(builder.cls)
     const affected = typeof result === 'number' ? result : Array.isArray(result) ? result.length : result ? 1 : 0
     const recheck = writeSessionOf(builder.execution.session)?.recheck ?? null
-    const isMissed = write.kind !== 'insert' && affected === 0
-    if (!isMissed && !recheck && checks.length === 0) return undefined
-    return judgeAfter(builder, write, { authority, isMissed, recheck, checks })
+    const changedNothing = write.kind !== 'insert' && affected === 0
+    if (!changedNothing && !recheck && checks.length === 0) return undefined
+    return checkResult(builder, write, { authority, changedNothing, recheck, checks })
   },
 
   async translate(builder, write, error) {
-    const isOpen = open.delete(error as object)
-    if (!isOpen && (write?.kind !== 'insert' || !isLostCaller(error, builder))) return error
+    const isOpen = undetermined.delete(error as object)
+    if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error, builder))) return error
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
     const why = new ForbiddenError(`You may not create this ${builder.cls.name}: your rights have changed.`)
     try {
       return (await isCallerActive(builder, authority)) ? why : new UnauthorizedError('Your account or session has ended: sign in again.')
     } catch {
-      // PostgreSQL answers nothing more in a transaction with a failed statement: whoever rolled it back may ask again.
-      open.add(why)
+      // PostgreSQL rejects queries in a failed transaction. The caller of translate() asks again after the rollback.
+      undetermined.add(why)
       return why
     }
   },
 }
 
-function* judgeBefore(
+function* checkBefore(
   builder: GuardedBuilder,
   write: WriteOperation,
   authority: Actor | null | 'free',
@@ -229,32 +229,32 @@ function* judgeBefore(
 ): MaybeAsyncSteps<void> {
   for (const check of checks) yield* awaitMaybe(check.before(builder, write))
   if (authority === 'free') return
-  const notes = newWriteSession()
-  builder.execution.session = notes
+  const session = newWriteSession()
+  builder.execution.session = session
   if (write.kind === 'insert') {
     for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-    yield* checkInserts(builder, write, authority, notes)
-  } else yield* judgeChange(builder, write, authority, notes)
-  notes.models = write.models.map(asJudged)
+    yield* checkInserts(builder, write, authority, session)
+  } else yield* checkChange(builder, write, authority, session)
+  session.models = write.models.map(copyOf)
 }
 
-function* judgeChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, notes: WriteSession): MaybeAsyncSteps<void> {
+function* checkChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, session: WriteSession): MaybeAsyncSteps<void> {
   const policy = policyOf(builder.cls)
   const { action } = builder.execution
   for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, notes)
+  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, session)
   else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
-  if (tellsHook(builder.cls, write, action) && builder.execution.ids === undefined)
-    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', notes))
+  if (needsIdsForHook(builder.cls, write, action) && builder.execution.ids === undefined)
+    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', session))
 }
 
-/** Whether a static afterUpdate() may ask for rows that no longer satisfy the rule by which they were found. */
-function tellsHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
+/** Returns whether a static afterUpdate() may look for rows that the update moved out of the rule that found them. */
+function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
   if (write.kind !== 'update' || cls.afterUpdate === PlainModel.afterUpdate) return false
   return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
 }
 
-/** Which rows a write changes, as far as SQL tells. @throws ConfigurationError where code has to be asked for each row */
+/** Returns the condition of the rows that a write changes. @throws ConfigurationError if check() decides about them */
 function conditionOf({ write, isKnown }: AffectedRowsSession, builder: GuardedBuilder, action: Action, actor: Actor | null): Condition {
   const { ids } = builder.execution
   const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
@@ -263,40 +263,40 @@ function conditionOf({ write, isKnown }: AffectedRowsSession, builder: GuardedBu
   const policy = policyOf(cls)
   if (usesCheck(action === 'delete' ? policy.delete : policy.updateFrom))
     throw new ConfigurationError(
-      `${cls.name}: check() decides which rows change, and runs only when asFindQuery() itself is awaited. Await it, and pass its rows on.`,
+      `${cls.name}: check() decides which rows change. It runs only when asFindQuery() itself is awaited: await it and use its rows.`,
     )
   const scope = scopeFor(builder, actor, { live: true, writes: true })
   const fields = action === 'update' ? writableFields(scope, withRaws(write.models[0]), false) : true
   return all(effective(action, scope, { withDeleted: builder.withDeleted }), fields, only)
 }
 
-// onBuild() could still change the rows themselves.
-function asJudged(model: Model): Model {
+// Copies the row, because onBuild() could still change it.
+function copyOf(model: Model): Model {
   const { $$queryProps } = model as { $$queryProps?: object }
   return { ...model, $$queryProps } as unknown as Model
 }
 
-interface Outcome {
+interface WriteOutcome {
   readonly authority: Actor | null | 'free'
-  /** No row was reached. */
-  readonly isMissed: boolean
+  /** Whether the statement changed no row. */
+  readonly changedNothing: boolean
   readonly recheck: WriteSession['recheck']
   readonly checks: readonly WriteCheck[]
 }
 
-async function judgeAfter(
+async function checkResult(
   builder: GuardedBuilder,
   write: WriteOperation,
-  { authority, isMissed, recheck, checks }: Outcome,
+  { authority, changedNothing, recheck, checks }: WriteOutcome,
 ): Promise<void> {
   const isNamed = write.instance !== null || (authority !== 'free' && write.id !== undefined)
-  if (isMissed && isNamed && (write.kind === 'delete' || changesRow(write.models[0]))) {
+  if (changedNothing && isNamed && (write.kind === 'delete' || changesRow(write.models[0]))) {
     if (authority === 'free') {
       if (write.isNarrowed) return
       throw new NotFoundError(`There is no ${builder.cls.name} with this id.`)
     }
-    const error = await refusal(builder, write, authority)
-    // By id alone a row that is not for this caller is one that is not there, and Objection answers that with 0.
+    const error = await missedWriteError(builder, write, authority)
+    // An update by id of a row that the caller may not access looks like a missing row: Objection returns 0.
     if ((write.instance && !write.isNarrowed) || !(error instanceof NotFoundError)) throw error
     return
   }
@@ -304,19 +304,19 @@ async function judgeAfter(
   for (const check of checks) await check.after(builder, write)
 }
 
-/** The rules look into the schema that withSchema() named. @throws ConfigurationError where the statement reads another one */
+/** @throws ConfigurationError if the statement uses another schema than its rules, which use that of withSchema() */
 export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void {
   const actual = statement._single.schema as string | undefined
   if (actual !== schema)
     throw new ConfigurationError(
-      `${cls.name}: the statement reads the schema '${actual ?? 'of the connection'}' and its rules '${schema ?? 'that of the connection'}': say withSchema() once, on query().`,
+      `${cls.name}: the statement uses the schema '${actual ?? 'of the connection'}', but its rules use '${schema ?? 'that of the connection'}'. Call withSchema() once, on query().`,
     )
   const table = (cls as unknown as { getTableName(): string }).getTableName()
   if (schema !== undefined && kind !== 'read' && isUserTable(table))
     throw new ConfigurationError(
-      `${cls.name}: withSchema('${schema}') cannot write users, roles, domains or tokens: the library knows those of the connection's own schema. Leave withSchema() out, or use Model.knexQuery() inside asSystem().`,
+      `${cls.name}: withSchema('${schema}') cannot write users, roles, domains or tokens, which the library reads from the connection's own schema. Leave withSchema() out, or use Model.knexQuery() inside asSystem().`,
     )
 }
 
-// Refusals whose cause is not known yet.
-const open = new WeakSet<object>()
+// Errors whose cause could not be determined inside a failed transaction.
+const undetermined = new WeakSet<object>()

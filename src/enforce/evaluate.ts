@@ -11,7 +11,7 @@ import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/active-record.js'
 
-/** Where a row is judged: its class, the connection to ask, and the alias of its table. */
+/** The location of a row: its class, the connection, and the alias of its table. */
 export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
 
 /** Returns the session of a write, or undefined when beforeWrite() did not run or the session is of another kind. */
@@ -36,7 +36,7 @@ export function valuesOf(model: Model | undefined): Values {
 
 const columnOfKey = (key: string): string => key.split(':')[0] as string
 
-/** The properties that are set by something else than a plain value: by raw SQL, or in a part of them ('billing:plan'). */
+/** Returns the properties that are set by raw SQL or in part, such as 'billing:plan', rather than by a plain value. */
 export function rawNames(model: Model | undefined): string[] {
   const raws = Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
   const paths = Object.keys(valuesOf(model)).filter((key) => key.includes(':') && valuesOf(model)[key] !== undefined)
@@ -53,7 +53,7 @@ export function setNames(model: Model | undefined): string[] {
   ]
 }
 
-/** Whether an update sets anything in the row: a graph holds what is as it was, and what belongs to a join table. */
+/** Returns whether an update sets a column of the row. Graphs contain unchanged rows and columns of join tables. */
 export function changesRow(model: Model | undefined): boolean {
   const { $$omitFromDatabaseJson: omitted = [] } = (model ?? {}) as { $$omitFromDatabaseJson?: readonly string[] }
   return setNames(model).some((name) => !omitted.includes(name))
@@ -73,22 +73,22 @@ export function withRaws(model: Model | undefined): Values {
   return { ...valuesOf(model), ...Object.fromEntries(rawNames(model).map((name) => [name, Symbol('raw')])) }
 }
 
-/** What the check() rules inside a rule say of a row. @throws ForbiddenError where one of them throws */
-export async function askChecks(rule: Rule, row: Values, actor: Actor | null): Promise<Map<CheckRule, boolean>> {
+/** Returns the result of each check() inside a rule for a row. @throws ForbiddenError if a check() throws */
+export async function runChecks(rule: Rule, row: Values, actor: Actor | null): Promise<Map<CheckRule, boolean>> {
   const said = new Map<CheckRule, boolean>()
   for (const part of walk(rule)) {
     if (part.kind !== 'check' || said.has(part)) continue
     try {
       said.set(part, (await part.test(row, actor)) === true)
     } catch (error) {
-      // Whatever stands around it: code that failed has not allowed anything.
+      // A failed check() denies access, also inside not() or anyOf().
       throw new ForbiddenError(undefined, { cause: error })
     }
   }
   return said
 }
 
-/** Whether an actor may do this with a row whose values are known. Asks the database where a rule is about other rows. */
+/** Returns the condition under which an actor may act on a row with known values. Queries the database for rules about other rows. */
 export function allows(
   place: Pick<Place, 'cls' | 'db'>,
   rule: Rule,
@@ -96,11 +96,11 @@ export function allows(
   scope: Scope,
   action: Action,
 ): Condition | Promise<Condition> {
-  return runMaybeAsync(allowsInSteps(place, rule, row, scope, action))
+  return runMaybeAsync(allowsMaybeAsync(place, rule, row, scope, action))
 }
 
-/** The same, where the caller goes in steps too. */
-export function* allowsInSteps(
+/** Does the same as allows() for callers that are maybe-async generators. */
+export function* allowsMaybeAsync(
   place: Pick<Place, 'cls' | 'db'>,
   rule: Rule,
   row: Values,
@@ -108,7 +108,7 @@ export function* allowsInSteps(
   action: Action,
 ): MaybeAsyncSteps<Condition> {
   if (!apiKeyAllows(action, place.cls, policyOf(place.cls), scope.actor)) return false
-  const checks = usesCheck(rule) ? yield* awaitMaybe(askChecks(rule, row, scope.actor)) : undefined
+  const checks = usesCheck(rule) ? yield* awaitMaybe(runChecks(rule, row, scope.actor)) : undefined
   const inMemory: Scope = { ...scope, row, live: false, writes: action !== 'read', checks }
   const may = (given: Scope): Condition => all(any(bypass(action, given), compile(rule, given)), limited(action, given))
   const isAllowed = yield* awaitMaybe(holds(place.db, may(inMemory)))
@@ -120,22 +120,22 @@ export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
   return Array.isArray(row) ? row.length > 0 : row !== undefined && row !== null
 }
 
-/** The narrowest select: whether there is a row. */
+/** Selects only the id, to find out whether a row exists. */
 export const sqlOne = () => 'id' as never
 
 export async function isCallerActive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
   return holds(builder.db, requireActiveCaller(scopeFor(builder, actor, { live: true })))
 }
 
-// The limits that may have stopped a write.
+// Returns the limits that may have rejected a write.
 function limitsOf({ cls }: GuardedBuilder, write: WriteOperation, action: Action): readonly WriteLimit[] {
   const policy = policyOf(cls)
   if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action as 'delete'))
   return columnLimits(policy, setNames(write.models[0]))
 }
 
-/** Why a write of a known row reached nothing. */
-export async function refusal(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
+/** Returns the error for a write that did not change the row it names. */
+export async function missedWriteError(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
   if (!(await isCallerActive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
   const name = builder.cls.name
   if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)

@@ -15,7 +15,7 @@ import { dialectOfClass } from '../record/active-record.js'
 import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
 import { lookUpKeys } from './key-queries.js'
 
-/** A many-to-many relation, seen from inside. */
+/** The members of Objection's ManyToManyRelation that this file uses. */
 interface ThroughRelation {
   readonly name: string
   readonly ownerModelClass: typeof Model
@@ -29,8 +29,8 @@ interface ThroughRelation {
 
 const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
-// The row of `cls` whose columns have these values (or equal these columns) lets the actor do this.
-function reach(
+// Returns the condition that the actor may access the row of `cls` whose columns equal these values or columns.
+function mayReach(
   cls: typeof Model,
   action: 'read' | 'update',
   actor: Actor | null,
@@ -58,13 +58,13 @@ function add(statement: OpenKnexBuilder, condition: Condition): void {
   else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
 }
 
-function guardFor(relation: ThroughRelation): PolicyEnforcer {
+function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
   const owner = relation.ownerModelClass
   const authority = () => authorityFor(owner)
   const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
     rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
   const keys = [...relation.joinTableOwnerProp.cols, ...relation.joinTableRelatedProp.cols]
-  // Who may read the rows at both ends sees a link: a left join, or a relation asked of a row by its id, leaves one of them out.
+  // A link is visible to callers who may read both of its ends: left joins and relations by id omit one end from the statement.
   const isShown = (actor: Actor | null, ref: string, schema: string | undefined) =>
     all(
       ...(
@@ -74,13 +74,13 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
         ] as const
       ).map(([cls, { cols }, through]) => {
         const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
-        return readsAll(cls, actor) || reach(cls, 'read', actor, cols, columns, false, schema, true)
+        return readsAll(cls, actor) || mayReach(cls, 'read', actor, cols, columns, false, schema, true)
       }),
     )
   return {
-    // Under Model.bypassPerms() the table may still be protected by a relation of another model: join the query, not the bare table.
+    // Under Model.bypassPerms(), the table may still be protected by a relation of another model, so the bare table stays rejected.
     isFree: () => authority() === 'free' && !isEnforcedAnywhere(),
-    // It has no policy of its own: what may be done with its rows follows from the models at both ends.
+    // The join table has no policy of its own: the models at both ends decide.
     isEnforced: () => false,
     isEnforcedAnywhere,
     caller: currentActor,
@@ -95,13 +95,15 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
         const { session } = builder.execution
         const written = linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')
         if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
-          throw new ForbiddenError(`What ${relation.name} links is not what was judged: say it in relate() or insert().`)
+          throw new ForbiddenError(
+            `${relation.name}: the inserted links differ from the checked ones. Set the keys in relate() or insert().`,
+          )
         return
       }
       if (kind === 'update' && Object.keys(statement._single.update as object).some((column) => keys.includes(column)))
-        throw new ForbiddenError(`What ${relation.name} links is linked and unlinked, not moved.`)
+        throw new ForbiddenError(`${relation.name}: the keys of a link cannot be changed. Call unrelate() and relate() instead.`)
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
-      add(statement, reach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))
+      add(statement, mayReach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))
     },
     async beforeWrite(builder, write) {
       const actor = authority()
@@ -113,16 +115,16 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
         const row = model as unknown as Record<string, unknown>
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
         const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
-        if (!(await holds(builder.db, reach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
-          const isThere = await holds(builder.db, reach(owner, 'read', actor, relation.ownerProp.cols, mine, false, builder.schema))
+        if (!(await holds(builder.db, mayReach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
+          const isThere = await holds(builder.db, mayReach(owner, 'read', actor, relation.ownerProp.cols, mine, false, builder.schema))
           throw isThere
-            ? new ForbiddenError(`You may not change what this ${owner.name} is related to.`)
+            ? new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
             : new NotFoundError(`There is no ${owner.name} with this id.`)
         }
         if (
           !(await holds(
             builder.db,
-            reach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false, builder.schema),
+            mayReach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false, builder.schema),
           ))
         ) {
           throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
@@ -131,7 +133,7 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
         }
       }
     },
-    // Whoever may update the owner changes and removes its links alike.
+    // Callers who may update the owner may change and remove its links.
     affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', session: undefined }),
     async narrow() {},
     async afterWrite() {},
@@ -144,21 +146,21 @@ function guardFor(relation: ThroughRelation): PolicyEnforcer {
 let joinClassCount = 0
 
 /**
- * Linking and unlinking by a join table without a policy of its own is a write to the owner of the relation: who may update
- * it may link it to rows that he may read.
+ * Protects a join table without a policy of its own. Linking and unlinking is an update of the relation's owner: callers who may
+ * update it may link it to rows that they may read.
  */
-export function guardJoinTable(relation: unknown): void {
+export function protectJoinTable(relation: unknown): void {
   const through = relation as ThroughRelation
   const Plain = through.joinTableModelClass
-  // Where the table has a model with a policy of its own, `modelClass` has to name that.
+  // A table with a protected model keeps its policy: the relation must name that model as `modelClass`.
   if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
   const Guarded = class extends (Plain as unknown as new () => Model) {}
-  // Objection tells classes that it binds to a transaction apart by table and name: two relations may go over one table.
+  // Objection identifies classes bound to a transaction by table and name, and two relations may use one table.
   joinClassCount += 1
   const name = `Links${joinClassCount}`
   for (const [key, value] of Object.entries({ name, QueryBuilder: guardedQueryBuilder(Plain.QueryBuilder) }))
     Object.defineProperty(Guarded, key, { value, writable: true, configurable: true })
-  Object.defineProperty(Guarded, guardOf, { value: guardFor(through) })
+  Object.defineProperty(Guarded, guardOf, { value: enforcerFor(through) })
   noteJoinClass(Guarded)
   const isEnforced = () => authorityFor(through.ownerModelClass) !== 'free'
   protectTable(Guarded as unknown as typeof Model, { isEnforced, isEnforcedAnywhere, caller: currentActor })

@@ -4,10 +4,10 @@ import { ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 
 /**
- * A key given as a query of a model, as `relatedQuery(...).for(a query)` does when it relates or inserts: what is judged has
- * to be a value, so it is looked up first, under the rule of its own model.
+ * Replaces keys that are queries by their results, as in `relatedQuery(...).for(query)` with relate() or insert(). A policy needs
+ * values, so the queries run first, under the rules of their own models.
  *
- * @throws ValidationError where it names several rows
+ * @throws ValidationError if a query returns several rows
  */
 export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): MaybeAsyncSteps<void> {
   const row = model as unknown as Record<string, unknown>
@@ -22,7 +22,7 @@ export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): Ma
         .limit(2) as PromiseLike<unknown>,
     )
     const [first, further] = [found ?? []].flat() as object[]
-    if (further) throw new ValidationError(`The query for ${name} names several rows: it has to be one.`)
+    if (further) throw new ValidationError(`The query for ${name} returns several rows. Narrow it to one row.`)
     delete queries[name]
     row[name] = first === undefined ? null : Object.values(first)[0]
   }

@@ -14,51 +14,52 @@ import { isIntermediate, lineage, markIntermediate, onDefinition, ownStatic } fr
 import { policyEnforcer } from './enforcer.js'
 import { allows } from './evaluate.js'
 import { mayInsert } from './inserts.js'
-import { guardJoinTable } from './join-row.js'
+import { protectJoinTable } from './join-row.js'
 
-/** A user, as the engine takes one: anything with an id and loaded roles. */
+/** A user as permission methods accept it: an object with an id and loaded roles. */
 export interface UserLike {
   readonly id: string
 }
 
-/** What PermsMixin gives to each row. */
+/** The instance methods that PermsMixin adds. */
 export interface Permissions {
-  /** Whether the current user, or the one given, may read this row. */
+  /** Returns whether a user may read this row. @param user Default: the current user. `null`: an anonymous caller. */
   canRead(user?: UserLike | null): Promise<boolean>
-  /** Whether they may update it. */
+  /** Returns whether a user may update this row. */
   canWrite(user?: UserLike | null): Promise<boolean>
+  /** Returns whether a user may delete this row. */
   canDelete(user?: UserLike | null): Promise<boolean>
 }
 
-/** What PermsMixin gives to each class. */
+/** The static members that PermsMixin adds. */
 export interface PermissionsStatics {
-  /** Who may do what. Merges over the base's policy key by key; what is missing is denied. */
+  /** The rules of each action. They override the base class's policy action by action. Actions without a rule are denied. */
   policy: Policy
-  /** Whether global admins are past the rules (default true); `'read'`: past the read rule only. */
+  /** Whether global admins bypass the rules; `'read'`: only the read rule. @defaultValue true */
   adminBypass: boolean | 'read'
-  /** Guards of mixins that this class does without, such as `'domain'`. */
+  /** The names of mixin conditions that this class does not need, such as `'domain'`. */
   unguarded: readonly string[]
-  /** Whether the current user, or the one given, may create a row with these values. */
+  /** Returns whether a user may create a row with these values. @param user Default: the current user. */
   canCreate<M extends Model>(this: Constructor<M>, values: Partial<M>, user?: UserLike | null): Promise<boolean>
-  /** Lifts the rules of this model while fn runs. */
+  /** Runs fn without the rules of this model. */
   bypassPerms<T>(fn: () => T): Promise<Awaited<T>>
 }
 
-// Set once, when the package is loaded: see users/defaults.
+// Set when the package is loaded: see users/defaults.
 const conversion: { toActor: ((user: UserLike) => Actor) | null } = { toActor: null }
 
-/** Sets how a user given by the application becomes an actor. */
+/** Registers the function that converts a user of the application to an actor. */
 export function registerToActor(convert: (user: UserLike) => Actor): void {
   conversion.toActor = convert
 }
 
-/** @throws RolesNotLoadedError, ConfigurationError before initPerms */
+/** Returns the actor for a user, or null for a disabled or deleted one. @throws RolesNotLoadedError, ConfigurationError */
 export function actorOf(user: UserLike | null): Actor | null {
   if (user === null) return null
   const { toActor } = conversion
-  if (!toActor) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
+  if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
-  // Whoever is disabled or deleted is nobody to every rule, however they came in.
+  // To every rule, a disabled or deleted user is an anonymous caller.
   return isEnabled !== true || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)
 }
 
@@ -71,14 +72,14 @@ onDefinition((cls) => {
     if (guardOf in c && ownStatic(c, 'unprotected') === true) {
       const { name } = c as unknown as { name: string }
       throw new ConfigurationError(
-        `${name} has a policy and 'static unprotected = true'. Remove the latter, and use ${name}.bypassPerms(fn) where no rule may apply.`,
+        `${name} has a policy and 'static unprotected = true'. Remove 'unprotected', and use ${name}.bypassPerms(fn) for code without rules.`,
       )
     }
     const own = [...Object.getOwnPropertyNames(c), ...Object.getOwnPropertyNames((c as { prototype?: object }).prototype ?? {})]
     const bad = own.find((name) => overrides.includes(name))
     if (bad) {
       throw new ConfigurationError(
-        `${(c as { name: string }).name} overrides ${bad}(): code there could not filter lists. Say it once in "static policy = { ... }", with check((row, actor) => ...) where no rule fits.`,
+        `${(c as { name: string }).name} overrides ${bad}(), which does not restrict lists. Write the rule in "static policy = { ... }"; use check((row, actor) => ...) if no other rule fits.`,
       )
     }
   }
@@ -88,7 +89,7 @@ onDefinition((cls) => {
 })
 
 /**
- * Puts a model class under permissions: `static policy`, enforced on every query of the class.
+ * Creates a model class with permissions: every query of the class enforces its `static policy`.
  *
  * @param Base a class with ActiveRecordMixin
  * @example class AppModel extends PermsMixin(ActiveRecordMixin(Model)) {}
@@ -104,14 +105,14 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
 
     static getRelationUnsafe(name: string): unknown {
       const relation = (Open as unknown as { getRelationUnsafe(name: string): unknown }).getRelationUnsafe.call(this, name)
-      if (relation && (relation as { joinTableModelClass?: unknown }).joinTableModelClass) guardJoinTable(relation)
+      if (relation && (relation as { joinTableModelClass?: unknown }).joinTableModelClass) protectJoinTable(relation)
       return relation
     }
 
     static override query(...args: [TransactionOrKnex?]): never {
       if (!isGuardedBuilder(this.QueryBuilder)) {
         throw new ConfigurationError(
-          `${this.name}.QueryBuilder would go around the permissions: let it extend BasePermsModel.QueryBuilder instead of Objection's.`,
+          `${this.name}.QueryBuilder does not enforce permissions. Let it extend BasePermsModel.QueryBuilder instead of Objection's QueryBuilder.`,
         )
       }
       return (Open as unknown as { query(...args: unknown[]): never }).query.call(this, ...args)
@@ -130,15 +131,15 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
     }
 
     canRead(user?: UserLike | null): Promise<boolean> {
-      return can(this, 'read', user)
+      return mayAct(this, 'read', user)
     }
 
     canWrite(user?: UserLike | null): Promise<boolean> {
-      return can(this, 'update', user)
+      return mayAct(this, 'update', user)
     }
 
     canDelete(user?: UserLike | null): Promise<boolean> {
-      return can(this, 'delete', user)
+      return mayAct(this, 'delete', user)
     }
 
     override $formatJson(json: object): never {
@@ -161,7 +162,7 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
   return Perms as unknown as T & AbstractConstructor<Permissions> & PermissionsStatics
 }
 
-async function can(
+async function mayAct(
   row: Model & ActiveRecord,
   action: Exclude<Action, 'create'>,
   user: UserLike | null | undefined,

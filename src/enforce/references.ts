@@ -12,7 +12,7 @@ import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { definitionOf, resolveTable, structureOf } from '../schema/definition.js'
 
-/** Several columns where the key of the other row has several. */
+/** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
 interface Reference {
   readonly fields: readonly string[]
   readonly target: typeof Model
@@ -21,7 +21,7 @@ interface Reference {
 
 const known = modelSlot(() => new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>())
 
-/** A relation, seen from inside. */
+/** The members of Objection's relations that this file uses. */
 interface OpenRelation {
   readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
   readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
@@ -35,11 +35,11 @@ const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
   relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
 const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
-// What both rows merely have in common, such as their owner, names none of them.
+// Values that both rows share, such as their owner, do not identify a row.
 const isKey = (cls: typeof Model, props: readonly string[]) =>
   props.length > 1 || props.every((name) => name === 'id' || structureOf(cls).specs[name]?.isUnique)
 
-/** The columns of a class that name a row of a protected model. */
+/** Returns the references of a class to rows of protected models. */
 function referencesOf(cls: typeof Model): readonly Reference[] {
   const found = known.get().get(cls)
   if (found && found.version === protectionVersion()) return found.references
@@ -56,7 +56,7 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
     if (reference) note([field], protectedClass(resolveTable(reference.table)), [reference.column])
   }
-  // A relation said from the other side only: hasMany(() => Comment, 'docId').
+  // Relations that only the other model declares, such as hasMany(() => Comment, 'docId').
   for (const target of classes) {
     for (const relation of usableRelations<OpenRelation>(target).relations) {
       if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
@@ -71,13 +71,13 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
 
 const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()
 
-/** The columns that name a row of a protected model, the owner among them. */
+/** Returns the columns that refer to rows of protected models, including the owner. */
 export function referenceFields(cls: typeof Model): ReadonlySet<string> {
   const references = referencesOf(cls)
   return memoize(fields, references, () => new Set(references.flatMap((one) => one.fields)))
 }
 
-/** Whether setting these values names another row, which takes a look-up. */
+/** Returns whether these values refer to another row, which must be looked up. */
 export function namesRows(scope: Scope, values: Readonly<Record<string, unknown>>): boolean {
   return referencesOf(scope.cls).some(({ fields: [field = '', ...further] }) => {
     if (further.length > 0) return [field, ...further].some((name) => values[name] !== undefined && values[name] !== null)
@@ -90,12 +90,12 @@ function isOwn(scope: Scope, field: string, value: unknown): boolean {
 }
 
 /**
- * Another's name and other rows: the owner is oneself, but for admins; a row that is referred to must be one that the
- * actor may read, and one that is not there is answered alike.
+ * Checks the owner and other references of new values. Only admins may set another owner. A referenced row must be readable for the
+ * actor; an unreadable row gives the same error as a missing one.
  *
- * @param scope with the new values as its row
- * @param place the row itself: its new values, or for an update the row in the table
- * @returns what must hold for the row when the statement runs
+ * @param scope the scope with the new values as its row
+ * @param place the scope of the row itself: its new values, or for an update the row in the table
+ * @returns the condition that the row must satisfy when the statement runs
  * @throws ForbiddenError, MissingReferenceError
  */
 export function* checkReferences(
@@ -111,18 +111,21 @@ export function* checkReferences(
     const named = fields.map((name) => values[name])
     const [field = ''] = fields
     const [value] = named
-    // NULL in any of them names nothing; what a new row is not given is NULL.
+    // A key with NULL refers to no row. Columns that a new row does not set are NULL.
     if (named.includes(null) || named.every((one) => one === undefined) || (place.row && named.includes(undefined))) continue
     if (named.includes(undefined)) {
-      for (const name of fields) missing.push({ field: name, message: `names a row together with ${fields.join(', ')}: set all of them` })
+      for (const name of fields)
+        missing.push({ field: name, message: `refers to a row together with ${fields.join(', ')}: set all of them` })
       continue
     }
     if (field === scope.policy.ownerField) {
       if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
-      // Admins too stop short of the names of other admins.
+      // Admins may not set other admins as owners.
       if (asAdmin === false || !(yield* awaitMaybe(holds(knex, excludesAdmins({ ...scope, live: false, writes: true }, field)))))
-        throw new ForbiddenError('You may make this only in your own name.', { errors: [{ field, message: 'must be your own id' }] })
+        throw new ForbiddenError('You may create this only with yourself as owner.', {
+          errors: [{ field, message: 'must be your own id' }],
+        })
       conditions.push(asAdmin)
       continue
     }

@@ -16,10 +16,10 @@ export function addCondition(statement: OpenKnexBuilder, condition: Condition): 
 /**
  * Adds the rule to a statement, and filters that the database evaluates only on rows that satisfy it.
  *
- * Databases evaluate the terms of a WHERE in an order of their own. The time that a pattern takes would tell what stands in rows that
- * the caller may not read, so a CASE makes the order certain.
+ * Databases choose the order in which they evaluate the terms of a WHERE. The running time of a pattern could reveal rows that the
+ * caller may not read, so a CASE fixes the order.
  *
- * @param filters conditions from clients; usually none
+ * @param filters conditions from clients, usually an empty array
  */
 export function addRule(statement: OpenKnexBuilder, rule: Condition, filters: readonly Template[], dialect: Dialect): void {
   if (filters.length === 0 || typeof rule === 'boolean') {
@@ -29,15 +29,15 @@ export function addRule(statement: OpenKnexBuilder, rule: Condition, filters: re
   }
   const wheres = statement._statements.filter(({ grouping }) => grouping === 'where')
   statement._statements = statement._statements.filter(({ grouping }) => grouping !== 'where')
-  // SQLite replaces columns in the CASE by constants of other terms, but keeps the order of terms: the rule comes first.
+  // SQLite replaces columns in the CASE by constants from other terms, but keeps the order of terms: the rule comes first.
   addCondition(statement, rule)
   statement._statements.push(...wheres)
   addCondition(statement, onlyWhere(rule, all(...filters) as Sql, dialect))
 }
 
 function onlyWhere(rule: Sql, filter: Sql, dialect: Dialect): Sql {
-  // MariaDB replaces columns by constants too, and could then answer the filter from an index before it reads the row. It leaves
-  // subqueries alone.
+  // MariaDB also replaces columns by constants, and could evaluate the filter on an index before it reads the row. It does not do so
+  // in subqueries.
   const holds = dialect === 'mysql' ? sql(`exists (select 1 from dual where ${rule.sql})`, ...rule.bindings) : rule
   return sql(`case when ${holds.sql} then ${filter.sql} else false end`, ...holds.bindings, ...filter.bindings)
 }

@@ -25,9 +25,9 @@ class PermsSelfCheck extends BasePermsModel.withColumns({ some: column.integer()
 }
 
 /**
- * Asserts that the Objection and Knex at hand build queries as the guard expects.
+ * Checks that the installed versions of Objection and Knex build queries as PolicyEnforcer expects.
  *
- * @throws ConfigurationError where they do not: nothing would be protected
+ * @throws ConfigurationError if they do not, because policies would not be enforced
  */
 export function selfCheck(): void {
   const build = () =>
@@ -40,17 +40,17 @@ export function selfCheck(): void {
   const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
   const isGrouped = new RegExp(`where \\(some = 1 or some = 2\\) and ${rule.source}$`).test(plain)
   const isNested = (nested.match(new RegExp(rule.source, 'g')) ?? []).length === 2
-  if (!isGrouped || !isNested || !keepsItsRule() || !refusesWritesAsText() || !guardsLinks() || !keepsRawValuesApart()) {
+  if (!isGrouped || !isNested || !rejectsWidenedQueries() || !refusesWritesAsText() || !guardsLinks() || !keepsRawValuesApart()) {
     throw new ConfigurationError(
-      'This version of Objection or Knex builds queries in a way that the permissions do not know: install objection ^3.1.5 and knex >=3.2.9 <4, and report the versions.',
+      'The installed version of Objection or Knex builds queries in an unknown way, so policies would not be enforced. Install objection ^3.1.5 and knex >=3.2.9 <4, and report the versions.',
     )
   }
 }
 
-// Handed over as a knex query, and widened by the application: alone, and inside another.
-function keepsItsRule(): boolean {
+// Returns whether a knex query that the application widened is rejected, alone and inside another query.
+function rejectsWidenedQueries(): boolean {
   return enterAsActor(null, () => {
-    const widened = (PermsSelfCheck.query().where('some', 1) as unknown as Handed).toKnexQuery().orWhereRaw('1 = 1')
+    const widened = (PermsSelfCheck.query().where('some', 1) as unknown as WithKnexQuery).toKnexQuery().orWhereRaw('1 = 1')
     const ways = [() => widened.toString(), () => widened.client.queryBuilder().from(widened.as('t')).toString()]
     return ways.every((way) => {
       try {
@@ -72,7 +72,7 @@ function refusesWritesAsText(): boolean {
       PermsSelfCheck.query().delete().where('some', 1),
     ].every((write) => {
       try {
-        ;(write as unknown as Handed).toKnexQuery()
+        ;(write as unknown as WithKnexQuery).toKnexQuery()
         return false
       } catch (error) {
         return error instanceof ConfigurationError
@@ -85,7 +85,7 @@ function refusesWritesAsText(): boolean {
 function guardsLinks(): boolean {
   return enterAsActor(null, () =>
     [PermsSelfCheck.relatedQuery('linked').for('1'), PermsSelfCheck.relatedQuery('linked').for('1').unrelate()].every((query) => {
-      const text = (query as unknown as Handed).toKnexQuery().toString().toLowerCase()
+      const text = (query as unknown as WithKnexQuery).toKnexQuery().toString().toLowerCase()
       return (text.match(/perms_end[`"]?\.[`"]?is_open/g) ?? []).length >= 2
     }),
   )
@@ -97,6 +97,6 @@ function keepsRawValuesApart(): boolean {
   return row.$$queryProps !== undefined && Object.hasOwn(row.$$queryProps, 'some')
 }
 
-interface Handed {
+interface WithKnexQuery {
   toKnexQuery(): Knex.QueryBuilder & { client: Knex.Client }
 }

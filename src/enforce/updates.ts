@@ -12,19 +12,19 @@ import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import type { Execution, GuardedBuilder, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { definitionOf, isIntermediate, lineage } from '../schema/definition.js'
-import { allows, askChecks, idOf, rawNames, refusal, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './evaluate.js'
+import { allows, idOf, missedWriteError, rawNames, runChecks, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
-/** How many rows a write in bulk may load where code has a say in each. */
-const mostLoaded = 1000
+/** The most rows that a bulk write may load for check(). */
+const MAX_LOADED_ROWS = 1000
 
-/** How many rows of one update may be looked at after it: what a statement can name. */
-const mostChecked = 10_000
+/** The most rows of one update that may be checked after it: the limit of values in a statement. */
+const MAX_CHECKED_ROWS = 10_000
 
 /** The session of a query that finds rows whatever the caller may read. */
 export const unrestricted: UnrestrictedSession = { kind: 'unrestricted' }
 
-// What the state after an update is judged by: the rule, the guards but soft deletion, and whose it is.
+// The columns that decide whether a row may be as it is after an update: rule, global scopes except soft deletion, and owner.
 const readAfter = new WeakMap<object, Set<string>>()
 export const readAfterUpdate = (cls: typeof Model): Set<string> => memoize(readAfter, cls, () => columnsReadAfterUpdate(cls))
 
@@ -37,7 +37,7 @@ export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
   return names
 }
 
-/** A hook of the application's own may set any column. */
+/** Returns whether the application overrides a hook, which may set any column. */
 export function hasOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
   return memoize(name === '$beforeUpdate' ? updateHooks : insertHooks, cls, () => findOwnHook(cls, name))
 }
@@ -53,7 +53,7 @@ function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert')
   })
 }
 
-/** The ids of the rows that a rule with check() lets through, loaded under what SQL can tell and then asked one by one. */
+/** Returns the ids of the rows that a rule with check() allows: loads the rows that SQL selects and calls check() for each. */
 export async function loadAllowed(
   builder: GuardedBuilder,
   action: 'update' | 'delete',
@@ -62,12 +62,12 @@ export async function loadAllowed(
 ): Promise<unknown[]> {
   const loaded: unknown = await builder
     .targets(action)
-    .limit(mostLoaded + 1)
+    .limit(MAX_LOADED_ROWS + 1)
     .forUpdate()
   const rows = (Array.isArray(loaded) ? loaded : loaded ? [loaded] : []) as Model[]
-  if (rows.length > mostLoaded) {
+  if (rows.length > MAX_LOADED_ROWS) {
     throw new ValidationError(
-      `The policy of ${builder.cls.name} decides by code, row by row: at most ${mostLoaded} rows in one ${action}; narrow the where().`,
+      `The policy of ${builder.cls.name} uses check(), which runs for each row: one ${action} may cover at most ${MAX_LOADED_ROWS} rows. Narrow the where().`,
     )
   }
   const ids: unknown[] = []
@@ -77,11 +77,11 @@ export async function loadAllowed(
   return ids
 }
 
-// What judges a write by its values: rules and guards, whose it is, what it refers to, and rules of single columns.
-const judgedColumns = new WeakMap<object, ReadonlySet<string>>()
+// Columns whose new values decide about a write: id, owner, references, and columns of rules, global scopes and limits.
+const decisiveColumnsOf = new WeakMap<object, ReadonlySet<string>>()
 
-function columnsJudged(cls: typeof Model): ReadonlySet<string> {
-  return memoize(judgedColumns, cls, () => {
+function decisiveColumns(cls: typeof Model): ReadonlySet<string> {
+  return memoize(decisiveColumnsOf, cls, () => {
     const policy = policyOf(cls)
     const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
     const limited = policy.limits.flatMap(({ columns = [] }) => columns)
@@ -96,74 +96,74 @@ function columnsJudged(cls: typeof Model): ReadonlySet<string> {
   })
 }
 
-/** Whether a write may be judged by its value for a column. */
-export function isJudged(cls: typeof Model, name: string): boolean {
-  const names = columnsJudged(cls)
+/** Returns whether the value of this column may decide about a write. */
+export function isDecisive(cls: typeof Model, name: string): boolean {
+  const names = decisiveColumns(cls)
   return names.has(name) || names.has('*') || referenceFields(cls).has(name)
 }
 
-/** Whether an update is judged by its rule alone, whatever it sets. */
-export function isJudgedByRuleAlone(cls: typeof Model, names: readonly string[]): boolean {
+/** Returns whether only its rule decides about an update, not the values that it sets. */
+export function onlyRuleDecides(cls: typeof Model, names: readonly string[]): boolean {
   const { specs } = definitionOf(cls)
-  return !usesCheck(policyOf(cls).updateFrom) && !names.some((name) => isJudged(cls, name) || specs[name]?.reference !== undefined)
+  return !usesCheck(policyOf(cls).updateFrom) && !names.some((name) => isDecisive(cls, name) || specs[name]?.reference !== undefined)
 }
 
-/** Judges an update and notes what must hold beside its rule. @throws ForbiddenError, NotFoundError, MissingReferenceError */
+/** Checks an update and stores further conditions in the session. @throws ForbiddenError, NotFoundError, MissingReferenceError */
 export function* checkUpdate(
   builder: GuardedBuilder,
   write: WriteOperation,
   actor: Actor | null,
-  notes: WriteSession,
+  session: WriteSession,
 ): MaybeAsyncSteps<void> {
   const { cls, execution } = builder
   const policy = policyOf(cls)
   const [change] = write.models
   const values = valuesOf(change)
   const names = setNames(change)
-  if (isJudgedByRuleAlone(cls, names)) return
+  if (onlyRuleDecides(cls, names)) return
   const scope = scopeFor(builder, actor, { live: true, writes: true })
   try {
     const named = yield* checkReferences(builder.db, scopeFor(builder, actor, { row: values }), values, scope)
     const limits = columnLimits(policy, names).map((limit) => limit.condition(scope, 'update', withRaws(change)))
-    notes.fields = all(writableFields(scope, withRaws(change), false), named, ...limits)
-    refuseRawReferences(cls, rawNames(change), policy.ownerField)
+    session.fields = all(writableFields(scope, withRaws(change), false), named, ...limits)
+    assertPlainReferences(cls, rawNames(change), policy.ownerField)
     const id = values[idOf(cls)]
     if (names.includes(idOf(cls)) && (id === undefined || id !== write.id))
       throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
   } catch (error) {
-    // A row that is not for this caller is answered before anything is said of the values.
+    // If the caller may not access the row, report that before any problem of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
     const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(sqlOne()).limit(1) as PromiseLike<unknown>)
     if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
-    const why = yield* awaitMaybe(refusal(builder, write, actor))
+    const why = yield* awaitMaybe(missedWriteError(builder, write, actor))
     if (write.instance || !(why instanceof NotFoundError)) throw why
-    // By id alone: like a row that is not there, it is not touched and nothing is said.
+    // An update by id of an inaccessible row behaves as for a missing row: it changes nothing.
     execution.ids = []
     return
   }
   if (usesCheck(policy.updateFrom)) execution.ids = yield* awaitMaybe(loadAllowed(builder, 'update', policy.updateFrom, actor))
   if (touches(names, deletionColumns(cls))) {
-    // Deleting by an update, or undoing it, asks the delete rule too.
-    notes.fields = all(notes.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
+    // An update that deletes or restores a row also needs the delete rule.
+    session.fields = all(session.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
     if (usesCheck(policy.delete)) {
       const deletable = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
       execution.ids = execution.ids?.filter((id) => deletable.includes(id)) ?? deletable
     }
   }
-  if (!touches(names, readAfterUpdate(cls)) || isAnyResultFine(scopeFor(builder, actor, { writes: true }))) return
-  if (write.id !== undefined && execution.ids === undefined) notes.recheck = [write.id]
+  if (!touches(names, readAfterUpdate(cls)) || allowsAnyResult(scopeFor(builder, actor, { writes: true }))) return
+  if (write.id !== undefined && execution.ids === undefined) session.recheck = [write.id]
   else {
-    execution.ids ??= yield* awaitMaybe(targetIds(builder, notes))
-    notes.recheck = execution.ids
+    execution.ids ??= yield* awaitMaybe(targetIds(builder, session))
+    session.recheck = execution.ids
   }
 }
 
-/** Whether no row that comes of an update can be a wrong one; what code decides can. */
-export function isAnyResultFine(scope: Scope): boolean {
+/** Returns whether every result of an update is allowed. Always false if check() decides. */
+export function allowsAnyResult(scope: Scope): boolean {
   return !usesCheck(policyOf(scope.cls).updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
 }
 
-/** The columns by which a row counts as deleted. */
+/** Returns the columns that mark a row as deleted. */
 export function deletionColumns(cls: typeof Model): Set<string> {
   return memoize(
     deletions,
@@ -178,37 +178,37 @@ export function deletionColumns(cls: typeof Model): Set<string> {
 }
 const deletions = new WeakMap<object, Set<string>>()
 
-function refuseRawReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
+function assertPlainReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
   const { specs } = definitionOf(cls)
   const bad = names.filter((name) => name === ownerField || specs[name]?.reference || referenceFields(cls).has(name))
-  if (bad.length > 0) throw new ForbiddenError(`${bad.join(', ')} must be a plain value: a raw expression could name any row.`)
+  if (bad.length > 0) throw new ForbiddenError(`Set ${bad.join(', ')} to a plain value: a raw expression could refer to any row.`)
 }
 
-/** Returns the ids of the rows that a write is about to change, or undefined where they are too many to be named. */
+/** Returns the ids of the rows that a write will change, or undefined if they are too many for one statement. */
 export async function findTargetIds(
   builder: GuardedBuilder,
   action: 'update' | 'delete',
-  notes: WriteSession,
+  session: WriteSession,
 ): Promise<unknown[] | undefined> {
   const id = idOf(builder.cls)
   const rows: unknown = await builder
-    .targets(action, notes)
+    .targets(action, session)
     .select(`${builder.ref}.${id}` as never)
-    .limit(mostChecked + 1)
+    .limit(MAX_CHECKED_ROWS + 1)
     .forUpdate()
   const ids = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id())
-  return ids.length > mostChecked ? undefined : ids
+  return ids.length > MAX_CHECKED_ROWS ? undefined : ids
 }
 
-async function targetIds(builder: GuardedBuilder, notes: WriteSession): Promise<unknown[]> {
-  const ids = await findTargetIds(builder, 'update', notes)
+async function targetIds(builder: GuardedBuilder, session: WriteSession): Promise<unknown[]> {
+  const ids = await findTargetIds(builder, 'update', session)
   if (ids) return ids
   throw new ValidationError(
-    `What becomes of each ${builder.cls.name} has to be checked after this update: at most ${mostChecked} rows at once; narrow the where().`,
+    `Each ${builder.cls.name} must be checked after this update: at most ${MAX_CHECKED_ROWS} rows at once. Narrow the where().`,
   )
 }
 
-/** After an update: its rows must satisfy the rule as they are now. @throws ForbiddenError */
+/** Checks that the rows of an update satisfy the rule after it. @throws ForbiddenError */
 export async function checkAfter(
   builder: GuardedBuilder,
   write: WriteOperation,
@@ -217,32 +217,32 @@ export async function checkAfter(
 ): Promise<void> {
   const { cls, db } = builder
   const policy = policyOf(cls)
-  for (let from = 0; from < ids.length; from += mostLoaded) {
-    const some = ids.slice(from, from + mostLoaded)
+  for (let from = 0; from < ids.length; from += MAX_LOADED_ROWS) {
+    const some = ids.slice(from, from + MAX_LOADED_ROWS)
     const areFine = usesCheck(policy.updateTo)
       ? await areAllAllowed(builder, actor, some)
-      : !(await holds(db, anyWrong(builder, actor, some)))
-    if (!areFine) throw wrongResult(cls, write.kind, await failedRule(builder, actor, some))
+      : !(await holds(db, anyViolates(builder, actor, some)))
+    if (!areFine) throw wrongResult(cls, write.kind, await failedRuleOf(builder, actor, some))
   }
 }
 
-// The client learns that the result is refused; which rule refuses it is for developers.
+// The client learns only that the result is not allowed. The rule is for developers.
 function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenError {
-  const clientMessage = `You may not ${kind} this ${cls.name} into what it would be.`
+  const clientMessage = `You may not ${kind} this ${cls.name} to these values.`
   const why = `The row after the update does not satisfy ${rule}.`
-  // A framework without errorHandler() may send any message.
+  // Frameworks without errorHandler() may send the message to clients.
   const message = process.env.NODE_ENV === 'production' ? clientMessage : `${clientMessage} ${why}`
   return new ForbiddenError(message, { clientMessage, cause: why })
 }
 
-/** Returns the part of a policy that a row does not satisfy after an update, with its name and in words. */
-async function failedRule(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
+/** Returns the name and words of the part of a policy that a row does not satisfy after an update. */
+async function failedRuleOf(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
   const { cls, db } = builder
   const { guards, updateTo } = policyOf(cls)
   const fails = (rule: Rule) =>
     holds(
       db,
-      anyWrong(builder, actor, ids, (scope) => compile(rule, scope)),
+      anyViolates(builder, actor, ids, (scope) => compile(rule, scope)),
     )
   for (const guard of guards) {
     if (guard.liftedFor !== 'nobody' && (await fails(guard.rule))) return `the rule '${guard.name}' of ${cls.name}: ${words(guard.rule)}`
@@ -251,13 +251,13 @@ async function failedRule(builder: GuardedBuilder, actor: Actor | null, ids: rea
   const parts = rule.kind === 'allOf' ? rule.rules : []
   for (const part of parts) if (!usesCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${words(part)}`
   if (usesCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${words(updateTo)}`
-  return `the ranks of users: admins and what they own are for those of a higher rank`
+  return `the ranks of users: only users of a higher rank may change admins and their rows`
 }
 
 const wholeRule = (scope: Scope) => effective('update', scope, { withDeleted: true }, 'after')
 
-// One of these rows does not satisfy the condition.
-function anyWrong(
+// Returns the condition that one of these rows does not satisfy the rule.
+function anyViolates(
   { cls, schema }: GuardedBuilder,
   actor: Actor | null,
   ids: readonly unknown[],
@@ -272,22 +272,22 @@ function anyWrong(
 
 async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {
   const { updateTo } = policyOf(builder.cls)
-  for (const row of await asTheyAre(builder, ids)) {
-    const checks = await askChecks(updateTo, valuesOf(row), actor)
+  for (const row of await loadUnrestricted(builder, ids)) {
+    const checks = await runChecks(updateTo, valuesOf(row), actor)
     const scope = scopeFor(builder, actor, { row: valuesOf(row), writes: true, checks })
     if (!(await holds(builder.db, effective('update', scope, { withDeleted: true }, 'after')))) return false
   }
   return true
 }
 
-/** The rows with these ids. */
+/** Returns the condition that selects the rows with these ids. */
 export function isOneOf(cls: typeof Model, ref: string, ids: readonly unknown[]): Condition {
   if (ids.length === 0) return false
   return sql(`?? in (${ids.map(() => '?').join(', ')})`, `${ref}.${idOf(cls)}`, ...ids)
 }
 
-// The rows as they are now, whoever may read them: the guard itself asks.
-function asTheyAre(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
+// Loads the rows without the read rule, because the caller may no longer read them.
+function loadUnrestricted(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
   const query = builder.query(builder.cls).findByIds([...ids] as never)
   const execution: Execution = { ids: undefined, action: undefined, session: unrestricted }
   Object.assign(query, { execution })

@@ -9,13 +9,13 @@ import { definitionOf, propertyMeant } from '../schema/definition.js'
 import { encode } from '../schema/storage.js'
 import { idOf, setNames, valuesOf } from './evaluate.js'
 import { referenceFields } from './references.js'
-import { isJudged } from './updates.js'
+import { isDecisive } from './updates.js'
 
 type Row = Readonly<Record<string, unknown>>
 
 /**
- * What is written must be what was judged, which were the model's properties: not another column by a key of the
- * column's own name, by $formatDatabaseJson() or by onBuildKnex().
+ * Checks that a statement writes the checked values. Column names as keys, $formatDatabaseJson() and onBuildKnex() could make it
+ * write other ones.
  *
  * @throws ForbiddenError
  */
@@ -32,10 +32,10 @@ function checkUpdated(cls: typeof Model, model: Model | undefined, row: Row): vo
   const names = setNames(model)
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
-    if (!isJudged(cls, name)) continue
-    if (!names.includes(name)) refuse(cls, key, name)
-    // Everything else is looked at once more in the row that comes of it.
-    if ((name === idOf(cls) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key])) refuse(cls, key, name)
+    if (!isDecisive(cls, name)) continue
+    if (!names.includes(name)) rejectValue(cls, key, name)
+    // Other columns are checked again in the updated row.
+    if ((name === idOf(cls) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key])) rejectValue(cls, key, name)
   }
 }
 
@@ -45,30 +45,31 @@ function checkInserted(cls: typeof Model, model: Model | undefined, row: Row): v
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
     written.add(name)
-    if (isJudged(cls, name) && !(names.includes(name) && isWritten(cls, name, model, row[key]))) refuse(cls, key, name)
+    if (isDecisive(cls, name) && !(names.includes(name) && isWritten(cls, name, model, row[key]))) rejectValue(cls, key, name)
   }
-  for (const name of names) if (!written.has(name) && definitionOf(cls).columnOf.has(name) && isJudged(cls, name)) refuse(cls, name, name)
+  for (const name of names)
+    if (!written.has(name) && definitionOf(cls).columnOf.has(name) && isDecisive(cls, name)) rejectValue(cls, name, name)
 }
 
-/** The property for a column; what the database would take for a column is refused unless it is its very name. */
+/** Returns the property of a column. Rejects other spellings that the database reads as a column name. */
 function propertyFor(cls: typeof Model, key: string): string {
   const property = definitionOf(cls).propertyOf.get(key)
   if (property !== undefined) return property
   const meant = propertyMeant(cls, key)
-  return meant === undefined ? key : refuse(cls, key, meant)
+  return meant === undefined ? key : rejectValue(cls, key, meant)
 }
 
 function isWritten(cls: typeof Model, name: string, model: Model | undefined, value: unknown): boolean {
   const said = valuesOf(model)[name]
-  // Raw SQL was refused where it matters.
+  // Raw SQL was already rejected for these columns.
   if (said === undefined) return true
   const dialect = dialectOfClass(cls as never)
   const spec = codecNow(cls as never).write.get(name)?.spec
   return isDeepStrictEqual(spec ? encode(spec, said, dialect) : said, value)
 }
 
-function refuse(cls: typeof Model, key: string, name: string): never {
+function rejectValue(cls: typeof Model, key: string, name: string): never {
   throw new ForbiddenError(
-    `${cls.name}: '${key}' is not written as it was judged: set the property ${name}, in the values or in a hook such as $beforeUpdate().`,
+    `${cls.name}: the value written to '${key}' differs from the checked one. Set the property ${name}, in the values or in a hook such as $beforeUpdate().`,
   )
 }

@@ -201,7 +201,7 @@ const ruleChecks: PropertyDescriptorMap = {
 /** Rejects a statement with a message that names the clause and an alternative. @throws ConfigurationError always */
 export function rejectStatement(context: StatementContext, way: string, instead: string): never {
   throw new ConfigurationError(
-    `${context.name}: ${way} would go around the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
+    `${context.name}: ${way} would bypass the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
   )
 }
 

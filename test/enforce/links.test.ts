@@ -200,7 +200,7 @@ eachDriver('Links of many-to-many relations', (db) => {
           .for(Doc.query().where('title', '<>', 'x'))
           .relate(topics[1].id),
       )
-      expect((await many).message).to.equal('The query for doc_id names several rows: it has to be one.')
+      expect((await many).message).to.equal('The query for doc_id returns several rows. Narrow it to one row.')
       await page.$query().patch({ docId: Doc.query().select('id').where('title', 'mine') })
       expect((await Page.query().findById(page.id))?.docId).to.equal(mine.id)
       expect(await rejection(page.$query().patch({ docId: raw('?', [theirs.id]) }))).to.be.instanceOf(ForbiddenError)

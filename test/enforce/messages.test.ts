@@ -163,13 +163,13 @@ eachDatabase('What errors say', (db) => {
       expect(error).to.be.instanceOf(ForbiddenError)
       expect(error.message).to.contain(rule)
       expect(String(error.cause)).to.contain(rule)
-      expect(problemOf(error).detail).to.match(/^You may not update this Msg\w+ into what it would be\.$/)
+      expect(problemOf(error).detail).to.match(/^You may not update this Msg\w+ to these values\.$/)
     }
     const { NODE_ENV } = process.env
     process.env.NODE_ENV = 'production'
     try {
       const error = (await rejection(runAs(user, patch(MsgTicket, id, { isOpen: false })))) as ForbiddenError
-      expect(error.message).to.equal('You may not update this MsgTicket into what it would be.')
+      expect(error.message).to.equal('You may not update this MsgTicket to these values.')
     } finally {
       if (NODE_ENV === undefined) Reflect.deleteProperty(process.env, 'NODE_ENV')
       else process.env.NODE_ENV = NODE_ENV
