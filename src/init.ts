@@ -42,66 +42,79 @@ import './users/defaults.js'
 
 export interface PermsOptions {
   /**
-   * Names this application in tokens and derived keys. Needed when applications with several databases share keys between
-   * processes. Default: derived from the connection, and looked at while several runtimes are alive.
+   * The name of this application in tokens and derived keys. Set it when several applications with their own databases share keys.
+   *
+   * @defaultValue a name derived from the connection, used only while several runtimes are active
    */
   name?: string | undefined
-  /** The one database of the application. */
+  /** The Knex instance of the application's database. */
   knex: Knex
-  /** How access tokens are signed. Without it no adapter can be made and nobody can sign in. */
+  /** How access tokens are signed. Without it, adapters and sign-in throw a ConfigurationError. */
   jwt?:
     | (JwtOptions & {
-        /** Further claims of access tokens; they never decide permission. */
+        /** Returns additional claims of access tokens. Permissions never depend on them. */
         claims?: ((user: User) => object) | undefined
       })
     | undefined
-  /** The application's own models, where they differ from the library's. */
+  /** The application's user model. @defaultValue User */
   user?: UserClass | undefined
+  /** A subclass of UserRole. @defaultValue UserRole */
   userRole?: typeof UserRole | undefined
+  /** A subclass of Token. @defaultValue Token */
   token?: typeof Token | undefined
+  /** A subclass of Domain. @defaultValue Domain */
   domain?: typeof Domain | undefined
+  /** A subclass of UserSetting. @defaultValue UserSetting */
   userSetting?: typeof UserSetting | undefined
-  /** Models to get to know at start: their relations back to the user, their tables, their policies' errors. */
+  /** Models to check at start instead of at their first use. Relations from the user to them work from the start. */
   models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
   passwords?:
     | (PasswordPolicy & {
-        /** bcrypt's cost: 12 when not said, 10 at least. */
+        /** The cost of bcrypt, at least 10. @defaultValue 12 */
         cost?: number | undefined
       })
     | undefined
-  /** Another way of hashing passwords. */
+  /** The password hasher. @defaultValue bcryptHasher() */
   passwordHasher?: PasswordHasher | undefined
-  /** How a row that may not be read, or not written, is answered: 404 and 403 when not said; 403: 403 for both. */
+  /** The status for a row that the caller may not read: 404, or 403 as for writes. @defaultValue 404 */
   accessDenied?: 404 | 403 | undefined
-  /** What code without a context may do: everything until an adapter has been made when not said. */
+  /** Whether code outside runAs(), asAnonymous() and asSystem() may use protected models. @defaultValue 'allow' until an adapter exists */
   outsideContext?: 'allow' | 'deny' | undefined
-  /** 'required': every grant names a domain or '*'. */
+  /** With 'required', each granted role names a domain or '*'. @defaultValue 'optional' */
   domains?: 'optional' | 'required' | undefined
-  /** Prepared statements by name on PostgreSQL; switch off for poolers that cannot. */
+  /** Whether PostgreSQL statements are prepared with a name. Set it to false for poolers that do not support this. @defaultValue true */
   namedStatements?: boolean | undefined
-  /** Limits on failed sign-ins, refreshes and registrations: counted in memory when not said; false for none. */
+  /** Limits of failed sign-ins, refreshes and registrations; false for no limits. @defaultValue counted in memory */
   throttle?: ThrottleOptions | Throttle | false | undefined
   /**
-   * Seconds (300 at most) for which the caller behind an access token is cached. A session that another process ends, a user whom it
-   * disables or a role that it takes back stays valid for that long. Default: no cache.
+   * Seconds (at most 300) for which the caller of an access token is cached. When another process ends a session, disables a user or
+   * revokes a role, this process notices it after that time.
+   *
+   * @defaultValue no cache
    */
   cacheCallers?: number | undefined
   /**
-   * Tokens may come and go in cookies too: a client that signs in with `Prefer: cookies` gets them as `__Host-` cookies that no
-   * script can read. Not looked at when not said.
+   * Enables tokens in cookies. A client that signs in with `Prefer: cookies` gets its tokens as `__Host-` cookies, which scripts
+   * cannot read.
+   *
+   * @defaultValue false
    */
   cookies?: boolean | CookieOptions | undefined
-  /** Writes what happens into AuditLog, or into a class of yours that extends it. */
+  /** Writes events into AuditLog, or into the given subclass of AuditLog. @defaultValue false */
   auditLog?: boolean | typeof AuditLog | undefined
-  /** How authenticator apps call the application. */
+  /** Options of the second factor, such as the name that authenticator apps show. */
   secondFactor?: SecondFactorOptions | undefined
-  /** How mail is sent, and where its links lead: for verified addresses, forgotten passwords and so on. */
+  /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
   mail?: MailOptions | undefined
-  /** Gives the user of a request in the application's own way, once the session has been looked at; null refuses it. */
+  /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
 }
 
-/** The library, set up: what adapters, jobs and scripts hold on to. */
+/**
+ * The result of initPerms(), for adapters, jobs and scripts.
+ *
+ * @example const perms: Perms = initPerms({ knex, jwt: { secret } })
+ */
 export interface Perms {
   readonly knex: Knex
   readonly models: {
@@ -112,81 +125,87 @@ export interface Perms {
     readonly userSetting: typeof UserSetting
   }
   readonly options: { readonly accessDenied: 404 | 403; readonly cookies: CookieSettings | undefined }
-  /** @throws ConfigurationError where initPerms was given no jwt */
+  /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */
   readonly auth: Auth
-  /** Makes or updates the library's tables. @returns the names of the migrations that ran */
+  /** Creates or updates the library's tables. @returns the names of the migrations that ran */
   migrate(): Promise<string[]>
-  /** The caller behind an access token or an API key, for sockets and jobs: `runAs(await perms.authenticate(token), fn)`. @throws InvalidTokenError */
+  /**
+   * Returns the caller of an access token or an API key, for sockets and jobs.
+   *
+   * @throws InvalidTokenError
+   * @example await runAs(await perms.authenticate(token), () => Document.query())
+   */
   authenticate(token: string): Promise<Actor>
-  /** 32 bytes for one purpose, the same in every process of the application with the same keys. */
+  /** Returns 32 bytes for one purpose, which are the same in every process of the application with the same keys. */
   deriveKey(purpose: string): Uint8Array
   /**
-   * Tells of what happens at the doors; nothing in it is a secret. What a listener throws breaks no request.
+   * Adds a listener of sign-ins and similar events. Events contain no secrets. An error of a listener does not affect the request.
    *
-   * @returns takes the listener off again
+   * @returns a function that removes the listener
    * @example perms.on('signInFailed', ({ email, address }) => log.warn({ email, address }))
    */
   on<K extends AuthEventName>(name: K, listener: (payload: AuthEvents[K]) => unknown): () => void
   /**
-   * Lists the views, functions and the like that read the tables of models with a policy: the library cannot see what is behind them.
-   * The first adapter that is made prints the list with console.warn.
+   * Lists views, functions and similar objects that read tables of models with a policy: policies do not apply to them.
+   * The first adapter prints the list with console.warn().
    *
-   * @throws what the driver throws where the catalogue of the database may not be read
+   * @throws the driver's error when the database user may not read the catalogue
    * @example for (const { kind, name, reads } of await perms.listUnguarded()) console.log(`${kind} ${name} reads ${reads.join(', ')}`)
    */
   listUnguarded(): Promise<Unguarded[]>
   /**
-   * Runs fn with this database: in a process with several runtimes, code outside a request says which one it means.
+   * Runs fn in the runtime of this database. In a process with several runtimes, code outside a request needs it.
    *
-   * @returns what fn resolves to; a query builder that fn returns runs inside
+   * @returns the result of fn; a query builder that fn returns is executed inside
    * @throws RuntimeClosedError after close()
    * @example await tenantB.run(() => asSystem(() => User.query()))
    */
   run<T>(fn: () => T): Promise<Awaited<T>>
-  /** The same for adapters: calls fn at once and returns what it returns. */
+  /** Like run(), for adapters: calls fn synchronously and returns its result. */
   enter<T>(fn: () => T): T
-  /** Called by adapters: from now on code without a context is refused. @throws ConfigurationError without jwt */
+  /** Called by adapters. From now on code without a context is refused. @throws ConfigurationError without `jwt` */
   noteAdapter(): void
-  /** An error of the database or of Objection as one of the library's, where it is known. */
+  /** Converts a known error of the database or of Objection to an error of this library. Returns other errors unchanged. */
   mapError(error: unknown): unknown
-  /** Ends the worker threads and forgets this database. The Knex instance stays open: it is the application's. */
+  /** Ends the worker threads and the runtime. The Knex instance stays open, since it belongs to the application. */
   close(): Promise<void>
 }
 
 const current = runtimeSlot<Perms | null>(() => null)
 
-/** The library as it is set up now. @throws ConfigurationError before initPerms and after close() */
+/** Returns the result of the initPerms() call in effect. @throws ConfigurationError before initPerms() and after close() */
 export function currentPerms(): Perms {
   const perms = current.get()
   if (perms) return perms
-  throw new ConfigurationError('Call initPerms({ knex, ... }) first: the library is not set up.')
+  throw new ConfigurationError('The library is not set up: call initPerms({ knex, ... }) first.')
 }
 
 /**
- * Sets the library up. One call a process; another with the same Knex instance replaces the first, one with another throws
- * unless `perms.close()` came before.
+ * Sets up the library for one database. Another call with the same Knex instance replaces the first one. Calls with other databases
+ * add a runtime each, see `perms.run()`.
  *
- * @throws ConfigurationError for a missing or short secret, a second copy of Objection, a second database
+ * @returns the Perms object, which adapters take
+ * @throws ConfigurationError for a missing or short secret, a second copy of this package or of Objection, and invalid options
  * @example const perms = initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } })
  */
 export function initPerms(options: PermsOptions): Perms {
   const { knex } = options
   if (typeof knex !== 'function' || !(knex as { client?: unknown }).client)
-    throw new ConfigurationError('initPerms({ knex }): pass a Knex instance, made with Knex({ client, connection }).')
-  refuseSecondObjection(options)
+    throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')
+  assertModelClasses(options)
   minPasswordLength(options.passwords)
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
   const { jwt } = options
   const runtime = startRuntime(knex, options.name)
   try {
-    // The hasher of the application may serve its next runtime too.
+    // A hasher of the application may be used again in its next runtime.
     if (!options.passwordHasher) runtime.onEnd(() => void hasher.close?.())
     runtime.onEnd(() => keepTablesProtected(knex))
     runtime.onEnd(() => forgetBoundModels(knex))
     runtime.onEnd(prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements }))
     runtime.onEnd(mapIdentifiers(knex))
-    // Objection's classes are those of the whole process.
+    // Objection's own classes are shared by the whole process.
     if (runtimeCount() === 1) whenLastEnds(guardPlainClasses())
     const models = registerModels(given(options)) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
@@ -199,7 +218,7 @@ export function initPerms(options: PermsOptions): Perms {
     const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
     const onEvent: OnEvent = (name, payload) => {
       trail?.record(name, payload)
-      return listeners.tell(name, payload)
+      return listeners.emit(name, payload)
     }
     const emit = emitter(onEvent)
     const throttle = throttleOf(options, emit, runtime)
@@ -219,7 +238,7 @@ export function initPerms(options: PermsOptions): Perms {
           runtime,
         })
       : null
-    const boundAuth = auth && inRuntime(runtime, auth)
+    const boundAuth = auth && bindToRuntime(runtime, auth)
     registerUserEvents(runtime, (name, payload) => {
       auth?.forget({ userId: payload.userId })
       emit(name, payload as never)
@@ -233,7 +252,7 @@ export function initPerms(options: PermsOptions): Perms {
       get auth() {
         if (!auth)
           throw new ConfigurationError(
-            "Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }); make one with `node -e \"console.log(require('crypto').randomBytes(32).toString('base64url'))\"`.",
+            "Signing in needs a secret: initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } }). Create one with `node -e \"console.log(require('crypto').randomBytes(32).toString('base64url'))\"`.",
           )
         return boundAuth as Auth
       },
@@ -266,7 +285,7 @@ export function initPerms(options: PermsOptions): Perms {
   }
 }
 
-// Models that are known by then: those of initPerms, of the library, and those that were used or related to one that was.
+// Runs after the first adapter, when the models of initPerms() and all models in use so far are known.
 async function warnOfUnguarded(perms: Perms, runtime: Runtime): Promise<void> {
   if (!runtime.isAlive) return
   try {
@@ -286,12 +305,12 @@ function given(options: PermsOptions): Record<string, typeof Model> {
   ) as unknown as Record<string, typeof Model>
 }
 
-function refuseSecondObjection(options: PermsOptions): void {
+function assertModelClasses(options: PermsOptions): void {
   const bases = { user: User, userRole: UserRole, token: Token, domain: Domain, userSetting: UserSetting }
   for (const [kind, cls] of Object.entries(given(options))) {
     if (!(cls.prototype instanceof Model)) {
       throw new ConfigurationError(
-        `initPerms({ ${kind}: ${cls.name} }): the class is made with another copy of Objection than the library's; keep one (npm ls objection).`,
+        `initPerms({ ${kind}: ${cls.name} }): the class extends Model of another copy of Objection than this library uses. Install only one: run \`npm ls objection\`.`,
       )
     }
     const Base = bases[kind as keyof typeof bases] as unknown as typeof Model
@@ -300,16 +319,16 @@ function refuseSecondObjection(options: PermsOptions): void {
   }
 }
 
-// What auth does belongs to its runtime, whatever the context of its caller.
-function inRuntime<T extends object>(runtime: Runtime, api: T): T {
+// Binds the functions of an API to a runtime, independent of the caller's context.
+function bindToRuntime<T extends object>(runtime: Runtime, api: T): T {
   const bound = Object.entries(api).map(([name, value]) => {
     if (typeof value === 'function') return [name, (...args: unknown[]) => enterRuntime(runtime, () => Reflect.apply(value, api, args))]
-    return [name, typeof value === 'object' && value !== null ? inRuntime(runtime, value as object) : value]
+    return [name, typeof value === 'object' && value !== null ? bindToRuntime(runtime, value as object) : value]
   })
   return Object.fromEntries(bound) as T
 }
 
-// Objection keeps classes bound to a Knex by their names: after a reload there are other classes with these names.
+// Objection caches bound classes of a Knex instance by name. After a reload, other classes have the same names.
 function forgetBoundModels(knex: Knex): void {
   ;(knex as { $$objection?: { boundModels?: Map<string, unknown> } }).$$objection?.boundModels?.clear()
 }
@@ -322,7 +341,7 @@ function auditModel(given: true | typeof AuditLog): typeof AuditLog {
   return model
 }
 
-// Nothing else hears of it: what is missing in the log must show somewhere.
+// Nothing else reports this error.
 function onAuditLost(error: unknown): void {
   console.error('objection-perms: an event could not be written into the audit log:', error instanceof Error ? error.message : error)
 }
@@ -332,7 +351,7 @@ function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof em
   return throttle && 'begin' in throttle ? throttle : createThrottle(throttle ?? {}, { knex, emit, scope: () => runtime.scope() })
 }
 
-// Guessing the old password counts as guessing at sign-in.
+// A wrong old password counts like a failed sign-in.
 function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[1] {
   return async (row, verify) => {
     if (inTransaction()) {
@@ -360,8 +379,8 @@ class Listeners {
     return () => known.delete(listener)
   }
 
-  // What one of them throws keeps the others from nothing. They run as the caller, without the powers of what told them.
-  readonly tell: OnEvent = (name, payload) =>
+  // An error of one listener does not stop the others. Listeners run as the caller, without the bypasses of the code that emits.
+  readonly emit: OnEvent = (name, payload) =>
     Promise.allSettled([...(this.#known.get(name) ?? [])].map((listener) => runAsActor(currentActor(), () => listener(payload as never))))
 }
 

@@ -14,12 +14,12 @@ import { internalModels } from './users/further-models.js'
 const packaged = fileURLToPath(new URL('../migrations/', import.meta.url))
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
 
-/** The table that a model declares. */
+/** Returns the table that a model declares. @throws ConfigurationError for a class without declared columns */
 export function tableSpecOf(cls: object): TableSpec {
   const { tableName, columns, uniques, indexes, isStrict } = definitionOf(cls)
   if (!isStrict || !columns.id) {
     throw new ConfigurationError(
-      `${(cls as { name: string }).name} declares no table: say its columns with withColumns({ ... }), among them id (BaseModel has it).`,
+      `${(cls as { name: string }).name} declares no table: declare its columns with withColumns({ ... }), including id (BaseModel declares it).`,
     )
   }
   const resolved = Object.entries(columns).map(([name, declared]) => {
@@ -38,13 +38,14 @@ export function tableSpecOf(cls: object): TableSpec {
   return { name: tableName, columns: Object.fromEntries(resolved) as typeof columns, primaryKey: 'id', uniques, indexes }
 }
 
-/** Any model class made with ActiveRecordMixin. */
+/** A model class made with ActiveRecordMixin. */
 export type ModelClass = abstract new (...args: never[]) => Model
 
 /**
- * Makes the tables that models declare, with keys, indexes and foreign keys; tables that are there are left alone.
- * For tests and first steps: an application in production writes migrations.
+ * Creates the tables of models, with keys, indexes and foreign keys. Existing tables stay unchanged.
+ * For tests and prototypes: an application in production uses migrations.
  *
+ * @throws ConfigurationError for a class without declared columns
  * @example await createTables(knex, [User, UserRole, Domain, Token, UserSetting, UserDocument])
  */
 export async function createTables(knex: Knex, models: readonly ModelClass[]): Promise<void> {
@@ -63,13 +64,13 @@ const tables = {
   },
   drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
   createFurther: (knex: Knex) => createTables(knex, internalModels as unknown as ModelClass[]),
-  /** Adds these columns of a model where the table lacks them: it was made before they were there. */
+  /** Adds columns of a model to a table of an earlier version. */
   addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) =>
     await addMissingColumns(knex, tableSpecOf(registeredModel(kind)), properties),
   dropFurther: (knex: Knex) => dropTables(knex, internalModels.map(tableSpecOf)),
 }
 
-/** Returns the names of the tables that `migrate()` makes. */
+/** Returns the names of the tables that `migrate()` creates. */
 export function libraryTables(): string[] {
   const models = [...kinds.map(registeredModel), ...internalModels] as unknown as readonly { getTableName(): string }[]
   return [throttleTable.name, ...models.map((model) => model.getTableName())]
@@ -91,10 +92,10 @@ async function stepsIn(folder: string, isPackaged: boolean): Promise<PermsMigrat
 }
 
 /**
- * A migration source for Knex with the library's migrations, and after them those of a folder of the application's: for
- * those who keep one history.
+ * Returns a Knex migration source with the library's migrations, followed by the migrations of the application. For applications
+ * that keep both in one history.
  *
- * @param options.with the folder of the application's own migrations
+ * @param options.with the folder of the application's migrations
  * @example knexfile: { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
  */
 export function permsMigrations(options: { with?: string | undefined } = {}): Knex.MigrationSource<PermsMigrationStep> {
@@ -118,10 +119,11 @@ interface Loaded {
 }
 
 /**
- * Brings the library's tables up to date, with a history of its own. Of several processes that start at once one does, and the others
- * wait for it.
+ * Creates or updates the library's tables, with a migration history of their own. When several processes call it at once, one runs
+ * the migrations and the others wait.
  *
  * @returns the names of the migrations that ran
+ * @example await migrate(knex) // ['objection_perms_001_users.js', ...]
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   return await withAdvisoryLock(knex, async () => {

@@ -1,6 +1,6 @@
 /**
- * The Runtime holds everything that one `initPerms()` set up. Lower layers keep their state in it through typed slots
- * (`runtimeSlot`, `modelSlot`), so no state outlives `perms.close()`.
+ * A Runtime contains all state of one `initPerms()` call. Modules store their state in it through typed slots (`runtimeSlot`,
+ * `modelSlot`), so that no state outlives `perms.close()`.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash, randomUUID } from 'node:crypto'
@@ -8,21 +8,21 @@ import type { Knex } from 'knex'
 import { ConfigurationError, NoRuntimeError, RuntimeClosedError, RuntimeMismatchError } from './core/errors.js'
 import { VERSION } from './version.js'
 
-/** One evaluation of this package: a second copy, or a reload, is another one. */
+/** One loaded instance of this package. A second copy or a hot reload is another instance. */
 interface Copy {
   readonly version: string
-  /** The file of this module without its query: a hot reload evaluates the same file again. */
+  /** The URL of this module without its query, which a hot reload changes. */
   readonly file: string
 }
 
-/** What all copies of the package in a process share, so that a second copy finds the first one. */
+/** State that all copies of the package in a process share, so that a second copy finds the first one. */
 interface Shared {
   readonly runtimes: Set<Runtime>
-  /** The calling context: see policy/context. Copies of different versions only read `runtime`. */
+  /** The context of callers: see policy/context. Copies of other versions read only `runtime`. */
   readonly contexts: AsyncLocalStorage<{ readonly runtime?: Runtime | undefined }>
-  /** Whether an adapter was ever created: without a runtime, code outside a request is then refused. */
+  /** Whether an adapter was ever created. Then code without a runtime and without a context is refused. */
   adapterCreated: boolean
-  /** The databases whose adapters go on serving after another initPerms(), or one that failed. */
+  /** The databases with adapters. They stay here when another initPerms() replaces the runtime or fails. */
   readonly served: WeakSet<object>
 }
 
@@ -36,28 +36,29 @@ function sharedState(): Shared {
   return holder[key] as Shared
 }
 
-/** The store of the calling context, shared by all copies of the package. */
+/** Returns the store of the context of callers, which all copies of the package share. */
 export function contextStore<F extends { readonly runtime?: Runtime | undefined }>(): AsyncLocalStorage<F> {
   return shared.contexts as unknown as AsyncLocalStorage<F>
 }
 
-/** A value of each runtime. @param initial creates the value at its first use */
+/** A value that each runtime has. */
 export interface RuntimeSlot<T> {
-  /** @throws NoRuntimeError when several runtimes are alive and the context names none */
+  /** Returns the value of the current runtime. @throws NoRuntimeError when several runtimes are active and the context names none */
   get(): T
+  /** Returns the value of a runtime; a new initial value for null. */
   of(runtime: Runtime | null): T
   set(runtime: Runtime, value: T): void
 }
 
-/** All state of one application: its Knex instance, and what the layers keep in their slots. */
+/** All state of one application: its Knex instance and the values in its slots. */
 export class Runtime {
   readonly knex: Knex
-  /** Named in tokens and derived keys: the `name` given to initPerms, or one derived from the connection. */
+  /** The name in tokens and derived keys: the `name` option of initPerms(), or a name derived from the connection. */
   readonly name: string
   /** Whether the application chose the name. */
   readonly isNamed: boolean
   readonly copy: Copy
-  /** Whether an adapter serves requests: code without a context is then refused. */
+  /** Whether an adapter serves requests. Then code without a context is refused. */
   get hasAdapter(): boolean {
     return shared.served.has(configOf(this.knex))
   }
@@ -73,16 +74,17 @@ export class Runtime {
     this.copy = copy
   }
 
+  /** Whether this runtime has not been closed. */
   get isAlive(): boolean {
     return this.#isAlive
   }
 
-  /** Runs `cleanup` when this runtime ends, the last one added first. */
+  /** Adds a function that runs when this runtime ends. The functions run in reverse order. */
   onEnd(cleanup: () => void): void {
     this.#cleanups.push(cleanup)
   }
 
-  /** Ends this runtime: code that still runs inside it is refused. */
+  /** Ends this runtime. Code that still runs inside it is refused from now on. */
   end(): void {
     if (!this.#isAlive) return
     this.#isAlive = false
@@ -94,14 +96,14 @@ export class Runtime {
     for (const reset of resets) reset()
   }
 
-  /** Whether this runtime serves the database of `knex`, which may be one of its transactions. */
+  /** Returns whether `knex` is the Knex instance of this runtime or one of its transactions. */
   owns(knex: Knex): boolean {
     return configOf(knex) === configOf(this.knex)
   }
 
   /**
-   * What separates this application from others that may use the same keys or stores: its name, once the application chose
-   * one or several runtimes are alive. Null when this runtime is the only one and has no name.
+   * Returns the name that separates this application from others with the same keys or stores; null if this is the only active
+   * runtime and the application chose no name.
    */
   scope(): string | null {
     return this.isNamed || shared.runtimes.size > 1 ? this.name : null
@@ -110,12 +112,16 @@ export class Runtime {
 
 const lastCleanups: (() => void)[] = []
 
-/** Runs `cleanup` when the last runtime ends. */
+/** Adds a function that runs when the last active runtime ends. */
 export function whenLastEnds(cleanup: () => void): void {
   lastCleanups.push(cleanup)
 }
 
-/** Starts a runtime. Earlier runtimes of the same database are ended first. @throws ConfigurationError for a second copy */
+/**
+ * Starts a runtime. A second call with the same Knex instance replaces the first runtime.
+ *
+ * @throws ConfigurationError for a second copy of the package, and for a database or a name that another runtime uses
+ */
 export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   const replaced = [...shared.runtimes].filter((other) => isReplacedBy(other, knex))
   for (const other of replaced) other.end()
@@ -123,7 +129,7 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   for (const other of shared.runtimes) {
     if (isSameDatabase(other.knex, knex)) {
       throw new ConfigurationError(
-        'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` on the first one.',
+        'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` for it first.',
       )
     }
   }
@@ -132,7 +138,7 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   for (const other of shared.runtimes) {
     if (other.name === runtime.name) {
       throw new ConfigurationError(
-        `initPerms({ name: '${runtime.name}' }): a runtime with this name is in use. Give each one a name of its own: initPerms({ knex, name: 'tenant-b' }).`,
+        `initPerms({ name: '${runtime.name}' }): another runtime has this name. Give each runtime its own name: initPerms({ knex, name: 'tenant-b' }).`,
       )
     }
   }
@@ -140,50 +146,51 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   return runtime
 }
 
-// A call with the same Knex instance starts over. A module that was evaluated again, outside production, may also come with
-// a new Knex instance of the same database.
+// A call with the same Knex instance replaces the runtime. Outside production a hot reload may also use a new Knex instance of
+// the same database.
 function isReplacedBy(other: Runtime, knex: Knex): boolean {
   const isSameFile = other.copy.version === copy.version && other.copy.file === copy.file
   if (other.copy === copy && other.knex === knex) return true
   return isSameFile && process.env.NODE_ENV !== 'production' && isSameDatabase(other.knex, knex)
 }
 
-/** @throws ConfigurationError while another copy of the package is in use */
+/** Throws while another copy of the package is in use. @throws ConfigurationError */
 export function assertOnlyCopy(): void {
   for (const { copy: other } of shared.runtimes) {
     if (other === copy) continue
     throw new ConfigurationError(
-      `Two copies of objection-perms are loaded (${other.version} and ${copy.version}); policies of one do not bind the other. ` +
-        'Keep one: run `npm ls objection-perms`, then `npm dedupe`.',
+      `Two copies of objection-perms are loaded (${other.version} and ${copy.version}); policies of one copy do not apply in the other. ` +
+        'Install only one: run `npm ls objection-perms`, then `npm dedupe`.',
     )
   }
 }
 
-/** The runtimes that are alive. */
+/** Returns the number of active runtimes. */
 export function runtimeCount(): number {
   return shared.runtimes.size
 }
 
-/** Notes that an adapter of this runtime serves requests. */
+/** Records that an adapter of this runtime serves requests. */
 export function noteAdapterCreated(runtime: Runtime): void {
   shared.adapterCreated = true
   shared.served.add(configOf(runtime.knex))
 }
 
-/** Notes that the adapters of this runtime serve no more. */
+/** Records that the adapters of this runtime no longer serve requests. */
 export function forgetAdapters(runtime: Runtime): void {
   shared.served.delete(configOf(runtime.knex))
 }
 
-/** Whether an adapter was ever created in this process. */
+/** Returns whether an adapter was ever created in this process. */
 export function wasAdapterCreated(): boolean {
   return shared.adapterCreated
 }
 
 /**
- * The runtime of the context, or else the only one; null before initPerms.
+ * Returns the runtime of the context; else the only active runtime; null before initPerms().
  *
- * @throws NoRuntimeError when several are alive and the context names none; RuntimeClosedError for the context of one that ended
+ * @throws NoRuntimeError when several runtimes are active and the context names none
+ * @throws RuntimeClosedError when the runtime of the context has ended
  */
 export function currentRuntime(): Runtime | null {
   const own = shared.contexts.getStore()?.runtime
@@ -196,7 +203,7 @@ export function currentRuntime(): Runtime | null {
   return null
 }
 
-/** The runtime that serves the database of `knex`, or null. */
+/** Returns the runtime of a Knex instance or transaction, or null. */
 export function runtimeOf(knex: Knex): Runtime | null {
   for (const runtime of shared.runtimes) if (runtime.owns(knex)) return runtime
   return null
@@ -205,9 +212,9 @@ export function runtimeOf(knex: Knex): Runtime | null {
 /**
  * Runs a query in the runtime of its database.
  *
- * @param knex where the query goes, an instance or a transaction; null where the model has none
- * @throws RuntimeMismatchError when the context belongs to another runtime; NoRuntimeError when several are alive and none
- * serves this database
+ * @param knex the instance or transaction of the query; null if the model has none
+ * @throws RuntimeMismatchError when the context belongs to another runtime
+ * @throws NoRuntimeError when several runtimes are active and none belongs to this database
  */
 export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   assertOnlyCopy()
@@ -223,7 +230,7 @@ export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   return enterRuntime(runtime, fn)
 }
 
-/** Calls fn inside a runtime. In the context of another runtime, its caller and its bypasses are left behind. */
+/** Calls fn inside a runtime. Coming from another runtime, fn does not keep its caller and its bypasses. @throws RuntimeClosedError */
 export function enterRuntime<T>(runtime: Runtime, fn: () => T): T {
   const context = shared.contexts.getStore()
   if (!runtime.isAlive) throw new RuntimeClosedError()
@@ -232,15 +239,15 @@ export function enterRuntime<T>(runtime: Runtime, fn: () => T): T {
   return shared.contexts.run({ ...base, runtime }, fn)
 }
 
-/** The context of code that runs for no known caller; policy/context fills it in. */
+/** The context of code without a caller. policy/context sets it. */
 export const emptyContext: { current: object } = { current: {} }
 
-/** The databases of two Knex instances are compared by this object, which transactions share with their instance. */
+/** Returns the object that identifies a Knex instance. Its transactions share this object. */
 export function configOf(knex: Knex): object {
   return (knex as unknown as { client: { config: object } }).client.config
 }
 
-/** A slot for one value per runtime. @param initial the value where none was set, and without a runtime */
+/** Creates a slot with one value per runtime. @param initial creates the value of a runtime, and the value without a runtime */
 export function runtimeSlot<T>(initial: () => T): RuntimeSlot<T> {
   const key = {}
   return {
@@ -255,11 +262,11 @@ export function runtimeSlot<T>(initial: () => T): RuntimeSlot<T> {
   }
 }
 
-// Runtimes that are alive at once serve the same models, and share what is known of them. It is dropped with the last one.
+// Active runtimes use the same model classes and share the data about them until the last runtime ends.
 const resets: (() => void)[] = []
 
 /**
- * A slot for what is known of model classes: shared by the runtimes that are alive, and made anew after the last one closed.
+ * Creates a slot for data about model classes. All active runtimes share its value, which is reset when the last runtime ends.
  *
  * @param initial creates the value
  */
@@ -290,7 +297,7 @@ function nameOf(knex: Knex): string {
   return identity === null ? randomUUID() : createHash('sha256').update(identity).digest('base64url').slice(0, 22)
 }
 
-/** The database behind a Knex instance, as text; null where the configuration does not tell (a function, a database in memory). */
+/** Returns a text that identifies a database; null if the configuration does not identify it (a function, a database in memory). */
 function identityOf(knex: Knex): string | null {
   const { client, connection, searchPath } = configOf(knex) as { client?: unknown; connection?: unknown; searchPath?: unknown }
   if (connection === null || connection === undefined || typeof connection === 'function') return null

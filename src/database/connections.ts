@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
-import { refuseAfterEnd, type TransactingClient } from './ended-transactions.js'
+import { rejectAfterRollback, type TransactingClient } from './ended-transactions.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDatesAndDatetimes, type TypedConnection } from './pg-values.js'
@@ -48,7 +48,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
   const keeping = client.driverName === 'better-sqlite3' ? keepStatements(client as BetterSqliteClient) : null
-  const undoRefusing = refuseAfterEnd(knex.client as TransactingClient, dialect)
+  const undoRejecting = rejectAfterRollback(knex.client as TransactingClient, dialect)
   const undoRedacting = redactErrorsOf(knex.client as FailingClient)
   redactTimeouts()
 
@@ -80,7 +80,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   return () => {
     state.isActive = false
     keeping?.undo()
-    undoRefusing()
+    undoRejecting()
     undoRedacting()
     undoAcquiring()
   }

@@ -12,7 +12,7 @@ interface Query {
   readonly response?: unknown
 }
 
-/** What is used of a Knex client, that of an instance or that of a transaction. */
+/** The used parts of the Knex client of an instance or of a transaction. */
 export interface TransactingClient {
   transaction(container: Container, ...args: unknown[]): KnexTransaction
   query(connection: object, query: Query | string): Promise<Query>
@@ -21,7 +21,7 @@ export interface TransactingClient {
 
 type Container = (transactor: unknown) => unknown
 
-/** What is used of Knex's Transaction. */
+/** The used parts of Knex's Transaction. */
 interface KnexTransaction extends Nested {
   readonly outerTx: KnexTransaction | null
   readonly trxClient: TransactingClient
@@ -29,41 +29,41 @@ interface KnexTransaction extends Nested {
   savepoint(connection: object): unknown
   rollback(connection: object, error: unknown): Promise<unknown>
   rollbackTo(connection: object, error: unknown): Promise<unknown>
-  /** Sends BEGIN, SAVEPOINT, or with a status what ends it. Never rejects. */
+  /** Sends BEGIN or SAVEPOINT; with a status, the statement that ends the transaction. Never rejects. */
   query(connection: object, sql: string, status?: number, value?: unknown): Promise<unknown>
   isCompleted(): boolean
 }
 
 /** Knex's status for COMMIT and RELEASE. */
-const keeping = 1
+const committed = 1
 
 /**
- * Has every transaction of a Knex client end where the database has ended it. MariaDB undoes all of it at a deadlock, SQLite
- * at a full disk or `ON CONFLICT ROLLBACK`, and then take each further statement as one outside of any transaction; PostgreSQL
- * answers the COMMIT of a transaction that failed as if all were well. Who caught the error and went on would keep a half: what
- * comes after it is refused, the COMMIT too, with the same error.
+ * Makes transactions of a Knex client refuse statements after the database has ended them. MariaDB rolls back at a deadlock, and
+ * SQLite at a full disk or `ON CONFLICT ROLLBACK`; both then run further statements outside of any transaction. PostgreSQL answers
+ * the COMMIT of a failed transaction as if it had succeeded. Code that catches the error and continues would save only a part. So
+ * every later statement, also COMMIT, fails with the first error.
  *
- * @returns undoes it for transactions begun later
+ * @returns a function that stops this for new transactions
  */
-export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () => void {
-  const courses = new WeakMap<KnexTransaction, TransactionState>()
+export function rejectAfterRollback(client: TransactingClient, dialect: Dialect): () => void {
+  const states = new WeakMap<KnexTransaction, TransactionState>()
 
   const watchTransactionsOf = (one: TransactingClient): (() => void) => {
     const watched = (make: TransactingClient['transaction']): TransactingClient['transaction'] =>
       function (this: TransactingClient, container, ...args) {
-        // Knex calls it later.
+        // Knex calls the container later, when `trx` is set.
         const trx: KnexTransaction = make.call(this, (transactor: unknown) => enter(trx, container, transactor), ...args)
-        const course = (trx.outerTx && courses.get(trx.outerTx)) ?? new TransactionState(dialect)
-        courses.set(trx, course)
-        const savepoint = trx.outerTx ? course.savepoints.add(trx) : undefined
-        endInOrder(trx, course.savepoints, () => savepoint?.end())
-        // Knex makes the transaction's client right before its first statement, which is one of these.
+        const state = (trx.outerTx && states.get(trx.outerTx)) ?? new TransactionState(dialect)
+        states.set(trx, state)
+        const savepoint = trx.outerTx ? state.savepoints.add(trx) : undefined
+        endInOrder(trx, state.savepoints, () => savepoint?.end())
+        // Knex creates the client of the transaction right before it calls one of these two methods.
         const { begin, savepoint: makeSavepoint } = trx
         const watch = () => {
           watchTransactionsOf(trx.trxClient)
-          // Listeners of the transaction hear of an error before those of the instance.
+          // Listeners of the transaction run before those of the instance.
           redactErrorsOf(trx.trxClient as unknown as FailingClient)
-          course.watch(trx)
+          state.watch(trx)
         }
         trx.begin = (connection) => {
           watch()
@@ -80,7 +80,7 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
           if (!savepoint) return fn(transactor)
           return runInside(own, () => {
             const result = fn(transactor)
-            // Without a promise the application ends the savepoint by hand, and which code belongs to it is not known.
+            // Without a promise the application ends the savepoint itself, and it is unknown which code belongs to it.
             if (!isPromise(result)) savepoint.end()
             return result
           })
@@ -91,32 +91,32 @@ export function refuseAfterEnd(client: TransactingClient, dialect: Dialect): () 
   return watchTransactionsOf(client)
 }
 
-/** Has COMMIT and RELEASE wait for the savepoints inside, and calls `ended` once the transaction or savepoint is over. */
+/** Makes COMMIT and RELEASE wait for the savepoints inside. Calls `ended` when the transaction or savepoint has ended. */
 function endInOrder(trx: KnexTransaction, savepoints: Savepoints, ended: () => void): void {
   const { query } = trx
   trx.query = async (connection, sql, status, value) => {
     const send = () => query.call(trx, connection, sql, status, value)
     const undo = (error: unknown) => (trx.outerTx ? trx.rollbackTo(connection, error) : trx.rollback(connection, error))
-    const waiting = status === keeping ? savepoints.beforeEnd(trx) : undefined
+    const waiting = status === committed ? savepoints.beforeEnd(trx) : undefined
     const answer = await (waiting ? waiting.then(send, undo) : send())
     if (trx.isCompleted()) ended()
     return answer
   }
 }
 
-const answers = new WeakMap<object, unknown>()
+const thrownErrors = new WeakMap<object, unknown>()
 
-/** Remembers what the caller was told of a driver's error: a transaction that ended at it says the same. */
-export function noteAnswer(error: unknown, answer: unknown): void {
+/** Records the error that the caller got for a driver's error. A transaction that ended with it throws the same error again. */
+export function recordThrownError(error: unknown, thrown: unknown): void {
   const native = nativeOf(error)
-  if (typeof native === 'object' && native !== null && native !== answer) answers.set(native, answer)
+  if (typeof native === 'object' && native !== null && native !== thrown) thrownErrors.set(native, thrown)
 }
 
-/** What is known of one transaction, its savepoints included. */
+/** The state of a transaction and its savepoints. */
 class TransactionState {
   readonly #dialect: Dialect
-  /** For which error the database has undone it all, or on PostgreSQL refuses all. */
-  #end: { readonly error: object } | undefined
+  /** The error after which the database has rolled the transaction back, or on PostgreSQL refuses all statements. */
+  #fatal: { readonly error: object } | undefined
   #last: Promise<unknown> = Promise.resolve()
   readonly savepoints = new Savepoints()
 
@@ -127,13 +127,13 @@ class TransactionState {
   watch(trx: KnexTransaction): void {
     const client = trx.trxClient
     const { query } = client
-    // Underneath Knex's check of whether the transaction is over, which looks at when a statement is given, not at when it is sent.
+    // Call the method below Knex's own check: that check runs when a statement is queued, not when it is sent.
     const { query: send } = Object.getPrototypeOf(client) as TransactingClient
     client.query = (connection, given) => {
       if (trx.isCompleted()) return query.call(client, connection, given)
       const waiting = isRollback(given) ? undefined : this.savepoints.beforeStatement(trx)
       if (waiting) return waiting.then(() => client.query(connection, given))
-      // In a row, as on the wire: what was given at once with a statement that fails must not be on its way by then.
+      // One at a time: statements that are queued together with a failing one must not be sent before it fails.
       const sent = this.#last.then(() => this.#send(client, connection, given, (it) => send.call(client, connection, it)))
       this.#last = sent.catch(() => {})
       return sent
@@ -143,49 +143,49 @@ class TransactionState {
   async #send(client: TransactingClient, connection: object, given: Query | string, send: Send): Promise<Query> {
     const sql = typeof given === 'string' ? given : given.sql
     const step = stepOf(sql)
-    if (this.#end && this.#dialect !== 'pg') {
+    if (this.#fatal && this.#dialect !== 'pg') {
       if (step === 'ROLLBACK') return await send(given)
-      // The savepoint is gone with the rest.
+      // The database has removed the savepoint with the transaction.
       if (step === 'ROLLBACK TO') return { sql, bindings: [], method: 'raw' }
-      // An error of that name may have come from elsewhere, a trigger for example: then there is something to undo.
+      // A trigger may have raised an error with the same code. Then the transaction is still open.
       if (step === 'COMMIT') await send('ROLLBACK')
-      throw this.#answerTo(this.#end.error)
+      throw this.#errorFor(this.#fatal.error)
     }
     let answer: Query
     try {
       answer = await send(given)
     } catch (error) {
-      // What could not be committed may be open still, on SQLite: the next user of the connection would be inside.
+      // On SQLite the transaction may still be open after a failed COMMIT. The next user of the connection would be inside it.
       if (step === 'COMMIT') await send('ROLLBACK').catch(() => {})
       if (step === 'BEGIN' || step === 'COMMIT' || step === 'ROLLBACK') throw error
-      if (this.#dialect === 'pg') throw await this.#refusalOfPostgres(error, sql, send)
-      if (await isEnded(error, this.#dialect, (query) => client._query(connection, query))) this.#end = { error: error as object }
+      if (this.#dialect === 'pg') throw await this.#postgresError(error, sql, send)
+      if (await isEnded(error, this.#dialect, (query) => client._query(connection, query))) this.#fatal = { error: error as object }
       throw error
     }
-    if (this.#dialect !== 'pg' || !this.#end) return answer
-    if (step === 'ROLLBACK TO') this.#end = undefined
+    if (this.#dialect !== 'pg' || !this.#fatal) return answer
+    if (step === 'ROLLBACK TO') this.#fatal = undefined
     else if (step === 'COMMIT' && (answer.response as { command?: string } | undefined)?.command === 'ROLLBACK')
-      throw this.#answerTo(this.#end.error)
+      throw this.#errorFor(this.#fatal.error)
     return answer
   }
 
-  #answerTo(error: object): unknown {
-    return answers.get(error) ?? mapDatabaseError(error, this.#dialect)
+  #errorFor(error: object): unknown {
+    return thrownErrors.get(error) ?? mapDatabaseError(error, this.#dialect)
   }
 
-  /** PostgreSQL refuses by itself what comes after an error, and says no more of it: whether it was worth another try, say. */
-  async #refusalOfPostgres(error: unknown, sql: string, send: Send): Promise<unknown> {
+  /** PostgreSQL refuses statements after an error with 25P02, which does not tell the first error: whether a retry helps, for example. */
+  async #postgresError(error: unknown, sql: string, send: Send): Promise<unknown> {
     const { code } = error as { code?: unknown }
-    if (code !== '25P02' || !this.#end) {
-      if (typeof code === 'string' && sqlState.test(code)) this.#end ??= { error: error as object }
+    if (code !== '25P02' || !this.#fatal) {
+      if (typeof code === 'string' && sqlState.test(code)) this.#fatal ??= { error: error as object }
       return error
     }
-    const first = this.#answerTo(this.#end.error)
+    const first = this.#errorFor(this.#fatal.error)
     const savepoint = /^RELEASE SAVEPOINT (\w+)/.exec(sql)?.[1]
     if (savepoint === undefined) return first instanceof RetryableDatabaseError ? first : error
-    // Who catches it outside of the savepoint goes on, as after any other error inside.
+    // Code outside the savepoint may catch the error and continue, as after any other error inside.
     await send(`ROLLBACK TO SAVEPOINT ${savepoint}`)
-    this.#end = undefined
+    this.#fatal = undefined
     return first
   }
 }
@@ -194,7 +194,7 @@ type Send = (query: Query | string) => Promise<Query>
 
 const sqlState = /^[0-9A-Z]{5}$/
 
-// What is undone as a whole does not wait for a part of it.
+// ROLLBACK of the whole transaction does not wait for its savepoints.
 function isRollback(given: Query | string): boolean {
   return typeof given === 'string' && given.startsWith('ROLLBACK')
 }
@@ -203,22 +203,22 @@ function stepOf(sql: string): string | undefined {
   return /^(?:BEGIN|COMMIT|ROLLBACK TO|ROLLBACK)\b/.exec(sql)?.[0]
 }
 
-/** Deadlock, a row that is newer than the transaction (innodb_snapshot_isolation), no room for locks. */
+/** MariaDB: a deadlock, a row newer than the transaction (innodb_snapshot_isolation), the lock table is full. */
 const fatalErrors = new Set([1213, 1020, 1206])
 const lockWaitTimeout = 1205
 
-/** Returns whether the transaction has ended, on MariaDB and SQLite. */
-async function isEnded(error: unknown, dialect: Dialect, ask: (query: Query) => Promise<Query>): Promise<boolean> {
+/** Returns whether MariaDB or SQLite has ended the transaction. */
+async function isEnded(error: unknown, dialect: Dialect, run: (query: Query) => Promise<Query>): Promise<boolean> {
   const query = (sql: string): Query => ({ sql, bindings: [], method: 'raw' })
   if (dialect === 'mysql') {
     const { errno } = error as { errno?: number }
     if (errno !== lockWaitTimeout) return errno !== undefined && fatalErrors.has(errno)
-    // That undoes the statement alone, unless the server is told otherwise.
-    const { response } = await ask(query('select @@innodb_rollback_on_timeout as ends'))
+    // A lock wait timeout rolls back only the statement, unless innodb_rollback_on_timeout is set.
+    const { response } = await run(query('select @@innodb_rollback_on_timeout as ends'))
     return Boolean((response as [{ ends: number }[]])[0][0]?.ends)
   }
-  // One inside another is refused. One that is not is for Knex to roll back, in place of the one that is gone.
-  return await ask(query('BEGIN')).then(
+  // BEGIN fails while the transaction is open. If it succeeds, Knex rolls back the new transaction instead of the ended one.
+  return await run(query('BEGIN')).then(
     () => true,
     () => false,
   )

@@ -7,11 +7,12 @@ import { mapDatabaseError, RetryableDatabaseError } from './database-errors.js'
 
 interface Ambient {
   readonly trx: Knex.Transaction
-  /** The Knex instance that the transaction was begun on: another database's queries do not join. */
+  /** The Knex instance on which the transaction began. Queries of other instances do not join it. */
   readonly root: Knex
 }
 
 const storage = new AsyncLocalStorage<Ambient | null>()
+
 /**
  * Returns the Knex instance of the current runtime, or null before initPerms.
  *
@@ -22,8 +23,8 @@ export function registeredKnex(): Knex | null {
 }
 
 /**
- * The transaction that a query on `knex` joins by itself, or `knex` where there is none. What still runs after a rollback gets
- * that transaction too, which refuses: it was part of what was undone.
+ * Returns the transaction that a query on `knex` joins, or `knex` outside a transaction. Code that still runs after a rollback gets
+ * the ended transaction, which refuses statements: they were meant to be part of it.
  */
 export function joinAmbient(knex: Knex): Knex {
   if (isTransaction(knex)) return knex
@@ -34,7 +35,7 @@ export function joinAmbient(knex: Knex): Knex {
 const failed = new WeakSet<object>()
 
 function enter<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
-  // Knex goes on where BEGIN has failed: there is nothing to be in.
+  // Knex calls this even when BEGIN failed: return its rejected promise.
   if (trx.isCompleted()) return trx.executionPromise as Promise<never>
   const fail = () => void failed.add(trx)
   trx.executionPromise.catch(fail)
@@ -45,30 +46,30 @@ function enter<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Prom
   })
 }
 
-// After a savepoint that was released the transaction around it goes on; after a commit there is none.
+// After a released savepoint, queries join the enclosing transaction. After a commit there is nothing to join.
 function notCommitted(trx: Knex.Transaction): Knex.Transaction | undefined {
   let open: Knex.Transaction | undefined = trx
   while (open?.isCompleted() && !failed.has(open)) open = open.parentTransaction
   return open
 }
 
-/** The Knex instance behind a transaction that queries join by themselves; any other instance is its own. */
+/** Returns the Knex instance on which the current transaction began. Returns any other instance unchanged. */
 export function rootOf(knex: Knex): Knex {
   const ambient = storage.getStore()
   return ambient?.trx === knex ? ambient.root : knex
 }
 
-/** Whether the code that runs now is inside `transaction()`. */
+/** Returns whether the running code is inside `transaction()`. */
 export function inTransaction(knex: Knex | null = registeredKnex()): boolean {
   return knex !== null && joinAmbient(knex) !== knex
 }
 
-/** Runs fn outside the ambient transaction: what it writes stays although that is rolled back. */
+/** Runs fn outside the current transaction: its writes remain when that transaction is rolled back. */
 export function outsideTransaction<T>(fn: () => Promise<T>): Promise<T> {
   return storage.run(null, fn)
 }
 
-/** Runs fn so that queries join a transaction that somebody else began and ends. */
+/** Runs fn so that queries join a transaction that other code began and will end. */
 export function withTransaction<T>(trx: Knex.Transaction, root: Knex, fn: () => Promise<T>): Promise<T> {
   return enter(trx, root, fn)
 }
@@ -76,10 +77,10 @@ export function withTransaction<T>(trx: Knex.Transaction, root: Knex, fn: () => 
 const undoings = new WeakMap<object, (() => void)[]>()
 
 /**
- * Has `undo` run where the transaction that a write joins is rolled back, so that rows in memory do not say what the
- * database does not. Nothing happens outside a transaction.
+ * Calls `undo` if the transaction of a write is rolled back, so that rows in memory match the database again. Does nothing
+ * outside a transaction.
  *
- * @param trx the transaction given to the write, if any; else the ambient one
+ * @param trx the transaction passed to the write. Default: the current one.
  */
 export function onRollback(trx: unknown, undo: () => void): void {
   const ambient = storage.getStore()?.trx
@@ -89,9 +90,9 @@ export function onRollback(trx: unknown, undo: () => void): void {
   if (!undos) {
     undos = []
     undoings.set(joined, undos)
-    // A COMMIT that failed is no call of rollback(), and a rollback without a reason is no rejection.
+    // A failed COMMIT rejects without a call of rollback(). A rollback() without an error does not reject. So watch both.
     joined.executionPromise.catch(() => runUndos(joined))
-    // Knex itself calls this where a transaction's function throws.
+    // Knex also calls rollback() when the function of a transaction throws.
     const { rollback } = joined
     joined.rollback = ((error?: unknown) => {
       runUndos(joined)
@@ -106,10 +107,10 @@ function runUndos(trx: object): void {
 }
 
 /**
- * Runs `then` once what a write has done is committed, with all transactions around it; never where one of them is rolled
- * back; at once outside a transaction. It must not throw.
+ * Calls `then` after a write and all enclosing transactions are committed; immediately outside a transaction. If one of them is
+ * rolled back, `then` is not called. `then` must not throw.
  *
- * @param trx the transaction given to the write, if any; else the ambient one
+ * @param trx the transaction passed to the write. Default: the current one.
  */
 export function onCommit(trx: unknown, then: () => void): void {
   const ambient = storage.getStore()?.trx
@@ -122,7 +123,7 @@ export function onCommit(trx: unknown, then: () => void): void {
     await executionPromise
     if (parentTransaction) await committed(parentTransaction)
   }
-  // What comes of it belongs to no transaction that may be open around.
+  // Run outside any transaction that may be open here.
   committed(joined).then(
     () => storage.run(null, then),
     () => {},
@@ -130,23 +131,22 @@ export function onCommit(trx: unknown, then: () => void): void {
 }
 
 export interface TransactionOptions {
-  /** Another Knex instance than the one given to initPerms. */
+  /** The Knex instance. @defaultValue the instance passed to initPerms() */
   knex?: Knex | undefined
-  /** How often a deadlock or a serialization failure is tried again; 3 when not said, 0 for never. */
+  /** How often fn runs again after a deadlock or a serialization failure. @defaultValue 3 */
   retries?: number | undefined
+  /** The isolation level. A savepoint has the level of its transaction. @defaultValue the default of the database */
   isolationLevel?: Knex.IsolationLevels | undefined
-  /** Whether an error is worth a further try; given by the error mapper. */
-  isRetryable?: ((error: unknown) => boolean) | undefined
 }
 
 /**
- * Runs fn in a transaction that every query inside joins by itself. Inside another one it is a savepoint.
- * fn may run again after a deadlock: what it does besides the database should bear that.
+ * Runs fn in a transaction, which all queries inside join automatically. Inside another transaction() it is a savepoint.
+ * fn may run again after a deadlock, so its effects outside the database must be safe to repeat.
  *
- * @param fn what to do; its result is awaited inside
- * @returns what fn returned, once committed
- * @throws what fn threw, once rolled back; or, where fn caught it, the error at which the database undid it all: a deadlock on
- * MariaDB, any error on PostgreSQL. To go on after an error, put a transaction() around what may fail.
+ * @param fn awaited inside the transaction
+ * @returns the result of fn, after the commit
+ * @throws the error of fn, after the rollback. If fn caught an error at which the database rolled back (a deadlock on MariaDB, any
+ * error on PostgreSQL), that error. To continue after an error, wrap the statement that may fail in its own transaction().
  * @example
  * await transaction(async () => {
  *   const user = await User.create({ email, password })
@@ -155,7 +155,7 @@ export interface TransactionOptions {
  */
 export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> | T, options: TransactionOptions = {}): Promise<T> {
   const root = options.knex ?? registeredKnex()
-  if (!root) throw new ConfigurationError('transaction(): there is no database yet; call initPerms({ knex, ... }) first.')
+  if (!root) throw new ConfigurationError('transaction(): there is no database yet. Call initPerms({ knex, ... }) first.')
   const base = joinAmbient(root)
   const isNested = base !== root || isTransaction(root)
   const attempt = async (): Promise<T> => {
@@ -171,7 +171,7 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
         },
         options.isolationLevel && !isNested ? { isolationLevel: options.isolationLevel } : undefined,
       )
-      // What a savepoint wrote goes with the transaction around it.
+      // A rollback of the enclosing transaction also undoes the writes of this savepoint.
       if (isNested && begun) for (const undo of undoings.get(begun) ?? []) onRollback(base, undo)
       return result
     } catch (error) {
@@ -179,14 +179,14 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
     }
   }
   if (isNested) return await attempt()
-  return await tryAgain(attempt, (error) => isRetryable(error, options), options.retries)
+  return await retry(attempt, isRetryable, options.retries)
 }
 
 const mostRetries = 3
 
-async function tryAgain<T>(
+async function retry<T>(
   attempt: () => Promise<T>,
-  isWorthIt: (error: unknown) => boolean,
+  shouldRetry: (error: unknown) => boolean,
   retries = mostRetries,
   failed = 0,
 ): Promise<T> {
@@ -194,7 +194,7 @@ async function tryAgain<T>(
     try {
       return await attempt()
     } catch (error) {
-      if (failures >= retries || !isWorthIt(error)) throw error
+      if (failures >= retries || !shouldRetry(error)) throw error
       await pause(failures)
     }
   }
@@ -207,28 +207,28 @@ function isUndone(error: unknown): boolean {
 }
 
 /**
- * Sends one statement again, three times at most, after it fell to a deadlock or a serialization failure: outside a transaction the
- * database has undone all that it did.
+ * Sends a statement again after a deadlock or a serialization failure, at most three times. Only for a statement outside a
+ * transaction, which the database has then undone completely.
  *
- * @param error what the driver said of the first time
- * @param send sends the statement, and does nothing else; not in a transaction
- * @throws the driver's error, where it is another one or there is no end to it
+ * @param error the driver's error of the first attempt
+ * @param send sends the statement and has no other effect
+ * @throws the driver's error, if it is another one or occurs again each time
  */
-export async function sendAgain<T>(error: unknown, send: () => PromiseLike<T>): Promise<T> {
+export async function retryStatement<T>(error: unknown, send: () => PromiseLike<T>): Promise<T> {
   if (!isUndone(error)) throw error
   await pause(0)
-  return await tryAgain(async () => await send(), isUndone, mostRetries, 1)
+  return await retry(async () => await send(), isUndone, mostRetries, 1)
 }
 
-// Of statements that went past the models: PostgreSQL's deadlock, serialization failure and lock timeout, a statement name
-// that a changed table made stale (which only the whole transaction can be tried again for), and the same of the others.
+// Codes of errors that the models did not map, since the statement was raw SQL: deadlock, serialization failure, lock timeout, and
+// on PostgreSQL a statement name that a changed table made invalid.
 const retryableCodes = new Set([
   ...['40001', '40P01', '55P03', '0A000', '26000', '42P05'],
   ...['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'],
 ])
 
-function isRetryable(error: unknown, options: TransactionOptions): boolean {
-  if (options.isRetryable?.(error) || error instanceof RetryableDatabaseError) return true
+function isRetryable(error: unknown): boolean {
+  if (error instanceof RetryableDatabaseError) return true
   for (let e = error; typeof e === 'object' && e !== null; ) {
     const { code, nativeError, cause } = e as { code?: unknown; nativeError?: unknown; cause?: unknown }
     if (typeof code === 'string' && retryableCodes.has(code)) return true
@@ -237,12 +237,12 @@ function isRetryable(error: unknown, options: TransactionOptions): boolean {
   return false
 }
 
-// Two that collided must not collide again: a random pause, longer each time (milliseconds).
+// Waits a random time (milliseconds), longer after each attempt, so that two transactions do not collide again.
 function pause(attempt: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * 2 ** attempt))
 }
 
-/** Whether this is a transaction rather than an instance, or nothing. */
+/** Returns whether a value is a transaction, and not a Knex instance or undefined. */
 export function isTransaction(knex: unknown): knex is Knex.Transaction {
   return (knex as { isTransaction?: boolean } | null | undefined)?.isTransaction === true
 }

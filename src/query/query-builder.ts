@@ -5,10 +5,10 @@
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
-import { noteAnswer } from '../database/ended-transactions.js'
+import { recordThrownError } from '../database/ended-transactions.js'
 import { namesContext } from '../database/identifiers.js'
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
-import { isTransaction, outsideTransaction, rootOf, sendAgain, transaction, withTransaction } from '../database/transaction.js'
+import { isTransaction, outsideTransaction, rootOf, retryStatement, transaction, withTransaction } from '../database/transaction.js'
 import { inRuntimeOf } from '../runtime.js'
 import { definitionOf, type RecordClass } from '../schema/definition.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from '../schema/join-columns.js'
@@ -537,7 +537,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         return await outsideTransaction(() => transaction(attempt, { knex: db }))
       } catch (error) {
         const answer = typedError(cls, guard ? await guard.translate(this.handle, write, error) : error)
-        noteAnswer(error, answer)
+        recordThrownError(error, answer)
         throw answer
       }
     }
@@ -745,7 +745,7 @@ function thenOrRetry(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?:
   return send.call(this, done, (error) => {
     const isAlone = this.client.transacting !== true && this._connection === undefined
     const again = () => new Promise((resolve, reject) => send.call(this, resolve, reject))
-    return (isAlone ? sendAgain(error, again) : Promise.reject(error)).then(done, failed)
+    return (isAlone ? retryStatement(error, again) : Promise.reject(error)).then(done, failed)
   })
 }
 

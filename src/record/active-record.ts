@@ -46,66 +46,67 @@ export { dialectOfClass } from './codec.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base
 export type AbstractConstructor<T = object> = abstract new (...args: any[]) => T
-/** A class that can be made: `this` of the static methods. */
+/** A concrete class: `this` of the static methods. */
 export type Constructor<T = object> = new () => T
 
-/** What ActiveRecordMixin gives to each row. */
+/** The instance methods of ActiveRecordMixin. */
 export interface ActiveRecord {
-  /** Inserts a new row, or updates the columns that changed since it was read. */
+  /** Inserts a new row, or updates the columns that have changed since the row was read. */
   save(trx?: TransactionOrKnex): Promise<this>
-  /** Sets these values and saves them. Where they are refused the row is as it was. */
+  /** Sets these values and saves them. If this fails, the row keeps its earlier values. */
   update(values: Partial<this>, trx?: TransactionOrKnex): Promise<this>
-  /** The same for values that came from a client: only what the model lets a client write. */
+  /** Like update(), for values from a client: throws for properties that clients may not write. */
   updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<this>
+  /** Deletes the row. @throws NotFoundError if the row no longer exists */
   delete(trx?: TransactionOrKnex): Promise<void>
-  /** A copy that shares nothing with this row. */
+  /** Returns an independent copy of this row. */
   getClone(): this
-  /** Whether the row was never saved. */
+  /** Whether the row has never been saved. */
   readonly isNew: boolean
-  /** What must be ready before the row is written, such as a hash under way; a mixin adds to it. */
+  /** Waits for pending values before the row is written, such as a password hash. Mixins extend it. */
   $settle(trx?: TransactionOrKnex): Promise<void>
-  /** Runs the write of changes to a saved row; a mixin overrides it to do more in the same transaction. */
+  /** Runs an update of a saved row. Mixins override it to do more in the same transaction. */
   $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void>
   /**
-   * Runs a write. A statement that was sent may still be undone, by what is checked after it or with its transaction: then
-   * the row shows nothing of it, and can be saved again.
+   * Runs a write and restores the row if the write is undone: if a later check fails, or if the transaction is rolled back. Then the
+   * row can be saved again.
    */
   $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R>
 }
 
-/** What ActiveRecordMixin gives to each class. */
+/** The static methods of ActiveRecordMixin. */
 export interface ActiveRecordStatics {
-  /** JSON Schemas of what clients send and see. */
+  /** The JSON Schemas of input and output of clients. */
   readonly schema: ModelSchemas
-  /** The declared columns, own and inherited. */
+  /** The declared columns, including inherited ones. */
   readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
   /**
-   * A subclass with these columns: typed properties, validation, table and schemas from one declaration.
+   * Returns a subclass with these columns. Types, validation, table and schemas come from this one declaration.
    *
    * @example class Critter extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }) }) {}
    */
   withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): T & AbstractConstructor<Row<C>>
-  /** Makes and validates a row without saving it. @throws ValidationError */
+  /** Creates and validates a row without saving it. @throws ValidationError */
   build<M extends Model>(this: Constructor<M>, values: Partial<M>): M
-  /** Makes, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */
+  /** Creates, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */
   create<M extends Model>(this: Constructor<M>, values: Partial<M>, trx?: TransactionOrKnex): Promise<M>
-  /** The same for values that came from a client: only what the model lets a client write. */
+  /** Like create(), for values from a client: throws for properties that clients may not write. */
   createFrom<M extends Model>(this: Constructor<M>, input: unknown, trx?: TransactionOrKnex): Promise<M>
-  /** The first row with these values, or null. */
+  /** Returns the first row with these values, or null. */
   getBy<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M | null>
-  /** @throws NotFoundError */
+  /** Returns the first row with these values. @throws NotFoundError */
   getByOr404<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M>
-  /** The row with this id, or null; null too for what is no id at all. */
+  /** Returns the row with this id, or null. A malformed id also gives null. */
   get<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M | null>
-  /** @throws NotFoundError */
+  /** Returns the row with this id. @throws NotFoundError */
   getOr404<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M>
 }
 
-/** How a class of this library looks from inside; users see the interfaces above. */
+/** The static methods that this library calls on model classes. Users see the interfaces above. */
 export interface RecordStatics extends RecordClass {
   query(trx?: TransactionOrKnex): QueryBuilder<Model & ActiveRecord>
   fromJson(json: object, options?: object): Model & ActiveRecord
-  /** What get(), getBy() and create() bring along; a mixin overrides it. */
+  /** Loads more data after get(), getBy() and create(). Mixins override it. */
   afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
 }
 
@@ -119,7 +120,7 @@ const virtuals = new WeakMap<object, string[]>()
 
 const withMetadata = modelSlot(() => new WeakSet<object>())
 
-// Objection keeps what it read of a table on the class, for good. The tables of a runtime that began later may differ.
+// Objection caches table metadata on the class forever. A later runtime may have different tables.
 function forgetMetadata(cls: object): void {
   const known = withMetadata.get()
   if (known.has(cls)) return
@@ -127,12 +128,12 @@ function forgetMetadata(cls: object): void {
   if (Object.hasOwn(cls, '$$tableMetadata')) Reflect.deleteProperty(cls, '$$tableMetadata')
 }
 
-/** Which classes stand for users, roles and so on has changed: relations to them are made anew. */
+/** Clears the cached relations, after other classes were registered as user model, role model and so on. */
 export function forgetRelations(): void {
   relations.set(new WeakMap())
 }
 
-function quiet(error: unknown, cls: typeof Model): unknown {
+function mapErrorOf(error: unknown, cls: typeof Model): unknown {
   if (error instanceof PermsError) return error
   const definition = definitionOf(cls)
   return mapDatabaseError(
@@ -144,10 +145,11 @@ function quiet(error: unknown, cls: typeof Model): unknown {
 }
 
 /**
- * Gives an Objection model class build, create, save, update, delete and the getters, columns declared once, and property
- * names in queries.
+ * Adds active-record methods to an Objection model class (build, create, get, save, update, delete), declared columns, and
+ * property names in queries.
  *
- * @param Base Objection's Model or the application's own base class
+ * @param Base Objection's Model or the application's base class
+ * @returns a subclass of Base
  * @example class AppModel extends ActiveRecordMixin(Model) {}
  */
 export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
@@ -155,12 +157,13 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 ): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
   const OpenBase = Base as unknown as typeof Model & RecordStatics
   abstract class Record extends (OpenBase as unknown as AbstractConstructor<Model> & typeof Model) {
-    // What the database returned, or what was last written; null for a row that was never saved.
+    /** The row as the driver returned it; null after a write, and for a new row. */
     #raw: object | null = null
     /** The runtime in which the row was read or written. */
     #home: Runtime | null = null
+    /** The values that were last written; null before the first write. */
     #written: globalThis.Record<string, unknown> | null = null
-    // The values as build() validated them, until the first save.
+    /** The values that build() validated; null after the first save. */
     #built: globalThis.Record<string, unknown> | null = null
 
     static override QueryBuilder = guardedQueryBuilder(OpenBase.QueryBuilder as typeof QueryBuilder)
@@ -177,7 +180,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return withColumns(this as unknown as AbstractConstructor<Model>, columns)
     }
 
-    // -- what Objection asks of a class
+    // -- static methods that Objection calls
 
     static getTableName(): string {
       return memoize(tableNames, this, () => tableNameOf(this as unknown as RecordClass))
@@ -191,21 +194,21 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return memoize(recordSchemas, this, () => recordSchema(definitionOf(this)))
     }
 
-    // Read and written by the codec, as declared json columns are.
+    // The codec reads and writes json columns, so Objection must not.
     static getJsonAttributes(): string[] {
       return []
     }
 
     static getRelationMappings(): RelationMappings {
       return memoize(relations.get(), this, () => {
-        // What Objection made of the mappings before.
+        // Objection cached the relations of the earlier mappings.
         if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
         return mergedRelationMappings(this as unknown as RecordClass)
       })
     }
 
-    // Objection keeps a relation before it is whole. One whose making failed, or that was asked for again meanwhile, would stay
-    // half made for every later query.
+    // Objection caches a relation before its setup is complete. If the setup failed or was re-entered, every later query would use
+    // the incomplete relation.
     static getRelationUnsafe(name: string): unknown {
       const mapping = this.getRelationMappings()[name]
       if (!mapping) return null
@@ -220,7 +223,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return relation
     }
 
-    // Objection keeps the names for good, and relations may come later.
+    // Objection caches the names forever, but relations may be added later.
     static getRelationNames(): string[] {
       const mappings = this.getRelationMappings()
       return memoize(relationNames, mappings, () => Object.keys(mappings))
@@ -249,7 +252,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return (super.knex() as Knex | undefined) ?? registeredKnex()
     }
 
-    // Objection asks here for every query: the ambient transaction is joined in this one place.
+    // Objection calls this for every query, so queries join the current transaction here.
     static override knex(...args: [] | [Knex]): Knex {
       if (args.length > 0) return super.knex(...(args as [Knex])) as Knex
       const own = this[ownKnex]()
@@ -297,7 +300,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     static async getByOr404(where: object, trx?: TransactionOrKnex): Promise<Model> {
       const row = await this.getBy(where, trx)
-      if (!row) throw new NotFoundError(`There is no ${this.name} like that.`)
+      if (!row) throw new NotFoundError(`No ${this.name} matches these values.`)
       return row
     }
 
@@ -332,7 +335,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
 
     async update(values: object, trx?: TransactionOrKnex): Promise<this> {
       const cls = this.constructor as unknown as typeof Record
-      if (this.isNew) throw new ValidationError('This row was never saved: call save().')
+      if (this.isNew) throw new ValidationError('update(): this row has never been saved. Call save() first.')
       refuseUndefined(values)
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
       await patch.$settle(trx)
@@ -340,7 +343,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return this
     }
 
-    // What build() validated need not be validated again, as long as nobody touched it.
+    // Values that have not changed since build() need no second validation.
     #isAsBuilt(): boolean {
       const built = this.#built
       this.#built = null
@@ -353,14 +356,13 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       await this.$around(
         async () => {
           const count = await this.$orAsBefore(() => this.$query(trx).patch(changes as never), trx)
-          if ((count as unknown) === 0) throw gone(this)
+          if ((count as unknown) === 0) throw notFound(this)
         },
         changes,
         trx,
       )
     }
 
-    /** Runs the write of changes; a mixin overrides it to do more in the same transaction. */
     async $around(write: () => Promise<void>, _changes: object, _trx?: TransactionOrKnex): Promise<void> {
       await write()
     }
@@ -389,9 +391,9 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     async delete(trx?: TransactionOrKnex): Promise<void> {
-      if (this.isNew) throw new ValidationError('This row was never saved: there is nothing to delete.')
+      if (this.isNew) throw new ValidationError('delete(): this row has never been saved, so it cannot be deleted.')
       const count: unknown = await this.$query(trx).delete()
-      if (count === 0) throw gone(this)
+      if (count === 0) throw notFound(this)
     }
 
     getClone(): this {
@@ -402,7 +404,6 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return copy
     }
 
-    /** What must be ready before a row is written; a mixin overrides it. */
     async $settle(_trx?: TransactionOrKnex): Promise<void> {}
 
     // -- the database that a row belongs to
@@ -417,15 +418,15 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return super.$relatedQuery(name, trx) as never
     }
 
-    /** Throws when the row was read in another runtime than that of `knex`: ids may be the same there. */
+    /** Throws when the row was read in another runtime than that of `knex`, where another row may have the same id. */
     $assertHome(knex: Knex | undefined = (this.constructor as unknown as typeof Record).knex()): void {
       const home = this.#home
       if (home !== null && knex && !home.owns(knex) && runtimeOf(knex) !== null) throw new RuntimeMismatchError()
     }
 
-    // -- what Objection asks of a row
+    // -- instance methods that Objection calls
 
-    // No promises where there is nothing to wait for: these are on the way of every write.
+    // These run on every write, so they return a promise only if they must wait.
     override $beforeInsert(context: never): Promise<void> | undefined {
       return thenMaybe(super.$beforeInsert(context), () => this.#fillIn()) as Promise<void> | undefined
     }
@@ -448,7 +449,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       }
     }
 
-    /** After it was decided that the row may be made: what no default could fill in. */
+    /** Checks required columns after the policy has allowed the row: relations and defaults have been applied by then. */
     $complete(): void {
       const { specs } = definitionOf(this.constructor)
       const row = this as unknown as globalThis.Record<string, unknown>
@@ -480,7 +481,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return super.$afterUpdate(options, context) as Promise<void> | undefined
     }
 
-    // A related row given as an object says the column that refers to it.
+    // A related row given as an object sets the foreign key column.
     override $parseJson(json: object, options: never): never {
       let values = super.$parseJson(json as never, options) as unknown as globalThis.Record<string, unknown>
       for (const [name, value] of Object.entries(values)) {
@@ -493,7 +494,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
           const id = (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string]
           if (id !== undefined) values = { ...values, [property]: id }
           else if ((options as { active?: boolean } | undefined)?.active)
-            throw new ValidationError(`${name} was never saved: save it first.`, [{ field: name, message: 'was never saved' }])
+            throw new ValidationError(`${name} has never been saved: save it first.`, [{ field: name, message: 'was never saved' }])
         })
       }
       return values as never
@@ -502,7 +503,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     override $setDatabaseJson(json: object): this {
       this.#raw = json
       this.#home = currentRuntime()
-      // A subclass that parses rows its own way is asked; else the values need no object of their own before they are the row's.
+      // Unless a subclass overrides $parseDatabaseJson(), set the values directly, without an intermediate object.
       if (this.$parseDatabaseJson !== parseDatabaseJson) return super.$setDatabaseJson(json) as unknown as this
       return readRow(this.constructor as never, super.$parseDatabaseJson(json as never), this)
     }
@@ -522,7 +523,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         for (name of Object.keys(given)) {
           const known = write.get(name)
           if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
-          // 'address:city' sets a part of a json column, as Objection's documentation has it.
+          // 'address:city' sets a part of a json column, as in Objection's documentation.
           else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
         }
       } catch (error) {
@@ -540,7 +541,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       return ordered as never
     }
 
-    // These values are in the database now; what else was changed here is still to be saved.
+    // Records the written values. Other changes of this row remain unsaved.
     #noteWritten(values: object): void {
       this.#home = currentRuntime()
       const written = this.isNew || this === values ? {} : { ...this.#before() }
@@ -566,13 +567,13 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
   }
   const { $parseDatabaseJson: parseDatabaseJson } = Record.prototype
-  Object.defineProperty(Record, errorsOf, { value: quiet })
+  Object.defineProperty(Record, errorsOf, { value: mapErrorOf })
   Object.defineProperty(Record, 'tableName', {
     configurable: true,
     get(this: RecordClass) {
       return tableNameOf(this)
     },
-    // `Model.tableName = 'x'`, as classes compiled without define semantics write it.
+    // Supports `Model.tableName = 'x'`, to which TypeScript compiles static fields without useDefineForClassFields.
     set(this: RecordClass, value: string) {
       Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
     },
@@ -581,14 +582,14 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
 }
 
-// Where Objection keeps the relations of a class.
+// Returns Objection's cache of the relations of a class.
 function relationsOf(cls: object): globalThis.Record<string, OpenRelation> {
   if (!Object.hasOwn(cls, '$$relations'))
     Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
   return (cls as unknown as { $$relations: globalThis.Record<string, OpenRelation> }).$$relations
 }
 
-// A driver names the column as it is stored, which an application's Knex may have renamed.
+// The column in a driver's error may differ from the declared column if Knex renames columns.
 function propertyFor({ propertyOf }: Definition, column: string): string | undefined {
   const known = propertyOf.get(column)
   if (known !== undefined) return known
@@ -601,7 +602,7 @@ interface Ends {
   joinTableModelClass?: typeof Model | null
 }
 
-// A class that is none of ours, over the table of a model that has a policy, is refused where it would be queried.
+// A plain Objection class over the table of a model with a policy gets a query builder that refuses its queries.
 function guardBareEnds(relation: Ends): void {
   relation.relatedModelClass = guardedIfBare(relation.relatedModelClass)
   if (relation.joinTableModelClass) relation.joinTableModelClass = guardedIfBare(relation.joinTableModelClass)
@@ -622,7 +623,7 @@ interface OpenRelation extends Ends {
   readonly relatedProp: { readonly props: readonly string[] }
 }
 
-/** The class that withColumns returns: it carries the declarations and has no table of its own. */
+/** Returns a subclass that declares columns and has no table of its own. */
 export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
   abstract class WithColumns extends (Base as unknown as AbstractConstructor<Model>) {}
   markIntermediate(WithColumns)
@@ -635,7 +636,8 @@ function idProperty(cls: object): string {
   return typeof property === 'string' ? property : 'id'
 }
 
-// The declared columns; of a class that declares none, whatever is no relation and nothing internal.
+// Returns whether a property is saved: a declared column, or any property of a class without declared columns that is neither a
+// relation nor internal.
 function isSaved(row: object, name: string): boolean {
   const { columnOf, isStrict } = definitionOf(row.constructor)
   if (columnOf.has(name)) return true
@@ -646,7 +648,7 @@ function isSaved(row: object, name: string): boolean {
   )
 }
 
-function gone(row: object): NotFoundError {
+function notFound(row: object): NotFoundError {
   return new NotFoundError(`There is no ${row.constructor.name} with this id.`)
 }
 
@@ -655,7 +657,7 @@ function hasQueryValue(row: object, name: string): boolean {
   return values !== undefined && Object.hasOwn(values, name)
 }
 
-// Whether an update sets anything but the id and what a join table keeps of the row.
+// Returns whether an update changes more than the id and columns of a join table.
 function changesRow(row: object): boolean {
   const { $$omitFromDatabaseJson: omitted = [], $$queryProps = {} } = row as { $$omitFromDatabaseJson?: string[]; $$queryProps?: object }
   return [row, $$queryProps].some((values) =>
@@ -667,7 +669,7 @@ function queryValues(row: object): number {
   return Object.keys((row as { $$queryProps?: object }).$$queryProps ?? {}).length
 }
 
-// Declared columns are the table's: no statement asks the database for them.
+// Returns the declared columns, so that Objection does not query the database for them.
 function declaredMetadata(cls: object): { columns: string[] } | null {
   const { columnOf, isStrict } = definitionOf(cls)
   return isStrict ? { columns: [...columnOf.values()] } : null

@@ -3,14 +3,18 @@ import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { ActiveRecordMixin } from './active-record.js'
 
-/** The columns that every record of this library has; the id's type stands here and nowhere else. */
+/** The columns of every model of this library. Only this file sets the type of ids. */
 export const baseColumns = {
   id: column.uuid(),
   createdAt: column.datetime(),
   updatedAt: column.datetime(),
 }
 
-/** A record without permissions: id (UUIDv7), createdAt, updatedAt, and the methods of ActiveRecordMixin. */
+/**
+ * A base class without permissions: id (UUIDv7), createdAt, updatedAt, and the methods of ActiveRecordMixin.
+ *
+ * @example class Country extends BaseModel.withColumns({ name: column.string() }) {}
+ */
 export class BaseModel extends ActiveRecordMixin(Model) {
   declare id: string
   declare createdAt: Date

@@ -9,7 +9,7 @@ import { type ColumnSpec, column as columns } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
 import { type Decoder, type Dialect, decoder, dialectOf } from '../schema/storage.js'
 
-/** Where a value that was read goes. */
+/** The property that a value from the database is assigned to. */
 interface Target {
   readonly property: string
   readonly decode: Decoder | null
@@ -17,10 +17,10 @@ interface Target {
 
 /** How the rows of one class are read and written through one Knex instance. */
 export interface Codec {
-  /** By every name under which a column may arrive: see `arrivals`. */
+  /** By each key that a column may have in rows: see `arrivals`. */
   readonly read: ReadonlyMap<string, Target>
   readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
-  /** What names that are in neither map were taken for. */
+  /** A cache of targets for keys that `read` does not have. */
   readonly further: Map<string, Target>
 }
 
@@ -28,12 +28,12 @@ const mostFurther = 1000
 
 const codecs = new WeakMap<object, WeakMap<object, Codec>>()
 const jsonSpec = columns.json().nullable().spec
-/** Stands for the settings of a Knex instance where a class has none. */
+/** The settings of a class without a Knex instance. */
 const noConfig: KnexNames = {}
 
 const lastUsed = new WeakMap<object, { readonly config: object; readonly codec: Codec }>()
 
-/** Returns the codec of a class for the Knex instance that its queries go to now. Called for each row that is read. */
+/** Returns the codec of a class for the Knex instance that its queries use now. Called for each row that is read. */
 export function codecNow(cls: DatabaseClass): Codec {
   const config = (knexOf(cls)?.client.config as KnexNames | undefined) ?? noConfig
   const last = lastUsed.get(cls)
@@ -45,9 +45,10 @@ export function codecNow(cls: DatabaseClass): Codec {
 }
 
 /**
- * Values by property, of a row by column as the driver returned it.
+ * Converts a row from the driver, with values by column, to values by property.
  *
- * @param into what they are set on
+ * @param into the object that gets the values
+ * @returns `into`
  */
 export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Record<string, unknown>>, into: T): T {
   const codec = codecNow(cls)
@@ -61,7 +62,7 @@ export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Re
   return into
 }
 
-// A name that differs from a declared one in case and underscores alone is that column, renamed on the way: it may be hidden.
+// A key that differs from a column only in case and underscores is that column, renamed by Knex. It must not escape hiding.
 function furtherTarget(cls: object, { read, further }: Codec, name: string): Target {
   const known = further.get(name)
   if (known) return known
@@ -82,13 +83,13 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
   for (const [property, column] of columnOf) {
     const declared = specs[property]
     const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
-    // A column that somebody else made may hold JSON as text on any database.
+    // A column that the library did not create may contain JSON as text on any database.
     const target = { property, decode: spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null }
     const [arrival, ...further] = arrivals(column, config, mappers)
     const taken = arrival === undefined ? undefined : read.get(arrival)
     if (taken)
       throw new ConfigurationError(
-        `${(cls as { name?: string }).name}: the columns of ${taken.property} and ${property} both arrive as '${arrival}': rename one, or change postProcessResponse or columnNameMappers.`,
+        `${(cls as { name?: string }).name}: the columns of ${taken.property} and ${property} both have the key '${arrival}' in rows: rename one, or change postProcessResponse or columnNameMappers.`,
       )
     if (arrival !== undefined) read.set(arrival, target)
     for (const name of [...further, property, column]) others.push([name, target])
@@ -99,14 +100,14 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
   return { read, write, further: new Map() }
 }
 
-// A driver may hand out an object: the row gets one of its own, so that save() sees what was changed in place.
+// Copies objects from the driver, so that save() can detect changes that are made in place.
 function detaching(spec: ColumnSpec, decode: Decoder | null): Decoder | null {
   if (spec.type !== 'datetime' && spec.type !== 'json') return decode
   if (spec.type === 'datetime') return (value) => (value instanceof Date ? new Date(value) : decode ? decode(value) : value)
   return (value) => (typeof value === 'object' ? detached(value) : decode ? decode(value) : value)
 }
 
-/** A copy that does not change along with the value. */
+/** Returns an independent copy of a value. */
 export function detached(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   return value instanceof Date ? new Date(value) : structuredClone(value)
@@ -114,10 +115,10 @@ export function detached(value: unknown): unknown {
 
 const dialects = new WeakMap<object, Dialect>()
 
-/** A static of records: the Knex instance of a class, without looking for a transaction to join. */
+/** The static method of models that returns their Knex instance and does not join a transaction. */
 export const ownKnex: unique symbol = Symbol('own knex') as never
 
-/** What is used of a class to find its database. */
+/** The methods of a class that find its database. */
 export interface DatabaseClass {
   knex(): Knex | undefined
   [ownKnex]?(): Knex | null
@@ -125,7 +126,7 @@ export interface DatabaseClass {
 
 const knexOf = (cls: DatabaseClass): Knex | null => (cls[ownKnex] ? cls[ownKnex]() : (cls.knex() ?? registeredKnex()))
 
-/** The database that a class's queries go to now; the registered one's where it is bound to none. */
+/** Returns the dialect of the database that a class queries now. An unbound class uses the registered Knex instance. */
 export function dialectOfClass(cls: DatabaseClass): Dialect {
   const knex = knexOf(cls)
   return knex ? memoize(dialects, knex.client.config as object, () => dialectOf(knex)) : 'sqlite'

@@ -8,14 +8,15 @@ type ModelThunk = () => AbstractConstructor<Model>
 
 const tableOf = (cls: AbstractConstructor<Model>): string => (cls as unknown as { getTableName(): string }).getTableName()
 
-/** A mapping whose own side is filled in when the class that has it is known. */
+/** A relation mapping that is completed when the owner class and its table are known. */
 export interface ShortMapping {
   readonly $own: (table: string) => RelationMapping<Model>
 }
 
 /**
- * A relation to one row whose id stands in a column of this model.
+ * Returns a relation to one row, whose id is in a column of this model.
  *
+ * @param column the property of this model with the id
  * @example static relationMappings = { manager: belongsTo(() => Employee, 'managerId') }
  */
 export function belongsTo(model: ModelThunk, column: string): RelationMapping<Model> {
@@ -27,8 +28,9 @@ export function belongsTo(model: ModelThunk, column: string): RelationMapping<Mo
 }
 
 /**
- * A relation to the rows of another model that hold this row's id in a column of theirs.
+ * Returns a relation to the rows of another model that refer to this row.
  *
+ * @param column the property of the other model with the id of this row
  * @example static relationMappings = { orders: hasMany(() => Order, 'employeeId') }
  */
 export function hasMany(model: ModelThunk, column: string): RelationMapping<Model> {
@@ -45,31 +47,33 @@ function short(own: (table: string) => RelationMapping<Model>): RelationMapping<
 
 let registeredClass = (cls: typeof Model): typeof Model => cls
 
-/** Sets which class a relation means where it names a class that the application has replaced. */
+/** Sets the function that returns the registered class for a model class in a relation mapping. */
 export function onModelClass(registered: (cls: typeof Model) => typeof Model): void {
   registeredClass = registered
 }
 
 const furtherRelations: ((cls: RecordClass) => RelationMappings)[] = []
 
-/** Relations that other classes give to this one, such as the way back from a user. */
+/** Adds a source of relations that other classes define on a class, such as the relation from a user to its documents. */
 export function onRelations(further: (cls: RecordClass) => RelationMappings): void {
   furtherRelations.push(further)
 }
 
-/** `static relationMappings` of a class and its bases, each with property names turned into columns. */
+/** Returns the merged `static relationMappings` of a class and its base classes, with property names converted to columns. */
 export function mergedRelationMappings(cls: RecordClass): RelationMappings {
   const merged: Record<string, RelationMapping<Model>> = {}
   for (const c of lineage(cls)) {
     if (!Object.hasOwn(c, 'relationMappings')) continue
-    const said = ownStatic(c, 'relationMappings')
-    const mappings = (typeof said === 'function' ? (said as () => RelationMappings).call(cls) : said) as RelationMappings | null
+    const declared = ownStatic(c, 'relationMappings')
+    const mappings = (typeof declared === 'function' ? (declared as () => RelationMappings).call(cls) : declared) as RelationMappings | null
     for (const [name, mapping] of Object.entries(mappings ?? {})) merged[name] = inherit(mapping, c as RecordClass, cls)
   }
   for (const further of furtherRelations) {
     for (const [name, mapping] of Object.entries(further(cls))) {
       if (merged[name] || structureOf(cls).specs[name] || name in cls.prototype)
-        throw new ConfigurationError(`${cls.name} has '${name}' already: give the relation that another class adds another name.`)
+        throw new ConfigurationError(
+          `${cls.name} already has a property '${name}'. Choose another name for the relation that another class adds to it.`,
+        )
       merged[name] = inherit(mapping as RelationMapping<Model>, cls, cls)
     }
   }
@@ -105,21 +109,21 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
   } as RelationMapping<Model>
 }
 
-// A path or a function is Objection's to resolve.
+// Objection resolves a path or a function itself.
 function modelClassOf({ modelClass }: RelationMapping<Model>): RelationMapping<Model>['modelClass'] {
   return typeof modelClass === 'function' && modelClass.prototype instanceof Model
     ? registeredClass(modelClass as unknown as typeof Model)
     : modelClass
 }
 
-// Further columns of a join table, under the names of properties.
-function extras(said: string | readonly string[] | Record<string, string>): Record<string, string> {
-  const named =
-    typeof said === 'string' ? { [said]: said } : Array.isArray(said) ? Object.fromEntries(said.map((name) => [name, name])) : said
+// Returns the extra columns of a join table by property name.
+function extras(extra: string | readonly string[] | Record<string, string>): Record<string, string> {
+  const names = typeof extra === 'string' ? [extra] : extra
+  const named = Array.isArray(names) ? Object.fromEntries(names.map((name) => [name, name])) : names
   return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, snakeCase(name as string)]))
 }
 
-// 'user.managerId', said by User and inherited by Employee with a table of its own, is employee.manager_id there.
+// 'user.managerId' of User becomes employee.manager_id in a subclass Employee with its own table.
 function rename(reference: string, oldTable: string | null, newTable: string): string {
   if (typeof reference !== 'string') return reference
   const dot = reference.lastIndexOf('.')

@@ -1,23 +1,23 @@
 import { ConfigurationError } from '../core/errors.js'
 
 export interface FakeClock {
-  /** What `new Date()` says now. */
+  /** The current time of the fake clock. */
   readonly now: Date
-  /** Moves the clock on. @param seconds less than 0 moves it back */
+  /** Moves the clock forward. @param seconds a negative number moves it back. @throws ConfigurationError for NaN and Infinity */
   advance(seconds: number): void
-  /** Gives the real clock back; a second call does nothing. */
+  /** Restores the real clock. A second call does nothing. */
   restore(): void
 }
 
 let isFaked = false
 
 /**
- * Moves `Date` for the whole process: what expires does so without waiting. Time goes on from there as fast as it does, and timers
- * keep to the real clock, so that connections, pools and servers live on. The clocks of databases and of other processes
- * stay as they are; the library asks neither.
+ * Shifts `Date` for the whole process, so that tests need not wait until something expires. The clock keeps running. Timers use the
+ * real clock, so that connections, pools and servers keep working. The clocks of databases and of other processes do not change;
+ * the library does not use them.
  *
- * @param start where to begin: a Date, RFC 3339 text or milliseconds; now when not said
- * @throws ConfigurationError where another fake clock has not been restored
+ * @param start the first time: a Date, RFC 3339 text or milliseconds. Default: now.
+ * @throws ConfigurationError when another fake clock is in use, or `start` is not a date
  * @example
  * const clock = fakeClock()
  * clock.advance(900)
@@ -25,12 +25,14 @@ let isFaked = false
  * clock.restore()
  */
 export function fakeClock(start?: Date | string | number): FakeClock {
-  if (isFaked) throw new ConfigurationError('fakeClock(): there is one already: restore() it first, in afterEach().')
+  if (isFaked)
+    throw new ConfigurationError('fakeClock(): another fake clock is in use. Call its restore() first, for example in afterEach().')
   const RealDate = globalThis.Date
   let offset = start === undefined ? 0 : new RealDate(start).getTime() - RealDate.now()
-  if (!Number.isFinite(offset)) throw new ConfigurationError(`fakeClock('${start}'): that is no date.`)
+  if (!Number.isFinite(offset))
+    throw new ConfigurationError(`fakeClock('${start}'): start is not a date. Pass a Date, RFC 3339 text or milliseconds.`)
   const now = () => RealDate.now() + offset
-  // A proxy keeps the prototype: dates of before and after are instances of the same class.
+  // With a proxy, dates from before and after are instances of the same class.
   globalThis.Date = new Proxy(RealDate, {
     construct: (target, given, newTarget) => Reflect.construct(target, given.length === 0 ? [now()] : given, newTarget),
     apply: () => new RealDate(now()).toString(),
@@ -43,7 +45,7 @@ export function fakeClock(start?: Date | string | number): FakeClock {
       return new RealDate(now())
     },
     advance(seconds) {
-      if (!Number.isFinite(seconds)) throw new ConfigurationError(`advance(${seconds}): give a number of seconds.`)
+      if (!Number.isFinite(seconds)) throw new ConfigurationError(`advance(${seconds}): pass a finite number of seconds.`)
       offset += seconds * 1000
     },
     restore() {

@@ -2,18 +2,19 @@ import type { Model } from 'objection'
 import { asSystem } from '../policy/context.js'
 
 export interface Factory<M extends Model> {
-  /** A row that is not saved. @throws ValidationError */
+  /** Returns a row without saving it. @throws ValidationError */
   build(values?: Partial<M>): Promise<M>
-  /** A row that is, made by the application itself: no policy is asked. @throws ValidationError, UniqueViolationError */
+  /** Creates and saves a row with asSystem(), so policies do not apply. @throws ValidationError, UniqueViolationError */
   create(values?: Partial<M>): Promise<M>
-  /** Some of them, one after the other. */
+  /** Creates several rows, one after the other. */
   createMany(count: number, values?: Partial<M>): Promise<M[]>
 }
 
 /**
- * Makes rows of a model for tests: what a test does not say, the defaults do.
+ * Returns a factory that creates rows of a model for tests.
  *
- * @param defaults values, or a function of the row's number, from 1 on, that may make other rows first
+ * @param defaults the values that a test omits, or a function that returns them and may create other rows first. It gets the
+ * number of the row, starting with 1.
  * @example
  * const documents = factory(UserDocument, async (n) => ({ title: `Document ${n}`, content: '', userId: (await createUser()).id }))
  * const mine = await documents.create({ userId: ada.id })

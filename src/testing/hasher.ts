@@ -5,17 +5,17 @@ import type { PasswordHasher } from '../users/password-hasher.js'
 const PREFIX = 'test-only$'
 
 /**
- * A password hasher that costs next to nothing: bcrypt's work at every sign-in is most of what a test suite waits for.
+ * Creates a fast password hasher, since bcrypt takes most of the time of a test suite.
  *
- * **For tests alone.** Its hashes are one unsalted SHA-256: whoever reads them has the passwords. In production it refuses to be made.
+ * **Only for tests.** A hash is one unsalted SHA-256 and does not protect the password.
  *
- * @throws ConfigurationError where NODE_ENV is 'production'
+ * @throws ConfigurationError when NODE_ENV is 'production'
  * @example initPerms({ knex, jwt: { secret }, passwordHasher: testHasher() })
  */
 export function testHasher(): PasswordHasher {
   if (process.env['NODE_ENV'] === 'production') {
     throw new ConfigurationError(
-      'testHasher() protects no password: leave passwordHasher out in production, and bcrypt is used; in tests set NODE_ENV to something else.',
+      'testHasher() does not protect passwords. In production omit passwordHasher, so that bcrypt is used; in tests set NODE_ENV to another value.',
     )
   }
   const hashOf = (password: string) => PREFIX + createHash('sha256').update(password).digest('hex')

@@ -1,21 +1,21 @@
 import type { Mail } from '../auth/flows/mail-service.js'
 import { ConfigurationError } from '../core/errors.js'
 
-/** A mailer that sends nothing and keeps everything. */
+/** A mailer that stores mail instead of sending it. */
 export interface CapturedMailer<M extends Mail = Mail> {
   send(mail: M): Promise<void>
-  /** In the order in which they were sent. */
+  /** The stored mail, in the order of sending. */
   readonly mails: readonly M[]
-  /** The last mail of a kind, or to an address, or of all. @throws ConfigurationError where there is none, naming those that there are */
+  /** Returns the last mail of a kind or to an address; without an argument the last of all. @throws ConfigurationError if there is none */
   last(kindOrAddress?: string): M
-  /** The secret that a mail's link carries. @throws ConfigurationError where it has none */
+  /** Returns the token in the link of a mail. @throws ConfigurationError if the mail has none */
   tokenFrom(mail: M): string
-  /** Forgets what was sent. */
+  /** Removes all stored mail. */
   clear(): void
 }
 
 /**
- * A mailer for tests. Mail goes out after the answer: wait for `perms.auth.settled()` before you look.
+ * Creates a mailer for tests. Mail is sent after the response, so await `perms.auth.settled()` before reading it.
  *
  * @example
  * const mailer = capturedMailer()
@@ -36,7 +36,7 @@ export function capturedMailer<M extends Mail = Mail>(): CapturedMailer<M> {
       const found = mails.findLast(({ kind, to }) => wanted === undefined || kind === wanted || spelled(to) === spelled(wanted))
       if (found) return found
       const sent = mails.map(({ kind, to }) => `${kind} to ${to}`).join(', ') || 'none'
-      throw new ConfigurationError(`last(${wanted === undefined ? '' : `'${wanted}'`}): there is no such mail; sent were: ${sent}.`)
+      throw new ConfigurationError(`last(${wanted === undefined ? '' : `'${wanted}'`}): no such mail was sent. Sent: ${sent}.`)
     },
     tokenFrom({ text, kind, to }) {
       for (const [link] of text.matchAll(/https?:\/\/[^\s<>"']+/g)) {
@@ -44,7 +44,7 @@ export function capturedMailer<M extends Mail = Mail>(): CapturedMailer<M> {
         const token = searchParams.get('token') ?? new URLSearchParams(hash.slice(1)).get('token')
         if (token) return token
       }
-      throw new ConfigurationError(`The mail '${kind}' to ${to} holds no link with a token.`)
+      throw new ConfigurationError(`The mail '${kind}' to ${to} has no link with a token.`)
     },
     clear() {
       mails.length = 0

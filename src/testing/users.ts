@@ -6,37 +6,38 @@ import type { DomainRef } from '../users/has-roles-mixin.js'
 import type { User } from '../users/user.js'
 
 export interface CreateUserOptions {
-  /** A role to hold, everywhere or in `domain`. */
+  /** A role to grant, in `domain` if given, else everywhere. */
   role?: string | undefined
   domain?: DomainRef | undefined
 }
 
 export interface SignInAsOptions extends CreateUserOptions {
-  /** What initPerms returned; the one in force when not said. */
+  /** The result of initPerms(). @defaultValue that of the current runtime */
   perms?: Perms | undefined
 }
 
-/** A user with a session. */
+/** A signed-in user. */
 export interface SignedInAs<U extends User = User> {
   readonly user: U
   readonly accessToken: string
   readonly refreshToken: string
-  /** For a request: `{ authorization: 'Bearer ...' }`. */
+  /** The headers of a request: `{ authorization: 'Bearer ...' }`. */
   readonly headers: { readonly authorization: string }
 }
 
 let count = 0
 
 /**
- * Makes a user of the registered model, with roles loaded, as the application itself. Nobody knows a password unless one is given.
+ * Creates a user of the registered user model with asSystem(), and loads its roles. Without a `password` the user cannot sign in with one.
  *
- * @param values the e-mail address is made up when not said
- * @throws ValidationError for columns of the application's own that have to be given, UniqueViolationError
+ * @param values the values of the user. Default of `email`: a random address.
+ * @throws ValidationError when a required column of the application's user model is missing
+ * @throws UniqueViolationError when the e-mail address is taken
  * @example const editor = await createUser({ department: 'Press' }, { role: 'editor', domain: 'press' })
  */
 export async function createUser<U extends User = User>(values: Partial<U> = {}, { role, domain }: CreateUserOptions = {}): Promise<U> {
   count += 1
-  // At random too: a database that is kept knows the numbers of the last run.
+  // The random part avoids addresses of an earlier test run in the same database.
   const email = `user-${count}-${randomBytes(4).toString('hex')}@example.com`
   const model = registeredModel('user') as unknown as { create(values: object): Promise<User> }
   return (await asSystem(async () => {
@@ -47,9 +48,9 @@ export async function createUser<U extends User = User>(values: Partial<U> = {},
 }
 
 /**
- * A session of a user's, without the password, second factor and limits of a real sign-in.
+ * Starts a session for a user, without the password, second factor and limits of a real sign-in.
  *
- * @param who a saved user; or values of one, who is made unless the e-mail address is known
+ * @param who a saved user, or values of a user. A user with this e-mail address is reused; otherwise a new one is created.
  * @throws AccountDisabledError
  * @example
  * const { headers, user } = await signInAs({ email: 'ada@example.com' }, { role: Role.ADMIN })

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { RateLimiterRes } from 'rate-limiter-flexible'
 import { mapDatabaseError } from '../../database/database-errors.js'
 import type { TableSpec } from '../../database/tables.js'
-import { sendAgain, transaction } from '../../database/transaction.js'
+import { retryStatement, transaction } from '../../database/transaction.js'
 import { column } from '../../schema/column.js'
 import { type Dialect, decoder, dialectOf, encode } from '../../schema/storage.js'
 import type { Limit, Limiter } from './throttle.js'
@@ -115,7 +115,7 @@ async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   try {
     return await statement()
   } catch (error) {
-    return await sendAgain(error, statement)
+    return await retryStatement(error, statement)
   }
 }
 

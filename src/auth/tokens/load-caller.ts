@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { type KnexNames, storedName } from '../../database/arriving-names.js'
 import { mapDatabaseError } from '../../database/database-errors.js'
-import { isTransaction, joinAmbient, sendAgain } from '../../database/transaction.js'
+import { isTransaction, joinAmbient, retryStatement } from '../../database/transaction.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { send } from '../../query/send.js'
 import { dialectOfClass } from '../../record/active-record.js'
@@ -87,7 +87,7 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
     try {
       const db = joinAmbient(knex)
       const ask = () => send(db, sql, [value])
-      const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : sendAgain(error, ask)))
+      const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : retryStatement(error, ask)))
       return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {
       throw mapDatabaseError(error, dialect, undefined, () => true)
