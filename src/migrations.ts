@@ -123,7 +123,7 @@ interface Loaded {
  * the migrations and the others wait.
  *
  * @returns the names of the migrations that ran
- * @example await migrate(knex) // ['objection_perms_001_users.js', ...]
+ * @example await migrate(knex) // ['objection_perms_001_users_roles_tokens.js', ...]
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   return await withAdvisoryLock(knex, async () => {
