@@ -63,7 +63,7 @@ function rejectsWidenedQueries(): boolean {
   })
 }
 
-// beforeWrite() has not run for the text of a write.
+// Returns whether knex queries of writes are rejected, because beforeWrite() did not run for them.
 function refusesWritesAsText(): boolean {
   return enterAsActor(null, () =>
     [
@@ -81,7 +81,7 @@ function refusesWritesAsText(): boolean {
   )
 }
 
-// Reading and removing links takes the rule of the rows at both ends.
+// Returns whether reading and removing links adds the rules of the models at both ends.
 function guardsLinks(): boolean {
   return enterAsActor(null, () =>
     [PermsSelfCheck.relatedQuery('linked').for('1'), PermsSelfCheck.relatedQuery('linked').for('1').unrelate()].every((query) => {
@@ -91,7 +91,7 @@ function guardsLinks(): boolean {
   )
 }
 
-// The engine looks for the values of raw() where Objection keeps them: elsewhere they would be written unseen.
+// Returns whether Objection keeps values of raw() in $$queryProps, where PolicyEnforcer looks for them.
 function keepsRawValuesApart(): boolean {
   const row = PermsSelfCheck.fromJson({ some: raw('1') } as object, { patch: true }) as { $$queryProps?: object }
   return row.$$queryProps !== undefined && Object.hasOwn(row.$$queryProps, 'some')

@@ -9,19 +9,19 @@ import { type Action, policyOf, type Resolved } from '../policy/policy.js'
 import { words } from '../policy/words.js'
 import { dialectOfClass } from '../record/active-record.js'
 
-/** A policy as the database sees it, and in words. */
+/** A policy for one action and caller, in SQL and in words. */
 export interface Explanation {
-  /** The condition in SQL with its values in place; 'true' for all rows, 'false' for none. */
+  /** The condition in SQL with its values; 'true' for all rows, 'false' for none. */
   readonly sql: string
-  /** For reads the whole statement, as the caller's `Model.query()` sends it; else the rows for which the condition holds. */
+  /** For reads, the whole statement of the caller's `Model.query()`; else a select of the rows that satisfy the condition. */
   readonly statement: string
   readonly words: string
 }
 
 /**
- * What a policy comes to for a user: the SQL that the database will see, and the rule in words.
+ * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words.
  *
- * @param actor a user with loaded roles; null for somebody who is not signed in
+ * @param actor a user with loaded roles; null for an anonymous caller
  * @example console.log(explain(Critter, 'read', await User.getOr404(id)).statement)
  * @throws RolesNotLoadedError, ConfigurationError before initPerms
  */
@@ -30,7 +30,7 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
   const policy = policyOf(cls)
   const table = (cls as unknown as { getTableName(): string }).getTableName()
   const knex = cls.knex()
-  if (!knex) throw new ConfigurationError('explain() needs the database: call initPerms({ knex, ... }) first.')
+  if (!knex) throw new ConfigurationError('explain() needs a database. Call initPerms({ knex, ... }) first.')
   const caller = actorOf(actor)
   const scope = scopeOf(cls, caller, {
     dialect: dialectOfClass(cls as never),
@@ -44,7 +44,7 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
 }
 
 function statementOf(cls: typeof Model, table: string, action: Action, caller: Actor | null, condition: Condition): string {
-  // As the caller's own query is built.
+  // Builds the query like the caller's own.
   if (action === 'read') return enterAsActor(caller, () => cls.query().toKnexQuery().toString())
   const rows = cls.knex().queryBuilder().from(table).select('*')
   if (typeof condition !== 'boolean') return rows.whereRaw(condition.sql, condition.bindings as never).toString()

@@ -9,18 +9,18 @@ import type { AbstractConstructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition.js'
 
-/** What HasDomainMixin gives to each row. */
+/** The instance members that HasDomainMixin adds. */
 export interface InDomain {
-  /** The domain that the row belongs to; null: global admins' only. */
+  /** The domain of the row; null: only global admins may access it. */
   domainId: string | null
 }
 
-/** What HasDomainMixin gives to each class. */
+/** The static members that HasDomainMixin adds. */
 export interface InDomainStatics {
   domainField: string
 }
 
-// The one of inDomain(), else the only one that the caller belongs to.
+// Returns the domain of inDomain(), else the caller's only domain.
 function domainOfCaller(): string | undefined {
   const said = currentDomainId()
   if (said !== undefined) return said
@@ -35,14 +35,14 @@ function noDomain(): ValidationError {
   const names = [...new Set(grants.flatMap(({ domainName }) => (domainName === null ? [] : [domainName])))].sort()
   const more = names.length > mostListed ? ` and ${names.length - mostListed} more` : ''
   const whose = names.length > 1 ? ` You belong to several: ${names.slice(0, mostListed).join(', ')}${more}.` : ''
-  return new ValidationError(`This needs a domain.${whose} Set domainId, or wrap the call in inDomain(domain, fn).`, [
+  return new ValidationError(`A domain is required.${whose} Set domainId, or wrap the call in inDomain(domain, fn).`, [
     { field: 'domainId', message: 'is required' },
   ])
 }
 
 /**
- * Gives a model a domain (a tenant): only members of the domain reach its rows, whatever the policy says beside; admins of
- * the domain pass its rules as admins do, within it. A new row's domain is the caller's only one, or that of `inDomain()`.
+ * Adds a domain (tenant) to a model. Only members of the domain may access its rows, in addition to the policy. Admins of the domain
+ * bypass the policy within it. New rows get the domain of `inDomain()`, else the caller's only domain.
  *
  * @example class Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string() }) {}
  */

@@ -18,28 +18,28 @@ import {
   structureOf,
 } from '../schema/definition.js'
 
-/** What HasUserMixin gives to each row. */
+/** The instance members that HasUserMixin adds. */
 export interface Owned {
-  /** The owner's id: the caller's unless given. */
+  /** The owner's id. Default: the caller's id. */
   userId: string
 }
 
-/** What HasUserMixin gives to each class. */
+/** The static members that HasUserMixin adds. */
 export interface OwnedStatics {
-  /** The column with the owner's id; 'userId' when not said. */
+  /** The column with the owner's id. @defaultValue 'userId' */
   userField: string
-  /** The relation to the owner; 'user' when not said. */
+  /** The relation to the owner. @defaultValue 'user' */
   userRelation: string
-  /** What deleting the owner does to the row; 'cascade' when not said. */
+  /** The effect of deleting the owner on the row. @defaultValue 'cascade' */
   userOnDelete: OnDelete
-  /** Whether a row may be nobody's. */
+  /** Whether a row may have no owner. @defaultValue false */
   userIdNullable: boolean
   /**
-   * The name of a relation back from the user to these rows, if one is wanted. The user model has it once this class was
-   * used, or given to `initPerms({ models })`.
+   * The name of a relation from the user model to these rows, or null for none. The user model gets it when this class is first used
+   * or given to `initPerms({ models })`.
    */
   userBackref: string | null
-  /** Whether all actions ask the owning user's update rule instead of a rule of the row's own. */
+  /** Whether all actions need the right to update the owner, instead of rules of this model. @defaultValue false */
   delegateToUser: boolean
 }
 
@@ -47,7 +47,7 @@ type Statics = RecordClass & OwnedStatics
 
 const backrefs = modelSlot(() => new Map<string, Statics>())
 
-/** The class that gives users a relation: of classes over one table the one that says it, since its rows are all of theirs. */
+/** Returns the class whose rows the user's relation contains: of classes over one table, the one that sets `userBackref`. */
 function backrefOf(cls: object): { name: string; source: Statics } | null {
   const { userBackref: name } = cls as Partial<Statics>
   if (typeof name !== 'string') return null
@@ -61,12 +61,14 @@ onDefinition((cls) => {
   const known = backrefs.get().get(name)
   if (known && known.getTableName() !== source.getTableName()) {
     throw new ConfigurationError(
-      `${source.name}.userBackref: ${known.name} already gives users the relation '${name}'; take another name (null: none).`,
+      `${source.name}.userBackref: ${known.name} already adds the relation '${name}' to users. Use another name, or null for none.`,
     )
   }
   const user = registeredModel('user') as unknown as RecordClass & { getRelationNames(): string[] }
   if (!known && (user.getRelationNames().includes(name) || structureOf(user).specs[name] || name in user.prototype))
-    throw new ConfigurationError(`${source.name}.userBackref: ${user.name} has '${name}' already; take another name (null: none).`)
+    throw new ConfigurationError(
+      `${source.name}.userBackref: ${user.name} already has a member '${name}'. Use another name, or null for none.`,
+    )
 })
 
 afterDefinition((cls) => {
@@ -90,7 +92,7 @@ onRelations((cls) => {
 })
 
 /**
- * Gives a model an owner: `userId` (the caller unless given), the relation `user`.
+ * Adds an owner to a model: the column `userId` (default: the caller) and the relation `user`.
  *
  * @example class Note extends HasUserMixin(BasePermsModel).withColumns({ text: column.text() }) {}
  */
@@ -115,7 +117,7 @@ export function HasUserMixin<T extends AbstractConstructor<Model>>(Base: T): T &
   markIntermediate(HasUser)
   declareColumns(HasUser, (cls) => {
     const { userField, userOnDelete, userIdNullable } = cls as Statics
-    // A user who belongs to a user need not: the first one could not be made.
+    // Users may have an owner, but the first user cannot have one.
     const isNullable = userIdNullable || userOnDelete === 'set null' || isUserModel(cls)
     const owned = column
       .uuid()

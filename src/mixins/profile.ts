@@ -4,10 +4,10 @@ import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { explainPattern } from '../schema/validator.js'
 
-// Shown as a link or an image: 'javascript:' and 'data:' would run in the page that shows it.
+// URLs are shown as links or images, where 'javascript:' and 'data:' would run in the page.
 const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')
 
-/** What ProfileMixin gives to each row. */
+/** The instance members that ProfileMixin adds. */
 export interface Profile {
   firstName: string | null
   lastName: string | null
@@ -19,12 +19,12 @@ export interface Profile {
   state: string | null
   postalCode: string | null
   country: string | null
-  /** First and last name, else the display name, else ''. */
+  /** The first and last name, else the display name, else ''. */
   readonly fullName: string
 }
 
 /**
- * Names, address and phone of a person, all optional.
+ * Adds optional names, address, phone and avatar of a person to a model.
  *
  * @example class Customer extends ProfileMixin(User).withColumns({ loyaltyPoints: column.integer().default(0) }) {}
  */

@@ -6,21 +6,21 @@ import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/a
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 
-/** What SoftDeleteMixin gives to each row. */
+/** The instance members that SoftDeleteMixin adds. */
 export interface SoftDelete {
   deletedAt: Date | null
   readonly isDeleted: boolean
-  /** Marks the row as deleted; asks the delete rule. delete() does the same. */
+  /** Marks the row as deleted, like delete(). Needs the delete rule. */
   softDelete(trx?: TransactionOrKnex): Promise<this>
-  /** Brings the row back; asks the delete rule. */
+  /** Restores the row. Needs the delete rule. */
   restore(trx?: TransactionOrKnex): Promise<this>
-  /** Removes the row for good. */
+  /** Deletes the row permanently. */
   hardDelete(trx?: TransactionOrKnex): Promise<void>
 }
 
-/** What SoftDeleteMixin gives to each class. */
+/** The static members that SoftDeleteMixin adds. */
 export interface SoftDeleteStatics {
-  /** A query that finds deleted rows too; the policy stays. */
+  /** Returns a query that includes deleted rows. The policy still applies. */
   withDeleted<M extends Model>(this: Constructor<M>, trx?: TransactionOrKnex): QueryBuilder<M>
 }
 
@@ -43,7 +43,7 @@ function softDeletingBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
       return copy
     }
 
-    // Whatever path a delete takes, it marks the rows, under the delete rule.
+    // Every delete marks the rows instead, under the delete rule.
     override delete(...args: unknown[]): unknown {
       if (this.isHard || args.length > 0) return super.delete(...args)
       asDelete(this)
@@ -62,7 +62,7 @@ function asDelete(builder: Open): void {
 }
 
 /**
- * Deleted rows stay in the table, out of every query that does not ask for them.
+ * Keeps deleted rows in the table. Queries omit them unless they ask for them with withDeleted().
  *
  * @example class Post extends SoftDeleteMixin(BasePermsModel).withColumns({ title: column.string() }) {}
  */

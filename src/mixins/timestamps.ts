@@ -3,16 +3,16 @@ import type { AbstractConstructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 
-/** What TimestampMixin gives to each row. */
+/** The instance members that TimestampMixin adds. */
 export interface Timestamps {
-  /** When the user last signed in; kept by sign-in. */
+  /** When the user last signed in. Set by sign-in. */
   lastLoginAt: Date | null
-  /** When the user proved that the e-mail address is theirs. */
+  /** When the user verified the e-mail address. */
   emailVerifiedAt: Date | null
 }
 
 /**
- * When a user last signed in and verified the e-mail address.
+ * Adds the times of the last sign-in and of the e-mail verification to a user model.
  *
  * @example class Member extends TimestampMixin(User).withColumns({ level: column.string() }) {}
  */

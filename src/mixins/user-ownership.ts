@@ -5,8 +5,8 @@ import { markIntermediate } from '../schema/definition.js'
 import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
 
 /**
- * Users reach their own rows only, in lists, counts, relations and writes; admins reach all. Brings HasUserMixin along
- * where it is not there. A class's own policy replaces these rules key by key.
+ * Adds a policy under which users access only their own rows, in lists, counts, relations and writes; admins access all rows. Adds
+ * HasUserMixin if it is missing. The class's own policy replaces these rules action by action.
  *
  * @example class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
  */

@@ -7,20 +7,20 @@ import { mentions, type Rule, walk } from './rules.js'
 
 const resourceNames = modelSlot(() => new Map<string, Set<string>>())
 
-/** Lets a model's rows be named in abilities as its resource is: the resource at `documents` answers to `documents:read`. */
+/** Adds a resource's path as the name of a model in abilities: the resource at `documents` needs `documents:read`. */
 export function nameAbilities(cls: typeof Model, name: string): void {
   const table = tableOf(cls)
   const names = resourceNames.get().get(table) ?? new Set()
   resourceNames.get().set(table, names.add(name))
 }
 
-/** What a model is called in abilities: `static abilityName`, else the plural of its name and the paths of its resources. */
+/** Returns the names of a model in abilities: `static abilityName` or the plural of its name, and the paths of its resources. */
 export function abilityNames(cls: typeof Model): readonly string[] {
   const { abilityName = kebabPlural(cls.name) } = cls as unknown as { abilityName?: string }
   return [...new Set([abilityName, ...(resourceNames.get().get(tableOf(cls)) ?? [])])]
 }
 
-/** Whether a key with these abilities has one: by its name, by `documents:*`, by `documents:write` for a change, or by `*`. */
+/** Returns whether abilities include the wanted one: by name, by `documents:*`, by `documents:write` for a change, or by `*`. */
 export function isAble(abilities: readonly string[], wanted: string): boolean {
   if (abilities.includes('*') || abilities.includes(wanted)) return true
   const [name, action] = wanted.split(':')
@@ -30,13 +30,13 @@ export function isAble(abilities: readonly string[], wanted: string): boolean {
 
 const changes = new Set(['create', 'update', 'delete'])
 
-/** The abilities one of which a key needs for an action: those that the policy's rule names; where it names none, by the model's name. */
+/** Returns the abilities of which an API key needs one: those named by the action's rule, else `<model>:<action>`. */
 export function abilitiesFor(action: Action, cls: typeof Model, policy: Resolved): readonly string[] {
   const named = rulesOf(action, policy).flatMap(abilitiesIn)
   return named.length > 0 ? named : abilityNames(cls).map((name) => `${name}:${action}`)
 }
 
-/** Whether the policy says itself which abilities an action takes. */
+/** Returns whether the action's rule names abilities itself. */
 export function policyNamesAbilities(action: Action, policy: Resolved): boolean {
   return rulesOf(action, policy).some((rule) => mentions(rule, 'ability'))
 }
@@ -50,8 +50,8 @@ function abilitiesIn(rule: Rule): string[] {
 }
 
 /**
- * Whether the caller's API key reaches this action at all, before any rule and any bypass; without a key, everybody does.
- * Credentials are out of reach of every key.
+ * Returns whether the caller's API key allows this action, before any rule or bypass; true without an API key. No API key allows
+ * access to credentials.
  */
 export function apiKeyAllows(action: Action, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
   const abilities = actor?.abilities

@@ -1,6 +1,6 @@
 import type { ColumnSpec } from '../schema/column.js'
 
-/** Compares two values of a column in memory as the database compares their stored forms. */
+/** Compares two values of a column in memory like the database compares their stored forms. */
 export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
   const order = orderOf(spec, held, asked)
   switch (operator) {
@@ -26,7 +26,7 @@ function orderOf(spec: ColumnSpec | undefined, a: unknown, b: unknown): number {
   if (spec?.type === 'bigint') return bigOrder(BigInt(String(a)), BigInt(String(b)))
   if (spec?.type === 'decimal') return bigOrder(scaled(String(a), spec.scale ?? 0), scaled(String(b), spec.scale ?? 0))
   if (typeof a === 'number' || typeof a === 'boolean') return sign(Number(a) - Number(b))
-  // Byte for byte in UTF-8, as the databases do; JavaScript's < goes by UTF-16.
+  // Databases compare UTF-8 bytes; JavaScript's < compares UTF-16 units.
   return Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b)))
 }
 
@@ -41,7 +41,7 @@ function scaled(decimal: string, scale: number): bigint {
 
 const patterns = new Map<string, ['any' | 'one' | 'text', string][]>()
 
-/** SQL's LIKE in memory: case matters, % is any run, _ one character, \\ takes the next one literally. */
+/** Evaluates SQL's LIKE in memory: case-sensitive; % matches any text, _ one character, \ escapes the next character. */
 export function isLike(value: string, pattern: string): boolean {
   let known = patterns.get(pattern)
   if (!known) {
@@ -52,8 +52,8 @@ export function isLike(value: string, pattern: string): boolean {
   return matches(value, known)
 }
 
-// Goes back to the last % alone, so that the time is the product of the two lengths at most; a regular expression may take a
-// power of it.
+// Backtracks only to the last %, so the time is at most the product of both lengths. A regular expression could take exponential
+// time.
 function matches(value: string, pattern: readonly (readonly ['any' | 'one' | 'text', string])[]): boolean {
   const after = (index: number) => index + ((value.codePointAt(index) ?? 0) > 0xffff ? 2 : 1)
   let at = 0
@@ -78,14 +78,14 @@ function matches(value: string, pattern: readonly (readonly ['any' | 'one' | 'te
   return pattern.slice(next).every(([kind]) => kind === 'any')
 }
 
-/** The same pattern for SQLite's GLOB, whose LIKE would not tell case. */
+/** Converts a LIKE pattern to GLOB for SQLite, whose LIKE ignores case. */
 export function globOf(pattern: string): string {
   return parts(pattern)
     .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : text.replace(/[*?[\]]/g, (c) => `[${c}]`)))
     .join('')
 }
 
-/** The same for GLOB where case does not matter: each letter as both of its forms. */
+/** Converts a LIKE pattern to a case-insensitive GLOB: each letter becomes a set of both cases. */
 export function foldedGlobOf(pattern: string): string {
   return parts(pattern)
     .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : anyCase(text)))
@@ -94,19 +94,19 @@ export function foldedGlobOf(pattern: string): string {
 
 function anyCase(character: string): string {
   const lower = character.toLowerCase()
-  // Some have a partner of several characters, which is none here.
+  // Some characters have another case of several characters, which GLOB cannot express: leave it out.
   const forms = [...new Set([character, lower, lower.toUpperCase()])].filter((form) => [...form].length === 1)
   return forms.length > 1 ? `[${forms.join('')}]` : globOf(`\\${character}`)
 }
 
-/** The same pattern with every escape spelled out, as PostgreSQL wants it. */
+/** Normalizes the escapes of a LIKE pattern, as PostgreSQL requires. */
 export function likeOf(pattern: string): string {
   return parts(pattern)
     .map(([kind, text]) => (kind === 'any' ? '%' : kind === 'one' ? '_' : text.replace(/[\\%_]/g, (c) => `\\${c}`)))
     .join('')
 }
 
-/** Returns how many characters of a pattern stand for others: % and _, unless a backslash precedes them. */
+/** Returns the number of unescaped wildcards, % and _, in a pattern. */
 export function wildcardsIn(pattern: string): number {
   return parts(pattern).filter(([kind]) => kind !== 'text').length
 }

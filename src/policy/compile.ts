@@ -18,29 +18,30 @@ import {
   type RelatedRule,
   type RoleRule,
   type Rule,
+  usesCheck,
   type WhereRule,
 } from './rules.js'
 import { ADMIN, isUserTable, rolesSatisfying, SUPERADMIN, userTables } from './user-tables.js'
 
-/** For whom, and over which rows, a rule is turned into a condition. */
+/** The actor, the class and the statement for which a rule is compiled to a condition. */
 export interface Scope {
   readonly cls: typeof Model
-  /** Of a class whose own rules are not asked, such as the far end of related(), no rules are needed. */
+  /** The statics of the class. The far end of related() needs no rules of its own, only these. */
   readonly policy: PolicyFrame
   readonly actor: Actor | null
   readonly dialect: Dialect
-  /** The alias of the table in the statement; where `row` is given the values are known and no column is named. */
+  /** The alias of the table in the statement. Unused if `row` is given: values then replace columns. */
   readonly ref: string
   readonly row: Readonly<Record<string, unknown>> | undefined
-  /** Whether rights that rest on a role or a session are looked up again by the statement itself: writes. */
+  /** Whether the statement looks up roles and sessions again. Set for writes. */
   readonly live: boolean
-  /** Whether the action changes rows: admins then stop short of other admins and what they own. */
+  /** Whether the action changes rows: admins may not change other admins and their rows. */
   readonly writes: boolean
-  /** What check() rules said of `row`, asked beforehand; in SQL they let every row pass and code decides after. */
+  /** The results of check() rules for `row`, computed before. In SQL, check() is true for every row and code decides afterwards. */
   readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
-  /** For aliases inside EXISTS. */
+  /** The nesting depth of EXISTS, for unique aliases. */
   readonly depth: number
-  /** The schema of the statement's tables; undefined: as the connection finds them. */
+  /** The schema of the statement's tables. Default: the schema of the connection. */
   readonly schema: string | undefined
 }
 
@@ -54,15 +55,15 @@ export function scopeOf(
 }
 
 /**
- * The table of a model in the statement of a scope. Rows are looked up in the schema of the statement. Users, roles, domains and
- * sessions stay where the library signs users in: they say who is calling.
+ * Returns the table name of a model for a scope, with the statement's schema. Users, roles, domains and sessions keep the
+ * connection's schema, because they identify the caller.
  */
 export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): string {
   const table = (cls as unknown as { getTableName(): string }).getTableName()
   return schema === undefined || isUserTable(table) ? table : `${schema}.${table}`
 }
 
-/** A rule as a condition over the rows of a scope. Two-valued: no NULL comes out of it. */
+/** Compiles a rule to a condition over the rows of a scope. The condition is true or false, never NULL. */
 export function compile(given: Rule, scope: Scope): Condition {
   const rule = given as AnyRule
   const { actor, policy } = scope
@@ -97,25 +98,18 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'allOf':
       return all(...rule.rules.map((part) => compile(part, scope)))
     case 'not': {
-      // What only code can tell is left to code, whatever stands around it.
+      // check() has no SQL form. It compiles to TRUE, also under not(); code decides afterwards.
       const inner = compile(rule.rule, scope)
-      return !scope.row && mentionsCheck(rule.rule) ? true : negate(inner)
+      return !scope.row && usesCheck(rule.rule) ? true : negate(inner)
     }
     case 'check':
       return scope.row ? (scope.checks?.get(rule) ?? false) : true
   }
 }
 
-function mentionsCheck(rule: Rule): boolean {
-  const one = rule as AnyRule
-  if (one.kind === 'check') return true
-  if (one.kind === 'not') return mentionsCheck(one.rule)
-  return (one.kind === 'anyOf' || one.kind === 'allOf') && one.rules.some(mentionsCheck)
-}
-
 // -- columns and values
 
-/** A property of the scope's row: its value where that is known, else its column. */
+/** Returns a property of the scope's row: its value if known, else its column. */
 export function columnSql(scope: Scope, property: string): Sql {
   const { columnOf, specs } = structureOf(scope.cls)
   if (scope.row) {
@@ -141,16 +135,16 @@ function grantsOf(actor: Actor | null, roles: readonly string[]): Grant[] {
   return (actor?.grants ?? []).filter((grant) => wanted.includes(grant.role))
 }
 
-/** Whether the actor holds one of the roles everywhere; in a write, as the database sees it then. */
+/** Returns whether the actor holds one of the roles globally. In a write, the statement checks it again. */
 export function globalRole(scope: Scope, roles: readonly string[]): Condition {
   const held = grantsOf(scope.actor, roles).filter((grant) => grant.domainId === null)
   if (held.length === 0) return false
-  return scope.live ? liveGrant(scope, rolesSatisfying(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
+  return scope.live ? storedGrant(scope, rolesSatisfying(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
 }
 
 const grantAlias = (scope: Scope) => `perms_r${scope.depth}`
 
-function liveGrant(scope: Scope, roles: readonly string[] | null, place: Sql): Sql {
+function storedGrant(scope: Scope, roles: readonly string[] | null, place: Sql): Sql {
   const alias = grantAlias(scope)
   const roleList = roles === null ? sql('1 = 1') : sql(`?? in (${roles.map(() => '?').join(', ')})`, `${alias}.role`, ...roles)
   return {
@@ -174,7 +168,7 @@ function activeDomain(scope: Scope, domain: Sql): Sql {
   }
 }
 
-// The row's domain is one of those in which the actor holds a grant.
+// The row's domain is one in which the actor holds one of the grants.
 function inDomains(scope: Scope, field: string, grants: readonly Grant[], roles: readonly string[] | null): Condition {
   const ids = [...new Set(grants.flatMap((grant) => (grant.domainId === null ? [] : [grant.domainId])))]
   if (ids.length === 0) return false
@@ -183,12 +177,12 @@ function inDomains(scope: Scope, field: string, grants: readonly Grant[], roles:
     ? ids.includes(String(scope.row[field]))
     : sql(`${column.sql} in (${ids.map(() => '?').join(', ')})`, ...column.bindings, ...ids)
   if (!scope.live) return isThere
-  const live = liveGrant(scope, roles, sql(`?? = ${column.sql}`, `${grantAlias(scope)}.domain_id`, ...column.bindings))
+  const live = storedGrant(scope, roles, sql(`?? = ${column.sql}`, `${grantAlias(scope)}.domain_id`, ...column.bindings))
   return all(isThere, live, activeDomain(scope, column))
 }
 
 function roleCondition(rule: RoleRule, scope: Scope): Condition {
-  const power: Condition[] = [globalRole(scope, rule.roles)]
+  const conditions: Condition[] = [globalRole(scope, rule.roles)]
   const held = grantsOf(scope.actor, rule.roles).filter((grant) => grant.domainId !== null)
   if (rule.domain !== undefined) {
     const there = held.filter(
@@ -198,20 +192,20 @@ function roleCondition(rule: RoleRule, scope: Scope): Condition {
         (!isUuid(rule.domain) && grant.domainName === rule.domain),
     )
     for (const grant of there) {
-      power.push(
+      conditions.push(
         scope.live
           ? all(
-              liveGrant(scope, rolesSatisfying(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
+              storedGrant(scope, rolesSatisfying(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
               activeDomain(scope, sql('?', grant.domainId)),
             )
           : true,
       )
     }
   } else if (scope.policy.domainField) {
-    power.push(inDomains(scope, scope.policy.domainField, held, rolesSatisfying(rule.roles)))
+    conditions.push(inDomains(scope, scope.policy.domainField, held, rolesSatisfying(rule.roles)))
   }
-  const condition = any(...power)
-  // What an admin may as an admin ends at other admins; a rule that names another role beside it is that role's.
+  const condition = any(...conditions)
+  // Admins may not change other admins, even if the rule also names another role.
   return scope.writes && rule.roles.includes(ADMIN) ? all(condition, excludesAdmins(scope)) : condition
 }
 
@@ -222,9 +216,9 @@ function memberCondition({ field, roles }: MemberRule, scope: Scope): Condition 
 }
 
 /**
- * True where the row is no user who is an admin, and belongs to none but the actor; superadmins need not ask.
+ * Returns the condition that the row is not an admin and does not belong to another admin. Always true for superadmins.
  *
- * @param field the column with the user's id
+ * @param field the column with the user's id. Default: `id` for user models, else the owner's column.
  */
 export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 'id' : scope.policy.ownerField): Condition {
   const { actor } = scope
@@ -248,7 +242,7 @@ export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 
       `${alias}.domain_id`,
     ],
   }
-  // One's own things are one's own; one's own user row follows self().
+  // Admins may change their own rows. Their user row needs the rule self().
   return any(superadmin, field === 'id' ? false : equals(scope, field, actor.id), isOther)
 }
 
@@ -277,7 +271,7 @@ function rankCondition(scope: Scope, joins: boolean): Condition {
   return any(globalRole(scope, [SUPERADMIN]), asAdmin, asDomainAdmin)
 }
 
-// The user of a grant is a member of its domain, belongs to it, or has just accepted an invitation to it.
+// The user of a grant is a member of its domain, has a row that belongs to it, or just accepted an invitation.
 function belongsToDomain(scope: Scope): Condition {
   if (scope.row && hasConsented(scope.row.userId, scope.row.domainId)) return true
   const user = columnSql(scope, 'userId')
@@ -302,7 +296,7 @@ function belongsToDomain(scope: Scope): Condition {
   )
 }
 
-/** Whether the actor administers the domain of the row. */
+/** Returns the condition that the actor is an admin of the row's domain. */
 export function domainAdmin(scope: Scope): Condition {
   const field = scope.policy.domainField
   if (!field || !scope.actor) return false
@@ -323,7 +317,7 @@ function columnCondition(name: string, asked: unknown, scope: Scope): Condition 
   return all(...Object.entries(asked).map(([operator, value]) => comparison(name, operator, value, scope)))
 }
 
-// The digits of a double, as which SQLite compares numbers that are no integers.
+// SQLite compares non-integers as doubles, which are exact for this many digits.
 const exactOnSqlite = 15
 
 const isOrdering = (operator: string): boolean => operator in signs && operator !== 'eq' && operator !== 'ne'
@@ -336,15 +330,17 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     if (!spec || given === null) return given
     const checked = normalize(spec, given)
     if (checked.error !== undefined)
-      throw new ConfigurationError(`${scope.cls.name}: a policy compares ${name} with a value that it cannot hold: it ${checked.error}.`)
+      throw new ConfigurationError(
+        `${scope.cls.name}: the policy compares ${name} with a value that the column cannot hold: it ${checked.error}.`,
+      )
     return checked.value
   }
   if ((operator === 'eq' || operator === 'ne') && asked === null) return comparison(name, 'null', operator === 'eq', scope)
-  // The types keep NULL out here; code without types meets the same answer in both forms.
+  // The types forbid null here. For untyped code, both forms return false.
   if (asked === null) return false
   if (operator === 'in' || operator === 'notIn') {
     const list = (asked as readonly unknown[]).map((one) => columnCondition(name, one, scope))
-    // NULL is in no list and outside of none: a comparison with NULL is false.
+    // Comparisons with NULL are false, for notIn as well.
     return operator === 'in' ? any(...list) : all(comparison(name, 'null', false, scope), negate(any(...list)))
   }
   if (
@@ -354,7 +350,7 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     isOrdering(operator)
   ) {
     throw new ConfigurationError(
-      `${scope.cls.name}: a policy orders ${name} by size, and SQLite does so exactly for at most ${exactOnSqlite} digits only: compare with eq or in, or declare fewer digits.`,
+      `${scope.cls.name}: the policy compares ${name} by size, which SQLite does exactly only up to ${exactOnSqlite} digits. Compare with eq or in, or declare fewer digits.`,
     )
   }
   if (scope.row) {
@@ -407,7 +403,7 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
     depth,
     writes: false,
   }
-  const theirs = all(compile(rule.rule, inner), ...relatedGuards(inner))
+  const theirs = all(compile(rule.rule, inner), ...relatedScopes(inner))
   if (theirs === false) return false
   const own = relation.ownerProp.props.map((property) => columnSql(scope, property))
   let from = rowsOf(scope, target, relation.modify, alias)
@@ -430,8 +426,8 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
 
 type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
 
-// The rows of one end of a relation: its table, or what the relation's own filter, which may be any query, leaves of it.
-// The filter is the policy's, not the caller's: no rule of the model comes in.
+// Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,
+// so it runs without the rules of its model.
 function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
   const { sql: text, bindings } = withoutPolicies(() => {
@@ -445,7 +441,7 @@ function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string):
   return sql(`(${text}) as ??`, ...bindings, alias)
 }
 
-// Objection puts a function that does nothing where a relation has no filter.
+// Objection sets a function without effect for relations without a filter.
 function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
   let touched = false
   const probe = new Proxy(
@@ -465,16 +461,16 @@ function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
   return !touched
 }
 
-function relatedGuards(scope: Scope): Condition[] {
+function relatedScopes(scope: Scope): Condition[] {
   return globalScopeConditions(scope, { free: false, withDeleted: false })
 }
 
-/** The guards of a class, but for those that this caller is past. */
+/** Returns the conditions of a class's global scopes, except those that this caller bypasses. */
 export function globalScopeConditions(scope: Scope, options: { free: boolean; withDeleted: boolean; not?: string }): Condition[] {
-  return scope.policy.guards.filter((guard) => guard.name !== options.not).map((guard) => guardCondition(guard, scope, options))
+  return scope.policy.guards.filter((guard) => guard.name !== options.not).map((guard) => globalScopeCondition(guard, scope, options))
 }
 
-function guardCondition(guard: GlobalScope, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
+function globalScopeCondition(guard: GlobalScope, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
   if (guard.liftedFor === 'nobody') return options.withDeleted ? true : compile(guard.rule, scope)
   if (options.free) return true
   return any(globalRole(scope, [ADMIN]), compile(guard.rule, scope))
@@ -490,7 +486,7 @@ function delegateCondition(scope: Scope): Condition {
   const alias = `perms_u${depth}`
   const policy = policyOf(User)
   const inner: Scope = { ...scope, cls: User, policy, ref: alias, row: undefined, depth, checks: undefined }
-  if (mentionsCheck(policy.updateFrom)) {
+  if (usesCheck(policy.updateFrom)) {
     throw new ConfigurationError(
       `${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`,
     )

@@ -6,12 +6,12 @@ export type { Condition, Sql }
 
 export const sql = (text: string, ...bindings: unknown[]): Sql => ({ sql: text, bindings })
 
-/** All of these; of none, true. */
+/** Returns the conjunction of conditions; true for none. */
 export function all(...conditions: readonly Condition[]): Condition {
   return join(conditions, ' and ', false)
 }
 
-/** At least one of these; of none, false. */
+/** Returns the disjunction of conditions; false for none. */
 export function any(...conditions: readonly Condition[]): Condition {
   return join(conditions, ' or ', true)
 }
@@ -39,13 +39,13 @@ function isSame(a: Sql, b: Sql): boolean {
   return a.sql === b.sql && a.bindings.length === b.bindings.length && a.bindings.every((binding, i) => binding === b.bindings[i])
 }
 
-/** Two-valued: where SQL says NULL, this says true. */
+/** Returns the negation of a condition; true if the condition is NULL in SQL. */
 export function negate(condition: Condition): Condition {
   if (typeof condition === 'boolean') return !condition
   return { sql: `((${condition.sql}) is not true)`, bindings: condition.bindings }
 }
 
-/** Whether a condition without rows holds: at once where it is known, else the database is asked. */
+/** Evaluates a condition that needs no row: synchronously if it is known, else by a query. */
 export function holds(knex: Knex, condition: Condition): boolean | Promise<boolean> {
   return typeof condition === 'boolean' ? condition : ask(knex, condition)
 }
@@ -54,7 +54,7 @@ async function ask(knex: Knex, condition: Sql): Promise<boolean> {
   const answer: unknown = await knex
     .select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[]))
     .first()
-  // An application's Knex may have renamed the one column.
+  // postProcessResponse may have renamed the only column.
   const [isTrue] = Object.values((answer as object | undefined) ?? {}) as unknown[]
   return Number(isTrue) === 1
 }

@@ -10,7 +10,7 @@ import {
   wasAdapterCreated,
 } from '../runtime.js'
 
-/** One role that a user holds: everywhere (`domainId` null) or in one active domain. */
+/** A role of a user: global (`domainId` null) or in one active domain. */
 export interface Grant {
   readonly id: string
   readonly role: string
@@ -19,51 +19,51 @@ export interface Grant {
   readonly domainName: string | null
 }
 
-/** Who is calling, as it was when the request (or runAs) began. */
+/** The caller, as of the start of the request or of runAs(). */
 export interface Actor {
   readonly id: string
-  /** The loaded user; a `User`, seen from below. */
+  /** The loaded `User`. Typed as object, because this layer does not know the class. */
   readonly user: object
-  /** Grants in active domains and global ones; those of inactive domains are left out. */
+  /** Global grants and grants in active domains. */
   readonly grants: readonly Grant[]
-  /** The session that the access token is tied to; null for runAs. */
+  /** The session of the access token; null for runAs(). */
   readonly sessionId: string | null
-  /** What an API key may do, or null where nothing narrows the user's rights. */
+  /** The abilities of the API key; null if the caller has none and thus no restriction. */
   readonly abilities: readonly string[] | null
-  /** Of an API key: when it was made. Admin roles granted after that are not among its grants. */
+  /** When the API key was created. Admin roles granted later are not among its grants. */
   readonly keyMadeAt?: Date | null | undefined
-  /** The superadmin who acts in this user's place, or null. */
+  /** The superadmin who impersonates this user, or null. */
   readonly impersonatorId: string | null
 }
 
-/** A power that ends with the function it was given to: `alive` turns false when that has settled. */
+/** A bypass of policies. It ends when its function settles. */
 interface Bypass {
-  alive: boolean
-  /** null: every model. */
+  isActive: boolean
+  /** The model whose rules are bypassed; null: every model. */
   readonly model: object | null
 }
 
 interface Frame {
   /** The runtime that the code belongs to; undefined before initPerms. */
   readonly runtime: Runtime | undefined
-  /** undefined: nobody is known; null: an anonymous caller. */
+  /** The caller; null: an anonymous caller; undefined: code outside of any context. */
   readonly actor: Actor | null | undefined
   readonly bypasses: readonly Bypass[]
   /** The domain of `inDomain()`. */
   readonly domainId: string | undefined
-  /** The address that the adapter vouches for. */
+  /** The client's address, set by the adapter. */
   readonly address: string | undefined
-  /** Who acts in the place of the request's caller, inside asSystem() and runAs() too. */
+  /** The superadmin who impersonates the request's caller, also inside asSystem() and runAs(). */
   readonly impersonatorId: string | null
-  /** The request that an adapter entered the frame for; inside asSystem() and runAs() too. */
+  /** The request for which an adapter entered the frame, also inside asSystem() and runAs(). */
   readonly origin?: object | undefined
-  /** Why the request's credentials are refused, where only a route that ignores credentials may go on. */
+  /** The rejection of the request's credentials. Only routes that skip authentication may run. */
   readonly refusal?: Refusal | undefined
-  /** The user who has agreed to join a domain, while the grant is made. */
+  /** The user who agreed to join a domain, during the creation of the grant. */
   readonly consent?: Consent | undefined
 }
 
-/** A refusal that waits for the router: it is lifted where the request reaches a route that ignores credentials. */
+/** A pending rejection of credentials. It is lifted if the request reaches a route that skips authentication. */
 export interface Refusal {
   readonly error: unknown
   isLifted: boolean
@@ -82,17 +82,17 @@ emptyContext.current = nobody
 type OutsideContext = 'allow' | 'deny'
 const outsideContext = runtimeSlot<OutsideContext | undefined>(() => undefined)
 
-/** Sets what code without a context may do. undefined: everything, until an adapter was created. */
+/** Sets whether code without a context may use models. Default: allowed until an adapter is created. */
 export function setOutsideContext(runtime: Runtime, value: OutsideContext | undefined): void {
   outsideContext.set(runtime, value)
 }
 
-/** Notes that an adapter serves requests: code without a context is refused from now on. */
+/** Registers that an adapter serves requests: code without a context is rejected from now on. */
 export function noteAdapterMade(runtime: Runtime): void {
   noteAdapterCreated(runtime)
 }
 
-function isRefusedWithoutContext(): boolean {
+function rejectsWithoutContext(): boolean {
   const runtime = currentRuntime()
   if (runtime === null) return wasAdapterCreated()
   const given = outsideContext.of(runtime)
@@ -103,7 +103,7 @@ function frame(): Frame {
   return storage.getStore() ?? nobody
 }
 
-/** @throws the refusal of the request's credentials: whoever asks who is calling must not hear "nobody" */
+/** Returns the current frame. @throws the pending rejection of credentials, so that they never count as anonymous */
 function knownFrame(): Frame {
   const current = frame()
   if (current.refusal) throw current.refusal.error
@@ -111,13 +111,13 @@ function knownFrame(): Frame {
 }
 
 function isBypassed(current: Frame, model: object | null): boolean {
-  for (const power of current.bypasses) {
-    if (power.alive && (power.model === null || (model !== null && covers(power.model, model)))) return true
+  for (const bypass of current.bypasses) {
+    if (bypass.isActive && (bypass.model === null || (model !== null && covers(bypass.model, model)))) return true
   }
   return false
 }
 
-// A bypass of a model covers the classes that stand for it: subclasses, and Objection's bound copies.
+// A bypass of a model also covers its subclasses and Objection's bound copies.
 function covers(given: object, asked: object): boolean {
   for (let cls: object | null = asked; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
     if (cls === given) return true
@@ -126,10 +126,10 @@ function covers(given: object, asked: object): boolean {
 }
 
 /**
- * How the code that runs now is to be judged where it touches `model`.
+ * Returns under whose rights the running code accesses `model`.
  *
- * @returns `'free'` where no rule applies (asSystem, bypassPerms, a script), an actor, or null for an anonymous caller
- * @throws NoContextError once an adapter has been made (or with `outsideContext: 'deny'`) where nobody is known to be calling
+ * @returns `'free'` if no rule applies (asSystem, bypassPerms, a script), an actor, or null for an anonymous caller
+ * @throws NoContextError outside of any context, once an adapter was created or with `outsideContext: 'deny'`
  */
 export function authorityFor(model: object | null): Actor | null | 'free' {
   assertOnlyCopy()
@@ -137,94 +137,94 @@ export function authorityFor(model: object | null): Actor | null | 'free' {
   if (isBypassed(current, model)) return 'free'
   if (current.refusal) throw current.refusal.error
   if (current.actor !== undefined) return current.actor
-  if (isRefusedWithoutContext()) throw new NoContextError()
+  if (rejectsWithoutContext()) throw new NoContextError()
   return 'free'
 }
 
-/** The actor, whatever bypass is in force; null where nobody is signed in or known. */
+/** Returns the actor, also inside a bypass; null for an anonymous caller or outside of any context. */
 export function currentActor(): Actor | null {
   return knownFrame().actor ?? null
 }
 
-/** The id of the user on whose behalf the code runs, or null. */
+/** Returns the id of the current user, or null. */
 export function currentUserId(): string | null {
   return knownFrame().actor?.id ?? null
 }
 
-/** The superadmin who acts in a user's place, or null; also inside asSystem() and runAs() meanwhile. */
+/** Returns the superadmin who impersonates a user, or null; also inside asSystem() and runAs(). */
 export function currentImpersonatorId(): string | null {
   const { actor, impersonatorId } = frame()
   return actor?.impersonatorId ?? impersonatorId
 }
 
-/** The domain named by `inDomain`, if any. */
+/** Returns the domain set by `inDomain()`, if any. */
 export function currentDomainId(): string | undefined {
   return frame().domainId
 }
 
-/** The client's address as the adapter gave it, for throttling. */
+/** Returns the client's address that the adapter set, for throttling. */
 export function currentAddress(): string | undefined {
   return frame().address
 }
 
-// What begins in the only runtime stays in it, also when another one is started meanwhile.
+// Code that starts in the only runtime stays in it, even if another one starts later.
 function withRuntime(next: Frame): Frame {
   return next.runtime === undefined ? { ...next, runtime: currentRuntime() ?? undefined } : next
 }
 
-// fn is awaited inside: a query builder that it returns runs in this frame, not in the caller's.
+// Awaits fn inside the frame, so that a returned query builder runs in this frame and not in the caller's.
 function enter<T>(next: Frame, fn: () => T): Promise<Awaited<T>> {
   return storage.run(withRuntime(next), async () => await fn()) as Promise<Awaited<T>>
 }
 
 async function enterWithBypass<T>(base: Frame, model: object | null, fn: () => T): Promise<Awaited<T>> {
-  const power: Bypass = { alive: true, model }
+  const bypass: Bypass = { isActive: true, model }
   try {
-    return await enter({ ...base, bypasses: [...base.bypasses, power] }, fn)
+    return await enter({ ...base, bypasses: [...base.bypasses, bypass] }, fn)
   } finally {
-    power.alive = false
+    bypass.isActive = false
   }
 }
 
-/** Runs fn as this actor (null: anonymous); an outer bypass does not reach into it. */
+/** Runs fn as this actor (null: anonymous), without outer bypasses. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
   const { runtime, address, origin, consent } = frame()
   const impersonatorId = currentImpersonatorId()
   return enter({ runtime, actor, bypasses: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
 }
 
-/** What an adapter knows of a request. */
+/** The data of a request that an adapter passes on. */
 export interface Entry {
   readonly address?: string | undefined
-  /** The framework's own request. */
+  /** The framework's request object. */
   readonly origin?: object | undefined
 }
 
-/** Does the same for callback-style frameworks: calls fn synchronously inside the actor's context and returns what it returns. */
+/** Calls fn synchronously in the actor's context and returns its result, for callback-style frameworks. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, { address, origin }: Entry = {}): T {
   const { runtime } = frame()
   return storage.run(withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, impersonatorId: null, origin }), fn)
 }
 
-/** Returns the request that the code runs for, if an adapter entered its context. */
+/** Returns the request whose context the code runs in, if any. */
 export function currentOrigin(): object | undefined {
   return frame().origin
 }
 
-/** Calls fn inside a request whose credentials are refused unless a route that ignores them answers it. */
+/** Calls fn inside a request whose credentials are rejected, unless it reaches a route that skips authentication. */
 export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, origin }: Entry = {}): T {
   return storage.run(withRuntime({ ...nobody, runtime: frame().runtime, address, origin, refusal }), fn)
 }
 
-/** Returns the refusal of the request that the code runs in, if any. */
+/** Returns the pending rejection of the current request's credentials, if any. */
 export function currentRefusal(): Refusal | undefined {
   return frame().refusal
 }
 
 /**
- * Runs fn as a caller who is not signed in; an outer bypass ends here.
+ * Runs fn as an anonymous caller, without outer bypasses.
  *
- * @param more `address`: where the caller is, for throttling; needed on routes of one's own that come before authenticate()
+ * @param more `address`: the client's address, for throttling. Needed in custom routes that run before authenticate().
  * @example const visible = await asAnonymous(() => Critter.query())
  * @example await asAnonymous(() => perms.auth.signIn(req.body), { address: req.ip })
  */
@@ -233,18 +233,18 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
 }
 
 /**
- * Runs fn as the application itself: no rule applies, nobody is the current user. The power ends when fn has settled.
+ * Runs fn as the application: no rule applies and there is no current user. The bypass ends when fn settles.
  *
  * @example await asSystem(() => Token.deleteExpired())
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
-  // What outlives fn is an anonymous caller's, not a superuser's.
+  // Code that is still running after fn settled acts as an anonymous caller.
   const { address, origin } = frame()
   return enterWithBypass({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
 }
 
 /**
- * Lifts the rules of every model while fn runs; the current user stays. The bypass ends when fn has settled.
+ * Runs fn without the rules of any model. The current user stays the same. The bypass ends when fn settles.
  *
  * @example const total = await bypassPerms(() => Document.query().resultSize())
  */
@@ -252,38 +252,38 @@ export function bypassPerms<T>(fn: () => T): Promise<Awaited<T>> {
   return enterWithBypass(lostActorIsAnonymous(frame()), null, fn)
 }
 
-/** Builds a query of the engine's own: no rule applies until fn, which awaits nothing, has returned. */
+/** Calls fn, which must be synchronous, without policies: for queries that the library builds itself. */
 export function withoutPolicies<T>(fn: () => T): T {
-  const power: Bypass = { alive: true, model: null }
+  const bypass: Bypass = { isActive: true, model: null }
   try {
-    return storage.run({ ...frame(), bypasses: [power] }, fn)
+    return storage.run({ ...frame(), bypasses: [bypass] }, fn)
   } finally {
-    power.alive = false
+    bypass.isActive = false
   }
 }
 
-/** Lifts the rules of one model while fn runs. */
+/** Runs fn without the rules of one model. */
 export function bypassModel<T>(model: object, fn: () => T): Promise<Awaited<T>> {
   return enterWithBypass(frame(), model, fn)
 }
 
-/** New rows with a domain are made in this one while fn runs. */
+/** Runs fn with a default domain for new rows. */
 export function inDomainId<T>(domainId: string, fn: () => T): Promise<Awaited<T>> {
   return enter({ ...frame(), domainId }, fn)
 }
 
-/** Runs fn while this user agrees to join the domain: whoever grants the role there needs no membership to exist. */
+/** Runs fn with the consent of a user to join a domain: a role may then be granted without a membership. */
 export function withConsent<T>(consent: Consent, fn: () => T): Promise<Awaited<T>> {
   return enter({ ...frame(), consent }, fn)
 }
 
-/** Whether the user has agreed to join the domain. */
+/** Returns whether the user consented to join the domain. */
 export function hasConsented(userId: unknown, domainId: unknown): boolean {
   const { consent } = frame()
   return consent !== undefined && consent.userId === userId && consent.domainId === domainId
 }
 
-// Where nobody was known, a promise left over from bypassPerms must not fall back to "allow": it is a caller without rights.
+// Outside of any context, promises that outlive bypassPerms() must not be allowed everything: treat them as an anonymous caller.
 function lostActorIsAnonymous(base: Frame): Frame {
   return base.actor === undefined && wasAdapterCreated() ? { ...base, actor: null } : base
 }

@@ -7,28 +7,28 @@ import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 export interface Options {
   readonly withDeleted: boolean
-  /** Takes rules with check() for false, since nobody knows what the code goes by. */
+  /** Treats rules with check() as false, because it is unknown which grant the code relies on. */
   readonly withoutChecks?: boolean
 }
 
 /**
- * What must hold for a row so that the scope's actor may do this with it: rule or bypass, and every guard; for update
- * and delete also that the row may be read.
+ * Returns the condition under which the scope's actor may act on a row: rule or bypass, global scopes and write limits. Updates and
+ * deletes also need the read rule.
  *
- * @param phase of an update: the row as it is, or as it will be
+ * @param phase for an update: whether the row is checked before or after it
  */
 export function effective(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
   return all(permitted(action, scope, options, phase), limited(action, scope))
 }
 
-/** What the limits of the class ask of every such write, whatever the policy says. */
+/** Returns the condition of the write limits of the class, which apply in addition to the policy. */
 export function limited(action: Action, scope: Scope): Condition {
   if (action === 'read' || scope.policy.limits.length === 0) return true
   const isAsked = ({ on, columns }: WriteLimit) => on.includes(action) && (action !== 'update' || columns === undefined)
   return all(...scope.policy.limits.filter(isAsked).map((limit) => limit.condition(scope, action, scope.row ?? {})))
 }
 
-/** The same without the limits: policy, bypass and guards. */
+/** Returns the same condition as effective(), without write limits. */
 export function permitted(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
   if (phase === 'before' && !apiKeyAllows(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
   const guards = globalScopeConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
@@ -43,11 +43,11 @@ export function permitted(action: Action, scope: Scope, options: Options, phase:
   return all(...guards, read, may, requireActiveCaller(scope))
 }
 
-/** What lets admins past the rule of an action. */
+/** Returns the condition under which admins bypass the rule of an action. */
 export function bypass(action: Action, scope: Scope): Condition {
   const policy = policyOf(scope.cls)
   if (!scope.actor) return false
-  // What a policy says of keys binds an admin's key too.
+  // Rules that name abilities also apply to the API keys of admins.
   if (scope.actor.abilities && policyNamesAbilities(action, policy)) return false
   if (action === 'read') return policy.bypass.read ? any(globalRole(scope, [ADMIN]), domainAdmin(scope)) : false
   if (!policy.bypass.write) return false
@@ -56,12 +56,12 @@ export function bypass(action: Action, scope: Scope): Condition {
   return any(globalRole(scope, [SUPERADMIN]), all(admin, excludesAdmins({ ...scope, writes: true })))
 }
 
-/** Whether the actor is past every rule of a kind of action as a global admin, for field rules. */
+/** Returns whether the actor bypasses field rules as a global admin. */
 export function isAdminHere(scope: Scope): boolean {
   return scope.policy.bypass.write && !scope.actor?.abilities && globalRole({ ...scope, live: false }, [ADMIN]) === true
 }
 
-/** In a write: the caller is still enabled and alive, and the session not revoked, when the statement runs. */
+/** Returns the condition that, when a write runs, the caller is enabled and not deleted, and the session is not revoked. */
 export function requireActiveCaller(scope: Scope): Condition {
   const { actor } = scope
   if (!scope.live || !actor) return true

@@ -9,7 +9,7 @@ import { all, type Condition } from './condition.js'
 import { isAdminHere } from './effective.js'
 import { type Rule, walk } from './rules.js'
 
-// Output is made synchronously, and a change is judged row by row: field rules have neither code nor other tables.
+// Output is synchronous and changes are checked row by row, so field rules can use neither code nor other tables.
 onDefinition((cls, { specs }) => {
   for (const [name, spec] of Object.entries(specs)) {
     for (const [method, rule] of [['readableBy', spec.readable] as const, ['writableBy', spec.writable] as const]) {
@@ -17,7 +17,7 @@ onDefinition((cls, { specs }) => {
       for (const part of walk(rule as Rule)) {
         if (part.kind === 'check' || part.kind === 'related' || part.kind === 'delegate') {
           throw new ConfigurationError(
-            `${cls.name}.${name}.${method}(): ${part.kind}() cannot judge a single field; use role(), owner(), self(), where() and their combinations.`,
+            `${cls.name}.${name}.${method}(): ${part.kind}() does not work for single fields. Use role(), owner(), self(), where() and their combinations.`,
           )
         }
       }
@@ -25,7 +25,7 @@ onDefinition((cls, { specs }) => {
   }
 })
 
-/** The set columns that have a writableBy rule, and for which rows the actor may set them. @throws ForbiddenError */
+/** Returns the condition under which the actor may set these columns, from their writableBy rules. @throws ForbiddenError */
 export function writableFields(scope: Scope, values: Readonly<Record<string, unknown>>, isNew: boolean): Condition {
   const ruled = fieldsWithRules(scope.cls)
   if (ruled.length === 0 || isAdminHere(scope)) return true
@@ -53,14 +53,14 @@ function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullab
   return spec.hasDefault && typeof spec.defaultValue !== 'function' && isDeepStrictEqual(spec.defaultValue, value)
 }
 
-/** The columns of a row that this actor may not see. */
+/** Returns the columns of a row that this actor may not read. */
 export function unreadableFields(scope: Scope): string[] {
   return Object.entries(definitionOf(scope.cls).specs)
     .filter(([, spec]) => spec.readable && !isAdminHere(scope) && compile(spec.readable as Rule, scope) !== true)
     .map(([name]) => name)
 }
 
-/** The columns that this actor sees in every row, whatever it holds: by the others no list may be filtered or sorted. */
+/** Returns whether this actor may read a column in every row. Lists may be filtered and sorted only by such columns. */
 export function isReadableEverywhere(scope: Scope, name: string): boolean {
   const spec = definitionOf(scope.cls).specs[name]
   if (!spec || spec.isHidden) return false
@@ -69,7 +69,7 @@ export function isReadableEverywhere(scope: Scope, name: string): boolean {
 
 const restricted = new WeakMap<object, boolean>()
 
-/** Whether any column of a class has a readableBy rule: the common case is none. */
+/** Returns whether any column of a class has a readableBy rule. Usually none has. */
 export function hasReadableRules(cls: typeof Model): boolean {
   let known = restricted.get(cls)
   if (known === undefined) {

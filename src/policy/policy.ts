@@ -8,32 +8,32 @@ import { type AnyRule, delegate, everyone, isComparison, nobody, type Policy, ty
 
 export type Action = 'read' | 'create' | 'update' | 'delete'
 
-/** A condition that is ANDed to every rule of a class and that its policy cannot replace. */
+/** A condition that is always combined with the rules of a class by AND. The policy cannot replace it. */
 export interface GlobalScope {
   readonly name: string
   readonly rule: Rule
-  /** Who is past it: `'admin'` global admins and code without rules; `'nobody'` only a query that asks for it. */
+  /** Who bypasses it: `'admin'`: global admins and code without rules; `'nobody'`: only queries that ask for it, as withDeleted(). */
   readonly liftedFor: 'admin' | 'nobody'
 }
 
-/** A condition on writes that is ANDed to the policy and to the bypass of admins, and that no subclass replaces. */
+/** A condition on writes, combined by AND with the policy and the admin bypass. Subclasses cannot replace it. */
 export interface WriteLimit {
   readonly on: readonly Exclude<Action, 'read'>[]
   /** Limits only updates that set one of these columns. Default: every update. */
   readonly columns?: readonly string[]
-  /** The columns that the condition reads: an update that sets one is checked again after the statement. */
+  /** The columns that the condition reads. An update that sets one is checked again after the statement. */
   readonly reads?: readonly string[]
-  /** For the error message: what the write takes. */
+  /** The requirements of the write, for the error message. */
   readonly takes: string
-  /** @param set the values of an update, or of a new row */
+  /** Returns the condition. @param set the values of an update or of a new row */
   condition(scope: Scope, action: Action, set: Readonly<Record<string, unknown>>): Condition
 }
 
-/** What the statics and mixins of a class say about permissions beside its rules. */
+/** Settings of a class besides its rules, from its statics and mixins. */
 export interface PolicyFrame {
   readonly guards: readonly GlobalScope[]
   readonly limits: readonly WriteLimit[]
-  /** Whether global admins are past the rules: of reads, and of writes. */
+  /** Whether global admins bypass the rules of reads and of writes. */
   readonly bypass: { readonly read: boolean; readonly write: boolean }
   readonly ownerField: string | undefined
   readonly domainField: string | undefined
@@ -41,7 +41,7 @@ export interface PolicyFrame {
   readonly isDelegated: boolean
 }
 
-/** The policy of a class with bases merged and gaps filled. */
+/** The policy of a class, merged with its base classes and with a rule for each action. */
 export interface Resolved extends PolicyFrame {
   readonly read: Rule
   readonly create: Rule
@@ -50,7 +50,7 @@ export interface Resolved extends PolicyFrame {
   readonly delete: Rule
 }
 
-/** The statics by which a class says who may do what. */
+/** The statics of a class that concern permissions. */
 export interface PermsStatics {
   readonly policy?: Policy
   readonly adminBypass?: boolean | 'read'
@@ -66,34 +66,34 @@ const ownLimits = new WeakMap<object, readonly WriteLimit[]>()
 const resolved = new WeakMap<object, Resolved>()
 const userModels = new WeakSet<object>()
 
-/** Adds a guard to a class that a mixin made. */
+/** Adds a global scope to a class that a mixin creates. */
 export function declareGlobalScope(cls: object, guard: GlobalScope): void {
   ownGuards.set(cls, guard)
 }
 
-/** Adds limits on writes to a class; its subclasses have them too. */
+/** Adds limits on writes to a class and its subclasses. */
 export function declareWriteLimits(cls: object, ...limits: readonly WriteLimit[]): void {
   ownLimits.set(cls, limits)
 }
 
-/** The limits of an update that sets these columns: those of single columns. */
+/** Returns the column limits that apply to an update of these columns. */
 export function columnLimits({ limits }: PolicyFrame, names: readonly string[]): WriteLimit[] {
   return limits.filter(({ on, columns }) => on.includes('update') && columns?.some((name) => names.includes(name)))
 }
 
-/** Marks a class whose rows are users; its subclasses are too. */
+/** Marks a class and its subclasses as user models. */
 export function markUserModel(cls: object): void {
   userModels.add(cls)
 }
 
-/** Whether the rows of a class are users. */
+/** Returns whether a class is a user model. */
 export function isUserModel(cls: object): boolean {
   return lineage(cls).some((c) => userModels.has(c))
 }
 
 const actions: readonly Action[] = ['read', 'create', 'update', 'delete']
 
-/** @throws ConfigurationError naming model, action and what to write */
+/** Returns the resolved policy of a class. @throws ConfigurationError if a rule is invalid */
 export function policyOf(cls: typeof Model): Resolved {
   let known = resolved.get(cls)
   if (!known) {
@@ -105,7 +105,7 @@ export function policyOf(cls: typeof Model): Resolved {
 
 const frames = new WeakMap<object, PolicyFrame>()
 
-/** Returns what holds for a class beside its rules. It is known of a class whose rules are wrong, too. */
+/** Returns the settings of a class besides its rules. Does not throw for invalid rules. */
 export function policyFrameOf(cls: typeof Model): PolicyFrame {
   return memoize(frames, cls, () => {
     const statics = cls as unknown as PermsStatics
@@ -132,10 +132,10 @@ function resolve(cls: typeof Model): Resolved {
     const said = ownStatic(c, 'policy') as Policy | undefined
     for (const [action, rule] of Object.entries(said ?? {})) {
       if (!actions.includes(action as Action)) {
-        throw new ConfigurationError(`${cls.name}.policy.${action}: there is no such action; write read, create, update or delete.`)
+        throw new ConfigurationError(`${cls.name}.policy.${action} is not an action. Use read, create, update or delete.`)
       }
       if (rule === undefined)
-        throw new ConfigurationError(`${cls.name}.policy.${action} is undefined: write a rule, for example owner() or nobody().`)
+        throw new ConfigurationError(`${cls.name}.policy.${action} is undefined. Set a rule, for example owner() or nobody().`)
       Object.assign(merged, { [action]: rule })
     }
   }
@@ -152,9 +152,9 @@ function resolve(cls: typeof Model): Resolved {
     delete: merged.delete ?? updateFrom,
   }
   if (usesCheck(known.read)) {
-    const why = merged.read ? '' : ' (it has none, so update is taken)'
+    const why = merged.read ? '' : ' (taken from update, because read is missing)'
     throw new ConfigurationError(
-      `${cls.name}.policy.read${why} uses check(), which lists could not obey: write a read rule that has a form in SQL, for example owner().`,
+      `${cls.name}.policy.read${why} uses check(), which cannot restrict lists. Set a read rule that has a form in SQL, for example owner().`,
     )
   }
   checkRules(cls, known)
@@ -171,16 +171,16 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
   ]
   for (const [action, rule] of rules) {
     if (typeof rule !== 'object' || rule === null || typeof rule.kind !== 'string') {
-      throw new ConfigurationError(`${cls.name}.policy.${action} is no rule: write one such as owner(), role('admin') or anyOf(...).`)
+      throw new ConfigurationError(`${cls.name}.policy.${action} is not a rule. Set one such as owner(), role('admin') or anyOf(...).`)
     }
     for (const part of walk(rule)) checkRule(cls, `${cls.name}.policy.${action}`, part, [])
   }
 }
 
 /**
- * Refuses a rule that names a column or relation that the model lacks, before any query.
+ * Checks before any query that the columns and relations of a rule exist.
  *
- * @param at where the rule is written: the related model of a related() is another
+ * @param at the location of the rule, for messages. Inside related(), it belongs to another model than `cls`.
  */
 function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly string[]): void {
   const { specs, isStrict } = structureOf(cls)
@@ -188,17 +188,21 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     for (const [name, value] of Object.entries(rule.conditions)) {
       const spec = specs[name]
       if (!spec && isStrict)
-        throw new ConfigurationError(`${at}: where({ ${name} }) names no column of ${cls.name}; it has ${Object.keys(specs).join(', ')}.`)
+        throw new ConfigurationError(
+          `${at}: where({ ${name} }): ${cls.name} has no column '${name}'. Its columns are ${Object.keys(specs).join(', ')}.`,
+        )
       if (spec?.type === 'json')
-        throw new ConfigurationError(`${at}: where({ ${name} }) compares a json column; keep what rules need in a column of its own.`)
+        throw new ConfigurationError(
+          `${at}: where({ ${name} }) compares a json column. Store the values that rules need in columns of their own.`,
+        )
       if (isComparison(value) && 'like' in value && spec && !['string', 'text', 'enum'].includes(spec.type)) {
-        throw new ConfigurationError(`${at}: where({ ${name}: { like } }) is for text; ${name} is a ${spec.type} column.`)
+        throw new ConfigurationError(`${at}: where({ ${name}: { like } }) needs a text column, and ${name} is a ${spec.type} column.`)
       }
       if (isComparison(value)) {
         for (const operator of Object.keys(value)) {
           if (!['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'notIn', 'like', 'null'].includes(operator)) {
             throw new ConfigurationError(
-              `${at}: where({ ${name}: { ${operator} } }): the operators are eq, ne, gt, gte, lt, lte, in, notIn, like and null.`,
+              `${at}: where({ ${name}: { ${operator} } }): unknown operator. Use eq, ne, gt, gte, lt, lte, in, notIn, like or null.`,
             )
           }
         }
@@ -209,25 +213,27 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     const field = rule.field ?? (cls as unknown as PermsStatics).userField
     if (!isUserModel(cls) && (!field || (isStrict && !specs[field]))) {
       throw new ConfigurationError(
-        `${at}: owner() needs a column of ${cls.name} with the owner's id: add HasUserMixin, or name the column with owner('column').`,
+        `${at}: owner() needs a column of ${cls.name} with the owner's id. Add HasUserMixin, or name the column: owner('column').`,
       )
     }
   }
   if (rule.kind === 'self' && !isUserModel(cls)) {
-    throw new ConfigurationError(`${at}: self() is for user models, and ${cls.name} is none. Write owner() for rows that belong to a user.`)
+    throw new ConfigurationError(
+      `${at}: self() needs a user model, and ${cls.name} is not one. Use owner() for rows that belong to a user.`,
+    )
   }
   if (rule.kind === 'member' && !specs[rule.field])
-    throw new ConfigurationError(`${at}: ${cls.name} has no column ${rule.field}; add HasDomainMixin.`)
+    throw new ConfigurationError(`${at}: ${cls.name} has no column ${rule.field}. Add HasDomainMixin.`)
   if (rule.kind === 'related') {
     const names = (cls as unknown as { getRelationNames(): string[] }).getRelationNames()
     if (!names.includes(rule.relation)) {
       throw new ConfigurationError(
-        `${at}: related('${rule.relation}') names no relation of ${cls.name}; it has ${names.join(', ') || 'none'}.`,
+        `${at}: related('${rule.relation}'): ${cls.name} has no such relation. Its relations are ${names.join(', ') || 'none'}.`,
       )
     }
     const step = `${cls.name}.${rule.relation}`
     if (path.includes(step) || path.length > 5)
-      throw new ConfigurationError(`${at}: related('${rule.relation}') comes round to itself; break the cycle.`)
+      throw new ConfigurationError(`${at}: related('${rule.relation}') refers to itself. Break the cycle.`)
     const { relatedModelClass } = cls.getRelation(rule.relation) as unknown as { relatedModelClass: typeof Model }
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)
@@ -236,7 +242,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
   }
 }
 
-/** The properties that a rule reads; `'*'` where code may read any. */
+/** Returns the properties that a rule reads; `'*'` for check(), which may read any. */
 export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame = policyOf(cls)): Set<string> {
   const names = new Set<string>()
   for (const part of walk(rule)) {

@@ -5,13 +5,13 @@ import { permitted } from './effective.js'
 import type { Action } from './policy.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
-/** For error messages: what outranks() asks. */
+/** The requirement of outranks(), for error messages. */
 export const OUTRANKS =
-  'Changing the account of another user takes a higher rank than every admin role they hold; a right that comes from a domain ends at users who hold roles elsewhere.'
+  'Changing the account of another user requires a higher rank than all of their admin roles. Rights from a domain do not cover users who hold roles outside it.'
 
 /**
- * True for the rows of the actor, and of users whose every admin role ranks below the actor's. Where the right to this
- * action comes from a domain, the user may hold no role outside it.
+ * Returns the condition that a row belongs to the actor, or to a user whose admin roles all rank below the actor's. If the right to
+ * this action comes from a domain, the user may hold no role outside it.
  */
 export function outranks(scope: Scope, action: Action): Condition {
   const { actor } = scope
@@ -21,7 +21,7 @@ export function outranks(scope: Scope, action: Action): Condition {
   return any(isActor(scope, field, actor), all(isHigher(scope, field), right))
 }
 
-/** The same for code that decides by itself who may act, such as a route of the application's: the policy is not asked. */
+/** Returns the same condition for code that decides itself who may act, such as a custom route: the policy does not apply. */
 export function outranksUser(scope: Scope): Condition {
   const { actor } = scope
   if (!actor) return false
@@ -43,7 +43,7 @@ function isActor(scope: Scope, field: string, actor: Actor): Condition {
   return sql(`${column.sql} = ?`, ...column.bindings, actor.id)
 }
 
-// The ranks: superadmin, admin, admin of a domain, everybody else.
+// The ranks are superadmin, global admin, admin of a domain, and all other users.
 function isHigher(scope: Scope, field: string): Condition {
   const isAdminEverywhere = holdsAdminRole(scope, field, sql(' and ?? is null', `${aliasOf(scope)}.domain_id`))
   return any(
@@ -86,12 +86,12 @@ function holdsNothingOutside(scope: Scope, field: string, domainId: string): Sql
   )
 }
 
-// A right that the global grants alone give reaches every domain; one that takes the grants of a domain ends with it.
+// A right from global grants covers every domain. A right that needs grants of a domain ends with it.
 function rightWithinDomains(scope: Scope, action: Action, actor: Actor): Condition {
   const field = ownerOf(scope) as string
   const withDeleted = true
   return any(
-    // Nobody knows by which grant a check() decides: it counts as a right of the domain.
+    // It is unknown which grant check() relies on, so it counts as a right of the domain.
     permitted(action, withGrants(scope, actor, null), { withDeleted, withoutChecks: true }),
     ...domainsOf(actor).map((id) =>
       all(permitted(action, withGrants(scope, actor, id), { withDeleted }), holdsNothingOutside(scope, field, id)),
@@ -103,7 +103,7 @@ function domainsOf({ grants }: Actor): string[] {
   return [...new Set(grants.flatMap(({ domainId }) => (domainId === null ? [] : [domainId])))]
 }
 
-/** The actor with the global grants, and those of one domain. */
+/** Returns the scope with only the global grants of the actor and those of one domain. */
 function withGrants(scope: Scope, actor: Actor, domain: string | null): Scope {
   const grants = actor.grants.filter(({ domainId }) => domainId === null || domainId === domain)
   return { ...scope, actor: { ...actor, grants } }

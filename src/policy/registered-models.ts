@@ -5,16 +5,16 @@ import { modelSlot, runtimeCount } from '../runtime.js'
 import { aliasTable, definitionOf } from '../schema/definition.js'
 import { registerUserTables } from './user-tables.js'
 
-/** The models that an application may replace by its own. */
+/** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
 
 type Models = Readonly<Record<ModelKind, typeof Model>>
 
-// Set once, when the package is loaded: see users/defaults.
+// Set when the package is loaded: see users/defaults.
 const defaults: { models: Models | null } = { models: null }
 const registered = modelSlot<Models | null>(() => null)
 
-/** The library's own models; the users' floor says them. */
+/** Sets the library's own models, from src/users. */
 export function setDefaultModels(models: Models): void {
   defaults.models = models
 }
@@ -34,14 +34,14 @@ const defaultTables: Readonly<Record<ModelKind, string>> = {
  * @throws ConfigurationError when another runtime is alive with other classes
  */
 export function registerModels(given: Partial<Models>): Models {
-  if (!defaults.models) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
+  if (!defaults.models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   const models: Models = { ...defaults.models, ...given }
   const before = registered.get()
   if (before && runtimeCount() > 1) {
     const other = (Object.keys(models) as ModelKind[]).find((kind) => before[kind] !== models[kind])
     if (other !== undefined) {
       throw new ConfigurationError(
-        `initPerms({ ${other}: ${models[other].name} }): the runtime that is alive uses ${before[other].name}. Use the same classes, or close it first.`,
+        `initPerms({ ${other}: ${models[other].name} }): another open runtime uses ${before[other].name}. Use the same classes, or close that runtime first.`,
       )
     }
     return before
@@ -60,9 +60,9 @@ export function registerModels(given: Partial<Models>): Models {
   return models
 }
 
-/** The class that stands for users, roles and so on. */
+/** Returns the registered class of a kind: the application's, or the default. */
 export function registeredModel(kind: ModelKind): typeof Model {
   const models = registered.get() ?? defaults.models
-  if (!models) throw new ConfigurationError('Import objection-perms from its root: the models are not loaded.')
+  if (!models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   return models[kind]
 }

@@ -6,30 +6,30 @@ import type { Actor } from './context.js'
 
 declare const rowOf: unique symbol
 
-/** A rule: who may do something with a row of type `R`. */
+/** A rule that decides who may act on a row of type `R`. */
 // biome-ignore lint/suspicious/noExplicitAny: a rule for rows of any type
 export interface Rule<R extends object = any> extends RuleLike {
   readonly [rowOf]?: (row: R) => void
 }
 
-/** A rule that has a form in SQL, so that lists can obey it; every rule but check(). */
+/** A rule that has a form in SQL and can thus restrict lists: every rule except check(). */
 // biome-ignore lint/suspicious/noExplicitAny: a rule for rows of any type
 export interface SqlRule<R extends object = any> extends Rule<R> {
   readonly sql: true
 }
 
-/** Who may do what with the rows of a model. What is missing is denied; read and delete fall back to update. */
+/** The rules of a model for each action. An action without a rule is denied; read and delete fall back to update. */
 export interface Policy {
   readonly read?: SqlRule
   readonly create?: Rule
-  /** One rule that holds before and after, or one for each where the change may move a row out of its reach. */
+  /** One rule that must hold before and after, or `{ from, to }` if an update may move a row out of the rule that allowed it. */
   readonly update?: Rule | { readonly from: Rule; readonly to: Rule }
   readonly delete?: Rule
 }
 
 export type Scalar = string | number | boolean | bigint | Date
 
-/** What `where` can ask of one column. */
+/** The comparisons of `where()` with one column. */
 export interface Comparison<V = Scalar> {
   readonly eq?: V | null
   readonly ne?: V | null
@@ -39,9 +39,9 @@ export interface Comparison<V = Scalar> {
   readonly lte?: V
   readonly in?: readonly V[]
   readonly notIn?: readonly V[]
-  /** % is any run of characters, _ is one, \ takes the next one literally; case matters. */
+  /** Case-sensitive: % matches any text, _ one character, \ escapes the next character. */
   readonly like?: string
-  /** true: is NULL; false: is not. */
+  /** true: the column is NULL; false: it is not NULL. */
   readonly null?: boolean
 }
 
@@ -54,7 +54,7 @@ export type WhereConditions<R extends object> = {
   > | null
 }
 
-// The rules, as the compiler sees them.
+// The internal forms of the rules, for compile().
 export interface ConstantRule extends SqlRule {
   readonly kind: 'constant'
   readonly value: boolean
@@ -102,14 +102,14 @@ export interface CheckRule extends Rule {
 /** Rules of the library's own models and mixins. */
 export interface RankRule extends SqlRule {
   readonly kind: 'rank'
-  /** Whether the grant may be the first that its user holds in the domain. */
+  /** Whether the grant may be the user's first one in the domain. */
   readonly joins: boolean
 }
 export interface MemberRule extends SqlRule {
   readonly kind: 'member'
   /** The column that holds the domain's id. */
   readonly field: string
-  /** Only holders of these roles there; undefined: of any. */
+  /** The roles that count there; undefined: any role. */
   readonly roles: readonly string[] | undefined
 }
 export interface DelegateRule extends SqlRule {
@@ -133,28 +133,29 @@ export type AnyRule =
 
 const freeze = <T extends object>(rule: T): T => Object.freeze(rule)
 
-/** Anybody, signed in or not. */
+/** Allows every caller, signed in or not. @example read: everyone() */
 export const everyone = (): SqlRule => freeze<ConstantRule>({ kind: 'constant', sql: true, value: true })
 
-/** Nobody, but for admins whom `adminBypass` lets past. */
+/** Allows no caller, except admins if `adminBypass` is set. @example delete: nobody() */
 export const nobody = (): SqlRule => freeze<ConstantRule>({ kind: 'constant', sql: true, value: false })
 
-/** Whoever is signed in. */
+/** Allows any signed-in user. @example create: authenticated() */
 export const authenticated = (): SqlRule => freeze<AuthenticatedRule>({ kind: 'authenticated', sql: true })
 
 /**
- * The user whom the row belongs to; a row without an owner is nobody's.
+ * Allows the owner of the row. A row without an owner has none.
  *
- * @param field the column with the owner's id; the model's `userField` ('userId') when not said
+ * @param field the column with the owner's id. Default: the model's `userField`, which is 'userId'.
+ * @example update: owner()
  */
 export const owner = (field?: string): SqlRule => freeze<OwnerRule>({ kind: 'owner', sql: true, field })
 
-/** The user whom the row is; for user models. */
+/** Allows the user that the row represents. For user models only. @example update: self() */
 export const self = (): SqlRule => freeze<SelfRule>({ kind: 'self', sql: true })
 
 /**
- * Whoever holds one of these roles globally; with `domain` (name or id, or 'any') also there. On a model with
- * HasDomainMixin, also in the row's own domain.
+ * Allows users who hold one of these roles globally. With `domain` (name, id or 'any'), a role in that domain counts too. On a model
+ * with HasDomainMixin, a role in the row's own domain counts too.
  *
  * @example role(Role.ADMIN)
  * @example role(['editor', 'author'], { domain: 'press' })
@@ -162,18 +163,18 @@ export const self = (): SqlRule => freeze<SelfRule>({ kind: 'self', sql: true })
 export function role(roles: string | readonly string[], options: { domain?: string | undefined } = {}): SqlRule {
   const list = typeof roles === 'string' ? [roles] : [...roles]
   if (list.length === 0 || list.some((name) => typeof name !== 'string' || name === '')) {
-    throw new ConfigurationError('role(): name a role, for example role(Role.ADMIN).')
+    throw new ConfigurationError('role() needs the name of a role, for example role(Role.ADMIN).')
   }
   return freeze<RoleRule>({ kind: 'role', sql: true, roles: freeze(list), domain: options.domain })
 }
 
-/** A caller whose API key names this ability; callers without an API key have every ability. */
+/** Allows callers whose API key has this ability, and callers without an API key. @example read: ability('reports:read') */
 export const ability = (name: string): SqlRule => freeze<AbilityRule>({ kind: 'ability', sql: true, ability: name })
 
 /**
- * Rows with these values. A comparison with NULL is false, and not() of it true.
+ * Allows rows with these values. A comparison with NULL is false, and its negation by not() is true.
  *
- * @throws ConfigurationError for undefined, which would say nothing
+ * @throws ConfigurationError for undefined values
  * @example where<Critter>({ isAdoptable: true, species: ['cat', 'dog'], age: { lt: 10 } })
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any columns
@@ -181,33 +182,33 @@ export function where<R extends object = any>(conditions: WhereConditions<R>): S
   for (const [name, value] of Object.entries(conditions)) {
     const parts = isComparison(value) ? Object.values(value) : [value]
     if (parts.some((part) => part === undefined || (Array.isArray(part) && part.includes(undefined)))) {
-      throw new ConfigurationError(`where({ ${name}: undefined }): say null for NULL, or leave ${name} out.`)
+      throw new ConfigurationError(`where({ ${name}: undefined }): use null for NULL, or leave ${name} out.`)
     }
   }
   return freeze<WhereRule>({ kind: 'where', sql: true, conditions: freeze({ ...conditions }) }) as SqlRule<R>
 }
 
-/** A comparison object, as opposed to a value or a list of values. */
+/** Returns whether a value is a comparison object, and not a value or a list of values. */
 export function isComparison(value: unknown): value is Comparison {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
 /**
- * Rows that have at least one related row for which the rule holds, by any relation of the model. The related model's
- * guards hold, its own policy does not come in.
+ * Allows rows with at least one related row that satisfies the rule. Global scopes of the related model apply, such as soft
+ * deletion; its policy does not.
  *
  * @example related('project', where({ isPublic: true }))
  */
 export const related = (relation: string, rule: SqlRule): SqlRule => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
 
-/** At least one of these; of none, nobody. */
+/** Allows what at least one of the rules allows; nothing if there are none. @example read: anyOf(owner(), role('editor')) */
 export function anyOf(...rules: SqlRule[]): SqlRule
 export function anyOf(...rules: Rule[]): Rule
 export function anyOf(...rules: Rule[]): Rule {
   return many('anyOf', rules)
 }
 
-/** All of these; of none, everyone. */
+/** Allows what all of the rules allow; everything if there are none. @example update: allOf(owner(), where({ state: 'draft' })) */
 export function allOf(...rules: SqlRule[]): SqlRule
 export function allOf(...rules: Rule[]): Rule
 export function allOf(...rules: Rule[]): Rule {
@@ -215,11 +216,12 @@ export function allOf(...rules: Rule[]): Rule {
 }
 
 function many(kind: 'anyOf' | 'allOf', rules: readonly Rule[]): Rule {
-  if (rules.some((rule) => typeof rule !== 'object' || rule === null)) throw new ConfigurationError(`${kind}(): every part must be a rule.`)
+  if (rules.some((rule) => typeof rule !== 'object' || rule === null))
+    throw new ConfigurationError(`${kind}(): every argument must be a rule.`)
   return freeze<ManyRule & { sql: true }>({ kind, rules: freeze([...rules]), sql: true })
 }
 
-/** Whoever the rule does not hold for. */
+/** Allows what the rule does not allow. @example read: not(where({ isHidden: true })) */
 export function not(rule: SqlRule): SqlRule
 export function not(rule: Rule): Rule
 export function not(rule: Rule): Rule {
@@ -227,7 +229,7 @@ export function not(rule: Rule): Rule {
 }
 
 /**
- * Code decides, row by row. It has no form in SQL, so it stays out of `read`; writes in bulk load the rows first.
+ * Decides by code for each row. It has no form in SQL, so it is not allowed in `read`; bulk writes load their rows first.
  *
  * @example update: anyOf(owner(), check<Post>((post, actor) => post.editors.includes(actor?.id ?? '')))
  */
@@ -237,21 +239,21 @@ export function check<R extends object = any>(test: (row: R, actor: Actor | null
 }
 
 /**
- * Strictly below one's own rank, within one's own domains: the rule of role grants.
+ * Allows role grants strictly below the actor's rank, within the actor's domains.
  *
- * @param options `joins: false`: admins of a domain grant roles only to its members, and to users who accept an invitation
+ * @param options `joins: false`: domain admins may grant roles only to members and to users who accept an invitation
  */
 export const belowOwnRank = (options: { joins?: boolean } = {}): SqlRule =>
   freeze<RankRule>({ kind: 'rank', sql: true, joins: options.joins ?? true })
 
-/** Whoever holds a role in the row's domain: any, or one of these. */
+/** Allows users who hold a role in the row's domain: any role, or one of `roles`. @example read: member() */
 export const member = (field = 'domainId', roles?: readonly string[]): SqlRule =>
   freeze<MemberRule>({ kind: 'member', sql: true, field, roles })
 
-/** Whoever may update the user whom the row belongs to. */
+/** Allows callers who may update the owner of the row. @example update: delegate() */
 export const delegate = (): SqlRule => freeze<DelegateRule>({ kind: 'delegate', sql: true })
 
-/** All rules inside a rule, itself among them. */
+/** Yields a rule and all rules inside it. */
 export function* walk(rule: Rule): Generator<AnyRule> {
   const one = rule as AnyRule
   yield one
@@ -261,13 +263,13 @@ export function* walk(rule: Rule): Generator<AnyRule> {
 
 const mentioned = new WeakMap<object, ReadonlySet<AnyRule['kind']>>()
 
-/** Whether a rule of this kind stands anywhere in a rule. */
+/** Returns whether a rule contains a rule of this kind. */
 export function mentions(rule: Rule, kind: AnyRule['kind']): boolean {
   if (typeof rule !== 'object' || rule === null) return false
   return memoize(mentioned, rule, () => new Set([...walk(rule)].map((part) => part.kind))).has(kind)
 }
 
-/** Whether code has a say in this rule. */
+/** Returns whether a rule contains check(). */
 export function usesCheck(rule: Rule): boolean {
   return mentions(rule, 'check')
 }

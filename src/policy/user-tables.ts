@@ -1,6 +1,6 @@
 import { modelSlot } from '../runtime.js'
 
-/** Where the engine finds users, roles, domains and sessions. initPerms says it; the engine only reads. */
+/** The tables of users, roles, domains and sessions. initPerms sets them. */
 export interface UserTables {
   readonly user: { readonly table: string; readonly hasDeletedAt: boolean }
   readonly userRole: { readonly table: string }
@@ -15,7 +15,7 @@ export function registerUserTables(tables: UserTables): void {
   registered.set(tables)
 }
 
-/** The tables, by their default names before initPerms. */
+/** Returns the tables; before initPerms, with their default names. */
 export function userTables(): UserTables {
   return (
     registered.get() ?? {
@@ -27,16 +27,16 @@ export function userTables(): UserTables {
   )
 }
 
-/** Whether a table holds users, roles, domains or sessions. */
+/** Returns whether a table holds users, roles, domains or sessions. */
 export function isUserTable(table: string): boolean {
   return Object.values(userTables()).some((one: { table: string }) => one.table === table)
 }
 
-/** The roles that the library knows. */
+/** The roles with a built-in meaning. */
 export const SUPERADMIN = 'superadmin'
 export const ADMIN = 'admin'
 
-/** The granted roles that satisfy a wish for `asked`: a superadmin is an admin. */
+/** Returns the roles that satisfy a rule for the given roles: a superadmin is also an admin. */
 export function rolesSatisfying(asked: readonly string[]): string[] {
   return asked.includes(ADMIN) && !asked.includes(SUPERADMIN) ? [...asked, SUPERADMIN] : [...asked]
 }

@@ -1,17 +1,17 @@
 import type { AnyRule, Rule } from './rules.js'
 
-/** Returns a rule in words, for developers. */
+/** Returns a description of a rule, for developers. */
 export function words(given: Rule): string {
   const rule = given as AnyRule
   switch (rule.kind) {
     case 'constant':
       return rule.value ? 'everyone' : 'nobody'
     case 'authenticated':
-      return 'whoever is signed in'
+      return 'any signed-in user'
     case 'owner':
       return `the owner (${rule.field ?? 'userField'})`
     case 'self':
-      return 'the user whom the row is'
+      return 'the user that the row represents'
     case 'role':
       return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${rule.domain}` : ''}`
     case 'ability':
@@ -21,11 +21,11 @@ export function words(given: Rule): string {
     case 'related':
       return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
     case 'rank':
-      return 'those of a higher rank than the grant'
+      return 'users of a higher rank than the grant'
     case 'member':
       return rule.roles ? `${rule.roles.join(' or ')} of the domain` : 'members of the domain'
     case 'delegate':
-      return 'whoever may update the owning user'
+      return 'callers who may update the owner'
     case 'anyOf':
       return rule.rules.length === 0 ? 'nobody' : `(${rule.rules.map(words).join(' or ')})`
     case 'allOf':
@@ -33,6 +33,6 @@ export function words(given: Rule): string {
     case 'not':
       return `not ${words(rule.rule)}`
     case 'check':
-      return 'as code decides'
+      return 'check(), decided by code'
   }
 }

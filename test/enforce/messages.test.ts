@@ -119,7 +119,7 @@ eachDatabase('What errors say', (db) => {
     const error = (await rejection(runAs(user, () => MsgNote.create({ text: 'x' })))) as ValidationError
     expect(error).to.be.instanceOf(ValidationError)
     expect(error.message).to.equal(
-      'This needs a domain. You belong to several: branch, hq. Set domainId, or wrap the call in inDomain(domain, fn).',
+      'A domain is required. You belong to several: branch, hq. Set domainId, or wrap the call in inDomain(domain, fn).',
     )
     expect(error.errors).to.deep.equal([{ field: 'domainId', message: 'is required' }])
   })
@@ -157,7 +157,7 @@ eachDatabase('What errors say', (db) => {
         .patch(change as never)
     for (const [attempt, rule] of [
       [patch(MsgTicket, id, { isOpen: false }), 'MsgTicket.policy.update: rows where {"isOpen":true}'],
-      [patch(MsgChecked, checked.id, { isOpen: false }), 'MsgChecked.policy.update: as code decides'],
+      [patch(MsgChecked, checked.id, { isOpen: false }), 'MsgChecked.policy.update: check(), decided by code'],
     ] as const) {
       const error = (await rejection(runAs(user, attempt))) as ForbiddenError
       expect(error).to.be.instanceOf(ForbiddenError)
@@ -197,9 +197,9 @@ describe('What errors of policies say', () => {
       return MsgTask
     }
     for (const [rule, message] of [
-      [where({ nam: 'x' }), "MsgTask.policy.read, in related('project'): where({ nam }) names no column of MsgProject; it has"],
+      [where({ nam: 'x' }), "MsgTask.policy.read, in related('project'): where({ nam }): MsgProject has no column 'nam'. Its columns are"],
       [owner(), "MsgTask.policy.read, in related('project'): owner() needs a column of MsgProject"],
-      [related('tasks', everyone()), "MsgTask.policy.read, in related('project'): related('tasks') names no relation of MsgProject"],
+      [related('tasks', everyone()), "MsgTask.policy.read, in related('project'): related('tasks'): MsgProject has no such relation"],
     ] as const)
       expect((thrown(() => definitionOf(projectOf(rule))) as Error).message).to.contain(message)
     expect(() => definitionOf(MsgProject)).not.to.throw()

@@ -199,7 +199,7 @@ eachDatabase('Accounts of admins', (db) => {
   it('the refusal says what it takes [promise 68]', async () => {
     const row = await RankedUser.getOr404(of('superadmin').id)
     const error = await runAs(of('support'), () => rejection(row.update({ email: 'taken-over@example.com' })))
-    expect(error.message).to.match(/higher rank than every admin role/)
+    expect(error.message).to.match(/higher rank than all of their admin roles/)
   })
 
   it('nobody below makes, changes or deletes tokens of an admin, whatever the policy of tokens says [promise 68]', async () => {

@@ -76,7 +76,7 @@ describe('a policy that cannot work', () => {
     [
       'check() in read by way of update',
       () => withPolicy({ update: check(() => true) }),
-      ['Paper.policy.read', 'update is taken', 'check()'],
+      ['Paper.policy.read', 'taken from update', 'check()'],
     ],
     [
       'check() deep in read',

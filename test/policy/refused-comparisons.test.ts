@@ -27,7 +27,7 @@ eachDatabase('Comparisons that SQL and memory would not agree on', (db) => {
   it('[promise 30] orders long decimals exactly, or refuses to', async () => {
     const read = asAnonymous(() => Measure.query().select('exact'))
     if (db.dialect !== 'sqlite') expect((await read).map(({ exact }) => exact)).to.deep.equal(['1234567890123456.0001'])
-    else expect((await rejection(read)).message).to.include('at most 15 digits')
+    else expect((await rejection(read)).message).to.include('only up to 15 digits')
   })
 
   it('[promise 30] refuses like on what is no text, when the policy is defined', async () => {
