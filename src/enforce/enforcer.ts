@@ -20,6 +20,7 @@ import type {
 } from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
+import { tableOf } from '../schema/class-statics.js'
 import { definitionOf } from '../schema/definition.js'
 import {
   changesRow,
@@ -311,7 +312,7 @@ export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnex
     throw new ConfigurationError(
       `${cls.name}: the statement uses the schema '${actual ?? 'of the connection'}', but its rules use '${schema ?? 'that of the connection'}'. Call withSchema() once, on query().`,
     )
-  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(cls)
   if (schema !== undefined && kind !== 'read' && isUserTable(table))
     throw new ConfigurationError(
       `${cls.name}: withSchema('${schema}') cannot write users, roles, domains or tokens, which the library reads from the connection's own schema. Leave withSchema() out, or use Model.knexQuery() inside asSystem().`,

@@ -12,6 +12,7 @@ import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protect
 import { guardedQueryBuilder } from '../query/query-builder.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
+import { tableOf } from '../schema/class-statics.js'
 import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
 import { lookUpKeys } from './key-queries.js'
 
@@ -26,8 +27,6 @@ interface ThroughRelation {
   readonly joinTableOwnerProp: { readonly cols: readonly string[]; readonly props: readonly string[] }
   readonly joinTableRelatedProp: { readonly cols: readonly string[]; readonly props: readonly string[] }
 }
-
-const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 
 // Returns the condition that the actor may access the row of `cls` whose columns equal these values or columns.
 function mayReach(

@@ -10,7 +10,8 @@ import { type Policy, usesCheck } from '../policy/rules.js'
 import { guardOf, protectTable } from '../query/protected-tables.js'
 import { isGuardedBuilder } from '../query/query-builder.js'
 import { type AbstractConstructor, type ActiveRecord, type Constructor, dialectOfClass } from '../record/active-record.js'
-import { isIntermediate, lineage, markIntermediate, onDefinition, ownStatic } from '../schema/definition.js'
+import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
+import { isIntermediate, markIntermediate, onDefinition } from '../schema/definition.js'
 import { policyEnforcer } from './enforcer.js'
 import { allows } from './evaluate.js'
 import { mayInsert } from './inserts.js'
@@ -175,7 +176,7 @@ async function mayAct(
   const policy = policyOf(cls)
   const db = (trx ?? cls.knex()) as ReturnType<typeof cls.knex>
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 'perms_row', writes: action !== 'read' })
-  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(cls)
   const mine: Condition = sql('?? = ?', 'perms_row.id', row.$id())
   const condition = all(mine, effective(action, scope, { withDeleted: false }))
   if (typeof condition === 'boolean') return condition

@@ -10,6 +10,7 @@ import { ADMIN } from '../policy/user-tables.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../query/protected-tables.js'
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
+import { tableOf } from '../schema/class-statics.js'
 import { definitionOf, resolveTable, structureOf } from '../schema/definition.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
@@ -33,8 +34,6 @@ interface OpenRelation {
 const relationsOf = (cls: typeof Model) => Object.values(cls.getRelations()) as unknown as OpenRelation[]
 const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
   relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
-const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
-
 // Values that both rows share, such as their owner, do not identify a row.
 const isKey = (cls: typeof Model, props: readonly string[]) =>
   props.length > 1 || props.every((name) => name === 'id' || structureOf(cls).specs[name]?.isUnique)

@@ -8,6 +8,7 @@ import { effective } from '../policy/effective.js'
 import { type Action, policyOf, type Resolved } from '../policy/policy.js'
 import { words } from '../policy/words.js'
 import { dialectOfClass } from '../record/active-record.js'
+import { tableOf } from '../schema/class-statics.js'
 
 /** A policy for one action and caller, in SQL and in words. */
 export interface Explanation {
@@ -28,7 +29,7 @@ export interface Explanation {
 export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {
   const cls = model as unknown as typeof Model
   const policy = policyOf(cls)
-  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(cls)
   const knex = cls.knex()
   if (!knex) throw new ConfigurationError('explain() needs a database. Call initPerms({ knex, ... }) first.')
   const caller = actorOf(actor)

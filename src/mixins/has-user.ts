@@ -6,17 +6,9 @@ import { registeredModel } from '../policy/registered-models.js'
 import { type AbstractConstructor, forgetRelations } from '../record/active-record.js'
 import { onRelations } from '../record/relations.js'
 import { modelSlot } from '../runtime.js'
+import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { column, type OnDelete } from '../schema/column.js'
-import {
-  afterDefinition,
-  declareColumns,
-  lineage,
-  markIntermediate,
-  onDefinition,
-  ownStatic,
-  type RecordClass,
-  structureOf,
-} from '../schema/definition.js'
+import { afterDefinition, declareColumns, markIntermediate, onDefinition, type RecordClass, structureOf } from '../schema/definition.js'
 
 /** The instance members that HasUserMixin adds. */
 export interface Owned {
@@ -79,7 +71,7 @@ afterDefinition((cls) => {
 })
 
 onRelations((cls) => {
-  if (cls.getTableName() !== (registeredModel('user') as unknown as RecordClass).getTableName()) return {}
+  if (cls.getTableName() !== tableOf(registeredModel('user'))) return {}
   const relations: RelationMappings = {}
   for (const [name, source] of backrefs.get()) {
     relations[name] = {

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { kebabPlural } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
+import { tableOf } from '../schema/class-statics.js'
 import type { Actor } from './context.js'
 import type { Action, Resolved } from './policy.js'
 import { mentions, type Rule, walk } from './rules.js'
@@ -58,5 +59,3 @@ export function apiKeyAllows(action: Action, cls: typeof Model, policy: Resolved
   if (abilities && (cls as unknown as { isCredential?: boolean }).isCredential) return false
   return !abilities || abilitiesFor(action, cls, policy).some((wanted) => isAble(abilities, wanted))
 }
-
-const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()

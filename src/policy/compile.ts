@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { tableOf } from '../schema/class-statics.js'
 import { MAX_DECIMAL_PRECISION } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
 import { type Dialect, encode, sqlValue } from '../schema/storage.js'
@@ -59,7 +60,7 @@ export function scopeOf(
  * connection's schema, because they identify the caller.
  */
 export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): string {
-  const table = (cls as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(cls)
   return schema === undefined || isUserTable(table) ? table : `${schema}.${table}`
 }
 
@@ -432,7 +433,7 @@ function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string):
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
   const { sql: text, bindings } = withoutPolicies(() => {
     const rows = cls.query(scope.cls.knex()).modify(filter as never)
-    const table = (cls as unknown as { getTableName(): string }).getTableName()
+    const table = tableOf(cls)
     // The query itself sets its schema only where it is executed.
     const built = rows.toKnexQuery()
     if (scope.schema !== undefined && !isUserTable(table)) built.withSchema(scope.schema)

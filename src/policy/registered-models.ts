@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { forgetRelations } from '../record/active-record.js'
 import { modelSlot, runtimeCount } from '../runtime.js'
+import { tableOf } from '../schema/class-statics.js'
 import { aliasTable, definitionOf } from '../schema/definition.js'
 import { registerUserTables } from './user-tables.js'
 
@@ -48,7 +49,7 @@ export function registerModels(given: Partial<Models>): Models {
   }
   registered.set(models)
   forgetRelations()
-  const table = (kind: ModelKind) => (models[kind] as unknown as { getTableName(): string }).getTableName()
+  const table = (kind: ModelKind) => tableOf(models[kind])
   for (const kind of Object.keys(defaultTables) as ModelKind[])
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
   registerUserTables({

@@ -1,7 +1,9 @@
 /** Inspects queries of plain Objection classes: they must not read or write the tables of models with a policy. */
+
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { tableOf } from '../schema/class-statics.js'
 import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
 import { inspect, isForbiddenName, noteModelQuery, type OpenKnexBuilder, rejectStatement, type StatementContext } from './statement.js'
 
@@ -93,7 +95,7 @@ export function exemptTables(cls: typeof Model): ReadonlySet<string> | undefined
     isWhole &&= related.isWhole
     for (const other of related.classes) if (isUnprotected(other)) seen.add(other)
   }
-  const tables = new Set([...seen].map((one) => bareName((one as unknown as { getTableName(): string }).getTableName())))
+  const tables = new Set([...seen].map((one) => bareName(tableOf(one))))
   // Some relations could not be created yet: compute the tables again next time.
   if (isWhole) exempt.set(cls, tables)
   return tables

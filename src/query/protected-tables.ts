@@ -1,7 +1,8 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { configOf, currentRuntime, modelSlot } from '../runtime.js'
-import { columnForIdentifier, type RecordClass, structureOf } from '../schema/definition.js'
+import { tableOf } from '../schema/class-statics.js'
+import { columnForIdentifier, structureOf } from '../schema/definition.js'
 import { usableRelations } from './usable-relations.js'
 
 /** Tells which policies apply to the running code. */
@@ -41,7 +42,7 @@ export function protectTable(cls: typeof Model, enforcer: Enforcer): void {
   if (noted.has(cls)) return
   noted.add(cls)
   noteCount += 1
-  const table = (cls as unknown as RecordClass).getTableName().toLowerCase()
+  const table = tableOf(cls).toLowerCase()
   // SQL may omit the schema.
   const bare = table.slice(table.lastIndexOf('.') + 1)
   for (const name of new Set([table, bare, cut(bare)])) {

@@ -2,6 +2,7 @@
  * Extends Objection's QueryBuilder so that every statement carries the policy of its model. Uses undocumented parts of Objection 3.1;
  * statement.ts uses those of Knex. `selfCheck` asserts at initPerms that both still work as expected.
  */
+
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
@@ -10,7 +11,8 @@ import { namesContext } from '../database/identifiers.js'
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
 import { isTransaction, outsideTransaction, retryStatement, rootOf, transaction, withTransaction } from '../database/transaction.js'
 import { inRuntimeOf } from '../runtime.js'
-import { definitionOf, type RecordClass } from '../schema/definition.js'
+import { tableOf } from '../schema/class-statics.js'
+import { definitionOf } from '../schema/definition.js'
 import { allowJoinColumns, allowJoinColumnsOfGraph } from '../schema/join-columns.js'
 import { dialectOf } from '../schema/storage.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
@@ -655,7 +657,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       redactErrorsOf(built.client as unknown as FailingClient)
       const cls = this.modelClass()
       const { guard } = this
-      const table = (cls as unknown as RecordClass).getTableName()
+      const table = tableOf(cls)
       const enforcer = guard ?? anyEnforcer()
       const context = new GuardedStatementContext(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
       const isBound = enforcer?.isEnforcedAnywhere() ?? false

@@ -23,17 +23,9 @@ import { hasModel } from '../query/protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
 import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.js'
 import { ofField } from '../schema/canonical.js'
+import { mergedList, mergedStatic, tableOf } from '../schema/class-statics.js'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
-import {
-  type Definition,
-  declareColumns,
-  definitionOf,
-  markIntermediate,
-  mergedList,
-  mergedStatic,
-  type RecordClass,
-  tableNameOf,
-} from '../schema/definition.js'
+import { type Definition, declareColumns, definitionOf, markIntermediate, type RecordClass, tableNameOf } from '../schema/definition.js'
 import { fromClient, lookup, refuseUndefined } from '../schema/input.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { encode } from '../schema/storage.js'
@@ -609,7 +601,7 @@ function guardBareEnds(relation: Ends): void {
 }
 
 function guardedIfBare(cls: typeof Model): typeof Model {
-  if (isGuardedBuilder(cls.QueryBuilder) || !hasModel((cls as unknown as RecordClass).getTableName())) return cls
+  if (isGuardedBuilder(cls.QueryBuilder) || !hasModel(tableOf(cls))) return cls
   const Guarded = class extends (cls as unknown as new () => Model) {}
   for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: guardedQueryBuilder(cls.QueryBuilder) }))
     Object.defineProperty(Guarded, name, { value, writable: true, configurable: true })

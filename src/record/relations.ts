@@ -1,12 +1,11 @@
 import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
-import { lineage, ownStatic, type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
+import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
+import { type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
 import type { AbstractConstructor } from './active-record.js'
 
 type ModelThunk = () => AbstractConstructor<Model>
-
-const tableOf = (cls: AbstractConstructor<Model>): string => (cls as unknown as { getTableName(): string }).getTableName()
 
 /** A relation mapping that is completed when the owner class and its table are known. */
 export interface ShortMapping {
@@ -23,7 +22,7 @@ export function belongsTo(model: ModelThunk, column: string): RelationMapping<Mo
   return short((table) => ({
     relation: Model.BelongsToOneRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.${snakeCase(column)}`, to: `${tableOf(registeredClass(model() as never) as never)}.id` },
+    join: { from: `${table}.${snakeCase(column)}`, to: `${tableOf(registeredClass(model() as never))}.id` },
   }))
 }
 
@@ -37,7 +36,7 @@ export function hasMany(model: ModelThunk, column: string): RelationMapping<Mode
   return short((table) => ({
     relation: Model.HasManyRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.id`, to: `${tableOf(registeredClass(model() as never) as never)}.${snakeCase(column)}` },
+    join: { from: `${table}.id`, to: `${tableOf(registeredClass(model() as never))}.${snakeCase(column)}` },
   }))
 }
 

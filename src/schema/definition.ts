@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
+import { lineage, mergedList, ownStatic } from './class-statics.js'
 import type { Column, ColumnSpec, Columns } from './column.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
@@ -136,20 +137,6 @@ export function propertyMeant(cls: object, key: string): string | undefined {
   if (columnOf.has(key)) return key
   const bare = key.slice(key.lastIndexOf('.') + 1).replaceAll(/["`\s]/g, '')
   return propertyOf.get(bare) ?? propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
-}
-
-/** Returns the class and its base classes, the outermost base first. */
-export function lineage(cls: object): object[] {
-  const chain: object[] = []
-  for (let c: object | null = cls; c !== null && c !== Function.prototype; c = Object.getPrototypeOf(c) as object | null) chain.unshift(c)
-  return chain
-}
-
-/** Returns the value of a static property that the class itself has; undefined for an inherited one. */
-export function ownStatic(cls: object, name: string): unknown {
-  const descriptor = Object.getOwnPropertyDescriptor(cls, name)
-  if (!descriptor) return undefined
-  return descriptor.get ? (descriptor.get as () => unknown).call(cls) : descriptor.value
 }
 
 function mergedColumns(cls: object): Record<string, AnyColumn> {
@@ -292,16 +279,4 @@ function assertNoInitialisedFields(cls: RecordClass): void {
     `${cls.name} has class fields (${fields.join(', ')}) that would overwrite the values from the database: write "declare ${fields[0]}: ..." ` +
       'for a column, column.*().default(...) for its default, and a getter for anything derived.',
   )
-}
-
-/** Returns a static object merged over the class and its base classes, such as `modifiers`. */
-export function mergedStatic<T extends object>(cls: object, name: string): T {
-  const merged = {}
-  for (const c of lineage(cls)) Object.assign(merged, ownStatic(c, name))
-  return merged as T
-}
-
-/** Returns a static list joined over the class and its base classes, such as `virtualAttributes`. */
-export function mergedList(cls: object, name: string): string[] {
-  return [...new Set(lineage(cls).flatMap((c) => (ownStatic(c, name) as string[] | null | undefined) ?? []))]
 }

@@ -1,5 +1,6 @@
+import { mergedList } from './class-statics.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
-import { type Definition, mergedList } from './definition.js'
+import type { Definition } from './definition.js'
 
 export interface ObjectSchema {
   type: 'object'

@@ -6,6 +6,7 @@ import { requireActiveCaller } from '../policy/effective.js'
 import { OUTRANKS, outranksUser } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { dialectOfClass } from '../record/active-record.js'
+import { tableOf } from '../schema/class-statics.js'
 
 /**
  * Throws unless the caller may change the sessions, keys or factors of this user. The user's own account, asSystem() and code
@@ -22,7 +23,7 @@ export async function requireRankOver(userId: string): Promise<void> {
   if (authority === null) throw new UnauthorizedError()
   const scope = scopeOf(User, authority, { dialect: dialectOfClass(User as never), ref: 'perms_user', live: true, writes: true })
   const condition = all(sql('?? = ?', 'perms_user.id', userId), outranksUser(scope), requireActiveCaller(scope))
-  const table = (User as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(User)
   const isHigher =
     typeof condition !== 'boolean' &&
     (await holds(User.knex(), {

@@ -4,6 +4,7 @@ import { setNames } from '../enforce/evaluate.js'
 import { userTables } from '../policy/user-tables.js'
 import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
+import { tableOf } from '../schema/class-statics.js'
 
 /** The change that makes cached callers stale: one user, one session, or possibly every caller. */
 export type CallerChange = { readonly userId: string } | { readonly sessionId: string } | 'any'
@@ -34,7 +35,7 @@ addWriteListener((builder, write) => {
 })
 
 function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange | null {
-  const table = (builder.cls as unknown as { getTableName(): string }).getTableName()
+  const table = tableOf(builder.cls)
   const { user, token, domain } = userTables()
   const id: unknown = write.instance?.$id() ?? write.id
   if (table === user.table) return typeof id === 'string' ? { userId: id } : 'any'

@@ -1,14 +1,12 @@
 import type { Knex } from 'knex'
-import type { Model } from 'objection'
 import { ConflictError } from '../core/errors.js'
 import { addWriteCheck } from '../enforce/enforcer.js'
 import { userTables } from '../policy/user-tables.js'
 import type { Execution, GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
+import { tableOf } from '../schema/class-statics.js'
 import { propertyMeant } from '../schema/definition.js'
 import { Role } from './roles.js'
-
-const tableOf = (cls: typeof Model): string => (cls as unknown as { getTableName(): string }).getTableName()
 
 /** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */
 function writtenValuesOf(write: WriteOperation): Record<string, unknown>[] {

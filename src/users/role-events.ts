@@ -3,6 +3,7 @@ import { setNames } from '../enforce/evaluate.js'
 import { asSystem } from '../policy/context.js'
 import { userTables } from '../policy/user-tables.js'
 import type { Execution, GuardedBuilder } from '../query/policy-enforcer.js'
+import { tableOf } from '../schema/class-statics.js'
 import { emitAfterCommit } from './events.js'
 import type { UserRole } from './user-role.js'
 
@@ -12,7 +13,7 @@ const before = new WeakMap<Execution, readonly UserRole[]>()
 /** Emits events for revoked and changed roles, also for bulk queries. UserRole emits roleGranted itself. */
 addWriteCheck({
   concerns(cls, write) {
-    const isOfRoles = (cls as unknown as { getTableName(): string }).getTableName() === userTables().userRole.table
+    const isOfRoles = tableOf(cls) === userTables().userRole.table
     return (
       isOfRoles && (write.kind === 'delete' || (write.kind === 'update' && setNames(write.models[0]).some((name) => said.includes(name))))
     )

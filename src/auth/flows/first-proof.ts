@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { InvalidTokenError } from '../../core/errors.js'
 import { mapDatabaseError } from '../../database/database-errors.js'
 import { registeredModel } from '../../policy/registered-models.js'
+import { tableOf } from '../../schema/class-statics.js'
 import { definitionOf } from '../../schema/definition.js'
 import { dialectOf } from '../../schema/storage.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
@@ -55,7 +56,7 @@ export interface OptionalTables {
 export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
   const known = new Set<string>()
   const has = async (cls: object): Promise<boolean> => {
-    const table = (cls as { getTableName(): string }).getTableName()
+    const table = tableOf(cls)
     if (known.has(table)) return true
     try {
       if (await knex.schema.hasTable(table)) known.add(table)

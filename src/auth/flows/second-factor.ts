@@ -10,6 +10,7 @@ import {
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
+import { tableOf } from '../../schema/class-statics.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
@@ -288,7 +289,7 @@ export function createSecondFactors(
   }
 }
 
-const tableOfFactors = () => (SecondFactor as unknown as { getTableName(): string }).getTableName()
+const tableOfFactors = () => tableOf(SecondFactor)
 
 async function removeAll(userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)

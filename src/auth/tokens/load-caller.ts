@@ -6,6 +6,7 @@ import { isTransaction, joinAmbient, retryStatement } from '../../database/trans
 import { registeredModel } from '../../policy/registered-models.js'
 import { send } from '../../query/send.js'
 import { dialectOfClass } from '../../record/active-record.js'
+import { tableOf } from '../../schema/class-statics.js'
 import { definitionOf } from '../../schema/definition.js'
 import { type Dialect, decoder } from '../../schema/storage.js'
 import type { Domain } from '../../users/domain.js'
@@ -132,7 +133,6 @@ async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement>
   return { sql: query.toSQL().sql, parts }
 }
 
-const tableOf = (cls: typeof Model) => (cls as unknown as { getTableName(): string }).getTableName()
 const columnOf = (cls: typeof Model, property: string) => definitionOf(cls).columnOf.get(property) ?? property
 const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
 

@@ -3,6 +3,7 @@ import { AccountDisabledError, ConfigurationError, InvalidTokenError } from '../
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
+import { tableOf } from '../../schema/class-statics.js'
 import { isUuid } from '../../schema/values.js'
 import { isActive } from '../../users/actor.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
@@ -201,7 +202,7 @@ function tokenClass(): typeof Token {
 
 /** Throws when the user's class has another table than the registered user model. @throws ConfigurationError */
 export function assertOwnUser(user: User): void {
-  const table = (cls: object) => (cls as { getTableName(): string }).getTableName()
+  const table = (cls: object) => tableOf(cls)
   const registered = registeredModel('user')
   if (table(user.constructor) === table(registered)) return
   throw new ConfigurationError(
