@@ -79,7 +79,8 @@ export function keepContext(req: IncomingMessage): void {
     const add = req[name] as Change
     const addBound: Change = function (event, listener) {
       if (typeof listener !== 'function') return add.call(this, event, listener)
-      const wrapper = Object.assign(AsyncResource.bind(listener), { listener: listener.listener ?? listener })
+      const wrapper = inContext(listener)
+      wrapper.listener = listener.listener ?? listener
       bound.set(listener, wrapper)
       return add.call(this, event, wrapper)
     }
@@ -92,6 +93,14 @@ export function keepContext(req: IncomingMessage): void {
       return remove.call(this, event, (isOnce ? bound.get(listener) : undefined) ?? listener)
     }
     Object.assign(req, { [name]: removeBound })
+  }
+}
+
+// AsyncResource.bind() defines deprecated properties on each function that it makes, which costs more than the listener itself.
+function inContext(listener: Listener): Listener {
+  const context = new AsyncResource('objection-perms.listener')
+  return function (this: unknown, ...args) {
+    return context.runInAsyncScope(listener, this, ...args)
   }
 }
 

@@ -455,25 +455,27 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     async #read(): Promise<unknown> {
       try {
-        return await inRuntimeOf(this.unsafeKnex(), async () => {
-          if (this.affectedBy) await this.#narrow()
-          return await (isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute())
-        })
+        return await inRuntimeOf(this.unsafeKnex(), () => (this.affectedBy ? this.#narrow().then(() => this.#find()) : this.#find()))
       } catch (error) {
         throw typedError(this.modelClass(), error)
       }
     }
 
+    #find(): Promise<unknown> {
+      return isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
+    }
+
     // Objection does not call execute() for counts.
     override async resultSize(): Promise<number> {
       try {
-        return await inRuntimeOf(this.unsafeKnex(), async () => {
-          if (this.affectedBy) await this.#narrow()
-          return await (joinsManyRows(this) ? this.#countRoots() : super.resultSize())
-        })
+        return await inRuntimeOf(this.unsafeKnex(), () => (this.affectedBy ? this.#narrow().then(() => this.#count()) : this.#count()))
       } catch (error) {
         throw typedError(this.modelClass(), error)
       }
+    }
+
+    #count(): Promise<number> {
+      return joinsManyRows(this) ? this.#countRoots() : super.resultSize()
     }
 
     // Counts each row of the model once, however many rows are joined to it.
@@ -487,13 +489,19 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return Number((row as { count?: unknown } | undefined)?.count ?? 0)
     }
 
-    async #write(): Promise<unknown> {
-      return await inRuntimeOf(this.unsafeKnex(), () => this.#writeInRuntime())
+    // An async function around another one costs each write several promises.
+    #write(): Promise<unknown> {
+      try {
+        return inRuntimeOf(this.unsafeKnex(), () => {
+          const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
+          return isChecked ? this.#writeRelated() : this.#writeOnce()
+        })
+      } catch (error) {
+        return Promise.reject(error)
+      }
     }
 
-    async #writeInRuntime(): Promise<unknown> {
-      const parent = this.parentQuery()
-      if (!parent || !anyEnforcer()?.isEnforcedAnywhere()) return await this.#writeOnce()
+    async #writeRelated(): Promise<unknown> {
       const self = this as unknown as GraphBuilder
       const removal = removalOf(self)
       const result = await this.#writeOnce()
