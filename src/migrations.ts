@@ -6,7 +6,7 @@ import type { Model } from 'objection'
 import { throttleTable } from './auth/throttle/throttle-store.js'
 import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
-import { addMissingColumns, createTables as createFromSpecs, dropTables, type TableSpec } from './database/tables.js'
+import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { definitionOf, resolveTable } from './schema/definition.js'
 import { internalModels } from './users/further-models.js'
@@ -54,13 +54,13 @@ export async function createTables(knex: Knex, models: readonly ModelClass[]): P
     const spec = tableSpecOf(model)
     if (!specs.has(spec.name)) specs.set(spec.name, spec)
   }
-  await createFromSpecs(knex, [...specs.values()])
+  await createTablesFromSpecs(knex, [...specs.values()])
 }
 
 const tables = {
   create: async (knex: Knex) => {
     await createTables(knex, kinds.map(registeredModel) as unknown as ModelClass[])
-    await createFromSpecs(knex, [throttleTable])
+    await createTablesFromSpecs(knex, [throttleTable])
   },
   drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
   createFurther: (knex: Knex) => createTables(knex, internalModels as unknown as ModelClass[]),

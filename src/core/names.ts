@@ -19,7 +19,7 @@ export function kebabPlural(name: string): string {
 }
 
 /** Returns a regular expression that matches a text as a whole word: not inside a longer name, a number or `$1`. */
-export function standingAlone(text: string, flags: string): RegExp {
+export function wholeWordPattern(text: string, flags: string): RegExp {
   const literal = text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
   return new RegExp(`(?<![\\p{L}\\p{N}_$])${literal}(?![\\p{L}\\p{N}_])`, flags)
 }

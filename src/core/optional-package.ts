@@ -8,7 +8,7 @@ import { ConfigurationError } from './errors.js'
  * @throws ConfigurationError when the package is not installed, or has no binary for this platform
  * @example optionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
  */
-export function optionalPackage<T>(name: string, wantedBy: string): T {
+export function loadOptionalPackage<T>(name: string, wantedBy: string): T {
   try {
     return createRequire(import.meta.url)(name) as T
   } catch (cause) {

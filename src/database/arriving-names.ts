@@ -26,7 +26,7 @@ export function storedName(identifier: string, { wrapIdentifier }: KnexNames): s
  *
  * @throws ConfigurationError when wrapIdentifier or postProcessResponse throws for a column name
  */
-export function arrivals(column: string, config: KnexNames, mappers: ColumnNameMappers | null): string[] {
+export function rowKeysOf(column: string, config: KnexNames, mappers: ColumnNameMappers | null): string[] {
   let stored = column
   let returned = column
   try {

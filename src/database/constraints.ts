@@ -49,7 +49,7 @@ export function constraintOf(name: string): Constraint | undefined {
  * Registers tables that other code created (a migration, another process), so that errors name the fields even if the driver
  * does not.
  */
-export function rememberTables(specs: readonly TableSpec[]): void {
+export function registerTables(specs: readonly TableSpec[]): void {
   for (const spec of specs) {
     tables.get().set(spec.name, spec)
     constraintName(spec.name, [snakeCase(spec.primaryKey)], 'pkey')
@@ -62,7 +62,7 @@ export function rememberTables(specs: readonly TableSpec[]): void {
   }
 }
 
-/** Returns a table that `rememberTables` has registered. */
+/** Returns a table that `registerTables` has registered. */
 export function knownTable(name: string): TableSpec | undefined {
   return tables.get().get(name)
 }

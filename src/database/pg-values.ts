@@ -1,5 +1,5 @@
 /** Sets how pg connections read dates and datetimes. */
-import { rememberDate } from '../schema/canonical.js'
+import { recordDateText } from '../schema/canonical.js'
 
 type TypeParser = (text: string) => unknown
 
@@ -21,7 +21,7 @@ export function readDatesAndDatetimes(connection: TypedConnection): void {
   if (parseDate)
     connection.setTypeParser?.(dateType, 'text', (text) => {
       const value = parseDate(text)
-      if (value instanceof Date) rememberDate(value, text)
+      if (value instanceof Date) recordDateText(value, text)
       return value
     })
   const parseDatetime = connection.getTypeParser?.(timestamptzType, 'text')

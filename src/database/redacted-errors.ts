@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
-import { standingAlone } from '../core/names.js'
+import { wholeWordPattern } from '../core/names.js'
 import { dialectOf } from '../schema/storage.js'
 import { failureOf } from './driver-errors.js'
 import { replaceMethod } from './replace-method.js'
@@ -188,7 +188,7 @@ function redactValues(text: string, values: readonly string[]): string {
   return shown
 }
 
-const withoutWord = (text: string, value: string): string => text.replace(standingAlone(value, 'gu'), redacted)
+const withoutWord = (text: string, value: string): string => text.replace(wholeWordPattern(value, 'gu'), redacted)
 
 function valuesOf(bindings: unknown): string[] {
   const values = new Set<string>()

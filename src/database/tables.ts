@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { snakeCase } from '../core/names.js'
 import type { Column, ColumnSpec } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
-import { constraintName, rememberTables } from './constraints.js'
+import { constraintName, registerTables } from './constraints.js'
 
 /** A table that models declare. Columns have the names of their properties. */
 export interface TableSpec {
@@ -20,11 +20,11 @@ export interface TableSpec {
  * @param knex an instance or a transaction
  * @param tables in any order
  * @throws the driver's error
- * @example await createTables(knex, [{ name: 'user', primaryKey: 'id', columns: { id: column.uuid(), email: column.string().unique() } }])
+ * @example await createTablesFromSpecs(knex, [{ name: 'user', primaryKey: 'id', columns: { id: column.uuid(), email: column.string().unique() } }])
  */
-export async function createTables(knex: Knex, tables: readonly TableSpec[]): Promise<void> {
+export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSpec[]): Promise<void> {
   const dialect = dialectOf(knex)
-  rememberTables(tables)
+  registerTables(tables)
   const missing: TableSpec[] = []
   for (const table of tables) {
     if (!(await knex.schema.hasTable(table.name))) missing.push(table)
@@ -83,7 +83,7 @@ export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: st
  */
 export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
   const dialect = dialectOf(knex)
-  rememberTables([table])
+  registerTables([table])
   const missing: [string, ColumnSpec][] = []
   for (const property of properties) {
     const declared = table.columns[property]

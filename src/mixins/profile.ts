@@ -2,10 +2,10 @@ import type { Model } from 'objection'
 import type { AbstractConstructor } from '../record/active-record.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
-import { explainPattern } from '../schema/validator.js'
+import { describePattern } from '../schema/validator.js'
 
 // URLs are shown as links or images, where 'javascript:' and 'data:' would run in the page.
-const HTTP_URL = explainPattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')
+const HTTP_URL = describePattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')
 
 /** The instance members that ProfileMixin adds. */
 export interface Profile {

@@ -13,7 +13,7 @@ import { isTransaction, outsideTransaction, retryStatement, rootOf, transaction,
 import { inRuntimeOf } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { definitionOf } from '../schema/definition.js'
-import { allowJoinColumns, allowJoinColumnsOfGraph } from '../schema/join-columns.js'
+import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { dialectOf } from '../schema/storage.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
@@ -343,9 +343,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     override addOperation(op: Operation, args: unknown[]): this {
-      allowJoinColumns(op as object)
+      allowExtraColumns(op as object)
       const added = super.addOperation(op, args)
-      if (isGraphWrite(op)) allowJoinColumnsOfGraph(op as object)
+      if (isGraphWrite(op)) allowExtraColumnsOfGraph(op as object)
       return added
     }
 

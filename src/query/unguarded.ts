@@ -1,6 +1,6 @@
 /** Finds database objects that read protected tables without a policy: views, functions, procedures, partitions, virtual tables. */
 import type { Knex } from 'knex'
-import { standingAlone } from '../core/names.js'
+import { wholeWordPattern } from '../core/names.js'
 import { dialectOf } from '../schema/storage.js'
 import { send } from './send.js'
 
@@ -71,7 +71,7 @@ function lowerKeys(row: Definition): Definition {
 
 // May match too much, never too little: a name in a comment or a string also counts.
 function mentions(text: string | null, name: string): boolean {
-  return text !== null && standingAlone(name.slice(name.lastIndexOf('.') + 1), 'iu').test(text)
+  return text !== null && wholeWordPattern(name.slice(name.lastIndexOf('.') + 1), 'iu').test(text)
 }
 
 /** Returns a message that lists unrestricted objects and says what to do about them. */

@@ -22,11 +22,11 @@ import { nameLinksExactly } from '../query/links.js'
 import { hasModel } from '../query/protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
 import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.js'
-import { ofField } from '../schema/canonical.js'
+import { withField } from '../schema/canonical.js'
 import { mergedList, mergedStatic, tableOf } from '../schema/class-statics.js'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
 import { type Definition, declareColumns, definitionOf, markIntermediate, type RecordClass, tableNameOf } from '../schema/definition.js'
-import { fromClient, lookup, refuseUndefined } from '../schema/input.js'
+import { assertNoUndefined, fromClient, lookup } from '../schema/input.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { encode } from '../schema/storage.js'
 import { assertNoErrors, RecordValidator } from '../schema/validator.js'
@@ -262,7 +262,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     // -- rows
 
     static build(values: object): Model & ActiveRecord {
-      refuseUndefined(values)
+      assertNoUndefined(values)
       const row = (this as unknown as RecordStatics).fromJson(values, { active: true })
       if (row instanceof Record) row.#built = { ...row }
       return row
@@ -328,7 +328,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     async update(values: object, trx?: TransactionOrKnex): Promise<this> {
       const cls = this.constructor as unknown as typeof Record
       if (this.isNew) throw new ValidationError('update(): this row has never been saved. Call save() first.')
-      refuseUndefined(values)
+      assertNoUndefined(values)
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
       await patch.$settle(trx)
       if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
@@ -519,7 +519,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
           else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
         }
       } catch (error) {
-        throw ofField(error, name)
+        throw withField(error, name)
       }
       return row as never
     }

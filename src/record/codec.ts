@@ -3,7 +3,7 @@ import type { ColumnNameMappers } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import { camelCase } from '../core/names.js'
-import { arrivals, foldName, type KnexNames, renamed } from '../database/arriving-names.js'
+import { foldName, type KnexNames, renamed, rowKeysOf } from '../database/arriving-names.js'
 import { registeredKnex } from '../database/transaction.js'
 import { type ColumnSpec, column as columns } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
@@ -17,7 +17,7 @@ interface Target {
 
 /** How the rows of one class are read and written through one Knex instance. */
 export interface Codec {
-  /** By each key that a column may have in rows: see `arrivals`. */
+  /** By each key that a column may have in rows: see `rowKeysOf`. */
   readonly read: ReadonlyMap<string, Target>
   readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
   /** A cache of targets for keys that `read` does not have. */
@@ -85,7 +85,7 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
     const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
     // A column that the library did not create may contain JSON as text on any database.
     const target = { property, decode: spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null }
-    const [arrival, ...further] = arrivals(column, config, mappers)
+    const [arrival, ...further] = rowKeysOf(column, config, mappers)
     const taken = arrival === undefined ? undefined : read.get(arrival)
     if (taken)
       throw new ConfigurationError(

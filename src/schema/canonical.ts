@@ -8,7 +8,7 @@ function invalid(message: string): ValidationError {
 }
 
 /** Adds the field's name to an error of the functions below, which do not know it. Returns other errors unchanged. */
-export function ofField(error: unknown, field: string): unknown {
+export function withField(error: unknown, field: string): unknown {
   if (!(error instanceof ValidationError) || error.errors.length > 0) return error
   const message = error.message.replace(/^The value (.*)\.$/, '$1')
   return new ValidationError(`${field} ${message}`, { errors: [{ field, message }], cause: error })
@@ -99,12 +99,12 @@ const exactDays = new WeakMap<Date, string>()
  * Stores the text from which a driver made a Date. PostgreSQL's driver returns midnight in local time, which some dates lack:
  * Samoa skipped 2011-12-30, so the driver returns the 31st.
  */
-export function rememberDate(date: Date, day: string): void {
+export function recordDateText(date: Date, day: string): void {
   exactDays.set(date, day)
 }
 
 /** Returns the date that a driver's Date stands for, as YYYY-MM-DD, independent of the time zone of the process. */
-export function dateSeen(date: Date): string {
+export function dateFromDriver(date: Date): string {
   const exact = exactDays.get(date)
   if (exact !== undefined) return exact
   const two = (number: number) => String(number).padStart(2, '0')
@@ -112,7 +112,7 @@ export function dateSeen(date: Date): string {
 }
 
 /** Returns a Date for a datetime as databases write it: epoch milliseconds, or text that is in UTC if it has no offset. */
-export function datetimeSeen(value: unknown): Date {
+export function datetimeFromDriver(value: unknown): Date {
   if (typeof value !== 'string') return new Date(Number(value))
   // Fast path for the form that the library writes.
   if (value.length === 24 && value.endsWith('Z')) return new Date(value)

@@ -1,4 +1,4 @@
-import { explainPattern } from './validator.js'
+import { describePattern } from './validator.js'
 
 /** The most characters of an e-mail address (RFC 5321, without the angle brackets). */
 export const MAX_EMAIL_LENGTH = 254
@@ -27,7 +27,7 @@ const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
  * more labels that does not end in a number. Commas, quotes, brackets, blanks and control characters are not allowed: a mail
  * program could read the address as a list.
  */
-export const EMAIL_PATTERN = explainPattern(
+export const EMAIL_PATTERN = describePattern(
   `^[A-Za-z0-9.!#$%&'*+/=?^_\`{|}~-]{1,64}@(?:${label}\\.)+(?![0-9]+$)${label}$`,
   'must be an e-mail address',
 )

@@ -2,11 +2,11 @@ import { type FieldError, ValidationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import { type Definition, definitionOf } from './definition.js'
 import type { ModelSchemas } from './json-schemas.js'
-import { assertNoErrors, firstOfEach, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
+import { assertNoErrors, firstErrorPerField, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'
 
 /** Throws when a value is undefined, which is neither a value nor NULL. @throws ValidationError */
-export function refuseUndefined(values: object): void {
+export function assertNoUndefined(values: object): void {
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined)
       throw new ValidationError(`${name} is undefined: omit it, or pass null.`, [{ field: name, message: 'is undefined' }])
@@ -75,7 +75,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
     memoize(rests, schema, () => rest),
     known,
   )
-  assertNoErrors(firstOfEach([...errors, ...bySchema]))
+  assertNoErrors(firstErrorPerField([...errors, ...bySchema]))
   return known
 }
 

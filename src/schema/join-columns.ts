@@ -23,13 +23,13 @@ const ofRows = new WeakMap<object, readonly string[]>()
 const namesOf = ({ joinTableExtras = [] }: WithExtras) => joinTableExtras.map(({ aliasProp }) => aliasProp)
 
 /** Allows the extra columns of a join table in the rows of an operation through a relation. */
-export function allowJoinColumns(operation: RowOperation): void {
+export function allowExtraColumns(operation: RowOperation): void {
   const { relation, modelOptions } = operation.delegate ?? operation
   if (relation?.joinTableExtras?.length && modelOptions) modelOptions[names] = namesOf(relation)
 }
 
 /** Allows the extra columns of join tables in the rows of a graph, which Objection validates without these options. */
-export function allowJoinColumnsOfGraph({ relation, models = [] }: GraphOperation): void {
+export function allowExtraColumnsOfGraph({ relation, models = [] }: GraphOperation): void {
   if (relation) for (const row of models) ofRows.set(row, namesOf(relation))
   const [first] = models
   ;(first?.constructor as typeof Model | undefined)?.traverse([...models], (row, parent, name) => {
@@ -38,6 +38,6 @@ export function allowJoinColumnsOfGraph({ relation, models = [] }: GraphOperatio
 }
 
 /** Returns the extra columns of a join table that a row may have. */
-export function joinColumnsOf(row: object, options: object): readonly string[] {
+export function extraColumnsOf(row: object, options: object): readonly string[] {
   return (options as { [names]?: readonly string[] })[names] ?? ofRows.get(row) ?? []
 }

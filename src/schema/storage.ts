@@ -1,8 +1,8 @@
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import {
-  dateSeen,
-  datetimeSeen,
+  dateFromDriver,
+  datetimeFromDriver,
   storableBigint,
   storableBoolean,
   storableDate,
@@ -141,13 +141,15 @@ function decodeDecimal(scale: number): Decoder {
   }
 }
 
-const decodeDate: Decoder = (value) => (value instanceof Date ? dateSeen(value) : typeof value === 'string' ? value.slice(0, 10) : value)
+const decodeDate: Decoder = (value) =>
+  value instanceof Date ? dateFromDriver(value) : typeof value === 'string' ? value.slice(0, 10) : value
 
 // mysql2 reads a DATE as midnight in the time zone of the connection, which prepareConnections() sets to UTC.
 const decodeUtcDate: Decoder = (value) =>
   value instanceof Date ? value.toISOString().slice(0, 10) : typeof value === 'string' ? value.slice(0, 10) : value
 
-const decodeDatetime: Decoder = (value) => (value === null || value === undefined || value instanceof Date ? value : datetimeSeen(value))
+const decodeDatetime: Decoder = (value) =>
+  value === null || value === undefined || value instanceof Date ? value : datetimeFromDriver(value)
 
 const decodeJson: Decoder = (value) => {
   // The driver has already parsed a native JSON column.

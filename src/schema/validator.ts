@@ -4,7 +4,7 @@ import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { modelSlot } from '../runtime.js'
 import { type Definition, definitionOf } from './definition.js'
-import { joinColumnsOf } from './join-columns.js'
+import { extraColumnsOf } from './join-columns.js'
 import { isJsonPath, jsonPathError } from './json-paths.js'
 import { type ObjectSchema, recordSchema } from './json-schemas.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
@@ -61,7 +61,7 @@ function createAjv(): Ajv2020 {
 }
 
 /** Returns the same object for equal schemas, so that each is compiled once. */
-function sameSchema(schema: object): object {
+function deduplicated(schema: object): object {
   const { ajv, changed } = validation.get()
   const text = JSON.stringify(schema)
   const known = changed.get(text)
@@ -83,7 +83,7 @@ const formatNames: Readonly<Record<string, string>> = {
 }
 
 /** Sets the error message for values that do not match a pattern, since users cannot read regular expressions. Returns the pattern. */
-export function explainPattern(pattern: string, message: string): string {
+export function describePattern(pattern: string, message: string): string {
   patterns.set(pattern, message)
   return pattern
 }
@@ -103,7 +103,7 @@ export function validatorFor(schema: object): ValidateFunction {
 export function schemaErrors(schema: object, value: unknown): FieldError[] {
   const validate = validatorFor(schema)
   if (validate(value)) return []
-  return firstOfEach((validate.errors ?? []).slice(0, MAX_ERRORS).map(toFieldError))
+  return firstErrorPerField((validate.errors ?? []).slice(0, MAX_ERRORS).map(toFieldError))
 }
 
 function toFieldError(error: ErrorObject): FieldError {
@@ -122,7 +122,7 @@ function toFieldError(error: ErrorObject): FieldError {
 }
 
 /** Returns the first error of each field: a client may send tens of thousands of errors. */
-export function firstOfEach(errors: readonly FieldError[]): FieldError[] {
+export function firstErrorPerField(errors: readonly FieldError[]): FieldError[] {
   const seen = new Map<string, FieldError>()
   for (const error of errors) if (!seen.has(error.field)) seen.set(error.field, error)
   return [...seen.values()]
@@ -172,7 +172,7 @@ interface Context {
 function withRequired(schema: ObjectSchema, whole: ObjectSchema, own: ObjectSchema | null): object {
   const { required = [], ...rest } = schema as Partial<ObjectSchema>
   const isAsked = (name: string) => own !== null && (own.required.includes(name) || !whole.required.includes(name))
-  return sameSchema({ ...rest, required: required.filter(isAsked) })
+  return deduplicated({ ...rest, required: required.filter(isAsked) })
 }
 
 /** Returns whether the application's class overrides $beforeValidate(). */
@@ -221,7 +221,7 @@ export class RecordValidator extends Validator {
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
     const errors: FieldError[] = []
-    const rest = new Set([...relationNames(model), ...joinColumnsOf(model, options)])
+    const rest = new Set([...relationNames(model), ...extraColumnsOf(model, options)])
     for (const [name, given] of Object.entries(json as Record<string, unknown>)) {
       if (given === undefined || name.startsWith('$')) continue
       if (errors.length >= MAX_ERRORS) break
@@ -255,7 +255,7 @@ export class RecordValidator extends Validator {
     const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
     const own = isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked
     const bySchema = schemaErrors(context.schema ? withRequired(context.schema, whole, own === partial ? null : own) : own, wire)
-    assertNoErrors(firstOfEach([...errors, ...bySchema]))
+    assertNoErrors(firstErrorPerField([...errors, ...bySchema]))
     context.values = values
     return values
   }

@@ -3,13 +3,13 @@ import { globalRole } from '../policy/compile.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
-import { explainPattern } from '../schema/validator.js'
+import { describePattern } from '../schema/validator.js'
 import { forbidImpersonation } from './caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
 // These names have a meaning of their own wherever an API takes a domain: every domain ('*'), any domain ('any'), or an id.
-const NAME_PATTERN = explainPattern(
+const NAME_PATTERN = describePattern(
   '^(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
   "may not be '*', 'any' or an id",
 )

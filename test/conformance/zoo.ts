@@ -1,4 +1,4 @@
-import { createTables } from '../../src/database/tables.js'
+import { createTablesFromSpecs } from '../../src/database/tables.js'
 import { BasePermsModel } from '../../src/enforce/base-perms-model.js'
 import { initPerms, type Perms } from '../../src/init.js'
 import { HasUserMixin } from '../../src/mixins/has-user.js'
@@ -52,7 +52,7 @@ export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Pa
   if (name.includes('sqlite')) await knex.raw('pragma synchronous = off')
   const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher(), ...options })
   await perms.migrate()
-  await createTables(
+  await createTablesFromSpecs(
     knex,
     [UserDocument, Critter].map((model) => {
       const { tableName, columns, uniques, indexes } = definitionOf(model)

@@ -13,7 +13,7 @@ import {
 } from '../../src/core/errors.js'
 import { prepareConnections } from '../../src/database/connections.js'
 import { type FieldOf, mapDatabaseError, RetryableDatabaseError } from '../../src/database/database-errors.js'
-import { createTables, type TableSpec } from '../../src/database/tables.js'
+import { createTablesFromSpecs, type TableSpec } from '../../src/database/tables.js'
 import { column } from '../../src/schema/column.js'
 import type { Dialect } from '../../src/schema/storage.js'
 import { eachDriver } from '../helpers/databases.js'
@@ -68,7 +68,7 @@ eachDriver('mapDatabaseError', (db) => {
   let undo: () => void
   before(async () => {
     undo = prepareConnections(db.knex)
-    await createTables(db.knex, [personRole, person])
+    await createTablesFromSpecs(db.knex, [personRole, person])
   })
   after(() => undo())
   beforeEach(async () => {

@@ -4,7 +4,7 @@ import { knexSnakeCaseMappers } from 'objection'
 import { ConfigurationError } from '../../src/core/errors.js'
 import { prepareConnections } from '../../src/database/connections.js'
 import { constraintName, constraintOf } from '../../src/database/constraints.js'
-import { addColumnTo, createTables, dropTables, type TableSpec } from '../../src/database/tables.js'
+import { addColumnTo, createTablesFromSpecs, dropTables, type TableSpec } from '../../src/database/tables.js'
 import { column } from '../../src/schema/column.js'
 import { countQueries, eachDriver } from '../helpers/databases.js'
 
@@ -74,7 +74,7 @@ eachDriver('createTables', (db) => {
     undo = prepareConnections(db.knex)
   })
   after(() => undo())
-  beforeEach(() => createTables(db.knex, tables))
+  beforeEach(() => createTablesFromSpecs(db.knex, tables))
   afterEach(() => dropTables(db.knex, tables))
 
   const addAuthor = (more: object) => db.knex('author').insert({ made_by: '018f4e2a-7b3c-7def-8123-456789abcdef', ...more })
@@ -83,13 +83,13 @@ eachDriver('createTables', (db) => {
 
   it('makes tables in any order, and leaves those alone that are there', async () => {
     await addAuthor({ id: 1, email: 'a' })
-    await createTables(db.knex, [...tables].reverse())
+    await createTablesFromSpecs(db.knex, [...tables].reverse())
     expect(await ids('author')).to.deep.equal([1])
   })
 
   it('makes tables inside a transaction', async () => {
     const note: TableSpec = { name: 'note', primaryKey: 'id', columns: { id: id() } }
-    await db.knex.transaction(async (trx) => createTables(trx, [note]))
+    await db.knex.transaction(async (trx) => createTablesFromSpecs(trx, [note]))
     expect(await db.knex.schema.hasTable('note')).to.equal(true)
     await db.knex.transaction(async (trx) => dropTables(trx, [note]))
     expect(await db.knex.schema.hasTable('note')).to.equal(false)
@@ -189,7 +189,7 @@ eachDriver('createTables', (db) => {
       ]),
     )
     for (const name of Object.keys(found)) expect(Buffer.byteLength(name)).to.be.lessThan(63)
-    await createTables(db.knex, tables)
+    await createTablesFromSpecs(db.knex, tables)
     expect(await indexes(longName)).to.deep.equal(found)
   })
 
@@ -207,8 +207,8 @@ eachDriver('createTables', (db) => {
     await dropTables(db.knex, tables)
     const knex = db.connect(knexSnakeCaseMappers())
     const release = prepareConnections(knex)
-    await createTables(knex, tables)
-    await createTables(knex, tables)
+    await createTablesFromSpecs(knex, tables)
+    await createTablesFromSpecs(knex, tables)
     expect(await indexes('book')).to.include({ book_author_id_title_unique: 'author_id,title' })
     await dropTables(knex, tables)
     if (db.dialect === 'sqlite') expect(await knex.raw('PRAGMA foreign_keys')).to.deep.equal([{ foreignKeys: 1 }])
@@ -237,7 +237,7 @@ eachDriver('createTables', (db) => {
   })
 
   it('asks the database nothing but whether the tables are there, once they are', async () => {
-    const { statements } = await countQueries(db.knex, () => createTables(db.knex, tables))
+    const { statements } = await countQueries(db.knex, () => createTablesFromSpecs(db.knex, tables))
     expect(statements.filter((sql) => /create|alter/i.test(sql))).to.deep.equal([])
   })
 
@@ -269,6 +269,6 @@ describe('constraintName', () => {
 describe('createTables', () => {
   it('refuses a Knex of another kind', async () => {
     const stranger = { client: { driverName: 'mssql' } } as unknown as Knex
-    expect(await refusal(createTables(stranger, []))).to.be.instanceOf(ConfigurationError)
+    expect(await refusal(createTablesFromSpecs(stranger, []))).to.be.instanceOf(ConfigurationError)
   })
 })

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { Knex } from 'knex'
 import { ConfigurationError, ValidationError } from '../../src/core/errors.js'
 import { prepareConnections } from '../../src/database/connections.js'
-import { createTables, type TableSpec } from '../../src/database/tables.js'
+import { createTablesFromSpecs, type TableSpec } from '../../src/database/tables.js'
 import { type ColumnSpec, column } from '../../src/schema/column.js'
 import { decoder, dialectOf, encode, sqlValue } from '../../src/schema/storage.js'
 import { eachDriver } from '../helpers/databases.js'
@@ -131,7 +131,7 @@ eachDriver('storage', (db) => {
   let undo: () => void
   before(async () => {
     undo = prepareConnections(db.knex)
-    await createTables(db.knex, [table])
+    await createTablesFromSpecs(db.knex, [table])
   })
   after(() => undo())
 

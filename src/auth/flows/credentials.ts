@@ -5,7 +5,7 @@ import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { dialectOfClass } from '../../record/active-record.js'
 import { definitionOf } from '../../schema/definition.js'
-import { canonicalEmail } from '../../schema/email.js'
+import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import { encode } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
@@ -13,7 +13,6 @@ import type { PasswordHasher } from '../../users/password-hasher.js'
 import type { User } from '../../users/user.js'
 
 /** In characters. No user has a longer address. */
-const MAX_EMAIL = 320
 
 export interface Credentials {
   readonly email: string
@@ -31,7 +30,7 @@ export function readCredentials(given: { email?: unknown; password?: unknown } |
   const wrong = (field: string, message: string) => errors.push({ field, message })
   if (typeof email !== 'string') wrong('email', email === undefined ? 'is required' : 'must be a string')
   else if (email.trim() === '') wrong('email', 'may not be blank')
-  else if (email.length > MAX_EMAIL) wrong('email', `may have ${MAX_EMAIL} characters at most`)
+  else if (email.length > MAX_EMAIL_INPUT_LENGTH) wrong('email', `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
   else if (!isStorableText(email)) wrong('email', 'may not hold NUL characters or broken surrogate pairs')
   if (typeof password !== 'string') wrong('password', password === undefined ? 'is required' : 'must be a string')
   else if (password === '') wrong('password', 'may not be blank')

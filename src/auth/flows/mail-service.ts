@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
-import { optionalPackage } from '../../core/optional-package.js'
+import { loadOptionalPackage } from '../../core/optional-package.js'
 import { isEmailAddress } from '../../schema/email.js'
 import { plainWords, subjectLine } from './mail-text.js'
 
@@ -285,7 +285,7 @@ export function nodemailerMailer(transport: string | object, options: { from: Se
   if (options.replyTo !== undefined) checkSender('replyTo', options.replyTo)
   const isMade = typeof transport === 'object' && 'sendMail' in transport
   const made = (
-    isMade ? transport : optionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport(transport)
+    isMade ? transport : loadOptionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport(transport)
   ) as ReturnType<Nodemailer['createTransport']>
   const message = ({ to, subject, text, html }: Mail) => {
     if (!isEmailAddress(to)) throw new ConfigurationError('nodemailerMailer(): the recipient is not one e-mail address.')
@@ -302,7 +302,10 @@ export function nodemailerMailer(transport: string | object, options: { from: Se
   return {
     send: async (mail) => await made.sendMail(message(mail)),
     async rehearse(mail) {
-      composer ??= optionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport({ streamTransport: true, buffer: true })
+      composer ??= loadOptionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport({
+        streamTransport: true,
+        buffer: true,
+      })
       await composer.sendMail(message(mail))
     },
   }

@@ -1,4 +1,4 @@
-import { optionalPackage } from '../../core/optional-package.js'
+import { loadOptionalPackage } from '../../core/optional-package.js'
 
 const PERIOD = 30
 const WINDOW = 1
@@ -8,7 +8,7 @@ interface OtpAuth {
   readonly Secret: { new (options: { size: number }): { base32: string }; fromBase32(text: string): object }
 }
 
-const otpauth = () => optionalPackage<OtpAuth>('otpauth', 'A second factor')
+const otpauth = () => loadOptionalPackage<OtpAuth>('otpauth', 'A second factor')
 
 /** Returns a new shared secret: 160 bits (RFC 4226, 4), in base32. @throws ConfigurationError when otpauth is not installed */
 export function newTotpSecret(): string {

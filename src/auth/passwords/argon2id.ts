@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { ConfigurationError } from '../../core/errors.js'
-import { optionalPackage } from '../../core/optional-package.js'
+import { loadOptionalPackage } from '../../core/optional-package.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import { canonicalPassword, settablePassword } from './password-text.js'
 import { WorkQueue } from './work-queue.js'
@@ -70,7 +70,7 @@ export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & 
   }
   const threads = assertIntegerBetween('threads', options.threads ?? Math.min(3, availableParallelism()), 1, 64)
   const queue = new WorkQueue(threads, assertIntegerBetween('maxQueue', options.maxQueue ?? Math.max(64, threads * 32), 64, 100_000))
-  const argon2 = optionalPackage<Argon2>('@node-rs/argon2', 'argon2idHasher()')
+  const argon2 = loadOptionalPackage<Argon2>('@node-rs/argon2', 'argon2idHasher()')
   const { previous } = options
   const hash = (text: string, made: Cost) => argon2.hash(text, { ...made, algorithm: ARGON2ID })
 

@@ -1,4 +1,4 @@
-import { optionalPackage } from '../../core/optional-package.js'
+import { loadOptionalPackage } from '../../core/optional-package.js'
 import type { BcryptWork } from './bcrypt-worker.js'
 import { WorkQueue } from './work-queue.js'
 
@@ -13,7 +13,7 @@ export class NativeBcrypt {
 
   /** @throws ConfigurationError when the package is not installed */
   constructor(threads: number, maxQueue: number) {
-    this.#bcrypt = optionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
+    this.#bcrypt = loadOptionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
     this.#queue = new WorkQueue(threads, maxQueue)
   }
 

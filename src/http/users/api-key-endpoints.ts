@@ -1,6 +1,6 @@
 import type { ApiKeyInfo } from '../../auth/tokens/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
-import { assertNoErrors, explainPattern } from '../../schema/validator.js'
+import { assertNoErrors, describePattern } from '../../schema/validator.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore } from '../caller/token-response.js'
@@ -87,7 +87,7 @@ function shown({ id, description, abilities, createdAt, lastUsedAt, expiresAt }:
 
 const century = 3_153_600_000
 
-const abilityPattern = explainPattern(
+const abilityPattern = describePattern(
   '^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$',
   "must be an ability: 'documents:read', 'documents:*' or '*'",
 )

@@ -1,6 +1,7 @@
 import { assertInviter } from '../../auth/flows/domain-roles.js'
 import type { PrepareRegistration } from '../../auth/flows/invitations.js'
 import { ForbiddenError } from '../../core/errors.js'
+import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Invitation } from '../../users/invitation.js'
 import { noStore } from '../caller/token-response.js'
@@ -28,7 +29,7 @@ export interface Registration {
  * @param registration null where the resource makes no users
  */
 export function invitationEndpoints(name: string, registration: Registration | null): Endpoint[] {
-  const invite = textSchema(['email', 'role', 'domain'], { email: 254, role: 100, domain: 255 })
+  const invite = textSchema(['email', 'role', 'domain'], { email: MAX_EMAIL_LENGTH, role: 100, domain: 255 })
   return [
     new Endpoint({
       ...inPerson('POST', 'invitations'),
@@ -127,7 +128,7 @@ const listOf = (items: object) => ({ type: 'object', properties: { data: { type:
 const uuid = { type: 'string', format: 'uuid' }
 const role = { type: 'string', maxLength: 100 }
 const moment = { type: 'string', format: 'date-time' }
-const email = { type: 'string', maxLength: 254 }
+const email = { type: 'string', maxLength: MAX_EMAIL_LENGTH }
 
 const invitationSchema = {
   type: 'object',

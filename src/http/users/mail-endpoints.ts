@@ -1,4 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
+import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer } from '../caller/token-response.js'
@@ -65,7 +66,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
       status: 202,
       refuseFirst: async () => forbidApiKey('Passwords and e-mail addresses'),
       description: {
-        input: textSchema(['email', 'oldPassword'], { email: 320, oldPassword: 4096 }),
+        input: textSchema(['email', 'oldPassword'], { email: MAX_EMAIL_INPUT_LENGTH, oldPassword: 4096 }),
         output: acceptedSchema,
         problems: [413, 415, 422, 429],
       },
@@ -111,7 +112,11 @@ function request(path: string, name: string, summary: string, ask: (mail: Mail, 
       return accepted()
     },
     status: 202,
-    description: { input: textSchema(['email'], { email: 320 }), output: acceptedSchema, problems: [413, 415, 422, 429] },
+    description: {
+      input: textSchema(['email'], { email: MAX_EMAIL_INPUT_LENGTH }),
+      output: acceptedSchema,
+      problems: [413, 415, 422, 429],
+    },
   })
 }
 

@@ -2,6 +2,7 @@ import { administeredDomain } from '../../auth/flows/domain-roles.js'
 import { assertChangeable, changeGrant, memberGrants } from '../../auth/flows/members.js'
 import type { FieldError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { UserRole } from '../../users/user-role.js'
 import { noStore } from '../caller/token-response.js'
@@ -107,7 +108,7 @@ const memberSchema = {
   properties: {
     grantId: uuid,
     role: { type: 'string', maxLength: 100 },
-    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: 254 } } },
+    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: MAX_EMAIL_LENGTH } } },
   },
   required: ['grantId', 'role', 'user'],
 }

@@ -1,5 +1,6 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
 import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
@@ -200,7 +201,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         return tokenAnswer(await perms.auth.signIn({ email, password, device: request.header('user-agent') || undefined }))
       },
       description: {
-        input: textSchema(['email', 'password'], { email: 320, password: 4096 }),
+        input: textSchema(['email', 'password'], { email: MAX_EMAIL_INPUT_LENGTH, password: 4096 }),
         output: this.#signedInSchema(),
         problems: [401, 403, 413, 415, 422, 429],
       },

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { throttleTable } from '../../../src/auth/throttle/throttle-store.js'
-import { createTables as createFromSpecs } from '../../../src/database/tables.js'
+import { createTablesFromSpecs as createFromSpecs } from '../../../src/database/tables.js'
 import { createTables, Domain, Invitation, type Mail, Role, runAs, type User } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
 import { capturedMailer } from '../../../src/testing/index.js'

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { argon2idHasher } from '../../../src/auth/passwords/argon2id.js'
 import { type BcryptHasher, bcryptHasher } from '../../../src/auth/passwords/bcrypt-hasher.js'
 import { WorkQueue } from '../../../src/auth/passwords/work-queue.js'
-import { optionalPackage } from '../../../src/core/optional-package.js'
+import { loadOptionalPackage } from '../../../src/core/optional-package.js'
 import { ConfigurationError, ServiceUnavailableError } from '../../../src/index.js'
 import { rejection, thrown } from '../../helpers/errors.js'
 
@@ -171,7 +171,7 @@ describe('the queue of native hashes', () => {
   })
 
   it('says which package is missing', () => {
-    const error = thrown(() => optionalPackage('no-such-package-here', 'argon2idHasher()'))
+    const error = thrown(() => loadOptionalPackage('no-such-package-here', 'argon2idHasher()'))
     expect(error).to.be.instanceOf(ConfigurationError)
     expect(error.message).to.match(/argon2idHasher\(\) needs a package .*: npm install no-such-package-here$/)
   })

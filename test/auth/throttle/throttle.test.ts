@@ -4,7 +4,7 @@ import { RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
 import { clientNetwork } from '../../../src/auth/throttle/client-network.js'
 import { createThrottle, type Limit, type Limiter, type ThrottleOptions } from '../../../src/auth/throttle/throttle.js'
 import { throttleTable } from '../../../src/auth/throttle/throttle-store.js'
-import { createTables } from '../../../src/database/tables.js'
+import { createTablesFromSpecs } from '../../../src/database/tables.js'
 import { ConfigurationError, ServiceUnavailableError, type TooManyAttemptsError } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
 import { fakeClock } from '../../../src/testing/index.js'
@@ -33,7 +33,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
     const store = name === 'redis' ? (limit: Limit) => inRedis(limit) : name
     before(async () => {
       all = await setUp(db.knex)
-      await createTables(db.knex, [throttleTable])
+      await createTablesFromSpecs(db.knex, [throttleTable])
       if (name !== 'redis') return
       redis = new Redis(redisUrl as string, redisOptions)
       await redis.connect()

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
 import { ConfigurationError, ConflictError } from '../../../src/core/errors.js'
-import { createTables } from '../../../src/database/tables.js'
+import { createTablesFromSpecs } from '../../../src/database/tables.js'
 import { BasePermsModel } from '../../../src/enforce/base-perms-model.js'
 import type { Endpoint, EndpointContext } from '../../../src/http/core/endpoint.js'
 import { Resource } from '../../../src/http/core/resource.js'
@@ -37,7 +37,7 @@ describe('CrudResource', () => {
   let zoo: Zoo
   before(async () => {
     zoo = await openZoo()
-    await createTables(
+    await createTablesFromSpecs(
       zoo.perms.knex,
       [Cage, Log].map((model) => {
         const { tableName, columns, uniques, indexes } = definitionOf(model)
@@ -527,7 +527,7 @@ describe('CrudResource', () => {
   it('serves a model without permissions to the signed-in', async () => {
     class Plain extends BaseModel.withColumns({ label: column.string() }) {}
     const { tableName, columns } = definitionOf(Plain)
-    await createTables(zoo.perms.knex, [{ name: tableName, columns: columns as never, primaryKey: 'id' }])
+    await createTablesFromSpecs(zoo.perms.knex, [{ name: tableName, columns: columns as never, primaryKey: 'id' }])
     const ask = serve(new CrudResource({ model: Plain }))
     expect((await ask('POST', '/plains', zoo.tokens.ada, { body: { label: 'x' } })).status).to.equal(201)
     expect((await ask('GET', '/plains', zoo.tokens.ada)).body.data).to.have.length(1)
