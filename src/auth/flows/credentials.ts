@@ -12,8 +12,6 @@ import { isStorableText } from '../../schema/values.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import type { User } from '../../users/user.js'
 
-/** In characters. No user has a longer address. */
-
 export interface Credentials {
   readonly email: string
   readonly password: string
