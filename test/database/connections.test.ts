@@ -12,13 +12,13 @@ const scalar = async (knex: Knex, sql: string): Promise<unknown> => {
 }
 
 eachDriver('prepareConnections', (db) => {
-  it('sends nothing that shows as a query of the application', async () => {
+  it('emits no query event for its own statements', async () => {
     const knex = db.connect()
     prepareConnections(knex)
     expect((await countQueries(knex, () => knex.raw('select 1'))).statements).to.deep.equal(['select 1'])
   })
 
-  it('leaves new connections alone once undone, and can be done again', async () => {
+  it('stops configuring new connections when undone, and can be applied again', async () => {
     const knex = db.connect()
     const own = Object.hasOwn(knex.client, 'acquireConnection')
     prepareConnections(knex)()
@@ -28,7 +28,7 @@ eachDriver('prepareConnections', (db) => {
     expect(Number(await scalar(knex, 'select 1'))).to.equal(1)
   })
 
-  it('stays harmless when it is undone under a wrapper that came later', async () => {
+  it('can be undone after other code has wrapped the same method', async () => {
     const knex = db.connect()
     const undo = prepareConnections(knex)
     const ours = knex.client.acquireConnection
@@ -50,14 +50,14 @@ eachDriver('prepareConnections', (db) => {
       await knex.transaction(async (trx) => expect(await scalar(trx, 'PRAGMA foreign_keys')).to.equal(1))
     })
 
-    it('leaves a longer wait as the application has set it', async () => {
+    it('keeps a longer busy timeout of the application', async () => {
       const knex = db.connect()
       await knex.raw('PRAGMA busy_timeout = 30000')
       prepareConnections(knex)
       expect(await scalar(knex, 'PRAGMA busy_timeout')).to.equal(30000)
     })
 
-    it('does not come back on when the application switches it off for a while', async () => {
+    it('does not enable foreign keys again after the application disables them', async () => {
       const knex = db.connect()
       prepareConnections(knex)
       await knex.raw('PRAGMA foreign_keys = OFF')
@@ -66,7 +66,7 @@ eachDriver('prepareConnections', (db) => {
   }
 
   if (db.dialect === 'mysql') {
-    it('speaks UTC both in the driver and in the session', async () => {
+    it('uses UTC in the driver and in the session', async () => {
       const knex = db.connect()
       await knex.raw('select 1')
       prepareConnections(knex)
@@ -76,7 +76,7 @@ eachDriver('prepareConnections', (db) => {
       await knex.transaction(async (trx) => expect(await scalar(trx, 'select @@session.time_zone')).to.equal('+00:00'))
     })
 
-    it('keeps numbers past 2^53 exact, in an application’s own queries too', async () => {
+    it('keeps numbers above 2^53 exact, also in the application’s own queries', async () => {
       const knex = db.connect()
       prepareConnections(knex)
       expect(await scalar(knex, 'select 9007199254740993')).to.equal('9007199254740993')
@@ -85,14 +85,14 @@ eachDriver('prepareConnections', (db) => {
   }
 
   if (db.dialect === 'pg') {
-    it('leaves a date of the application’s own query a Date', async () => {
+    it('returns a Date for a date in the application’s own query', async () => {
       const knex = db.connect()
       prepareConnections(knex)
       expect(await scalar(knex, "select date '2024-02-29'")).to.deep.equal(new Date(2024, 1, 29))
     })
   }
 
-  it('treats the connections of a pool of the application’s own', async function () {
+  it('configures the connections of a custom pool', async function () {
     const first = db.connect()
     const { pool } = first.client
     // Knex before 3.3 takes no pool from outside.
@@ -110,7 +110,7 @@ eachDriver('prepareConnections', (db) => {
     }
   })
 
-  it('gives a connection that could not be prepared to nobody', async () => {
+  it('discards a connection that it could not configure', async () => {
     const knex = db.connect({ pool: { min: 0, max: 1 } })
     prepareConnections(knex)
     // On PostgreSQL nothing is sent that could fail.
@@ -165,7 +165,7 @@ if (availableDrivers.includes('pg')) {
       for (let i = 0; i < 3; i += 1) await fn()
     }
 
-    it('names what comes more than once, in a transaction the same', async () => {
+    it('names a statement at its second use, also in a transaction', async () => {
       await byId(1)
       expect(await names()).to.deep.equal([])
       await byId(2)
@@ -186,7 +186,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.have.length(4)
     })
 
-    it('leaves unnamed what has an asterisk, no parameters, or is no query of rows', async () => {
+    it('does not name statements with an asterisk, without parameters, or that are not queries', async () => {
       await often(() => knex('thing').where({ id: 1 }))
       await often(() => knex('thing').where({ id: 1 }).select('thing.*'))
       await often(() => knex('thing').where({ id: 1 }).update({ name: 'x' }, '*'))
@@ -195,7 +195,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal([])
     })
 
-    it('leaves a name of the application’s own, and query objects with submit(), as they are', async () => {
+    it('does not change the application’s own names and query objects with submit()', async () => {
       await often(() => byId(1).options({ name: 'mine' }))
       expect(await names()).to.deep.equal(['mine'])
       const connection = await knex.client.acquireConnection()
@@ -209,7 +209,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal(['mine'])
     })
 
-    it('names nothing when it is switched off, or undone', async () => {
+    it('names nothing when it is disabled or undone', async () => {
       undo()
       await often(() => byId(1))
       undo = prepareConnections(knex, { namedStatements: false })
@@ -217,7 +217,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal([])
     })
 
-    it('sends a statement again when a table changed under its plan, and the caller sees nothing [promise 60]', async () => {
+    it('sends a statement again, unnoticed by the caller, when its table has changed [promise 60]', async () => {
       const read = () => byId(1)
       await often(read)
       const before = await names()
@@ -255,7 +255,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal([`${name}_1`, `${name}_2`])
     })
 
-    it('gives up names on a connection that keeps losing them', async () => {
+    it('stops naming on a connection that repeatedly loses its statements', async () => {
       for (let i = 0; i < 10; i += 1) {
         expect(await byId(1)).to.have.length(1)
         await knex.raw('deallocate all')
@@ -264,7 +264,7 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal([])
     })
 
-    it('inside a transaction lets the stale plan fail, and the next try succeeds', async () => {
+    it('fails with a stale plan inside a transaction, and the next attempt succeeds', async () => {
       const read = (on: Knex) => on('thing').where({ id: 1 }).select('name')
       await often(() => read(knex))
       await own.knex.schema.alterTable('thing', (table) => table.specificType('name', 'varchar(20)').alter())
@@ -277,7 +277,7 @@ if (availableDrivers.includes('pg')) {
       expect(await attempt()).to.have.length(1)
     })
 
-    it('tells the first error where a transaction is open that Knex does not know of', async () => {
+    it('throws the first error in a transaction that Knex does not know of', async () => {
       const read = () => knex('thing').where({ id: 1 }).select('name')
       await often(read)
       await own.knex.schema.alterTable('thing', (table) => table.specificType('name', 'varchar(20)').alter())

@@ -100,7 +100,7 @@ eachDriver('mapDatabaseError', (db) => {
     ])
   })
 
-  it('names the primary key where it is taken', async () => {
+  it('names the primary key when its value is taken', async () => {
     const error = await mapped(add({ id: 1, email_address: 'b' }))
     expect(error).to.be.instanceOf(UniqueViolationError)
     expect(fields(error)).to.deep.equal(['id'])
@@ -112,7 +112,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(fields(await mapped(grant()))).to.have.members(['personId', 'role', 'domainId'])
   })
 
-  it('is not led astray by values that look like messages of the database', async () => {
+  it('is not confused by values that look like database messages', async () => {
     const email_address = "x' for key 'y' UNIQUE - failed: a.b"
     await add({ id: 2, email_address })
     expect(fields(await mapped(add({ id: 3, email_address })))).to.deep.equal(['emailAddress'])
@@ -122,7 +122,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(fields(error)).to.deep.equal(['personId'])
   })
 
-  it('tells a reference to a missing row, and names its field [promise 48]', async () => {
+  it('recognises a reference to a missing row and names its field [promise 48]', async () => {
     const error = await mapped(db.knex('person_role').insert({ id: 1, person_id: 99, role: secret }))
     expect(error).to.be.instanceOf(MissingReferenceError).and.include({ status: 422, code: 'missing_reference' })
     expect(error.errors).to.deep.equal([{ field: 'personId', message: 'refers to something that does not exist' }])
@@ -132,7 +132,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(fields(await mapped(update.then()))).to.deep.equal(['bossId'])
   })
 
-  it('names every reference that a statement sets where the database does not say which', async () => {
+  it('names every reference that a statement sets when the database does not say which', async () => {
     const named = fields(await mapped(add({ id: 2, email_address: 'b', boss_id: 99, friend_id: 98 })))
     if (db.dialect === 'sqlite') expect(named).to.deep.equal(['bossId', 'friendId'])
     else
@@ -141,7 +141,7 @@ eachDriver('mapDatabaseError', (db) => {
         .and.to.satisfy(([field]: string[]) => field === 'bossId' || field === 'friendId')
   })
 
-  it('tells a row that others refer to', async () => {
+  it('recognises a row that other rows refer to', async () => {
     await db.knex('person_role').insert({ id: 1, person_id: 1, role: 'x' })
     const error = await mapped(db.knex('person').where({ id: 1 }).del())
     expect(error).to.be.instanceOf(StillReferencedError).and.include({ status: 409, code: 'still_referenced' })
@@ -165,7 +165,7 @@ eachDriver('mapDatabaseError', (db) => {
       expect(fields(await mapped(db.knex('person').where({ id: 1 }).update({ first_name: secret, age: 3 })))).to.deep.equal(['firstName'])
     })
 
-    it('tells values that are none of the type, or out of its range', async () => {
+    it('recognises values of the wrong type or out of range', async () => {
       for (const more of [{ age: 2 ** 40 }, { age: secret }, { born: '2023-02-30' }, { born: secret }]) {
         const error = await mapped(add({ id: 2, email_address: 'b', ...more }))
         expect(error, JSON.stringify(more)).to.be.instanceOf(ValidationError)
@@ -174,14 +174,14 @@ eachDriver('mapDatabaseError', (db) => {
     })
   }
 
-  it('tells a check that an application has put on its table', async () => {
+  it('recognises a CHECK constraint of the application', async () => {
     await db.knex.schema.dropTableIfExists('checked')
     const name = 'cheap_enough'
     await db.knex.raw(`create table checked (price integer, constraint ${name} check (price < 10))`)
     expect(await mapped(db.knex('checked').insert({ price: 11 }))).to.be.instanceOf(ValidationError)
   })
 
-  it('asks for the field with the table and the column, and leaves out what is not to be named', async () => {
+  it('calls fieldOf with table and column, and omits columns without a field', async () => {
     const asked: unknown[] = []
     const error = await mapped(add({ id: 2, email_address: 'ada@example.com' }), (table, name) => {
       asked.push([table, name])
@@ -192,7 +192,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(asked).to.deep.include(['person', 'email_address'])
   })
 
-  it('looks into what Objection wraps', async () => {
+  it('reads the errors that Objection wraps', async () => {
     class Person extends Model {
       static override tableName = 'person'
     }
@@ -212,7 +212,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(fields(missing)).to.deep.equal(['bossId'])
   })
 
-  it('returns as they are its own errors, and those of no database', async () => {
+  it('returns its own errors and errors of other code unchanged', async () => {
     const own = new ForbiddenError()
     expect(mapDatabaseError(own, db.dialect)).to.equal(own)
     for (const other of [new TypeError('x'), undefined, null, 'text', 7, { code: 5 }, Object.assign(new Error('x'), { code: 'ENOENT' })]) {
@@ -222,7 +222,7 @@ eachDriver('mapDatabaseError', (db) => {
     expect(mapDatabaseError(unknown, db.dialect)).to.equal(unknown)
   })
 
-  it('tells a lock that does not come as worth a retry [promise 53]', async () => {
+  it('maps a lock timeout to a retryable error [promise 53]', async () => {
     const other = db.connect()
     if (db.dialect === 'sqlite') await other.raw('PRAGMA busy_timeout = 1')
     await db.knex.transaction(async (trx) => {
@@ -239,7 +239,7 @@ eachDriver('mapDatabaseError', (db) => {
   })
 
   if (db.dialect !== 'sqlite') {
-    it('tells a deadlock as worth a retry [promise 53]', async () => {
+    it('maps a deadlock to a retryable error [promise 53]', async () => {
       await add({ id: 2, email_address: 'b' })
       const locked: (() => void)[] = []
       const both = Promise.all([0, 1].map((i) => new Promise<void>((resolve) => (locked[i] = resolve))))
@@ -256,7 +256,7 @@ eachDriver('mapDatabaseError', (db) => {
       expect(mapDatabaseError(lost[0], db.dialect)).to.be.instanceOf(RetryableDatabaseError)
     })
 
-    it('tells a connection that was cut as unavailable [promise 51]', async () => {
+    it('maps a cut connection to 503 [promise 51]', async () => {
       const other = db.connect({ pool: { min: 0, max: 1 } })
       other.client.logger.warn = () => {}
       const idOf = db.dialect === 'pg' ? 'select pg_backend_pid() as id' : 'select connection_id() as id'
@@ -286,7 +286,7 @@ eachDriver('mapDatabaseError', (db) => {
       )
     })
 
-    it('tells a server that is not there, and one that hangs up, as unavailable [promise 51]', async () => {
+    it('maps a missing server and a server that hangs up to 503 [promise 51]', async () => {
       const hangsUp = createServer((socket) => socket.destroy())
       const port = await new Promise<number>((resolve) =>
         hangsUp.listen(0, '127.0.0.1', () => resolve((hangsUp.address() as { port: number }).port)),
@@ -304,7 +304,7 @@ eachDriver('mapDatabaseError', (db) => {
     })
   }
 
-  it('tells a full pool, and a pool that was closed, as unavailable [promise 54]', async () => {
+  it('maps a full pool and a closed pool to 503 [promise 54]', async () => {
     const knex = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 50 })
     knex.client.logger.warn = () => {}
     await knex.transaction(async () => {
@@ -315,7 +315,7 @@ eachDriver('mapDatabaseError', (db) => {
   })
 
   if (db.dialect === 'pg') {
-    it('tells serialization failures, and stale plans inside a transaction, as worth a retry [promise 53]', async () => {
+    it('maps serialization failures and stale plans in a transaction to retryable errors [promise 53]', async () => {
       const config = { isolationLevel: 'repeatable read' } as const
       const error = await mapped(
         db.knex.transaction(async (trx) => {
@@ -336,7 +336,7 @@ describe('mapDatabaseError', () => {
   const taken = (key: string, sql: string) =>
     Object.assign(new Error(`${sql} - Duplicate entry 'x' for key '${key}'`), { code: 'ER_DUP_ENTRY', errno: 1062, sql })
 
-  it('reads the columns out of a MariaDB key that another process has made', () => {
+  it('reads the columns from the name of a MariaDB key that another process created', () => {
     const known = new Set(['id', 'team_name', 'role', 'role_team'])
     const fieldOf: FieldOf = (_, name) => (known.has(name) ? name : undefined)
     const named = (key: string) =>
@@ -350,7 +350,7 @@ describe('mapDatabaseError', () => {
     expect(named('PRIMARY')).to.deep.equal(['id'])
   })
 
-  it('tells PostgreSQL’s foreign keys apart in languages other than English', () => {
+  it('distinguishes PostgreSQL’s foreign key errors in other languages', () => {
     const error = (sql: string) =>
       Object.assign(new Error(`${sql} - Aktualisieren oder Löschen verletzt Fremdschlüssel`), {
         code: '23503',
@@ -360,7 +360,7 @@ describe('mapDatabaseError', () => {
     expect(mapDatabaseError(error('insert into "person" ("boss_id") values (1)'), 'pg')).to.be.instanceOf(MissingReferenceError)
   })
 
-  it('maps codes that are hard to bring about', () => {
+  it('maps error codes that are hard to provoke', () => {
     const cases: [Dialect, object, abstract new (...args: never[]) => unknown][] = [
       ['pg', { code: '53300' }, ServiceUnavailableError],
       ['pg', { code: '57P01' }, ServiceUnavailableError],

@@ -6,7 +6,7 @@ interface Connection {
   prepare(sql: string): { pluck(): { all(): unknown[] }; iterate(): IterableIterator<unknown> }
 }
 
-describe('Kept statements (better-sqlite3)', () => {
+describe('Cached statements (better-sqlite3)', () => {
   let knex: KnexInstance
   let undo: () => void
   let prepared: string[]
@@ -50,26 +50,26 @@ describe('Kept statements (better-sqlite3)', () => {
     expect(timesPrepared('where `id`')).to.equal(2)
   })
 
-  it('see a column that came later', async () => {
+  it('see a column that was added later', async () => {
     for (let i = 0; i < 3; i += 1) await find(1)
     await knex.schema.alterTable('thing', (table) => table.string('name').defaultTo('new'))
     expect(await find(1)).to.deep.equal({ id: 1, size: 10, name: 'new' })
     expect(await find(2)).to.deep.equal({ id: 2, size: 20, name: 'new' })
   })
 
-  it('see a column that is gone', async () => {
+  it('notice a dropped column', async () => {
     for (let i = 0; i < 3; i += 1) await find(1)
     await knex.schema.alterTable('thing', (table) => table.dropColumn('size'))
     expect(await find(1)).to.deep.equal({ id: 1 })
   })
 
-  it('forget an option of one query', async () => {
+  it('reset an option of one query', async () => {
     const big = () => knex('thing').where({ id: 1 }).first().options({ safeIntegers: true })
     for (let i = 0; i < 3; i += 1) expect(await big()).to.deep.equal({ id: 1n, size: 10n })
     expect(await find(1)).to.deep.equal({ id: 1, size: 10 })
   })
 
-  it('are not those that the application prepares by hand', async () => {
+  it('do not include those that the application prepares itself', async () => {
     const text = 'select * from `thing` where `id` = ? limit ?'
     for (let i = 0; i < 3; i += 1) await find(1)
     expect((await raw()).prepare('select id from thing').pluck().all()).to.deep.equal([1, 2])
@@ -79,7 +79,7 @@ describe('Kept statements (better-sqlite3)', () => {
     expect(await find(1)).to.deep.equal({ id: 1, size: 10 })
   })
 
-  it('serve again after an error', async () => {
+  it('work again after an error', async () => {
     const insert = () => knex('thing').insert({ id: 1, size: 1 })
     for (let i = 0; i < 4; i += 1) {
       const error = await insert().catch((caught: Error) => caught)
@@ -88,7 +88,7 @@ describe('Kept statements (better-sqlite3)', () => {
     expect(await knex('thing').insert({ id: 3, size: 1 })).to.deep.equal([3])
   })
 
-  it('are 300 at most', async () => {
+  it('number at most 300', async () => {
     const ask = (i: number) => knex.raw(`select ${i} as n`)
     for (let i = 0; i < 310; i += 1) {
       await ask(i)
@@ -103,7 +103,7 @@ describe('Kept statements (better-sqlite3)', () => {
     expect(timesPrepared('select 0 ')).to.equal(first + 1)
   })
 
-  it('are no more once it is undone', async () => {
+  it('are not used after undo', async () => {
     for (let i = 0; i < 3; i += 1) await find(1)
     undo()
     const before = timesPrepared('where `id`')

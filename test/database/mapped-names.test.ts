@@ -132,14 +132,14 @@ for (const [instance, config] of Object.entries(instances)) {
         for (const secret of secrets) expect(text, why).not.to.contain(secret)
       }
 
-      it('are read as they were written, under their own names', async () => {
+      it('are read as they were written, by property name', async () => {
         const row = await asSystem(() => Firm.getByOr404({ taxID: 'TAX-1', line1: 'LINE-1', visits: values.visits } as never))
         for (const [name, value] of Object.entries(values)) expect((row as never)[name], name).to.deep.equal(value)
         expect(Object.keys(row).sort()).to.deep.equal([...Object.keys(values), 'id', 'createdAt', 'updatedAt'].sort())
         expect(row.createdAt).to.be.instanceOf(Date)
       })
 
-      it('that are hidden or not readable are in no JSON, whatever way the row came [promise 43]', async () => {
+      it('that are hidden or not readable are in no JSON, however the row was loaded [promise 43]', async () => {
         await asAnonymous(async () => {
           const ways: (() => PromiseLike<unknown>)[] = [
             () => Firm.query(),
@@ -180,7 +180,7 @@ for (const [instance, config] of Object.entries(instances)) {
         })
       })
 
-      it('are written, filtered, ordered and searched under their own names', async () => {
+      it('are written, filtered, ordered and searched by property name', async () => {
         await asSystem(async () => {
           await Firm.query()
             .where('taxID', 'TAX-1')
@@ -200,12 +200,12 @@ for (const [instance, config] of Object.entries(instances)) {
         })
       })
 
-      it('hold the policy: a rule reads them by their own names [promise 43]', async () => {
+      it('are read by policies by property name [promise 43]', async () => {
         await asSystem(() => Firm.query().patch({ line1: 'locked' } as never))
         expect(await asAnonymous(() => Firm.query().patch({ isVIP: false } as never))).to.equal(0)
       })
 
-      it('are shown, filtered and sorted over HTTP as the model says [promise 43]', async () => {
+      it('are shown, filtered and sorted over HTTP as the model declares [promise 43]', async () => {
         const methods = { list: { public: true }, get: { public: true }, create: { public: true }, update: { public: true } }
         const api = new Api({ resources: [new CrudResource({ model: Firm, path: 'firms', methods, include: ['sites'] })] })
         const ask = clientOf(api, perms as never)

@@ -31,7 +31,7 @@ const tables = ['domain', 'user_role', 'token', 'user_setting']
 
 for (const name of availableDrivers.filter((one) => one === 'pg' || one === 'mysql2')) {
   describe(`Migrations by processes that start at once (${name})`, () => {
-    it('are made by one, and the others wait; so are tables', async function () {
+    it('run in one process while the others wait, and so does createTables()', async function () {
       this.timeout(60_000)
       const own = await createDatabase(name)
       const perms = initPerms({ knex: own.knex, passwords: { cost: 10 } })
@@ -98,7 +98,7 @@ eachDriver('Migrations', (db) => {
 
   const exist = async (...names: string[]) => Promise.all(names.map((name) => db.knex.schema.hasTable(name)))
 
-  it('make the library’s tables once, with a history of their own', async () => {
+  it('create the library’s tables once, with their own history', async () => {
     expect(await perms.migrate()).to.have.length(2)
     expect(await exist('user', ...tables)).to.deep.equal([true, true, true, true, true])
     expect(await exist('objection_perms_migrations', 'knex_migrations')).to.deep.equal([true, false])
@@ -109,7 +109,7 @@ eachDriver('Migrations', (db) => {
     expect((await User.getOr404(user.id)).hasRole('x')).to.equal(true)
   })
 
-  it('add to tables of an earlier version what they lack, and keep what they hold', async () => {
+  it('add missing columns to tables of an earlier version and keep their rows', async () => {
     await perms.migrate()
     const user = await User.create({ email: 'ada@example.com' })
     const { plain } = await Token.issue(user)
@@ -143,7 +143,7 @@ eachDriver('Migrations', (db) => {
     await Promise.all(others.map((knex) => knex.destroy()))
   })
 
-  it('make the table of the registered user model, which the others refer to', async () => {
+  it('create the table of the registered user model, which the others reference', async () => {
     await perms.close()
     perms = initPerms({ knex: db.knex, user: Clerk, passwords: { cost: 10 } })
     await perms.migrate()
@@ -154,7 +154,7 @@ eachDriver('Migrations', (db) => {
     expect(await UserRole.query()).to.deep.equal([])
   })
 
-  it('stand before the application’s own in one history: permsMigrations({ with })', async () => {
+  it('come before the application’s migrations in one history: permsMigrations({ with })', async () => {
     const config = { migrationSource: permsMigrations({ with: folder }) }
     const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
     expect(ran.map((name) => name.replace(/_.*/, ''))).to.deep.equal(['objection', 'objection', '001'])
@@ -165,7 +165,7 @@ eachDriver('Migrations', (db) => {
     expect(await exist('user', 'own_thing', ...tables)).to.deep.equal([false, false, false, false, false, false])
   })
 
-  it('leave the application’s own history alone', async () => {
+  it('do not change the application’s own history', async () => {
     await perms.migrate()
     const own = { directory: folder, loadExtensions: ['.mjs'] }
     const [, ran] = (await db.knex.migrate.latest(own)) as [number, string[]]
@@ -174,13 +174,13 @@ eachDriver('Migrations', (db) => {
     expect(await exist('own_thing', 'user')).to.deep.equal([false, true])
   })
 
-  it('undone drop what they made', async () => {
+  it('drop their tables when undone', async () => {
     await perms.migrate()
     await db.knex.migrate.rollback({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' }, true)
     expect(await exist('user', ...tables)).to.deep.equal([false, false, false, false, false])
   })
 
-  it('createTables() makes what models declare, in any order, and leaves alone what is there', async () => {
+  it('createTables() creates the tables of models in any order and keeps existing ones', async () => {
     await perms.migrate()
     await createTables(db.knex, [Paper, User])
     const user = await User.create({ email: 'ada@example.com' })
@@ -192,7 +192,7 @@ eachDriver('Migrations', (db) => {
     })
   })
 
-  it('createTables() says which model declares no table', async () => {
+  it('createTables() names a model that declares no table', async () => {
     class Nothing extends BaseModel {}
     const error = await rejection(createTables(db.knex, [Nothing]))
     expect(error).to.be.instanceOf(ConfigurationError)

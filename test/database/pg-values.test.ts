@@ -8,14 +8,14 @@ import { availableDrivers, createDatabase, type OwnDatabase } from '../helpers/d
 const timestamptz = 1184
 const parse = pg.types.getTypeParser(timestamptz, 'text') as (text: string) => unknown
 
-describe('moments of PostgreSQL', () => {
+describe('timestamptz values', () => {
   const spelled = (moment: Date, digits: number) =>
     `${moment
       .toISOString()
       .replace('T', ' ')
       .slice(0, digits === 0 ? 19 : 20 + digits)}+00`
 
-  it('are what the driver itself makes of the text', () => {
+  it('equal the driver’s own result', () => {
     fc.assert(
       fc.property(
         fc.date({ min: new Date('1000-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true }),
@@ -31,7 +31,7 @@ describe('moments of PostgreSQL', () => {
     )
   })
 
-  it('are left to the driver in any other spelling', () => {
+  it('are parsed by the driver in any other format', () => {
     for (const text of [
       'infinity',
       '-infinity',
@@ -63,7 +63,7 @@ describe('moments of PostgreSQL', () => {
 
     const moments = ["'2001-02-03 04:05:06.789+00'", "'1999-12-31 23:59:59+00'", "'0044-03-15 12:00:00+00 BC'", "'infinity'"]
 
-    it('come out as without the library, in any time zone of the session', async () => {
+    it('are the same as without the library, in any time zone of the session', async () => {
       const plain = own.connect({ pool: { min: 1, max: 1 } })
       const ours = own.connect({ pool: { min: 1, max: 1 } })
       prepareConnections(ours)
@@ -79,7 +79,7 @@ describe('moments of PostgreSQL', () => {
       }
     })
 
-    it('stay what an application’s own parser makes of them', async () => {
+    it('are parsed by the application’s own parser', async () => {
       pg.types.setTypeParser(timestamptz, (text) => `mine: ${text.slice(0, 4)}`)
       try {
         const knex = own.connect()
@@ -92,7 +92,7 @@ describe('moments of PostgreSQL', () => {
     })
   })
 
-  it('stay with a parser of dates of another kind, and with one that throws', () => {
+  it('keep a parser that returns other dates or throws', () => {
     class OwnDate extends Date {}
     const parsers = [
       (text: string) => new OwnDate(text.replace(' ', 'T')),

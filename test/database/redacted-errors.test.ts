@@ -228,7 +228,7 @@ eachDriver('errors of statements', (db) => {
     expect(lines.join('\n')).not.to.match(/\$2b\$|correct horse|[0-9a-f]{64}/)
   })
 
-  it('closing gives Knex its own errors back', async () => {
+  it('closing restores Knex’s own errors', async () => {
     const other = db.connect()
     await perms.close()
     const second = initPerms({ knex: other })
@@ -243,7 +243,7 @@ eachDriver('errors of statements', (db) => {
 describe('redactError', () => {
   const error = (message: string, more: object = {}) => Object.assign(new Error(message), more)
 
-  it('takes the values out of causes, wrapped errors and aggregates, and ends where they refer to each other', () => {
+  it('removes values from causes, wrapped errors and aggregates, also when they form a cycle', () => {
     const inner = error('value abcdefghij failed', { sql: "select 'abcdefghij'" })
     const outer = Object.assign(new AggregateError([inner], 'several'), { nativeError: error('abcdefghij'), cause: inner })
     Object.assign(inner, { cause: outer })
@@ -252,7 +252,7 @@ describe('redactError', () => {
     expect(inner.message).to.equal('value ? failed')
   })
 
-  it('finds short values of any characters', () => {
+  it('removes short values of any characters', () => {
     for (const value of ['a-b/c', '[x](y)', '{}$^.*+?', '\\d|é', '\ud800', '1.5', "it's"]) {
       const one = error(`the value '${value}' is bad`)
       redactError(one, { bindings: [value] })
@@ -260,32 +260,32 @@ describe('redactError', () => {
     }
   })
 
-  it('finds a value that the server has cut', () => {
+  it('removes a value that the server has cut', () => {
     const cut = error('Incorrect thing: prefix-of-a-long-secret...')
     redactError(cut, { bindings: ['prefix-of-a-long-secret-that-goes-on'] })
     expect(cut.message).to.equal('Incorrect thing: ?...')
   })
 
-  it('leaves names and codes as they are', () => {
+  it('keeps names and codes', () => {
     const names = error('column "secret" does not exist', { code: '42703', table: 'vault', constraint: 'vault_pkey' })
     redactError(names, { sql: 'select 1', bindings: ['vault', '42703', 'vault_pkey', 3] })
     expect(names).to.include({ code: '42703', table: 'vault', constraint: 'vault_pkey', message: 'column "secret" does not exist' })
   })
 
-  it('looks for long values in long texts', () => {
+  it('searches long texts for long values', () => {
     const long = error(`near: ${'ab'.repeat(50_000)}`)
     redactError(long, { bindings: Array.from({ length: 100 }, (_, i) => 'ba'.repeat(2000) + i) })
     expect(long.message).to.equal('near: ? [cut]')
   })
 
-  it('leaves the text out where there are more values than can be looked for', () => {
+  it('removes the whole text when there are too many values to search for', () => {
     const many = error('the value abcdefghij')
     redactError(many, { sql: 'insert into t', bindings: Array.from({ length: 300 }, (_, i) => 'x'.repeat(4000) + i) })
     expect(many.message).to.match(/^\[removed/)
     expect(shown(many)).not.to.contain('abcdefghij')
   })
 
-  it('says nothing of rows that PostgreSQL and MariaDB repeat', () => {
+  it('removes the rows that PostgreSQL and MariaDB repeat', () => {
     for (const [text, wanted] of [
       ['Key (a, b)=(1, hash) already exists.', 'Key (a, b)=(?) already exists.'],
       ['Failing row contains (1, hash, null).', 'Failing row contains (?).'],

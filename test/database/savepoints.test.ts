@@ -125,7 +125,7 @@ eachDriver('Statements next to a savepoint of their transaction', (db) => {
     expect(await titles()).to.deep.equal(['by the outer', 'two levels up'])
   })
 
-  it('a savepoint that the application ends by hand keeps nothing waiting', async () => {
+  it('a savepoint that the application ends itself blocks no statement', async () => {
     await transaction(async (outer) => {
       const inner: Knex.Transaction = await outer.transaction()
       await Note.query(outer).insert({ title: 'inside', state: 'open' })
@@ -135,7 +135,7 @@ eachDriver('Statements next to a savepoint of their transaction', (db) => {
     expect(await titles()).to.deep.equal(['after', 'mine'])
   })
 
-  it('[promise 34] a refused write that nobody awaits is undone before its transaction commits', async () => {
+  it('[promise 34] a refused write that is not awaited is undone before its transaction commits', async () => {
     let refusal: Promise<Error> | undefined
     await asMe(() =>
       transaction(async () => {
@@ -148,7 +148,7 @@ eachDriver('Statements next to a savepoint of their transaction', (db) => {
     expect(await db.knex('savepoint_note').where({ state: 'closed' })).to.have.length(0)
   })
 
-  it('[promise 72] a refused relate, graph or delete takes nothing of its neighbours along', async () => {
+  it('[promise 72] a refused relate, graph or delete undoes no other write', async () => {
     const graph = () => Note.query().upsertGraph({ id: note.id, state: 'closed' })
     const deep = () => transaction(() => Promise.allSettled([refused(), plain('deep')]))
     const results = await asMe(() => transaction(() => Promise.allSettled([graph(), plain('beside a graph'), deep(), refused()])))

@@ -81,13 +81,13 @@ eachDriver('createTables', (db) => {
   const ids = async (table: string, knex: Knex = db.knex) =>
     (await knex(table).select('id').orderBy('id')).map((row: { id: number }) => row.id)
 
-  it('makes tables in any order, and leaves those alone that are there', async () => {
+  it('creates tables in any order and keeps existing ones', async () => {
     await addAuthor({ id: 1, email: 'a' })
     await createTablesFromSpecs(db.knex, [...tables].reverse())
     expect(await ids('author')).to.deep.equal([1])
   })
 
-  it('makes tables inside a transaction', async () => {
+  it('creates tables inside a transaction', async () => {
     const note: TableSpec = { name: 'note', primaryKey: 'id', columns: { id: id() } }
     await db.knex.transaction(async (trx) => createTablesFromSpecs(trx, [note]))
     expect(await db.knex.schema.hasTable('note')).to.equal(true)
@@ -95,7 +95,7 @@ eachDriver('createTables', (db) => {
     expect(await db.knex.schema.hasTable('note')).to.equal(false)
   })
 
-  it('writes literal defaults, and leaves functions to the models', async () => {
+  it('writes literal defaults to the table but not functions', async () => {
     await addAuthor({ id: 1, email: 'a' })
     const row = await db.knex('author').where({ id: 1, display_name: 'O\'Neill \\ ? "x"', since: '2020-02-29' }).first()
     expect(row.nickname).to.equal(null)
@@ -106,7 +106,7 @@ eachDriver('createTables', (db) => {
     await refusal(db.knex('author').insert({ id: 2, email: 'b' }))
   })
 
-  it('refuses NULL where it is not declared, in the primary key too', async () => {
+  it('refuses NULL unless declared, also in the primary key', async () => {
     await refusal(addAuthor({ id: 1, email: null }))
     await refusal(db.knex('loan').insert({ loan_id: null, book_id: 1 }))
   })
@@ -165,7 +165,7 @@ eachDriver('createTables', (db) => {
     return Object.fromEntries(rows.map((row) => [row.name, row.columns]))
   }
 
-  it('names indexes as Knex would, and indexes foreign keys', async () => {
+  it('names indexes as Knex does, and indexes foreign keys', async () => {
     const found = await indexes('book')
     expect(found).to.deep.include({
       book_author_id_title_unique: 'author_id,title',
@@ -178,7 +178,7 @@ eachDriver('createTables', (db) => {
     expect(await indexes('author')).to.include({ author_email_unique: 'email' })
   })
 
-  it('keeps long names under 63 bytes, apart from each other, and always the same', async () => {
+  it('keeps long names under 63 bytes, distinct and stable', async () => {
     const found = await indexes(longName)
     expect(new Set(Object.values(found))).to.deep.equal(
       new Set([
@@ -193,7 +193,7 @@ eachDriver('createTables', (db) => {
     expect(await indexes(longName)).to.deep.equal(found)
   })
 
-  it('drops tables in any order, with rows that refer to each other, and passes over those that are not there', async () => {
+  it('drops tables in any order, with rows that refer to each other, and skips missing tables', async () => {
     await addAuthor({ id: 1, email: 'a' })
     await db.knex('book').insert({ id: 1, author_id: 1, title: 'first' })
     await db.knex('author').update({ best_book: 1 })
@@ -203,7 +203,7 @@ eachDriver('createTables', (db) => {
     if (db.dialect === 'mysql') expect((await db.knex.raw('select @@foreign_key_checks as checks'))[0]).to.deep.equal([{ checks: 1 }])
   })
 
-  it('works on a Knex that renames what it sends and gets', async () => {
+  it('works with a Knex instance that renames identifiers', async () => {
     await dropTables(db.knex, tables)
     const knex = db.connect(knexSnakeCaseMappers())
     const release = prepareConnections(knex)
@@ -236,7 +236,7 @@ eachDriver('createTables', (db) => {
     expect(constraintOf('author_badge_unique')).to.deep.equal({ table: 'author', columns: ['badge'], kind: 'unique' })
   })
 
-  it('asks the database nothing but whether the tables are there, once they are', async () => {
+  it('only queries whether the tables exist when they do', async () => {
     const { statements } = await countQueries(db.knex, () => createTablesFromSpecs(db.knex, tables))
     expect(statements.filter((sql) => /create|alter/i.test(sql))).to.deep.equal([])
   })
@@ -252,7 +252,7 @@ eachDriver('createTables', (db) => {
 })
 
 describe('constraintName', () => {
-  it('tells apart what differs only where a long name is cut', () => {
+  it('distinguishes names that differ only in the part that is cut', () => {
     const names = ['a', 'b'].map((end) => constraintName('t'.repeat(50), [`${'c'.repeat(30)}${end}`], 'unique'))
     expect(new Set(names).size).to.equal(2)
     for (const name of names) {
@@ -267,7 +267,7 @@ describe('constraintName', () => {
 })
 
 describe('createTables', () => {
-  it('refuses a Knex of another kind', async () => {
+  it('refuses an unsupported Knex client', async () => {
     const stranger = { client: { driverName: 'mssql' } } as unknown as Knex
     expect(await refusal(createTablesFromSpecs(stranger, []))).to.be.instanceOf(ConfigurationError)
   })

@@ -22,7 +22,7 @@ eachDriver('transaction()', (db) => {
 
   const names = async () => ((await db.knex('account').select('name').orderBy('name')) as { name: string }[]).map(({ name }) => name)
 
-  it('gives back what fn returned, once committed', async () => {
+  it('returns the result of fn after the commit', async () => {
     expect(await transaction(async () => (await Account.create({ name: 'a' })).name)).to.equal('a')
     expect(await names()).to.deep.equal(['a'])
     expect(await transaction(() => 5)).to.equal(5)
@@ -34,7 +34,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['a'])
   })
 
-  it('undoes all where fn throws, and throws the same error', async () => {
+  it('rolls back when fn throws, and throws the same error', async () => {
     const mine = new Error('mine')
     const error = await rejection(
       transaction(async () => {
@@ -54,7 +54,7 @@ eachDriver('transaction()', (db) => {
     })
   })
 
-  it('inside another one is a savepoint: what it undoes ends there', async () => {
+  it('inside another one is a savepoint that is rolled back alone', async () => {
     await transaction(async () => {
       await Account.create({ name: 'outer' })
       await rejection(
@@ -68,7 +68,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['outer', 'second'])
   })
 
-  it('inside another one is undone with it', async () => {
+  it('inside another one is rolled back with it', async () => {
     await rejection(
       transaction(async () => {
         await transaction(() => Account.create({ name: 'inner' }))
@@ -78,7 +78,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal([])
   })
 
-  it('goes on after an error that was caught, where a savepoint stood around it', async () => {
+  it('continues after a caught error inside a savepoint', async () => {
     await transaction(async () => {
       await Account.create({ name: 'a' })
       await rejection(transaction(() => Account.create({ name: 'a' })))
@@ -127,7 +127,7 @@ eachDriver('transaction()', (db) => {
     expect(inTransaction()).to.equal(false)
   })
 
-  it('is not joined by what is left over when it has ended', async () => {
+  it('is not joined by code that runs after the commit', async () => {
     let later: (() => Promise<unknown>) | undefined
     await transaction(async () => {
       const { AsyncResource } = await import('node:async_hooks')
@@ -137,7 +137,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['later'])
   })
 
-  it('[promise 52] rolled back, takes what still runs with it', async () => {
+  it('[promise 52] refuses statements of code that runs after the rollback', async () => {
     let left: Promise<unknown> | undefined
     await rejection(
       transaction(async () => {
@@ -155,7 +155,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal([])
   })
 
-  it('has what outlives an inner one join the outer one', async () => {
+  it('is joined by code that outlives its savepoint', async () => {
     await rejection(
       transaction(async () => {
         let left: Promise<unknown> | undefined
@@ -169,7 +169,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal([])
   })
 
-  it('[promise 52] leaves its connection fit for the next one, whatever ran at once inside', async () => {
+  it('[promise 52] leaves a usable connection after concurrent statements inside', async () => {
     for (let i = 0; i < 60; i += 1) {
       const all = transaction(async () => {
         const parts = [1, 2, 3].map((n) => transaction(() => Account.create({ name: `inner ${n}` })))
@@ -181,7 +181,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal([])
   })
 
-  it('is left by outsideTransaction(): what is written there stays', async function () {
+  it('does not undo writes inside outsideTransaction()', async function () {
     // SQLite has one writer, and by default one connection.
     if (db.dialect === 'sqlite') this.skip()
     await rejection(
@@ -194,7 +194,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['outside'])
   })
 
-  it('is tried again after a deadlock, and both come through', async function () {
+  it('runs again after a deadlock, and both transactions succeed', async function () {
     if (db.dialect === 'sqlite') this.skip()
     const [a, b] = [await Account.create({ name: 'a' }), await Account.create({ name: 'b' })]
     let runs = 0
@@ -259,7 +259,7 @@ eachDriver('transaction()', (db) => {
     const kept = async () => (await names()).filter((name) => !['p', 'q'].includes(name))
     const expected = db.dialect === 'sqlite' ? 'UniqueViolationError' : 'RetryableDatabaseError'
 
-    it('refuses what comes after it, and to commit: of who caught the error nothing is kept [promise 52]', async () => {
+    it('refuses later statements and the commit, even if fn caught the error [promise 52]', async () => {
       const later: string[] = []
       const error = await rejection(
         transaction(
@@ -280,7 +280,7 @@ eachDriver('transaction()', (db) => {
       expect(await kept()).to.deep.equal(['next'])
     })
 
-    it('takes nothing that was given at once with what failed [promise 52]', async () => {
+    it('runs no statement that was sent together with the failing one [promise 52]', async () => {
       const given: Promise<Error>[] = []
       const all = transaction((trx) => rejection(end(trx, () => given.push(rejection(Account.create({ name: 'at once' }))))), {
         retries: 0,
@@ -290,7 +290,7 @@ eachDriver('transaction()', (db) => {
       expect(await kept()).to.deep.equal([])
     })
 
-    it('rejects with what fn threw instead', async () => {
+    it('rejects with another error that fn throws', async () => {
       const mine = new Error('mine')
       const error = await rejection(
         transaction((trx) =>
@@ -302,7 +302,7 @@ eachDriver('transaction()', (db) => {
       expect(error).to.equal(mine)
     })
 
-    it('is tried again as a whole where that is worth it [promise 53]', async function () {
+    it('runs again completely after a retryable error [promise 53]', async function () {
       if (db.dialect === 'sqlite') this.skip()
       let runs = 0
       await transaction(async (trx) => {
@@ -313,7 +313,7 @@ eachDriver('transaction()', (db) => {
       expect([runs, await kept()]).to.deep.equal([2, ['run 2']])
     })
 
-    it('in a savepoint: the rest has gone with it, but on PostgreSQL [promise 52]', async () => {
+    it('in a savepoint is lost completely, except on PostgreSQL [promise 52]', async () => {
       const both = transaction(
         async () => {
           await Account.create({ name: 'outer' })
@@ -333,7 +333,7 @@ eachDriver('transaction()', (db) => {
       expect(await kept()).to.deep.equal(db.dialect === 'pg' ? ['after', 'outer'] : [])
     })
 
-    it('is known of a transaction that the application began with Knex [promise 52]', async () => {
+    it('is also detected in a transaction that the application began with Knex [promise 52]', async () => {
       const made = Account.build({ name: 'before' })
       const error = await rejection(
         db.knex.transaction(async (trx) => {
@@ -348,7 +348,7 @@ eachDriver('transaction()', (db) => {
     })
   })
 
-  it('[promise 52] does not call a caught error a success where the database has undone all', async () => {
+  it('[promise 52] does not report success after a caught error at which the database rolled back', async () => {
     const all = transaction(async () => {
       await Account.create({ name: 'a' })
       await rejection(Account.create({ name: 'a' }))
@@ -358,7 +358,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(db.dialect === 'pg' ? [] : ['a'])
   })
 
-  it('goes on after a lock that did not come, where the server has undone the statement alone [promise 52]', async function () {
+  it('continues after a lock timeout if the server has undone only the statement [promise 52]', async function () {
     if (db.dialect !== 'mysql') this.skip()
     const row = await Account.create({ name: 'locked' })
     const client = Object.getPrototypeOf(db.knex.client) as { _query(connection: object, query: { sql: string }): Promise<unknown> }
@@ -392,7 +392,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['locked'])
   })
 
-  it('[promise 52] does not run where it could not begin', async () => {
+  it('[promise 52] does not call fn when BEGIN fails', async () => {
     const client = Object.getPrototypeOf(db.knex.client) as { _query(connection: object, query: { sql: string }): Promise<unknown> }
     const { _query: query } = client
     client._query = function (connection, given) {
@@ -410,7 +410,7 @@ eachDriver('transaction()', (db) => {
     expect(runs).to.equal(0)
   })
 
-  it('[promise 52] that could not be committed leaves nothing open', async function () {
+  it('[promise 52] leaves no open transaction when COMMIT fails', async function () {
     if (db.dialect !== 'sqlite') this.skip()
     await perms.close()
     const [knex, reader] = [db.connect(), db.connect()]
@@ -433,7 +433,7 @@ eachDriver('transaction()', (db) => {
     }
   })
 
-  it('is tried again as often as said, and not for other errors', async () => {
+  it('runs again as often as `retries`, and not for other errors', async () => {
     const deadlock = Object.assign(new Error('deadlock'), { code: '40P01' })
     const count = async (error: Error, retries?: number) => {
       let runs = 0
@@ -455,7 +455,7 @@ eachDriver('transaction()', (db) => {
     expect(await count(new Error('mine'))).to.equal(1)
   })
 
-  it('is tried again as a whole, not by its inner part, where the lock was lost inside', async () => {
+  it('runs again as a whole when a nested transaction loses its lock', async () => {
     let outer = 0
     let inner = 0
     await transaction(async () => {
@@ -470,7 +470,7 @@ eachDriver('transaction()', (db) => {
     expect(await names()).to.deep.equal(['a'])
   })
 
-  it('undone leaves rows as they were before, to be saved again', async () => {
+  it('restores rows in memory after a rollback, so that they can be saved again', async () => {
     const kept = await Account.create({ name: 'kept' })
     for (const undo of ['transaction()', 'a nested one within', 'knex.transaction()', 'one given last'] as const) {
       const made = Account.build({ name: undo })
@@ -499,7 +499,7 @@ eachDriver('transaction()', (db) => {
     expect([kept.balance, (await Account.getOr404(kept.id)).balance]).to.deep.equal([4, 4])
   })
 
-  it('tried again saves what was built outside again', async () => {
+  it('saves rows that were built outside again when it runs again', async () => {
     const made = Account.build({ name: 'a' })
     let runs = 0
     await transaction(async () => {
@@ -518,7 +518,7 @@ eachDriver('transaction()', (db) => {
     expect(statements.join('\n')).to.match(/serializable/i)
   })
 
-  it('says what is missing where there is no database yet', async () => {
+  it('throws a ConfigurationError before initPerms()', async () => {
     await perms.close()
     try {
       expect(await rejection(transaction(() => 1))).to.be.instanceOf(ConfigurationError)

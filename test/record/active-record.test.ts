@@ -37,7 +37,7 @@ eachDriver('ActiveRecord', (db) => {
   const numberOf = async () => Number(((await db.knex('shelf').count({ n: '*' })) as { n: unknown }[])[0]?.n)
 
   describe('build()', () => {
-    it('makes a row with its defaults, without saving it', async () => {
+    it('creates a row with its defaults, without saving it', async () => {
       const { result: shelf, statements } = await countQueries(db.knex, () => Shelf.build({ shelfName: 'a' }))
       expect(shelf).to.be.instanceOf(Shelf)
       expect(shelf.isNew).to.equal(true)
@@ -45,7 +45,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(statements).to.deep.equal([])
     })
 
-    it('refuses what is not valid, naming each field', () => {
+    it('refuses invalid values and names each field', () => {
       const error = thrown(() => Shelf.build({ floorNumber: 1.5, isOpen: 'yes' } as never))
       expect(error).to.be.instanceOf(ValidationError)
       expect(fieldsOf(error)).to.have.members(['shelfName', 'floorNumber', 'isOpen'])
@@ -80,7 +80,7 @@ eachDriver('ActiveRecord', (db) => {
       expect((await stored(shelf.id))?.['shelf_name']).to.equal('a')
     })
 
-    it('gives back what the database holds', async () => {
+    it('returns the values in the database', async () => {
       const shelf = await Shelf.create({ shelfName: 'a', extra: { tags: ['x'] }, openedAt: new Date(1234567890123) })
       expect({ ...(await Shelf.getOr404(shelf.id)) }).to.deep.equal({ ...shelf })
     })
@@ -130,7 +130,7 @@ eachDriver('ActiveRecord', (db) => {
         expect((await stored(shelf.id))?.['floor_number']).to.equal(7)
       })
 
-      it(`keeps what somebody else changed meanwhile, of a row that was ${how}`, async () => {
+      it(`keeps concurrent changes of other columns, of a row that was ${how}`, async () => {
         const made = await Shelf.create({ shelfName: 'a', extra: { tags: ['x'] } })
         const shelf = how === 'created' ? made : await Shelf.getOr404(made.id)
         await Shelf.query()
@@ -142,7 +142,7 @@ eachDriver('ActiveRecord', (db) => {
         expect([now.labelText, now.floorNumber, now.extra]).to.deep.equal(['theirs', 3, { tags: ['theirs'] }])
       })
 
-      it(`sends nothing where nothing changed, of a row that was ${how}`, async () => {
+      it(`sends no statement when nothing changed, of a row that was ${how}`, async () => {
         const made = await Shelf.create({ shelfName: 'a', extra: { tags: ['x'] }, openedAt: new Date(1234567890123) })
         const shelf = how === 'created' ? made : await Shelf.getOr404(made.id)
         const { statements } = await countQueries(db.knex, () => shelf.save())
@@ -181,7 +181,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(now.createdAt.getTime()).to.equal(createdAt.getTime())
     })
 
-    it('can be tried again after it was refused', async () => {
+    it('can be repeated after it was refused', async () => {
       await Shelf.create({ shelfName: 'taken' })
       const shelf = Shelf.build({ shelfName: 'taken' })
       expect(await rejection(shelf.save())).to.be.instanceOf(UniqueViolationError)
@@ -196,14 +196,14 @@ eachDriver('ActiveRecord', (db) => {
       expect((await stored(shelf.id))?.['shelf_name']).to.equal('other')
     })
 
-    it('says that a row is gone', async () => {
+    it('throws NotFoundError for a deleted row', async () => {
       const shelf = await Shelf.create({ shelfName: 'a' })
       await db.knex('shelf').delete()
       shelf.floorNumber = 1
       expect(await rejection(shelf.save())).to.be.instanceOf(NotFoundError)
     })
 
-    it('leaves columns alone that were not selected', async () => {
+    it('does not write columns that were not selected', async () => {
       const { id } = await Shelf.create({ shelfName: 'a', labelText: 'kept' })
       const shelf = (await Shelf.query().findById(id).select('id', 'floorNumber')) as Shelf
       shelf.floorNumber = 9
@@ -220,7 +220,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(await stored(shelf.id)).to.include({ floor_number: 4, label_text: 'x' })
     })
 
-    it('leaves the object as it was where the values are refused', async () => {
+    it('keeps the object unchanged when the values are refused', async () => {
       await Shelf.create({ shelfName: 'taken' })
       const shelf = await Shelf.create({ shelfName: 'a' })
       const before = { ...shelf }
@@ -247,7 +247,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(await numberOf()).to.equal(0)
     })
 
-    it('refuses undefined and says that a row is gone', async () => {
+    it('refuses undefined and throws NotFoundError for a deleted row', async () => {
       const shelf = await Shelf.create({ shelfName: 'a' })
       expect(fieldsOf(await rejection(shelf.update({ labelText: undefined as never })))).to.deep.equal(['labelText'])
       await db.knex('shelf').delete()
@@ -265,7 +265,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(await rejection(shelf.delete())).to.be.instanceOf(NotFoundError)
     })
 
-    it('removes nothing where the row was never saved', async () => {
+    it('deletes nothing when the row was never saved', async () => {
       await Shelf.create({ shelfName: 'a' })
       expect(await rejection(Shelf.build({ shelfName: 'b' }).delete())).to.be.instanceOf(Error)
       expect(await numberOf()).to.equal(1)
@@ -296,7 +296,7 @@ eachDriver('ActiveRecord', (db) => {
       expect(fieldsOf(await rejection(Shelf.getBy({ shelfName: { like: '%' } } as never)))).to.deep.equal(['shelfName'])
     })
 
-    it('get() and getOr404() find by id; what is no id at all is no row', async () => {
+    it('get() and getOr404() find by id; a malformed id finds no row', async () => {
       const { id } = await Shelf.create({ shelfName: 'a' })
       expect((await Shelf.get(id))?.shelfName).to.equal('a')
       expect((await Shelf.getOr404(id.toUpperCase())).id).to.equal(id)
@@ -348,7 +348,7 @@ eachDriver('ActiveRecord', (db) => {
       expect([shelf.extra, shelf.openedAt?.getTime(), shelf.floorNumber]).to.deep.equal([{ tags: ['x'] }, 0, 0])
     })
 
-    it('is saved as the row would be', async () => {
+    it('is saved like the row itself', async () => {
       const clone = (await Shelf.create({ shelfName: 'a' })).getClone()
       clone.floorNumber = 3
       await clone.save()
@@ -381,7 +381,7 @@ eachDriver('ActiveRecord', (db) => {
     })
   })
 
-  it('refuses class fields that would overwrite what the database returns', () => {
+  it('refuses class fields that would overwrite values from the database', () => {
     class Wrong extends BaseModel.withColumns({ label: column.string() }) {
       override label = 'x'
     }

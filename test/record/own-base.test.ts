@@ -226,7 +226,7 @@ eachDatabase('An application’s own base class', (db) => {
     ).to.deep.equal(['colour'])
   })
 
-  it('with PermsMixin keeps each to their own', async () => {
+  it('with PermsMixin shows each user only their own rows', async () => {
     const [ada, bob] = [await User.create({ email: 'ada@example.com' }), await User.create({ email: 'bob@example.com' })]
     const note = await runAs(ada, () => Guarded.create({ userId: ada.id, noteText: 'mine' }))
     expect(await runAs(ada, () => Guarded.query())).to.have.length(1)

@@ -127,7 +127,7 @@ eachDatabase('Relations and names in queries', (db) => {
     expect((await Book.getByOr404({ bookTitle: 'Fifth' })).authorId).to.equal((made as unknown as Author).id)
   })
 
-  it('a related row given to build() or update() says the column that refers to it', async () => {
+  it('a related row given to build() or update() sets the foreign key column', async () => {
     const book = await Book.create({ bookTitle: 'New', author: bob } as never)
     expect(book.authorId).to.equal(bob.id)
     expect(book.author).to.equal(bob)
@@ -259,12 +259,12 @@ eachDatabase('Relations and names in queries', (db) => {
       expect(await Book.getOr404(second.id)).to.deep.include({ pageCount: 20, details: { isbn: 'x1' } })
     })
 
-    it('in knexQuery() as they are called in the database, untouched', async () => {
+    it('in knexQuery() only as database columns', async () => {
       expect(await Book.knexQuery().where('book_title', 'First')).to.have.length(1)
       expect(await db.knex('book').where({ page_count: 10 })).to.have.length(1)
     })
 
-    it('on the same Knex are left alone outside models', async () => {
+    it('not outside models on the same Knex instance', async () => {
       await db.knex.schema.createTable('camels', (table) => {
         table.integer('pageCount')
       })

@@ -39,7 +39,7 @@ class Child extends Parent.withColumns({ extraNote: column.string({ maxLength: 5
 }
 
 describe('withColumns()', () => {
-  it('leaves the class it was called on as it was', () => {
+  it('does not change the class it is called on', () => {
     const before = Object.keys(Parent.columnSpecs)
     class _More extends Parent.withColumns({ another: column.integer() }) {}
     expect(Object.keys(_More.columnSpecs)).to.include('another')
@@ -92,7 +92,7 @@ describe('withColumns()', () => {
   describe('gives the schemas', () => {
     const { create, update, output, filter } = Parent.schema
 
-    it('create: what a client may send, with what it must', () => {
+    it('create: the columns that a client may send, with the required ones', () => {
       expect(Object.keys(create.properties)).to.have.members(['label', 'note', 'serialNumber', 'rank', 'stamp'])
       expect(create.required).to.deep.equal(['label'])
       expect(create.additionalProperties).to.equal(false)
@@ -178,7 +178,7 @@ eachDatabase('Columns', (db) => {
     expect(await Parent.getOr404(made.id)).to.include({ rank: 3, serialNumber: 'none', note: null })
   })
 
-  it('take null for a default only where they are nullable', async () => {
+  it('accept null as a default only if they are nullable', async () => {
     expect(fieldsOf(await rejection(Parent.create({ label: 'a', rank: null as never })))).to.deep.equal(['rank'])
   })
 
@@ -193,7 +193,7 @@ eachDatabase('Columns', (db) => {
     expect((await db.knex('child').first()).home_address).to.equal(null)
   })
 
-  it('are no columns where a virtual attribute has that name', async () => {
+  it('are not columns when a virtual attribute has that name', async () => {
     const child = await Child.create({ label: 'aB', note: 'n' })
     await (await Child.getOr404(child.id)).update({ rank: 8 })
     expect((await Child.getOr404(child.id)).toJSON()).to.include({ shout: 'AB', rank: 8 })
@@ -209,7 +209,7 @@ eachDatabase('Columns', (db) => {
   })
 
   describe('and clients', () => {
-    it('createFrom() takes what they may write only, naming the rest [promise 42]', async () => {
+    it('createFrom() refuses and names columns that clients may not write [promise 42]', async () => {
       const input = { label: 'a', id: 'x', createdAt: '2020-01-01T00:00:00Z', secretCode: 's', madeBy: 'me', shout: 'x', constructor: 1 }
       const error = await rejection(Parent.createFrom(input))
       expect(fieldsOf(error)).to.have.members(['id', 'createdAt', 'secretCode', 'madeBy', 'shout', 'constructor'])
@@ -226,7 +226,7 @@ eachDatabase('Columns', (db) => {
       expect((await Parent.getOr404(parent.id)).rank).to.equal(9)
     })
 
-    it('names what is missing and what is wrong in one answer', async () => {
+    it('names missing and invalid fields in one error', async () => {
       expect(fieldsOf(await rejection(Parent.createFrom({ rank: '7', note: 5, more: 1 })))).to.have.members([
         'label',
         'rank',

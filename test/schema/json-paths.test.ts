@@ -111,7 +111,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
   ]
 
   for (const key of forms) {
-    it(`are held by writableBy(): ${key} [promise 42]`, async () => {
+    it(`are checked by writableBy(): ${key} [promise 42]`, async () => {
       const ways: (() => PromiseLike<unknown>)[] = [
         () => Account.query().patch({ [key]: 'pro' } as never),
         () =>
@@ -136,7 +136,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
     })
   }
 
-  it('are held by a rule that lets nobody past [promise 42]', async () => {
+  it('are refused by a writableBy() rule that allows no caller [promise 42]', async () => {
     const row = await asSystem(() => Closed.create({ name: 'a', data: { a: 1 } } as never))
     expect(await rejection(asAnonymous(() => Closed.query().patch({ 'data:a': 2 } as never)))).to.be.instanceOf(ForbiddenError)
     expect(await rejection(asAnonymous(() => row.$query().patch({ 'data:a': 2 } as never)))).to.be.instanceOf(ForbiddenError)
@@ -175,7 +175,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
     expect((await stored()).size).to.deep.equal(values.size)
   })
 
-  it('are refused where they would be more than a key in SQL [promise 42]', async () => {
+  it('are refused when the key contains SQL [promise 42]', async () => {
     const keys = [
       "billing:x'||'y",
       "extraInfo:[x']",
@@ -233,7 +233,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
   })
 
   if (db.dialect === 'pg') {
-    it('set what they name where nothing stands against it', async () => {
+    it('set the part of the column when no rule refuses it', async () => {
       await asSystem(async () => {
         await Account.query().patch({ 'billing:plan': 'pro', 'size:width': 5, 'size:tags[1]': 'bc', 'extraInfo:a.b': null } as never)
         await account.$query().patch({ 'extraInfo:[c]': { d: 1 }, name: 'two' } as never)
@@ -247,7 +247,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
       expect((await stored()).extraInfo).to.deep.equal({ a: { b: 2 }, c: { d: 1 } })
     })
 
-    it('of hidden columns bring nothing into the JSON of rows [promise 43]', async () => {
+    it('of hidden columns add nothing to the JSON of rows [promise 43]', async () => {
       const { ref } = Account
       const [rows, shown] = await asAnonymous(async () => {
         const found = await Account.query()

@@ -45,7 +45,7 @@ async function inTimeZone<T>(zone: string, fn: () => Promise<T>): Promise<T> {
 const zones = ['UTC', 'America/Sao_Paulo', 'Pacific/Apia', 'Asia/Kathmandu']
 
 describe('encode', () => {
-  it('refuses what a column cannot hold exactly, instead of rounding it', () => {
+  it('refuses a value that the column cannot store exactly, instead of rounding it', () => {
     const cases: [ColumnSpec, unknown][] = [
       [column.decimal(5, 2).spec, '1.005'],
       [column.decimal(5, 2).spec, '1000'],
@@ -90,7 +90,7 @@ describe('encode', () => {
     expect(encode(column.json().spec, 'C:\\u0000', 'pg')).to.equal('"C:\\\\u0000"')
   })
 
-  it('gives equal numbers one spelling, so that equality in SQL is equality of values', () => {
+  it('writes equal numbers as equal text, so that SQL can compare them', () => {
     const price = column.decimal(10, 2).spec
     for (const same of ['5', '5.0', '005.00', 5, '5.000']) expect(encode(price, same, 'sqlite')).to.equal('5.00')
     expect(encode(price, '-0', 'sqlite')).to.equal('0.00')
@@ -107,7 +107,7 @@ describe('encode', () => {
 })
 
 describe('decoder', () => {
-  it('passes null and undefined through, and reads what foreign tables and settings of drivers return', () => {
+  it('returns null and undefined unchanged, and reads values of other tables and driver settings', () => {
     for (const dialect of ['sqlite', 'pg', 'mysql'] as const) {
       for (const property of Object.keys(all)) {
         const decode = decoder(specOf(property), dialect) ?? ((value: unknown) => value)
@@ -155,12 +155,12 @@ eachDriver('storage', (db) => {
   }
   const roundTrip = (values: Record<string, unknown>) => through(db.knex)(values)
 
-  it('knows its dialect, of a transaction too', async () => {
+  it('returns the dialect of an instance and of a transaction', async () => {
     expect(dialectOf(db.knex)).to.equal(db.dialect)
     await db.knex.transaction(async (trx) => expect(dialectOf(trx)).to.equal(db.dialect))
   })
 
-  it('gives back every type as it was given', async () => {
+  it('returns a value of every type as it was written', async () => {
     const values = {
       name: 'O\'Brien \\ ? $1 `x` "y" ',
       story: '𝒳 👩‍👩‍👧 ü\u0301 \ufeff '.repeat(2000),
@@ -184,7 +184,7 @@ eachDriver('storage', (db) => {
     })
   })
 
-  it('gives back null for each type', async () => {
+  it('returns null for every type', async () => {
     const nulls = Object.fromEntries(
       Object.keys(all)
         .filter((p) => p !== 'id' && p !== 'always')
@@ -193,7 +193,7 @@ eachDriver('storage', (db) => {
     expect(await roundTrip(nulls)).to.deep.equal(nulls)
   })
 
-  it('writes UUIDs in lower case, and finds them so', async () => {
+  it('writes and finds UUIDs in lower case', async () => {
     expect(await roundTrip({ key: '018F4E2A-7B3C-7DEF-8123-456789ABCDE0' })).to.deep.equal({ key: '018f4e2a-7b3c-7def-8123-456789abcde0' })
   })
 
@@ -245,7 +245,7 @@ eachDriver('storage', (db) => {
   })
 
   for (const zone of zones) {
-    it(`keeps days and moments whatever the time zone of the process (${zone})`, async () => {
+    it(`keeps dates and datetimes in every time zone of the process (${zone})`, async () => {
       await inTimeZone(zone, async () => {
         if (zone === 'Pacific/Apia') expect(new Date(2011, 11, 30).getDate(), 'TZ takes effect').to.equal(31)
         for (const day of ['2018-11-04', '2011-12-30', '2024-03-10', '1900-01-01', '0100-01-01', '9999-12-31']) {
@@ -265,7 +265,7 @@ eachDriver('storage', (db) => {
       })
     })
 
-    it(`finds a moment by a plain Date in where(), and stores one bound by plain Knex (${zone})`, async () => {
+    it(`finds a datetime by a plain Date in where(), and stores a Date bound by plain Knex (${zone})`, async () => {
       await inTimeZone(zone, async () => {
         const moment = new Date('2021-07-01T11:22:33.444Z')
         await roundTrip({ moment })
@@ -285,7 +285,7 @@ eachDriver('storage', (db) => {
     })
   }
 
-  it('is read alike by a process that runs elsewhere in the world', async () => {
+  it('returns the same values in a process with another time zone', async () => {
     const values = { day: '2011-12-30', moment: new Date('2011-12-30T05:06:07.008Z') }
     const other = db.connect()
     const release = prepareConnections(other)
@@ -346,7 +346,7 @@ eachDriver('storage', (db) => {
 })
 
 describe('dialectOf', () => {
-  it('refuses clients that are not supported, and names those that are', () => {
+  it('refuses unsupported clients and names the supported ones', () => {
     const stranger = { client: { driverName: 'oracledb' } } as unknown as Knex
     expect(() => dialectOf(stranger)).to.throw(ConfigurationError, /oracledb.*better-sqlite3/)
     expect(() => dialectOf({ client: { driverName: 'constructor' } } as unknown as Knex)).to.throw(ConfigurationError)

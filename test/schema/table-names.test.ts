@@ -24,13 +24,13 @@ describe('The table of a model', () => {
     expect(HTMLPage.tableName).to.equal('html_page')
   })
 
-  it('is its own where a subclass adds columns', () => {
+  it('is a separate table when a subclass adds columns', () => {
     class Employee extends User.withColumns({ department: column.string() }) {}
     expect(tableOf(Employee)).to.equal('employee')
     expect(tableOf(User)).to.equal('user')
   })
 
-  it('is its parent’s where a subclass adds none', () => {
+  it('is the table of the base class when a subclass adds no columns', () => {
     class PublicUser extends User {
       static override publicRegistration = true
     }
@@ -38,7 +38,7 @@ describe('The table of a model', () => {
     expect([PublicUser, Stranger].map(tableOf)).to.deep.equal(['user', 'user'])
   })
 
-  it('is its own where a mixin adds the columns', () => {
+  it('is a separate table when a mixin adds the columns', () => {
     class Member extends ProfileMixin(User) {}
     class Guest extends TimestampMixin(User) {}
     class Leaver extends SoftDeleteMixin(User) {}
@@ -47,14 +47,14 @@ describe('The table of a model', () => {
     expect(tableOf(PublicMember)).to.equal('member')
   })
 
-  it('is the one shared along several generations', () => {
+  it('is shared along several generations of subclasses', () => {
     class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ salary: column.decimal(10, 2).nullable() }) {}
     class Manager extends Employee.withColumns({ level: column.integer().default(0) }) {}
     class Boss extends Manager {}
     expect([Employee, Manager, Boss].map(tableOf)).to.deep.equal(['employee', 'manager', 'manager'])
   })
 
-  it('is what static tableName says, for the class and for those that share it', () => {
+  it('is static tableName, also for subclasses that share the table', () => {
     class Person extends User.withColumns({ nick: column.string() }) {
       static override tableName = 'people'
     }
@@ -66,14 +66,14 @@ describe('The table of a model', () => {
     expect([Person, Sharing, Adding, Renamed].map(tableOf)).to.deep.equal(['people', 'people', 'adding', 'others'])
   })
 
-  it('is what is assigned to tableName, as compilers without class fields write it', () => {
+  it('is the value assigned to tableName, as compilers without class fields write it', () => {
     class Late extends BaseModel.withColumns({ a: column.string() }) {}
     ;(Late as { tableName: string }).tableName = 'late_ones'
     expect(tableOf(Late)).to.equal('late_ones')
     expect(tableOf(BaseModel.withColumns({ a: column.string() }))).not.to.equal('late_ones')
   })
 
-  it('is its parent’s where a subclass only redeclares a column', () => {
+  it('is the table of the base class when a subclass only redeclares a column', () => {
     class Item extends BaseModel.withColumns({ label: column.string() }) {}
     class Longer extends Item.withColumns({ label: column.string({ maxLength: 1000 }) }) {}
     expect(tableOf(Longer)).to.equal('item')
@@ -81,7 +81,7 @@ describe('The table of a model', () => {
     expect(definitionOf(Item).specs['label']?.maxLength).to.equal(255)
   })
 
-  it('is not that of an application’s own abstract base', () => {
+  it('is not the table of the application’s abstract base class', () => {
     abstract class AppModel extends ActiveRecordMixin(Model) {}
     class Thing extends AppModel {}
     class Other extends AppModel {}
@@ -92,7 +92,7 @@ describe('The table of a model', () => {
     expect([Note, Empty].map(tableOf)).to.deep.equal(['note', 'empty'])
   })
 
-  it('is not that of an own abstract base which declares columns for all', () => {
+  it('is not the table of an abstract base class that declares columns for all subclasses', () => {
     abstract class Tracked extends BaseModel.withColumns({ trackedBy: column.string() }) {
       static override tableName = ''
     }

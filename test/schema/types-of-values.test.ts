@@ -89,7 +89,7 @@ eachDriver('Values', (db) => {
   after(() => perms.close())
 
   for (const [name, values] of Object.entries(roundTrips)) {
-    it(`of ${name} read back as they were written, found by getBy(), and NULL too`, async () => {
+    it(`of ${name} are read as they were written and found by getBy(), also NULL`, async () => {
       for (const value of [...values, null]) {
         const { id } = await Sample.create({ [name]: value } as never)
         const read = (await Sample.getOr404(id)) as unknown as Record<string, unknown>
@@ -111,7 +111,7 @@ eachDriver('Values', (db) => {
     })
   }
 
-  it('of json may hold null inside, and be null only where the column is nullable', async () => {
+  it('of json may contain null, and are null only if the column is nullable', async () => {
     const { id } = await Sample.create({ must: [null] })
     expect((await Sample.getOr404(id)).must).to.deep.equal([null])
     expect(fieldsOf(await rejection(Sample.create({ must: null })))).to.deep.equal(['must'])
@@ -123,7 +123,7 @@ eachDriver('Values', (db) => {
     expect(first).to.include({ amount: '1.5000000000', flag: true, big: '7', day: '2024-02-29' })
   })
 
-  it('are canonical in the object that was created too', async () => {
+  it('are canonical in the created object too', async () => {
     const made = await Sample.create({
       amount: 1.5 as never,
       big: 12 as never,
@@ -177,7 +177,7 @@ eachDriver('Values', (db) => {
     ['colour', 'RED'],
     ['colour', 'red '],
   ]
-  it('that no database could hold exactly are refused before any statement, naming the field', async () => {
+  it('that no database stores exactly are refused before any statement, with the field’s name', async () => {
     for (const [name, value] of refused) {
       const label = `${name} ${String(value)}`
       expect(fieldsOf(await rejection(Sample.create({ [name]: value } as never))), label).to.deep.equal([name])
@@ -188,7 +188,7 @@ eachDriver('Values', (db) => {
     }
   })
 
-  it('that only this database cannot hold are refused by the name of the field too [promise 48]', async () => {
+  it('that only this database cannot store are refused with the field’s name [promise 48]', async () => {
     for (const [field, value] of [
       ['day', '0050-01-01'],
       ['moment', new Date('0050-01-01T00:00:00.000Z')],
@@ -206,7 +206,7 @@ eachDriver('Values', (db) => {
     }
   })
 
-  it('order as the values do', async () => {
+  it('are ordered by value', async () => {
     await db.knex('sample').delete()
     for (const short of ['b', 'B', 'a', '_', 'é', '🦊']) await Sample.create({ short })
     expect((await Sample.query().orderBy('short')).map((row) => row.short)).to.deep.equal(['B', '_', 'a', 'b', 'é', '🦊'])

@@ -118,7 +118,7 @@ eachDatabase('$beforeValidate and $afterValidate', (db) => {
     Offer.calls = []
   })
 
-  it('are called once for each way of making and changing a row', async () => {
+  it('are called once by each method that creates or changes a row', async () => {
     const row = await Offer.create({ title: 'One' } as never)
     expect(Offer.calls.map(([name, , isPatch]) => [name, isPatch])).to.deep.equal([
       ['before', false],
@@ -145,7 +145,7 @@ eachDatabase('$beforeValidate and $afterValidate', (db) => {
     expect((await Offer.query().orderBy('slug')).map(({ slug }) => slug)).to.include.members(['one', 'two', 'three'])
   })
 
-  it('may change the schema for one row, and leave the input of the caller as it was', async () => {
+  it('may change the schema for one row without changing the caller’s input', async () => {
     const input = Object.freeze({ title: 'Four' })
     expect(Offer.build(input as never).slug).to.equal('four')
     expect(fieldsOf(thrown(() => Offer.build({ title: 'short' } as never)))).to.deep.equal(['title'])
@@ -157,7 +157,7 @@ eachDatabase('$beforeValidate and $afterValidate', (db) => {
     expect(Offer.build({ title: 'long enough' } as never).title).to.equal('long enough')
   })
 
-  it('may refuse by createValidationError(), whose fields stay', async () => {
+  it('may throw createValidationError(), whose fields are kept', async () => {
     const error = thrown(() => Offer.build({ title: 'x', low: 2, high: 1 } as never)) as ValidationError
     expect(error).to.be.instanceOf(ValidationError)
     expect(error.message).to.equal('The bounds are the wrong way round.')
@@ -172,12 +172,12 @@ eachDatabase('$beforeValidate and $afterValidate', (db) => {
     expect(fieldsOf(thrown(() => row.$validate()))).to.deep.equal(['low', 'high'])
   })
 
-  it('are not called where a query says skipValidation, as Objection has it', () => {
+  it('are not called with skipValidation, as in Objection', () => {
     Offer.fromJson({ title: 'x' }, { skipValidation: true })
     expect(Offer.calls).to.deep.equal([])
   })
 
-  it('that returns a promise is refused: nothing would be validated', () => {
+  it('that return a promise are refused, since nothing would be validated', () => {
     class Late extends BaseModel.withColumns({ title: column.string() }) {
       override $beforeValidate(): never {
         return Promise.resolve({}) as never
@@ -255,7 +255,7 @@ eachDatabase('Errors that the application throws while a row is written', (db) =
     expect(told).to.deep.equal([])
   })
 
-  it('still name what the hook did not fill in', async () => {
+  it('name the required fields that the hook did not fill in', async () => {
     const reply = await ask('POST', '/guarded', null, { body: {} })
     expect(reply.status).to.equal(422)
     expect(reply.body.errors.map(({ field }: { field: string }) => field)).to.have.members(['title', 'slug'])
@@ -272,7 +272,7 @@ eachDatabase('Errors that the application throws while a row is written', (db) =
     expect([change.status, change.body.errors]).to.deep.equal([422, [{ field: 'nick', message: 'is taken' }]])
   })
 
-  it('are known to mapError(), for sockets and jobs', () => {
+  it('are converted by mapError(), for sockets and jobs', () => {
     const mapped = perms.mapError(new ObjectionValidationError({ type: 'Any', message: 'No.', data: { a: ['x', 'y'], b: 5 } as never }))
     expect(mapped).to.be.instanceOf(PermsError)
     expect((mapped as PermsError).errors).to.deep.equal([{ field: 'a', message: 'x' }])

@@ -87,7 +87,7 @@ eachDatabase('Errors', (db) => {
     }
   })
 
-  it('of a row that is still in use are told apart', async () => {
+  it('of a row that is still referenced have their own class', async () => {
     await Player.create(player())
     for (const how of [() => team.delete(), async () => Team.query().delete(), async () => Team.query().deleteById(team.id)]) {
       const error = quiet(await rejection(how()))
@@ -96,7 +96,7 @@ eachDatabase('Errors', (db) => {
     }
   })
 
-  it('of what code could not check name the field: not null, too long, a bad value [promise 48]', async () => {
+  it('from the database name the field: not null, too long, a bad value [promise 48]', async () => {
     const made = await Player.create(player())
     const raw = (await import('objection')).raw
     const notNull = quiet(
@@ -129,12 +129,12 @@ eachDatabase('Errors', (db) => {
     expect(bad).to.include({ status: 422 })
   })
 
-  it('of values in where() do not show them', async () => {
+  it('of values in where() do not contain the values', async () => {
     if (db.dialect !== 'pg') return
     quiet(await rejection(Player.query().where('homeTeamId', 'not-a-uuid')))
   })
 
-  it('of input name every field with a message for people', () => {
+  it('of input have a readable message for every field', () => {
     const error = thrown(() =>
       Player.build({
         nickName: 'x'.repeat(11),
@@ -164,7 +164,7 @@ eachDatabase('Errors', (db) => {
     expect(fieldsOf(thrown(() => Team.build({ teamName: 'a' })))).to.deep.equal(['teamName'])
   })
 
-  it('of input come from every path: build, create, update, save, query().insert, patch, upsertGraph', async () => {
+  it('of input are thrown by every method: build, create, update, save, query().insert, patch, upsertGraph', async () => {
     const made = await Player.create(player())
     const ways = [
       async () => Player.build(player({ shirtNumber: 0 })),
@@ -183,7 +183,7 @@ eachDatabase('Errors', (db) => {
     expect((await Player.getOr404(made.id)).shirtNumber).to.equal(7)
   })
 
-  it('of unknown keys come from every path [promise 42]', async () => {
+  it('of unknown keys are thrown by every method [promise 42]', async () => {
     const made = await Player.create(player())
     const ways = [
       async () => Player.build(player({ colour: 1 })),
@@ -199,7 +199,7 @@ eachDatabase('Errors', (db) => {
       expect(fieldsOf(await rejection((async () => Player.createFrom(player({ nickName: 'b', [name]: 1 })))())), name).to.deep.equal([name])
   })
 
-  it('of methods named in input never replace the method', () => {
+  it('of input with a method’s name leave the method unchanged', () => {
     const made = (() => {
       try {
         return Player.build({ ...player(), save: 'x', toJSON: 'y', isNew: 'z', $query: 'q' } as never)
@@ -217,7 +217,7 @@ eachDatabase('Errors', (db) => {
       ])
   })
 
-  it('of a table that does not exist keep their SQL from the message that clients see', async () => {
+  it('of a missing table show no SQL to clients', async () => {
     class Missing extends BaseModel.withColumns({ a: column.integer() }) {}
     expect(await rejection(Missing.query())).to.be.instanceOf(Error)
   })

@@ -11,7 +11,7 @@ describe('fakeClock', () => {
   let clock: FakeClock | undefined
   afterEach(() => clock?.restore())
 
-  it('moves new Date(), Date.now() and Date(), and goes on from there', async () => {
+  it('moves new Date(), Date.now() and Date(), and keeps running', async () => {
     clock = fakeClock('2030-01-01T00:00:00Z')
     const start = RealDate.parse('2030-01-01T00:00:00Z')
     expect(Date.now()).to.be.closeTo(start, 1000)
@@ -36,7 +36,7 @@ describe('fakeClock', () => {
     }
   })
 
-  it('leaves dates what they are', () => {
+  it('keeps dates instances of Date', () => {
     const old = new Date(5)
     clock = fakeClock(0)
     const made = new Date()
@@ -55,7 +55,7 @@ describe('fakeClock', () => {
     expect(new Day().getTime()).to.be.closeTo(0, 1000)
   })
 
-  it('gives the real clock back, once', () => {
+  it('restores the real clock once', () => {
     clock = fakeClock(0)
     clock.restore()
     expect(Date).to.equal(RealDate)
@@ -66,7 +66,7 @@ describe('fakeClock', () => {
     expect(Date).to.equal(RealDate)
   })
 
-  it('is one at a time, and takes no nonsense', () => {
+  it('refuses a second fake clock and invalid arguments', () => {
     clock = fakeClock()
     expect(() => fakeClock()).to.throw(ConfigurationError, 'restore()')
     expect(() => clock?.advance(Number.NaN)).to.throw(ConfigurationError)
@@ -75,7 +75,7 @@ describe('fakeClock', () => {
     expect(Date).to.equal(RealDate)
   })
 
-  it('lets timers be', async () => {
+  it('does not change timers', async () => {
     clock = fakeClock()
     let hasRung = false
     const timer = setTimeout(() => {

@@ -5,7 +5,7 @@ import { capturedMailer, testHasher } from '../../src/testing/index.js'
 describe('testHasher', () => {
   const hasher = testHasher()
 
-  it('knows a password by its hash, which is marked as none for real use', async () => {
+  it('verifies a password by its hash, which is marked as test-only', async () => {
     const stored = await hasher.hash('correct horse battery')
     expect(stored).to.match(/^test-only\$[0-9a-f]{64}$/)
     expect(await hasher.verify('correct horse battery', stored)).to.equal(true)
@@ -15,7 +15,7 @@ describe('testHasher', () => {
       expect(await hasher.verify('correct horse battery', bad)).to.equal(false)
   })
 
-  it('refuses to be made in production', () => {
+  it('throws in production', () => {
     const before = process.env['NODE_ENV']
     try {
       process.env['NODE_ENV'] = 'production'

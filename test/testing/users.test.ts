@@ -72,7 +72,7 @@ eachDatabase('Users, sessions and rows for tests', (db) => {
   })
 
   describe('signInAs', () => {
-    it('gives a saved user a session that every door takes', async () => {
+    it('starts a session of a saved user that every endpoint accepts', async () => {
       const ada = await createUser()
       const { user, accessToken, refreshToken, headers } = await signInAs(ada)
       expect(user).to.equal(ada)
@@ -85,7 +85,7 @@ eachDatabase('Users, sessions and rows for tests', (db) => {
       expect((await ask('POST', '/users/logout', null, { headers })).status).to.equal(204)
     })
 
-    it('makes the user where nobody has the address, and finds one who has', async () => {
+    it('creates a user with a new address and finds a user with a known one', async () => {
       const made = await signInAs<Employee>({ email: 'New@example.com', department: 'Press' }, { role: 'editor' })
       expect(made.user.department).to.equal('Press')
       expect(made.user.hasRole('editor')).to.equal(true)
@@ -96,12 +96,12 @@ eachDatabase('Users, sessions and rows for tests', (db) => {
       expect((await signInAs()).user.id).not.to.equal(made.user.id)
     })
 
-    it('lets nobody in who may not act', async () => {
+    it('refuses a disabled user', async () => {
       const gone = await createUser({ isEnabled: false })
       expect(await rejection(signInAs(gone))).to.be.instanceOf(AccountDisabledError)
     })
 
-    it('takes the Perms that it is given', async () => {
+    it('uses the given Perms', async () => {
       expect((await signInAs({}, { perms })).accessToken.split('.')).to.have.length(3)
     })
   })
@@ -109,7 +109,7 @@ eachDatabase('Users, sessions and rows for tests', (db) => {
   describe('factory', () => {
     const notes = factory(Note, async (n) => ({ title: `Note ${n}`, content: '', userId: (await createUser()).id }))
 
-    it('makes rows as the application itself: numbered, with what the test says', async () => {
+    it('creates numbered rows with asSystem() and the values of the test', async () => {
       const first = await notes.create()
       const second = await notes.create({ title: 'Mine' })
       expect([first.title, second.title]).to.deep.equal(['Note 1', 'Mine'])
@@ -132,7 +132,7 @@ eachDatabase('Users, sessions and rows for tests', (db) => {
 })
 
 describe('signInAs without a library set up', () => {
-  it('says so', async () => {
+  it('throws a ConfigurationError', async () => {
     expect((await rejection(signInAs())) as Error)
       .to.be.instanceOf(ConfigurationError)
       .with.property('message')

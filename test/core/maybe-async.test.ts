@@ -16,21 +16,21 @@ function* caught(value: Promise<number>): MaybeAsyncSteps<string> {
   }
 }
 
-describe('soon', () => {
-  it('returns at once what no step has to wait for', () => {
+describe('runMaybeAsync', () => {
+  it('returns a plain value when no step yields a promise', () => {
     expect(runMaybeAsync(sum(1, 2, 3))).to.equal(6)
   })
 
-  it('waits for each promise in its turn', async () => {
+  it('waits for each yielded promise in order', async () => {
     expect(await runMaybeAsync(sum(1, Promise.resolve(2), 3, Promise.resolve(4)))).to.equal(10)
   })
 
-  it('throws into the steps what a promise was rejected with', async () => {
+  it('throws the error of a rejected promise inside the generator', async () => {
     expect(await runMaybeAsync(caught(Promise.reject(new Error('late'))))).to.equal('caught late')
     expect(await rejection(runMaybeAsync(sum(Promise.reject(new Error('late')))) as Promise<number>)).to.have.property('message', 'late')
   })
 
-  it('throws at once what a step throws before any promise', () => {
+  it('throws synchronously before the first promise', () => {
     function* fails(isEarly: boolean): MaybeAsyncSteps<number> {
       if (isEarly) throw new Error('early')
       return yield* awaitMaybe(1)
