@@ -1,5 +1,6 @@
 import { asSystem, currentActor, currentAddress } from '../policy/context.js'
 import { isEmailAddress } from '../schema/email.js'
+import { isUuid } from '../schema/values.js'
 import type { AuditLog } from '../users/audit-log.js'
 import { Background } from './background.js'
 import type { AuthEventName } from './events.js'
@@ -27,7 +28,10 @@ export class AuditTrail {
   }
 
   record(event: string, payload: object): void {
-    const { userId, by, domainId, address, impersonatorId, ...details } = payload as Record<string, unknown>
+    const { userId, by: cause, domainId, address, impersonatorId, ...rest } = payload as Record<string, unknown>
+    // `by` is a user's id, or null for the application. Events such as `locked` name a cause there: it is a detail.
+    const by = cause === null || isUuid(cause) ? cause : undefined
+    const details = cause === by ? rest : { by: cause, ...rest }
     const subjectId = stringOrNull(userId)
     const row = {
       createdAt: new Date(),

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { AuditTrail } from '../../src/auth/audit-trail.js'
 import {
   AuditLog,
   asAnonymous,
@@ -83,6 +84,30 @@ eachDatabase('The audit log', (db) => {
     expect(own).to.deep.include({ event: 'passwordChanged', actorId: editor.id, subjectId: editor.id, details: null })
   })
 
+  it('holds events that name a cause instead of an actor, with the cause as a detail', async () => {
+    const user = await member()
+    await auth.signIn({ email: user.email, password })
+    const events = await noted(async () => {
+      await auth.mail.requestMagicLink(user.email)
+      await auth.settled()
+      await auth.mail.signInWithMagicLink(mailer.tokenFrom(mailer.last('magicLink')))
+    })
+    const revoked = events.find(({ event }) => event === 'accessRevoked')
+    expect(revoked).to.deep.include({ actorId: user.id, subjectId: user.id })
+    expect(revoked?.details).to.deep.include({ by: 'magicLink', isFirstProof: true })
+
+    const lost: unknown[] = []
+    const trail = new AuditTrail(AuditLog, (error) => lost.push(error))
+    const payload = { action: 'signIn', by: 'pair', account: user.email, address: '192.0.2.7' }
+    const [locked] = await noted(async () => {
+      trail.record('locked', payload)
+      await trail.settled()
+    })
+    expect(lost).to.deep.equal([])
+    expect(locked).to.deep.include({ event: 'locked', actorId: null, subjectId: null, address: '192.0.2.7' })
+    expect(locked?.details).to.deep.equal({ action: 'signIn', by: 'pair', account: user.email })
+  })
+
   it('is fed by every kind of event', async () => {
     const user = await member()
     const boss = await holder(Role.ADMIN, press)
@@ -116,7 +141,7 @@ eachDatabase('The audit log', (db) => {
     })
     expect([...new Set(named(events))]).to.have.members([
       ...['signIn', 'refresh', 'signInFailed', 'registered', 'apiKeyCreated', 'apiKeyRevoked', 'signOut', 'emailVerified'],
-      ...['passwordResetRequested', 'passwordChanged', 'passwordReset', 'invited', 'invitationAccepted', 'roleGranted'],
+      ...['passwordResetRequested', 'passwordChanged', 'passwordReset', 'accessRevoked', 'invited', 'invitationAccepted', 'roleGranted'],
       ...['invitationRevoked', 'impersonationStarted', 'impersonationStopped'],
     ])
     const one = (event: string) => events.find((row) => row.event === event)
