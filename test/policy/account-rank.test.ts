@@ -259,6 +259,7 @@ eachDatabase('Accounts of admins', (db) => {
       () => auth.signOutEverywhere(of('admin')),
       () => auth.endSession(of('admin'), session?.id ?? ''),
       () => auth.apiKeys.revoke(of('admin').id, key.id),
+      () => auth.apiKeys.issue(of('admin'), { abilities: ['*'] }),
       () => auth.secondFactors.reset(of('admin')),
       () => auth.secondFactors.begin(of('admin')),
     ]

@@ -31,8 +31,8 @@ export interface ApiKeyInfo {
 }
 
 /**
- * Manages API keys: `perms.auth.apiKeys`. The functions do not check whose keys the caller may change. API keys and impersonated
- * sessions may change none.
+ * Manages API keys: `perms.auth.apiKeys`. Creating or revoking a key of another user takes a higher rank. list() does not check
+ * whose keys the caller may see. API keys and impersonated sessions may change none.
  */
 export interface ApiKeys {
   /**
@@ -40,6 +40,7 @@ export interface ApiKeys {
    *
    * @param options `abilities`: what the key may do of the things the user may do; `expiresIn` in seconds
    * @throws ValidationError for unknown abilities, or a user with 100 active keys
+   * @throws ForbiddenError when the key is for another user and the caller has no higher rank
    * @example const { plain } = await perms.auth.apiKeys.issue(user, { description: 'CI', abilities: ['documents:read'], expiresIn: 86_400 * 90 })
    */
   issue(
@@ -79,6 +80,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
     async issue(user, { description = null, abilities, expiresIn }) {
       forbidApiKey('API keys')
       assertOwnUser(user)
+      await requireRankOver(user.id)
       if ((await activeKeys(user.id)).length >= MAX_KEYS)
         throw new ValidationError(`A user may have at most ${MAX_KEYS} API keys: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
