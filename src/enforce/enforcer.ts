@@ -7,6 +7,7 @@ import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { type Action, columnsRead, policyOf } from '../policy/policy.js'
+import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
 import type {
@@ -116,6 +117,7 @@ export const policyEnforcer: PolicyEnforcer = {
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     checkSchema(builder, statement, kind)
+    if (kind !== 'read') checkLimits(builder)
     const { session: stored } = builder.execution
     if (stored?.kind === 'affected') {
       const rows = conditionOf(stored, builder, kind as Action, authority)
@@ -316,6 +318,15 @@ export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnex
   if (schema !== undefined && kind !== 'read' && isUserTable(table))
     throw new ConfigurationError(
       `${cls.name}: withSchema('${schema}') cannot write users, roles, domains or tokens, which the library reads from the connection's own schema. Leave withSchema() out, or use Model.knexQuery() inside asSystem().`,
+    )
+}
+
+/** @throws ConfigurationError when the class writes a table of the library without the limits of the model that it belongs to */
+function checkLimits({ cls, db }: GuardedBuilder): void {
+  const owner = modelWithoutLimits(cls, db)
+  if (owner)
+    throw new ConfigurationError(
+      `${cls.name} writes the table of ${owner.name} without its limits. Extend ${owner.name}, or write inside asSystem().`,
     )
 }
 

@@ -1,9 +1,11 @@
+import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { forgetRelations } from '../record/active-record.js'
-import { modelSlot, runtimeCount } from '../runtime.js'
+import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { aliasTable, definitionOf } from '../schema/definition.js'
+import { isUserModel } from './policy.js'
 import { registerUserTables } from './user-tables.js'
 
 /** The kinds of models that an application may replace. */
@@ -12,12 +14,16 @@ export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
 type Models = Readonly<Record<ModelKind, typeof Model>>
 
 // Set when the package is loaded: see users/defaults.
-const defaults: { models: Models | null } = { models: null }
+const defaults: { models: Models | null; further: readonly (typeof Model)[] } = { models: null, further: [] }
 const registered = modelSlot<Models | null>(() => null)
 
-/** Sets the library's own models, from src/users. */
-export function setDefaultModels(models: Models): void {
-  defaults.models = models
+/**
+ * Sets the library's own models, from src/users.
+ *
+ * @param further those that initPerms does not replace
+ */
+export function setDefaultModels(models: Models, further: readonly (typeof Model)[]): void {
+  Object.assign(defaults, { models, further })
 }
 
 const defaultTables: Readonly<Record<ModelKind, string>> = {
@@ -66,4 +72,32 @@ export function registeredModel(kind: ModelKind): typeof Model {
   const models = registered.get() ?? defaults.models
   if (!models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   return models[kind]
+}
+
+/**
+ * Returns the model of the library whose table a class uses without extending that model, so that its limits are missing.
+ *
+ * @returns undefined for classes over other tables
+ */
+export function modelWithoutLimits(cls: typeof Model, knex: Knex): typeof Model | undefined {
+  const { models, further } = defaults
+  const table = tableOf(cls).toLowerCase()
+  const misses = (Base: typeof Model) => cls !== Base && !(cls.prototype instanceof Base)
+  for (const kind of Object.keys(models ?? {}) as ModelKind[]) {
+    const Registered = registeredModel(kind)
+    if (!isSameTable(table, tableOf(Registered).toLowerCase(), knex)) continue
+    if (kind === 'user' ? !isUserModel(cls) : misses((models as Models)[kind])) return Registered
+  }
+  return further.find((Base) => isSameTable(table, tableOf(Base).toLowerCase(), knex) && misses(Base))
+}
+
+// One of the two names may leave out the schema that the connection looks into.
+function isSameTable(one: string, other: string, knex: Knex): boolean {
+  if (one === other) return true
+  const [longer, shorter] = one.length > other.length ? [one, other] : [other, one]
+  if (!longer.endsWith(`.${shorter}`)) return false
+  const { searchPath } = configOf(knex) as { searchPath?: string | string[] }
+  const database: unknown = knex.client.database()
+  const schema = longer.slice(0, -shorter.length - 1)
+  return ['public', 'main', database, ...[searchPath].flat()].some((name) => typeof name === 'string' && name.toLowerCase() === schema)
 }

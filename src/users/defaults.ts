@@ -3,6 +3,7 @@ import { registerToActor } from '../enforce/perms-mixin.js'
 import { setDefaultModels } from '../policy/registered-models.js'
 import { toActor } from './actor.js'
 import { Domain } from './domain.js'
+import { internalModels } from './further-models.js'
 import { Token } from './token.js'
 import { User } from './user.js'
 import { UserRole } from './user-role.js'
@@ -12,7 +13,10 @@ import './role-events.js'
 
 registerToActor((user) => toActor(user as User))
 
-setDefaultModels({ user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting } as unknown as Record<
-  'user' | 'userRole' | 'domain' | 'token' | 'userSetting',
-  typeof Model
->)
+setDefaultModels(
+  { user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting } as unknown as Record<
+    'user' | 'userRole' | 'domain' | 'token' | 'userSetting',
+    typeof Model
+  >,
+  internalModels,
+)

@@ -7,6 +7,7 @@ import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
 import { markIntermediate, type RecordClass } from '../schema/definition.js'
 import { isUuid } from '../schema/values.js'
+import { AccountMixin } from './account-mixin.js'
 import type { Domain } from './domain.js'
 import { Role } from './roles.js'
 import type { Token } from './token.js'
@@ -64,13 +65,14 @@ function isIn(grant: UserRole, domain: DomainRef): boolean {
 }
 
 /**
- * Gives a user model roles, tokens and settings.
+ * Gives a user model roles, tokens and settings, and the rules for accounts: their addresses have one form, a changed password
+ * or address ends sessions, and only a higher rank changes the account of another user.
  *
  * @param Base a class with ActiveRecordMixin
  * @example class Account extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({ login: column.string() }) {}
  */
 export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithRoles> {
-  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & {
+  const OpenBase = AccountMixin(Base) as unknown as AbstractConstructor<Model & ActiveRecord> & {
     afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
   }
   abstract class HasRoles extends OpenBase {

@@ -1,0 +1,156 @@
+import type { Model, TransactionOrKnex } from 'objection'
+import { inTransaction, transaction } from '../database/transaction.js'
+import { asSystem, currentActor, currentAddress } from '../policy/context.js'
+import { declareWriteLimits, markUserModel } from '../policy/policy.js'
+import { OUTRANKS, outranks } from '../policy/rank.js'
+import { registeredModel } from '../policy/registered-models.js'
+import { userTables } from '../policy/user-tables.js'
+import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
+import { tableOf } from '../schema/class-statics.js'
+import { definitionOf, markIntermediate } from '../schema/definition.js'
+import { canonicalEmail } from '../schema/email.js'
+import { skipCallerChange } from './caller-changes.js'
+import { forbidImpersonation } from './caller-restrictions.js'
+import { emitAfterCommit } from './events.js'
+import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
+
+interface Credentials {
+  readonly email?: string
+  readonly passwordHash?: string | null
+}
+
+/**
+ * Gives a user model the rules for accounts: one form for addresses, sessions that end with the password or the address,
+ * and limits on changing the accounts of others. HasRolesMixin applies it, so user models need not extend User.
+ *
+ * @param Base a class with ActiveRecordMixin
+ */
+export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T {
+  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & {
+    beforeDelete(args: never): unknown
+    getBy(where: object, trx?: TransactionOrKnex): Promise<unknown>
+  }
+  abstract class Account extends OpenBase {
+    static override async getBy(where: object, trx?: TransactionOrKnex): Promise<unknown> {
+      return await OpenBase.getBy.call(this, withCanonicalEmail(where), trx)
+    }
+
+    // Deleting a user deletes roles, tokens, keys and factors.
+    static override beforeDelete(args: never): unknown {
+      forbidImpersonation('Accounts')
+      return OpenBase.beforeDelete.call(this, args)
+    }
+
+    override async save(trx?: TransactionOrKnex): Promise<this> {
+      canonicalizeEmail(this)
+      return await super.save(trx)
+    }
+
+    // A changed password or address ends the other sessions in the same transaction. The password is hashed before it begins.
+    override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
+      const { email, passwordHash } = changes as Credentials
+      if ((email === undefined && passwordHash === undefined) || !holdsUsers(this.constructor)) {
+        await super.$around(write, changes, trx)
+        return
+      }
+      const run = async () => {
+        const Class = this.constructor as typeof Model
+        const columns = ['email', 'passwordHash'].filter((name) => name in definitionOf(Class).specs)
+        // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
+        // access.
+        const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as Credentials | undefined
+        await super.$around(write, changes, trx)
+        const changesEmail = email !== undefined && email !== before?.email
+        const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
+        if (changesEmail || changesPassword) await endAccess(this, { changesEmail, changesPassword }, trx)
+        if (changesPassword && before) emitAfterCommit('passwordChanged', { userId: this.$id() as string }, trx)
+      }
+      await (trx || inTransaction() ? run() : transaction(run))
+    }
+
+    override $parseJson(json: object, options: never): never {
+      return super.$parseJson(withCanonicalEmail(json) as never, options) as never
+    }
+
+    override async $beforeInsert(context: never): Promise<void> {
+      canonicalizeEmail(this)
+      await super.$beforeInsert(context)
+    }
+
+    override async $afterInsert(context: never): Promise<void> {
+      await super.$afterInsert(context)
+      const address = currentAddress()
+      // Records the client address of a registration: the verification mail names it.
+      if (currentActor() !== null || address === undefined || !holdsUsers(this.constructor)) return
+      const userId = this.$id()
+      const values = { userId, kind: REGISTRATION, token: hashToken(randomToken()), revoked: true, address: address.slice(0, 64) }
+      const TokenClass = registeredModel('token') as unknown as typeof Token
+      await asSystem(() => TokenClass.create(values as never, (context as { transaction?: TransactionOrKnex }).transaction))
+    }
+
+    override async $beforeUpdate(options: never, context: never): Promise<void> {
+      if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation('Accounts')
+      canonicalizeEmail(this)
+      await super.$beforeUpdate(options, context)
+    }
+  }
+  markIntermediate(Account)
+  markUserModel(Account)
+  // Columns that open the account to others or lock its user out.
+  declareWriteLimits(
+    Account,
+    {
+      on: ['update'],
+      columns: ['email', 'passwordHash', 'isEnabled', 'emailVerifiedAt', 'deletedAt'],
+      takes: OUTRANKS,
+      condition: outranks,
+    },
+    { on: ['delete'], takes: OUTRANKS, condition: outranks },
+  )
+  return Account as unknown as T
+}
+
+// Accounts in a table of their own have no sessions: those refer to the registered user model.
+function holdsUsers(cls: object): boolean {
+  return tableOf(cls) === userTables().user.table
+}
+
+function canonicalizeEmail(row: Model): void {
+  const { email } = row as { email?: unknown }
+  if (typeof email === 'string') Object.assign(row, { email: canonicalEmail(email) })
+}
+
+function withCanonicalEmail<V extends object>(values: V): V {
+  const { email } = values as { email?: unknown }
+  return typeof email === 'string' ? { ...values, email: canonicalEmail(email) } : values
+}
+
+async function endAccess(
+  user: Model,
+  { changesEmail, changesPassword }: { changesEmail: boolean; changesPassword: boolean },
+  trx?: TransactionOrKnex,
+): Promise<void> {
+  const id = user.$id()
+  const actor = currentActor()
+  // A password set by another user counts as account recovery, like a reset: it ends API keys too.
+  const isRecovery = changesPassword && actor !== null && actor.id !== id
+  const keep = actor !== null && actor.id === id ? actor.sessionId : null
+  const TokenClass = registeredModel('token') as unknown as typeof Token
+  const Class = user.constructor as typeof Model
+  await asSystem(async () => {
+    // The listener already ran for the write of the user.
+    const sessions = skipCallerChange(TokenClass.query(trx))
+      .patch({ revoked: true, revokedAt: new Date() } as never)
+      .where('userId', id)
+      .where('revoked', false)
+      // Recovery codes stay: they belong to the second factor, and a user without the phone needs them after a new password.
+      .whereNotIn('kind', ['custom', 'recovery', ...(isRecovery ? [] : ['api']), ...(changesEmail ? [] : [PROVEN_ADDRESS])])
+    await (keep ? sessions.whereNot('id', keep) : sessions)
+    if (changesEmail && 'emailVerifiedAt' in definitionOf(Class).specs) {
+      await Class.query(trx)
+        .findById(id)
+        .patch({ emailVerifiedAt: null } as never)
+      Object.assign(user, { emailVerifiedAt: null })
+    }
+  })
+}
