@@ -4,7 +4,8 @@ import type { Model } from 'objection'
 import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
-import { isFilterOfWrite, isGuardedBuilder } from './query-builder.js'
+import { isGuardedBuilder } from './query-builder.js'
+import { isFilterOfWrite } from './write-operation.js'
 
 /** The members of Objection's QueryBuilder that this file uses. */
 interface OpenQuery {

@@ -9,16 +9,18 @@ import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
 import { recordThrownError } from '../database/ended-transactions.js'
 import { namesContext } from '../database/identifiers.js'
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
-import { isTransaction, outsideTransaction, retryStatement, rootOf, transaction, withTransaction } from '../database/transaction.js'
+import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../database/transaction.js'
 import { inRuntimeOf } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { definitionOf } from '../schema/definition.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { dialectOf } from '../schema/storage.js'
+import { restorerOf, retryOnDeadlock } from './deadlock-retry.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
 import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
+import { joinsManyRows, rejectLimitedGraph } from './joined-graphs.js'
 import { exemptTables, inspectsItself, rejectProtectedTable } from './plain-classes.js'
 import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
 import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
@@ -35,6 +37,22 @@ import {
   rejectStatement,
   type StatementContext,
 } from './statement.js'
+import {
+  type Internals,
+  idOrNew,
+  isGraphWrite,
+  isIgnoring,
+  isKnownId,
+  isOfJoinTable,
+  isOfRelation,
+  isPlainInsert,
+  isReturning,
+  isWriting,
+  kindOf,
+  type Operation,
+  textId,
+  writeOf,
+} from './write-operation.js'
 
 export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
 
@@ -43,156 +61,10 @@ interface Statics {
   [errorsOf]?: (error: unknown, cls: typeof Model) => unknown
 }
 
-interface Operation {
-  readonly name: string
-  readonly childOperations: readonly Operation[]
-  readonly models?: Model[]
-  readonly model?: Model
-  readonly instance?: Model
-  readonly delegate?: Operation
-  readonly relation?: { joinTable?: string | null; relatedProp?: { cols: readonly string[] } }
-  readonly id?: unknown
-  readonly table?: string | null
-  readonly args?: unknown[]
-  readonly skipIdWhere?: boolean
-}
-
-/** The members of Objection's QueryBuilder that its types leave out. */
-interface Internals {
-  readonly _operations: readonly Operation[]
-  /** The argument of subqueryOf() or childQueryOf(). */
-  readonly _parentQuery: unknown
-  addOperation(op: Operation, args: unknown[]): this
-  parentQuery(): Internals | null
-  execute(): Promise<unknown>
-  resultSize(): Promise<number>
-  clone(): Internals
-  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
-  isPartial(): boolean
-  toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder
-  isSelectAll(): boolean
-  hasSelects(): boolean
-  hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean
-  isRelate(): boolean
-  isUnrelate(): boolean
-  modelClass(): typeof Model
-  tableRef(): string
-  tableName(): string
-  knex(knex?: Knex): Knex
-  unsafeKnex(): Knex | null
-  internalOptions(): { schema?: string }
-  internalContext(): { runBefore: unknown[]; runAfter: unknown[]; knex: Knex | null }
-  toFindQuery(): Internals
-  clear(selector: RegExp | ((op: Operation) => boolean)): Internals
-  findLastOperation(selector: (op: Operation) => boolean): Operation | null
-  forEachOperation(selector: true, callback: (op: Operation) => void): void
-  runAfter(then: (rows: unknown) => unknown): this
-  isInsert(): boolean
-  isUpdate(): boolean
-  isDelete(): boolean
-  fullIdColumn(): string | string[]
-  whereComposite(...args: unknown[]): this
-  whereInComposite(...args: unknown[]): this
-}
-
-/** Returns the rows and the id of a builder's write, or null for a find. */
-function writeOf(builder: Internals): WriteOperation | null {
-  const kind = kindOf(builder)
-  if (kind === 'read') return null
-  let models: readonly Model[] = []
-  let instance: Model | null = null
-  let id: unknown
-  let isNarrowed = false
-  builder.forEachOperation(true, (op) => {
-    if (/where/i.test(op.name)) isNarrowed = true
-    const inner = op.delegate ?? op
-    if (inner.models) models = inner.models
-    else if (inner.model && kind === 'update') models = [inner.model]
-    if (inner.instance && kind !== 'insert') instance = inner.instance
-    if (op.name === 'findById' || ((op.name === 'updateAndFetch' || op.name === 'patchAndFetch') && !op.skipIdWhere)) id = op.id ?? id
-  })
-  if (instance) id = (instance as Model).$id()
-  return { kind, models, instance, id, isNarrowed }
-}
-
-const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
-
-const isWrite = ({ name }: Operation) => writeNames.test(name)
-const isGraphWrite = ({ name }: Operation) => graphOperations.test(name)
-const isPlainInsert = ({ name }: Operation) => name === 'insert' || name === 'insertAndFetch'
-const isIgnoring = ({ name }: Operation) => name === 'ignore'
-const isReturning = ({ name }: Operation) => /returning/i.test(name)
-const isOfRelation = ({ relation }: Operation) => relation !== undefined
-const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
-
-function isWriting(builder: Internals): boolean {
-  return findOperation(builder._operations, isWrite) !== null
-}
-
-/** Returns whether a query is the subquery over a join table by which a write through a relation finds its rows. */
-export function isFilterOfWrite(query: object): boolean {
-  const above = (query as Internals).parentQuery()?.parentQuery()
-  return above ? isWriting(above) : false
-}
-
 function typedError(cls: typeof Model, error: unknown): unknown {
   const toTyped = (cls as unknown as Statics)[errorsOf]
   return toTyped ? toTyped(error, cls) : error
 }
-
-function kindOf(builder: Internals): StatementKind {
-  if (!isWriting(builder)) return 'read'
-  return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
-}
-
-interface JoinedGraph extends Operation {
-  /** Set by withGraphJoined() only. */
-  readonly joiner?: object
-  readonly expression?: { readonly node: GraphNode }
-}
-
-interface GraphNode {
-  readonly $childNames: readonly string[]
-  readonly $relation: string
-  readonly $allRecursive?: boolean
-  readonly [child: string]: unknown
-}
-
-/** Returns whether withGraphJoined() may join several rows to one row of the model. */
-function joinsManyRows(builder: Internals): boolean {
-  const graph = findOperation(builder._operations, isJoinedGraph) as JoinedGraph | null
-  return graph?.expression !== undefined && hasToManyRelation(builder.modelClass(), graph.expression.node)
-}
-
-const isJoinedGraph = (operation: Operation) => operation.name === 'eager' && Boolean((operation as JoinedGraph).joiner)
-
-function hasToManyRelation(cls: typeof Model, node: GraphNode): boolean {
-  const names = node.$allRecursive ? Object.keys(cls.getRelations()) : node.$childNames
-  return names.some((name) => {
-    const child = node[name] as GraphNode | undefined
-    const relation = cls.getRelation(child?.$relation ?? name) as unknown as { relatedModelClass: typeof Model; isOneToOne(): boolean }
-    return !relation.isOneToOne() || (child !== undefined && hasToManyRelation(relation.relatedModelClass, child))
-  })
-}
-
-/** @throws ConfigurationError if a limit would count joined rows instead of rows of the model */
-function rejectLimitedGraph(builder: Internals): void {
-  if (!joinsManyRows(builder)) return
-  throw new ConfigurationError(
-    `${builder.modelClass().name}: page(), range(), limit() and offset() would count the rows that withGraphJoined() joins, and cut graphs off. Use withGraphFetched().`,
-  )
-}
-
-const textId = (id: unknown): unknown =>
-  typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
-
-// Models with UUIDs generate the id right before the insert.
-const idOrNew = (model: Model): unknown =>
-  model.$id() ?? (definitionOf(model.constructor as typeof Model).specs.id?.type === 'uuid' ? 'new' : null)
-
-const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
-
-const graphOperations = /^(insertGraph|upsertGraph)/
 
 type Constructor<T> = new (...args: never[]) => T
 
@@ -270,18 +142,18 @@ class GuardedStatementContext implements StatementContext {
 
   constructor(
     readonly cls: typeof Model,
-    readonly guard: PolicyEnforcer | undefined,
+    readonly enforcer: PolicyEnforcer | undefined,
     readonly table: string | null,
     readonly ref: string,
     readonly caller: unknown,
   ) {
     this.name = cls.name
-    this.isEnforced = guard?.isEnforced(cls) ?? false
-    this.exempt = guard ? undefined : exemptTables(cls)
+    this.isEnforced = enforcer?.isEnforced(cls) ?? false
+    this.exempt = enforcer ? undefined : exemptTables(cls)
   }
 
   isFreeNow(): boolean {
-    return !this.guard?.isEnforced(this.cls)
+    return !this.enforcer?.isEnforced(this.cls)
   }
 }
 
@@ -331,7 +203,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
-    get guard(): PolicyEnforcer | undefined {
+    get enforcer(): PolicyEnforcer | undefined {
       return (this.modelClass() as unknown as Statics)[guardOf]
     }
 
@@ -385,18 +257,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         const ids = this.isSent ? write.models.map((model) => model.$id()).filter((id) => id !== undefined && id !== null) : []
         find.whereInComposite(find.fullIdColumn(), ids)
       }
-      const { guard } = this
-      if (!guard) return find
-      find.execution = guard.affected(this.handle, write, this.isSent)
+      const { enforcer } = this
+      if (!enforcer) return find
+      find.execution = enforcer.affected(this.handle, write, this.isSent)
       if (write.kind !== 'insert' && !this.isSent) find.affectedBy = { builder: this.handle, write }
       return find
     }
 
     async #narrow(): Promise<void> {
-      const { guard, affectedBy } = this
-      if (!guard || !affectedBy) return
+      const { enforcer, affectedBy } = this
+      if (!enforcer || !affectedBy) return
       const execution = { ...(this.execution as Execution) }
-      await guard.narrow(execution, affectedBy.builder, affectedBy.write)
+      await enforcer.narrow(execution, affectedBy.builder, affectedBy.write)
       this.execution = execution
       this.affectedBy = undefined
     }
@@ -419,7 +291,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     override isSelectAll(): boolean {
       // Objection joins a subquery, which carries the rule, instead of the bare table.
       if (!super.isSelectAll()) return false
-      return !this.guard || this.guard.isFree(this.modelClass())
+      return !this.enforcer || this.enforcer.isFree(this.modelClass())
     }
 
     // Objection calls this by column name before it adds the columns that a relation needs, and removes added columns from the rows
@@ -512,8 +384,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     async #writeOnce(): Promise<unknown> {
       const cls = this.modelClass()
-      const { guard } = this
-      const write = guard ? writeOf(this) : null
+      const { enforcer } = this
+      const write = enforcer ? writeOf(this) : null
       const row = write?.instance as { $assertHome?(knex: Knex): void } | null | undefined
       row?.$assertHome?.(this.knex())
       try {
@@ -521,7 +393,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         const size = insert ? this.#rowsAtOnce(insert) : 0
         if (insert && insert.models.length > size) return await this.#insertInParts(insertIn(insert).models, size)
         const isGraph = findOperation(this._operations, isGraphWrite) !== null
-        if (!guard && !isGraph) return await this.#run().result
+        if (!enforcer && !isGraph) return await this.#run().result
         const isWhole =
           isGraph ||
           this.isRelate() ||
@@ -531,22 +403,24 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         const needs = isGraph
           ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
           : isWhole
-            ? guard?.isEnforced(cls)
-            : guard?.needsTransaction(this.handle, write)
+            ? enforcer?.isEnforced(cls)
+            : enforcer?.needsTransaction(this.handle, write)
         const checked = isWhole ? null : write
-        if (!needs) return await this.#runChecked(guard, checked)
+        if (!needs) return await this.#runChecked(enforcer, checked)
         const db = this.knex()
         if (isTransaction(db))
-          return await db.transaction(async (trx) => withTransaction(trx, rootOf(cls.knex()), () => this.#runChecked(guard, checked, trx)))
+          return await db.transaction(async (trx) =>
+            withTransaction(trx, rootOf(cls.knex()), () => this.#runChecked(enforcer, checked, trx)),
+          )
         // A deadlock repeats the transaction, from the values that the rows had before hooks changed them.
         const restoreRows = restorerOf(write?.models ?? [])
         const attempt = (trx: Knex) => {
           restoreRows()
-          return this.#runChecked(guard, checked, trx)
+          return this.#runChecked(enforcer, checked, trx)
         }
         return await outsideTransaction(() => transaction(attempt, { knex: db }))
       } catch (error) {
-        const answer = typedError(cls, guard ? await guard.translate(this.handle, write, error) : error)
+        const answer = typedError(cls, enforcer ? await enforcer.translate(this.handle, write, error) : error)
         recordThrownError(error, answer)
         throw answer
       }
@@ -589,10 +463,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return part
     }
 
-    async #runChecked(guard: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+    async #runChecked(enforcer: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
       const { copy, result: pending } = this.#run(trx)
       const result = await pending
-      const checked = write ? guard?.afterWrite(copy.handle, write, result) : undefined
+      const checked = write ? enforcer?.afterWrite(copy.handle, write, result) : undefined
       if (checked) await checked
       return result
     }
@@ -664,48 +538,48 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       // The query may use another Knex instance than initPerms() got.
       redactErrorsOf(built.client as unknown as FailingClient)
       const cls = this.modelClass()
-      const { guard } = this
+      const { enforcer } = this
       const table = tableOf(cls)
-      const enforcer = guard ?? anyEnforcer()
-      const context = new GuardedStatementContext(cls, guard, this.isPartial() ? null : table, this.tableRef(), enforcer?.caller())
-      const isBound = enforcer?.isEnforcedAnywhere() ?? false
+      const activeEnforcer = enforcer ?? anyEnforcer()
+      const context = new GuardedStatementContext(cls, enforcer, this.isPartial() ? null : table, this.tableRef(), activeEnforcer?.caller())
+      const isBound = activeEnforcer?.isEnforcedAnywhere() ?? false
       if (isBound) {
         const from = this.tableName()
-        if (guard) protectTable(cls, guard)
+        if (enforcer) protectTable(cls, enforcer)
         else rejectProtectedTable(context, this.isPartial() ? null : from, built)
         inspect(context, built)
       }
       if (this.isPartial()) return built
       if (built._single.limit !== undefined || built._single.offset !== undefined) rejectLimitedGraph(this)
-      if (built._method === 'truncate') guard?.checkTruncate(cls)
-      const isRestricted = guard !== undefined && !guard.isFree(cls) && this.#restrict(context, guard, built)
+      if (built._method === 'truncate') enforcer?.checkTruncate(cls)
+      const isRestricted = enforcer !== undefined && !enforcer.isFree(cls) && this.#restrict(context, enforcer, built)
       if (!isRestricted && this.readableFilters.length > 0) {
         groupWheres(built, namesContext)
         for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
       // Other builders carry no rule. They are inspected again inside another statement, because the application may have changed them.
-      if (guard || (isBound && context.exempt)) noteModelQuery(context, built)
+      if (enforcer || (isBound && context.exempt)) noteModelQuery(context, built)
       return built
     }
 
     /** @returns true if the rule and the readable filters were added; false if the rows come from another query */
-    #restrict(context: GuardedStatementContext, guard: PolicyEnforcer, built: OpenKnexBuilder): boolean {
+    #restrict(context: GuardedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
       const kind = kindOf(this)
       const isOther = context.isEnforced ? this.#checkSource(context, built, kind) : isFromOther(context, built)
       if (kind !== 'insert') groupWheres(built, namesContext)
-      if (!isOther) guard.restrict(this.handle, built, this.execution?.action ?? kind)
+      if (!isOther) enforcer.restrict(this.handle, built, this.execution?.action ?? kind)
       return !isOther
     }
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
       const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
-      return this.guard && !this.#isBuiltIn() ? exposeKnexQuery(built, this.guard) : built
+      return this.enforcer && !this.#isBuiltIn() ? exposeKnexQuery(built, this.enforcer) : built
     }
 
     // Returns whether this builder becomes part of a guarded query that is being built and inspected as a whole.
     #isBuiltIn(): boolean {
       const { _parentQuery: parent } = this
-      return parent instanceof Guarded && parent.#isBuilding && parent.guard !== undefined
+      return parent instanceof Guarded && parent.#isBuilding && parent.enforcer !== undefined
     }
 
     // Returns whether the rows come from a query with its own rule. Rejects every source except that and the model's table.
@@ -729,47 +603,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   // Objection calls this after all before-hooks with the running builder: the guarded one, or a child that shares its context.
   function runGuard(result: unknown, builder: Internals): unknown {
     if (!(builder instanceof Guarded)) return result
-    const guard = builder.guard
+    const enforcer = builder.enforcer
     const write = findOperation(builder._operations, isGraphWrite) !== null ? null : writeOf(builder)
-    const checked = guard && write ? guard.beforeWrite(builder.handle, write) : undefined
+    const checked = enforcer && write ? enforcer.beforeWrite(builder.handle, write) : undefined
     const complete = () => {
       if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
       return result
     }
     return checked ? checked.then(complete) : complete()
-  }
-}
-
-type Then = (done?: (result: unknown) => unknown, failed?: (error: unknown) => unknown) => Promise<unknown>
-
-// A deadlock undoes a statement outside a transaction completely, so the same statement can be sent again without its hooks.
-function retryOnDeadlock(built: OpenKnexBuilder): void {
-  Object.defineProperty(built, 'then', retryingThen)
-}
-
-// Not enumerable: where(builder) reads enumerable keys as columns and calls function values.
-const retryingThen = { value: thenOrRetry, configurable: true, writable: true, enumerable: false }
-
-function thenOrRetry(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?: Parameters<Then>[1]): Promise<unknown> {
-  const { then: send } = Object.getPrototypeOf(this) as { then: Then }
-  return send.call(this, done, (error) => {
-    const isAlone = this.client.transacting !== true && this._connection === undefined
-    const again = () => new Promise((resolve, reject) => send.call(this, resolve, reject))
-    return (isAlone ? retryStatement(error, again) : Promise.reject(error)).then(done, failed)
-  })
-}
-
-/** @returns a function that restores the own properties of the rows to their present values */
-function restorerOf(rows: readonly object[]): () => void {
-  const before = rows.map((row) => ({ ...row }))
-  const queriesOf = (row: object) => (row as { $$queryProps?: object }).$$queryProps
-  const queries = rows.map((row) => ({ ...queriesOf(row) }))
-  return () => {
-    rows.forEach((row, i) => {
-      Object.assign(queriesOf(row) ?? {}, queries[i])
-      const own = before[i] as object
-      for (const name of Object.keys(row)) if (!Object.hasOwn(own, name)) Reflect.deleteProperty(row, name)
-      Object.assign(row, own)
-    })
   }
 }
