@@ -201,7 +201,7 @@ eachDriver('Graphs under permissions', (db) => {
     expect(await GraphStep.query().where('text', 'first')).to.have.length(0)
   })
 
-  it('a graph removes and changes what the caller may, and what is not shown to the caller stays', async () => {
+  it('a graph removes and changes only rows that the caller may change, and keeps rows that the caller may not read', async () => {
     await db.knex('graph_step').where({ text: 'theirs' }).delete()
     await asMe(async () => {
       await GraphBoard.query().upsertGraph({ id: board.id, title: 'new', steps: [] } as never)

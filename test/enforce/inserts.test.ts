@@ -135,7 +135,7 @@ eachDriver('Inserts', (db) => {
     })
   }
 
-  it('relate() with onConflict().ignore() counts the links that it made', async () => {
+  it('relate() with onConflict().ignore() returns the number of created links', async () => {
     const [first, second]: any[] = [await InsertTag.query().insert({ name: 'a' }), await InsertTag.query().insert({ name: 'b' })]
     const relate = (ids: unknown) =>
       asMe(async () => await first.$relatedQuery('friends').relate(ids).onConflict(['one_id', 'two_id']).ignore())
@@ -145,7 +145,7 @@ eachDriver('Inserts', (db) => {
     expect(await db.knex('insert_friend')).to.have.length(db.dialect === 'pg' ? 2 : 1)
   })
 
-  it('onConflict().merge() gives the id of the row that it changed', async function () {
+  it('onConflict().merge() returns the id of the changed row', async function () {
     if (db.dialect === 'mysql') this.skip()
     const first = await InsertPlain.query().insert({ name: 'a' })
     const merged = await InsertPlain.query().insert({ name: 'a', note: 'new' }).onConflict('name').merge(['note'])
@@ -155,7 +155,7 @@ eachDriver('Inserts', (db) => {
 
   const many = (count: number) => Array.from({ length: count }, (_, i) => ({ name: `row ${i}` }))
 
-  it('inserts more rows than one statement takes, all of them or none', async function () {
+  it('an insert of more rows than one statement allows inserts all of them or none', async function () {
     if (db.dialect !== 'pg') this.skip()
     this.timeout(60_000)
     const rows = await asMe(async () => await InsertTag.query().insert(many(9000) as never))
@@ -176,7 +176,7 @@ eachDriver('Inserts', (db) => {
     expect(statements).to.have.length(1)
   })
 
-  it('inserts many rows that a policy compares with many values', async function () {
+  it('an insert of many rows succeeds when the policy compares each with many values', async function () {
     if (db.dialect !== 'pg') this.skip()
     await asMe(async () => await InsertLong.query().insert(many(1200) as never))
     expect(await InsertLong.query().resultSize()).to.equal(1200)
@@ -203,7 +203,7 @@ eachDriver('Inserts', (db) => {
     expect(await InsertTag.query().resultSize()).to.equal(0)
   })
 
-  it('takes 70,000 values where the driver sends them in the text', async function () {
+  it('a driver that sends values in the text accepts 70,000 values', async function () {
     if (db.dialect !== 'mysql') this.skip()
     const ids = Array.from({ length: 70_000 }, () => crypto.randomUUID())
     expect(await asMe(async () => await InsertTag.query().whereIn('id', ids))).to.deep.equal([])

@@ -133,7 +133,7 @@ eachDriver('Links of many-to-many relations', (db) => {
     expect(await notes()).to.deep.equal(['t0', 't2'])
   })
 
-  it('takes the further columns of the join table along', async () => {
+  it('relate() writes the extra columns of the join table', async () => {
     await asMe(async () => {
       await mine.$relatedQuery('topics').insert({ name: 'new', mark: 'inserted' })
       await mine.$relatedQuery('topics').relate({ id: topics[2].id, mark: 'related' })
@@ -180,7 +180,7 @@ eachDriver('Links of many-to-many relations', (db) => {
     expect(await db.knex('link').where({ doc_id: theirs.id })).to.have.length(2)
   })
 
-  it('relates and inserts for an owner that is given by a query', async () => {
+  it('relate() and insert() accept a query as the owner', async () => {
     const one = () => Doc.query().where('title', 'second')
     await asMe(async () => {
       expect(await Doc.relatedQuery('topics').for(one()).relate(topics[2].id)).to.equal(1)

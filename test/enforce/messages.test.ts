@@ -90,7 +90,7 @@ eachDatabase('What errors say', (db) => {
     expect((raw as Error).message).to.match(/'token'.*perms\.migrate\(\)/)
   })
 
-  it('of a missing table or column of the application is that its own migration makes it', async () => {
+  it('for a missing table or column of the application name its own migration', async () => {
     await perms.migrate()
     const error = (await rejection(MsgAbsent.query())) as Error
     expect(error).to.be.instanceOf(MissingTableError)
@@ -109,7 +109,7 @@ eachDatabase('What errors say', (db) => {
     await db.knex.schema.alterTable('token', (table) => table.string('bound_to', 320).nullable())
   })
 
-  it('of a new row without a domain lists the domains of the caller, and names inDomain()', async () => {
+  it('for a new row without a domain list the domains of the caller and name inDomain()', async () => {
     await createTables(db.knex, [MsgNote, MsgTicket, MsgChecked] as never)
     const user = await User.create({ email: 'two@example.com' })
     for (const name of ['hq', 'branch']) {
@@ -179,7 +179,7 @@ eachDatabase('What errors say', (db) => {
 })
 
 describe('What errors of policies say', () => {
-  it('names the model in which a rule is written, and the one that lacks the column', () => {
+  it('name the model of the rule and the model that lacks the column', () => {
     class MsgProject extends BasePermsModel.withColumns({ name: column.string() }) {
       static override policy = { read: everyone() }
     }

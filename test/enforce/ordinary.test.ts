@@ -275,7 +275,7 @@ eachDatabase('Ordinary queries under permissions', (db) => {
   }
 
   for (const [name, read] of Object.entries(reads)) {
-    it(`answer as plain Objection with the rule as where: ${name}`, async () => {
+    it(`return the same rows as plain Objection with the rule as where(): ${name}`, async () => {
       const wanted = plain(await asSystem(() => read(given(false))))
       expect(JSON.stringify(wanted)).to.not.be.oneOf(['[]', 'null', '0'])
       expect(plain(await runAs(me, () => read(given(true)))), 'the owner').to.deep.equal(wanted)

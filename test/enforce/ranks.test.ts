@@ -354,7 +354,7 @@ eachDatabase('Ranks', (db) => {
       })
     }
 
-    it('an admin writes others, and a superadmin admins', async () => {
+    it('an admin changes other users, and a superadmin changes admins', async () => {
       await runAs(of('admin'), async () => {
         await note('ada').update({ text: 'by the admin' })
         expect(await RankNote.query().delete()).to.equal(2)

@@ -67,7 +67,7 @@ eachDatabase('a filter for readable rows', (db) => {
     })
   })
 
-  it('stays out of another query of the same model', async () => {
+  it('does not affect another query of the same model', async () => {
     await runAs(user, async () => {
       await red()
       expect(await Leaf.query()).to.have.length(4)

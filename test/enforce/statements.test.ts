@@ -52,7 +52,7 @@ eachDatabase('statements under permissions', (db) => {
     })
   }
 
-  it('explain() says what is sent', async () => {
+  it('explain() returns the statement that is sent', async () => {
     const admin = await makeUser('admin', [[Role.ADMIN]])
     for (const cls of [Doc, Article, Post, Notice, Closed, UserRole, Token]) {
       for (const caller of [user, admin, null]) {
@@ -82,14 +82,14 @@ eachDatabase('statements under permissions', (db) => {
     expect(await sent(() => Doc.query().withGraphFetched('comments'))).to.deep.equal(['select', 'select'])
   })
 
-  it('sends one for a patch after which nothing has to be checked', async () => {
+  it('sends one for a patch that needs no check afterwards', async () => {
     expect(await sent(() => Doc.query().findById(ids.doc).patch({ title: 'x' }))).to.deep.equal(['update'])
     expect(await sent(() => Doc.fromDatabaseJson({ id: ids.doc }).$query().patch({ title: 'y' }))).to.deep.equal(['update'])
     expect(await sent(() => Doc.query().patch({ rating: 3 }))).to.deep.equal(['update'])
     expect(await sent(() => Doc.query().findById(ids.doc).increment('rating', 1))).to.deep.equal(['update'])
   })
 
-  it('sends one for a save that changed something, and none for one that did not', async () => {
+  it('sends one for a save with changes, and none for a save without', async () => {
     const row = await runAs(user, () => Doc.getOr404(ids.doc))
     row.title = 'z'
     expect(await sent(() => row.save())).to.deep.equal(['update'])

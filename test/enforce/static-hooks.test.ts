@@ -142,12 +142,12 @@ eachDatabase('asFindQuery() in a static hook', (db) => {
     expect(seen).to.deep.equal({ beforeUpdate: [], afterUpdate: [] })
   })
 
-  it('finds the rows that a patch has taken out of the rule', async () => {
+  it('finds rows that a patch moved out of the rule', async () => {
     expect(await asMe(() => HookNote.query().patch({ state: 'done' }))).to.equal(1)
     expect(seen).to.deep.equal({ beforeUpdate: ['a'], afterUpdate: ['a'] })
   })
 
-  it('finds no row where a patch sets a column that the caller may not set', async () => {
+  it('finds no row if a patch sets a column that the caller may not set', async () => {
     await asMe(() => HookNote.query().patch({ pinned: true })).catch(() => {})
     expect(seen.beforeUpdate).to.deep.equal([])
     expect(await db.knex('hook_note').where({ pinned: true })).to.have.length(0)
@@ -180,7 +180,7 @@ eachDatabase('asFindQuery() in a static hook', (db) => {
     expect(seen.beforeUpdate).to.deep.equal([])
   })
 
-  it('finds the rows that check() lets through', async () => {
+  it('finds the rows that check() allows', async () => {
     expect(await asMe(() => HookChecked.query().patch({ text: 'b2' }))).to.equal(2)
     expect(seen).to.deep.equal({ beforeUpdate: ['a', 'b'], afterUpdate: ['b2', 'b2'] })
     await db.knex('hook_checked').delete()
@@ -189,7 +189,7 @@ eachDatabase('asFindQuery() in a static hook', (db) => {
     expect(seen.beforeDelete).to.deep.equal(['a', 'd'])
   })
 
-  it('counts the rows that a write changes, and stands in other queries', async () => {
+  it('counts the rows that a write changes and works as a subquery', async () => {
     look = (query) => query.resultSize()
     await asMe(() => HookChecked.query().patch({ text: 'b2' }))
     expect(seen.beforeUpdate).to.equal(2)
@@ -233,7 +233,7 @@ eachDatabase('asFindQuery() in a static hook', (db) => {
     expect(seen.beforeDelete).to.deep.equal([])
   })
 
-  it('finds all that a statement of the application changes', async () => {
+  it('finds all rows that a statement of the application changes', async () => {
     await asSystem(async () => await HookNote.query().patch({ text: 'x' }).where('text', '<', 'd'))
     expect(seen.beforeUpdate).to.deep.equal(['a', 'b', 'c'])
     await runAs(me, () => bypassPerms(async () => await HookNote.query().delete().where('text', 'd')))

@@ -209,7 +209,7 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Note)).map((one: any) => [one.id, one.state])).to.deep.equal([[row.id, 'draft']])
     })
 
-    it('follows { from, to } where the state may change', async () => {
+    it('follows { from, to } when an update may change the state', async () => {
       const row = await make(Draft, {})
       await runAs(ada, () => row.update({ state: 'published' }))
       expect((await rowsOf(Draft))[0].state).to.equal('published')
@@ -281,7 +281,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await asAnonymous(() => row.canRead())).to.equal(false)
     })
 
-    it('asks the same as canCreate', async () => {
+    it('is decided by the same rules as canCreate()', async () => {
       const cases: [any, object][] = [
         [Note, {}],
         [Note, { userId: bob.id }],
@@ -369,7 +369,7 @@ eachDatabase('writes under permissions', (db) => {
   })
 
   describe('code in rules', () => {
-    it('decides row by row in bulk, and within a bound', async () => {
+    it('decides row by row in a bulk write, up to a limit of rows', async () => {
       await asSystem(async () => {
         for (const size of [1, 5, 10, 20]) await Judged.create({ title: 'x', size, userId: ada.id })
       })
@@ -421,7 +421,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await runAs(ada, () => Doc.query().deleteById(hidden.id))).to.equal(0)
     })
 
-    it("leave conditions of the caller's own alone: no row met them, nothing is said", async () => {
+    it('do not apply to conditions of the caller: if no row matches, the write returns 0', async () => {
       const mine = await make(Doc, {})
       for (const run of [(fn: () => unknown) => runAs(ada, fn), (fn: () => unknown) => asSystem(fn)]) {
         expect(await run(() => mine.$query().patch({ title: 'x' }).where('rating', 7))).to.equal(0)
@@ -464,7 +464,7 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['a', 'a'])
     })
 
-    it('hold for a delete that is written as an update', async () => {
+    it('apply to a delete that is written as an update', async () => {
       const row = await make(Kept, {})
       expect(await nameOf(() => runAs(bob, () => Kept.query().findById(row.id).patch({ title: 'b' })))).to.equal('done')
       expect(await nameOf(() => runAs(bob, () => Kept.query().findById(row.id).patch({ deletedAt: new Date() })))).to.equal(
@@ -550,7 +550,7 @@ eachDatabase('writes under permissions', (db) => {
     })
   })
 
-  it('refuses a QueryBuilder that would drop the rules', async () => {
+  it('a QueryBuilder that does not enforce policies is rejected', async () => {
     class Bare extends Doc {
       static override QueryBuilder = class extends Model.QueryBuilder<Model> {} as typeof Doc.QueryBuilder
     }

@@ -73,7 +73,7 @@ eachDatabase('Mixins', (db) => {
   })
 
   describe('ProfileMixin', () => {
-    it('gives ten optional columns', async () => {
+    it('adds ten optional columns', async () => {
       const values = {
         firstName: 'Ada',
         lastName: 'Lovelace',
@@ -92,7 +92,7 @@ eachDatabase('Mixins', (db) => {
         expect((await Person.getOr404(bob.id)) as unknown as Record<string, unknown>).to.have.property(name, null)
     })
 
-    it('takes http and https URLs only as avatarUrl, on every path', async () => {
+    it('accepts only http and https URLs as avatarUrl, on every path', async () => {
       for (const avatarUrl of ['https://example.com/a.png', 'HTTP://example.com/a?b=c#d']) await ada.update({ avatarUrl })
       const bad = [
         ...[
@@ -122,7 +122,7 @@ eachDatabase('Mixins', (db) => {
       expect((await Person.getOr404(ada.id)).avatarUrl).to.equal('HTTP://example.com/a?b=c#d')
     })
 
-    it('fullName is the names, else the display name, else nothing', () => {
+    it('fullName is first and last name, else the display name, else empty', () => {
       const nameOf = (values: Partial<Person>) => Person.build({ email: 'x@example.com', ...values }).fullName
       expect(nameOf({ firstName: 'Ada', lastName: 'Lovelace' })).to.equal('Ada Lovelace')
       expect(nameOf({ firstName: 'Ada' })).to.equal('Ada')
@@ -132,7 +132,7 @@ eachDatabase('Mixins', (db) => {
       expect(nameOf({})).to.equal('')
     })
 
-    it('fullName is no column, and no input', async () => {
+    it('fullName is neither a column nor an input', async () => {
       expect(fieldsOf(await rejection(Person.createFrom({ email: 'x@example.com', fullName: 'X' })))).to.deep.equal(['fullName'])
       await ada.update({ firstName: 'Ada' })
       ada.lastName = 'L'
@@ -142,7 +142,7 @@ eachDatabase('Mixins', (db) => {
   })
 
   describe('TimestampMixin', () => {
-    it('gives two moments that clients cannot set', async () => {
+    it('adds two datetimes that clients cannot set', async () => {
       expect(ada).to.include({ lastLoginAt: null, emailVerifiedAt: null })
       expect(fieldsOf(await rejection(ada.updateFrom({ lastLoginAt: null, emailVerifiedAt: null })))).to.have.members([
         'lastLoginAt',
@@ -154,25 +154,25 @@ eachDatabase('Mixins', (db) => {
   })
 
   describe('HasUserMixin', () => {
-    it('makes the caller the owner unless one is given', async () => {
+    it('sets the caller as the owner by default', async () => {
       const mine = await runAs(ada, () => Jotting.create({ text: 'x' }))
       expect(mine.userId).to.equal(ada.id)
       expect((await Jotting.create({ text: 'x', userId: bob.id })).userId).to.equal(bob.id)
       expect((await Jotting.create({ text: 'x', user: bob })).userId).to.equal(bob.id)
     })
 
-    it('asks for an owner where nobody is calling', async () => {
+    it('requires an owner without a caller', async () => {
       expect(fieldsOf(await rejection((async () => Jotting.create({ text: 'x' }))()))).to.deep.equal(['userId'])
       expect(await Jotting.query()).to.deep.equal([])
     })
 
-    it('refuses an owner that is not there', async () => {
+    it('rejects an owner that does not exist', async () => {
       const error = await rejection(Jotting.create({ text: 'x', userId: '0198c0de-0000-7000-8000-00000000000a' }))
       expect(error).to.be.instanceOf(MissingReferenceError)
       expect(fieldsOf(error)).to.deep.equal(['userId'])
     })
 
-    it('gives the relation to the owner, as the registered user model', async () => {
+    it('adds the relation to the owner with the registered user model', async () => {
       await Jotting.create({ text: 'x', userId: ada.id })
       const [read] = await Jotting.query().withGraphFetched('user')
       expect(read?.user).to.be.instanceOf(Person)
@@ -186,7 +186,7 @@ eachDatabase('Mixins', (db) => {
       expect((await Jotting.query()).map(({ text }) => text)).to.deep.equal(['y'])
     })
 
-    it('set null: rows stay, nobody’s; under names of one’s own', async () => {
+    it('set null: rows stay without an owner, also with custom names', async () => {
       const pin = await Pin.create({ label: 'x', makerId: ada.id })
       const [read] = await Pin.query().withGraphFetched('maker')
       expect(read?.maker?.id).to.equal(ada.id)
@@ -196,7 +196,7 @@ eachDatabase('Mixins', (db) => {
       expect((await Pin.create({ label: 'by nobody' })).makerId).to.equal(null)
     })
 
-    it('restrict: an owner with rows stays', async () => {
+    it('restrict: an owner with rows cannot be deleted', async () => {
       const contract = await Contract.create({ label: 'x', userId: ada.id })
       expect(await rejection(ada.delete())).to.be.instanceOf(StillReferencedError)
       await contract.delete()
@@ -204,7 +204,7 @@ eachDatabase('Mixins', (db) => {
       expect(await Person.get(ada.id)).to.equal(null)
     })
 
-    it('userIdNullable: rows may be nobody’s, and go with their owner still', async () => {
+    it('userIdNullable: rows may have no owner, and are still deleted with their owner', async () => {
       const nobodys = await Loose.create({ label: 'x' })
       expect(nobodys.userId).to.equal(null)
       await Loose.create({ label: 'y', userId: ada.id })
@@ -212,7 +212,7 @@ eachDatabase('Mixins', (db) => {
       expect((await Loose.query()).map(({ label }) => label)).to.deep.equal(['x'])
     })
 
-    it('userBackref: the way back from the user, and from every class over the user table', async () => {
+    it('userBackref adds a relation to the user and to every class over the user table', async () => {
       await Jotting.create({ text: 'x', userId: ada.id })
       await Pin.create({ label: 'p', makerId: ada.id })
       const [read] = await Person.query().where('email', 'ada@example.com').withGraphFetched('[jottings, pins]')
@@ -223,7 +223,7 @@ eachDatabase('Mixins', (db) => {
       expect(Object.keys(ada.toJSON())).not.to.include('jottings')
     })
 
-    it('userBackref: the related rows keep their own policy', async () => {
+    it('userBackref: the policy of the related rows applies', async () => {
       await Jotting.create({ text: 'x', userId: ada.id })
       await UserRole.create({ user: bob, role: Role.SUPERADMIN })
       const seen = await runAs(bob, () => Person.query().findById(ada.id).withGraphFetched('jottings'))
@@ -232,7 +232,7 @@ eachDatabase('Mixins', (db) => {
       expect(own.map((one) => one.jottings?.length)).to.deep.equal([1])
     })
 
-    it('userBackref: is there once a class is first used', async () => {
+    it('userBackref adds the relation when a class is first used', async () => {
       const name = `late${db.name.replace(/\W/g, '')}`
       expect(Object.keys(Person.getRelations())).not.to.include(name)
       class Late extends HasUserMixin(BasePermsModel).withColumns({ text: column.text() }) {
@@ -250,7 +250,7 @@ eachDatabase('Mixins', (db) => {
   })
 
   describe('SoftDeleteMixin', () => {
-    it('delete() marks, and the row is out of every query', async () => {
+    it('delete() marks the row, which no query then returns', async () => {
       const post = await Post.create({ title: 'a', userId: ada.id })
       const other = await Post.create({ title: 'b', userId: ada.id })
       await post.delete()
@@ -264,7 +264,7 @@ eachDatabase('Mixins', (db) => {
       expect(other.isDeleted).to.equal(false)
     })
 
-    it('withDeleted() finds it, restore() brings it back, hardDelete() ends it', async () => {
+    it('withDeleted() finds the row, restore() restores it and hardDelete() removes it', async () => {
       const post = await Post.create({ title: 'a', userId: ada.id })
       await post.softDelete()
       const found = (await Post.withDeleted().findById(post.id)) as Post
@@ -277,7 +277,7 @@ eachDatabase('Mixins', (db) => {
       expect(await Post.withDeleted()).to.deep.equal([])
     })
 
-    it('query().delete(), deleteById() and where() mark too, those that are not marked yet', async () => {
+    it('query().delete(), deleteById() and where() mark only rows that are not marked yet', async () => {
       for (const title of ['a', 'b', 'c']) await Post.create({ title, userId: ada.id })
       const a = await Post.getByOr404({ title: 'a' })
       expect(await Post.query().deleteById(a.id)).to.equal(1)
@@ -297,7 +297,7 @@ eachDatabase('Mixins', (db) => {
       expect(await rejection(Post.create({ title: 'a', userId: ada.id }))).to.have.property('status', 409)
     })
 
-    it('holds for relations', async () => {
+    it('omits deleted rows from relations', async () => {
       class Reader extends Person {
         static override relationMappings = () => ({
           posts: {
@@ -318,7 +318,7 @@ eachDatabase('Mixins', (db) => {
         expect(read?.posts?.map(({ title }) => title)).to.deep.equal(['b'])
     })
 
-    it('asks the delete rule, for restore() too', async () => {
+    it('needs the delete rule, also for restore()', async () => {
       const post = await Post.create({ title: 'a', userId: ada.id })
       expect(await runAs(bob, () => rejection(post.delete()))).to.be.instanceOf(NotFoundError)
       expect(post.isDeleted).to.equal(false)
@@ -346,7 +346,7 @@ eachDatabase('A user model with an owner and soft deletion', (db) => {
   after(() => perms.close())
   beforeEach(() => db.knex('assistant').delete())
 
-  it('may be nobody’s: the first one could not be made', async () => {
+  it('may have no owner, so that the first user can be created', async () => {
     const first = await Assistant.create({ email: 'first@example.com' })
     expect(first.userId).to.equal(null)
     const second = await Assistant.create({ email: 'second@example.com', userId: first.id })
@@ -356,7 +356,7 @@ eachDatabase('A user model with an owner and soft deletion', (db) => {
     expect((await Assistant.getOr404(second.id)).userId).to.equal(null)
   })
 
-  it('keeps the address of a deleted user taken, and its roles and tokens dead', async () => {
+  it('keeps the address of a deleted user reserved, and its roles and tokens invalid', async () => {
     const user = await Assistant.create({ email: 'ada@example.com' })
     await user.grantRole('editor')
     const { plain } = await Token.issue(user)

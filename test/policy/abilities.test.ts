@@ -38,7 +38,7 @@ class Sheet extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns
 }
 
 describe('isAble()', () => {
-  it('knows a name, all of a resource, all changes of one, and everything', () => {
+  it('matches a name, a whole resource, all changes of a resource, and everything', () => {
     expect(isAble(['documents:read'], 'documents:read')).to.equal(true)
     expect(isAble(['documents:*'], 'documents:delete')).to.equal(true)
     expect(isAble(['*'], 'anything')).to.equal(true)
@@ -122,7 +122,7 @@ eachDatabase('Abilities of an API key', (db) => {
     expect(await create(keyOf(ada, 'reports:file'))).to.equal(true)
   })
 
-  it('call a model as its abilityName says', async () => {
+  it('use the abilityName of a model', async () => {
     expect(await count(keyOf(ada, 'sheets:read'), Sheet)).to.equal(0)
     expect(await count(keyOf(ada, 'papers:read'), Sheet)).to.equal(1)
   })
@@ -136,7 +136,7 @@ eachDatabase('Abilities of an API key', (db) => {
     expect(await runAsActor(toActor(ada), () => Token.query())).to.have.length(1)
   })
 
-  it('hold in related rows and references too', async () => {
+  it('also apply to related rows and references', async () => {
     const found = await runAsActor(keyOf(ada, 'pages:read'), () => Page.query().withGraphFetched('user'))
     expect(found[0]?.user ?? null).to.equal(null)
     const both = await runAsActor(keyOf(ada, 'pages:read', 'users:read'), () => Page.query().withGraphFetched('user'))

@@ -11,7 +11,7 @@ function byRegExp(value: string, pattern: string): boolean {
 }
 
 describe('LIKE in memory', () => {
-  it('matches as a regular expression does', () => {
+  it('matches like a regular expression', () => {
     const letters = fc.constantFrom('a', 'b', '😀', '.', '\n')
     const text = fc.array(letters, { maxLength: 8 }).map((list) => list.join(''))
     const pattern = fc
@@ -25,7 +25,7 @@ describe('LIKE in memory', () => {
     )
   })
 
-  it('takes % and _ literally after a backslash, and _ as one character of two code units', () => {
+  it('reads % and _ literally after a backslash, and matches a character of two code units with _', () => {
     expect(['50%', '500'].map((value) => isLike(value, '50\\%'))).to.deep.equal([true, false])
     expect(['a_c', 'abc'].map((value) => isLike(value, 'a\\_c'))).to.deep.equal([true, false])
     expect(['a😀c', 'a😀😀c', 'ac'].map((value) => isLike(value, 'a_c'))).to.deep.equal([true, false, false])

@@ -507,7 +507,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       })
     }
 
-    it('may do everything in a script, where no adapter was made', async () => {
+    it('may do everything in a script without an adapter', async () => {
       await restart({}, false)
       expect(await LifeNote.query()).to.have.length(1)
     })

@@ -160,7 +160,7 @@ describe('a policy that cannot work', () => {
     })
   }
 
-  it('is refused at once where a rule says undefined', () => {
+  it('throws at once if a rule is undefined', () => {
     expect(() => where({ title: undefined } as never)).to.throw('undefined')
     expect(() => where({ title: { in: [undefined] } } as never)).to.throw('undefined')
     expect(() => anyOf(undefined as never)).to.throw('anyOf()')
@@ -201,7 +201,7 @@ class Delegated extends HasUserMixin(BasePermsModel).withColumns(title) {
 
 const models = [Member, Shelf, Hidden, Rack, Ungarded, ...Both, Open, Unguarded, Delegated]
 
-eachDatabase('policies and what stands around them', (db) => {
+eachDatabase('policies and mixins', (db) => {
   let perms: Perms
   let press: Domain
   let zoo: Domain
@@ -248,7 +248,7 @@ eachDatabase('policies and what stands around them', (db) => {
     })
   }
 
-  it('guards stand whatever the policy says, and unguarded lifts one', async () => {
+  it('global scopes apply with every policy, and unguarded removes one', async () => {
     await asSystem(async () => {
       await Open.create({ title: 'press', userId: ada.id, domainId: press.id })
       await Open.create({ title: 'zoo', userId: ada.id, domainId: zoo.id })
@@ -266,7 +266,7 @@ eachDatabase('policies and what stands around them', (db) => {
     expect(await titles(() => asAnonymous(() => Unguarded.query()))).to.deep.equal(['press'])
   })
 
-  it('delegateToUser asks who may update the owning user', async () => {
+  it('delegateToUser allows callers who may update the owner', async () => {
     const row = await asSystem(() => Delegated.create({ title: 'a', userId: ada.id }))
     expect(await runAs(ada, () => Delegated.query())).to.have.length(1)
     expect(await runAs(bob, () => Delegated.query())).to.have.length(0)
@@ -278,7 +278,7 @@ eachDatabase('policies and what stands around them', (db) => {
     expect((await runAs(bob, () => Delegated.create({ title: 'own' }))).userId).to.equal(bob.id)
   })
 
-  it('explains a policy as the database sees it', async () => {
+  it('explain() returns the SQL that the database gets', async () => {
     const { sql, statement, words } = explain(Shelf, 'read', ada)
     expect(sql).to.include(ada.id)
     expect(await db.knex.raw(statement)).to.not.equal(undefined)
@@ -299,7 +299,7 @@ eachDatabase('policies and what stands around them', (db) => {
     const steal = (cls: any, table: string) =>
       errorOf(() => runAs(bob, () => cls.query().select(raw(`(select max(title) from ${table}) as most`))))
 
-    it('are protected before the first query of their model, where another is related to it', async () => {
+    it('are protected before the first query of their model if another model is related to it', async () => {
       expect((await steal(Rack, 'hidden'))?.name).to.equal('ConfigurationError')
       expect((await steal(Ungarded, 'hidden'))?.name).to.equal('ConfigurationError')
     })
@@ -329,7 +329,7 @@ eachDatabase('policies and what stands around them', (db) => {
       )
     })
 
-    it('are free to the application itself', async () => {
+    it('are not restricted for the application itself', async () => {
       const rows = await asSystem(() => Rack.query().joinRaw('cross join hidden').select(raw('(select max(title) from hidden) as most')))
       expect(rows).to.be.an('array')
     })

@@ -187,7 +187,7 @@ describe('executing a query', () => {
     }
   }
 
-  it('passes on an error of the driver that is none of the library’s', async () => {
+  it('an error of the driver that has no typed class is thrown as it is', async () => {
     const [theirs, ours] = await Promise.all(
       [Model, ActiveRecordMixin(Model)].map((Base) => rejection(trace(Base as never, false, (cls) => cls.query().where('nowhere', 1)))),
     )
@@ -196,12 +196,12 @@ describe('executing a query', () => {
     expect(ours?.message).to.equal(theirs?.message.replace('`nowhere` = 1', '`nowhere` = ?'))
   })
 
-  it('throws what a query was rejected with', async () => {
+  it('a rejected query throws the given error', async () => {
     const error = new Error('no')
     expect(await rejection(trace(ActiveRecordMixin(Model) as never, false, (cls) => cls.query().reject(error)))).to.equal(error)
   })
 
-  describe('made otherwise than is known', () => {
+  describe('a QueryBuilder of an unknown version', () => {
     const parts = ['internalOptions', 'executeOnBuild', '_findOperationFactory', '_activeOperations', '_explicitRejectValue', '_operations']
 
     /** Objection's builder as it might come to be: without one of the parts that are used of it, as long as `isSo`. */
@@ -215,14 +215,14 @@ describe('executing a query', () => {
       return Object.assign(Doctored, { forClass: doctored }) as unknown as typeof QueryBuilder
     }
 
-    it('is seen, whatever part is gone, and in any other version of Objection', () => {
+    it('is recognised when any member is missing and by its version', () => {
       expect([isAsExpected(QueryBuilder), isAsExpected(class extends QueryBuilder<Model> {} as never)]).to.deep.equal([true, true])
       for (const part of parts) expect(isAsExpected(without(part)), part).to.equal(false)
       for (const version of ['3.0.4', '3.2.0', '3.10.0', '4.0.0', 'unknown'])
         expect(isAsExpected(QueryBuilder, version), version).to.equal(false)
     })
 
-    it('is left to Objection, with the same outcome', async () => {
+    it('is executed by Objection with the same result', async () => {
       const stacks: string[] = []
       const run = (cls: typeof Model) =>
         cls

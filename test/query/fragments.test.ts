@@ -12,7 +12,7 @@ for (const [client, quote] of Object.entries(clients)) {
     const knex = Knex({ client, useNullAsDefault: true })
     const q = (text: string) => text.replaceAll('"', quote)
 
-    it('is what Knex makes of the same text and bindings', () => {
+    it('returns the same SQL as Knex for the same text and bindings', () => {
       const given = { sql: "(?? = ? or ?? like 'a\\\\?' and exists (select 1 from ?? as ??))", bindings: ['t.a', 1, 'b c', 'u', 'x"y'] }
       const ours = knex('t').whereRaw(fragment(knex.client, given)).where('z', 2).toSQL().toNative()
       const theirs = knex('t')
@@ -24,7 +24,7 @@ for (const [client, quote] of Object.entries(clients)) {
       expect(ours.bindings).to.deep.equal(theirs.bindings)
     })
 
-    it('quotes a name that tries to break out', () => {
+    it('quotes a name that contains quotes', () => {
       const { sql } = knex('t')
         .whereRaw(fragment(knex.client, { sql: '?? = 1', bindings: ['a" or 1 = 1 --'] }))
         .toSQL()
@@ -32,7 +32,7 @@ for (const [client, quote] of Object.entries(clients)) {
       expect(q(sql)).to.match(quote === '"' ? /"a"" or 1 = 1 --"/ : /`a[`"]+ or 1 = 1 --`/)
     })
 
-    it('stands as a value too', () => {
+    it('can be used as a value', () => {
       const sql = knex('t')
         .insert({ id: fragment(knex.client, { sql: '(case when ?? = ? then ? end)', bindings: ['a', 1, 'x'] }) })
         .toSQL()
@@ -40,7 +40,7 @@ for (const [client, quote] of Object.entries(clients)) {
       expect(sql.bindings).to.deep.equal([1, 'x'])
     })
 
-    it('refuses too few bindings, too many, and undefined', () => {
+    it('throws for too few bindings, too many and undefined', () => {
       expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a'] })).to.throw('a placeholder without a binding')
       expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', undefined] })).to.throw('a placeholder without a binding')
       expect(() => fragment(knex.client, { sql: '?? = ?', bindings: ['a', 1, 2] })).to.throw('more bindings than placeholders')
@@ -49,14 +49,14 @@ for (const [client, quote] of Object.entries(clients)) {
 }
 
 describe('newId()', () => {
-  it('makes UUIDs of version 7 that ascend and never come twice', () => {
+  it('returns unique, ascending UUIDs of version 7', () => {
     const ids = Array.from({ length: 20_000 }, newId)
     expect(ids.every((id) => isUuid(id) && id[14] === '7' && /[89ab]/.test(id[19] as string) && id === id.toLowerCase())).to.equal(true)
     expect([...ids].sort()).to.deep.equal(ids)
     expect(new Set(ids).size).to.equal(ids.length)
   })
 
-  it('begins with the time in milliseconds, and ascends still where the clock is set back', async () => {
+  it('starts with the time in milliseconds and ascends even if the clock is set back', async () => {
     // A copy of its own: the fake clocks of other tests leave the ids of this process ahead of the clock.
     const own = (await import(new URL('../../src/core/ids.js?own', import.meta.url).href)) as { newId: typeof newId }
     const msOf = (id: string) => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)
@@ -76,7 +76,7 @@ describe('newId()', () => {
     }
   })
 
-  it('differs in its random part from one to the next', () => {
+  it('has a different random part each time', () => {
     const tails = Array.from({ length: 1000 }, () => newId().slice(-10))
     expect(new Set(tails).size).to.equal(1000)
   })

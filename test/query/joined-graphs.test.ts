@@ -65,7 +65,7 @@ eachDriver('withGraphJoined()', (db) => {
   const asMe = <T>(fn: () => PromiseLike<T>) => runAs(me, async () => await fn())
   const boxes = () => JoinedBox.query().withGraphJoined('items').orderBy('joined_box.name')
 
-  it('is counted by the rows of the model, not by those that are joined', async () => {
+  it('counts rows of the model, not joined rows', async () => {
     expect(await asMe(async () => await boxes().resultSize())).to.equal(3)
     expect(await asMe(async () => await boxes().where('items.name', '>', '1').resultSize())).to.equal(2)
     expect(await asMe(async () => await JoinedShelf.query().withGraphJoined('boxes.items').resultSize())).to.equal(1)
@@ -79,7 +79,7 @@ eachDriver('withGraphJoined()', (db) => {
     limit: (query: any) => query.limit(2),
     offset: (query: any) => query.limit(10).offset(1),
   })) {
-    it(`is refused together with ${what}() where it joins several rows to one`, async () => {
+    it(`rejects ${what}() if it joins several rows to one`, async () => {
       const queries = {
         'one level': () => boxes(),
         'two levels': () => JoinedShelf.query().withGraphJoined('boxes.items'),
@@ -94,7 +94,7 @@ eachDriver('withGraphJoined()', (db) => {
       }
     })
 
-    it(`goes together with ${what}() where it joins one row to each`, async () => {
+    it(`allows ${what}() if it joins at most one row to each`, async () => {
       const found: any = await asMe(async () => await cut(JoinedBox.query().withGraphJoined('shelf').orderBy('joined_box.name')))
       const rows = found.results ?? found
       expect(rows.map((box: any) => [box.name, box.shelf.name])).to.deep.equal(
@@ -112,7 +112,7 @@ eachDriver('withGraphJoined()', (db) => {
     })
   }
 
-  it('leaves first() and pages of fetched graphs as they are', async () => {
+  it('does not affect first() and pages of fetched graphs', async () => {
     const first: any = await asMe(async () => await boxes().first())
     expect([first.name, first.items.length]).to.deep.equal(['a', 3])
     const page: any = await asMe(async () => await JoinedBox.query().withGraphFetched('items').orderBy('name').page(0, 2))

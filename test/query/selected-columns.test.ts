@@ -46,7 +46,7 @@ eachDriver('A query that selects nothing in particular', (db) => {
     expect((await Volume.query())[0]).to.include({ title: 't', shelfId: shelf.id })
   })
 
-  it('lists them in relations, unions, subqueries and counts', async () => {
+  it('lists the columns in relations, unions, subqueries and counts', async () => {
     expect(await sqlOf(() => Shelf.query().withGraphFetched('volumes'))).not.to.contain('*')
     expect((await Shelf.query().withGraphFetched('volumes'))[0]).to.have.nested.property('volumes[0].title', 't')
     expect(await Volume.query().union(Volume.query())).to.have.length(1)
@@ -56,7 +56,7 @@ eachDriver('A query that selects nothing in particular', (db) => {
     expect(await shelf.$relatedQuery('volumes')).to.have.length(1)
   })
 
-  it('leaves alone what selects, and what comes from elsewhere', async () => {
+  it('does not change queries with a select() or another source', async () => {
     expect(await sqlOf(() => Volume.query().select('title'))).not.to.match(/shelf_id/)
     expect(await sqlOf(() => Volume.query().count())).to.match(/count\(\*\)/i)
     const own = Volume.query().onBuildKnex((builder) => builder.select('title'))
@@ -64,7 +64,7 @@ eachDriver('A query that selects nothing in particular', (db) => {
     expect(await Volume.query().from(Volume.query().select('id', 'title').as('volume'))).to.have.length(1)
   })
 
-  it('keeps a key that is selected by its property, whatever relation takes it too', async () => {
+  it('keeps a key that is selected by its property if a relation needs it too', async () => {
     const plain = (rows: unknown) => JSON.parse(JSON.stringify(rows))
     const text = (row: { select(...names: string[]): unknown }) => void row.select('title', 'shelfId')
     for (const key of ['shelfId', 'volume.shelfId', 'shelf_id', 'shelf_id as shelfId']) {
@@ -80,7 +80,7 @@ eachDriver('A query that selects nothing in particular', (db) => {
     expect(joined.volumes).to.deep.equal([{ title: 't', shelfId: shelf.id }])
   })
 
-  it('reads all where a relation needs a column that the model does not declare', async () => {
+  it('selects all columns if a relation needs an undeclared column', async () => {
     const found = await Shelf.query().withGraphFetched('strays')
     expect(found[0]).to.have.nested.property('strays[0].name', 'n')
     expect((await Loose.query().withGraphFetched('shelf'))[0]).to.have.nested.property('shelf.label', 'a')

@@ -17,7 +17,7 @@ eachDriver('send', (db) => {
   const rows = (answer: unknown): unknown =>
     db.dialect === 'pg' ? (answer as { rows: unknown }).rows : db.dialect === 'mysql' ? (answer as [unknown])[0] : answer
 
-  it('answers as knex.raw() does, and tells those who listen', async () => {
+  it('returns the same response as knex.raw() and emits the same events', async () => {
     const sql = 'select n + ? as n from sent where n = ?'
     await db.knex('sent').insert({ n: 1 })
     const responses: unknown[] = []
@@ -30,7 +30,7 @@ eachDriver('send', (db) => {
     expect(responses).to.have.length(1)
   })
 
-  it('joins the transaction that is open', async () => {
+  it('joins the open transaction', async () => {
     const counted = await rejection(
       transaction(async (trx) => {
         await trx('sent').insert({ n: 7 })
@@ -41,7 +41,7 @@ eachDriver('send', (db) => {
     expect(rows(await send(db.knex, 'select n from sent where n = ?', [7]))).to.deep.equal([])
   })
 
-  it('gives its connection back after an error', async () => {
+  it('releases its connection after an error', async () => {
     const knex = db.connect({ pool: { min: 0, max: 1 } })
     for (let i = 0; i < 3; i += 1)
       expect(await rejection(send(knex, 'select nothing from nowhere where 1 = ?', [1])))

@@ -62,7 +62,7 @@ describe('readSql', () => {
     ['sqlite', '`a'],
   ]
   for (const [dialect, sql] of unreadable) {
-    it(`does not guess at ${JSON.stringify(sql)} (${dialect})`, () => {
+    it(`reports ${JSON.stringify(sql)} as unreadable (${dialect})`, () => {
       for (const one of dialect === 'all' ? dialects : [dialect]) expect(readSql(sql, one).unreadable, one).to.be.a('string')
     })
   }
@@ -82,7 +82,7 @@ describe('readSql', () => {
     ['sqlite', "title like '%\\_%' escape '\\' and note = 'what?'"],
   ]
   for (const [dialect, sql] of complete) {
-    it(`takes ${sql} for one complete expression (${dialect})`, () => {
+    it(`reads ${sql} as one complete expression (${dialect})`, () => {
       for (const one of dialect === 'all' ? dialects : [dialect]) {
         const { unreadable: reason, incomplete } = readSql(sql, one)
         expect({ reason, incomplete }, one).to.deep.equal({ reason: null, incomplete: null })
@@ -92,7 +92,7 @@ describe('readSql', () => {
 
   const incomplete: readonly string[] = ['1) or (1', '(1', '1; select 1', 'a /* b */', 'a -- b\n', '(a]', 'a = ?']
   for (const sql of incomplete) {
-    it(`takes ${JSON.stringify(sql)} for no complete expression`, () => {
+    it(`reads ${JSON.stringify(sql)} as an incomplete expression`, () => {
       for (const dialect of dialects) {
         const { unreadable: reason, incomplete: why } = readSql(sql, dialect)
         expect(reason ?? why, dialect).to.be.a('string')
@@ -100,13 +100,13 @@ describe('readSql', () => {
     })
   }
 
-  it('takes a string for a table only where SQLite does', () => {
+  it('reads a string as a table only where SQLite does', () => {
     expect(readSql("exists (select 1 from plain where kind = 'user' and kind in ('user', 'token'))", 'sqlite').names).not.to.include('user')
     expect(readSql("coalesce((select kind from plain), 'user')", 'sqlite').names).not.to.include('user')
     expect(readSql("exists (select 1 from plain where kind = 'user')", 'pg').names).not.to.include('user')
   })
 
-  it('does not take the table of a column for a table that is read', () => {
+  it('does not report the table prefix of a column as a table', () => {
     expect(readSql('exists (select 1 from comment where comment.doc_id = doc.id)', 'pg').names).to.deep.equal([
       'exists',
       'select',
@@ -118,7 +118,7 @@ describe('readSql', () => {
     ])
   })
 
-  it('reads a long text once in linear time', () => {
+  it('reads a long text once, in linear time', () => {
     for (const dialect of dialects) {
       for (const piece of ["'", '(', '/*', '--\n', '$a$', '"', 'a.', "e'\\\\'"]) readSql(piece.repeat(20_000), dialect)
     }
