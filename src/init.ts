@@ -7,7 +7,7 @@ import type { MailOptions } from './auth/flows/mail-service.js'
 import type { SecondFactorOptions } from './auth/flows/second-factor.js'
 import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/passwords/password-policy.js'
-import { createThrottle, type Throttle, type ThrottleOptions, unlimited } from './auth/throttle/throttle.js'
+import { resolveThrottle, type Throttle, type ThrottleOptions } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/tokens/key-set.js'
 import { ConfigurationError, PermsError, ValidationError } from './core/errors.js'
 import { prepareConnections } from './database/connections.js'
@@ -221,7 +221,7 @@ export function initPerms(options: PermsOptions): Perms {
       return listeners.emit(name, payload)
     }
     const emit = emitter(onEvent)
-    const throttle = throttleOf(options, emit, runtime)
+    const throttle = resolveThrottle(options.throttle ?? {}, { knex: options.knex, emit, scope: () => runtime.scope() })
     registerOldPasswordCheck(runtime, throttledProof(throttle))
     const auth = jwt
       ? createAuth({
@@ -344,11 +344,6 @@ function auditModel(given: true | typeof AuditLog): typeof AuditLog {
 // Nothing else reports this error.
 function onAuditLost(error: unknown): void {
   console.error('objection-perms: an event could not be written into the audit log:', error instanceof Error ? error.message : error)
-}
-
-function throttleOf({ throttle, knex }: PermsOptions, emit: ReturnType<typeof emitter>, runtime: Runtime): Throttle {
-  if (throttle === false) return unlimited
-  return throttle && 'begin' in throttle ? throttle : createThrottle(throttle ?? {}, { knex, emit, scope: () => runtime.scope() })
 }
 
 // A wrong old password counts like a failed sign-in.

@@ -11,7 +11,6 @@ import type { MailFlows } from './flows/mail-flows.js'
 import type { MailOptions } from './flows/mail-service.js'
 import type { Members } from './flows/members.js'
 import type { SecondFactorOptions, SecondFactors } from './flows/second-factor.js'
-import type { PasswordPolicy } from './passwords/password-policy.js'
 import type { Throttle, ThrottleOptions } from './throttle/throttle.js'
 import type { ApiKeys } from './tokens/api-keys.js'
 import type { JwtClaims } from './tokens/jwt.js'
@@ -37,7 +36,6 @@ export interface AuthOptions {
     readonly sessionExpires?: number | undefined
   }
   readonly hasher: PasswordHasher
-  readonly passwordPolicy?: PasswordPolicy | undefined
   /** Loads the user of a valid access token in place of the library's query. The library still checks the session. */
   readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
   readonly onEvent?: OnEvent | undefined

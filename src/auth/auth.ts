@@ -6,10 +6,10 @@ import {
   InvalidTokenError,
   PermsError,
   UnauthorizedError,
-  ValidationError,
 } from '../core/errors.js'
 import { inTransaction } from '../database/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../policy/context.js'
+import { invalidField, requireText } from '../schema/text-input.js'
 import { requireRankOver } from '../users/account-rank.js'
 import { type ActorDetails, isActive, toActor } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
@@ -37,7 +37,7 @@ import { MailService } from './flows/mail-service.js'
 import { members } from './flows/members.js'
 import { registerUser } from './flows/register.js'
 import { createSecondFactors } from './flows/second-factor.js'
-import { type Attempt, createThrottle, type Throttle, unlimited } from './throttle/throttle.js'
+import { type Attempt, resolveThrottle } from './throttle/throttle.js'
 import { apiKeys } from './tokens/api-keys.js'
 import { CallerCache } from './tokens/caller-cache.js'
 import { deriveKeys } from './tokens/derived-keys.js'
@@ -82,7 +82,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     if (endsSessions.has(name)) cache?.forget({ userId: (payload as { userId: string }).userId })
     emitToListeners(name, payload)
   }
-  const throttle = throttleOf(options, emit)
+  const throttle = resolveThrottle(options.throttle ?? false, { knex, emit })
   const sessions = new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit })
 
   function accessToken(user: User, sessionId: string, expiresIn = keys.accessTokenExpires): string {
@@ -332,11 +332,6 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   }
 }
 
-function throttleOf({ throttle, knex }: AuthOptions, emit: Emit): Throttle {
-  if (!throttle) return unlimited
-  return 'begin' in throttle ? throttle : createThrottle(throttle, { knex, emit })
-}
-
 function detailsOf({ id, impersonatorId }: SessionState): ActorDetails {
   return { sessionId: id, impersonatorId }
 }
@@ -352,15 +347,7 @@ function idOf(user: User | string): string {
 }
 
 function readRefreshToken(given: unknown): void {
-  const message =
-    typeof given !== 'string'
-      ? 'must be a string'
-      : given.trim() === ''
-        ? 'may not be blank'
-        : given.length > MAX_REFRESH_TOKEN
-          ? 'is too long'
-          : undefined
-  if (message !== undefined) throw new ValidationError(`refresh_token ${message}.`, [{ field: 'refresh_token', message }])
+  if (requireText(given, 'refresh_token').length > MAX_REFRESH_TOKEN) throw invalidField('refresh_token', 'is too long')
 }
 
 // Single-use tokens and counters must survive a rollback of the application's transaction. Writing them on a second connection

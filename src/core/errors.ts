@@ -15,6 +15,49 @@ export interface PermsErrorOptions {
 }
 
 /**
+ * The `code` of every error of this library, and 'internal', the code of HTTP responses for all other errors. Codes do not change
+ * between versions.
+ *
+ * @example
+ * function hintOf(code: PermsErrorCode): string | null {
+ *   return code === 'too_many_attempts' ? 'Wait a moment.' : null
+ * }
+ */
+export type PermsErrorCode =
+  | 'bad_request'
+  | 'unauthorized'
+  | 'invalid_token'
+  | 'invalid_credentials'
+  | 'forbidden'
+  | 'insufficient_ability'
+  | 'account_disabled'
+  | 'not_found'
+  | 'conflict'
+  | 'taken'
+  | 'still_referenced'
+  | 'precondition_failed'
+  | 'payload_too_large'
+  | 'unsupported_media_type'
+  | 'invalid'
+  | 'missing_reference'
+  | 'too_many_values'
+  | 'too_many_attempts'
+  | 'unavailable'
+  | 'second_factor_unreadable'
+  | 'roles_not_loaded'
+  | 'no_context'
+  | 'no_runtime'
+  | 'runtime_closed'
+  | 'other_runtime'
+  | 'configuration'
+  | 'method_not_allowed'
+  | 'uri_too_long'
+  | 'not_acceptable'
+  | 'ambiguous_credentials'
+  | 'foreign_origin'
+  | 'internal'
+
+/**
  * The base class of all errors of this library. `status` is the HTTP status. `code` is stable, so that programs can compare it.
  * `message` is for people and says what to do next. It never contains SQL or a stack trace.
  *
@@ -22,7 +65,7 @@ export interface PermsErrorOptions {
  */
 export abstract class PermsError extends Error {
   abstract readonly status: number
-  abstract readonly code: string
+  abstract readonly code: PermsErrorCode
   readonly errors: readonly FieldError[]
   readonly retryAfter: number | undefined
   /** The text of an HTTP response: the message without details for developers, such as the rules of a policy. */
@@ -44,7 +87,7 @@ export abstract class PermsError extends Error {
  */
 export class BadRequestError extends PermsError {
   readonly status = 400
-  readonly code: string = 'bad_request'
+  readonly code: PermsErrorCode = 'bad_request'
 }
 
 /**
@@ -54,7 +97,7 @@ export class BadRequestError extends PermsError {
  */
 export class UnauthorizedError extends PermsError {
   readonly status = 401
-  readonly code: string = 'unauthorized'
+  readonly code: PermsErrorCode = 'unauthorized'
   constructor(message = 'Sign in first: this needs a valid access token in the Authorization header.', options: PermsErrorOptions = {}) {
     super(message, options)
   }
@@ -91,7 +134,7 @@ export class InvalidCredentialsError extends UnauthorizedError {
  */
 export class ForbiddenError extends PermsError {
   readonly status = 403
-  readonly code: string = 'forbidden'
+  readonly code: PermsErrorCode = 'forbidden'
   constructor(message = 'You may not do this.', options: PermsErrorOptions = {}) {
     super(message, options)
   }
@@ -149,7 +192,7 @@ export class NotFoundError extends PermsError {
  */
 export class ConflictError extends PermsError {
   readonly status = 409
-  readonly code: string = 'conflict'
+  readonly code: PermsErrorCode = 'conflict'
 }
 
 /**
@@ -207,7 +250,7 @@ export class UnsupportedMediaTypeError extends PermsError {
  */
 export class ValidationError extends PermsError {
   readonly status = 422
-  readonly code: string = 'invalid'
+  readonly code: PermsErrorCode = 'invalid'
   constructor(message: string, options: PermsErrorOptions | readonly FieldError[] = {}) {
     super(message, Array.isArray(options) ? { errors: options as readonly FieldError[] } : (options as PermsErrorOptions))
   }
@@ -248,7 +291,7 @@ export class TooManyAttemptsError extends PermsError {
  */
 export class ServiceUnavailableError extends PermsError {
   readonly status = 503
-  readonly code: string = 'unavailable'
+  readonly code: PermsErrorCode = 'unavailable'
   constructor(message = 'The service cannot answer right now: try again shortly.', options: PermsErrorOptions = {}) {
     super(message, { retryAfter: 2, ...options })
   }

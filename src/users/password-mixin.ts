@@ -5,6 +5,7 @@ import type { AbstractConstructor, ActiveRecord } from '../record/active-record.
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns, definitionOf, markIntermediate } from '../schema/definition.js'
+import { invalidField } from '../schema/text-input.js'
 import { forbidApiKey } from './caller-restrictions.js'
 import type { PasswordHasher } from './password-hasher.js'
 
@@ -100,8 +101,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     async #hash(password: string, turn: number): Promise<void> {
       const { hasher, check } = registeredPasswords()
-      if (typeof password !== 'string')
-        throw new ValidationError('password must be a string.', [{ field: 'password', message: 'must be a string' }])
+      if (typeof password !== 'string') throw invalidField('password', 'must be a string')
       await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
       const hash = await hasher.hash(password)
       // The latest call wins, whichever hash finishes first.
@@ -257,10 +257,6 @@ function isCaller(row: Model): boolean {
 function emailOf(row: object): string | undefined {
   const { email } = row as { email?: unknown }
   return typeof email === 'string' ? email : undefined
-}
-
-function invalidField(field: string, message: string): ValidationError {
-  return new ValidationError(`${field} ${message}.`, [{ field, message }])
 }
 
 type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<void>

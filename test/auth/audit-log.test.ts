@@ -64,7 +64,7 @@ eachDatabase('The audit log', (db) => {
     return await auth.authenticate(accessToken)
   }
 
-  it('holds who did what to whom, where and from which address', async () => {
+  it('records the actor, the event, the subject, the domain and the address', async () => {
     const [boss, editor] = [await holder(Role.ADMIN), await member()]
     const actor = toActor((await Member.get(boss.id)) as unknown as User)
     const [granted] = await noted(() => runAsActor(actor, () => editor.grantRole('editor', { domain: press }), { address: '192.0.2.7' }))
@@ -108,7 +108,7 @@ eachDatabase('The audit log', (db) => {
     expect(locked?.details).to.deep.equal({ action: 'signIn', by: 'pair', account: user.email })
   })
 
-  it('is fed by every kind of event', async () => {
+  it('records every kind of event', async () => {
     const user = await member()
     const boss = await holder(Role.ADMIN, press)
     const superadmin = await holder(Role.SUPERADMIN)
@@ -157,7 +157,7 @@ eachDatabase('The audit log', (db) => {
     expect(one('impersonationStopped')).to.include({ actorId: superadmin.id, subjectId: user.id, impersonatorId: superadmin.id })
   })
 
-  it('names the superadmin beside the user in whose place something was done', async () => {
+  it('names the impersonating superadmin next to the user', async () => {
     const [root, user, other] = [await holder(Role.SUPERADMIN), await member(), await member()]
     const superadmin = await signedIn(root)
     const actor = await auth.authenticate((await runAsActor(superadmin, () => auth.impersonation.start(user.id))).accessToken)
@@ -173,7 +173,7 @@ eachDatabase('The audit log', (db) => {
     expect(events.find(({ event }) => event === 'signOut')).to.include({ actorId: user.id, subjectId: user.id })
   })
 
-  it('holds nothing secret, and nothing that may be one [promises 20, 43]', async () => {
+  it('holds no secrets and nothing that may be one [promises 20, 43]', async () => {
     const user = await member()
     const secrets: string[] = [password, 'a mistyped password', 'another battery staple']
     await noted(async () => {
@@ -196,7 +196,7 @@ eachDatabase('The audit log', (db) => {
     expect(text).to.contain(user.email)
   })
 
-  it('is added to and never changed, by nobody, the application neither', async () => {
+  it('is append-only, even for the application itself', async () => {
     await noted(() => holder('reader'))
     const [row] = (await rows()) as [AuditLog]
     const before = await db.knex('audit_log').orderBy('id')
@@ -245,7 +245,7 @@ eachDatabase('The audit log', (db) => {
     expect(await db.knex('audit_log').where('id', row.id).first()).to.deep.equal(before.find(({ id }) => id === row.id))
   })
 
-  it('is written by the application alone [promise 39]', async () => {
+  it('is written only by the application [promise 39]', async () => {
     for (const role of [Role.ADMIN, Role.SUPERADMIN]) {
       const user = await holder(role)
       expect(await outcome(as(user, () => AuditLog.create({ event: 'roleGranted', subjectId: user.id })))).to.equal('ForbiddenError')
@@ -253,7 +253,7 @@ eachDatabase('The audit log', (db) => {
     expect(await outcome(asAnonymous(() => AuditLog.create({ event: 'x' })))).to.be.oneOf(['ForbiddenError', 'UnauthorizedError'])
   })
 
-  it('is read by global admins, by a domain’s admins for their domain, and by nobody else [promises 31, 38]', async () => {
+  it('is read only by global admins and, for their domain, by admins of a domain [promises 31, 38]', async () => {
     const other = await Domain.create({ name: `other ${Date.now()}` })
     const [mine, theirs] = [await holder('editor', press), await holder('editor', other)]
     const people = {
@@ -286,7 +286,7 @@ eachDatabase('The audit log', (db) => {
     await press.update({ active: true })
   })
 
-  it('stays when those it tells of are gone', async () => {
+  it('keeps its rows when the users are deleted', async () => {
     const [user, domain] = [await member(), await Domain.create({ name: `gone ${Date.now()}` })]
     await user.grantRole('editor', { domain })
     await settled()
@@ -295,7 +295,7 @@ eachDatabase('The audit log', (db) => {
     expect((await rows({ subjectId: user.id })).map(({ domainId }) => domainId)).to.deep.equal([domain.id])
   })
 
-  it('tells of what is committed, and of nothing that was undone [promise 59]', async () => {
+  it('records committed changes and none that were rolled back [promise 59]', async () => {
     const user = await member()
     const undone = new Error('undone')
     expect(
@@ -323,7 +323,7 @@ eachDatabase('The audit log', (db) => {
 
   // SQLite has one connection, and so no second transaction.
   if (db.dialect !== 'sqlite') {
-    it('tells of what was committed by itself, whatever becomes of the transaction around it', async () => {
+    it('records changes that were committed separately, even if the surrounding transaction rolls back', async () => {
       const user = await member()
       const events = await noted(async () => {
         await rejection(
@@ -338,7 +338,7 @@ eachDatabase('The audit log', (db) => {
     })
   }
 
-  it('breaks nothing where it cannot be written, and says so', async () => {
+  it('reports rows that cannot be written and fails no request', async () => {
     const said: unknown[] = []
     const { error } = console
     console.error = (...given: unknown[]) => said.push(given)
@@ -358,7 +358,7 @@ eachDatabase('The audit log', (db) => {
     expect(await noted(() => user.grantRole('writer'))).to.have.length(1)
   })
 
-  it('is written although a listener throws, and not waited for by what it tells of', async () => {
+  it('is written although a listener throws, and in the background', async () => {
     const user = await member()
     const off = all.perms.on('roleGranted', () => {
       throw new Error('a bad listener')
@@ -389,7 +389,7 @@ eachDatabase('The audit log', (db) => {
   describe('set up in another way', () => {
     afterEach(start)
 
-    it('is off until asked for, and done with when perms.close() resolves', async () => {
+    it('is off by default, and complete when perms.close() resolves', async () => {
       const user = await member()
       await settled()
       const before = (await rows()).length

@@ -22,7 +22,7 @@ eachDatabase('events of users', (db) => {
     return heard.splice(0)
   }
 
-  it('tell of a changed password and who changed it, not of the first, of a rehash or of anything else', async () => {
+  it('report a changed password and who changed it, but not the first one or a rehash', async () => {
     const user = await member()
     await user.update({ isEnabled: true })
     all.hasher.version = 2
@@ -36,7 +36,7 @@ eachDatabase('events of users', (db) => {
     ])
   })
 
-  it('tell of roles given and taken back, once, with their domain', async () => {
+  it('report granted and revoked roles once, with their domain', async () => {
     const user = await member()
     const press = await Domain.create({ name: 'press', displayName: 'Press' })
     await user.grantRole('editor', { domain: press })
@@ -58,7 +58,7 @@ eachDatabase('events of users', (db) => {
     ])
   })
 
-  it('tell of roles whichever way they are written: many at once, by a graph, by a relation', async () => {
+  it('report roles however they are written: in bulk, by a graph, by a relation', async () => {
     const [one, two] = [await member(), await member()]
     const grant = (user: Member, role: string) => ({ userId: user.id, role, domainId: null, by: null })
     await UserRole.query().insertGraph([{ userId: one.id, role: 'reader' } as never, { userId: two.id, role: 'reader' } as never])
@@ -91,7 +91,7 @@ eachDatabase('events of users', (db) => {
     ])
   })
 
-  it('of roles changed by many at once are told once [promise 35]', async () => {
+  it('of roles changed by several callers at once are emitted once [promise 35]', async () => {
     const user = await member()
     await user.grantRole('reader')
     await told()
@@ -99,7 +99,7 @@ eachDatabase('events of users', (db) => {
     expect((await told()).map(([name]) => name)).to.deep.equal(['roleRevoked'])
   })
 
-  it('come once all is committed, and never of what was rolled back', async () => {
+  it('are emitted after the commit, and never for rolled-back changes', async () => {
     const user = await member()
     const undone = new Error('undone')
     const error = await rejection(
@@ -131,13 +131,13 @@ eachDatabase('events of users', (db) => {
     expect((await told()).map(([, { role }]) => role)).to.deep.equal(['by hand'])
   })
 
-  it('say nothing secret [promise 43]', async () => {
+  it('contain no secrets [promise 43]', async () => {
     const user = await member()
     await user.update({ password: 'another battery staple' })
     expect((await told()).map(([, payload]) => Object.keys(payload))).to.deep.equal([['userId', 'by']])
   })
 
-  it('reach listeners without the powers of what told them; what one throws breaks nothing [promise 40]', async () => {
+  it('reach listeners outside the bypass of the emitting code, and a throwing listener fails nothing [promise 40]', async () => {
     const user = await member()
     const seen: unknown[] = []
     const off = [

@@ -121,7 +121,7 @@ for (const client of databases) {
       return { user, email: user.email, token, refreshToken }
     }
 
-    it('answers 503 with Retry-After meanwhile, lives, and works at the first request after [promise 51]', async () => {
+    it('answers 503 with Retry-After, keeps running, and works at the first request afterwards [promise 51]', async () => {
       await survive(
         server,
         await newUser(),
@@ -194,7 +194,7 @@ for (const client of databases) {
       return (await request(server.url, 'POST', '/users/login', { json: { email, password } })).body
     }
 
-    it('does all that it does with it, for many at once: nothing waits for a second one [promise 54]', async () => {
+    it('serves concurrent requests with one connection: nothing waits for a second one [promise 54]', async () => {
       const users = await Promise.all(
         Array.from({ length: 6 }, async (_, i) => {
           const user = await User.create({ email: `one${i}@example.com` })

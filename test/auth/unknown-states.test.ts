@@ -73,7 +73,7 @@ describe('An unknown state', () => {
     })
   })
 
-  it('of a count is a refusal: whatever a store does but count, nobody gets in uncounted [promise 61]', async () => {
+  it('of a count is a refusal: no attempt passes uncounted, however the store fails [promise 61]', async () => {
     const stores: Record<string, () => Limiter> = {
       'a store that cannot be reached': () => ({ consume: async () => Promise.reject(new Error('ECONNREFUSED')) }) as never,
       'a store that throws at once': () =>
@@ -93,7 +93,7 @@ describe('An unknown state', () => {
     }
   })
 
-  it('of an application’s user is a refusal: loadUser() that fails lets nobody in [promise 61]', async () => {
+  it('of an application’s user is a refusal: a failing loadUser() admits no caller [promise 61]', async () => {
     const user = await member()
     const token = await all.auth.createAccessToken(user as unknown as User)
     const states: Record<string, () => unknown> = {
@@ -115,14 +115,14 @@ describe('An unknown state', () => {
   })
 })
 
-eachDatabase('A table of the library that is not there', (db) => {
+eachDatabase('A missing table of the library', (db) => {
   let all: SetUp
   before(async () => {
     all = await setUp(db.knex)
   })
   after(() => all.perms.close())
 
-  it('of invitations, factors or events answers nothing as if it were empty [promise 61]', async () => {
+  it('of invitations, factors or events is never treated as empty [promise 61]', async () => {
     const user = await member()
     await user.grantRole('superadmin')
     const actor = toActor((await user.loadRoles()) as unknown as User)
@@ -134,7 +134,7 @@ eachDatabase('A table of the library that is not there', (db) => {
       expect(await rejection(runAsActor(actor, read as () => Promise<unknown>))).to.be.instanceOf(MissingTableError)
   })
 
-  it('of sessions, keys or roles lets nobody in [promise 61]', async () => {
+  it('of sessions, keys or roles admits no caller [promise 61]', async () => {
     const user = await member()
     const token = await all.auth.createAccessToken(user as unknown as User)
     const { plain } = await all.auth.apiKeys.issue(user as unknown as User, { abilities: ['*'] })

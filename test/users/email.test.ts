@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { canonicalEmail, isEmailAddress, mailboxOf } from '../../src/schema/email.js'
 
 describe('E-mail addresses', () => {
-  it('are those of the HTML standard with a domain of two labels or more [promise 67]', () => {
+  it('follow the HTML standard and have a domain of at least two labels [promise 67]', () => {
     const valid = [
       'ada@example.com',
       'Ada.Lovelace+tag@mail.example.co.uk',
@@ -14,7 +14,7 @@ describe('E-mail addresses', () => {
     for (const text of valid) expect(isEmailAddress(text), text).to.equal(true)
   })
 
-  it('are never lists, groups, names, routes or anything that a mail program could split [promise 67]', () => {
+  it('are never lists, groups, names, routes or other text that a mail program could split [promise 67]', () => {
     const invalid = [
       'x1,victim@corp.com',
       'attacker@evil.com,.corp.com',
@@ -63,7 +63,7 @@ describe('E-mail addresses', () => {
       expect(isEmailAddress(value)).to.equal(false)
   })
 
-  it('are in one form: NFC, trimmed, in lower case, and no look-alike has the form of another [promise 11]', () => {
+  it('have one canonical form (NFC, trimmed, lower case), and look-alikes do not share it [promise 11]', () => {
     expect(canonicalEmail(' JOSE\u0301@Example.com ')).to.equal('jos\u00e9@example.com')
     // Characters that Unicode normalisation or lower case turns into ASCII, of all there are.
     for (let code = 128; code <= 0x10ffff; code += 1) {
@@ -73,13 +73,13 @@ describe('E-mail addresses', () => {
     }
   })
 
-  it('are not normalised where they are longer than any address [promise 62]', () => {
+  it('are not normalised when they are longer than any valid address [promise 62]', () => {
     const long = `${'e\u0301'.repeat(60_000)}@Example.com`
     expect(canonicalEmail(long)).to.equal(long)
     expect(canonicalEmail(` ${'É'.repeat(3)}@Example.com `)).to.equal('ééé@example.com')
   })
 
-  it('share the limits of one mailbox, whatever follows a + [promise 67]', () => {
+  it('share the limit of one mailbox, whatever follows a + [promise 67]', () => {
     expect(mailboxOf('Ada+1@Example.com')).to.equal('ada@example.com')
     expect(mailboxOf('ada+a+b@example.com')).to.equal('ada@example.com')
     expect(mailboxOf('+ada@example.com')).to.equal('+ada@example.com')

@@ -97,7 +97,7 @@ eachDatabase('The last superadmin', (db) => {
   }
 
   for (const [name, way] of Object.entries(ways)) {
-    it(`stays, where ${name} would end it: in a script and asSystem [promise 39]`, async () => {
+    it(`stays when ${name} would remove it, in a script and asSystem [promise 39]`, async () => {
       const inScript = await rejection(way())
       expect(await living()).to.equal(1)
       const asTheSystem = await rejection(asSystem(way))
@@ -107,7 +107,7 @@ eachDatabase('The last superadmin', (db) => {
     })
   }
 
-  it('stays, whoever asks [promise 39]', async () => {
+  it('stays, whoever the caller is [promise 39]', async () => {
     expect(await rejection(runAs(ada, () => ada.update({ isEnabled: false })))).to.be.instanceOf(Error)
     expect(await rejection(runAs(ada, () => ada.revokeRole(Role.SUPERADMIN)))).to.be.instanceOf(ConflictError)
     expect(await rejection(runAs(ada, () => ada.delete()))).to.be.instanceOf(ConflictError)
@@ -115,13 +115,13 @@ eachDatabase('The last superadmin', (db) => {
     expect(await living()).to.equal(1)
   })
 
-  it('[promise 39] stays, since its tables are not truncated, not asSystem either', async () => {
+  it('[promise 39] stays because its tables cannot be truncated, not even asSystem', async () => {
     for (const cls of [Member, UserRole])
       expect(await rejection(asSystem(() => (cls as typeof User).query().truncate()))).to.be.instanceOf(ConfigurationError)
     expect(await living()).to.equal(1)
   })
 
-  it('is left as it was in the object too', async () => {
+  it('is unchanged in the object after a refusal', async () => {
     await rejection(ada.update({ isEnabled: false }))
     expect(ada.isEnabled).to.equal(true)
     await rejection(ada.softDelete())
@@ -130,7 +130,7 @@ eachDatabase('The last superadmin', (db) => {
     expect((await Member.getOr404(ada.id)).email).to.equal('ada.l@example.com')
   })
 
-  it('may go when there is another', async () => {
+  it('may be removed when there is another', async () => {
     await UserRole.create({ user: bob, role: Role.SUPERADMIN } as never)
     await ada.update({ isEnabled: false })
     expect(await living()).to.equal(1)
@@ -140,7 +140,7 @@ eachDatabase('The last superadmin', (db) => {
     expect(await living()).to.equal(1)
   })
 
-  it('is not counted where disabled, deleted, or held in a domain only', async () => {
+  it('is not a user who is disabled, deleted, or superadmin only in a domain', async () => {
     const domain = await Domain.create({ name: 'press' })
     await UserRole.create({ user: bob, role: Role.SUPERADMIN, domain } as never)
     expect(await rejection(ada.delete())).to.be.instanceOf(ConflictError)
@@ -152,7 +152,7 @@ eachDatabase('The last superadmin', (db) => {
     expect(await rejection(ada.revokeRole(Role.SUPERADMIN))).to.be.instanceOf(ConflictError)
   })
 
-  it('is no matter where there is none yet', async () => {
+  it('is not checked while there is no superadmin', async () => {
     await db.knex('user_role').delete()
     await Member.query().patch({ isEnabled: false })
     await ada.delete()
@@ -160,7 +160,7 @@ eachDatabase('The last superadmin', (db) => {
     expect(await Member.query()).to.deep.equal([])
   })
 
-  it('does not stand in the way of others', async () => {
+  it('does not block changes of other users', async () => {
     await bob.update({ isEnabled: false })
     await bob.revokeRole(Role.ADMIN)
     await bob.hardDelete()
@@ -170,7 +170,7 @@ eachDatabase('The last superadmin', (db) => {
     expect(await Member.query().resultSize()).to.equal(1)
   })
 
-  it('stays, inside a transaction whose other work is kept', async () => {
+  it('stays inside a transaction, whose other work is kept', async () => {
     await transaction(async () => {
       await bob.update({ email: 'bob.b@example.com' })
       expect(await rejection(ada.delete())).to.be.instanceOf(ConflictError)
@@ -188,7 +188,7 @@ eachDatabase('The last superadmin', (db) => {
     expect(await living()).to.equal(1)
   })
 
-  it('stays when two leave at once: one wins [promise 39]', async function () {
+  it('stays when two leave at once: one succeeds [promise 39]', async function () {
     if (db.dialect === 'sqlite') this.skip()
     this.timeout(60_000)
     const bobsGrant = await UserRole.create({ user: bob, role: Role.SUPERADMIN } as never)

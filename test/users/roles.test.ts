@@ -51,7 +51,7 @@ eachDatabase('Roles', (db) => {
     expect(await ada.revokeRole(Role.USER)).to.equal(false)
   })
 
-  it('may be strings of the application’s, and string enums', async () => {
+  it('may be strings or string enums of the application', async () => {
     await ada.grantRole(Job.EDITOR)
     await ada.grantRole('Größter Löwe 🦁')
     expect([ada.hasRole(Job.EDITOR), ada.hasRole(Job.CHIEF), ada.hasRole('editor'), ada.hasRole('Größter Löwe 🦁')]).to.deep.equal([
@@ -63,7 +63,7 @@ eachDatabase('Roles', (db) => {
     expect([ada.hasRole('EDITOR'), ada.hasRole('editor ')]).to.deep.equal([false, false])
   })
 
-  it('granted twice are granted once, the same grant', async () => {
+  it('that are granted twice give one grant', async () => {
     const first = await UserRole.create({ user: ada, role: 'editor' })
     const again = await UserRole.create({ user: ada, role: 'editor' })
     expect(again.id).to.equal(first.id)
@@ -75,7 +75,7 @@ eachDatabase('Roles', (db) => {
   })
 
   for (const [where, options] of Object.entries({ everywhere: {}, 'in a domain': { domain: 'press' } })) {
-    it(`granted at the same moment, ${where}, are granted once`, async () => {
+    it(`granted at the same moment, ${where}, give one grant`, async () => {
       const made = await Promise.all(Array.from({ length: 8 }, () => ada.grantRole('editor', options)))
       expect(new Set(made.map(({ id }) => id)).size).to.equal(1)
       expect(await grants()).to.equal(1)
@@ -83,7 +83,7 @@ eachDatabase('Roles', (db) => {
     })
   }
 
-  it('granted twice inside a transaction leave it usable', async () => {
+  it('that are granted twice inside a transaction leave it usable', async () => {
     await ada.grantRole('editor')
     await transaction(async (trx) => {
       await ada.grantRole('editor')
@@ -98,7 +98,7 @@ eachDatabase('Roles', (db) => {
     expect((await fresh()).roles?.map(({ role }) => role).sort()).to.deep.equal(['editor', 'other', 'reader', 'writer'])
   })
 
-  it('granted or revoked inside a transaction that is undone are as before, in the user given too', async () => {
+  it('that are granted or revoked in a rolled-back transaction are unchanged, also in the given user', async () => {
     await ada.grantRole('kept')
     await ada.grantRole('also kept')
     await rejection(
@@ -143,19 +143,19 @@ eachDatabase('Roles', (db) => {
   }
 
   for (const role of ['', ' ', null, undefined, 5, {}, ['admin'], 'x'.repeat(101), 'a\0']) {
-    it(`that are no names are refused: ${JSON.stringify(role)?.slice(0, 20)}`, async () => {
+    it(`that are not names are refused: ${JSON.stringify(role)?.slice(0, 20)}`, async () => {
       expect(await rejection((async () => UserRole.create({ user: ada, role } as never))())).to.be.instanceOf(ValidationError)
       expect(await grants()).to.equal(0)
     })
   }
 
-  it('of the original’s story: found and deleted', async () => {
+  it('are found and deleted as rows of UserRole', async () => {
     await UserRole.create({ user: ada, role: Role.ADMIN })
     await (await UserRole.query().findOne({ userId: ada.id, role: Role.ADMIN }))?.delete()
     expect((await fresh()).hasRole(Role.ADMIN)).to.equal(false)
   })
 
-  it('deleted with the user in hand are refreshed there', async () => {
+  it('that are deleted through a grant with a loaded user disappear from that user', async () => {
     const grant = await UserRole.create({ user: ada, role: 'editor' })
     expect(ada.hasRole('editor')).to.equal(true)
     await grant.delete()
@@ -173,7 +173,7 @@ eachDatabase('Roles', (db) => {
       ada = await fresh()
     })
 
-    it('answers as this table says', () => {
+    it('answers according to the table', () => {
       const of = (domain: Domain) => ({ name: domain.name, id: domain.id, upperId: domain.id.toUpperCase(), itself: domain })
       const cases: [string | undefined, undefined | string | Domain, boolean][] = [
         ['global', undefined, true],
@@ -203,7 +203,7 @@ eachDatabase('Roles', (db) => {
       }
     })
 
-    it('of any role counts active domains only', async () => {
+    it('without a role counts only active domains', async () => {
       const bob = await User.create({ email: 'bob@example.com' })
       expect(bob.hasRole()).to.equal(false)
       await bob.grantRole('shut', { domain: inactive })
@@ -230,7 +230,7 @@ eachDatabase('Roles', (db) => {
       expect([ada.hasRole(Role.SUPERADMIN), ada.isAdmin, ada.isSuperadmin]).to.deep.equal([false, true, false])
     })
 
-    it('does not take an admin of a domain for an admin [promise 38]', async () => {
+    it('does not treat an admin of a domain as a global admin [promise 38]', async () => {
       await ada.grantRole(Role.ADMIN, { domain: press })
       expect([
         ada.isAdmin,
@@ -240,7 +240,7 @@ eachDatabase('Roles', (db) => {
       ]).to.deep.equal([false, false, true, false])
     })
 
-    it('throws where the roles, or their domains, are not loaded', async () => {
+    it('throws when the roles or their domains are not loaded', async () => {
       const plain = (await User.query().findById(ada.id)) as User
       for (const ask of [
         () => plain.hasRole('global'),
@@ -260,7 +260,7 @@ eachDatabase('Roles', (db) => {
       expect(whole.hasRole('local', { domain: press })).to.equal(true)
     })
 
-    it('sees all of them whoever asks', async () => {
+    it('sees all roles, whatever the caller may read', async () => {
       const bob = await User.create({ email: 'bob@example.com' })
       const admin = await User.create({ email: 'admin@example.com' })
       await admin.grantRole(Role.ADMIN)
@@ -273,7 +273,7 @@ eachDatabase('Roles', (db) => {
     })
   })
 
-  it('give domains: domainIds and hasDomainAccess()', async () => {
+  it('determine domainIds and hasDomainAccess()', async () => {
     await ada.grantRole('global')
     await ada.grantRole('one', { domain: press })
     await ada.grantRole('two', { domain: press })
@@ -288,7 +288,7 @@ eachDatabase('Roles', (db) => {
     expect(ada.hasDomainAccess(radio)).to.equal(true)
   })
 
-  it('are given in a domain by its name, its id or itself, and everywhere with "*"', async () => {
+  it('are granted in a domain given by name, id or object, and globally with "*"', async () => {
     const made = [
       await UserRole.create({ user: ada, role: 'a', domain: 'press' }),
       await UserRole.create({ user: ada, role: 'b', domain: press.id }),
@@ -308,20 +308,20 @@ eachDatabase('Roles', (db) => {
     expect(await ada.revokeRole('e', { domain: '*' })).to.equal(true)
   })
 
-  it('go with their domain', async () => {
+  it('are deleted with their domain', async () => {
     await ada.grantRole('one', { domain: press })
     await ada.grantRole('two')
     await press.delete()
     expect((await fresh()).roles?.map(({ role }) => role)).to.deep.equal(['two'])
   })
 
-  it('of a user who is not there are refused', async () => {
+  it('are refused for a user who does not exist', async () => {
     const error = await rejection(UserRole.create({ userId: '0198c0de-0000-7000-8000-00000000000a', role: 'x' }))
     expect(error).to.have.property('status', 422)
     expect(fieldsOf(error)).to.include('userId')
   })
 
-  it('change domain: granted twice is still granted once', async () => {
+  it('stay unique when a grant moves to another domain', async () => {
     const here = await ada.grantRole('x', { domain: press })
     await ada.grantRole('x')
     expect(await rejection(here.update({ domainId: null }))).to.have.property('status', 409)
@@ -329,7 +329,7 @@ eachDatabase('Roles', (db) => {
     expect((await ada.grantRole('x', { domain: radio })).id).to.equal(here.id)
   })
 
-  it('of revokeRole() and grantRole() join a transaction given last', async () => {
+  it('are written in the transaction that is passed to grantRole() and revokeRole()', async () => {
     const trx = await db.knex.transaction()
     await ada.grantRole('editor', {}, trx)
     await ada.grantRole('writer', { domain: 'press' }, trx)
@@ -338,7 +338,7 @@ eachDatabase('Roles', (db) => {
     expect(await grants()).to.equal(0)
   })
 
-  it('under domains: "required" must say where they hold', async () => {
+  it('must name a domain or "*" with domains: "required"', async () => {
     await perms.close()
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, domains: 'required' })
     try {
@@ -357,13 +357,13 @@ eachDatabase('Roles', (db) => {
     await ada.grantRole('free')
   })
 
-  it('of domains: their names are unique', async () => {
+  it('belong to domains with unique names', async () => {
     const error = await rejection(Domain.create({ name: 'press' }))
     expect(fieldsOf(error)).to.deep.equal(['name'])
     expect((await asSystem(() => Domain.create({ name: 'PRESS' }))).active).to.equal(true)
   })
 
-  it('of domains: no name is one that means all domains, any, or another’s id [promise 38]', async () => {
+  it('belong to domains whose names are not "*", "any" or an id [promise 38]', async () => {
     const boss = await User.create({ email: 'boss@example.com' })
     await boss.grantRole(Role.ADMIN)
     for (const name of ['*', 'any', radio.id, radio.id.toUpperCase()]) {
@@ -374,7 +374,7 @@ eachDatabase('Roles', (db) => {
     for (const name of ['anything', '**', `${radio.id} `]) await runAs(boss, () => press.updateFrom({ name }))
   })
 
-  it('are counted: numTokens of those loaded', async () => {
+  it('do not affect numTokens, which counts loaded tokens', async () => {
     expect(ada.numTokens).to.equal(0)
     const read = (await User.query().findById(ada.id).withGraphFetched('tokens')) as User
     expect(read.numTokens).to.equal(0)

@@ -47,7 +47,7 @@ eachDatabase('Tokens', (db) => {
     expect((await runAs(bob, () => Token.verify(plain)))?.id).to.equal(token.id)
   })
 
-  it('may be given, if they are long enough', async () => {
+  it('may be chosen by the application when they have at least 22 characters', async () => {
     const plain = 'a-token-of-my-own-that-is-long'
     await Token.issue(ada, { token: plain })
     expect((await Token.verify(plain))?.userId).to.equal(ada.id)
@@ -55,7 +55,7 @@ eachDatabase('Tokens', (db) => {
     expect(fieldsOf(await rejection(Token.issue(bob, { token: plain })))).to.deep.equal(['token'])
   })
 
-  it('that are unknown, empty or no strings are nobody’s [promise 27]', async () => {
+  it('are not verified when they are unknown, empty or not strings [promise 27]', async () => {
     const { plain } = await Token.issue(ada)
     const hash = (await db.knex('token').first()).token
     for (const bad of [
@@ -79,7 +79,7 @@ eachDatabase('Tokens', (db) => {
       expect(await Token.verify(bad as never), String(bad).slice(0, 20)).to.equal(null)
   })
 
-  it('are dead once revoked [promise 23]', async () => {
+  it('are invalid once revoked [promise 23]', async () => {
     for (const how of ['revoke', 'update'] as const) {
       const { token, plain } = await Token.issue(ada)
       const before = Date.now()
@@ -91,7 +91,7 @@ eachDatabase('Tokens', (db) => {
     }
   })
 
-  it('stay revoked, since the first time', async () => {
+  it('stay revoked with the first date', async () => {
     const { token } = await Token.issue(ada)
     await token.revoke()
     const at = token.revokedAt
@@ -114,7 +114,7 @@ eachDatabase('Tokens', (db) => {
     expect((await Token.getOr404(second.token.id)).revokedAt).to.be.instanceOf(Date)
   })
 
-  it('are dead once they have expired, to the millisecond', async () => {
+  it('are invalid from the millisecond in which they expire', async () => {
     const clock = fakeClock()
     try {
       const { plain, token } = await Token.issue(ada, { expiresIn: 3600 })
@@ -140,13 +140,13 @@ eachDatabase('Tokens', (db) => {
     { expiresAt: new Date(0) },
     { expiresAt: new Date(Number.NaN) },
   ]) {
-    it(`are not issued with an end that is past or none: ${JSON.stringify(options)}`, async () => {
+    it(`are not issued with a past or invalid expiry: ${JSON.stringify(options)}`, async () => {
       expect(await rejection(Token.issue(ada, options))).to.be.instanceOf(ValidationError)
       expect(await Token.query()).to.deep.equal([])
     })
   }
 
-  it('are dead while their user is disabled, soft-deleted or gone [promise 56]', async () => {
+  it('are invalid while their user is disabled, soft-deleted or deleted [promise 56]', async () => {
     const { plain } = await Token.issue(ada)
     await ada.update({ isEnabled: false })
     expect(await Token.verify(plain)).to.equal(null)
@@ -159,7 +159,7 @@ eachDatabase('Tokens', (db) => {
     expect(await Token.query()).to.deep.equal([])
   })
 
-  it('deleteExpired() removes those and no others', async () => {
+  it('are deleted by deleteExpired() only when they have expired', async () => {
     const [past, future, never] = await Promise.all([
       Token.issue(ada, { expiresIn: 60 }),
       Token.issue(ada, { expiresIn: 60 }),
@@ -175,7 +175,7 @@ eachDatabase('Tokens', (db) => {
     expect(await Token.query().resultSize()).to.equal(2)
   })
 
-  it('are read and revoked by their owner alone, by no admin [promise 39]', async () => {
+  it('are read and revoked only by their owner, not by admins [promise 39]', async () => {
     const { token, plain } = await Token.issue(ada)
     await bob.grantRole(Role.SUPERADMIN)
     expect(await runAs(bob, () => Token.query())).to.deep.equal([])
@@ -192,7 +192,7 @@ eachDatabase('Tokens', (db) => {
     expect((await Member.query().findById(ada.id).withGraphFetched('tokens'))?.numTokens).to.equal(2)
   })
 
-  it('join a transaction given last', async () => {
+  it('are written in the transaction that is passed as the last argument', async () => {
     const trx = await db.knex.transaction()
     const { plain } = await Token.issue(ada, {}, trx)
     expect(await Token.verify(plain, {}, trx)).not.to.equal(null)

@@ -75,7 +75,7 @@ eachDatabase('Users', (db) => {
       expect((await Employee.getBy({ email: ' JOSE\u0301@EXAMPLE.com ' }))?.id).to.equal(id)
     })
 
-    it('that only look alike are none [promise 11]', async () => {
+    it('that only look like an address are refused [promise 11]', async () => {
       await Employee.create({ email: 'mike@example.com' })
       for (const email of [
         'm\u0456ke@example.com',
@@ -90,14 +90,14 @@ eachDatabase('Users', (db) => {
       }
     })
 
-    it('that are none are told in words, not as a pattern', async () => {
+    it('that are invalid are explained in words, not as a pattern', async () => {
       for (const email of ['ada', 'ada@example', 'a b@example.com']) {
         const error = await rejection(Employee.create({ email }))
         expect((error as ValidationError).errors).to.deep.equal([{ field: 'email', message: 'must be an e-mail address' }])
       }
     })
 
-    it('are taken in any case and form, and the database says so [promise 11]', async () => {
+    it('are unique in every case and form, enforced by the database [promise 11]', async () => {
       await Employee.create({ email: 'jose@example.com' })
       for (const email of ['JOSE@example.com', 'jose@EXAMPLE.com', ' Jose@example.com ']) {
         const error = await rejection(Employee.create({ email }))
@@ -109,7 +109,7 @@ eachDatabase('Users', (db) => {
       expect(await rejection(db.knex('employee').insert(again))).to.be.instanceOf(Error)
     })
 
-    it('of twelve at once, one wins and eleven are told [promise 11]', async () => {
+    it('registered twelve times at once succeed once and fail eleven times [promise 11]', async () => {
       const tries = await Promise.allSettled(
         Array.from({ length: 12 }, (_, i) => Employee.create({ email: i % 2 ? 'ada@example.com' : 'ADA@example.com' })),
       )
@@ -139,7 +139,7 @@ eachDatabase('Users', (db) => {
       {},
       ['a@example.com'],
     ]) {
-      it(`that are none are refused: ${JSON.stringify(email)?.slice(0, 30)}`, async () => {
+      it(`that are invalid are refused: ${JSON.stringify(email)?.slice(0, 30)}`, async () => {
         const error = await rejection((async () => Employee.create({ email } as never))())
         expect(error).to.be.instanceOf(ValidationError)
         expect(fieldsOf(error)).to.deep.equal(['email'])
@@ -181,7 +181,7 @@ eachDatabase('Users', (db) => {
       expect([await read.isPasswordCorrect(second), await read.isPasswordCorrect(password)]).to.deep.equal([true, false])
     })
 
-    it('under way are waited for by save() and isPasswordCorrect()', async () => {
+    it('that are still being hashed are awaited by save() and isPasswordCorrect()', async () => {
       const user = await Employee.create({ email: 'ada@example.com' })
       void user.setPassword(password)
       await user.save()
@@ -205,7 +205,7 @@ eachDatabase('Users', (db) => {
       expect(await (await Employee.getOr404(user.id)).isPasswordCorrect(second)).to.equal(true)
     })
 
-    it('given to update() replace the one before', async () => {
+    it('given to update() replace the previous one', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       await user.update({ password: second, department: 'x' })
       const read = await Employee.getOr404(user.id)
@@ -213,7 +213,7 @@ eachDatabase('Users', (db) => {
       expect(await user.isPasswordCorrect(second)).to.equal(true)
     })
 
-    it('that are refused leave everything as it was', async () => {
+    it('that are refused change nothing', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       for (const bad of ['short', '12345678', 'ada@example.com', '', 5, null, {}, 'x'.repeat(5000)]) {
         const error = await rejection(user.update({ password: bad, department: 'changed' } as never))
@@ -229,7 +229,7 @@ eachDatabase('Users', (db) => {
       expect(await numberOf('employee')).to.equal(1)
     })
 
-    it('that one may not have are refused where the e-mail is the new one too', async () => {
+    it('that equal the new e-mail address are refused', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       expect(
         fieldsOf(await rejection(user.update({ email: 'new.address@example.com', password: 'new.address@example.com' }))),
@@ -261,14 +261,14 @@ eachDatabase('Users', (db) => {
       expect(await numberOf('employee')).to.equal(1)
     })
 
-    it('are none where there is no password', async () => {
+    it('never match a user without a password', async () => {
       const user = await Employee.create({ email: 'ada@example.com' })
       expect(user.passwordHash).to.equal(null)
       expect(await user.isPasswordCorrect('')).to.equal(false)
       expect(await user.isPasswordCorrect(password)).to.equal(false)
     })
 
-    it('still to be hashed go with a clone', async () => {
+    it('that are still to be hashed are copied to a clone', async () => {
       const built = Employee.build({ email: 'ada@example.com', password })
       const copy = built.getClone()
       await copy.save()
@@ -278,7 +278,7 @@ eachDatabase('Users', (db) => {
       expect(await (await Employee.getOr404(copy.id)).isPasswordCorrect(second)).to.equal(true)
     })
 
-    it('refused without being waited for are refused by save()', async () => {
+    it('that are refused without an await are reported by save()', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       void user.setPassword('short')
       expect(fieldsOf(await rejection(user.save()))).to.deep.equal(['password'])
@@ -288,7 +288,7 @@ eachDatabase('Users', (db) => {
       expect(await (await Employee.getOr404(user.id)).isPasswordCorrect(password)).to.equal(true)
     })
 
-    it('set twice: the last one counts', async () => {
+    it('that are set twice keep the last one', async () => {
       const user = await Employee.create({ email: 'ada@example.com' })
       void user.setPassword(password)
       void user.setPassword(second)
@@ -297,7 +297,7 @@ eachDatabase('Users', (db) => {
       expect([await read.isPasswordCorrect(second), await read.isPasswordCorrect(password)]).to.deep.equal([true, false])
     })
 
-    it('are read anew where a copy was fetched without them', async () => {
+    it('are read from the database when the row was fetched without them', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       const partial = (await Employee.query().findById(user.id).select('id', 'email')) as Employee
       expect(
@@ -340,7 +340,7 @@ eachDatabase('Users', (db) => {
       })
     }
 
-    it('is needed whichever way one’s own password or address is set [promise 7]', async () => {
+    it('is required for every way to set the own password or address [promise 7]', async () => {
       await runAs(ada, async () => {
         const own = await Employee.getOr404(ada.id)
         await own.setPassword(second)
@@ -356,7 +356,7 @@ eachDatabase('Users', (db) => {
       expect([now.email, await now.isPasswordCorrect(password)]).to.deep.equal(['ada@example.com', true])
     })
 
-    it('is not proved by a password that is only about to be set, nor by one that was changed since [promise 7]', async () => {
+    it('is not proved by a password that is not stored yet, nor by one that was changed since [promise 7]', async () => {
       const stale = await Employee.getOr404(ada.id)
       await runAs(ada, async () => {
         const own = await Employee.getOr404(ada.id)
@@ -379,7 +379,7 @@ eachDatabase('Users', (db) => {
       expect((await Employee.getOr404(ada.id)).department).to.equal('x')
     })
 
-    it('is refused where nothing needs it', async () => {
+    it('is refused when nothing requires it', async () => {
       expect(fieldsOf(await runAs(ada, () => rejection(ada.update({ department: 'x', oldPassword: password } as never))))).to.deep.equal([
         'oldPassword',
       ])
@@ -396,18 +396,18 @@ eachDatabase('Users', (db) => {
       expect((await stored(ada.id))['email']).to.equal('new@example.com')
     })
 
-    it('is needed by admins for themselves', async () => {
+    it('is required of admins for their own account', async () => {
       expect(fieldsOf(await runAs(admin, () => rejection(admin.update({ password: second }))))).to.deep.equal(['oldPassword'])
     })
 
-    it('cannot be right where there is no password', async () => {
+    it('is never correct for a user without a password', async () => {
       const none = await Employee.create({ email: 'none@example.com' })
       expect(
         fieldsOf(await runAs(none, () => rejection(none.update({ email: 'n2@example.com', oldPassword: '' } as never)))),
       ).to.deep.equal(['oldPassword'])
     })
 
-    it('may be said again after it was wrong', async () => {
+    it('may be given again after a wrong one', async () => {
       await runAs(ada, async () => {
         await rejection(ada.update({ password: second, oldPassword: 'wrong' } as never))
         await ada.update({ password: second, oldPassword: password } as never)
@@ -418,7 +418,7 @@ eachDatabase('Users', (db) => {
 
   describe('a changed password or address', () => {
     for (const [what, change] of Object.entries({ password: { password: second }, address: { email: 'new@example.com' } })) {
-      it(`(${what}) ends the sessions, not the API keys; together with the change or not at all`, async () => {
+      it(`(${what}) ends the sessions but not the API keys, in the same transaction`, async () => {
         const user = await Employee.create({ email: 'ada@example.com', password })
         const other = await Employee.create({ email: 'bob@example.com', password })
         const [session, key, custom, his] = await Promise.all([
@@ -446,7 +446,7 @@ eachDatabase('Users', (db) => {
       })
     }
 
-    it('does so through setPassword() and save() too; other changes do not', async () => {
+    it('ends the sessions through setPassword() and save() too; other changes do not', async () => {
       const user = await Employee.create({ email: 'ada@example.com', password })
       const { token } = await Token.issue(user, { kind: 'session' })
       await user.update({ department: 'x' })
@@ -459,7 +459,7 @@ eachDatabase('Users', (db) => {
     })
   })
 
-  it('are enabled until said otherwise, by admins only', async () => {
+  it('are enabled by default, and only admins disable them', async () => {
     const user = await Employee.create({ email: 'ada@example.com', password })
     const admin = await Employee.create({ email: 'admin@example.com' })
     await UserRole.create({ user: admin, role: Role.ADMIN })
@@ -479,7 +479,7 @@ eachDatabase('Users', (db) => {
     expect((await Employee.query().findById(made.id).withGraphFetched('roles'))?.hasRole('editor')).to.equal(true)
   })
 
-  it('take everything of theirs along when they go [promise 55]', async () => {
+  it('are deleted together with all their rows [promise 55]', async () => {
     const domain = await Domain.create({ name: 'press' })
     for (const how of ['delete()', 'query().delete()', 'knex']) {
       const [user, other] = [
@@ -511,7 +511,7 @@ eachDatabase('Users', (db) => {
     expect(await rejection(Employee.create({ email: 'ada@example.com' }))).to.be.instanceOf(UniqueViolationError)
   })
 
-  it('are changed with one statement where no credential is among the changes', async () => {
+  it('are updated in one statement when no credential changes', async () => {
     const user = await Employee.create({ email: 'ada@example.com', password })
     const { statements } = await countQueries(db.knex, () => user.update({ department: 'x' }))
     expect(statements).to.have.length(1)
@@ -520,7 +520,7 @@ eachDatabase('Users', (db) => {
     expect(saved.statements).to.have.length(1)
   })
 
-  it('take from clients what they may write, and name the rest [promise 42]', async () => {
+  it('accept from clients what they may write, and name the refused fields [promise 42]', async () => {
     const { create, update, output } = Employee.schema
     expect(Object.keys(create.properties)).to.include.members(['email', 'password', 'isEnabled', 'department', 'firstName'])
     expect(create.required).to.deep.equal(['email'])
@@ -548,7 +548,7 @@ eachDatabase('Users', (db) => {
     expect(await runAs(loaded, () => currentUser())).to.equal(null)
   })
 
-  it('who are disabled within a request write nothing more [promise 56]', async () => {
+  it('who are disabled during a request write nothing more [promise 56]', async () => {
     const user = await Employee.create({ email: 'ada@example.com', password })
     await runAs(user, async () => {
       await asSystem(() => user.update({ isEnabled: false }))
@@ -558,7 +558,7 @@ eachDatabase('Users', (db) => {
     expect(await numberOf('user_setting')).to.equal(0)
   })
 
-  it('settings: one value for each key and user, any JSON', async () => {
+  it('have settings with one JSON value for each key', async () => {
     const [ada, bob] = [await Employee.create({ email: 'ada@example.com' }), await Employee.create({ email: 'bob@example.com' })]
     const setting = await UserSetting.create({ userId: ada.id, key: 'theme', value: { dark: true } })
     await UserSetting.create({ userId: bob.id, key: 'theme', value: [1] })

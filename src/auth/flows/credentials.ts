@@ -7,6 +7,7 @@ import { dialectOfClass } from '../../record/active-record.js'
 import { definitionOf } from '../../schema/definition.js'
 import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import { encode } from '../../schema/storage.js'
+import { textProblem, UNSTORABLE_TEXT } from '../../schema/text-input.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
@@ -26,10 +27,10 @@ export function readCredentials(given: { email?: unknown; password?: unknown } |
   const { email, password } = given ?? {}
   const errors: FieldError[] = []
   const wrong = (field: string, message: string) => errors.push({ field, message })
-  if (typeof email !== 'string') wrong('email', email === undefined ? 'is required' : 'must be a string')
-  else if (email.trim() === '') wrong('email', 'may not be blank')
-  else if (email.length > MAX_EMAIL_INPUT_LENGTH) wrong('email', `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
-  else if (!isStorableText(email)) wrong('email', 'may not hold NUL characters or broken surrogate pairs')
+  const emailProblem = textProblem(email)
+  if (emailProblem !== undefined) wrong('email', emailProblem)
+  else if ((email as string).length > MAX_EMAIL_INPUT_LENGTH) wrong('email', `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
+  else if (!isStorableText(email as string)) wrong('email', UNSTORABLE_TEXT)
   if (typeof password !== 'string') wrong('password', password === undefined ? 'is required' : 'must be a string')
   else if (password === '') wrong('password', 'may not be blank')
   assertNoErrors(errors)

@@ -1,4 +1,4 @@
-import { ForbiddenError, NotFoundError, UnauthorizedError, ValidationError } from '../../core/errors.js'
+import { ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { type Actor, asSystem, currentActor, type Grant } from '../../policy/context.js'
 import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
@@ -61,16 +61,4 @@ export const roleNotGrantable = () => new ForbiddenError('You may not grant this
 
 function isAdminGrant({ role }: Grant): boolean {
   return rolesSatisfying([ADMIN]).includes(role)
-}
-
-/** @throws ValidationError for anything but text, blank text, and what no database stores */
-export function textOf(value: unknown, field: string): string {
-  if (typeof value !== 'string') throw invalid(field, value === undefined ? 'is required' : 'must be a string')
-  if (value.trim() === '') throw invalid(field, 'may not be blank')
-  if (!isStorableText(value)) throw invalid(field, 'may not hold NUL characters or broken surrogate pairs')
-  return value
-}
-
-export function invalid(field: string, message: string): ValidationError {
-  return new ValidationError(`${field} ${message}.`, [{ field, message }])
 }

@@ -1,15 +1,15 @@
 import type { Knex } from 'knex'
 import { InvalidTokenError } from '../../core/errors.js'
 import { mapDatabaseError } from '../../database/database-errors.js'
-import { registeredModel } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { definitionOf } from '../../schema/definition.js'
 import { dialectOf } from '../../schema/storage.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
 import { Invitation } from '../../users/invitation.js'
 import { SecondFactor } from '../../users/second-factor.js'
-import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../../users/token.js'
+import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
+import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
 /** The way in which the owner of a mailbox proved to own it. */
@@ -195,5 +195,3 @@ export async function originOf(userId: string): Promise<{ createdAt?: Date; crea
     .select('id', 'address')) as unknown as { address: string | null } | undefined
   return { ...(user?.createdAt && { createdAt: user.createdAt }), ...(from?.address && { createdFrom: from.address }) }
 }
-
-const tokens = () => registeredModel('token') as unknown as typeof Token

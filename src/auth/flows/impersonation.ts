@@ -1,15 +1,15 @@
 import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { type Actor, asSystem, currentActor, currentAddress } from '../../policy/context.js'
-import { registeredModel } from '../../policy/registered-models.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { Role } from '../../users/roles.js'
-import { hashToken, randomToken, type Token } from '../../users/token.js'
+import { hashToken, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
 import type { SessionState } from '../tokens/load-caller.js'
 import type { Sessions } from '../tokens/sessions.js'
+import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
 const usualLife = 900
@@ -96,5 +96,3 @@ export async function assertImpersonator(sessions: Sessions, { impersonatorId, b
 function isSuperadmin({ grants }: Actor): boolean {
   return grants.some(({ role, domainId }) => role === Role.SUPERADMIN && domainId === null)
 }
-
-const tokens = () => registeredModel('token') as unknown as typeof Token

@@ -12,6 +12,7 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
+import { invalidField, requireStorableText } from '../../schema/text-input.js'
 import { isUuid } from '../../schema/values.js'
 import { isActive, loadActor } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
@@ -23,7 +24,7 @@ import type { UserRole } from '../../users/user-role.js'
 import type { AuthCore } from '../core.js'
 import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
-import { activeDomain, assertActor, canGrantInEveryDomain, grants, invalid, roleNotGrantable, textOf } from './domain-roles.js'
+import { activeDomain, assertActor, canGrantInEveryDomain, grants, roleNotGrantable } from './domain-roles.js'
 import { optionalTables, proveAddress, recordProof } from './first-proof.js'
 import { mailDelivery } from './mail-delivery.js'
 import { type RegistrationSteps, readRegistration } from './register.js'
@@ -75,7 +76,7 @@ export function invitations(core: AuthCore): Invitations {
   const { emit, knex, throttle } = core
 
   async function read(token: unknown): Promise<Invitation> {
-    const plain = textOf(token, 'token')
+    const plain = requireStorableText(token, 'token')
     const found = FORM.test(plain)
       ? ((await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) } as never))) as Invitation | undefined)
       : undefined
@@ -140,11 +141,11 @@ export function invitations(core: AuthCore): Invitations {
         )
       const actor = assertActor()
       forbidApiKey('Invitations')
-      const address = canonicalEmail(textOf(email, 'email'))
-      if (!isEmailAddress(address)) throw invalid('email', 'must be an e-mail address')
-      const name = textOf(role, 'role')
+      const address = canonicalEmail(requireStorableText(email, 'email'))
+      if (!isEmailAddress(address)) throw invalidField('email', 'must be an e-mail address')
+      const name = requireStorableText(role, 'role')
       checkRole(name)
-      const into = await activeDomain(textOf(domain, 'domain'))
+      const into = await activeDomain(requireStorableText(domain, 'domain'))
       if (!into) throw canGrantInEveryDomain(actor, name) ? noSuchDomain() : roleNotGrantable()
       // Checks as for a new user, so that the answer does not tell whether the address has an account.
       if (!(await canGrantToNewUser(name, into.id))) throw roleNotGrantable()
@@ -197,7 +198,7 @@ export function invitations(core: AuthCore): Invitations {
     acceptNew: ({ token, ...values }, prepare) =>
       redeem('acceptNew', async () => {
         const invitation = await read(token)
-        if ('email' in values) throw invalid('email', 'is the invited one')
+        if ('email' in values) throw invalidField('email', 'is the invited one')
         const attempt = await throttle.begin('registration', { address: currentAddress() })
         try {
           const { email } = invitation

@@ -1,15 +1,9 @@
-import {
-  ConfigurationError,
-  type FieldError,
-  PermsError,
-  ServiceUnavailableError,
-  UniqueViolationError,
-  ValidationError,
-} from '../../core/errors.js'
+import { ConfigurationError, PermsError, ServiceUnavailableError, UniqueViolationError } from '../../core/errors.js'
 import { newId } from '../../core/ids.js'
 import { asSystem, currentAddress } from '../../policy/context.js'
 import { definitionOf } from '../../schema/definition.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
+import { invalidField, requireText } from '../../schema/text-input.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { registeredPasswords, storedHash, wrongOldPassword } from '../../users/password-mixin.js'
@@ -117,7 +111,7 @@ export function mailFlows(core: AuthCore): MailFlows {
   async function redeem<T>(name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
     assertPost(name)
     forbidApiKey('What a mailed link changes')
-    const plain = readToken(token)
+    const plain = requireText(token, 'token')
     const attempt = await throttle.begin('mailToken', { address: currentAddress() })
     try {
       const result = await work(plain)
@@ -180,7 +174,7 @@ export function mailFlows(core: AuthCore): MailFlows {
 
     resetPassword: ({ token, password }) =>
       redeem('resetPassword', token, async (plain) => {
-        if (typeof password !== 'string' || password === '') throw invalid('password', 'is required')
+        if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
         // Saving the new hash ends every session and every other mailed link.
         const user = await useProvingToken('passwordReset', plain, {
           act: async (row) => await row.save(),
@@ -194,7 +188,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       assertPost('requestEmailChange')
       forbidApiKey('Passwords and e-mail addresses')
       const address = readEmail(email, 'email')
-      if (typeof oldPassword !== 'string' || oldPassword === '') throw invalid('oldPassword', 'is required')
+      if (typeof oldPassword !== 'string' || oldPassword === '') throw invalidField('oldPassword', 'is required')
       const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
       const stored = await storedHash(user)
       if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
@@ -326,20 +320,7 @@ function assertColumn(): void {
 }
 
 function readEmail(value: unknown, field: string): string {
-  if (typeof value !== 'string') throw invalid(field, value === undefined ? 'is required' : 'must be a string')
-  if (value.trim() === '') throw invalid(field, 'may not be blank')
-  const address = canonicalEmail(value)
-  if (!isEmailAddress(address)) throw invalid(field, 'must be an e-mail address')
+  const address = canonicalEmail(requireText(value, field))
+  if (!isEmailAddress(address)) throw invalidField(field, 'must be an e-mail address')
   return address
-}
-
-function readToken(value: unknown): string {
-  if (typeof value !== 'string') throw invalid('token', value === undefined ? 'is required' : 'must be a string')
-  if (value.trim() === '') throw invalid('token', 'may not be blank')
-  return value
-}
-
-function invalid(field: string, message: string): ValidationError {
-  const errors: FieldError[] = [{ field, message }]
-  return new ValidationError(`${field} ${message}.`, errors)
 }

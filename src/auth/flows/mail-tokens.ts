@@ -8,6 +8,7 @@ import { skipCallerChange } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
+import { revokeTokens, tokens } from '../tokens/token-updates.js'
 
 /** The kinds of mailed tokens, as stored in `token.kind`. */
 export type MailTokenKind = 'verify-email' | 'reset-password' | 'change-email' | 'magic-link'
@@ -56,9 +57,7 @@ export async function issueMailToken(
           const stored = (await users().query().findById(userId).select('id', 'passwordHash')) as unknown as User | undefined
           if (user && stored?.passwordHash !== whilePassword) return false
         }
-        await skipCallerChange(tokens().query())
-          .patch({ revoked: true, revokedAt: new Date(now) } as never)
-          .where({ userId, kind, revoked: false } as never)
+        await revokeTokens({ userId, kind })
         const values = { userId, kind, token: hashToken(plain), boundTo, expiresAt: new Date(now + expiresIn * 1000) }
         const { id } = await tokens().create(values as never)
         await deleteDecoy(id)
@@ -130,10 +129,7 @@ export async function useMailToken<T>(
         const now = new Date()
         // Every transaction locks the user's row before the token's: the common order avoids deadlocks.
         await lockRow(trx, users(), use.user.id)
-        const count = await skipCallerChange(tokens().query())
-          .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
-          .where({ id: tokenId, kind, revoked: false } as never)
-          .where('expiresAt', '>', now)
+        const count = await revokeTokens({ id: tokenId, kind }, { lastUsedAt: now }).where('expiresAt', '>', now)
         if (count === 0) throw invalidLink()
         return await act(use)
       }),
@@ -142,5 +138,4 @@ export async function useMailToken<T>(
 }
 
 const invalidLink = () => new InvalidTokenError('The link is no longer valid: ask for another.')
-const tokens = () => registeredModel('token') as unknown as typeof Token
 const users = () => registeredModel('user') as unknown as typeof User

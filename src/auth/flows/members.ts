@@ -1,9 +1,10 @@
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
+import { requireStorableText } from '../../schema/text-input.js'
 import { isUuid } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { UserRole } from '../../users/user-role.js'
-import { administeredDomain, grants, textOf } from './domain-roles.js'
+import { administeredDomain, grants } from './domain-roles.js'
 
 /** A role in a domain, and the user who holds it. */
 export interface Member {
@@ -78,7 +79,7 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
 export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
   forbidApiKey('Roles')
   const grant = await grantIn(domain, grantId)
-  await grant.update({ role: textOf(role, 'role') } as never)
+  await grant.update({ role: requireStorableText(role, 'role') } as never)
   return await withUser(grant)
 }
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { asSystem } from '../../policy/context.js'
-import { registeredModel } from '../../policy/registered-models.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
-import { hashToken, type Token } from '../../users/token.js'
+import { hashToken } from '../../users/token.js'
+import { revokeTokens, tokens } from '../tokens/token-updates.js'
 
 const KIND = 'recovery'
 const COUNT = 10
@@ -26,11 +26,7 @@ export async function makeRecoveryCodes(userId: string): Promise<readonly string
 
 /** Uses a recovery code up. Of two concurrent calls one UPDATE succeeds. @returns whether the code was valid */
 export async function useRecoveryCode(userId: string, code: string): Promise<boolean> {
-  const now = new Date()
-  const count = await skipCallerChange(tokens().query())
-    .patch({ revoked: true, revokedAt: now, lastUsedAt: now } as never)
-    .where({ userId, kind: KIND, token: hashOf(code), revoked: false } as never)
-  return count > 0
+  return (await revokeTokens({ userId, kind: KIND, token: hashOf(code) }, { lastUsedAt: new Date() })) > 0
 }
 
 /** Returns the number of unused recovery codes. */
@@ -57,5 +53,3 @@ function newCode(): string {
 function hashOf(code: string): string {
   return hashToken(`recovery ${code.toLowerCase().replace(/[^a-z0-9]/g, '')}`)
 }
-
-const tokens = () => registeredModel('token') as unknown as typeof Token

@@ -9,8 +9,8 @@ import {
 } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
-import { registeredModel } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
+import { invalidField, requireText } from '../../schema/text-input.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
@@ -24,6 +24,7 @@ import type { AuthCore } from '../core.js'
 import type { Attempt } from '../throttle/throttle.js'
 import { deriveKeys } from '../tokens/derived-keys.js'
 import { seal, unseal } from '../tokens/secret-box.js'
+import { revokeTokens, tokens, updateActiveTokens } from '../tokens/token-updates.js'
 import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
 import { countUnusedCodes, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
@@ -141,10 +142,7 @@ export function createSecondFactors(
   async function countAttempt(challenge: Token): Promise<void> {
     const tries = Number(challenge.boundTo ?? 0)
     const count = await asSystemInTransaction(
-      async () =>
-        await skipCallerChange(tokens().query())
-          .patch({ boundTo: String(tries + 1) } as never)
-          .where({ id: challenge.id, boundTo: String(tries), revoked: false } as never),
+      async () => await updateActiveTokens({ id: challenge.id, boundTo: String(tries) }, { boundTo: String(tries + 1) }),
     )
     if (tries >= MAX_TRIES || count === 0) throw new InvalidTokenError()
   }
@@ -152,7 +150,7 @@ export function createSecondFactors(
   const secondFactors: SecondFactors = {
     async verify(challenge, code, { device } = {}) {
       core.assertNoTransaction('secondFactors.verify')
-      const [plain, text] = [readText(challenge, 'challenge'), readCode(code)]
+      const [plain, text] = [requireText(challenge, 'challenge'), readCode(code)]
       const { found, user } = await readChallenge(plain)
       const factor = await factorOf(user.id)
       if (!factor?.confirmedAt) throw new InvalidTokenError()
@@ -161,11 +159,7 @@ export function createSecondFactors(
         await countAttempt(found)
         await asSystemInTransaction(async () => {
           if (!(await consumeCode(factor, text))) throw wrongCode()
-          const now = new Date()
-          const count = await skipCallerChange(tokens().query())
-            .patch({ revoked: true, revokedAt: now } as never)
-            .where({ id: found.id, revoked: false } as never)
-            .where('expiresAt', '>', now)
+          const count = await revokeTokens({ id: found.id }).where('expiresAt', '>', new Date())
           if (count === 0) throw new InvalidTokenError()
         })
       } catch (error) {
@@ -247,10 +241,9 @@ export function createSecondFactors(
   async function provePassword(user: User, password: string | undefined): Promise<void> {
     const stored = await storedHash(user)
     if (stored === null) return
-    const refuse = (message: string) => new ValidationError(`password ${message}.`, [{ field: 'password', message }])
-    if (typeof password !== 'string' || password === '') throw refuse('is required')
+    if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
     const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
-    if (!(await (hasher ?? registeredPasswords().hasher).verify(password, stored))) throw refuse('is wrong')
+    if (!(await (hasher ?? registeredPasswords().hasher).verify(password, stored))) throw invalidField('password', 'is wrong')
     await attempt.succeeded()
   }
 
@@ -325,19 +318,10 @@ const unreadable = (userId: string) =>
 
 const wrongCode = () => new InvalidCredentialsError('The code is wrong or was already used.')
 
-function readText(value: unknown, field: string): string {
-  const message =
-    typeof value !== 'string' ? (value === undefined ? 'is required' : 'must be a string') : value.trim() === '' ? 'may not be blank' : ''
-  if (message !== '') throw new ValidationError(`${field} ${message}.`, [{ field, message }])
-  return value as string
-}
-
 /** Removes blanks and dashes: apps show codes in groups, and users type them that way. */
 function readCode(value: unknown): string {
-  const given = readText(value, 'code')
+  const given = requireText(value, 'code')
   const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')
   if (text.length > 64) throw new ValidationError('code is too long.', [{ field: 'code', message: 'is too long' }])
   return text
 }
-
-const tokens = () => registeredModel('token') as unknown as typeof Token

@@ -83,6 +83,22 @@ export interface ThrottleOptions {
   readonly mailToken?: { address?: number; window?: number } | undefined
 }
 
+/**
+ * Returns the throttle of an option: a custom throttle, one with these options, or one without limits for false.
+ *
+ * @throws ConfigurationError for invalid options
+ */
+export function resolveThrottle(option: ThrottleOptions | Throttle | false, context: ThrottleContext): Throttle {
+  if (option === false) return unlimited
+  return 'begin' in option ? option : createThrottle(option, context)
+}
+
+interface ThrottleContext {
+  readonly knex: Knex
+  readonly emit: Emit
+  readonly scope?: () => string | null
+}
+
 type Dimension = 'pair' | 'address' | 'account' | 'caller'
 
 interface Counter {
@@ -100,10 +116,7 @@ interface Counter {
  * @throws ConfigurationError for a limit that is not a whole number of 1 or more
  * @example createThrottle({ store: 'database' }, { knex, emit })
  */
-export function createThrottle(
-  options: ThrottleOptions,
-  { knex, emit, scope = () => null }: { knex: Knex; emit: Emit; scope?: () => string | null },
-): Throttle {
+export function createThrottle(options: ThrottleOptions, { knex, emit, scope = () => null }: ThrottleContext): Throttle {
   const { store = 'memory', signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
   // A custom store may serve several runtimes.
   const isShared = typeof store === 'function'

@@ -1,12 +1,10 @@
 import { InvalidTokenError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
-import { registeredModel } from '../../policy/registered-models.js'
 import { isUuid } from '../../schema/values.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
-import { skipCallerChange } from '../../users/caller-changes.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -14,6 +12,7 @@ import type { AuthCore } from '../core.js'
 import { forActiveCaller } from '../flows/active-caller.js'
 import { type Caller, callerLoader } from './load-caller.js'
 import { assertOwnUser } from './sessions.js'
+import { revokeTokens, tokens } from './token-updates.js'
 
 /** Seconds in which a further use is not recorded. */
 const USE_INTERVAL = 60
@@ -67,7 +66,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
     const before = new Date(now - USE_INTERVAL * 1000)
     background.run(() =>
       asSystem(() =>
-        tokenClass()
+        tokens()
           .query(knex)
           .patch({ lastUsedAt: new Date(now) } as never)
           .where('id', session.id)
@@ -84,7 +83,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
       if ((await activeKeys(user.id)).length >= MAX_KEYS)
         throw new ValidationError(`A user may have at most ${MAX_KEYS} API keys: revoke one first.`)
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
-      const { token, plain } = await forActiveCaller(knex, user.id, () => tokenClass().issue(user, options))
+      const { token, plain } = await forActiveCaller(knex, user.id, () => tokens().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
       return { key: infoOf(token), plain }
     },
@@ -97,15 +96,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
       forbidApiKey('API keys')
       await requireRankOver(userId)
       if (!isUuid(keyId)) return false
-      const count = await transaction(
-        () =>
-          asSystem(() =>
-            skipCallerChange(tokenClass().query())
-              .patch({ revoked: true, revokedAt: new Date() } as never)
-              .where({ id: keyId, userId, kind: 'api', revoked: false } as never),
-          ),
-        { knex },
-      )
+      const count = await transaction(() => asSystem(() => revokeTokens({ id: keyId, userId, kind: 'api' })), { knex })
       if (count > 0) emit('apiKeyRevoked', { userId, keyId })
       return count > 0
     },
@@ -126,7 +117,7 @@ function isActiveKey({ session: { kind, revoked, expiresAt }, user }: Caller): b
 
 async function activeKeys(userId: string): Promise<Token[]> {
   return (await asSystem(() =>
-    tokenClass()
+    tokens()
       .query()
       .where({ userId, kind: 'api', revoked: false } as never)
       .where((still) => still.whereNull('expiresAt').orWhere('expiresAt', '>', new Date()))
@@ -136,8 +127,4 @@ async function activeKeys(userId: string): Promise<Token[]> {
 
 function infoOf({ id, description, abilities, createdAt, lastUsedAt, expiresAt }: Token): ApiKeyInfo {
   return { id, description, abilities: abilities ?? [], createdAt, lastUsedAt: lastUsedAt ?? null, expiresAt: expiresAt ?? null }
-}
-
-function tokenClass(): typeof Token {
-  return registeredModel('token') as unknown as typeof Token
 }

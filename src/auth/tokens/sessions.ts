@@ -6,13 +6,13 @@ import { registeredModel } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { isUuid } from '../../schema/values.js'
 import { isActive } from '../../users/actor.js'
-import { skipCallerChange } from '../../users/caller-changes.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { Emit } from '../events.js'
 import type { KeySet } from './key-set.js'
 import type { Caller, SessionState } from './load-caller.js'
 import { hashSecret, type RefreshToken, RefreshTokens } from './refresh-tokens.js'
+import { revokeTokens, tokens, updateActiveTokens } from './token-updates.js'
 
 /** `'refresh'`: a session that can be refreshed; `'access'`: a session of a single access token. */
 const kinds = ['refresh', 'access'] as const
@@ -72,7 +72,7 @@ export class Sessions {
       endsAt,
       lastUsedAt: new Date(now),
     }
-    const { id } = await asSystem(() => tokenClass().create(values as never))
+    const { id } = await asSystem(() => tokens().create(values as never))
     return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
   }
 
@@ -123,15 +123,9 @@ export class Sessions {
     const now = Date.now()
     const expiresAt = this.#slide(now, session.endsAt)
     const changes = { token: hashSecret(next), rotatedAt: new Date(now), lastUsedAt: new Date(now), expiresAt }
-    const changed = await transaction(
-      () =>
-        asSystem(() =>
-          skipCallerChange(tokenClass().query())
-            .patch(changes as never)
-            .where({ id: session.id, token: session.token, revoked: false } as never),
-        ),
-      { knex: this.#options.knex },
-    )
+    const changed = await transaction(() => asSystem(() => updateActiveTokens({ id: session.id, token: session.token }, changes)), {
+      knex: this.#options.knex,
+    })
     return changed > 0
   }
 
@@ -149,10 +143,7 @@ export class Sessions {
     if ((id !== undefined && !isUuid(id)) || (except && !isUuid(except))) return 0
     const write = () => {
       // The caller of end() emits an event that names the user.
-      const query = skipCallerChange(tokenClass().query())
-        .patch({ revoked: true, revokedAt: new Date() } as never)
-        .where({ userId, revoked: false } as never)
-        .whereIn('kind', [...kinds])
+      const query = revokeTokens({ userId }).whereIn('kind', [...kinds])
       if (id !== undefined) query.where('id', id)
       if (except) query.whereNot('id', except)
       return query
@@ -164,7 +155,7 @@ export class Sessions {
   async list(userId: string): Promise<SessionInfo[]> {
     const now = new Date()
     const rows = (await asSystem(() =>
-      tokenClass()
+      tokens()
         .query()
         .where({ userId, revoked: false } as never)
         .whereIn('kind', [...kinds])
@@ -194,10 +185,6 @@ function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): bo
   const now = Date.now()
   const isOver = (moment: Date | null) => moment !== null && moment.getTime() <= now
   return (kinds as readonly string[]).includes(kind) && !revoked && expiresAt !== null && !isOver(expiresAt) && !isOver(endsAt)
-}
-
-function tokenClass(): typeof Token {
-  return registeredModel('token') as unknown as typeof Token
 }
 
 /** Throws when the user's class has another table than the registered user model. @throws ConfigurationError */

@@ -1,4 +1,5 @@
 import type { FieldError } from '../../core/errors.js'
+import { textProblem, UNSTORABLE_TEXT } from '../../schema/text-input.js'
 import { assertNoErrors, unknownKeys } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
 import { objectOf } from '../crud/input.js'
@@ -9,11 +10,8 @@ export function textsOf<const K extends string>(input: unknown, names: readonly 
   const errors: FieldError[] = unknownKeys(given, (name) => (names as readonly string[]).includes(name))
   for (const name of names) {
     const value = Object.hasOwn(given, name) ? given[name] : undefined
-    if (value === undefined) errors.push({ field: name, message: 'is required' })
-    else if (typeof value !== 'string') errors.push({ field: name, message: 'must be a string' })
-    else if (value.trim() === '') errors.push({ field: name, message: 'may not be blank' })
-    else if (name !== 'password' && !isStorableText(value))
-      errors.push({ field: name, message: 'may not hold NUL characters or broken surrogate pairs' })
+    const problem = textProblem(value) ?? (name !== 'password' && !isStorableText(value as string) ? UNSTORABLE_TEXT : undefined)
+    if (problem !== undefined) errors.push({ field: name, message: problem })
   }
   assertNoErrors(errors)
   return given as Record<K, string>

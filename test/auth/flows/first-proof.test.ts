@@ -97,7 +97,7 @@ for (const model of [Member, Plain] as const) {
     }
 
     for (const kind of ['magicLink', 'passwordReset'] as const) {
-      it(`by ${kind} ends everything that was made before it [promise 66]`, async () => {
+      it(`by ${kind} ends all access from before it [promise 66]`, async () => {
         const given = await hijacked()
         const result = await proofs[kind](given.email)
         await all.auth.settled()
@@ -111,7 +111,7 @@ for (const model of [Member, Plain] as const) {
         if (model === Member) expect((await rowOf(given.user.id)).emailVerifiedAt).to.be.instanceOf(Date)
       })
 
-      it(`by ${kind} is reported by an event and a mail, which say what ended and where the account came from [promise 66]`, async () => {
+      it(`by ${kind} is reported by an event and a mail, which name the ended access and the origin of the account [promise 66]`, async () => {
         const given = await hijacked()
         await proofs[kind](given.email)
         await all.auth.settled()
@@ -127,7 +127,7 @@ for (const model of [Member, Plain] as const) {
           .and.contain(given.user.createdAt.toISOString().slice(0, 10))
       })
 
-      it(`by ${kind} is the first one only once: what the owner makes afterwards stays [promise 66]`, async () => {
+      it(`by ${kind} is the first one only once: later access of the owner stays [promise 66]`, async () => {
         const given = await hijacked()
         await proofs[kind](given.email)
         await mails().requestPasswordReset(given.email)
@@ -219,7 +219,7 @@ for (const model of [Member, Plain] as const) {
       expect((await all.auth.signIn({ email, password })).status).to.equal('signedIn')
     })
 
-    it('does not go through where the account has another address by then [promise 66]', async () => {
+    it('is refused when the account has another address by then [promise 66]', async () => {
       const given = await hijacked()
       await mails().requestMagicLink(given.email)
       const token = await tokenOf('magicLink')

@@ -13,7 +13,7 @@ describe('The form of an API key', () => {
     expect(keys.every(isApiKey)).to.equal(true)
   })
 
-  it('is known for what it is: any character changed, left out or added is no key', () => {
+  it('detects every changed, missing or added character', () => {
     const key = newApiKey()
     for (let i = 0; i < key.length; i += 1) {
       const other = key[i] === 'A' ? 'B' : 'A'
@@ -50,7 +50,7 @@ eachDatabase('API keys', (db) => {
     expect((await Token.getOr404(token.id)).abilities).to.deep.equal(['members:read'])
   })
 
-  it('stand for their user, in one statement, with the roles', async () => {
+  it('load their user with roles in one statement', async () => {
     await UserRole.create({ user: user as unknown as User, role: 'editor' })
     const { token, plain } = await issue()
     await all.auth.authenticate(plain)
@@ -66,7 +66,7 @@ eachDatabase('API keys', (db) => {
     expect((await all.auth.authenticate(plain)).abilities).to.deep.equal([])
   })
 
-  it('are dead once revoked, expired, or their user disabled or deleted [promises 22, 23, 25]', async () => {
+  it('are invalid once revoked or expired, or their user is disabled or deleted [promises 22, 23, 25]', async () => {
     const revoked = await issue()
     await revoked.token.revoke()
     expect(await outcome(all.auth.authenticate(revoked.plain))).to.equal('InvalidTokenError')
@@ -83,13 +83,13 @@ eachDatabase('API keys', (db) => {
     expect(await outcome(all.auth.authenticate(plain))).to.equal('InvalidTokenError')
   })
 
-  it('outlive a password that the user changed [promise 25]', async () => {
+  it('stay valid when the user changes the password [promise 25]', async () => {
     const { plain } = await issue()
     await user.update({ password: 'quite another one' } as never)
     expect((await all.auth.authenticate(plain)).id).to.equal(user.id)
   })
 
-  it('end with a password that somebody else sets, as with a reset [promise 66]', async () => {
+  it('end when another user sets the password, as with a reset [promise 66]', async () => {
     const { plain } = await issue()
     const admin = (await member()) as unknown as User
     await admin.grantRole(Role.ADMIN)
@@ -106,7 +106,7 @@ eachDatabase('API keys', (db) => {
     ['everywhere', undefined],
     ['in a domain', 'press'],
   ] as const) {
-    it(`do not gain an admin role that their user is given ${where}, until they are made anew [promise 25]`, async () => {
+    it(`do not gain an admin role granted to their user ${where}; new keys have it [promise 25]`, async () => {
       await Domain.query().delete()
       await Domain.create({ name: 'press' })
       const other = await member()
@@ -155,7 +155,7 @@ eachDatabase('API keys', (db) => {
     expect(own.roles).to.have.length(1)
   })
 
-  it('are refused without a look-up where the checksum is wrong', async () => {
+  it('are refused without a query when the checksum is wrong', async () => {
     const { plain } = await issue()
     const wrong = plain.slice(0, -1) + (plain.endsWith('0') ? '1' : '0')
     const { statements } = await countQueries(db.knex, async () => {
@@ -165,7 +165,7 @@ eachDatabase('API keys', (db) => {
     expect(statements).to.deep.equal([])
   })
 
-  it('alone are taken at their door: a token of another kind is not [promise 17]', async () => {
+  it('are the only tokens that API key authentication accepts [promise 17]', async () => {
     const { plain } = await Token.issue(user as unknown as User, { kind: 'custom' })
     expect(await outcome(all.auth.authenticate(plain))).to.equal('InvalidTokenError')
     const key = await issue()
@@ -174,7 +174,7 @@ eachDatabase('API keys', (db) => {
     expect(await outcome(all.auth.refresh(key.plain))).to.equal('InvalidTokenError')
   })
 
-  it('write down their last use once a minute, and no request waits for it [promise 25]', async () => {
+  it('record their last use once a minute in the background [promise 25]', async () => {
     const { token, plain } = await issue()
     await all.auth.authenticate(plain)
     await all.auth.settled()
@@ -195,7 +195,7 @@ eachDatabase('API keys', (db) => {
     expect((await Token.getOr404(token.id)).lastUsedAt?.getTime()).to.be.above(before.getTime() + 60_000)
   })
 
-  it('take abilities that are some, a future, and no token of one’s own', async () => {
+  it('need valid abilities and a future expiry, and accept no custom token', async () => {
     for (const options of [
       { abilities: 'x' },
       { abilities: [''] },
@@ -209,7 +209,7 @@ eachDatabase('API keys', (db) => {
     expect(await outcome(Token.issue(user as unknown as User, { token: newApiKey() }))).to.equal('ValidationError')
   })
 
-  it('make no keys, and touch no password, address or session [promise 25]', async () => {
+  it('cannot create keys or change passwords, addresses or sessions [promise 25]', async () => {
     const { plain } = await issue({ abilities: ['*'] })
     const actor = await all.auth.authenticate(plain)
     await all.auth.settled()
@@ -254,13 +254,13 @@ eachDatabase('API keys', (db) => {
     expect(JSON.stringify(all.events)).not.to.contain(plain)
   })
 
-  it('are a hundred at most', async () => {
+  it('are limited to a hundred for each user', async () => {
     const rows = Array.from({ length: 100 }, (_, i) => ({ i }))
     for (const { i } of rows) await issue({ description: `key ${i}` })
     expect(await outcome(all.auth.apiKeys.issue(user as unknown as User, { abilities: ['*'] }))).to.equal('ValidationError')
   })
 
-  it('a key withdrawn in the middle of a request writes nothing more [promise 35]', async () => {
+  it('write nothing more once revoked during a request [promise 35]', async () => {
     const { token, plain } = await issue({ abilities: ['*'] })
     const actor = await all.auth.authenticate(plain)
     await token.revoke()

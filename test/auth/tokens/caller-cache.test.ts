@@ -22,7 +22,7 @@ eachDatabase('cacheCallers', (db) => {
     await all.perms.close()
   })
 
-  it('asks the database once in its seconds, and again after', async () => {
+  it('queries the database once in its period, and again afterwards', async () => {
     const token = await all.auth.createAccessToken(await member())
     const first = await countQueries(db.knex, () => all.auth.authenticate(token))
     const second = await countQueries(db.knex, () => all.auth.authenticate(token))
@@ -43,7 +43,7 @@ eachDatabase('cacheCallers', (db) => {
     expect((await all.auth.authenticate(token)).grants.map(({ role }) => role)).to.deep.equal(['editor'])
   })
 
-  it('forgets at once what ends here, and in its seconds what ends elsewhere [promise 22]', async () => {
+  it('drops callers at once when their session ends here, and within its period when it ends elsewhere [promise 22]', async () => {
     const user = await member()
     const end = [async (id: string) => await all.auth.endSession(user, id), async () => await all.auth.signOutEverywhere(user)]
     for (const sign of end) {
@@ -59,7 +59,7 @@ eachDatabase('cacheCallers', (db) => {
     expect(await outcome(all.auth.authenticate(token))).to.equal('InvalidTokenError')
   })
 
-  it('forgets at once who gets another password or role here [promise 22]', async () => {
+  it('drops callers at once when their password or role changes here [promise 22]', async () => {
     const { auth } = all.perms
     for (const [change, expected] of [
       [(user: Member) => user.update({ password: 'changed here' } as never), 'InvalidTokenError'],
@@ -86,7 +86,7 @@ eachDatabase('cacheCallers', (db) => {
     },
   }
   for (const [what, prove] of Object.entries(proofs)) {
-    it(`takes the password that is stored now as proof, not the one of a caller who is remembered: ${what} [promise 7]`, async () => {
+    it(`checks passwords against the stored hash, not against a cached one: ${what} [promise 7]`, async () => {
       const user = await member()
       const token = await all.auth.createAccessToken(user)
       await all.auth.authenticate(token)
@@ -110,7 +110,7 @@ eachDatabase('cacheCallers', (db) => {
     'a second factor': (own) => all.auth.secondFactors.begin(own, { password }),
   }
   for (const [what, make] of Object.entries(lasting)) {
-    it(`leaves nothing that outlives a session which has ended elsewhere: ${what} [promises 22, 35]`, async () => {
+    it(`creates nothing that outlives a session which ended elsewhere: ${what} [promises 22, 35]`, async () => {
       const user = await member()
       const token = await all.auth.createAccessToken(user)
       const remembered = async () => {
@@ -125,7 +125,7 @@ eachDatabase('cacheCallers', (db) => {
     })
   }
 
-  it('knows no password by heart', async () => {
+  it('caches no password hash', async () => {
     const token = await all.auth.createAccessToken(await member())
     await all.auth.authenticate(token)
     const { user } = await all.auth.authenticate(token)
@@ -137,7 +137,7 @@ eachDatabase('cacheCallers', (db) => {
     ).to.equal(true)
   })
 
-  it('is not asked where a token is refreshed', async () => {
+  it('is not used when a token is refreshed', async () => {
     const user = await member()
     const refreshToken = await all.auth.createRefreshToken(user)
     await all.auth.authenticate(await all.auth.createAccessToken(user, { refreshToken }))
@@ -145,7 +145,7 @@ eachDatabase('cacheCallers', (db) => {
     expect(await outcome(all.auth.refresh(refreshToken))).to.equal('InvalidTokenError')
   })
 
-  it('takes 1 to 300 seconds', () => {
+  it('accepts 1 to 300 seconds', () => {
     for (const cacheCallers of [0, -1, 1.5, 301, Number.NaN])
       expect(
         thrown(() => all.another({ cacheCallers })),

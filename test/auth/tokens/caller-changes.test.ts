@@ -24,7 +24,7 @@ describe('CallerCache', () => {
     return { user, session: { userId: id } } as never
   }
 
-  it('keeps no caller whose load began before a change of it, or of anything, and keeps all others [promise 22]', async () => {
+  it('drops callers whose load began before a change of them, and keeps all others [promise 22]', async () => {
     const changes: [CallerChange, kept: boolean][] = [
       [{ userId: 'ada' }, false],
       [{ userId: 'bob' }, true],
@@ -57,7 +57,7 @@ describe('CallerCache', () => {
   })
 })
 
-eachDatabase('What changes who a cached caller is', (db) => {
+eachDatabase('A change of a cached caller', (db) => {
   let all: SetUp
   let domain: Domain
   before(async () => {
@@ -146,7 +146,7 @@ eachDatabase('What changes who a cached caller is', (db) => {
 
   const sorted = (text: string) => text.split(',').sort().join()
   for (const [name, [change, after]] of Object.entries(changes)) {
-    it(`is seen at once: ${name} [promise 22]`, async () => {
+    it(`is seen at once after ${name} [promise 22]`, async () => {
       const of = await signed()
       expect(await roles(of.token)).to.equal('editor')
       await change(of)
@@ -155,7 +155,7 @@ eachDatabase('What changes who a cached caller is', (db) => {
 
     // SQLite's pool has one connection: nothing changes while a load holds it.
     if (db.dialect === 'sqlite') continue
-    it(`is seen by the next request though a load was under way: ${name} [promise 22]`, async () => {
+    it(`is seen by the next request during a running load, after ${name} [promise 22]`, async () => {
       const of = await signed()
       const { knex } = all.perms
       // Forgotten, so that the next request loads.
@@ -171,7 +171,7 @@ eachDatabase('What changes who a cached caller is', (db) => {
     })
   }
 
-  it('is not kept where it was read inside a transaction, which may be rolled back [promise 22]', async () => {
+  it('is not cached when it was read inside a transaction, which may be rolled back [promise 22]', async () => {
     const { user, token } = await signed()
     await transaction(async () => {
       await user.grantRole('passing')
@@ -181,7 +181,7 @@ eachDatabase('What changes who a cached caller is', (db) => {
     expect(await roles(token)).to.equal('editor')
   })
 
-  it('is not told where nothing of it changes who is calling: another sign-in keeps every caller', async () => {
+  it('is not reported for another sign-in, which keeps every cached caller', async () => {
     const { token } = await signed()
     await roles(token)
     const another = await member()

@@ -35,7 +35,7 @@ function answer(token: string, set = keys, kind: string = typ): string {
 }
 
 describe('signJwt and verifyJwt', () => {
-  it('sign claims and give them back', () => {
+  it('return the claims that were signed', () => {
     const token = signJwt(keys, { sub: 'ada', sid: 'session', roles: ['x'] }, { expiresIn: 900, typ })
     const { iat, exp, ...rest } = verifyJwt(keys, token, { typ })
     expect(rest).to.deep.equal({ sub: 'ada', sid: 'session', roles: ['x'] })
@@ -44,7 +44,7 @@ describe('signJwt and verifyJwt', () => {
     expect(JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString())).to.deep.equal({ alg: 'HS256', typ: 'at+jwt' })
   })
 
-  it('take a token that was made by hand as RFC 7515 says', () => {
+  it('accept a token that was built by hand according to RFC 7515', () => {
     expect(answer(forge(header, claims()))).to.equal('accepted')
   })
 
@@ -68,7 +68,7 @@ describe('signJwt and verifyJwt', () => {
     'ES384',
     'ES512',
   ] as JwtAlgorithm[]) {
-    it(`do so with ${algorithm}`, () => {
+    it(`sign and verify with ${algorithm}`, () => {
       const privateKey = (pairs[algorithm] ?? pairs[algorithm.slice(0, 2)])?.()
       const set = parseKeys({ keys: [privateKey === undefined ? { algorithm, secret: 's'.repeat(64) } : { algorithm, privateKey }] })
       const token = signJwt(set, { sub: 'ada' }, { expiresIn: 60, typ })
@@ -77,7 +77,7 @@ describe('signJwt and verifyJwt', () => {
     })
   }
 
-  it('do not sign claims that are the configuration’s, nor none, nor too many', () => {
+  it('do not sign reserved claims, missing claims or too many claims', () => {
     const attempt =
       (values: Record<string, unknown>, expiresIn = 60) =>
       () =>
@@ -99,7 +99,7 @@ describe('verifyJwt', () => {
     expect(answer(`${encode({ ...header, x: 1 })}.${body}.${signature}`)).to.equal('invalid signature')
   })
 
-  it('refuses none, in any case, with and without a signature [promise 14]', () => {
+  it('refuses the algorithm "none" in any letter case, with and without a signature [promise 14]', () => {
     for (const alg of ['none', 'None', 'NONE', 'nOnE', '', null, undefined, ['HS256'], { alg: 'HS256' }]) {
       expect(answer(forge({ ...header, alg }, claims())), String(alg)).to.equal('no configured key fits')
       expect(answer(`${encode({ ...header, alg })}.${encode(claims())}.`), String(alg)).to.equal('not three parts of base64url')
@@ -115,7 +115,7 @@ describe('verifyJwt', () => {
     }
   })
 
-  it('refuses an algorithm that the key is not for, of the same family too [promise 14]', () => {
+  it('refuses an algorithm that does not fit the key, even of the same family [promise 14]', () => {
     const long = 's'.repeat(64)
     const set = parseKeys({ keys: [{ algorithm: 'HS512', secret: long }] })
     expect(answer(forge({ ...header, alg: 'HS512' }, claims(), long, 'sha512'), set)).to.equal('accepted')
@@ -125,7 +125,7 @@ describe('verifyJwt', () => {
     expect(answer(signJwt(ps, { sub: 'ada' }, { expiresIn: 60, typ }), rs)).to.equal('no configured key fits')
   })
 
-  it('refuses headers that bring a key along or change what is signed [promise 14]', () => {
+  it('refuses headers that supply a key or change what is signed [promise 14]', () => {
     const jwk = { kty: 'oct', k: encode('t'.repeat(32)) }
     const url = 'https://evil.example/keys'
     for (const [name, value] of Object.entries({ crit: ['exp'], jku: url, x5u: url, jwk, x5c: ['MIIB'], b64: false })) {
@@ -165,7 +165,7 @@ describe('verifyJwt', () => {
     expect(answer(forge(header, claims(), 'u'.repeat(32)), two)).to.equal('invalid signature')
   })
 
-  it('verifies with retired keys until they are taken out [promise 24]', () => {
+  it('verifies with retired keys until they are removed [promise 24]', () => {
     const old: JwtKeyOptions = { algorithm: 'HS256', secret }
     const fresh: JwtKeyOptions = { kid: '2', algorithm: 'ES256', privateKey: generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey }
     const before = signJwt(keys, { sub: 'ada' }, { expiresIn: 60, typ })
@@ -190,7 +190,7 @@ describe('verifyJwt', () => {
       expect(answer(forge(header, { ...claims(), ...odd }))).to.not.equal('accepted')
   })
 
-  it('refuses expired and early tokens, to the second, but for the leeway [promise 16]', () => {
+  it('refuses expired and early tokens to the second, apart from the leeway [promise 16]', () => {
     const tolerant = parseKeys({ secret, leeway: 60 })
     expect(answer(forge(header, { ...claims(), exp: now() }))).to.equal('jwt expired')
     expect(answer(forge(header, { ...claims(), exp: now() - 30 }), tolerant)).to.equal('accepted')
@@ -201,7 +201,7 @@ describe('verifyJwt', () => {
     expect(answer(forge(header, { ...claims(), nbf: now() + 90 }), tolerant)).to.equal('jwt not active')
   })
 
-  it('takes iss and aud exactly [promise 16]', () => {
+  it('compares iss and aud exactly [promise 16]', () => {
     const set = parseKeys({ secret, issuer: 'https://zoo.example', audience: 'zoo' })
     const own = { ...claims(), iss: 'https://zoo.example', aud: 'zoo' }
     expect(answer(forge(header, own), set)).to.equal('accepted')
@@ -235,7 +235,7 @@ describe('verifyJwt', () => {
     }
   })
 
-  it('takes each token in one spelling only [promise 14]', () => {
+  it('accepts each token in one spelling only [promise 14]', () => {
     // 32 bytes of signature end in two bits that mean nothing; the plain decoder takes all four characters for one.
     const token = forge(header, claims())
     const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
@@ -256,7 +256,7 @@ describe('verifyJwt', () => {
     }
   })
 
-  it('refuses what is no token at all', () => {
+  it('refuses text that is not a token', () => {
     const odd = ['', '.', '..', 'a.b.c', 'null', 'Bearer x', 'é.é.é', '\0', undefined, null, 1, {}, [forge(header, claims())]]
     for (const value of odd) expect(answer(value as string), JSON.stringify(value)).to.not.equal('accepted')
     for (const text of ['null', '[]', '"x"', '1', '{', '{"alg":"HS256"'])
@@ -264,14 +264,14 @@ describe('verifyJwt', () => {
     for (const text of ['null', '[]', '"x"', '1', '{', '{"sub":"ada"']) expect(answer(forge(header, text)), text).to.not.equal('accepted')
   })
 
-  it('does not look at tokens over 8 KiB', () => {
+  it('does not parse tokens over 8 KiB', () => {
     const long = forge(header, { ...claims(), more: 'x'.repeat(6000) })
     expect(long.length).to.be.lessThan(MAX_TOKEN_LENGTH + 1)
     expect(answer(long)).to.equal('accepted')
     expect(answer(forge(header, { ...claims(), more: 'x'.repeat(6200) }))).to.equal('no text, or too long')
   })
 
-  it('gives claims named like parts of every object back as data', () => {
+  it('returns claims named like members of Object.prototype as data', () => {
     const payload = `{"sub":"ada","exp":${now() + 60},"__proto__":{"isAdmin":true}}`
     const read = verifyJwt(keys, forge(header, payload), { typ })
     expect((read as { isAdmin?: boolean }).isAdmin).to.equal(undefined)

@@ -72,19 +72,19 @@ describe('parseKeys', () => {
     expect(key({ algorithm: 'PS256', privateKey: pss.privateKey })).to.equal('accepted')
   })
 
-  it('refuses a public key as an HMAC secret: everyone could sign [promise 14]', () => {
+  it('refuses a public key as an HMAC secret, with which everyone could sign [promise 14]', () => {
     expect(refusal({ secret: publicPem(rsa) })).to.contain('HS256 takes a secret')
     expect(key({ algorithm: 'HS256', secret: Buffer.from(publicPem(rsa)) })).to.contain('HS256 takes a secret')
     expect(key({ algorithm: 'HS256', secret: rsa.publicKey })).to.contain('HS256 takes a secret')
   })
 
-  it('refuses algorithms that it does not know, none among them [promise 14]', () => {
+  it('refuses unknown algorithms, including "none" [promise 14]', () => {
     for (const algorithm of ['none', 'None', 'hs256', 'EdDSA', 'toString', '__proto__']) {
       expect(key({ algorithm: algorithm as 'HS256', secret }), algorithm).to.contain('the algorithm must be one of HS256')
     }
   })
 
-  it('obeys what a JSON Web Key says it is for', () => {
+  it('respects the use and algorithm of a JSON Web Key', () => {
     const jwk = rsa.privateKey.export({ format: 'jwk' })
     expect(key({ algorithm: 'RS256', privateKey: jwk })).to.equal('accepted')
     expect(key({ algorithm: 'RS256', privateKey: { ...jwk, use: 'enc' } })).to.contain('not for signing')
@@ -93,13 +93,13 @@ describe('parseKeys', () => {
     expect(key({ algorithm: 'RS256', privateKey: { ...jwk, use: 'sig', key_ops: ['sign'], alg: 'RS256' } })).to.equal('accepted')
   })
 
-  it('reads PEM, and refuses halves of two pairs', () => {
+  it('reads PEM, and refuses a public key of another pair', () => {
     expect(key({ algorithm: 'RS256', privateKey: pem(rsa), publicKey: publicPem(rsa) })).to.equal('accepted')
     const other = generateKeyPairSync('rsa', { modulusLength: 2048 })
     expect(key({ algorithm: 'RS256', privateKey: pem(rsa), publicKey: publicPem(other) })).to.contain('not of one pair')
   })
 
-  it('refuses two keys of one kid, a secret beside keys, and odd kids', () => {
+  it('refuses duplicate kids, a secret together with keys, and invalid kids', () => {
     const one: JwtKeyOptions = { kid: '1', algorithm: 'HS256', secret }
     expect(refusal({ keys: [one, one] })).to.contain("two keys have the kid '1'")
     expect(refusal({ secret, keys: [one] })).to.contain('either secret or keys')
@@ -108,7 +108,7 @@ describe('parseKeys', () => {
     expect(refusal({ keys: [one, { ...one, kid: '2', secret: 'short' }] })).to.match(/^jwt\.keys\[1\] has 5 bytes/)
   })
 
-  it('signs with the first key that is not retired, which must be able to [promise 24]', () => {
+  it('signs with the first key that is not retired, which must have a private half [promise 24]', () => {
     const one: JwtKeyOptions = { kid: '1', algorithm: 'HS256', secret }
     const two: JwtKeyOptions = { kid: '2', algorithm: 'ES256', privateKey: ec.privateKey }
     expect(parseKeys({ keys: [one, two] }).signing.kid).to.equal('1')
@@ -118,7 +118,7 @@ describe('parseKeys', () => {
     expect(refusal({ keys: [two, { kid: '3', algorithm: 'RS256', publicKey: rsa.publicKey }] })).to.equal('accepted')
   })
 
-  it('has a leeway of 60 seconds at most, and none when not said [promise 16]', () => {
+  it('has a leeway of at most 60 seconds, 0 by default [promise 16]', () => {
     expect(parseKeys({ secret }).leeway).to.equal(0)
     expect(parseKeys({ secret, leeway: 60 }).leeway).to.equal(60)
     for (const leeway of [61, -1, 0.5, Number.POSITIVE_INFINITY, Number.NaN])
@@ -142,7 +142,7 @@ describe('parseKeys', () => {
 })
 
 describe('publicJwks', () => {
-  it('shows the public halves of all asymmetric keys, and nothing else', () => {
+  it('returns the public halves of all asymmetric keys and nothing else', () => {
     const keys = parseKeys({
       keys: [
         { kid: 'e', algorithm: 'ES256', privateKey: ec.privateKey },

@@ -68,7 +68,7 @@ eachDatabase('authenticate', (db) => {
     expect((await Member.getByOr404({ id: loaded.id })).level).to.equal('3.00')
   })
 
-  it('sees at the next request who was demoted, disabled, deleted or signed out [promise 22]', async () => {
+  it('reflects a demotion, disabling, deletion or sign-out at the next request [promise 22]', async () => {
     const user = await member()
     const grant = await user.grantRole('editor')
     const token = await tokenOf(user)
@@ -88,7 +88,7 @@ eachDatabase('authenticate', (db) => {
     expect(await answerTo(fresh)).to.equal('InvalidTokenError')
   })
 
-  it('takes no token of a revoked or expired session [promise 23]', async () => {
+  it('refuses tokens of a revoked or expired session [promise 23]', async () => {
     for (const change of [
       { revoked: true },
       { expiresAt: new Date(Date.now() - 1) },
@@ -103,7 +103,7 @@ eachDatabase('authenticate', (db) => {
     }
   })
 
-  it('takes no token whose user, session or user model is another [promise 26]', async () => {
+  it('refuses tokens of another user, session or user model [promise 26]', async () => {
     const [user, other] = [await member(), await member()]
     const { sid, usr } = auth.verifyAccessToken(await tokenOf(user))
     expect(usr).to.equal('member')
@@ -130,7 +130,7 @@ eachDatabase('authenticate', (db) => {
     expect(await answerTo(unsigned)).to.equal('InvalidTokenError')
   })
 
-  it('carries further claims, of which none replaces its own', async () => {
+  it('accepts further claims, which replace no claim of the library', async () => {
     const user = await member()
     const claims = { plan: 'gold', sub: 'x', sid: 'x', usr: 'x' }
     const talkative = all.another({ jwt: { secret, claims: () => claims } })
@@ -140,7 +140,7 @@ eachDatabase('authenticate', (db) => {
     expect(await answerTo(accessToken)).to.equal('fine')
   })
 
-  it('lets the application load the caller, of a session that lives [promise 22]', async () => {
+  it('lets the application load the caller of an active session [promise 22]', async () => {
     const user = await member()
     await user.grantRole('editor')
     const seen: unknown[] = []
@@ -196,7 +196,7 @@ describe('authenticate over the default models', () => {
       for (const { detail } of plan) expect(detail).to.match(/^SEARCH .* USING (INDEX|COVERING INDEX)/)
     }))
 
-  it('survives an application that renames what a query returns', () =>
+  it('works when the application renames result columns', () =>
     withDefaults(
       'better-sqlite3',
       {
@@ -227,7 +227,7 @@ describe('authenticate over the default models', () => {
     })
   })
 
-  it('says a bad token from a failing database apart', () =>
+  it('distinguishes a bad token from a failing database', () =>
     withDefaults('better-sqlite3', {}, async (perms, { knex }) => {
       const user = await User.create({ email: 'ada@example.com', password } as Partial<User>)
       const token = await perms.auth.createAccessToken(user)

@@ -12,7 +12,7 @@ const second = { kid: '2', algorithm: 'HS256', secret: 'b'.repeat(32) } as const
 describe('RefreshTokens', () => {
   const tokens = new RefreshTokens(parseKeys({ secret: first.secret }))
 
-  it('makes tokens of 256 bits that say their session to the server alone [promise 20]', () => {
+  it('creates tokens of 256 bits whose session only the server can verify [promise 20]', () => {
     const secret = tokens.newSecret()
     expect(secret.length).to.equal(32)
     expect(tokens.newSecret()).to.not.deep.equal(secret)
@@ -23,7 +23,7 @@ describe('RefreshTokens', () => {
     expect(read?.secret).to.deep.equal(secret)
   })
 
-  it('knows one that it did not make, by any changed character [promise 21]', () => {
+  it('detects any changed character of a token [promise 21]', () => {
     const text = tokens.format(sessionId, tokens.newSecret())
     for (let i = 3; i < text.length; i += 1) {
       const changed = `${text.slice(0, i)}${text[i] === 'A' ? 'B' : 'A'}${text.slice(i + 1)}`
@@ -47,7 +47,7 @@ describe('RefreshTokens', () => {
     }
   })
 
-  it('does not take a token tagged with another key, or with the key that signs JWTs [promise 20]', () => {
+  it('refuses a token tagged with another key, or with the key that signs JWTs [promise 20]', () => {
     const others = new RefreshTokens(parseKeys({ secret: second.secret }))
     const secret = tokens.newSecret()
     expect(tokens.parse(others.format(sessionId, secret))).to.equal(null)
@@ -66,7 +66,7 @@ describe('RefreshTokens', () => {
     expect(tokens.successorWithHash(token, hashSecret(token.secret))).to.equal(null)
   })
 
-  it('takes old tokens while their key is configured, and no longer [promise 24]', () => {
+  it('accepts old tokens only while their key is configured [promise 24]', () => {
     const old = new RefreshTokens(parseKeys({ keys: [first] }))
     const rotated = new RefreshTokens(parseKeys({ keys: [second, { ...first, retired: true }] }))
     const removed = new RefreshTokens(parseKeys({ keys: [second] }))
@@ -90,7 +90,7 @@ describe('RefreshTokens', () => {
     expect(new RefreshTokens(parseKeys({ keys: [{ algorithm: 'ES256', privateKey: pair() }] })).parse(text)).to.equal(null)
   })
 
-  it('stores what no text of another kind of token hashes to [promise 17]', () => {
+  it('stores a hash that no text of another kind of token has [promise 17]', () => {
     const secret = tokens.newSecret()
     for (const form of ['utf8', 'latin1', 'hex', 'base64url'] as const)
       expect(hashSecret(secret)).to.not.equal(hashToken(secret.toString(form)))

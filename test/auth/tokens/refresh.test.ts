@@ -44,7 +44,7 @@ eachDatabase('refresh', (db) => {
       .patch({ rotatedAt: new Date(rotatedAt.getTime() - milliseconds) } as never)
   }
 
-  it('hands out new tokens of the same session [promise 21]', async () => {
+  it('returns new tokens of the same session [promise 21]', async () => {
     const first = await signedIn()
     const second = await auth.refresh(first.refreshToken)
     expect(second.status).to.equal('signedIn')
@@ -56,7 +56,7 @@ eachDatabase('refresh', (db) => {
     expect(await Token.query().where('userId', first.user.id).resultSize()).to.equal(1)
   })
 
-  it('stores nothing that could be presented [promise 20]', async () => {
+  it('stores no value that could be used as a token [promise 20]', async () => {
     const first = await signedIn()
     await auth.refresh(first.refreshToken)
     const row = await db.knex('token').where('id', first.sessionId).first()
@@ -80,7 +80,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(two.refreshToken))).to.equal('fine')
   })
 
-  it('ends the session when a token comes again after 10 s, for good [promise 21]', async () => {
+  it('ends the session permanently when a token is reused after 10 s [promise 21]', async () => {
     const first = await signedIn()
     const second = await auth.refresh(first.refreshToken)
     clock = fakeClock()
@@ -94,7 +94,7 @@ eachDatabase('refresh', (db) => {
     expect(JSON.stringify(all.events)).to.not.contain('rt_')
   })
 
-  it('ends the session when a token comes again whose successor is used [promise 21]', async () => {
+  it('ends the session when a token is reused after its successor was used [promise 21]', async () => {
     const first = await signedIn()
     const second = await auth.refresh(first.refreshToken)
     const third = await auth.refresh(second.refreshToken)
@@ -102,7 +102,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(third.refreshToken))).to.equal('InvalidTokenError')
   })
 
-  it('knows a token of any generation when it comes back [promise 21]', async () => {
+  it('recognises a reused token of any generation [promise 21]', async () => {
     const first = await signedIn()
     let last = first.refreshToken
     for (let i = 0; i < 5; i += 1) last = (await auth.refresh(last)).refreshToken
@@ -111,7 +111,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(last))).to.equal('InvalidTokenError')
   })
 
-  it('ends no session for a token that somebody made up [promise 21]', async () => {
+  it('ends no session for an invented token [promise 21]', async () => {
     const first = await signedIn()
     const bytes = Buffer.from(first.refreshToken.slice(3), 'base64url')
     bytes[0] = (bytes[0] ?? 0) ^ 1
@@ -122,7 +122,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(first.refreshToken))).to.equal('fine')
   })
 
-  it('advances once for twenty at the same time, who all get the same successor [promise 21]', async () => {
+  it('gives twenty concurrent calls the same successor [promise 21]', async () => {
     const other = all.another({ knex: db.knex })
     for (let round = 0; round < 5; round += 1) {
       const first = await signedIn()
@@ -135,7 +135,7 @@ eachDatabase('refresh', (db) => {
     }
   })
 
-  it('never has two living successors, whatever comes at once [promise 21]', async () => {
+  it('never has two valid successors, whatever runs concurrently [promise 21]', async () => {
     for (let round = 0; round < 5; round += 1) {
       const first = await signedIn()
       const second = await auth.refresh(first.refreshToken)
@@ -179,13 +179,13 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(last))).to.equal('InvalidTokenError')
   })
 
-  it('hands out nothing of a session that ended while a slow process slept [promise 22]', async () => {
+  it('returns no tokens of a session that ended while a slow process slept [promise 22]', async () => {
     const first = await signedIn()
     expect(await slowly(first.refreshToken, () => auth.signOutEverywhere(first.user))).to.equal('InvalidTokenError')
     expect((await sessionOf(first.sessionId)).rotatedAt).to.equal(null)
   })
 
-  it('leaves nothing alive when sign-out and refresh come at once [promise 22]', async () => {
+  it('leaves no valid token when sign-out and refresh run concurrently [promise 22]', async () => {
     for (let round = 0; round < 5; round += 1) {
       const first = await signedIn()
       const actor = await auth.authenticate(first.accessToken)
@@ -233,7 +233,7 @@ eachDatabase('refresh', (db) => {
     expect(await Token.query().where('userId', deleted.user.id).resultSize()).to.equal(0)
   })
 
-  it('gives each refresh another stretch, up to the absolute end [promise 21]', async () => {
+  it('extends the session at each refresh, up to its absolute end [promise 21]', async () => {
     const first = await signedIn()
     const before = await sessionOf(first.sessionId)
     const day = 86_400_000
@@ -262,7 +262,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.authenticate(first.accessToken))).to.equal('InvalidTokenError')
   })
 
-  it('takes no other kind of token, and no other door takes a refresh token [promise 17]', async () => {
+  it('accepts no other kind of token, and no other function accepts a refresh token [promise 17]', async () => {
     const first = await signedIn()
     const { plain } = await Token.issue(first.user)
     const named = await Token.issue(first.user, { kind: 'refresh', expiresIn: 1000 })
@@ -280,14 +280,14 @@ eachDatabase('refresh', (db) => {
     expect((await sessionOf(sid)).kind).to.equal('access')
   })
 
-  it('refuses blank, null, objects and arrays before it looks anything up [promise 27]', async () => {
+  it('refuses blank text, null, objects and arrays before any query [promise 27]', async () => {
     for (const given of ['', '  ', null, undefined, 1, {}, [], ['rt_'], 'x'.repeat(5000)]) {
       const error = await rejection(auth.refresh(given as string))
       expect([error.name, fieldsOf(error)], String(given)).to.deep.equal(['ValidationError', ['refresh_token']])
     }
   })
 
-  it('goes on over a rotation of the key, and ends with the key [promise 24]', async () => {
+  it('works across a key rotation until the key is removed [promise 24]', async () => {
     const first = await signedIn()
     const fresh = { kid: 'new', algorithm: 'HS256', secret: 'the secret that comes after the first one' } as const
     const rotated = all.another({ jwt: { keys: [fresh, { algorithm: 'HS256', secret, retired: true }] } })
@@ -301,7 +301,7 @@ eachDatabase('refresh', (db) => {
     expect((await sessionOf(first.sessionId)).revoked).to.equal(false)
   })
 
-  it('bears a throttle that says no, before it looks anything up', async () => {
+  it('refuses a throttled call before any query', async () => {
     const first = await signedIn()
     const no = all.another({ throttle: { begin: () => Promise.reject(new ConfigurationError('no')) } })
     expect(await outcome(no.refresh(first.refreshToken))).to.equal('ConfigurationError')

@@ -26,7 +26,7 @@ eachDatabase('sessions', (db) => {
   const canRefresh = async ({ refreshToken }: { refreshToken: string }) => (await outcome(auth.refresh(refreshToken))) === 'fine'
   const idOf = ({ accessToken }: { accessToken: string }) => auth.verifyAccessToken(accessToken).sid
 
-  it('end with sign-out, access and refresh token at once, and no other with them [promise 22]', async () => {
+  it('end with sign-out, together with their tokens and no other session [promise 22]', async () => {
     const user = await member()
     const [one, two] = [await signIn(user), await signIn(user)]
     await runAsActor(await auth.authenticate(one.accessToken), () => auth.signOut())
@@ -35,13 +35,13 @@ eachDatabase('sessions', (db) => {
     expect(all.events.at(-2)?.name).to.equal('signOut')
   })
 
-  it('cannot be left by somebody who has none', async () => {
+  it('cannot be ended by a caller without one', async () => {
     const user = await member()
     expect(await outcome(auth.signOut())).to.equal('UnauthorizedError')
     expect(await outcome(runAs(user, () => auth.signOut()))).to.equal('ConfigurationError')
   })
 
-  it('end everywhere, but for the one that is kept [promise 22]', async () => {
+  it('end everywhere except the kept one [promise 22]', async () => {
     const user = await member()
     const other = await signIn(await member())
     const [one, two, three] = [await signIn(user), await signIn(user), await signIn(user)]
@@ -55,7 +55,7 @@ eachDatabase('sessions', (db) => {
     expect(await isIn(other)).to.equal(true)
   })
 
-  it('are listed with where and when, without secrets', async () => {
+  it('are listed with address, device and times, without secrets', async () => {
     const user = await member()
     const one = await runAsActor(null, () => signIn(user, 'a telephone'), { address: '192.0.2.7' })
     const two = await signIn(user)
@@ -71,7 +71,7 @@ eachDatabase('sessions', (db) => {
     expect((await auth.sessions(user))[0]?.id).to.equal(idOf(one))
   })
 
-  it('end one by one, and only for their own user', async () => {
+  it('end individually, and only for their own user', async () => {
     const [user, other] = [await member(), await member()]
     const one = await signIn(user)
     expect(await auth.endSession(other, idOf(one))).to.equal(false)
@@ -82,7 +82,7 @@ eachDatabase('sessions', (db) => {
     expect(await auth.sessions(user)).to.deep.equal([])
   })
 
-  it('end with a changed password or address, but for the one that changed it [promise 22]', async () => {
+  it('end with a changed password or address, except the one that changed it [promise 22]', async () => {
     for (const change of [{ password: 'another horse, another battery' }, { email: `changed${Math.random()}@example.com` }]) {
       const user = await member()
       const [mine, others] = [await signIn(user), await signIn(user)]
@@ -101,7 +101,7 @@ eachDatabase('sessions', (db) => {
     }
   })
 
-  it('stand behind tokens made by hand', async () => {
+  it('exist for tokens from createAccessToken() and createRefreshToken()', async () => {
     const user = await member()
     const refreshToken = await auth.createRefreshToken(user, { device: 'by hand' })
     const accessToken = await auth.createAccessToken(user, { refreshToken })
@@ -116,7 +116,7 @@ eachDatabase('sessions', (db) => {
     expect(await isIn({ accessToken: alone })).to.equal(false)
   })
 
-  it('are made for nobody who is disabled, and not over the refresh token of somebody else', async () => {
+  it('are not started for a disabled user or with the refresh token of another user', async () => {
     const [user, other] = [await member(), await member()]
     const refreshToken = await auth.createRefreshToken(user)
     expect(await outcome(auth.createAccessToken(other, { refreshToken }))).to.equal('InvalidTokenError')
@@ -134,7 +134,7 @@ eachDatabase('sessions', (db) => {
     expect(await outcome(auth.createRefreshToken(stranger))).to.equal('ConfigurationError')
   })
 
-  it('begin in the transaction that makes the user, and end outside any [promise 59]', async () => {
+  it('start in the transaction that creates the user, and end outside transactions [promise 59]', async () => {
     let made: { user: Member; refreshToken: string } | undefined
     await transaction(async () => {
       const user = await member()

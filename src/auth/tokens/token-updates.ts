@@ -1,0 +1,23 @@
+import { registeredModel } from '../../policy/registered-models.js'
+import { skipCallerChange } from '../../users/caller-changes.js'
+import type { Token } from '../../users/token.js'
+
+/** Returns the registered token model. */
+export const tokens = () => registeredModel('token') as unknown as typeof Token
+
+/**
+ * Returns a query that changes the tokens that match `where` and are not revoked, and resolves to their number. It compares and sets
+ * in one UPDATE: of several concurrent calls one changes the row. Callers emit an event when it ends a session.
+ *
+ * @example const count = await updateActiveTokens({ id, token: oldHash }, { token: newHash })
+ */
+export function updateActiveTokens(where: Partial<Token>, changes: Partial<Token>) {
+  return skipCallerChange(tokens().query())
+    .patch(changes as never)
+    .where({ ...where, revoked: false } as never)
+}
+
+/** Returns a query that revokes the matching tokens. @param changes further columns, such as lastUsedAt */
+export function revokeTokens(where: Partial<Token>, changes: Partial<Token> = {}) {
+  return updateActiveTokens(where, { revoked: true, revokedAt: new Date(), ...changes })
+}

@@ -1,0 +1,34 @@
+import { ValidationError } from '../core/errors.js'
+import { isStorableText } from './values.js'
+
+export const UNSTORABLE_TEXT = 'may not hold NUL characters or broken surrogate pairs'
+
+/** Returns the error message for a value that is not a non-blank text; undefined for such a text. */
+export function textProblem(value: unknown): string | undefined {
+  if (typeof value !== 'string') return value === undefined ? 'is required' : 'must be a string'
+  return value.trim() === '' ? 'may not be blank' : undefined
+}
+
+/**
+ * Returns a text that is not blank.
+ *
+ * @throws ValidationError for other values
+ * @example const token = requireText(body.token, 'token')
+ */
+export function requireText(value: unknown, field: string): string {
+  const problem = textProblem(value)
+  if (problem !== undefined) throw invalidField(field, problem)
+  return value as string
+}
+
+/** Returns a non-blank text that every database can store. @throws ValidationError for other values */
+export function requireStorableText(value: unknown, field: string): string {
+  const text = requireText(value, field)
+  if (!isStorableText(text)) throw invalidField(field, UNSTORABLE_TEXT)
+  return text
+}
+
+/** Returns the ValidationError of one field. */
+export function invalidField(field: string, message: string): ValidationError {
+  return new ValidationError(`${field} ${message}.`, [{ field, message }])
+}
