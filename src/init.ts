@@ -21,6 +21,7 @@ import { type CookieOptions, type CookieSettings, cookieSettings } from './http/
 import { libraryTables, migrate } from './migrations.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './policy/context.js'
 import { registerModels } from './policy/registered-models.js'
+import { assertHome } from './query/home.js'
 import { guardPlainClasses } from './query/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/protected-tables.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './query/unguarded.js'
@@ -322,7 +323,14 @@ function assertModelClasses(options: PermsOptions): void {
 // Binds the functions of an API to a runtime, independent of the caller's context.
 function bindToRuntime<T extends object>(runtime: Runtime, api: T): T {
   const bound = Object.entries(api).map(([name, value]) => {
-    if (typeof value === 'function') return [name, (...args: unknown[]) => enterRuntime(runtime, () => Reflect.apply(value, api, args))]
+    if (typeof value === 'function') {
+      const call = (...args: unknown[]) =>
+        enterRuntime(runtime, () => {
+          for (const given of args) assertHome(given)
+          return Reflect.apply(value, api, args)
+        })
+      return [name, call]
+    }
     return [name, typeof value === 'object' && value !== null ? bindToRuntime(runtime, value as object) : value]
   })
   return Object.fromEntries(bound) as T

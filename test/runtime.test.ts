@@ -15,10 +15,12 @@ import {
   initPerms,
   type Perms,
   runAs,
+  Token,
   transaction,
   User,
   UserOwnershipMixin,
   UserResource,
+  UserRole,
 } from '../src/index.js'
 import { testHasher } from '../src/testing/index.js'
 import { createDatabase, eachDriver, type OwnDatabase } from './helpers/databases.js'
@@ -130,6 +132,67 @@ eachDriver('Several runtimes in one process', (db) => {
     ).to.have.property('name')
     const [kept] = await b.run(() => asSystem(() => RuntimeNote.query()))
     expect(kept?.title).to.equal('of b')
+  })
+
+  it('a query does not begin at, relate or write a row of another runtime [promise 74]', async () => {
+    const note = await a.run(() => asSystem(() => RuntimeNote.getOr404(ids.note)))
+    for (const attempt of [
+      () => note.$fetchGraph('user'),
+      () => RuntimeNote.fetchGraph([note], 'user'),
+      () => RuntimeNote.relatedQuery('user').for(note as never),
+      () =>
+        RuntimeNote.query().whereIn(
+          'userId',
+          RuntimeNote.relatedQuery('user')
+            .for([note] as never)
+            .select('id'),
+        ),
+      () => note.$clone().$query().patch({ title: 'moved' }),
+      () => RuntimeNote.query().findById(ids.note).patch(note),
+      () => RuntimeNote.query().upsertGraph(note),
+      () => note.canRead(),
+    ]) {
+      expect(await errorOf(() => b.run(() => asSystem<unknown>(attempt)))).to.have.property('name', 'RuntimeMismatchError')
+    }
+    const [kept] = await b.run(() => asSystem(() => RuntimeNote.query()))
+    expect(kept?.title).to.equal('of b')
+  })
+
+  it('a user of one runtime is nobody to act as, grant to or sign in for in another [promise 74]', async () => {
+    const ada = await a.run(() => asSystem(() => User.getOr404(ids.ada)))
+    const note = await b.run(() => asSystem(() => RuntimeNote.getOr404(ids.note)))
+    const accessToken = await a.auth.createAccessToken(ada)
+    const caller = await a.authenticate(accessToken)
+    for (const attempt of [
+      () => runAs(ada, () => RuntimeNote.query()),
+      () => runAs(caller, () => RuntimeNote.query()),
+      () => note.canWrite(ada),
+      () => RuntimeNote.create({ title: 'new', user: ada } as never),
+      () => UserRole.create({ user: ada, role: 'editor' }),
+      () => ada.grantRole('editor'),
+      () => ada.revokeRole('editor'),
+      () => ada.loadRoles(),
+      () => Token.issue(ada),
+      () => b.auth.createAccessToken(ada),
+      () => b.auth.createRefreshToken(ada),
+      () => b.auth.sessions(ada),
+      () => b.auth.signOutEverywhere(ada),
+    ]) {
+      expect(await errorOf(() => b.run(() => asSystem<unknown>(attempt))), String(attempt)).to.have.property('name', 'RuntimeMismatchError')
+    }
+  })
+
+  it('a hook of a query does not pass it a Knex of another runtime [promise 74]', async () => {
+    const pass = (builder: { transacting(knex: never): unknown }) => {
+      builder.transacting(other.knex as never)
+    }
+    for (const attempt of [
+      () => RuntimeNote.query().onBuild(pass),
+      () => RuntimeNote.query().runBefore((_result, builder) => pass(builder)),
+      () => RuntimeNote.query().patch({ title: 'moved' }).onBuild(pass),
+    ]) {
+      expect(await errorOf(() => a.run(() => asSystem<unknown>(attempt)))).to.have.property('name', 'RuntimeMismatchError')
+    }
   })
 
   it('an access token of one runtime is refused by another, also where both know its session [promise 74]', async () => {

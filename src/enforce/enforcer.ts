@@ -22,11 +22,12 @@ import type {
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { tableOf } from '../schema/class-statics.js'
-import { definitionOf } from '../schema/definition.js'
+import { makesId } from '../schema/definition.js'
 import {
   changesRow,
-  idOf,
+  hasId,
   isCallerActive,
+  isOneOf,
   missedWriteError,
   newWriteSession,
   scopeFor,
@@ -46,7 +47,6 @@ import {
   deletionColumns,
   findTargetIds,
   hasOwnHook,
-  isOneOf,
   loadAllowed,
   onlyRuleDecides,
   readAfterUpdate,
@@ -143,7 +143,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const policy = policyOf(cls)
     const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't', schema })
     if (write.kind === 'insert') {
-      if (write.models.some((model) => definitionOf(cls).specs[idOf(cls)] === undefined && !model.$id())) return true
+      if (write.models.some((model) => !hasId(model) && !makesId(cls))) return true
       if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }

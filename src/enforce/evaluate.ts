@@ -3,13 +3,14 @@ import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { apiKeyAllows } from '../policy/abilities.js'
 import { compile, type Scope, scopeOf } from '../policy/compile.js'
-import { all, any, type Condition, holds } from '../policy/condition.js'
+import { all, any, type Condition, holds, sql } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/active-record.js'
+import { definitionOf, idProperties } from '../schema/definition.js'
 
 /** The location of a row: its class, the connection, and the alias of its table. */
 export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
@@ -64,9 +65,25 @@ export function touches(names: Iterable<string>, read: Set<string>): boolean {
   return false
 }
 
-export function idOf(cls: typeof Model): string {
-  const property = (cls as unknown as { getIdProperty(): string | string[] }).getIdProperty()
-  return typeof property === 'string' ? property : 'id'
+/** Returns the columns of a model's id, as the database names them. */
+export function idColumns(cls: typeof Model): readonly string[] {
+  const { columnOf } = definitionOf(cls)
+  return idProperties(cls).map((name) => columnOf.get(name) ?? name)
+}
+
+/** Whether a row has its id: all parts of it where the key is composite. */
+export function hasId(row: Model): boolean {
+  return [row.$id() as unknown].flat().every((part) => part !== undefined && part !== null)
+}
+
+/** Returns the condition that selects the rows with these ids. The id of a composite key is an array. */
+export function isOneOf(cls: typeof Model, ref: string, ids: readonly unknown[]): Condition {
+  if (ids.length === 0) return false
+  const columns = idColumns(cls).map((name) => `${ref}.${name}`)
+  if (columns.length === 1) return sql(`?? in (${ids.map(() => '?').join(', ')})`, columns[0], ...ids)
+  const isRow = `(${columns.map(() => '?? = ?').join(' and ')})`
+  const values = ids.flatMap((id) => columns.flatMap((column, i) => [column, (id as readonly unknown[])[i]]))
+  return sql(`(${ids.map(() => isRow).join(' or ')})`, ...values)
 }
 
 export function withRaws(model: Model | undefined): Values {
@@ -116,12 +133,12 @@ export function* allowsMaybeAsync(
 }
 
 export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
-  const row: unknown = await builder.targets('read').select(sqlOne()).limit(1)
+  const row: unknown = await builder.targets('read').select(anyColumn(builder)).limit(1)
   return Array.isArray(row) ? row.length > 0 : row !== undefined && row !== null
 }
 
-/** Selects only the id, to find out whether a row exists. */
-export const sqlOne = () => 'id' as never
+/** Returns one column to select where only the number of rows matters. */
+export const anyColumn = ({ cls, ref }: Pick<GuardedBuilder, 'cls' | 'ref'>) => `${ref}.${idColumns(cls)[0]}` as never
 
 export async function isCallerActive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
   return holds(builder.db, requireActiveCaller(scopeFor(builder, actor, { live: true })))

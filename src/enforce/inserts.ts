@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { ForbiddenError, UnauthorizedError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
-import { globalScopeConditions } from '../policy/compile.js'
+import { globalScopeConditions, tableIn } from '../policy/compile.js'
 import { all, type Condition, holds, type Sql } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
 import { requireActiveCaller } from '../policy/effective.js'
@@ -11,8 +11,8 @@ import { fragment } from '../query/fragments.js'
 import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
-import { definitionOf } from '../schema/definition.js'
-import { allowsMaybeAsync, idOf, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
+import { definitionOf, idProperties } from '../schema/definition.js'
+import { allowsMaybeAsync, hasId, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** Returns the condition that a new row must satisfy when it is inserted. @throws ForbiddenError, ValidationError */
@@ -60,7 +60,7 @@ export function* checkInserts(
 ): MaybeAsyncSteps<void> {
   for (const model of write.models) {
     const condition = yield* checkInsert(builder, model, actor)
-    if (model.$id() !== undefined && model.$id() !== null) session.conditions.push(condition)
+    if (hasId(model)) session.conditions.push(condition)
     else {
       // A generated id cannot carry the condition, so it is checked inside the transaction of the insert.
       if (!(yield* awaitMaybe(holds(builder.db, condition))))
@@ -93,21 +93,26 @@ const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '922337203685
 export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
   const rows = statement._single.insert
   const conditions = session?.conditions ?? []
-  const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
+  const [column = ''] = idColumns(builder.cls)
   const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
   if (!session || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
   const dialect = dialectOfClass(builder.cls as never)
+  const isUuid = definitionOf(builder.cls).specs[idProperties(builder.cls)[0] ?? '']?.type === 'uuid'
+  const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
+  // PostgreSQL takes a parameter beside an untyped NULL for text, whatever the column is. An empty subquery has the column's type.
+  const otherwise = dialect === 'pg' && !isUuid ? typedNull(builder, column) : { sql: rejectedIds[dialect], bindings: [] }
   list.forEach((row, i) => {
     const condition = conditions[i] as Condition
     if (condition === true) return
     if (condition === false) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
     const { sql: text, bindings } = condition as Sql
-    const isUuid = definitionOf(builder.cls).specs[idOf(builder.cls)]?.type === 'uuid'
-    const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
-    const otherwise = rejectedIds[dialect]
-    const chosen = `(case when ${text} then ${value} else ${otherwise} end)`
-    row[column] = fragment(statement.client, { sql: chosen, bindings: [...bindings, row[column]] })
+    const chosen = `(case when ${text} then ${value} else ${otherwise.sql} end)`
+    row[column] = fragment(statement.client, { sql: chosen, bindings: [...bindings, row[column], ...otherwise.bindings] })
   })
+}
+
+function typedNull({ cls, schema }: GuardedBuilder, column: string): { sql: string; bindings: readonly unknown[] } {
+  return { sql: '(select ?? from ?? limit 0)', bindings: [column, tableIn({ schema }, cls)] }
 }
 
 /** Returns whether an insert failed because its condition no longer holds. */
@@ -118,7 +123,7 @@ export function isFailedInsertCondition(error: unknown, builder: GuardedBuilder)
     message?: string
     sqlMessage?: string
   }
-  const column = definitionOf(builder.cls).columnOf.get(idOf(builder.cls)) ?? 'id'
+  const [column = ''] = idColumns(builder.cls)
   if (native.code === '23502') return native.column === column
   // Knex prepends the statement with its values to the driver's message. mysql2 also has the message alone.
   const message = String(native.sqlMessage ?? native.message)

@@ -1,19 +1,21 @@
+import type { Knex } from 'knex'
 import type { Model, TransactionOrKnex } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../core/errors.js'
 import { scopeOf } from '../policy/compile.js'
-import { all, type Condition, holds, sql } from '../policy/condition.js'
+import { all, holds } from '../policy/condition.js'
 import { type Actor, authorityFor, bypassModel, runAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { hasReadableRules, unreadableFields } from '../policy/fields.js'
 import { type Action, policyOf } from '../policy/policy.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
+import { assertHome } from '../query/home.js'
 import { guardOf, protectTable } from '../query/protected-tables.js'
 import { isGuardedBuilder } from '../query/query-builder.js'
 import { type AbstractConstructor, type ActiveRecord, type Constructor, dialectOfClass } from '../record/active-record.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { isIntermediate, markIntermediate, onDefinition } from '../schema/definition.js'
 import { policyEnforcer } from './enforcer.js'
-import { allows } from './evaluate.js'
+import { allows, hasId, isOneOf } from './evaluate.js'
 import { mayInsert } from './inserts.js'
 import { protectJoinTable } from './join-row.js'
 
@@ -57,6 +59,7 @@ export function registerToActor(convert: (user: UserLike) => Actor): void {
 /** Returns the actor for a user, or null for a disabled or deleted one. @throws RolesNotLoadedError, ConfigurationError */
 export function actorOf(user: UserLike | null): Actor | null {
   if (user === null) return null
+  assertHome(user)
   const { toActor } = conversion
   if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
@@ -169,15 +172,16 @@ async function mayAct(
   user: UserLike | null | undefined,
   trx?: TransactionOrKnex,
 ): Promise<boolean> {
+  assertHome(row, trx as Knex | undefined)
   const cls = row.constructor as typeof Model
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
-  if (row.$id() === undefined || row.$id() === null) return false
+  if (!hasId(row)) return false
   const policy = policyOf(cls)
   const db = (trx ?? cls.knex()) as ReturnType<typeof cls.knex>
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 'perms_row', writes: action !== 'read' })
   const table = tableOf(cls)
-  const mine: Condition = sql('?? = ?', 'perms_row.id', row.$id())
+  const mine = isOneOf(cls, 'perms_row', [row.$id()])
   const condition = all(mine, effective(action, scope, { withDeleted: false }))
   if (typeof condition === 'boolean') return condition
   if (

@@ -11,7 +11,7 @@ import { guardOf, protectedClass, protectedClasses, protectionVersion } from '..
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { definitionOf, resolveTable, structureOf } from '../schema/definition.js'
+import { definitionOf, idProperties, resolveTable, structureOf } from '../schema/definition.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
 interface Reference {
@@ -36,7 +36,7 @@ const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
   relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
 // Values that both rows share, such as their owner, do not identify a row.
 const isKey = (cls: typeof Model, props: readonly string[]) =>
-  props.length > 1 || props.every((name) => name === 'id' || structureOf(cls).specs[name]?.isUnique)
+  props.length > 1 || props.every((name) => idProperties(cls).includes(name) || structureOf(cls).specs[name]?.isUnique)
 
 /** Returns the references of a class to rows of protected models. */
 function referencesOf(cls: typeof Model): readonly Reference[] {

@@ -12,8 +12,22 @@ import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import type { Execution, GuardedBuilder, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
-import { definitionOf, isIntermediate } from '../schema/definition.js'
-import { allows, idOf, missedWriteError, rawNames, runChecks, scopeFor, setNames, sqlOne, touches, valuesOf, withRaws } from './evaluate.js'
+import { definitionOf, idProperties, isIntermediate } from '../schema/definition.js'
+import {
+  allows,
+  anyColumn,
+  idColumns,
+  isOneOf,
+  missedWriteError,
+  rawNames,
+  runChecks,
+  scopeFor,
+  setNames,
+  touches,
+  type Values,
+  valuesOf,
+  withRaws,
+} from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** The most rows that a bulk write may load for check(). */
@@ -87,7 +101,7 @@ function decisiveColumns(cls: typeof Model): ReadonlySet<string> {
     const ruled = Object.entries(definitionOf(cls).specs).flatMap(([name, { writable }]) => (writable ? [name] : []))
     const limited = policy.limits.flatMap(({ columns = [] }) => columns)
     return new Set([
-      idOf(cls),
+      ...idProperties(cls),
       ...columnsRead(cls, policy.create),
       ...columnsReadAfterUpdate(cls),
       ...deletionColumns(cls),
@@ -128,13 +142,11 @@ export function* checkUpdate(
     const limits = columnLimits(policy, names).map((limit) => limit.condition(scope, 'update', withRaws(change)))
     session.fields = all(writableFields(scope, withRaws(change), false), named, ...limits)
     assertPlainReferences(cls, rawNames(change), policy.ownerField)
-    const id = values[idOf(cls)]
-    if (names.includes(idOf(cls)) && (id === undefined || id !== write.id))
-      throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
+    if (setsAnotherId(cls, names, values, write.id)) throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
   } catch (error) {
     // If the caller may not access the row, report that before any problem of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
-    const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(sqlOne()).limit(1) as PromiseLike<unknown>)
+    const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(anyColumn(builder)).limit(1) as PromiseLike<unknown>)
     if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
     const why = yield* awaitMaybe(missedWriteError(builder, write, actor))
     if (write.instance || !(why instanceof NotFoundError)) throw why
@@ -148,7 +160,7 @@ export function* checkUpdate(
     session.fields = all(session.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
     if (usesCheck(policy.delete)) {
       const deletable = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
-      execution.ids = execution.ids?.filter((id) => deletable.includes(id)) ?? deletable
+      execution.ids = execution.ids ? inBoth(execution.ids, deletable) : deletable
     }
   }
   if (!touches(names, readAfterUpdate(cls)) || allowsAnyResult(scopeFor(builder, actor, { writes: true }))) return
@@ -179,6 +191,18 @@ export function deletionColumns(cls: typeof Model): Set<string> {
 }
 const deletions = new WeakMap<object, Set<string>>()
 
+/** Returns whether an update sets a part of the id to another value than the one that selects the row. */
+function setsAnotherId(cls: typeof Model, names: readonly string[], values: Values, id: unknown): boolean {
+  const selected = [id].flat()
+  return idProperties(cls).some((name, i) => names.includes(name) && (values[name] === undefined || values[name] !== selected[i]))
+}
+
+// The id of a composite key is an array, which includes() compares by identity.
+function inBoth(ids: readonly unknown[], others: readonly unknown[]): unknown[] {
+  const keys = new Set(others.map((id) => JSON.stringify(id)))
+  return ids.filter((id) => keys.has(JSON.stringify(id)))
+}
+
 function assertPlainReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
   const { specs } = definitionOf(cls)
   const bad = names.filter((name) => name === ownerField || specs[name]?.reference || referenceFields(cls).has(name))
@@ -191,14 +215,14 @@ export async function findTargetIds(
   action: 'update' | 'delete',
   session: WriteSession,
 ): Promise<unknown[] | undefined> {
-  const id = idOf(builder.cls)
+  const ids = idColumns(builder.cls).map((column) => `${builder.ref}.${column}`)
   const rows: unknown = await builder
     .targets(action, session)
-    .select(`${builder.ref}.${id}` as never)
+    .select(...(ids as never[]))
     .limit(MAX_CHECKED_ROWS + 1)
     .forUpdate()
-  const ids = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id())
-  return ids.length > MAX_CHECKED_ROWS ? undefined : ids
+  const found = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id() as unknown)
+  return found.length > MAX_CHECKED_ROWS ? undefined : found
 }
 
 async function targetIds(builder: GuardedBuilder, session: WriteSession): Promise<unknown[]> {
@@ -279,12 +303,6 @@ async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: 
     if (!(await holds(builder.db, effective('update', scope, { withDeleted: true }, 'after')))) return false
   }
   return true
-}
-
-/** Returns the condition that selects the rows with these ids. */
-export function isOneOf(cls: typeof Model, ref: string, ids: readonly unknown[]): Condition {
-  if (ids.length === 0) return false
-  return sql(`?? in (${ids.map(() => '?').join(', ')})`, `${ref}.${idOf(cls)}`, ...ids)
 }
 
 // Loads the rows without the read rule, because the caller may no longer read them.

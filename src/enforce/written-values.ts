@@ -5,9 +5,9 @@ import type { GuardedBuilder } from '../query/policy-enforcer.js'
 import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { codecNow } from '../record/codec.js'
-import { definitionOf, propertyMeant } from '../schema/definition.js'
+import { definitionOf, idProperties, propertyMeant } from '../schema/definition.js'
 import { encode } from '../schema/storage.js'
-import { idOf, setNames, valuesOf } from './evaluate.js'
+import { setNames, valuesOf } from './evaluate.js'
 import { referenceFields } from './references.js'
 import { isDecisive } from './updates.js'
 
@@ -35,7 +35,8 @@ function checkUpdated(cls: typeof Model, model: Model | undefined, row: Row): vo
     if (!isDecisive(cls, name)) continue
     if (!names.includes(name)) rejectValue(cls, key, name)
     // Other columns are checked again in the updated row.
-    if ((name === idOf(cls) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key])) rejectValue(cls, key, name)
+    if ((idProperties(cls).includes(name) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key]))
+      rejectValue(cls, key, name)
   }
 }
 

@@ -19,6 +19,7 @@ import { restorerOf, retryOnDeadlock } from './deadlock-retry.js'
 import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
 import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
+import { assertHome } from './home.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { joinsManyRows, rejectLimitedGraph } from './joined-graphs.js'
 import { exemptTables, inspectsItself, rejectProtectedTable } from './plain-classes.js'
@@ -38,6 +39,7 @@ import {
   type StatementContext,
 } from './statement.js'
 import {
+  assertHomeOfOwners,
   type Internals,
   idOrNew,
   isGraphWrite,
@@ -386,8 +388,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const cls = this.modelClass()
       const { enforcer } = this
       const write = enforcer ? writeOf(this) : null
-      const row = write?.instance as { $assertHome?(knex: Knex): void } | null | undefined
-      row?.$assertHome?.(this.knex())
+      if (write) for (const row of [write.instance, ...write.models]) assertHome(row, this.knex())
       try {
         const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
         const size = insert ? this.#rowsAtOnce(insert) : 0
@@ -473,6 +474,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     // Objection executes a copy of the builder. State of one execution is kept in that copy.
     #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
+      assertHomeOfOwners(this, trx ?? this.knex())
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
       const { copy } = this.#forCopy as { copy?: Guarded }
@@ -487,6 +489,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
+      // A hook of the query, such as onBuild(), may have passed another Knex meanwhile.
+      inRuntimeOf(this.unsafeKnex(), () => undefined)
+      if (!this.isRunning) assertHomeOfOwners(this, this.knex())
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
       if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)

@@ -1,8 +1,9 @@
 /** Describes the builders of Objection and the writes that they hold. Uses undocumented parts of Objection 3.1. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { definitionOf } from '../schema/definition.js'
+import { makesId } from '../schema/definition.js'
 import { findOperation } from './execution.js'
+import { assertHome } from './home.js'
 import type { StatementKind, WriteOperation } from './policy-enforcer.js'
 import type { OpenKnexBuilder } from './statement.js'
 
@@ -12,6 +13,9 @@ export interface Operation {
   readonly models?: Model[]
   readonly model?: Model
   readonly instance?: Model
+  /** The argument of relate(). */
+  readonly input?: unknown
+  readonly owner?: { readonly isModels: boolean; readonly modelArray: readonly Model[] }
   readonly delegate?: Operation
   readonly relation?: { joinTable?: string | null; relatedProp?: { cols: readonly string[] } }
   readonly id?: unknown
@@ -78,6 +82,14 @@ export function writeOf(builder: Internals): WriteOperation | null {
   return { kind, models, instance, id, isNarrowed }
 }
 
+/** Throws when a query of a relation begins at, or relates, rows of another runtime than that of `knex`. @throws RuntimeMismatchError */
+export function assertHomeOfOwners(builder: Internals, knex: Knex): void {
+  for (const { owner, input } of builder._operations) {
+    if (owner?.isModels) for (const row of owner.modelArray) assertHome(row, knex)
+    for (const row of Array.isArray(input) ? input : [input]) assertHome(row, knex)
+  }
+}
+
 const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
 
 const isWrite = ({ name }: Operation) => writeNames.test(name)
@@ -107,8 +119,7 @@ export const textId = (id: unknown): unknown =>
   typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
 
 // Models with UUIDs generate the id right before the insert.
-export const idOrNew = (model: Model): unknown =>
-  model.$id() ?? (definitionOf(model.constructor as typeof Model).specs.id?.type === 'uuid' ? 'new' : null)
+export const idOrNew = (model: Model): unknown => model.$id() ?? (makesId(model.constructor) ? 'new' : null)
 
 export const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
 

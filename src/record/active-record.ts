@@ -18,6 +18,7 @@ import { mapDatabaseError } from '../database/database-errors.js'
 import { validationErrorOf } from '../database/objection-errors.js'
 import { joinAmbient, onRollback, registeredKnex } from '../database/transaction.js'
 import { isHiddenElsewhere } from '../query/hidden-elsewhere.js'
+import { assertHome } from '../query/home.js'
 import { nameLinksExactly } from '../query/links.js'
 import { hasModel } from '../query/protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
@@ -25,7 +26,15 @@ import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.j
 import { withField } from '../schema/canonical.js'
 import { mergedList, mergedStatic, tableOf } from '../schema/class-statics.js'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
-import { type Definition, declareColumns, definitionOf, markIntermediate, type RecordClass, tableNameOf } from '../schema/definition.js'
+import {
+  type Definition,
+  declareColumns,
+  definitionOf,
+  idProperties,
+  markIntermediate,
+  type RecordClass,
+  tableNameOf,
+} from '../schema/definition.js'
 import { assertNoUndefined, fromClient, lookup } from '../schema/input.js'
 import { isRequired, type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { encode } from '../schema/storage.js'
@@ -297,7 +306,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     }
 
     static get(id: string, trx?: TransactionOrKnex): Promise<Model | null> {
-      return this.getBy({ [idProperty(this)]: id }, trx)
+      const values = [id].flat()
+      return this.getBy(Object.fromEntries(idProperties(this).map((name, i) => [name, values[i]])), trx)
     }
 
     static async getOr404(id: string, trx?: TransactionOrKnex): Promise<Model> {
@@ -365,7 +375,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
         this.#raw = raw
         this.#written = written
         const row = this as unknown as globalThis.Record<string, unknown>
-        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && name !== idProperty(this.constructor)) delete row[name]
+        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && !isIdProperty(this.constructor, name)) delete row[name]
         Object.assign(row, before)
       }
       try {
@@ -408,6 +418,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     override $relatedQuery(name: never, trx?: TransactionOrKnex): never {
       this.$assertHome(trx as Knex | undefined)
       return super.$relatedQuery(name, trx) as never
+    }
+
+    override $clone(options?: { shallow?: boolean }): this {
+      const copy = super.$clone(options as never) as unknown as this
+      copy.#home = this.#home
+      return copy
     }
 
     /** Throws when the row was read in another runtime than that of `knex`, where another row may have the same id. */
@@ -478,6 +494,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       let values = super.$parseJson(json as never, options) as unknown as globalThis.Record<string, unknown>
       for (const [name, value] of Object.entries(values)) {
         if (!(value instanceof Model)) continue
+        assertHome(value)
         const relation = (
           this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }
         ).getRelations()[name]
@@ -552,7 +569,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       const before = this.#before()
       const changes: globalThis.Record<string, unknown> = {}
       for (const [name, value] of Object.entries(this)) {
-        if (value === undefined || name === 'updatedAt' || name === idProperty(this.constructor) || !isSaved(this, name)) continue
+        if (value === undefined || name === 'updatedAt' || isIdProperty(this.constructor, name) || !isSaved(this, name)) continue
         if (!isDeepStrictEqual(value, before[name])) changes[name] = value
       }
       return changes
@@ -623,10 +640,7 @@ export function withColumns<T extends AbstractConstructor<Model>, C extends Colu
   return WithColumns as unknown as T & AbstractConstructor<Row<C>>
 }
 
-function idProperty(cls: object): string {
-  const property = (cls as RecordClass).getIdProperty()
-  return typeof property === 'string' ? property : 'id'
-}
+const isIdProperty = (cls: object, name: string) => idProperties(cls).includes(name)
 
 // Returns whether a property is saved: a declared column, or any property of a class without declared columns that is neither a
 // relation nor internal.
@@ -653,7 +667,7 @@ function hasQueryValue(row: object, name: string): boolean {
 function changesRow(row: object): boolean {
   const { $$omitFromDatabaseJson: omitted = [], $$queryProps = {} } = row as { $$omitFromDatabaseJson?: string[]; $$queryProps?: object }
   return [row, $$queryProps].some((values) =>
-    Object.keys(values).some((name) => !omitted.includes(name) && name !== idProperty(row.constructor)),
+    Object.keys(values).some((name) => !omitted.includes(name) && !isIdProperty(row.constructor, name)),
   )
 }
 

@@ -46,6 +46,16 @@ export interface Definition {
   readonly inputs: Readonly<Record<string, VirtualInput>>
 }
 
+/** Returns the properties of the columns in `static idColumn`: several where the key is composite. */
+export function idProperties(cls: object): readonly string[] {
+  return [(cls as RecordClass).getIdProperty()].flat()
+}
+
+/** Whether a new row gets its id in this process: `id` is a UUID. Other ids come from the application or the database. */
+export function makesId(cls: object): boolean {
+  return structureOf(cls).specs.id?.type === 'uuid' && (cls as RecordClass).getIdProperty() === 'id'
+}
+
 const structures = modelSlot(() => new WeakMap<object, Definition>())
 /** The definitions of classes that have passed all checks. */
 const definitions = modelSlot(() => new WeakMap<object, Definition>())

@@ -3,6 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
+import { assertHome } from '../query/home.js'
 import { isEffectiveGrant } from './has-roles-mixin.js'
 import { Role } from './roles.js'
 import type { User } from './user.js'
@@ -75,6 +76,7 @@ export async function runAs<T>(user: User | Actor | string, fn: () => T): Promis
   const id = typeof user === 'string' ? user : user?.id
   if (typeof id !== 'string' || id === '')
     throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
+  assertHome(typeof user === 'object' && isActor(user) ? user.user : user)
   return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
 }
 

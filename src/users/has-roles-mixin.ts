@@ -1,9 +1,11 @@
+import type { Knex } from 'knex'
 import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { RolesNotLoadedError } from '../core/errors.js'
 import { onRollback } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
+import { assertHome } from '../query/home.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
 import { markIntermediate, type RecordClass } from '../schema/definition.js'
 import { isUuid } from '../schema/values.js'
@@ -124,6 +126,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
 
     async revokeRole(role: string, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
+      assertHome(this, trx as Knex | undefined)
       const UserRoleClass = registeredModel('userRole') as unknown as typeof UserRole
       const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)
       const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId } as never)
@@ -169,6 +172,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
 // All roles, whatever the caller may read: permission checks depend on them.
 async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
   if (rows.length === 0) return
+  for (const row of rows) assertHome(row, trx as Knex | undefined)
   const ids = rows.map((row) => row.$id() as string)
   const grants = (await asSystem(() =>
     registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'),

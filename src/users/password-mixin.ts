@@ -1,6 +1,8 @@
+import type { Knex } from 'knex'
 import type { Model, TransactionOrKnex } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { asSystem, authorityFor } from '../policy/context.js'
+import { assertHome } from '../query/home.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
@@ -238,6 +240,7 @@ interface StoredCredentials {
 }
 
 async function storedCredentials(row: Model, trx?: TransactionOrKnex): Promise<StoredCredentials | undefined> {
+  assertHome(row, trx as Knex | undefined)
   const cls = row.constructor as typeof Model
   const columns = ['passwordHash', 'email'].filter((name) => name in definitionOf(cls).specs)
   return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as unknown as StoredCredentials | undefined

@@ -11,6 +11,7 @@ import { asSystem, currentActor } from '../policy/context.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
+import { assertHome } from '../query/home.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
@@ -109,6 +110,7 @@ export class Token extends ReplaceableMixin(
     options: IssueOptions = {},
     trx?: TransactionOrKnex,
   ): Promise<{ token: M; plain: string }> {
+    assertHome(user, trx as Knex | undefined)
     const isKey = options.kind === 'api'
     const plain = options.token ?? (isKey ? newApiKey() : randomToken())
     if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))
