@@ -18,7 +18,7 @@ export async function serveWithFastify(perms: Perms, port: number, host: string)
     // Paths that its router cannot read.
     frameworkErrors: (error, request, reply) =>
       answerError(
-        error.code === 'FST_ERR_BAD_URL' ? new BadRequestError('The path holds a percent-encoding that is none.') : new NotFoundError(),
+        error.code === 'FST_ERR_BAD_URL' ? new BadRequestError('The path has an invalid percent-encoding.') : new NotFoundError(),
         request,
         reply,
       ),

@@ -12,9 +12,9 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api, MountedApi } from '../http/serve/api.js'
-import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
+import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
 
-/** What is used of a request of Fastify 5. */
+/** The properties of a Fastify 5 request that the adapter uses. */
 export interface FastifyRequestLike {
   readonly raw: IncomingMessage
   readonly method: string
@@ -23,7 +23,7 @@ export interface FastifyRequestLike {
   readonly body?: unknown
 }
 
-/** What is used of a reply of Fastify 5. */
+/** The properties of a Fastify 5 reply that the adapter uses. */
 export interface FastifyReplyLike {
   readonly sent: boolean
   readonly raw: ServerResponse
@@ -35,10 +35,10 @@ export interface FastifyReplyLike {
 
 type Done = (error?: Error) => void
 
-/** A hook of Fastify 5, in callback style: `onRequest: requireUser()`. */
+/** A callback hook for Fastify 5: `onRequest: requireUser()`. */
 export type FastifyHook = (request: FastifyRequestLike, reply: FastifyReplyLike, done: Done) => void
 
-/** What is used of an instance of Fastify 5. */
+/** The properties of a Fastify 5 instance that the adapter uses. */
 export interface FastifyInstanceLike {
   readonly prefix: string
   readonly supportedMethods: readonly string[]
@@ -60,19 +60,28 @@ export interface FastifyInstanceLike {
   }): unknown
 }
 
-/** A plugin of Fastify 5: `app.register(...)`. */
+/** A plugin for Fastify 5: `app.register(...)`. */
 export type FastifyPlugin = (instance: FastifyInstanceLike, options: object, done: Done) => void
 
 export interface FastifyAdapter {
-  /** `app.register(authenticate())`: every route of the application runs as the caller. A bad or expired Bearer token is 401. */
+  /**
+   * Returns a plugin that identifies the caller for every route of the application. An invalid or expired Bearer token gives
+   * 401.
+   */
   authenticate(): FastifyPlugin
-  /** `app.register(router(api))`, with a `prefix` too; resources are added to the API before. */
+  /** Returns a plugin that serves an API. `app.register` may set a `prefix`. Add all resources to the API first. */
   router(api: Api): FastifyPlugin
-  /** As a route's `onRequest`: 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  /**
+   * Returns an `onRequest` hook that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of
+   * `abilities`.
+   */
   requireUser(options?: CallerOptions): FastifyHook
-  /** As a route's `onRequest`: the same, and 403 for a caller without the role. */
+  /** Returns an `onRequest` hook that also requires a role: 403 for a caller without it. */
   requireRole(role: string, options?: RoleOptions): FastifyHook
-  /** `app.setErrorHandler(errorHandler())`: the library's errors become problem details, Fastify answers all others. */
+  /**
+   * Returns a handler for `app.setErrorHandler` that answers the library's errors with problem details. Fastify answers other
+   * errors.
+   */
   errorHandler(): (error: unknown, request: FastifyRequestLike, reply: FastifyReplyLike) => void
 }
 
@@ -115,17 +124,18 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
   if (reply.sent) return
   reply.code(response.status)
   for (const [name, value] of Object.entries(response.headers)) reply.header(name, value)
-  // Fastify keeps each.
+  // Fastify appends repeated set-cookie headers.
   for (const line of response.cookies) reply.header('set-cookie', line)
   if (response.body === null) reply.send()
   else reply.send(typeof response.body === 'string' ? response.body : Buffer.from(response.body))
 }
 
 /**
- * Connects the library to Fastify 5. The client's address is `request.ip`, so Fastify's trustProxy says which
- * X-Forwarded-For counts.
+ * Creates the adapter for Fastify 5. The client's address is `request.ip`: Fastify's trustProxy decides whether
+ * X-Forwarded-For is used.
  *
- * @param perms what initPerms returned
+ * @param perms the result of initPerms
+ * @returns factories of plugins and hooks
  * @example
  * const { authenticate, router, requireRole, errorHandler } = fastifyAdapter(perms)
  * app.register(authenticate())
@@ -134,40 +144,40 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
  * app.get('/reports', { onRequest: requireRole(Role.ADMIN) }, async () => await UserDocument.query())
  */
 export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): FastifyAdapter {
-  const door = new AdapterCore(perms, options)
-  const ways = (reply: FastifyReplyLike, done: Done): Continuation<void> => ({
+  const core = new AdapterCore(perms, options)
+  const continuation = (reply: FastifyReplyLike, done: Done): Continuation<void> => ({
     next: () => done(),
     refuse: (response) => send(response, reply),
     fail: (error) => done(error as Error),
     unlessRefused: (go, refusal) => {
-      refuseAnswer(reply.raw, refusal)
+      interceptResponse(reply.raw, refusal)
       go()
     },
   })
   const enter: FastifyHook = (request, reply, done) => {
     keepContext(request.raw)
-    void door.authenticate(new FastifyHttpRequest(request), ways(reply, done))
+    void core.authenticate(new FastifyHttpRequest(request), continuation(reply, done))
   }
   const demand =
     (check: CallerCheck): FastifyHook =>
     (request, reply, done) => {
       keepContext(request.raw)
-      void door.demand(new FastifyHttpRequest(request), check, ways(reply, done))
+      void core.requireCaller(new FastifyHttpRequest(request), check, continuation(reply, done))
     }
   return {
     authenticate: () =>
       forWholeApplication((instance, _options, done) => {
         instance.addHook('onRequest', enter)
-        // Reading the body loses the context: what was found out about this request is entered again.
+        // Reading the body loses the async context: enter it again. The caller is not loaded twice.
         instance.addHook('preValidation', enter)
         done()
       }),
     router: (api) => (instance, _options, done) => {
-      const mounted = door.mount(api)
-      // The library reads bodies itself, so that it answers alike everywhere; other plugins keep their parsers.
+      const mounted = core.mount(api)
+      // The library parses bodies itself, so that responses are equal in all frameworks. Other plugins keep their parsers.
       instance.removeAllContentTypeParsers()
       instance.addContentTypeParser('*', (_request, _payload, parsed) => parsed(null, undefined))
-      // Also those that it takes nowhere: they are 405 then.
+      // Register all methods, so that unsupported ones give 405.
       const method = [...instance.supportedMethods]
       const { ignoreTrailingSlash, routerOptions } = instance.initialConfig
       const endings = ignoreTrailingSlash || routerOptions?.ignoreTrailingSlash ? [''] : ['', '/']
@@ -181,7 +191,7 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
     requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
     requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
     errorHandler: () => (error, request, reply) => {
-      const response = door.answerError(error, new FastifyHttpRequest(request))
+      const response = core.answerError(error, new FastifyHttpRequest(request))
       if (response === null) reply.send(error)
       else send(response, reply)
     },
@@ -197,7 +207,7 @@ function handlerOf(mounted: MountedApi, prefix: string) {
   }
 }
 
-// Without this mark a plugin's hooks hold for its own routes only.
+// Without this symbol, the hooks of a plugin apply to its own routes only.
 function forWholeApplication(plugin: FastifyPlugin): FastifyPlugin {
   return Object.assign(plugin, { [Symbol.for('skip-override')]: true })
 }

@@ -2,7 +2,7 @@ import { readWebStream } from '../http/core/body.js'
 import type { BodySource, HttpRequest } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 
-/** A web standard Request as a neutral one. */
+/** Adapts a web standard Request to HttpRequest. */
 export class FetchHttpRequest implements HttpRequest {
   readonly method: string
   readonly path: string
@@ -13,14 +13,14 @@ export class FetchHttpRequest implements HttpRequest {
   readonly #cached: (() => Promise<ArrayBuffer>) | undefined
 
   /**
-   * @param base the part of the path that lies before the router
-   * @param cached reads the body again where a framework has read it before
+   * @param raw the request
+   * @param options `base`: the part of the path before the router. `cached`: returns the body if the framework has already read it.
    */
   constructor(
     raw: Request,
     options: { base?: string | undefined; address?: string | undefined; cached?: (() => Promise<ArrayBuffer>) | undefined } = {},
   ) {
-    // A Request's URL is absolute and normal: the path begins after the third slash.
+    // The URL of a Request is absolute and normalized: the path begins at the third slash.
     const start = raw.url.indexOf('/', raw.url.indexOf('//') + 2)
     const hash = raw.url.indexOf('#')
     const target = start === -1 ? '/' : raw.url.slice(start, hash === -1 ? undefined : hash)
@@ -50,7 +50,7 @@ export class FetchHttpRequest implements HttpRequest {
   }
 }
 
-/** The answer as a web standard Response. */
+/** Converts a response to a web standard Response. */
 export function toResponse({ status, headers, body, cookies }: HttpResponse): Response {
   const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
   const response = new Response(body as string | null, { status, headers: { ...headers, ...length } })
@@ -58,7 +58,7 @@ export function toResponse({ status, headers, body, cookies }: HttpResponse): Re
   return response
 }
 
-// Some runtimes tell it by the URL alone.
+// Some runtimes provide the host only in the URL.
 function hostOf(url: string): string {
   return new URL(url).host
 }

@@ -13,39 +13,40 @@ import {
 import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
-/** Request → Response; what a runtime gives beside the request is passed on. */
+/** A function from Request to Response. Further arguments of the runtime are passed on. */
 export type FetchHandler<Rest extends unknown[] = unknown[]> = (request: Request, ...rest: Rest) => Response | Promise<Response>
 
 export interface FetchAdapterOptions extends AdapterOptions {
-  /** The client's address, which a Request does not say: without it throttling knows accounts only. */
+  /** Returns the client's address, which a Request does not contain. Without it, limits count accounts only. */
   address?: ((request: Request, ...rest: unknown[]) => string | undefined) | undefined
 }
 
 export interface FetchAdapter {
-  /** The handler runs as the caller. A bad or expired Bearer token is 401. */
+  /** Wraps a handler so that it runs as the caller. An invalid or expired Bearer token gives 401. */
   authenticate(handler: FetchHandler): FetchHandler
-  /** Serves an API; what is none of its paths goes to `otherwise`, or is 404. */
+  /** Returns a handler that serves an API. Requests for other paths go to `otherwise`. Default: 404. */
   router(api: Api, otherwise?: FetchHandler): FetchHandler
-  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  /** Wraps a handler that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of `abilities`. */
   requireUser(handler: FetchHandler, options?: CallerOptions): FetchHandler
-  /** The same, and 403 for a caller without the role. */
+  /** Wraps a handler that also requires a role: 403 for a caller without it. */
   requireRole(role: string, handler: FetchHandler, options?: RoleOptions): FetchHandler
-  /** Turns the library's errors in the handler into problem details; all others are thrown on. */
+  /** Wraps a handler: answers the library's errors with problem details and rethrows other errors. */
   errorHandler(handler: FetchHandler): FetchHandler
 }
 
 /**
- * Connects the library to whatever speaks Request and Response: Next.js, SvelteKit, Bun, Deno.
+ * Creates the adapter for frameworks and runtimes with Fetch handlers, such as Next.js, SvelteKit, Bun and Deno.
  *
- * @param perms what initPerms returned
+ * @param perms the result of initPerms
+ * @returns wrappers of handlers
  * @example
  * const { authenticate, router } = fetchAdapter(perms)
  * export const GET = authenticate(router(api))
  */
 export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}): FetchAdapter {
-  const door = new AdapterCore(perms, options)
-  const neutral = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
-  const ways = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
+  const core = new AdapterCore(perms, options)
+  const toRequest = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
+  const continuation = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
     next: () => handler(request, ...rest),
     refuse: toResponse,
     fail: (error) => Promise.reject(error),
@@ -58,16 +59,16 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
   const demand =
     (check: CallerCheck, handler: FetchHandler): FetchHandler =>
     async (request, ...rest) =>
-      await door.demand(neutral(request, rest), check, ways(handler, request, rest))
+      await core.requireCaller(toRequest(request, rest), check, continuation(handler, request, rest))
   return {
     authenticate:
       (handler) =>
       async (request, ...rest) =>
-        await door.authenticate(neutral(request, rest), ways(handler, request, rest)),
+        await core.authenticate(toRequest(request, rest), continuation(handler, request, rest)),
     router: (api, otherwise = notFound) => {
-      const mounted = door.mount(api)
+      const mounted = core.mount(api)
       return async (request, ...rest) => {
-        const answer = mounted.handle(neutral(request, rest))
+        const answer = mounted.handle(toRequest(request, rest))
         return answer === null ? await otherwise(request, ...rest) : toResponse(await answer)
       }
     },
@@ -79,7 +80,7 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
         try {
           return await handler(request, ...rest)
         } catch (error) {
-          const response = door.answerError(error, neutral(request, rest))
+          const response = core.answerError(error, toRequest(request, rest))
           if (response === null) throw error
           return toResponse(response)
         }

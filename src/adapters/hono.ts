@@ -11,7 +11,7 @@ import {
 import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
-/** What is used of a context of Hono 4. */
+/** The properties of a Hono 4 context that the adapter uses. */
 export interface HonoContext {
   readonly req: { readonly raw: Request; arrayBuffer(): Promise<ArrayBuffer> }
   readonly env: unknown
@@ -21,33 +21,47 @@ export interface HonoContext {
 
 type Next = () => Promise<void>
 
-/** A middleware of Hono 4. */
+/** A middleware for Hono 4. */
 export type HonoMiddleware = (c: HonoContext, next: Next) => Promise<Response | undefined>
 
 export interface HonoAdapterOptions extends AdapterOptions {
-  /** The client's address; with @hono/node-server the socket's when not said. Elsewhere read it with getConnInfo. */
+  /**
+   * Returns the client's address. On other runtimes than @hono/node-server, read it with getConnInfo.
+   *
+   * @defaultValue the address of the socket, with @hono/node-server
+   */
   address?: ((c: HonoContext) => string | undefined) | undefined
 }
 
 export interface HonoAdapter {
-  /** Every handler after it runs as the caller: `app.use(authenticate())`. A bad or expired Bearer token is 401. */
+  /**
+   * Returns a middleware that identifies the caller. All handlers after it run as the caller. An invalid or expired Bearer token
+   * gives 401.
+   */
   authenticate(): HonoMiddleware
-  /** Serves an API: `app.use(router(api))`. `base` is the path of `app.route(base, ...)` where it is mounted below one. */
+  /** Returns a middleware that serves an API. `base` is the path of `app.route(base, ...)`, if the API is mounted below one. */
   router(api: Api, options?: { base?: string | undefined }): HonoMiddleware
-  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  /**
+   * Returns a middleware that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of
+   * `abilities`.
+   */
   requireUser(options?: CallerOptions): HonoMiddleware
-  /** The same, and 403 for a caller without the role. */
+  /** Returns a middleware that also requires a role: 403 for a caller without it. */
   requireRole(role: string, options?: RoleOptions): HonoMiddleware
-  /** `app.onError(errorHandler())`: the library's errors become problem details; all others go to `otherwise`, or become what Hono makes of them. */
+  /**
+   * Returns a handler for `app.onError` that answers the library's errors with problem details. Other errors go to `otherwise`,
+   * or to Hono.
+   */
   errorHandler(
     otherwise?: (error: Error, c: HonoContext) => Response | Promise<Response>,
   ): (error: Error, c: HonoContext) => Response | Promise<Response>
 }
 
 /**
- * Connects the library to Hono 4.
+ * Creates the adapter for Hono 4.
  *
- * @param perms what initPerms returned
+ * @param perms the result of initPerms
+ * @returns factories of middleware
  * @example
  * const { authenticate, router, errorHandler } = honoAdapter(perms)
  * app.use(authenticate())
@@ -55,11 +69,11 @@ export interface HonoAdapter {
  * app.onError(errorHandler())
  */
 export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}): HonoAdapter {
-  const door = new AdapterCore(perms, options)
+  const core = new AdapterCore(perms, options)
   const address = options.address ?? socketAddress
-  const neutral = (c: HonoContext, base?: string) =>
+  const toRequest = (c: HonoContext, base?: string) =>
     new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
-  const ways = (c: HonoContext, next: Next): Continuation<Promise<Response | undefined>> => ({
+  const continuation = (c: HonoContext, next: Next): Continuation<Promise<Response | undefined>> => ({
     next: async () => {
       await next()
       return undefined
@@ -79,13 +93,13 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
   const demand =
     (check: CallerCheck): HonoMiddleware =>
     async (c, next) =>
-      await door.demand(neutral(c), check, ways(c, next))
+      await core.requireCaller(toRequest(c), check, continuation(c, next))
   return {
-    authenticate: () => async (c, next) => await door.authenticate(neutral(c), ways(c, next)),
+    authenticate: () => async (c, next) => await core.authenticate(toRequest(c), continuation(c, next)),
     router: (api, { base } = {}) => {
-      const mounted = door.mount(api)
+      const mounted = core.mount(api)
       return async (c, next) => {
-        const answer = mounted.handle(neutral(c, base))
+        const answer = mounted.handle(toRequest(c, base))
         if (answer !== null) return toResponse(await answer)
         await next()
         return undefined
@@ -96,7 +110,7 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
     errorHandler:
       (otherwise = asHonoDoes) =>
       (error, c) => {
-        const response = door.answerError(error, neutral(c))
+        const response = core.answerError(error, toRequest(c))
         return response === null ? otherwise(error, c) : toResponse(response)
       },
   }

@@ -12,9 +12,9 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
-import { keepContext, nodeBody, nodeHeader, refuseAnswer } from './node-http.js'
+import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
 
-/** What is used of a context of Koa 2 and 3. */
+/** The properties of a Koa 2 or 3 context that the adapter uses. */
 export interface KoaContext {
   readonly req: IncomingMessage
   readonly res: ServerResponse
@@ -33,19 +33,25 @@ export interface KoaContext {
 
 type Next = () => Promise<unknown>
 
-/** A middleware of Koa 2 and 3. */
+/** A middleware for Koa 2 and 3. */
 export type KoaMiddleware = (ctx: KoaContext, next: Next) => Promise<unknown>
 
 export interface KoaAdapter {
-  /** Every middleware after it runs as the caller: put it before them. A bad or expired Bearer token is 401. */
+  /**
+   * Returns a middleware that identifies the caller. All middleware after it run as the caller. An invalid or expired Bearer
+   * token gives 401.
+   */
   authenticate(): KoaMiddleware
-  /** Serves an API; what is none of its paths goes on to the next middleware. */
+  /** Returns a middleware that serves an API. Requests for other paths go to the next middleware. */
   router(api: Api): KoaMiddleware
-  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  /**
+   * Returns a middleware that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of
+   * `abilities`.
+   */
   requireUser(options?: CallerOptions): KoaMiddleware
-  /** The same, and 403 for a caller without the role. */
+  /** Returns a middleware that also requires a role: 403 for a caller without it. */
   requireRole(role: string, options?: RoleOptions): KoaMiddleware
-  /** Turns the library's errors into problem details and throws on all others: put it before the middleware it is for. */
+  /** Returns a middleware that answers the library's errors with problem details and rethrows other errors. Register it first. */
   errorHandler(): KoaMiddleware
 }
 
@@ -93,7 +99,7 @@ function send(response: HttpResponse, ctx: KoaContext): void {
   ctx.status = response.status
   if (response.body !== null) ctx.body = typeof response.body === 'string' ? response.body : Buffer.from(response.body)
   else if (ctx.method !== 'HEAD' && response.status !== 204 && response.status !== 304) {
-    // Without a body Koa would write the status's name.
+    // Without a body, Koa would send the name of the status.
     ctx.body = ''
     ctx.remove('content-type')
   }
@@ -102,9 +108,10 @@ function send(response: HttpResponse, ctx: KoaContext): void {
 }
 
 /**
- * Connects the library to Koa 2 or 3. The client's address is `ctx.ip`, so `app.proxy` says whether X-Forwarded-For counts.
+ * Creates the adapter for Koa 2 and 3. The client's address is `ctx.ip`: `app.proxy` decides whether X-Forwarded-For is used.
  *
- * @param perms what initPerms returned
+ * @param perms the result of initPerms
+ * @returns factories of middleware
  * @example
  * const { authenticate, router, errorHandler } = koaAdapter(perms)
  * app.use(errorHandler())
@@ -112,13 +119,13 @@ function send(response: HttpResponse, ctx: KoaContext): void {
  * app.use(router(api))
  */
 export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaAdapter {
-  const door = new AdapterCore(perms, options)
-  const ways = (ctx: KoaContext, next: Next): Continuation<Promise<unknown>> => ({
+  const core = new AdapterCore(perms, options)
+  const continuation = (ctx: KoaContext, next: Next): Continuation<Promise<unknown>> => ({
     next,
     refuse: async (response) => send(response, ctx),
     fail: (error) => Promise.reject(error),
     unlessRefused: (go, refusal) => {
-      refuseAnswer(ctx.res, refusal)
+      interceptResponse(ctx.res, refusal)
       return go()
     },
   })
@@ -126,15 +133,15 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
     (check: CallerCheck): KoaMiddleware =>
     async (ctx, next) => {
       keepContext(ctx.req)
-      await door.demand(new KoaHttpRequest(ctx), check, ways(ctx, next))
+      await core.requireCaller(new KoaHttpRequest(ctx), check, continuation(ctx, next))
     }
   return {
     authenticate: () => async (ctx, next) => {
       keepContext(ctx.req)
-      await door.authenticate(new KoaHttpRequest(ctx), ways(ctx, next))
+      await core.authenticate(new KoaHttpRequest(ctx), continuation(ctx, next))
     },
     router: (api) => {
-      const mounted = door.mount(api)
+      const mounted = core.mount(api)
       return async (ctx, next) => {
         const answer = mounted.handle(new KoaHttpRequest(ctx))
         if (answer === null) await next()
@@ -147,7 +154,7 @@ export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaA
       try {
         await next()
       } catch (error) {
-        const response = door.answerError(error, new KoaHttpRequest(ctx))
+        const response = core.answerError(error, new KoaHttpRequest(ctx))
         if (response === null) throw error
         send(response, ctx)
       }

@@ -4,10 +4,10 @@ import { readStream } from '../http/core/body.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 
-/** A request of node:http, as body parsers and frameworks on top of it leave it. */
+/** A request of node:http, with the properties that frameworks and body parsers add. */
 export type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string | undefined; ip?: string | undefined }
 
-/** node:http's request as a neutral one. */
+/** Adapts a request of node:http to HttpRequest. */
 export class NodeHttpRequest implements HttpRequest {
   readonly method: string
   readonly path: string
@@ -39,14 +39,14 @@ export class NodeHttpRequest implements HttpRequest {
   }
 }
 
-/** A header of a Node request; HTTP/2 has a name of its own for the host. */
+/** Returns a header of a Node request. HTTP/2 sends the host as `:authority`. */
 export function nodeHeader({ headers, rawHeaders }: IncomingMessage, name: string): string | undefined {
   const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
   if (typeof value === 'string' && (name === 'authorization' || name === 'content-type')) return everyLine(rawHeaders, name)
   return Array.isArray(value) ? value.join(', ') : value
 }
 
-// Of these Node keeps the first line only. A proxy before us may have looked at another: two are none that is valid.
+// Node keeps only the first line of these headers. A proxy may have used another line, so repeated headers count as invalid.
 function everyLine(rawHeaders: readonly string[], name: string): string {
   let all: string | undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -57,9 +57,9 @@ function everyLine(rawHeaders: readonly string[], name: string): string {
   return all ?? ''
 }
 
-/** The body of a Node request, which a body parser may have read. */
+/** Returns the body of a Node request, which a body parser may have read already. */
 export function nodeBody(raw: IncomingMessage, parsed: unknown): BodySource {
-  // Some parsers leave `{}` where they read nothing: only one that read the stream has made what is there.
+  // Some parsers set `{}` without reading: use `body` only if the stream was read.
   const wasRead = raw.readableDidRead || (raw as { _body?: boolean })._body === true
   return { parsed: wasRead ? parsed : undefined, read: (limit) => (wasRead ? Promise.resolve(new Uint8Array(0)) : readStream(raw, limit)) }
 }
@@ -67,13 +67,13 @@ export function nodeBody(raw: IncomingMessage, parsed: unknown): BodySource {
 const kept = new WeakSet<object>()
 
 /**
- * Makes listeners on a request's stream run in the context in which they were added. Node runs them in that of the connection, so
- * that callbacks of body parsers, such as multer's, would not know who is calling. Only this request is changed.
+ * Binds listeners of a request stream to the async context in which they are added. Node runs them in the context of the
+ * connection, so callbacks of body parsers such as multer would lose the caller. Changes only this request.
  */
 export function keepContext(req: IncomingMessage): void {
   if (kept.has(req) || !mayHaveBody(req)) return
   kept.add(req)
-  // once() adds a function of its own, by which it takes itself off again.
+  // once() registers a wrapper function, which it removes later.
   const bound = new WeakMap<Listener, Listener>()
   for (const name of ['on', 'addListener', 'prependListener'] as const) {
     const add = req[name] as Change
@@ -105,7 +105,7 @@ function inContext(listener: Listener): Listener {
 }
 
 function mayHaveBody({ headers, httpVersionMajor, method }: IncomingMessage): boolean {
-  // HTTP/2 needs no header for it.
+  // HTTP/2 requests may have a body without these headers.
   if (httpVersionMajor > 1) return method !== 'GET' && method !== 'HEAD'
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
@@ -114,9 +114,9 @@ type Listener = ((...args: unknown[]) => void) & { listener?: Listener }
 type Change = (this: IncomingMessage, event: string, listener: Listener) => unknown
 
 /**
- * Sends what `refusal` returns in place of the answer that a handler begins to send, unless it is null. Only this response is changed.
+ * Intercepts a response: when a handler starts to send it, sends the result of `refusal` instead, unless that is null. Changes only this response.
  */
-export function refuseAnswer(res: ServerResponse, refusal: () => HttpResponse | null): void {
+export function interceptResponse(res: ServerResponse, refusal: () => HttpResponse | null): void {
   let state: 'open' | 'passing' | 'refused' = 'open'
   const decide = (): void => {
     state = 'passing'
@@ -124,7 +124,7 @@ export function refuseAnswer(res: ServerResponse, refusal: () => HttpResponse | 
     if (response === null) return
     for (const header of res.getHeaderNames()) res.removeHeader(header)
     sendNode(response, res)
-    // What the handler goes on to write reaches nobody.
+    // Further writes of the handler are discarded.
     state = 'refused'
   }
   for (const name of ['writeHead', 'flushHeaders', 'write', 'end'] as const) {
@@ -138,7 +138,7 @@ export function refuseAnswer(res: ServerResponse, refusal: () => HttpResponse | 
   }
 }
 
-/** Sends an answer, unless the client is gone or somebody has answered already. */
+/** Sends a response, unless the client has disconnected or a response was sent already. */
 export function sendNode(response: HttpResponse, res: ServerResponse): void {
   if (res.headersSent || res.destroyed) return
   res.statusCode = response.status

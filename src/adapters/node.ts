@@ -12,56 +12,61 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
-import { keepContext, NodeHttpRequest, type NodeRequest, refuseAnswer, sendNode } from './node-http.js'
+import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
 
-/** A handler of http.createServer. */
+/** A handler for http.createServer. */
 export type NodeHandler = (req: NodeRequest, res: ServerResponse) => unknown
 
 export interface NodeAdapterOptions extends AdapterOptions {
-  /** The client's address; the socket's when not said. Behind a proxy that you trust, read its header here. */
+  /**
+   * Returns the client's address. Behind a trusted proxy, read its header here.
+   *
+   * @defaultValue the address of the socket
+   */
   address?: ((req: NodeRequest) => string | undefined) | undefined
 }
 
 export interface NodeAdapter {
-  /** The handler runs as the caller. A bad or expired Bearer token is 401. */
+  /** Wraps a handler so that it runs as the caller. An invalid or expired Bearer token gives 401. */
   authenticate(handler: NodeHandler): NodeHandler
-  /** Serves an API; what is none of its paths goes to `otherwise`, or is 404. */
+  /** Returns a handler that serves an API. Requests for other paths go to `otherwise`. Default: 404. */
   router(api: Api, otherwise?: NodeHandler): NodeHandler
-  /** 401 where nobody is signed in, 403 for an API key unless it has `*` or one of `abilities`. */
+  /** Wraps a handler that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of `abilities`. */
   requireUser(handler: NodeHandler, options?: CallerOptions): NodeHandler
-  /** The same, and 403 for a caller without the role. */
+  /** Wraps a handler that also requires a role: 403 for a caller without it. */
   requireRole(role: string, handler: NodeHandler, options?: RoleOptions): NodeHandler
-  /** Turns the library's errors in the handler into problem details, and all others into a bare 500. */
+  /** Wraps a handler: answers the library's errors with problem details and other errors with a 500 without details. */
   errorHandler(handler: NodeHandler): NodeHandler
 }
 
 /**
- * Connects the library to http.createServer.
+ * Creates the adapter for http.createServer.
  *
- * @param perms what initPerms returned
+ * @param perms the result of initPerms
+ * @returns wrappers of handlers
  * @example
  * const { authenticate, router, errorHandler } = nodeAdapter(perms)
  * createServer(errorHandler(authenticate(router(api)))).listen(3000)
  */
 export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}): NodeAdapter {
-  const door = new AdapterCore(perms, options)
+  const core = new AdapterCore(perms, options)
   const { address } = options
-  const neutral = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
+  const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
   const answerError = (error: unknown, req: NodeRequest, res: ServerResponse): void => {
-    const response = door.answerError(error, neutral(req))
+    const response = core.answerError(error, toRequest(req))
     if (response === null) (options.onError ?? toConsole)(error, { method: req.method ?? 'GET', url: req.url ?? '/', requestId: undefined })
     sendNode(response ?? problemResponse(error), res)
   }
-  const ways = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Continuation<unknown> => ({
+  const continuation = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Continuation<unknown> => ({
     next: () => handler(req, res),
     refuse: (response) => sendNode(response, res),
     fail: (error) => Promise.reject(error),
     unlessRefused: (go, refusal) => {
-      refuseAnswer(res, refusal)
+      interceptResponse(res, refusal)
       return go()
     },
   })
-  // A server of node:http has nobody who would catch: without errorHandler() a rejection ends the process.
+  // node:http does not catch rejections: an unhandled one would end the process.
   const guarded =
     (handler: NodeHandler): NodeHandler =>
     async (req, res) => {
@@ -74,18 +79,18 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
   const demand = (check: CallerCheck, handler: NodeHandler): NodeHandler =>
     guarded((req, res) => {
       keepContext(req)
-      return door.demand(neutral(req), check, ways(handler, req, res))
+      return core.requireCaller(toRequest(req), check, continuation(handler, req, res))
     })
   return {
     authenticate: (handler) =>
       guarded((req, res) => {
         keepContext(req)
-        return door.authenticate(neutral(req), ways(handler, req, res))
+        return core.authenticate(toRequest(req), continuation(handler, req, res))
       }),
     router: (api, otherwise = notFound) => {
-      const mounted = door.mount(api)
+      const mounted = core.mount(api)
       return guarded(async (req, res) => {
-        const answer = mounted.handle(neutral(req))
+        const answer = mounted.handle(toRequest(req))
         if (answer === null) await otherwise(req, res)
         else sendNode(await answer, res)
       })

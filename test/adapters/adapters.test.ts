@@ -16,7 +16,7 @@ import { Domain } from '../../src/users/domain.js'
 import { Role } from '../../src/users/roles.js'
 import { openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 
-describe('adapters', function () {
+describe('Adapters', function () {
   this.timeout(20_000)
   let zoo: Zoo
   let looks = 0
@@ -55,7 +55,7 @@ describe('adapters', function () {
   }
   const asAda = () => ({ headers: { authorization: `Bearer ${zoo.tokens.ada}` } })
 
-  it('look the caller up once for each request, however many handlers ask', async () => {
+  it('load the caller once per request, for any number of handlers', async () => {
     const { authenticate, router, requireUser } = expressAdapter(zoo.perms)
     const app = express()
     app.use(authenticate(), requireUser(), authenticate(), router(apiOf()))
@@ -63,7 +63,7 @@ describe('adapters', function () {
     expect(looks).to.equal(1)
   })
 
-  it('look the caller up in the router where nobody did before', async () => {
+  it('load the caller in the router if authenticate() did not run before', async () => {
     const app = express()
     app.use(expressAdapter(zoo.perms).router(apiOf()))
     const url = await listen(app)
@@ -72,7 +72,7 @@ describe('adapters', function () {
     expect((await fetch(`${url}/api/documents`)).status).to.equal(401)
   })
 
-  it('serve below a path, and name it in Location and Link', async () => {
+  it('serve an API below a mount path, and include it in Location and Link', async () => {
     const { authenticate, router } = expressAdapter(zoo.perms)
     const app = express()
     app.use(authenticate())
@@ -90,7 +90,7 @@ describe('adapters', function () {
     expect((await fetch(`${url}/v1/api/users/login`, { method: 'POST', headers: { authorization: 'Bearer bad' } })).status).to.equal(422)
   })
 
-  it('take an id for an id: no domain is another by being called so [promise 38]', async () => {
+  it('do not confuse the id of a domain with the name of another [promise 38]', async () => {
     const [own, other] = await asSystem(async () => [await Domain.create({ name: 'own' }), await Domain.create({ name: 'other' })] as const)
     // As it may stand in a database of before names were checked.
     await zoo.perms.knex('domain').where({ id: own.id }).update({ name: other.id })
@@ -112,7 +112,7 @@ describe('adapters', function () {
       expect((await fetch(`${url}/${domain}`, { headers: { authorization: `Bearer ${accessToken}` } })).status, domain).to.equal(status)
   })
 
-  it('are not fooled by a path that only ends like the sign-in [promises 19, 70]', async () => {
+  it('check credentials for a path that only ends like the sign-in [promises 19, 70]', async () => {
     const { authenticate, router, requireUser } = expressAdapter(zoo.perms)
     const app = express()
     app.use(authenticate(), router(apiOf()))
@@ -125,7 +125,7 @@ describe('adapters', function () {
     expect((await fetch(`${url}/mine/api/users/login`, { method: 'POST', headers: { authorization: 'Bearer bad' } })).status).to.equal(401)
   })
 
-  it('believe X-Forwarded-For only where the framework trusts the proxy [promise 12]', async () => {
+  it('use X-Forwarded-For only if the framework trusts the proxy [promise 12]', async () => {
     const addressOf = async (url: string) => {
       const answer = await fetch(`${url}/api/who`, { headers: { 'x-forwarded-for': '203.0.113.9' } })
       return ((await answer.json()) as { address: string }).address
@@ -155,7 +155,7 @@ describe('adapters', function () {
     expect([answer.status, await answer.text()]).to.deep.equal([418, 'Error: mine'])
   })
 
-  it('keep two callers at once apart [promise 40]', async () => {
+  it('keep two concurrent callers apart [promise 40]', async () => {
     const { authenticate } = expressAdapter(zoo.perms)
     const app = express()
     app.use(authenticate())
@@ -176,7 +176,7 @@ describe('adapters', function () {
     for (const [name, ids] of answers) expect(ids).to.deep.equal([zoo.ids[name], zoo.ids[name]])
   })
 
-  it('survive a client that goes away in the middle of its body', async () => {
+  it('keep serving after a client disconnects while sending its body', async () => {
     const errors: unknown[] = []
     const { authenticate, router } = expressAdapter(zoo.perms, { onError: (error) => errors.push(error) })
     const app = express()
@@ -195,7 +195,7 @@ describe('adapters', function () {
     expect(errors).to.deep.equal([])
   })
 
-  it('answer in web standard terms without any server', async () => {
+  it('answer a Request with a Response without a server', async () => {
     const { authenticate, router } = fetchAdapter(zoo.perms)
     const handler = authenticate(router(apiOf()))
     const answer = await handler(new Request('https://example.com/api/users/me/', asAda()))

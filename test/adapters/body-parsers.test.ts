@@ -166,7 +166,7 @@ describe('Body parsers that lose the context', function () {
     })
   }
 
-  it('keep the context that was there when a listener was added, which runAs() may have narrowed [promise 58]', async () => {
+  it('keep the context in which a listener was added, such as that of runAs() [promise 58]', async () => {
     const { authenticate, errorHandler } = nodeAdapter(zoo.perms, { onError: () => undefined })
     const ended = (req: IncomingMessage) =>
       new Promise<string | null>((resolve) => req.once('end', () => resolve(currentUserId())).resume())
@@ -182,7 +182,7 @@ describe('Body parsers that lose the context', function () {
     expect((await send(`${url}/asAnonymous`, zoo.tokens.ada)).body).to.deep.equal({ inside: null, outside: zoo.ids.ada })
   })
 
-  it('take listeners off again, as streams and once() do', async () => {
+  it('remove listeners like streams and once()', async () => {
     const { authenticate } = nodeAdapter(zoo.perms, { onError: () => undefined })
     const url = await listen(
       authenticate((req, res) => {
@@ -201,7 +201,7 @@ describe('Body parsers that lose the context', function () {
     expect((await send(url, zoo.tokens.ada)).body).to.deep.equal({ calls: ['once'], left: 0 })
   })
 
-  it('that hand a request the context of another one give it no rights of the other [promise 40]', async () => {
+  it('that run a request in the context of another one do not give it the rights of the other [promise 40]', async () => {
     const { authenticate, requireUser, router, errorHandler } = expressAdapter(zoo.perms, { onError: () => undefined })
     const { default: createApp } = await load<{ default: typeof Express }>('express')
     let of: AsyncResource | undefined
@@ -225,7 +225,7 @@ describe('Body parsers that lose the context', function () {
     expect([...new Set(data.map(({ userId }) => userId))]).not.to.include(zoo.ids.ada)
   })
 
-  it('that lose it in a way that no adapter sees are refused: no handler runs as anybody else [promise 41]', async () => {
+  it('that lose it unnoticed by the adapter cause an error, and no handler runs as another caller [promise 41]', async () => {
     const { authenticate, errorHandler } = expressAdapter(zoo.perms, { onError: () => undefined })
     const { default: createApp } = await load<{ default: typeof Express }>('express')
     const outside = new AsyncResource('outside')

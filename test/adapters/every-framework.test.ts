@@ -140,7 +140,7 @@ const frameworks: Readonly<Record<string, { start(zoo: Zoo, options: Options): P
   },
 }
 
-describe('in every framework', function () {
+describe('In every framework', function () {
   this.timeout(20_000)
   let zoo: Zoo
   before(async () => {
@@ -158,7 +158,7 @@ describe('in every framework', function () {
       })
       after(() => app.close())
 
-      it('the router can be mounted below a path, which Location and Link name', async () => {
+      it('the router can be mounted below a path, which Location and Link contain', async () => {
         const made = await fetch(`${app.url}/v1/api/documents/`, {
           method: 'POST',
           body: JSON.stringify({ title: 't', content: 'c' }),
@@ -184,7 +184,7 @@ describe('in every framework', function () {
         expect(errors).to.have.length(name === 'node' ? 1 : 0)
       })
 
-      it('a client that goes away in the middle of its body is nobody’s error, and the next one is served', async () => {
+      it('a client that disconnects while sending its body causes no server error, and the next request is served', async () => {
         errors.length = 0
         const count = async () => {
           const answer = await fetch(`${app.url}/v1/api/documents`, { headers: asAda() })
@@ -210,9 +210,9 @@ describe('in every framework', function () {
     })
   }
 
-  describe('hono, where a middleware has read the body', () => {
+  describe('hono, after a middleware has read the body', () => {
     for (const how of ['text', 'json', 'arrayBuffer'] as const) {
-      it(`with c.req.${how}(), it is there all the same`, async () => {
+      it(`with c.req.${how}(), still provides the body`, async () => {
         const { authenticate, router } = honoAdapter(zoo.perms)
         const app = new Hono()
         app.use(async (c, next) => {
@@ -229,10 +229,10 @@ describe('in every framework', function () {
     }
   })
 
-  describe('what speaks Request and Response', () => {
+  describe('the fetch adapter', () => {
     const request = (path: string, init: RequestInit = {}) => new Request(`https://example.com${path}`, { ...init, headers: asAda() })
 
-    it('gives on what comes beside the request, as Next.js, SvelteKit, Bun and Deno have it', async () => {
+    it('passes on the other arguments of Next.js, SvelteKit, Bun and Deno', async () => {
       const seen: unknown[] = []
       const { authenticate, router, requireUser } = fetchAdapter(zoo.perms, {
         address: (_request, ...rest) => {
@@ -253,7 +253,7 @@ describe('in every framework', function () {
       for (const rest of seen) expect(rest).to.deep.equal([context])
     })
 
-    it("throws on what is not the library's, and answers what is", async () => {
+    it("answers the library's errors and rethrows others", async () => {
       const { errorHandler, requireRole } = fetchAdapter(zoo.perms)
       const broken = errorHandler(() => {
         throw mine()

@@ -205,7 +205,7 @@ const frameworks: Readonly<Record<string, Start>> = {
   },
 }
 
-describe('Routes that do not look at credentials', function () {
+describe('Routes that ignore credentials', function () {
   this.timeout(30_000)
   let zoo: Zoo
   before(async () => {
@@ -241,7 +241,7 @@ describe('Routes that do not look at credentials', function () {
               expect(await send('POST', place + path, given), `${path} ${given}`).to.equal(422)
         })
 
-        it('are no other of the API, whatever the method and the spelling [promise 70]', async () => {
+        it('are no other routes of the API, with any method and spelling [promise 70]', async () => {
           for (const [method, path] of [
             ['GET', '/api/users'],
             ['HEAD', '/api/users'],
@@ -260,7 +260,7 @@ describe('Routes that do not look at credentials', function () {
             expect(await send(method, place + path, bad), `${method} ${path}`).to.be.oneOf([401])
         })
 
-        it("are none of the application's own that never ask who is calling: a bad token is 401 there too [promise 70]", async () => {
+        it('are no routes of the application without authenticate(): an invalid token gives 401 there too [promise 70]', async () => {
           isAsking = false
           try {
             for (const base of ['/teams/7', '/before']) {
@@ -272,7 +272,7 @@ describe('Routes that do not look at credentials', function () {
           }
         })
 
-        it("are none of the application's own that end alike: a bad token is 401, a good one says who is calling [promise 70]", async () => {
+        it('are no routes of the application with the same ending: an invalid token gives 401, and a valid one identifies the caller [promise 70]', async () => {
           for (const base of ['/teams/7', '/own', '/before', '/v2'])
             for (const path of ['/api/users', '/api/users/', '/api/users/login', '/api/users/login/', '/x/api/users/refresh']) {
               seen.length = 0

@@ -9,7 +9,7 @@ import { Api } from '../../src/http/serve/api.js'
 import { UserResource } from '../../src/http/users/user-resource.js'
 import { openZoo, password, type Zoo } from '../conformance/zoo.js'
 
-describe('adapters keep the cookies that the application has set', function () {
+describe('Adapters keep the cookies that the application has set', function () {
   this.timeout(20_000)
   let zoo: Zoo
   before(async () => {

@@ -155,7 +155,7 @@ describe('conformance', function () {
 
   describe('all frameworks', () => {
     for (const name of Object.keys(apps)) {
-      it(`answer alike, byte for byte: ${name}`, () => {
+      it(`give identical responses: ${name}`, () => {
         const reference = transcripts.get('express') as Map<string, string>
         expect(reference.size).to.be.greaterThan(200)
         for (const [title, text] of transcripts.get(name) as Map<string, string>) expect(text, title).to.equal(reference.get(title))

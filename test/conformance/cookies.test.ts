@@ -37,7 +37,7 @@ function send(url: string, method: string, path: string, headers: Headers = {}, 
 /** As the browser sends them back. */
 const jar = ({ cookies }: Answer): string => cookies.map((line) => line.split(';')[0]).join('; ')
 
-describe('cookies in every framework', function () {
+describe('Cookies in every framework', function () {
   this.timeout(20_000)
 
   for (const [name, start] of Object.entries(apps)) {
@@ -64,7 +64,7 @@ describe('cookies in every framework', function () {
       const ask = (method: string, path: string, headers?: Headers, body?: object) => send(app.url, method, path, headers, body)
       const login = () => ask('POST', '/api/users/login/', { ...home, prefer: 'cookies' }, { email: 'ada@example.com', password })
 
-      it('sets two, each on a line of its own, and shows no token', async () => {
+      it('sets two cookies in separate headers, and shows no token', async () => {
         const answer = await login()
         expect(answer.status, JSON.stringify(answer.body)).to.equal(200)
         expect(answer.cookies).to.have.length(2)
@@ -85,7 +85,7 @@ describe('cookies in every framework', function () {
         expect(answer.body).to.deep.equal({ token_type: 'Cookie', expires_in: 900 })
       })
 
-      it('knows the caller by them, on own routes too', async () => {
+      it('identifies the caller by them, also on routes of the application', async () => {
         const cookie = jar(await login())
         expect((await ask('GET', '/api/users/me', { cookie })).body.email).to.equal('ada@example.com')
         expect((await ask('GET', '/who', { cookie })).body).to.deep.equal({ id: zoo.ids.ada })
@@ -96,7 +96,7 @@ describe('cookies in every framework', function () {
         expect(made.body.userId).to.equal(zoo.ids.ada)
       })
 
-      it('refreshes by them without a body, and takes them away when signing out', async () => {
+      it('refreshes with them without a body, and deletes them at sign-out', async () => {
         const first = jar(await login())
         const refreshed = await ask('POST', '/api/users/refresh/', { ...home, cookie: first })
         expect(refreshed.status, JSON.stringify(refreshed.body)).to.equal(200)
@@ -112,7 +112,7 @@ describe('cookies in every framework', function () {
         expect((await ask('POST', '/api/users/logout/', { ...home, cookie })).status).to.equal(204)
       })
 
-      it('refuses what a page of another site sends, on own routes too', async () => {
+      it('refuses requests of a page of another site, also on routes of the application', async () => {
         const cookie = jar(await login())
         const foreign = { origin: 'http://127.0.0.1:1', cookie }
         for (const [method, path] of [
@@ -133,7 +133,7 @@ describe('cookies in every framework', function () {
         expect((await ask('POST', '/who', { ...home, cookie })).status).to.be.oneOf([200, 404])
       })
 
-      it('refuses a Bearer token beside them: 400, on own routes too', async () => {
+      it('gives 400 together with a Bearer token, also on routes of the application', async () => {
         const headers = { cookie: jar(await login()), authorization: `Bearer ${zoo.tokens.bob}` }
         for (const path of ['/api/users/me', '/api/critters', '/who', '/account']) {
           const { status, body } = await ask('GET', path, headers)
@@ -165,7 +165,7 @@ describe('cookies in every framework', function () {
           expect((await ask('GET', '/who', { cookie: shape })).body, shape).to.deep.equal({ id: null })
       })
 
-      it('looks them up at every spelling of a path [promise 49]', async () => {
+      it('uses them for every spelling of a path [promise 49]', async () => {
         const cookie = jar(await login())
         for (const path of [
           '/api/users/logout',

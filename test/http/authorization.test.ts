@@ -113,7 +113,7 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403, 204, 401, 404],
 }
 
-describe('every route for every caller', function () {
+describe('The authorization table', function () {
   this.timeout(60_000)
   let zoo: FullZoo
   let ask: Client
@@ -249,7 +249,7 @@ describe('every route for every caller', function () {
     })
   }
 
-  it('has a row in the table [promise 50]', () => {
+  it('has a row for every route [promise 50]', () => {
     expect(routes.map(nameOf)).to.have.members(Object.keys(expected))
   })
 

@@ -28,7 +28,7 @@ const email = 'ada@example.com'
 /** What ada may not do, or only by a chance that is none. */
 const neverWork = new Set(['updateUser', 'createUser', 'deleteUser', 'deleteCritter'])
 
-describe(`requests made from the OpenAPI document, ${runs} for each resource`, function () {
+describe(`Requests generated from the OpenAPI document, ${runs} for each resource`, function () {
   this.timeout(600_000)
   let zoo: FullZoo
   let handler: FetchHandler
@@ -255,7 +255,7 @@ describe(`requests made from the OpenAPI document, ${runs} for each resource`, f
     grantId: ['@grant'],
   }
   for (const [title, callers] of kinds) {
-    it(`make no 5xx at ${title}, are answered as documented, and show nothing of another user's [promise 47]`, async () => {
+    it(`cause no 5xx for ${title}, get documented responses, and reveal nothing of another user [promise 47]`, async () => {
       const tag = title.split(',')[0] as string
       const plain = openApiDocument(new Api({ resources: [new UserResource({ name: 'User' })] }), zoo.perms)
       const known = new Set(operationsOf(plain, 'User').map(({ operationId }) => operationId))

@@ -10,10 +10,10 @@ import { asksForCookies, clearedCookies, isAccessToken, readTokenCookies, type T
 import { noStore, type TokenResponse, tokenAnswer } from './token-response.js'
 
 /**
- * Tokens on their way out: in cookies for a client that asks for them or has them, so that no script of its page gets to see
- * them; else as they are. Who signs in anew leaves the session before.
+ * Moves the tokens of a response into cookies, if the client asks for cookies or already has them, so that no script can read
+ * them. Otherwise returns the response unchanged. A new sign-in ends the session of the old cookies.
  */
-export async function inCookies(response: TokenResponse, { request, actor, perms }: EndpointContext): Promise<HttpResponse> {
+export async function moveTokensToCookies(response: TokenResponse, { request, actor, perms }: EndpointContext): Promise<HttpResponse> {
   const { cookies } = perms.options
   const held = cookies ? readTokenCookies(request) : {}
   const asks = asksForCookies(request)
@@ -27,16 +27,15 @@ export async function inCookies(response: TokenResponse, { request, actor, perms
 }
 
 /**
- * New tokens for the refresh token of the cookie, where cookies are on and the request has one and no body. One that is no
- * good is taken away.
+ * Exchanges the refresh token in a cookie for new tokens. Deletes the cookies if the token is not valid.
  *
- * @returns undefined where there is none: the body says
- * @throws AmbiguousCredentialsError where one came in the body too
+ * @returns the response, or undefined if there is no refresh cookie
+ * @throws AmbiguousCredentialsError if the request also has a body
  */
 export async function refreshFromCookie({ request, input, perms }: EndpointContext): Promise<HttpResponse | undefined> {
   const { refresh } = perms.options.cookies ? readTokenCookies(request) : {}
   if (refresh === undefined) return undefined
-  if (input !== undefined) throw new AmbiguousCredentialsError('A refresh token in a cookie needs no body: send one of the two.')
+  if (input !== undefined) throw new AmbiguousCredentialsError('The request has both a refresh cookie and a body. Send only one of them.')
   try {
     return tokenAnswer(await perms.auth.refresh(refresh), { isRenewal: true })
   } catch (error) {
@@ -46,8 +45,8 @@ export async function refreshFromCookie({ request, input, perms }: EndpointConte
 }
 
 /**
- * Signs out: 204. Cookies are taken away also where their session has ended, and one whose access token has expired ends
- * through its refresh token.
+ * Ends the session of the caller and answers 204. Deletes the cookies even if their session has already ended. If the access
+ * token has expired, ends the session through the refresh token.
  */
 export async function signOut({ request, actor, perms }: EndpointContext): Promise<HttpResponse> {
   const held = perms.options.cookies ? readTokenCookies(request) : {}
@@ -64,7 +63,7 @@ function isHeld({ access, refresh }: Partial<TokenCookies>): boolean {
   return access !== undefined || refresh !== undefined
 }
 
-/** Ends the session that cookies stand for, if it is alive. */
+/** Ends the session of the cookies, if it is active. */
 async function endSession({ access, refresh }: Partial<TokenCookies>, { address }: HttpRequest, perms: PermsPort): Promise<void> {
   const signOutAs = async (accessToken: string) => {
     const actor = await perms.authenticate(accessToken)
@@ -74,7 +73,7 @@ async function endSession({ access, refresh }: Partial<TokenCookies>, { address 
   if (refresh !== undefined) await isDone(perms.auth.refresh(refresh).then(({ accessToken }) => signOutAs(accessToken)))
 }
 
-/** Whether it succeeded; a token that is no good has no session to end. */
+/** Returns whether the work succeeded. An invalid token has no session to end and counts as a failure. */
 async function isDone(work: Promise<void>): Promise<boolean> {
   try {
     await work

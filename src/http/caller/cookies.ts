@@ -6,40 +6,42 @@ import { originOf } from './origin.js'
 
 export interface CookieOptions {
   /**
-   * Origins beside the server's own, such as 'https://app.example.com', whose pages may send requests that change something.
-   * The server's own is https:// and the Host header; name it here where a proxy changes that header.
+   * Additional origins whose pages may send requests that change something, such as 'https://app.example.com'. The server's
+   * own origin is https:// and the Host header. List it here if a proxy changes that header.
+   *
+   * @defaultValue only the server's own origin
    */
   origins?: readonly string[] | undefined
 }
 
-/** What `initPerms({ cookies })` comes to. */
+/** The validated `cookies` option of initPerms. */
 export interface CookieSettings {
   readonly origins: readonly string[]
-  /** Seconds for which a browser keeps the refresh token. */
+  /** The lifetime of the refresh cookie in seconds. */
   readonly refreshMaxAge: number
 }
 
-/** The names of the cookies: of this host alone, over HTTPS, for every path (RFC 6265bis, 4.1.3.2). */
+/** The names of the cookies. `__Host-` binds them to this host, HTTPS and the path `/` (RFC 6265bis, 4.1.3.2). */
 export const ACCESS_COOKIE = '__Host-access'
 export const REFRESH_COOKIE = '__Host-refresh'
 
-/** Name and value together: what browsers keep. */
+/** The maximum length of name and value that browsers store. */
 const MAX_BYTES = 4096
 
-/** @throws ConfigurationError for what is no origin */
+/** Validates the `cookies` option. @throws ConfigurationError for an invalid origin */
 export function cookieSettings(option: boolean | CookieOptions | undefined, refreshMaxAge: number): CookieSettings | undefined {
   if (!option) return undefined
   const origins = option === true ? [] : (option.origins ?? [])
   for (const origin of origins) {
     if (typeof origin === 'string' && /^https?:\/\//.test(origin) && originOf(origin) === origin) continue
     throw new ConfigurationError(
-      `initPerms({ cookies: { origins } }): '${origin}' is no origin; write scheme, host and port alone, such as 'https://app.example.com'.`,
+      `initPerms({ cookies: { origins } }): '${origin}' is not an origin. Write only scheme, host and port, such as 'https://app.example.com'.`,
     )
   }
   return { origins: [...origins], refreshMaxAge }
 }
 
-/** The tokens that came in cookies. */
+/** The tokens in the cookies of a request. */
 export interface TokenCookies {
   readonly access: string | undefined
   readonly refresh: string | undefined
@@ -48,10 +50,10 @@ export interface TokenCookies {
 const noCookies: TokenCookies = { access: undefined, refresh: undefined }
 
 /**
- * The library's own cookies of a request (RFC 6265, 5.4). Names are exact, values are not decoded, and what is not ours is not
- * looked at.
+ * Reads the library's cookies from a request (RFC 6265, 5.4). Matches names exactly, does not decode values, and ignores other
+ * cookies.
  *
- * @throws BadRequestError where one came twice: a browser has but one
+ * @throws BadRequestError if a cookie is repeated, which browsers never send
  */
 export function readTokenCookies(request: HttpRequest): TokenCookies {
   const header = request.header('cookie')
@@ -61,13 +63,13 @@ export function readTokenCookies(request: HttpRequest): TokenCookies {
     const at = pair.indexOf('=')
     const name = at === -1 ? '' : trimmed(pair.slice(0, at))
     if (name !== ACCESS_COOKIE && name !== REFRESH_COOKIE) continue
-    if (found.has(name)) throw new BadRequestError(`The cookie ${name} came twice.`)
+    if (found.has(name)) throw new BadRequestError(`The request has the cookie ${name} twice. Send it once.`)
     found.set(name, trimmed(pair.slice(at + 1)))
   }
   return { access: found.get(ACCESS_COOKIE), refresh: found.get(REFRESH_COOKIE) }
 }
 
-// Blanks and tabs alone: trim() would also make our name of one that begins with some other space, which any subdomain may set.
+// Removes only blanks and tabs. trim() removes other spaces too, so a subdomain could set a cookie that is read as `__Host-...`.
 function trimmed(text: string): string {
   let [start, end] = [0, text.length]
   while (start < end && isBlank(text.charCodeAt(start))) start += 1
@@ -77,44 +79,50 @@ function trimmed(text: string): string {
 
 const isBlank = (code: number) => code === 32 || code === 9
 
-/** Whether the client wants its tokens in cookies: `Prefer: cookies` (RFC 7240), which no form of another site can send. */
+/**
+ * Returns whether the client asks for cookies with `Prefer: cookies` (RFC 7240). A form of another site cannot send this header.
+ */
 export function asksForCookies(request: HttpRequest): boolean {
   return /(?:^|,)\s*cookies\s*(?:[,;]|$)/i.test(request.header('prefer') ?? '')
 }
 
-/** Whether cookies play a part in the request, sent or asked for. */
-export function speaksCookies(request: HttpRequest): boolean {
+/** Returns whether the request sends cookies or asks for them. */
+export function usesCookies(request: HttpRequest): boolean {
   const { access, refresh } = readTokenCookies(request)
   return access !== undefined || refresh !== undefined || asksForCookies(request)
 }
 
 const jwtForm = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
-/** By its form: API keys and the like are for the Authorization header alone. */
+/** Returns whether a value has the form of a JWT. API keys are not accepted in cookies. */
 export function isAccessToken(value: string | undefined): value is string {
   return value !== undefined && jwtForm.test(value)
 }
 
-/** Of a request with a Bearer token. @throws AmbiguousCredentialsError where a cookie came with it */
-export function refuseTwoCredentials(request: HttpRequest): void {
+/** Checks a request with a Bearer token. @throws AmbiguousCredentialsError if it has a token cookie as well */
+export function assertSingleCredential(request: HttpRequest): void {
   const { access, refresh } = readTokenCookies(request)
   if (access !== undefined || refresh !== undefined) throw new AmbiguousCredentialsError()
 }
 
-/** The access token of a request's cookie, or null. @throws InvalidTokenError where there is nothing but a refresh token */
+/**
+ * Returns the access token from the cookie, or null without cookies.
+ *
+ * @throws InvalidTokenError if there is only a refresh cookie
+ */
 export function accessCookie(request: HttpRequest): string | null {
   const { access, refresh } = readTokenCookies(request)
   if (access === undefined && refresh === undefined) return null
-  // The browser drops the access token when it expires: that must not make an anonymous caller of a signed-in one.
+  // The browser deletes an expired access cookie. A signed-in user must not become an anonymous caller by that.
   if (access === undefined) throw new InvalidTokenError('The access cookie has expired: send POST refresh/ without a body, then try again.')
   if (!isAccessToken(access)) throw new InvalidTokenError()
   return access
 }
 
 /**
- * The Set-Cookie lines for tokens. The refresh token goes with requests of the same site only.
+ * Returns the Set-Cookie headers for tokens. Browsers send the refresh token only with requests of the same site.
  *
- * @throws ConfigurationError where the access token has grown too large for a cookie
+ * @throws ConfigurationError if the access token is too large for a cookie
  */
 export function tokenCookies(tokens: IssuedTokens, settings: CookieSettings): string[] {
   const lines = [cookie(ACCESS_COOKIE, tokens.accessToken, tokens.expiresIn, 'Lax')]
@@ -122,12 +130,14 @@ export function tokenCookies(tokens: IssuedTokens, settings: CookieSettings): st
   return lines
 }
 
-/** The Set-Cookie lines that take both away. */
+/** The Set-Cookie headers that delete both cookies. */
 export const clearedCookies: readonly string[] = [cookie(ACCESS_COOKIE, '', 0, 'Lax'), cookie(REFRESH_COOKIE, '', 0, 'Strict')]
 
 function cookie(name: string, value: string, maxAge: number, sameSite: 'Lax' | 'Strict'): string {
   if (name.length + value.length > MAX_BYTES) {
-    throw new ConfigurationError(`${name} is larger than the ${MAX_BYTES} bytes that browsers keep: put less into jwt.claims.`)
+    throw new ConfigurationError(
+      `The cookie ${name} is larger than ${MAX_BYTES} bytes, the limit of browsers. Return fewer or shorter claims from jwt.claims.`,
+    )
   }
   return `${name}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; Secure; SameSite=${sameSite}`
 }

@@ -5,9 +5,9 @@ import type { CookieSettings } from './cookies.js'
 const safeMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
 
 /**
- * Refuses a request that would change something and was not sent by a page of our own (OWASP: cross-site request forgery).
+ * Rejects a request that would change something and does not come from an allowed origin (OWASP: cross-site request forgery).
  *
- * @throws ForeignOriginError also where the request does not say whose page sent it
+ * @throws ForeignOriginError also if the request does not name its origin
  */
 export function assertOwnOrigin(request: HttpRequest, { origins }: CookieSettings): void {
   if (safeMethods.includes(request.method)) return
@@ -15,16 +15,16 @@ export function assertOwnOrigin(request: HttpRequest, { origins }: CookieSetting
   const origin = request.header('origin')
   if (origin !== undefined) {
     if (isOurs(origin)) return
-    throw new ForeignOriginError(`Its Origin is neither this server's own nor one of initPerms({ cookies: { origins } }).`)
+    throw new ForeignOriginError(`Its Origin is not this server's own origin. Add it to initPerms({ cookies: { origins } }) to allow it.`)
   }
   const site = request.header('sec-fetch-site')
   if (site === 'same-origin') return
   const referer = request.header('referer')
   if (site === undefined && referer !== undefined && isOurs(originOf(referer))) return
-  throw new ForeignOriginError('It says no Origin: browsers do; other clients send one, or use a Bearer token.')
+  throw new ForeignOriginError('It has no Origin header. Send one, or use a Bearer token instead of cookies.')
 }
 
-// Cookies marked Secure travel by HTTPS, or on the machine itself: whatever scheme a proxy speaks to us, the page's is known.
+// Browsers send Secure cookies only over HTTPS or to localhost, so the scheme of the page is known even behind a proxy.
 function ownOrigins(request: HttpRequest): (string | null)[] {
   const host = request.header('host') ?? ''
   if (!/^[\w.:[\]-]+$/.test(host)) return []
@@ -32,7 +32,7 @@ function ownOrigins(request: HttpRequest): (string | null)[] {
   return [originOf(`https://${host}`), ...(isHere ? [originOf(`http://${host}`)] : [])]
 }
 
-/** The origin of a URL as browsers write it, or null. */
+/** Returns the origin of a URL as browsers write it, or null for an invalid URL. */
 export function originOf(url: string): string | null {
   try {
     return new URL(url).origin

@@ -6,73 +6,81 @@ import { isUuid } from '../../schema/values.js'
 import type { PermsPort } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { segmentsOf } from '../core/routes.js'
-import { accessCookie, refuseTwoCredentials, speaksCookies } from './cookies.js'
+import { accessCookie, assertSingleCredential, usesCookies } from './cookies.js'
 import { assertOwnOrigin } from './origin.js'
 
-/** What an API key needs to be let in; whoever has signed in needs none of it. */
+/** The abilities that a route requires of an API key. Callers who signed in need none. */
 export interface CallerOptions {
-  /** One of these: `['reports:read']`. `[]` lets every key in, `'none'` none; when not said, only a key with `*` gets in. */
+  /**
+   * The accepted abilities, such as `['reports:read']`; a key needs one of them. `[]` accepts every key, `'none'` no key.
+   *
+   * @defaultValue only keys with `*`
+   */
   abilities?: readonly string[] | 'none' | undefined
 }
 
-/** Where a role must be held: everywhere when not said. */
+/** The domain in which a role is required. */
 export interface RoleOptions extends CallerOptions {
-  /** The id or the name of a domain, or 'any' for a role held anywhere. */
+  /** The id or the name of a domain, or 'any' for any domain. Default: the role must be global. */
   domain?: string | undefined
 }
 
-/** Whether the actor holds the role globally or in the domain named; a superadmin is an admin too. */
+/** Returns whether the actor has the role globally or in the given domain. A superadmin counts as an admin. */
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {
   const roles = rolesSatisfying([role])
   return actor.grants.some((grant) => roles.includes(grant.role) && (grant.domainId === null || isIn(grant, domain)))
 }
 
-// An id is no name: the admin of a domain may call it by another's id.
+// Compare a UUID only with ids: a domain may have the id of another domain as its name.
 function isIn({ domainId, domainName }: Grant, domain: string | undefined): boolean {
   if (domain === undefined || domain === 'any') return domain === 'any'
   return isUuid(domain) ? domainId === domain.toLowerCase() : domainName === domain
 }
 
-/** @throws UnauthorizedError for nobody, ForbiddenError for a caller without the role */
+/**
+ * Checks that the actor has a role.
+ *
+ * @throws UnauthorizedError for an anonymous caller, ForbiddenError for a caller without the role
+ */
 export function assertRole(actor: Actor | null, role: string, options: RoleOptions & { isOption?: boolean } = {}): void {
   if (actor === null) throw new UnauthorizedError()
   if (holdsRole(actor, role, options)) return
-  // The caller knows their own roles: the message tells them nothing new.
+  // The message reveals only the caller's own roles.
   const isElsewhere = options.domain === undefined && holdsRole(actor, role, { domain: 'any' })
   const why = isElsewhere ? ' everywhere. You hold it in a domain only' : ''
   const fix = isElsewhere && options.isOption ? `: requireRole('${role}', { domain: 'any' }) accepts that` : ''
   throw new ForbiddenError(`This needs the role '${role}'${why}${fix}.`)
 }
 
-/** Whether a key with these abilities is let in, and what it needs is said. @throws InsufficientAbilityError */
+/** Checks that an API key has one of the wanted abilities. @throws InsufficientAbilityError with the wanted abilities */
 export function assertAbility(held: readonly string[], wanted: CallerOptions['abilities'] = ['*']): void {
   if (wanted === 'none') throw new InsufficientAbilityError([])
   if (wanted.length > 0 && !wanted.some((one) => isAble(held, one))) throw new InsufficientAbilityError(wanted)
 }
 
-// What begins so is a Bearer of ours, however malformed it goes on, and never nobody.
+// A header that starts with "Bearer" is a credential, valid or not: it may give 401, never an anonymous caller.
 const bearer = /^bearer(?![\w!#$%&'*+.^`|~-])(?: +(.*))?/is
 
-/** Who waits for a refused request: the routers that have a route of its method and ending. */
+/** A postponed refusal, with the routers that may still have a lenient route for the request. */
 interface Waiting {
   readonly refusal: Refusal
   readonly routers: Set<object>
 }
 
-/** Finds out once for each request who is calling. One for each Perms, whatever the number of adapters. */
+/** Identifies the caller once per request. All adapters of an application share one instance. */
 export class RequestAuthenticator {
   readonly #perms: PermsPort
   readonly #known = new WeakMap<object, Actor | null>()
   readonly #waiting = new WeakMap<object, Waiting>()
-  /** Routes that do not look at credentials, such as `POST /api/users/login`, or not at a cookie that has expired. */
+  /** Routes that ignore credentials, such as `POST /api/users/login`, or ignore expired cookies. */
   readonly #lenient: LenientRoute[] = []
 
   constructor(perms: PermsPort) {
     this.#perms = perms
   }
 
-  /** Notes a route of a router that does not look at credentials, or not at expired cookies. */
-  addLenient(router: object, method: string, path: string): void {
+  /** Registers a route of a router that ignores credentials or expired cookies. */
+  addLenientRoute(router: object, method: string, path: string): void {
     const segments = segmentsOf(path)
     const isKnown = this.#lenient.some(
       (one) => one.router === router && one.method === method && one.segments.join('/') === segments.join('/'),
@@ -81,47 +89,47 @@ export class RequestAuthenticator {
   }
 
   /**
-   * Returns a refusal that is lifted where the request reaches a lenient route, or null where it can reach none. Where a router is
-   * mounted shows only when the request arrives there: before that, only the end of the path can be compared.
+   * Postpones the refusal of a request that may still reach a lenient route, or returns null if it cannot. The mount path of a
+   * router is not known before the request arrives there, so only the end of the path is compared.
    */
   postpone(request: HttpRequest, error: unknown): Refusal | null {
-    const routers = new Set(this.#lenient.filter((route) => mayMean(route, request)).map(({ router }) => router))
+    const routers = new Set(this.#lenient.filter((route) => endsLike(route, request)).map(({ router }) => router))
     if (routers.size === 0) return null
     const refusal: Refusal = { error, isLifted: false }
     this.#waiting.set(request.raw, { refusal, routers })
     return refusal
   }
 
-  /** Returns the refusal that was postponed for this request before. */
+  /** Returns the postponed refusal of the request, if there is one. */
   postponed(request: HttpRequest): Refusal | undefined {
     return this.#waiting.get(request.raw)?.refusal
   }
 
-  /** Lifts the refusal of a request that has reached a lenient route. */
+  /** Lifts the postponed refusal when the request reaches a lenient route. */
   lift(request: HttpRequest): void {
-    // A framework may hand on another request object than the one that was refused.
+    // A framework may pass on another request object than the refused one.
     for (const refusal of [currentRefusal(), this.postponed(request)]) if (refusal) refusal.isLifted = true
   }
 
-  /** Returns the error of a refused request that the last router with such a route does not know either; undefined for any other. */
-  leftOver(request: HttpRequest, router: object): { readonly error: unknown } | undefined {
+  /** Returns the error of a refused request after the last router with a lenient route did not match it; otherwise undefined. */
+  unclaimedRefusal(request: HttpRequest, router: object): { readonly error: unknown } | undefined {
     const waiting = this.#waiting.get(request.raw)
     if (!waiting || waiting.refusal.isLifted) return undefined
     waiting.routers.delete(router)
     return waiting.routers.size === 0 ? waiting.refusal : undefined
   }
 
-  /** Who is calling, if `identify` found it out for this request before. */
+  /** Returns the caller, if `identify` has already run for this request; otherwise undefined. */
   known(request: HttpRequest): Actor | null | undefined {
     return this.#known.get(request.raw)
   }
 
   /**
-   * Who is calling, by the Authorization header, or by a cookie where cookies are on; null for nobody, and for schemes that are
-   * not ours.
+   * Identifies the caller by the Authorization header, or by a cookie if cookies are on. Returns null for an anonymous caller, and
+   * for other authentication schemes than Bearer.
    *
-   * @param options `forgivesCookies`: a cookie that has expired counts as none
-   * @throws InvalidTokenError, AmbiguousCredentialsError, ForeignOriginError (also as a rejection)
+   * @param options `forgivesCookies`: treats an expired cookie as no cookie
+   * @throws InvalidTokenError, AmbiguousCredentialsError, ForeignOriginError (synchronously or as a rejection)
    */
   identify(request: HttpRequest, options: { forgivesCookies?: boolean | undefined } = {}): Actor | null | Promise<Actor | null> {
     const known = this.#known.get(request.raw)
@@ -134,7 +142,7 @@ export class RequestAuthenticator {
 
   #identifyWithCookies(request: HttpRequest, given: string | null, forgivesCookies: boolean): Actor | null | Promise<Actor | null> {
     if (given !== null) {
-      refuseTwoCredentials(request)
+      assertSingleCredential(request)
       return this.#verify(request, given)
     }
     this.assertOwnOrigin(request)
@@ -151,10 +159,10 @@ export class RequestAuthenticator {
     }
   }
 
-  /** Where cookies are on and play a part. @throws ForeignOriginError */
+  /** Checks the origin of a request that uses cookies, if cookies are on. @throws ForeignOriginError */
   assertOwnOrigin(request: HttpRequest): void {
     const { cookies } = this.#perms.options
-    if (cookies !== undefined && speaksCookies(request)) assertOwnOrigin(request, cookies)
+    if (cookies !== undefined && usesCookies(request)) assertOwnOrigin(request, cookies)
   }
 
   #verify(request: HttpRequest, token: string): Promise<Actor> {
@@ -174,8 +182,8 @@ interface LenientRoute {
   readonly segments: readonly string[]
 }
 
-/** Whether the path of a request ends as this route's does: all that shows before the router is reached. */
-function mayMean({ method, segments }: LenientRoute, request: HttpRequest): boolean {
+/** Returns whether the path of a request ends like the route's path. The mount path before it is not known yet. */
+function endsLike({ method, segments }: LenientRoute, request: HttpRequest): boolean {
   if (method !== (request.method === 'HEAD' ? 'GET' : request.method)) return false
   const { url } = request
   const given = (url.endsWith('/') ? url.slice(0, -1) : url).split('/')
@@ -183,21 +191,21 @@ function mayMean({ method, segments }: LenientRoute, request: HttpRequest): bool
   return from >= 0 && segments.every((segment, i) => segment.startsWith(':') || segment === given[from + i])
 }
 
-const gates = new WeakMap<PermsPort, RequestAuthenticator>()
+const authenticators = new WeakMap<PermsPort, RequestAuthenticator>()
 
-/** The gate of a Perms: what one adapter found out, another does not ask again. */
+/** Returns the authenticator of an application. Adapters share it, so that a caller is loaded once. */
 export function authenticatorOf(perms: PermsPort): RequestAuthenticator {
-  let gate = gates.get(perms)
-  if (!gate) {
-    gate = new RequestAuthenticator(perms)
-    gates.set(perms, gate)
+  let authenticator = authenticators.get(perms)
+  if (!authenticator) {
+    authenticator = new RequestAuthenticator(perms)
+    authenticators.set(perms, authenticator)
   }
-  return gate
+  return authenticator
 }
 
 /**
- * Returns whether the code runs in the context of this request: authenticate()'s, or one that the application put around it, such
- * as inDomain() or runAs(), which then holds. A body parser or a pool may have lost it, or have exchanged it for another request's.
+ * Returns whether the code runs in the async context of this request: that of authenticate(), or one that the application added
+ * inside it with inDomain() or runAs(). A body parser or a pool may have lost it, or switched to another request's context.
  */
 export function isInContextOf(request: HttpRequest): boolean {
   if (currentOrigin() !== request.raw || currentRefusal()) return false

@@ -1,13 +1,15 @@
 import type { FactorAsked, IssuedTokens } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
 
-/** For answers that carry secrets, or are about credentials. */
+/** The headers of responses with secrets, or about credentials. */
 export const noStore = { 'cache-control': 'no-store' }
 
-/** An answer that hands out tokens. Only here are they known: a client that wants them in cookies is not shown them. */
+/**
+ * A response with tokens. `moveTokensToCookies` recognizes it and removes the tokens from the body for clients that use cookies.
+ */
 export class TokenResponse extends HttpResponse {
   readonly tokens: IssuedTokens
-  /** Whether they are of the session that the client had before. */
+  /** Whether the tokens continue the client's earlier session. */
   readonly isRenewal: boolean
 
   constructor(tokens: IssuedTokens, isRenewal: boolean, headers?: Readonly<Record<string, string>>) {
@@ -25,10 +27,10 @@ export class TokenResponse extends HttpResponse {
 }
 
 /**
- * The answer of RFC 6749, 5.1, or the question for a second factor. Where `initPerms({ cookies })` says so and the client
- * asks for it, the tokens go into cookies on the way out.
+ * Returns the response with tokens (RFC 6749, 5.1), or with the challenge for a second factor. If cookies are on and the client
+ * asks for them, the tokens are moved into cookies later.
  *
- * @param options `isRenewal`: the tokens are of a session that goes on
+ * @param options `isRenewal`: whether the tokens continue an earlier session
  */
 export function tokenAnswer(result: IssuedTokens | FactorAsked, { isRenewal = false }: { isRenewal?: boolean } = {}): HttpResponse {
   if (result.status !== 'secondFactor') return new TokenResponse(result, isRenewal)
@@ -50,15 +52,15 @@ const factorSchema = {
   type: 'object',
   properties: {
     status: { type: 'string', enum: ['second_factor'] },
-    challenge: { type: 'string', maxLength: 128, description: 'For second-factor/, with a code, within five minutes.' },
+    challenge: { type: 'string', maxLength: 128, description: 'Send it to second-factor/ with a code, within five minutes.' },
   },
   required: ['status', 'challenge'],
 }
 
-/** Where users may have a second factor. */
+/** The schema of a sign-in response, if users may have a second factor. */
 export const tokenOrFactorSchema = { anyOf: [tokenSchema, factorSchema] }
 
-/** The same where cookies are on. */
+/** The schema of a token response, if cookies are on. */
 const tokenOrCookieSchema = {
   ...tokenSchema,
   properties: {
@@ -66,13 +68,13 @@ const tokenOrCookieSchema = {
     token_type: {
       type: 'string',
       enum: ['Bearer', 'Cookie'],
-      description: 'Cookie where `Prefer: cookies` asked for it: then no token is shown.',
+      description: 'Cookie if the client sent `Prefer: cookies`. The body then contains no token.',
     },
   },
   required: ['token_type', 'expires_in'],
 }
 
-/** What is answered in place of tokens where cookies are on; undefined for a schema that speaks of no tokens. */
+/** Returns the schema to use if cookies are on, or undefined for a schema without tokens. */
 export function schemaWithCookies(schema: object | undefined): object | undefined {
   if (schema === tokenSchema) return tokenOrCookieSchema
   if (schema === tokenOrFactorSchema) return { anyOf: [tokenOrCookieSchema, factorSchema] }

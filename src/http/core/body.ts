@@ -4,21 +4,22 @@ import { assertNoErrors } from '../../schema/validator.js'
 import type { HttpRequest } from './request.js'
 
 export interface BodyLimits {
-  /** Bytes; 1 MiB when not said. */
+  /** The maximum size in bytes. Default: 1 MiB. */
   readonly maxBytes: number
-  /** How deep objects and arrays may be nested; 32 when not said. */
+  /** The maximum nesting depth of objects and arrays. Default: 32. */
   readonly maxDepth: number
-  /** How many keys all objects may have together. Default: 2,000. */
+  /** The maximum number of keys in all objects together. Default: 2,000. */
   readonly maxKeys: number
-  /** How many values objects and arrays may hold together. Default: 50,000. */
+  /** The maximum number of values in all objects and arrays together. Default: 50,000. */
   readonly maxValues: number
 }
 
 export const defaultBodyLimits: BodyLimits = { maxBytes: 1024 * 1024, maxDepth: 32, maxKeys: 2000, maxValues: 50_000 }
 
 /**
- * The JSON value in a request's body, or undefined where it has none.
+ * Reads the JSON body of a request.
  *
+ * @returns the parsed value, or undefined if the request has no body
  * @throws UnsupportedMediaTypeError, PayloadTooLargeError, BadRequestError (malformed), ValidationError (too many keys or values)
  */
 export async function readJson(request: HttpRequest, limits: BodyLimits): Promise<unknown> {
@@ -32,7 +33,7 @@ export async function readJson(request: HttpRequest, limits: BodyLimits): Promis
   if (value === undefined) {
     const bytes = await source.read(maxBytes)
     if (bytes.byteLength === 0) return undefined
-    // Read by somebody else, who has other limits.
+    // The application's body parser may have read it with other limits.
     if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes)
     checkType(request)
     checkEncoding(request)
@@ -42,15 +43,15 @@ export async function readJson(request: HttpRequest, limits: BodyLimits): Promis
     if (Buffer.byteLength(value) > maxBytes) throw tooLarge(maxBytes)
     value = parse(typeof value === 'string' ? Buffer.from(value) : value, limits)
   } else if (!hasBody) {
-    // Body parsers of Express 4 make `{}` of no body at all.
+    // Body parsers of Express 4 set `{}` for a request without a body.
     return undefined
   }
-  measure(value, limits)
+  assertBodyLimits(value, limits)
   return value
 }
 
 function tooLarge(maxBytes: number): PayloadTooLargeError {
-  return new PayloadTooLargeError(`The body is larger than ${maxBytes} bytes.`)
+  return new PayloadTooLargeError(`The body is larger than ${maxBytes} bytes. Send a smaller body.`)
 }
 
 const jsonType = /^application\/(?:[\w!#$&^.+-]+\+)?json\s*(?:;|$)/i
@@ -65,13 +66,13 @@ function checkType(request: HttpRequest): void {
 function checkEncoding(request: HttpRequest): void {
   const encoding = request.header('content-encoding')
   if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return
-  throw new UnsupportedMediaTypeError('The body must not be compressed: leave Content-Encoding out.')
+  throw new UnsupportedMediaTypeError('The body must not be compressed. Send it without Content-Encoding.')
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 function parse(input: Uint8Array, limits: BodyLimits): unknown {
-  refuseManyValues(input, limits)
+  assertParseable(input, limits)
   try {
     return JSON.parse(decoder.decode(input)) as unknown
   } catch {
@@ -81,8 +82,8 @@ function parse(input: Uint8Array, limits: BodyLimits): unknown {
 
 const [QUOTE, COMMA, COLON, BRACKET, BACKSLASH, BRACE] = [0x22, 0x2c, 0x3a, 0x5b, 0x5c, 0x7b]
 
-// Before parsing: V8 takes most of a second for a megabyte of distinct keys or empty objects.
-function refuseManyValues(bytes: Uint8Array, { maxKeys, maxValues }: BodyLimits): void {
+// Counts before parsing, because JSON.parse needs most of a second for a megabyte of distinct keys or empty objects.
+function assertParseable(bytes: Uint8Array, { maxKeys, maxValues }: BodyLimits): void {
   let keys = 0
   let values = 0
   for (let i = 0; i < bytes.length; i += 1) {
@@ -92,33 +93,33 @@ function refuseManyValues(bytes: Uint8Array, { maxKeys, maxValues }: BodyLimits)
     } else if (byte === COLON) keys += 1
     else if (byte === COMMA || byte === BRACKET || byte === BRACE) values += 1
   }
-  refuseMore(keys, values, maxKeys, maxValues)
+  assertLimits(keys, values, maxKeys, maxValues)
 }
 
-function refuseMore(keys: number, values: number, maxKeys: number, maxValues: number): void {
+function assertLimits(keys: number, values: number, maxKeys: number, maxValues: number): void {
   assertNoErrors([
     ...(keys > maxKeys ? [{ field: 'body', message: `may have at most ${maxKeys} keys` }] : []),
     ...(values > maxValues ? [{ field: 'body', message: `may hold at most ${maxValues} values` }] : []),
   ])
 }
 
-// A body parser of the application's has other limits, and none on depth.
-function measure(body: unknown, { maxDepth, maxKeys, maxValues }: BodyLimits): void {
+// A body parser of the application has other limits, and none for the depth.
+function assertBodyLimits(body: unknown, { maxDepth, maxKeys, maxValues }: BodyLimits): void {
   let keys = 0
   let values = 0
   const visit = (value: unknown, depth: number): void => {
     if (typeof value !== 'object' || value === null) return
-    if (depth === 0) throw new PayloadTooLargeError(`The body is nested deeper than ${maxDepth} levels.`)
+    if (depth === 0) throw new PayloadTooLargeError(`The body is nested deeper than ${maxDepth} levels. Send a flatter body.`)
     const items = Array.isArray(value) ? value : Object.values(value)
     if (!Array.isArray(value)) keys += items.length
     values += items.length
-    refuseMore(keys, values, maxKeys, maxValues)
+    assertLimits(keys, values, maxKeys, maxValues)
     for (const item of items) visit(item, depth - 1)
   }
   visit(body, maxDepth)
 }
 
-/** Reads a Node stream to its end. What comes past the limit is thrown away, so that the client can read the answer. */
+/** Reads a Node stream to its end. Discards the bytes past the limit, so that the client can read the response. */
 export function readStream(stream: Readable, limit: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = []
@@ -140,7 +141,7 @@ export function readStream(stream: Readable, limit: number): Promise<Uint8Array>
     stream.on('data', onData)
     stream.on('end', onEnd)
     stream.on('close', onGone)
-    // Stays: an error after the answer must not be an unhandled one.
+    // This listener stays, because an error after the response must not be unhandled.
     stream.on('error', onGone)
   })
 }
@@ -158,7 +159,7 @@ export async function readWebStream(stream: ReadableStream<Uint8Array> | null, l
     if (done) return Buffer.concat(chunks)
     size += value.byteLength
     if (size > limit) {
-      // Not awaited: a server that cannot cancel would hold up the answer.
+      // Not awaited, because a server that cannot cancel would delay the response.
       reader.cancel().catch(() => undefined)
       throw tooLarge(limit)
     }

@@ -10,96 +10,101 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 /** A JSON Schema, or a list of columns that stands for the model's schema narrowed to these. */
 export type SchemaOption = object | readonly string[]
 
-/** What a handler is given. */
+/** The argument of an endpoint's handler. */
 export interface EndpointContext<Row = unknown> {
   readonly request: HttpRequest
-  /** The path's parameters, decoded. */
+  /** The decoded path parameters. */
   readonly params: Readonly<Record<string, string>>
   readonly query: URLSearchParams
-  /** The body, checked by argSchema where there is one; undefined where none came. */
+  /** The body, validated by argSchema if there is one. Undefined if the request has no body. */
   readonly input: unknown
-  /** The signed-in user, or null. */
+  /** The signed-in user, or null for an anonymous caller. */
   readonly caller: object | null
   readonly actor: Actor | null
-  /** The row that `:id` names, on endpoints of an item. */
+  /** The row with the id from the path, on endpoints with `item: true`. */
   readonly row: Row
-  /** The rows that the path goes through, the outermost first. */
+  /** The parent rows in the path, outermost first. */
   readonly parents: readonly object[]
   readonly perms: PermsPort
-  /** The resources of the Api that answers. */
+  /** The resources of the Api that serves the request. */
   readonly resources: readonly Resource[]
 }
 
-/** The rows that a path names. */
+/** The rows that the ids in a path identify. */
 export interface Loaded {
   readonly row: unknown
   readonly parents: readonly object[]
 }
 
-/** How an endpoint is described in the OpenAPI document. */
+/** Describes an endpoint in the OpenAPI document. */
 export interface EndpointDescription {
-  readonly operationId: string
-  readonly summary: string
-  readonly tag: string
   readonly parameters: readonly object[]
-  /** JSON Schema of the body, or the name of a shared one. */
+  /** The JSON Schema of the body. */
   readonly input: object | undefined
-  /** Whether the body may be left out. */
+  /** Whether the body is optional. */
   readonly isInputOptional: boolean
   readonly output: object | undefined
-  /** Statuses of problems beyond those that follow from the rest. */
+  /** Additional error statuses. The other options already imply the common ones. */
   readonly problems: readonly number[]
 }
 
 export interface EndpointOptions<Row = unknown> {
   method: Method
-  /** Below the resource's path: '', ':id', ':id/publish', 'statistics'. */
+  /** The path below the resource's path: '', ':id', ':id/publish', 'statistics'. */
   path: string
-  /** What it returns is the answer's JSON; an HttpResponse is sent as it is; undefined is 204. */
+  /** Handles a request. The result is sent as JSON, an HttpResponse as it is, and undefined as 204. */
   handler: (context: EndpointContext<Row>) => unknown
-  /** Nobody needs to be signed in; permissions on rows hold all the same. */
+  /** Allows anonymous callers. The policies of the models still apply. Default: false. */
   public?: boolean | undefined
-  /** Only for global admins. */
+  /** Allows only global admins. Default: false. */
   adminOnly?: boolean | undefined
-  /** Only for callers with this role, held globally. */
+  /** Allows only callers with this global role. */
   role?: string | undefined
   /**
-   * One of which an API key needs here: `[]` for what every key may, `'none'` for what none may. When not said, only a key
-   * with `*` gets in.
+   * Returns the abilities that an API key may use here; it needs one of them. `[]` allows every key, `'none'` no key.
+   *
+   * @defaultValue only keys with `*`
    */
   abilities?: (() => readonly string[]) | 'none' | undefined
-  /** The status of an answer that is no HttpResponse; 200 when not said. */
+  /** The status of the response, if the handler does not return an HttpResponse. Default: 200. */
   status?: number | undefined
-  /** JSON Schema of the body, which is then needed. */
+  /** The JSON Schema of the body. Makes the body required. */
   argSchema?: object | undefined
-  /** JSON Schema of the answer, for the OpenAPI document. */
+  /** The JSON Schema of the response, for the OpenAPI document. */
   schema?: object | undefined
-  /** The keys that the query may have; any when not said. */
+  /** The allowed query parameters. Default: all. */
   queryKeys?: readonly string[] | undefined
-  /** `:id` names a row of the resource's model: it is looked up first, and is 404 where the caller may not read it. */
+  /** Loads the row with the id `:id` before the handler runs. Gives 404 if the caller may not read it. */
   item?: boolean | undefined
-  /** The operation id. */
+  /** The operation id in the OpenAPI document. */
   name?: string | undefined
   summary?: string | undefined
-  /** The Authorization header is not looked at: for endpoints at which one proves who one is. */
+  /** Ignores the Authorization header. For endpoints that sign a user in. */
   ignoresCredentials?: boolean | undefined
-  /** A cookie that has expired counts as none here, instead of 401: for signing out, and for pages that are the same for all. */
+  /** Treats an expired cookie as no cookie instead of answering 401. For sign-out and pages that are the same for all callers. */
   forgivesCookies?: boolean | undefined
-  /** Whether a body is read; when not said, for POST, PUT and PATCH. */
+  /** Whether the body is read. Default: true for POST, PUT and PATCH. */
   readsBody?: boolean | undefined
-  /** The answer is no JSON: Accept is not looked at. */
+  /** Ignores the Accept header, because the response is not JSON. */
   anyFormat?: boolean | undefined
-  /** Looks up what the path names. */
+  /** Loads the rows that the ids in the path identify. */
   load?: ((context: EndpointContext) => Promise<Loaded>) | undefined
   description?: Partial<EndpointDescription> | undefined
-  /** A refusal that comes before those of preconditions and the body: whether the caller may write at all. @throws ForbiddenError */
+  /**
+   * Checks whether the caller may use the endpoint at all. Runs only after the request failed with 400, 412, 413, 415 or 422, so
+   * that a forbidden caller gets 403 instead of details about the input.
+   *
+   * @throws ForbiddenError
+   */
+  assertAllowed?: ((context: EndpointContext<Row>) => Promise<void>) | undefined
+  /** @deprecated Use `assertAllowed`. */
   refuseFirst?: ((context: EndpointContext<Row>) => Promise<void>) | undefined
-  /** Judges If-Match and its like, before the body is looked at. @throws PreconditionFailedError */
+  /** Checks If-Match and If-None-Match before the body is read. @throws PreconditionFailedError */
   precondition?: ((context: EndpointContext<Row>) => void) | undefined
 }
 
 /**
- * One method at one path. It knows no framework and does not change: `with` makes another.
+ * Describes one method at one path. Does not depend on a framework and is immutable: `with` creates a changed copy.
  *
  * @example
  * override listEndpoint() {
@@ -113,12 +118,14 @@ export class Endpoint<Row = unknown> {
   constructor(options: EndpointOptions<Row>) {
     segmentsOf(options.path)
     if (options.public && (options.adminOnly || options.role !== undefined)) {
-      throw new ConfigurationError(`${options.method} '${options.path}': an endpoint is public, or it needs a role; it cannot be both.`)
+      throw new ConfigurationError(
+        `${options.method} '${options.path}': 'public' cannot be combined with 'adminOnly' or 'role'. Remove one of them.`,
+      )
     }
-    this.options = Object.freeze({ ...options })
+    this.options = Object.freeze({ ...options, assertAllowed: options.assertAllowed ?? options.refuseFirst })
   }
 
-  /** The same endpoint with some options changed. */
+  /** Returns a copy of the endpoint with some options changed. */
   with(change: Partial<EndpointOptions<Row>>): Endpoint<Row> {
     return new Endpoint<Row>({ ...this.options, ...change })
   }

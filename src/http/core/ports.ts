@@ -12,20 +12,20 @@ import type { ColumnSpec } from '../../schema/column.js'
 import type { ModelSchemas } from '../../schema/json-schemas.js'
 import type { CookieSettings } from '../caller/cookies.js'
 
-/** A model that can be served: any class made with ActiveRecordMixin, so BaseModel, BasePermsModel and their subclasses. */
+/** A model that a resource can serve: a class with ActiveRecordMixin, such as BaseModel, BasePermsModel and their subclasses. */
 export type ResourceModel = AbstractConstructor<Model & ActiveRecord> & ActiveRecordStatics
 
-/** A row, as the HTTP floor uses it. */
+/** The methods of a row that the HTTP layer calls. */
 export interface ServedRow {
   updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<unknown>
   delete(trx?: TransactionOrKnex): Promise<void>
   toJSON(options?: { shallow?: boolean }): object
-  /** Of models with permissions. */
+  /** Only models with permissions have these two methods. */
   canWrite?(): Promise<boolean>
   canDelete?(): Promise<boolean>
 }
 
-/** A model, as the HTTP floor uses it: the same class as ResourceModel, without the generics. */
+/** The members of a model class that the HTTP layer uses: a ResourceModel without its generics. */
 export interface ServedModel {
   readonly name: string
   readonly schema: ModelSchemas
@@ -41,7 +41,7 @@ export interface ServedModel {
   canCreate?(values: object): Promise<boolean>
 }
 
-/** What a successful sign-in or refresh hands out; `expiresIn` is the access token's life in seconds. */
+/** The tokens that a sign-in or refresh returns. `expiresIn` is the lifetime of the access token in seconds. */
 export interface IssuedTokens {
   readonly status?: 'signedIn'
   readonly accessToken: string
@@ -49,30 +49,30 @@ export interface IssuedTokens {
   readonly expiresIn: number
 }
 
-/** The password was right and a second factor is asked for. */
+/** The result of a sign-in with a correct password that still needs a second factor. */
 export interface FactorAsked {
   readonly status: 'secondFactor'
   readonly challenge: string
 }
 
-/** What the HTTP floor needs of what initPerms returns. */
+/** The part of the result of initPerms that the HTTP layer uses. */
 export interface PermsPort {
   readonly knex: Knex
   readonly models: { readonly user: unknown }
-  /** `cookies`: tokens may come and go in cookies too. */
+  /** `cookies`: settings for tokens in cookies. Undefined if cookies are off. */
   readonly options: { readonly accessDenied: 404 | 403; readonly cookies?: CookieSettings | undefined }
   readonly auth: {
     signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
     signOutEverywhere(userId: string, options: { except?: string | null | undefined }): Promise<unknown>
-    /** The living sessions of a user, as they are shown. */
+    /** Returns the active sessions of a user, as responses show them. */
     sessions(userId: string): Promise<readonly object[]>
-    /** Whether there was such a session of this user. */
+    /** Ends a session. Returns false if the user has no such session. */
     endSession(userId: string, sessionId: string): Promise<boolean>
-    /** The public halves of the keys that sign access tokens; none of shared secrets. */
+    /** Returns the public keys that verify access tokens. Shared secrets are not included. */
     jwks(): { readonly keys: readonly object[] }
-    /** 32 bytes for one purpose, the same in every process of the application. */
+    /** Derives a 32-byte key for a purpose. It is the same in all processes of the application. */
     deriveKey(purpose: string): Uint8Array
     readonly apiKeys: ApiKeys
     readonly mail: MailFlows
@@ -81,12 +81,12 @@ export interface PermsPort {
     readonly members: Members
     readonly impersonation: Impersonation
   }
-  /** The caller behind a Bearer token. @throws InvalidTokenError */
+  /** Returns the caller that a Bearer token identifies. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
-  /** Calls fn at once with the database of this application. */
+  /** Calls fn synchronously in the runtime of this application. */
   enter<T>(fn: () => T): T
-  /** From now on code without a context is refused. */
+  /** Records that an adapter exists. From then on, code without a context is refused. */
   noteAdapter(): void
-  /** An error of the database or of Objection as one of the library's, where it is known. */
+  /** Converts a known error of the database or of Objection to an error of the library. Returns other errors unchanged. */
   mapError(error: unknown): unknown
 }

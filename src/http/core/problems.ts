@@ -3,18 +3,18 @@ import { InsufficientAbilityError, InvalidTokenError, PermsError } from '../../c
 import { MethodNotAllowedError } from './errors.js'
 import { HttpResponse } from './response.js'
 
-/** The body of an error's answer (RFC 9457). */
+/** The body of an error response (RFC 9457). */
 export interface Problem {
   readonly type: string
   readonly title: string
   readonly status: number
-  /** Stable, and made for programs. */
+  /** A stable code for programs. */
   readonly code: string
   readonly detail?: string
   readonly errors: readonly { readonly field: string; readonly message: string }[]
 }
 
-/** What went wrong on our side, and where; the client sees none of it. */
+/** Describes the request in which a server error occurred. The client does not see it. */
 export interface ErrorInfo {
   readonly method: string
   readonly url: string
@@ -23,12 +23,12 @@ export interface ErrorInfo {
 
 export type OnError = (error: unknown, info: ErrorInfo) => void
 
-/** Whether it is an error of this library; only those are turned into answers on an application's own routes. */
+/** Returns whether an error belongs to this library. On an application's own routes, only these are answered. */
 export function isPermsError(error: unknown): error is PermsError {
   return error instanceof PermsError
 }
 
-/** What an error says to the client. One of our own doing (500) says nothing but that. */
+/** Returns the problem details for an error. A 500 contains no details. */
 export function problemOf(error: unknown): Problem {
   if (!isPermsError(error) || error.status === 500)
     return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
@@ -39,14 +39,14 @@ export function problemOf(error: unknown): Problem {
   return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(clientMessage, most.detail), errors }
 }
 
-// Fields are named as the client named them: an answer must not grow with what was wrong with the question.
+// Field names come from the client: limit them, so that the response does not grow with the input.
 const most = { errors: 100, field: 200, message: 500, detail: 4000 }
 
 function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
-/** An error as the answer to a request. */
+/** Returns the response for an error. */
 export function problemResponse(error: unknown): HttpResponse {
   const problem = problemOf(error)
   const headers: Record<string, string> = {

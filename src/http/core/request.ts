@@ -1,25 +1,25 @@
-/** Where a request's body comes from. */
+/** Provides the body of a request. */
 export interface BodySource {
-  /** What a body parser of the application's made of it; undefined where none has read it. */
+  /** The value that a body parser of the application parsed. Undefined if none has read the body. */
   readonly parsed: unknown
-  /** The bytes, where nobody has read them yet. @throws PayloadTooLargeError past `limit` bytes */
+  /** Reads the bytes, if no body parser has read them. @throws PayloadTooLargeError if there are more than `limit` bytes */
   read(limit: number): Promise<Uint8Array>
 }
 
-/** A request, whatever framework it came through. */
+/** A request of any framework. Adapters implement it. */
 export interface HttpRequest {
   readonly method: string
-  /** The path below the place where the router is mounted, as it came: not decoded, without the query. */
+  /** The path below the mount path of the router: not decoded, without the query. */
   readonly path: string
-  /** The whole path, as the client knows it, without the query. */
+  /** The complete path that the client requested, without the query. */
   readonly url: string
   /** The raw query, without the question mark. */
   readonly search: string
-  /** The client's address, as far as the framework trusts its proxies. */
+  /** The client's address as the framework reports it, with its proxy settings. */
   readonly address: string | undefined
-  /** The framework's own request. */
+  /** The request object of the framework. */
   readonly raw: object
-  /** A header by its lower-case name. */
+  /** Returns a header by its lower-case name. */
   header(name: string): string | undefined
   body(): BodySource
 }
@@ -27,15 +27,15 @@ export interface HttpRequest {
 /** Returns the path that the router is mounted at, such as `/v1`, or '' for the root. */
 export function mountPathOf({ url, path }: Pick<HttpRequest, 'url' | 'path'>): string {
   if (!url.endsWith(path)) return ''
-  // Two slashes at the start would name another host.
+  // In a URL, two leading slashes would name another host.
   return url.slice(0, -path.length).replace(/^\/{2,}/, '/')
 }
 
 const absolute = /^https?:\/\/[^/?#]*/i
 
 /**
- * Splits a request target into path and query. A target may name the whole URL (RFC 9112, 3.2.2): whom it names plays no part.
- * A fragment, which no client should send, is none of either.
+ * Splits a request target into path and query. The scheme and host of an absolute target (RFC 9112, 3.2.2) and a fragment are
+ * ignored.
  */
 export function splitTarget(target: string): { path: string; search: string } {
   let own = target

@@ -4,14 +4,14 @@ import { Endpoint, type EndpointOptions } from './endpoint.js'
 import type { PermsPort, ServedModel } from './ports.js'
 
 export interface ResourceOptions {
-  /** Below the API's prefix; one that begins with '/' ignores the prefix. */
+  /** The path below the API's prefix. A path that begins with '/' ignores the prefix. */
   path: string
-  /** For operation ids and the grouping in the OpenAPI document. */
+  /** The name in operation ids and tags of the OpenAPI document. Default: derived from the path. */
   name?: string | undefined
 }
 
 /**
- * Endpoints that belong together, under one path.
+ * Groups endpoints under a path.
  *
  * @example
  * const status = new Resource({ path: 'status' })
@@ -31,24 +31,24 @@ export class Resource {
     return this.#name ?? this.path.replace(/[^A-Za-z0-9]+(\w)?/g, (_, next?: string) => (next ?? '').toUpperCase())
   }
 
-  /** What the resource is called in the abilities of API keys: the last word of its path. */
+  /** The name of the resource in the abilities of API keys: the last fixed segment of its path. */
   get abilityName(): string {
     return this.path.split('/').findLast((word) => word !== '' && !word.startsWith(':')) ?? this.name
   }
 
   /**
-   * Returns how this resource lets rows of a model look in the responses of other resources, or null if it does not serve the
-   * model. Without an actor: what any caller may see.
+   * Returns how this resource shows rows of a model when other resources include them, or null if it does not serve the model.
+   * Without an actor, returns the columns that at least one caller may see.
    */
   relatedRows(_model: ServedModel, _actor?: Actor | null): RelatedRows | null {
     return null
   }
 
-  /** Called when an API that holds the resource is mounted. */
+  /** Connects the resource to an application. Called when its API is mounted. */
   bind(_perms: PermsPort): void {}
 
   /**
-   * Adds an endpoint.
+   * Adds a custom endpoint.
    *
    * @example
    * documents.endpoint({ method: 'POST', path: ':id/publish', item: true, handler: async ({ row }) => await row.update({ isPublic: true }) })
@@ -59,7 +59,7 @@ export class Resource {
     return endpoint
   }
 
-  /** Every endpoint of the resource, as it is mounted. */
+  /** Returns all endpoints of the resource. */
   endpoints(): Endpoint[] {
     return [...this.#further]
   }

@@ -1,16 +1,20 @@
 export interface ResponseOptions {
-  /** 200 when not said. */
+  /** Default: 200, or 204 without a body. */
   status?: number | undefined
   headers?: Readonly<Record<string, string>> | undefined
 }
 
-/** An answer, whatever framework sends it. Header names are in lower case. */
+/**
+ * A response for any framework. Header names are in lower case.
+ *
+ * @example return HttpResponse.json({ total: 3 }, { status: 202 })
+ */
 export class HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** Ready to send; null for no body. */
+  /** The encoded body, or null for no body. */
   readonly body: string | Uint8Array | null
-  /** The lines of Set-Cookie, which cannot be joined into one. */
+  /** The Set-Cookie headers, which cannot be joined into one. */
   readonly cookies: readonly string[]
 
   constructor(
@@ -26,7 +30,7 @@ export class HttpResponse {
   }
 
   /**
-   * An answer in JSON.
+   * Creates a JSON response.
    *
    * @example return HttpResponse.json({ total: 3 }, { status: 202 })
    */
@@ -34,27 +38,27 @@ export class HttpResponse {
     return HttpResponse.jsonText(JSON.stringify(value) ?? 'null', options)
   }
 
-  /** The same for JSON that is text already. */
+  /** Creates a JSON response from JSON text. */
   static jsonText(text: string, options: ResponseOptions = {}): HttpResponse {
     return new HttpResponse(options.status ?? 200, { ...jsonHeaders, ...options.headers }, text)
   }
 
-  /** An answer without a body: 204 when not said. */
+  /** Creates a response without a body. Default status: 204. */
   static empty(options: ResponseOptions = {}): HttpResponse {
     return new HttpResponse(options.status ?? 204, { ...emptyHeaders, ...options.headers }, null)
   }
 
-  /** The same answer with further headers. */
+  /** Returns a copy with additional headers. */
   with(headers: Readonly<Record<string, string>>): HttpResponse {
     return new HttpResponse(this.status, { ...this.headers, ...headers }, this.body, this.cookies)
   }
 
-  /** The same answer with further lines of Set-Cookie. */
+  /** Returns a copy with additional Set-Cookie headers. */
   withCookies(lines: readonly string[]): HttpResponse {
     return new HttpResponse(this.status, this.headers, this.body, [...this.cookies, ...lines])
   }
 
-  /** What HEAD answers: the same without the body. */
+  /** Returns the response to a HEAD request: a copy without the body. */
   withoutBody(): HttpResponse {
     if (this.body === null) return this
     const length = typeof this.body === 'string' ? Buffer.byteLength(this.body) : this.body.byteLength
@@ -62,6 +66,6 @@ export class HttpResponse {
   }
 }
 
-// Rows depend on who asks: no shared cache may keep them, and a private one asks again.
+// Responses depend on the caller: shared caches must not store them, and private caches must revalidate.
 const emptyHeaders = { 'cache-control': 'private, no-cache', 'x-content-type-options': 'nosniff' }
 const jsonHeaders = { 'content-type': 'application/json; charset=utf-8', ...emptyHeaders }

@@ -3,13 +3,13 @@ import { ConfigurationError } from '../../core/errors.js'
 interface Node<T> {
   readonly fixed: Map<string, Node<T>>
   param: Node<T> | undefined
-  /** By method. */
+  /** The targets by HTTP method. */
   readonly targets: Map<string, { readonly target: T; readonly names: readonly string[] }>
 }
 
 export interface Found<T> {
   readonly target: T
-  /** Values in the path, still percent-encoded. */
+  /** The parameter values, still percent-encoded. */
   readonly values: readonly string[]
   readonly names: readonly string[]
 }
@@ -19,8 +19,8 @@ function node<T>(): Node<T> {
 }
 
 /**
- * Which target a method and a raw path mean. Paths are compared byte for byte before any decoding, with or without one slash
- * at the end, so that no spelling of a path reaches what another does not. A fixed segment wins over a parameter.
+ * Finds the target for a method and a raw path. Paths are compared byte by byte before decoding, so that no other spelling of a
+ * path reaches a target. One trailing slash is ignored. A fixed segment takes precedence over a parameter.
  */
 export class RouteTable<T> {
   readonly #root = node<T>()
@@ -44,12 +44,12 @@ export class RouteTable<T> {
       }
     }
     if (at.targets.has(method)) {
-      throw new ConfigurationError(`Two endpoints answer ${method} ${path}: give one of the resources another path.`)
+      throw new ConfigurationError(`Two endpoints have the route ${method} ${path}. Give one of the resources another path.`)
     }
     at.targets.set(method, { target, names })
   }
 
-  /** The target, or the methods that the path takes, or null where it is none of ours. */
+  /** Returns the target, or the methods that the path supports, or null if no route has this path. */
   find(method: string, path: string): Found<T> | readonly string[] | null {
     if (path.charCodeAt(0) !== 47) return null
     const segments = (path.length > 1 && path.endsWith('/') ? path.slice(1, -1) : path.slice(1)).split('/')
@@ -71,7 +71,7 @@ export class RouteTable<T> {
     const fixed = at.fixed.get(segment)
     const found = fixed ? this.#walk(fixed, segments, index + 1, method, values, allowed) : null
     if (found || at.param === undefined || segment === '') return found
-    // An address that has a fixed meaning has no other: PUT /users/me is not PUT /users/:id.
+    // A fixed path never falls back to a parameter: PUT /users/me is not PUT /users/:id.
     if (fixed && allowed.size > 0) return null
     values.push(segment)
     const other = this.#walk(at.param, segments, index + 1, method, values, allowed)
@@ -83,21 +83,21 @@ export class RouteTable<T> {
 const fixedSegment = /^[A-Za-z0-9._~-]+$/
 const paramSegment = /^:[A-Za-z_][A-Za-z0-9_]*$/
 
-/** @throws ConfigurationError for what would not mean the same in every framework */
+/** Splits a route path into segments. @throws ConfigurationError for characters that frameworks treat differently */
 export function segmentsOf(path: string): string[] {
   const segments = path.split('/').filter((segment) => segment !== '')
   for (const segment of segments) {
     const isPlain = fixedSegment.test(segment) && segment !== '.' && segment !== '..'
     if (!isPlain && !paramSegment.test(segment)) {
       throw new ConfigurationError(
-        `The path '${path}' is made of segments of letters, digits, '.', '_', '~' and '-', and of ':parameters'.`,
+        `The path '${path}' is not valid. Use letters, digits, '.', '_', '~' and '-' in its segments, and ':name' for parameters.`,
       )
     }
   }
   return segments
 }
 
-/** Joins parts of a path with one slash between them: `/api`, `documents`, `:id` → `/api/documents/:id`. */
+/** Joins parts of a path with single slashes: `/api`, `documents`, `:id` → `/api/documents/:id`. */
 export function joinPath(...parts: readonly string[]): string {
   return `/${parts
     .flatMap((part) => part.split('/'))

@@ -4,9 +4,9 @@ import type { PermsPort } from './ports.js'
 const keys = new WeakMap<PermsPort, Map<string, Buffer>>()
 
 /**
- * Returns 32 bytes for one purpose, derived from the key that signs tokens: the same in every process of the application.
+ * Returns a 32-byte key for a purpose. It is derived from the signing key, so it is the same in all processes of the application.
  *
- * @throws ConfigurationError where initPerms was given no jwt
+ * @throws ConfigurationError if initPerms has no `jwt` option
  */
 export function serverKey(perms: PermsPort, purpose: string): Buffer {
   let ofPerms = keys.get(perms)

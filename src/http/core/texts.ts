@@ -4,7 +4,7 @@ import { assertNoErrors, unknownKeys } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
 import { objectOf } from '../crud/input.js'
 
-/** The fields of a body that holds these texts and nothing else. @throws ValidationError naming each that is wrong */
+/** Returns the fields of a body that must have exactly these strings. @throws ValidationError with one error per invalid field */
 export function textsOf<const K extends string>(input: unknown, names: readonly K[]): Record<K, string> {
   const given = objectOf(input)
   const errors: FieldError[] = unknownKeys(given, (name) => (names as readonly string[]).includes(name))
@@ -17,7 +17,7 @@ export function textsOf<const K extends string>(input: unknown, names: readonly 
   return given as Record<K, string>
 }
 
-/** The JSON Schema of such a body. */
+/** Returns the JSON Schema of such a body. */
 export function textSchema(names: readonly string[], lengths: Readonly<Record<string, number>>): object {
   const properties = Object.fromEntries(names.map((name) => [name, { type: 'string', minLength: 1, maxLength: lengths[name] }]))
   return { type: 'object', properties, required: [...names], additionalProperties: false }

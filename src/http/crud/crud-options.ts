@@ -10,24 +10,27 @@ export type CrudMethod = 'list' | 'get' | 'create' | 'update' | 'delete'
 
 export const crudMethods: readonly CrudMethod[] = ['list', 'get', 'create', 'update', 'delete']
 
-/** One method of a resource. */
+/** The options of one method of a resource. */
 export interface MethodOptions {
-  /** Nobody needs to be signed in; the model's policy holds all the same. */
+  /** Allows anonymous callers. The policy of the model still applies. Default: false. */
   public?: boolean | undefined
-  /** Only for global admins. */
+  /** Allows only global admins. Default: false. */
   adminOnly?: boolean | undefined
-  /** Only for callers who hold this role globally. */
+  /** Allows only callers with this global role. */
   role?: string | undefined
-  /** What the answer shows: a list of columns, or a JSON Schema. It can only narrow what the model shows. */
+  /** The columns to show: a list, or a JSON Schema. Cannot add to those that the model shows. Default: all of these. */
   schema?: SchemaOption | undefined
-  /** What the body (of a list: the filters) may hold. It can only narrow; keys that are no columns go to the hooks as `args`. */
+  /**
+   * The keys that the body may have, or the columns to filter by for `list`: a list, or a JSON Schema. Keys that are not columns are
+   * passed to the hooks as `args`. Default: all columns that the model accepts.
+   */
   argSchema?: SchemaOption | undefined
 }
 
 export interface HookContext {
-  /** What the client sent, without what argSchema adds; a before-hook may change it. */
+  /** The columns that the client sent. A before-hook may change them. */
   input: Record<string, unknown>
-  /** The keys of argSchema that are no columns. */
+  /** The keys of argSchema that are not columns. */
   args: Readonly<Record<string, unknown>>
   caller: object | null
   actor: Actor | null
@@ -39,7 +42,7 @@ export interface HookContext {
 type Hook = (context: HookContext) => unknown
 type RowHook<Row> = (row: Row, context: HookContext) => unknown
 
-/** Code around the writes, inside their transaction: what a hook throws undoes all. */
+/** Functions that run before and after writes, in their transaction. If a hook throws, the transaction rolls back. */
 export interface CrudHooks<Row> {
   beforeCreate?: Hook | undefined
   afterCreate?: RowHook<Row> | undefined
@@ -51,32 +54,39 @@ export interface CrudHooks<Row> {
 
 export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   model: M
-  /** Below the API's prefix; the plural of the class in kebab-case when not said. One that begins with '/' ignores the prefix. */
+  /**
+   * The path below the API's prefix. A path that begins with '/' ignores the prefix.
+   *
+   * @defaultValue the plural of the model's name in kebab-case
+   */
   path?: string | undefined
-  /** Instead of the model's name in operation ids. */
+  /** The name in operation ids. Default: the name of the model. */
   name?: string | undefined
-  /** A list is the whole list; in an object the methods not named are on too, and `false` is off. */
+  /**
+   * The enabled methods. A list enables only its methods; an object enables all methods except those set to `false`. Default:
+   * all.
+   */
   methods?: readonly CrudMethod[] | { readonly [K in CrudMethod]?: boolean | MethodOptions | undefined } | undefined
   skipMethods?: readonly CrudMethod[] | undefined
-  /** For every method; see MethodOptions. */
+  /** The default of all methods; see MethodOptions. */
   schema?: SchemaOption | undefined
   argSchema?: SchemaOption | undefined
-  /** The column that the last path segment names; 'id' when not said. */
+  /** The column that identifies a row in the path. Default: 'id'. */
   id?: string | undefined
   parent?: Parent | undefined
-  /** Rows on a page; 20 when not said. */
+  /** The number of rows per page. Default: 20. */
   pageSize?: number | undefined
-  /** The most that a client may ask for; 100 when not said. */
+  /** The largest page size that clients may request. Default: 100. */
   maxPageSize?: number | undefined
   /**
-   * Relations that clients may include, as paths such as 'user' and 'items.product'. Included rows show what the related
-   * model's own resource shows, or the columns listed here: `{ user: ['id', 'displayName'] }`. Default: none.
+   * The relations that clients may include, as paths such as 'user' and 'items.product'. Included rows show the columns that the
+   * resource of the related model shows, or the columns listed here: `{ user: ['id', 'displayName'] }`. Default: none.
    */
   include?: IncludeOption | undefined
   hooks?: CrudHooks<InstanceType<M>> | undefined
 }
 
-/** What is on, and how. */
+/** Returns the enabled methods with their options. */
 export function methodsOf(options: Pick<CrudResourceOptions, 'methods' | 'skipMethods'>): Map<CrudMethod, MethodOptions> {
   const { methods, skipMethods = [] } = options
   const found = new Map<CrudMethod, MethodOptions>()

@@ -17,7 +17,7 @@ import { Resource } from '../core/resource.js'
 import { HttpResponse, type ResponseOptions } from '../core/response.js'
 import { joinPath } from '../core/routes.js'
 import { itemParameters, listParameters } from '../openapi/parameters.js'
-import { hidden } from '../serve/run.js'
+import { applyAccessDenied } from '../serve/run.js'
 import {
   type CrudMethod,
   type CrudResourceOptions,
@@ -33,7 +33,6 @@ import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentP
 import { presented } from './presented.js'
 import { type Included, type RelatedRows, readInclude, relatedShaper } from './related.js'
 import {
-  askedOf,
   checkInclude,
   checkIncluded,
   graphOf,
@@ -43,6 +42,7 @@ import {
   narrowed,
   narrowedFields,
   outputFields,
+  parseItemQuery,
   type Shaper,
   shape,
   shaper,
@@ -51,22 +51,22 @@ import {
 
 type ItemContext = EndpointContext<ServedRow>
 
-/** What a client said of a new row, checked as create checks it. */
+/** The values of a new row from a request body, after the checks of create. */
 export interface PreparedRow {
   readonly values: Record<string, unknown>
-  /** Runs the hook of that name as the caller. */
+  /** Runs the afterCreate hook as the caller. */
   readonly afterCreate: (row: object) => Promise<void>
 }
 
 /**
- * The rows of a model over HTTP: list, get, create, update, delete. What a caller may do with a row is the model's policy;
- * a resource can only narrow it.
+ * Serves the rows of a model over HTTP: list, get, create, update and delete. The policy of the model decides what a caller may do
+ * with a row. The options of a resource can only restrict that further.
  *
  * @example new CrudResource({ model: Critter, path: 'critters', methods: { list: { public: true }, delete: { adminOnly: true } } })
  */
 export class CrudResource<M extends ResourceModel = ResourceModel> extends Resource {
   readonly options: Readonly<Partial<CrudResourceOptions<M>>>
-  /** What clients may include. */
+  /** The relations that clients may include. */
   readonly included: Included
   readonly #methods: ReadonlyMap<CrudMethod, MethodOptions>
   #lists = new WeakMap<object, List>()
@@ -74,7 +74,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   constructor(options: CrudResourceOptions<M>) {
     const { model, parent, path } = options as Partial<CrudResourceOptions<M>>
     const own = path ?? kebabPlural(model?.name ?? '')
-    // joinPath makes a path absolute; whether it ignores the prefix is for its first slash to say.
+    // joinPath adds a leading slash. Keep it only if `path` has one, which means that it ignores the prefix.
     const whole = parent ? joinPath(parentPath(parent), own).slice(own.startsWith('/') ? 0 : 1) : own
     super({ path: whole })
     this.options = Object.freeze({ ...options })
@@ -82,10 +82,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     this.#methods = methodsOf(options)
   }
 
-  /** The model that is served. */
+  /** The model that the resource serves. */
   get model(): M {
     const { model } = this.options
-    if (!model) throw new ConfigurationError('A CrudResource needs a model: new CrudResource({ model: Critter }).')
+    if (!model) throw new ConfigurationError('CrudResource has no model. Pass one: new CrudResource({ model: Critter }).')
     return model
   }
 
@@ -115,7 +115,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return [...own, ...super.endpoints().map((endpoint) => this.#withRows(this.#presenting(endpoint)))]
   }
 
-  /** How a method was configured; undefined where it is off. */
+  /** Returns the options of a method, or undefined if it is disabled. */
   protected methodOptions(method: CrudMethod): MethodOptions | undefined {
     const said = this.#methods.get(method)
     if (!said) return undefined
@@ -158,7 +158,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       path: '',
       queryKeys: [],
       handler: async (context) => await this.#create(context),
-      refuseFirst: async () => this.refuseCreate(),
+      assertAllowed: async () => this.refuseCreate(),
       description: { input: narrowedInput(create, argSchema), output: this.#output('create'), problems: [409, 413, 415, 422] },
     })
   }
@@ -174,7 +174,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       queryKeys: [],
       precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
       handler: async (context) => await this.#update(context as ItemContext),
-      refuseFirst: async (context) => await this.#refuseUpdate(context.row as ServedRow),
+      assertAllowed: async (context) => await this.#refuseUpdate(context.row as ServedRow),
       description: { input: narrowedInput(update, argSchema), output: this.#output('update'), problems: [409, 412, 413, 415, 422] },
     })
   }
@@ -189,14 +189,14 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       queryKeys: [],
       precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
       handler: async (context) => await this.#delete(context as ItemContext),
-      refuseFirst: async (context) => await this.#refuseDelete(context.row as ServedRow),
+      assertAllowed: async (context) => await this.#refuseDelete(context.row as ServedRow),
       description: { problems: [409, 412] },
     })
   }
 
   /**
-   * Returns what a row looks like in the response of a method. Every row of the resource passes here, also where another
-   * resource includes it: a subclass overrides it to change what all responses show.
+   * Returns the object that the response of a method shows for a row. Applies to every row of the resource, also when another
+   * resource includes it. Override it in a subclass to change all responses.
    *
    * @example
    * protected override shape(row: ServedRow, method: CrudMethod) {
@@ -207,15 +207,15 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return shape(row, this.served, this.fieldsOf(method))
   }
 
-  /** The columns that a method shows. */
+  /** Returns the columns that a method shows. */
   protected fieldsOf(method: CrudMethod): readonly string[] {
     return narrowedFields(this.served, (this.methodOptions(method) ?? this.options).schema)
   }
 
   /**
-   * Returns the columns that a caller may see through list or get. A caller to whom neither is open sees what both show.
+   * Returns the columns that a caller may see through list or get. If the caller may use neither, returns the columns that both show.
    *
-   * @param actor left out for what any caller may see
+   * @param actor the caller; without it, the columns that at least one caller may see
    */
   shownTo(actor?: Actor | null): readonly string[] {
     const reads = (['list', 'get'] as const).filter((method) => this.methodOptions(method))
@@ -235,7 +235,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return { fields: this.shownTo(actor), show: this.hasOwnShape ? (row) => this.shape(row, method) : null }
   }
 
-  /** Whether a subclass says what rows look like. */
+  /** Whether a subclass overrides shape(). */
   protected get hasOwnShape(): boolean {
     return this.shape !== CrudResource.prototype.shape
   }
@@ -259,14 +259,14 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     )
   }
 
-  /** The abilities one of which an API key needs for a method. */
+  /** Returns the abilities for a method. An API key needs one of them. */
   protected abilitiesOf(method: CrudMethod): readonly string[] {
     const cls = this.model as unknown as typeof Model
     const action = method === 'list' || method === 'get' ? 'read' : method
     return 'policy' in cls ? abilitiesFor(action, cls, policyOf(cls)) : abilityNames(cls).map((name) => `${name}:${action}`)
   }
 
-  // Endpoints below parents, and those of an item, look up first what their path names.
+  // Makes endpoints with parents or an `:id` load these rows first.
   #withRows(endpoint: Endpoint): Endpoint {
     const { parent, id = 'id' } = this.options
     const { item, load } = endpoint.options
@@ -278,13 +278,13 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
           const row = item ? await findRow(this.served, id, params.id ?? '', conditionUnder(parent, parents)) : undefined
           return { parents, row }
         } catch (error) {
-          throw hidden(error, perms)
+          throw applyAccessDenied(error, perms)
         }
       },
     })
   }
 
-  // What a custom endpoint returns: rows in it look as everywhere else.
+  // Shows the rows in the result of a custom endpoint like in all other responses.
   #presenting(endpoint: Endpoint): Endpoint {
     const { handler } = endpoint.options
     return endpoint.with({ handler: async (context) => presented(await handler(context), context.resources, context.actor, this) })
@@ -302,7 +302,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   #shaper(method: CrudMethod, { resources, actor }: EndpointContext, fields: readonly string[], include: Include): Shaper {
     const withOwnShape: Shaper = (row) => {
       const shown = this.shape(row, method)
-      // Keys that are no columns are shown unless the client asked for some columns only.
+      // Show keys that are not columns, unless the client requested specific columns.
       if (fields.length === this.fieldsOf(method).length) return narrowed(shown, this.served, fields)
       return Object.fromEntries(Object.entries(shown).filter(([name]) => fields.includes(name)))
     }
@@ -326,7 +326,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
         fields,
         shownTo: (actor) => {
           const shown = this.shownTo(actor)
-          // Whoever lists sees what the list shows, also where a subclass opens it to more callers.
+          // A caller of list sees its columns, even if a subclass allows more callers than the options.
           return fields.every((name) => shown.includes(name))
             ? shown
             : outputFields(this.served).filter((name) => shown.includes(name) || fields.includes(name))
@@ -340,7 +340,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   async #show(context: ItemContext): Promise<HttpResponse> {
     const { row, query, request, perms } = context
-    const { fields, include } = askedOf(query, this.fieldsOf('get'), this.included.paths)
+    const { fields, include } = parseItemQuery(query, this.fieldsOf('get'), this.included.paths)
     const graph = graphOf(include)
     if (graph !== null) {
       const fetching = (row as unknown as Model).$fetchGraph(graph)
@@ -356,7 +356,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return HttpResponse.json(this.#shaper('get', context, fields, {})(row), { headers: { etag } })
   }
 
-  // The answer to a write. What the validator is made of is the body too, where the resource narrows nothing.
+  // Returns the response to a write. The text for the ETag is also the body, if the resource shows all columns.
   #written(row: ServedRow, method: CrudMethod, perms: PermsPort, options: ResponseOptions = {}): HttpResponse {
     const { text, etag } = represent(row, this.served, perms)
     const isWhole = this.fieldsOf(method) === outputFields(this.served) && !this.hasOwnShape
@@ -364,7 +364,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return isWhole ? HttpResponse.jsonText(text, more) : HttpResponse.json(this.shape(row, method), more)
   }
 
-  // What a body says of a new row, within argSchema and below the parents that the path names.
+  // Reads a body for a new row: checks argSchema, and adds the columns that the parents in the path determine.
   #readCreate(context: EndpointContext, body: unknown, known: object = {}): { split: SplitInput; above: Record<string, unknown> } {
     const split = splitInput(this.served, body, this.methodOptions('create')?.argSchema, known)
     const above = conditionUnder(this.options.parent, context.parents)
@@ -377,11 +377,11 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   }
 
   /**
-   * Prepares a row that other code makes, such as a user who accepts an invitation: reads the body as create does, and runs
-   * beforeCreate in a transaction of its own.
+   * Prepares a row that other code inserts, such as a user who accepts an invitation. Reads the body like create, and runs
+   * beforeCreate in a separate transaction.
    *
    * @param known values that the server adds to the body
-   * @throws ValidationError, and what beforeCreate throws
+   * @throws ValidationError, and errors of beforeCreate
    */
   protected async prepareCreate(context: EndpointContext, body: unknown, known: object = {}): Promise<PreparedRow> {
     const { hooks } = this.options
@@ -393,7 +393,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     })
     return {
       values: { ...hookContext.input, ...above },
-      // The row is made as the system; the hook gets no more rights than after a create.
+      // The row is inserted as the system. The hook runs with the rights of the caller.
       afterCreate: async (row) => {
         await runAsActor(context.actor, async () => await hooks?.afterCreate?.(row as never, hookContext))
       },
@@ -402,7 +402,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   async #create(context: EndpointContext): Promise<HttpResponse> {
     const { hooks } = this.options
-    // Before the input is validated: it takes no statement.
+    // Checked before the input is validated, because it needs no statement.
     this.refuseCreate()
     const { split, above } = this.#readCreate(context, context.input)
     const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
@@ -417,7 +417,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
   }
 
-  /** @throws ForbiddenError where the policy lets this caller make no row at all: said before what is wrong with the one sent */
+  /** Checks whether the caller may create any row at all, before the input is validated. @throws ForbiddenError */
   protected refuseCreate(): void {
     if (!this.served.canCreate) return
     const scope = scopeOf(this.model as never, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
@@ -432,7 +432,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     if ((await row.canDelete?.()) === false) throw this.refusal('delete')
   }
 
-  // In the words of the permissions themselves: which of the two spoke tells nothing.
+  // Uses the same message as the permission engine, so that it does not reveal which check failed.
   protected refusal(action: 'create' | 'update' | 'delete'): ForbiddenError {
     return new ForbiddenError(`You may not ${action} this ${this.model.name}.`)
   }
@@ -446,7 +446,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       const hookContext = this.#hookContext(context, split)
       if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
       await hooks?.beforeUpdate?.(row as never, hookContext)
-      // A change of nothing reaches no statement that would ask.
+      // An empty change runs no statement, so check the permission here.
       if (Object.keys(hookContext.input).length === 0) await this.#refuseUpdate(row)
       await row.updateFrom(hookContext.input)
       await hooks?.afterUpdate?.(row as never, hookContext)
@@ -468,7 +468,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return HttpResponse.empty()
   }
 
-  // A copy for each try of the transaction: what hooks set is not there already when it is tried again.
+  // Copies the input for each attempt of the transaction, so that a retry starts without the changes of hooks.
   #hookContext(context: EndpointContext, split: SplitInput): HookContext {
     return hookContextOf(context, this.options.hooks ? structuredClone(split) : split)
   }

@@ -7,25 +7,25 @@ import type { HttpRequest } from '../core/request.js'
 import { serverKey } from '../core/server-key.js'
 import { outputFields, shape } from './shape.js'
 
-/** A row as this caller sees it, and its strong validator (RFC 9110, 8.8.3). */
+/** A row as JSON text for this caller, and its strong ETag (RFC 9110, 8.8.3). */
 export interface Representation {
   readonly text: string
   readonly etag: string
 }
 
-/** Everything that this caller may see of a row, and an ETag over that, the id and all columns. */
+/** Returns the JSON of all columns that this caller may see, and an ETag over that text, the id and all other columns. */
 export function represent(row: ServedRow, model: ServedModel, perms: PermsPort): Representation {
   const text = JSON.stringify(shape(row, model, outputFields(model)))
   const values = row as unknown as Record<string, unknown>
   const rest = [model.getTableName(), (row as unknown as Model).$id(), ...unshownColumns(model).map((name) => values[name])]
-  // Keyed: without the key, a client would find a short hidden value by hashing all candidates.
+  // Without a key, a client could find a short hidden value by hashing all candidates.
   const mac = createHmac('sha256', serverKey(perms, 'etag')).update(JSON.stringify(rest)).update(text)
   return { text, etag: `"${mac.digest('base64url').slice(0, 22)}"` }
 }
 
 const unshown = new WeakMap<object, readonly string[]>()
 
-/** The columns that the text of a representation may lack: a change of one is a change of the row too. */
+/** Returns the columns that the JSON text may omit. The ETag must change with them too. */
 function unshownColumns(model: ServedModel): readonly string[] {
   return memoize(unshown, model, () =>
     Object.entries(model.columnSpecs)
@@ -34,48 +34,47 @@ function unshownColumns(model: ServedModel): readonly string[] {
   )
 }
 
-/** The validator alone. */
+/** Returns only the ETag of a row. */
 export function etagOf(row: ServedRow, model: ServedModel, perms: PermsPort): string {
   return represent(row, model, perms).etag
 }
 
-/** Whether one of the validators in If-Match, or `*`, is this one; weak ones never are (RFC 9110, 13.1.1). */
+/** Returns whether If-Match contains this ETag or `*`. Weak ETags never match (RFC 9110, 13.1.1). */
 function isMatch(header: string, etag: string): boolean {
   return header.trim() === '*' || header.split(',').some((one) => one.trim() === etag)
 }
 
-/** The same for If-None-Match, which compares weakly. */
+/** Returns whether If-None-Match contains this ETag or `*`. Weak ETags match as well. */
 export function isNoneMatch(header: string, etag: string): boolean {
   return isMatch(header.replace(/(^|,)\s*W\//g, '$1'), etag)
 }
 
-/** Whether a write asks for a state of the row. */
+/** Returns whether a request has If-Match or If-None-Match. */
 export function isConditional(request: HttpRequest): boolean {
   return request.header('if-match') !== undefined || request.header('if-none-match') !== undefined
 }
 
-/** @throws PreconditionFailedError where If-Match names another state of the row */
+/** Checks If-Match. @throws PreconditionFailedError if the row has another ETag */
 export function checkIfMatch(request: HttpRequest, etag: () => string): void {
   const wanted = request.header('if-match')
   if (wanted === undefined || isMatch(wanted, etag())) return
-  throw new PreconditionFailedError('The row is not what If-Match says: fetch it again.')
+  throw new PreconditionFailedError('The row has changed: its ETag is not in If-Match. Fetch it again.')
 }
 
-/** The same for a write, which If-None-Match stops too: nothing is answered from a cache (RFC 9110, 13.1.2). */
+/** Checks If-Match and If-None-Match of a write (RFC 9110, 13.1.2). @throws PreconditionFailedError */
 export function checkPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): void {
   checkIfMatch(request, () => etagOf(row, model, perms))
   const unwanted = request.header('if-none-match')
   if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model, perms))) return
-  throw new PreconditionFailedError('The row is what If-None-Match says that it must not be.')
+  throw new PreconditionFailedError('The row still has an ETag of If-None-Match. Omit that header to change it.')
 }
 
 /**
- * The same once more inside the transaction that writes: since the first look the row may have changed, and from here on it
- * is locked.
+ * Repeats the check inside the transaction that writes, and locks the row: it may have changed since the first check.
  */
 export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
   const { id } = row as unknown as { id: string }
   const now = (await model.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
-  if (!now) throw new PreconditionFailedError('The row is gone.')
+  if (!now) throw new PreconditionFailedError('The row was deleted meanwhile.')
   checkPreconditions(request, now, model, perms)
 }

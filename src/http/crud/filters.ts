@@ -6,11 +6,11 @@ import type { ColumnSpec } from '../../schema/column.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
 
-/** A column that a list may be filtered or sorted by. */
+/** A column that clients may filter or sort by. */
 export interface ListColumn {
   readonly name: string
   readonly spec: ColumnSpec
-  /** As the database knows it, with its table. */
+  /** The column in the database, with its table: `table.column`. */
   readonly reference: string
 }
 
@@ -18,27 +18,27 @@ const comparisons = { gt: '>', gte: '>=', lt: '<', lte: '<=', from: '>=', to: '<
 
 export type Operator = 'eq' | 'ne' | 'in' | 'null' | 'like' | 'ilike' | keyof typeof comparisons
 
-/** One condition of a list's query. */
+/** A condition from the query string of a list. */
 export interface Filter {
   readonly column: ListColumn
   readonly operator: Operator
   readonly value: unknown
 }
 
-/** How many values `__in` takes. */
+/** The maximum number of values for `__in`. */
 export const maxInValues = 100
 
-/** How many characters the pattern of `__like` and `__ilike` may have. */
+/** The maximum length of a pattern for `__like` and `__ilike`. */
 export const maxPattern = 256
 
-/** How many wildcards, % and _, a pattern may have. Each can multiply the work of the database. */
+/** The maximum number of wildcards (% and _) in a pattern. Each can multiply the work of the database. */
 export const maxWildcards = 10
 
 const textTypes = new Set(['string', 'text'])
 const equalityOperators: readonly Operator[] = ['eq', 'ne', 'in', 'null']
 const orderOperators = Object.keys(comparisons) as Operator[]
 
-/** The operators that make sense for a column. */
+/** Returns the operators that a column supports. */
 export function operatorsOf(spec: ColumnSpec): readonly Operator[] {
   if (spec.type === 'json') return ['null']
   if (spec.type === 'boolean' || spec.type === 'enum') return equalityOperators
@@ -46,14 +46,14 @@ export function operatorsOf(spec: ColumnSpec): readonly Operator[] {
   return [...equalityOperators, ...orderOperators]
 }
 
-/** `title__like` → title, like. A column whose own name holds two underscores is found first. */
+/** Splits `title__like` into title and like. A column whose name contains two underscores takes precedence. */
 export function splitKey(key: string, columns: ReadonlyMap<string, ListColumn>): { name: string; operator: string } {
   const at = key.lastIndexOf('__')
   if (columns.has(key) || at <= 0) return { name: key, operator: 'eq' }
   return { name: key.slice(0, at), operator: key.slice(at + 2) }
 }
 
-/** Reads one filter of the query, or says what is wrong with it. */
+/** Parses a filter of the query string. Returns a FieldError if it is not valid. */
 export function parseFilter(key: string, text: string, columns: ReadonlyMap<string, ListColumn>): Filter | FieldError {
   const { name, operator } = splitKey(key, columns)
   const column = columns.get(name)
@@ -89,7 +89,7 @@ function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked
   return scalar(spec, text)
 }
 
-// The day that `__to` names is in the result as a whole.
+// The range of `__to` includes the whole day.
 function dayAfter(day: string): Date {
   return new Date(Date.parse(`${day}T00:00:00.000Z`) + 24 * 60 * 60 * 1000)
 }
@@ -97,11 +97,11 @@ function dayAfter(day: string): Date {
 const wholeNumber = /^-?\d{1,16}$/
 const anyNumber = /^-?\d{1,310}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/
 
-/** The text of a query parameter as a value of the column; null is never one. */
+/** Converts the text of a query parameter to a value of the column, never to null. */
 export function scalar(spec: ColumnSpec, text: string): Checked {
   switch (spec.type) {
     case 'integer':
-      // What no 32 bits hold is a fine bound all the same.
+      // A number with more than 32 bits is still valid as a bound.
       return wholeNumber.test(text) && Number.isSafeInteger(Number(text)) ? { value: Number(text) } : { error: 'must be a whole number' }
     case 'float':
       return anyNumber.test(text) && Number.isFinite(Number(text)) ? { value: Number(text) } : { error: 'must be a number' }
@@ -117,7 +117,7 @@ export function scalar(spec: ColumnSpec, text: string): Checked {
   }
 }
 
-/** Adds one condition; the value is bound, never written into the statement. */
+/** Adds a condition to the query. The value is bound, never part of the SQL text. */
 export function applyFilter(query: QueryBuilder<Model>, { column, operator, value }: Filter, dialect: Dialect): void {
   const { spec, reference } = column
   const bound = (one: unknown) => encode(spec, one, dialect)
@@ -127,7 +127,7 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
       else query.whereRaw('1 = 0')
       return
     case 'ne':
-      // What is not there is not equal: the exact opposite of eq.
+      // NULL counts as not equal, so that `ne` is the exact opposite of `eq`.
       if (placeOf(spec, value, dialect) !== 'within') return
       query.where((either) => {
         either.where(reference, '<>', bound(value) as string)
@@ -155,7 +155,7 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
 
 const int32 = 2147483648
 
-// Databases refuse a value that the column's type cannot hold; no row has it, and that is the answer.
+// Databases reject a value outside the range of the column type. No row can have it, so compare it here.
 function placeOf({ type }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
   if (type === 'integer') return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
   if (type !== 'date' && type !== 'datetime') return 'within'
@@ -175,7 +175,7 @@ function applyComparison(
   if (before) {
     applyComparison(query, { spec, reference }, '<', before, dialect)
   } else if (place !== 'within') {
-    // Every value that there is lies on one side of it.
+    // All possible values are on one side of the bound.
     if ((sign[0] === '<') === (place === 'above')) query.whereNotNull(reference)
     else query.whereRaw('1 = 0')
   } else {
@@ -188,12 +188,12 @@ function applyComparison(
 
 function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
   const [sql, bound] = likeSql(pattern, operator, dialect)
-  // A pattern takes longer on some rows than on others: it may only be evaluated on rows that the caller may read.
+  // The time to match a pattern depends on the row: evaluate it only on rows that the caller may read.
   ;(query as unknown as FilteringBuilder).filterReadable({ sql, bindings: [reference, bound] })
 }
 
 function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect): [sql: string, bound: string] {
-  // SQLite's LIKE ignores the case of ASCII letters only. Its GLOB is exact, and takes a set of letters where case does not matter.
+  // SQLite's LIKE ignores the case of ASCII letters only. GLOB is case-sensitive; a set such as [aA] ignores the case.
   if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
   if (dialect === 'pg') return [`?? ${operator} ?`, likeOf(pattern)]
   return [operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', likeOf(pattern)]

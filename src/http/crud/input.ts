@@ -5,23 +5,24 @@ import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel } from '../core/ports.js'
 import { namesOf } from './shape.js'
 
-/** A client's input: what goes to the model, and what goes to the hooks. */
+/** The body of a request, split into values for the model and arguments for the hooks. */
 export interface SplitInput {
   input: Record<string, unknown>
   args: Record<string, unknown>
 }
 
-/** A body that must be a JSON object. @throws ValidationError */
+/** Returns a body that must be a JSON object. @throws ValidationError */
 export function objectOf(body: unknown): Record<string, unknown> {
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>
-  throw new ValidationError(body === undefined ? 'The request needs a body: a JSON object.' : 'The body must be a JSON object.')
+  throw new ValidationError(body === undefined ? 'The request has no body. Send a JSON object.' : 'The body must be a JSON object.')
 }
 
 /**
- * Divides a body by an argSchema.
+ * Splits a body into values for the model and arguments for the hooks, and checks it against argSchema.
  *
- * @param known values that the server adds to the body, such as an invited address: a list need not name them
- * @throws ValidationError for what it does not take
+ * @param option the argSchema: a list of allowed keys, or a JSON Schema
+ * @param known values that the server adds to the body, such as an invited address. A list does not have to contain their names.
+ * @throws ValidationError for keys and values that argSchema does not allow
  */
 export function splitInput(model: ServedModel, body: unknown, option: SchemaOption | undefined, known: object = {}): SplitInput {
   const given = objectOf(body)
@@ -38,7 +39,7 @@ export function splitInput(model: ServedModel, body: unknown, option: SchemaOpti
   return { input: { ...input, ...known }, args }
 }
 
-/** Whether a key of a body is a property of the model; other keys go to the hooks. */
+/** Returns whether a key of a body is a property of the model. Other keys are passed to the hooks. */
 export function isOfModel(model: ServedModel, name: string): boolean {
   const { create, update } = model.schema
   return Object.hasOwn(model.columnSpecs, name) || Object.hasOwn(create.properties, name) || Object.hasOwn(update.properties, name)
@@ -48,7 +49,7 @@ export function isOfModel(model: ServedModel, name: string): boolean {
 export function narrowedInput(schema: ObjectSchema, option: SchemaOption | undefined): object {
   if (option === undefined) return schema
   if (!Array.isArray(option)) return option
-  // What is no property of the model goes to the hooks, which take any value.
+  // Keys that are not properties of the model go to the hooks, which accept any value.
   const properties = Object.fromEntries(
     (option as string[]).map((name) => [name, schema.properties?.[name] ?? { description: 'Any value.' }]),
   )

@@ -16,13 +16,13 @@ import { checkIncluded, graphOf, type Include, limitIncluded, outputFields, pars
 import { applyAfter, applySort, parseSort, type SortKey, withTieBreak } from './sort.js'
 
 export interface Pagination {
-  /** null where a cursor says the place. */
+  /** Null if the client used a cursor. */
   readonly page: number | null
   readonly pageSize: number
-  /** null with `total=false`. */
+  /** Null with `total=false`. */
   readonly total: number | null
   readonly totalPages: number | null
-  /** Leads to the next page; null on the last one. */
+  /** The cursor of the next page, or null on the last page. */
   readonly nextCursor: string | null
 }
 
@@ -30,15 +30,15 @@ export interface ListOptions {
   readonly idProperty: string
   readonly pageSize: number
   readonly maxPageSize: number
-  /** Relations that may be included, as paths. */
+  /** The relations that clients may include, as paths. */
   readonly include: readonly string[]
-  /** What a row shows. */
+  /** The columns that a row shows. */
   readonly fields: readonly string[]
-  /** The columns that this caller may see, in the list or one by one; without an actor: that any caller may. */
+  /** Returns the columns that the caller may see through list or get. Without an actor: that at least one caller may see. */
   readonly shownTo: (actor?: Actor | null) => readonly string[]
-  /** How rows look that show these fields and relations. */
+  /** Returns the shaper for rows with these fields and relations. */
   readonly shaper: (context: EndpointContext, fields: readonly string[], include: Include) => Shaper
-  /** The only columns that may be filtered by; all filterable ones when not said. */
+  /** The columns that clients may filter by. Default: all filterable columns. */
   readonly filterBy: readonly string[] | undefined
 }
 
@@ -54,11 +54,11 @@ interface ListQuery {
   readonly after: readonly unknown[] | null
   readonly fields: readonly string[]
   readonly include: Include
-  /** What a cursor of this list is bound to. */
+  /** The text that binds a cursor to this list. */
   readonly about: string
 }
 
-/** The list of a model: what its query may say, worked out once. */
+/** Answers list requests for a model. The columns for filters and sorting are determined once. */
 export class List {
   readonly #model: ServedModel
   readonly #options: ListOptions
@@ -79,32 +79,33 @@ export class List {
       if (spec.isSortable) this.#sortable.set(name, column)
     }
     const id = this.#sortable.get(options.idProperty)
-    if (!id) throw new ConfigurationError(`${model.name}: '${options.idProperty}' must be a sortable column to be listed by.`)
+    if (!id)
+      throw new ConfigurationError(`${model.name}: the column '${options.idProperty}' must be sortable, because lists sort by it last.`)
     this.#id = id
     const created = this.#sortable.get('createdAt')
     this.#defaultSort = withTieBreak(created && !created.spec.readable ? [{ column: created, isDescending: true }] : [], id)
   }
 
-  /** The columns that any caller may filter by. */
+  /** The columns that at least one caller may filter by. */
   get filterable(): ReadonlyMap<string, ListColumn> {
     return this.#among(this.#filterable, this.#options.shownTo())
   }
 
-  /** The columns that any caller may sort by. */
+  /** The columns that at least one caller may sort by. */
   get sortable(): ReadonlyMap<string, ListColumn> {
     return this.#among(this.#sortable, this.#options.shownTo())
   }
 
-  /** The order without `sort`, as `sort` would say it. */
+  /** The default order, in the syntax of `sort`. */
   get defaultSort(): string {
     return this.#defaultSort.map(({ column, isDescending }) => `${isDescending ? '-' : ''}${column.name}`).join(',')
   }
 
   /**
-   * Answers a list.
+   * Answers a list request.
    *
-   * @param base conditions that the path makes, such as the parent's id
-   * @throws ValidationError naming each part of the query that is not understood
+   * @param base conditions from the path, such as the parent's id
+   * @throws ValidationError with one error per invalid query parameter
    */
   async run(context: EndpointContext, base: Readonly<Record<string, unknown>>): Promise<HttpResponse> {
     const model = this.#model
@@ -118,7 +119,7 @@ export class List {
     }
     const query = filtered()
     selectColumns(query, model)
-    // Counted in the same statement, and by the same rules: the count is a query of the model too.
+    // Counts in the same statement. The subquery is a query of the model, so its policy applies.
     if (asked.withTotal) query.select(filtered().count().as(totalAlias) as never)
     applySort(query, asked.sort, dialect)
     if (asked.after) applyAfter(query, asked.sort, asked.after, dialect)
@@ -199,7 +200,7 @@ export class List {
     let after: readonly unknown[] | null = null
     if (cursor !== null && errors.length === 0) {
       after = this.#openCursor(perms, cursor, about, sort)
-      if (after === null) errors.push({ field: 'cursor', message: 'is not one that this list gave; start again without it' })
+      if (after === null) errors.push({ field: 'cursor', message: 'does not belong to this list. Start again without a cursor' })
     }
     const parsed: ListQuery = {
       page: cursor === null ? page : null,
@@ -217,7 +218,7 @@ export class List {
   }
 
   #parseSort(text: string | null, actor: Actor | null, dialect: Dialect): readonly SortKey[] | FieldError {
-    // Said in full, the default order tells no more than left out.
+    // The default order is allowed explicitly, even if the caller may not see its columns.
     if (text === null || text === this.defaultSort) return this.#defaultSort
     return parseSort(text, this.#visible(this.#sortable, actor, dialect)(), this.#id)
   }
@@ -229,7 +230,7 @@ export class List {
     return checked.some((one) => one.error !== undefined) ? null : checked.map((one) => one.value)
   }
 
-  // To filter or sort by a column that the resource or some rows hide would tell what they hide. Worked out only if needed.
+  // Filtering or sorting by a hidden column would reveal its values. Computed only if needed.
   #visible(columns: ReadonlyMap<string, ListColumn>, actor: Actor | null, dialect: Dialect): () => ReadonlyMap<string, ListColumn> {
     let visible: ReadonlyMap<string, ListColumn> | undefined
     const isReadable = ({ name, spec }: ListColumn) =>
@@ -252,14 +253,14 @@ export class List {
 
 const totalAlias = 'permsTotal'
 
-/** The total that each row carries; null where a page past the first has no row to carry it. */
+/** Returns the total from the first row, or null if a later page has no rows. */
 function totalIn(rows: readonly object[], isLater: boolean): number | null {
   const [first] = rows
   if (!first) return isLater ? null : 0
   return Number((first as { [totalAlias]: unknown })[totalAlias])
 }
 
-/** A number of the query, or what is wrong with it. */
+/** Parses a number of the query string. Returns a FieldError if it is not valid. */
 export function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {
   if (text === null) return instead
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN

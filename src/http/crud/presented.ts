@@ -6,10 +6,10 @@ import { commonFields, sourcesOf, throughSources } from './related.js'
 import { narrowed, outputFields } from './shape.js'
 
 /**
- * Shows the rows in the result of a custom endpoint as the resources of the Api show them: rows themselves, in arrays, in plain
- * objects, and as relations of other rows. Everything else stays as it is, and so does a row that no resource narrows.
+ * Converts the rows in the result of a custom endpoint to what the resources of the Api show: single rows, rows in arrays and plain
+ * objects, and related rows. Other values, and rows of which all columns are shown, stay unchanged.
  *
- * @param own the endpoint's resource; it alone decides about rows of its model
+ * @param own the resource of the endpoint. For rows of its model, only this resource is used.
  */
 export function presented(value: unknown, resources: readonly Resource[], actor: Actor | null, own: Resource): unknown {
   const show = (one: unknown): unknown => {

@@ -4,30 +4,31 @@ import type { ServedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { narrowed, narrowedFields, outputFields, type RelatedShaper, type Shaper, shaper } from './shape.js'
 
-/** How one resource shows rows of its model in the responses of others. */
+/** How a resource shows rows of its model when other resources include them. */
 export interface RelatedRows {
   /** The columns that the caller sees through the resource. */
   readonly fields: readonly string[]
-  /** The resource's own shape(), where a subclass overrides it. */
+  /** The shape() of the resource if a subclass overrides it, otherwise null. */
   readonly show: Shaper | null
 }
 
 /**
- * Relations that clients may include, as paths: a list, or an object that also says what each of them shows. `true` stands for
- * what the related model's own resource shows.
+ * The relations that clients may include, as paths: a list, or an object that maps paths to the shown columns. `true` shows the
+ * columns that the resource of the related model shows.
  *
  * @example ['user', 'items.product']
  * @example { user: ['id', 'displayName'], 'items.product': true }
  */
 export type IncludeOption = readonly string[] | { readonly [path: string]: true | SchemaOption }
 
-/** An `include` option, read. */
+/** A parsed `include` option. */
 export interface Included {
   readonly paths: readonly string[]
-  /** What the rows of a path show, where the option says it. */
+  /** The columns to show by path, for paths with a list of columns. */
   readonly schemas: ReadonlyMap<string, SchemaOption>
 }
 
+/** Parses the `include` option of a resource. */
 export function readInclude(option: IncludeOption = []): Included {
   if (Array.isArray(option)) return { paths: option as readonly string[], schemas: new Map() }
   const entries = Object.entries(option) as [string, true | SchemaOption][]
@@ -35,10 +36,10 @@ export function readInclude(option: IncludeOption = []): Included {
 }
 
 /**
- * Returns the columns that a relation shows: those that the option lists, else those that every resource of the related model
- * shows to this caller. A model without a resource shows all.
+ * Returns the columns that a relation shows: those that the option lists, or else those that all resources of the related model
+ * show to this caller. A model without a resource shows all columns.
  *
- * @param actor left out for what any caller may see
+ * @param actor the caller; without it, the columns that at least one caller may see
  */
 export function relatedFields(
   model: ServedModel,
@@ -52,7 +53,7 @@ export function relatedFields(
   return commonFields(model, sourcesOf(model, resources, actor))
 }
 
-/** Makes the shapers of included rows. */
+/** Returns a function that creates the shapers of included rows. */
 export function relatedShaper(included: Included, resources: readonly Resource[], actor: Actor | null): RelatedShaper {
   return (model, path) => {
     if (included.schemas.has(path)) return shaper(model, relatedFields(model, path, included, resources, actor))
@@ -62,20 +63,20 @@ export function relatedShaper(included: Included, resources: readonly Resource[]
   }
 }
 
-/** Returns how each resource that serves a model shows its rows. */
+/** Returns how each resource of a model shows its rows. */
 export function sourcesOf(model: ServedModel, resources: readonly Resource[], actor?: Actor | null): RelatedRows[] {
   return resources.map((resource) => resource.relatedRows(model, actor)).filter((source) => source !== null)
 }
 
-// Several resources may serve one model: what one of them keeps back is not shown through another's relation.
+/** Returns the columns that all resources of a model show. A relation must not reveal a column that one of them hides. */
 export function commonFields(model: ServedModel, sources: readonly RelatedRows[]): readonly string[] {
   if (sources.length === 0) return outputFields(model)
   return outputFields(model).filter((name) => sources.every(({ fields }) => fields.includes(name)))
 }
 
 /**
- * Applies the shape() of every resource to what a plain shaper shows. A key that one of them leaves out is left out, and a
- * value that one of them changes is shown changed.
+ * Returns a shaper that applies the shape() of every resource to the result of a plain shaper. It omits keys that one of them
+ * omits, and uses values that one of them changes.
  */
 export function throughSources(model: ServedModel, fields: readonly string[], sources: readonly RelatedRows[], plain: Shaper): Shaper {
   const own = sources.flatMap(({ show }) => show ?? [])

@@ -7,24 +7,24 @@ import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
 
-/** Relations to show, by name, each with those of its own. */
+/** The relations to show, by name, each with its own relations. */
 export interface Include {
   readonly [relation: string]: Include
 }
 
-/** Makes of a row what the client sees. */
+/** Converts a row to the object that the client sees. */
 export type Shaper = (row: ServedRow) => Record<string, unknown>
 
-/** Shows rows as the client sees them: these properties of the output schema, in its order. */
+/** Returns a shaper that shows these properties of the output schema, in the order of the schema. */
 export function shaper(model: ServedModel, fields: readonly string[]): Shaper {
   const throughJson = jsonShaper(fields)
   return isPlain(model, fields) ? plainShaper(fields, throughJson) : throughJson
 }
 
-/** How rows of a relation look. @param path such as `items.product` */
+/** Returns the shaper of a relation. @param path the relation path, such as `items.product` */
 export type RelatedShaper = (model: ServedModel, path: string) => Shaper
 
-/** Adds the relations that were asked for to what a shaper shows. */
+/** Returns a shaper that adds the requested relations to the result of another shaper. */
 export function withRelations(show: Shaper, model: ServedModel, include: Include, related: RelatedShaper, above = ''): Shaper {
   const relations = Object.entries(include)
   if (relations.length === 0) return show
@@ -43,12 +43,12 @@ export function withRelations(show: Shaper, model: ServedModel, include: Include
   }
 }
 
-/** One row as the client sees it. */
+/** Returns a row with only these properties. */
 export function shape(row: ServedRow, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
   return shaper(model, fields)(row)
 }
 
-/** Leaves out the columns that are not among these; keys that are no columns stay. */
+/** Removes the columns that are not in `fields`. Keys that are not columns stay. */
 export function narrowed(shown: Readonly<Record<string, unknown>>, model: ServedModel, fields: readonly string[]): Record<string, unknown> {
   const all = outputFields(model)
   if (all === fields) return { ...shown }
@@ -67,7 +67,7 @@ function jsonShaper(fields: readonly string[]): Shaper {
 function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
   return (row) => {
     const values = row as unknown as Record<string, unknown>
-    // A hook of the application's called row.$omitFromJson().
+    // A hook of the application has called row.$omitFromJson().
     if (values.$$omitFromJson) return throughJson(row)
     const shown: Record<string, unknown> = {}
     for (const name of fields) {
@@ -81,7 +81,7 @@ function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
 const formatting = ['toJSON', '$toJson', '$formatJson', '$omitFromJson', '$$omitFromJson']
 const formatsItself = new WeakMap<object, boolean>()
 
-// Where all that is shown are columns that nobody hides by row, toJSON() would hand out the same values, ten times slower.
+// If all shown properties are columns without a rule per row, toJSON() returns the same values but is ten times slower.
 function isPlain(model: ServedModel, fields: readonly string[]): boolean {
   let hasOwn = formatsItself.get(model)
   if (hasOwn === undefined) {
@@ -89,7 +89,7 @@ function isPlain(model: ServedModel, fields: readonly string[]): boolean {
       hasReadableRules(model as never) ||
       lineage(model).some((cls) => {
         const { prototype } = cls as { prototype?: object }
-        // Objection's Model is what it exports under that name, and the bases of that.
+        // Objection's exported Model has base classes of its own.
         const isLibrary = isIntermediate(cls) || cls === Model || Object.prototype.isPrototypeOf.call(cls, Model)
         return !isLibrary && prototype !== undefined && formatting.some((name) => Object.hasOwn(prototype, name))
       })
@@ -102,7 +102,7 @@ function isPlain(model: ServedModel, fields: readonly string[]): boolean {
 
 const allFields = new WeakMap<object, readonly string[]>()
 
-/** The properties of a model that clients see. */
+/** Returns the properties of a model that clients can see. */
 export function outputFields(model: ServedModel): readonly string[] {
   let fields = allFields.get(model)
   if (!fields) {
@@ -112,20 +112,20 @@ export function outputFields(model: ServedModel): readonly string[] {
   return fields
 }
 
-/** What a `schema` or `argSchema` option names: a list as it is, a JSON Schema's properties. */
+/** Returns the names in a `schema` or `argSchema` option: the list itself, or the properties of the JSON Schema. */
 export function namesOf(option: SchemaOption): readonly string[] {
   if (Array.isArray(option)) return option as readonly string[]
   return Object.keys((option as { properties?: object }).properties ?? {})
 }
 
-/** The output narrowed by a `schema` option; it can add nothing. */
+/** Returns the properties that a `schema` option leaves of the model's output. */
 export function narrowedFields(model: ServedModel, option: SchemaOption | undefined): readonly string[] {
   if (option === undefined) return outputFields(model)
   const names = namesOf(option)
   return outputFields(model).filter((name) => names.includes(name))
 }
 
-/** Reads `fields=a,b`. */
+/** Parses `fields=a,b`. */
 export function parseFields(text: string, available: readonly string[]): readonly string[] | FieldError {
   const names = text.split(',')
   const unknown = names.find((name) => !available.includes(name))
@@ -136,7 +136,7 @@ export function parseFields(text: string, available: readonly string[]): readonl
 const maxIncludes = 10
 const deepestInclude = 3
 
-/** Reads `include=user,items.product`, within the paths that the resource allows. */
+/** Parses `include=user,items.product` against the paths that the resource allows. */
 export function parseInclude(text: string, allowed: readonly string[]): Include | FieldError {
   const paths = text.split(',')
   if (paths.length > maxIncludes) return { field: 'include', message: `takes at most ${maxIncludes} relations` }
@@ -154,8 +154,8 @@ export function parseInclude(text: string, allowed: readonly string[]): Include 
   return include
 }
 
-/** What the query of an item asks to show. @throws ValidationError naming what is not known */
-export function askedOf(
+/** Parses `fields` and `include` of a request for one row. @throws ValidationError with the unknown names */
+export function parseItemQuery(
   query: URLSearchParams,
   available: readonly string[],
   allowed: readonly string[] = [],
@@ -168,36 +168,40 @@ export function askedOf(
   return { fields: fields as readonly string[], include: include as Include }
 }
 
-/** @throws ConfigurationError for an offered path that is too deep, or no relation */
+/** Checks a path of the `include` option. @throws ConfigurationError if it is too deep or not a relation */
 export function checkInclude(model: ServedModel, path: string): void {
   const names = path.split('.')
-  if (names.length > deepestInclude) throw new ConfigurationError(`include: '${path}' is deeper than ${deepestInclude} relations.`)
+  if (names.length > deepestInclude)
+    throw new ConfigurationError(`include: '${path}' has more than ${deepestInclude} relations. Use a shorter path.`)
   let at = model
   for (const name of names) {
-    if (!at.getRelationNames().includes(name)) throw new ConfigurationError(`include: ${at.name} has no relation '${name}'.`)
+    if (!at.getRelationNames().includes(name))
+      throw new ConfigurationError(`include: ${at.name} has no relation '${name}'. Correct the name, or add it to relationMappings.`)
     at = at.getRelation(name).relatedModelClass
   }
 }
 
-/** How many rows a relation brings at most into one answer, for all rows of the page together. */
+/** The maximum number of related rows per relation in a response, for all rows of the page together. */
 export const maxIncludedRows = 1000
 
 interface GraphQuery {
   modifyGraph(path: string, modify: (query: { limit(count: number): unknown }) => unknown): unknown
 }
 
-/** Lets a query that fetches an include read no more rows than `checkIncluded` takes. */
+/** Limits the related rows that a query loads to one more than `checkIncluded` accepts. */
 export function limitIncluded(query: GraphQuery, model: ServedModel, include: Include): void {
   for (const path of manyPaths(model, include)) query.modifyGraph(path, (related) => related.limit(maxIncludedRows + 1))
 }
 
-/** @throws ValidationError where a relation has more rows than an answer takes: they are not cut off without a word */
+/** Checks the number of related rows, instead of truncating them silently. @throws ValidationError if a relation has too many */
 export function checkIncluded(rows: readonly object[], model: ServedModel, include: Include): void {
   for (const path of manyPaths(model, include)) {
     let at: readonly object[] = rows
     for (const name of path.split('.')) at = at.flatMap((row) => (row as Record<string, object | object[] | null>)[name] ?? [])
     if (at.length > maxIncludedRows)
-      assertNoErrors([{ field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here: list them by themselves` }])
+      assertNoErrors([
+        { field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here. Request them with a list of their own` },
+      ])
   }
 }
 
@@ -209,7 +213,7 @@ function manyPaths(model: ServedModel, include: Include): string[] {
   })
 }
 
-/** The relation expression of Objection that fetches an include, or null where nothing was asked for. */
+/** Returns the Objection relation expression for an include, or null for an empty one. */
 export function graphOf(include: Include): string | null {
   const parts = Object.entries(include).map(([name, deeper]) => {
     const inner = graphOf(deeper)

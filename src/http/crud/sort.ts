@@ -11,7 +11,7 @@ export interface SortKey {
 const maxSortKeys = 5
 
 /**
- * Reads `-createdAt,title`. The id comes last by itself, so that rows with equal values have one order.
+ * Parses `-createdAt,title`. Adds the id as the last key, so that rows with equal values have a fixed order.
  */
 export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>, id: ListColumn): SortKey[] | FieldError {
   const keys: SortKey[] = []
@@ -27,12 +27,13 @@ export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>
   return withTieBreak(keys, id)
 }
 
+/** Adds the id as the last sort key, unless it is already one. */
 export function withTieBreak(keys: SortKey[], id: ListColumn): SortKey[] {
   if (!keys.some((key) => key.column.name === id.name)) keys.push({ column: id, isDescending: false })
   return keys
 }
 
-// NULL is below every value, on every database: PostgreSQL alone thinks otherwise.
+/** Adds the ORDER BY clause. NULL sorts before all values on every database; PostgreSQL needs this explicitly. */
 export function applySort(query: QueryBuilder<Model>, keys: readonly SortKey[], dialect: Dialect): void {
   for (const { column, isDescending } of keys) {
     const { spec, reference } = column
@@ -44,7 +45,7 @@ export function applySort(query: QueryBuilder<Model>, keys: readonly SortKey[], 
   }
 }
 
-/** Adds the condition that rows come after the one with these values, in the order of the keys. */
+/** Adds the condition that rows come after the row with these values, in the order of the keys. */
 export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[], values: readonly unknown[], dialect: Dialect): void {
   if (keys.length > 1) boundFirst(query, keys[0] as SortKey, values[0], dialect)
   query.where((any) => {
@@ -57,14 +58,14 @@ export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[],
   })
 }
 
-// Follows from the condition below. Databases do not infer it from an OR, and would read an index from its start instead of from here.
+// This condition follows from the one below. Databases do not infer it from an OR, and would scan the index from its start.
 function boundFirst(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {
   const { spec, reference } = column
   if (value === null) {
     if (isDescending) query.whereNull(reference)
     return
   }
-  // NULL comes after every value in a descending order: no single range holds both.
+  // In descending order NULL comes after all values, so a single range cannot contain both.
   if (isDescending && spec.isNullable) return
   compare(query, column, isDescending ? '<=' : '>=', value, dialect)
 }
@@ -79,7 +80,7 @@ function compare(query: QueryBuilder<Model>, { spec, reference }: ListColumn, si
 function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown, dialect: Dialect): void {
   const { spec, reference } = column
   if (value === null) query.whereNull(reference)
-  // As they are ordered: what is equal there is told apart by the next key, and may not be lost in between.
+  // Compare as ORDER BY does, so that no row is lost between two pages.
   else if (dialect === 'sqlite' && spec.type === 'decimal') compare(query, column, '=', value, dialect)
   else query.where(reference, encode(spec, value, dialect) as string)
 }
@@ -87,7 +88,7 @@ function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown,
 function beyond(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {
   const { spec, reference } = column
   if (value === null) {
-    // Below everything: nothing follows downwards, and every value upwards.
+    // NULL sorts first: nothing follows it in descending order, and all values follow it in ascending order.
     if (isDescending) query.whereRaw('1 = 0')
     else query.whereNotNull(reference)
     return

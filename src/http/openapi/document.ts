@@ -21,7 +21,7 @@ interface Operation {
   security: object[]
 }
 
-/** An OpenAPI 3.1 document; plain JSON. */
+/** An OpenAPI 3.1 document as plain JSON. */
 export interface OpenApiDocument {
   openapi: '3.1.0'
   info: { title: string; version: string; description?: string }
@@ -36,15 +36,14 @@ export interface OpenApiDocument {
   [more: string]: unknown
 }
 
-/** Headers that are not the library's to send: an application's middleware or proxy may add them to any answer. */
+/** Headers that the middleware or the proxy of the application may add to any response. */
 const addedAround = {
   RateLimit: {
-    description:
-      'What is left of the limit on requests, where the application or its proxy sets one (draft-ietf-httpapi-ratelimit-headers).',
+    description: 'The remaining requests, if the application or its proxy sets a limit (draft-ietf-httpapi-ratelimit-headers).',
     schema: { type: 'string', maxLength: 1024 },
   },
   'Access-Control-Allow-Origin': {
-    description: 'The origin whose pages may read the answer, where the application lets those of another origin do so (CORS).',
+    description: 'The origin whose pages may read the response, if the application allows other origins (CORS).',
     schema: { type: 'string', maxLength: 1024 },
   },
 }
@@ -55,7 +54,7 @@ const retryAfter = { description: 'Seconds.', schema: { type: 'integer', format:
 const verbs: Record<string, string> = { list: 'List', get: 'Get one', create: 'Create', update: 'Change', delete: 'Delete' }
 
 /**
- * Describes an API by the schemas that its requests are checked with.
+ * Creates the OpenAPI document of an API. It contains the same schemas that validate requests.
  *
  * @param options `mountPath`: the path that the router is mounted at, such as `/v1`. Default: the root of the server.
  * @example writeFileSync('openapi.json', JSON.stringify(openApiDocument(api, perms)))
@@ -77,14 +76,15 @@ export function openApiDocument(api: Api, perms: PermsPort, { mountPath = '' }: 
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'JWT',
-          description: 'The access_token of a sign-in. It is made and checked by RFC 7519 and the best practices of RFC8725.',
+          description: 'The access_token of a sign-in. It follows RFC 7519 and the best practices of RFC8725.',
         },
         ...(takesCookies && {
           cookieAuth: {
             type: 'apiKey',
             in: 'cookie',
             name: ACCESS_COOKIE,
-            description: 'The same, as a sign-in with `Prefer: cookies` sets it; requests that change something then need an Origin.',
+            description:
+              'The access token in the cookie that a sign-in with `Prefer: cookies` sets. Requests that change something then need an Origin.',
           },
         }),
       },
@@ -100,7 +100,7 @@ export function serversAt(mountPath: string): object[] {
   return [{ url: mountPath === '' ? '/' : mountPath, 'x-internal': false }]
 }
 
-/** Where tokens are handed out, they may go into cookies; a refresh cookie needs no body. */
+/** Adds the cookie responses and the Prefer header to endpoints that return tokens. */
 function withCookies(route: Route): Route {
   const { description } = route.endpoint.options
   const output = schemaWithCookies(description?.output)
@@ -113,7 +113,7 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
   const { endpoint, resource } = route
   const { options } = endpoint
   if (!document.tags.some(({ name }) => name === resource.name)) {
-    document.tags.push({ name: resource.name, description: `Everything about ${resource.name}.` })
+    document.tags.push({ name: resource.name, description: `Endpoints of ${resource.name}.` })
   }
   const path = route.path.replace(/:(\w+)/g, '{$1}')
   const parameters = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => pathParameter(name as string, resource))
@@ -143,7 +143,7 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
 
 function pathParameter(name: string, resource: unknown): object {
   const schema = resource instanceof CrudResource && name === 'id' ? idSchema(resource) : { type: 'string', format: 'uuid' }
-  return { name, in: 'path', required: true, description: 'Names the row.', schema: bounded(schema) }
+  return { name, in: 'path', required: true, description: 'The id of the row.', schema: bounded(schema) }
 }
 
 function idSchema(resource: CrudResource): object {
@@ -169,7 +169,7 @@ function responsesOf(
     const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
     const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
     const takesInclude = description?.parameters?.some((one) => (one as { name?: string }).name === 'include') ?? false
-    // Rows without the relations have the same name: the relations are there only where a request includes them.
+    // Rows with and without relations share a schema. Relations are present only if the request includes them.
     const relations = takesInclude || output === modelOutput(resource) ? relationsOf(resource, resources) : {}
     const one = reference(document, name, bounded(shown(output, relations)))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
@@ -180,9 +180,9 @@ function responsesOf(
       headers,
       content: { 'application/json': media(schema, example) },
     }
-    if (isGet) responses['304'] = { description: 'The row is what If-None-Match says.', headers }
+    if (isGet) responses['304'] = { description: 'The row still has the ETag of If-None-Match.', headers }
   } else {
-    // What a handler returns is JSON, and undefined is 204: without a schema nothing more is known.
+    // Without a schema, the response is JSON, or 204 if the handler returns undefined.
     const { status = 200 } = options
     if (status !== 204) responses[String(status)] = { description: 'Done.', headers, content: { 'application/json': { schema: {} } } }
     if (options.status === undefined || status === 204) responses['204'] = { description: 'Done.', headers: around }
@@ -202,13 +202,13 @@ function modelOutput(resource: Resource): object | undefined {
   return resource instanceof CrudResource ? (resource.model as unknown as ServedModel).schema.output : undefined
 }
 
-// `fields` may leave any property out, and readableBy hides some.
+// No property is required, because `fields` and readableBy may omit any.
 function shown(output: object, relations: object = {}): object {
   if ('anyOf' in output) return output
   return { ...output, properties: { ...(output as { properties?: object }).properties, ...relations }, required: [] }
 }
 
-/** What `include` adds to a row. */
+/** Returns the schemas of the relations that `include` adds to a row. */
 function relationsOf(resource: Resource, resources: readonly Resource[]): Record<string, object> {
   if (!(resource instanceof CrudResource)) return {}
   return relationSchemas(resource.model as unknown as ServedModel, resource.included, resources, '')

@@ -26,7 +26,7 @@ const byFormat: Readonly<Record<string, string>> = {
 }
 const byName: Readonly<Record<string, string>> = { email: 'ada@example.com', password: 'correct horse battery' }
 
-/** A value that fits a schema, for the OpenAPI document; undefined where none comes to mind. */
+/** Returns an example value for a schema, or undefined if none can be derived. */
 export function exampleOf(schema: object, name = ''): unknown {
   const { type, enum: values, const: only, default: standard, examples, anyOf, oneOf } = schema as Schema
   if (Array.isArray(examples) && examples.length > 0) return examples[0]
@@ -86,16 +86,16 @@ const errors: readonly PermsError[] = [
   new ForbiddenError(),
   new NotFoundError(),
   new NotAcceptableError(),
-  new ConflictError('It conflicts with what is there.'),
-  new PreconditionFailedError('The row is not what If-Match says: fetch it again.'),
-  new PayloadTooLargeError('The body is larger than 1048576 bytes.'),
+  new ConflictError('It conflicts with an existing row.'),
+  new PreconditionFailedError('The row has changed: its ETag is not in If-Match. Fetch it again.'),
+  new PayloadTooLargeError('The body is larger than 1048576 bytes. Send a smaller body.'),
   new UnsupportedMediaTypeError('The body must be JSON in UTF-8: send it with "Content-Type: application/json".'),
   new ValidationError('The input is not valid.', [{ field: 'title', message: 'is required' }]),
   new TooManyAttemptsError('Too many attempts: try again later.', { retryAfter: 60 }),
   new ServiceUnavailableError(),
 ]
 
-/** What the answer with this status looks like. */
+/** Returns an example of the problem details for a status. */
 export function problemExample(status: number): Problem {
   return problemOf(errors.find((error) => error.status === status))
 }

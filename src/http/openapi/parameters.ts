@@ -7,7 +7,7 @@ import { bounded } from './schemas.js'
 interface Described {
   readonly pageSize: number
   readonly maxPageSize: number
-  /** The paths that may be included. */
+  /** The relation paths that clients may include. */
   readonly include: readonly string[]
   /** The properties that a row shows. */
   readonly fields: readonly string[]
@@ -17,18 +17,24 @@ const query = (name: string, description: string, schema: object): object => ({ 
 
 const text = (maxLength = 4096) => ({ type: 'string', maxLength })
 
-/** The query parameters of a list, for the OpenAPI document. */
+/** Returns the query parameters of a list, for the OpenAPI document. */
 export function listParameters(list: List, options: Described): object[] {
   const { pageSize, maxPageSize } = options
   const parameters = [
-    query('page', 'The page, from 1 on.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
-    query('pageSize', 'Rows on a page.', { type: 'integer', format: 'int32', minimum: 1, maximum: maxPageSize, default: pageSize }),
-    query('cursor', 'The nextCursor of the page before; instead of page.', text()),
+    query('page', 'The page number, starting at 1.', { type: 'integer', format: 'int32', minimum: 1, maximum: 1_000_000_000, default: 1 }),
+    query('pageSize', 'The number of rows per page.', {
+      type: 'integer',
+      format: 'int32',
+      minimum: 1,
+      maximum: maxPageSize,
+      default: pageSize,
+    }),
+    query('cursor', 'The nextCursor of the previous page, instead of page.', text()),
     query('sort', `Columns, each with '-' for descending: ${[...list.sortable.keys()].join(', ')}.`, {
       ...text(),
       default: list.defaultSort,
     }),
-    query('total', 'Whether the rows are counted.', { type: 'boolean', default: true }),
+    query('total', 'Whether the response contains the total.', { type: 'boolean', default: true }),
     ...itemParameters(options),
   ]
   for (const [name, { spec }] of list.filterable) {
@@ -39,25 +45,26 @@ export function listParameters(list: List, options: Described): object[] {
   return parameters
 }
 
-/** The query parameters of an item. */
+/** Returns the query parameters of a request for one row. */
 export function itemParameters({ fields, include }: Pick<Described, 'fields' | 'include'>): object[] {
   const parameters = [query('fields', `The properties to show: ${fields.join(', ')}.`, text())]
   if (include.length > 0) parameters.push(query('include', `The relations to show: ${include.join(', ')}.`, text()))
   return parameters
 }
 
-/** A precondition of an item (RFC 9110, 13.1). */
+/** Returns the header parameter for a precondition (RFC 9110, 13.1). */
 export function conditionParameter(name: 'If-Match' | 'If-None-Match'): object {
-  const description = name === 'If-Match' ? 'Only where the row still has this ETag.' : 'Not again where the row still has this ETag.'
+  const description =
+    name === 'If-Match' ? 'Runs the request only if the row still has this ETag.' : 'Returns 304 if the row still has this ETag.'
   return { name, in: 'header', required: false, description, schema: { type: 'string', maxLength: 1024 } }
 }
 
-/** Where tokens are handed out (RFC 7240). */
+/** The Prefer header of endpoints that return tokens (RFC 7240). */
 export const preferParameter: object = {
   name: 'Prefer',
   in: 'header',
   required: false,
-  description: '`cookies`: the tokens come in cookies that no script can read, and not in the body.',
+  description: '`cookies` returns the tokens in cookies that no script can read, instead of in the body.',
   schema: { type: 'string', maxLength: 256 },
 }
 
@@ -76,7 +83,7 @@ function describe(name: string, operator: string): string {
     in: `is one of (comma-separated, at most ${maxInValues})`,
     like: `matches (% is any run of characters, _ is one; at most ${maxWildcards} of them; case matters)`,
     ilike: `matches, in any case (at most ${maxWildcards} % and _)`,
-    null: 'is null, or not',
+    null: 'is null (true) or not null (false)',
   }
   return `Only rows whose ${name} ${words[operator]}.`
 }

@@ -1,11 +1,11 @@
-/** What a client may get as an error (RFC 9457). */
+/** The JSON Schema of error responses (RFC 9457). */
 export const problemSchema = {
   type: 'object',
   properties: {
     type: { type: 'string', maxLength: 200 },
     title: { type: 'string', maxLength: 200 },
     status: { type: 'integer', format: 'int32', minimum: 400, maximum: 599 },
-    code: { type: 'string', maxLength: 64, description: 'Stable, and made for programs.' },
+    code: { type: 'string', maxLength: 64, description: 'A stable code for programs.' },
     detail: { type: 'string', maxLength: 4000 },
     errors: {
       type: 'array',
@@ -25,7 +25,7 @@ export const problemSchema = {
 const count = { type: 'integer', format: 'int64', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
 const countOrNull = { ...count, type: ['integer', 'null'] }
 
-/** A page of rows. */
+/** Returns the JSON Schema of a page of rows. */
 export function listOf(row: object): object {
   return {
     type: 'object',
@@ -34,11 +34,11 @@ export function listOf(row: object): object {
       pagination: {
         type: 'object',
         properties: {
-          page: { ...countOrNull, description: 'null where a cursor says the place.' },
+          page: { ...countOrNull, description: 'Null if the request used a cursor.' },
           pageSize: count,
-          total: { ...countOrNull, description: 'null with total=false.' },
+          total: { ...countOrNull, description: 'Null with total=false.' },
           totalPages: countOrNull,
-          nextCursor: { type: ['string', 'null'], maxLength: 4096, description: 'Leads to the next page; null on the last one.' },
+          nextCursor: { type: ['string', 'null'], maxLength: 4096, description: 'The cursor of the next page, or null on the last page.' },
         },
         required: ['page', 'pageSize', 'total', 'totalPages', 'nextCursor'],
         additionalProperties: false,
@@ -54,7 +54,7 @@ const lengths: Readonly<Record<string, number>> = { uuid: 36, date: 10, 'date-ti
 
 type Schema = Record<string, unknown>
 
-/** The same schema with a bound wherever a client could read "any size": what the body's limit makes of it. */
+/** Returns the schema with a bound for every string, number and array without one, as the limit of the body implies. */
 export function bounded(schema: object): object {
   const { type } = schema as Schema
   const bound: Schema = { ...schema }

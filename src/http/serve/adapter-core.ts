@@ -17,68 +17,69 @@ import { type Api, MountedApi } from './api.js'
 import { Reporter } from './reporter.js'
 
 export interface AdapterOptions {
-  /** Told of what went wrong on our side (500 and 503); console.error when not said. */
+  /** Receives server errors (500 and 503). Default: console.error. */
   onError?: OnError | undefined
 }
 
-/** Looks at the caller before a handler runs. @throws what becomes the answer */
+/** Checks the caller before a handler runs. @throws an error that becomes the response */
 export type CallerCheck = (actor: Actor | null) => void
 
-/** How a framework goes on, in its own manner. */
+/** The ways in which a framework can continue a request. */
 export interface Continuation<T> {
-  /** To the next handler; called inside the caller's context. */
+  /** Calls the next handler. Runs in the caller's context. */
   next(): T
-  /** With an answer of ours. */
+  /** Sends an error response of the library. */
   refuse(response: HttpResponse): T
-  /** With an error that is not ours. */
+  /** Passes on an error that does not belong to the library. */
   fail(error: unknown): T
-  /** Calls `next`; when an answer is about to be sent, what `refusal` returns is sent in its place, unless it is null. */
+  /** Calls `next`. When a response is about to be sent, sends the result of `refusal` instead, unless it is null. */
   unlessRefused(next: () => T, refusal: () => HttpResponse | null): T
 }
 
-/** What every adapter is made of: all that there is to decide, without a framework. */
+/** The framework-independent part of every adapter. */
 export class AdapterCore {
   readonly #perms: PermsPort
-  readonly #gate: RequestAuthenticator
+  readonly #authenticator: RequestAuthenticator
   readonly #options: AdapterOptions
   readonly #reporter: Reporter
 
   constructor(perms: PermsPort, options: AdapterOptions = {}) {
     perms.noteAdapter()
     this.#perms = perms
-    this.#gate = authenticatorOf(perms)
+    this.#authenticator = authenticatorOf(perms)
     this.#options = options
     this.#reporter = new Reporter(perms, options.onError)
   }
 
+  /** Prepares an API for serving. */
   mount(api: Api): MountedApi {
     return new MountedApi(api, this.#perms, this.#options)
   }
 
-  /** authenticate(): what comes after runs as the caller; a bad Bearer is turned away here. */
-  authenticate<T>(request: HttpRequest, ways: Continuation<T>): T | Promise<T> {
-    return this.#pass(request, ways, undefined)
+  /** Implements authenticate(): continues as the caller, or refuses an invalid Bearer token. */
+  authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T> {
+    return this.#run(request, continuation, undefined)
   }
 
-  /** requireUser() and requireRole(): the same, and the caller must pass the check. */
-  demand<T>(request: HttpRequest, check: CallerCheck, ways: Continuation<T>): T | Promise<T> {
-    return this.#pass(request, ways, check)
+  /** Implements requireUser() and requireRole(): like authenticate(), and the caller must pass the check. */
+  requireCaller<T>(request: HttpRequest, check: CallerCheck, continuation: Continuation<T>): T | Promise<T> {
+    return this.#run(request, continuation, check)
   }
 
-  /** errorHandler(): the answer to an error of the library's, or null for any other. */
+  /** Implements errorHandler(): returns the response for an error of the library, or null for other errors. */
   answerError(error: unknown, request: HttpRequest): HttpResponse | null {
-    return this.#reporter.answerOwn(error, request)
+    return this.#reporter.answerLibraryError(error, request)
   }
 
-  #pass<T>(request: HttpRequest, ways: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
-    return this.#perms.enter(() => this.#passHere(request, ways, check))
+  #run<T>(request: HttpRequest, continuation: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
+    return this.#perms.enter(() => this.#enterRequest(request, continuation, check))
   }
 
-  #passHere<T>(request: HttpRequest, ways: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
+  #enterRequest<T>(request: HttpRequest, continuation: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
     const entry = { address: request.address, origin: request.raw }
     const stop = (error: unknown): T => {
-      const response = this.#reporter.answerOwn(error, request)
-      return response === null ? ways.fail(error) : ways.refuse(response)
+      const response = this.#reporter.answerLibraryError(error, request)
+      return response === null ? continuation.fail(error) : continuation.refuse(response)
     }
     const enter = (actor: Actor | null): T => {
       try {
@@ -86,31 +87,31 @@ export class AdapterCore {
       } catch (error) {
         return stop(error)
       }
-      return enterAsActor(actor, () => ways.next(), entry)
+      return enterAsActor(actor, () => continuation.next(), entry)
     }
-    const known = this.#gate.known(request)
+    const known = this.#authenticator.known(request)
     if (known !== undefined && isInContextOf(request)) {
       try {
         check?.(currentActor())
       } catch (error) {
         return stop(error)
       }
-      return ways.next()
+      return continuation.next()
     }
-    // Sign-in and its like do not look at credentials: bad ones are refused everywhere else, once it is clear where the request goes.
+    // Sign-in routes ignore credentials. Invalid ones are refused after the routers have matched the request.
     const refuse = (error: unknown): T => {
-      const refusal = check === undefined ? this.#gate.postpone(request, error) : null
+      const refusal = check === undefined ? this.#authenticator.postpone(request, error) : null
       if (refusal === null) return stop(error)
-      return ways.unlessRefused(
-        () => enterRefused(refusal, () => ways.next(), entry),
+      return continuation.unlessRefused(
+        () => enterRefused(refusal, () => continuation.next(), entry),
         () => (refusal.isLifted ? null : this.#reporter.answer(error, request)),
       )
     }
-    const postponed = check === undefined ? this.#gate.postponed(request) : undefined
-    if (postponed) return enterRefused(postponed, () => ways.next(), entry)
+    const postponed = check === undefined ? this.#authenticator.postponed(request) : undefined
+    if (postponed) return enterRefused(postponed, () => continuation.next(), entry)
     let actor: Actor | null | Promise<Actor | null>
     try {
-      actor = this.#gate.identify(request)
+      actor = this.#authenticator.identify(request)
     } catch (error) {
       return refuse(error)
     }
@@ -118,7 +119,7 @@ export class AdapterCore {
   }
 }
 
-/** A check for a caller: anybody who has signed in, and an API key with an ability that is asked for. */
+/** Returns a check that accepts signed-in users, and API keys with one of the abilities. */
 export function requireCaller({ abilities }: CallerOptions = {}): CallerCheck {
   return (actor) => {
     if (actor === null) throw new UnauthorizedError()
@@ -126,7 +127,7 @@ export function requireCaller({ abilities }: CallerOptions = {}): CallerCheck {
   }
 }
 
-/** The same, and the caller must have the role. */
+/** Returns a check that also requires a role. */
 export function requireCallerRole(role: string, options?: RoleOptions): CallerCheck {
   const isKnown = requireCaller(options)
   return (actor) => {

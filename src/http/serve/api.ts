@@ -16,44 +16,44 @@ import { Reporter, requestId } from './reporter.js'
 import { runEndpoint } from './run.js'
 
 export interface ApiOptions {
-  /** For the OpenAPI document. */
+  /** The title in the OpenAPI document. Default: 'API'. */
   title?: string | undefined
   version?: string | undefined
   description?: string | undefined
-  /** Before the path of every resource, such as '/api'; none when not said. */
+  /** A prefix for the paths of all resources, such as '/api'. Default: none. */
   prefix?: string | undefined
   resources?: readonly Resource[] | undefined
-  /** Where the OpenAPI document is served, whatever the prefix: '/openapi.json' when not said, false for nowhere. */
+  /** The path of the OpenAPI document, without the prefix. `false` disables it. Default: '/openapi.json'. */
   openapi?: string | false | undefined
-  /** Where the document is shown in the browser, if swagger-ui-dist is installed: '/docs' when not said, false for nowhere. */
+  /** The path of the page that shows the document, if swagger-ui-dist is installed. `false` disables it. Default: '/docs'. */
   docs?: string | false | undefined
   /**
-   * Where the public keys of access tokens are served (RFC 7517), whatever the prefix, if there are any:
-   * '/.well-known/jwks.json' when not said, false for nowhere.
+   * The path of the public keys of access tokens (RFC 7517), without the prefix. Served only if a key pair signs the tokens.
+   * `false` disables it. Default: '/.well-known/jwks.json'.
    */
   jwks?: string | false | undefined
-  /** Laid over the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
+  /** Properties that override those of the OpenAPI document, such as `{ servers: [{ url: 'https://api.example.com' }] }`. */
   document?: object | undefined
-  /** Bytes of a body; 1 MiB when not said. */
+  /** The maximum size of a body in bytes. Default: 1 MiB. */
   maxBodyBytes?: number | undefined
-  /** How deep a body may be nested; 32 when not said. */
+  /** The maximum nesting depth of a body. Default: 32. */
   maxBodyDepth?: number | undefined
-  /** How many keys the objects of a body may have together. Default: 2,000. */
+  /** The maximum number of keys in all objects of a body. Default: 2,000. */
   maxBodyKeys?: number | undefined
-  /** How many values a body may hold. Default: 50,000. */
+  /** The maximum number of values in a body. Default: 50,000. */
   maxBodyValues?: number | undefined
 }
 
-/** One endpoint at its place. */
+/** An endpoint with its complete path. */
 export interface Route {
-  /** With the prefix, such as `/api/documents/:id`. */
+  /** The path with the prefix, such as `/api/documents/:id`. */
   readonly path: string
   readonly endpoint: Endpoint
   readonly resource: Resource
 }
 
 /**
- * Resources under one prefix, with one description. It knows no framework: an adapter's `router(api)` serves it.
+ * Combines resources under a prefix, with one OpenAPI document. Does not depend on a framework: `router(api)` of an adapter serves it.
  *
  * @example
  * const api = new Api({ title: 'Zoo', version: '1.0.0', prefix: '/api', resources: [new UserResource(), new CrudResource({ model: Critter })] })
@@ -66,11 +66,11 @@ export class Api {
   readonly limits: BodyLimits
   /** The path of the OpenAPI document, or false. */
   readonly openapi: string | false
-  /** The path of the page that shows it, or false. */
+  /** The path of the page that shows the OpenAPI document, or false. */
   readonly docs: string | false
   /** The path of the public keys, or false. */
   readonly jwks: string | false
-  /** What is laid over the OpenAPI document. */
+  /** Properties that override those of the OpenAPI document. */
   readonly document: object
   readonly #resources: Resource[] = []
 
@@ -96,14 +96,15 @@ export class Api {
     return this.#resources
   }
 
-  /** Adds a resource, also after the API was mounted. */
+  /** Adds a resource. Works also after the API was mounted. */
   add(resource: Resource): this {
-    if (this.#resources.includes(resource)) throw new ConfigurationError('This resource is in the API already.')
+    if (this.#resources.includes(resource))
+      throw new ConfigurationError('This resource is already part of the API. Add each resource once.')
     this.#resources.push(resource)
     return this
   }
 
-  /** Every endpoint with its path; the resources learn here whose models they serve. */
+  /** Returns every endpoint with its path, and binds the resources to the application. */
   routes(perms: PermsPort): Route[] {
     return this.#resources.flatMap((resource) => {
       resource.bind(perms)
@@ -114,18 +115,18 @@ export class Api {
 }
 
 export interface MountOptions {
-  /** Told of what went wrong on our side (500 and 503); console.error when not said. */
+  /** Receives server errors (500 and 503). Default: console.error. */
   onError?: OnError | undefined
 }
 
 type Match = Found<Endpoint> | readonly string[]
 
-/** An Api served for one Perms: what every adapter's router is. */
+/** An Api that serves one application. The routers of all adapters use it. */
 export class MountedApi {
   readonly #api: Api
   readonly #perms: PermsPort
-  readonly #gate: RequestAuthenticator
-  readonly #report: Reporter
+  readonly #authenticator: RequestAuthenticator
+  readonly #reporter: Reporter
   #table = new RouteTable<Endpoint>()
   #paths: readonly string[] = []
   #count = -1
@@ -133,12 +134,12 @@ export class MountedApi {
   constructor(api: Api, perms: PermsPort, options: MountOptions = {}) {
     this.#api = api
     this.#perms = perms
-    this.#gate = authenticatorOf(perms)
-    this.#report = new Reporter(perms, options.onError)
+    this.#authenticator = authenticatorOf(perms)
+    this.#reporter = new Reporter(perms, options.onError)
     perms.enter(() => this.#compile())
   }
 
-  /** The paths of its endpoints, with parameters as `:name`. */
+  /** The paths of all endpoints, with parameters as `:name`. */
   get paths(): readonly string[] {
     return this.#paths
   }
@@ -152,19 +153,19 @@ export class MountedApi {
       for (const { path, endpoint } of [{ path: openapi, endpoint: this.#documentEndpoint() }, ...pages]) {
         table.add('GET', path, endpoint)
         paths.push(path)
-        this.#gate.addLenient(this, 'GET', path)
+        this.#authenticator.addLenientRoute(this, 'GET', path)
       }
     }
     if (jwks !== false && this.#perms.auth.jwks().keys.length > 0) {
       table.add('GET', jwks, this.#jwksEndpoint())
       paths.push(jwks)
-      this.#gate.addLenient(this, 'GET', jwks)
+      this.#authenticator.addLenientRoute(this, 'GET', jwks)
     }
     for (const { path, endpoint } of this.#api.routes(this.#perms)) {
       const { method, ignoresCredentials, forgivesCookies } = endpoint.options
       table.add(method, path, endpoint)
       paths.push(path)
-      if (ignoresCredentials || forgivesCookies) this.#gate.addLenient(this, method, path)
+      if (ignoresCredentials || forgivesCookies) this.#authenticator.addLenientRoute(this, method, path)
     }
     this.#table = table
     this.#paths = paths
@@ -193,7 +194,7 @@ export class MountedApi {
     })
   }
 
-  // Only others than ourselves need it: who verifies our tokens elsewhere asks again every few minutes for the keys of a rotation.
+  // For other services that verify our tokens. A short max-age lets them notice a key rotation within minutes.
   #jwksEndpoint(): Endpoint {
     return new Endpoint({
       method: 'GET',
@@ -206,14 +207,14 @@ export class MountedApi {
   }
 
   /**
-   * The answer to a request, or null where its path is none of this API's. Never rejects.
+   * Returns the response to a request, or null if no endpoint of this API has its path. The promise never rejects.
    */
   handle(request: HttpRequest): Promise<HttpResponse> | null {
     if (this.#count !== this.#api.resources.length) this.#perms.enter(() => this.#compile())
     const match = this.#table.find(request.method, request.path)
     if (match !== null) return this.#perms.enter(() => this.#answer(match, request))
-    const refused = this.#gate.leftOver(request, this)
-    return refused ? Promise.resolve(this.#report.answer(refused.error, request)) : null
+    const refused = this.#authenticator.unclaimedRefusal(request, this)
+    return refused ? Promise.resolve(this.#reporter.answer(refused.error, request)) : null
   }
 
   async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
@@ -223,7 +224,7 @@ export class MountedApi {
       else if (request.method === 'OPTIONS') response = HttpResponse.empty({ headers: { allow: match.join(', ') } })
       else throw new MethodNotAllowedError(match as string[])
     } catch (error) {
-      response = this.#report.answer(error, request)
+      response = this.#reporter.answer(error, request)
     }
     const id = requestId(request)
     if (id !== undefined) response = response.with({ 'x-request-id': id })
@@ -235,13 +236,13 @@ export class MountedApi {
     const entry = { address: request.address, origin: request.raw }
     const { ignoresCredentials, forgivesCookies } = found.target.options
     if (ignoresCredentials) {
-      this.#gate.lift(request)
-      this.#gate.assertOwnOrigin(request)
+      this.#authenticator.lift(request)
+      this.#authenticator.assertOwnOrigin(request)
       return enterAsActor(null, () => run(null), entry)
     }
-    const known = this.#gate.known(request)
+    const known = this.#authenticator.known(request)
     if (known !== undefined && isInContextOf(request)) return run(currentActor())
-    const identified = known !== undefined ? known : this.#gate.identify(request, { forgivesCookies })
+    const identified = known !== undefined ? known : this.#authenticator.identify(request, { forgivesCookies })
     if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), entry))
     return enterAsActor(identified, () => run(identified), entry)
   }

@@ -10,7 +10,7 @@ const assets: Readonly<Record<string, string>> = {
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
 }
 
-// The page loads nothing from elsewhere, runs nothing inline, and sends its requests to this server alone.
+// The page loads files only from this server, has no inline scripts, and sends requests only to this server.
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -24,7 +24,7 @@ const contentSecurityPolicy = [
 
 const common = { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'content-security-policy': contentSecurityPolicy }
 
-/** The folder of swagger-ui-dist, or null where it is not installed. */
+/** Returns the folder of swagger-ui-dist, or null if it is not installed. */
 function swaggerUi(): string | null {
   try {
     const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
@@ -35,11 +35,11 @@ function swaggerUi(): string | null {
 }
 
 /**
- * The page that shows the OpenAPI document and tries it out, as paths and endpoints. It is there where the package
- * swagger-ui-dist is installed.
+ * Returns the paths and endpoints of the page that shows the OpenAPI document. Returns none if the package swagger-ui-dist is not
+ * installed.
  *
- * @param path such as `/docs`
- * @param document where the OpenAPI document is, such as `/openapi.json`
+ * @param path the path of the page, such as `/docs`
+ * @param document the path of the OpenAPI document, such as `/openapi.json`
  */
 export function docsEndpoints(path: string, document: string, title: string): { readonly path: string; readonly endpoint: Endpoint }[] {
   const folder = swaggerUi()

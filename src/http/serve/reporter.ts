@@ -6,7 +6,7 @@ import type { HttpResponse } from '../core/response.js'
 
 const idPattern = /^[\w.:/+=-]{1,128}$/
 
-/** The id that a proxy or the client gave the request, where it is one that may be sent back. */
+/** Returns the X-Request-Id of the request, if it is safe to send back. */
 export function requestId(request: HttpRequest): string | undefined {
   const id = request.header('x-request-id')
   return id !== undefined && idPattern.test(id) ? id : undefined
@@ -14,7 +14,7 @@ export function requestId(request: HttpRequest): string | undefined {
 
 const toConsole: OnError = (error, { method, url }) => console.error(`${method} ${url}:`, error)
 
-/** Turns errors into answers, and tells the application of those that are not the client's doing. */
+/** Converts errors to responses, and reports server errors to the application. */
 export class Reporter {
   readonly #perms: PermsPort
   readonly #onError: OnError
@@ -24,22 +24,22 @@ export class Reporter {
     this.#onError = onError
   }
 
-  /** For the library's own routes: whatever it is, it becomes an answer. */
+  /** Returns a response for any error. For the library's own routes. */
   answer(error: unknown, request: HttpRequest): HttpResponse {
     const known = this.#perms.mapError(error)
-    if (!isPermsError(known) || known.status >= 500) this.#tell(error, request)
+    if (!isPermsError(known) || known.status >= 500) this.#notify(error, request)
     const id = requestId(request)
     const response = problemResponse(known)
     return id === undefined ? response : response.with({ 'x-request-id': id })
   }
 
-  /** For an application's routes: null where the error is none of ours. */
-  answerOwn(error: unknown, request: HttpRequest): HttpResponse | null {
+  /** Returns a response for an error of the library, or null for other errors. For routes of the application. */
+  answerLibraryError(error: unknown, request: HttpRequest): HttpResponse | null {
     return isPermsError(this.#perms.mapError(error)) ? this.answer(error, request) : null
   }
 
-  // What the application does with it must not become a further error of the request.
-  #tell(error: unknown, request: HttpRequest): void {
+  // An error in onError must not fail the request.
+  #notify(error: unknown, request: HttpRequest): void {
     try {
       redactError(error)
       this.#onError(error, { method: request.method, url: request.url, requestId: requestId(request) })

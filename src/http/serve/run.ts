@@ -2,7 +2,7 @@ import { BadRequestError, type FieldError, ForbiddenError, PermsError, Unauthori
 import type { Actor } from '../../policy/context.js'
 import { ADMIN } from '../../policy/user-tables.js'
 import { assertNoErrors, schemaErrors } from '../../schema/validator.js'
-import { inCookies } from '../caller/cookie-session.js'
+import { moveTokensToCookies } from '../caller/cookie-session.js'
 import { assertAbility, assertRole } from '../caller/request-authenticator.js'
 import { TokenResponse } from '../caller/token-response.js'
 import { type BodyLimits, readJson } from '../core/body.js'
@@ -14,14 +14,14 @@ import type { Resource } from '../core/resource.js'
 import { HttpResponse } from '../core/response.js'
 import type { Found } from '../core/routes.js'
 
-/** Characters. Node's own limit is 16 KiB for all headers and the target together; other runtimes have none. */
+/** The maximum number of characters. Node.js limits headers and URL to 16 KiB; other runtimes have no limit. */
 const MAX_QUERY = 65_536
 
 type Open<T> = { -readonly [K in keyof T]: T[K] }
 
 /**
- * Runs an endpoint for a caller, inside whose context the code is. Refusals come in one order, so that none betrays what an
- * earlier one hides: 401, 404, 403, 412, then what is wrong with the input.
+ * Runs an endpoint in the context of its caller. Errors are checked in a fixed order, so that a later check reveals nothing that
+ * an earlier one hides: 401, 404, 403, 412, then errors in the input.
  */
 export async function runEndpoint(
   found: Found<Endpoint>,
@@ -60,17 +60,17 @@ export async function runEndpoint(
       if (options.argSchema) checkInput(options.argSchema, context.input)
     }
     const result = await options.handler(context)
-    return result instanceof TokenResponse ? await inCookies(result, context) : answer(result, options.status)
+    return result instanceof TokenResponse ? await moveTokensToCookies(result, context) : answer(result, options.status)
   } catch (error) {
-    if (options.refuseFirst && comesAfter403(error)) await options.refuseFirst(context)
+    if (options.assertAllowed && comesAfter403(error)) await options.assertAllowed(context)
     throw error
   }
 }
 
-/** @throws InsufficientAbilityError */
+/** Checks the abilities of an API key. @throws InsufficientAbilityError */
 function assertKey(held: readonly string[], { abilities, public: isPublic }: Endpoint['options']): void {
   if (abilities === 'none') assertAbility(held, abilities)
-  // What nobody needs to be signed in for needs no ability either: rows are shown as to a key that reaches none.
+  // Public endpoints need no ability. An API key without one sees what an anonymous caller sees.
   else if (!isPublic) assertAbility(held, abilities?.())
 }
 
@@ -90,7 +90,7 @@ function decodeParams({ names, values }: Found<Endpoint>): Record<string, string
     try {
       params[names[i] as string] = decodeURIComponent(values[i] as string)
     } catch {
-      throw new BadRequestError('The path holds a percent-encoding that is none.')
+      throw new BadRequestError('The path has an invalid percent-encoding.')
     }
   }
   return params
@@ -113,7 +113,7 @@ function checkInput(schema: object, input: unknown): void {
   assertNoErrors(schemaErrors(schema, input))
 }
 
-// The narrower range decides (RFC 9110, 12.5.1). Errors are JSON too: whoever takes those takes the rest.
+// The most specific range decides (RFC 9110, 12.5.1). A client that accepts problem+json also accepts JSON.
 const jsonRanges = ['application/json', 'application/problem+json', 'application/*', '*/*']
 const noWeight = /;\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)/i
 
@@ -128,8 +128,8 @@ function acceptsJson(request: HttpRequest): boolean {
   return taken.get(jsonRanges.find((range) => taken.has(range)) ?? '') ?? false
 }
 
-/** 403 where that is what the application wants for rows that may not be read. */
-export function hidden(error: unknown, perms: PermsPort): unknown {
+/** Applies the option `accessDenied: 403`: converts a 404 to a 403. Returns other errors unchanged. */
+export function applyAccessDenied(error: unknown, perms: PermsPort): unknown {
   const isHidden = perms.options.accessDenied === 403 && error instanceof PermsError && error.status === 404
   return isHidden ? new ForbiddenError() : error
 }

@@ -8,7 +8,11 @@ import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { objectOf } from '../crud/input.js'
 
-/** One's own API keys: to make, list and revoke them takes the user in person, not a key. */
+/**
+ * Returns the endpoints for the caller's API keys. An API key cannot use them.
+ *
+ * @param name the name of the resource, for operation ids
+ */
 export function apiKeyEndpoints(name: string): Endpoint[] {
   return [createKey(name), listKeys(name), revokeKey(name)]
 }
@@ -19,23 +23,23 @@ function createKey(name: string): Endpoint {
     method: 'POST',
     path: 'api-keys',
     name: `create${name}ApiKey`,
-    summary: 'Make an API key',
+    summary: 'Create an API key',
     abilities: 'none',
     queryKeys: [],
     argSchema: inputSchema,
     handler: async ({ caller, input, perms }) => {
       const { description, abilities, expiresIn } = objectOf(input) as unknown as KeyInput
-      if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: 'must name at least one' }])
+      if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: 'must contain at least one ability' }])
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
       return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
     },
-    refuseFirst: async () => forbidApiKey('API keys'),
+    assertAllowed: async () => forbidApiKey('API keys'),
     description: { input: inputSchema, output: createdSchema, problems: [413, 415, 422] },
     status: 201,
   })
 }
 
-/** `GET api-keys/` → one's own living keys, the newest first. */
+/** `GET api-keys/` → the caller's active keys, newest first. */
 function listKeys(name: string): Endpoint {
   return new Endpoint({
     method: 'GET',
@@ -52,7 +56,7 @@ function listKeys(name: string): Endpoint {
   })
 }
 
-/** `DELETE api-keys/:keyId` → 204; another's is 404. */
+/** `DELETE api-keys/:keyId` → 204, or 404 for a key of another user. */
 function revokeKey(name: string): Endpoint {
   return new Endpoint({
     method: 'DELETE',
@@ -66,7 +70,7 @@ function revokeKey(name: string): Endpoint {
       if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => forbidApiKey('API keys'),
+    assertAllowed: async () => forbidApiKey('API keys'),
   })
 }
 
@@ -95,21 +99,27 @@ const abilityPattern = describePattern(
 const inputSchema = {
   type: 'object',
   properties: {
-    description: { type: ['string', 'null'], maxLength: 255, description: 'What the key is for.' },
+    description: { type: ['string', 'null'], maxLength: 255, description: 'The purpose of the key.' },
     abilities: {
       type: 'array',
       items: { type: 'string', maxLength: 129, pattern: abilityPattern },
       minItems: 1,
       maxItems: 100,
-      description: "What it may do of what you may: 'documents:read', 'documents:*', or '*' for all but credentials.",
+      description: "What the key may do: 'documents:read', 'documents:*', or '*' for everything except credentials.",
     },
-    expiresIn: { type: 'integer', format: 'int64', minimum: 1, maximum: century, description: 'Seconds; without end when not said.' },
+    expiresIn: {
+      type: 'integer',
+      format: 'int64',
+      minimum: 1,
+      maximum: century,
+      description: 'The lifetime in seconds. Default: the key does not expire.',
+    },
   },
   required: ['abilities'],
   additionalProperties: false,
 }
 
-const moment = (description: string) => ({ type: ['string', 'null'], format: 'date-time', description })
+const datetime = (description: string) => ({ type: ['string', 'null'], format: 'date-time', description })
 
 const keySchema = {
   type: 'object',
@@ -118,8 +128,8 @@ const keySchema = {
     description: { type: ['string', 'null'], maxLength: 255 },
     abilities: { type: 'array', items: { type: 'string', maxLength: 129 }, maxItems: 100 },
     createdAt: { type: 'string', format: 'date-time' },
-    lastUsedAt: moment('To the minute.'),
-    expiresAt: moment('When it ends by itself.'),
+    lastUsedAt: datetime('Rounded to the minute.'),
+    expiresAt: datetime('When the key expires.'),
   },
   required: ['id', 'description', 'abilities', 'createdAt', 'lastUsedAt', 'expiresAt'],
 }
@@ -128,7 +138,7 @@ const createdSchema = {
   ...keySchema,
   properties: {
     ...keySchema.properties,
-    key: { type: 'string', description: 'The key, for the Authorization header: it is not shown again.' },
+    key: { type: 'string', description: 'The key for the Authorization header. It is not shown again.' },
   },
   required: [...keySchema.required, 'key'],
 }

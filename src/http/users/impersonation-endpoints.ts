@@ -3,14 +3,14 @@ import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { objectOf } from '../crud/input.js'
 
-/** `POST impersonation/` and `DELETE impersonation/`. @param name of the resource, for operation ids */
+/** Returns `POST impersonation/` and `DELETE impersonation/`. @param name the name of the resource, for operation ids */
 export function impersonationEndpoints(name: string): Endpoint[] {
   return [
     new Endpoint({
       method: 'POST',
       path: 'impersonation',
       name: `start${name}Impersonation`,
-      summary: 'Act in a user’s place, as a superadmin',
+      summary: 'Impersonate a user, as a superadmin',
       abilities: 'none',
       role: 'superadmin',
       queryKeys: [],
@@ -27,7 +27,7 @@ export function impersonationEndpoints(name: string): Endpoint[] {
       method: 'DELETE',
       path: 'impersonation',
       name: `stop${name}Impersonation`,
-      summary: 'End acting in a user’s place',
+      summary: 'End the impersonation',
       status: 204,
       abilities: 'none',
       queryKeys: [],
@@ -44,7 +44,7 @@ const inputSchema = {
   properties: {
     userId: { type: 'string', format: 'uuid' },
     reason: { type: 'string', minLength: 1, maxLength: 200, description: 'For the list of sessions and the audit log.' },
-    expiresIn: { type: 'integer', format: 'int32', minimum: 1, maximum: 3600, description: 'Seconds; 900 when not said.' },
+    expiresIn: { type: 'integer', format: 'int32', minimum: 1, maximum: 3600, description: 'The lifetime in seconds. Default: 900.' },
   },
   required: ['userId'],
   additionalProperties: false,
@@ -53,7 +53,7 @@ const inputSchema = {
 const outputSchema = {
   type: 'object',
   properties: {
-    access_token: { type: 'string', description: 'A JWT of the user, for the Authorization header; it cannot be refreshed.' },
+    access_token: { type: 'string', description: 'A JWT for the Authorization header. It cannot be refreshed.' },
     token_type: { type: 'string', enum: ['Bearer'] },
     expires_in: { type: 'integer', format: 'int32', description: 'Seconds.' },
   },

@@ -10,44 +10,44 @@ import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
 
-/** How a resource makes users. */
+/** How a resource creates users. */
 export interface Registration {
-  /** Reads the body as create does. */
+  /** Reads the body like create. */
   readonly prepare: (context: EndpointContext, values: object, known: object) => ReturnType<PrepareRegistration>
-  /** What a new user looks like in a response. */
+  /** Returns the object that a response shows for a new user. */
   readonly shown: (user: object) => Record<string, unknown>
-  /** JSON Schema of the body. */
+  /** The JSON Schema of the body. */
   readonly input: object
-  /** Whether only callers with a role may make users. */
+  /** Whether only callers with a role may create users. */
   readonly isRefused: boolean
 }
 
 /**
- * `POST GET DELETE invitations/`, and to accept one.
+ * Returns the endpoints to create, list, revoke and accept invitations.
  *
- * @param name of the resource, for operation ids
- * @param registration null where the resource makes no users
+ * @param name the name of the resource, for operation ids
+ * @param registration null if the resource does not create users
  */
 export function invitationEndpoints(name: string, registration: Registration | null): Endpoint[] {
   const invite = textSchema(['email', 'role', 'domain'], { email: MAX_EMAIL_LENGTH, role: 100, domain: 255 })
   return [
     new Endpoint({
-      ...inPerson('POST', 'invitations'),
+      ...signedInOnly('POST', 'invitations'),
       name: `create${name}Invitation`,
-      summary: 'Invite somebody into a domain',
+      summary: 'Invite a person into a domain',
       status: 201,
       handler: async ({ input, perms }) => {
         const made = await perms.auth.invitations.invite(textsOf(input, ['email', 'role', 'domain']))
         return HttpResponse.json(shown(made), { status: 201, headers: noStore })
       },
-      refuseFirst: async () => assertInviter(),
+      assertAllowed: async () => assertInviter(),
       description: { input: invite, output: invitationSchema, problems: [413, 415, 422, 429] },
     }),
     new Endpoint({
-      ...inPerson('GET', 'invitations'),
+      ...signedInOnly('GET', 'invitations'),
       queryKeys: ['domain'],
       name: `list${name}Invitations`,
-      summary: 'Open invitations',
+      summary: 'List open invitations',
       handler: async ({ query, perms }) => {
         const found = await perms.auth.invitations.list(query.get('domain') ?? undefined)
         return HttpResponse.json({ data: found.map(shown) }, { headers: noStore })
@@ -65,25 +65,25 @@ export function invitationEndpoints(name: string, registration: Registration | n
       },
     }),
     new Endpoint({
-      ...inPerson('DELETE', 'invitations/:invitationId'),
+      ...signedInOnly('DELETE', 'invitations/:invitationId'),
       name: `delete${name}Invitation`,
-      summary: 'Take an invitation back',
+      summary: 'Revoke an invitation',
       status: 204,
       handler: async ({ params, perms }) => {
         await perms.auth.invitations.revoke(params.invitationId ?? '')
         return HttpResponse.empty({ headers: noStore })
       },
-      refuseFirst: async () => forbidApiKey('Invitations'),
+      assertAllowed: async () => forbidApiKey('Invitations'),
     }),
     new Endpoint({
-      ...inPerson('POST', 'invitations/accept'),
+      ...signedInOnly('POST', 'invitations/accept'),
       name: `accept${name}Invitation`,
       summary: 'Accept an invitation',
       handler: async ({ input, perms }) => {
         const { role, domainId } = await perms.auth.invitations.accept(textsOf(input, ['token']).token)
         return HttpResponse.json({ role, domain: domainId }, { headers: noStore })
       },
-      refuseFirst: async () => forbidApiKey('Invitations'),
+      assertAllowed: async () => forbidApiKey('Invitations'),
       description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
     }),
     ...(registration ? [registerEndpoint(name, registration)] : []),
@@ -101,7 +101,8 @@ function registerEndpoint(name: string, { prepare, shown: show, input: schema, i
     summary: 'Register with an invitation',
     status: 201,
     load: async () => {
-      if (isRefused) throw new ForbiddenError('Registration is closed here: ask whoever invited you for an account, then accept.')
+      if (isRefused)
+        throw new ForbiddenError('Registration is closed. Ask the person who invited you for an account, then accept the invitation.')
       return { row: undefined, parents: [] }
     },
     handler: async (context) => {
@@ -116,7 +117,7 @@ function registerEndpoint(name: string, { prepare, shown: show, input: schema, i
   })
 }
 
-function inPerson<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
+function signedInOnly<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
   return { method, path, abilities: 'none' as const, queryKeys: [] as readonly string[] }
 }
 
@@ -127,18 +128,25 @@ function shown({ id, email, role, domainId, expiresAt, createdAt }: Invitation):
 const listOf = (items: object) => ({ type: 'object', properties: { data: { type: 'array', items } }, required: ['data'] })
 const uuid = { type: 'string', format: 'uuid' }
 const role = { type: 'string', maxLength: 100 }
-const moment = { type: 'string', format: 'date-time' }
+const datetime = { type: 'string', format: 'date-time' }
 const email = { type: 'string', maxLength: MAX_EMAIL_LENGTH }
 
 const invitationSchema = {
   type: 'object',
-  properties: { id: uuid, email, role, domain: { ...uuid, description: 'The id of the domain.' }, expiresAt: moment, createdAt: moment },
+  properties: {
+    id: uuid,
+    email,
+    role,
+    domain: { ...uuid, description: 'The id of the domain.' },
+    expiresAt: datetime,
+    createdAt: datetime,
+  },
   required: ['id', 'email', 'role', 'domain', 'expiresAt', 'createdAt'],
 }
 
 const roleSchema = { type: 'object', properties: { role, domain: uuid }, required: ['role', 'domain'] }
 
-// The address is the invited one.
+// Replaces `email` by `token`: the address is the invited one.
 function withToken(schema: object): object {
   const { properties, required = [] } = schema as { properties?: Record<string, object>; required?: readonly string[] }
   const { email: _, ...others } = properties ?? {}

@@ -10,12 +10,12 @@ import { textSchema, textsOf } from '../core/texts.js'
 
 type Mail = PermsPort['auth']['mail']
 
-/** The same whoever was named, and whatever comes of it. */
+/** Returns the response to all mail requests. It does not depend on whether the address has an account. */
 export const accepted = () => HttpResponse.json({ status: 'accepted' }, { status: 202, headers: noStore })
 
 export const acceptedSchema = {
   type: 'object',
-  properties: { status: { type: 'string', enum: ['accepted'], description: 'What there is to say, the mail says.' } },
+  properties: { status: { type: 'string', enum: ['accepted'], description: 'The mail contains the result.' } },
   required: ['status'],
 }
 
@@ -64,7 +64,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
         return accepted()
       },
       status: 202,
-      refuseFirst: async () => forbidApiKey('Passwords and e-mail addresses'),
+      assertAllowed: async () => forbidApiKey('Passwords and e-mail addresses'),
       description: {
         input: textSchema(['email', 'oldPassword'], { email: MAX_EMAIL_INPUT_LENGTH, oldPassword: 4096 }),
         output: acceptedSchema,
@@ -81,7 +81,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
   ]
 }
 
-/** `POST magic-link/request/` and `POST magic-link/`. @param output the schema of what a sign-in answers */
+/** `POST magic-link/request/` and `POST magic-link/`. @param output the schema of the sign-in response */
 export function magicLinkEndpoints(name: string, output: object): Endpoint[] {
   return [
     request('magic-link', `request${name}MagicLink`, 'Mail a link to sign in with', (mail, email) => mail.requestMagicLink(email)),

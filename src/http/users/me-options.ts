@@ -4,31 +4,34 @@ import type { ServedModel } from '../core/ports.js'
 import type { MethodOptions } from '../crud/crud-options.js'
 import { namesOf, outputFields } from '../crud/shape.js'
 
-/** What `me/` takes and shows, within what its resource takes and shows. */
+/** Restricts what `me/` accepts and shows, compared with its resource. */
 export interface MeOptions {
-  /** What the body of `PATCH me/` may hold. A body must pass the argSchema of `update` too. */
+  /**
+   * The keys that the body of `PATCH me/` may have. The body must also satisfy the argSchema of `update`. Default: no further
+   * restriction.
+   */
   argSchema?: SchemaOption | undefined
-  /** What `GET me/` and `PATCH me/` show. */
+  /** The columns that `GET me/` and `PATCH me/` show. Default: those that list and get show to the caller. */
   schema?: SchemaOption | undefined
 }
 
 interface Around {
-  /** How `update` is configured; undefined where it is off. */
+  /** The options of `update`, or undefined if it is disabled. */
   readonly update: MethodOptions | undefined
-  /** The `schema` of list and get, where these are on; undefined for one that shows everything. */
+  /** The `schema` of list and get, if they are enabled. Undefined for a method that shows all columns. */
   readonly shown: readonly (SchemaOption | undefined)[]
 }
 
-/** Checks the `me` option against the options of its resource. @throws ConfigurationError for what is wider than these */
+/** Checks the `me` option against the options of its resource. @throws ConfigurationError if it allows more than these */
 export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: Around): void {
   if (argSchema !== undefined && !update)
     throw new ConfigurationError(
-      'me.argSchema: PATCH me/ is off, because update is off in this UserResource. Switch update on, or leave me.argSchema out.',
+      'me.argSchema has no effect: update is disabled in this UserResource, and PATCH me/ with it. Enable update, or remove me.argSchema.',
     )
   if (argSchema !== undefined && update?.argSchema !== undefined)
-    assertWithin('argSchema', namesOf(argSchema), namesOf(update.argSchema), 'the argSchema of update does not take')
+    assertSubset('argSchema', namesOf(argSchema), namesOf(update.argSchema), 'the argSchema of update does not accept')
   if (schema !== undefined && !shown.includes(undefined))
-    assertWithin(
+    assertSubset(
       'schema',
       namesOf(schema),
       shown.flatMap((one) => namesOf(one as SchemaOption)),
@@ -36,17 +39,15 @@ export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: Aro
     )
 }
 
-/** Checks the `me` option against the model. @throws ConfigurationError for what it does not have */
+/** Checks the `me` option against the model. @throws ConfigurationError for names that the model does not have */
 export function checkMeModel({ argSchema, schema }: MeOptions, model: ServedModel, update: MethodOptions | undefined): void {
-  if (schema !== undefined) assertWithin('schema', namesOf(schema), outputFields(model), `${model.name} does not show`)
+  if (schema !== undefined) assertSubset('schema', namesOf(schema), outputFields(model), `${model.name} does not show`)
   if (argSchema !== undefined && update?.argSchema === undefined)
-    assertWithin('argSchema', namesOf(argSchema), Object.keys(model.schema.update.properties), `an update of ${model.name} does not take`)
+    assertSubset('argSchema', namesOf(argSchema), Object.keys(model.schema.update.properties), `an update of ${model.name} does not accept`)
 }
 
-function assertWithin(option: string, names: readonly string[], allowed: readonly string[], why: string): void {
+function assertSubset(option: string, names: readonly string[], allowed: readonly string[], why: string): void {
   const extra = names.filter((name) => !allowed.includes(name))
   if (extra.length === 0) return
-  throw new ConfigurationError(
-    `me.${option} names ${extra.map((name) => `'${name}'`).join(', ')}, which ${why}. It can only narrow its resource.`,
-  )
+  throw new ConfigurationError(`me.${option} names ${extra.map((name) => `'${name}'`).join(', ')}, which ${why}. Remove these names.`)
 }

@@ -15,10 +15,10 @@ const usualPage = 100
 const largestPage = 1000
 
 /**
- * `GET PATCH DELETE domains/:domainId/members/`, for admins of the domain.
+ * Returns `GET`, `PATCH` and `DELETE domains/:domainId/members/`, for admins of the domain.
  *
- * @param name of the resource, for operation ids
- * @param shape what the resource shows of a user; of that, the id and the address are in the response
+ * @param name the name of the resource, for operation ids
+ * @param shape returns what the resource shows of a user. The response contains its id and email.
  */
 export function memberEndpoints(name: string, shape: (user: object, actor: Actor | null) => Record<string, unknown>): Endpoint[] {
   const shown = ({ id, role, user }: UserRole, actor: Actor | null): object => {
@@ -35,7 +35,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
       ...inPerson,
       queryKeys: ['page', 'pageSize'],
       name: `list${name}DomainMembers`,
-      summary: 'Who holds a role in a domain',
+      summary: 'List the members of a domain',
       handler: async (context) => {
         const { page, pageSize } = pageOf(context.query)
         const { rows, total } = await memberGrants(at(context)[0], page, pageSize)
@@ -43,7 +43,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
         const pagination = { page, pageSize, total, totalPages: Math.ceil(total / pageSize) }
         return HttpResponse.json({ data, pagination }, { headers: noStore })
       },
-      refuseFirst: async (context) => {
+      assertAllowed: async (context) => {
         await administeredDomain(at(context)[0])
       },
       description: { parameters: pageParameters, output: listSchema, problems: [404] },
@@ -53,13 +53,13 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
       path: `${path}/:grantId`,
       ...inPerson,
       name: `update${name}DomainMember`,
-      summary: 'Give a member another role',
+      summary: 'Change the role of a member',
       handler: async (context) => {
         const { role } = textsOf(context.input, ['role'])
         return shown(await changeGrant(...at(context), role), context.actor)
       },
-      // Whose it is, and who may change it, comes before what is wrong with the body.
-      refuseFirst: async (context) => await assertChangeable(...at(context)),
+      // Report errors in the body only to callers who may change the grant.
+      assertAllowed: async (context) => await assertChangeable(...at(context)),
       description: { input: textSchema(['role'], { role: 100 }), output: memberSchema, problems: [404, 409, 413, 415, 422] },
     }),
     new Endpoint({
@@ -67,13 +67,13 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
       path: `${path}/:grantId`,
       ...inPerson,
       name: `delete${name}DomainMember`,
-      summary: 'Take a member’s role away',
+      summary: 'Revoke the role of a member',
       status: 204,
       handler: async (context) => {
         await context.perms.auth.members.remove(...at(context))
         return HttpResponse.empty()
       },
-      refuseFirst: async (context) => await assertChangeable(...at(context)),
+      assertAllowed: async (context) => await assertChangeable(...at(context)),
       description: { problems: [404] },
     }),
   ]
@@ -97,8 +97,8 @@ const whole = (least: number, most: number) => ({ type: 'integer', format: 'int3
 const inQuery = (name: string, description: string, schema: object): object => ({ name, in: 'query', required: false, description, schema })
 
 const pageParameters = [
-  inQuery('page', 'The page, from 1 on.', { ...whole(1, maxPage), default: 1 }),
-  inQuery('pageSize', 'Members on a page.', { ...whole(1, largestPage), default: usualPage }),
+  inQuery('page', 'The page number, starting at 1.', { ...whole(1, maxPage), default: 1 }),
+  inQuery('pageSize', 'The number of members per page.', { ...whole(1, largestPage), default: usualPage }),
 ]
 
 const uuid = { type: 'string', format: 'uuid' }

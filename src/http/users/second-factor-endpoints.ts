@@ -10,12 +10,12 @@ import { objectOf } from '../crud/input.js'
 
 type Factors = PermsPort['auth']['secondFactors']
 
-/** @param name of the resource, for operation ids */
+/** Returns the endpoints for second factors. @param name the name of the resource, for operation ids */
 export function secondFactorEndpoints(name: string): Endpoint[] {
   const codeInput = textSchema(['code'], { code: 128 })
   const own = (
     options: Pick<ConstructorParameters<typeof Endpoint>[0], 'method' | 'path' | 'name' | 'summary' | 'handler' | 'description' | 'status'>,
-  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { refuseFirst }), ...options })
+  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { assertAllowed }), ...options })
   const withCode =
     (use: (factors: Factors, user: User, code: string) => Promise<object | undefined>) =>
     async ({ caller, input, perms }: EndpointContext) => {
@@ -27,7 +27,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'second-factor',
       name: `verify${name}SecondFactor`,
-      summary: 'Sign in: the second step',
+      summary: 'Complete a sign-in with a second factor',
       public: true,
       ignoresCredentials: true,
       queryKeys: [],
@@ -45,7 +45,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'GET',
       path: 'me/second-factor',
       name: `get${name}SecondFactor`,
-      summary: 'Whether you have a second factor',
+      summary: 'Show the status of your second factor',
       handler: async ({ caller, perms }) => HttpResponse.json(await perms.auth.secondFactors.status(userOf(caller)), { headers: noStore }),
       description: { output: statusSchema },
     }),
@@ -53,7 +53,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'me/second-factor',
       name: `begin${name}SecondFactor`,
-      summary: 'Begin to set up an authenticator app',
+      summary: 'Start to set up an authenticator app',
       status: 201,
       handler: async ({ caller, input, perms }) => {
         const given = objectOf(input ?? {})
@@ -66,7 +66,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'me/second-factor/confirm',
       name: `confirm${name}SecondFactor`,
-      summary: 'Prove that the app works',
+      summary: 'Confirm the authenticator app with a code',
       handler: withCode((factors, user, code) => factors.confirm(user, code)),
       description: { input: codeInput, output: codesSchema, problems: [413, 415, 422, 429] },
     }),
@@ -74,7 +74,7 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'me/second-factor/remove',
       name: `remove${name}SecondFactor`,
-      summary: 'Do without a second factor',
+      summary: 'Remove the second factor',
       status: 204,
       handler: withCode(async (factors, user, code) => {
         await factors.remove(user, code)
@@ -86,14 +86,14 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'me/second-factor/recovery-codes',
       name: `renew${name}RecoveryCodes`,
-      summary: 'New recovery codes in place of the old ones',
+      summary: 'Replace the recovery codes',
       handler: withCode((factors, user, code) => factors.renewRecoveryCodes(user, code)),
       description: { input: codeInput, output: codesSchema, problems: [413, 415, 422, 429] },
     }),
   ]
 }
 
-const refuseFirst = async () => forbidApiKey('Second factors')
+const assertAllowed = async () => forbidApiKey('Second factors')
 
 function userOf(caller: EndpointContext['caller']): User {
   if (caller === null) throw new UnauthorizedError()
@@ -102,7 +102,7 @@ function userOf(caller: EndpointContext['caller']): User {
 
 const passwordInput = {
   type: 'object',
-  properties: { password: { type: 'string', minLength: 1, maxLength: 4096, description: 'Your own, where you have one.' } },
+  properties: { password: { type: 'string', minLength: 1, maxLength: 4096, description: 'Your password, if you have one.' } },
   additionalProperties: false,
 }
 
@@ -115,8 +115,8 @@ const statusSchema = {
 const secretSchema = {
   type: 'object',
   properties: {
-    secret: { type: 'string', description: 'For the authenticator app, in base32.' },
-    uri: { type: 'string', description: 'The same, to be shown as a QR code.' },
+    secret: { type: 'string', description: 'The secret for the authenticator app, in base32.' },
+    uri: { type: 'string', description: 'The secret as a URI, to show as a QR code.' },
   },
   required: ['secret', 'uri'],
 }

@@ -5,13 +5,16 @@ import { noStore } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 
-/** `GET sessions/` → `{ data: [{ id, description, address, createdAt, lastUsedAt, expiresAt, isCurrent }] }`: one's own, the last used first. */
+/**
+ * `GET sessions/` → `{ data: [{ id, description, address, createdAt, lastUsedAt, expiresAt, isCurrent }] }`: the caller's
+ * sessions, last used first.
+ */
 export function listSessions(name: string): Endpoint {
   return new Endpoint({
     method: 'GET',
     path: 'sessions',
     name: `list${name}Sessions`,
-    summary: 'Where you are signed in',
+    summary: 'List your sessions',
     queryKeys: [],
     abilities: 'none',
     handler: async ({ actor, perms }) => HttpResponse.json({ data: await perms.auth.sessions(idOf(actor)) }, { headers: noStore }),
@@ -19,13 +22,16 @@ export function listSessions(name: string): Endpoint {
   })
 }
 
-/** `DELETE sessions/:sessionId` ends one of one's own, the present one too: 204. Another's is 404, as one that has ended. */
+/**
+ * `DELETE sessions/:sessionId` ends one of the caller's sessions, including the current one: 204. 404 for other and ended
+ * sessions.
+ */
 export function deleteSession(name: string): Endpoint {
   return new Endpoint({
     method: 'DELETE',
     path: 'sessions/:sessionId',
     name: `delete${name}Session`,
-    summary: 'Sign out at one place',
+    summary: 'End one of your sessions',
     status: 204,
     queryKeys: [],
     abilities: 'none',
@@ -33,17 +39,17 @@ export function deleteSession(name: string): Endpoint {
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey('Sessions'),
   })
 }
 
-/** `DELETE sessions/` ends all of one's own but the present one, which `POST logout/` ends: 204. */
+/** `DELETE sessions/` ends all sessions of the caller except the current one, which `POST logout/` ends: 204. */
 export function deleteOtherSessions(name: string): Endpoint {
   return new Endpoint({
     method: 'DELETE',
     path: 'sessions',
     name: `delete${name}Sessions`,
-    summary: 'Sign out everywhere else',
+    summary: 'End all your other sessions',
     status: 204,
     queryKeys: [],
     abilities: 'none',
@@ -51,7 +57,7 @@ export function deleteOtherSessions(name: string): Endpoint {
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },
-    refuseFirst: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey('Sessions'),
   })
 }
 
@@ -61,17 +67,17 @@ function idOf(actor: Actor | null): string {
 }
 
 const text = { type: ['string', 'null'], maxLength: 255 }
-const moment = (more: object = {}) => ({ type: ['string', 'null'], format: 'date-time', ...more })
+const datetime = (more: object = {}) => ({ type: ['string', 'null'], format: 'date-time', ...more })
 
 const sessionSchema = {
   type: 'object',
   properties: {
     id: { type: 'string', format: 'uuid' },
-    description: { ...text, description: 'The device, as it named itself when it signed in.' },
-    address: { ...text, maxLength: 64, description: 'The address that it signed in from.' },
+    description: { ...text, description: 'The User-Agent at sign-in.' },
+    address: { ...text, maxLength: 64, description: 'The network address at sign-in.' },
     createdAt: { type: 'string', format: 'date-time' },
-    lastUsedAt: moment({ description: 'When it was last refreshed.' }),
-    expiresAt: moment(),
+    lastUsedAt: datetime({ description: 'When the session was last refreshed.' }),
+    expiresAt: datetime(),
     isCurrent: { type: 'boolean', description: 'Whether it is the session of this request.' },
   },
   required: ['id', 'description', 'address', 'createdAt', 'lastUsedAt', 'expiresAt', 'isCurrent'],

@@ -29,10 +29,10 @@ import { memberEndpoints } from './member-endpoints.js'
 import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 
-/** On unless switched off. */
+/** The features that are on by default. */
 export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
 
-/** Off until asked for. */
+/** The features that are off by default. */
 export type FurtherUserFeature =
   | 'apiKeys'
   | 'verifyEmail'
@@ -47,13 +47,13 @@ export type FurtherUserFeature =
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 
 export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
-  /** A user model over the registered one's table; the registered one when not said. */
+  /** A user model with the table of the registered user model. Default: the registered user model. */
   model?: M | undefined
-  /** What there is beside CRUD: signing in, out, refreshing, me/ and the sessions unless switched off; the rest when switched on. */
+  /** The endpoints in addition to CRUD. Default: login, refresh, logout, me and sessions. */
   features?: UserFeatures | undefined
   /**
-   * What `me/` takes and shows, where it is less than `PATCH /:id` takes and the resource shows. A key or column that the
-   * resource does not have is a ConfigurationError.
+   * Restricts what `me/` accepts and shows further than the resource. A key or column that the resource does not accept or show
+   * throws a ConfigurationError.
    *
    * @example me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] }
    */
@@ -61,8 +61,8 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
 }
 
 /**
- * Users over HTTP: CRUD of the user model, and signing in and out. With `static publicRegistration = true` in the model
- * anyone may create a user.
+ * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
+ * anonymous callers may create a user.
  *
  * @example new UserResource({ skipMethods: ['delete'] })
  */
@@ -88,7 +88,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   override get model(): M {
     const model = this.options.model ?? (this.#registered as unknown as M | undefined)
-    if (!model) throw new ConfigurationError('A UserResource without a model has one as soon as its API is mounted.')
+    if (!model)
+      throw new ConfigurationError('UserResource has no model before its API is mounted. Mount the API first, or pass the option `model`.')
     return model
   }
 
@@ -98,7 +99,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     const registered = this.#registered.getTableName()
     if (given !== registered) {
       throw new ConfigurationError(
-        `UserResource serves ${this.model.name} (table '${given}'), and users sign in from '${registered}': register it with initPerms({ user: ${this.model.name} }).`,
+        `UserResource serves ${this.model.name} (table '${given}'), but users sign in from the table '${registered}'. Register the model with initPerms({ user: ${this.model.name} }).`,
       )
     }
     this.#takesCookies = perms.options.cookies !== undefined
@@ -112,11 +113,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     const wanted = names.find((name) => this.features[name])
     if (wanted !== undefined && !perms.auth.mail.isReady)
       throw new ConfigurationError(
-        `features.${wanted} sends mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
+        `features.${wanted} sends mail, but initPerms has no mailer. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
       )
     if (this.features.verifyEmail && !('emailVerifiedAt' in this.served.columnSpecs))
       throw new ConfigurationError(
-        `features.verifyEmail needs a place for the answer: class ${this.model.name} extends TimestampMixin(User), which has emailVerifiedAt.`,
+        `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${this.model.name} extends TimestampMixin(User).`,
       )
   }
 
@@ -154,7 +155,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return this.#sendsMail(endpoint.with({ ignoresCredentials: true }))
   }
 
-  // A private registration answers alike whether the address is free; any other is followed by the mail that verifies it.
+  // A private registration gives the same response for free and taken addresses. Other registrations send the verification mail.
   #sendsMail(endpoint: Endpoint): Endpoint {
     const { privateRegistration, verifyEmail } = this.features
     const { handler, description } = endpoint.options
@@ -178,7 +179,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       handler: async (context) => {
         const answer = await handler(context)
         const { email } = objectOf(context.input)
-        // The account is made: that the mail for it is one too many is no reason to say otherwise.
+        // The account exists: a failed or limited mail must not fail the registration.
         await context.perms.auth.mail.requestVerification(String(email)).catch(() => {})
         return answer
       },
@@ -197,7 +198,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       queryKeys: [],
       handler: async ({ input, perms, request }) => {
         const { email, password } = textsOf(input, ['email', 'password'])
-        // How the list of sessions names the place.
+        // The list of sessions shows the User-Agent.
         return tokenAnswer(await perms.auth.signIn({ email, password, device: request.header('user-agent') || undefined }))
       },
       description: {
@@ -208,7 +209,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  /** `POST refresh/` with `{ refresh_token }`, or a refresh cookie and no body → as login */
+  /** `POST refresh/` with `{ refresh_token }`, or with a refresh cookie and no body → the response of login */
   refreshEndpoint(): Endpoint {
     return new Endpoint({
       method: 'POST',
@@ -238,7 +239,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       name: `logout${this.name}`,
       summary: 'Sign out',
       status: 204,
-      // Cookies are taken away also where nobody is signed in with them any more.
+      // Deletes cookies also if their session has already ended.
       public: this.#takesCookies,
       forgivesCookies: true,
       abilities: 'none',
@@ -249,17 +250,17 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  /** `GET sessions/` → where one is signed in */
+  /** `GET sessions/` → the sessions of the caller */
   listSessionsEndpoint(): Endpoint {
     return listSessions(this.name)
   }
 
-  /** `DELETE sessions/:sessionId` ends one of one's own sessions: 204; another's is 404 */
+  /** `DELETE sessions/:sessionId` ends a session of the caller: 204, or 404 for a session of another user */
   deleteSessionEndpoint(): Endpoint {
     return deleteSession(this.name)
   }
 
-  /** `DELETE sessions/` ends all of one's own sessions but the present one: 204 */
+  /** `DELETE sessions/` ends all sessions of the caller except the current one: 204 */
   deleteOtherSessionsEndpoint(): Endpoint {
     return deleteOtherSessions(this.name)
   }
@@ -292,14 +293,17 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return secondFactorEndpoints(this.name)
   }
 
-  /** `invitations/`. Registering with an invitation makes a user: it obeys `create`, and is not there where that is off. */
+  /**
+   * `invitations/`. Registering with an invitation creates a user: it uses the options of `create`, and is off if `create` is
+   * off.
+   */
   invitationEndpoints(): Endpoint[] {
     const create = this.methodOptions('create')
     const register = {
       prepare: async (context: EndpointContext, values: object, known: object) => await this.prepareCreate(context, values, known),
       shown: (user: object) => this.shape(user as ServedRow, 'create'),
       input: narrowedInput(this.served.schema.create, create?.argSchema),
-      // An invited stranger has no role to show.
+      // An invited person has no role yet.
       isRefused: create?.adminOnly === true || create?.role !== undefined,
     }
     return invitationEndpoints(this.name, create ? register : null)
@@ -320,17 +324,17 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       path: 'me',
       name: `getCurrent${this.name}`,
       summary: 'The signed-in user',
-      // Whoever holds a key may know whose it is.
+      // Every API key may read its user.
       abilities: () => [],
       queryKeys: [],
-      handler: ({ actor }) => HttpResponse.json(this.profile(demand(actor).user as ServedRow, demand(actor))),
+      handler: ({ actor }) => HttpResponse.json(this.profile(requireActor(actor).user as ServedRow, requireActor(actor))),
       description: { output: this.#profileSchema() },
     })
   }
 
   /**
-   * `PATCH me/`: `PATCH /:id` for the caller's own row, with the same argSchema, hooks, adminOnly and role. A new password or
-   * e-mail address takes `oldPassword`.
+   * `PATCH me/` works like `PATCH /:id` for the caller's own row, with the same argSchema, hooks, adminOnly and role. Changing the
+   * password or the e-mail address requires `oldPassword`.
    */
   updateCurrentUserEndpoint(): Endpoint {
     const update = this.updateEndpoint()
@@ -346,7 +350,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         if (this.#me.argSchema !== undefined) splitInput(this.served, context.input, this.#me.argSchema)
         const answer = await handler(context)
         const headers = answer instanceof HttpResponse ? answer.headers : {}
-        return HttpResponse.json(this.profile(context.row as ServedRow, demand(context.actor), 'update'), { headers })
+        return HttpResponse.json(this.profile(context.row as ServedRow, requireActor(context.actor), 'update'), { headers })
       },
       schema: undefined,
       description: {
@@ -357,17 +361,17 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  // A row of its own: the caller's, which the whole request shares, must not hold what was refused.
+  // Loads a separate row: the caller's row is shared by the whole request and must not keep refused values.
   async #loadOwnRow({ actor, params }: EndpointContext): Promise<Loaded> {
     const { parent } = this.options
     const parents = await loadParents(parent, params)
-    const row = await findRow(this.served, 'id', demand(actor).id, conditionUnder(parent, parents)).catch((error: unknown) => {
+    const row = await findRow(this.served, 'id', requireActor(actor).id, conditionUnder(parent, parents)).catch((error: unknown) => {
       throw error instanceof NotFoundError ? new ForbiddenError() : error
     })
     return { row, parents }
   }
 
-  /** What me/ shows: the user as list and get show it to the caller, and the roles. */
+  /** Returns what me/ shows: the columns that list and get show to the caller, and the roles. */
   protected profile(user: ServedRow, actor: Actor, method: CrudMethod = 'get'): Record<string, unknown> {
     const roles = actor.grants.map(({ role, domainId }) => ({ role, domain: domainId }))
     const fields = this.#profileFields(actor).filter((name) => method === 'get' || this.fieldsOf(method).includes(name))
@@ -393,14 +397,14 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 }
 
-function demand(actor: Actor | null): Actor {
+function requireActor(actor: Actor | null): Actor {
   if (actor === null) throw new UnauthorizedError()
   return actor
 }
 
 const impersonatorSchema = {
   type: 'object',
-  description: 'The superadmin who acts in the user’s place; not there otherwise.',
+  description: 'The superadmin who impersonates the user. Only present during an impersonation.',
   properties: { id: { type: 'string', format: 'uuid' } },
   required: ['id'],
 }
@@ -409,7 +413,10 @@ const rolesSchema = {
   type: 'array',
   items: {
     type: 'object',
-    properties: { role: { type: 'string' }, domain: { type: ['string', 'null'], description: 'The id of a domain; null for everywhere.' } },
+    properties: {
+      role: { type: 'string' },
+      domain: { type: ['string', 'null'], description: 'The id of a domain, or null for a global role.' },
+    },
     required: ['role', 'domain'],
   },
 }

@@ -34,7 +34,7 @@ function jar(...replies: Reply[]): string {
 const only = (name: 'access' | 'refresh', cookie: string): string =>
   cookie.split('; ').find((pair) => pair.startsWith(`__Host-${name}=`)) as string
 
-describe('cookies', function () {
+describe('Cookies', function () {
   this.timeout(30_000)
   let zoo: Zoo
   let ask: Client
@@ -59,7 +59,7 @@ describe('cookies', function () {
   const sessions = () => asSystem(() => Token.query().where({ userId: zoo.ids.ada, revoked: false, kind: 'refresh' }).resultSize())
 
   describe('signing in', () => {
-    it('gives the tokens to the browser alone: __Host-, HttpOnly, Secure, SameSite, no longer than they live', async () => {
+    it('sets cookies with __Host-, HttpOnly, Secure and SameSite that expire with the tokens', async () => {
       const { status, cookies, body, headers } = await login()
       expect(status).to.equal(200)
       expect(cookies).to.have.length(2)
@@ -69,7 +69,7 @@ describe('cookies', function () {
       expect(headers['preference-applied']).to.equal('cookies')
     })
 
-    it('is in no cache [promise 13]', async () => {
+    it('forbids caching [promise 13]', async () => {
       const signedIn = await login()
       const refreshed = await ask('POST', '/users/refresh', null, withCookie(jar(signedIn)))
       const signedOut = await ask('POST', '/users/logout', null, withCookie(jar(refreshed)))
@@ -91,12 +91,12 @@ describe('cookies', function () {
       }
     })
 
-    it('takes Prefer among others, in any case', async () => {
+    it('accepts Prefer with other preferences, in any case', async () => {
       for (const prefer of ['respond-async, Cookies', 'cookies; q=1', 'COOKIES,wait=1'])
         expect((await login({ ...home, prefer })).cookies).to.have.length(2)
     })
 
-    it('leaves the session that the browser had before', async () => {
+    it('ends the earlier session of the browser', async () => {
       const first = jar(await login())
       const before = await sessions()
       const again = await ask('POST', '/users/login', null, withCookie(first, { body: credentials }))
@@ -110,25 +110,25 @@ describe('cookies', function () {
       expect((await me(jar(afterExpiry))).status).to.equal(200)
     })
 
-    it('signs in whatever stands in old cookies [promise 19]', async () => {
+    it('ignores the content of old cookies [promise 19]', async () => {
       for (const cookie of ['__Host-access=nonsense', '__Host-refresh=nonsense; __Host-access=', '__Host-refresh=rt_AAAA'])
         expect((await ask('POST', '/users/login', null, withCookie(cookie, { body: credentials }))).status, cookie).to.equal(200)
     })
 
-    it('answers a wrong password without cookies', async () => {
+    it('sets no cookies for a wrong password', async () => {
       const { status, cookies } = await ask('POST', '/users/login', null, { body: { ...credentials, password: 'wrong' }, headers: wants })
       expect(status).to.equal(401)
       expect(cookies).to.deep.equal([])
     })
 
-    it('refuses to set a cookie that no browser keeps', () => {
+    it('refuses to set a cookie that is too large for browsers', () => {
       const tokens = { accessToken: 'x'.repeat(4090), refreshToken: 'y', expiresIn: 900 }
       expect(() => tokenCookies(tokens, { origins: [], refreshMaxAge: 1 })).to.throw(ConfigurationError, 'jwt.claims')
     })
   })
 
   describe('the access cookie', () => {
-    it('is a credential as Bearer is, on the routes of the API and on own ones', async () => {
+    it('identifies the caller like a Bearer token, on routes of the API and of the application', async () => {
       const cookie = jar(await login())
       expect((await me(cookie)).body.email).to.equal('ada@example.com')
       const made = await ask('POST', '/documents', null, withCookie(cookie, { body: { title: 'By cookie', content: 'x' } }))
@@ -150,7 +150,7 @@ describe('cookies', function () {
       )
     }
 
-    it('is refused beside a Bearer token: 400', async () => {
+    it('gives 400 together with a Bearer token', async () => {
       const cookie = jar(await login())
       for (const one of [cookie, only('access', cookie), only('refresh', cookie), '__Host-access=']) {
         for (const method of ['GET', 'PATCH']) {
@@ -162,7 +162,7 @@ describe('cookies', function () {
       expect(await onOwnRoute('GET', { cookie, authorization: `Bearer ${zoo.tokens.bob}` })).to.equal(400)
     })
 
-    it('costs what a Bearer token costs', async () => {
+    it('needs as many statements as a Bearer token', async () => {
       const { body } = await ask('POST', '/users/login', null, { body: credentials })
       const cookie = jar(await login())
       const count = async (fn: () => Promise<unknown>) => (await countQueries(zoo.perms.knex, fn)).statements.length
@@ -172,12 +172,12 @@ describe('cookies', function () {
       expect(await count(() => ask('POST', '/users/refresh', null, withCookie(cookie)))).to.equal(byBody)
     })
 
-    it('may stand beside schemes that are not ours', async () => {
+    it('can be combined with other authentication schemes', async () => {
       const cookie = jar(await login())
       expect((await ask('GET', '/users/me', null, { headers: { cookie, authorization: 'Basic YTpi' } })).status).to.equal(200)
     })
 
-    it('that is malformed or expired is 401, on public routes too, and no cookie is taken away [promise 19]', async () => {
+    it('gives 401 if it is malformed or expired, also on public routes, and deletes no cookie [promise 19]', async () => {
       const cookie = jar(await login())
       const [head, payload] = only('access', cookie).split('.')
       const bad = [
@@ -206,7 +206,7 @@ describe('cookies', function () {
       }
     })
 
-    it('that the browser has dropped, with the refresh cookie left, is 401 and not anonymous [promise 19]', async () => {
+    it('gives 401 if the browser has deleted it and the refresh cookie is left [promise 19]', async () => {
       const cookie = only('refresh', jar(await login()))
       const { status, body } = await ask('GET', '/critters', null, { headers: { cookie } })
       expect(status).to.equal(401)
@@ -215,7 +215,7 @@ describe('cookies', function () {
       expect((await ask('GET', '/critters')).status).to.equal(200)
     })
 
-    it('that came twice is 400', async () => {
+    it('gives 400 if it is sent twice', async () => {
       const cookie = only('access', jar(await login()))
       for (const one of [`${cookie}; ${cookie}`, `${cookie}; a=b; __Host-access=other`]) {
         const { status, body } = await ask('GET', '/users/me', null, { headers: { cookie: one } })
@@ -224,7 +224,7 @@ describe('cookies', function () {
       }
     })
 
-    it('has one name, that no other host can set: what only looks like it is not ours', () => {
+    it('has exactly one name, and similar names are ignored', () => {
       const of = (cookie: string) => readTokenCookies(neutralRequest('GET', '/', null, { headers: { cookie } }))
       expect(of('a=b; \t__Host-access \t=\tx\t; __Host-refresh=y')).to.deep.equal({ access: 'x', refresh: 'y' })
       for (const name of [
@@ -250,7 +250,7 @@ describe('cookies', function () {
         expect(of(cookie), cookie).to.deep.equal({ access: undefined, refresh: undefined })
     })
 
-    it('takes access tokens only, and the refresh cookie refresh tokens only [promise 17]', async () => {
+    it('accepts only access tokens, and the refresh cookie only refresh tokens [promise 17]', async () => {
       const cookie = jar(await login())
       const [access, refresh] = [only('access', cookie).split('=')[1], only('refresh', cookie).split('=')[1]]
       const ada = (await asSystem(() => User.get(zoo.ids.ada))) as User
@@ -263,7 +263,7 @@ describe('cookies', function () {
   })
 
   describe('refreshing', () => {
-    it('takes the cookie where there is no body, and sets both anew', async () => {
+    it('uses the cookie if there is no body, and sets both cookies again', async () => {
       const cookie = jar(await login())
       const { status, body, cookies } = await ask('POST', '/users/refresh', null, withCookie(only('refresh', cookie)))
       expect(status).to.equal(200)
@@ -274,12 +274,12 @@ describe('cookies', function () {
       expect((await me(next)).status).to.equal(200)
     })
 
-    it('does not look at the access cookie', async () => {
+    it('ignores the access cookie', async () => {
       const cookie = only('refresh', jar(await login()))
       expect((await ask('POST', '/users/refresh', 'bad bearer', withCookie(`__Host-access=bad; ${cookie}`))).status).to.equal(200)
     })
 
-    it('refuses a token in the body beside the one in the cookie: 400', async () => {
+    it('gives 400 for a token in the body and one in the cookie', async () => {
       const cookie = only('refresh', jar(await login()))
       for (const body of [{ refresh_token: 'rt_AAAA' }, {}]) {
         const answer = await ask('POST', '/users/refresh', null, withCookie(cookie, { body }))
@@ -289,7 +289,7 @@ describe('cookies', function () {
       expect((await ask('POST', '/users/refresh', null, withCookie(cookie))).status).to.equal(200)
     })
 
-    it('takes cookies away that are no good any more', async () => {
+    it('deletes cookies that are no longer valid', async () => {
       const cookie = jar(await login())
       expect((await ask('POST', '/users/logout', null, withCookie(cookie))).status).to.equal(204)
       const { status, cookies, body } = await ask('POST', '/users/refresh', null, withCookie(cookie))
@@ -301,7 +301,7 @@ describe('cookies', function () {
       ])
     })
 
-    it('needs the token where there is neither cookie nor body', async () => {
+    it('requires a token if there is neither a cookie nor a body', async () => {
       expect((await ask('POST', '/users/refresh', null, { headers: wants })).status).to.equal(422)
     })
   })
@@ -310,7 +310,7 @@ describe('cookies', function () {
     const cleared = ({ cookies }: Reply) => cookies.map((line) => line.split(';')[0])
     const both = ['__Host-access=', '__Host-refresh=']
 
-    it('ends the session and takes both cookies away [promise 22]', async () => {
+    it('ends the session and deletes both cookies [promise 22]', async () => {
       const cookie = jar(await login())
       const before = await sessions()
       const answer = await ask('POST', '/users/logout', null, withCookie(cookie))
@@ -320,7 +320,7 @@ describe('cookies', function () {
       expect((await me(cookie)).status).to.equal(401)
     })
 
-    it('ends the session through the refresh token where the access token has expired', async () => {
+    it('ends the session through the refresh token if the access token has expired', async () => {
       const cookie = jar(await login())
       const before = await sessions()
       const answer = await ask('POST', '/users/logout', null, withCookie(`__Host-access=expired; ${only('refresh', cookie)}`))
@@ -329,7 +329,7 @@ describe('cookies', function () {
       expect(await sessions()).to.equal(before - 1)
     })
 
-    it('takes the cookies of a dead session away', async () => {
+    it('deletes the cookies of an ended session', async () => {
       const cookie = jar(await login())
       await ask('POST', '/users/logout', null, withCookie(cookie))
       for (const one of [cookie, only('access', cookie), only('refresh', cookie), '__Host-access=nonsense']) {
@@ -339,13 +339,13 @@ describe('cookies', function () {
       }
     })
 
-    it('is 401 where there is neither cookie nor a good Bearer token', async () => {
+    it('gives 401 without a cookie and without a valid Bearer token', async () => {
       expect((await ask('POST', '/users/logout')).status).to.equal(401)
       expect((await ask('POST', '/users/logout', 'bad')).status).to.equal(401)
     })
   })
 
-  describe('the sender of what changes something', () => {
+  describe('the origin of a request that changes something', () => {
     /** Headers, and whether they are those of a page of our own. */
     const senders: readonly (readonly [string, Record<string, string>, boolean])[] = [
       ['own origin', { host, origin: 'https://zoo.example' }, true],
@@ -383,7 +383,7 @@ describe('cookies', function () {
     ]
 
     for (const [title, headers, isOurs] of senders) {
-      it(`${isOurs ? 'may be' : 'may not be'}: ${title}`, () => {
+      it(`${isOurs ? 'is accepted' : 'is refused'}: ${title}`, () => {
         const settings = zoo.perms.options.cookies!
         for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'LOCK']) {
           const judge = () => assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
@@ -394,7 +394,7 @@ describe('cookies', function () {
       })
     }
 
-    it('is asked at every door that cookies open, and nothing has happened', async () => {
+    it('is checked by every endpoint that accepts cookies, before anything changes', async () => {
       const signedIn = await login()
       const cookie = jar(signedIn)
       const from = (more: Sending = {}): Sending => ({
@@ -428,14 +428,14 @@ describe('cookies', function () {
       expect((await me(cookie)).status).to.equal(200)
     })
 
-    it('does not matter to Bearer tokens', async () => {
+    it('is not checked for Bearer tokens', async () => {
       const headers = { host, origin: 'https://evil.example' }
       expect((await ask('PATCH', '/users/me', zoo.tokens.ada, { body: {}, headers })).status).to.equal(200)
       expect((await ask('POST', '/users/login', null, { body: credentials, headers })).status).to.equal(200)
     })
   })
 
-  it('hold up no page that is the same for all', async () => {
+  it('do not block pages that are the same for all callers', async () => {
     for (const cookie of ['__Host-access=expired', '__Host-refresh=x']) {
       expect((await ask('GET', '/openapi.json', null, { headers: { cookie } })).status).to.equal(200)
       expect((await ask('HEAD', '/openapi.json', null, { headers: { cookie } })).status).to.equal(200)
@@ -443,7 +443,7 @@ describe('cookies', function () {
     expect((await ask('GET', '/openapi.json', 'bad')).status).to.equal(401)
   })
 
-  it('are in the description of the API', () => {
+  it('are part of the OpenAPI document', () => {
     const document = openApiDocument(api, zoo.perms)
     expect(document.components.securitySchemes['cookieAuth']).to.include({ type: 'apiKey', in: 'cookie', name: '__Host-access' })
     expect(document.paths['/users/me']?.['get']?.security).to.deep.equal([{ bearer: [] }, { cookieAuth: [] }])
@@ -453,10 +453,10 @@ describe('cookies', function () {
     expect(document.paths['/users/refresh']?.['post']?.requestBody).to.include({ required: false })
   })
 
-  it('are not switched on with origins that are none', () => {
+  it('cannot be turned on with invalid origins', () => {
     expect(() => cookieSettings({ origins: ['https://zoo.example/'] }, 1)).to.throw(
       ConfigurationError,
-      "'https://zoo.example/' is no origin",
+      "'https://zoo.example/' is not an origin",
     )
     for (const origin of ['zoo.example', '*', 'null', 'ftp://zoo.example', 'https://Zoo.example', 'https://zoo.example:443', 7 as never])
       expect(() => cookieSettings({ origins: [origin] }, 1), String(origin)).to.throw(ConfigurationError)
@@ -464,13 +464,13 @@ describe('cookies', function () {
     expect([cookieSettings(false, 1), cookieSettings(undefined, 1)]).to.deep.equal([undefined, undefined])
   })
 
-  it('keep their lines through with(), withCookies() and HEAD', () => {
+  it('are kept by with(), withCookies() and HEAD', () => {
     const answer = HttpResponse.json({}).withCookies(['a=1']).withCookies(['b=2'])
     expect(answer.with({ x: 'y' }).withoutBody()).to.deep.include({ cookies: ['a=1', 'b=2'], body: null })
   })
 })
 
-it('cookies carry the tokens of whatever signs in: of a magic link, to its own origin only', async function () {
+it('a magic link sets cookies only for its own origin', async function () {
   this.timeout(30_000)
   const mailer = capturedMailer()
   const zoo = await openZoo('better-sqlite3', { cookies: true, mail: { mailer, baseUrl: 'https://app.example' } })
@@ -490,7 +490,7 @@ it('cookies carry the tokens of whatever signs in: of a magic link, to its own o
   }
 })
 
-it('cookies live as long as initPerms says of their tokens', async function () {
+it('cookies expire with the token lifetimes of initPerms', async function () {
   this.timeout(30_000)
   const jwt = { secret: 'a secret of this test, 32 bytes or more', accessTokenExpires: 30, refreshTokenExpires: 60 }
   const zoo = await openZoo('better-sqlite3', { cookies: true, jwt })
@@ -503,7 +503,7 @@ it('cookies live as long as initPerms says of their tokens', async function () {
   }
 })
 
-describe('cookies that are off', function () {
+describe('Cookies that are off', function () {
   this.timeout(30_000)
   let zoo: Zoo
   let ask: Client
@@ -513,7 +513,7 @@ describe('cookies that are off', function () {
   })
   after(() => zoo.close())
 
-  it('are neither looked at nor set', async () => {
+  it('are neither read nor set', async () => {
     const cookie = `__Host-access=${zoo.tokens.ada}`
     expect((await ask('GET', '/users/me', null, { headers: { cookie } })).status).to.equal(401)
     expect((await ask('GET', '/users/me', zoo.tokens.bob, { headers: { cookie } })).body.email).to.equal('bob@example.com')

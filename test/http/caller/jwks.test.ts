@@ -15,11 +15,11 @@ const jwt = {
   ],
 } as const
 
-describe('the public keys', () => {
+describe('The public keys', () => {
   let zoo: Zoo
   afterEach(() => zoo.close())
 
-  it('are served outside the prefix, the retired too, and verify an access token; no private half is among them [promise 24]', async () => {
+  it('are served without the prefix, include retired keys, verify an access token, and contain no private key [promise 24]', async () => {
     zoo = await openZoo('better-sqlite3', { jwt })
     const ask = clientOf(new Api({ prefix: '/api', resources: [new UserResource()] }), zoo.perms)
     const { status, body, headers } = await ask('GET', path)
@@ -37,7 +37,7 @@ describe('the public keys', () => {
     expect(verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url'))).to.equal(true)
   })
 
-  it('are nowhere where a secret signs, and where the application wants none', async () => {
+  it('are not served if a secret signs the tokens, or if `jwks` is false', async () => {
     zoo = await openZoo()
     expect(await missing(new Api({ resources: [new UserResource()] }))).to.equal(true)
     await zoo.close()

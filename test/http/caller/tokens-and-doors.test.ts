@@ -29,7 +29,7 @@ interface Subject {
 }
 
 for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
-  describe(`every kind of token at every door (${database})`, function () {
+  describe(`Tokens of every kind at every endpoint (${database})`, function () {
     this.timeout(60_000)
     let zoo: FullZoo
     let ask: Client
@@ -186,7 +186,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
 
     for (const [kind, issue] of Object.entries(kinds)) {
       const right = opens[kind] ?? []
-      it(`${kind}: opens ${right.join(', ')} and no other, and is not used up by trying [promise 17]`, async () => {
+      it(`${kind} is accepted only by ${right.join(', ')}, and other endpoints do not use it up [promise 17]`, async () => {
         for (const [index, own] of right.entries()) {
           const who = await subject()
           const token = await issue(who)
@@ -207,7 +207,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       })
     }
 
-    it('are all the doors that there are [promise 17]', () => {
+    it('are tested at all endpoints that accept tokens [promise 17]', () => {
       const fields = ['token', 'refresh_token', 'challenge', 'code']
       const taking = api
         .routes(zoo.perms)
@@ -224,7 +224,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
         ).not.to.deep.equal([])
     })
 
-    it('are nothing that a reader of the whole database could use [promises 20, 43]', async () => {
+    it('cannot be derived from the content of the database [promises 20, 43]', async () => {
       const who = await subject()
       const issued: Record<string, string> = { 'secret of the app': who.factor.secret, 'secret being set up': who.pending.secret }
       for (const [kind, issue] of Object.entries(kinds)) if (!kind.startsWith('code of')) issued[kind] = await issue(who)
@@ -248,7 +248,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       }
     })
 
-    it('a second factor is one user’s own: another’s codes are wrong [promise 17]', async () => {
+    it('of a second factor are valid only for their own user [promise 17]', async () => {
       const [ada, bob] = [await subject(), await subject()]
       const before = await stateOf(bob)
       for (const door of opens['recovery code'] ?? [])

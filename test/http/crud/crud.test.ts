@@ -54,7 +54,7 @@ describe('CrudResource', () => {
   }
 
   describe('methods', () => {
-    it('are the whole list where they are one', async () => {
+    it('are exactly those of a list', async () => {
       const ask = serve(new CrudResource({ model: Cage, methods: ['list', 'create'] }))
       expect((await ask('GET', '/cages')).status).to.equal(401)
       expect((await ask('PUT', '/cages')).headers.allow).to.equal('GET, POST, HEAD')
@@ -64,7 +64,7 @@ describe('CrudResource', () => {
       )
     })
 
-    it('are all on in an object but those that are false, less skipMethods', () => {
+    it('are all enabled by an object, except those that are false or in skipMethods', () => {
       const names = (resource: CrudResource) => resource.endpoints().map(({ options }) => options.name)
       expect(
         names(new CrudResource({ model: Cage, methods: { list: false, get: { public: true } }, skipMethods: ['delete'] }) as never),
@@ -78,23 +78,23 @@ describe('CrudResource', () => {
       ])
     })
 
-    it('can need a role, after the row was found', async () => {
+    it('can require a role, which is checked after the row was found', async () => {
       const ask = serve(new CrudResource({ model: Critter, methods: { get: { role: 'keeper' } } }))
       expect((await ask('GET', `/critters/${zoo.ids.critter}`)).status).to.equal(401)
       expect((await ask('GET', `/critters/${zoo.ids.critter}`, zoo.tokens.ada)).status).to.equal(403)
       expect((await ask('GET', `/critters/${zoo.ids.shy}`, zoo.tokens.ada)).status).to.equal(404)
     })
 
-    it('cannot be public and need a role', () => {
+    it('cannot be public and require a role', () => {
       expect(() => new CrudResource({ model: Cage, methods: { get: { public: true, adminOnly: true } } }).endpoints()).to.throw(
         ConfigurationError,
-        /public, or it needs a role/,
+        /cannot be combined/,
       )
     })
   })
 
   describe('paths', () => {
-    it('are the plural of the class, and ignore the prefix where they begin with a slash', () => {
+    it('default to the plural of the class, and ignore the prefix if they begin with a slash', () => {
       const api = new Api({
         prefix: 'v1/',
         resources: [
@@ -105,10 +105,10 @@ describe('CrudResource', () => {
       expect(api.routes(zoo.perms).map(({ path }) => path)).to.deep.equal(['/v1/user-documents', '/outside'])
     })
 
-    it('may not be taken twice', () => {
+    it('cannot be used twice', () => {
       expect(() => serve(new CrudResource({ model: Cage }), new CrudResource({ model: Cage }))).to.throw(
         ConfigurationError,
-        /Two endpoints answer GET \/cages/,
+        /Two endpoints have the route GET \/cages/,
       )
     })
 
@@ -123,14 +123,14 @@ describe('CrudResource', () => {
       expect(body.data.map(({ id }: { id: string }) => id)).to.include(made.body.id)
     })
 
-    it('can be added later', async () => {
+    it('can be added after mounting', async () => {
       const api = new Api({ resources: [] })
       const ask = clientOf(api, zoo.perms)
       api.add(new CrudResource({ model: Cage }))
       expect((await ask('GET', '/cages', zoo.tokens.ada)).status).to.equal(200)
     })
 
-    it('name a row by another column', async () => {
+    it('can identify a row by another column', async () => {
       const ask = serve(new CrudResource({ model: Cage, id: 'label' }))
       await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), label: 'by name' } }).then(({ headers }) =>
         expect(headers.location).to.equal('/cages/by%20name'),
@@ -143,7 +143,7 @@ describe('CrudResource', () => {
   })
 
   describe('schema and argSchema', () => {
-    it('narrow what is shown and what is taken', async () => {
+    it('restrict the shown columns and the accepted keys', async () => {
       const ask = serve(
         new CrudResource({ model: Cage, methods: { create: { argSchema: ['label', 'code'], schema: ['id', 'passwordHash', 'label'] } } }),
       )
@@ -153,7 +153,7 @@ describe('CrudResource', () => {
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: cage() })).body).to.have.all.keys('id', 'label')
     })
 
-    it('give keys that are no columns to the hooks, and cannot open what is closed', async () => {
+    it('pass keys that are not columns to the hooks, and cannot make a read-only column writable', async () => {
       const seen: unknown[] = []
       const argSchema = {
         type: 'object',
@@ -187,7 +187,7 @@ describe('CrudResource', () => {
       expect(seen).to.deep.equal([['label', 'code'], { invite: 'i1' }, 'ada@example.com', 'POST'])
     })
 
-    it('narrow the filters of a list', async () => {
+    it('restrict the filters of a list', async () => {
       const ask = serve(new CrudResource({ model: Cage, methods: { list: { argSchema: ['label'] } } }))
       expect((await ask('GET', '/cages?label=x', zoo.tokens.ada)).status).to.equal(200)
       expect((await ask('GET', '/cages?size=1', zoo.tokens.ada)).status).to.equal(422)
@@ -195,7 +195,7 @@ describe('CrudResource', () => {
   })
 
   describe('hooks', () => {
-    it('undo the write where they throw, and its answer is theirs', async () => {
+    it('roll the write back if they throw, and their error becomes the response', async () => {
       const refuse = () => {
         throw new ConflictError('Not today.')
       }
@@ -229,7 +229,7 @@ describe('CrudResource', () => {
   })
 
   describe('parents', () => {
-    it('must be readable, and hold the row', async () => {
+    it('must be readable, and must be the parent of the row', async () => {
       const ask = serve(new CrudResource({ model: UserDocument, path: 'documents', parent: { model: User, param: 'userId' } }))
       const mine = `/users/${zoo.ids.ada}/documents`
       expect((await ask('GET', mine, zoo.tokens.ada)).body.data).to.have.length(1)
@@ -246,7 +246,7 @@ describe('CrudResource', () => {
       ).to.equal('userId')
     })
 
-    it('go to any depth', async () => {
+    it('can be nested to any depth', async () => {
       const users = { model: User, param: 'userId' }
       const resource = new CrudResource({
         model: Critter,
@@ -258,7 +258,7 @@ describe('CrudResource', () => {
       ])
     })
 
-    it('need a column to hold on to', () => {
+    it('need a column for their id', () => {
       expect(() => serve(new CrudResource({ model: Log, parent: { model: User, param: 'userId' } }))).to.throw(
         ConfigurationError,
         /Log has no column 'userId'/,
@@ -266,8 +266,8 @@ describe('CrudResource', () => {
     })
   })
 
-  describe('further endpoints', () => {
-    it('have the row, run as the caller, and obey the policy', async () => {
+  describe('custom endpoints', () => {
+    it('receive the row, run as the caller, and apply the policy', async () => {
       const cages = new CrudResource({ model: Cage })
       cages.endpoint<Cage>({
         method: 'POST',
@@ -297,14 +297,14 @@ describe('CrudResource', () => {
       expect((await ask('POST', '/cages/check', zoo.tokens.ada, { body: { n: 1 } })).status).to.equal(204)
     })
 
-    it('stand in a resource without a model, too', async () => {
+    it('can be part of a resource without a model', async () => {
       const status = new Resource({ path: 'status' })
       status.endpoint({ method: 'GET', path: '', public: true, handler: () => ({ ok: true }) })
       expect((await serve(status)('GET', '/status')).body).to.deep.equal({ ok: true })
     })
   })
 
-  it('lets a subclass change an endpoint and call super', async () => {
+  it('can be overridden in a subclass that calls super', async () => {
     class Counted extends CrudResource<typeof Cage> {
       override getEndpoint(): Endpoint {
         const endpoint = super.getEndpoint()
@@ -319,7 +319,7 @@ describe('CrudResource', () => {
   })
 
   describe('refusals', () => {
-    it('come in order: 403 before 412 and 422, 404 before all but 401', async () => {
+    it('have a fixed order: 403 before 412 and 422, 404 before all except 401', async () => {
       const ask = serve(new CrudResource({ model: Cage }), new CrudResource({ model: Log }))
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       expect((await ask('PATCH', `/cages/${row.id}`, zoo.tokens.bob, { body: '{"size":' })).status).to.equal(403)
@@ -340,7 +340,7 @@ describe('CrudResource', () => {
       expect((await ask('POST', '/logs', zoo.tokens.admin, { body: { text: 5 } })).status).to.equal(422)
     })
 
-    it('are 403 for rows that may not be read, where the application says so', async () => {
+    it('are 403 for unreadable rows with accessDenied: 403', async () => {
       const perms = { ...zoo.perms, options: { accessDenied: 403 as const } }
       const ask = clientOf(new Api({ resources: [new CrudResource({ model: UserDocument })] }), perms)
       const other = await ask('GET', `/user-documents/${zoo.ids.foreign}`, zoo.tokens.ada)
@@ -349,7 +349,7 @@ describe('CrudResource', () => {
       expect(other.body).to.deep.equal(missing.body)
     })
 
-    it('name a key that the query has twice, rather than take one of the two [promise 44]', async () => {
+    it('name a repeated query parameter instead of using one of the values [promise 44]', async () => {
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const ask = serve(new CrudResource({ model: Cage, include: ['user'] }))
       const { status, body } = await ask('GET', `/cages/${row.id}?include=user&include=tokens&nope=1&nope=2`, zoo.tokens.ada)
@@ -357,7 +357,7 @@ describe('CrudResource', () => {
       expect(body.errors.map(({ field }: { field: string }) => field)).to.deep.equal(['include', 'nope'])
     })
 
-    it('do not grow with what is wrong [promise 46]', async () => {
+    it('have a limited size for any input [promise 46]', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const many = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, 1]))
@@ -380,7 +380,7 @@ describe('CrudResource', () => {
       expect(answers[2]?.body.errors[0].field).to.match(/^(?:😀)+…$/u)
     })
 
-    it('name the field that is taken [promise 48]', async () => {
+    it('name the field whose value is taken [promise 48]', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const one = cage()
       await ask('POST', '/cages', zoo.tokens.ada, { body: one })
@@ -390,7 +390,7 @@ describe('CrudResource', () => {
       expect(body.errors[0].field).to.equal('label')
     })
 
-    it('hold immutable columns fast', async () => {
+    it('name immutable columns that an update changes', async () => {
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const { body } = await serve(new CrudResource({ model: Cage }))('PATCH', `/cages/${row.id}`, zoo.tokens.ada, {
         body: { code: 'other' },
@@ -398,7 +398,7 @@ describe('CrudResource', () => {
       expect(body.errors[0].field).to.equal('code')
     })
 
-    it('tell nothing of our own mistakes, and tell the application all [promise 48]', async () => {
+    it('reveal nothing about server errors, and pass them to onError [promise 48]', async () => {
       const broken = new Resource({ path: 'broken' })
       broken.endpoint({
         method: 'GET',
@@ -418,7 +418,7 @@ describe('CrudResource', () => {
   })
 
   describe('columns with a readableBy rule', () => {
-    it('cannot be filtered or sorted by those who do not see them everywhere [promise 43]', async () => {
+    it('cannot be filtered or sorted by callers who cannot see them in every row [promise 43]', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const { status, body } = await ask('GET', '/cages?note=x&sort=note', zoo.tokens.ada)
       expect(status).to.equal(422)
@@ -457,21 +457,21 @@ describe('CrudResource', () => {
       return body as Record<string, unknown>
     }
 
-    it('has getters that are named in virtualAttributes', async () => {
+    it('includes getters that are named in virtualAttributes', async () => {
       const { label, shout } = await shown(Shouting as never, 2)
       expect(shout).to.equal((label as string).toUpperCase())
     })
 
-    it('leaves out what a hook omits from single rows', async () => {
+    it('omits what a hook omits from single rows', async () => {
       expect(await shown(Discreet as never, 3)).to.have.property('code', 'c')
       expect(await shown(Discreet as never, 6)).not.to.have.property('code')
     })
 
-    it("is what the model's own $formatJson makes of it", async () => {
+    it("is the result of the model's own $formatJson", async () => {
       expect(await shown(Masked as never, 4)).to.have.property('code', '***')
     })
 
-    it('goes through toJSON() only where that could change it', async () => {
+    it('uses toJSON() only if that could change the result', async () => {
       const objectionModel = Object.getPrototypeOf(Model.prototype)
       const { $toJson } = objectionModel
       let count = 0
@@ -496,7 +496,7 @@ describe('CrudResource', () => {
   })
 
   describe('ETag', () => {
-    it('changes with the row and answers If-None-Match and If-Match', async () => {
+    it('changes with the row, and works with If-None-Match and If-Match', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const path = `/cages/${row.id}`
@@ -513,7 +513,7 @@ describe('CrudResource', () => {
       expect((await ask('DELETE', path, zoo.tokens.ada, { headers: { 'if-match': second } })).status).to.equal(204)
     })
 
-    it('lets one of two writers at once through', async () => {
+    it('lets only one of two concurrent writers succeed', async () => {
       const ask = serve(new CrudResource({ model: Cage }))
       const row = await asSystem(() => Cage.create({ ...cage(), userId: zoo.ids.ada }))
       const etag = (await ask('GET', `/cages/${row.id}`, zoo.tokens.ada)).headers.etag as string
@@ -524,7 +524,7 @@ describe('CrudResource', () => {
     })
   })
 
-  it('serves a model without permissions to the signed-in', async () => {
+  it('serves a model without permissions to signed-in users', async () => {
     class Plain extends BaseModel.withColumns({ label: column.string() }) {}
     const { tableName, columns } = definitionOf(Plain)
     await createTablesFromSpecs(zoo.perms.knex, [{ name: tableName, columns: columns as never, primaryKey: 'id' }])

@@ -85,13 +85,13 @@ eachDatabase('the plans of lists', (db) => {
     return { statement, body }
   }
 
-  it('the index of an owner rule is used beside a pattern', async () => {
+  it('a query with a pattern uses the index of an owner rule', async () => {
     const { statement, body } = await list('/sheet?title__like=%251%25&total=false', tokens[1])
     expect(body.data).not.to.have.length(0)
     expect(await planOf(knex, statement)).to.include('sheet_owner_id_index')
   })
 
-  it('the index of an equality filter is used beside a pattern', async () => {
+  it('a query with a pattern uses the index of an equality filter', async () => {
     for (const path of ['/sheet', '/poster']) {
       const { statement, body } = await list(`${path}?kind=5&title__like=%251%25&total=false`, tokens[0])
       expect(body.data).not.to.have.length(0)
@@ -100,7 +100,7 @@ eachDatabase('the plans of lists', (db) => {
   })
 
   if (db.dialect === 'mysql')
-    it('MariaDB does not evaluate a pattern in an index, before the row is read [promise 63]', async () => {
+    it('MariaDB does not evaluate a pattern in an index before it reads the row [promise 63]', async () => {
       for (const [target, token] of [
         ['/sheet?title__gte=title%2005900&sort=title&title__like=%25t%25', tokens[0]],
         ['/poster?isPublic=true&title__gte=title%2005900&sort=title&title__like=%25t%25', tokens[1]],
@@ -116,7 +116,7 @@ eachDatabase('the plans of lists', (db) => {
     })
 
   for (const sort of ['', '&sort=createdAt', '&sort=place', '&sort=-place,createdAt']) {
-    it(`a cursor leads into the index of the first key, not through the rows before it${sort && `, with ${sort.slice(1)}`}`, async () => {
+    it(`a cursor starts in the index of the first key without reading earlier rows${sort && `, with ${sort.slice(1)}`}`, async () => {
       const { body } = await list(`/sheet?pageSize=20&page=150&total=false${sort}`, tokens[0])
       const { statement, body: next } = await list(`/sheet?pageSize=20&total=false${sort}&cursor=${body.pagination.nextCursor}`, tokens[0])
       expect(next.data).to.have.length(20)

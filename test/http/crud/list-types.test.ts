@@ -187,7 +187,7 @@ eachDatabase('lists of every type', (db) => {
     })
   }
 
-  it('filter json, where a model wants it, by null alone', async () => {
+  it('filter json only by null, if the model enables it', async () => {
     expect(operatorsOf(Sample.columnSpecs['json'] as never)).to.deep.equal(['null'])
     expect(await found('sort=name&json__null=true')).to.deep.equal(['r0', 'r1'])
     expect((await ask('GET', '/samples?json=1&sort=json')).body.errors.map(({ field }: { field: string }) => field)).to.deep.equal([
@@ -197,7 +197,7 @@ eachDatabase('lists of every type', (db) => {
   })
 
   for (const name of names) {
-    it(`go by cursor through ${name}, up and down: NULL lowest, each row once, as page by page`, async () => {
+    it(`page through ${name} by cursor in both directions like by page number, NULL first and each row once`, async () => {
       for (const sort of [name, `-${name}`, `${name},-name`, `-${name},name`]) {
         const whole = await found(`sort=${sort}`)
         const values = whole.map((row) => rows[Number(row.slice(1))]?.[name] ?? null)
@@ -223,7 +223,7 @@ eachDatabase('lists of every type', (db) => {
     })
   }
 
-  it('go on by cursor where they were, whatever is inserted or deleted meanwhile', async () => {
+  it('continue at the same position by cursor after inserts and deletes', async () => {
     const page = async (cursor?: string) => {
       const { body } = await ask('GET', `/samples?sort=-integer,boolean&name__ne=late&pageSize=2${cursor ? `&cursor=${cursor}` : ''}`)
       return { names: body.data.map((row: { name: string }) => row.name) as string[], next: body.pagination.nextCursor as string }
@@ -268,7 +268,7 @@ eachDatabase('lists of every type', (db) => {
     ['integer__gte=-99999999999', 'all'],
   ]
   for (const [query, which] of tooFar) {
-    it(`take a bound that no row can reach: ${query} [promise 47]`, async () => {
+    it(`accept a bound outside the range of the column: ${query} [promise 47]`, async () => {
       expect(await found(`sort=name&${query}`)).to.deep.equal(which === 'none' ? [] : ['r2', 'r3', 'r4', 'r5', 'r6'])
     })
   }

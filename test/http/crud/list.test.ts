@@ -7,7 +7,7 @@ import { availableDatabases } from '../../helpers/databases.js'
 import { type Client, clientOf } from '../client.js'
 
 for (const name of availableDatabases) {
-  describe(`lists (${name})`, function () {
+  describe(`Lists (${name})`, function () {
     this.timeout(30_000)
     let zoo: Zoo
     let ask: Client
@@ -55,7 +55,7 @@ for (const name of availableDatabases) {
     }
     const all = ['Alpha', 'alpha', 'beta%2', 'beta_1', 'ünï']
 
-    it("holds the caller's rows alone, in the total too [promise 31]", async () => {
+    it("contain only the caller's rows, also in the total [promise 31]", async () => {
       expect(await titles('')).to.deep.equal(all)
     })
 
@@ -95,7 +95,7 @@ for (const name of availableDatabases) {
       ['publishedAt=2030-01-01T23:59:59.999Z', ['Alpha']],
     ]
     for (const [query, expected] of found) {
-      it(`finds ${query}`, async () => {
+      it(`find the rows of ${query}`, async () => {
         expect(await titles(query)).to.deep.equal(expected)
       })
     }
@@ -125,13 +125,13 @@ for (const name of availableDatabases) {
       ['pageSize=1e2', ['pageSize']],
     ]
     for (const [query, fields] of bad) {
-      it(`refuses ${query.slice(0, 40)}`, async () => {
+      it(`refuse ${query.slice(0, 40)}`, async () => {
         const named = await refused(query)
         for (const field of named) expect(fields).to.include(field)
       })
     }
 
-    it('the refusal of a pattern names the limit that it exceeds [promise 63]', async () => {
+    it('name the limit that a refused pattern exceeds [promise 63]', async () => {
       for (const operator of ['like', 'ilike']) {
         const messageFor = async (pattern: string) => {
           const { body } = await ask('GET', `/documents?title__${operator}=${encodeURIComponent(pattern)}`, zoo.tokens.ada)
@@ -146,12 +146,12 @@ for (const name of availableDatabases) {
       }
     })
 
-    it('refuses hidden columns like unknown ones, for admins too [promise 43]', async () => {
+    it('refuse hidden columns like unknown ones, also for admins [promise 43]', async () => {
       expect(await refused('secret=x&sort=secret&fields=secret', zoo.tokens.admin)).to.have.members(['secret', 'sort', 'fields'])
     })
 
     for (const sort of ['title', '-title', 'rating', '-rating', 'price,-title', '-publishedAt', 'rating,-price', '-createdAt']) {
-      it(`goes through all pages by cursor in the order of ${sort}, NULL lowest, as page by page`, async () => {
+      it(`page by cursor in the order of ${sort} like by page number, NULL first`, async () => {
         const byPage: string[] = []
         const byCursor: string[] = []
         for (let page = 1; page <= 5; page += 1) {
@@ -175,7 +175,7 @@ for (const name of availableDatabases) {
       })
     }
 
-    it('refuses a cursor with any byte changed, of another caller, sort or filter [promise 46]', async () => {
+    it('refuse a cursor with a changed byte, or of another caller, sort or filter [promise 46]', async () => {
       const { body } = await ask('GET', '/documents?sort=title&pageSize=2', zoo.tokens.ada)
       const cursor = body.pagination.nextCursor as string
       for (let i = 0; i < cursor.length; i += 1) {
@@ -188,7 +188,7 @@ for (const name of availableDatabases) {
       expect(Buffer.from(cursor, 'base64url').toString('latin1')).not.to.include('lpha')
     })
 
-    it('takes one statement for a page with its total, one more for an include', async () => {
+    it('need one statement for a page with its total, and one more for an include', async () => {
       const asked = async (query: string) => {
         statements.length = 0
         expect((await ask('GET', `/documents?${query}`, zoo.tokens.ada)).status).to.equal(200)
@@ -207,7 +207,7 @@ for (const name of availableDatabases) {
       expect(withInclude - statements.length).to.equal(1)
     })
 
-    it('names the columns that it reads, so that PostgreSQL prepares its statements', async () => {
+    it('select columns by name, so that PostgreSQL prepares the statements', async () => {
       statements.length = 0
       const { body } = await ask('GET', '/documents?pageSize=2', zoo.tokens.ada)
       await ask('GET', `/documents/${body.data[0].id}`, zoo.tokens.ada)
@@ -216,7 +216,7 @@ for (const name of availableDatabases) {
       for (const sql of own) expect(sql.replace('count(*)', '')).not.to.include('*')
     })
 
-    it('shows the fields that were asked for, and related rows without what they hide', async () => {
+    it('show the requested fields, and related rows without hidden columns', async () => {
       const { body } = await ask('GET', '/documents?fields=title&include=user&pageSize=1', zoo.tokens.ada)
       expect(body.data[0]).to.have.all.keys('title', 'user')
       expect(body.data[0].user).to.include({ email: 'ada@example.com' })

@@ -326,7 +326,7 @@ for (const name of databases) {
         }
       })
 
-      it('a pattern is an ordinary condition where every row may be read, and is left out where none may', async () => {
+      it('a pattern is an ordinary condition if the caller may read all rows, and is omitted if the caller may read none', async () => {
         const sent = async (path: string, token: string | null | undefined) => {
           statements.length = 0
           expect((await ask('GET', `${path}?title__like=%25n%25`, token)).status).to.equal(200)

@@ -55,7 +55,7 @@ class Note extends BasePermsModel.withColumns({ text: column.string() }) {
 }
 
 for (const database of availableDatabases) {
-  describe(`resources (${database})`, function () {
+  describe(`Resources (${database})`, function () {
     this.timeout(20_000)
     let zoo: Zoo
     let ids: Readonly<Record<'mine' | 'his' | 'box' | 'other' | 'thing', string>>
@@ -88,7 +88,7 @@ for (const database of availableDatabases) {
         )
       const path = (user: string, shelf: string, box: string) => `/users/${user}/shelves/${shelf}/boxes/${box}/things`
 
-      it('show what is below all of them, and make it there', async () => {
+      it('show and create only rows below all parents', async () => {
         const ask = things()
         const mine = path(zoo.ids.ada, ids.mine, ids.box)
         expect((await ask('GET', mine, zoo.tokens.ada)).body.data.map(({ id }: { id: string }) => id)).to.deep.equal([ids.thing])
@@ -99,7 +99,7 @@ for (const database of availableDatabases) {
         expect((await ask('DELETE', `${mine}/${made.body.id}`, zoo.tokens.ada)).status).to.equal(204)
       })
 
-      it("obey each parent's policy, and each must be below the one before", async () => {
+      it('apply the policy of each parent, and each parent must belong to the previous one', async () => {
         const ask = things()
         const wrong = [
           // Not for bob: ada herself, and her shelf.
@@ -123,7 +123,7 @@ for (const database of availableDatabases) {
     })
 
     describe('hooks', () => {
-      it('come before and after in the transaction of the endpoint: what they wrote themselves is undone too', async () => {
+      it('run in the transaction of the endpoint, and their own writes roll back too', async () => {
         const seen: string[] = []
         const note = (text: string) => async () => {
           seen.push(text)
@@ -157,7 +157,7 @@ for (const database of availableDatabases) {
         expect((await asSystem(() => Box.get(ids.box)))?.code).to.equal('A 1')
       })
 
-      it('keep what they wrote where all went well, and know the row, the caller and the rest', async () => {
+      it('commit their own writes on success, and receive the row, the caller and the request', async () => {
         const seen: unknown[] = []
         const ask = serve(
           new CrudResource({
@@ -179,7 +179,7 @@ for (const database of availableDatabases) {
       })
     })
 
-    it('name rows by another column in every method, with its ETag', async () => {
+    it('identify rows by another column in every method, with an ETag', async () => {
       const ask = serve(new CrudResource({ model: Box, id: 'code' }))
       const made = await ask('POST', '/boxes', zoo.tokens.ada, { body: { shelfId: ids.mine, code: 'x/y ü' } })
       expect(made.headers.location).to.equal('/boxes/x%2Fy%20%C3%BC')
@@ -194,7 +194,7 @@ for (const database of availableDatabases) {
       expect((await ask('DELETE', '/boxes/z', zoo.tokens.ada)).status).to.equal(204)
     })
 
-    it('include no more rows than an answer takes, and say so instead of leaving some out [promise 46]', async () => {
+    it('give 422 instead of truncating an include with too many rows [promise 46]', async () => {
       const ask = serve(new CrudResource({ model: Shelf, path: 'shelves', include: ['boxes.things', 'user'] }))
       const { shelf, box } = await asSystem(async () => {
         const made = await Shelf.create({ label: 'full', userId: zoo.ids.ada })
@@ -221,7 +221,7 @@ for (const database of availableDatabases) {
       await asSystem(async () => await Shelf.query().deleteById(shelf.id))
     })
 
-    it('include relations at one statement each, however many rows there are, and however deep', async () => {
+    it('include each relation with one statement, for any number of rows and depth', async () => {
       const ask = serve(new CrudResource({ model: Box, include: ['shelf.user', 'things.box'] }))
       const statements = async (query: string) =>
         (await countQueries(zoo.perms.knex, () => ask('GET', `/boxes?${query}`, zoo.tokens.admin))).statements.length
@@ -257,7 +257,7 @@ describe('resources', function () {
   after(() => zoo.close())
   const serve = (...resources: Resource[]): Client => clientOf(new Api({ resources }), zoo.perms)
 
-  describe('open each method by itself', () => {
+  describe('enable each method separately', () => {
     const requests: Readonly<Record<CrudMethod, (ask: Client, token: string | null) => Promise<number>>> = {
       list: async (ask, token) => (await ask('GET', '/notes', token)).status,
       get: async (ask, token) => (await ask('GET', await noteAt(), token)).status,
@@ -278,7 +278,7 @@ describe('resources', function () {
     ]
     for (const method of Object.keys(requests) as CrudMethod[]) {
       for (const [options, expected] of cases) {
-        it(`${method} with ${JSON.stringify(options)}, and no other`, async () => {
+        it(`${method} only, with ${JSON.stringify(options)}`, async () => {
           const ask = serve(new CrudResource({ model: Note, methods: { [method]: options } }))
           const statuses: number[] = []
           for (const token of [null, zoo.tokens.ada, keeper, zoo.tokens.admin]) statuses.push(await requests[method](ask, token))
@@ -290,7 +290,7 @@ describe('resources', function () {
     }
   })
 
-  it('show and take what schema and argSchema say, as JSON Schema and as a list, by method and for all', async () => {
+  it('apply schema and argSchema as JSON Schema and as a list, for one method and for all', async () => {
     const { id: shelfId } = await asSystem(() => Shelf.create({ label: 's', userId: zoo.ids.ada }))
     const { id: boxId } = await asSystem(() => Box.create({ shelfId, code: 'c' }))
     const bare = { type: 'object', properties: { id: {}, name: {}, nothing: {} } }
@@ -317,9 +317,9 @@ describe('resources', function () {
     expect((await asSystem(() => Thing.get(made.body.id)))?.weight).to.equal(3)
   })
 
-  it('cap how many relations are included, and how deep', async () => {
+  it('limit the number and the depth of included relations', async () => {
     const offer = (include: string[]) => () => serve(new CrudResource({ model: Box, include }))
-    expect(offer(['things.box.shelf.user'])).to.throw(ConfigurationError, /deeper than 3/)
+    expect(offer(['things.box.shelf.user'])).to.throw(ConfigurationError, /more than 3 relations/)
     expect(offer(['things.nothing'])).to.throw(ConfigurationError, /no relation 'nothing'/)
     const ask = offer(['things.box.shelf'])()
     expect((await ask('GET', '/boxes?include=things.box.shelf', zoo.tokens.ada)).status).to.equal(200)
@@ -327,7 +327,7 @@ describe('resources', function () {
       expect((await ask('GET', `/boxes?include=${include}`, zoo.tokens.ada)).body.errors[0].field, include).to.equal('include')
   })
 
-  it('let a subclass change each endpoint of users by itself', async () => {
+  it('let a subclass change each endpoint of users separately', async () => {
     const marked = (endpoint: Endpoint): Endpoint =>
       endpoint.with({
         handler: async (context: EndpointContext) =>

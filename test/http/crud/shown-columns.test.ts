@@ -45,7 +45,7 @@ class Comment extends HasUserMixin(BasePermsModel).withColumns({
 const directory = { schema: ['id', 'nickname'] }
 
 for (const database of availableDatabases) {
-  describe(`columns that a resource does not show (${database})`, function () {
+  describe(`Columns that a resource does not show (${database})`, function () {
     this.timeout(30_000)
     let zoo: FullZoo
     let ticket: Ticket
@@ -67,7 +67,7 @@ for (const database of availableDatabases) {
     const statusOf = async (ask: Client, query: string, token: string | null = zoo.tokens.bob, path = '/users') =>
       (await ask('GET', `${path}?${query}`, token)).status
 
-    it('cannot be filtered, sorted or asked for [promise 65]', async () => {
+    it('cannot be filtered by, sorted by or requested [promise 65]', async () => {
       const ask = servePeople(zoo, directory)
       const operators = ['', '__ne', '__gt', '__gte', '__lt', '__lte', '__from', '__to', '__min', '__max', '__in', '__like', '__ilike']
       for (const name of ['email', 'pin', 'plan', 'createdAt', 'isEnabled'])
@@ -85,7 +85,7 @@ for (const database of availableDatabases) {
       expect(await statusOf(ask, 'nickname__like=A%25&sort=-nickname,id&fields=nickname')).to.equal(200)
     })
 
-    it('are refused in the same words as columns that do not exist [promise 65]', async () => {
+    it('are refused with the same message as columns that do not exist [promise 65]', async () => {
       const ask = servePeople(zoo, directory)
       const said = async (query: string, name: string) =>
         JSON.stringify((await ask('GET', `/users?${query}`, zoo.tokens.bob)).body).replaceAll(name, 'X')
@@ -94,7 +94,7 @@ for (const database of availableDatabases) {
           expect(await said(query.replace('X', name), name), query).to.equal(await said(query.replace('X', 'unheard'), 'unheard'))
     })
 
-    it('leave the default sort as it is, and its cursor says nothing [promise 65]', async () => {
+    it('do not change the default sort, and its cursor does not reveal them [promise 65]', async () => {
       const ask = servePeople(zoo, directory)
       const all = (await ask('GET', '/users', zoo.tokens.bob)).body.data.map(({ id }: { id: string }) => id)
       const first = (await ask('GET', '/users?pageSize=1', zoo.tokens.bob)).body
@@ -132,7 +132,7 @@ for (const database of availableDatabases) {
       expect(await statusOf(ask, 'nickname=Ada')).to.equal(200)
     })
 
-    it('cannot be guessed from an ETag, which still changes with them [promise 65]', async () => {
+    it('change the ETag, but cannot be guessed from it [promise 65]', async () => {
       const ask = serve(tickets({ schema: ['id', 'title'] }))
       const path = `/tickets/${ticket.id}`
       const { headers, body } = await ask('GET', path, zoo.tokens.bob)
@@ -154,7 +154,7 @@ for (const database of availableDatabases) {
       }
     })
 
-    it('have one ETag in the responses of create, get and update, whatever was written [promise 65]', async () => {
+    it('give the same ETag in the responses of create, get and update [promise 65]', async () => {
       const ask = serve(tickets(), new UserResource())
       const made = await ask('POST', '/tickets', zoo.tokens.admin, { body: { title: 'New', pin: '1', salary: 3, userId: zoo.ids.admin } })
       expect(made.status).to.equal(201)
@@ -168,7 +168,7 @@ for (const database of availableDatabases) {
       expect((await ask('GET', user, zoo.tokens.bob)).headers['etag']).to.equal(secret.headers['etag'])
     })
 
-    it('differ in their ETags from other rows with the same values [promise 65]', async () => {
+    it('give different ETags for rows with the same values [promise 65]', async () => {
       const ask = serve(tickets({ schema: ['title'] }))
       const values = { title: 'Twin', createdAt: new Date(0), updatedAt: new Date(0), userId: zoo.ids.ada }
       const twins = await asSystem(async () => [await Ticket.create(values), await Ticket.create(values)])
@@ -183,7 +183,7 @@ for (const database of availableDatabases) {
         (await ask('GET', `/tickets/${ticket.id}?${query}`, token)).body
       const keysOf = (row: object) => Object.keys(row)
 
-      it('do not come in by an include [promise 65]', async () => {
+      it('are not shown by an include [promise 65]', async () => {
         const ask = serve(tickets({ include: ['user', 'comments.user'] }), new UserResource(directory))
         const one = await included(ask, 'include=user,comments.user')
         const [listed] = (await ask('GET', '/tickets?include=user,comments.user', zoo.tokens.bob)).body.data.filter(
@@ -196,7 +196,7 @@ for (const database of availableDatabases) {
         }
       })
 
-      it('follow the most closed of several resources for one model [promise 65]', async () => {
+      it('are hidden if one of several resources for the model hides them [promise 65]', async () => {
         const admin = new UserResource({
           path: 'admin/users',
           name: 'AdminUser',
@@ -211,20 +211,20 @@ for (const database of availableDatabases) {
         }
       })
 
-      it('follow a resource of a subclass over the same table [promise 65]', async () => {
+      it('are hidden if a resource of a subclass with the same table hides them [promise 65]', async () => {
         class Face extends Person {}
         const ask = serve(tickets({ include: ['user'] }), new UserResource({ model: Face as never, ...directory }))
         expect(keysOf((await included(ask)).user)).to.have.members(['id', 'nickname'])
       })
 
-      it('depend on the caller where get is for admins only [promise 65]', async () => {
+      it('depend on the caller if get is for admins only [promise 65]', async () => {
         const users = new UserResource({ methods: { list: directory, get: { adminOnly: true } } })
         const ask = serve(tickets({ include: ['user'] }), users)
         expect(keysOf((await included(ask)).user)).to.have.members(['id', 'nickname'])
         expect(keysOf((await included(ask, 'include=user', zoo.tokens.admin)).user)).to.include('email')
       })
 
-      it('come in where the include lists them, and hidden ones never do [promise 65]', async () => {
+      it('are shown if the include lists them, except hidden ones [promise 65]', async () => {
         const include = { user: ['nickname', 'plan', 'passwordHash'], 'comments.user': true, comments: ['text'] } as const
         const ask = serve(tickets({ include }), new UserResource(directory))
         const row = await included(ask, 'include=user,comments.user')
@@ -233,11 +233,11 @@ for (const database of availableDatabases) {
         expect(keysOf(row.comments[0].user)).to.have.members(['id', 'nickname'])
       })
 
-      it('all come in where no resource of the Api serves their model', async () => {
+      it('are all shown if no resource of the Api serves their model', async () => {
         expect(keysOf((await included(serve(tickets({ include: ['user'] })))).user)).to.include('email')
       })
 
-      it('do not come in by the members of a domain [promise 65]', async () => {
+      it('are not shown for members of a domain [promise 65]', async () => {
         await asSystem(async () => {
           await Domain.create({ name: `press of ${database}` })
           await (await Person.getByOr404({ email: 'ada@example.com' })).grantRole('reader', { domain: `press of ${database}` })
@@ -256,7 +256,7 @@ for (const database of availableDatabases) {
       })
     })
 
-    it('are not in the OpenAPI document either [promise 65]', () => {
+    it('are not part of the OpenAPI document [promise 65]', () => {
       const api = new Api({
         resources: [
           tickets({ include: ['user'], methods: { list: { schema: ['id', 'title'] }, get: { schema: ['id', 'title'] } } }),
@@ -314,7 +314,7 @@ for (const database of availableDatabases) {
       }
     })
 
-    it('applies along with fields, include and conditional requests', async () => {
+    it('works with fields, include and conditional requests', async () => {
       const ask = serve(new Tickets({ model: Ticket, include: ['user'] }))
       const path = `/tickets/${id}`
       expect((await ask('GET', `${path}?fields=title`, zoo.tokens.ada)).body).to.deep.equal({ title: 'LOUD' })
@@ -327,7 +327,7 @@ for (const database of availableDatabases) {
       expect((await ask('PATCH', path, zoo.tokens.ada, { headers: { 'if-match': etag as string }, body: {} })).status).to.equal(200)
     })
 
-    it('applies to rows that other resources include, and to those of custom endpoints', async () => {
+    it('applies to included rows and to rows of custom endpoints', async () => {
       class Users extends UserResource {
         protected override shape(row: ServedRow, method: CrudMethod): Record<string, unknown> {
           const { email, ...shown } = super.shape(row, method)
@@ -364,7 +364,7 @@ for (const database of availableDatabases) {
       expect((await ask('GET', '/tickets/all/count', zoo.tokens.ada)).body).to.include({ when: '1970-01-01T00:00:00.000Z' })
     })
 
-    it('narrows nothing where custom endpoints return rows that no resource narrows', async () => {
+    it('changes no rows of custom endpoints if no resource restricts them', async () => {
       const tickets = new CrudResource({ model: Ticket })
       tickets.endpoint({
         method: 'GET',

@@ -18,7 +18,7 @@ import { allFeatures, openFullZoo } from '../../conformance/full-zoo.js'
 import { Critter, type Zoo } from '../../conformance/zoo.js'
 import { clientOf, neutralRequest } from '../client.js'
 
-describe('the OpenAPI document says what is answered', function () {
+describe('The OpenAPI document describes the responses', function () {
   this.timeout(30_000)
   let zoo: Zoo
   before(async () => {
@@ -35,7 +35,7 @@ describe('the OpenAPI document says what is answered', function () {
     return document.components.schemas[body.content['application/json'].schema.$ref.split('/').pop() as string] as object
   }
 
-  it('for the keys of an argSchema that are no columns', async () => {
+  it('to keys of an argSchema that are not columns', async () => {
     const critters = new CrudResource({ model: Critter, argSchema: ['name', 'species', 'reason'] })
     const users = new UserResource({
       name: 'User',
@@ -63,7 +63,7 @@ describe('the OpenAPI document says what is answered', function () {
     expect((await ask('PATCH', '/users/me', zoo.tokens.ada, { body: bodies.updateCurrentUser })).status).to.equal(200)
   })
 
-  it('for endpoints without a schema, whatever they return', async () => {
+  it('of endpoints without a schema', async () => {
     const critters = new CrudResource({ model: Critter })
     const handlers: Record<string, () => unknown> = {
       value: () => ({ ok: true }),
@@ -94,7 +94,7 @@ describe('the OpenAPI document says what is answered', function () {
     expect(Object.keys(document.paths['/critters/do/empty']?.['post']?.responses ?? {}).filter((one) => one < '300')).to.deep.equal(['204'])
   })
 
-  it("for the library's own endpoints that answer without a body", () => {
+  it("of the library's endpoints without a response body", () => {
     const document = openApiDocument(new Api({ resources: [new UserResource({ name: 'User', features: allFeatures })] }), zoo.perms)
     for (const id of ['logoutUser', 'deleteUser', 'deleteUserSession', 'deleteUserApiKey', 'verifyUserEmail', 'deleteUserInvitation']) {
       const { responses = {} } = operation(document, id) ?? {}
@@ -105,7 +105,7 @@ describe('the OpenAPI document says what is answered', function () {
     }
   })
 
-  describe('in servers: where the router is mounted', () => {
+  describe('with the mount path in servers', () => {
     const api = () => new Api({ prefix: '/api', resources: [new CrudResource({ model: Critter, methods: ['list'] })] })
     const listening = async (listener: RequestListener): Promise<{ url: string; close: () => void }> => {
       const server = createServer(listener)
@@ -115,7 +115,7 @@ describe('the OpenAPI document says what is answered', function () {
     const urlsAt = async (url: string) =>
       ((await (await fetch(url)).json()) as { servers: { url: string }[] }).servers.map((server) => server.url)
 
-    it('by express', async () => {
+    it('for express', async () => {
       const { authenticate, router } = expressAdapter(zoo.perms)
       const app = express().use(authenticate()).use('/v1', router(api())).use('/v2/zoo', router(api())).use(router(api()))
       const { url, close } = await listening(app as RequestListener)
@@ -129,7 +129,7 @@ describe('the OpenAPI document says what is answered', function () {
       }
     })
 
-    it('by fastify', async () => {
+    it('for fastify', async () => {
       const app = fastify()
       const { router } = fastifyAdapter(zoo.perms)
       await app.register(router(api()), { prefix: '/v1' })
@@ -141,7 +141,7 @@ describe('the OpenAPI document says what is answered', function () {
       }
     })
 
-    it('by hono', async () => {
+    it('for hono', async () => {
       const { router } = honoAdapter(zoo.perms)
       const app = new Hono().route('/v1', new Hono().use(router(api(), { base: '/v1' })))
       const answer = await app.request('/v1/openapi.json')
@@ -149,7 +149,7 @@ describe('the OpenAPI document says what is answered', function () {
       expect(((await answer.json()) as { servers: { url: string }[] }).servers[0]?.url).to.equal('/v1')
     })
 
-    it('by node, at the root', async () => {
+    it('for node, at the root', async () => {
       const { url, close } = await listening(nodeAdapter(zoo.perms).router(api()))
       try {
         expect(await urlsAt(`${url}/openapi.json`)).to.deep.equal(['/'])
@@ -158,7 +158,7 @@ describe('the OpenAPI document says what is answered', function () {
       }
     })
 
-    it('as a path of this host, and as the application says where it does', async () => {
+    it('as a path of this host, unless the application sets servers', async () => {
       const asks = clientOf(api(), zoo.perms)
       expect((await asks('GET', '/openapi.json')).body.servers).to.deep.equal([{ url: '/', 'x-internal': false }])
       expect(openApiDocument(api(), zoo.perms, { mountPath: '/v1' }).servers).to.deep.equal([{ url: '/v1', 'x-internal': false }])

@@ -23,7 +23,7 @@ interface Media {
   readonly example?: unknown
 }
 
-describe('the OpenAPI document', function () {
+describe('The OpenAPI document', function () {
   this.timeout(60_000)
   let zoo: Zoo
   let server: Server
@@ -51,7 +51,7 @@ describe('the OpenAPI document', function () {
 
   const operations = () => Object.values(document.paths).flatMap((path) => Object.values(path))
 
-  it('is the one that openApiDocument() makes', () => {
+  it('is equal to the result of openApiDocument()', () => {
     expect(document).to.deep.equal(JSON.parse(JSON.stringify(openApiDocument(documentedApi(), zoo.perms))))
   })
 
@@ -91,7 +91,7 @@ describe('the OpenAPI document', function () {
     }
   })
 
-  it('asks for a token on every write but where one proves who one is, or asks for a mail that does', () => {
+  it('requires a token for every write except sign-in and mail requests', () => {
     const open = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.entries(methods)
         .filter(([method, { security }]) => method !== 'get' && !security.some((one) => 'bearer' in one))
@@ -111,7 +111,7 @@ describe('the OpenAPI document', function () {
     expect(open).to.have.members([...proving, ...asking].map((path) => `post /api/users/${path}`))
   })
 
-  it('has an operation id of its own for each operation', () => {
+  it('has a unique operation id for each operation', () => {
     const ids = operations().map(({ operationId }) => operationId)
     expect(new Set(ids).size).to.equal(ids.length)
     expect(ids).to.include.members([
@@ -125,7 +125,7 @@ describe('the OpenAPI document', function () {
     expect(ids).to.include.members(['loginUser', 'refreshUser', 'logoutUser', 'getCurrentUser', 'updateCurrentUser'])
   })
 
-  it('has examples that fit their schemas, for all that is sent and answered', () => {
+  it('has examples that match their schemas, for all requests and responses', () => {
     const ajv = new Ajv2020({ strict: false })
     addFormats.default(ajv)
     ajv.addSchema({ ...document, $id: 'document' })
@@ -148,7 +148,7 @@ describe('the OpenAPI document', function () {
     expect(count).to.be.greaterThan(50)
   })
 
-  it('makes a typed client that compiles and works', async () => {
+  it('generates a typed client that compiles and works', async () => {
     // openapi-typescript speaks to the compiler of TypeScript 5.
     const hook = "export const resolve = (name, context, next) => next(name === 'typescript' ? 'typescript-5.9' : name, context)"
     register(`data:text/javascript,${encodeURIComponent(hook)}`)

@@ -49,7 +49,7 @@ const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
 const kind = (sql: string) => /\w+/.exec(sql)?.[0].toLowerCase()
 
 for (const name of availableDatabases) {
-  describe(`the statements of a request (${name})`, () => {
+  describe(`The number of statements of a request (${name})`, () => {
     let zoo: Zoo
     let ask: Client
     let refreshToken: string
@@ -62,7 +62,7 @@ for (const name of availableDatabases) {
     })
     after(() => zoo.close())
 
-    it('are no more than they were', async () => {
+    it('does not exceed its budget', async () => {
       const wanted = budgets(zoo, refreshToken)
       const seen: Pick<Budget, 'request' | 'status' | 'statements'>[] = []
       for (const { request, body, isAnonymous } of wanted) {

@@ -74,7 +74,7 @@ function resources(): Resource[] {
 }
 
 for (const client of databases) {
-  describe(`deadlocks under requests (${client})`, function () {
+  describe(`Deadlocks during requests (${client})`, function () {
     this.timeout(30_000)
     let own: OwnDatabase
     /** Another process's. */
@@ -178,7 +178,7 @@ for (const client of databases) {
       'the transaction of hooks': { path: 'resource-hooks', label: 'moved!', hooked: 1 },
     }
     for (const [what, { path, label, hooked }] of Object.entries(kinds)) {
-      it(`a write in ${what} that falls to a deadlock is made again, and hooks have run as once [promise 53]`, async () => {
+      it(`a write in ${what} is retried after a deadlock, with the effect of running its hooks once [promise 53]`, async () => {
         const [parcel, road, depot] = [await parcels.create(), await roads.create(), await depots.create()]
         const json = { label: 'moved', roadId: road.id, ...(hooked && { depotId: depot.id }) }
         const { status, body } = await cross(
@@ -193,7 +193,7 @@ for (const client of databases) {
         expect([stored.label, stored.hooked, stored.road_id]).to.deep.equal([label, hooked, road.id])
       })
 
-      it(`a write in ${what} is tried four times, the last of which may succeed [promise 53]`, async () => {
+      it(`a write in ${what} is attempted up to four times [promise 53]`, async () => {
         const parcel = await parcels.create()
         await letFall('parcel', 3)
         const { status, body } = await patch(path, parcel.id, { label: 'moved' })
@@ -201,7 +201,7 @@ for (const client of databases) {
         expect(deadlocks).to.have.length(3)
       })
 
-      it(`a write in ${what} answers 503 with Retry-After where there is no end to it, and leaves the row as it was [promise 53]`, async () => {
+      it(`a write in ${what} gives 503 with Retry-After after the last attempt, and leaves the row unchanged [promise 53]`, async () => {
         const parcel = await parcels.create()
         await letFall('parcel', 1000)
         const { status, headers, body } = await patch(path, parcel.id, { label: 'moved' })
@@ -213,7 +213,7 @@ for (const client of databases) {
       })
     }
 
-    it('what a hook writes after the row is tried again alone: the row is not written twice [promise 53]', async () => {
+    it('a write of an after-hook is retried alone, and the row is not written twice [promise 53]', async () => {
       await letFall('line', 2)
       await Logged.create({ text: 'kept' })
       expect(deadlocks).to.have.length(2)
@@ -224,7 +224,7 @@ for (const client of databases) {
       expect([await count('logged', 'lost'), await count('line', 'lost')]).to.deep.equal([1, 0])
     })
 
-    it('a statement in an application’s transaction is not sent again alone: the transaction is tried again [promise 53]', async () => {
+    it('a deadlock in a transaction of the application retries the transaction, not the statement [promise 53]', async () => {
       const lines = async () => (await other('line').whereIn('text', ['first', 'second']).orderBy('text')).map(({ text }) => text)
       await letFall('line', 3)
       let runs = 0
@@ -245,7 +245,7 @@ for (const client of databases) {
 
     if (client !== 'pg') return
 
-    it('a caller is asked for again where a migration under way crosses the query [promise 53]', async () => {
+    it('loading the caller is retried if a concurrent migration interferes [promise 53]', async () => {
       const { status } = await cross(
         (trx) => trx.raw('lock table "user" in access exclusive mode'),
         (trx) => trx.raw('lock table token in access exclusive mode'),
@@ -255,7 +255,7 @@ for (const client of databases) {
       expect(status).to.equal(200)
     })
 
-    it('a read is sent again where a migration under way crosses it [promise 53]', async () => {
+    it('a read is retried if a concurrent migration interferes [promise 53]', async () => {
       const rows = await cross(
         (trx) => trx.raw('lock table depot in access exclusive mode'),
         (trx) => trx.raw('lock table road in access exclusive mode'),
@@ -265,7 +265,7 @@ for (const client of databases) {
       expect(rows).to.deep.equal([])
     })
 
-    it('a write that falls to a serialization failure is made again [promise 53]', async () => {
+    it('a write is retried after a serialization failure [promise 53]', async () => {
       const knex = own.connect({ connection: { connectionString: own.url, options: '-c default_transaction_isolation=serializable' } })
       const failures: string[] = []
       knex.on('query-error', ({ code }: { code: string }) => failures.push(code))

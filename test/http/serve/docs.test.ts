@@ -8,7 +8,7 @@ import { password, type Zoo } from '../../conformance/zoo.js'
 import { startChromium } from '../../helpers/chromium.js'
 import { documentedApi } from '../openapi/documented.js'
 
-describe('the page that shows the API', function () {
+describe('The page that shows the OpenAPI document', function () {
   this.timeout(90_000)
   let zoo: Zoo
   let server: Server
@@ -26,7 +26,7 @@ describe('the page that shows the API', function () {
     await zoo.close()
   })
 
-  it('runs nothing inline, loads nothing from elsewhere, and may not be framed', async () => {
+  it('has no inline scripts, loads no external files, and cannot be framed', async () => {
     const answer = await fetch(`${url}/docs`)
     expect(answer.status).to.equal(200)
     const policy = Object.fromEntries(
@@ -90,7 +90,7 @@ describe('the page that shows the API', function () {
       return { status: status.slice(0, 3), text }
     }
 
-    it('lets one sign in, authorize, and try an operation', async () => {
+    it('lets a user sign in, authorize, and try an operation', async () => {
       const { page, foreign, problems } = await open()
       await page.locator('.opblock').first().waitFor()
       const signedIn = await tryOut(page, 'loginUser', { email: 'ada@example.com', password })
@@ -112,7 +112,7 @@ describe('the page that shows the API', function () {
       await page.close()
     })
 
-    it('shows a refusal as it is', async () => {
+    it('shows an error response unchanged', async () => {
       const { page } = await open()
       const { status, text } = await tryOut(page, 'getCurrentUser')
       expect(status).to.equal('401')

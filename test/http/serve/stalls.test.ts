@@ -42,7 +42,7 @@ class StallClosed extends BasePermsModel.withColumns({ price: column.decimal(10,
 const FLOOR = 40
 const TRIES = 5
 
-describe('No request stalls the event loop', function () {
+describe('The event loop is not blocked', function () {
   this.timeout(300_000)
   let zoo: FullZoo
   let handler: FetchHandler
@@ -94,7 +94,7 @@ describe('No request stalls the event loop', function () {
   }
 
   for (const { name, make, texts, harmless } of stallCases) {
-    it(`by a string, three times longer than by a harmless one: ${name} [promise 62]`, async () => {
+    it(`by a string for three times longer than by a harmless one: ${name} [promise 62]`, async () => {
       await send(make(harmless))
       const allowed = Math.max(FLOOR, 3 * (await leastCpu(() => send(make(harmless)), 0, 3)))
       for (const text of texts) {
@@ -105,7 +105,7 @@ describe('No request stalls the event loop', function () {
   }
 
   for (const [name, body] of Object.entries(shapedBodies)) {
-    it(`by a body of many parts, three times longer than by a plain one: ${name} [promise 62]`, async () => {
+    it(`by a body of many parts for three times longer than by a plain one: ${name} [promise 62]`, async () => {
       const post = (given: string) =>
         send({ method: 'POST', target: '/api/things', headers: { 'content-type': 'application/json' }, body: given, isSignedIn: true })
       await post(plainBody)
@@ -114,7 +114,7 @@ describe('No request stalls the event loop', function () {
     })
   }
 
-  it('of an application by input of many unknown keys, which are refused by the first hundred [promise 62]', async () => {
+  it('by input with many unknown keys, of which a hundred are reported [promise 62]', async () => {
     const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`k${i}`, 0]))
     const error = await runAs(zoo.ids.ada, () => rejection(StallThing.createFrom(many as never)))
     expect((error as Error & { errors: unknown[] }).errors).to.have.lengthOf(100)
@@ -122,7 +122,7 @@ describe('No request stalls the event loop', function () {
     expect(await leastCpu(() => runAs(zoo.ids.ada, () => rejection(StallThing.createFrom(many as never))), allowed)).to.be.at.most(allowed)
   })
 
-  it('and a body with more keys or values than the limits is 422, a query that is too long 414 [promises 46, 62]', async () => {
+  it('because a body with too many keys or values gives 422, and a query that is too long 414 [promises 46, 62]', async () => {
     const post = (body: object) =>
       send({
         method: 'POST',
@@ -139,7 +139,7 @@ describe('No request stalls the event loop', function () {
     expect((await send({ method: 'GET', target: `/api/things?title=${'x'.repeat(65_536)}`, isSignedIn: true })).status).to.equal(414)
   })
 
-  it('and what is refused is refused by its rights first, then by its length [promise 62]', async () => {
+  it('and permissions are checked before lengths [promise 62]', async () => {
     const price = `0.${'0'.repeat(80_000)}1`
     const post = (target: string) =>
       send({

@@ -35,7 +35,7 @@ describe('API keys over HTTP', () => {
   const make = async (abilities: readonly string[], more: object = {}) =>
     (await ask('POST', '/users/api-keys', token, { body: { abilities, ...more } })).body as { id: string; key: string }
 
-  it('are made, shown once, listed and revoked [promises 13, 25, 43]', async () => {
+  it('are created, shown once, listed and revoked [promises 13, 25, 43]', async () => {
     const made = await ask('POST', '/users/api-keys', token, {
       body: { abilities: ['documents:read'], description: 'CI', expiresIn: 3600 },
     })
@@ -55,7 +55,7 @@ describe('API keys over HTTP', () => {
     expect(dead.headers['www-authenticate']).to.equal('Bearer error="invalid_token"')
   })
 
-  it('reach what they name, and say what they lack [promise 25]', async () => {
+  it('allow only their abilities, and the refusal names the missing ability [promise 25]', async () => {
     const { key } = await make(['documents:read'])
     expect((await ask('GET', '/documents', key)).body.data).to.have.length(1)
     expect((await ask('GET', '/users/me', key)).body.id).to.equal(user.id)
@@ -77,12 +77,12 @@ describe('API keys over HTTP', () => {
     expect((await ask('POST', '/documents/shred', (await make(['documents:*'])).key)).status).to.equal(200)
   })
 
-  it('answer to the model’s name and to the resource’s path', async () => {
+  it('accept abilities with the name of the model and with the path of the resource', async () => {
     for (const abilities of [['user-documents:read'], ['documents:read'], ['*']])
       expect((await ask('GET', '/documents', (await make(abilities)).key)).body.data, String(abilities)).to.have.length(1)
   })
 
-  it('touch no key, session, password or address, with * either [promise 25]', async () => {
+  it('cannot read or change keys, sessions, passwords or addresses, even with * [promise 25]', async () => {
     const { key, id } = await make(['*'])
     const attempts = [
       ['POST', '/users/api-keys', { abilities: ['*'] }],
@@ -104,7 +104,7 @@ describe('API keys over HTTP', () => {
     expect((await ask('GET', '/users/me', key)).status).to.equal(200)
   })
 
-  it('are one’s own: another’s is not there [promise 36]', async () => {
+  it('of another user give 404 [promise 36]', async () => {
     const { id } = await make(['*'])
     const other = await asSystem(() => User.create({ email: 'other-keys@example.com' }))
     const theirs = await zoo.perms.auth.createAccessToken(other)
@@ -112,7 +112,7 @@ describe('API keys over HTTP', () => {
     expect((await ask('GET', '/users/api-keys', theirs)).body.data).to.deep.equal([])
   })
 
-  it('take sound input only [promise 27]', async () => {
+  it('reject invalid input [promise 27]', async () => {
     for (const body of [
       {},
       { abilities: [] },
@@ -132,12 +132,12 @@ describe('API keys over HTTP', () => {
     expect(mistaken.body.errors[0].message).to.equal("must be an ability: 'documents:read', 'documents:*' or '*'")
   })
 
-  it('are off until asked for', async () => {
+  it('are off by default', async () => {
     const plain = clientOf(new Api({ resources: [new UserResource()] }), zoo.perms)
     expect((await plain('GET', '/users/api-keys', token)).status).to.be.oneOf([404, 405])
   })
 
-  it('cost one statement to know the caller by', async () => {
+  it('identify the caller with one statement', async () => {
     const { key } = await make(['documents:read'])
     await ask('GET', '/documents', key)
     await zoo.perms.auth.settled()
@@ -145,7 +145,7 @@ describe('API keys over HTTP', () => {
     expect(statements).to.have.length(2)
   })
 
-  it('issued in code work too', async () => {
+  it('that code has issued work as well', async () => {
     const { plain } = await asSystem(() => Token.issue(user, { kind: 'api', abilities: ['documents:read'] }))
     expect((await ask('GET', '/documents', plain)).status).to.equal(200)
   })

@@ -48,7 +48,7 @@ for (const cookies of [false, true])
       ask('POST', '/users/impersonation', token, { body })
     const begin = async (userId = ada.id): Promise<string> => (await start({ userId })).body.access_token
 
-    it('gives a token of the user’s for a while, and me/ shows who acts [promise 13]', async () => {
+    it('returns a token of the user that expires, and me/ shows the impersonator [promise 13]', async () => {
       const { status, body, headers } = await start({ userId: ada.id, reason: 'ticket 4711', expiresIn: 60 })
       expect(status).to.equal(201)
       expect(headers['cache-control']).to.equal('no-store')
@@ -64,7 +64,7 @@ for (const cookies of [false, true])
       expect((await ask('GET', '/users/me', root)).status).to.equal(200)
     })
 
-    it('is for superadmins in person, and towards nobody of their rank [promise 39]', async () => {
+    it('is available only to signed-in superadmins, and not for other superadmins [promise 39]', async () => {
       const other = await createUser({}, { role: Role.SUPERADMIN })
       expect((await start({ userId: ada.id }, null)).status).to.equal(401)
       for (const token of [zoo.tokens.bob, zoo.tokens.admin, await begin()])
@@ -77,7 +77,7 @@ for (const cookies of [false, true])
       expect((await ask('DELETE', '/users/impersonation', plain)).status).to.equal(403)
     })
 
-    it('takes sound input only [promise 27]', async () => {
+    it('rejects invalid input [promise 27]', async () => {
       for (const body of [
         {},
         [],
@@ -95,7 +95,7 @@ for (const cookies of [false, true])
         expect((await start(body)).status, JSON.stringify(body)).to.equal(422)
     })
 
-    it('changes no password, address, role, key, factor, session or invitation [promises 25, 39]', async () => {
+    it('cannot change a password, address, role, key, factor, session or invitation [promises 25, 39]', async () => {
       const admin = await createUser({ password }, { role: Role.ADMIN })
       const press = await asSystem(() => Domain.create({ name: 'press' }))
       const grant = await asSystem(() => ada.grantRole('editor', { domain: press }))
@@ -150,7 +150,7 @@ for (const cookies of [false, true])
       expect((await ask('POST', '/users/refresh', token2, { body: { refresh_token: token2 } })).status).to.equal(401)
     })
 
-    it('reaches no second factor [promise 25]', async () => {
+    it('cannot access second factors [promise 25]', async () => {
       const token = await begin()
       for (const [path, body] of [
         ['', { password }],
@@ -174,13 +174,13 @@ for (const cookies of [false, true])
       expect((await ask('GET', '/users/me', another)).status).to.equal(401)
     })
 
-    it('is off until asked for', async () => {
+    it('is off by default', async () => {
       const plain = clientOf(new Api({ resources: [new UserResource()] }), zoo.perms)
       expect((await plain('POST', '/users/impersonation', root, { body: { userId: ada.id } })).status).to.be.oneOf([404, 405])
     })
 
     if (cookies) {
-      it('is begun by a superadmin who has signed in with cookies; its token and a cookie exclude each other', async () => {
+      it('can be started by a superadmin with cookies, and its token cannot be combined with a cookie', async () => {
         const headers = { origin: `https://${host}`, host, prefer: 'cookies' }
         const login = await ask('POST', '/users/login', null, { body: { email: 'root@example.com', password }, headers })
         const cookie = login.cookies.map((line) => line.split(';')[0]).join('; ')
@@ -230,7 +230,7 @@ describe('The audit log over HTTP', () => {
   })
   after(() => zoo.close())
 
-  it('is listed, paged and filtered, the newest first', async () => {
+  it('is listed in pages with filters, newest first', async () => {
     const page = `/audit?event=roleGranted&domainId=${press.id}&pageSize=2`
     const { body } = await ask('GET', page, zoo.tokens.admin)
     expect(body.data).to.have.length(2)
@@ -251,7 +251,7 @@ describe('The audit log over HTTP', () => {
     expect((await ask('GET', `/audit?domainId=${press.id}&total=true`, zoo.tokens.admin)).body.pagination.total).to.equal(6)
   })
 
-  it('shows a domain’s admins their domain, and others nothing [promises 31, 36, 38]', async () => {
+  it('shows the admins of a domain their domain, and other users nothing [promises 31, 36, 38]', async () => {
     const all = (await ask('GET', '/audit?pageSize=100', zoo.tokens.admin)).body
     const mine = (await ask('GET', '/audit?pageSize=100', boss)).body
     expect(mine.pagination.total).to.equal(6)
@@ -264,7 +264,7 @@ describe('The audit log over HTTP', () => {
     expect((await ask('GET', '/audit', null)).status).to.equal(401)
   })
 
-  it('is written by nobody, where a resource offers it too', async () => {
+  it('cannot be written even if a resource enables writes', async () => {
     const { accessToken } = await signInAs({}, { role: Role.SUPERADMIN })
     await zoo.perms.auth.settled()
     const [row] = (await ask('GET', '/audit', accessToken)).body.data

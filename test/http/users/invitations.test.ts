@@ -41,7 +41,7 @@ describe('Invitations and members over HTTP', () => {
     return body.data.find(({ user }: { user: { email: string } }) => user.email === who).grantId
   }
 
-  it('invite, show no token, list and take back [promises 13, 20]', async () => {
+  it('create, list and revoke an invitation without showing its token [promises 13, 20]', async () => {
     const made = await ask('POST', '/users/invitations', boss, {
       body: { email: 'new@example.com', role: 'editor', domain: 'press' },
     })
@@ -63,7 +63,7 @@ describe('Invitations and members over HTTP', () => {
     expect((await ask('DELETE', '/users/invitations/x', boss)).status).to.equal(404)
   })
 
-  it('are refused by rank, and for what is no invitation [promises 27, 39]', async () => {
+  it('refuse inviters without the rank, and invalid input [promises 27, 39]', async () => {
     const sound = { email: 'x@example.com', role: 'editor', domain: 'press' }
     for (const [token, status] of [
       [null, 401],
@@ -83,7 +83,7 @@ describe('Invitations and members over HTTP', () => {
       expect((await ask('POST', '/users/invitations', boss, { body })).status, JSON.stringify(body)).to.equal(422)
   })
 
-  it('say to those who might invite there that there is no such domain, and to nobody else [promise 36]', async () => {
+  it('report a missing domain only to callers who may invite into it [promise 36]', async () => {
     await asSystem(() => Domain.create({ name: 'asleep', active: false }))
     for (const domain of ['nowhere', unknownId, 'asleep']) {
       const body = { email: 'x@example.com', role: 'editor', domain }
@@ -102,7 +102,7 @@ describe('Invitations and members over HTTP', () => {
     }
   })
 
-  it('are accepted by the invited, once', async () => {
+  it('let only the invited user accept, once', async () => {
     const token = await tokenFor('ada@example.com')
     expect((await ask('POST', '/users/invitations/accept', null, { body: { token } })).status).to.equal(401)
     expect((await ask('POST', '/users/invitations/accept', zoo.tokens.bob, { body: { token } })).status).to.equal(403)
@@ -113,7 +113,7 @@ describe('Invitations and members over HTTP', () => {
     expect(again.status).to.equal(401)
   })
 
-  it('register the invited, once, whether strangers may register or not', async () => {
+  it('register the invited person once, with and without public registration', async () => {
     const token = await tokenFor('guest@example.com')
     const register = (body: object) => ask('POST', '/users/invitations/register', null, { body })
     for (const body of [
@@ -136,7 +136,7 @@ describe('Invitations and members over HTTP', () => {
     expect((await register({ token: await tokenFor('bob@example.com'), password })).status).to.equal(409)
   })
 
-  it('list members by pages, for the domain’s admins [promises 36, 38]', async () => {
+  it('list members in pages for the admins of the domain [promises 36, 38]', async () => {
     const { status, body, headers } = await ask('GET', path(), boss)
     expect(status).to.equal(200)
     expect(headers['cache-control']).to.equal('no-store')
@@ -160,7 +160,7 @@ describe('Invitations and members over HTTP', () => {
       expect((await ask('GET', path('', domain), boss)).status, domain).to.be.oneOf(domain === '%zz' ? [400] : [404])
   })
 
-  it('change and remove members, within the domain and below one’s rank [promises 36, 38, 39]', async () => {
+  it('change and remove members only within the domain and below the caller’s rank [promises 36, 38, 39]', async () => {
     const foreign = await createUser({ email: 'foreign@example.com' }, { role: 'editor', domain: other })
     const theirs = await grantOf(foreign.email, 'other')
     const [own, mine] = [await grantOf('boss@example.com'), await grantOf(editor.email)]
@@ -190,7 +190,7 @@ describe('Invitations and members over HTTP', () => {
     expect((await ask('GET', '/users/me', editorToken)).body.roles).to.deep.equal([])
   })
 
-  it('are out of reach of every API key [promise 25]', async () => {
+  it('refuse every API key [promise 25]', async () => {
     const admin = await createUser({}, { role: Role.ADMIN })
     const { plain } = await asSystem(() => Token.issue(admin, { kind: 'api', abilities: ['*'] }))
     const body = { email: 'x@example.com', role: 'editor', domain: 'press', token: 'x' }
@@ -209,7 +209,7 @@ describe('Invitations and members over HTTP', () => {
       ).to.equal(403)
   })
 
-  it('are off until asked for, and need a mailer', () => {
+  it('are off by default, and need a mailer', () => {
     const routes = (features: object) => new Api({ resources: [new UserResource({ features })] }).routes(zoo.perms).map(({ path }) => path)
     expect(routes({}).filter((one) => /invitations|members/.test(one))).to.deep.equal([])
     expect(routes({ invitations: true }).filter((one) => /invitations|members/.test(one))).to.have.length(8)

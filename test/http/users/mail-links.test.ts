@@ -14,7 +14,7 @@ class Member extends TimestampMixin(User) {
   static override tableName = 'user'
 }
 
-describe('Links in mail, asked for over HTTP', () => {
+describe('Mailed links that a request causes', () => {
   const mailer = capturedMailer()
   const features = { verifyEmail: true, resetPassword: true, changeEmail: true, magicLink: true, invitations: true }
   let zoo: Zoo
@@ -35,7 +35,7 @@ describe('Links in mail, asked for over HTTP', () => {
     ['invitations', 'new@example.com', { email: 'new@example.com', role: 'editor', domain: 'press' }],
   ]
   for (const [path, to, body] of asked) {
-    it(`${path}: lead to the configured address, whatever Host and its like name`, async () => {
+    it(`${path}: lead to the configured address, whatever Host and forwarding headers contain`, async () => {
       const { user, accessToken } = await signInAs({ password }, { role: Role.ADMIN })
       const request = new Request(`https://evil.example/users/${path}`, {
         method: 'POST',

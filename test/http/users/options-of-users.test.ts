@@ -88,7 +88,7 @@ const options: Readonly<Record<string, 'this table' | 'resources.test.ts' | 'lis
 
 const keyOf = ({ options: { method, path } }: Endpoint) => `${method} ${path}`
 
-describe('each option of a resource, for each endpoint of users', function () {
+describe('The options of a user resource', function () {
   this.timeout(60_000)
   let zoo: FullZoo
   before(async () => {
@@ -110,25 +110,25 @@ describe('each option of a resource, for each endpoint of users', function () {
   const keysWhere = (is: (row: readonly [Body, Access, Shown]) => boolean) =>
     Object.entries(table).flatMap(([key, row]) => (is(row) ? [key] : []))
 
-  it('has a row for every endpoint, and no other', () => {
+  it('are listed here for every endpoint, and for no other', () => {
     expect([...endpointsWith({}).keys()]).to.have.members(Object.keys(table))
   })
 
-  it('names every option of a CrudResource', () => {
+  it('include every option of a CrudResource', () => {
     const source = readFileSync(fileURLToPath(new URL('../../../src/http/crud/crud-options.ts', import.meta.url)), 'utf8')
     const [, body = ''] = /^export interface CrudResourceOptions.*?\{\n([\s\S]*?)^\}/m.exec(source) ?? []
     expect([...body.matchAll(/^ {2}(\w+)\??: /gm)].map(([, name]) => name)).to.have.members(Object.keys(options))
   })
 
   for (const method of crudMethods) {
-    it(`takes away what obeys ${method} where it is off, and nothing else [promise 64]`, () => {
+    it(`disable only the endpoints of ${method} if it is off [promise 64]`, () => {
       const governed = keysWhere(([, access]) => access === method)
       const others = Object.keys(table).filter((key) => !governed.includes(key))
       for (const off of [{ methods: { [method]: false } }, { skipMethods: [method] }] as UserResourceOptions[])
         expect([...endpointsWith(off).keys()]).to.have.members(others)
     })
 
-    it(`keeps strangers out of what obeys ${method} where it is for a role [promise 64]`, async () => {
+    it(`refuse callers without the role that ${method} requires [promise 64]`, async () => {
       const { accessToken } = await signInAs({ email: 'bob@example.com' })
       for (const only of [{ adminOnly: true }, { role: 'editor' }]) {
         const ask = clientOf(new Api({ resources: [new UserResource({ features: allFeatures, methods: { [method]: only } })] }), zoo.perms)
@@ -142,7 +142,7 @@ describe('each option of a resource, for each endpoint of users', function () {
     })
   }
 
-  it('narrows the bodies that pass an argSchema, and no others [promise 64]', () => {
+  it('restrict only the bodies that an argSchema applies to [promise 64]', () => {
     const usual = endpointsWith({})
     const narrow = endpointsWith({ argSchema: ['email', 'nickname'] })
     for (const [key, [body]] of Object.entries(table)) {
@@ -154,7 +154,7 @@ describe('each option of a resource, for each endpoint of users', function () {
     }
   })
 
-  it('has no column of a user in the schema of a response that shows no user [promise 65]', () => {
+  it('add no user columns to the schema of a response without users [promise 65]', () => {
     const columns = Object.keys(Person.columnSpecs).filter((name) => !['id', 'createdAt', 'updatedAt'].includes(name))
     for (const [key, endpoint] of endpointsWith({})) {
       if (table[key]?.[2] === 'user') continue
@@ -167,7 +167,7 @@ describe('each option of a resource, for each endpoint of users', function () {
     }
   })
 
-  it('shows of a user only what the schema and shape() show, wherever it shows one [promise 65]', async () => {
+  it('restrict every response with a user to the schema and shape() [promise 65]', async () => {
     class Shouting extends UserResource {
       protected override shape(row: never, method: never): Record<string, unknown> {
         const shown = super.shape(row, method)
@@ -225,7 +225,7 @@ describe('each option of a resource, for each endpoint of users', function () {
     }
   })
 
-  it('keeps PATCH me/ below the parent that the path names [promise 64]', async () => {
+  it('restrict PATCH me/ to users below the parent in the path [promise 64]', async () => {
     const parent = { model: Person as never, param: 'owner', field: 'id', path: 'owners' }
     const ask = clientOf(new Api({ resources: [new UserResource({ parent })] }), zoo.perms)
     const patch = (owner: string) => ask('PATCH', `/owners/${owner}/users/me`, zoo.tokens.ada, { body: { nickname: 'below' } })

@@ -19,7 +19,7 @@ import { OpenPerson, openPeople, Person, servePeople } from '../people.js'
 const accepted = ['email', 'password', 'oldPassword', 'nickname']
 
 for (const database of availableDatabases) {
-  describe(`bodies that create or change a user (${database})`, function () {
+  describe(`Endpoints that create or change a user (${database})`, function () {
     this.timeout(30_000)
     let zoo: FullZoo
     before(async () => {
@@ -64,7 +64,7 @@ for (const database of availableDatabases) {
 
     for (const [name, { options, send }] of Object.entries(creations)) {
       describe(name, () => {
-        it('takes only the keys of the argSchema [promise 64]', async () => {
+        it('accepts only the keys of the argSchema [promise 64]', async () => {
           const ask = servePeople(zoo, { ...options, argSchema: accepted })
           const email = newEmail()
           const refused = await send(ask, email, { plan: 'gold' })
@@ -74,7 +74,7 @@ for (const database of availableDatabases) {
           expect(await findPerson(email)).to.include({ nickname: 'Ada', plan: 'free' })
         })
 
-        it('checks a body against the JSON Schema of the argSchema [promise 64]', async () => {
+        it('validates the body against the JSON Schema of the argSchema [promise 64]', async () => {
           const argSchema = {
             type: 'object',
             properties: { email: { type: 'string' }, password: { type: 'string' }, nickname: { type: 'string', minLength: 3 } },
@@ -90,7 +90,7 @@ for (const database of availableDatabases) {
           expect(await findPerson(email)).to.include({ nickname: 'Ada' })
         })
 
-        it('runs beforeCreate and afterCreate, which take the keys that are no columns, as the caller [promise 64]', async () => {
+        it('runs beforeCreate and afterCreate as the caller, with the keys that are not columns [promise 64]', async () => {
           const seen: unknown[] = []
           const hooks = {
             beforeCreate: ({ input, args }: HookContext) => {
@@ -111,7 +111,7 @@ for (const database of availableDatabases) {
           expect(await findPerson(email)).to.include({ nickname: 'from the hook' })
         })
 
-        it('makes nobody where a hook refuses [promise 64]', async () => {
+        it('creates no user if a hook throws [promise 64]', async () => {
           const refuse = () => {
             throw new ForbiddenError('Not you.')
           }
@@ -124,7 +124,7 @@ for (const database of availableDatabases) {
           expect(await findPerson(email)).to.equal(null)
         })
 
-        it('is not there where create is off, and refuses strangers where it is for a role [promise 64]', async () => {
+        it('does not exist if create is disabled, and gives 403 to anonymous callers if create needs a role [promise 64]', async () => {
           for (const off of [{ methods: { create: false } }, { skipMethods: ['create'] }, { methods: ['list'] }] as UserResourceOptions[]) {
             const email = newEmail()
             expect((await send(servePeople(zoo, { ...options, ...off }), email, {})).status).to.equal(405)
@@ -137,7 +137,7 @@ for (const database of availableDatabases) {
           }
         })
 
-        it('shows no column that the schema leaves out [promise 64]', async () => {
+        it('shows no column that the schema omits [promise 64]', async () => {
           const { body } = await send(servePeople(zoo, { ...options, schema: ['id', 'nickname'] }), newEmail(), {
             nickname: 'Ada',
             pin: '1234',
@@ -147,7 +147,7 @@ for (const database of availableDatabases) {
       })
     }
 
-    it('a private registration obeys the policy of its model [promise 64]', async () => {
+    it('a private registration applies the policy of its model [promise 64]', async () => {
       class Closed extends OpenPerson {
         static override publicRegistration = false
       }
@@ -170,7 +170,7 @@ for (const database of availableDatabases) {
         asSystem(async () => (await Person.getByOr404({ email: 'ada@example.com' })).update({ plan: 'free', nickname: null })),
       )
 
-      it('takes only what PATCH users/:id takes [promise 64]', async () => {
+      it('accepts only the keys that PATCH users/:id accepts [promise 64]', async () => {
         for (const options of [{ argSchema: accepted }, { methods: { update: { argSchema: accepted } } }] as UserResourceOptions[]) {
           const refused = await me(options, { plan: 'gold' })
           expect([refused.status, errorFields(refused)]).to.deep.equal([422, ['plan']])
@@ -179,7 +179,7 @@ for (const database of availableDatabases) {
         expect(await ada()).to.include({ plan: 'free', nickname: 'Ada' })
       })
 
-      it('takes only what me.argSchema and the argSchema of update both take [promise 64]', async () => {
+      it('accepts only keys that me.argSchema and the argSchema of update both allow [promise 64]', async () => {
         const argSchema = {
           type: 'object',
           properties: { nickname: { type: 'string', minLength: 3 }, pin: {} },
@@ -193,7 +193,7 @@ for (const database of availableDatabases) {
         expect(await ada()).to.include({ plan: 'free', nickname: 'Ada', pin: null })
       })
 
-      it('is not there where update is off [promise 64]', async () => {
+      it('does not exist if update is disabled [promise 64]', async () => {
         for (const off of [
           { methods: { update: false } },
           { skipMethods: ['update'] },
@@ -205,7 +205,7 @@ for (const database of availableDatabases) {
         expect(await ada()).to.include({ nickname: null })
       })
 
-      it('is for callers with the role that update asks for [promise 64]', async () => {
+      it('requires the role that update requires [promise 64]', async () => {
         for (const update of [{ adminOnly: true }, { role: 'editor' }])
           expect((await me({ methods: { update } }, { nickname: 'Ada' })).status).to.equal(403)
         expect(await ada()).to.include({ nickname: null })
@@ -214,7 +214,7 @@ for (const database of availableDatabases) {
         expect((await ask('PATCH', '/users/me', null, { body: {} })).status).to.equal(401)
       })
 
-      it('stays closed to anonymous callers where update is public [promise 64]', async () => {
+      it('refuses anonymous callers even if update is public [promise 64]', async () => {
         const ask = servePeople(zoo, { methods: { update: { public: true } } })
         expect((await ask('PATCH', '/users/me', null, { body: { nickname: 'x' } })).status).to.equal(401)
       })
@@ -241,7 +241,7 @@ for (const database of availableDatabases) {
         expect(await ada()).to.include({ nickname: 'Ada!' })
       })
 
-      it('goes through an endpoint that a subclass overrides for PATCH users/:id [promise 64]', async () => {
+      it('uses the endpoint that a subclass overrides for PATCH users/:id [promise 64]', async () => {
         class Careful extends UserResource {
           override updateEndpoint(): Endpoint {
             const endpoint = super.updateEndpoint()
@@ -259,14 +259,14 @@ for (const database of availableDatabases) {
         expect((await ask('PATCH', '/users/me', zoo.tokens.ada, { body: { nickname: 'Ada' } })).status).to.equal(200)
       })
 
-      it('shows what the schema shows, and roles [promise 64]', async () => {
+      it('shows the columns of the schema, and the roles [promise 64]', async () => {
         const shown = async (options: UserResourceOptions) => Object.keys((await me(options, { nickname: 'Ada' })).body)
         expect(await shown({ schema: ['id', 'nickname'] })).to.have.members(['id', 'nickname', 'roles'])
         expect(await shown({ methods: { update: { schema: ['nickname'] } } })).to.have.members(['nickname', 'roles'])
         expect(await shown({ me: { schema: ['nickname', 'plan'] } })).to.have.members(['nickname', 'plan', 'roles'])
       })
 
-      it('refuses a lost update, as PATCH users/:id does', async () => {
+      it('refuses a lost update, like PATCH users/:id', async () => {
         const { etag } = (await servePeople(zoo, {})('GET', `/users/${zoo.ids.ada}`, zoo.tokens.ada)).headers
         const headers = { headers: { 'if-match': etag } }
         const first = await me({}, { nickname: 'one' }, headers)
@@ -275,7 +275,7 @@ for (const database of availableDatabases) {
         expect((await me({}, { nickname: 'two' }, { headers: { 'if-match': first.headers['etag'] } })).status).to.equal(200)
       })
 
-      it('takes as many statements as PATCH users/:id', async () => {
+      it('runs as many statements as PATCH users/:id', async () => {
         const ask = servePeople(zoo, {})
         const count = async (path: string, nickname: string) =>
           (await countQueries(zoo.perms.knex, () => ask('PATCH', path, zoo.tokens.ada, { body: { nickname } }))).statements.length
@@ -283,7 +283,7 @@ for (const database of availableDatabases) {
       })
     })
 
-    it('GET me/ shows what list and get show to the caller [promise 65]', async () => {
+    it('GET me/ shows the columns that list and get show to the caller [promise 65]', async () => {
       const shown = async (options: UserResourceOptions, token = zoo.tokens.ada) =>
         Object.keys((await servePeople(zoo, options)('GET', '/users/me', token)).body).filter((name) => name !== 'roles')
       expect(await shown({ schema: ['id', 'nickname'] })).to.have.members(['id', 'nickname'])
@@ -308,7 +308,7 @@ describe('the me option', () => {
       { methods: { list: { schema: ['id'] }, get: { schema: ['nickname'] } }, me: { schema: ['pin'] } },
       /me\.schema names 'pin'/,
     ],
-    'an argSchema where update is off': [{ skipMethods: ['update'], me: { argSchema: ['nickname'] } }, /update is off/],
+    'an argSchema where update is off': [{ skipMethods: ['update'], me: { argSchema: ['nickname'] } }, /update is disabled/],
   }
   for (const [title, [options, message]] of Object.entries(refusals)) {
     it(`refuses ${title} [promise 64]`, () => {
@@ -316,7 +316,7 @@ describe('the me option', () => {
     })
   }
 
-  it('refuses a hidden column, and a key that the model does not know, as soon as it knows the model [promise 64]', async () => {
+  it('refuses a hidden column and an unknown key when the API is mounted [promise 64]', async () => {
     const zoo = await openPeople('better-sqlite3')
     try {
       for (const me of [{ schema: ['passwordHash'] }, { argSchema: ['passwordHash'] }, { argSchema: ['nope'] }])
@@ -326,7 +326,7 @@ describe('the me option', () => {
     }
   })
 
-  it('takes what one of list and get shows', () => {
+  it('accepts a column that either list or get shows', () => {
     expect(
       new UserResource({ methods: { list: { schema: ['id'] }, get: { schema: ['pin'] } }, me: { schema: ['id', 'pin'] } }).path,
     ).to.equal('users')

@@ -32,7 +32,7 @@ describe('UserResource', function () {
   after(() => zoo.close())
   const signIn = (email: string, secret: string) => ask('POST', '/users/login', null, { body: { email, password: secret } })
 
-  it('signs in with the names of RFC 6749, and no cache keeps it [promise 13]', async () => {
+  it('returns tokens with the names of RFC 6749, and forbids caching [promise 13]', async () => {
     const { status, body, headers } = await signIn(' ADA@example.com', password)
     expect(status).to.equal(200)
     expect(body).to.have.all.keys('access_token', 'refresh_token', 'token_type', 'expires_in')
@@ -41,7 +41,7 @@ describe('UserResource', function () {
     expect((await ask('GET', '/users/me', body.access_token)).body.email).to.equal('ada@example.com')
   })
 
-  it('refuses whoever may not change themselves before it says what is wrong with the change', async () => {
+  it('gives 403 to users who may not change themselves before it reports input errors', async () => {
     class Fixed extends User {
       static override policy = { read: self(), update: nobody() }
     }
@@ -50,7 +50,7 @@ describe('UserResource', function () {
       expect((await own('PATCH', '/users/me', zoo.tokens.ada, { body })).status, JSON.stringify(body)).to.equal(403)
   })
 
-  it('says by a code of its own that the key of a second factor is gone, and tells the operator', async () => {
+  it('returns a specific code if the key of a second factor is missing, and calls onError', async () => {
     const heard: unknown[] = []
     const own = clientOf(new Api({ resources: [new UserResource({ features: { totp: true } })] }), zoo.perms, heard)
     const user = await createUser({ password })
@@ -71,7 +71,7 @@ describe('UserResource', function () {
     expect((await use(recoveryCodes[0] as string)).status).to.equal(200)
   })
 
-  it('tells a wrong password and an unknown address in the same words', async () => {
+  it('gives the same response for a wrong password and an unknown address', async () => {
     const wrong = await signIn('ada@example.com', 'wrong')
     const unknown = await signIn('nobody@example.com', 'wrong')
     expect(wrong.status).to.equal(401)
@@ -79,7 +79,7 @@ describe('UserResource', function () {
     expect(unknown.headers).to.deep.equal(wrong.headers)
   })
 
-  it('gives new tokens for a refresh token, and no access for one [promise 17]', async () => {
+  it('accepts a refresh token for new tokens only, not for access [promise 17]', async () => {
     const { body } = await signIn('bob@example.com', password)
     const renewed = await ask('POST', '/users/refresh', 'bad bearer', { body: { refresh_token: body.refresh_token } })
     expect(renewed.status).to.equal(200)
@@ -89,7 +89,7 @@ describe('UserResource', function () {
     expect((await ask('POST', '/users/refresh', null, { body: { refresh_token: renewed.body.access_token } })).status).to.equal(401)
   })
 
-  it('signs out: both tokens of the session end at once [promise 22]', async () => {
+  it('ends both tokens of the session at sign-out [promise 22]', async () => {
     const { body } = await signIn('bob@example.com', password)
     expect((await ask('POST', '/users/logout', body.access_token)).status).to.equal(204)
     expect((await ask('GET', '/users/me', body.access_token)).status).to.equal(401)
@@ -97,7 +97,7 @@ describe('UserResource', function () {
     expect((await ask('POST', '/users/logout')).status).to.equal(401)
   })
 
-  it('lists where one is signed in, by the device that signed in, and nobody else', async () => {
+  it('lists only the sessions of the caller, with their devices', async () => {
     const here = (await signIn('bob@example.com', password)).body.access_token as string
     await ask('POST', '/users/login', null, {
       body: { email: 'bob@example.com', password },
@@ -118,7 +118,7 @@ describe('UserResource', function () {
     expect((await ask('GET', '/users/sessions')).status).to.equal(401)
   })
 
-  it("ends one of one's own sessions; another's is as one that is not there [promise 22]", async () => {
+  it('ends a session of the caller, and gives 404 for a session of another user [promise 22]', async () => {
     const here = (await signIn('bob@example.com', password)).body.access_token as string
     const there = (await signIn('bob@example.com', password)).body
     const { data } = (await ask('GET', '/users/sessions', there.access_token)).body
@@ -134,7 +134,7 @@ describe('UserResource', function () {
     expect((await ask('GET', '/users/me', here)).status).to.equal(200)
   })
 
-  it('signs out everywhere else [promise 22]', async () => {
+  it('ends all other sessions of the caller [promise 22]', async () => {
     const bystander = (await signIn('ada@example.com', password)).body.access_token as string
     const here = zoo.tokens.bob
     const there = (await signIn('bob@example.com', password)).body
@@ -146,7 +146,7 @@ describe('UserResource', function () {
     expect(data.map(({ isCurrent }: { isCurrent: boolean }) => isCurrent)).to.deep.equal([true])
   })
 
-  it('shows roles with their domains', async () => {
+  it('shows the roles with their domains', async () => {
     const press = await asSystem(() => Domain.create({ name: 'press', displayName: 'Press' } as never))
     await asSystem(() => UserRole.create({ userId: zoo.ids.bob, role: 'editor', domainId: press.id } as never))
     const { body } = await ask('GET', '/users/me', zoo.tokens.bob)
@@ -154,7 +154,7 @@ describe('UserResource', function () {
     expect(JSON.stringify(body)).not.to.match(/password|hash/i)
   })
 
-  it('changes a password only with the old one, and ends the other sessions [promise 7]', async () => {
+  it('requires the old password to change it, and ends the other sessions [promise 7]', async () => {
     const { email } = await createUser({ password })
     const [session, other] = [(await signIn(email, password)).body.access_token, (await signIn(email, password)).body.access_token]
     expect((await ask('GET', '/users/me', other)).status).to.equal(200)
@@ -169,7 +169,7 @@ describe('UserResource', function () {
     expect((await signIn(email, wanted)).status).to.equal(200)
   })
 
-  it('lets nobody lift oneself [promise 42]', async () => {
+  it('lets no user grant themselves more rights [promise 42]', async () => {
     for (const body of [
       { roles: [{ role: 'admin' }] },
       { passwordHash: 'x' },
@@ -183,14 +183,14 @@ describe('UserResource', function () {
     expect((await ask('PATCH', '/users/me', zoo.tokens.bob, { body: { isEnabled: false } })).status).to.equal(403)
   })
 
-  it('lets admins alone create users', async () => {
+  it('lets only admins create users', async () => {
     const body = { email: 'new@example.com', password }
     expect((await ask('POST', '/users', null, { body })).status).to.equal(401)
     expect((await ask('POST', '/users', zoo.tokens.bob, { body })).status).to.equal(403)
     expect((await ask('POST', '/users', zoo.tokens.admin, { body })).status).to.equal(201)
   })
 
-  it('lists only oneself to a user, all to an admin', async () => {
+  it('lists only the own row to a user, and all rows to an admin', async () => {
     expect((await ask('GET', '/users', zoo.tokens.bob)).body.data.map(({ id }: { id: string }) => id)).to.deep.equal([zoo.ids.bob])
     expect((await ask('GET', '/users', zoo.tokens.admin)).body.pagination.total).to.be.greaterThan(2)
     expect((await ask('GET', '/users?passwordHash__like=%25', zoo.tokens.admin)).status).to.equal(422)
@@ -202,14 +202,14 @@ describe('UserResource', function () {
       open = clientOf(new Api({ resources: [new UserResource({ model: PublicUser })] }), zoo.perms)
     })
 
-    it('creates a user for anyone, whatever the Authorization header [promise 19]', async () => {
+    it('creates a user for every caller, with any Authorization header [promise 19]', async () => {
       const { status, body } = await open('POST', '/users', 'a bad token', { body: { email: 'Carol@Example.com', password } })
       expect(status, JSON.stringify(body)).to.equal(201)
       expect(body).to.include({ email: 'carol@example.com', isEnabled: true })
       expect(body).not.to.have.any.keys('password', 'passwordHash')
     })
 
-    it('takes an address once, however it is spelled and however many try at once [promise 11]', async () => {
+    it('accepts an address once, in any spelling and with concurrent requests [promise 11]', async () => {
       const tries = Array.from({ length: 12 }, (_, i) =>
         open('POST', '/users', null, { body: { email: i % 2 ? 'dora@example.com' : 'DORA@Example.com ', password } }),
       )
@@ -218,13 +218,13 @@ describe('UserResource', function () {
       expect(answers.find(({ status }) => status === 409)?.body.errors[0].field).to.equal('email')
     })
 
-    it('opens nothing else', async () => {
+    it('makes no other endpoint public', async () => {
       expect((await open('GET', '/users')).status).to.equal(401)
       expect((await open('POST', '/users', null, { body: { email: 'eve@example.com', password, isEnabled: false } })).status).to.equal(403)
       expect((await open('POST', '/users', null, { body: { email: 'eve@example.com', password, passwordHash: 'x' } })).status).to.equal(422)
     })
 
-    it('is by invitation where argSchema and a hook say so', async () => {
+    it('can require an invitation with argSchema and a hook', async () => {
       const argSchema = { type: 'object', properties: { email: {}, password: {}, code: { const: 'sesame' } }, required: ['code'] }
       const invited = clientOf(
         new Api({ resources: [new UserResource({ model: PublicUser, methods: { create: { argSchema } } })] }),
@@ -235,7 +235,7 @@ describe('UserResource', function () {
     })
   })
 
-  it('switches endpoints off, and lets a subclass change one', async () => {
+  it('disables endpoints by option, and lets a subclass change one', async () => {
     class Terse extends UserResource {
       override loginEndpoint(): Endpoint {
         const endpoint = super.loginEndpoint()
@@ -255,7 +255,7 @@ describe('UserResource', function () {
     ).to.equal('front')
   })
 
-  it('refuses a user model that nobody signs in with', () => {
+  it('rejects a user model that is not registered for sign-in', () => {
     expect(() => new Api({ resources: [new UserResource({ model: Employee })] }).routes(zoo.perms)).to.throw(
       ConfigurationError,
       /initPerms\(\{ user: Employee \}\)/,
