@@ -277,7 +277,7 @@ eachDriver('ways around the guard', (db) => {
     const second = initPerms({ knex: other, models: [MappedDoc] })
     try {
       for (const query of [() => Camel.query(other), () => PlainOpen.query(other).join('mappedDoc', 'mappedDoc.id', 'open_doc.id')])
-        expect(await rejection(runAs(stranger, query as never)), String(query)).to.be.instanceOf(ConfigurationError)
+        expect(await rejection(runAs(stranger.id, query as never)), String(query)).to.be.instanceOf(ConfigurationError)
     } finally {
       await second.close()
       perms = initPerms({ knex: db.knex, jwt: { secret: 'x'.repeat(32) }, models: [SecretDoc] })
