@@ -24,6 +24,8 @@ interface Shared {
   adapterCreated: boolean
   /** The databases with adapters. They stay here when another initPerms() replaces the runtime or fails. */
   readonly served: WeakSet<object>
+  /** The databases whose runtime has ended. */
+  readonly ended: WeakSet<object>
 }
 
 const shared: Shared = sharedState()
@@ -32,7 +34,13 @@ const copy: Copy = { version: VERSION, file: import.meta.url.replace(/[?#].*$/, 
 function sharedState(): Shared {
   const holder = globalThis as unknown as Record<symbol, Shared | undefined>
   const key = Symbol.for('objection-perms')
-  holder[key] ??= { runtimes: new Set(), contexts: new AsyncLocalStorage(), adapterCreated: false, served: new WeakSet() }
+  holder[key] ??= {
+    runtimes: new Set(),
+    contexts: new AsyncLocalStorage(),
+    adapterCreated: false,
+    served: new WeakSet(),
+    ended: new WeakSet(),
+  }
   return holder[key] as Shared
 }
 
@@ -89,6 +97,7 @@ export class Runtime {
     if (!this.#isAlive) return
     this.#isAlive = false
     shared.runtimes.delete(this)
+    shared.ended.add(configOf(this.knex))
     for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup()
     this.slots.clear()
     if (shared.runtimes.size > 0) return
@@ -143,6 +152,7 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
     }
   }
   shared.runtimes.add(runtime)
+  shared.ended.delete(configOf(knex))
   return runtime
 }
 
@@ -221,13 +231,18 @@ export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   const own = shared.contexts.getStore()?.runtime
   if (own !== undefined) {
     if (!own.isAlive) throw new RuntimeClosedError()
-    if (knex !== null && !own.owns(knex) && runtimeOf(knex) !== null) throw new RuntimeMismatchError()
+    if (knex !== null && !own.owns(knex) && belongsElsewhere(knex)) throw new RuntimeMismatchError()
     return fn()
   }
   if (shared.runtimes.size <= 1) return fn()
   const runtime = knex === null ? null : runtimeOf(knex)
   if (runtime === null) throw new NoRuntimeError()
   return enterRuntime(runtime, fn)
+}
+
+// A caller of one runtime is nobody in the database of another, also after that one was closed.
+function belongsElsewhere(knex: Knex): boolean {
+  return runtimeOf(knex) !== null || shared.ended.has(configOf(knex))
 }
 
 /** Calls fn inside a runtime. Coming from another runtime, fn does not keep its caller and its bypasses. @throws RuntimeClosedError */

@@ -242,6 +242,17 @@ eachDriver('Several runtimes in one process', (db) => {
     expect(await errorOf(() => a.run(() => RuntimeNote.query()))).to.have.property('name', 'RuntimeClosedError')
   })
 
+  it('the database of an ended runtime is refused to callers of another one [promises 73, 74]', async () => {
+    await b.close()
+    for (const attempt of [
+      () => RuntimeNote.query(other.knex),
+      () => asSystem(() => RuntimeNote.query(other.knex)),
+      () => runAs(ids.ada, () => RuntimeNote.query(other.knex).delete()),
+    ]) {
+      expect(await errorOf(() => a.run<unknown>(attempt))).to.have.property('name', 'RuntimeMismatchError')
+    }
+  })
+
   it('two runtimes cannot have the same name, or other model classes', async () => {
     await a.close()
     await b.close()
