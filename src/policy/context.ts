@@ -125,6 +125,12 @@ function covers(given: object, asked: object): boolean {
   return false
 }
 
+/** Returns whether the code runs for a caller, anonymous or not, rather than for the application outside every request. */
+export function runsForCaller(): boolean {
+  const { actor, refusal } = frame()
+  return actor !== undefined || refusal !== undefined
+}
+
 /**
  * Returns under whose rights the running code accesses `model`.
  *

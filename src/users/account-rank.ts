@@ -1,7 +1,7 @@
 import { ForbiddenError, UnauthorizedError } from '../core/errors.js'
 import { scopeOf } from '../policy/compile.js'
 import { all, holds, sql } from '../policy/condition.js'
-import { authorityFor } from '../policy/context.js'
+import { authorityFor, runsForCaller } from '../policy/context.js'
 import { requireActiveCaller } from '../policy/effective.js'
 import { OUTRANKS, outranksUser } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
@@ -17,6 +17,8 @@ import { tableOf } from '../schema/class-statics.js'
  * @example await requireRankOver(user.id)
  */
 export async function requireRankOver(userId: string): Promise<void> {
+  // Outside every request the application itself decides whose account it changes.
+  if (!runsForCaller()) return
   const User = registeredModel('user')
   const authority = authorityFor(User)
   if (authority === 'free' || authority?.id === userId) return
