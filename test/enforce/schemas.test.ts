@@ -221,7 +221,7 @@ eachDatabase('withSchema()', (db) => {
     await asSystem(() => User.query().findById(there.id).patch({ isEnabled: true }))
     const error = await rejection(runAs(here, () => User.query().withSchema(schema).findById(here.id).patch({ email: 'x@example.com' })))
     expect(error).to.be.instanceOf(ConfigurationError)
-    expect(error.message).to.contain('the library knows those of the connection')
+    expect(error.message).to.contain("the library reads from the connection's own schema")
   })
 
   it('said on the knex query alone is refused: the rules would not know of it [promise 71]', async () => {
