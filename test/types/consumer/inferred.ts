@@ -84,6 +84,7 @@ export const source = permsMigrations()
 // -- with exactOptionalPropertyTypes an option that is not known yet is undefined
 
 export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] | undefined }>, 'knex'> = {
+  name: undefined,
   jwt: undefined,
   user: undefined,
   userRole: undefined,
