@@ -15,9 +15,7 @@ export function mochaGlobalSetup(): void {
 
 export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
-    console.log(
-      '  Left out without FULL=1: better-sqlite3 above the query layer, and 9,000 of 10,000 generated requests for each resource.',
-    )
+    console.log('  Left out without FULL=1: better-sqlite3 above the query layer.')
   }
   if (leftOut.length === 0) return
   console.log(`  Left out of this run: ${leftOut.map(([name, variable]) => `${name} (set ${variable})`).join(', ')}\n`)

@@ -201,12 +201,13 @@ describe('Copies and reloads of the package', function () {
          globalThis.gc()
          sizes.push(process.memoryUsage().heapUsed)
        }
-       print({ answers: [...new Set(answers)], alive: kept.filter((one) => one.deref() !== undefined).length, growth: (Math.min(...sizes.slice(-5)) - Math.min(...sizes.slice(55, 60))) / 40 })`,
+       print({ answers: [...new Set(answers)], alive: kept.filter((one) => one.deref() !== undefined).length, growth: Math.min(...sizes.slice(-5)) / Math.min(...sizes.slice(15, 20)) })`,
       {},
       ['--expose-gc'],
     )) as { answers: string[]; alive: number; growth: number }
     expect(result.answers, 'every application answers like the first').to.have.length(1)
     expect(result.alive, 'objects kept of 100 closed applications (the last two may wait for the next collection)').to.be.at.most(8)
-    expect(result.growth, 'bytes kept per application').to.be.below(20_000)
+    // Schemas kept by Ajv for each application, for example, make it 1.2.
+    expect(result.growth, 'heap after 100 applications, by that after 20').to.be.below(1.12)
   })
 })
