@@ -1,5 +1,5 @@
 /**
- * What the permissions cost: the same seven operations through this library and through plain Objection with a hand-written
+ * Measures what the permissions cost: the same seven operations through this library and through plain Objection with a hand-written
  * where, in the same run, on PostgreSQL (POSTGRES_URL) and better-sqlite3: a file, as it is in production, and in memory, where
  * nothing but this process costs. Plain Objection has connections of its own. Prints the median of the per-round ratios.
  *

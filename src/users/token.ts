@@ -44,7 +44,7 @@ export interface IssueOptions {
    */
   kind?: string | undefined
   /**
-   * What an API key may do of the things its owner may do, such as `documents:read`, `documents:*` or `*`. `documents` is the
+   * The part of its owner's rights that an API key has, such as `documents:read`, `documents:*` or `*`. `documents` is the
    * plural of the model's name or the path of its resource.
    *
    * @defaultValue none

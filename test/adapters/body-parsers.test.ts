@@ -92,7 +92,7 @@ describe('Body parsers that lose the context', function () {
     return { status: answer.status, body: await answer.json().catch(() => null) }
   }
   const api = () => new Api({ prefix: '/api', resources: [new CrudResource({ model: UserDocument, path: 'documents' })] })
-  /** What an own handler finds: who is calling, and how many documents they may read. */
+  /** Returns the caller that an application's handler sees, and the number of documents that the caller may read. */
   const found = async () => ({ id: currentUserId(), documents: await UserDocument.query().resultSize() })
 
   const { ada, bob } = { ada: 'ada', bob: 'bob' } as const

@@ -20,7 +20,7 @@ interface Running {
   close(): Promise<void>
 }
 
-/** What the application's own routes did, and as whom. */
+/** The calls of the application's own routes, with their callers. */
 type Seen = (string | null)[]
 
 /** Where a router is mounted: at the root, below a path, or in an application inside another. */

@@ -35,13 +35,13 @@ class JoinedBox extends BasePermsModel.withColumns({
   shelfId: column.uuid().references('joined_shelf.id').nullable(),
 }) {
   static override policy = { read: where({ isOpen: true }), create: authenticated() }
-  static override relationMappings = boxRelations as any
+  static override relationMappings = boxRelations as never
 }
 class JoinedItem extends BasePermsModel.withColumns({ name: column.string(), boxId: column.uuid().references('joined_box.id') }) {
   static override policy = { read: everyone(), create: authenticated() }
 }
 class JoinedPlainBox extends BaseModel.withColumns({ name: column.string(), shelfId: column.uuid().nullable() }) {
-  static override relationMappings = boxRelations as any
+  static override relationMappings = boxRelations as never
 }
 
 eachDriver('withGraphJoined()', (db) => {

@@ -59,7 +59,7 @@ class Account extends BasePermsModel.withColumns({
   static override policy = open
 }
 
-/** Nobody may set its column, and its own policy is decided by code. */
+/** A model whose column no caller may set, and whose policy is a check() in code. */
 class Closed extends BasePermsModel.withColumns({ name: column.string(), data: column.json<object>().nullable().writableBy(nobody()) }) {
   static override adminBypass = false
   static override policy = open

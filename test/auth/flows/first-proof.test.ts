@@ -55,7 +55,7 @@ for (const model of [Member, Plain] as const) {
     }
     const rowOf = async (id: string) => (await (model as unknown as typeof User).get(id)) as User & { emailVerifiedAt?: Date | null }
 
-    /** Somebody registers another person's address, and leaves every way in behind. */
+    /** Registers another person's address, and prepares every way of signing in later. */
     async function hijacked() {
       count += 1
       const email = `victim${count}@example.com`

@@ -148,7 +148,7 @@ eachDatabase('API keys', (db) => {
     await new Promise((resolve) => setTimeout(resolve, 5))
     const later = await issue({ abilities: ['*'] })
     expect((await all.auth.authenticate(later.plain)).grants.map(({ role }) => role)).to.deep.equal(['admin'])
-    // What the application loads itself is limited likewise, and its own object stays as it is.
+    // A user that loadUser() returns is limited in the same way, and the object itself does not change.
     const own = await (await Member.getOr404(user.id)).loadRoles()
     const another = all.another({ loadUser: () => own as never })
     expect((await another.authenticate(plain)).grants).to.deep.equal([])

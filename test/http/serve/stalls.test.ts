@@ -67,7 +67,7 @@ describe('The event loop is not blocked', function () {
     handler = fetchAdapter(zoo.perms, { onError: () => undefined }).router(api)
   })
   after(() => zoo.close())
-  // What a list shows shall not grow with what was sent before.
+  // Rows of earlier requests are deleted, so that lists keep their length.
   afterEach(() => zoo.perms.knex('stall_thing').delete())
 
   async function send({ method, target, headers, body, isSignedIn }: StallRequest): Promise<Response> {

@@ -1,4 +1,4 @@
-// What an application exports without naming its type: each of these can be written into a declaration file.
+// Exports whose types are inferred: TypeScript can write each of them into a declaration file.
 import knexModule from 'knex'
 import { Model } from 'objection'
 import {
