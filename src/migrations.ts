@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
+import { type PackagedMigration, packagedMigrations } from '../migrations/index.js'
 import { throttleTable } from './auth/throttle/throttle-store.js'
 import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
@@ -11,7 +12,6 @@ import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { definitionOf, resolveTable } from './schema/definition.js'
 import { internalModels } from './users/further-models.js'
 
-const packaged = fileURLToPath(new URL('../migrations/', import.meta.url))
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
 
 /** Returns the table that a model declares. @throws ConfigurationError for a class without declared columns */
@@ -79,16 +79,22 @@ export function libraryTables(): string[] {
 /** One migration of `permsMigrations()`. */
 export interface PermsMigrationStep {
   readonly name: string
+  /** The file of a migration of the application; the name of a packaged one in the folder `migrations` of this package. */
   readonly path: string
   readonly isPackaged: boolean
 }
 
-async function stepsIn(folder: string, isPackaged: boolean): Promise<PermsMigrationStep[]> {
+const packagedSteps = packagedMigrations.map(({ file, migration }) => ({
+  step: { name: `objection_perms_${file}`, path: file, isPackaged: true },
+  migration,
+}))
+
+async function stepsIn(folder: string): Promise<PermsMigrationStep[]> {
   const files = await readdir(folder)
   return files
     .filter((file) => ['.js', '.mjs', '.cjs', '.ts', '.mts'].includes(extname(file)) && !file.endsWith('.d.ts'))
     .sort()
-    .map((file) => ({ name: isPackaged ? `objection_perms_${file}` : file, path: resolve(folder, file), isPackaged }))
+    .map((file) => ({ name: file, path: resolve(folder, file), isPackaged: false }))
 }
 
 /**
@@ -101,21 +107,23 @@ async function stepsIn(folder: string, isPackaged: boolean): Promise<PermsMigrat
 export function permsMigrations(options: { with?: string | undefined } = {}): Knex.MigrationSource<PermsMigrationStep> {
   return {
     async getMigrations() {
-      return [...(await stepsIn(packaged, true)), ...(options.with === undefined ? [] : await stepsIn(resolve(options.with), false))]
+      return [...packagedSteps.map(({ step }) => step), ...(options.with === undefined ? [] : await stepsIn(resolve(options.with)))]
     },
     getMigrationName: (step) => step.name,
     async getMigration(step) {
-      const loaded = (await import(pathToFileURL(step.path).href)) as Partial<Loaded> & { default?: Loaded }
-      const migration = (loaded.up ? loaded : loaded.default) as Loaded
-      if (!step.isPackaged) return migration as unknown as Knex.Migration
-      return { up: (knex) => migration.up(knex, tables), down: (knex) => migration.down(knex, tables) }
+      const packaged = packagedSteps.find((other) => other.step === step)
+      if (packaged) return withTables(packaged.migration)
+      // The comments tell bundlers that the file exists only at run time.
+      const loaded: Partial<Knex.Migration> & { default?: Knex.Migration } = await import(
+        /* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(step.path).href
+      )
+      return (loaded.up ? loaded : loaded.default) as Knex.Migration
     },
   }
 }
 
-interface Loaded {
-  up(knex: Knex, made: typeof tables): Promise<void>
-  down(knex: Knex, made: typeof tables): Promise<void>
+function withTables(migration: PackagedMigration): Knex.Migration {
+  return { up: (knex) => migration.up(knex, tables as never), down: (knex) => migration.down(knex, tables as never) }
 }
 
 /**

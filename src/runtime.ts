@@ -5,14 +5,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash, randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
+import { currentFile } from './core/current-file.js'
 import { ConfigurationError, NoRuntimeError, RuntimeClosedError, RuntimeMismatchError } from './core/errors.js'
 import { VERSION } from './version.js'
 
 /** One loaded instance of this package. A second copy or a hot reload is another instance. */
 interface Copy {
   readonly version: string
-  /** The URL of this module without its query, which a hot reload changes. */
-  readonly file: string
+  /** The file of this module without the query, which a hot reload changes. Undefined if unknown. */
+  readonly file: string | undefined
 }
 
 /** State that all copies of the package in a process share, so that a second copy finds the first one. */
@@ -29,7 +30,7 @@ interface Shared {
 }
 
 const shared: Shared = sharedState()
-const copy: Copy = { version: VERSION, file: import.meta.url.replace(/[?#].*$/, '') }
+const copy: Copy = { version: VERSION, file: currentFile() }
 
 function sharedState(): Shared {
   const holder = globalThis as unknown as Record<symbol, Shared | undefined>
@@ -159,7 +160,7 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
 // A call with the same Knex instance replaces the runtime. Outside production a hot reload may also use a new Knex instance of
 // the same database.
 function isReplacedBy(other: Runtime, knex: Knex): boolean {
-  const isSameFile = other.copy.version === copy.version && other.copy.file === copy.file
+  const isSameFile = copy.file !== undefined && other.copy.version === copy.version && other.copy.file === copy.file
   if (other.copy === copy && other.knex === knex) return true
   return isSameFile && process.env.NODE_ENV !== 'production' && isSameDatabase(other.knex, knex)
 }

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module'
+import { loadPackage } from './current-file.js'
 import { ConfigurationError } from './errors.js'
 
 /**
@@ -6,14 +6,15 @@ import { ConfigurationError } from './errors.js'
  *
  * @param wantedBy the feature that needs the package, for the error message
  * @throws ConfigurationError when the package is not installed, or has no binary for this platform
- * @example optionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
+ * @example loadOptionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
  */
 export function loadOptionalPackage<T>(name: string, wantedBy: string): T {
   try {
-    return createRequire(import.meta.url)(name) as T
+    return loadPackage((require) => require(name) as T)
   } catch (cause) {
-    throw new ConfigurationError(`${wantedBy} needs a package that is not installed, or not for this platform: npm install ${name}`, {
-      cause,
-    })
+    throw new ConfigurationError(
+      `${wantedBy} needs a package that is not installed, or not for this platform (a bundle needs it in node_modules too): npm install ${name}`,
+      { cause },
+    )
   }
 }

@@ -2,8 +2,7 @@
  * Removes the bound values of a failed statement from its error. Knex writes the SQL with its values before the message, mysql2
  * adds `sql`, and PostgreSQL repeats rows in `detail` and parameters in `where`.
  */
-import { createRequire } from 'node:module'
-import type { Knex } from 'knex'
+import createKnex, { type Knex } from 'knex'
 import { wholeWordPattern } from '../core/names.js'
 import { dialectOf } from '../schema/storage.js'
 import { failureOf } from './driver-errors.js'
@@ -74,7 +73,7 @@ export function redactErrorsOf(client: FailingClient): () => void {
 
 /** Removes the bindings from Knex's timeout errors. Knex assigns them after its last event, right before it throws. */
 export function redactTimeouts(): void {
-  const { KnexTimeoutError } = createRequire(import.meta.url)('knex') as { KnexTimeoutError: { readonly prototype: object } }
+  const { KnexTimeoutError } = createKnex
   if (Object.hasOwn(KnexTimeoutError.prototype, 'bindings')) return
   Object.defineProperty(KnexTimeoutError.prototype, 'bindings', { configurable: true, get: () => undefined, set: () => {} })
 }

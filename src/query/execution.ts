@@ -3,9 +3,9 @@
  * Objection creates several promises for each hook and operation, which together take as long as a small statement. This file
  * awaits only values that are promises.
  */
-import { createRequire } from 'node:module'
 import type { Knex } from 'knex'
 import { Model, type QueryBuilder } from 'objection'
+import { loadPackage } from '../core/current-file.js'
 import { isPromise } from '../core/maybe-async.js'
 
 /** The members of Objection's operations that this file uses. */
@@ -101,7 +101,7 @@ export function isAsExpected(Base: typeof QueryBuilder, version = installedVersi
 
 function installedVersion(): string {
   try {
-    return (createRequire(import.meta.url)('objection/package.json') as { version: string }).version
+    return loadPackage((require) => require('objection/package.json') as { version: string }).version
   } catch {
     return 'unknown'
   }

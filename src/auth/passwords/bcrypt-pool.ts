@@ -1,90 +1,56 @@
-import { createRequire } from 'node:module'
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { ServiceUnavailableError } from '../../core/errors.js'
-import type { BcryptWork } from './bcrypt-worker.js'
-
-/** The part of Piscina that is used here. Its own declarations do not compile under exactOptionalPropertyTypes. */
-interface ThreadPool {
-  run(work: BcryptWork): Promise<string[]>
-  destroy(): Promise<void>
-  on(event: 'error', listener: () => void): void
-}
-
-const { Piscina } = createRequire(import.meta.url)('piscina') as { Piscina: new (options: object) => ThreadPool }
+import { BcryptThread, type BcryptWork } from './bcrypt-thread.js'
+import { WorkQueue } from './work-queue.js'
 
 /** Milliseconds without work after which all threads but one end. */
 const IDLE_TIMEOUT = 30_000
 
-/** Seconds: about the time in which a full queue is processed. */
-const RETRY_AFTER = 5
-
 /** Hashes in worker threads. They start at first use, are replaced after a crash, and end with close(). */
 export class BcryptPool {
-  private pool: ThreadPool | undefined
-  private closed = false
-  private readonly underWay = new Set<Promise<string[]>>()
+  readonly #queue: WorkQueue
+  /** The threads without work. The one used last is at the end. */
+  readonly #idle: BcryptThread[] = []
+  #idleTimer: NodeJS.Timeout | undefined
 
-  constructor(
-    private readonly threads: number,
-    private readonly maxQueue: number,
-  ) {}
+  constructor(threads: number, maxQueue: number) {
+    this.#queue = new WorkQueue(threads, maxQueue)
+  }
 
   /**
    * Returns the hashes of the work, in the same order.
    *
    * @throws ServiceUnavailableError when the queue is full, the pool is closed, or the thread died
+   * @throws ConfigurationError when the process may not start threads
    */
   async run(work: BcryptWork): Promise<string[]> {
-    if (this.closed) throw new ServiceUnavailableError('The password hasher is closed: the application is shutting down.')
-    if (this.underWay.size >= this.threads + this.maxQueue) {
-      const message = 'Too many passwords are being checked right now: try again shortly.'
-      throw new ServiceUnavailableError(message, { retryAfter: RETRY_AFTER })
-    }
-    this.pool ??= this.start()
-    const pool = this.pool
-    const result = pool.run(work)
-    this.underWay.add(result)
-    try {
-      return await result
-    } catch (cause) {
-      // Hashing itself does not fail: the thread died. Replace the pool, because one whose threads cannot start would never answer.
-      this.drop(pool)
-      throw new ServiceUnavailableError(undefined, { cause })
-    } finally {
-      this.underWay.delete(result)
-    }
+    return await this.#queue.run(async () => {
+      const thread = this.#takeIdle() ?? new BcryptThread()
+      const hashes = await thread.run(work)
+      this.#idle.push(thread)
+      this.#idleTimer ??= this.#startIdleTimer()
+      this.#idleTimer.refresh()
+      return hashes
+    })
   }
 
   /** Refuses new work and ends the threads after running work has finished. */
   async close(): Promise<void> {
-    this.closed = true
-    await Promise.allSettled(this.underWay)
-    await this.pool?.destroy()
-    this.pool = undefined
+    await this.#queue.close()
+    clearTimeout(this.#idleTimer)
+    await this.#endIdle(0)
   }
 
-  private start(): ThreadPool {
-    // Running from source (.ts), a thread needs the loader of this process. Compiled, it needs no options, and must not run again
-    // the modules that the application preloads (--import, --require).
-    const extension = extname(fileURLToPath(import.meta.url))
-    const pool = new Piscina({
-      filename: fileURLToPath(new URL(`./bcrypt-worker${extension}`, import.meta.url)),
-      minThreads: 1,
-      maxThreads: this.threads,
-      idleTimeout: IDLE_TIMEOUT,
-      stricterFIFO: true,
-      recordTiming: false,
-      ...(extension === '.ts' ? {} : { execArgv: [] }),
-    })
-    // A thread died while idle or at its start.
-    pool.on('error', () => this.drop(pool))
-    return pool
+  #takeIdle(): BcryptThread | undefined {
+    let thread = this.#idle.pop()
+    while (thread?.isDead) thread = this.#idle.pop()
+    return thread
   }
 
-  private drop(pool: ThreadPool): void {
-    if (this.pool === pool) this.pool = undefined
-    // Rejects the work that still waits in the pool.
-    void pool.destroy()
+  #startIdleTimer(): NodeJS.Timeout {
+    return setTimeout(() => void this.#endIdle(1), IDLE_TIMEOUT).unref()
+  }
+
+  /** Ends the idle threads but those used last. */
+  async #endIdle(keep: number): Promise<void> {
+    await Promise.all(this.#idle.splice(0, Math.max(0, this.#idle.length - keep)).map((thread) => thread.end()))
   }
 }

@@ -1,5 +1,5 @@
 import { loadOptionalPackage } from '../../core/optional-package.js'
-import type { BcryptWork } from './bcrypt-worker.js'
+import type { BcryptWork } from './bcrypt-thread.js'
 import { WorkQueue } from './work-queue.js'
 
 interface Bcrypt {

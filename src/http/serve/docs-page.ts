@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { loadPackage } from '../../core/current-file.js'
 import { Endpoint } from '../core/endpoint.js'
 import { mountPathOf } from '../core/request.js'
 import { HttpResponse } from '../core/response.js'
@@ -27,7 +27,7 @@ const common = { 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-ref
 /** Returns the folder of swagger-ui-dist, or null if it is not installed. */
 function swaggerUi(): string | null {
   try {
-    const folder = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+    const folder = dirname(loadPackage((require) => require.resolve('swagger-ui-dist/package.json')))
     return Object.keys(assets).every((name) => existsSync(join(folder, name))) ? folder : null
   } catch {
     return null

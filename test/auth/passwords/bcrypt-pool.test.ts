@@ -8,13 +8,20 @@ import { expect } from 'chai'
 import ts from 'typescript-5.9'
 import { bcryptHasher } from '../../../src/auth/passwords/bcrypt-hasher.js'
 import { BcryptPool } from '../../../src/auth/passwords/bcrypt-pool.js'
+import { workerSource } from '../../../src/auth/passwords/bcrypt-worker-source.js'
 import { ServiceUnavailableError } from '../../../src/core/errors.js'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-describe('where passwords are hashed', () => {
-  it('off the event loop, which goes on turning all the while [promise 9]', async () => {
+const failingScript = `import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+  const hasher = bcryptHasher({ cost: 10, threads: 1 })
+  const attempt = () => hasher.hash('correct horse').then(() => 'hashed', (error) => (error.status === 503 ? 503 : error.status + ': ' + error.message))
+  const [a, b, c] = await Promise.all([attempt(), attempt(), attempt()])
+  console.log(parseInt(a), parseInt(b), parseInt(c), await attempt())`
+
+describe('Password hashing', () => {
+  it('does not block the event loop [promise 9]', async () => {
     const hasher = bcryptHasher({ cost: 12, threads: 1 })
     await hasher.hash('starts the thread')
     let turns = 0
@@ -39,7 +46,7 @@ describe('where passwords are hashed', () => {
     expect(longest).to.be.lessThan(took / 2)
   })
 
-  it('in threads that do not keep a script alive, from the sources', async () => {
+  it('does not keep a script alive, run from the sources', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'perms-'))
     const script = join(folder, 'script.mjs')
     await writeFile(script, scriptFor(new URL('../../../src/auth/passwords/bcrypt-hasher.ts', import.meta.url).href))
@@ -48,7 +55,7 @@ describe('where passwords are hashed', () => {
     expect(stdout.trim()).to.equal('true')
   }).timeout(60_000)
 
-  it('in threads that do not keep a script alive, compiled, and without what the application preloads', async () => {
+  it('does not keep a script alive, compiled, and does not preload modules of the application in its threads', async () => {
     const folder = await compiled()
     await writeFile(
       join(folder, 'preload.js'),
@@ -64,16 +71,41 @@ describe('where passwords are hashed', () => {
     expect(stdout.trim()).to.equal('true')
   }).timeout(60_000)
 
-  it('or answers 503, rather than hang, where threads cannot start', async () => {
+  it('needs no file beside the module that starts the threads', async () => {
     const folder = await compiled()
-    await rm(join(folder, 'auth/passwords/bcrypt-worker.js'))
-    const script = `import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
-      const hasher = bcryptHasher({ cost: 10, threads: 1 })
-      const attempt = () => hasher.hash('correct horse').then(() => 'hashed', ({ status }) => status)
-      console.log(...(await Promise.all([attempt(), attempt(), attempt()])), await attempt())`
-    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, timeout: 60_000 })
+    await rm(join(folder, 'auth/passwords/bcrypt-worker-source.js'))
+    await writeFile(
+      join(folder, 'auth/passwords/bcrypt-worker-source.js'),
+      `export const workerSource = () => ${JSON.stringify(workerSource())}`,
+    )
+    await rm(join(folder, 'node_modules'))
+    await mkdir(join(folder, 'node_modules'))
+    await symlink(join(root, 'node_modules/bcryptjs'), join(folder, 'node_modules/bcryptjs'))
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', scriptFor('./auth/passwords/bcrypt-hasher.js')], {
+      cwd: folder,
+      timeout: 60_000,
+    })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal('true')
+  }).timeout(60_000)
+
+  it('answers 503 instead of hanging when threads end before they hash', async () => {
+    const folder = await compiled()
+    await writeFile(join(folder, 'auth/passwords/bcrypt-worker-source.js'), `export const workerSource = () => 'process.exit(3)'`)
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', failingScript], { cwd: folder, timeout: 60_000 })
     await rm(folder, { recursive: true })
     expect(stdout.trim()).to.equal('503 503 503 503')
+  }).timeout(60_000)
+
+  it('names the missing option of Node when the process may not start threads', async () => {
+    const folder = await compiled()
+    const permissions = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+    const args = [permissions, '--allow-fs-read=*', '--input-type=module', '-e', failingScript]
+    const { stdout } = await run(process.execPath, args, { cwd: folder, timeout: 60_000 })
+    await rm(folder, { recursive: true })
+    expect(stdout.trim()).to.equal(
+      '500 500 500 500: bcryptHasher() needs a worker thread, and the permission model of Node forbids them: start Node with --allow-worker.',
+    )
   }).timeout(60_000)
 
   /** A folder with the compiled modules. */
@@ -86,7 +118,9 @@ describe('where passwords are hashed', () => {
       'auth/passwords/password-text',
       'auth/passwords/bcrypt-format',
       'auth/passwords/bcrypt-pool',
-      'auth/passwords/bcrypt-worker',
+      'auth/passwords/bcrypt-thread',
+      'auth/passwords/bcrypt-worker-source',
+      'core/current-file',
       'auth/passwords/native-bcrypt',
       'core/optional-package',
       'auth/passwords/work-queue',
