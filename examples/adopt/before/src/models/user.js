@@ -1,0 +1,24 @@
+const Base = require('./base')
+
+class User extends Base {
+  static tableName = 'users'
+
+  static jsonSchema = {
+    type: 'object',
+    required: ['email', 'password', 'name'],
+    properties: {
+      id: { type: 'integer' },
+      email: { type: 'string', format: 'email', maxLength: 255 },
+      password: { type: 'string', maxLength: 60 },
+      name: { type: 'string', minLength: 1, maxLength: 255 },
+      isAdmin: { type: 'boolean' },
+    },
+  }
+
+  $formatJson(json) {
+    const { password, ...shown } = super.$formatJson(json)
+    return shown
+  }
+}
+
+module.exports = User
