@@ -1,5 +1,6 @@
-// Fails on an import that points up the layers of src/, on an import from a package that only one layer may know, and on a map in
-// CONTRIBUTING.md that differs from the folders.
+// Fails on an import that points up the layers of src/, on an import from a package that only one layer may know, on a name of an
+// undocumented part of Objection or Knex outside of the two files for these, and on a map in CONTRIBUTING.md that differs from the
+// folders.
 //
 //   node scripts/check-imports.mjs [src]
 //
@@ -14,8 +15,18 @@ const layers = [
   ...['insight', 'adapters', 'migrations.ts', 'init.ts', 'index.ts', 'testing'],
 ]
 
-/** The folders whose files may use undocumented parts of Objection. */
-const mayReachIntoObjection = (file) => file.startsWith('query/') || file.startsWith('record/')
+/**
+ * The files that name undocumented parts of Objection and Knex, for all others. Objection and Knex begin these names with `_` or
+ * `$$`, so the members of this library's own objects must not.
+ */
+const internalsFiles = ['query/objection-internals.ts', 'database/knex-internals.ts']
+const isInternalName = (name) => /^(?:\$\$|_{1,2}(?!proto__$))[a-z]/i.test(name)
+
+/** Members of other packages' objects that begin with an underscore. */
+const otherMembers = {
+  // Body parsers of Express set it on the request.
+  'adapters/node-http.ts': ['_body'],
+}
 
 /** Web frameworks are known to their adapters alone: everything else works without any of them installed. */
 const frameworks = ['express', 'koa', '@koa/router', '@koa/bodyparser', 'fastify', 'hono', '@hono/node-server']
@@ -29,7 +40,9 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
 
 const problems = files.flatMap((file) => importsOf(file).flatMap((found) => problemWith(file, found)))
 
-problems.push(...circles(), ...problemsOfMap())
+const internalNames = new Set(internalsFiles.flatMap((file) => (files.includes(file) ? membersNamedBy(file).map(({ name }) => name) : [])))
+
+problems.push(...files.flatMap(problemsWithMembers), ...circles(), ...problemsOfMap())
 
 for (const problem of problems) console.log(problem)
 if (problems.length > 0) process.exitCode = 1
@@ -62,8 +75,8 @@ function problemWithPath(file, name) {
 }
 
 function problemWithPackage(file, name) {
-  if (name.startsWith('objection/') && !mayReachIntoObjection(file)) {
-    return 'uses undocumented parts of Objection: only query/ and record/ may'
+  if (/^(?:objection|knex)\/(?!package\.json$)/.test(name) && !internalsFiles.includes(file)) {
+    return `uses undocumented parts of a package: only ${internalsFiles.join(' and ')} may`
   }
   const known = frameworks.some((framework) => name === framework || name.startsWith(`${framework}/`))
   if (known && layerOf(file) !== 'adapters') return 'is a web framework: only adapters/ may know it'
@@ -73,6 +86,41 @@ function problemWithPackage(file, name) {
 /** The folder under src/, or the name of a file that lies at the root. */
 function layerOf(file) {
   return file.split('/')[0]
+}
+
+/** The members that a file names like undocumented ones of Objection and Knex: accessed, destructured, declared or quoted. */
+function membersNamedBy(file) {
+  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true)
+  const found = []
+  const visit = (node) => {
+    const name = memberNamedBy(node)
+    if (name !== undefined && isInternalName(name))
+      found.push({ name, isQuoted: ts.isStringLiteralLike(node), line: source.getLineAndCharacterOfPosition(node.getStart()).line + 1 })
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
+function memberNamedBy(node) {
+  if (ts.isStringLiteralLike(node)) return node.text
+  if (!ts.isIdentifier(node)) return undefined
+  const { parent } = node
+  const isMember =
+    (ts.isPropertyAccessExpression(parent) && parent.name === node) ||
+    (ts.isBindingElement(parent) && ts.isObjectBindingPattern(parent.parent) && (parent.propertyName ?? parent.name) === node) ||
+    ((ts.isTypeElement(parent) || ts.isClassElement(parent) || ts.isObjectLiteralElement(parent)) && parent.name === node)
+  return isMember ? node.text : undefined
+}
+
+function problemsWithMembers(file) {
+  if (internalsFiles.includes(file)) return []
+  return membersNamedBy(file)
+    .filter(({ name, isQuoted }) => (isQuoted ? internalNames.has(name) : !otherMembers[file]?.includes(name)))
+    .map(
+      ({ name, line }) =>
+        `${file}:${line}: '${name}' is an undocumented part of Objection or Knex: only ${internalsFiles.join(' and ')} may name it`,
+    )
 }
 
 /** Modules that a file needs when it is evaluated: type-only imports are left out. */

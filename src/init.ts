@@ -22,6 +22,7 @@ import { libraryTables, migrate } from './migrations.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './policy/context.js'
 import { registerModels } from './policy/registered-models.js'
 import { assertHome } from './query/home.js'
+import { forgetBoundModels } from './query/objection-internals.js'
 import { guardPlainClasses } from './query/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/protected-tables.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './query/unguarded.js'
@@ -334,11 +335,6 @@ function bindToRuntime<T extends object>(runtime: Runtime, api: T): T {
     return [name, typeof value === 'object' && value !== null ? bindToRuntime(runtime, value as object) : value]
   })
   return Object.fromEntries(bound) as T
-}
-
-// Objection caches bound classes of a Knex instance by name. After a reload, other classes have the same names.
-function forgetBoundModels(knex: Knex): void {
-  ;(knex as { $$objection?: { boundModels?: Map<string, unknown> } }).$$objection?.boundModels?.clear()
 }
 
 function auditModel(given: true | typeof AuditLog): typeof AuditLog {

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
 import { rejectAfterRollback, type TransactingClient } from './ended-transactions.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
+import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDatesAndDatetimes, type TypedConnection } from './pg-values.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
@@ -17,12 +18,11 @@ export interface ConnectionOptions {
   namedStatements?: boolean | undefined
 }
 
-/** The used parts of a Knex client. `_query` sends a statement on a connection without emitting an event. */
+/** The used parts of a Knex client. */
 interface KnexClient {
   readonly driverName?: string
   acquireConnection(): Promise<object>
   releaseConnection(connection: object): Promise<void>
-  _query(connection: object, query: { sql: string; bindings: unknown[]; method: string }): Promise<{ response: unknown }>
 }
 
 const longestWaitForLock = 5000
@@ -66,8 +66,8 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
     try {
       await prepare(on, connection, dialect)
     } catch (error) {
-      // With this mark Knex discards the connection instead of reusing it half configured.
-      Object.assign(connection, { __knex__disposed: error })
+      // The connection is half configured.
+      markDisposed(connection, error)
       await on.releaseConnection(connection)
       throw error
     }
@@ -87,7 +87,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
 }
 
 async function prepare(client: KnexClient, connection: object, dialect: Dialect): Promise<void> {
-  const run = async (sql: string) => (await client._query(connection, { sql, bindings: [], method: 'raw' })).response
+  const run = async (sql: string) => (await sendOn(client, connection, { sql, bindings: [], method: 'raw' })).response
   if (dialect === 'sqlite') {
     // The sqlite3 driver may reorder statements that are sent together. A savepoint after the ROLLBACK of its transaction would
     // begin a transaction that never ends.

@@ -1,22 +1,15 @@
 import { isPromise } from '../core/maybe-async.js'
 import type { Dialect } from '../schema/storage.js'
 import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './database-errors.js'
+import { type DriverQuery as Query, sendOn } from './knex-internals.js'
 import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
 import { type Nested, runInside, Savepoints } from './savepoints.js'
-
-interface Query {
-  readonly sql: string
-  readonly bindings: readonly unknown[]
-  readonly method: 'raw'
-  readonly response?: unknown
-}
 
 /** The used parts of the Knex client of an instance or of a transaction. */
 export interface TransactingClient {
   transaction(container: Container, ...args: unknown[]): KnexTransaction
   query(connection: object, query: Query | string): Promise<Query>
-  _query(connection: object, query: Query): Promise<Query>
 }
 
 type Container = (transactor: unknown) => unknown
@@ -159,7 +152,7 @@ class TransactionState {
       if (step === 'COMMIT') await send('ROLLBACK').catch(() => {})
       if (step === 'BEGIN' || step === 'COMMIT' || step === 'ROLLBACK') throw error
       if (this.#dialect === 'pg') throw await this.#postgresError(error, sql, send)
-      if (await isEnded(error, this.#dialect, (query) => client._query(connection, query))) this.#fatal = { error: error as object }
+      if (await isEnded(error, this.#dialect, (query) => sendOn(client, connection, query))) this.#fatal = { error: error as object }
       throw error
     }
     if (this.#dialect !== 'pg' || !this.#fatal) return answer

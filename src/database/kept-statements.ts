@@ -1,3 +1,4 @@
+import { replaceSend } from './knex-internals.js'
 import { replaceMethod } from './replace-method.js'
 
 /** A statement of better-sqlite3. */
@@ -13,7 +14,6 @@ export interface BetterSqliteConnection {
 
 /** The used parts of Knex's client for better-sqlite3. */
 export interface BetterSqliteClient {
-  _query(connection: object, query: object): Promise<unknown>
   connectionSettings?: { options?: { safeIntegers?: boolean } }
 }
 
@@ -30,16 +30,15 @@ const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
  */
 export function keepStatements(client: BetterSqliteClient): { treat(connection: BetterSqliteConnection): void; undo(): void } {
   let isActive = true
-  // Knex prepares the statement synchronously in _query(), so a prepare() during this call is Knex's own.
+  // Knex prepares the statement synchronously in this method, so a prepare() during this call is Knex's own.
   let isKnex = false
-  const undoQuery = replaceMethod(
+  const undoQuery = replaceSend(
     client,
-    '_query',
-    (query) =>
-      function (this: BetterSqliteClient, connection, given) {
+    (send) =>
+      function (connection, query) {
         isKnex = true
         try {
-          return query.call(this, connection, given)
+          return send.call(this, connection, query)
         } finally {
           isKnex = false
         }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isInTransaction } from './knex-internals.js'
 import { replaceMethod } from './replace-method.js'
 
 type Callback = (error: unknown, result?: unknown) => void
@@ -7,8 +8,6 @@ type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
 /** The used parts of a pg connection. */
 export interface PgConnection {
   query: Query
-  /** Set by Knex while the connection serves a transaction. */
-  __knexTxId?: string
 }
 
 interface Statement {
@@ -71,7 +70,7 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
           return send.call(this, { ...config, name }, (error: unknown, result?: unknown) => {
             if (!isNameError(error)) return done(error, result)
             dropNames(prepared, error)
-            if (this.__knexTxId !== undefined) return done(error)
+            if (isInTransaction(this)) return done(error)
             send.call(this, config, (again: unknown, second?: unknown) => {
               // The application began this transaction itself. The first error is the useful one.
               done((again as { code?: unknown } | null)?.code === transactionIsAborted ? error : again, second)

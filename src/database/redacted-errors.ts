@@ -6,14 +6,13 @@ import createKnex, { type Knex } from 'knex'
 import { wholeWordPattern } from '../core/names.js'
 import { dialectOf } from '../schema/storage.js'
 import { failureOf } from './driver-errors.js'
-import { replaceMethod } from './replace-method.js'
+import { beforeStream } from './knex-internals.js'
 
 /** The Knex client of an instance or of a transaction. */
 export interface FailingClient {
   readonly config?: { compileSqlOnError?: boolean }
   prependListener(event: 'query-error', listener: (error: unknown, query: FailedQuery) => void): unknown
   removeListener(event: 'query-error', listener: (error: unknown, query: FailedQuery) => void): unknown
-  _stream?(connection: object, query: FailedQuery, stream: ErrorSource, options: unknown): Promise<unknown>
 }
 
 interface FailedQuery {
@@ -51,17 +50,9 @@ export function redactErrorsOf(client: FailingClient): () => void {
   // Knex emits this before it rejects, and only for statements that failed.
   client.prependListener('query-error', onError)
   // No event is emitted for a stream that fails.
-  const undoStream = client._stream
-    ? replaceMethod(
-        client as { _stream: NonNullable<FailingClient['_stream']> },
-        '_stream',
-        (stream) =>
-          function (this: FailingClient, connection, query, target, options) {
-            target.prependListener('error', (error) => redactError(error, query))
-            return stream.call(this, connection, query, target, options)
-          },
-      )
-    : () => {}
+  const undoStream = beforeStream(client, (query, stream) => {
+    ;(stream as ErrorSource).prependListener('error', (error) => redactError(error, query))
+  })
   return () => {
     watched.delete(client)
     client.removeListener('query-error', onError)

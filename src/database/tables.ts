@@ -3,6 +3,7 @@ import { snakeCase } from '../core/names.js'
 import type { Column, ColumnSpec } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
 import { constraintName, registerTables } from './constraints.js'
+import { tableNameOfBuilder } from './knex-internals.js'
 
 /** A table that models declare. Columns have the names of their properties. */
 export interface TableSpec {
@@ -70,9 +71,9 @@ function isThereAlready(error: unknown): boolean {
  * @example await knex.schema.alterTable('employee', (table) => addColumnTo(table, knex, 'hireDate', column.date().nullable().spec))
  */
 export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: string, spec: ColumnSpec): Knex.ColumnBuilder {
-  // Index names begin with the table's name, which Knex does not expose.
-  const { _tableName } = table as { _tableName?: unknown }
-  return addColumn(table, knex, dialectOf(knex), { name: String(_tableName), columns: {}, primaryKey: 'id' }, name, spec)
+  // Index names begin with the table's name.
+  const own: TableSpec = { name: tableNameOfBuilder(table), columns: {}, primaryKey: 'id' }
+  return addColumn(table, knex, dialectOf(knex), own, name, spec)
 }
 
 /**

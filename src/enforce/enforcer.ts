@@ -1,6 +1,7 @@
 import { type Model, Model as PlainModel } from 'objection'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { globalScopeConditions, scopeOf } from '../policy/compile.js'
 import { all, type Condition } from '../policy/condition.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
@@ -10,6 +11,7 @@ import { type Action, columnsRead, policyOf } from '../policy/policy.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
+import { snapshotOfRow } from '../query/objection-internals.js'
 import type {
   AffectedRowsSession,
   Execution,
@@ -19,7 +21,6 @@ import type {
   WriteOperation,
   WriteSession,
 } from '../query/policy-enforcer.js'
-import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { tableOf } from '../schema/class-statics.js'
 import { makesId } from '../schema/definition.js'
@@ -124,10 +125,10 @@ export const policyEnforcer: PolicyEnforcer = {
       return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
     }
     const session = writeSessionOf(stored)
-    if (session && (statement._method === 'insert' || statement._method === 'update')) checkWritten(builder, statement, session.models)
+    if (session && (methodOf(statement) === 'insert' || methodOf(statement) === 'update')) checkWritten(builder, statement, session.models)
     if (kind === 'insert') return addInsertConditions(builder, statement, session)
     // beforeWrite() did not run because its bypass has expired: update nothing.
-    if (!session && statement._method === 'update') return addCondition(statement, false)
+    if (!session && methodOf(statement) === 'update') return addCondition(statement, false)
     const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
@@ -238,7 +239,8 @@ function* checkBefore(
     for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
     yield* checkInserts(builder, write, authority, session)
   } else yield* checkChange(builder, write, authority, session)
-  session.models = write.models.map(copyOf)
+  // onBuild() could still change the rows.
+  session.models = write.models.map(snapshotOfRow)
 }
 
 function* checkChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, session: WriteSession): MaybeAsyncSteps<void> {
@@ -273,12 +275,6 @@ function conditionOf({ write, isKnown }: AffectedRowsSession, builder: GuardedBu
   return all(effective(action, scope, { withDeleted: builder.withDeleted }), fields, only)
 }
 
-// Copies the row, because onBuild() could still change it.
-function copyOf(model: Model): Model {
-  const { $$queryProps } = model as { $$queryProps?: object }
-  return { ...model, $$queryProps } as unknown as Model
-}
-
 interface WriteOutcome {
   readonly authority: Actor | null | 'free'
   /** Whether the statement changed no row. */
@@ -309,7 +305,7 @@ async function checkResult(
 
 /** @throws ConfigurationError if the statement uses another schema than its rules, which use that of withSchema() */
 export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void {
-  const actual = statement._single.schema as string | undefined
+  const actual = singlePartsOf(statement).schema as string | undefined
   if (actual !== schema)
     throw new ConfigurationError(
       `${cls.name}: the statement uses the schema '${actual ?? 'of the connection'}', but its rules use '${schema ?? 'that of the connection'}'. Call withSchema() once, on query().`,

@@ -8,6 +8,7 @@ import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
+import { queryNamesOf, unwrittenNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
@@ -39,7 +40,7 @@ const columnOfKey = (key: string): string => key.split(':')[0] as string
 
 /** Returns the properties that are set by raw SQL or in part, such as 'billing:plan', rather than by a plain value. */
 export function rawNames(model: Model | undefined): string[] {
-  const raws = Object.keys((model as unknown as { $$queryProps?: object } | undefined)?.$$queryProps ?? {})
+  const raws = model === undefined ? [] : queryNamesOf(model)
   const paths = Object.keys(valuesOf(model)).filter((key) => key.includes(':') && valuesOf(model)[key] !== undefined)
   return paths.length === 0 && raws.length === 0 ? raws : [...new Set([...raws, ...paths].map(columnOfKey))]
 }
@@ -56,8 +57,9 @@ export function setNames(model: Model | undefined): string[] {
 
 /** Returns whether an update sets a column of the row. Graphs contain unchanged rows and columns of join tables. */
 export function changesRow(model: Model | undefined): boolean {
-  const { $$omitFromDatabaseJson: omitted = [] } = (model ?? {}) as { $$omitFromDatabaseJson?: readonly string[] }
-  return setNames(model).some((name) => !omitted.includes(name))
+  if (model === undefined) return false
+  const unwritten = unwrittenNamesOf(model)
+  return setNames(model).some((name) => !unwritten.includes(name))
 }
 
 export function touches(names: Iterable<string>, read: Set<string>): boolean {

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ForbiddenError, UnauthorizedError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { globalScopeConditions, tableIn } from '../policy/compile.js'
 import { all, type Condition, holds, type Sql } from '../policy/condition.js'
 import type { Actor } from '../policy/context.js'
@@ -9,7 +10,6 @@ import { writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
 import { fragment } from '../query/fragments.js'
 import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
-import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
 import { allowsMaybeAsync, hasId, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
@@ -91,7 +91,7 @@ const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '922337203685
  * write are thus one statement.
  */
 export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
-  const rows = statement._single.insert
+  const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
   const [column = ''] = idColumns(builder.cls)
   const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]

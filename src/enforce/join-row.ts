@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
 import { runMaybeAsync } from '../core/maybe-async.js'
+import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { scopeOf, tableIn } from '../policy/compile.js'
 import { all, type Condition, holds, type Sql, sql } from '../policy/condition.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
@@ -10,7 +11,6 @@ import { fragment } from '../query/fragments.js'
 import type { PolicyEnforcer } from '../query/policy-enforcer.js'
 import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protected-tables.js'
 import { guardedQueryBuilder } from '../query/query-builder.js'
-import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { tableOf } from '../schema/class-statics.js'
 import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
@@ -92,14 +92,14 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
       if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
       if (kind === 'insert') {
         const { session } = builder.execution
-        const written = linksOf([statement._single.insert].flat() as Record<string, unknown>[], 'cols')
+        const written = linksOf([singlePartsOf(statement).insert].flat() as Record<string, unknown>[], 'cols')
         if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
           throw new ForbiddenError(
             `${relation.name}: the inserted links differ from the checked ones. Set the keys in relate() or insert().`,
           )
         return
       }
-      if (kind === 'update' && Object.keys(statement._single.update as object).some((column) => keys.includes(column)))
+      if (kind === 'update' && Object.keys(singlePartsOf(statement).update as object).some((column) => keys.includes(column)))
         throw new ForbiddenError(`${relation.name}: the keys of a link cannot be changed. Call unrelate() and relate() instead.`)
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
       add(statement, mayReach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))

@@ -7,6 +7,7 @@ import { domainAdmin, excludesAdmins, globalRole, type Scope, scopeOf, tableIn }
 import { all, any, type Condition, holds, sql } from '../policy/condition.js'
 import { effective, isAdminHere } from '../policy/effective.js'
 import { ADMIN } from '../policy/user-tables.js'
+import { isBelongsToOne, relationsOf } from '../query/objection-internals.js'
 import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../query/protected-tables.js'
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
@@ -22,18 +23,6 @@ interface Reference {
 
 const known = modelSlot(() => new WeakMap<object, { readonly version: number; readonly references: readonly Reference[] }>())
 
-/** The members of Objection's relations that this file uses. */
-interface OpenRelation {
-  readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
-  readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
-  readonly relatedModelClass: typeof Model
-  readonly joinTableModelClass?: typeof Model | null
-  readonly constructor: unknown
-}
-
-const relationsOf = (cls: typeof Model) => Object.values(cls.getRelations()) as unknown as OpenRelation[]
-const isBelongsTo = (cls: typeof Model, relation: OpenRelation) =>
-  relation.constructor === (cls as unknown as { BelongsToOneRelation: unknown }).BelongsToOneRelation
 // Values that both rows share, such as their owner, do not identify a row.
 const isKey = (cls: typeof Model, props: readonly string[]) =>
   props.length > 1 || props.every((name) => idProperties(cls).includes(name) || structureOf(cls).specs[name]?.isUnique)
@@ -48,8 +37,8 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
     const key = fields.join()
     if (target && fields.length > 0 && fields.length === columns.length && !list.has(key)) list.set(key, { fields, target, columns })
   }
-  for (const relation of relationsOf(cls)) {
-    if (isBelongsTo(cls, relation) && guardOf in relation.relatedModelClass)
+  for (const relation of Object.values(relationsOf(cls))) {
+    if (relation && isBelongsToOne(relation) && guardOf in relation.relatedModelClass)
       note(relation.ownerProp.props, relation.relatedModelClass, relation.relatedProp.cols)
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
@@ -57,8 +46,8 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   }
   // Relations that only the other model declares, such as hasMany(() => Comment, 'docId').
   for (const target of classes) {
-    for (const relation of usableRelations<OpenRelation>(target).relations) {
-      if (relation.joinTableModelClass || isBelongsTo(target, relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
+    for (const relation of usableRelations(target).relations) {
+      if (relation.joinTableModelClass || isBelongsToOne(relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
       const props = relation.relatedProp.cols.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
       if (!props.includes('id') && isKey(target, relation.ownerProp.props)) note(props, target, relation.ownerProp.cols)
     }

@@ -1,8 +1,8 @@
 /** Adds compiled rules to Knex statements. */
 
+import { addClauses, clausesOf, type OpenKnexBuilder, setClauses } from '../database/knex-internals.js'
 import { all, type Condition, type Sql, sql } from '../policy/condition.js'
 import { fragment, type Template } from '../query/fragments.js'
-import type { OpenKnexBuilder } from '../query/statement.js'
 import type { Dialect } from '../schema/storage.js'
 
 /** Adds a condition to the WHERE of a statement. */
@@ -27,11 +27,17 @@ export function addRule(statement: OpenKnexBuilder, rule: Condition, filters: re
     if (rule !== false) for (const filter of filters) addCondition(statement, filter)
     return
   }
-  const wheres = statement._statements.filter(({ grouping }) => grouping === 'where')
-  statement._statements = statement._statements.filter(({ grouping }) => grouping !== 'where')
+  const clauses = clausesOf(statement)
+  setClauses(
+    statement,
+    clauses.filter(({ grouping }) => grouping !== 'where'),
+  )
   // SQLite replaces columns in the CASE by constants from other terms, but keeps the order of terms: the rule comes first.
   addCondition(statement, rule)
-  statement._statements.push(...wheres)
+  addClauses(
+    statement,
+    clauses.filter(({ grouping }) => grouping === 'where'),
+  )
   addCondition(statement, onlyWhere(rule, all(...filters) as Sql, dialect))
 }
 

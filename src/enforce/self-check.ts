@@ -3,6 +3,7 @@ import { Model, raw } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { enterAsActor } from '../policy/context.js'
 import { where } from '../policy/rules.js'
+import { queryNamesOf } from '../query/objection-internals.js'
 import { column } from '../schema/column.js'
 import { BasePermsModel } from './base-perms-model.js'
 
@@ -91,10 +92,10 @@ function guardsLinks(): boolean {
   )
 }
 
-// Returns whether Objection keeps values of raw() in $$queryProps, where PolicyEnforcer looks for them.
+// Returns whether Objection keeps values of raw() where PolicyEnforcer looks for them.
 function keepsRawValuesApart(): boolean {
-  const row = PermsSelfCheck.fromJson({ some: raw('1') } as object, { patch: true }) as { $$queryProps?: object }
-  return row.$$queryProps !== undefined && Object.hasOwn(row.$$queryProps, 'some')
+  const row = PermsSelfCheck.fromJson({ some: raw('1') } as object, { patch: true })
+  return queryNamesOf(row).includes('some')
 }
 
 interface WithKnexQuery {

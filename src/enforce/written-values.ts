@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
+import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import type { GuardedBuilder } from '../query/policy-enforcer.js'
-import type { OpenKnexBuilder } from '../query/statement.js'
 import { dialectOfClass } from '../record/active-record.js'
 import { codecNow } from '../record/codec.js'
 import { definitionOf, idProperties, propertyMeant } from '../schema/definition.js'
@@ -20,10 +20,10 @@ type Row = Readonly<Record<string, unknown>>
  * @throws ForbiddenError
  */
 export function checkWritten(builder: GuardedBuilder, statement: OpenKnexBuilder, models: readonly Model[]): void {
-  const { insert, update, counter } = statement._single
-  const rows = (statement._method === 'insert' ? [insert].flat() : [{ ...(update as Row), ...(counter as Row) }]) as Row[]
+  const { insert, update, counter } = singlePartsOf(statement)
+  const rows = (methodOf(statement) === 'insert' ? [insert].flat() : [{ ...(update as Row), ...(counter as Row) }]) as Row[]
   rows.forEach((row, i) => {
-    if (statement._method === 'insert') checkInserted(builder.cls, models[i], row)
+    if (methodOf(statement) === 'insert') checkInserted(builder.cls, models[i], row)
     else checkUpdated(builder.cls, models[0], row)
   })
 }

@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { type RelationFilter, relationOf } from '../query/objection-internals.js'
 import { tableOf } from '../schema/class-statics.js'
 import { MAX_DECIMAL_PRECISION } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
@@ -378,19 +379,8 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
 
 // -- related rows
 
-interface OpenRelation {
-  readonly relatedModelClass: typeof Model
-  readonly ownerProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
-  readonly relatedProp: { readonly props: readonly string[]; readonly cols: readonly string[] }
-  readonly joinTableModelClass?: typeof Model | null
-  readonly joinTableOwnerProp?: { readonly cols: readonly string[] }
-  readonly joinTableRelatedProp?: { readonly cols: readonly string[] }
-  readonly modify: Filter
-  readonly joinTableModify?: Filter
-}
-
 function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
-  const relation = scope.cls.getRelation(rule.relation) as unknown as OpenRelation
+  const relation = relationOf(scope.cls, rule.relation)
   const target = relation.relatedModelClass
   const depth = scope.depth + 1
   const alias = `perms_${depth}`
@@ -425,14 +415,12 @@ function relatedCondition(rule: RelatedRule, scope: Scope): Condition {
   return { sql: `exists (select 1 from ${from.sql} where ${conditions.sql})`, bindings: [...from.bindings, ...conditions.bindings] }
 }
 
-type Filter = ((builder: QueryBuilder<Model>) => unknown) | null | undefined
-
 // Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,
 // so it runs without the rules of its model.
-function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string): Sql {
+function rowsOf(scope: Scope, cls: typeof Model, filter: RelationFilter | undefined, alias: string): Sql {
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
   const { sql: text, bindings } = withoutPolicies(() => {
-    const rows = cls.query(scope.cls.knex()).modify(filter as never)
+    const rows = cls.query(scope.cls.knex()).modify(filter)
     const table = tableOf(cls)
     // The query itself sets its schema only where it is executed.
     const built = rows.toKnexQuery()
@@ -443,7 +431,7 @@ function rowsOf(scope: Scope, cls: typeof Model, filter: Filter, alias: string):
 }
 
 // Objection sets a function without effect for relations without a filter.
-function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
+function isNoop(filter: NonNullable<RelationFilter>): boolean {
   let touched = false
   const probe = new Proxy(
     {},
@@ -455,7 +443,7 @@ function isNoop(fn: (builder: QueryBuilder<Model>) => unknown): boolean {
     },
   ) as QueryBuilder<Model>
   try {
-    fn(probe)
+    filter(probe)
   } catch {
     return false
   }

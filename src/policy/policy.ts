@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { lineage, ownStatic } from '../schema/class-statics.js'
 import { structureOf } from '../schema/definition.js'
 import type { Scope } from './compile.js'
@@ -226,7 +227,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
   if (rule.kind === 'member' && !specs[rule.field])
     throw new ConfigurationError(`${at}: ${cls.name} has no column ${rule.field}. Add HasDomainMixin.`)
   if (rule.kind === 'related') {
-    const names = (cls as unknown as { getRelationNames(): string[] }).getRelationNames()
+    const names = relationNamesOf(cls)
     if (!names.includes(rule.relation)) {
       throw new ConfigurationError(
         `${at}: related('${rule.relation}'): ${cls.name} has no such relation. Its relations are ${names.join(', ') || 'none'}.`,
@@ -235,7 +236,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     const step = `${cls.name}.${rule.relation}`
     if (path.includes(step) || path.length > 5)
       throw new ConfigurationError(`${at}: related('${rule.relation}') refers to itself. Break the cycle.`)
-    const { relatedModelClass } = cls.getRelation(rule.relation) as unknown as { relatedModelClass: typeof Model }
+    const { relatedModelClass } = relationOf(cls, rule.relation)
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)
       checkRule(relatedModelClass, `${at}, in related('${rule.relation}')`, part, [...path, step])
@@ -256,7 +257,7 @@ export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame =
     else if (part.kind === 'rank') for (const name of ['role', 'domainId', 'userId']) names.add(name)
     else if (part.kind === 'delegate' && policy.ownerField) names.add(policy.ownerField)
     else if (part.kind === 'related') {
-      const { ownerProp } = cls.getRelation(part.relation) as unknown as { ownerProp: { props: string[] } }
+      const { ownerProp } = relationOf(cls, part.relation)
       for (const name of ownerProp.props) names.add(name)
     }
   }

@@ -7,79 +7,19 @@ import type { Knex } from 'knex'
 import { Model, type QueryBuilder } from 'objection'
 import { loadPackage } from '../core/current-file.js'
 import { isPromise } from '../core/maybe-async.js'
-
-/** The members of Objection's operations that this file uses. */
-interface OperationInternals {
-  readonly name: string
-  /** Set by from() with a table name. */
-  readonly table?: string | null
-  hasHook(name: HookName): boolean
-  /** Operations that the hooks of this operation added. */
-  readonly childOperations: readonly OperationInternals[]
-  removeChildOperationsByHookName(name: HookName): void
-  queryExecutor(builder: Executable): PromiseLike<unknown>
-}
-
-type HookName = 'onBefore1' | 'onBefore2' | 'onBefore3' | 'onRawResult' | 'queryExecutor' | 'onAfter1' | 'onAfter2' | 'onAfter3' | 'onError'
-
-type Hook = (builder: Executable, value: unknown) => unknown
-
-/** The members of Objection's QueryBuilder that this file uses. */
-export interface Executable {
-  readonly _operations: readonly OperationInternals[]
-  readonly _activeOperations: { readonly operation: OperationInternals; readonly hookName: HookName }[]
-  readonly _explicitRejectValue: unknown
-  readonly _explicitResolveValue: unknown
-  _findOperationFactory(builder: Executable): OperationInternals
-  isFind(): boolean
-  isInsert(): boolean
-  isPartial(): boolean
-  hasWithGraph(): boolean
-  hasSelects(): boolean
-  clear(selector: (op: OperationInternals) => boolean): unknown
-  addOperation(op: OperationInternals): unknown
-  addOperationToFront(op: OperationInternals, args: unknown[]): unknown
-  findLastOperation(selector: RegExp): OperationInternals | null
-  forEachOperation(selector: true, callback: (op: OperationInternals) => void): void
-  context(): Hooks
-  internalContext(): Hooks
-  internalOptions(): { returnImmediatelyValue?: unknown }
-  executeOnBuild(): void
-  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): Knex.QueryBuilder
-  knex(): Knex
-  tableName(): string
-  tableRef(): string
-  resultModelClass(): typeof Model
-}
-
-interface Hooks {
-  readonly runBefore?: unknown
-  readonly runAfter?: unknown
-  readonly onBuild?: unknown
-}
-
-const usedMethods: readonly (keyof Executable)[] = [
-  '_findOperationFactory',
-  'isFind',
-  'isInsert',
-  'isPartial',
-  'hasWithGraph',
-  'hasSelects',
-  'clear',
-  'addOperation',
-  'addOperationToFront',
-  'findLastOperation',
-  'forEachOperation',
-  'context',
-  'internalContext',
-  'internalOptions',
-  'executeOnBuild',
-  'executeOnBuildKnex',
-  'knex',
-  'tableName',
-  'tableRef',
-  'resultModelClass',
-]
+import {
+  callHookOf,
+  findOperation,
+  type HookName,
+  hasExecutionInternals,
+  newFindOperation,
+  type ObjectionBuilder,
+  type Operation,
+  operationsOf,
+  rejectedValueOf,
+  resolvedValueOf,
+  runningOperationsOf,
+} from './objection-internals.js'
 
 /**
  * Returns whether a QueryBuilder class belongs to Objection 3.1 and has every member that executeCopy() uses. Other classes are
@@ -90,13 +30,7 @@ const usedMethods: readonly (keyof Executable)[] = [
 export function isAsExpected(Base: typeof QueryBuilder, version = installedVersion()): boolean {
   // The order of Objection's calls is not visible in the class, so the version must match.
   if (!/^3\.1\./.test(version)) return false
-  const builder = (Base as unknown as { forClass(cls: typeof Model): Executable }).forClass(Model)
-  if (!usedMethods.every((name) => typeof builder[name] === 'function')) return false
-  const { _operations, _activeOperations, _explicitRejectValue, _explicitResolveValue } = builder
-  if (!Array.isArray(_operations) || !Array.isArray(_activeOperations)) return false
-  if (_explicitRejectValue !== null || _explicitResolveValue !== null) return false
-  const { hasHook, removeChildOperationsByHookName, childOperations } = builder._findOperationFactory(builder)
-  return typeof hasHook === 'function' && typeof removeChildOperationsByHookName === 'function' && Array.isArray(childOperations)
+  return hasExecutionInternals(Base)
 }
 
 function installedVersion(): string {
@@ -112,7 +46,7 @@ class EndedEarly {
   constructor(readonly value: unknown) {}
 }
 
-type Stage = (builder: Executable, value: unknown) => unknown
+type Stage = (builder: ObjectionBuilder, value: unknown) => unknown
 
 const beforeStages: readonly Stage[] = [
   stageOf('onBefore1'),
@@ -137,7 +71,7 @@ const afterStages: readonly Stage[] = [
  *
  * @throws the same errors as Objection, with driver errors wrapped in the same classes
  */
-export async function executeCopy(builder: Executable): Promise<unknown> {
+export async function executeCopy(builder: ObjectionBuilder): Promise<unknown> {
   try {
     addImplicitOperations(builder)
     let value: unknown
@@ -158,15 +92,15 @@ export async function executeCopy(builder: Executable): Promise<unknown> {
   }
 }
 
-const isFinding = ({ name }: OperationInternals) => name === 'find'
-const isGraph = ({ name }: OperationInternals) => name === 'eager'
-const isExecutor = (operation: OperationInternals) => operation.hasHook('queryExecutor')
+const isFinding = ({ name }: Operation) => name === 'find'
+const isGraph = ({ name }: Operation) => name === 'eager'
+const isExecutor = (operation: Operation) => operation.hasHook('queryExecutor')
 
-function addImplicitOperations(builder: Executable): void {
-  if (builder.isFind() && findOperation(builder._operations, isFinding) === null)
-    builder.addOperationToFront(builder._findOperationFactory(builder), [])
-  if (findOperation(builder._operations, isGraph) === null || !builder.hasWithGraph()) return
-  const graph = findOperation(builder._operations, isGraph) as OperationInternals
+function addImplicitOperations(builder: ObjectionBuilder): void {
+  if (builder.isFind() && findOperation(operationsOf(builder), isFinding) === null)
+    builder.addOperationToFront(newFindOperation(builder), [])
+  if (findOperation(operationsOf(builder), isGraph) === null || !builder.hasWithGraph()) return
+  const graph = findOperation(operationsOf(builder), isGraph) as Operation
   builder.clear(isGraph)
   builder.addOperation(graph)
 }
@@ -176,30 +110,12 @@ function addImplicitOperations(builder: Executable): void {
 function stageOf(name: HookName): Stage {
   return (builder, value) => {
     // Operations that a hook adds take part from the next stage on.
-    const operations = withHook(builder._operations, name, null)
+    const operations = withHook(operationsOf(builder), name, null)
     return operations === null ? value : callHooks(builder, operations, name, value, 0)
   }
 }
 
-/** Returns the first operation, or child of an operation, for which `isIt` returns true. */
-export function findOperation<T extends { readonly childOperations: readonly T[] }>(
-  operations: readonly T[],
-  isIt: (operation: T) => boolean,
-): T | null {
-  for (const operation of operations) {
-    if (isIt(operation)) return operation
-    if (operation.childOperations.length === 0) continue
-    const found = findOperation(operation.childOperations, isIt)
-    if (found !== null) return found
-  }
-  return null
-}
-
-function withHook(
-  operations: readonly OperationInternals[],
-  name: HookName,
-  found: OperationInternals[] | null,
-): OperationInternals[] | null {
+function withHook(operations: readonly Operation[], name: HookName, found: Operation[] | null): Operation[] | null {
   let all = found
   for (const operation of operations) {
     if (operation.hasHook(name)) {
@@ -211,10 +127,10 @@ function withHook(
   return all
 }
 
-function callHooks(builder: Executable, operations: readonly OperationInternals[], name: HookName, given: unknown, from: number): unknown {
+function callHooks(builder: ObjectionBuilder, operations: readonly Operation[], name: HookName, given: unknown, from: number): unknown {
   let value = given
   for (let i = from; i < operations.length; i += 1) {
-    const next = callHook(builder, operations[i] as OperationInternals, name, value)
+    const next = callHook(builder, operations[i] as Operation, name, value)
     assertNotEnded(builder)
     if (isPromise(next)) return next.then((result) => callHooks(builder, operations, name, result, i + 1))
     value = next
@@ -222,14 +138,14 @@ function callHooks(builder: Executable, operations: readonly OperationInternals[
   return value
 }
 
-function callHook(builder: Executable, operation: OperationInternals, name: HookName, value: unknown): unknown {
-  const active = builder._activeOperations
+function callHook(builder: ObjectionBuilder, operation: Operation, name: HookName, value: unknown): unknown {
+  const active = runningOperationsOf(builder)
   operation.removeChildOperationsByHookName(name)
   // Operations that a hook adds to the builder become children of its operation.
   active.push({ operation, hookName: name })
   let result: unknown
   try {
-    result = (operation as unknown as Record<HookName, Hook>)[name](builder, value)
+    result = callHookOf(operation, name, builder, value)
   } catch (error) {
     active.pop()
     throw error
@@ -250,7 +166,7 @@ function callHook(builder: Executable, operation: OperationInternals, name: Hook
   )
 }
 
-function callFunctions(builder: Executable, functions: unknown, given: unknown): unknown {
+function callFunctions(builder: ObjectionBuilder, functions: unknown, given: unknown): unknown {
   if (typeof functions === 'function') {
     const result: unknown = functions.call(builder, given, builder)
     assertNotEnded(builder)
@@ -259,7 +175,7 @@ function callFunctions(builder: Executable, functions: unknown, given: unknown):
   return Array.isArray(functions) ? callEach(builder, functions, given, 0) : given
 }
 
-function callEach(builder: Executable, functions: readonly unknown[], given: unknown, from: number): unknown {
+function callEach(builder: ObjectionBuilder, functions: readonly unknown[], given: unknown, from: number): unknown {
   let value = given
   for (let i = from; i < functions.length; i += 1) {
     const next = callFunctions(builder, functions[i], value)
@@ -269,20 +185,22 @@ function callEach(builder: Executable, functions: readonly unknown[], given: unk
   return value
 }
 
-function assertNotEnded(builder: Executable): void {
+function assertNotEnded(builder: ObjectionBuilder): void {
   const { returnImmediatelyValue } = builder.internalOptions()
   if (returnImmediatelyValue !== undefined) throw new EndedEarly(returnImmediatelyValue)
 }
 
 // -- the statement
 
-function send(builder: Executable): unknown {
+function send(builder: ObjectionBuilder): unknown {
   callOnBuild(builder, builder.context().onBuild)
   callOnBuild(builder, builder.internalContext().onBuild)
   builder.executeOnBuild()
-  const executor = findOperation(builder._operations, isExecutor)
-  if (builder._explicitRejectValue !== null) throw builder._explicitRejectValue
-  if (builder._explicitResolveValue !== null) return builder._explicitResolveValue
+  const executor = findOperation(operationsOf(builder), isExecutor)
+  const rejected = rejectedValueOf(builder)
+  if (rejected !== null) throw rejected
+  const resolved = resolvedValueOf(builder)
+  if (resolved !== null) return resolved
   if (executor !== null) return executor.queryExecutor(builder)
   return buildKnexQuery(builder).then((raw: unknown) => {
     const result = onRawResult(builder, raw)
@@ -290,14 +208,14 @@ function send(builder: Executable): unknown {
   })
 }
 
-function callOnBuild(builder: Executable, functions: unknown): void {
+function callOnBuild(builder: ObjectionBuilder, functions: unknown): void {
   if (typeof functions === 'function') functions.call(builder, builder)
   else if (Array.isArray(functions)) for (const one of functions) callOnBuild(builder, one)
 }
 
 const fromNames = /^(from|fromRaw|into|table)$/
 
-function buildKnexQuery(builder: Executable): Knex.QueryBuilder {
+function buildKnexQuery(builder: ObjectionBuilder): Knex.QueryBuilder {
   const built = builder.executeOnBuildKnex(builder.knex().queryBuilder())
   if (builder.isPartial()) return built
   const from = builder.findLastOperation(fromNames)
@@ -310,7 +228,7 @@ function buildKnexQuery(builder: Executable): Knex.QueryBuilder {
   return built
 }
 
-function toModels(builder: Executable, result: unknown): unknown {
+function toModels(builder: ObjectionBuilder, result: unknown): unknown {
   if (result === null || result === undefined) return null
   // An insert returns the models that it was given.
   if (builder.isInsert()) return result
@@ -327,7 +245,7 @@ function isRow(value: unknown, cls: typeof Model): boolean {
 
 // -- errors
 
-async function answerError(builder: Executable, error: unknown): Promise<unknown> {
+async function answerError(builder: ObjectionBuilder, error: unknown): Promise<unknown> {
   // Objection does not export its error wrapper. A query that only rejects uses it.
   let answer: Promise<unknown> = Model.query()
     .reject(error as Error)

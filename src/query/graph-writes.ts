@@ -1,48 +1,19 @@
 /** Checks the statements of upsertGraph(). A row that a policy protects is an error there, because the caller named each row. */
-import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
+import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from './objection-internals.js'
 
-interface RelationProp {
-  readonly cols: readonly string[]
-  getProps(row: Model): readonly unknown[]
-}
-
-interface GraphRelation {
-  readonly name: string
-  readonly isObjectionBelongsToOneRelation?: boolean
-  readonly isObjectionManyToManyRelation?: boolean
-  readonly relatedModelClass: typeof Model
-  readonly ownerModelClass: typeof Model
-  readonly ownerProp: RelationProp
-  readonly relatedProp: RelationProp
-}
-
-interface Operation {
-  readonly name: string
-  readonly childOperations: readonly Operation[]
-  readonly relation?: GraphRelation
-  readonly owner?: { readonly isModels: boolean; readonly modelArray: readonly Model[] }
-  readonly ids?: readonly unknown[]
-}
-
-/** The members of a query builder that this file uses. */
-export interface GraphBuilder {
-  readonly _operations: readonly Operation[]
+/** A builder with the execution that a guarded one has. */
+export interface GraphBuilder extends ObjectionBuilder {
   readonly execution?: { readonly action?: string | undefined } | undefined
-  parentQuery(): GraphBuilder | null
-  isDelete(): boolean
-  isUnrelate(): boolean
-  isUpdate(): boolean
-  knex(): Knex
 }
 
-const isGraph = (builder: GraphBuilder | null | undefined): boolean =>
-  builder?._operations.some(({ name }) => name === 'upsertGraph' || name === 'upsertGraphAndFetch') ?? false
+const isGraph = (builder: ObjectionBuilder | null): boolean =>
+  builder !== null && operationsOf(builder).some(({ name }) => name === 'upsertGraph' || name === 'upsertGraphAndFetch')
 
 /** A removal of rows from a relation, for rows that a graph leaves out. */
 interface Removal {
-  readonly relation: GraphRelation
+  readonly relation: ObjectionRelation
   readonly ids: readonly unknown[] | undefined
   readonly isUnrelate: boolean
   /** Finds the rows that still exist and that the caller may read. */
@@ -54,10 +25,10 @@ export function removalOf(builder: GraphBuilder): Removal | null {
   const isUnrelate = builder.isUnrelate()
   if (!isUnrelate && !builder.isDelete() && builder.execution?.action !== 'delete') return null
   if (!isGraph(builder.parentQuery())) return null
-  const { relation, owner } = builder._operations.find((one) => one.relation !== undefined) ?? {}
+  const { relation, owner } = operationsOf(builder).find((one) => one.relation !== undefined) ?? {}
   const [row] = owner?.isModels ? owner.modelArray : []
   if (!relation || !row) return null
-  const ids = builder._operations.find(({ name }) => name === 'findByIds')?.ids
+  const ids = operationsOf(builder).find(({ name }) => name === 'findByIds')?.ids
   // A delete through a relation to one row clears the key of the owner, so the key is read before.
   const key = relation.ownerProp.getProps(row)
   const find = () => {
@@ -86,14 +57,15 @@ export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal
 }
 
 /** Returns whether a builder updates the extra columns of a join table for a row of a graph. */
-export function isLinkOfGraph(builder: GraphBuilder): boolean {
+export function isLinkOfGraph(builder: ObjectionBuilder): boolean {
   const above = builder.parentQuery()
   return builder.isUpdate() && above?.isUpdate() === true && isGraph(above.parentQuery())
 }
 
 /** @throws ForbiddenError if no link was changed */
-export function assertChanged(builder: GraphBuilder, count: unknown): void {
+export function assertChanged(builder: ObjectionBuilder, count: unknown): void {
   if (count !== 0) return
-  const { relation } = builder.parentQuery()?._operations.find((one) => one.relation !== undefined) ?? {}
+  const above = builder.parentQuery()
+  const { relation } = (above && operationsOf(above).find((one) => one.relation !== undefined)) ?? {}
   throw new ForbiddenError(`You may not change the link ${relation?.name} of this ${relation?.ownerModelClass.name}.`)
 }

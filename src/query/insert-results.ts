@@ -1,6 +1,6 @@
 /** Finds the rows that `onConflict().ignore()` inserted, and divides large inserts. */
 import type { Model } from 'objection'
-import type { OpenKnexBuilder } from './statement.js'
+import type { OpenKnexBuilder } from '../database/knex-internals.js'
 
 /** Objection's insert, or an operation that delegates to one. */
 export interface InsertOperation {

@@ -1,30 +1,15 @@
 /** Corrects writes to links of many-to-many relations, which Objection finds by a subquery over the join table. */
-import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
+import type { ObjectionBuilder } from './objection-internals.js'
 import { isGuardedBuilder } from './query-builder.js'
 import { isFilterOfWrite } from './write-operation.js'
 
-/** The members of Objection's QueryBuilder that this file uses. */
-interface OpenQuery {
-  modelClass(): typeof Model
-  knex(): Knex
-  tableRef(): string
-  tableRefFor(cls: typeof Model): string
-  isFind(): boolean
-  isSelectAll(): boolean
-  hasSelects(): boolean
-  clone(): OpenQuery
-  select(...columns: unknown[]): OpenQuery
-  modify(modifier: unknown): OpenQuery
-  whereInComposite(columns: unknown, values: unknown): OpenQuery
-}
-
 interface JoinTableProp {
   readonly cols: readonly string[]
-  refs(builder: OpenQuery): readonly unknown[]
+  refs(builder: ObjectionBuilder): readonly unknown[]
 }
 
 /** The members of Objection's ManyToManyRelation that this file uses. */
@@ -33,9 +18,9 @@ interface Links {
   joinTableModify: unknown
   readonly joinTableOwnerProp: JoinTableProp
   readonly joinTableRelatedProp: JoinTableProp
-  update(builder: OpenQuery, owner: unknown): LinkOperation
-  patch(builder: OpenQuery, owner: unknown): LinkOperation
-  unrelate(builder: OpenQuery, owner: unknown): LinkOperation
+  update(builder: ObjectionBuilder, owner: unknown): LinkOperation
+  patch(builder: ObjectionBuilder, owner: unknown): LinkOperation
+  unrelate(builder: ObjectionBuilder, owner: unknown): LinkOperation
 }
 
 /** Objection's operation that patches or deletes links. */
@@ -44,15 +29,15 @@ interface LinkOperation {
   readonly opt: object
   readonly relation: Links
   readonly owner: { getProps(relation: Links): unknown }
-  readonly modifyFilterSubquery: OpenQuery
-  applyModifyFilterForJoinTable(builder: OpenQuery): OpenQuery
+  readonly modifyFilterSubquery: ObjectionBuilder
+  applyModifyFilterForJoinTable(builder: ObjectionBuilder): ObjectionBuilder
 }
 type OperationClass = new (name: string, opt: object) => LinkOperation
 
 /** SQLite's built-in key of each row. */
 const rowId = '_rowid_'
 
-const isSqlite = (builder: OpenQuery) => dialectOf(builder.knex()) === 'sqlite'
+const isSqlite = (builder: ObjectionBuilder) => dialectOf(builder.knex()) === 'sqlite'
 
 /** Returns the declared id columns of the class of a join table; an empty array if the table has no model. */
 function idColumns(cls: typeof Model): string[] {
@@ -76,7 +61,7 @@ export function nameLinksExactly(relation: object): void {
   if (!links.joinTableModelClass || exact.has(links)) return
   exact.add(links)
   const { joinTableModify } = links
-  links.joinTableModify = (query: OpenQuery) => {
+  links.joinTableModify = (query: ObjectionBuilder) => {
     query.modify(joinTableModify)
     if (query.isFind() && isFilterOfWrite(query) && !query.isSelectAll()) selectKey(query, links)
   }
@@ -91,7 +76,7 @@ export function nameLinksExactly(relation: object): void {
   }
 }
 
-function selectKey(query: OpenQuery, links: Links): void {
+function selectKey(query: ObjectionBuilder, links: Links): void {
   const columns = isSqlite(query) ? [rowId] : idColumns(links.joinTableModelClass)
   const ref = query.tableRef()
   const hasAll = !query.hasSelects()
@@ -103,7 +88,7 @@ const exactClasses = new WeakMap<object, OperationClass>()
 
 function exactClass(Base: OperationClass): OperationClass {
   return class extends Base {
-    override applyModifyFilterForJoinTable(builder: OpenQuery): OpenQuery {
+    override applyModifyFilterForJoinTable(builder: ObjectionBuilder): ObjectionBuilder {
       const { joinTableModelClass, joinTableOwnerProp, joinTableRelatedProp } = this.relation
       const ids = idColumns(joinTableModelClass).map((column) => `${builder.tableRefFor(joinTableModelClass)}.${column}`)
       const owners = joinTableOwnerProp.refs(builder)

@@ -3,21 +3,18 @@
 import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import type { OpenKnexBuilder } from '../database/knex-internals.js'
 import { tableOf } from '../schema/class-statics.js'
+import type { ObjectionBuilder } from './objection-internals.js'
 import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
-import { inspect, isForbiddenName, noteModelQuery, type OpenKnexBuilder, rejectStatement, type StatementContext } from './statement.js'
+import { inspect, isForbiddenName, noteModelQuery, rejectStatement, type StatementContext } from './statement.js'
 
 /** Set on the prototype of QueryBuilder classes that inspect their own statements. */
 export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself') as never
 
-/** The members of Objection's QueryBuilder that this file uses. */
-interface OpenBuilder {
+/** A query builder that may inspect its own statements. */
+interface OpenBuilder extends ObjectionBuilder {
   readonly [inspectsItself]?: true
-  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
-  isPartial(): boolean
-  modelClass(): typeof Model
-  tableName(): string
-  tableRef(): string
 }
 
 /**

@@ -1,9 +1,9 @@
 /** The interfaces between the query builder and the policy enforcer. */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
+import type { OpenKnexBuilder } from '../database/knex-internals.js'
 import type { Condition, Template } from './fragments.js'
 import type { Enforcer } from './protected-tables.js'
-import type { OpenKnexBuilder } from './statement.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
 

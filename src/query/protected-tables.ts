@@ -146,14 +146,9 @@ function discover(): void {
   }
 }
 
-interface Ends {
-  readonly relatedModelClass: typeof Model
-  readonly joinTableModelClass?: typeof Model | null
-}
-
 /** Returns the classes that a class is related to, including those of join tables. */
 export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (typeof Model)[] } {
-  const { isWhole, relations } = usableRelations<Ends>(cls)
+  const { isWhole, relations } = usableRelations(cls)
   const classes = relations.flatMap(({ relatedModelClass, joinTableModelClass }) =>
     joinTableModelClass ? [relatedModelClass, joinTableModelClass] : [relatedModelClass],
   )

@@ -8,6 +8,7 @@ import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
 import { recordThrownError } from '../database/ended-transactions.js'
 import { namesContext } from '../database/identifiers.js'
+import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
 import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../database/transaction.js'
 import { inRuntimeOf } from '../runtime.js'
@@ -16,12 +17,13 @@ import { definitionOf } from '../schema/definition.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { dialectOf } from '../schema/storage.js'
 import { restorerOf, retryOnDeadlock } from './deadlock-retry.js'
-import { type Executable, executeCopy, findOperation, isAsExpected } from './execution.js'
+import { executeCopy, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
 import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { assertHome } from './home.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { joinsManyRows, rejectLimitedGraph } from './joined-graphs.js'
+import { enclosingQueryOf, findOperation, type ObjectionBuilder, type Operation, operationsOf } from './objection-internals.js'
 import { exemptTables, inspectsItself, rejectProtectedTable } from './plain-classes.js'
 import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
 import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
@@ -34,13 +36,11 @@ import {
   isFromOther,
   isOfKind,
   noteModelQuery,
-  type OpenKnexBuilder,
   rejectStatement,
   type StatementContext,
 } from './statement.js'
 import {
   assertHomeOfOwners,
-  type Internals,
   idOrNew,
   isGraphWrite,
   isIgnoring,
@@ -51,7 +51,6 @@ import {
   isReturning,
   isWriting,
   kindOf,
-  type Operation,
   textId,
   writeOf,
 } from './write-operation.js'
@@ -71,8 +70,8 @@ function typedError(cls: typeof Model, error: unknown): unknown {
 type Constructor<T> = new (...args: never[]) => T
 
 /** The members of a guarded builder that other functions of this file use. */
-interface OpenGuarded extends Internals {
-  asFind(): Internals
+interface OpenGuarded extends ObjectionBuilder {
+  asFind(): ObjectionBuilder
   execution: Execution | undefined
   deletedToo: boolean
   readableFilters: readonly Template[]
@@ -184,7 +183,7 @@ export function isGuardedBuilder(builder: object): boolean {
 export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   // The enforcer is found by the model class, so one subclass is enough. Two would reject each other's conditions.
   if (isGuardedBuilder(Base)) return Base
-  const Open = Base as unknown as Constructor<Internals>
+  const Open = Base as unknown as Constructor<ObjectionBuilder>
   // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
@@ -223,7 +222,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return added
     }
 
-    override clone(): Internals {
+    override clone(): ObjectionBuilder {
       const copy = super.clone() as Guarded
       copy.execution = this.execution
       copy.isRunning = this.isRunning
@@ -236,19 +235,20 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         copy.isRunning = true
         copy.execution = { ids: undefined, action: this.execution?.action, session: this.execution?.session }
         const context = copy.internalContext()
-        if (!context.runBefore.includes(runGuard)) context.runBefore = [...context.runBefore, runGuard]
+        const { runBefore } = context
+        if (!runBefore.includes(runGuard)) context.runBefore = [...runBefore, runGuard]
         if (forCopy.trx) copy.knex(forCopy.trx)
       }
       return copy
     }
 
     /** Returns a find query for the rows that this query names, without a rule. */
-    asFind(): Internals {
+    asFind(): ObjectionBuilder {
       return super.toFindQuery()
     }
 
     // Static hooks call this as asFindQuery(). It finds the rows that the statement changes, not those that the caller may read.
-    override toFindQuery(): Internals {
+    override toFindQuery(): ObjectionBuilder {
       const find = this.asFind() as Guarded
       const write = writeOf(this)
       if (!write) return find
@@ -336,7 +336,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     #find(): Promise<unknown> {
-      return isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
+      return isStock ? executeCopy(this.clone()) : super.execute()
     }
 
     // Objection does not call execute() for counts.
@@ -390,16 +390,16 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const write = enforcer ? writeOf(this) : null
       if (write) for (const row of [write.instance, ...write.models]) assertHome(row, this.knex())
       try {
-        const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+        const insert = findOperation(operationsOf(this), isPlainInsert) as InsertOperation | null
         const size = insert ? this.#rowsAtOnce(insert) : 0
         if (insert && insert.models.length > size) return await this.#insertInParts(insertIn(insert).models, size)
-        const isGraph = findOperation(this._operations, isGraphWrite) !== null
+        const isGraph = findOperation(operationsOf(this), isGraphWrite) !== null
         if (!enforcer && !isGraph) return await this.#run().result
         const isWhole =
           isGraph ||
           this.isRelate() ||
           this.isUnrelate() ||
-          (write?.kind === 'insert' && findOperation(this._operations, isOfJoinTable) !== null)
+          (write?.kind === 'insert' && findOperation(operationsOf(this), isOfJoinTable) !== null)
         // A policy may reject a row deeper in a graph even if none applies to its root.
         const needs = isGraph
           ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
@@ -432,7 +432,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       const { models } = insert
       // insertedOf() finds out by ids which of several rows were inserted, so rows without ids go one by one.
       const isOneByOne =
-        findOperation(this._operations, isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
+        findOperation(operationsOf(this), isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
       return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
     }
 
@@ -459,7 +459,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     #ofRows(models: readonly Model[], trx: Knex): Guarded {
       const part = this.clone() as Guarded
-      insertIn(findOperation(part._operations, isPlainInsert) as unknown as InsertOperation).models = models
+      insertIn(findOperation(operationsOf(part), isPlainInsert) as unknown as InsertOperation).models = models
       part.knex(trx)
       return part
     }
@@ -476,7 +476,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
       assertHomeOfOwners(this, trx ?? this.knex())
       this.#forCopy = { trx }
-      const result = isStock ? executeCopy(this.clone() as unknown as Executable) : super.execute()
+      const result = isStock ? executeCopy(this.clone()) : super.execute()
       const { copy } = this.#forCopy as { copy?: Guarded }
       this.#forCopy = undefined
       if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
@@ -496,13 +496,13 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       this.#listsColumns = false
       if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)
       if (this.isRunning && !this.isPartial()) this.isSent = true
-      if (built._method === 'insert') {
+      if (methodOf(built) === 'insert') {
         this.#keepKnownIds(built)
         this.#noteConflicts(built)
       }
-      if (this.isPartial() || built._method !== 'select' || super.hasSelects()) return built
-      if (built._single.table !== undefined || built._statements.some(({ grouping }) => grouping === 'columns')) return built
-      const { relation } = findOperation(this._operations, isOfRelation) ?? {}
+      if (this.isPartial() || methodOf(built) !== 'select' || super.hasSelects()) return built
+      if (singlePartsOf(built).table !== undefined || clausesOf(built).some(({ grouping }) => grouping === 'columns')) return built
+      const { relation } = findOperation(operationsOf(this), isOfRelation) ?? {}
       const columns = columnList(built.client, this.modelClass(), this.tableRef(), relation?.relatedProp?.cols)
       if (!columns) return built
       this.#listsColumns = true
@@ -511,17 +511,17 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     // Objection adds RETURNING for the id on PostgreSQL. It is not needed when every row has its id.
     #keepKnownIds(built: OpenKnexBuilder): void {
-      const { returning, onConflict } = built._single
-      if (returning === undefined || onConflict !== undefined || findOperation(this._operations, isReturning) !== null) return
+      const { returning, onConflict } = singlePartsOf(built)
+      if (returning === undefined || onConflict !== undefined || findOperation(operationsOf(this), isReturning) !== null) return
       const write = writeOf(this)
-      if (write?.models.every((model) => isKnownId(model.$id()))) built._single.returning = undefined
+      if (write?.models.every((model) => isKnownId(model.$id()))) singlePartsOf(built).returning = undefined
     }
 
     // If another row caused a conflict, the id generated before the statement is not in the table.
     #noteConflicts(built: OpenKnexBuilder): void {
-      const { onConflict, ignore, returning } = built._single
+      const { onConflict, ignore, returning } = singlePartsOf(built)
       if (!onConflict || !this.isRunning) return
-      const insert = findOperation(this._operations, isPlainInsert) as InsertOperation | null
+      const insert = findOperation(operationsOf(this), isPlainInsert) as InsertOperation | null
       if (!insert) return
       const ids = [this.modelClass().idColumn].flat()
       const returned = [returning ?? []].flat() as string[]
@@ -555,8 +555,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         inspect(context, built)
       }
       if (this.isPartial()) return built
-      if (built._single.limit !== undefined || built._single.offset !== undefined) rejectLimitedGraph(this)
-      if (built._method === 'truncate') enforcer?.checkTruncate(cls)
+      if (singlePartsOf(built).limit !== undefined || singlePartsOf(built).offset !== undefined) rejectLimitedGraph(this)
+      if (methodOf(built) === 'truncate') enforcer?.checkTruncate(cls)
       const isRestricted = enforcer !== undefined && !enforcer.isFree(cls) && this.#restrict(context, enforcer, built)
       if (!isRestricted && this.readableFilters.length > 0) {
         groupWheres(built, namesContext)
@@ -583,7 +583,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     // Returns whether this builder becomes part of a guarded query that is being built and inspected as a whole.
     #isBuiltIn(): boolean {
-      const { _parentQuery: parent } = this
+      const parent = enclosingQueryOf(this)
       return parent instanceof Guarded && parent.#isBuilding && parent.enforcer !== undefined
     }
 
@@ -595,7 +595,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (isWrite && !this.isRunning) rejectStatement(context, 'a knex query made of a write', 'await the builder itself')
       if (this.tableRef() !== context.table && /^perms_/.test(this.tableRef()))
         rejectStatement(context, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
-      if (built._single.table === undefined && this.tableName() !== context.table)
+      if (singlePartsOf(built).table === undefined && this.tableName() !== context.table)
         rejectStatement(context, `the table '${this.tableName()}'`, 'query the model of that table')
       const isOther = isFromGuarded(context, built)
       if (isOther && isWrite) rejectStatement(context, 'a write to what from() names', 'write to the model')
@@ -606,10 +606,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   return Guarded as unknown as typeof QueryBuilder
 
   // Objection calls this after all before-hooks with the running builder: the guarded one, or a child that shares its context.
-  function runGuard(result: unknown, builder: Internals): unknown {
+  function runGuard(result: unknown, builder: ObjectionBuilder): unknown {
     if (!(builder instanceof Guarded)) return result
     const enforcer = builder.enforcer
-    const write = findOperation(builder._operations, isGraphWrite) !== null ? null : writeOf(builder)
+    const write = findOperation(operationsOf(builder), isGraphWrite) !== null ? null : writeOf(builder)
     const checked = enforcer && write ? enforcer.beforeWrite(builder.handle, write) : undefined
     const complete = () => {
       if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()

@@ -1,18 +1,8 @@
 /** Expands raw expressions of Knex, including nested ones, into text for inspection. */
 import type { Knex } from 'knex'
+import { isKnexBuilder, isRaw, methodOf, type RawSql, schemaOfRef, wrappingOf } from '../database/knex-internals.js'
 import { isFragment } from './fragments.js'
 import { NAME, VALUE } from './sql-text.js'
-
-/** The members of Knex's raw expressions that this file uses. */
-export interface RawSql {
-  readonly sql: string
-  readonly bindings: unknown
-  /** Set by knex.ref('...'). */
-  readonly ref?: string
-  readonly _schema?: string | null
-  readonly _wrappedBefore?: string
-  readonly _wrappedAfter?: string
-}
 
 export interface RawText {
   /** The text with VALUE and NAME in place of bindings. */
@@ -23,10 +13,6 @@ export interface RawText {
   readonly queries: readonly unknown[]
   /** The part that cannot be expanded, or null. */
   readonly problem: string | null
-}
-
-export function isRaw(value: object): value is RawSql {
-  return (value as { isRawInstance?: boolean }).isRawInstance === true
 }
 
 /**
@@ -57,8 +43,10 @@ class Writer {
     // Knex sends any text that such an object returns.
     if (!isOfKnex(raw, this.#client) && !isFragment(raw)) this.problem ??= 'an object that only looks like raw SQL of Knex'
     if (this.problem !== null) return ''
-    if (typeof raw.ref === 'string') return this.#name(raw._schema ? `${raw._schema}.${raw.ref}` : raw.ref)
-    const { sql, bindings, _wrappedBefore: before = '', _wrappedAfter: after = '' } = raw
+    const schema = schemaOfRef(raw)
+    if (typeof raw.ref === 'string') return this.#name(schema ? `${schema}.${raw.ref}` : raw.ref)
+    const { sql, bindings } = raw
+    const { before, after } = wrappingOf(raw)
     const whole = `${before}${sql}${after}`
     if (whole.includes(VALUE) || whole.includes(NAME)) this.problem ??= 'raw SQL with control characters'
     return `${before}${this.#filled(sql, bindings, depth)}${after}`
@@ -94,9 +82,10 @@ class Writer {
     if (typeof value !== 'object' || value === null) return VALUE
     if (isRaw(value)) return this.write(value, depth + 1)
     if (carriesSql(value)) this.problem ??= 'a value with toSqlString(), which a driver takes for SQL'
-    if (!isBuilder(value)) return VALUE
+    if (!isKnexBuilder(value)) return VALUE
     // Knex adds parentheses only around these. The text around another query would become part of it.
-    if (!/^(select|first)$/.test(value._method)) this.problem ??= `raw SQL around a query made by ${value._method}()`
+    const method = methodOf(value)
+    if (!/^(select|first)$/.test(method)) this.problem ??= `raw SQL around a query made by ${method}()`
     return this.#query(value)
   }
 
@@ -145,10 +134,6 @@ function isOfKnex(raw: object, client: Knex.Client): boolean {
     ofKnex.set(client.constructor, known)
   }
   return known.includes((raw as { toSQL?: unknown }).toSQL)
-}
-
-function isBuilder(value: object): value is { readonly _method: string } {
-  return typeof (value as { _method?: unknown })._method === 'string' && Array.isArray((value as { _statements?: unknown })._statements)
 }
 
 export function isPlainObject(value: object): boolean {

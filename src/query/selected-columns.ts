@@ -3,10 +3,7 @@ import type { Model } from 'objection'
 import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { fragment } from './fragments.js'
-
-interface OpenRelation {
-  readonly ownerProp: { readonly cols: readonly string[] }
-}
+import { relationsOf } from './objection-internals.js'
 
 const columns = new WeakMap<object, readonly string[] | false>()
 
@@ -22,7 +19,7 @@ export function declaredColumns(cls: object): readonly string[] | null {
       // Objection itself reads the id and the columns at which relations begin.
       const needed = [
         ...(cls as typeof Model & { getIdColumnArray(): string[] }).getIdColumnArray(),
-        ...Object.values((cls as typeof Model).getRelations()).flatMap((one) => (one as unknown as OpenRelation).ownerProp.cols),
+        ...Object.values(relationsOf(cls)).flatMap((relation) => relation?.ownerProp.cols ?? []),
       ]
       const says = isStrict && [...Object.keys(handWritten), ...jsonAttributes].every((name) => specs[name])
       return says && needed.every((name) => names.includes(name)) ? names : false

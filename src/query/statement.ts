@@ -1,37 +1,27 @@
-/**
- * Reads and checks the clauses of Knex builders, and rejects clauses that would bypass a rule. Uses undocumented parts of Knex;
- * the self-check at initPerms and the tests of test/query/ways-around.test.ts assert that they still work.
- */
+/** Reads and checks the clauses of Knex builders, and rejects clauses that would bypass a rule. */
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import { namesContext } from '../database/identifiers.js'
+import {
+  addClauses,
+  type Clause,
+  clausesOf,
+  commentsOf,
+  interceptorOf,
+  isKnexBuilder,
+  isRaw,
+  methodOf,
+  type OpenKnexBuilder,
+  optionsOf,
+  type RawSql,
+  setClauses,
+  singlePartsOf,
+} from '../database/knex-internals.js'
 import { dialectOf } from '../schema/storage.js'
 import { isFragment } from './fragments.js'
 import { type Enforcer, isForbiddenTable } from './protected-tables.js'
-import { carriesSql, isPlainObject, isRaw, type RawSql, textOfRaw } from './raw-text.js'
+import { carriesSql, isPlainObject, textOfRaw } from './raw-text.js'
 import { readSql } from './sql-text.js'
-
-/** A clause of a Knex builder, as Knex stores it. */
-export interface Clause {
-  readonly grouping: string
-  readonly type?: string
-  readonly bool?: string
-  readonly joinType?: string
-  readonly [key: string]: unknown
-}
-
-/** A Knex builder with the undocumented members that this library uses. */
-export interface OpenKnexBuilder extends Knex.QueryBuilder {
-  listenerCount(event: string): number
-  _statements: Clause[]
-  _single: { table?: unknown; insert?: unknown; update?: unknown; onConflict?: unknown; merge?: unknown; [key: string]: unknown }
-  _method: string
-  _options?: readonly unknown[]
-  _comments?: unknown
-  /** The argument of connection(). */
-  _connection?: unknown
-  client: Knex.Client & { transacting?: boolean }
-}
 
 // -- where-clauses -------------------------------------------------------------------------------------------------
 
@@ -39,13 +29,22 @@ const plainWheres = new Set(['whereBasic', 'whereIn', 'whereNull', 'whereBetween
 
 /** Groups the WHERE clauses in parentheses, so that no or() and no raw text affects a rule that is added with AND. */
 export function groupWheres(statement: OpenKnexBuilder, names: object): void {
-  const wheres = statement._statements.filter((clause) => clause.grouping === 'where')
+  const clauses = clausesOf(statement)
+  const wheres = wheresOf(clauses)
   if (wheres.every(isPlain)) return
-  statement._statements = statement._statements.filter((clause) => clause.grouping !== 'where')
+  setClauses(
+    statement,
+    clauses.filter(({ grouping }) => grouping !== 'where'),
+  )
+  addGroup(statement, wheres, names)
+}
+
+// Adds conditions in parentheses.
+function addGroup(statement: OpenKnexBuilder, wheres: readonly Clause[], names: object): void {
   statement.where((group) => {
     const open = group as OpenKnexBuilder
     open.queryContext(names)
-    open._statements.push(...wheres)
+    addClauses(open, wheres)
   })
 }
 
@@ -126,15 +125,16 @@ function isSameCaller(maker: StatementContext, caller: StatementContext['caller'
 // An application may add conditions and columns to a knex query of a model, but may not remove or weaken the rule.
 function lockPolicy({ context, exposed }: ModelQuery, statement: OpenKnexBuilder): void {
   if (!exposed || !context.isEnforced) return
-  const { _statements: now, _method: method, _single: single } = statement
+  const now = clausesOf(statement)
+  const { table } = singlePartsOf(statement)
   const { clauses } = exposed
-  const isSame = single.table === exposed.table && method === exposed.method
+  const isSame = table === exposed.table && methodOf(statement) === exposed.method
   if (isSame && now.length === clauses.length && now.every((clause, i) => clause === clauses[i])) return
   const wheres = wheresOf(clauses)
   const held = wheresOf(now)
   const further = held.slice(wheres.length)
   const isKept = wheres.every((clause, i) => clause === held[i]) && further.every(({ bool }) => bool !== 'or')
-  if (!isKept || single.table !== exposed.table || !isOfKind(statement, 'read'))
+  if (!isKept || table !== exposed.table || !isOfKind(statement, 'read'))
     rejectStatement(
       context,
       'orWhere(), clear(), from() or a write on a knex query made of a model',
@@ -142,13 +142,11 @@ function lockPolicy({ context, exposed }: ModelQuery, statement: OpenKnexBuilder
     )
   inspect(context, statement)
   if (further.every(isPlain)) return
-  statement._statements = now.filter((clause) => !further.includes(clause))
-  const names = statement.queryContext() as object
-  statement.where((group) => {
-    const open = group as OpenKnexBuilder
-    open.queryContext(names)
-    open._statements.push(...further)
-  })
+  setClauses(
+    statement,
+    now.filter((clause) => !further.includes(clause)),
+  )
+  addGroup(statement, further, statement.queryContext() as object)
 }
 
 /**
@@ -158,13 +156,13 @@ function lockPolicy({ context, exposed }: ModelQuery, statement: OpenKnexBuilder
 export function exposeKnexQuery(statement: OpenKnexBuilder, enforcer: Enforcer): OpenKnexBuilder {
   const own = modelQueries.get(statement)
   if (!own) return statement
-  own.exposed = { enforcer, method: statement._method, table: statement._single.table, clauses: [...statement._statements] }
+  own.exposed = { enforcer, method: methodOf(statement), table: singlePartsOf(statement).table, clauses: [...clausesOf(statement)] }
   return snapshot(statement, own)
 }
 
 function snapshot(statement: OpenKnexBuilder, own: ModelQuery): OpenKnexBuilder {
-  modelQueries.set(statement, { ...own, comments: statement._comments })
-  return Object.defineProperties(statement, ruleChecks)
+  modelQueries.set(statement, { ...own, comments: commentsOf(statement) })
+  return checkWhenCompiled(statement)
 }
 
 function checkRule(statement: OpenKnexBuilder): ModelQuery | undefined {
@@ -177,26 +175,11 @@ function checkRule(statement: OpenKnexBuilder): ModelQuery | undefined {
   return own
 }
 
-// Shared by all statements, because closures kept in objects are costly: see GuardedStatementContext.
-const ruleChecks: PropertyDescriptorMap = {
-  // Knex reads _comments first when it compiles a builder, before its clauses and wherever the builder is used.
-  _comments: {
-    configurable: true,
-    get(this: OpenKnexBuilder): unknown {
-      return checkRule(this)?.comments
-    },
-    set(this: OpenKnexBuilder, comments: unknown) {
-      modelQueries.set(this, { ...(modelQueries.get(this) as ModelQuery), comments })
-    },
-  },
-  clone: {
-    configurable: true,
-    value(this: OpenKnexBuilder): OpenKnexBuilder {
-      const { clone } = Object.getPrototypeOf(this) as { clone(): OpenKnexBuilder }
-      return snapshot(clone.call(this), modelQueries.get(this) as ModelQuery)
-    },
-  },
-}
+const checkWhenCompiled = interceptorOf({
+  compile: (statement) => checkRule(statement)?.comments,
+  comment: (statement, comments) => void modelQueries.set(statement, { ...(modelQueries.get(statement) as ModelQuery), comments }),
+  clone: (copy, original) => snapshot(copy, modelQueries.get(original) as ModelQuery),
+})
 
 /** Rejects a statement with a message that names the clause and an alternative. @throws ConfigurationError always */
 export function rejectStatement(context: StatementContext, way: string, instead: string): never {
@@ -208,14 +191,14 @@ export function rejectStatement(context: StatementContext, way: string, instead:
 /** @throws ConfigurationError if a statement could reach rows without the rule of their model */
 export function inspect(context: StatementContext, statement: OpenKnexBuilder): void {
   if (context.isEnforced) {
-    if (statement._method === 'truncate') rejectStatement(context, 'truncate()', 'use query().delete()')
-    if (statement._single.onConflict !== undefined && statement._single.merge !== undefined) {
+    if (methodOf(statement) === 'truncate') rejectStatement(context, 'truncate()', 'use query().delete()')
+    const { insert, onConflict, merge } = singlePartsOf(statement)
+    if (onConflict !== undefined && merge !== undefined) {
       rejectStatement(context, 'onConflict().merge()', 'look the row up and call update()')
     }
     // Listeners could change the statement or its bindings after the rule was added.
     for (const event of ['start', 'query'])
       if (statement.listenerCount(event) > 0) rejectStatement(context, `a listener of '${event}' on a query`, 'listen on the Knex instance')
-    const { insert } = statement._single
     if (typeof insert === 'object' && insert !== null && isKnexValue(insert)) rejectStatement(context, 'insert from a query', 'insert rows')
   }
   inspectOptions(context, statement)
@@ -230,8 +213,8 @@ const harmlessOptions: ReadonlySet<PropertyKey> = new Set(
   ),
 )
 
-function inspectOptions(context: StatementContext, { _options: options }: OpenKnexBuilder): void {
-  for (const given of options ?? []) {
+function inspectOptions(context: StatementContext, statement: OpenKnexBuilder): void {
+  for (const given of optionsOf(statement)) {
     const names = typeof given === 'object' && given !== null ? Reflect.ownKeys(given) : []
     const bad = names.find((name) => !harmlessOptions.has(name))
     if (bad !== undefined)
@@ -243,7 +226,7 @@ const methods = { read: /^(select|first|pluck|columnInfo)$/, insert: /^insert$/,
 
 /** Returns whether a statement is of the kind of the model's query: onBuildKnex() could turn a find into an update. */
 export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods): boolean {
-  return methods[kind].test(statement._method)
+  return methods[kind].test(methodOf(statement))
 }
 
 /**
@@ -252,14 +235,14 @@ export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods)
  * @throws ConfigurationError if rows would come from another source than the model's table
  */
 export function isFromGuarded(context: StatementContext, statement: OpenKnexBuilder): boolean {
-  const { table } = statement._single
+  const { table } = singlePartsOf(statement)
   if (isTableOf(context, table, context.ref)) return false
   if (isTableOf(context, table))
     rejectStatement(context, `from() by another name than '${context.ref}'`, 'name the table once, with alias()')
   if (isModelQuery(context, table)) return true
   if (typeof table === 'string') {
     const name = bareName(table)
-    const cte = statement._statements.find((clause) => clause.grouping === 'with' && clause.alias === name)
+    const cte = clausesOf(statement).find((clause) => clause.grouping === 'with' && clause.alias === name)
     if (cte && isModelQuery(context, cte.value)) return true
     return rejectStatement(context, `from('${name}')`, 'query the model of that table')
   }
@@ -268,7 +251,7 @@ export function isFromGuarded(context: StatementContext, statement: OpenKnexBuil
 
 /** Returns whether from() names another source than the model's table. */
 export function isFromOther(context: StatementContext, statement: OpenKnexBuilder): boolean {
-  return !isTableOf(context, statement._single.table)
+  return !isTableOf(context, singlePartsOf(statement).table)
 }
 
 // Accepts a name, { alias: name } or undefined. If `ref` is given, the alias must equal it.
@@ -286,12 +269,12 @@ const MAX_DEPTH = 16
 
 // Inspects the parts of a statement: nested builders and raw SQL may name only tables without a policy.
 function inspectBuilder(context: StatementContext, statement: OpenKnexBuilder, depth: number): void {
-  const { table, updateFrom, using, ...single } = statement._single
+  const { table, updateFrom, using, ...single } = singlePartsOf(statement)
   if (depth > 0 || !isTableOf(context, table)) inspectSource(context, table, statement, depth)
   inspectSource(context, updateFrom, statement, depth)
   inspectSource(context, using, statement, depth)
   for (const value of Object.values(single)) inspectValue(context, value, statement, depth + 1)
-  for (const clause of statement._statements) {
+  for (const clause of clausesOf(statement)) {
     if (clause.grouping === 'with') inspectName(context, clause.alias)
     if (clause.grouping === 'join') {
       if (clause.joinType === 'raw' && context.isEnforced) rejectStatement(context, 'joinRaw()', 'use joinRelated()')
@@ -403,10 +386,6 @@ function inspectFunction(context: StatementContext, fn: Callback, statement: Ope
 
 function isKnexValue(value: object): boolean {
   return isRaw(value) || isKnexBuilder(value)
-}
-
-function isKnexBuilder(value: object): value is OpenKnexBuilder {
-  return Array.isArray((value as Partial<OpenKnexBuilder>)._statements) && typeof (value as Partial<OpenKnexBuilder>)._single === 'object'
 }
 
 // Functions that execute text as SQL, or read tables and files by name.

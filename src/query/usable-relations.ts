@@ -1,15 +1,15 @@
-import type { Model } from 'objection'
+import { type ObjectionRelation, relationNamesOf, relationOf } from './objection-internals.js'
 
 /**
  * Returns the relations of a class that can be created. A broken relation is left out here and throws its error where it is used.
  */
-export function usableRelations<R>(cls: typeof Model): { isWhole: boolean; relations: R[] } {
-  const relations: R[] = []
+export function usableRelations(cls: object): { isWhole: boolean; relations: ObjectionRelation[] } {
+  const relations: ObjectionRelation[] = []
   let isWhole = true
   try {
-    for (const name of (cls as unknown as { getRelationNames(): string[] }).getRelationNames()) {
+    for (const name of relationNamesOf(cls)) {
       try {
-        relations.push(cls.getRelation(name) as unknown as R)
+        relations.push(relationOf(cls, name))
       } catch {
         isWhole = false
       }

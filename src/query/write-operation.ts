@@ -1,69 +1,13 @@
-/** Describes the builders of Objection and the writes that they hold. Uses undocumented parts of Objection 3.1. */
+/** Describes the builders of Objection and the writes that they hold. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { makesId } from '../schema/definition.js'
-import { findOperation } from './execution.js'
 import { assertHome } from './home.js'
+import { findOperation, type ObjectionBuilder, type Operation, openBuilder, operationsOf } from './objection-internals.js'
 import type { StatementKind, WriteOperation } from './policy-enforcer.js'
-import type { OpenKnexBuilder } from './statement.js'
-
-export interface Operation {
-  readonly name: string
-  readonly childOperations: readonly Operation[]
-  readonly models?: Model[]
-  readonly model?: Model
-  readonly instance?: Model
-  /** The argument of relate(). */
-  readonly input?: unknown
-  readonly owner?: { readonly isModels: boolean; readonly modelArray: readonly Model[] }
-  readonly delegate?: Operation
-  readonly relation?: { joinTable?: string | null; relatedProp?: { cols: readonly string[] } }
-  readonly id?: unknown
-  readonly table?: string | null
-  readonly args?: unknown[]
-  readonly skipIdWhere?: boolean
-}
-
-/** The members of Objection's QueryBuilder that its types leave out. */
-export interface Internals {
-  readonly _operations: readonly Operation[]
-  /** The argument of subqueryOf() or childQueryOf(). */
-  readonly _parentQuery: unknown
-  addOperation(op: Operation, args: unknown[]): this
-  parentQuery(): Internals | null
-  execute(): Promise<unknown>
-  resultSize(): Promise<number>
-  clone(): Internals
-  executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder
-  isPartial(): boolean
-  toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder
-  isSelectAll(): boolean
-  hasSelects(): boolean
-  hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean
-  isRelate(): boolean
-  isUnrelate(): boolean
-  modelClass(): typeof Model
-  tableRef(): string
-  tableName(): string
-  knex(knex?: Knex): Knex
-  unsafeKnex(): Knex | null
-  internalOptions(): { schema?: string }
-  internalContext(): { runBefore: unknown[]; runAfter: unknown[]; knex: Knex | null }
-  toFindQuery(): Internals
-  clear(selector: RegExp | ((op: Operation) => boolean)): Internals
-  findLastOperation(selector: (op: Operation) => boolean): Operation | null
-  forEachOperation(selector: true, callback: (op: Operation) => void): void
-  runAfter(then: (rows: unknown) => unknown): this
-  isInsert(): boolean
-  isUpdate(): boolean
-  isDelete(): boolean
-  fullIdColumn(): string | string[]
-  whereComposite(...args: unknown[]): this
-  whereInComposite(...args: unknown[]): this
-}
 
 /** Returns the rows and the id of a builder's write, or null for a find. */
-export function writeOf(builder: Internals): WriteOperation | null {
+export function writeOf(builder: ObjectionBuilder): WriteOperation | null {
   const kind = kindOf(builder)
   if (kind === 'read') return null
   let models: readonly Model[] = []
@@ -83,8 +27,8 @@ export function writeOf(builder: Internals): WriteOperation | null {
 }
 
 /** Throws when a query of a relation begins at, or relates, rows of another runtime than that of `knex`. @throws RuntimeMismatchError */
-export function assertHomeOfOwners(builder: Internals, knex: Knex): void {
-  for (const { owner, input } of builder._operations) {
+export function assertHomeOfOwners(builder: ObjectionBuilder, knex: Knex): void {
+  for (const { owner, input } of operationsOf(builder)) {
     if (owner?.isModels) for (const row of owner.modelArray) assertHome(row, knex)
     for (const row of Array.isArray(input) ? input : [input]) assertHome(row, knex)
   }
@@ -100,17 +44,17 @@ export const isReturning = ({ name }: Operation) => /returning/i.test(name)
 export const isOfRelation = ({ relation }: Operation) => relation !== undefined
 export const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
 
-export function isWriting(builder: Internals): boolean {
-  return findOperation(builder._operations, isWrite) !== null
+export function isWriting(builder: ObjectionBuilder): boolean {
+  return findOperation(operationsOf(builder), isWrite) !== null
 }
 
 /** Returns whether a query is the subquery over a join table by which a write through a relation finds its rows. */
 export function isFilterOfWrite(query: object): boolean {
-  const above = (query as Internals).parentQuery()?.parentQuery()
+  const above = openBuilder(query).parentQuery()?.parentQuery()
   return above ? isWriting(above) : false
 }
 
-export function kindOf(builder: Internals): StatementKind {
+export function kindOf(builder: ObjectionBuilder): StatementKind {
   if (!isWriting(builder)) return 'read'
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }

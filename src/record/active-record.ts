@@ -20,6 +20,18 @@ import { joinAmbient, onRollback, registeredKnex } from '../database/transaction
 import { isHiddenElsewhere } from '../query/hidden-elsewhere.js'
 import { assertHome } from '../query/home.js'
 import { nameLinksExactly } from '../query/links.js'
+import {
+  forgetRelationsOf,
+  forgetTableMetadata,
+  isBelongsToOne,
+  type ObjectionRelation,
+  queryNamesOf,
+  queryValuesOf,
+  relationCacheOf,
+  relationNamesOf,
+  relationsOf,
+  unwrittenNamesOf,
+} from '../query/objection-internals.js'
 import { hasModel } from '../query/protected-tables.js'
 import { errorsOf, guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
 import { currentRuntime, modelSlot, type Runtime, runtimeOf } from '../runtime.js'
@@ -111,7 +123,7 @@ export interface RecordStatics extends RecordClass {
   afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
 }
 
-const validator = new RecordValidator()
+const validator = new RecordValidator((row) => queryValuesOf(row) !== undefined)
 const schemas = new WeakMap<object, ModelSchemas>()
 const relations = modelSlot(() => new WeakMap<object, RelationMappings>())
 const relationNames = new WeakMap<object, string[]>()
@@ -126,7 +138,7 @@ function forgetMetadata(cls: object): void {
   const known = withMetadata.get()
   if (known.has(cls)) return
   known.add(cls)
-  if (Object.hasOwn(cls, '$$tableMetadata')) Reflect.deleteProperty(cls, '$$tableMetadata')
+  forgetTableMetadata(cls)
 }
 
 /** Clears the cached relations, after other classes were registered as user model, role model and so on. */
@@ -203,7 +215,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     static getRelationMappings(): RelationMappings {
       return memoize(relations.get(), this, () => {
         // Objection cached the relations of the earlier mappings.
-        if (Object.hasOwn(this, '$$relations')) Reflect.deleteProperty(this, '$$relations')
+        forgetRelationsOf(this)
         return mergedRelationMappings(this as unknown as RecordClass)
       })
     }
@@ -213,11 +225,12 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
     static getRelationUnsafe(name: string): unknown {
       const mapping = this.getRelationMappings()[name]
       if (!mapping) return null
-      let relation = relationsOf(this)[name]
+      const cache = relationCacheOf(this)
+      let relation = cache[name]
       if (!relation) {
-        const made = new (mapping.relation as unknown as new (name: string, cls: object) => OpenRelation)(name, this)
+        const made = new (mapping.relation as unknown as new (name: string, cls: object) => ObjectionRelation)(name, this)
         made.setMapping(mapping)
-        relation = relationsOf(this)[name] ??= made
+        relation = cache[name] ??= made
       }
       guardBareEnds(relation)
       nameLinksExactly(relation)
@@ -341,7 +354,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       assertNoUndefined(values)
       const patch = (cls as unknown as RecordStatics).fromJson(values, { patch: true, active: true, old: this }) as unknown as Record
       await patch.$settle(trx)
-      if (Object.keys(patch).length + queryValues(patch) > 0) await this.#patch(patch, trx)
+      if (Object.keys(patch).length + queryNamesOf(patch).length > 0) await this.#patch(patch, trx)
       return this
     }
 
@@ -495,10 +508,8 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
       for (const [name, value] of Object.entries(values)) {
         if (!(value instanceof Model)) continue
         assertHome(value)
-        const relation = (
-          this.constructor as unknown as { getRelations(): globalThis.Record<string, OpenRelation | undefined> }
-        ).getRelations()[name]
-        if (!relation || relation.constructor !== Model.BelongsToOneRelation) continue
+        const relation = relationsOf(this.constructor)[name]
+        if (!relation || !isBelongsToOne(relation)) continue
         relation.ownerProp.props.forEach((property, i) => {
           const id = (value as unknown as globalThis.Record<string, unknown>)[relation.relatedProp.props[i] as string]
           if (id !== undefined) values = { ...values, [property]: id }
@@ -591,13 +602,6 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   return Record as unknown as T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics
 }
 
-// Returns Objection's cache of the relations of a class.
-function relationsOf(cls: object): globalThis.Record<string, OpenRelation> {
-  if (!Object.hasOwn(cls, '$$relations'))
-    Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
-  return (cls as unknown as { $$relations: globalThis.Record<string, OpenRelation> }).$$relations
-}
-
 // The column in a driver's error may differ from the declared column if Knex renames columns.
 function propertyFor({ propertyOf }: Definition, column: string): string | undefined {
   const known = propertyOf.get(column)
@@ -606,13 +610,8 @@ function propertyFor({ propertyOf }: Definition, column: string): string | undef
   return undefined
 }
 
-interface Ends {
-  relatedModelClass: typeof Model
-  joinTableModelClass?: typeof Model | null
-}
-
 // A plain Objection class over the table of a model with a policy gets a query builder that refuses its queries.
-function guardBareEnds(relation: Ends): void {
+function guardBareEnds(relation: ObjectionRelation): void {
   relation.relatedModelClass = guardedIfBare(relation.relatedModelClass)
   if (relation.joinTableModelClass) relation.joinTableModelClass = guardedIfBare(relation.joinTableModelClass)
 }
@@ -623,13 +622,6 @@ function guardedIfBare(cls: typeof Model): typeof Model {
   for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: guardedQueryBuilder(cls.QueryBuilder) }))
     Object.defineProperty(Guarded, name, { value, writable: true, configurable: true })
   return Guarded as unknown as typeof Model
-}
-
-interface OpenRelation extends Ends {
-  setMapping(mapping: object): void
-  readonly constructor: unknown
-  readonly ownerProp: { readonly props: readonly string[] }
-  readonly relatedProp: { readonly props: readonly string[] }
 }
 
 /** Returns a subclass that declares columns and has no table of its own. */
@@ -647,11 +639,7 @@ const isIdProperty = (cls: object, name: string) => idProperties(cls).includes(n
 function isSaved(row: object, name: string): boolean {
   const { columnOf, isStrict } = definitionOf(row.constructor)
   if (columnOf.has(name)) return true
-  return (
-    !isStrict &&
-    !name.startsWith('$') &&
-    !(row.constructor as unknown as { getRelationNames(): string[] }).getRelationNames().includes(name)
-  )
+  return !isStrict && !name.startsWith('$') && !relationNamesOf(row.constructor).includes(name)
 }
 
 function notFound(row: object): NotFoundError {
@@ -659,20 +647,14 @@ function notFound(row: object): NotFoundError {
 }
 
 function hasQueryValue(row: object, name: string): boolean {
-  const values = (row as { $$queryProps?: object }).$$queryProps
+  const values = queryValuesOf(row)
   return values !== undefined && Object.hasOwn(values, name)
 }
 
 // Returns whether an update changes more than the id and columns of a join table.
 function changesRow(row: object): boolean {
-  const { $$omitFromDatabaseJson: omitted = [], $$queryProps = {} } = row as { $$omitFromDatabaseJson?: string[]; $$queryProps?: object }
-  return [row, $$queryProps].some((values) =>
-    Object.keys(values).some((name) => !omitted.includes(name) && !isIdProperty(row.constructor, name)),
-  )
-}
-
-function queryValues(row: object): number {
-  return Object.keys((row as { $$queryProps?: object }).$$queryProps ?? {}).length
+  const unwritten = unwrittenNamesOf(row)
+  return [...Object.keys(row), ...queryNamesOf(row)].some((name) => !unwritten.includes(name) && !isIdProperty(row.constructor, name))
 }
 
 // Returns the declared columns, so that Objection does not query the database for them.

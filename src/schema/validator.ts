@@ -184,6 +184,11 @@ export function hasBeforeValidate(cls: object): boolean {
 export class RecordValidator extends Validator {
   private readonly byClass = new WeakMap<object, Compiled>()
 
+  /** @param hasQueryValues returns whether values of a row are raw SQL or queries, which Objection keeps apart before validation */
+  constructor(private readonly hasQueryValues: (row: Model) => boolean) {
+    super()
+  }
+
   private compiledFor(cls: object): Compiled {
     let known = this.byClass.get(cls)
     if (!known) {
@@ -252,8 +257,7 @@ export class RecordValidator extends Validator {
       }
     }
     if (!isPatch) this.fillDefaults(definition, values, wire)
-    const withQueries = (model as unknown as { $$queryProps?: Record<string, unknown> }).$$queryProps
-    const own = isPatch || withQueries ? partial : (options as { active?: boolean }).active ? whole : unlinked
+    const own = isPatch || this.hasQueryValues(model) ? partial : (options as { active?: boolean }).active ? whole : unlinked
     const bySchema = schemaErrors(context.schema ? withRequired(context.schema, whole, own === partial ? null : own) : own, wire)
     assertNoErrors(firstErrorPerField([...errors, ...bySchema]))
     context.values = values

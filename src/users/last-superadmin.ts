@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { ConflictError } from '../core/errors.js'
 import { addWriteCheck } from '../enforce/enforcer.js'
 import { userTables } from '../policy/user-tables.js'
+import { allValuesOf } from '../query/objection-internals.js'
 import type { Execution, GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -11,12 +12,7 @@ import { Role } from './roles.js'
 /** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */
 function writtenValuesOf(write: WriteOperation): Record<string, unknown>[] {
   return write.models.map((model) =>
-    Object.fromEntries(
-      Object.entries({ ...model, ...(model as { $$queryProps?: object }).$$queryProps }).map(([key, value]) => [
-        propertyMeant(model.constructor, key) ?? key,
-        value,
-      ]),
-    ),
+    Object.fromEntries(Object.entries(allValuesOf(model)).map(([key, value]) => [propertyMeant(model.constructor, key) ?? key, value])),
   )
 }
 

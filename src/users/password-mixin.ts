@@ -3,6 +3,7 @@ import type { Model, TransactionOrKnex } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { asSystem, authorityFor } from '../policy/context.js'
 import { assertHome } from '../query/home.js'
+import { allValuesOf } from '../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
@@ -209,7 +210,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     // Covers every way to write, such as query().patch() and raw expressions.
     override async $beforeUpdate(options: never, context: never): Promise<void> {
-      const set = { ...this, ...(this as { $$queryProps?: object }).$$queryProps } as { email?: unknown; passwordHash?: unknown }
+      const set = allValuesOf(this)
       if (set.email !== undefined || set.passwordHash !== undefined) forbidApiKey('Passwords and e-mail addresses')
       await super.$beforeUpdate(options, context)
     }

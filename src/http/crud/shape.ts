@@ -1,6 +1,7 @@
 import { Model } from 'objection'
 import { ConfigurationError, type FieldError } from '../../core/errors.js'
 import { hasReadableRules } from '../../policy/fields.js'
+import { jsonFormattingNames, omitsFromJson } from '../../query/objection-internals.js'
 import { lineage } from '../../schema/class-statics.js'
 import { isIntermediate } from '../../schema/definition.js'
 import { assertNoErrors } from '../../schema/validator.js'
@@ -68,7 +69,7 @@ function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
   return (row) => {
     const values = row as unknown as Record<string, unknown>
     // A hook of the application has called row.$omitFromJson().
-    if (values.$$omitFromJson) return throughJson(row)
+    if (omitsFromJson(row)) return throughJson(row)
     const shown: Record<string, unknown> = {}
     for (const name of fields) {
       const value = values[name]
@@ -78,7 +79,6 @@ function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
   }
 }
 
-const formatting = ['toJSON', '$toJson', '$formatJson', '$omitFromJson', '$$omitFromJson']
 const formatsItself = new WeakMap<object, boolean>()
 
 // If all shown properties are columns without a rule per row, toJSON() returns the same values but is ten times slower.
@@ -91,7 +91,7 @@ function isPlain(model: ServedModel, fields: readonly string[]): boolean {
         const { prototype } = cls as { prototype?: object }
         // Objection's exported Model has base classes of its own.
         const isLibrary = isIntermediate(cls) || cls === Model || Object.prototype.isPrototypeOf.call(cls, Model)
-        return !isLibrary && prototype !== undefined && formatting.some((name) => Object.hasOwn(prototype, name))
+        return !isLibrary && prototype !== undefined && jsonFormattingNames.some((name) => Object.hasOwn(prototype, name))
       })
     formatsItself.set(model, hasOwn)
   }
