@@ -41,11 +41,17 @@ export interface Reply {
 
 export type Ask = (method: string, path: string, given?: { token?: string; body?: object }) => Promise<Reply>
 
+export interface SentMail {
+  readonly kind: string
+  readonly to: string
+  readonly text: string
+}
+
 export interface Application {
   readonly perms: Perms
   /** The registered user model. */
   readonly User: typeof BaseUser
-  readonly mails: readonly { kind: string; to: string; text: string }[]
+  readonly mails: readonly SentMail[]
   readonly url: string
   readonly ask: Ask
   close(): Promise<void>
@@ -79,12 +85,25 @@ export function defineModels({ root }: Library, name: UserModelName) {
   return { User: name === 'keeper' ? Keeper : Employee, Paper }
 }
 
-/** Starts the application on a release of the library. @param library what loadLibrary() returned */
-export async function startApplication(library: Library, knex: Knex, name: UserModelName): Promise<Application> {
+/**
+ * Starts the application on a release of the library.
+ *
+ * @param library the result of loadLibrary()
+ * @param onMail is called with each mail that the application sends
+ */
+export async function startApplication(
+  library: Library,
+  knex: Knex,
+  name: UserModelName,
+  onMail: (mail: SentMail) => void = () => undefined,
+): Promise<Application> {
   const { root, node } = library
   const { User, Paper } = defineModels(library, name)
-  const mails: { kind: string; to: string; text: string }[] = []
-  const mailer = { send: async (mail: { kind: string; to: string; text: string }) => void mails.push(mail) }
+  const mails: SentMail[] = []
+  const send = async (mail: SentMail) => {
+    mails.push(mail)
+    onMail(mail)
+  }
   const perms = root.initPerms({
     knex,
     user: User as never,
@@ -94,7 +113,7 @@ export async function startApplication(library: Library, knex: Knex, name: UserM
     throttle: { store: 'database' },
     auditLog: true,
     secondFactor: { issuer: 'Zoo' },
-    mail: { mailer, baseUrl: 'https://app.example.com' },
+    mail: { mailer: { send }, baseUrl: 'https://app.example.com' },
   })
   const features = {
     ...{ apiKeys: true, verifyEmail: true, resetPassword: true, changeEmail: true, magicLink: true },

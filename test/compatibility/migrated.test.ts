@@ -1,34 +1,11 @@
 import { expect } from 'chai'
-import type { Knex } from 'knex'
 import { asSystem, Token, User } from '../../src/index.js'
 import { type FakeClock, fakeClock } from '../../src/testing/index.js'
-import { eachDatabase, type TestDatabase } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { type Application, currentSources, loadLibrary, password, startApplication, userModelNames } from './application.js'
 import { type Credentials, totpCode } from './fill.js'
 import { loadRows } from './releases.js'
-
-/** All rows of a database, by table. */
-type Rows = Map<string, readonly Record<string, unknown>[]>
-
-async function tableNames(db: TestDatabase): Promise<string[]> {
-  const queries = {
-    sqlite: "select name as name from sqlite_master where type = 'table' and name not like 'sqlite_%'",
-    pg: "select table_name as name from information_schema.tables where table_schema = 'public'",
-    mysql: 'select table_name as name from information_schema.tables where table_schema = database()',
-  }
-  const answer = await db.knex.raw(queries[db.dialect])
-  const rows = (db.dialect === 'pg' ? answer.rows : db.dialect === 'mysql' ? answer[0] : answer) as { name: string }[]
-  return rows.map(({ name }) => name).filter((name) => !name.startsWith('objection_perms_migrations'))
-}
-
-async function readRows(knex: Knex, tables: readonly string[]): Promise<Rows> {
-  const keyOf = (row: Record<string, unknown>) => String(row['id'] ?? row['key'] ?? JSON.stringify(row))
-  const read = async (table: string) => {
-    const rows = (await knex(table).select('*')) as Record<string, unknown>[]
-    return [table, rows.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))] as const
-  }
-  return new Map(await Promise.all(tables.map(read)))
-}
+import { type Rows, readAllRows, readRows } from './rows.js'
 
 for (const model of userModelNames)
   eachDatabase(`A database that 0.1.0 filled, with ${model} as the user model`, (db) => {
@@ -42,7 +19,7 @@ for (const model of userModelNames)
       this.timeout(60_000)
       given = await loadRows(db.knex, db.dialect, model)
       clock = fakeClock(new Date(Date.parse(given.filledAt) + 30_000))
-      rowsOfOldRelease = await readRows(db.knex, await tableNames(db))
+      rowsOfOldRelease = await readAllRows(db.knex, db.dialect)
       app = await startApplication(await loadLibrary(currentSources), db.knex, model)
       ran = await app.perms.migrate()
     })
@@ -57,7 +34,7 @@ for (const model of userModelNames)
     const rolesOf = (body: { roles: { role: string }[] }) => body.roles.map(({ role }) => role).sort()
 
     it('keeps every value of every row through perms.migrate()', async () => {
-      const now = await readRows(db.knex, [...rowsOfOldRelease.keys()])
+      const now = await readRows(db.knex, rowsOfOldRelease.keys())
       let compared = 0
       for (const [table, rows] of rowsOfOldRelease) {
         const found = now.get(table) ?? []
