@@ -139,7 +139,8 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   for (const other of shared.runtimes) {
     if (isSameDatabase(other.knex, knex)) {
       throw new ConfigurationError(
-        'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` for it first.',
+        'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` for it first. ' +
+          'If a bundler evaluates this module several times, as Next.js does, keep the result of the first call on globalThis.',
       )
     }
   }
@@ -171,7 +172,8 @@ export function assertOnlyCopy(): void {
     if (other === copy) continue
     throw new ConfigurationError(
       `Two copies of objection-perms are loaded (${other.version} and ${copy.version}); policies of one copy do not apply in the other. ` +
-        'Install only one: run `npm ls objection-perms`, then `npm dedupe`.',
+        'Install only one: run `npm ls objection-perms`, then `npm dedupe`. ' +
+        'If a bundler copied the package, exclude it from the bundles: in Next.js with serverExternalPackages.',
     )
   }
 }

@@ -1,4 +1,5 @@
-import { createRequire } from 'node:module'
+// Not a named import: bundles often begin with a declaration of createRequire.
+import * as nodeModule from 'node:module'
 import { join } from 'node:path'
 
 /**
@@ -44,12 +45,12 @@ function restore(prepareStackTrace: typeof Error.prepareStackTrace, stackTraceLi
  * @example loadPackage((require) => require('bcrypt'))
  */
 export function loadPackage<T>(load: (require: NodeJS.Require) => T): T {
-  const fromCwd = () => load(createRequire(join(process.cwd(), 'index.js')))
+  const fromCwd = () => load(nodeModule.createRequire(join(process.cwd(), 'index.js')))
   const file = currentFile()
   let own: NodeJS.Require
   try {
     if (file === undefined) return fromCwd()
-    own = createRequire(file)
+    own = nodeModule.createRequire(file)
   } catch {
     // Not the name of a file, such as webpack-internal:///.
     return fromCwd()

@@ -23,3 +23,8 @@ export function wholeWordPattern(text: string, flags: string): RegExp {
   const literal = text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
   return new RegExp(`(?<![\\p{L}\\p{N}_$])${literal}(?![\\p{L}\\p{N}_])`, flags)
 }
+
+/** Sets the name of a class. Bundlers rename classes, and tables and messages are named after them. */
+export function setClassName(cls: object, name: string): void {
+  Object.defineProperty(cls, 'name', { value: name, configurable: true })
+}

@@ -10,6 +10,8 @@ import { BasePermsModel } from './base-perms-model.js'
 const open = where({ isOpen: true })
 
 class PermsSelfCheck extends BasePermsModel.withColumns({ some: column.integer(), isOpen: column.boolean() }) {
+  static override tableName = 'perms_self_check'
+
   static override policy = { read: open, update: open, delete: open }
 
   static override relationMappings = {

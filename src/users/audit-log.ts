@@ -1,5 +1,6 @@
 import { ForbiddenError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
@@ -24,6 +25,10 @@ export class AuditLog extends BasePermsModel.withColumns({
   address: column.string({ maxLength: 64 }).nullable(),
   details: column.json<Record<string, unknown>>().nullable(),
 }) {
+  static {
+    setClassName(this, 'AuditLog')
+  }
+
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = { read: member('domainId', [Role.ADMIN]), create: nobody(), update: nobody(), delete: nobody() }
 

@@ -1,3 +1,4 @@
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { globalRole } from '../policy/compile.js'
 import { declareWriteLimits } from '../policy/policy.js'
@@ -25,6 +26,10 @@ export class Domain extends ReplaceableMixin(BasePermsModel, 'domain').withColum
   /** Roles in a domain that is not active have no effect. */
   active: column.boolean().default(true),
 }) {
+  static {
+    setClassName(this, 'Domain')
+  }
+
   static override policy: Policy = { read: member('id'), create: nobody(), update: member('id', [Role.ADMIN]), delete: nobody() }
 
   // Deleting a domain deletes the roles that users hold in it.

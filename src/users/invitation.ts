@@ -1,3 +1,4 @@
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
@@ -21,6 +22,10 @@ export class Invitation extends CheckedWritesMixin(BasePermsModel, () => forbidA
   acceptedAt: column.datetime().nullable(),
   revoked: column.boolean().default(false),
 }) {
+  static {
+    setClassName(this, 'Invitation')
+  }
+
   /** API keys cannot reach it, whatever their abilities. */
   static isCredential = true
   static override adminBypass: boolean | 'read' = 'read'

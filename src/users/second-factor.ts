@@ -1,3 +1,4 @@
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { declareWriteLimits } from '../policy/policy.js'
@@ -20,6 +21,10 @@ export class SecondFactor extends CheckedWritesMixin(HasUserMixin(BasePermsModel
   /** The time step of the last accepted code. No code is accepted twice. */
   lastStep: column.integer().nullable().hidden(),
 }) {
+  static {
+    setClassName(this, 'SecondFactor')
+  }
+
   /** API keys cannot reach it, whatever their abilities. */
   static isCredential = true
   static override adminBypass: boolean | 'read' = false

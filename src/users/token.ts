@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Model, TransactionOrKnex } from 'objection'
 import { ValidationError } from '../core/errors.js'
+import { setClassName } from '../core/names.js'
 import { lockRow } from '../database/lock-row.js'
 import { transaction } from '../database/transaction.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
@@ -91,6 +92,10 @@ export class Token extends ReplaceableMixin(
   /** A further condition of the token: the e-mail address of a mailed token, or the superadmin's own session of an impersonation. */
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
 }) {
+  static {
+    setClassName(this, 'Token')
+  }
+
   declare user?: User
   /** API keys cannot reach it, whatever their abilities. */
   static isCredential = true

@@ -1,5 +1,6 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { UniqueViolationError, ValidationError } from '../core/errors.js'
+import { setClassName } from '../core/names.js'
 import { inTransaction, isTransaction, onRollback, transaction } from '../database/transaction.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
@@ -51,6 +52,10 @@ export class UserRole extends ReplaceableMixin(
   // Unique indexes treat NULLs as different: this column holds '*' for a global role.
   domainKey: column.string({ maxLength: 36 }).hidden().default(''),
 }) {
+  static {
+    setClassName(this, 'UserRole')
+  }
+
   declare user?: User
   declare domain?: Domain
   static override adminBypass: boolean | 'read' = 'read'

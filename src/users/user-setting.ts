@@ -1,3 +1,4 @@
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
@@ -13,6 +14,10 @@ import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), 'userSetting').withColumns({
   key: column.string({ maxLength: 100, minLength: 1 }),
   value: column.json().nullable(),
-}) {}
+}) {
+  static {
+    setClassName(this, 'UserSetting')
+  }
+}
 declareColumns(UserSetting, {}, { uniques: [['userId', 'key']] })
 redirectToRegistered(UserSetting, 'userSetting')

@@ -1,3 +1,4 @@
+import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
 import { nobody, type Policy, role, self } from '../policy/rules.js'
 import { column } from '../schema/column.js'
@@ -16,6 +17,10 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
 }) {
+  static {
+    setClassName(this, 'User')
+  }
+
   /** Whether an anonymous caller may create a user. */
   static publicRegistration = false
   static override policy: Policy = { read: self(), update: self(), delete: nobody() }
