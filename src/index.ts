@@ -94,14 +94,9 @@ export {
   where,
 } from './policy/rules.js'
 export type { Unguarded } from './query/unguarded.js'
-export {
-  type AbstractConstructor,
-  type ActiveRecord,
-  ActiveRecordMixin,
-  type ActiveRecordStatics,
-  type Constructor,
-} from './record/active-record.js'
+export { ActiveRecordMixin } from './record/active-record.js'
 export { BaseModel } from './record/base-model.js'
+export type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor } from './record/record-types.js'
 export { belongsTo, hasMany } from './record/relations.js'
 export {
   Column,

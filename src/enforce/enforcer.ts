@@ -21,7 +21,7 @@ import type {
   WriteOperation,
   WriteSession,
 } from '../query/policy-enforcer.js'
-import { dialectOfClass } from '../record/active-record.js'
+import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 import { makesId } from '../schema/definition.js'
 import {

@@ -10,7 +10,7 @@ import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { queryNamesOf, unwrittenNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
-import { dialectOfClass } from '../record/active-record.js'
+import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
 
 /** The location of a row: its class, the connection, and the alias of its table. */

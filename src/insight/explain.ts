@@ -7,7 +7,7 @@ import { type Actor, enterAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { type Action, policyOf, type Resolved } from '../policy/policy.js'
 import { words } from '../policy/words.js'
-import { dialectOfClass } from '../record/active-record.js'
+import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 
 /** A policy for one action and caller, in SQL and in words. */

@@ -5,7 +5,7 @@ import { declareGlobalScope } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { member } from '../policy/rules.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
-import type { AbstractConstructor } from '../record/active-record.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition.js'
 

@@ -1,5 +1,5 @@
 import type { Model } from 'objection'
-import type { AbstractConstructor } from '../record/active-record.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { describePattern } from '../schema/validator.js'

@@ -2,7 +2,7 @@ import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import { declareGlobalScope } from '../policy/policy.js'
 import { where } from '../policy/rules.js'
 import type { Execution } from '../query/policy-enforcer.js'
-import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/active-record.js'
+import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 

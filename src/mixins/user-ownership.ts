@@ -1,6 +1,6 @@
 import type { Model } from 'objection'
 import { authenticated, owner, type Policy } from '../policy/rules.js'
-import type { AbstractConstructor } from '../record/active-record.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { markIntermediate } from '../schema/definition.js'
 import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
 

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { forgetRelations } from '../record/active-record.js'
+import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { aliasTable, definitionOf } from '../schema/definition.js'

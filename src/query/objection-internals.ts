@@ -3,7 +3,7 @@
  * that. `selfCheck` asserts at initPerms that they still work as expected.
  */
 import type { Knex } from 'knex'
-import { Model, type QueryBuilder } from 'objection'
+import { Model, type QueryBuilder, type RelationMapping } from 'objection'
 import type { OpenKnexBuilder } from '../database/knex-internals.js'
 
 // -- rows -----------------------------------------------------------------------------------------------------------
@@ -72,6 +72,14 @@ export function relationCacheOf(cls: object): Record<string, ObjectionRelation> 
   if (!Object.hasOwn(cls, '$$relations'))
     Object.defineProperty(cls, '$$relations', { value: Object.create(null), writable: true, configurable: true })
   return (cls as { $$relations: Record<string, ObjectionRelation> }).$$relations
+}
+
+/** Creates a relation of a class as Objection does. */
+export function createRelation(owner: object, name: string, mapping: RelationMapping<Model>): ObjectionRelation {
+  const Relation: unknown = mapping.relation
+  const relation = new (Relation as new (name: string, owner: object) => ObjectionRelation)(name, owner)
+  relation.setMapping(mapping)
+  return relation
 }
 
 /** Forgets the classes that Objection bound to a Knex instance. It finds them by name, which another class may have too. */

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
-import type { AbstractConstructor } from './active-record.js'
+import type { AbstractConstructor } from './record-types.js'
 
 type ModelThunk = () => AbstractConstructor<Model>
 

@@ -5,7 +5,7 @@ import { authorityFor, runsForCaller } from '../policy/context.js'
 import { requireActiveCaller } from '../policy/effective.js'
 import { OUTRANKS, outranksUser } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
-import { dialectOfClass } from '../record/active-record.js'
+import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 
 /**

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
 import { currentActor, currentImpersonatorId } from '../policy/context.js'
-import type { AbstractConstructor } from '../record/active-record.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { markIntermediate } from '../schema/definition.js'
 
 /**

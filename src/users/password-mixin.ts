@@ -4,7 +4,7 @@ import { ConfigurationError, type FieldError, ValidationError } from '../core/er
 import { asSystem, authorityFor } from '../policy/context.js'
 import { assertHome } from '../query/home.js'
 import { allValuesOf } from '../query/objection-internals.js'
-import type { AbstractConstructor, ActiveRecord } from '../record/active-record.js'
+import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns, definitionOf, markIntermediate } from '../schema/definition.js'

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { type ModelKind, registeredModel } from '../policy/registered-models.js'
-import type { AbstractConstructor } from '../record/active-record.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { onModelClass } from '../record/relations.js'
 import { markIntermediate, markWithoutFields } from '../schema/definition.js'
 

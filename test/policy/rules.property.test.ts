@@ -35,7 +35,7 @@ import {
 import { compile, type Scope, scopeOf } from '../../src/policy/compile.js'
 import { holds } from '../../src/policy/condition.js'
 import { type Actor, asAnonymous, currentActor } from '../../src/policy/context.js'
-import { dialectOfClass } from '../../src/record/active-record.js'
+import { dialectOfClass } from '../../src/record/codec.js'
 import { eachDatabase } from '../helpers/databases.js'
 
 const seed = Number(process.env['FAST_CHECK_SEED'] ?? 20260318)

@@ -1,0 +1,164 @@
+import type { Knex } from 'knex'
+import type { CreateNotFoundErrorArgs, CreateValidationErrorArgs, Model, QueryContext, TableMetadata } from 'objection'
+import { NotFoundError, PermsError, type ValidationError } from '../core/errors.js'
+import { memoize } from '../core/memoize.js'
+import { foldName } from '../database/arriving-names.js'
+import { mapDatabaseError } from '../database/database-errors.js'
+import { validationErrorOf } from '../database/objection-errors.js'
+import { joinAmbient, registeredKnex } from '../database/transaction.js'
+import { forgetTableMetadata, queryValuesOf } from '../query/objection-internals.js'
+import { errorsOf, guardedQueryBuilder } from '../query/query-builder.js'
+import { modelSlot } from '../runtime.js'
+import { mergedList, mergedStatic } from '../schema/class-statics.js'
+import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
+import { type Definition, declareColumns, definitionOf, markIntermediate, type RecordClass, tableNameOf } from '../schema/definition.js'
+import { type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
+import { RecordValidator } from '../schema/validator.js'
+import { dialectOfClass, ownKnex } from './codec.js'
+import type { AbstractConstructor, ModelBase } from './record-types.js'
+
+const validator = new RecordValidator((row) => queryValuesOf(row) !== undefined)
+const schemas = new WeakMap<object, ModelSchemas>()
+const tableNames = new WeakMap<object, string>()
+const recordSchemas = new WeakMap<object, object>()
+const virtuals = new WeakMap<object, string[]>()
+const withMetadata = modelSlot(() => new WeakSet<object>())
+
+/** The static members that ModelSetupMixin adds. */
+export interface ModelSetupStatics {
+  readonly schema: ModelSchemas
+  readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
+  withColumns(columns: Columns): unknown
+  [ownKnex](): Knex | null
+}
+
+/** A class with the static methods of ModelSetupMixin. */
+export type SetUpBase = ModelBase & ModelSetupStatics
+
+/** Adds the static methods through which Objection learns the table, the schema and the database of a model class. */
+export function ModelSetupMixin(Base: ModelBase): SetUpBase {
+  class ModelSetup extends Base {
+    static override QueryBuilder = guardedQueryBuilder(Base.QueryBuilder)
+
+    static get schema(): ModelSchemas {
+      return memoize(schemas, this, () => schemasOf(definitionOf(this)))
+    }
+
+    static get columnSpecs(): Readonly<Record<string, ColumnSpec>> {
+      return definitionOf(this).specs
+    }
+
+    static withColumns(columns: Columns): unknown {
+      return withColumns(this, columns)
+    }
+
+    static override getTableName(): string {
+      return memoize(tableNames, this, () => tableNameOf(this))
+    }
+
+    static override createValidator(): RecordValidator {
+      return validator
+    }
+
+    static getJsonSchema(): object {
+      return memoize(recordSchemas, this, () => recordSchema(definitionOf(this)))
+    }
+
+    // The codec reads and writes json columns, so Objection must not.
+    static getJsonAttributes(): string[] {
+      return []
+    }
+
+    static getModifiers(): object {
+      return mergedStatic(this, 'modifiers')
+    }
+
+    static getVirtualAttributes(): string[] {
+      return memoize(virtuals, this, () => mergedList(this, 'virtualAttributes'))
+    }
+
+    static override fetchTableMetadata(...args: Parameters<typeof Model.fetchTableMetadata>): Promise<TableMetadata> {
+      forgetMetadata(this)
+      const metadata = declaredMetadata(this)
+      return metadata ? Promise.resolve(metadata) : super.fetchTableMetadata(...args)
+    }
+
+    static override tableMetadata(...args: Parameters<typeof Model.tableMetadata>): TableMetadata {
+      forgetMetadata(this)
+      return declaredMetadata(this) ?? super.tableMetadata(...args)
+    }
+
+    static [ownKnex](): Knex | null {
+      return (super.knex() as Knex | undefined) ?? registeredKnex()
+    }
+
+    // Objection calls this for every query, so queries join the current transaction here.
+    static override knex(...args: [] | [Knex]): Knex {
+      if (args.length > 0) return super.knex(...args)
+      const own = this[ownKnex]()
+      return own ? joinAmbient(own) : super.knex()
+    }
+
+    static override createNotFoundError(_context: QueryContext, props: Partial<CreateNotFoundErrorArgs> = {}): NotFoundError {
+      return new NotFoundError(props.message)
+    }
+
+    static override createValidationError(props: CreateValidationErrorArgs): ValidationError {
+      return validationErrorOf(props)
+    }
+  }
+  Object.defineProperty(ModelSetup, errorsOf, { value: mapErrorOf })
+  Object.defineProperty(ModelSetup, 'tableName', {
+    configurable: true,
+    get(this: RecordClass) {
+      return tableNameOf(this)
+    },
+    // Supports `Model.tableName = 'x'`, to which TypeScript compiles static fields without useDefineForClassFields.
+    set(this: RecordClass, value: string) {
+      Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
+  markIntermediate(ModelSetup)
+  return ModelSetup
+}
+
+/** Returns a subclass that declares columns and has no table of its own. */
+export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
+  abstract class WithColumns extends (Base as AbstractConstructor<Model>) {}
+  markIntermediate(WithColumns)
+  declareColumns(WithColumns, columns as Record<string, Column<unknown, boolean>>, { isWhole: true })
+  return WithColumns as AbstractConstructor<Model> as T & AbstractConstructor<Row<C>>
+}
+
+// Objection caches table metadata on the class forever. A later runtime may have different tables.
+function forgetMetadata(cls: object): void {
+  const known = withMetadata.get()
+  if (known.has(cls)) return
+  known.add(cls)
+  forgetTableMetadata(cls)
+}
+
+// Returns the declared columns, so that Objection does not query the database for them.
+function declaredMetadata(cls: object): { columns: string[] } | null {
+  const { columnOf, isStrict } = definitionOf(cls)
+  return isStrict ? { columns: [...columnOf.values()] } : null
+}
+
+function mapErrorOf(error: unknown, cls: typeof Model): unknown {
+  if (error instanceof PermsError) return error
+  const definition = definitionOf(cls)
+  return mapDatabaseError(
+    error,
+    dialectOfClass(cls),
+    (_table, column) => propertyFor(definition, column),
+    (_table, column) => column === undefined || propertyFor(definition, column) !== undefined,
+  )
+}
+
+// The column in a driver's error may differ from the declared column if Knex renames columns.
+function propertyFor({ propertyOf }: Definition, column: string): string | undefined {
+  const known = propertyOf.get(column)
+  if (known !== undefined) return known
+  for (const [name, property] of propertyOf) if (foldName(name) === foldName(column)) return property
+  return undefined
+}

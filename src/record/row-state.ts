@@ -1,0 +1,165 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Knex } from 'knex'
+import type { CloneOptions, ModelOptions, QueryBuilderType, QueryContext, SingleQueryBuilder, TransactionOrKnex } from 'objection'
+import { RuntimeMismatchError } from '../core/errors.js'
+import { onRollback } from '../database/transaction.js'
+import { relationNamesOf } from '../query/objection-internals.js'
+import { currentRuntime, type Runtime, runtimeOf } from '../runtime.js'
+import { definitionOf, markIntermediate } from '../schema/definition.js'
+import { detached } from './codec.js'
+import type { FindingBase } from './finding.js'
+import { type AbstractConstructor, classOf, isIdProperty, valuesOf } from './record-types.js'
+
+type Values = Record<string, unknown>
+
+/** Marks a row as validated by build(). */
+export const markBuilt: unique symbol = Symbol('mark built')
+/** Returns whether a row is unchanged since build() validated it. */
+export const takeBuilt: unique symbol = Symbol('take built')
+/** Returns the values that have changed since the row was read or written. */
+export const changedValues: unique symbol = Symbol('changed values')
+
+/** The instance members that RowStateMixin adds. */
+export interface RowState {
+  readonly isNew: boolean
+  getClone(): this
+  $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R>
+  $assertHome(knex?: Knex): void
+  [markBuilt](): void
+  [takeBuilt](): boolean
+  [changedValues](): Values
+}
+
+/** A class with the members of RowStateMixin. */
+export type StatefulBase = FindingBase & AbstractConstructor<RowState>
+
+/** Adds what a row knows of the database: the values it was read or written with, and the runtime it belongs to. */
+export function RowStateMixin(Base: FindingBase): StatefulBase {
+  class RowWithState extends Base implements RowState {
+    /** The row as the driver returned it; null after a write, and for a new row. */
+    #raw: object | null = null
+    /** The runtime in which the row was read or written. */
+    #home: Runtime | null = null
+    /** The values that were last written; null before the first write. */
+    #written: Values | null = null
+    /** The values that build() validated; null after the first save. */
+    #built: Values | null = null
+
+    get isNew(): boolean {
+      return this.#raw === null && this.#written === null
+    }
+
+    [markBuilt](): void {
+      this.#built = { ...valuesOf(this) }
+    }
+
+    [takeBuilt](): boolean {
+      const built = this.#built
+      this.#built = null
+      if (!built) return false
+      const row = valuesOf(this)
+      return Object.keys(row).every((name) => row[name] === built[name] && (typeof row[name] !== 'object' || row[name] === null))
+    }
+
+    [changedValues](): Values {
+      const before = this.#before()
+      const changes: Values = {}
+      for (const [name, value] of Object.entries(this)) {
+        if (value === undefined || name === 'updatedAt' || isIdProperty(this.constructor, name) || !isSaved(this, name)) continue
+        if (!isDeepStrictEqual(value, before[name])) changes[name] = value
+      }
+      return changes
+    }
+
+    async $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R> {
+      const [raw, written, before] = [this.#raw, this.#written, { ...this }]
+      const undo = () => {
+        this.#raw = raw
+        this.#written = written
+        const row = valuesOf(this)
+        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && !isIdProperty(this.constructor, name)) delete row[name]
+        Object.assign(row, before)
+      }
+      try {
+        const result = await write()
+        onRollback(trx, undo)
+        return result
+      } catch (error) {
+        undo()
+        throw error
+      }
+    }
+
+    getClone(): this {
+      const copy = this.$clone()
+      copy.#raw = this.#raw
+      copy.#home = this.#home
+      copy.#written = this.#written === null ? null : structuredClone(this.#written)
+      return copy
+    }
+
+    override $clone(options?: CloneOptions): this {
+      const copy = super.$clone(options)
+      copy.#home = this.#home
+      return copy
+    }
+
+    override $query(trx?: TransactionOrKnex): SingleQueryBuilder<QueryBuilderType<this>> {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$query(trx) as SingleQueryBuilder<QueryBuilderType<this>>
+    }
+
+    override $relatedQuery(name: never, trx?: TransactionOrKnex): never {
+      this.$assertHome(trx as Knex | undefined)
+      return super.$relatedQuery(name, trx) as never
+    }
+
+    /** Throws when the row was read in another runtime than that of `knex`, where another row may have the same id. */
+    $assertHome(knex: Knex | undefined = classOf(this).knex()): void {
+      const home = this.#home
+      if (home !== null && knex && !home.owns(knex) && runtimeOf(knex) !== null) throw new RuntimeMismatchError()
+    }
+
+    override $setDatabaseJson(json: object): this {
+      this.#raw = json
+      this.#home = currentRuntime()
+      return super.$setDatabaseJson(json)
+    }
+
+    override $afterInsert(context: QueryContext): Promise<void> | undefined {
+      this.#recordWritten(this)
+      return super.$afterInsert(context) as Promise<void> | undefined
+    }
+
+    override $afterUpdate(options: ModelOptions, context: QueryContext): Promise<void> | undefined {
+      const { old } = options
+      if (old && #written in old) old.#recordWritten(this)
+      return super.$afterUpdate(options, context) as Promise<void> | undefined
+    }
+
+    // Records the written values. Other changes of this row remain unsaved.
+    #recordWritten(values: object): void {
+      this.#home = currentRuntime()
+      const written = this.isNew || this === values ? {} : { ...this.#before() }
+      for (const [name, value] of Object.entries(values)) {
+        if (value !== undefined && isSaved(this, name)) written[name] = detached(value)
+      }
+      this.#raw = null
+      this.#written = written
+    }
+
+    #before(): Values {
+      return this.#written ?? this.$parseDatabaseJson(this.#raw ?? {})
+    }
+  }
+  markIntermediate(RowWithState)
+  return RowWithState
+}
+
+// Returns whether a property is saved: a declared column, or any property of a class without declared columns that is neither a
+// relation nor internal.
+function isSaved(row: object, name: string): boolean {
+  const { columnOf, isStrict } = definitionOf(row.constructor)
+  if (columnOf.has(name)) return true
+  return !isStrict && !name.startsWith('$') && !relationNamesOf(row.constructor).includes(name)
+}
