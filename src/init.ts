@@ -315,7 +315,7 @@ function assertModelClasses(options: PermsOptions): void {
         `initPerms({ ${kind}: ${cls.name} }): the class extends Model of another copy of Objection than this library uses. Install only one: run \`npm ls objection\`.`,
       )
     }
-    const Base = bases[kind as keyof typeof bases] as unknown as typeof Model
+    const Base = bases[kind as keyof typeof bases] as typeof Model
     if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
       throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }

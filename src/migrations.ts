@@ -9,6 +9,7 @@ import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
+import { tableOf } from './schema/class-statics.js'
 import { definitionOf, resolveTable } from './schema/definition.js'
 import { internalModels } from './users/further-models.js'
 
@@ -59,11 +60,11 @@ export async function createTables(knex: Knex, models: readonly ModelClass[]): P
 
 const tables = {
   create: async (knex: Knex) => {
-    await createTables(knex, kinds.map(registeredModel) as unknown as ModelClass[])
+    await createTables(knex, kinds.map(registeredModel))
     await createTablesFromSpecs(knex, [throttleTable])
   },
   drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
-  createFurther: (knex: Knex) => createTables(knex, internalModels as unknown as ModelClass[]),
+  createFurther: (knex: Knex) => createTables(knex, internalModels),
   /** Adds columns of a model to a table of an earlier version. */
   addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) =>
     await addMissingColumns(knex, tableSpecOf(registeredModel(kind)), properties),
@@ -72,8 +73,7 @@ const tables = {
 
 /** Returns the names of the tables that `migrate()` creates. */
 export function libraryTables(): string[] {
-  const models = [...kinds.map(registeredModel), ...internalModels] as unknown as readonly { getTableName(): string }[]
-  return [throttleTable.name, ...models.map((model) => model.getTableName())]
+  return [throttleTable.name, ...[...kinds.map(registeredModel), ...internalModels].map(tableOf)]
 }
 
 /** One migration of `permsMigrations()`. */

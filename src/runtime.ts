@@ -33,7 +33,7 @@ const shared: Shared = sharedState()
 const copy: Copy = { version: VERSION, file: currentFile() }
 
 function sharedState(): Shared {
-  const holder = globalThis as unknown as Record<symbol, Shared | undefined>
+  const holder = globalThis as Record<symbol, Shared | undefined>
   const key = Symbol.for('objection-perms')
   holder[key] ??= {
     runtimes: new Set(),
@@ -262,7 +262,7 @@ export const emptyContext: { current: object } = { current: {} }
 
 /** Returns the object that identifies a Knex instance. Its transactions share this object. */
 export function configOf(knex: Knex): object {
-  return (knex as unknown as { client: { config: object } }).client.config
+  return (knex.client as { config: object }).config
 }
 
 /** Creates a slot with one value per runtime. @param initial creates the value of a runtime, and the value without a runtime */

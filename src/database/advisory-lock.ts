@@ -27,7 +27,7 @@ interface RawClient {
 export async function withAdvisoryLock<T>(knex: Knex, fn: () => Promise<T>): Promise<T> {
   const dialect = dialectOf(knex)
   if (dialect === 'sqlite' || isTransaction(knex)) return await fn()
-  const client = (knex as unknown as { client: RawClient }).client
+  const client = knex.client as RawClient
   const connection = await client.acquireRawConnection()
   const send = (sql: string) =>
     new Promise<void>((resolve, reject) => connection.query(sql, (error) => (error ? reject(error as Error) : resolve())))

@@ -17,7 +17,7 @@ type Container = (transactor: unknown) => unknown
 /** The used parts of Knex's Transaction. */
 interface KnexTransaction extends Nested {
   readonly outerTx: KnexTransaction | null
-  readonly trxClient: TransactingClient
+  readonly trxClient: TransactingClient & FailingClient
   begin(connection: object): unknown
   savepoint(connection: object): unknown
   rollback(connection: object, error: unknown): Promise<unknown>
@@ -55,7 +55,7 @@ export function rejectAfterRollback(client: TransactingClient, dialect: Dialect)
         const watch = () => {
           watchTransactionsOf(trx.trxClient)
           // Listeners of the transaction run before those of the instance.
-          redactErrorsOf(trx.trxClient as unknown as FailingClient)
+          redactErrorsOf(trx.trxClient)
           state.watch(trx)
         }
         trx.begin = (connection) => {

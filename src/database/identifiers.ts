@@ -13,7 +13,7 @@ type WrapIdentifier = NonNullable<Knex.Config['wrapIdentifier']>
  * @returns a function that undoes this
  */
 export function mapIdentifiers(knex: Knex): () => void {
-  const { config } = (knex as unknown as { client: { config: Knex.Config } }).client
+  const { config } = knex.client as { config: Knex.Config }
   return replaceMethod(
     config as { wrapIdentifier: WrapIdentifier },
     'wrapIdentifier',

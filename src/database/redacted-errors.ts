@@ -36,7 +36,7 @@ const watched = new WeakSet<object>()
 export function redactErrorsOf(client: FailingClient): () => void {
   if (watched.has(client)) return () => {}
   watched.add(client)
-  const dialect = dialectOf({ client } as unknown as Knex)
+  const dialect = dialectOf({ client } as Knex)
   const { config } = client
   const before = config?.compileSqlOnError
   // With this setting Knex writes the SQL with placeholders before the message.

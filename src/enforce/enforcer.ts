@@ -122,7 +122,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const { session: stored } = builder.execution
     if (stored?.kind === 'affected') {
       const rows = conditionOf(stored, builder, kind as Action, authority)
-      return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls as never))
+      return addRule(statement, rows, builder.readableFilters, dialectOfClass(builder.cls))
     }
     const session = writeSessionOf(stored)
     if (session && (methodOf(statement) === 'insert' || methodOf(statement) === 'update')) checkWritten(builder, statement, session.models)
@@ -142,7 +142,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const authority = authorityFor(cls)
     if (authority === 'free') return false
     const policy = policyOf(cls)
-    const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 't', schema })
+    const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 't', schema })
     if (write.kind === 'insert') {
       if (write.models.some((model) => !hasId(model) && !makesId(cls))) return true
       if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true

@@ -29,7 +29,7 @@ export function newWriteSession(): WriteSession {
 export type Values = Readonly<Record<string, unknown>>
 
 export function scopeFor(place: Pick<Place, 'cls' | 'ref' | 'schema'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
-  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls as never), ref: place.ref, schema: place.schema }), ...more }
+  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls), ref: place.ref, schema: place.schema }), ...more }
 }
 
 export function valuesOf(model: Model | undefined): Values {
@@ -140,7 +140,7 @@ export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
 }
 
 /** Returns one column to select where only the number of rows matters. */
-export const anyColumn = ({ cls, ref }: Pick<GuardedBuilder, 'cls' | 'ref'>) => `${ref}.${idColumns(cls)[0]}` as never
+export const anyColumn = ({ cls, ref }: Pick<GuardedBuilder, 'cls' | 'ref'>) => `${ref}.${idColumns(cls)[0]}`
 
 export async function isCallerActive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
   return holds(builder.db, requireActiveCaller(scopeFor(builder, actor, { live: true })))

@@ -12,6 +12,7 @@ import { fragment } from '../query/fragments.js'
 import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
+import { valuesByName } from '../schema/model-class.js'
 import { allowsMaybeAsync, hasId, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
@@ -38,7 +39,7 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
 
 /** Returns whether an actor may create this row. */
 export async function mayInsert(place: Place, model: Model, actor: Actor | null): Promise<boolean> {
-  const values = model as unknown as Record<string, unknown>
+  const values = valuesByName(model)
   for (const [name, spec] of Object.entries(definitionOf(place.cls).specs)) {
     if (values[name] === undefined && spec.hasDefault)
       values[name] = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : spec.defaultValue
@@ -96,7 +97,7 @@ export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnex
   const [column = ''] = idColumns(builder.cls)
   const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
   if (!session || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
-  const dialect = dialectOfClass(builder.cls as never)
+  const dialect = dialectOfClass(builder.cls)
   const isUuid = definitionOf(builder.cls).specs[idProperties(builder.cls)[0] ?? '']?.type === 'uuid'
   const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
   // PostgreSQL takes a parameter beside an untyped NULL for text, whatever the column is. An empty subquery has the column's type.

@@ -13,6 +13,7 @@ import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protect
 import { guardedQueryBuilder } from '../query/query-builder.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
+import { valuesByName } from '../schema/model-class.js'
 import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
 import { lookUpKeys } from './key-queries.js'
 
@@ -40,7 +41,7 @@ function mayReach(
   withDeleted = false,
 ): Condition {
   const alias = 'perms_end'
-  const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: alias, live, writes: action === 'update', schema })
+  const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: alias, live, writes: action === 'update', schema })
   const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
   const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted }) : true)
   if (typeof condition === 'boolean') return condition
@@ -50,7 +51,7 @@ function mayReach(
 const readsAll = (cls: typeof Model, actor: Actor | null): boolean =>
   !(guardOf in cls) ||
   authorityFor(cls) === 'free' ||
-  effective('read', scopeOf(cls, actor, { dialect: dialectOfClass(cls as never), ref: 'perms_end' }), { withDeleted: true }) === true
+  effective('read', scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: 'perms_end' }), { withDeleted: true }) === true
 
 function add(statement: OpenKnexBuilder, condition: Condition): void {
   if (condition === false) statement.whereRaw('1 = 0')
@@ -109,9 +110,9 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
       if (actor === 'free') return
       if (write.kind !== 'insert') return
       for (const model of write.models) await runMaybeAsync(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
-      builder.execution.session = { kind: 'links', links: linksOf(write.models as never[], 'props') }
+      builder.execution.session = { kind: 'links', links: linksOf(write.models.map(valuesByName), 'props') }
       for (const model of write.models) {
-        const row = model as unknown as Record<string, unknown>
+        const row = valuesByName(model)
         const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
         const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
         if (!(await holds(builder.db, mayReach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
@@ -153,7 +154,7 @@ export function protectJoinTable(relation: unknown): void {
   const Plain = through.joinTableModelClass
   // A table with a protected model keeps its policy: the relation must name that model as `modelClass`.
   if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
-  const Guarded = class extends (Plain as unknown as new () => Model) {}
+  const Guarded = class extends Plain {}
   // Objection identifies classes bound to a transaction by table and name, and two relations may use one table.
   joinClassCount += 1
   const name = `Links${joinClassCount}`
@@ -162,6 +163,6 @@ export function protectJoinTable(relation: unknown): void {
   Object.defineProperty(Guarded, guardOf, { value: enforcerFor(through) })
   noteJoinClass(Guarded)
   const isEnforced = () => authorityFor(through.ownerModelClass) !== 'free'
-  protectTable(Guarded as unknown as typeof Model, { isEnforced, isEnforcedAnywhere, caller: currentActor })
-  through.joinTableModelClass = Guarded as unknown as typeof Model
+  protectTable(Guarded, { isEnforced, isEnforcedAnywhere, caller: currentActor })
+  through.joinTableModelClass = Guarded
 }

@@ -3,6 +3,7 @@ import { type Model, QueryBuilder } from 'objection'
 import { ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { queryValuesOf } from '../query/objection-internals.js'
+import { valuesByName } from '../schema/model-class.js'
 
 /**
  * Replaces keys that are queries by their results, as in `relatedQuery(...).for(query)` with relate() or insert(). A policy needs
@@ -11,7 +12,7 @@ import { queryValuesOf } from '../query/objection-internals.js'
  * @throws ValidationError if a query returns several rows
  */
 export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): MaybeAsyncSteps<void> {
-  const row = model as unknown as Record<string, unknown>
+  const row = valuesByName(model)
   const queries = queryValuesOf(model) ?? {}
   for (const name of names) {
     const query = queries[name] ?? row[name]

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { Model, TransactionOrKnex } from 'objection'
+import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../core/errors.js'
 import { scopeOf } from '../policy/compile.js'
 import { all, holds } from '../policy/condition.js'
@@ -9,12 +9,14 @@ import { hasReadableRules, unreadableFields } from '../policy/fields.js'
 import { type Action, policyOf } from '../policy/policy.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
 import { assertHome } from '../query/home.js'
+import type { ObjectionRelation } from '../query/objection-internals.js'
 import { guardOf, protectTable } from '../query/protected-tables.js'
 import { isGuardedBuilder } from '../query/query-builder.js'
 import { dialectOfClass } from '../record/codec.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { isIntermediate, markIntermediate, onDefinition } from '../schema/definition.js'
+import { classOf, type ModelClass, modelClass, valuesByName } from '../schema/model-class.js'
 import { policyEnforcer } from './enforcer.js'
 import { allows, hasId, isOneOf } from './evaluate.js'
 import { mayInsert } from './inserts.js'
@@ -75,23 +77,29 @@ onDefinition((cls) => {
   for (const c of lineage(cls)) {
     if (isIntermediate(c)) continue
     if (guardOf in c && ownStatic(c, 'unprotected') === true) {
-      const { name } = c as unknown as { name: string }
+      const { name } = modelClass(c)
       throw new ConfigurationError(
         `${name} has a policy and 'static unprotected = true'. Remove 'unprotected', and use ${name}.bypassPerms(fn) for code without rules.`,
       )
     }
-    const own = [...Object.getOwnPropertyNames(c), ...Object.getOwnPropertyNames((c as { prototype?: object }).prototype ?? {})]
+    const own = [...Object.getOwnPropertyNames(c), ...Object.getOwnPropertyNames(modelClass(c).prototype ?? {})]
     const bad = own.find((name) => overrides.includes(name))
     if (bad) {
       throw new ConfigurationError(
-        `${(c as { name: string }).name} overrides ${bad}(), which does not restrict lists. Write the rule in "static policy = { ... }"; use check((row, actor) => ...) if no other rule fits.`,
+        `${modelClass(c).name} overrides ${bad}(), which does not restrict lists. Write the rule in "static policy = { ... }"; use check((row, actor) => ...) if no other rule fits.`,
       )
     }
   }
-  const Protected = cls as unknown as typeof Model
-  protectTable(Protected, policyEnforcer)
-  policyOf(Protected)
+  protectTable(cls, policyEnforcer)
+  policyOf(cls)
 })
+
+/** The static members of the base class that PermsMixin calls. */
+interface BaseStatics extends Omit<ModelClass, 'prototype' | 'query'> {
+  query(...args: [TransactionOrKnex?]): never
+  build(values: object): Model
+  getRelationUnsafe(name: string): ObjectionRelation | null
+}
 
 /**
  * Creates a model class with permissions: every query of the class enforces its `static policy`.
@@ -102,15 +110,15 @@ onDefinition((cls) => {
 export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
   Base: T,
 ): T & AbstractConstructor<Permissions> & PermissionsStatics {
-  const Open = Base as unknown as AbstractConstructor<Model & ActiveRecord> & typeof Model
+  const Open = Base as unknown as AbstractConstructor<Model & ActiveRecord> & BaseStatics
   abstract class Perms extends Open {
     static policy: Policy = {}
     static adminBypass: boolean | 'read' = true
     static unguarded: readonly string[] = []
 
-    static getRelationUnsafe(name: string): unknown {
-      const relation = (Open as unknown as { getRelationUnsafe(name: string): unknown }).getRelationUnsafe.call(this, name)
-      if (relation && (relation as { joinTableModelClass?: unknown }).joinTableModelClass) protectJoinTable(relation)
+    static override getRelationUnsafe(name: string): ObjectionRelation | null {
+      const relation = super.getRelationUnsafe(name)
+      if (relation?.joinTableModelClass) protectJoinTable(relation)
       return relation
     }
 
@@ -120,13 +128,13 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
           `${this.name}.QueryBuilder does not enforce permissions. Let it extend BasePermsModel.QueryBuilder instead of Objection's QueryBuilder.`,
         )
       }
-      return (Open as unknown as { query(...args: unknown[]): never }).query.call(this, ...args)
+      return super.query(...args)
     }
 
     static async canCreate(values: object, user?: UserLike | null): Promise<boolean> {
-      const cls = this as unknown as typeof Model
+      const cls = modelClass(this)
       const authority = user === undefined ? authorityFor(cls) : actorOf(user)
-      const row = (this as unknown as { build(values: object): Model }).build(values)
+      const row = this.build(values)
       if (authority === 'free') return true
       return await runAsActor(authority, () => mayInsert({ cls, db: cls.knex(), ref: 't' }, row, authority))
     }
@@ -147,19 +155,19 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
       return mayAct(this, 'delete', user)
     }
 
-    override $formatJson(json: object): never {
-      const shown = super.$formatJson(json as never) as unknown as Record<string, unknown>
-      const cls = this.constructor as unknown as typeof Model
-      if (!hasReadableRules(cls)) return shown as never
+    override $formatJson(json: Pojo): Pojo {
+      const shown: Record<string, unknown> = super.$formatJson(json)
+      const cls = classOf(this)
+      if (!hasReadableRules(cls)) return shown
       const authority = authorityFor(cls)
-      if (authority === 'free') return shown as never
+      if (authority === 'free') return shown
       const scope = scopeOf(cls, authority, {
-        dialect: dialectOfClass(cls as never),
+        dialect: dialectOfClass(cls),
         ref: 't',
-        row: this as unknown as Record<string, unknown>,
+        row: valuesByName(this),
       })
       for (const name of unreadableFields(scope)) delete shown[name]
-      return shown as never
+      return shown
     }
   }
   Object.defineProperty(Perms, guardOf, { value: policyEnforcer })
@@ -174,13 +182,13 @@ async function mayAct(
   trx?: TransactionOrKnex,
 ): Promise<boolean> {
   assertHome(row, trx as Knex | undefined)
-  const cls = row.constructor as typeof Model
+  const cls = classOf(row)
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
   if (!hasId(row)) return false
   const policy = policyOf(cls)
   const db = (trx ?? cls.knex()) as ReturnType<typeof cls.knex>
-  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls as never), ref: 'perms_row', writes: action !== 'read' })
+  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', writes: action !== 'read' })
   const table = tableOf(cls)
   const mine = isOneOf(cls, 'perms_row', [row.$id()])
   const condition = all(mine, effective(action, scope, { withDeleted: false }))
@@ -195,7 +203,7 @@ async function mayAct(
   const rule = action === 'delete' ? policy.delete : policy.updateFrom
   if (action === 'read' || !usesCheck(rule)) return true
   try {
-    return (await allows({ cls, db }, rule, row as unknown as Record<string, unknown>, scope, action)) !== false
+    return (await allows({ cls, db }, rule, valuesByName(row), scope, action)) !== false
   } catch (error) {
     if (error instanceof ForbiddenError) return false
     throw error

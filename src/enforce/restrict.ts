@@ -1,5 +1,6 @@
 /** Adds compiled rules to Knex statements. */
 
+import type { Knex } from 'knex'
 import { addClauses, clausesOf, type OpenKnexBuilder, setClauses } from '../database/knex-internals.js'
 import { all, type Condition, type Sql, sql } from '../policy/condition.js'
 import { fragment, type Template } from '../query/fragments.js'
@@ -9,7 +10,7 @@ import type { Dialect } from '../schema/storage.js'
 export function addCondition(statement: OpenKnexBuilder, condition: Condition): void {
   if (condition === true) return
   if (condition === false) statement.whereRaw('1 = 0')
-  else if (condition.equals) statement.where(condition.equals[0], condition.equals[1] as never)
+  else if (condition.equals) statement.where(condition.equals[0], condition.equals[1] as Knex.Value)
   else statement.whereRaw(fragment(statement.client, condition))
 }
 

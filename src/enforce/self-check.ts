@@ -1,9 +1,8 @@
-import type { Knex } from 'knex'
 import { Model, raw } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { enterAsActor } from '../policy/context.js'
 import { where } from '../policy/rules.js'
-import { queryNamesOf } from '../query/objection-internals.js'
+import { openBuilder, queryNamesOf } from '../query/objection-internals.js'
 import { column } from '../schema/column.js'
 import { BasePermsModel } from './base-perms-model.js'
 
@@ -37,7 +36,7 @@ export function selfCheck(): void {
     enterAsActor(null, () => {
       const query = PermsSelfCheck.query().where('some', 1).orWhere('some', 2)
       const outer = PermsSelfCheck.query().whereIn('id', query.clone().select('id'))
-      return [query, outer].map((builder) => (builder as unknown as { toKnexQuery(): { toString(): string } }).toKnexQuery().toString())
+      return [query, outer].map((builder) => builder.toKnexQuery().toString())
     })
   const [plain = '', nested = ''] = build().map((text) => text.replace(/["`]/g, '').toLowerCase())
   const rule = /\(?perms_self_check\.is_open = (true|1|'1')\)?/
@@ -53,7 +52,7 @@ export function selfCheck(): void {
 // Returns whether a knex query that the application widened is rejected, alone and inside another query.
 function rejectsWidenedQueries(): boolean {
   return enterAsActor(null, () => {
-    const widened = (PermsSelfCheck.query().where('some', 1) as unknown as WithKnexQuery).toKnexQuery().orWhereRaw('1 = 1')
+    const widened = openBuilder(PermsSelfCheck.query().where('some', 1)).toKnexQuery().orWhereRaw('1 = 1')
     const ways = [() => widened.toString(), () => widened.client.queryBuilder().from(widened.as('t')).toString()]
     return ways.every((way) => {
       try {
@@ -75,7 +74,7 @@ function refusesWritesAsText(): boolean {
       PermsSelfCheck.query().delete().where('some', 1),
     ].every((write) => {
       try {
-        ;(write as unknown as WithKnexQuery).toKnexQuery()
+        write.toKnexQuery()
         return false
       } catch (error) {
         return error instanceof ConfigurationError
@@ -88,7 +87,7 @@ function refusesWritesAsText(): boolean {
 function guardsLinks(): boolean {
   return enterAsActor(null, () =>
     [PermsSelfCheck.relatedQuery('linked').for('1'), PermsSelfCheck.relatedQuery('linked').for('1').unrelate()].every((query) => {
-      const text = (query as unknown as WithKnexQuery).toKnexQuery().toString().toLowerCase()
+      const text = query.toKnexQuery().toString().toLowerCase()
       return (text.match(/perms_end[`"]?\.[`"]?is_open/g) ?? []).length >= 2
     }),
   )
@@ -98,8 +97,4 @@ function guardsLinks(): boolean {
 function keepsRawValuesApart(): boolean {
   const row = PermsSelfCheck.fromJson({ some: raw('1') } as object, { patch: true })
   return queryNamesOf(row).includes('some')
-}
-
-interface WithKnexQuery {
-  toKnexQuery(): Knex.QueryBuilder & { client: Knex.Client }
 }

@@ -1,4 +1,4 @@
-import type { Model } from 'objection'
+import type { MaybeCompositeId, Model } from 'objection'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
@@ -13,6 +13,7 @@ import { words } from '../policy/words.js'
 import type { Execution, GuardedBuilder, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
 import { definitionOf, idProperties, isIntermediate } from '../schema/definition.js'
+import { modelClass } from '../schema/model-class.js'
 import {
   allows,
   anyColumn,
@@ -61,7 +62,7 @@ const insertHooks = new WeakMap<object, boolean>()
 
 function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
   return lineage(cls).some((c) => {
-    if (isIntermediate(c) || c === (cls as unknown as { objectionModelClass?: object }).objectionModelClass) return false
+    if (isIntermediate(c) || c === modelClass(cls).objectionModelClass) return false
     const prototype = (c as { prototype?: object }).prototype
     const isObjection = !Object.getPrototypeOf(c as object) || Object.getPrototypeOf(c as object) === Function.prototype
     return !isObjection && ((prototype !== undefined && Object.hasOwn(prototype, name)) || Object.hasOwn(c, name.slice(1)))
@@ -218,7 +219,7 @@ export async function findTargetIds(
   const ids = idColumns(builder.cls).map((column) => `${builder.ref}.${column}`)
   const rows: unknown = await builder
     .targets(action, session)
-    .select(...(ids as never[]))
+    .select(...ids)
     .limit(MAX_CHECKED_ROWS + 1)
     .forUpdate()
   const found = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id() as unknown)
@@ -307,8 +308,8 @@ async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: 
 
 // Loads the rows without the read rule, because the caller may no longer read them.
 function loadUnrestricted(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
-  const query = builder.query(builder.cls).findByIds([...ids] as never)
+  const query = builder.query(builder.cls).findByIds([...ids] as MaybeCompositeId[])
   const execution: Execution = { ids: undefined, action: undefined, session: unrestricted }
   Object.assign(query, { execution })
-  return query as unknown as Promise<Model[]>
+  return query.execute()
 }

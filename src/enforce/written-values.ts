@@ -63,8 +63,8 @@ function isWritten(cls: typeof Model, name: string, model: Model | undefined, va
   const said = valuesOf(model)[name]
   // Raw SQL was already rejected for these columns.
   if (said === undefined) return true
-  const dialect = dialectOfClass(cls as never)
-  const spec = codecNow(cls as never).write.get(name)?.spec
+  const dialect = dialectOfClass(cls)
+  const spec = codecNow(cls).write.get(name)?.spec
   return isDeepStrictEqual(spec ? encode(spec, said, dialect) : said, value)
 }
 

@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { actorOf, type UserLike } from '../enforce/perms-mixin.js'
@@ -27,20 +28,21 @@ export interface Explanation {
  * @throws RolesNotLoadedError, ConfigurationError before initPerms
  */
 export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {
-  const cls = model as unknown as typeof Model
+  const cls = model as typeof Model
   const policy = policyOf(cls)
   const table = tableOf(cls)
   const knex = cls.knex()
   if (!knex) throw new ConfigurationError('explain() needs a database. Call initPerms({ knex, ... }) first.')
   const caller = actorOf(actor)
   const scope = scopeOf(cls, caller, {
-    dialect: dialectOfClass(cls as never),
+    dialect: dialectOfClass(cls),
     ref: table,
     live: action !== 'read',
     writes: action !== 'read',
   })
   const condition = effective(action, scope, { withDeleted: false })
-  const sql = typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as never).toString()
+  const sql =
+    typeof condition === 'boolean' ? String(condition) : knex.raw(condition.sql, condition.bindings as Knex.RawBinding[]).toString()
   return { sql, statement: statementOf(cls, table, action, caller, condition), words: inWords(cls, action, policy) }
 }
 
@@ -48,7 +50,7 @@ function statementOf(cls: typeof Model, table: string, action: Action, caller: A
   // Builds the query like the caller's own.
   if (action === 'read') return enterAsActor(caller, () => cls.query().toKnexQuery().toString())
   const rows = cls.knex().queryBuilder().from(table).select('*')
-  if (typeof condition !== 'boolean') return rows.whereRaw(condition.sql, condition.bindings as never).toString()
+  if (typeof condition !== 'boolean') return rows.whereRaw(condition.sql, condition.bindings as Knex.RawBinding[]).toString()
   return (condition ? rows : rows.whereRaw('1 = 0')).toString()
 }
 

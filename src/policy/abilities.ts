@@ -2,6 +2,7 @@ import type { Model } from 'objection'
 import { kebabPlural } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
+import { modelClass } from '../schema/model-class.js'
 import type { Actor } from './context.js'
 import type { Action, Resolved } from './policy.js'
 import { mentions, type Rule, walk } from './rules.js'
@@ -17,7 +18,7 @@ export function nameAbilities(cls: typeof Model, name: string): void {
 
 /** Returns the names of a model in abilities: `static abilityName` or the plural of its name, and the paths of its resources. */
 export function abilityNames(cls: typeof Model): readonly string[] {
-  const { abilityName = kebabPlural(cls.name) } = cls as unknown as { abilityName?: string }
+  const { abilityName = kebabPlural(cls.name) } = modelClass(cls)
   return [...new Set([abilityName, ...(resourceNames.get().get(tableOf(cls)) ?? [])])]
 }
 
@@ -56,6 +57,6 @@ function abilitiesIn(rule: Rule): string[] {
  */
 export function apiKeyAllows(action: Action, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
   const abilities = actor?.abilities
-  if (abilities && (cls as unknown as { isCredential?: boolean }).isCredential) return false
+  if (abilities && modelClass(cls).isCredential) return false
   return !abilities || abilitiesFor(action, cls, policy).some((wanted) => isAble(abilities, wanted))
 }

@@ -110,7 +110,7 @@ const frames = new WeakMap<object, PolicyFrame>()
 /** Returns the settings of a class besides its rules. Does not throw for invalid rules. */
 export function policyFrameOf(cls: typeof Model): PolicyFrame {
   return memoize(frames, cls, () => {
-    const statics = cls as unknown as PermsStatics
+    const statics = cls as PermsStatics
     const adminBypass = statics.adminBypass ?? true
     const unguarded = statics.unguarded ?? []
     return {
@@ -141,7 +141,7 @@ function resolve(cls: typeof Model): Resolved {
       Object.assign(merged, { [action]: rule })
     }
   }
-  const statics = cls as unknown as PermsStatics
+  const statics = cls as PermsStatics
   if (statics.delegateToUser === true) for (const action of actions) merged[action] = delegate()
   const update = merged.update ?? nobody()
   const [updateFrom, updateTo] = 'from' in update ? [update.from, update.to] : [update, update]
@@ -212,7 +212,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     }
   }
   if (rule.kind === 'owner') {
-    const field = rule.field ?? (cls as unknown as PermsStatics).userField
+    const field = rule.field ?? (cls as PermsStatics).userField
     if (!isUserModel(cls) && (!field || (isStrict && !specs[field]))) {
       throw new ConfigurationError(
         `${at}: owner() needs a column of ${cls.name} with the owner's id. Add HasUserMixin, or name the column: owner('column').`,

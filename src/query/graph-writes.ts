@@ -1,5 +1,5 @@
 /** Checks the statements of upsertGraph(). A row that a policy protects is an error there, because the caller named each row. */
-import type { Model } from 'objection'
+import type { MaybeCompositeId, Model, PrimitiveValue } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
 import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from './objection-internals.js'
 
@@ -33,11 +33,13 @@ export function removalOf(builder: GraphBuilder): Removal | null {
   const key = relation.ownerProp.getProps(row)
   const find = () => {
     const related = relation.relatedModelClass.query(builder.knex())
-    if (!isUnrelate && ids) return related.findByIds(ids as never)
+    if (!isUnrelate && ids) return related.findByIds([...ids] as MaybeCompositeId[])
     if (!isUnrelate)
-      return related.where((query) => void relation.relatedProp.cols.forEach((column, i) => void query.where(column, key[i] as never)))
-    const still = row.$relatedQuery(relation.name as never, builder.knex()) as unknown as { findByIds(ids: unknown): PromiseLike<Model[]> }
-    return still.findByIds(ids)
+      return related.where(
+        (query) => void relation.relatedProp.cols.forEach((column, i) => void query.where(column, key[i] as PrimitiveValue)),
+      )
+    const linked = row.$relatedQuery<Model>(relation.name, builder.knex())
+    return ids ? linked.findByIds([...ids] as MaybeCompositeId[]) : linked
   }
   return { relation, ids, isUnrelate, find }
 }

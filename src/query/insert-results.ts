@@ -1,6 +1,7 @@
 /** Finds the rows that `onConflict().ignore()` inserted, and divides large inserts. */
 import type { Model } from 'objection'
 import type { OpenKnexBuilder } from '../database/knex-internals.js'
+import { classOf } from '../schema/model-class.js'
 
 /** Objection's insert, or an operation that delegates to one. */
 export interface InsertOperation {
@@ -72,7 +73,7 @@ function insertedOf(all: readonly Model[], returned: readonly unknown[], idColum
 }
 
 function clearId(row: Model): void {
-  const property = (row.constructor as unknown as { getIdProperty(): string | string[] }).getIdProperty()
+  const property = classOf(row).getIdProperty()
   // A composite key comes from the caller, such as both ends of a link, and is kept.
   if (typeof property === 'string') Reflect.deleteProperty(row, property)
 }

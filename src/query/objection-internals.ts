@@ -39,7 +39,7 @@ export function queryNamesOf(row: object): string[] {
 /** Returns an object with the values of a row that later changes of the row do not affect. */
 export function snapshotOfRow(row: Model): Model {
   const { $$queryProps } = row as RowInternals
-  return { ...row, $$queryProps } as object as Model
+  return { ...row, $$queryProps } as unknown as Model
 }
 
 /** Returns the properties that Objection does not write to the database: unchanged ones of a graph, and columns of join tables. */
@@ -319,7 +319,7 @@ export function newFindOperation(builder: ObjectionBuilder): Operation {
 
 /** Calls a hook of an operation. The operation must have it. */
 export function callHookOf(operation: Operation, name: HookName, builder: ObjectionBuilder, value: unknown): unknown {
-  return (operation as object as Record<HookName, Hook>)[name](builder, value)
+  return (operation as unknown as Record<HookName, Hook>)[name](builder, value)
 }
 
 const executionMethods: readonly (keyof ObjectionBuilder)[] = [
@@ -346,7 +346,7 @@ const executionMethods: readonly (keyof ObjectionBuilder)[] = [
 
 /** Returns whether the builders of a QueryBuilder class have every member that executeCopy() uses. */
 export function hasExecutionInternals(Base: typeof QueryBuilder): boolean {
-  const builder = (Base as object as { forClass(cls: typeof Model): ObjectionBuilder }).forClass(Model)
+  const builder = (Base as unknown as { forClass(cls: typeof Model): ObjectionBuilder }).forClass(Model)
   if (!executionMethods.every((name) => typeof builder[name] === 'function')) return false
   const { _operations, _activeOperations, _explicitRejectValue, _explicitResolveValue, _findOperationFactory } = internals(builder)
   if (!Array.isArray(_operations) || !Array.isArray(_activeOperations)) return false

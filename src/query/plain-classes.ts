@@ -10,7 +10,7 @@ import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
 import { inspect, isForbiddenName, noteModelQuery, rejectStatement, type StatementContext } from './statement.js'
 
 /** Set on the prototype of QueryBuilder classes that inspect their own statements. */
-export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself') as never
+export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself')
 
 /** A query builder that may inspect its own statements. */
 interface OpenBuilder extends ObjectionBuilder {

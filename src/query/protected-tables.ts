@@ -156,7 +156,7 @@ export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (type
 }
 
 /** The static that holds the PolicyEnforcer of a class. */
-export const guardOf: unique symbol = Symbol.for('objection-perms.guard') as never
+export const guardOf: unique symbol = Symbol.for('objection-perms.guard')
 
 function enforcerOf(cls: object): Enforcer | undefined {
   return (cls as { [guardOf]?: Enforcer })[guardOf]

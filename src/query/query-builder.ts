@@ -19,7 +19,7 @@ import { dialectOf } from '../schema/storage.js'
 import { restorerOf, retryOnDeadlock } from './deadlock-retry.js'
 import { executeCopy, isAsExpected } from './execution.js'
 import { fragment, type Template } from './fragments.js'
-import { assertChanged, assertRemoved, type GraphBuilder, isLinkOfGraph, removalOf } from './graph-writes.js'
+import { assertChanged, assertRemoved, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { assertHome } from './home.js'
 import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
 import { joinsManyRows, rejectLimitedGraph } from './joined-graphs.js'
@@ -55,7 +55,7 @@ import {
   writeOf,
 } from './write-operation.js'
 
-export const errorsOf: unique symbol = Symbol.for('objection-perms.errors') as never
+export const errorsOf: unique symbol = Symbol.for('objection-perms.errors')
 
 interface Statics {
   [guardOf]?: PolicyEnforcer
@@ -63,7 +63,7 @@ interface Statics {
 }
 
 function typedError(cls: typeof Model, error: unknown): unknown {
-  const toTyped = (cls as unknown as Statics)[errorsOf]
+  const toTyped = (cls as Statics)[errorsOf]
   return toTyped ? toTyped(error, cls) : error
 }
 
@@ -106,7 +106,7 @@ class Handle implements GuardedBuilder {
   }
 
   get context(): object {
-    return (this.#builder as unknown as QueryBuilder<Model>).context()
+    return this.#builder.context()
   }
 
   get withDeleted(): boolean {
@@ -205,7 +205,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
 
     get enforcer(): PolicyEnforcer | undefined {
-      return (this.modelClass() as unknown as Statics)[guardOf]
+      return (this.modelClass() as Statics)[guardOf]
     }
 
     #handle: Handle | undefined
@@ -376,11 +376,10 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     async #writeRelated(): Promise<unknown> {
-      const self = this as unknown as GraphBuilder
-      const removal = removalOf(self)
+      const removal = removalOf(this)
       const result = await this.#writeOnce()
       if (removal) await assertRemoved(removal, result)
-      else if (isLinkOfGraph(self)) assertChanged(self, result)
+      else if (isLinkOfGraph(this)) assertChanged(this, result)
       return result
     }
 
@@ -541,7 +540,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       }
       built.queryContext(namesContext)
       // The query may use another Knex instance than initPerms() got.
-      redactErrorsOf(built.client as unknown as FailingClient)
+      redactErrorsOf(built.client as Knex.Client & FailingClient)
       const cls = this.modelClass()
       const { enforcer } = this
       const table = tableOf(cls)

@@ -129,7 +129,7 @@ const ofKnex = new WeakMap<object, readonly unknown[]>()
 function isOfKnex(raw: object, client: Knex.Client): boolean {
   let known = ofKnex.get(client.constructor)
   if (!known) {
-    const maker = client as unknown as RawMaker
+    const maker = client as Knex.Client & RawMaker
     known = [maker.raw('').toSQL, maker.ref('a').toSQL]
     ofKnex.set(client.constructor, known)
   }

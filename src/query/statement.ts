@@ -396,7 +396,7 @@ function inspectRaw(context: StatementContext, raw: RawSql, statement: OpenKnexB
   if (isFragment(raw)) return
   const { client } = statement
   const { sql, names, queries, problem } = textOfRaw(raw, client)
-  const text = readSql(sql, dialectOf({ client } as unknown as Knex))
+  const text = readSql(sql, dialectOf({ client } as Knex))
   const unreadable = problem ?? text.unreadable
   if (unreadable !== null) rejectStatement(context, `raw SQL with ${unreadable}`, 'write SQL that has one meaning on every server')
   if (text.incomplete !== null && (context.isEnforced || queries.length > 0))

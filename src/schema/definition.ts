@@ -4,6 +4,7 @@ import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
 import type { Column, ColumnSpec, Columns } from './column.js'
+import { type ModelClass, modelClass } from './model-class.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
 type AnyColumn = Column<any, boolean>
@@ -26,7 +27,7 @@ export interface VirtualInput {
 
 /** The merged declarations of a class and its base classes. Computed once per class. */
 export interface Definition {
-  readonly modelClass: RecordClass
+  readonly modelClass: ModelClass
   readonly tableName: string
   readonly columns: Readonly<Record<string, AnyColumn>>
   readonly specs: Readonly<Record<string, ColumnSpec>>
@@ -67,7 +68,7 @@ const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
 const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
-type DefinitionHook = (cls: RecordClass, definition: Definition) => void
+type DefinitionHook = (cls: ModelClass, definition: Definition) => void
 const checks: DefinitionHook[] = [assertNoInitialisedFields]
 const effects: DefinitionHook[] = []
 const tableAliases = modelSlot(() => new Map<string, string>())
@@ -246,7 +247,7 @@ function define(cls: RecordClass): Definition {
     namesVersion += 1
   }
   return {
-    modelClass: cls,
+    modelClass: modelClass(cls),
     tableName: cls.getTableName(),
     columns,
     specs,

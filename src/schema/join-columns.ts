@@ -1,4 +1,5 @@
-import type { Model } from 'objection'
+import type { Model, Relation } from 'objection'
+import { classOf } from './model-class.js'
 
 /** A relation through a join table. Objection adds its `extra` columns to the related row. */
 interface WithExtras {
@@ -17,7 +18,7 @@ interface GraphOperation {
   readonly models?: readonly Model[]
 }
 
-const names: unique symbol = Symbol('extra columns of a join table') as never
+const names: unique symbol = Symbol('extra columns of a join table')
 const ofRows = new WeakMap<object, readonly string[]>()
 
 const namesOf = ({ joinTableExtras = [] }: WithExtras) => joinTableExtras.map(({ aliasProp }) => aliasProp)
@@ -33,7 +34,7 @@ export function allowExtraColumnsOfGraph({ relation, models = [] }: GraphOperati
   if (relation) for (const row of models) ofRows.set(row, namesOf(relation))
   const [first] = models
   ;(first?.constructor as typeof Model | undefined)?.traverse([...models], (row, parent, name) => {
-    if (parent && name) ofRows.set(row, namesOf((parent.constructor as typeof Model).getRelation(name) as unknown as WithExtras))
+    if (parent && name) ofRows.set(row, namesOf(classOf(parent).getRelation(name) as Relation & WithExtras))
   })
 }
 

@@ -7,6 +7,7 @@ import { type Definition, definitionOf } from './definition.js'
 import { extraColumnsOf } from './join-columns.js'
 import { isJsonPath, jsonPathError } from './json-paths.js'
 import { type ObjectSchema, recordSchema } from './json-schemas.js'
+import { classOf } from './model-class.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
 /** The most characters of text that a format accepts. */
@@ -280,7 +281,7 @@ export class RecordValidator extends Validator {
 }
 
 function relationNames(model: Model): string[] {
-  return (model.constructor as unknown as { getRelationNames(): string[] }).getRelationNames()
+  return classOf(model).getRelationNames()
 }
 
 // A property with an accessor, such as `password`, is known although it is not a column.
