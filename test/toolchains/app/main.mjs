@@ -1,0 +1,3 @@
+import { scenario } from './scenario.mjs'
+
+console.log(JSON.stringify(await scenario()))
