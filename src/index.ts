@@ -110,6 +110,7 @@ export {
   type RuleLike,
   type StringOptions,
 } from './schema/column.js'
+export type { ColumnNames } from './schema/definition.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
 export { currentUser, runAs, type UserClass } from './users/actor.js'
 export { AuditLog } from './users/audit-log.js'

@@ -10,7 +10,8 @@ import { withAdvisoryLock } from './database/advisory-lock.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { tableOf } from './schema/class-statics.js'
-import { definitionOf, resolveTable } from './schema/definition.js'
+import { Column, columnNameOf } from './schema/column.js'
+import { classOfTable, definitionOf, resolveTable } from './schema/definition.js'
 import { internalModels } from './users/further-models.js'
 
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
@@ -23,20 +24,23 @@ export function tableSpecOf(cls: object): TableSpec {
       `${(cls as { name: string }).name} declares no table: declare its columns with withColumns({ ... }), including id (BaseModel declares it).`,
     )
   }
-  const resolved = Object.entries(columns).map(([name, declared]) => {
-    const { reference } = declared.spec
-    // 'user' means the registered user model's table.
-    return [
-      name,
-      reference
-        ? declared.references(
-            `${resolveTable(reference.table)}.${reference.column}`,
-            reference.onDelete ? { onDelete: reference.onDelete } : {},
-          )
-        : declared,
-    ]
-  })
+  const resolved = Object.entries(columns).map(([name, declared]) => [name, withResolvedReference(declared)])
   return { name: tableName, columns: Object.fromEntries(resolved) as typeof columns, primaryKey: 'id', uniques, indexes }
+}
+
+// 'user.id' means the id of the registered user model, in its table.
+function withResolvedReference(declared: Column<unknown, boolean>): Column<unknown, boolean> {
+  const { reference } = declared.spec
+  if (!reference) return declared
+  const table = resolveTable(reference.table)
+  const target = classOfTable(table)
+  const column = target === undefined ? columnNameOf(reference.column) : columnOfReference(target, reference.column)
+  return new Column({ ...declared.spec, reference: { ...reference, table, column, isResolved: true } })
+}
+
+function columnOfReference(target: object, name: string): string {
+  const { columnOf, propertyOf } = definitionOf(target)
+  return columnOf.get(name) ?? (propertyOf.has(name) ? name : columnNameOf(name))
 }
 
 /** A model class made with ActiveRecordMixin. */

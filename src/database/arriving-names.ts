@@ -1,7 +1,6 @@
 /** Finds the keys of columns in rows from the database. Settings of Knex and of Objection may both rename columns. */
 import type { ColumnNameMappers } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { namesContext } from './identifiers.js'
 
 /** The settings of a Knex instance that rename identifiers. knexSnakeCaseMappers() sets both. */
 export interface KnexNames {
@@ -17,7 +16,7 @@ export function renamed(name: string, map: ((row: Record<string, unknown>) => ob
 
 /** Returns the database name of an identifier, after `wrapIdentifier` of Knex. */
 export function storedName(identifier: string, { wrapIdentifier }: KnexNames): string {
-  return wrapIdentifier ? wrapIdentifier(identifier, (name) => name, namesContext) : identifier
+  return wrapIdentifier ? wrapIdentifier(identifier, (name) => name, undefined) : identifier
 }
 
 /**
@@ -34,7 +33,7 @@ export function rowKeysOf(column: string, config: KnexNames, mappers: ColumnName
     stored = storedName(column, config)
     returned = stored
     if (postProcessResponse) {
-      const rows = postProcessResponse([{ [stored]: null }], namesContext) as object[]
+      const rows = postProcessResponse([{ [stored]: null }], undefined) as object[]
       returned = Object.keys(rows[0] as object)[0] ?? stored
     }
   } catch (cause) {

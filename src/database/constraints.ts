@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
+import { columnNameOf } from '../schema/column.js'
 import type { TableSpec } from './tables.js'
 
 export type ConstraintKind = 'pkey' | 'unique' | 'index' | 'foreign'
@@ -52,14 +52,24 @@ export function constraintOf(name: string): Constraint | undefined {
 export function registerTables(specs: readonly TableSpec[]): void {
   for (const spec of specs) {
     tables.get().set(spec.name, spec)
-    constraintName(spec.name, [snakeCase(spec.primaryKey)], 'pkey')
+    constraintName(spec.name, [columnIn(spec, spec.primaryKey)], 'pkey')
     for (const [property, { spec: column }] of Object.entries(spec.columns)) {
-      const name = [snakeCase(property)]
+      const name = [columnNameOf(property, column)]
       if (column.isUnique) constraintName(spec.name, name, 'unique')
       if (column.reference) constraintName(spec.name, name, 'foreign')
     }
-    for (const properties of spec.uniques ?? []) constraintName(spec.name, properties.map(snakeCase), 'unique')
+    for (const properties of spec.uniques ?? []) constraintName(spec.name, columnsIn(spec, properties), 'unique')
   }
+}
+
+/** Returns the database column of a property of a table. */
+export function columnIn({ columns }: Pick<TableSpec, 'columns'>, property: string): string {
+  return columnNameOf(property, columns[property]?.spec)
+}
+
+/** Returns the database columns of properties of a table. */
+export function columnsIn(table: Pick<TableSpec, 'columns'>, properties: readonly string[]): string[] {
+  return properties.map((property) => columnIn(table, property))
 }
 
 /** Returns a table that `registerTables` has registered. */

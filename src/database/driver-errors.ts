@@ -1,6 +1,5 @@
-import { snakeCase } from '../core/names.js'
 import type { Dialect } from '../schema/storage.js'
-import { constraintOf, knownTable } from './constraints.js'
+import { columnIn, constraintOf, knownTable } from './constraints.js'
 import { columnsOf, readStatement, type Statement } from './failed-statement.js'
 import { isNameError } from './named-statements.js'
 
@@ -177,6 +176,11 @@ function keyColumns(detail: string): string[] {
 
 // -------------------------------------------------------------------------------------------------- MariaDB
 
+function primaryKeyOf(table: string | undefined): string {
+  const known = knownTable(table ?? '')
+  return known ? columnIn(known, known.primaryKey) : 'id'
+}
+
 const unavailableMysql = new Set([
   // A Galera or Group Replication node has no cluster, or the server starts, stops or is offline.
   ...[1047, 1053, 1079, 3032, 3100, 3168],
@@ -207,7 +211,7 @@ function mysqlFailure(error: DriverError): Failure | null {
     case 1586: {
       // The value before the key may contain any text, so match at the end. MySQL 8 puts the table before the key.
       const key = /for key '([^']*)'$/.exec(message)?.[1]?.replace(/^.*\./, '')
-      if (key === 'PRIMARY') return failure('unique', [snakeCase(knownTable(statement.table ?? '')?.primaryKey ?? 'id')], key)
+      if (key === 'PRIMARY') return failure('unique', [primaryKeyOf(statement.table)], key)
       return failure('unique', constraintOf(key ?? '')?.columns, key)
     }
     case 1216:

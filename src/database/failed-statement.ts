@@ -1,5 +1,4 @@
-import { snakeCase } from '../core/names.js'
-import type { ColumnSpec } from '../schema/column.js'
+import { type ColumnSpec, columnNameOf } from '../schema/column.js'
 import { knownTable } from './constraints.js'
 
 /** The parts of a failed statement that its error is about. */
@@ -35,7 +34,7 @@ export function columnsOf(statement: Statement, isMeant: (spec: ColumnSpec, colu
   const declared = statement.table === undefined ? undefined : knownTable(statement.table)?.columns
   if (!declared) return []
   return Object.entries(declared)
-    .map(([property, { spec }]) => ({ column: snakeCase(property), spec }))
+    .map(([property, { spec }]) => ({ column: columnNameOf(property, spec), spec }))
     .filter(({ column, spec }) => statement.columns.includes(column) && isMeant(spec, column))
     .map(({ column }) => column)
 }

@@ -2,8 +2,18 @@ import type { Knex } from 'knex'
 import { columnForIdentifier } from '../schema/definition.js'
 import { replaceMethod } from './replace-method.js'
 
-/** The Knex query context of model queries, whose identifiers may be property names. */
-export const namesContext = Object.freeze({ objectionPermsNames: true })
+/** Finds the column of an identifier in one statement. Knex passes the identifiers in the order of the statement. */
+export interface IdentifierNames {
+  columnFor(identifier: string): string
+}
+
+/** The Knex query context of a model query. */
+export interface NamesContext {
+  readonly objectionPermsNames: IdentifierNames
+}
+
+/** The Knex query context of model queries, whose identifiers may be property names, while no model names columns with named(). */
+export const namesContext: NamesContext = Object.freeze({ objectionPermsNames: Object.freeze({ columnFor: columnForIdentifier }) })
 
 type WrapIdentifier = NonNullable<Knex.Config['wrapIdentifier']>
 
@@ -19,10 +29,8 @@ export function mapIdentifiers(knex: Knex): () => void {
     'wrapIdentifier',
     (before) => {
       return (value, origImpl, queryContext) => {
-        const name = (queryContext as { objectionPermsNames?: boolean } | undefined)?.objectionPermsNames
-          ? columnForIdentifier(value)
-          : value
-        return before(name, origImpl, queryContext)
+        const { objectionPermsNames: names } = (queryContext ?? {}) as Partial<NamesContext>
+        return before(names ? names.columnFor(value) : value, origImpl, queryContext)
       }
     },
     (value, origImpl) => origImpl(value),

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { tableOf } from '../schema/class-statics.js'
+import { columnOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
 
 /**
@@ -12,7 +13,10 @@ export async function lockRow(trx: Knex.Transaction, cls: object, id: string): P
   const dialect = dialectOf(trx)
   // SQLite has one writer and needs no lock. A SELECT here could also make a later write of this transaction fail.
   if (dialect === 'sqlite') return
-  const row = trx(tableOf(cls)).select('id').where({ id })
+  const key = columnOf(cls, 'id')
+  const row = trx(tableOf(cls))
+    .select(key)
+    .where({ [key]: id })
   // FOR NO KEY UPDATE lets other transactions insert rows that refer to this row.
   await (dialect === 'pg' ? row.forNoKeyUpdate() : row.forUpdate())
 }

@@ -1,11 +1,10 @@
 import type { Knex } from 'knex'
-import { snakeCase } from '../core/names.js'
-import type { Column, ColumnSpec } from '../schema/column.js'
+import { type Column, type ColumnSpec, columnNameOf } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
-import { constraintName, registerTables } from './constraints.js'
+import { columnIn, columnsIn, constraintName, registerTables } from './constraints.js'
 import { tableNameOfBuilder } from './knex-internals.js'
 
-/** A table that models declare. Columns have the names of their properties. */
+/** A table that models declare. The keys of `columns` are properties; `columnNameOf` gives their columns. */
 export interface TableSpec {
   readonly name: string
   readonly columns: Readonly<Record<string, Column<unknown, boolean>>>
@@ -42,9 +41,10 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
           later.push(async () => knex.schema.alterTable(table.name, (altered) => addReference(altered, table.name, property, spec)))
         addColumn(builder, knex, dialect, table, property, mustWait ? { ...spec, reference: undefined } : spec)
       }
-      builder.primary([snakeCase(table.primaryKey)], constraintName(table.name, [snakeCase(table.primaryKey)], 'pkey'))
-      for (const columns of table.uniques ?? []) addUnique(builder, table.name, columns)
-      for (const columns of table.indexes ?? []) addIndex(builder, table.name, columns)
+      const key = columnIn(table, table.primaryKey)
+      builder.primary([key], constraintName(table.name, [key], 'pkey'))
+      for (const properties of table.uniques ?? []) addUnique(builder, table.name, columnsIn(table, properties))
+      for (const properties of table.indexes ?? []) addIndex(builder, table.name, columnsIn(table, properties))
     })
     await make.catch((error: unknown) => {
       // Another process has created the table in the meantime.
@@ -88,7 +88,7 @@ export async function addMissingColumns(knex: Knex, table: TableSpec, properties
   const missing: [string, ColumnSpec][] = []
   for (const property of properties) {
     const declared = table.columns[property]
-    if (declared && !(await knex.schema.hasColumn(table.name, snakeCase(property)))) missing.push([property, declared.spec])
+    if (declared && !(await knex.schema.hasColumn(table.name, columnIn(table, property)))) missing.push([property, declared.spec])
   }
   if (missing.length === 0) return
   await knex.schema.alterTable(table.name, (builder) => {
@@ -167,7 +167,7 @@ function addColumn(
   property: string,
   spec: MaybeReference,
 ): Knex.ColumnBuilder {
-  const column = snakeCase(property)
+  const column = columnNameOf(property, spec)
   const built = builder.specificType(column, sqlType(spec as ColumnSpec, dialect))
   if (spec.isNullable) built.nullable()
   else built.notNullable()
@@ -175,9 +175,9 @@ function addColumn(
   if (value !== undefined) built.defaultTo(literal(knex, value as Knex.RawBinding, dialect))
   const isFirstInKey =
     property === table.primaryKey || [...(table.uniques ?? []), ...(table.indexes ?? [])].some(([first]) => first === property)
-  if (spec.isUnique) addUnique(builder, table.name, [property])
+  if (spec.isUnique) addUnique(builder, table.name, [column])
   // Without an index on the foreign key, each delete of its target scans the table. MariaDB adds the index by itself.
-  else if (spec.isIndexed || (spec.reference && !isFirstInKey && dialect !== 'mysql')) addIndex(builder, table.name, [property])
+  else if (spec.isIndexed || (spec.reference && !isFirstInKey && dialect !== 'mysql')) addIndex(builder, table.name, [column])
   addReference(builder, table.name, property, spec)
   return built
 }
@@ -196,22 +196,21 @@ function literal(knex: Knex, value: Knex.RawBinding, dialect: Dialect): Knex.Raw
   return knex.raw(`E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('?', '\\x3f')}'`)
 }
 
-function addUnique(builder: Builder, table: string, properties: readonly string[]): void {
-  const columns = properties.map(snakeCase)
+function addUnique(builder: Builder, table: string, columns: string[]): void {
   builder.unique(columns, { indexName: constraintName(table, columns, 'unique') })
 }
 
-function addIndex(builder: Builder, table: string, properties: readonly string[]): void {
-  const columns = properties.map(snakeCase)
+function addIndex(builder: Builder, table: string, columns: string[]): void {
   builder.index(columns, constraintName(table, columns, 'index'))
 }
 
-function addReference(builder: Builder, table: string, property: string, { reference }: MaybeReference): void {
+function addReference(builder: Builder, table: string, property: string, spec: MaybeReference): void {
+  const { reference } = spec
   if (!reference) return
-  const column = snakeCase(property)
+  const column = columnNameOf(property, spec)
   const key = builder
     .foreign(column, constraintName(table, [column], 'foreign'))
-    .references(snakeCase(reference.column))
+    .references(reference.isResolved ? reference.column : columnNameOf(reference.column))
     .inTable(reference.table)
   if (reference.onDelete) key.onDelete(reference.onDelete.toUpperCase())
 }

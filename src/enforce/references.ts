@@ -12,7 +12,7 @@ import { guardOf, protectedClass, protectedClasses, protectionVersion } from '..
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { definitionOf, idProperties, resolveTable, structureOf } from '../schema/definition.js'
+import { columnOf, definitionOf, idProperties, resolveTable, structureOf } from '../schema/definition.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
 interface Reference {
@@ -42,7 +42,9 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
       note(relation.ownerProp.props, relation.relatedModelClass, relation.relatedProp.cols)
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {
-    if (reference) note([field], protectedClass(resolveTable(reference.table)), [reference.column])
+    if (!reference) continue
+    const target = protectedClass(resolveTable(reference.table))
+    if (target) note([field], target, [columnOf(target, reference.column)])
   }
   // Relations that only the other model declares, such as hasMany(() => Comment, 'docId').
   for (const target of classes) {

@@ -141,30 +141,34 @@ function grantsOf(actor: Actor | null, roles: readonly string[]): Grant[] {
 export function globalRole(scope: Scope, roles: readonly string[]): Condition {
   const held = grantsOf(scope.actor, roles).filter((grant) => grant.domainId === null)
   if (held.length === 0) return false
-  return scope.live ? storedGrant(scope, rolesSatisfying(roles), sql('?? is null', `${grantAlias(scope)}.domain_id`)) : true
+  return scope.live ? storedGrant(scope, rolesSatisfying(roles), sql('?? is null', grantColumn(grantAlias(scope), 'domainId'))) : true
 }
 
 const grantAlias = (scope: Scope) => `perms_r${scope.depth}`
 
+/** Returns a column of the table of roles under an alias. */
+export const grantColumn = (alias: string, property: string): string => `${alias}.${userTables().userRole.column(property)}`
+
 function storedGrant(scope: Scope, roles: readonly string[] | null, place: Sql): Sql {
   const alias = grantAlias(scope)
-  const roleList = roles === null ? sql('1 = 1') : sql(`?? in (${roles.map(() => '?').join(', ')})`, `${alias}.role`, ...roles)
+  const roleList = roles === null ? sql('1 = 1') : sql(`?? in (${roles.map(() => '?').join(', ')})`, grantColumn(alias, 'role'), ...roles)
   return {
     sql: `exists (select 1 from ?? as ?? where ?? = ? and ${roleList.sql} and ${place.sql})`,
-    bindings: [userTables().userRole.table, alias, `${alias}.user_id`, scope.actor?.id, ...roleList.bindings, ...place.bindings],
+    bindings: [userTables().userRole.table, alias, grantColumn(alias, 'userId'), scope.actor?.id, ...roleList.bindings, ...place.bindings],
   }
 }
 
 function activeDomain(scope: Scope, domain: Sql): Sql {
   const alias = `perms_d${scope.depth}`
+  const { table, column } = userTables().domain
   return {
     sql: `exists (select 1 from ?? as ?? where ?? = ${domain.sql} and ?? = ?)`,
     bindings: [
-      userTables().domain.table,
+      table,
       alias,
-      `${alias}.id`,
+      `${alias}.${column('id')}`,
       ...domain.bindings,
-      `${alias}.active`,
+      `${alias}.${column('active')}`,
       scope.dialect === 'sqlite' ? 1 : true,
     ],
   }
@@ -179,7 +183,7 @@ function inDomains(scope: Scope, field: string, grants: readonly Grant[], roles:
     ? ids.includes(String(scope.row[field]))
     : sql(`${column.sql} in (${ids.map(() => '?').join(', ')})`, ...column.bindings, ...ids)
   if (!scope.live) return isThere
-  const live = storedGrant(scope, roles, sql(`?? = ${column.sql}`, `${grantAlias(scope)}.domain_id`, ...column.bindings))
+  const live = storedGrant(scope, roles, sql(`?? = ${column.sql}`, grantColumn(grantAlias(scope), 'domainId'), ...column.bindings))
   return all(isThere, live, activeDomain(scope, column))
 }
 
@@ -197,7 +201,7 @@ function roleCondition(rule: RoleRule, scope: Scope): Condition {
       conditions.push(
         scope.live
           ? all(
-              storedGrant(scope, rolesSatisfying(rule.roles), sql('?? = ?', `${grantAlias(scope)}.domain_id`, grant.domainId)),
+              storedGrant(scope, rolesSatisfying(rule.roles), sql('?? = ?', grantColumn(grantAlias(scope), 'domainId'), grant.domainId)),
               activeDomain(scope, sql('?', grant.domainId)),
             )
           : true,
@@ -236,12 +240,12 @@ export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 
     bindings: [
       userTables().userRole.table,
       alias,
-      `${alias}.user_id`,
+      grantColumn(alias, 'userId'),
       ...column.bindings,
-      `${alias}.role`,
+      grantColumn(alias, 'role'),
       ADMIN,
       SUPERADMIN,
-      `${alias}.domain_id`,
+      grantColumn(alias, 'domainId'),
     ],
   }
   // Admins may change their own rows. Their user row needs the rule self().
@@ -293,8 +297,8 @@ function belongsToDomain(scope: Scope): Condition {
   const { domainField } = policyFrameOf(User)
   const domainColumn = domainField && structureOf(User).columnOf.get(domainField)
   return any(
-    isIn(tables.userRole.table, `perms_m${scope.depth}`, 'user_id', 'domain_id'),
-    domainColumn ? isIn(tables.user.table, `perms_b${scope.depth}`, 'id', domainColumn) : false,
+    isIn(tables.userRole.table, `perms_m${scope.depth}`, tables.userRole.column('userId'), tables.userRole.column('domainId')),
+    domainColumn ? isIn(tables.user.table, `perms_b${scope.depth}`, tables.user.column('id'), domainColumn) : false,
   )
 }
 
@@ -486,7 +490,7 @@ function delegateCondition(scope: Scope): Condition {
   )
   if (theirs === false) return false
   const column = columnSql(scope, field)
-  const condition = all(sql(`?? = ${column.sql}`, `${alias}.id`, ...column.bindings), theirs) as Sql
+  const condition = all(sql(`?? = ${column.sql}`, `${alias}.${userTables().user.column('id')}`, ...column.bindings), theirs) as Sql
   return {
     sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
     bindings: [userTables().user.table, alias, ...condition.bindings],

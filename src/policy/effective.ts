@@ -72,20 +72,20 @@ export function requireActiveCaller(scope: Scope): Condition {
     `exists (select 1 from ?? as ?? where ?? = ? and ?? = ?${tables.user.hasDeletedAt ? ' and ?? is null' : ''})`,
     tables.user.table,
     'perms_me',
-    'perms_me.id',
+    `perms_me.${tables.user.column('id')}`,
     actor.id,
-    'perms_me.is_enabled',
+    `perms_me.${tables.user.column('isEnabled')}`,
     yes,
-    ...(tables.user.hasDeletedAt ? ['perms_me.deleted_at'] : []),
+    ...(tables.user.hasDeletedAt ? [`perms_me.${tables.user.column('deletedAt')}`] : []),
   )
   if (!actor.sessionId) return user
   const session = sql(
     'exists (select 1 from ?? as ?? where ?? = ? and ?? = ?)',
     tables.token.table,
     'perms_session',
-    'perms_session.id',
+    `perms_session.${tables.token.column('id')}`,
     actor.sessionId,
-    'perms_session.revoked',
+    `perms_session.${tables.token.column('revoked')}`,
     no,
   )
   return all(user, session)

@@ -1,4 +1,4 @@
-import { columnSql, globalRole, type Scope } from './compile.js'
+import { columnSql, globalRole, grantColumn, type Scope } from './compile.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
@@ -45,7 +45,7 @@ function isActor(scope: Scope, field: string, actor: Actor): Condition {
 
 // The ranks are superadmin, global admin, admin of a domain, and all other users.
 function isHigher(scope: Scope, field: string): Condition {
-  const isAdminEverywhere = holdsAdminRole(scope, field, sql(' and ?? is null', `${aliasOf(scope)}.domain_id`))
+  const isAdminEverywhere = holdsAdminRole(scope, field, sql(' and ?? is null', grantColumn(aliasOf(scope), 'domainId')))
   return any(
     globalRole(scope, [SUPERADMIN]),
     all(globalRole(scope, [ADMIN]), negate(isAdminEverywhere)),
@@ -62,9 +62,9 @@ function holdsAdminRole(scope: Scope, field: string, place: Sql): Sql {
     `exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?)${place.sql})`,
     userTables().userRole.table,
     alias,
-    `${alias}.user_id`,
+    grantColumn(alias, 'userId'),
     ...column.bindings,
-    `${alias}.role`,
+    grantColumn(alias, 'role'),
     ADMIN,
     SUPERADMIN,
     ...place.bindings,
@@ -78,10 +78,10 @@ function holdsNothingOutside(scope: Scope, field: string, domainId: string): Sql
     `not exists (select 1 from ?? as ?? where ?? = ${column.sql} and (?? is null or ?? <> ?))`,
     userTables().userRole.table,
     alias,
-    `${alias}.user_id`,
+    grantColumn(alias, 'userId'),
     ...column.bindings,
-    `${alias}.domain_id`,
-    `${alias}.domain_id`,
+    grantColumn(alias, 'domainId'),
+    grantColumn(alias, 'domainId'),
     domainId,
   )
 }

@@ -4,7 +4,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { aliasTable, definitionOf } from '../schema/definition.js'
+import { aliasTable, columnOf, definitionOf } from '../schema/definition.js'
 import { isUserModel } from './policy.js'
 import { registerUserTables } from './user-tables.js'
 
@@ -58,11 +58,12 @@ export function registerModels(given: Partial<Models>): Models {
   const table = (kind: ModelKind) => tableOf(models[kind])
   for (const kind of Object.keys(defaultTables) as ModelKind[])
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
+  const userTable = (kind: ModelKind) => ({ table: table(kind), column: (property: string) => columnOf(models[kind], property) })
   registerUserTables({
-    user: { table: table('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },
-    userRole: { table: table('userRole') },
-    domain: { table: table('domain') },
-    token: { table: table('token') },
+    user: { ...userTable('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },
+    userRole: userTable('userRole'),
+    domain: userTable('domain'),
+    token: userTable('token'),
   })
   return models
 }

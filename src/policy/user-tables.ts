@@ -1,11 +1,19 @@
+import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
+
+/** The table of a registered model. */
+export interface UserTable {
+  readonly table: string
+  /** Returns the database column of a property. */
+  column(property: string): string
+}
 
 /** The tables of users, roles, domains and sessions. initPerms sets them. */
 export interface UserTables {
-  readonly user: { readonly table: string; readonly hasDeletedAt: boolean }
-  readonly userRole: { readonly table: string }
-  readonly domain: { readonly table: string }
-  readonly token: { readonly table: string }
+  readonly user: UserTable & { readonly hasDeletedAt: boolean }
+  readonly userRole: UserTable
+  readonly domain: UserTable
+  readonly token: UserTable
 }
 
 const registered = modelSlot<UserTables | null>(() => null)
@@ -19,10 +27,10 @@ export function registerUserTables(tables: UserTables): void {
 export function userTables(): UserTables {
   return (
     registered.get() ?? {
-      user: { table: 'user', hasDeletedAt: false },
-      userRole: { table: 'user_role' },
-      domain: { table: 'domain' },
-      token: { table: 'token' },
+      user: { table: 'user', hasDeletedAt: false, column: snakeCase },
+      userRole: { table: 'user_role', column: snakeCase },
+      domain: { table: 'domain', column: snakeCase },
+      token: { table: 'token', column: snakeCase },
     }
   )
 }

@@ -1,7 +1,7 @@
 /** Puts SQL of this library into Knex statements. The text is parsed and quoted once, while Knex parses it at each use. */
 import type { Knex } from 'knex'
 import type { KnexClient } from '../database/knex-internals.js'
-import { columnForIdentifier, versionOfNames } from '../schema/definition.js'
+import { columnForLibrary, versionOfNames } from '../schema/definition.js'
 
 /** SQL with `??` for identifiers and `?` for values, as Knex reads it. */
 export interface Template {
@@ -66,7 +66,7 @@ function textsOf(client: Knex.Client): Map<string, string> {
 
 // Quotes like Knex, including the application's wrapIdentifier. A property without a declaration is its own column.
 function quoted(client: Knex.Client, name: string): string {
-  const column = name.split('.').map(columnForIdentifier).join('.')
+  const column = name.split('.').map(columnForLibrary).join('.')
   return (client as KnexClient).raw('??', [column]).toSQL().sql
 }
 

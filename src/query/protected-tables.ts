@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { configOf, currentRuntime, modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { columnForIdentifier, structureOf } from '../schema/definition.js'
+import { possibleColumns, structureOf } from '../schema/definition.js'
 import { usableRelations } from './usable-relations.js'
 
 /** Tells which policies apply to the running code. */
@@ -98,7 +98,7 @@ export function hasModel(table: string): boolean {
  */
 export function isForbiddenTable(table: string, sent?: ((name: string) => string) | undefined): boolean {
   // An identifier may be a property, which is replaced by its column. PostgreSQL truncates names.
-  const names = new Set([table, columnForIdentifier(table), cut(table)])
+  const names = new Set([table, ...possibleColumns(table), cut(table)])
   if (sent) names.add(sent(table))
   for (const name of names) {
     const known = find(name)

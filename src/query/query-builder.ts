@@ -7,7 +7,7 @@ import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
 import { recordThrownError } from '../database/ended-transactions.js'
-import { namesContext } from '../database/identifiers.js'
+import type { NamesContext } from '../database/identifiers.js'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
 import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../database/transaction.js'
@@ -39,6 +39,7 @@ import {
   rejectStatement,
   type StatementContext,
 } from './statement.js'
+import { namesOf } from './statement-names.js'
 import {
   assertHomeOfOwners,
   idOrNew,
@@ -198,6 +199,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     readableFilters: readonly Template[] = noFilters
     /** Whether the statement was built: hooks that run now run after it. */
     isSent = false
+    /** The columns of identifiers in the statement that is being built. */
+    names: NamesContext | undefined
     /** The write whose rows this query finds. */
     affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
     #listsColumns = false
@@ -530,7 +533,9 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
-      knexBuilder.queryContext(namesContext)
+      const names = namesOf(this, knexBuilder)
+      this.names = names
+      knexBuilder.queryContext(names)
       this.#isBuilding = true
       let built: OpenKnexBuilder
       try {
@@ -538,7 +543,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       } finally {
         this.#isBuilding = false
       }
-      built.queryContext(namesContext)
+      built.queryContext(names)
       // The query may use another Knex instance than initPerms() got.
       redactErrorsOf(built.client as Knex.Client & FailingClient)
       const cls = this.modelClass()
@@ -558,7 +563,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (methodOf(built) === 'truncate') enforcer?.checkTruncate(cls)
       const isRestricted = enforcer !== undefined && !enforcer.isFree(cls) && this.#restrict(context, enforcer, built)
       if (!isRestricted && this.readableFilters.length > 0) {
-        groupWheres(built, namesContext)
+        groupWheres(built, names)
         for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
       }
       // Other builders carry no rule. They are inspected again inside another statement, because the application may have changed them.
@@ -570,7 +575,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #restrict(context: GuardedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
       const kind = kindOf(this)
       const isOther = context.isEnforced ? this.#checkSource(context, built, kind) : isFromOther(context, built)
-      if (kind !== 'insert') groupWheres(built, namesContext)
+      if (kind !== 'insert') groupWheres(built, this.names as NamesContext)
       if (!isOther) enforcer.restrict(this.handle, built, this.execution?.action ?? kind)
       return !isOther
     }

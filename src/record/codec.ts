@@ -20,6 +20,8 @@ export interface Codec {
   /** By each key that a column may have in rows: see `rowKeysOf`. */
   readonly read: ReadonlyMap<string, Target>
   readonly write: ReadonlyMap<string, { readonly column: string; readonly spec: ColumnSpec | undefined }>
+  /** The keys of columns with named(). They win over a key with the name of the property, which is an alias or another column. */
+  readonly named: readonly string[]
   /** A cache of targets for keys that `read` does not have. */
   readonly further: Map<string, Target>
 }
@@ -59,6 +61,12 @@ export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Re
     const { property, decode } = read.get(column) ?? furtherTarget(cls, codec, column)
     row[property] = decode !== null && value !== null && value !== undefined ? decode(value) : value
   }
+  for (const column of codec.named) {
+    const value = given[column]
+    if (value === undefined) continue
+    const { property, decode } = read.get(column) as Target
+    row[property] = decode !== null && value !== null ? decode(value) : value
+  }
   return into
 }
 
@@ -66,8 +74,11 @@ export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Re
 function furtherTarget(cls: object, { read, further }: Codec, name: string): Target {
   const known = further.get(name)
   if (known) return known
-  const { specs } = structureOf(cls)
-  const meant = Object.keys(specs).filter((property) => foldName(property) === foldName(name))
+  const { specs, columnOf } = structureOf(cls)
+  const folded = foldName(name)
+  const meant = Object.keys(specs).filter((property) =>
+    [property, columnOf.get(property) ?? property].some((one) => foldName(one) === folded),
+  )
   const property = meant.find((one) => specs[one]?.isHidden || specs[one]?.readable) ?? meant[0]
   const target = (property === undefined ? undefined : read.get(property)) ?? { property: camelCase(name), decode: null }
   if (further.size < mostFurther) further.set(name, target)
@@ -79,6 +90,7 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
   const mappers = (cls as { getColumnNameMappers?(): ColumnNameMappers | null }).getColumnNameMappers?.() ?? null
   const read = new Map<string, Target>()
   const write = new Map<string, { column: string; spec: ColumnSpec | undefined }>()
+  const named: string[] = []
   const others: [string, Target][] = []
   for (const [property, column] of columnOf) {
     const declared = specs[property]
@@ -92,12 +104,13 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
         `${(cls as { name?: string }).name}: the columns of ${taken.property} and ${property} both have the key '${arrival}' in rows: rename one, or change postProcessResponse or columnNameMappers.`,
       )
     if (arrival !== undefined) read.set(arrival, target)
+    if (arrival !== undefined && declared?.columnName !== undefined && arrival !== property) named.push(arrival)
     for (const name of [...further, property, column]) others.push([name, target])
     for (const name of [property, column, renamed(property, mappers?.format)]) if (!write.has(name)) write.set(name, { column, spec })
   }
   for (const property of columnOf.keys()) write.set(property, { ...write.get(property), column: columnOf.get(property) as string } as never)
   for (const [name, target] of others) if (!read.has(name)) read.set(name, target)
-  return { read, write, further: new Map() }
+  return { read, write, named, further: new Map() }
 }
 
 // Copies objects from the driver, so that save() can detect changes that are made in place.

@@ -11,7 +11,15 @@ import { errorsOf, guardedQueryBuilder } from '../query/query-builder.js'
 import { modelSlot } from '../runtime.js'
 import { mergedList, mergedStatic } from '../schema/class-statics.js'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
-import { type Definition, declareColumns, definitionOf, markIntermediate, type RecordClass, tableNameOf } from '../schema/definition.js'
+import {
+  columnOf,
+  type Definition,
+  declareColumns,
+  definitionOf,
+  markIntermediate,
+  type RecordClass,
+  tableNameOf,
+} from '../schema/definition.js'
 import { type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { RecordValidator } from '../schema/validator.js'
 import { dialectOfClass, ownKnex } from './codec.js'
@@ -19,7 +27,7 @@ import type { AbstractConstructor, ModelBase } from './record-types.js'
 
 const validator = new RecordValidator((row) => queryValuesOf(row) !== undefined)
 const schemas = new WeakMap<object, ModelSchemas>()
-const tableNames = new WeakMap<object, string>()
+const tableNames = modelSlot(() => new WeakMap<object, string>())
 const recordSchemas = new WeakMap<object, object>()
 const virtuals = new WeakMap<object, string[]>()
 const withMetadata = modelSlot(() => new WeakSet<object>())
@@ -53,7 +61,7 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     }
 
     static override getTableName(): string {
-      return memoize(tableNames, this, () => tableNameOf(this))
+      return memoize(tableNames.get(), this, () => tableNameOf(this))
     }
 
     static override createValidator(): RecordValidator {
@@ -116,6 +124,15 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     // Supports `Model.tableName = 'x'`, to which TypeScript compiles static fields without useDefineForClassFields.
     set(this: RecordClass, value: string) {
       Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
+  Object.defineProperty(ModelSetup, 'idColumn', {
+    configurable: true,
+    get(this: RecordClass) {
+      return Base.idColumn === 'id' ? columnOf(this, 'id') : Base.idColumn
+    },
+    set(this: RecordClass, value: string | string[]) {
+      Object.defineProperty(this, 'idColumn', { value, writable: true, enumerable: true, configurable: true })
     },
   })
   markIntermediate(ModelSetup)

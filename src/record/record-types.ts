@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import type { ColumnSpec, Columns, Row } from '../schema/column.js'
-import { idProperties, type RecordClass } from '../schema/definition.js'
+import { type ColumnNames, idProperties, type RecordClass } from '../schema/definition.js'
 import type { ModelSchemas } from '../schema/json-schemas.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base
@@ -38,6 +38,13 @@ export interface ActiveRecord {
 export interface ActiveRecordStatics {
   /** The JSON Schemas of input and output of clients. */
   readonly schema: ModelSchemas
+  /**
+   * The columns of properties in an existing table, for inherited properties too: by property, or as a function of the property's
+   * name. Other columns have the name of `named()`, or the property's name in snake_case.
+   *
+   * @example class Account extends User { static override columnNames = { email: 'login_email', passwordHash: 'password' } }
+   */
+  columnNames?: ColumnNames
   /** The declared columns, including inherited ones. */
   readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
   /**

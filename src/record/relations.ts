@@ -2,14 +2,14 @@ import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
-import { type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
+import { classOfTable, type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
 import type { AbstractConstructor } from './record-types.js'
 
 type ModelThunk = () => AbstractConstructor<Model>
 
 /** A relation mapping that is completed when the owner class and its table are known. */
 export interface ShortMapping {
-  readonly $own: (table: string) => RelationMapping<Model>
+  readonly $own: (cls: RecordClass) => RelationMapping<Model>
 }
 
 /**
@@ -19,10 +19,10 @@ export interface ShortMapping {
  * @example static relationMappings = { manager: belongsTo(() => Employee, 'managerId') }
  */
 export function belongsTo(model: ModelThunk, column: string): RelationMapping<Model> {
-  return short((table) => ({
+  return short((cls) => ({
     relation: Model.BelongsToOneRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.${snakeCase(column)}`, to: `${tableOf(registeredClass(model() as never))}.id` },
+    join: { from: referenceTo(cls, column), to: referenceTo(registeredClass(model() as never), 'id') },
   }))
 }
 
@@ -33,14 +33,25 @@ export function belongsTo(model: ModelThunk, column: string): RelationMapping<Mo
  * @example static relationMappings = { orders: hasMany(() => Order, 'employeeId') }
  */
 export function hasMany(model: ModelThunk, column: string): RelationMapping<Model> {
-  return short((table) => ({
+  return short((cls) => ({
     relation: Model.HasManyRelation,
     modelClass: model() as unknown as typeof Model,
-    join: { from: `${table}.id`, to: `${tableOf(registeredClass(model() as never))}.${snakeCase(column)}` },
+    join: { from: referenceTo(cls, 'id'), to: referenceTo(registeredClass(model() as never), column) },
   }))
 }
 
-function short(own: (table: string) => RelationMapping<Model>): RelationMapping<Model> {
+// Returns `table.column` for a property or a column of a class.
+function referenceTo(cls: object, name: string): string {
+  return `${tableOf(cls)}.${columnFor(cls, name)}`
+}
+
+function columnFor(cls: object | undefined, name: string): string {
+  if (cls === undefined) return snakeCase(name)
+  const { columnOf, propertyOf } = structureOf(cls)
+  return columnOf.get(name) ?? (propertyOf.has(name) ? name : snakeCase(name))
+}
+
+function short(own: (cls: RecordClass) => RelationMapping<Model>): RelationMapping<Model> {
   return { $own: own } as unknown as RelationMapping<Model>
 }
 
@@ -81,31 +92,39 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
 
 function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordClass): RelationMapping<Model> {
   if ('$own' in mapping) {
-    const own = (mapping as unknown as { $own(table: string): RelationMapping<Model> }).$own(to.getTableName())
+    const own = (mapping as unknown as ShortMapping).$own(to)
     return { ...own, modelClass: modelClassOf(own) }
   }
   const { join } = mapping
   const oldTable = from === to ? null : from.getTableName()
   const newTable = to.getTableName()
-  const ref = (side: string | string[], isOwner: boolean): string | string[] =>
-    Array.isArray(side) ? side.map((one) => ref(one, isOwner) as string) : rename(side, isOwner ? oldTable : null, newTable)
+  const modelClass = modelClassOf(mapping)
+  const related = knownClass(modelClass)
+  const ref = (side: string | string[], oldName: string | null, cls: object | undefined): string | string[] =>
+    Array.isArray(side) ? side.map((one) => ref(one, oldName, cls) as string) : rename(side, oldName, newTable, cls)
+  const through = join.through && knownClass(join.through.modelClass)
   return {
     ...mapping,
-    modelClass: modelClassOf(mapping),
+    modelClass,
     join: {
       ...join,
-      from: ref(join.from as string | string[], true),
-      to: ref(join.to as string | string[], false),
+      from: ref(join.from as string | string[], oldTable, to),
+      to: ref(join.to as string | string[], null, related),
       ...(join.through && {
         through: {
           ...join.through,
-          from: ref(join.through.from as string, false),
-          to: ref(join.through.to as string, false),
-          ...(join.through.extra !== undefined && { extra: extras(join.through.extra) }),
+          from: ref(join.through.from as string, null, through),
+          to: ref(join.through.to as string, null, through),
+          ...(join.through.extra !== undefined && { extra: extras(join.through.extra, through) }),
         },
       }),
     },
   } as RelationMapping<Model>
+}
+
+// Returns the class of a mapping. Objection resolves a path or a thunk later, so the table of the column names the class then.
+function knownClass(modelClass: unknown): object | undefined {
+  return typeof modelClass === 'function' && modelClass.prototype instanceof Model ? modelClass : undefined
 }
 
 // Objection resolves a path or a function itself.
@@ -116,17 +135,20 @@ function modelClassOf({ modelClass }: RelationMapping<Model>): RelationMapping<M
 }
 
 // Returns the extra columns of a join table by property name.
-function extras(extra: string | readonly string[] | Record<string, string>): Record<string, string> {
+function extras(extra: string | readonly string[] | Record<string, string>, cls: object | undefined): Record<string, string> {
   const names = typeof extra === 'string' ? [extra] : extra
   const named = Array.isArray(names) ? Object.fromEntries(names.map((name) => [name, name])) : names
-  return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, snakeCase(name as string)]))
+  return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, columnFor(cls, name as string)]))
 }
 
 // 'user.managerId' of User becomes employee.manager_id in a subclass Employee with its own table.
-function rename(reference: string, oldTable: string | null, newTable: string): string {
+function rename(reference: string, oldTable: string | null, newTable: string, known: object | undefined): string {
   if (typeof reference !== 'string') return reference
   const dot = reference.lastIndexOf('.')
   const table = reference.slice(0, dot)
   const name = reference.slice(dot + 1)
-  return `${oldTable !== null && table === oldTable ? newTable : resolveTable(table)}.${snakeCase(name)}`
+  const resolved = oldTable !== null && table === oldTable ? newTable : resolveTable(table)
+  // The column belongs to the class of the mapping only if it names that class's table.
+  const cls = known !== undefined && tableOf(known) === resolved ? known : classOfTable(resolved)
+  return `${resolved}.${columnFor(cls, name)}`
 }

@@ -132,7 +132,7 @@ function encoded(record: object, given: Pojo): Pojo {
       const known = write.get(name)
       if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
       // 'address:city' sets a part of a json column, as in Objection's documentation.
-      else row[name.replace(/^[^:]*/, snakeCase)] = given[name]
+      else row[name.replace(/^[^:]*/, (property) => definitionOf(cls).columnOf.get(property) ?? snakeCase(property))] = given[name]
     }
   } catch (error) {
     throw withField(error, name)

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../core/errors.js'
+import { snakeCase } from '../core/names.js'
 
 /** The part of a permission rule that this layer knows. policy/rules.ts has the full type. */
 export interface RuleLike {
@@ -22,17 +23,42 @@ export type ColumnType =
 /** The most digits of a decimal that every supported database stores exactly. */
 export const MAX_DECIMAL_PRECISION = 38
 
+/** The longest name that every supported database stores: PostgreSQL cuts longer ones. */
+const MAX_NAME_LENGTH = 63
+
+/** Throws for a name that SQL or Objection would read in another way. @throws ConfigurationError */
+export function assertColumnName(name: unknown): void {
+  if (typeof name === 'string' && Buffer.byteLength(name) <= MAX_NAME_LENGTH && /^[\p{L}\p{N}_$-]+$/u.test(name)) return
+  throw new ConfigurationError(
+    `'${String(name)}' cannot be the name of a column: it needs 1 to ${MAX_NAME_LENGTH} letters, digits, '_', '$' or '-', and no table before it.`,
+  )
+}
+
+/**
+ * Returns the name of a property's column in the database.
+ *
+ * @example columnNameOf('hireDate', column.date().spec) // 'hire_date'
+ */
+export function columnNameOf(property: string, spec?: Pick<ColumnSpec, 'columnName'> | undefined): string {
+  return spec?.columnName ?? snakeCase(property)
+}
+
 export type OnDelete = 'cascade' | 'restrict' | 'set null'
 
 export interface Reference {
   readonly table: string
+  /** A property or a column of the table. */
   readonly column: string
   readonly onDelete: OnDelete | undefined
+  /** Whether `table` and `column` are names in the database. */
+  readonly isResolved?: boolean
 }
 
 /** The declaration of a column, from which types, validation, tables and schemas are made. */
 export interface ColumnSpec {
   readonly type: ColumnType
+  /** The name in the database. Default: the property's name in snake_case. */
+  readonly columnName?: string
   /** The most characters (Unicode code points). Only for `string`. */
   readonly maxLength?: number
   readonly minLength?: number
@@ -92,6 +118,17 @@ export class Column<T, O extends boolean = false> {
   /** Allows each value once. Several rows may be NULL. */
   unique(): Column<T, O> {
     return this.with({ isUnique: true })
+  }
+
+  /**
+   * Sets the column's name in the database. Code, filters, errors and OpenAPI keep the property's name.
+   *
+   * @throws ConfigurationError for an empty name and for names with other characters than letters, digits, `_`, `$` and `-`
+   * @example class Account extends User.withColumns({ email: column.string().unique().named('login_email') }) {}
+   */
+  named(name: string): Column<T, O> {
+    assertColumnName(name)
+    return this.with({ columnName: name })
   }
 
   /** Adds an index. */

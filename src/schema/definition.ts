@@ -3,7 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
-import type { Column, ColumnSpec, Columns } from './column.js'
+import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf } from './column.js'
 import { type ModelClass, modelClass } from './model-class.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
@@ -69,13 +69,40 @@ const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
 const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
 type DefinitionHook = (cls: ModelClass, definition: Definition) => void
-const checks: DefinitionHook[] = [assertNoInitialisedFields]
+const checks: DefinitionHook[] = [assertNoInitialisedFields, assertKnownColumnNames, assertDistinctColumns]
 const effects: DefinitionHook[] = []
 const tableAliases = modelSlot(() => new Map<string, string>())
 
-/** Property → column, for the identifiers in queries of models. */
+/** Property → column in snake_case, for the identifiers in queries of models. The same for every model. */
 const knownNames = modelSlot(() => new Map<string, string>())
+/**
+ * The columns that named() set, and those of each property. They differ between models, so the models of a statement decide: see
+ * query/statement-names.ts.
+ */
+const namedColumns = modelSlot(() => ({ columns: new Set<string>(), ofProperty: new Map<string, Set<string>>() }))
+/** The first class with declared columns over each table. */
+const classesOfTables = modelSlot(() => new Map<string, RecordClass>())
 let namesVersion = 0
+
+/** Returns whether any model names a column with named(). */
+export function hasNamedColumns(): boolean {
+  return namedColumns.get().columns.size > 0
+}
+
+/** Returns a model class over a table; undefined for a table without a known model. The name may omit the schema. */
+export function classOfTable(table: string): RecordClass | undefined {
+  return classesOfTables.get().get(table)
+}
+
+/** Returns every identifier that a query may send for an identifier: its column in each model. */
+export function possibleColumns(identifier: string): string[] {
+  return [columnForIdentifier(identifier), ...(namedColumns.get().ofProperty.get(identifier) ?? [])]
+}
+
+/** Returns the database column of a property of a class. An undeclared property is its own column. */
+export function columnOf(cls: object, property: string): string {
+  return structureOf(cls).columnOf.get(property) ?? property
+}
 
 /** Returns a number that changes when a new property name becomes known. */
 export function versionOfNames(): number {
@@ -132,9 +159,14 @@ export function resolveTable(name: string): string {
   return tableAliases.get().get(name) ?? name
 }
 
-/** Returns the database column of a property name in a query; other identifiers unchanged. */
+/** Returns the database column of a property name in a query; other identifiers unchanged. Columns of named() are not found. */
 export function columnForIdentifier(identifier: string): string {
   return knownNames.get().get(identifier) ?? identifier
+}
+
+/** Does the same for SQL of the library, which names columns: a name that named() set stays, even if it is also a property elsewhere. */
+export function columnForLibrary(identifier: string): string {
+  return namedColumns.get().columns.has(identifier) ? identifier : columnForIdentifier(identifier)
 }
 
 /**
@@ -147,7 +179,11 @@ export function propertyMeant(cls: object, key: string): string | undefined {
   const { propertyOf, columnOf } = definitionOf(cls)
   if (columnOf.has(key)) return key
   const bare = key.slice(key.lastIndexOf('.') + 1).replaceAll(/["`\s]/g, '')
-  return propertyOf.get(bare) ?? propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
+  const exact = propertyOf.get(bare) ?? propertyOf.get(bare.toLowerCase()) ?? (columnOf.has(bare) ? bare : undefined)
+  if (exact !== undefined || !hasNamedColumns()) return exact
+  // Databases compare names without case: 'loginemail' is the column 'LoginEmail'.
+  for (const [column, property] of propertyOf) if (column.toLowerCase() === bare.toLowerCase()) return property
+  return undefined
 }
 
 function mergedColumns(cls: object): Record<string, AnyColumn> {
@@ -156,7 +192,37 @@ function mergedColumns(cls: object): Record<string, AnyColumn> {
     const own = ownColumns.get(c)
     Object.assign(merged, typeof own === 'function' ? own(cls as RecordClass) : own)
   }
+  for (const [property, declared] of Object.entries(merged)) {
+    const name = givenColumnName(cls, property, declared.spec)
+    if (name !== undefined) merged[property] = declared.named(name)
+  }
   return merged
+}
+
+/** `static columnNames`: columns by property, or a function of the property's name. */
+export type ColumnNames = Readonly<Record<string, string>> | ((property: string) => string)
+
+// An entry of columnNames wins over named(), which wins over a function.
+function givenColumnName(cls: object, property: string, spec?: ColumnSpec): string | undefined {
+  let byFunction: ((property: string) => string) | undefined
+  for (const c of lineage(cls).reverse()) {
+    const names = ownStatic(c, 'columnNames') as ColumnNames | undefined
+    if (typeof names === 'function') byFunction ??= names
+    else if (names && Object.hasOwn(names, property)) return names[property]
+  }
+  return spec?.columnName ?? byFunction?.(property)
+}
+
+function assertKnownColumnNames(cls: RecordClass, { columnOf: columns }: Definition): void {
+  for (const c of lineage(cls)) {
+    const names = ownStatic(c, 'columnNames') as ColumnNames | undefined
+    if (names === undefined || typeof names === 'function') continue
+    const unknown = Object.keys(names).find((property) => !columns.has(property))
+    if (unknown !== undefined)
+      throw new ConfigurationError(
+        `${(c as RecordClass).name}.columnNames: ${cls.name} has no column ${unknown}. Use names of properties as keys.`,
+      )
+  }
 }
 
 /**
@@ -239,13 +305,14 @@ function define(cls: RecordClass): Definition {
   for (const name of [...Object.keys(columns), ...Object.keys(handWritten), ...mergedList(cls, 'jsonAttributes')]) {
     const declared = columns[name]
     if (declared) specs[name] = declared.spec
-    const inDatabase = snakeCase(name)
+    const given = declared ? declared.spec.columnName : givenColumnName(cls, name)
+    if (given !== undefined) assertColumnName(given)
+    const inDatabase = given ?? columnNameOf(name)
     columnOf.set(name, inDatabase)
     propertyOf.set(inDatabase, name)
-    if (inDatabase === name || knownNames.get().get(name) === inDatabase) continue
-    knownNames.get().set(name, inDatabase)
-    namesVersion += 1
+    if (noteName(name, inDatabase, given !== undefined)) namesVersion += 1
   }
+  if (Object.keys(columns).length > 0) noteTable(cls)
   return {
     modelClass: modelClass(cls),
     tableName: cls.getTableName(),
@@ -260,6 +327,45 @@ function define(cls: RecordClass): Definition {
     uniques,
     indexes,
     inputs,
+  }
+}
+
+// Returns whether this is a new name.
+function noteName(property: string, column: string, isNamed: boolean): boolean {
+  const map = knownNames.get()
+  if (isNamed) {
+    const { columns, ofProperty } = namedColumns.get()
+    ofProperty.set(property, (ofProperty.get(property) ?? new Set()).add(column))
+    if (columns.has(column)) return false
+    columns.add(column)
+    return true
+  }
+  if (column === property || map.get(property) === column) return false
+  map.set(property, column)
+  return true
+}
+
+function noteTable(cls: RecordClass): void {
+  const table = cls.getTableName()
+  for (const name of [table, table.slice(table.lastIndexOf('.') + 1)])
+    if (!classesOfTables.get().has(name)) classesOfTables.get().set(name, cls)
+}
+
+// Two properties cannot share a column, and a column with the name of another property would be ambiguous in queries.
+function assertDistinctColumns(cls: RecordClass, { specs, columnOf: columns, tableName }: Definition): void {
+  const bareTable = tableName.slice(tableName.lastIndexOf('.') + 1)
+  const seen = new Map<string, string>()
+  for (const [property, column] of columns) {
+    const other = seen.get(column.toLowerCase())
+    if (other !== undefined && (specs[property]?.columnName ?? specs[other]?.columnName) !== undefined)
+      throw new ConfigurationError(`${cls.name}: ${other} and ${property} have the same column '${column}'. Give one of them another name.`)
+    seen.set(column.toLowerCase(), property)
+    if (specs[property]?.columnName !== undefined && column !== property && property === bareTable)
+      throw new ConfigurationError(`${cls.name}: ${property} has the name of its table. A property with named() needs another name.`)
+    if (specs[property]?.columnName !== undefined && column !== property && columns.has(column))
+      throw new ConfigurationError(
+        `${cls.name}: the column '${column}' of ${property} has the name of another property. Rename the property ${column}.`,
+      )
   }
 }
 

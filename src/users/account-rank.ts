@@ -5,6 +5,7 @@ import { authorityFor, runsForCaller } from '../policy/context.js'
 import { requireActiveCaller } from '../policy/effective.js'
 import { OUTRANKS, outranksUser } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
+import { userTables } from '../policy/user-tables.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 
@@ -24,7 +25,11 @@ export async function requireRankOver(userId: string): Promise<void> {
   if (authority === 'free' || authority?.id === userId) return
   if (authority === null) throw new UnauthorizedError()
   const scope = scopeOf(User, authority, { dialect: dialectOfClass(User as never), ref: 'perms_user', live: true, writes: true })
-  const condition = all(sql('?? = ?', 'perms_user.id', userId), outranksUser(scope), requireActiveCaller(scope))
+  const condition = all(
+    sql('?? = ?', `perms_user.${userTables().user.column('id')}`, userId),
+    outranksUser(scope),
+    requireActiveCaller(scope),
+  )
   const table = tableOf(User)
   const isHigher =
     typeof condition !== 'boolean' &&

@@ -40,25 +40,26 @@ function concernsRoles(write: WriteOperation): boolean {
 async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
   const { user, userRole } = userTables()
   const dialect = dialectOfClass(cls as never)
-  const lock = async (query: Knex.QueryBuilder): Promise<Record<string, string>[]> => {
+  const lock = async (query: Knex.QueryBuilder, id: string): Promise<Record<string, string>[]> => {
     // Allows other transactions to insert rows that refer to a user. SQLite has a single writer anyway.
     if (dialect === 'pg') query.forNoKeyUpdate()
     else if (dialect === 'mysql') query.forUpdate()
-    return (await query.orderBy('id')) as Record<string, string>[]
+    return (await query.orderBy(id)) as Record<string, string>[]
   }
-  const grants = () => db(userRole.table).where('role', Role.SUPERADMIN).whereNull('domain_id')
+  const [grantId, userId] = [userRole.column('id'), user.column('id')]
+  const grants = () => db(userRole.table).where(userRole.column('role'), Role.SUPERADMIN).whereNull(userRole.column('domainId'))
   const holders = async (granted: Knex.QueryBuilder): Promise<string[]> => {
-    const ids = (await lock(granted.select('id', 'user_id as holder'))).map(({ holder }) => holder as string)
+    const ids = (await lock(granted.select(`${userRole.column('userId')} as holder`), grantId)).map(({ holder }) => holder as string)
     if (ids.length === 0) return []
     const users = db(user.table)
-      .whereIn('id', [...new Set(ids)])
-      .where('is_enabled', dialect === 'sqlite' ? 1 : true)
-      .select('id')
-    if (user.hasDeletedAt) users.whereNull('deleted_at')
-    return (await lock(users)).map(({ id }) => id as string)
+      .whereIn(userId, [...new Set(ids)])
+      .where(user.column('isEnabled'), dialect === 'sqlite' ? 1 : true)
+      .select(`${userId} as holder`)
+    if (user.hasDeletedAt) users.whereNull(user.column('deletedAt'))
+    return (await lock(users, userId)).map(({ holder }) => holder as string)
   }
-  const seen = ((await grants().select('id')) as { id: string }[]).map(({ id }) => id)
-  const found = seen.length === 0 ? [] : await holders(grants().whereIn('id', seen))
+  const seen = ((await grants().select(`${grantId} as granted`)) as { granted: string }[]).map(({ granted }) => granted)
+  const found = seen.length === 0 ? [] : await holders(grants().whereIn(grantId, seen))
   // A transaction snapshot may show old grants; a locking read shows the current ones.
   return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())
 }

@@ -63,13 +63,14 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
   const { id } = await administeredDomain(domain)
   // An inner join leaves deleted users out. Runs as the system: this function, not the users' policy, decides which fields callers
   // see.
+  const { tableName } = grants()
   const { results, total } = await asSystem(() =>
     grants()
       .query()
       .joinRelated('user')
-      .where('user_role.domainId', id)
+      .where(`${tableName}.domainId`, id)
       .withGraphFetched('user')
-      .orderBy(['user_role.createdAt', 'user_role.id'])
+      .orderBy([`${tableName}.createdAt`, `${tableName}.id`])
       .page(page - 1, pageSize),
   )
   return { rows: results as unknown as UserRole[], total }

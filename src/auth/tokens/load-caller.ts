@@ -7,7 +7,7 @@ import { registeredModel } from '../../policy/registered-models.js'
 import { send } from '../../query/send.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { definitionOf } from '../../schema/definition.js'
+import { columnOf, definitionOf } from '../../schema/definition.js'
 import { type Dialect, decoder } from '../../schema/storage.js'
 import type { Domain } from '../../users/domain.js'
 import type { User } from '../../users/user.js'
@@ -125,15 +125,14 @@ async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement>
   const listed = (alias: string, { columns }: Part) => columns.map((one) => `${alias}.${one.column} as ${one.as}`)
   const query = knex
     .from({ s: tableOf(token) })
-    .join({ u: tableOf(user) }, 'u.id', columnIn('s', token, 'userId'))
-    .leftJoin({ r: tableOf(userRole) }, columnIn('r', userRole, 'userId'), 'u.id')
-    .leftJoin({ d: tableOf(domain) }, 'd.id', columnIn('r', userRole, 'domainId'))
+    .join({ u: tableOf(user) }, columnIn('u', user, 'id'), columnIn('s', token, 'userId'))
+    .leftJoin({ r: tableOf(userRole) }, columnIn('r', userRole, 'userId'), columnIn('u', user, 'id'))
+    .leftJoin({ d: tableOf(domain) }, columnIn('d', domain, 'id'), columnIn('r', userRole, 'domainId'))
     .where(columnIn('s', token, by), '')
     .select([...listed('s', parts.token), ...listed('u', parts.user), ...listed('r', parts.userRole), ...listed('d', parts.domain)])
   return { sql: query.toSQL().sql, parts }
 }
 
-const columnOf = (cls: typeof Model, property: string) => definitionOf(cls).columnOf.get(property) ?? property
 const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
 
 // A model with withColumns() lists its columns. For other models the database is asked once.
@@ -163,8 +162,9 @@ function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], diale
 }
 
 // An outer join without a match returns NULL in every column.
-function isThere({ columns }: Part, row: DatabaseRow): boolean {
-  return columns.some(({ column, alias }) => column === 'id' && row[alias] !== null && row[alias] !== undefined)
+function isThere({ cls, columns }: Part, row: DatabaseRow): boolean {
+  const key = columnOf(cls, 'id')
+  return columns.some(({ column, alias }) => column === key && row[alias] !== null && row[alias] !== undefined)
 }
 
 function raw(part: Part, row: DatabaseRow): Record<string, unknown> {

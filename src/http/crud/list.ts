@@ -2,7 +2,8 @@ import { ConfigurationError, type FieldError } from '../../core/errors.js'
 import { scopeOf } from '../../policy/compile.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
-import { definitionOf } from '../../schema/definition.js'
+import type { ColumnSpec } from '../../schema/column.js'
+import { columnOf, definitionOf } from '../../schema/definition.js'
 import { type Dialect, dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { normalize } from '../../schema/values.js'
@@ -58,6 +59,19 @@ interface ListQuery {
   readonly about: string
 }
 
+/** A column of a model. Its reference is made at each use, because initPerms() may set the table after the resource was created. */
+class ModelColumn implements ListColumn {
+  constructor(
+    private readonly model: ServedModel,
+    readonly name: string,
+    readonly spec: ColumnSpec,
+  ) {}
+
+  get reference(): string {
+    return `${this.model.getTableName()}.${columnOf(this.model, this.name)}`
+  }
+}
+
 /** Answers list requests for a model. The columns for filters and sorting are determined once. */
 export class List {
   readonly #model: ServedModel
@@ -70,11 +84,10 @@ export class List {
   constructor(model: ServedModel, options: ListOptions) {
     this.#model = model
     this.#options = options
-    const { columnOf } = definitionOf(model)
-    const table = model.getTableName()
+    definitionOf(model)
     for (const [name, spec] of Object.entries(model.columnSpecs)) {
       if (spec.isHidden) continue
-      const column: ListColumn = { name, spec, reference: `${table}.${columnOf.get(name) ?? name}` }
+      const column = new ModelColumn(model, name, spec)
       if (spec.isFilterable && (options.filterBy?.includes(name) ?? true)) this.#filterable.set(name, column)
       if (spec.isSortable) this.#sortable.set(name, column)
     }
