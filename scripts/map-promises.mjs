@@ -101,7 +101,8 @@ function* testFiles(folder) {
 }
 
 const found = new Map(promises.map((_, i) => [i + 1, new Map()]))
-for (const file of testFiles(join(root, 'test'))) {
+const folders = ['test', 'src/testing/conformance']
+for (const file of folders.flatMap((folder) => [...testFiles(join(root, folder))])) {
   const source = readFileSync(file, 'utf8')
   for (const [, , title] of source.matchAll(/(['"`])((?:(?!\1)[^\\\n]|\\.)*\[promises? [\d, and]+\](?:(?!\1)[^\\\n]|\\.)*)\1/g)) {
     for (const [, numbers] of title.matchAll(/\[promises? ([\d, and]+)\]/g)) {

@@ -51,8 +51,16 @@ export { CrudResource, type PreparedRow } from './http/crud/crud-resource.js'
 export type { Parent } from './http/crud/parents.js'
 export type { Included, IncludeOption, RelatedRows } from './http/crud/related.js'
 export type { Shaper } from './http/crud/shape.js'
-export type { AdapterOptions } from './http/serve/adapter-core.js'
+export {
+  type Adapter,
+  type AdapterOptions,
+  type CallerCheck,
+  type Continuation,
+  createAdapter,
+  type ServedApi,
+} from './http/serve/adapter-core.js'
 export { Api, type ApiOptions, type Route } from './http/serve/api.js'
+export type { SocketConnection, UpgradeOptions } from './http/serve/socket.js'
 export type { MeOptions } from './http/users/me-options.js'
 export {
   type FurtherUserFeature,

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import type { HttpResponse } from '../http/core/response.js'
-import { AdapterCore, type AdapterOptions, type CallerCheck, requireCaller, requireCallerRole } from '../http/serve/adapter-core.js'
+import { type AdapterOptions, type CallerCheck, createAdapter, requireCaller, requireCallerRole } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
 
@@ -47,7 +47,7 @@ export interface ExpressAdapter {
  * app.use(errorHandler())
  */
 export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): ExpressAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, () => req.ip)
   const continuation = (res: ServerResponse, next: Next) => ({
     next,

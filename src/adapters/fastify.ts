@@ -4,14 +4,15 @@ import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 import {
-  AdapterCore,
   type AdapterOptions,
   type CallerCheck,
   type Continuation,
+  createAdapter,
   requireCaller,
   requireCallerRole,
+  type ServedApi,
 } from '../http/serve/adapter-core.js'
-import type { Api, MountedApi } from '../http/serve/api.js'
+import type { Api } from '../http/serve/api.js'
 import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
 
 /** The properties of a Fastify 5 request that the adapter uses. */
@@ -144,7 +145,7 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
  * app.get('/reports', { onRequest: requireRole(Role.ADMIN) }, async () => await UserDocument.query())
  */
 export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): FastifyAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const continuation = (reply: FastifyReplyLike, done: Done): Continuation<void> => ({
     next: () => done(),
     refuse: (response) => send(response, reply),
@@ -198,7 +199,7 @@ export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): 
   }
 }
 
-function handlerOf(mounted: MountedApi, prefix: string) {
+function handlerOf(mounted: ServedApi, prefix: string) {
   return async (request: FastifyRequestLike, reply: FastifyReplyLike): Promise<unknown> => {
     const answer = mounted.handle(new FastifyHttpRequest(request, prefix))
     if (answer === null) reply.callNotFound()

@@ -50,7 +50,21 @@ export class FetchHttpRequest implements HttpRequest {
   }
 }
 
-/** Converts a response to a web standard Response. */
+/**
+ * Adapts a web standard Request, for createAdapter().
+ *
+ * @param options `base`: the part of the path before the router, such as '/v1'. `address`: the client's address.
+ * @example const answer = mounted.handle(fetchRequest(request))
+ */
+export function fetchRequest(request: Request, options: { base?: string | undefined; address?: string | undefined } = {}): HttpRequest {
+  return new FetchHttpRequest(request, options)
+}
+
+/**
+ * Converts a response to a web standard Response.
+ *
+ * @example const answer = mounted.handle(fetchRequest(request)); return answer === null ? await next() : toResponse(await answer)
+ */
 export function toResponse({ status, headers, body, cookies }: HttpResponse): Response {
   const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
   const response = new Response(body as string | null, { status, headers: { ...headers, ...length } })

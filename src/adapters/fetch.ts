@@ -3,15 +3,17 @@ import type { CallerOptions, RoleOptions } from '../http/caller/request-authenti
 import type { PermsPort } from '../http/core/ports.js'
 import { problemResponse } from '../http/core/problems.js'
 import {
-  AdapterCore,
   type AdapterOptions,
   type CallerCheck,
   type Continuation,
+  createAdapter,
   requireCaller,
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
+
+export { fetchRequest, toResponse } from './fetch-http.js'
 
 /** A function from Request to Response. Further arguments of the runtime are passed on. */
 export type FetchHandler<Rest extends unknown[] = unknown[]> = (request: Request, ...rest: Rest) => Response | Promise<Response>
@@ -44,7 +46,7 @@ export interface FetchAdapter {
  * export const GET = authenticate(router(api))
  */
 export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}): FetchAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const toRequest = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
   const continuation = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
     next: () => handler(request, ...rest),

@@ -1,10 +1,10 @@
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import {
-  AdapterCore,
   type AdapterOptions,
   type CallerCheck,
   type Continuation,
+  createAdapter,
   requireCaller,
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
@@ -69,7 +69,7 @@ export interface HonoAdapter {
  * app.onError(errorHandler())
  */
 export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}): HonoAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const address = options.address ?? socketAddress
   const toRequest = (c: HonoContext, base?: string) =>
     new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })

@@ -4,10 +4,10 @@ import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 import {
-  AdapterCore,
   type AdapterOptions,
   type CallerCheck,
   type Continuation,
+  createAdapter,
   requireCaller,
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
@@ -119,7 +119,7 @@ function send(response: HttpResponse, ctx: KoaContext): void {
  * app.use(router(api))
  */
 export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const continuation = (ctx: KoaContext, next: Next): Continuation<Promise<unknown>> => ({
     next,
     refuse: async (response) => send(response, ctx),

@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { readStream } from '../http/core/body.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
@@ -39,6 +40,17 @@ export class NodeHttpRequest implements HttpRequest {
   }
 }
 
+/**
+ * Adapts a request of node:http, for createAdapter().
+ *
+ * @param req the request. A body parser that ran before must leave its result in `req.body`.
+ * @param options `address`: the client's address as the framework reports it. Default: the address of the socket.
+ * @example const answer = mounted.handle(nodeRequest(req, { address: request.info.remoteAddress }))
+ */
+export function nodeRequest(req: NodeRequest, { address }: { address?: string | undefined } = {}): HttpRequest {
+  return new NodeHttpRequest(req, address === undefined ? undefined : () => address)
+}
+
 /** Returns a header of a Node request. HTTP/2 sends the host as `:authority`. */
 export function nodeHeader({ headers, rawHeaders }: IncomingMessage, name: string): string | undefined {
   const value = headers[name] ?? (name === 'host' ? headers[':authority'] : undefined)
@@ -69,6 +81,8 @@ const kept = new WeakSet<object>()
 /**
  * Binds listeners of a request stream to the async context in which they are added. Node runs them in the context of the
  * connection, so callbacks of body parsers such as multer would lose the caller. Changes only this request.
+ *
+ * @example keepContext(req) // before authenticate()
  */
 export function keepContext(req: IncomingMessage): void {
   if (kept.has(req) || !mayHaveBody(req)) return
@@ -115,6 +129,8 @@ type Change = (this: IncomingMessage, event: string, listener: Listener) => unkn
 
 /**
  * Intercepts a response: when a handler starts to send it, sends the result of `refusal` instead, unless that is null. Changes only this response.
+ *
+ * @example unlessRefused: (next, refusal) => { interceptResponse(res, refusal); return next() }
  */
 export function interceptResponse(res: ServerResponse, refusal: () => HttpResponse | null): void {
   let state: 'open' | 'passing' | 'refused' = 'open'
@@ -138,7 +154,11 @@ export function interceptResponse(res: ServerResponse, refusal: () => HttpRespon
   }
 }
 
-/** Sends a response, unless the client has disconnected or a response was sent already. */
+/**
+ * Sends a response, unless the client has disconnected or a response was sent already.
+ *
+ * @example const answer = mounted.handle(nodeRequest(req)); if (answer !== null) sendNode(await answer, res)
+ */
 export function sendNode(response: HttpResponse, res: ServerResponse): void {
   if (res.headersSent || res.destroyed) return
   res.statusCode = response.status
@@ -146,4 +166,14 @@ export function sendNode(response: HttpResponse, res: ServerResponse): void {
   for (const line of response.cookies) res.appendHeader('set-cookie', line)
   if (response.body === null) res.end()
   else res.end(response.body)
+}
+
+/** Rejects a request that opens a WebSocket: sends the response on the raw socket and closes it. */
+export function rejectUpgrade({ status, headers, body }: HttpResponse, socket: Duplex): void {
+  const content = body ?? ''
+  const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(content)), connection: 'close' })
+  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines.map(([name, value]) => `${name}: ${value}`), '', '']
+  socket.once('finish', () => socket.destroy())
+  socket.write(head.join('\r\n'))
+  socket.end(content)
 }

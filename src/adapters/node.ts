@@ -1,18 +1,23 @@
 import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { NotFoundError } from '../core/errors.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { problemResponse } from '../http/core/problems.js'
+import type { HttpResponse } from '../http/core/response.js'
 import {
-  AdapterCore,
   type AdapterOptions,
   type CallerCheck,
   type Continuation,
+  createAdapter,
   requireCaller,
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
-import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
+import type { SocketConnection, UpgradeOptions } from '../http/serve/socket.js'
+import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, rejectUpgrade, sendNode } from './node-http.js'
+
+export { interceptResponse, keepContext, type NodeRequest, nodeRequest, sendNode } from './node-http.js'
 
 /** A handler for http.createServer. */
 export type NodeHandler = (req: NodeRequest, res: ServerResponse) => unknown
@@ -37,6 +42,17 @@ export interface NodeAdapter {
   requireRole(role: string, handler: NodeHandler, options?: RoleOptions): NodeHandler
   /** Wraps a handler: answers the library's errors with problem details and other errors with a 500 without details. */
   errorHandler(handler: NodeHandler): NodeHandler
+  /**
+   * Authenticates a request that opens a WebSocket. Answers and closes the socket if it is rejected. Works beside every other adapter.
+   *
+   * @returns the connection, or null if the request was rejected
+   * @example
+   * server.on('upgrade', async (req, socket, head) => {
+   *   const connection = await upgrade(req, socket)
+   *   if (connection !== null) sockets.handleUpgrade(req, socket, head, (ws) => serve(ws, connection))
+   * })
+   */
+  upgrade(req: NodeRequest, socket: Duplex, options?: UpgradeOptions): Promise<SocketConnection | null>
 }
 
 /**
@@ -49,13 +65,13 @@ export interface NodeAdapter {
  * createServer(errorHandler(authenticate(router(api)))).listen(3000)
  */
 export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}): NodeAdapter {
-  const core = new AdapterCore(perms, options)
+  const core = createAdapter(perms, options)
   const { address } = options
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
-  const answerError = (error: unknown, req: NodeRequest, res: ServerResponse): void => {
+  const responseTo = (error: unknown, req: NodeRequest): HttpResponse => {
     const response = core.answerError(error, toRequest(req))
     if (response === null) (options.onError ?? toConsole)(error, { method: req.method ?? 'GET', url: req.url ?? '/', requestId: undefined })
-    sendNode(response ?? problemResponse(error), res)
+    return response ?? problemResponse(error)
   }
   const continuation = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Continuation<unknown> => ({
     next: () => handler(req, res),
@@ -73,7 +89,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
       try {
         await handler(req, res)
       } catch (error) {
-        answerError(error, req, res)
+        sendNode(responseTo(error, req), res)
       }
     }
   const demand = (check: CallerCheck, handler: NodeHandler): NodeHandler =>
@@ -98,6 +114,19 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),
     errorHandler: guarded,
+    async upgrade(req, socket, upgradeOptions) {
+      // Without a listener, a client that disconnects during the check would end the process.
+      socket.on('error', () => socket.destroy())
+      const request = toRequest(req)
+      try {
+        const connection = await core.upgrade(request, upgradeOptions)
+        if (!socket.destroyed) return connection
+        connection.close()
+      } catch (error) {
+        rejectUpgrade(responseTo(error, req), socket)
+      }
+      return null
+    },
   }
 }
 

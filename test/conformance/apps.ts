@@ -4,15 +4,14 @@ import type Express from 'express'
 import type KoaApplication from 'koa'
 import { expressAdapter } from '../../src/adapters/express.js'
 import { fastifyAdapter } from '../../src/adapters/fastify.js'
-import { fetchAdapter } from '../../src/adapters/fetch.js'
+import { type FetchHandler, fetchAdapter } from '../../src/adapters/fetch.js'
 import { honoAdapter } from '../../src/adapters/hono.js'
-import { koaAdapter } from '../../src/adapters/koa.js'
-import { nodeAdapter } from '../../src/adapters/node.js'
-import { ValidationError } from '../../src/core/errors.js'
+import { type KoaContext, koaAdapter } from '../../src/adapters/koa.js'
+import { type NodeHandler, nodeAdapter } from '../../src/adapters/node.js'
+import type { CallerOptions } from '../../src/http/caller/request-authenticator.js'
 import type { PermsPort } from '../../src/http/core/ports.js'
 import type { Api } from '../../src/http/serve/api.js'
-import { currentUserId } from '../../src/policy/context.js'
-import { Role } from '../../src/users/roles.js'
+import { type ApplicationRoute, applicationRoutes } from '../../src/testing/conformance/routes.js'
 
 /** An application in one framework: the API, and own routes beside it. */
 export interface App {
@@ -20,7 +19,7 @@ export interface App {
   close(): Promise<void>
 }
 
-export type Start = (perms: PermsPort, api: Api) => Promise<App>
+export type Start = (perms: PermsPort, api: Api, routes?: readonly ApplicationRoute[]) => Promise<App>
 
 const silent = { onError: () => undefined }
 
@@ -41,21 +40,36 @@ function appOf(server: Server): App {
   }
 }
 
-const who = () => JSON.stringify({ id: currentUserId() })
-const reports = () => JSON.stringify({ reports: 'all' })
-const invalid = () => {
-  throw new ValidationError('No.', [{ field: 'x', message: 'is wrong' }])
-}
-/** Which API keys an own route takes. */
-const readers = { abilities: ['documents:read'] }
+const textOf = async ({ handler }: ApplicationRoute) => JSON.stringify(await handler())
 const json = { 'content-type': 'application/json; charset=utf-8' }
+
+/** Returns the guard of a route, if it has one. */
+function guardsOf<G>(
+  { requires }: ApplicationRoute,
+  requireUser: (options?: CallerOptions) => G,
+  requireRole: (role: string, options?: CallerOptions) => G,
+): G[] {
+  if (requires === undefined) return []
+  return [requires.role === undefined ? requireUser(requires.options) : requireRole(requires.role, requires.options)]
+}
+
+/** Returns the handler with the guard of its route around it. */
+function wrapped<H>(
+  { requires }: ApplicationRoute,
+  handler: H,
+  requireUser: (handler: H, options?: CallerOptions) => H,
+  requireRole: (role: string, handler: H, options?: CallerOptions) => H,
+): H {
+  if (requires === undefined) return handler
+  return requires.role === undefined ? requireUser(handler, requires.options) : requireRole(requires.role, handler, requires.options)
+}
 
 // Named indirectly: the older versions are installed under names of their own, without types.
 const load = async <T>(name: string): Promise<T> => (await import(name)) as T
 
 /** With the application's own body parser in front, where `parse` says so. */
 function express(parse: boolean, name = 'express'): Start {
-  return async (perms, api) => {
+  return async (perms, api, routes = applicationRoutes) => {
     const { default: make } = await load<{ default: typeof Express }>(name)
     const { authenticate, router, requireUser, requireRole, errorHandler } = expressAdapter(perms, silent)
     const app = make()
@@ -64,22 +78,20 @@ function express(parse: boolean, name = 'express'): Start {
     app.use(authenticate())
     if (parse) app.use(make.json(), make.urlencoded({ extended: false }))
     app.use(router(api))
-    app.get('/who', async (_req, res) => {
-      await new Promise(setImmediate)
-      res.type('json').send(who())
-    })
-    app.get('/account', requireUser(), (_req, res) => void res.type('json').send(who()))
-    app.get('/reports', requireRole(Role.ADMIN), async (_req, res) => void res.type('json').send(reports()))
-    app.get('/shelf', requireUser(readers), (_req, res) => void res.type('json').send(who()))
-    app.get('/archive', requireRole(Role.ADMIN, readers), (_req, res) => void res.type('json').send(reports()))
-    app.get('/invalid', invalid)
+    for (const route of routes) {
+      const guards = guardsOf(route, requireUser, requireRole)
+      app.get(route.path, ...guards, async (_req, res, next) => {
+        // Express 4 does not catch rejections.
+        await textOf(route).then((text) => res.type('json').send(text), next)
+      })
+    }
     app.use(errorHandler())
     return await listen(app)
   }
 }
 
 function koa(parse: boolean, name = 'koa'): Start {
-  return async (perms, api) => {
+  return async (perms, api, routes = applicationRoutes) => {
     const { default: Koa } = await load<{ default: typeof KoaApplication }>(name)
     const { bodyParser } = await import('@koa/bodyparser')
     const { authenticate, router, requireUser, requireRole, errorHandler } = koaAdapter(perms, silent)
@@ -89,65 +101,55 @@ function koa(parse: boolean, name = 'koa'): Start {
     app.use(authenticate())
     if (parse) app.use(bodyParser())
     app.use(router(api))
-    const guards: Record<string, ReturnType<typeof requireUser>> = {
-      '/account': requireUser(),
-      '/reports': requireRole(Role.ADMIN),
-      '/shelf': requireUser(readers),
-      '/archive': requireRole(Role.ADMIN, readers),
+    for (const route of routes) {
+      const [guard] = guardsOf(route, requireUser, requireRole)
+      const answer = async (ctx: KoaContext) => {
+        ctx.set('content-type', json['content-type'])
+        ctx.body = await textOf(route)
+      }
+      app.use(async (ctx, next) => {
+        if (ctx.path !== route.path) return await next()
+        return await (guard ? guard(ctx, () => answer(ctx)) : answer(ctx))
+      })
     }
-    app.use(async (ctx, next) => {
-      const guard = guards[ctx.path]
-      await (guard ? guard(ctx, next) : next())
-    })
-    app.use(async (ctx) => {
-      await new Promise(setImmediate)
-      if (ctx.path === '/invalid') invalid()
-      if (ctx.path !== '/who' && !guards[ctx.path]) return
-      ctx.type = 'json'
-      ctx.body = ['/reports', '/archive'].includes(ctx.path) ? reports() : who()
-    })
     return await listen(app.callback())
   }
 }
 
-const node: Start = async (perms, api) => {
+const node: Start = async (perms, api, routes = applicationRoutes) => {
   const { authenticate, router, requireUser, requireRole, errorHandler } = nodeAdapter(perms, silent)
-  const send = (text: () => string) => async (_req: unknown, res: import('node:http').ServerResponse) => {
-    await new Promise(setImmediate)
-    res.setHeader('content-type', json['content-type'])
-    res.end(text())
-  }
-  const own: Record<string, Parameters<typeof authenticate>[0]> = {
-    '/who': send(who),
-    '/account': requireUser(send(who)),
-    '/reports': requireRole(Role.ADMIN, send(reports)),
-    '/shelf': requireUser(send(who), readers),
-    '/archive': requireRole(Role.ADMIN, send(reports), readers),
-    '/invalid': invalid,
-  }
-  const otherwise: Parameters<typeof authenticate>[0] = (req, res) => {
-    const handler = own[(req.url ?? '').split('?')[0] as string]
+  const own = new Map(
+    routes.map((route) => {
+      const send: NodeHandler = async (_req, res) => {
+        const text = await textOf(route)
+        res.setHeader('content-type', json['content-type'])
+        res.end(text)
+      }
+      return [route.path, wrapped(route, send, requireUser, requireRole)]
+    }),
+  )
+  const otherwise: NodeHandler = (req, res) => {
+    const handler = own.get((req.url ?? '').split('?')[0] as string)
     return handler ? handler(req, res) : res.writeHead(404).end()
   }
   return await listen(errorHandler(authenticate(router(api, otherwise))))
 }
 
 /** The fetch adapter behind a small bridge from node:http. */
-const fetch: Start = async (perms, api) => {
+const fetch: Start = async (perms, api, routes = applicationRoutes) => {
   const { authenticate, router, requireUser, requireRole, errorHandler } = fetchAdapter(perms, silent)
-  const send = (text: () => string) => async () =>
-    new Response(text(), { headers: { ...json, 'content-length': String(Buffer.byteLength(text())) } })
-  const own: Record<string, Parameters<typeof authenticate>[0]> = {
-    '/who': send(who),
-    '/account': requireUser(send(who)),
-    '/reports': requireRole(Role.ADMIN, send(reports)),
-    '/shelf': requireUser(send(who), readers),
-    '/archive': requireRole(Role.ADMIN, send(reports), readers),
-    '/invalid': invalid,
-  }
+  const own = new Map(
+    routes.map((route) => {
+      const send: FetchHandler = async () => {
+        const text = await textOf(route)
+        return new Response(text, { headers: { ...json, 'content-length': String(Buffer.byteLength(text)) } })
+      }
+      return [route.path, wrapped(route, send, requireUser, requireRole)]
+    }),
+  )
   const handler = errorHandler(
     authenticate(
-      router(api, (request, ...rest) => own[new URL(request.url).pathname]?.(request, ...rest) ?? new Response(null, { status: 404 })),
+      router(api, (request, ...rest) => own.get(new URL(request.url).pathname)?.(request, ...rest) ?? new Response(null, { status: 404 })),
     ),
   )
   return await listen(async (req, res) => {
@@ -172,23 +174,15 @@ interface HonoModule {
   }
 }
 
-const hono: Start = async (perms, api) => {
+const hono: Start = async (perms, api, routes = applicationRoutes) => {
   const { Hono } = await load<HonoModule>('hono')
   const { serve } = await load<{ serve(options: object, listening: () => void): Server }>('@hono/node-server')
   const { authenticate, router, requireUser, requireRole, errorHandler } = honoAdapter(perms, silent)
   const app = new Hono()
-  const send = (text: () => string) => async () => {
-    await new Promise(setImmediate)
-    return new Response(text(), { headers: json })
-  }
   app.use(authenticate())
   app.use(router(api))
-  app.get('/who', send(who))
-  app.get('/account', requireUser(), send(who))
-  app.get('/reports', requireRole(Role.ADMIN), send(reports))
-  app.get('/shelf', requireUser(readers), send(who))
-  app.get('/archive', requireRole(Role.ADMIN, readers), send(reports))
-  app.get('/invalid', invalid)
+  for (const route of routes)
+    app.get(route.path, ...guardsOf(route, requireUser, requireRole), async () => new Response(await textOf(route), { headers: json }))
   app.onError(errorHandler())
   const server = await new Promise<Server>((resolve) => {
     const made = serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, () => resolve(made))
@@ -206,25 +200,21 @@ interface FastifyModule {
   }
 }
 
-const fastify: Start = async (perms, api) => {
+const fastify: Start = async (perms, api, routes = applicationRoutes) => {
   const { default: make } = await load<FastifyModule>('fastify')
   const { authenticate, router, requireUser, requireRole, errorHandler } = fastifyAdapter(perms, silent)
   const app = make({ forceCloseConnections: true })
   app.setErrorHandler(errorHandler())
   app.register(authenticate())
   app.register(router(api))
-  const send = (text: () => string) => async (_request: unknown, reply: { type(type: string): unknown }) => {
-    await new Promise(setImmediate)
-    reply.type(json['content-type'])
-    return text()
-  }
   app.register((own: ReturnType<FastifyModule['default']>, _options: object, done: () => void) => {
-    own.get('/who', send(who))
-    own.get('/account', { onRequest: requireUser() }, send(who))
-    own.get('/reports', { onRequest: requireRole(Role.ADMIN) }, send(reports))
-    own.get('/shelf', { onRequest: requireUser(readers) }, send(who))
-    own.get('/archive', { onRequest: requireRole(Role.ADMIN, readers) }, send(reports))
-    own.get('/invalid', async () => invalid())
+    for (const route of routes) {
+      const [onRequest] = guardsOf(route, requireUser, requireRole)
+      own.get(route.path, onRequest ? { onRequest } : {}, async (_request: unknown, reply: { type(type: string): unknown }) => {
+        reply.type(json['content-type'])
+        return await textOf(route)
+      })
+    }
     done()
   })
   const url = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -1,7 +1,7 @@
 import type { PermsPort } from '../../src/http/core/ports.js'
 import type { HttpRequest } from '../../src/http/core/request.js'
 import { splitTarget } from '../../src/http/core/request.js'
-import { AdapterCore } from '../../src/http/serve/adapter-core.js'
+import { createAdapter } from '../../src/http/serve/adapter-core.js'
 import type { Api } from '../../src/http/serve/api.js'
 import { MountedApi } from '../../src/http/serve/api.js'
 
@@ -43,7 +43,7 @@ export function neutralRequest(method: string, target: string, token?: string | 
 
 /** Asks an API without a socket. */
 export function clientOf(api: Api, perms: PermsPort, errors: unknown[] = []): Client {
-  const door = new AdapterCore(perms)
+  const door = createAdapter(perms)
   void door
   const mounted = new MountedApi(api, perms, { onError: (error) => errors.push(error) })
   return async (method, target, token, more) => {

@@ -9,19 +9,36 @@ const safeMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
  *
  * @throws ForeignOriginError also if the request does not name its origin
  */
-export function assertOwnOrigin(request: HttpRequest, { origins }: CookieSettings): void {
+export function assertOwnOrigin(request: HttpRequest, settings: CookieSettings): void {
   if (safeMethods.includes(request.method)) return
-  const isOurs = (origin: string | null) => origin !== null && (origins.includes(origin) || ownOrigins(request).includes(origin))
-  const origin = request.header('origin')
-  if (origin !== undefined) {
-    if (isOurs(origin)) return
-    throw new ForeignOriginError(`Its Origin is not this server's own origin. Add it to initPerms({ cookies: { origins } }) to allow it.`)
+  if (request.header('origin') !== undefined) {
+    assertOwnOriginHeader(request, settings)
+    return
   }
   const site = request.header('sec-fetch-site')
   if (site === 'same-origin') return
   const referer = request.header('referer')
-  if (site === undefined && referer !== undefined && isOurs(originOf(referer))) return
-  throw new ForeignOriginError('It has no Origin header. Send one, or use a Bearer token instead of cookies.')
+  if (site === undefined && referer !== undefined && isAllowed(originOf(referer), request, settings)) return
+  throw new ForeignOriginError(noOrigin)
+}
+
+/**
+ * Rejects a request without the Origin header of an allowed page, whatever its method. Needed for sockets: they open with GET, and
+ * the same-origin policy of browsers does not apply to them (RFC 6455, 10.2).
+ *
+ * @throws ForeignOriginError
+ */
+export function assertOwnOriginHeader(request: HttpRequest, settings: CookieSettings): void {
+  const origin = request.header('origin')
+  if (origin === undefined) throw new ForeignOriginError(noOrigin)
+  if (isAllowed(origin, request, settings)) return
+  throw new ForeignOriginError(`Its Origin is not this server's own origin. Add it to initPerms({ cookies: { origins } }) to allow it.`)
+}
+
+const noOrigin = 'It has no Origin header. Send one, or use a Bearer token instead of cookies.'
+
+function isAllowed(origin: string | null, request: HttpRequest, { origins }: CookieSettings): boolean {
+  return origin !== null && (origins.includes(origin) || ownOrigins(request).includes(origin))
 }
 
 // Browsers send Secure cookies only over HTTPS or to localhost, so the scheme of the page is known even behind a proxy.

@@ -61,6 +61,12 @@ export function assertAbility(held: readonly string[], wanted: CallerOptions['ab
 // A header that starts with "Bearer" is a credential, valid or not: it may give 401, never an anonymous caller.
 const bearer = /^bearer(?![\w!#$%&'*+.^`|~-])(?: +(.*))?/is
 
+/** Returns the Bearer token of the Authorization header, '' for an empty one, and null without a Bearer header. */
+export function bearerToken(request: HttpRequest): string | null {
+  const match = bearer.exec(request.header('authorization') ?? '')
+  return match ? (match[1]?.trim() ?? '') : null
+}
+
 /** A postponed refusal, with the routers that may still have a lenient route for the request. */
 interface Waiting {
   readonly refusal: Refusal
@@ -134,8 +140,7 @@ export class RequestAuthenticator {
   identify(request: HttpRequest, options: { forgivesCookies?: boolean | undefined } = {}): Actor | null | Promise<Actor | null> {
     const known = this.#known.get(request.raw)
     if (known !== undefined) return known
-    const match = bearer.exec(request.header('authorization') ?? '')
-    const given = match ? (match[1]?.trim() ?? '') : null
+    const given = bearerToken(request)
     if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given, options.forgivesCookies === true)
     return given === null ? this.#keep(request, null) : this.#verify(request, given)
   }

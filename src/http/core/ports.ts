@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
+import type { AuthEventName, AuthEvents } from '../../auth/events.js'
 import type { Impersonation } from '../../auth/flows/impersonation.js'
 import type { Invitations } from '../../auth/flows/invitations.js'
 import type { MailFlows } from '../../auth/flows/mail-flows.js'
@@ -83,6 +84,8 @@ export interface PermsPort {
   }
   /** Returns the caller that a Bearer token identifies. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>
+  /** Adds a listener of events. @returns a function that removes it */
+  on<K extends AuthEventName>(name: K, listener: (payload: AuthEvents[K]) => unknown): () => void
   /** Calls fn synchronously in the runtime of this application. */
   enter<T>(fn: () => T): T
   /** Records that an adapter exists. From then on, code without a context is refused. */

@@ -15,33 +15,105 @@ import type { HttpRequest } from '../core/request.js'
 import type { HttpResponse } from '../core/response.js'
 import { type Api, MountedApi } from './api.js'
 import { Reporter } from './reporter.js'
+import { SocketAuthenticator, type SocketConnection, type UpgradeOptions } from './socket.js'
 
 export interface AdapterOptions {
   /** Receives server errors (500 and 503). Default: console.error. */
   onError?: OnError | undefined
 }
 
-/** Checks the caller before a handler runs. @throws an error that becomes the response */
+/**
+ * Checks the caller before a handler runs. A check that throws an error of the library rejects the request with it.
+ *
+ * @example const isEmployee: CallerCheck = (actor) => { if (actor === null) throw new UnauthorizedError() }
+ */
 export type CallerCheck = (actor: Actor | null) => void
 
-/** The ways in which a framework can continue a request. */
+/** How a framework continues a request. `T` is what its handlers return, for example void or a promise. */
 export interface Continuation<T> {
-  /** Calls the next handler. Runs in the caller's context. */
+  /** Calls the next handler. The adapter calls it in the caller's context, so call the handler synchronously. */
   next(): T
-  /** Sends an error response of the library. */
+  /** Sends an error response of the library instead of calling the handler. */
   refuse(response: HttpResponse): T
-  /** Passes on an error that does not belong to the library. */
+  /** Passes an error that does not belong to the library to the framework. */
   fail(error: unknown): T
-  /** Calls `next`. When a response is about to be sent, sends the result of `refusal` instead, unless it is null. */
+  /**
+   * Calls `next`. When a response is about to be sent, sends the result of `refusal` instead, unless it is null. The adapter uses it
+   * for requests with invalid credentials that may still reach a route that ignores credentials, such as sign-in.
+   */
   unlessRefused(next: () => T, refusal: () => HttpResponse | null): T
 }
 
-/** The framework-independent part of every adapter. */
-export class AdapterCore {
+/** An Api that serves one application. */
+export interface ServedApi {
+  /** The paths of all endpoints, with parameters as `:name`. For frameworks that need to know the routes in advance. */
+  readonly paths: readonly string[]
+  /** Returns the response to a request, or null if no endpoint has its path. The promise never rejects. */
+  handle(request: HttpRequest): Promise<HttpResponse> | null
+}
+
+/** The framework-independent part of an adapter. */
+export interface Adapter {
+  /** Prepares an API for serving. */
+  mount(api: Api): ServedApi
+  /** Identifies the caller and continues in the caller's context. An invalid or expired token gives 401. */
+  authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T>
+  /** Like authenticate(). Gives 401 without a caller, and 403 for an API key without `*` or one of `abilities`. */
+  requireUser<T>(request: HttpRequest, continuation: Continuation<T>, options?: CallerOptions): T | Promise<T>
+  /** Like requireUser(). Gives 403 for a caller without the role. */
+  requireRole<T>(request: HttpRequest, role: string, continuation: Continuation<T>, options?: RoleOptions): T | Promise<T>
+  /** Like authenticate(). Continues only if the check does not throw. */
+  requireCaller<T>(request: HttpRequest, check: CallerCheck, continuation: Continuation<T>): T | Promise<T>
+  /** Returns the response for an error of the library, or null for an error that the framework should handle. */
+  answerError(error: unknown, request: HttpRequest): HttpResponse | null
+  /**
+   * Authenticates a request that opens a socket, such as a WebSocket. Accepts a Bearer token in the Authorization header or after the
+   * subprotocol `objection-perms`, and the access cookie together with the Origin of an allowed page. See docs/sockets.md.
+   *
+   * @throws UnauthorizedError, InvalidTokenError, ForeignOriginError, AmbiguousCredentialsError; answer with answerError()
+   * @example
+   * const connection = await adapter.upgrade(nodeRequest(req))
+   * connection.onEnd(() => socket.close(4401, 'The session has ended.'))
+   * socket.on('message', (data) => connection.run(() => handle(data)).catch(report))
+   * socket.on('close', () => connection.close())
+   */
+  upgrade(request: HttpRequest, options?: UpgradeOptions): Promise<SocketConnection>
+}
+
+/**
+ * Creates the framework-independent part of an adapter. Use it to write an adapter for a framework that the library does not know.
+ * The suite of `objection-perms/testing/conformance` proves the result. See docs/adapters.md.
+ *
+ * @param perms the result of initPerms
+ * @returns functions that take a request as HttpRequest, and the ways in which the framework continues it
+ * @throws ConfigurationError when initPerms() got no `jwt`
+ * @example
+ * const adapter = createAdapter(perms)
+ * const mounted = adapter.mount(api)
+ * createServer((req, res) => {
+ *   const request = nodeRequest(req)
+ *   const send = (response: HttpResponse) => sendNode(response, res)
+ *   void adapter.authenticate(request, {
+ *     next: () => mounted.handle(request)?.then(send),
+ *     refuse: send,
+ *     fail: (error) => res.destroy(error as Error),
+ *     unlessRefused: (next, refusal) => {
+ *       interceptResponse(res, refusal)
+ *       return next()
+ *     },
+ *   })
+ * })
+ */
+export function createAdapter(perms: PermsPort, options: AdapterOptions = {}): Adapter {
+  return new AdapterCore(perms, options)
+}
+
+class AdapterCore implements Adapter {
   readonly #perms: PermsPort
   readonly #authenticator: RequestAuthenticator
   readonly #options: AdapterOptions
   readonly #reporter: Reporter
+  readonly #sockets: SocketAuthenticator
 
   constructor(perms: PermsPort, options: AdapterOptions = {}) {
     perms.noteAdapter()
@@ -49,24 +121,33 @@ export class AdapterCore {
     this.#authenticator = authenticatorOf(perms)
     this.#options = options
     this.#reporter = new Reporter(perms, options.onError)
+    this.#sockets = new SocketAuthenticator(perms)
   }
 
-  /** Prepares an API for serving. */
-  mount(api: Api): MountedApi {
+  mount(api: Api): ServedApi {
     return new MountedApi(api, this.#perms, this.#options)
   }
 
-  /** Implements authenticate(): continues as the caller, or refuses an invalid Bearer token. */
   authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T> {
     return this.#run(request, continuation, undefined)
   }
 
-  /** Implements requireUser() and requireRole(): like authenticate(), and the caller must pass the check. */
+  requireUser<T>(request: HttpRequest, continuation: Continuation<T>, options?: CallerOptions): T | Promise<T> {
+    return this.#run(request, continuation, requireCaller(options))
+  }
+
+  requireRole<T>(request: HttpRequest, role: string, continuation: Continuation<T>, options?: RoleOptions): T | Promise<T> {
+    return this.#run(request, continuation, requireCallerRole(role, options))
+  }
+
   requireCaller<T>(request: HttpRequest, check: CallerCheck, continuation: Continuation<T>): T | Promise<T> {
     return this.#run(request, continuation, check)
   }
 
-  /** Implements errorHandler(): returns the response for an error of the library, or null for other errors. */
+  upgrade(request: HttpRequest, options?: UpgradeOptions): Promise<SocketConnection> {
+    return this.#sockets.upgrade(request, options)
+  }
+
   answerError(error: unknown, request: HttpRequest): HttpResponse | null {
     return this.#reporter.answerLibraryError(error, request)
   }

@@ -5,7 +5,7 @@ import { assertOwnOrigin } from '../../../src/http/caller/origin.js'
 import { HttpResponse } from '../../../src/http/core/response.js'
 import { CrudResource } from '../../../src/http/crud/crud-resource.js'
 import { openApiDocument } from '../../../src/http/openapi/document.js'
-import { AdapterCore } from '../../../src/http/serve/adapter-core.js'
+import { createAdapter } from '../../../src/http/serve/adapter-core.js'
 import { Api } from '../../../src/http/serve/api.js'
 import { UserResource } from '../../../src/http/users/user-resource.js'
 import { asSystem, currentUserId } from '../../../src/policy/context.js'
@@ -139,7 +139,7 @@ describe('Cookies', function () {
 
     /** The id of whom an own route behind authenticate() runs as, or the status of the refusal. */
     async function onOwnRoute(method: string, headers: Record<string, string>): Promise<string | number | null> {
-      return await new AdapterCore(zoo.perms).authenticate<string | number | null | Promise<never>>(
+      return await createAdapter(zoo.perms).authenticate<string | number | null | Promise<never>>(
         neutralRequest(method, '/own', null, { headers }),
         {
           next: () => currentUserId(),

@@ -1,0 +1,111 @@
+import type { Knex } from 'knex'
+import { BasePermsModel } from '../../enforce/base-perms-model.js'
+import type { UserFeatures } from '../../http/users/user-resource.js'
+import { initPerms, type Perms, type PermsOptions } from '../../init.js'
+import { createTables } from '../../migrations.js'
+import { HasUserMixin } from '../../mixins/has-user.js'
+import { TimestampMixin } from '../../mixins/timestamps.js'
+import { UserOwnershipMixin } from '../../mixins/user-ownership.js'
+import { asSystem } from '../../policy/context.js'
+import { anyOf, authenticated, owner, role, where } from '../../policy/rules.js'
+import { column } from '../../schema/column.js'
+import { Role } from '../../users/roles.js'
+import { User } from '../../users/user.js'
+import { testHasher } from '../hasher.js'
+import { type CapturedMailer, capturedMailer } from '../mailer.js'
+import { createUser, signInAs } from '../users.js'
+import { password } from './case.js'
+
+export class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  title: column.string({ maxLength: 200 }),
+  content: column.text(),
+  rating: column.integer().nullable(),
+  price: column.decimal(10, 2).nullable(),
+  publishedAt: column.datetime().nullable(),
+  secret: column.string().nullable().hidden(),
+}) {
+  // Bundlers and minifiers rename classes.
+  static override tableName = 'user_document'
+}
+
+export class Critter extends HasUserMixin(BasePermsModel).withColumns({
+  name: column.string({ maxLength: 100 }),
+  species: column.string({ maxLength: 100 }),
+  isAdoptable: column.boolean().default(true),
+}) {
+  static override tableName = 'critter'
+  static override policy = {
+    read: anyOf(where({ isAdoptable: true }), owner()),
+    create: authenticated(),
+    update: owner(),
+    delete: role(Role.ADMIN),
+  }
+}
+
+/** A user model with verified addresses, in the library's own table. */
+export class Keeper extends TimestampMixin(User) {
+  static override tableName = 'user'
+}
+
+/** Every feature of UserResource. */
+export const allFeatures = {
+  apiKeys: true,
+  verifyEmail: true,
+  resetPassword: true,
+  changeEmail: true,
+  magicLink: true,
+  totp: true,
+  invitations: true,
+  impersonation: true,
+} as const satisfies UserFeatures
+
+/** Three users and their rows. */
+export interface World {
+  readonly perms: Perms
+  /** Access tokens by name. */
+  readonly tokens: Readonly<Record<'ada' | 'bob' | 'admin', string>>
+  readonly ids: Readonly<Record<'ada' | 'bob' | 'admin' | 'document' | 'foreign' | 'critter' | 'shy', string>>
+  close(): Promise<void>
+}
+
+/** A world with a user model for every feature, and the mail that was sent. */
+export interface FullWorld extends World {
+  readonly mailer: CapturedMailer
+}
+
+/** Sets up the library and creates the world in an empty database. close() also destroys the Knex instance. */
+export async function openWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<World> {
+  const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher(), ...options })
+  await perms.migrate()
+  await createTables(knex, [UserDocument, Critter])
+  const made = await asSystem(async () => {
+    const ada = await createUser({ email: 'ada@example.com', password })
+    const bob = await createUser({ email: 'bob@example.com', password })
+    const admin = await createUser({ email: 'admin@example.com', password }, { role: Role.ADMIN })
+    // Lists begin with the newest row.
+    const createdAt = new Date(Date.now() - 1000)
+    const document = await UserDocument.create({ title: 'Mine', content: 'x', userId: ada.id, createdAt })
+    const foreign = await UserDocument.create({ title: 'His', content: 'y', userId: bob.id })
+    const critter = await Critter.create({ name: 'Rex', species: 'dog', userId: bob.id })
+    const shy = await Critter.create({ name: 'Shy', species: 'cat', isAdoptable: false, userId: bob.id })
+    return { ada, bob, admin, document, foreign, critter, shy }
+  })
+  const tokenOf = async (user: User) => (await signInAs(user, { perms })).accessToken
+  return {
+    perms,
+    ids: Object.fromEntries(Object.entries(made).map(([key, { id }]) => [key, id])) as World['ids'],
+    tokens: { ada: await tokenOf(made.ada), bob: await tokenOf(made.bob), admin: await tokenOf(made.admin) },
+    async close() {
+      await perms.close()
+      await knex.destroy()
+    },
+  }
+}
+
+/** Opens a world in which every feature of UserResource can be enabled. Nothing is limited. */
+export async function openFullWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<FullWorld> {
+  const mailer = capturedMailer()
+  const mail = { mailer, baseUrl: 'https://app.example.com' }
+  const world = await openWorld(knex, { user: Keeper as never, mail, secondFactor: { issuer: 'Zoo' }, throttle: false, ...options })
+  return { ...world, mailer }
+}
