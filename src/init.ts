@@ -26,7 +26,8 @@ import { forgetBoundModels } from './query/objection-internals.js'
 import { guardPlainClasses } from './query/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/protected-tables.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './query/unguarded.js'
-import { enterRuntime, forgetAdapters, type Runtime, runtimeCount, runtimeSlot, startRuntime, whenLastEnds } from './runtime.js'
+import { forgetRelations } from './record/model-relations.js'
+import { enterRuntime, forgetAdapters, installForProcess, type Runtime, runtimeSlot, startRuntime } from './runtime.js'
 import { definitionOf } from './schema/definition.js'
 import { dialectOf } from './schema/storage.js'
 import type { UserClass } from './users/actor.js'
@@ -183,8 +184,8 @@ export function currentPerms(): Perms {
 }
 
 /**
- * Sets up the library for one database. Another call with the same Knex instance replaces the first one. Calls with other databases
- * add a runtime each, see `perms.run()`.
+ * Sets up the library for one database. Another call with the same Knex instance replaces the first one; if it throws, the first one
+ * stays in effect. Calls with other databases add a runtime each, see `perms.run()`.
  *
  * @returns the Perms object, which adapters take
  * @throws ConfigurationError for a missing or short secret, a second copy of this package or of Objection, and invalid options
@@ -203,12 +204,19 @@ export function initPerms(options: PermsOptions): Perms {
   try {
     // A hasher of the application may be used again in its next runtime.
     if (!options.passwordHasher) runtime.onEnd(() => void hasher.close?.())
-    runtime.onEnd(() => keepTablesProtected(knex))
-    runtime.onEnd(() => forgetBoundModels(knex))
-    runtime.onEnd(prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements }))
-    runtime.onEnd(mapIdentifiers(knex))
+    runtime.install(() => () => keepTablesProtected(knex))
+    runtime.install(() => () => forgetBoundModels(knex))
+    runtime.install(() =>
+      prepareConnections(knex, options.namedStatements === undefined ? {} : { namedStatements: options.namedStatements }),
+    )
+    runtime.install(() => mapIdentifiers(knex))
+    // A failed initPerms() call may have bound the relations to other classes.
+    runtime.install(() => {
+      forgetRelations()
+      return () => undefined
+    })
     // Objection's own classes are shared by the whole process.
-    if (runtimeCount() === 1) whenLastEnds(guardPlainClasses())
+    installForProcess(guardPlainClasses)
     const models = registerModels(given(options)) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
@@ -274,15 +282,17 @@ export function initPerms(options: PermsOptions): Perms {
       enter: (fn) => enterRuntime(runtime, fn),
       async close() {
         await (auth ?? trail)?.settled()
+        // A runtime that was replaced leaves the adapters of its successor alone.
+        if (runtime.isAlive) forgetAdapters(runtime)
         runtime.end()
-        forgetAdapters(runtime)
         await hasher.close?.()
       },
     }
     current.set(runtime, perms)
+    runtime.confirm()
     return perms
   } catch (error) {
-    runtime.end()
+    runtime.abandon()
     throw error
   }
 }

@@ -50,6 +50,16 @@ export function contextStore<F extends { readonly runtime?: Runtime | undefined 
   return shared.contexts as unknown as AsyncLocalStorage<F>
 }
 
+/** Sets something up and returns the function that undoes it. */
+type SetUp = () => () => void
+
+interface Installed {
+  readonly setUp: SetUp
+  undo: () => void
+}
+
+const installed = (setUp: SetUp): Installed => ({ setUp, undo: setUp() })
+
 /** A value that each runtime has. */
 export interface RuntimeSlot<T> {
   /** Returns the value of the current runtime. @throws NoRuntimeError when several runtimes are active and the context names none */
@@ -74,6 +84,11 @@ export class Runtime {
 
   readonly slots = new Map<object, unknown>()
   readonly #cleanups: (() => void)[] = []
+  readonly #installed: Installed[] = []
+  /** The runtimes that this one replaces, until its set-up has succeeded. */
+  #replaced: readonly Runtime[] = []
+  /** Restores what all runtimes share, if this one replaced the only active one. */
+  #restoreShared: (() => void) | undefined
   #isAlive = true
 
   constructor(knex: Knex, name: string | undefined) {
@@ -93,17 +108,74 @@ export class Runtime {
     this.#cleanups.push(cleanup)
   }
 
+  /**
+   * Runs a set-up, and undoes it when this runtime ends. It runs again when another `initPerms()` call replaced this runtime and
+   * then failed.
+   *
+   * @param setUp returns the function that undoes it
+   */
+  install(setUp: SetUp): void {
+    this.#installed.push(installed(setUp))
+  }
+
   /** Ends this runtime. Code that still runs inside it is refused from now on. */
   end(): void {
     if (!this.#isAlive) return
+    this.#deactivate()
+    this.#discard()
+    if (shared.runtimes.size === 0) endLast()
+  }
+
+  /**
+   * Replaces other runtimes: stops them until the set-up of this one has succeeded or failed. The set-up is synchronous, so no other
+   * code runs meanwhile.
+   */
+  replace(others: readonly Runtime[]): void {
+    if (others.length === 0) return
+    for (const other of others) {
+      // A reloaded module cannot resume the runtime of the earlier module.
+      if (other.copy !== copy) other.end()
+      else other.#deactivate()
+    }
+    this.#replaced = others.filter((other) => other.copy === copy)
+    if (shared.runtimes.size === 0) this.#restoreShared = endLast()
+  }
+
+  /** Ends the replaced runtimes for good, since this one is set up. */
+  confirm(): void {
+    for (const other of this.#replaced) other.#discard()
+    this.#replaced = []
+    this.#restoreShared = undefined
+  }
+
+  /** Ends this runtime, whose set-up failed, and resumes the runtimes that it replaced. */
+  abandon(): void {
+    if (shared.runtimes.has(this)) this.end()
+    this.#isAlive = false
+    if (this.#replaced.length === 0) return
+    this.#restoreShared?.()
+    for (const other of this.#replaced) other.#activate()
+    this.#replaced = []
+  }
+
+  #activate(): void {
+    this.#isAlive = true
+    shared.runtimes.add(this)
+    shared.ended.delete(configOf(this.knex))
+    for (const one of this.#installed) one.undo = one.setUp()
+  }
+
+  #deactivate(): void {
     this.#isAlive = false
     shared.runtimes.delete(this)
     shared.ended.add(configOf(this.knex))
+    for (const { undo } of [...this.#installed].reverse()) undo()
+  }
+
+  #discard(): void {
     for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup()
+    this.#installed.length = 0
     this.slots.clear()
-    if (shared.runtimes.size > 0) return
-    for (const cleanup of lastCleanups.splice(0).reverse()) cleanup()
-    for (const reset of resets) reset()
   }
 
   /** Returns whether `knex` is the Knex instance of this runtime or one of its transactions. */
@@ -120,11 +192,23 @@ export class Runtime {
   }
 }
 
-const lastCleanups: (() => void)[] = []
+/** Set-ups of the whole process, undone when the last active runtime ends. */
+const processSetUps: Installed[] = []
 
-/** Adds a function that runs when the last active runtime ends. */
-export function whenLastEnds(cleanup: () => void): void {
-  lastCleanups.push(cleanup)
+/** Runs a set-up of the whole process, unless it is in effect. It is undone when the last active runtime ends. */
+export function installForProcess(setUp: SetUp): void {
+  if (processSetUps.every((one) => one.setUp !== setUp)) processSetUps.push(installed(setUp))
+}
+
+/** Undoes what all runtimes share. @returns a function that restores it */
+function endLast(): () => void {
+  const setUps = processSetUps.splice(0)
+  for (const { undo } of [...setUps].reverse()) undo()
+  const restore = modelSlots.map((slot) => slot.reset())
+  return () => {
+    for (const one of restore) one()
+    processSetUps.push(...setUps.map(({ setUp }) => installed(setUp)))
+  }
 }
 
 /**
@@ -134,28 +218,35 @@ export function whenLastEnds(cleanup: () => void): void {
  */
 export function startRuntime(knex: Knex, name: string | undefined): Runtime {
   const replaced = [...shared.runtimes].filter((other) => isReplacedBy(other, knex))
-  for (const other of replaced) other.end()
-  assertOnlyCopy()
-  for (const other of shared.runtimes) {
-    if (isSameDatabase(other.knex, knex)) {
-      throw new ConfigurationError(
-        'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` for it first. ' +
-          'If a bundler evaluates this module several times, as Next.js does, keep the result of the first call on globalThis.',
-      )
-    }
-  }
+  const hadAdapter = replaced.some(({ hasAdapter }) => hasAdapter)
   const runtime = new Runtime(knex, name)
-  if (replaced.some(({ hasAdapter }) => hasAdapter)) shared.served.add(configOf(knex))
-  for (const other of shared.runtimes) {
-    if (other.name === runtime.name) {
-      throw new ConfigurationError(
-        `initPerms({ name: '${runtime.name}' }): another runtime has this name. Give each runtime its own name: initPerms({ knex, name: 'tenant-b' }).`,
-      )
-    }
+  runtime.replace(replaced)
+  try {
+    assertOnlyCopy()
+    for (const other of shared.runtimes) assertCompatible(runtime, other)
+  } catch (error) {
+    runtime.abandon()
+    throw error
   }
+  if (hadAdapter) shared.served.add(configOf(knex))
   shared.runtimes.add(runtime)
   shared.ended.delete(configOf(knex))
   return runtime
+}
+
+/** @throws ConfigurationError when two runtimes use one database or one name */
+function assertCompatible(runtime: Runtime, other: Runtime): void {
+  if (isSameDatabase(other.knex, runtime.knex)) {
+    throw new ConfigurationError(
+      'initPerms({ knex }): another Knex instance of the same database is in use. Call `await perms.close()` for it first. ' +
+        'If a bundler evaluates this module several times, as Next.js does, keep the result of the first call on globalThis.',
+    )
+  }
+  if (other.name === runtime.name) {
+    throw new ConfigurationError(
+      `initPerms({ name: '${runtime.name}' }): another runtime has this name. Give each runtime its own name: initPerms({ knex, name: 'tenant-b' }).`,
+    )
+  }
 }
 
 // A call with the same Knex instance replaces the runtime. Outside production a hot reload may also use a new Knex instance of
@@ -281,7 +372,7 @@ export function runtimeSlot<T>(initial: () => T): RuntimeSlot<T> {
 }
 
 // Active runtimes use the same model classes and share the data about them until the last runtime ends.
-const resets: (() => void)[] = []
+const modelSlots: { reset(): () => void }[] = []
 
 /**
  * Creates a slot for data about model classes. All active runtimes share its value, which is reset when the last runtime ends.
@@ -290,8 +381,14 @@ const resets: (() => void)[] = []
  */
 export function modelSlot<T>(initial: () => T): { get(): T; set(value: T): void } {
   let value: { readonly current: T } | undefined
-  resets.push(() => {
-    value = undefined
+  modelSlots.push({
+    reset() {
+      const before = value
+      value = undefined
+      return () => {
+        value = before
+      }
+    },
   })
   return {
     get() {
