@@ -179,7 +179,7 @@ eachDriver('Links of a many-to-many relation', (db) => {
   }
 
   const related = (name: Name) => first.$relatedQuery(name)
-  const ofBoth = (name: Name) => (Doc as any).relatedQuery(name).for([first, second])
+  const ofBoth = (name: Name) => Doc.relatedQuery(name).for([first, second])
   const noteOf = (name: Name) => `${tableOf[name]}.note`
 
   const changes: Record<string, { run(name: Name): PromiseLike<unknown>; leaves: string[] | ((name: Name) => string[]) }> = {
