@@ -12,8 +12,9 @@ import { assertHome } from '../query/home.js'
 import type { ObjectionRelation } from '../query/objection-internals.js'
 import { guardOf, protectTable } from '../query/protected-tables.js'
 import { isGuardedBuilder } from '../query/query-builder.js'
+import { ActiveRecordMixin } from '../record/active-record.js'
 import { dialectOfClass } from '../record/codec.js'
-import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
+import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor } from '../record/record-types.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { isIntermediate, markIntermediate, onDefinition } from '../schema/definition.js'
 import { classOf, type ModelClass, modelClass, valuesByName } from '../schema/model-class.js'
@@ -104,13 +105,23 @@ interface BaseStatics extends Omit<ModelClass, 'prototype' | 'query'> {
 /**
  * Creates a model class with permissions: every query of the class enforces its `static policy`.
  *
- * @param Base a class with ActiveRecordMixin
- * @example class AppModel extends PermsMixin(ActiveRecordMixin(Model)) {}
+ * @param Base an Objection model class, such as the base class of an existing application. Without ActiveRecordMixin, it gets that too.
+ * @example
+ * class Task extends PermsMixin(AppModel) {
+ *   static override policy = { read: owner('userId'), create: authenticated(), update: owner('userId') }
+ * }
  */
-export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
+export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord> & ActiveRecordStatics>(
   Base: T,
-): T & AbstractConstructor<Permissions> & PermissionsStatics {
-  const Open = Base as unknown as AbstractConstructor<Model & ActiveRecord> & BaseStatics
+): T & AbstractConstructor<Permissions> & PermissionsStatics
+export function PermsMixin<T extends AbstractConstructor<Model>>(
+  Base: T,
+): T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics
+export function PermsMixin<T extends AbstractConstructor<Model>>(
+  Base: T,
+): T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics {
+  const Open = ('columnSpecs' in Base ? Base : ActiveRecordMixin(Base)) as unknown as AbstractConstructor<Model & ActiveRecord> &
+    BaseStatics
   abstract class Perms extends Open {
     static policy: Policy = {}
     static adminBypass: boolean | 'read' = true
@@ -172,7 +183,7 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord>>(
   }
   Object.defineProperty(Perms, guardOf, { value: policyEnforcer })
   markIntermediate(Perms)
-  return Perms as unknown as T & AbstractConstructor<Permissions> & PermissionsStatics
+  return Perms as unknown as T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics
 }
 
 async function mayAct(

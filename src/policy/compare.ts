@@ -1,8 +1,9 @@
+import { datetimeFromDriver } from '../schema/canonical.js'
 import type { ColumnSpec } from '../schema/column.js'
 
 /** Compares two values of a column in memory like the database compares their stored forms. */
 export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
-  const order = orderOf(spec, held, asked)
+  const order = orderOf(spec, spec?.isExisting ? inType(spec, held) : held, asked)
   switch (operator) {
     case 'eq':
       return order === 0
@@ -19,6 +20,13 @@ export function compareValues(spec: ColumnSpec | undefined, operator: string, he
     default:
       return false
   }
+}
+
+// Code may hold a value of an existing column as its driver returned it, or as JSON has it.
+function inType({ type }: ColumnSpec, held: unknown): unknown {
+  if (type === 'datetime') return typeof held === 'string' || typeof held === 'number' ? datetimeFromDriver(held) : held
+  if ((type === 'integer' || type === 'float') && typeof held === 'string') return Number(held)
+  return held
 }
 
 function orderOf(spec: ColumnSpec | undefined, a: unknown, b: unknown): number {

@@ -4,6 +4,7 @@ import { type RelationFilter, relationOf } from '../query/objection-internals.js
 import { tableOf } from '../schema/class-statics.js'
 import { MAX_DECIMAL_PRECISION } from '../schema/column.js'
 import { structureOf } from '../schema/definition.js'
+import { needsSqlValue } from '../schema/existing-storage.js'
 import { type Dialect, encode, sqlValue } from '../schema/storage.js'
 import { isUuid, normalize } from '../schema/values.js'
 import { isAble } from './abilities.js'
@@ -376,9 +377,14 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
   }
   const bound = spec ? encode(spec, value(asked), scope.dialect) : asked
   const isOrder = isOrdering(operator)
-  const left = spec && isOrder ? sqlValue(spec, column.sql, scope.dialect) : column.sql
-  const right = spec && isOrder ? sqlValue(spec, '?', scope.dialect) : '?'
-  return sql(`${left} ${signs[operator]} ${right}`, ...column.bindings, bound)
+  const isConverted = spec && (isOrder || needsSqlValue(spec, scope.dialect))
+  const left = isConverted ? sqlValue(spec, column.sql, scope.dialect) : column.sql
+  const right = isConverted ? sqlValue(spec, '?', scope.dialect) : '?'
+  const exact = sql(`${left} ${signs[operator]} ${right}`, ...column.bindings, bound)
+  // MariaDB finds the rows by an index, and compares them byte by byte.
+  return isConverted && operator === 'eq' && scope.dialect === 'mysql'
+    ? all(sql(`${column.sql} = ?`, ...column.bindings, bound), exact)
+    : exact
 }
 
 // -- related rows

@@ -74,13 +74,16 @@ export function readRow<T extends object>(cls: DatabaseClass, given: Readonly<Re
 function furtherTarget(cls: object, { read, further }: Codec, name: string): Target {
   const known = further.get(name)
   if (known) return known
-  const { specs, columnOf } = structureOf(cls)
+  const { specs, columnOf, keepsNames } = structureOf(cls)
   const folded = foldName(name)
   const meant = Object.keys(specs).filter((property) =>
     [property, columnOf.get(property) ?? property].some((one) => foldName(one) === folded),
   )
   const property = meant.find((one) => specs[one]?.isHidden || specs[one]?.readable) ?? meant[0]
-  const target = (property === undefined ? undefined : read.get(property)) ?? { property: camelCase(name), decode: null }
+  const target = (property === undefined ? undefined : read.get(property)) ?? {
+    property: keepsNames ? name : camelCase(name),
+    decode: null,
+  }
   if (further.size < mostFurther) further.set(name, target)
   return target
 }
@@ -96,7 +99,8 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
     const declared = specs[property]
     const spec = declared ?? (jsonAttributes.has(property) ? jsonSpec : undefined)
     // A column that the library did not create may contain JSON as text on any database.
-    const target = { property, decode: spec ? detaching(spec, decoder(spec, declared ? dialect : 'sqlite')) : null }
+    const isForeignJson = spec?.type === 'json' && (!declared || declared.isExisting)
+    const target = { property, decode: spec ? detaching(spec, decoder(spec, isForeignJson ? 'sqlite' : dialect)) : null }
     const [arrival, ...further] = rowKeysOf(column, config, mappers)
     const taken = arrival === undefined ? undefined : read.get(arrival)
     if (taken)

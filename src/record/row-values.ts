@@ -35,7 +35,7 @@ export function RowValuesMixin(Base: ModelBase): ModelBase {
     override $beforeUpdate(options: ModelOptions, context: QueryContext): Promise<void> | undefined {
       return thenMaybe(super.$beforeUpdate(options, context), () => {
         const { specs } = definitionOf(this.constructor)
-        if (specs.updatedAt && changesRow(this)) valuesOf(this).updatedAt = new Date()
+        if (isOurs(specs.updatedAt) && changesRow(this)) valuesOf(this).updatedAt = new Date()
       }) as Promise<void> | undefined
     }
 
@@ -71,17 +71,21 @@ export function RowValuesMixin(Base: ModelBase): ModelBase {
   return RowValues
 }
 
+// The application, or its database, fills in the columns that only `static jsonSchema` describes.
+const isOurs = (spec: ColumnSpec | undefined): spec is ColumnSpec => spec !== undefined && !spec.isExisting
+
 // Sets the id, the times and the defaults of a new row.
 function fillIn(record: object): void {
   const { specs } = definitionOf(record.constructor)
   const row = valuesOf(record)
   const now = new Date()
-  if (specs.id?.type === 'uuid') row.id ??= newId()
-  if (specs.createdAt) row.createdAt ??= now
-  if (specs.updatedAt) row.updatedAt ??= now
+  if (isOurs(specs.id) && specs.id.type === 'uuid') row.id ??= newId()
+  if (isOurs(specs.createdAt)) row.createdAt ??= now
+  if (isOurs(specs.updatedAt)) row.updatedAt ??= now
   for (const name in specs) {
     if (row[name] !== undefined || hasQueryValue(row, name)) continue
     const spec = specs[name] as ColumnSpec
+    if (spec.isExisting) continue
     if (spec.hasDefault) {
       const value = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
       if (value !== undefined) row[name] = value
@@ -96,6 +100,7 @@ function assertComplete(record: object): void {
   for (const name in specs) {
     if (row[name] !== undefined || hasQueryValue(row, name)) continue
     const spec = specs[name] as ColumnSpec
+    if (spec.isExisting) continue
     if (spec.isNullable) row[name] = null
     else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
   }
@@ -125,6 +130,7 @@ function encoded(record: object, given: Pojo): Pojo {
   const cls = classOf(record)
   const dialect = dialectOfClass(cls)
   const { write } = codecNow(cls)
+  const { columnOf, keepsNames } = definitionOf(record.constructor)
   const row: Pojo = {}
   let name = ''
   try {
@@ -132,7 +138,7 @@ function encoded(record: object, given: Pojo): Pojo {
       const known = write.get(name)
       if (known) row[known.column] = known.spec ? encode(known.spec, given[name], dialect) : given[name]
       // 'address:city' sets a part of a json column, as in Objection's documentation.
-      else row[name.replace(/^[^:]*/, (property) => definitionOf(cls).columnOf.get(property) ?? snakeCase(property))] = given[name]
+      else row[name.replace(/^[^:]*/, (property) => columnOf.get(property) ?? (keepsNames ? property : snakeCase(property)))] = given[name]
     }
   } catch (error) {
     throw withField(error, name)

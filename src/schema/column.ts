@@ -71,6 +71,11 @@ export interface ColumnSpec {
   readonly values?: readonly string[]
   /** JSON Schema of a `json` column's value. */
   readonly schema?: object
+  /**
+   * Whether the column is known from `static jsonSchema` only. Its table stores values in the form that the application chose, and the
+   * JSON Schema validates them.
+   */
+  readonly isExisting?: boolean
   readonly isNullable: boolean
   readonly hasDefault: boolean
   /** A value, or a function that returns the value of each new row. */

@@ -4,6 +4,7 @@ import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
 import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf } from './column.js'
+import { existingColumn } from './existing-columns.js'
 import { type ModelClass, modelClass } from './model-class.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
@@ -30,6 +31,7 @@ export interface Definition {
   readonly modelClass: ModelClass
   readonly tableName: string
   readonly columns: Readonly<Record<string, AnyColumn>>
+  /** By property: the columns of `columns`, and those that `static jsonSchema` describes. */
   readonly specs: Readonly<Record<string, ColumnSpec>>
   /** property → column of the database */
   readonly columnOf: ReadonlyMap<string, string>
@@ -42,6 +44,8 @@ export interface Definition {
   readonly jsonAttributes: ReadonlySet<string>
   /** Whether the class declares all its columns: then an unknown key is an error. False if only mixins declare columns. */
   readonly isStrict: boolean
+  /** Whether undeclared columns have the names of their properties, as in Objection: the class stands over the application's own base. */
+  readonly keepsNames: boolean
   readonly uniques: readonly (readonly string[])[]
   readonly indexes: readonly (readonly string[])[]
   readonly inputs: Readonly<Record<string, VirtualInput>>
@@ -54,7 +58,8 @@ export function idProperties(cls: object): readonly string[] {
 
 /** Whether a new row gets its id in this process: `id` is a UUID. Other ids come from the application or the database. */
 export function makesId(cls: object): boolean {
-  return structureOf(cls).specs.id?.type === 'uuid' && (cls as RecordClass).getIdProperty() === 'id'
+  const { id } = structureOf(cls).specs
+  return id?.type === 'uuid' && !id.isExisting && (cls as RecordClass).getIdProperty() === 'id'
 }
 
 const structures = modelSlot(() => new WeakMap<object, Definition>())
@@ -226,12 +231,14 @@ function assertKnownColumnNames(cls: RecordClass, { columnOf: columns }: Definit
 }
 
 /**
- * Returns the table of a class: its `static tableName`; else the table of its base class if the class adds no column; else its
- * name in snake_case.
+ * Returns the table of a class: its `static tableName`; else the table of its base class if the class adds no column, or if the base
+ * class is the application's own; else its name in snake_case.
+ *
+ * @throws ConfigurationError for a class name that a minifier made
  */
 export function tableNameOf(cls: RecordClass): string {
-  const own = Object.getOwnPropertyDescriptor(cls, 'tableName')
-  if (own && typeof own.value === 'string') return own.value
+  const said = saidTableName(cls)
+  if (said !== undefined) return said
   const count = Object.keys(mergedColumns(cls)).length
   for (let base = Object.getPrototypeOf(cls) as RecordClass; typeof base === 'function' && base !== Function.prototype; ) {
     const inherited = Object.getOwnPropertyDescriptor(base, 'tableName')
@@ -242,7 +249,32 @@ export function tableNameOf(cls: RecordClass): string {
     }
     base = Object.getPrototypeOf(base) as RecordClass
   }
+  assertWrittenName(cls.name)
   return snakeCase(cls.name)
+}
+
+// A static getter, or any name of a base class below the library, holds for all subclasses, as in Objection.
+function saidTableName(cls: RecordClass): string | undefined {
+  for (const c of lineage(cls).reverse()) {
+    const said = intermediates.has(c) ? undefined : Object.getOwnPropertyDescriptor(c, 'tableName')
+    if (!said) continue
+    const isFixed = !said.get && isRecordClass(c)
+    const table: unknown = said.get ? said.get.call(cls) : said.value
+    if (typeof table === 'string' && (c === cls || !isFixed)) return table
+    if (isFixed) return undefined
+  }
+  return undefined
+}
+
+const isRecordClass = (cls: object): boolean => 'columnSpecs' in cls
+
+// Minifiers name classes 'a', 't1' or ''. Such a table exists by accident only, and changes with the next build.
+function assertWrittenName(name: string): void {
+  if (name.length > 2) return
+  throw new ConfigurationError(
+    `The model class is named '${name}', probably by a minifier, so its table is unknown. Set "static tableName = '...'" in every model, or let ` +
+      'the bundler keep class names (esbuild: keepNames).',
+  )
 }
 
 // A class that declares no columns besides those of BaseModel has no table: BasePermsModel or the application's base class.
@@ -302,17 +334,21 @@ function define(cls: RecordClass): Definition {
     indexes.push(...(ownIndexes.get(c) ?? []))
     Object.assign(inputs, ownInputs.get(c))
   }
-  for (const name of [...Object.keys(columns), ...Object.keys(handWritten), ...mergedList(cls, 'jsonAttributes')]) {
+  const jsonAttributes = jsonAttributesOf(cls, handWritten)
+  const keepsNames = columns.id === undefined && !lineage(cls).some((c) => ownWhole.has(c))
+  const columnFor = keepsNames ? existingName(cls) : () => undefined
+  for (const name of new Set([...Object.keys(columns), ...Object.keys(handWritten), ...mergedList(cls, 'jsonAttributes')])) {
     const declared = columns[name]
-    if (declared) specs[name] = declared.spec
-    const given = declared ? declared.spec.columnName : givenColumnName(cls, name)
+    const given = declared ? declared.spec.columnName : (givenColumnName(cls, name) ?? columnFor(name))
     if (given !== undefined) assertColumnName(given)
+    const spec = declared?.spec ?? existingSpec(cls, name, { handWritten, handRequired, jsonAttributes, columnName: given })
+    if (spec) specs[name] = spec
     const inDatabase = given ?? columnNameOf(name)
     columnOf.set(name, inDatabase)
     propertyOf.set(inDatabase, name)
     if (noteName(name, inDatabase, given !== undefined)) namesVersion += 1
   }
-  if (Object.keys(columns).length > 0) noteTable(cls)
+  if (columnOf.size > 0) noteTable(cls)
   return {
     modelClass: modelClass(cls),
     tableName: cls.getTableName(),
@@ -322,8 +358,9 @@ function define(cls: RecordClass): Definition {
     propertyOf,
     handWritten,
     handRequired,
-    jsonAttributes: jsonAttributesOf(cls, handWritten),
+    jsonAttributes,
     isStrict: isConcrete(cls) && (columns.id !== undefined || lineage(cls).some((c) => ownWhole.has(c))),
+    keepsNames,
     uniques,
     indexes,
     inputs,
@@ -367,6 +404,37 @@ function assertDistinctColumns(cls: RecordClass, { specs, columnOf: columns, tab
         `${cls.name}: the column '${column}' of ${property} has the name of another property. Rename the property ${column}.`,
       )
   }
+}
+
+// Objection's rule for the column of a property: columnNameMappers, else the name itself.
+function existingName(cls: RecordClass): (property: string) => string | undefined {
+  const { getColumnNameMappers } = cls as { getColumnNameMappers?(): { format(row: object): object } | null }
+  const mappers = getColumnNameMappers?.call(cls)
+  return (property) => {
+    const column = mappers ? (Object.keys(mappers.format({ [property]: null }))[0] ?? property) : property
+    return column === snakeCase(property) ? undefined : column
+  }
+}
+
+function existingSpec(
+  cls: RecordClass,
+  name: string,
+  known: Pick<Definition, 'handWritten' | 'handRequired' | 'jsonAttributes'> & { readonly columnName: string | undefined },
+): ColumnSpec | undefined {
+  const schema = known.handWritten[name]
+  if (typeof schema !== 'object' || schema === null) return undefined
+  return existingColumn(schema, {
+    isRequired: known.handRequired.includes(name),
+    isJson: known.jsonAttributes.has(name),
+    isId: [ownIdColumn(cls)].flat().some((column) => column === name || column === (known.columnName ?? snakeCase(name))),
+    columnName: known.columnName,
+  })
+}
+
+// Objection's getIdProperty() reads rows, for which it needs this definition.
+function ownIdColumn(cls: RecordClass): unknown {
+  const owner = lineage(cls).findLast((c) => !intermediates.has(c) && Object.hasOwn(c, 'idColumn'))
+  return owner ? ownStatic(owner, 'idColumn') : 'id'
 }
 
 function jsonAttributesOf(cls: RecordClass, handWritten: Readonly<Record<string, object>>): Set<string> {

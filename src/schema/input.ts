@@ -28,6 +28,7 @@ export function lookup(definition: Definition, where: object): Record<string, un
       else values[name] = value
     } else if (value === null) values[name] = null
     else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null
+    else if (spec.isExisting) values[name] = value
     else {
       const checked = normalize({ ...spec, isNullable: true }, value)
       if (checked.error === undefined) values[name] = checked.value
@@ -57,7 +58,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   // normalize() checks the columns. The schema checks the other properties.
   const rest = {
     ...schema,
-    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name])),
+    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name] || specs[name].isExisting)),
     required: [],
     additionalProperties: true,
   }
@@ -67,7 +68,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   for (const name of missing) errors.push({ field: name, message: 'is required' })
   for (const [name, value] of Object.entries(known)) {
     const spec = specs[name]
-    if (!spec) continue
+    if (!spec || spec.isExisting) continue
     const checked = normalize(spec, value)
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }

@@ -1,6 +1,7 @@
 import { mergedList } from './class-statics.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 import type { Definition } from './definition.js'
+import { allowsNull } from './existing-columns.js'
 
 export interface ObjectSchema {
   type: 'object'
@@ -61,7 +62,8 @@ function base(spec: ColumnSpec): Record<string, unknown> {
 
 /** Returns whether a new row must have a value for this column. */
 export function isRequired(name: string, spec: ColumnSpec): boolean {
-  return !spec.isNullable && !spec.hasDefault && !automatic.has(name)
+  // `required` of the JSON Schema says it for columns that only the schema describes.
+  return !spec.isExisting && !spec.isNullable && !spec.hasDefault && !automatic.has(name)
 }
 
 /** Returns whether a client may send this column when it creates or updates a row. */
@@ -74,10 +76,24 @@ export function recordSchema(definition: Definition): ObjectSchema {
   const properties: Record<string, object> = { ...definition.handWritten }
   const required = [...definition.handRequired]
   for (const [name, spec] of Object.entries(definition.specs)) {
-    properties[name] = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
+    properties[name] = propertySchema(definition, name, spec)
     if (isRequired(name, spec)) required.push(name)
   }
   return { type: 'object', properties, required: [...new Set(required)], additionalProperties: true }
+}
+
+function propertySchema({ handWritten }: Definition, name: string, spec: ColumnSpec): Record<string, unknown> {
+  return spec.isExisting ? { ...handWritten[name] } : { ...(handWritten[name] ?? {}), ...schemaOf(spec) }
+}
+
+const isWriteOnly = (schema: object): boolean => (schema as { writeOnly?: boolean }).writeOnly === true
+
+// A column that the JSON Schema does not require may be NULL, although clients may not send null.
+function shownSchema(schema: Record<string, unknown>, { isNullable }: ColumnSpec): Record<string, unknown> {
+  if (!isNullable || allowsNull(schema)) return schema
+  const { type, enum: values } = schema
+  if (type === undefined) return { anyOf: [schema, { type: 'null' }] }
+  return { ...schema, type: [type, 'null'].flat(), ...(Array.isArray(values) ? { enum: [...values, null] } : {}) }
 }
 
 /** Returns the JSON Schemas of a model, for validation and for OpenAPI. */
@@ -86,13 +102,19 @@ export function schemasOf(definition: Definition): ModelSchemas {
   const [create, update, output, filter] = [schema(), schema(), schema(), schema()]
   for (const [name, hand] of Object.entries(definition.handWritten)) {
     if (definition.specs[name]) continue
-    create.properties[name] = hand
-    update.properties[name] = hand
-    output.properties[name] = hand
+    const { readOnly } = hand as { readOnly?: boolean }
+    if (!readOnly && !automatic.has(name)) {
+      create.properties[name] = hand
+      update.properties[name] = hand
+    }
+    if (!isWriteOnly(hand)) output.properties[name] = hand
   }
-  create.required.push(...definition.handRequired)
+  // A client cannot send a column that the server fills in.
+  create.required.push(
+    ...definition.handRequired.filter((name) => !definition.specs[name] || isWritable(name, definition.specs[name], 'create')),
+  )
   for (const [name, spec] of Object.entries(definition.specs)) {
-    const property = { ...(definition.handWritten[name] ?? {}), ...schemaOf(spec) }
+    const property = propertySchema(definition, name, spec)
     if (isWritable(name, spec, 'create')) {
       create.properties[name] =
         spec.hasDefault && typeof spec.defaultValue !== 'function' && spec.defaultValue !== undefined
@@ -101,9 +123,11 @@ export function schemasOf(definition: Definition): ModelSchemas {
       if (isRequired(name, spec)) create.required.push(name)
     }
     if (isWritable(name, spec, 'update')) update.properties[name] = property
-    if (!spec.isHidden) {
-      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...property, readOnly: true } : property
-      if (!spec.readable) output.required.push(name)
+    if (!spec.isHidden && !isWriteOnly(property)) {
+      const shown = spec.isExisting ? shownSchema(property, spec) : property
+      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...shown, readOnly: true } : shown
+      // The application's $formatJson() may omit a column that only a JSON Schema describes.
+      if (!spec.readable && !spec.isExisting) output.required.push(name)
     }
     if (spec.isFilterable && !spec.isHidden) filter.properties[name] = property
   }

@@ -13,6 +13,7 @@ import {
   storableText,
 } from './canonical.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
+import { encodeExisting, existingDecoder, existingSqlValue } from './existing-storage.js'
 
 /** The supported SQL dialects. 'mysql' is MariaDB; MySQL itself is untested. */
 export type Dialect = 'sqlite' | 'pg' | 'mysql'
@@ -52,6 +53,7 @@ export function dialectOf(knex: Knex): Dialect {
 export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unknown {
   if (value === undefined) return value
   if (value === null) return spec.type === 'json' && !spec.isNullable ? 'null' : null
+  if (spec.isExisting) return encodeExisting(spec, value, dialect)
   switch (spec.type) {
     case 'string':
     case 'text':
@@ -100,6 +102,8 @@ export type Decoder = (value: unknown) => unknown
  * @example decoder(column.boolean().spec, 'sqlite')?.(1) // true
  */
 export function decoder(spec: ColumnSpec, dialect: Dialect): Decoder | null {
+  const existing = spec.isExisting ? existingDecoder(spec) : null
+  if (existing) return existing
   switch (spec.type) {
     case 'string':
     case 'text':
@@ -170,6 +174,7 @@ const decodeJson: Decoder = (value) => {
  * @example sqlValue(column.bigint().spec, '"t"."big"', 'sqlite') // 'CAST("t"."big" AS INTEGER)'
  */
 export function sqlValue(spec: ColumnSpec, columnSql: string, dialect: Dialect): string {
+  if (spec.isExisting) return existingSqlValue(spec, columnSql, dialect)
   if (dialect === 'sqlite') {
     if (spec.type === 'bigint') return `CAST(${columnSql} AS INTEGER)`
     if (spec.type === 'decimal') return `CAST(${columnSql} AS NUMERIC)`

@@ -236,7 +236,7 @@ export class RecordValidator extends Validator {
         continue
       }
       const spec = definition.specs[name]
-      if (!spec) {
+      if (!spec || spec.isExisting) {
         if (isJsonPath(name) && !rest.has(name) && !definition.columnOf.has(name)) {
           const message = isPatch ? jsonPathError(definition, name, given, schemaErrors) : 'is not known here'
           if (message === null) values[name] = given
@@ -245,7 +245,7 @@ export class RecordValidator extends Validator {
         }
         values[name] = given
         if (rest.has(name)) continue
-        wire[name] = given
+        wire[name] = given instanceof Date && spec?.type !== 'json' ? given.toISOString() : given
         const isKnown = definition.handWritten[name] !== undefined || name === 'id' || name.startsWith('#') || isAccessor(model, name)
         if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
         continue
@@ -271,7 +271,7 @@ export class RecordValidator extends Validator {
       const value: unknown =
         typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
       if (value === undefined) continue
-      const checked = normalize(spec, value)
+      const checked = spec.isExisting ? { value, error: undefined } : normalize(spec, value)
       if (checked.error !== undefined)
         throw new ValidationError(`The default of ${name} ${checked.error}`, [{ field: name, message: checked.error }])
       values[name] = checked.value

@@ -47,7 +47,7 @@ describe('withColumns()', () => {
   })
 
   it('gives columns in the order of their declaration, the base’s first', () => {
-    expect(Object.keys(Child.columnSpecs)).to.deep.equal([...Object.keys(Parent.columnSpecs), 'extraNote'])
+    expect(Object.keys(Child.columnSpecs)).to.deep.equal([...Object.keys(Parent.columnSpecs), 'extraNote', 'homeAddress'])
     expect(Object.keys(Parent.columnSpecs).slice(0, 4)).to.deep.equal(['id', 'createdAt', 'updatedAt', 'label'])
   })
 

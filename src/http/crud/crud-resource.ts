@@ -408,13 +408,22 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
       const hookContext = this.#hookContext(context, split)
       await hooks?.beforeCreate?.(hookContext)
-      const made = await this.served.createFrom({ ...hookContext.input, ...above })
+      const made = await this.#withDefaults(await this.served.createFrom({ ...hookContext.input, ...above }))
       await hooks?.afterCreate?.(made as never, hookContext)
       return made
     })
     const key = String((row as unknown as Record<string, unknown>)[this.options.id ?? 'id'])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
     return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
+  }
+
+  // The defaults of existing columns are known to the database only. A caller who may not read the row sees what was sent.
+  async #withDefaults(row: ServedRow): Promise<ServedRow> {
+    const values = row as unknown as Record<string, unknown>
+    const isMissing = Object.entries(this.served.columnSpecs).some(([name, spec]) => spec.isExisting && values[name] === undefined)
+    if (!isMissing) return row
+    const read = await this.served.query().findById((row as unknown as Model).$id() as string)
+    return (read as unknown as ServedRow | undefined) ?? row
   }
 
   /** Checks whether the caller may create any row at all, before the input is validated. @throws ForbiddenError */

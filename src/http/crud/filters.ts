@@ -3,6 +3,7 @@ import type { FieldError } from '../../core/errors.js'
 import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compare.js'
 import type { FilteringBuilder } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
+import { needsSqlValue } from '../../schema/existing-storage.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
 
@@ -123,22 +124,21 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
   const bound = (one: unknown) => encode(spec, one, dialect)
   switch (operator) {
     case 'eq':
-      if (placeOf(spec, value, dialect) === 'within') query.where(reference, bound(value) as string)
-      else query.whereRaw('1 = 0')
+      if (placeOf(spec, value, dialect) !== 'within') query.whereRaw('1 = 0')
+      else if (needsSqlValue(spec, dialect)) whereIsOneOf(query, column, [bound(value)], dialect)
+      else query.where(reference, bound(value) as string)
       return
     case 'ne':
       // NULL counts as not equal, so that `ne` is the exact opposite of `eq`.
       if (placeOf(spec, value, dialect) !== 'within') return
       query.where((either) => {
-        either.where(reference, '<>', bound(value) as string)
+        if (needsSqlValue(spec, dialect)) applyComparison(either, column, '<>', value, dialect)
+        else either.where(reference, '<>', bound(value) as string)
         if (spec.isNullable) either.orWhereNull(reference)
       })
       return
     case 'in':
-      query.whereIn(
-        reference,
-        (value as unknown[]).filter((one) => placeOf(spec, one, dialect) === 'within').map((one) => bound(one) as string),
-      )
+      whereIsOneOf(query, column, (value as unknown[]).filter((one) => placeOf(spec, one, dialect) === 'within').map(bound), dialect)
       return
     case 'null':
       if (value) query.whereNull(reference)
@@ -153,11 +153,23 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
   }
 }
 
+function whereIsOneOf(query: QueryBuilder<Model>, { spec, reference }: ListColumn, bound: readonly unknown[], dialect: Dialect): void {
+  const isConverted = needsSqlValue(spec, dialect)
+  // On MariaDB this finds the rows by an index, and the condition below compares them byte by byte.
+  if (!isConverted || dialect === 'mysql') query.whereIn(reference, bound as string[])
+  if (!isConverted || bound.length === 0) {
+    if (isConverted) query.whereRaw('1 = 0')
+    return
+  }
+  const values = bound.map(() => sqlValue(spec, '?', dialect)).join(', ')
+  query.whereRaw(`${sqlValue(spec, '??', dialect)} in (${values})`, [reference, ...bound] as string[])
+}
+
 const int32 = 2147483648
 
 // Databases reject a value outside the range of the column type. No row can have it, so compare it here.
-function placeOf({ type }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
-  if (type === 'integer') return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
+function placeOf({ type, isExisting }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
+  if (type === 'integer' && !isExisting) return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
   if (type !== 'date' && type !== 'datetime') return 'within'
   const year = type === 'date' ? Number((value as string).slice(0, 4)) : (value as Date).getUTCFullYear()
   return year < firstYear(dialect) ? 'below' : year <= 9999 ? 'within' : 'above'

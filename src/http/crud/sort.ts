@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { FieldError } from '../../core/errors.js'
+import { needsSqlValue } from '../../schema/existing-storage.js'
 import { type Dialect, encode, sqlValue } from '../../schema/storage.js'
 import type { ListColumn } from './filters.js'
 
@@ -81,7 +82,7 @@ function equals(query: QueryBuilder<Model>, { column }: SortKey, value: unknown,
   const { spec, reference } = column
   if (value === null) query.whereNull(reference)
   // Compare as ORDER BY does, so that no row is lost between two pages.
-  else if (dialect === 'sqlite' && spec.type === 'decimal') compare(query, column, '=', value, dialect)
+  else if ((dialect === 'sqlite' && spec.type === 'decimal') || needsSqlValue(spec, dialect)) compare(query, column, '=', value, dialect)
   else query.where(reference, encode(spec, value, dialect) as string)
 }
 
