@@ -7,6 +7,9 @@ import { type PackagedMigration, packagedMigrations } from '../migrations/index.
 import { throttleTable } from './auth/throttle/throttle-store.js'
 import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
+import { tableExists, tablesReferringTo } from './database/existing-tables.js'
+import { assertColumns } from './database/missing-columns.js'
+import { forgetTables, recordedTables, recordTables } from './database/table-record.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from './database/tables.js'
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { tableOf } from './schema/class-statics.js'
@@ -62,17 +65,67 @@ export async function createTables(knex: Knex, models: readonly ModelClass[]): P
   await createTablesFromSpecs(knex, [...specs.values()])
 }
 
+/** Returns the tables of the first migration, and those of the second. */
+const firstTables = () => [...kinds.map((kind) => tableSpecOf(registeredModel(kind))), throttleTable]
+const furtherTables = () => internalModels.map(tableSpecOf)
+
+/** What the packaged migrations do. Each creates and records the missing tables, and drops only recorded ones. */
 const tables = {
   create: async (knex: Knex) => {
-    await createTables(knex, kinds.map(registeredModel))
-    await createTablesFromSpecs(knex, [throttleTable])
+    await assertTablesOfApplication(knex, await recordedTables(knex))
+    await recordTables(knex, await createTablesFromSpecs(knex, firstTables()))
   },
-  drop: (knex: Knex) => dropTables(knex, [throttleTable, ...kinds.map((kind) => tableSpecOf(registeredModel(kind)))]),
-  createFurther: (knex: Knex) => createTables(knex, internalModels),
-  /** Adds columns of a model to a table of an earlier version. */
-  addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) =>
-    await addMissingColumns(knex, tableSpecOf(registeredModel(kind)), properties),
-  dropFurther: (knex: Knex) => dropTables(knex, internalModels.map(tableSpecOf)),
+  drop: (knex: Knex) => dropOwnTables(knex, firstTables()),
+  createFurther: async (knex: Knex) => {
+    // The first migration of 0.1.0 kept no record.
+    if ((await recordedTables(knex)) === null) await recordTables(knex, await existing(knex, firstTables()))
+    await recordTables(knex, await createTablesFromSpecs(knex, furtherTables()))
+  },
+  /** Adds columns of a model to a table that an earlier version created. */
+  addColumns: async (knex: Knex, kind: ModelKind, properties: readonly string[]) => {
+    const spec = tableSpecOf(registeredModel(kind))
+    const record = await recordedTables(knex)
+    if (record === null || record.has(spec.name)) await addMissingColumns(knex, spec, properties)
+  },
+  dropFurther: (knex: Knex) => dropOwnTables(knex, furtherTables()),
+}
+
+async function existing(knex: Knex, specs: readonly TableSpec[]): Promise<string[]> {
+  const names: string[] = []
+  for (const { name } of specs) if (await tableExists(knex, name)) names.push(name)
+  return names
+}
+
+// Without a record, version 0.1.0 has created the tables.
+async function dropOwnTables(knex: Knex, specs: readonly TableSpec[]): Promise<void> {
+  const record = await recordedTables(knex)
+  const own = specs.filter(({ name }) => record === null || record.has(name))
+  const names = own.map(({ name }) => name)
+  const referring = names.length === 0 ? [] : await tablesReferringTo(knex, names)
+  if (referring.length > 0)
+    throw new ConfigurationError(
+      `The tables ${names.join(', ')} cannot be dropped, because ${referring.join(', ')} refers to them. Undo the migrations of the application first, or drop those foreign keys.`,
+    )
+  await dropTables(knex, own)
+  await forgetTables(knex, names)
+}
+
+/** Throws when a table that the application created lacks columns of its model. Tables that do not exist are skipped. */
+async function assertTablesOfApplication(knex: Knex, record: ReadonlySet<string> | null): Promise<void> {
+  for (const model of [...kinds.map(registeredModel), ...internalModels]) {
+    const spec = tableSpecOf(model)
+    if (!record?.has(spec.name) && (await tableExists(knex, spec.name))) await assertColumns(knex, spec, model.name)
+  }
+}
+
+async function assertTablesExist(knex: Knex): Promise<void> {
+  for (const model of [...kinds.map(registeredModel), ...internalModels]) {
+    if (await tableExists(knex, tableOf(model))) continue
+    throw new ConfigurationError(
+      `The table '${tableOf(model)}' of ${model.name} does not exist, although the migrations of the library have run: they ran with another ` +
+        'registered model, for example in a knexfile without initPerms({ user: ... }). Undo them, and run them with the models of the application.',
+    )
+  }
 }
 
 /** Returns the names of the tables that `migrate()` creates. */
@@ -132,8 +185,9 @@ function withTables(migration: PackagedMigration): Knex.Migration {
 
 /**
  * Creates or updates the library's tables, with a migration history of their own. When several processes call it at once, one runs
- * the migrations and the others wait.
+ * the migrations and the others wait. Tables that the library did not create stay unchanged: if they lack columns, it throws.
  *
+ * @throws ConfigurationError for a table of the application without all columns of its model
  * @returns the names of the migrations that ran
  * @example await migrate(knex) // ['objection_perms_001_users_roles_tokens.js', ...]
  */
@@ -143,6 +197,11 @@ export async function migrate(knex: Knex): Promise<string[]> {
       number,
       string[],
     ]
+    const record = await recordedTables(knex)
+    // Version 0.1.0 has run the migrations: their tables are the library's.
+    if (record === null) await recordTables(knex, await existing(knex, [...firstTables(), ...furtherTables()]))
+    else await assertTablesOfApplication(knex, record)
+    await assertTablesExist(knex)
     return ran
   })
 }

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { type Column, type ColumnSpec, columnNameOf } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
 import { columnIn, columnsIn, constraintName, registerTables } from './constraints.js'
+import { tableExists } from './existing-tables.js'
 import { tableNameOfBuilder } from './knex-internals.js'
 
 /** A table that models declare. The keys of `columns` are properties; `columnNameOf` gives their columns. */
@@ -21,16 +22,18 @@ export interface TableSpec {
  * @param tables in any order
  * @throws the driver's error
  * @example await createTablesFromSpecs(knex, [{ name: 'user', primaryKey: 'id', columns: { id: column.uuid(), email: column.string().unique() } }])
+ * @returns the names of the created tables
  */
-export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSpec[]): Promise<void> {
+export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSpec[]): Promise<string[]> {
   const dialect = dialectOf(knex)
   registerTables(tables)
   const missing: TableSpec[] = []
   for (const table of tables) {
-    if (!(await knex.schema.hasTable(table.name))) missing.push(table)
+    if (!(await tableExists(knex, table.name))) missing.push(table)
   }
   const ordered = byReference(missing)
   const pending = new Set(ordered.map(({ name }) => name))
+  const created: string[] = []
   const later: (() => Promise<void>)[] = []
   for (const table of ordered) {
     const make = knex.schema.createTable(table.name, (builder) => {
@@ -46,13 +49,17 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
       for (const properties of table.uniques ?? []) addUnique(builder, table.name, columnsIn(table, properties))
       for (const properties of table.indexes ?? []) addIndex(builder, table.name, columnsIn(table, properties))
     })
-    await make.catch((error: unknown) => {
+    try {
+      await make
+      created.push(table.name)
+    } catch (error) {
       // Another process has created the table in the meantime.
       if (!isThereAlready(error)) throw error
-    })
+    }
     pending.delete(table.name)
   }
   for (const add of later) await add()
+  return created
 }
 
 const thereAlready = new Set(['42P07', '42710', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
@@ -182,8 +189,8 @@ function addColumn(
   return built
 }
 
-// Models fill in defaults themselves. The defaults in the table are for rows that other programs insert.
-function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
+/** Returns the default of a column in the table. Models fill in defaults themselves: it is for rows that other programs insert. */
+export function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
   if (!spec.hasDefault || typeof spec.defaultValue === 'function' || spec.defaultValue === null) return undefined
   // MySQL accepts no literal default for long text. MariaDB does since 10.2.
   if (dialect === 'mysql' && sqlType(spec, dialect).startsWith('longtext')) return undefined
