@@ -48,7 +48,13 @@ function referenceTo(cls: object, name: string): string {
 function columnFor(cls: object | undefined, name: string): string {
   if (cls === undefined) return snakeCase(name)
   const { columnOf, propertyOf } = structureOf(cls)
-  return columnOf.get(name) ?? (propertyOf.has(name) ? name : snakeCase(name))
+  return columnOf.get(name) ?? (propertyOf.has(name) || namesColumnsAsObjection(cls) ? name : snakeCase(name))
+}
+
+// Over an application's own base class, relations name columns as they are, unless columnNameMappers rename them.
+function namesColumnsAsObjection(cls: object): boolean {
+  const { getColumnNameMappers } = cls as { getColumnNameMappers?(): unknown }
+  return structureOf(cls).keepsNames && !getColumnNameMappers?.call(cls)
 }
 
 function short(own: (cls: RecordClass) => RelationMapping<Model>): RelationMapping<Model> {
@@ -97,11 +103,10 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
   }
   const { join } = mapping
   const oldTable = from === to ? null : from.getTableName()
-  const newTable = to.getTableName()
   const modelClass = modelClassOf(mapping)
   const related = knownClass(modelClass)
   const ref = (side: string | string[], oldName: string | null, cls: object | undefined): string | string[] =>
-    Array.isArray(side) ? side.map((one) => ref(one, oldName, cls) as string) : rename(side, oldName, newTable, cls)
+    Array.isArray(side) ? side.map((one) => ref(one, oldName, cls) as string) : rename(side, oldName, to, cls)
   const through = join.through && knownClass(join.through.modelClass)
   return {
     ...mapping,
@@ -142,13 +147,13 @@ function extras(extra: string | readonly string[] | Record<string, string>, cls:
 }
 
 // 'user.managerId' of User becomes employee.manager_id in a subclass Employee with its own table.
-function rename(reference: string, oldTable: string | null, newTable: string, known: object | undefined): string {
+function rename(reference: string, oldTable: string | null, owner: RecordClass, known: object | undefined): string {
   if (typeof reference !== 'string') return reference
   const dot = reference.lastIndexOf('.')
   const table = reference.slice(0, dot)
   const name = reference.slice(dot + 1)
-  const resolved = oldTable !== null && table === oldTable ? newTable : resolveTable(table)
+  const resolved = oldTable !== null && table === oldTable ? tableOf(owner) : resolveTable(table)
   // The column belongs to the class of the mapping only if it names that class's table.
   const cls = known !== undefined && tableOf(known) === resolved ? known : classOfTable(resolved)
-  return `${resolved}.${columnFor(cls, name)}`
+  return `${resolved}.${cls === undefined && namesColumnsAsObjection(owner) ? name : columnFor(cls, name)}`
 }

@@ -249,7 +249,8 @@ export function tableNameOf(cls: RecordClass): string {
     }
     base = Object.getPrototypeOf(base) as RecordClass
   }
-  assertWrittenName(cls.name)
+  // Classes of mixins have no table of their own.
+  if (!intermediates.has(cls)) assertWrittenName(cls.name)
   return snakeCase(cls.name)
 }
 

@@ -18,6 +18,7 @@ import { HttpResponse, type ResponseOptions } from '../core/response.js'
 import { joinPath } from '../core/routes.js'
 import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
+import { checkColumns } from './columns.js'
 import {
   type CrudMethod,
   type CrudResourceOptions,
@@ -98,6 +99,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   }
 
   override bind(_perms: PermsPort): void {
+    checkColumns(this.served)
     checkParent(this.served, this.options.parent as Parent | undefined)
     nameAbilities(this.model as unknown as typeof Model, this.abilityName)
     for (const path of this.included.paths) checkInclude(this.served, path)

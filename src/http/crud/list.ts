@@ -93,7 +93,10 @@ export class List {
     }
     const id = this.#sortable.get(options.idProperty)
     if (!id)
-      throw new ConfigurationError(`${model.name}: the column '${options.idProperty}' must be sortable, because lists sort by it last.`)
+      throw new ConfigurationError(
+        `${model.name}: the column '${options.idProperty}' must be declared and sortable, because lists sort by it last. ` +
+          `Declare it in withColumns() or in the properties of jsonSchema.`,
+      )
     this.#id = id
     const created = this.#sortable.get('createdAt')
     this.#defaultSort = withTieBreak(created && !created.spec.readable ? [{ column: created, isDescending: true }] : [], id)
