@@ -1,8 +1,9 @@
-import { columnSql, globalRole, grantColumn, type Scope } from './compile.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
 import type { Action } from './policy.js'
+import { globalRole, grantColumn } from './role-conditions.js'
+import { columnSql, type Scope } from './scope.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 /** The requirement of outranks(), for error messages. */

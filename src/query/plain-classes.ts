@@ -7,7 +7,9 @@ import type { OpenKnexBuilder } from '../database/knex-internals.js'
 import { tableOf } from '../schema/class-statics.js'
 import type { ObjectionBuilder } from './objection-internals.js'
 import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
-import { inspect, isForbiddenName, noteModelQuery, rejectStatement, type StatementContext } from './statement.js'
+import { inspect, noteModelQuery } from './statement.js'
+import { rejectStatement, type StatementContext } from './statement-context.js'
+import { isForbiddenName } from './table-names.js'
 
 /** Set on the prototype of QueryBuilder classes that inspect their own statements. */
 export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself')

@@ -1,163 +1,35 @@
-/**
- * Extends Objection's QueryBuilder so that every statement carries the policy of its model. Uses undocumented parts of Objection 3.1;
- * statement.ts uses those of Knex. `selfCheck` asserts at initPerms that both still work as expected.
- */
+/** Extends Objection's QueryBuilder so that every statement carries the policy of its model. */
 
 import type { Knex } from 'knex'
-import { type Model, QueryBuilder } from 'objection'
-import { ConfigurationError, TooManyValuesError } from '../core/errors.js'
-import { recordThrownError } from '../database/ended-transactions.js'
+import { QueryBuilder } from 'objection'
+import { ConfigurationError } from '../core/errors.js'
 import type { NamesContext } from '../database/identifiers.js'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
-import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
-import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../database/transaction.js'
 import { inRuntimeOf } from '../runtime.js'
-import { tableOf } from '../schema/class-statics.js'
 import { definitionOf } from '../schema/definition.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
-import { dialectOf } from '../schema/storage.js'
-import { restorerOf, retryOnDeadlock } from './deadlock-retry.js'
+import { retryOnDeadlock } from './deadlock-retry.js'
 import { executeCopy, isAsExpected } from './execution.js'
-import { fragment, type Template } from './fragments.js'
-import { assertChanged, assertRemoved, isLinkOfGraph, removalOf } from './graph-writes.js'
-import { assertHome } from './home.js'
-import { type InsertOperation, inParts, insertIn, joinResults, noteIgnored, rowsPerInsert } from './insert-results.js'
-import { joinsManyRows, rejectLimitedGraph } from './joined-graphs.js'
+import type { Template } from './fragments.js'
+import { type GuardedQuery, Handle, runCopy } from './guarded-query.js'
+import { addPolicy, keepKnownIds, noteConflicts } from './guarded-statements.js'
+import { joinsManyRows } from './joined-graphs.js'
 import { enclosingQueryOf, findOperation, type ObjectionBuilder, type Operation, operationsOf } from './objection-internals.js'
-import { exemptTables, inspectsItself, rejectProtectedTable } from './plain-classes.js'
-import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
-import { anyEnforcer, guardOf, protectTable } from './protected-tables.js'
+import { inspectsItself } from './plain-classes.js'
+import type { Execution, GuardedBuilder, PolicyEnforcer, WriteOperation } from './policy-enforcer.js'
+import { anyEnforcer, guardOf } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
-import {
-  exposeKnexQuery,
-  groupWheres,
-  inspect,
-  isFromGuarded,
-  isFromOther,
-  isOfKind,
-  noteModelQuery,
-  rejectStatement,
-  type StatementContext,
-} from './statement.js'
+import { exposeKnexQuery } from './statement.js'
 import { namesOf } from './statement-names.js'
-import {
-  assertHomeOfOwners,
-  idOrNew,
-  isGraphWrite,
-  isIgnoring,
-  isKnownId,
-  isOfJoinTable,
-  isOfRelation,
-  isPlainInsert,
-  isReturning,
-  isWriting,
-  kindOf,
-  textId,
-  writeOf,
-} from './write-operation.js'
-
-export const errorsOf: unique symbol = Symbol.for('objection-perms.errors')
+import { typedError } from './typed-errors.js'
+import { writeOnce, writeRelated } from './write-execution.js'
+import { assertHomeOfOwners, isGraphWrite, isOfRelation, isWriting, textId, writeOf } from './write-operation.js'
 
 interface Statics {
   [guardOf]?: PolicyEnforcer
-  [errorsOf]?: (error: unknown, cls: typeof Model) => unknown
-}
-
-function typedError(cls: typeof Model, error: unknown): unknown {
-  const toTyped = (cls as Statics)[errorsOf]
-  return toTyped ? toTyped(error, cls) : error
 }
 
 type Constructor<T> = new (...args: never[]) => T
-
-/** The members of a guarded builder that other functions of this file use. */
-interface OpenGuarded extends ObjectionBuilder {
-  asFind(): ObjectionBuilder
-  execution: Execution | undefined
-  deletedToo: boolean
-  readableFilters: readonly Template[]
-}
-
-class Handle implements GuardedBuilder {
-  readonly #builder: OpenGuarded
-
-  constructor(builder: OpenGuarded) {
-    this.#builder = builder
-  }
-
-  get cls(): typeof Model {
-    return this.#builder.modelClass()
-  }
-
-  get ref(): string {
-    return this.#builder.tableRef()
-  }
-
-  get schema(): string | undefined {
-    return this.#builder.internalOptions().schema
-  }
-
-  get execution(): Execution {
-    this.#builder.execution ??= { ids: undefined, action: undefined, session: undefined }
-    return this.#builder.execution
-  }
-
-  get db(): Knex {
-    return this.#builder.knex()
-  }
-
-  get context(): object {
-    return this.#builder.context()
-  }
-
-  get withDeleted(): boolean {
-    return this.#builder.deletedToo
-  }
-
-  get readableFilters(): readonly Template[] {
-    return this.#builder.readableFilters
-  }
-
-  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
-    const find = this.#builder.asFind() as OpenGuarded
-    find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
-    find.execution = { ids: undefined, action, session }
-    find.internalContext().runBefore = []
-    find.internalContext().runAfter = []
-    return find as unknown as QueryBuilder<Model>
-  }
-
-  query(cls: typeof Model): QueryBuilder<Model> {
-    const query = cls.query(this.#builder.internalContext().knex ?? undefined)
-    return this.schema === undefined ? query : query.withSchema(this.schema)
-  }
-}
-
-/**
- * Describes the statement of a guarded builder. It is a class because V8 allocates function-valued properties of object literals in
- * old space, where each keeps its whole query alive until the next full garbage collection.
- */
-class GuardedStatementContext implements StatementContext {
-  readonly name: string
-  readonly isEnforced: boolean
-  readonly exempt: ReadonlySet<string> | undefined
-
-  constructor(
-    readonly cls: typeof Model,
-    readonly enforcer: PolicyEnforcer | undefined,
-    readonly table: string | null,
-    readonly ref: string,
-    readonly caller: unknown,
-  ) {
-    this.name = cls.name
-    this.isEnforced = enforcer?.isEnforced(cls) ?? false
-    this.exempt = enforcer ? undefined : exemptTables(cls)
-  }
-
-  isFreeNow(): boolean {
-    return !this.enforcer?.isEnforced(this.cls)
-  }
-}
 
 const guardedBuilders = new WeakSet<object>()
 
@@ -188,7 +60,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
   // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
-  class Guarded extends Open {
+  class Guarded extends Open implements GuardedQuery {
     get [inspectsItself](): true {
       return true
     }
@@ -225,7 +97,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return added
     }
 
-    override clone(): ObjectionBuilder {
+    override clone(): Guarded {
       const copy = super.clone() as Guarded
       copy.execution = this.execution
       copy.isRunning = this.isRunning
@@ -371,111 +243,15 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       try {
         return inRuntimeOf(this.unsafeKnex(), () => {
           const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
-          return isChecked ? this.#writeRelated() : this.#writeOnce()
+          return isChecked ? writeRelated(this) : writeOnce(this)
         })
       } catch (error) {
         return Promise.reject(error)
       }
     }
 
-    async #writeRelated(): Promise<unknown> {
-      const removal = removalOf(this)
-      const result = await this.#writeOnce()
-      if (removal) await assertRemoved(removal, result)
-      else if (isLinkOfGraph(this)) assertChanged(this, result)
-      return result
-    }
-
-    async #writeOnce(): Promise<unknown> {
-      const cls = this.modelClass()
-      const { enforcer } = this
-      const write = enforcer ? writeOf(this) : null
-      if (write) for (const row of [write.instance, ...write.models]) assertHome(row, this.knex())
-      try {
-        const insert = findOperation(operationsOf(this), isPlainInsert) as InsertOperation | null
-        const size = insert ? this.#rowsAtOnce(insert) : 0
-        if (insert && insert.models.length > size) return await this.#insertInParts(insertIn(insert).models, size)
-        const isGraph = findOperation(operationsOf(this), isGraphWrite) !== null
-        if (!enforcer && !isGraph) return await this.#run().result
-        const isWhole =
-          isGraph ||
-          this.isRelate() ||
-          this.isUnrelate() ||
-          (write?.kind === 'insert' && findOperation(operationsOf(this), isOfJoinTable) !== null)
-        // A policy may reject a row deeper in a graph even if none applies to its root.
-        const needs = isGraph
-          ? (anyEnforcer()?.isEnforcedAnywhere() ?? false)
-          : isWhole
-            ? enforcer?.isEnforced(cls)
-            : enforcer?.needsTransaction(this.handle, write)
-        const checked = isWhole ? null : write
-        if (!needs) return await this.#runChecked(enforcer, checked)
-        const db = this.knex()
-        if (isTransaction(db))
-          return await db.transaction(async (trx) =>
-            withTransaction(trx, rootOf(cls.knex()), () => this.#runChecked(enforcer, checked, trx)),
-          )
-        // A deadlock repeats the transaction, from the values that the rows had before hooks changed them.
-        const restoreRows = restorerOf(write?.models ?? [])
-        const attempt = (trx: Knex) => {
-          restoreRows()
-          return this.#runChecked(enforcer, checked, trx)
-        }
-        return await outsideTransaction(() => transaction(attempt, { knex: db }))
-      } catch (error) {
-        const answer = typedError(cls, enforcer ? await enforcer.translate(this.handle, write, error) : error)
-        recordThrownError(error, answer)
-        throw answer
-      }
-    }
-
-    // Returns how many rows one INSERT may hold.
-    #rowsAtOnce(insert: InsertOperation): number {
-      const { models } = insert
-      // insertedOf() finds out by ids which of several rows were inserted, so rows without ids go one by one.
-      const isOneByOne =
-        findOperation(operationsOf(this), isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
-      return isOneByOne ? 1 : rowsPerInsert(definitionOf(this.modelClass()).columnOf.size)
-    }
-
-    async #insertInParts(models: readonly Model[], most: number): Promise<unknown> {
-      const db = this.knex()
-      const root = isTransaction(db) ? rootOf(this.modelClass().knex()) : db
-      const restoreRows = restorerOf(models)
-      for (let size = most; ; size = Math.ceil(size / 8)) {
-        const insertAll = async (trx: Knex.Transaction) => {
-          restoreRows()
-          const results: unknown[] = []
-          for (const part of inParts(models, size)) results.push(await this.#ofRows(part, trx).execute())
-          return joinResults(results)
-        }
-        try {
-          if (isTransaction(db)) return await db.transaction((trx) => withTransaction(trx, root, () => insertAll(trx)))
-          return await outsideTransaction(() => transaction(insertAll, { knex: db }))
-        } catch (error) {
-          // The conditions of a policy may bind many values for each row: divide further.
-          if (!(error instanceof TooManyValuesError) || size === 1) throw error
-        }
-      }
-    }
-
-    #ofRows(models: readonly Model[], trx: Knex): Guarded {
-      const part = this.clone() as Guarded
-      insertIn(findOperation(operationsOf(part), isPlainInsert) as unknown as InsertOperation).models = models
-      part.knex(trx)
-      return part
-    }
-
-    async #runChecked(enforcer: PolicyEnforcer | undefined, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
-      const { copy, result: pending } = this.#run(trx)
-      const result = await pending
-      const checked = write ? enforcer?.afterWrite(copy.handle, write, result) : undefined
-      if (checked) await checked
-      return result
-    }
-
     // Objection executes a copy of the builder. State of one execution is kept in that copy.
-    #run(trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
+    [runCopy](trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
       assertHomeOfOwners(this, trx ?? this.knex())
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone()) : super.execute()
@@ -499,8 +275,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)
       if (this.isRunning && !this.isPartial()) this.isSent = true
       if (methodOf(built) === 'insert') {
-        this.#keepKnownIds(built)
-        this.#noteConflicts(built)
+        keepKnownIds(this, built)
+        noteConflicts(this, built)
       }
       if (this.isPartial() || methodOf(built) !== 'select' || super.hasSelects()) return built
       if (singlePartsOf(built).table !== undefined || clausesOf(built).some(({ grouping }) => grouping === 'columns')) return built
@@ -509,27 +285,6 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       if (!columns) return built
       this.#listsColumns = true
       return built.select(columns) as OpenKnexBuilder
-    }
-
-    // Objection adds RETURNING for the id on PostgreSQL. It is not needed when every row has its id.
-    #keepKnownIds(built: OpenKnexBuilder): void {
-      const { returning, onConflict } = singlePartsOf(built)
-      if (returning === undefined || onConflict !== undefined || findOperation(operationsOf(this), isReturning) !== null) return
-      const write = writeOf(this)
-      if (write?.models.every((model) => isKnownId(model.$id()))) singlePartsOf(built).returning = undefined
-    }
-
-    // If another row caused a conflict, the id generated before the statement is not in the table.
-    #noteConflicts(built: OpenKnexBuilder): void {
-      const { onConflict, ignore, returning } = singlePartsOf(built)
-      if (!onConflict || !this.isRunning) return
-      const insert = findOperation(operationsOf(this), isPlainInsert) as InsertOperation | null
-      if (!insert) return
-      const ids = [this.modelClass().idColumn].flat()
-      const returned = [returning ?? []].flat() as string[]
-      const needsId = ignore ? returned.length > 0 : dialectOf(this.knex()) === 'sqlite'
-      if (needsId && !returned.includes('*')) built.returning([...new Set([...returned, ...ids])])
-      if (ignore) noteIgnored(built, insert, ids)
     }
 
     #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
@@ -543,41 +298,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       } finally {
         this.#isBuilding = false
       }
-      built.queryContext(names)
-      // The query may use another Knex instance than initPerms() got.
-      redactErrorsOf(built.client as Knex.Client & FailingClient)
-      const cls = this.modelClass()
-      const { enforcer } = this
-      const table = tableOf(cls)
-      const activeEnforcer = enforcer ?? anyEnforcer()
-      const context = new GuardedStatementContext(cls, enforcer, this.isPartial() ? null : table, this.tableRef(), activeEnforcer?.caller())
-      const isBound = activeEnforcer?.isEnforcedAnywhere() ?? false
-      if (isBound) {
-        const from = this.tableName()
-        if (enforcer) protectTable(cls, enforcer)
-        else rejectProtectedTable(context, this.isPartial() ? null : from, built)
-        inspect(context, built)
-      }
-      if (this.isPartial()) return built
-      if (singlePartsOf(built).limit !== undefined || singlePartsOf(built).offset !== undefined) rejectLimitedGraph(this)
-      if (methodOf(built) === 'truncate') enforcer?.checkTruncate(cls)
-      const isRestricted = enforcer !== undefined && !enforcer.isFree(cls) && this.#restrict(context, enforcer, built)
-      if (!isRestricted && this.readableFilters.length > 0) {
-        groupWheres(built, names)
-        for (const filter of this.readableFilters) built.whereRaw(fragment(built.client, filter))
-      }
-      // Other builders carry no rule. They are inspected again inside another statement, because the application may have changed them.
-      if (enforcer || (isBound && context.exempt)) noteModelQuery(context, built)
+      addPolicy(this, built)
       return built
-    }
-
-    /** @returns true if the rule and the readable filters were added; false if the rows come from another query */
-    #restrict(context: GuardedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
-      const kind = kindOf(this)
-      const isOther = context.isEnforced ? this.#checkSource(context, built, kind) : isFromOther(context, built)
-      if (kind !== 'insert') groupWheres(built, this.names as NamesContext)
-      if (!isOther) enforcer.restrict(this.handle, built, this.execution?.action ?? kind)
-      return !isOther
     }
 
     override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
@@ -589,21 +311,6 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     #isBuiltIn(): boolean {
       const parent = enclosingQueryOf(this)
       return parent instanceof Guarded && parent.#isBuilding && parent.enforcer !== undefined
-    }
-
-    // Returns whether the rows come from a query with its own rule. Rejects every source except that and the model's table.
-    #checkSource(context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
-      const isWrite = kind !== 'read'
-      if (!isOfKind(built, kind))
-        rejectStatement(context, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
-      if (isWrite && !this.isRunning) rejectStatement(context, 'a knex query made of a write', 'await the builder itself')
-      if (this.tableRef() !== context.table && /^perms_/.test(this.tableRef()))
-        rejectStatement(context, `the alias '${this.tableRef()}'`, 'take one that does not begin with perms_')
-      if (singlePartsOf(built).table === undefined && this.tableName() !== context.table)
-        rejectStatement(context, `the table '${this.tableName()}'`, 'query the model of that table')
-      const isOther = isFromGuarded(context, built)
-      if (isOther && isWrite) rejectStatement(context, 'a write to what from() names', 'write to the model')
-      return isOther
     }
   }
   guardedBuilders.add(Guarded)

@@ -1,9 +1,6 @@
 /** Reads and checks the clauses of Knex builders, and rejects clauses that would bypass a rule. */
 import type { Knex } from 'knex'
-import { ConfigurationError } from '../core/errors.js'
-import { namesContext } from '../database/identifiers.js'
 import {
-  addClauses,
   type Clause,
   clausesOf,
   commentsOf,
@@ -19,65 +16,12 @@ import {
 } from '../database/knex-internals.js'
 import { dialectOf } from '../schema/storage.js'
 import { isFragment } from './fragments.js'
-import { type Enforcer, isForbiddenTable } from './protected-tables.js'
+import type { Enforcer } from './protected-tables.js'
 import { carriesSql, isPlainObject, textOfRaw } from './raw-text.js'
 import { readSql } from './sql-text.js'
-
-// -- where-clauses -------------------------------------------------------------------------------------------------
-
-const plainWheres = new Set(['whereBasic', 'whereIn', 'whereNull', 'whereBetween', 'whereColumn', 'whereLike', 'whereILike'])
-
-/** Groups the WHERE clauses in parentheses, so that no or() and no raw text affects a rule that is added with AND. */
-export function groupWheres(statement: OpenKnexBuilder, names: object): void {
-  const clauses = clausesOf(statement)
-  const wheres = wheresOf(clauses)
-  if (wheres.every(isPlain)) return
-  setClauses(
-    statement,
-    clauses.filter(({ grouping }) => grouping !== 'where'),
-  )
-  addGroup(statement, wheres, names)
-}
-
-// Adds conditions in parentheses.
-function addGroup(statement: OpenKnexBuilder, wheres: readonly Clause[], names: object): void {
-  statement.where((group) => {
-    const open = group as OpenKnexBuilder
-    open.queryContext(names)
-    addClauses(open, wheres)
-  })
-}
-
-// Checks all values of the clause, because an operator may also be raw SQL.
-function isPlain(clause: Clause): boolean {
-  return clause.bool !== 'or' && plainWheres.has(clause.type ?? '') && Object.values(clause).every(isLiteral)
-}
-
-function isLiteral(value: unknown): boolean {
-  if (typeof value === 'function') return false
-  if (typeof value !== 'object' || value === null || value instanceof Date || Buffer.isBuffer(value)) return true
-  return Array.isArray(value) && value.every(isLiteral)
-}
-
-// -- statements that would bypass a policy -----------------------------------------------------------------------------
-
-/** Describes the statement under inspection. */
-export interface StatementContext {
-  /** The model's name, for messages. */
-  readonly name: string
-  /** The model's table; null if the statement may use any table without a policy. */
-  readonly table: string | null
-  /** The alias of that table in the statement. */
-  readonly ref: string
-  /** Whether the model's own policy applies: clauses that cannot be inspected are then rejected. */
-  readonly isEnforced: boolean
-  /** Protected tables, in lower case, that a class without a policy may name: see exemptTables(). */
-  readonly exempt?: ReadonlySet<string> | undefined
-  /** The caller, compared by identity. */
-  readonly caller: unknown
-  /** Returns whether the model's policy does not apply to the code that runs at the time of the call. */
-  isFreeNow(): boolean
-}
+import { isOfKind, rejectStatement, type StatementContext } from './statement-context.js'
+import { bareName, inspectName, inspectTable, isTableOf, lastPart } from './table-names.js'
+import { addGroup, isPlain, wheresOf } from './where-groups.js'
 
 /** The state of a model's knex query when toKnexQuery() returned it. */
 interface ExposedQuery {
@@ -101,8 +45,6 @@ const modelQueries = new WeakMap<object, ModelQuery>()
 export function noteModelQuery(context: StatementContext, statement: OpenKnexBuilder): void {
   modelQueries.set(statement, { context })
 }
-
-const wheresOf = (clauses: readonly Clause[]) => clauses.filter(({ grouping }) => grouping === 'where')
 
 /**
  * Returns whether a builder is a query of a model with the rule of the current caller. A knex query may have been created for
@@ -181,13 +123,6 @@ const checkWhenCompiled = interceptorOf({
   clone: (copy, original) => snapshot(copy, modelQueries.get(original) as ModelQuery),
 })
 
-/** Rejects a statement with a message that names the clause and an alternative. @throws ConfigurationError always */
-export function rejectStatement(context: StatementContext, way: string, instead: string): never {
-  throw new ConfigurationError(
-    `${context.name}: ${way} would bypass the permissions; ${instead}, or use Model.knexQuery() inside asSystem().`,
-  )
-}
-
 /** @throws ConfigurationError if a statement could reach rows without the rule of their model */
 export function inspect(context: StatementContext, statement: OpenKnexBuilder): void {
   if (context.isEnforced) {
@@ -222,13 +157,6 @@ function inspectOptions(context: StatementContext, statement: OpenKnexBuilder): 
   }
 }
 
-const methods = { read: /^(select|first|pluck|columnInfo)$/, insert: /^insert$/, update: /^update$/, delete: /^del$/ }
-
-/** Returns whether a statement is of the kind of the model's query: onBuildKnex() could turn a find into an update. */
-export function isOfKind(statement: OpenKnexBuilder, kind: keyof typeof methods): boolean {
-  return methods[kind].test(methodOf(statement))
-}
-
 /**
  * Returns whether the source in from() has its own rule: a query of a model, or a CTE made of one.
  *
@@ -252,17 +180,6 @@ export function isFromGuarded(context: StatementContext, statement: OpenKnexBuil
 /** Returns whether from() names another source than the model's table. */
 export function isFromOther(context: StatementContext, statement: OpenKnexBuilder): boolean {
   return !isTableOf(context, singlePartsOf(statement).table)
-}
-
-// Accepts a name, { alias: name } or undefined. If `ref` is given, the alias must equal it.
-function isTableOf(context: StatementContext, table: unknown, ref?: string): boolean {
-  if (typeof table === 'string') {
-    const [name = '', alias = name] = table.split(asWord)
-    return bareName(name) === context.table && (ref === undefined || alias.trim() === ref)
-  }
-  if (typeof table !== 'object' || table === null) return table === undefined
-  const [[alias, name] = [], further] = isKnexValue(table) ? [] : Object.entries(table)
-  return further === undefined && typeof name === 'string' && bareName(name) === context.table && (ref === undefined || alias === ref)
 }
 
 const MAX_DEPTH = 16
@@ -309,12 +226,6 @@ function inspectOn(context: StatementContext, on: object, join: Clause, statemen
   for (const part of inner.clauses) inspectOn(context, part, join, statement, depth + 1)
 }
 
-// Rules name tables. A CTE with the same name would replace such a table.
-function inspectName(context: StatementContext, alias: unknown): void {
-  if (typeof alias === 'string' && isForbiddenTable(bareName(alias)))
-    rejectStatement(context, `a CTE named '${alias}'`, 'give it another name')
-}
-
 // Inspects the source of from() or a join.
 function inspectSource(context: StatementContext, source: unknown, statement: OpenKnexBuilder, depth: number): void {
   if (typeof source === 'string') inspectTable(context, source, statement)
@@ -323,38 +234,6 @@ function inspectSource(context: StatementContext, source: unknown, statement: Op
   else if (depth > MAX_DEPTH) rejectStatement(context, 'a statement nested this deeply', 'write it in parts')
   else for (const name in source) inspectSource(context, (source as Record<string, unknown>)[name], statement, depth + 1)
 }
-
-// System catalogues, which reveal row counts and frequent values of all tables.
-const systemCatalogues = /^(pg_\w+|information_schema|performance_schema|sqlite_\w+|dbstat|(innodb_)?(table|index|column)_stats)$/i
-
-function inspectTable(context: StatementContext, table: string, statement: OpenKnexBuilder): void {
-  const name = bareName(table)
-  if (name.split('.').some((part) => systemCatalogues.test(part)))
-    rejectStatement(context, `the system catalogue '${name}', which describes all tables,`, 'query it with knex')
-  if (!isForbiddenName(context, name, statement)) return
-  rejectStatement(
-    context,
-    `the table '${name}' without its model`,
-    'use joinRelated(), whereExists(Model.relatedQuery(...)) or the query of its model',
-  )
-}
-
-/** Returns whether code may not name this table now, in any spelling: schema, quotes, wrapIdentifier. */
-export function isForbiddenName(context: StatementContext, table: string, { client }: OpenKnexBuilder): boolean {
-  const name = bareName(table)
-  if (context.exempt?.has(lastPart(name).toLowerCase())) return false
-  const { wrapIdentifier } = client.config
-  const sent = wrapIdentifier && ((one: string) => wrapIdentifier(one, (same) => same, namesContext))
-  return [name, lastPart(name)].some((one) => isForbiddenTable(one, sent))
-}
-
-const asWord = /\s+as\s+/i
-
-function bareName(table: string): string {
-  return (table.split(asWord)[0] ?? table).trim().replaceAll('"', '').replaceAll('`', '')
-}
-
-const lastPart = (name: string): string => name.slice(name.lastIndexOf('.') + 1).trim()
 
 type Callback = (this: unknown, builder: unknown) => unknown
 

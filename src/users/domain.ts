@@ -1,7 +1,7 @@
 import { setClassName } from '../core/names.js'
 import { BasePermsModel } from '../enforce/base-perms-model.js'
-import { globalRole } from '../policy/compile.js'
 import { declareWriteLimits } from '../policy/policy.js'
+import { globalRole } from '../policy/role-conditions.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { describePattern } from '../schema/validator.js'

@@ -23,9 +23,10 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
-import { compile, scopeOf } from '../../src/policy/compile.js'
+import { compile } from '../../src/policy/compile.js'
 import { holds } from '../../src/policy/condition.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
+import { scopeOf } from '../../src/policy/scope.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { actors, type Described, keyReaches, means, policies, ruleOf } from './agreement-rules.js'
 import {

@@ -216,8 +216,11 @@ describe('executing a query', () => {
     }
 
     it('is recognised when any member is missing and by its version', () => {
-      expect([isAsExpected(QueryBuilder), isAsExpected(class extends QueryBuilder<Model> {} as never)]).to.deep.equal([true, true])
-      for (const part of parts) expect(isAsExpected(without(part)), part).to.equal(false)
+      expect([isAsExpected(QueryBuilder, '3.1.5'), isAsExpected(class extends QueryBuilder<Model> {} as never, '3.1.5')]).to.deep.equal([
+        true,
+        true,
+      ])
+      for (const part of parts) expect(isAsExpected(without(part), '3.1.5'), part).to.equal(false)
       for (const version of ['3.0.4', '3.2.0', '3.10.0', '4.0.0', 'unknown'])
         expect(isAsExpected(QueryBuilder, version), version).to.equal(false)
     })
@@ -240,7 +243,7 @@ describe('executing a query', () => {
         return await trace(Recorded as never, false, run)
       }
       expect(await traced(true)).to.deep.equal(await traced(false))
-      expect(stacks.map((stack) => stack.includes('query/execution.ts'))).to.deep.equal([false, true])
+      expect(stacks.map((stack) => stack.includes('query/execution.ts'))).to.deep.equal([false, isAsExpected(QueryBuilder)])
     })
   })
 })

@@ -1,0 +1,89 @@
+/** The members that a guarded QueryBuilder adds to Objection's, and the part of it that the enforcer sees. */
+import type { Knex } from 'knex'
+import type { Model, QueryBuilder } from 'objection'
+import type { NamesContext } from '../database/identifiers.js'
+import type { Template } from './fragments.js'
+import type { ObjectionBuilder } from './objection-internals.js'
+import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
+
+/** Executes a copy of the builder, as Objection does. Applications may give their own methods any name. */
+export const runCopy: unique symbol = Symbol('run a copy')
+
+/** A query builder that enforces policies. */
+export interface GuardedQuery extends ObjectionBuilder {
+  /** The enforcer of the model; undefined for a model without a policy. */
+  readonly enforcer: PolicyEnforcer | undefined
+  readonly handle: GuardedBuilder
+  execution: Execution | undefined
+  /** Whether this is the copy that is executed. */
+  readonly isRunning: boolean
+  readonly deletedToo: boolean
+  readonly readableFilters: readonly Template[]
+  /** Whether the statement was built: hooks that run now run after it. */
+  isSent: boolean
+  /** The columns of identifiers in the statement that is being built. */
+  readonly names: NamesContext | undefined
+  /** The write whose rows this query finds. */
+  affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
+  clone(): GuardedQuery
+  /** Returns a find query for the rows that this query names, without a rule. */
+  asFind(): ObjectionBuilder
+  /** State of one execution is kept in the copy. */
+  [runCopy](trx?: Knex): { readonly copy: GuardedQuery; readonly result: Promise<unknown> }
+}
+
+/** The members of a builder that the enforcer uses. */
+export class Handle implements GuardedBuilder {
+  readonly #builder: GuardedQuery
+
+  constructor(builder: GuardedQuery) {
+    this.#builder = builder
+  }
+
+  get cls(): typeof Model {
+    return this.#builder.modelClass()
+  }
+
+  get ref(): string {
+    return this.#builder.tableRef()
+  }
+
+  get schema(): string | undefined {
+    return this.#builder.internalOptions().schema
+  }
+
+  get execution(): Execution {
+    this.#builder.execution ??= { ids: undefined, action: undefined, session: undefined }
+    return this.#builder.execution
+  }
+
+  get db(): Knex {
+    return this.#builder.knex()
+  }
+
+  get context(): object {
+    return this.#builder.context()
+  }
+
+  get withDeleted(): boolean {
+    return this.#builder.deletedToo
+  }
+
+  get readableFilters(): readonly Template[] {
+    return this.#builder.readableFilters
+  }
+
+  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
+    const find = this.#builder.asFind() as GuardedQuery
+    find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
+    find.execution = { ids: undefined, action, session }
+    find.internalContext().runBefore = []
+    find.internalContext().runAfter = []
+    return find as unknown as QueryBuilder<Model>
+  }
+
+  query(cls: typeof Model): QueryBuilder<Model> {
+    const query = cls.query(this.#builder.internalContext().knex ?? undefined)
+    return this.schema === undefined ? query : query.withSchema(this.schema)
+  }
+}
