@@ -152,7 +152,11 @@ export function currentActor(): Actor | null {
   return knownFrame().actor ?? null
 }
 
-/** Returns the id of the current user, or null. */
+/**
+ * Returns the id of the current user, or null.
+ *
+ * @example const authorId = currentUserId()
+ */
 export function currentUserId(): string | null {
   return knownFrame().actor?.id ?? null
 }
