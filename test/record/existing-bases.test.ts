@@ -81,6 +81,7 @@ class Paper extends UserOwnershipMixin(HasUserMixin(PermsMixin(CamelBase))) {
   static override get tableName() {
     return 'papers'
   }
+  static override columnNames = { userId: 'writtenBy' }
   static override jsonSchema: JSONSchema = {
     type: 'object',
     properties: { id: { type: 'integer' }, title: { type: 'string' } },
@@ -112,7 +113,7 @@ eachDatabase('Models over an existing base class with columns in camelCase', (db
     })
     await db.knex.schema.createTable('papers', (table) => {
       table.increments('id')
-      owned(table, 'user_id')
+      owned(table, 'writtenBy')
       table.string('title')
     })
     ;[ada, bob] = await asSystem(async () => [
@@ -182,6 +183,7 @@ eachDatabase('Models over an existing base class with columns in camelCase', (db
     expect(made.body).to.include({ title: 't', userId: ada.id })
     expect((await ask('GET', `/papers/${made.body.id}`, tokens.bob)).status).to.equal(404)
     expect((await ask('GET', '/papers/', tokens.ada)).body.data).to.have.length(1)
+    expect(await db.knex('papers').first()).to.include({ title: 't', writtenBy: ada.id })
   })
 
   it('without a declared column are refused by CrudResource [promise 78]', () => {

@@ -236,6 +236,17 @@ eachDatabase('A model with only a jsonSchema, over HTTP', (db) => {
     }
   })
 
+  const itOnSqlite = db.dialect === 'sqlite' ? it : () => {}
+  itOnSqlite('compares datetimes that SQLite holds in several forms', async () => {
+    const forms = ['2030-01-01 10:00:00', '2030-01-01T12:30:00+02:00', Date.parse('2030-01-01T11:00:00Z')]
+    for (const [i, due_at] of forms.entries())
+      await db.knex('tasks').insert({ title: `t${i}`, user_id: users.ada.id, due_at: due_at as string })
+    const listed = await ask('GET', '/tasks/?sort=due_at&due_at__gte=2030-01-01T10:30:00Z', tokens.ada)
+    expect(listed.body.data.map((one: Task) => one.title)).to.deep.equal(['t1', 't2'])
+    expect(listed.body.data[0].due_at).to.equal('2030-01-01T10:30:00.000Z')
+    expect((await ask('GET', '/tasks/?due_at=2030-01-01T10:00:00Z', tokens.ada)).body.data).to.have.length(1)
+  })
+
   it('refuses what the jsonSchema refuses, by field', async () => {
     const bad: [object, string][] = [
       [{ title: '' }, 'title'],
