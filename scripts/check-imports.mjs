@@ -29,7 +29,7 @@ const otherMembers = {
 }
 
 /** Web frameworks are known to their adapters alone: everything else works without any of them installed. */
-const frameworks = ['express', 'koa', '@koa/router', '@koa/bodyparser', 'fastify', 'hono', '@hono/node-server']
+const frameworks = ['express', 'koa', '@koa/router', '@koa/bodyparser', 'fastify', 'hono', '@hono/node-server', '@hapi/hapi', 'ws']
 
 const root = resolve(process.argv[2] ?? 'src')
 
