@@ -80,6 +80,7 @@ export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
 export type { Action } from './policy/policy.js'
+export type { DomainId, DomainName, Register, RoleName, UserId } from './policy/registered-types.js'
 export {
   ability,
   allOf,
@@ -104,7 +105,7 @@ export {
 export type { Unguarded } from './query/unguarded.js'
 export { ActiveRecordMixin } from './record/active-record.js'
 export { BaseModel } from './record/base-model.js'
-export type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor } from './record/record-types.js'
+export type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor, IdOf } from './record/record-types.js'
 export { belongsTo, hasMany } from './record/relations.js'
 export {
   Column,
@@ -120,7 +121,7 @@ export {
 } from './schema/column.js'
 export type { ColumnNames } from './schema/definition.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
-export { currentUser, runAs, type UserClass } from './users/actor.js'
+export { currentUser, type RegisteredUser, runAs, type UserClass } from './users/actor.js'
 export { AuditLog } from './users/audit-log.js'
 export { Domain } from './users/domain.js'
 export type { UserEvents } from './users/events.js'

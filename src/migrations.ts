@@ -14,21 +14,22 @@ import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } 
 import { type ModelKind, registeredModel } from './policy/registered-models.js'
 import { tableOf } from './schema/class-statics.js'
 import { Column, columnNameOf } from './schema/column.js'
-import { classOfTable, definitionOf, resolveTable } from './schema/definition.js'
+import { classOfTable, definitionOf, idProperties, resolveTable } from './schema/definition.js'
 import { internalModels } from './users/further-models.js'
 
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
 
 /** Returns the table that a model declares. @throws ConfigurationError for a class without declared columns */
 export function tableSpecOf(cls: object): TableSpec {
-  const { tableName, columns, uniques, indexes, isStrict } = definitionOf(cls)
-  if (!isStrict || !columns.id) {
+  const { tableName, specs, uniques, indexes, isStrict } = definitionOf(cls)
+  const primaryKey = idProperties(cls)
+  if (!isStrict || primaryKey.some((name) => !specs[name])) {
     throw new ConfigurationError(
-      `${(cls as { name: string }).name} declares no table: declare its columns with withColumns({ ... }), including id (BaseModel declares it).`,
+      `${(cls as { name: string }).name} declares no table: declare its columns with withColumns({ ... }), including ${primaryKey.join(' and ')} (BaseModel declares id).`,
     )
   }
-  const resolved = Object.entries(columns).map(([name, declared]) => [name, withResolvedReference(declared)])
-  return { name: tableName, columns: Object.fromEntries(resolved) as typeof columns, primaryKey: 'id', uniques, indexes }
+  const resolved = Object.entries(specs).map(([name, spec]) => [name, withResolvedReference(new Column(spec))])
+  return { name: tableName, columns: Object.fromEntries(resolved) as TableSpec['columns'], primaryKey, uniques, indexes }
 }
 
 // 'user.id' means the id of the registered user model, in its table.

@@ -4,6 +4,7 @@ import type { PermsPort } from '../http/core/ports.js'
 import type { HttpResponse } from '../http/core/response.js'
 import { type AdapterOptions, type CallerCheck, createAdapter, requireCaller, requireCallerRole } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
 
 type Next = (error?: unknown) => void
@@ -26,7 +27,7 @@ export interface ExpressAdapter {
    */
   requireUser(options?: CallerOptions): ExpressMiddleware
   /** Returns a middleware that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, options?: RoleOptions): ExpressMiddleware
+  requireRole(role: RoleName, options?: RoleOptions): ExpressMiddleware
   /**
    * Returns an error middleware that answers the library's errors with problem details and passes other errors on. Register it
    * last.

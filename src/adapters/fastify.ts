@@ -13,6 +13,7 @@ import {
   type ServedApi,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
 
 /** The properties of a Fastify 5 request that the adapter uses. */
@@ -78,7 +79,7 @@ export interface FastifyAdapter {
    */
   requireUser(options?: CallerOptions): FastifyHook
   /** Returns an `onRequest` hook that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, options?: RoleOptions): FastifyHook
+  requireRole(role: RoleName, options?: RoleOptions): FastifyHook
   /**
    * Returns a handler for `app.setErrorHandler` that answers the library's errors with problem details. Fastify answers other
    * errors.

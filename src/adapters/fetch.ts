@@ -11,6 +11,7 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
 export { fetchRequest, toResponse } from './fetch-http.js'
@@ -31,7 +32,7 @@ export interface FetchAdapter {
   /** Wraps a handler that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of `abilities`. */
   requireUser(handler: FetchHandler, options?: CallerOptions): FetchHandler
   /** Wraps a handler that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, handler: FetchHandler, options?: RoleOptions): FetchHandler
+  requireRole(role: RoleName, handler: FetchHandler, options?: RoleOptions): FetchHandler
   /** Wraps a handler: answers the library's errors with problem details and rethrows other errors. */
   errorHandler(handler: FetchHandler): FetchHandler
 }

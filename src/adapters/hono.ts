@@ -9,6 +9,7 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { FetchHttpRequest, toResponse } from './fetch-http.js'
 
 /** The properties of a Hono 4 context that the adapter uses. */
@@ -47,7 +48,7 @@ export interface HonoAdapter {
    */
   requireUser(options?: CallerOptions): HonoMiddleware
   /** Returns a middleware that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, options?: RoleOptions): HonoMiddleware
+  requireRole(role: RoleName, options?: RoleOptions): HonoMiddleware
   /**
    * Returns a handler for `app.onError` that answers the library's errors with problem details. Other errors go to `otherwise`,
    * or to Hono.

@@ -12,6 +12,7 @@ import {
   requireCallerRole,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
 
 /** The properties of a Koa 2 or 3 context that the adapter uses. */
@@ -50,7 +51,7 @@ export interface KoaAdapter {
    */
   requireUser(options?: CallerOptions): KoaMiddleware
   /** Returns a middleware that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, options?: RoleOptions): KoaMiddleware
+  requireRole(role: RoleName, options?: RoleOptions): KoaMiddleware
   /** Returns a middleware that answers the library's errors with problem details and rethrows other errors. Register it first. */
   errorHandler(): KoaMiddleware
 }

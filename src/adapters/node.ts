@@ -15,6 +15,7 @@ import {
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { SocketConnection, UpgradeOptions } from '../http/serve/socket.js'
+import type { RoleName } from '../policy/registered-types.js'
 import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, rejectUpgrade, sendNode } from './node-http.js'
 
 export { interceptResponse, keepContext, type NodeRequest, nodeRequest, sendNode } from './node-http.js'
@@ -39,7 +40,7 @@ export interface NodeAdapter {
   /** Wraps a handler that requires a signed-in caller: 401 without one, 403 for an API key without `*` or one of `abilities`. */
   requireUser(handler: NodeHandler, options?: CallerOptions): NodeHandler
   /** Wraps a handler that also requires a role: 403 for a caller without it. */
-  requireRole(role: string, handler: NodeHandler, options?: RoleOptions): NodeHandler
+  requireRole(role: RoleName, handler: NodeHandler, options?: RoleOptions): NodeHandler
   /** Wraps a handler: answers the library's errors with problem details and other errors with a 500 without details. */
   errorHandler(handler: NodeHandler): NodeHandler
   /**

@@ -1,6 +1,7 @@
 import { asSystem, currentActor, currentAddress } from '../policy/context.js'
+import { registeredModel } from '../policy/registered-models.js'
 import { isEmailAddress } from '../schema/email.js'
-import { isUuid } from '../schema/values.js'
+import { isId } from '../schema/ids.js'
 import type { AuditLog } from '../users/audit-log.js'
 import { Background } from './background.js'
 import type { AuthEventName } from './events.js'
@@ -30,17 +31,17 @@ export class AuditTrail {
   record(event: string, payload: object): void {
     const { userId, by: cause, domainId, address, impersonatorId, ...rest } = payload as Record<string, unknown>
     // `by` is a user's id, or null for the application. Events such as `locked` name a cause there: it is a detail.
-    const by = cause === null || isUuid(cause) ? cause : undefined
+    const by = cause === null || isId(registeredModel('user'), cause) ? cause : undefined
     const details = cause === by ? rest : { by: cause, ...rest }
-    const subjectId = stringOrNull(userId)
+    const subjectId = idOrNull(userId)
     const row = {
       createdAt: new Date(),
       event,
       // A user who signs in is the actor of the event. `by` in the payload takes precedence.
-      actorId: by !== undefined ? stringOrNull(by) : (currentActor()?.id ?? (anonymousEvents.has(event) ? null : subjectId)),
-      impersonatorId: stringOrNull(impersonatorId),
+      actorId: by !== undefined ? idOrNull(by) : (currentActor()?.id ?? (anonymousEvents.has(event) ? null : subjectId)),
+      impersonatorId: idOrNull(impersonatorId),
       subjectId,
-      domainId: stringOrNull(domainId),
+      domainId: idOrNull(domainId),
       address: (stringOrNull(address) ?? currentAddress())?.slice(0, 64) ?? null,
       details: Object.keys(details).length > 0 ? withoutInvalidAddresses(details) : null,
     }
@@ -62,5 +63,7 @@ export class AuditTrail {
 function withoutInvalidAddresses({ email, account, ...details }: Record<string, unknown>): Record<string, unknown> {
   return { ...details, ...(isEmailAddress(email) && { email }), ...(isEmailAddress(account) && { account }) }
 }
+
+const idOrNull = (value: unknown): string | number | null => (typeof value === 'string' || typeof value === 'number' ? value : null)
 
 const stringOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null)

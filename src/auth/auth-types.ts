@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { Actor } from '../policy/context.js'
+import type { RoleName, UserId } from '../policy/registered-types.js'
 import type { Runtime } from '../runtime.js'
 import type { PasswordHasher } from '../users/password-hasher.js'
 import type { User } from '../users/user.js'
@@ -110,7 +111,7 @@ export interface Auth {
    * @throws ConfigurationError inside the application's transaction()
    * @example const user = await perms.auth.register({ email, password }, { role: Role.USER })
    */
-  register(values: object, options?: { role?: string | undefined }): Promise<User>
+  register(values: object, options?: { role?: RoleName | undefined }): Promise<User>
   /**
    * Returns the user with this address and password, with roles. Returns null, after the same work, when they do not match or the
    * user is disabled.
@@ -142,11 +143,11 @@ export interface Auth {
   /** Ends the caller's session and invalidates its tokens at once. @throws UnauthorizedError for an anonymous caller */
   signOut(): Promise<void>
   /** Ends all sessions of a user except `except`. It does not check who the caller is. @returns the number of ended sessions */
-  signOutEverywhere(user: User | string, options?: { except?: string | null | undefined }): Promise<number>
+  signOutEverywhere(user: User | UserId, options?: { except?: string | null | undefined }): Promise<number>
   /** Returns the active sessions of a user, the most recently used first. It does not check who the caller is. */
-  sessions(user: User | string): Promise<SessionInfo[]>
+  sessions(user: User | UserId): Promise<SessionInfo[]>
   /** Ends one session of this user. It does not check who the caller is. @returns false when the user has no such session */
-  endSession(user: User | string, sessionId: string): Promise<boolean>
+  endSession(user: User | UserId, sessionId: string): Promise<boolean>
   /**
    * Returns the caller of an access token or an API key. It runs one query.
    *

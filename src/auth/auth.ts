@@ -11,7 +11,7 @@ import { inTransaction } from '../database/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../policy/context.js'
 import { invalidField, requireText } from '../schema/text-input.js'
 import { requireRankOver } from '../users/account-rank.js'
-import { type ActorDetails, isActive, toActor } from '../users/actor.js'
+import { type ActorDetails, isActive, toActor, userIdOf } from '../users/actor.js'
 import { looksLikeApiKey } from '../users/api-key-format.js'
 import type { CallerChange } from '../users/caller-changes.js'
 import { forbidApiKey } from '../users/caller-restrictions.js'
@@ -87,7 +87,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 
   function accessToken(user: User, sessionId: string, expiresIn = keys.accessTokenExpires): string {
     const claims = options.jwt.claims?.(user)
-    const own = { sub: user.id, sid: sessionId, usr: tableOfUsers(), ...(runtime && { app: runtime.name }) }
+    const own = { sub: String(user.id), sid: String(sessionId), usr: tableOfUsers(), ...(runtime && { app: runtime.name }) }
     return signJwt(keys, { ...claims, ...own }, { expiresIn, typ: ACCESS_TOKEN_TYPE })
   }
 
@@ -165,7 +165,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     const { user, session } = await apiKeyDoor(plain)
     const details = { sessionId: session.id, abilities: session.abilities ?? [], keyMadeAt: session.createdAt ?? null }
     if (!loadUser) return toActor(user, details)
-    return toActor(await loadApplicationUser({ sub: user.id, usr: tableOfUsers(), key: session.id }), details)
+    return toActor(await loadApplicationUser({ sub: String(user.id), usr: tableOfUsers(), key: session.id }), details)
   }
 
   // Calls loadUser() of the application. The session or API key has been checked already.
@@ -284,19 +284,19 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     async signOutEverywhere(user, { except } = {}) {
       assertNoTransaction(knex, 'signOutEverywhere')
       forbidApiKey('Sessions')
-      const userId = idOf(user)
+      const userId = userIdOf(user)
       await requireRankOver(userId)
       const count = await sessions.end({ userId, except })
       emit('signOut', { userId, sessionIds: 'all' })
       return count
     },
 
-    sessions: (user) => sessions.list(idOf(user)),
+    sessions: (user) => sessions.list(userIdOf(user)),
 
     async endSession(user, sessionId) {
       assertNoTransaction(knex, 'endSession')
       forbidApiKey('Sessions')
-      const userId = idOf(user)
+      const userId = userIdOf(user)
       await requireRankOver(userId)
       if ((await sessions.end({ userId, id: sessionId })) === 0) return false
       emit('signOut', { userId, sessionIds: [sessionId] })
@@ -307,7 +307,8 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
       if (looksLikeApiKey(token)) return await authenticateKey(token)
       const claims = verifyAccessToken(token)
       const { user: loaded, session } = await sessions.findActive(claims.sid, cache?.load)
-      if (loaded.id !== claims.sub) throw new InvalidTokenError()
+      // Text equality: each id has one spelling.
+      if (claims.sub !== String(loaded.id)) throw new InvalidTokenError()
       if (session.impersonatorId) await assertImpersonator(sessions, session, loaded)
       if (!loadUser) return toActor(loaded, detailsOf(session))
       return toActor(await loadApplicationUser(claims), detailsOf(session))
@@ -338,12 +339,6 @@ function detailsOf({ id, impersonatorId }: SessionState): ActorDetails {
 
 function tableOfUsers(): string {
   return (userClass() as unknown as { getTableName(): string }).getTableName()
-}
-
-function idOf(user: User | string): string {
-  const id = typeof user === 'string' ? user : user?.id
-  if (typeof id === 'string' && id !== '') return id
-  throw new ConfigurationError('Pass a saved user or its id.')
 }
 
 function readRefreshToken(given: unknown): void {

@@ -1,5 +1,6 @@
 import { onCommit } from '../database/transaction.js'
 import { currentImpersonatorId } from '../policy/context.js'
+import type { DomainId, UserId } from '../policy/registered-types.js'
 import type { UserEvents } from '../users/events.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
 import type { MailKind } from './flows/mail-service.js'
@@ -10,13 +11,13 @@ import type { ThrottledAction } from './throttle/throttle.js'
  * `impersonatorId`.
  */
 export interface AuthEvents extends UserEvents {
-  signIn: { userId: string; sessionId: string; address: string | undefined }
+  signIn: { userId: UserId; sessionId: string; address: string | undefined }
   /** `userId` is null for an unknown address. Do not show `reason` to the caller. */
-  signInFailed: { userId: string | null; email: string; reason: 'credentials' | 'disabled' | 'secondFactor'; address: string | undefined }
-  signOut: { userId: string; sessionIds: readonly string[] | 'all' }
-  refresh: { userId: string; sessionId: string }
+  signInFailed: { userId: UserId | null; email: string; reason: 'credentials' | 'disabled' | 'secondFactor'; address: string | undefined }
+  signOut: { userId: UserId; sessionIds: readonly string[] | 'all' }
+  refresh: { userId: UserId; sessionId: string }
   /** A refresh token was used a second time, so a copy of it may be in other hands. The session has ended. */
-  tokenReused: { userId: string; sessionId: string; address: string | undefined }
+  tokenReused: { userId: UserId; sessionId: string; address: string | undefined }
   /** A limit was reached. Further attempts return 429 until its window ends. */
   locked: {
     action: ThrottledAction
@@ -24,34 +25,34 @@ export interface AuthEvents extends UserEvents {
     account: string | undefined
     address: string | undefined
   }
-  registered: { userId: string }
+  registered: { userId: UserId }
   /** A private registration failed for a reason other than a taken address. */
   registrationFailed: object
   /** The user proved to own the address with a link that was sent to it. */
-  emailVerified: { userId: string }
+  emailVerified: { userId: UserId }
   /** `userId` is null for an unknown address. */
-  passwordResetRequested: { userId: string | null }
-  passwordReset: { userId: string }
+  passwordResetRequested: { userId: UserId | null }
+  passwordReset: { userId: UserId }
   /**
    * The owner of the mailbox proved the address, and earlier access to the account was ended. `isFirstProof`: the address had never
    * been proved, so all earlier access ended. Otherwise a password reset ended the API keys.
    */
-  accessRevoked: { userId: string; by: Proof; isFirstProof: boolean; ended: EndedAccess; address: string | undefined }
+  accessRevoked: { userId: UserId; by: Proof; isFirstProof: boolean; ended: EndedAccess; address: string | undefined }
   /** A private registration used the address of this user. */
-  alreadyRegistered: { userId: string }
-  emailChanged: { userId: string }
+  alreadyRegistered: { userId: UserId }
+  emailChanged: { userId: UserId }
   /** The mailer threw. The caller who requested the mail does not learn this. `userId` is null for an unknown address. */
-  mailFailed: { userId: string | null; kind: MailKind }
-  impersonationStarted: { userId: string; by: string; sessionId: string; reason: string | null }
-  impersonationStopped: { userId: string; by: string; sessionId: string }
-  invited: { email: string; role: string; domainId: string; by: string }
-  invitationAccepted: { userId: string; role: string; domainId: string }
-  invitationRevoked: { email: string; role: string; domainId: string }
-  factorAdded: { userId: string }
-  factorRemoved: { userId: string }
-  recoveryCodeUsed: { userId: string }
-  apiKeyCreated: { userId: string; keyId: string; abilities: readonly string[] }
-  apiKeyRevoked: { userId: string; keyId: string }
+  mailFailed: { userId: UserId | null; kind: MailKind }
+  impersonationStarted: { userId: UserId; by: UserId; sessionId: string; reason: string | null }
+  impersonationStopped: { userId: UserId; by: UserId; sessionId: string }
+  invited: { email: string; role: string; domainId: DomainId; by: UserId }
+  invitationAccepted: { userId: UserId; role: string; domainId: DomainId }
+  invitationRevoked: { email: string; role: string; domainId: DomainId }
+  factorAdded: { userId: UserId }
+  factorRemoved: { userId: UserId }
+  recoveryCodeUsed: { userId: UserId }
+  apiKeyCreated: { userId: UserId; keyId: string; abilities: readonly string[] }
+  apiKeyRevoked: { userId: UserId; keyId: string }
 }
 
 export type AuthEventName = keyof AuthEvents

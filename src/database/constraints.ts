@@ -52,7 +52,7 @@ export function constraintOf(name: string): Constraint | undefined {
 export function registerTables(specs: readonly TableSpec[]): void {
   for (const spec of specs) {
     tables.get().set(spec.name, spec)
-    constraintName(spec.name, [columnIn(spec, spec.primaryKey)], 'pkey')
+    constraintName(spec.name, columnsIn(spec, [spec.primaryKey].flat()), 'pkey')
     for (const [property, { spec: column }] of Object.entries(spec.columns)) {
       const name = [columnNameOf(property, column)]
       if (column.isUnique) constraintName(spec.name, name, 'unique')

@@ -1,5 +1,5 @@
 import type { Dialect } from '../schema/storage.js'
-import { columnIn, constraintOf, knownTable } from './constraints.js'
+import { columnsIn, constraintOf, knownTable } from './constraints.js'
 import { columnsOf, readStatement, type Statement } from './failed-statement.js'
 import { isNameError } from './named-statements.js'
 
@@ -176,9 +176,9 @@ function keyColumns(detail: string): string[] {
 
 // -------------------------------------------------------------------------------------------------- MariaDB
 
-function primaryKeyOf(table: string | undefined): string {
+function primaryKeyOf(table: string | undefined): readonly string[] {
   const known = knownTable(table ?? '')
-  return known ? columnIn(known, known.primaryKey) : 'id'
+  return known ? columnsIn(known, [known.primaryKey].flat()) : ['id']
 }
 
 const unavailableMysql = new Set([
@@ -211,7 +211,7 @@ function mysqlFailure(error: DriverError): Failure | null {
     case 1586: {
       // The value before the key may contain any text, so match at the end. MySQL 8 puts the table before the key.
       const key = /for key '([^']*)'$/.exec(message)?.[1]?.replace(/^.*\./, '')
-      if (key === 'PRIMARY') return failure('unique', [primaryKeyOf(statement.table)], key)
+      if (key === 'PRIMARY') return failure('unique', primaryKeyOf(statement.table), key)
       return failure('unique', constraintOf(key ?? '')?.columns, key)
     }
     case 1216:

@@ -1,6 +1,17 @@
-import { BaseModel } from '../record/base-model.js'
+import { setClassName } from '../core/names.js'
+import { BaseModelWithoutId } from '../record/base-model.js'
+import type { AbstractConstructor, StringId } from '../record/record-types.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { PermsMixin } from './perms-mixin.js'
+
+/** BasePermsModel without its id, which withColumns() may declare with another type. */
+export class BasePermsModelWithoutId extends PermsMixin(BaseModelWithoutId) {
+  static {
+    setClassName(this, 'BasePermsModel')
+  }
+}
+markIntermediate(BasePermsModelWithoutId)
+declareColumns(BasePermsModelWithoutId, {})
 
 /**
  * Base class of models with permissions. Without a `static policy`, only admins may access its rows.
@@ -10,6 +21,5 @@ import { PermsMixin } from './perms-mixin.js'
  *   static override policy = { read: owner(), create: authenticated(), update: owner() }
  * }
  */
-export class BasePermsModel extends PermsMixin(BaseModel) {}
-markIntermediate(BasePermsModel)
-declareColumns(BasePermsModel, {})
+export const BasePermsModel = BasePermsModelWithoutId as typeof BasePermsModelWithoutId & AbstractConstructor<StringId>
+export interface BasePermsModel extends BasePermsModelWithoutId, StringId {}

@@ -24,10 +24,8 @@ import type {
 } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
-import { makesId } from '../schema/definition.js'
 import {
   changesRow,
-  hasId,
   isCallerActive,
   isOneOf,
   missedWriteError,
@@ -145,7 +143,6 @@ export const policyEnforcer: PolicyEnforcer = {
     const policy = policyOf(cls)
     const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 't', schema })
     if (write.kind === 'insert') {
-      if (write.models.some((model) => !hasId(model) && !makesId(cls))) return true
       if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
     }

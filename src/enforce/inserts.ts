@@ -1,5 +1,5 @@
 import type { Model } from 'objection'
-import { ForbiddenError, UnauthorizedError, ValidationError } from '../core/errors.js'
+import { ConfigurationError, ForbiddenError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { globalScopeConditions } from '../policy/compile.js'
@@ -14,7 +14,7 @@ import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/poli
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
 import { valuesByName } from '../schema/model-class.js'
-import { allowsMaybeAsync, hasId, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
+import { allowsMaybeAsync, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
 
 /** Returns the condition that a new row must satisfy when it is inserted. @throws ForbiddenError, ValidationError */
@@ -60,16 +60,7 @@ export function* checkInserts(
   actor: Actor | null,
   session: WriteSession,
 ): MaybeAsyncSteps<void> {
-  for (const model of write.models) {
-    const condition = yield* checkInsert(builder, model, actor)
-    if (hasId(model)) session.conditions.push(condition)
-    else {
-      // A generated id cannot carry the condition, so it is checked inside the transaction of the insert.
-      if (!(yield* awaitMaybe(holds(builder.db, condition))))
-        throw new UnauthorizedError('Your account or session has ended: sign in again.')
-      session.conditions.push(true)
-    }
-  }
+  for (const model of write.models) session.conditions.push(yield* checkInsert(builder, model, actor))
 }
 
 function assertPlainValues(cls: typeof Model, model: Model): void {
@@ -84,38 +75,67 @@ function assertPlainValues(cls: typeof Model, model: Model): void {
   if (bad.length > 0) throw new ForbiddenError(`Set ${bad.join(', ')} of a new ${cls.name} to plain values: the policy reads them.`)
 }
 
-// A value that every primary key rejects. SQLite accepts NULL in some keys, and MariaDB's INSERT IGNORE turns NULL into ''. The
+// A value that every primary key rejects; on SQLite and MariaDB an expression that fails in every column. SQLite accepts NULL in some keys, and MariaDB's INSERT IGNORE turns NULL into ''. The
 // MariaDB expression is an error that it cannot evaluate in advance.
 const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '9223372036854775807 + length(rand())' } as const
 
 /**
- * Replaces the id of a new row by a CASE: the id while its condition holds, else a value that every primary key rejects. Check and
- * write are thus one statement.
+ * Replaces one value of each new row by a CASE: the value while the row's condition holds, else an expression that makes the
+ * statement fail. Check and write are thus one statement. The value is the id; for an id that the database makes, another column.
  */
 export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
   const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
-  const [column = ''] = idColumns(builder.cls)
   const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
   if (!session || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
-  const dialect = dialectOfClass(builder.cls)
-  const isUuid = definitionOf(builder.cls).specs[idProperties(builder.cls)[0] ?? '']?.type === 'uuid'
-  const value = dialect === 'pg' && isUuid ? 'cast(? as uuid)' : '?'
-  // PostgreSQL takes a parameter beside an untyped NULL for text, whatever the column is. An empty subquery has the column's type.
-  const otherwise = dialect === 'pg' && !isUuid ? typedNull(builder, column) : { sql: rejectedIds[dialect], bindings: [] }
   list.forEach((row, i) => {
     const condition = conditions[i] as Condition
     if (condition === true) return
     if (condition === false) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
     const { sql: text, bindings } = condition as Sql
+    const column = checkedColumn(builder, row)
+    const [value, otherwise] = branches(builder, column)
     const chosen = `(case when ${text} then ${value} else ${otherwise.sql} end)`
     row[column] = fragment(statement.client, { sql: chosen, bindings: [...bindings, row[column], ...otherwise.bindings] })
   })
 }
 
-function typedNull({ cls, schema }: GuardedBuilder, column: string): { sql: string; bindings: readonly unknown[] } {
-  return { sql: '(select ?? from ?? limit 0)', bindings: [column, tableIn({ schema }, cls)] }
+/** Returns the column whose value carries the condition: the id, or for an id that the database makes the first plain value. */
+function checkedColumn({ cls }: GuardedBuilder, row: Readonly<Record<string, unknown>>): string {
+  const [id = ''] = idColumns(cls)
+  if (row[id] !== undefined && row[id] !== null) return id
+  const column = Object.keys(row).find((name) => name !== id && isPlain(row[name]))
+  if (column !== undefined) return column
+  throw new ConfigurationError(
+    `A new ${cls.name} has no plain value that could carry the check of its policy: set at least one column besides the id.`,
+  )
 }
+
+const isPlain = (value: unknown): boolean => value !== undefined && (typeof value !== 'object' || value === null || value instanceof Date)
+
+/** Returns the two branches of the CASE: the placeholder of the value, and the expression that makes the statement fail. */
+function branches(builder: GuardedBuilder, column: string): [value: string, otherwise: Sql] {
+  const { cls } = builder
+  const dialect = dialectOfClass(cls as never)
+  if (dialect !== 'pg') return ['?', { sql: rejectedIds[dialect], bindings: [] }]
+  const [id = ''] = idColumns(cls)
+  if (column !== id) return ['?', typedFailure(builder, column)]
+  const isUuid = definitionOf(cls).specs[idProperties(cls)[0] ?? '']?.type === 'uuid'
+  if (isUuid) return ['cast(? as uuid)', { sql: rejectedIds.pg, bindings: [] }]
+  // PostgreSQL takes a parameter beside an untyped NULL for text, whatever the column is. An empty subquery has the column's type.
+  return ['?', { sql: '(select ?? from ?? limit 0)', bindings: [column, tableIn({ schema: builder.schema }, cls)] }]
+}
+
+// An expression of the column's type that always fails. PostgreSQL does not evaluate it in advance, because random() is volatile.
+function typedFailure({ cls, schema }: GuardedBuilder, column: string): Sql {
+  const failing = `generate_series(1, cast(concat('${FAILED_CHECK}', random()) as integer))`
+  return {
+    sql: `(select perms_e.?? from (select ?? from ?? limit 0) as perms_e right join ${failing} as perms_f on true)`,
+    bindings: [column, column, tableIn({ schema }, cls)],
+  }
+}
+
+const FAILED_CHECK = 'perms check failed '
 
 /** Returns whether an insert failed because its condition no longer holds. */
 export function isFailedInsertCondition(error: unknown, builder: GuardedBuilder): boolean {
@@ -127,6 +147,7 @@ export function isFailedInsertCondition(error: unknown, builder: GuardedBuilder)
   }
   const [column = ''] = idColumns(builder.cls)
   if (native.code === '23502') return native.column === column
+  if (native.code === '22P02') return native.message?.includes(`"${FAILED_CHECK}`) === true
   // Knex prepends the statement with its values to the driver's message. mysql2 also has the message alone.
   const message = String(native.sqlMessage ?? native.message)
   return /malformed JSON|out of range in '.*9223372036854775807 \+ .*rand\(\)/i.test(message.slice(message.lastIndexOf(' - ') + 1))

@@ -3,6 +3,7 @@ import { ValidationError } from '../core/errors.js'
 import { authorityFor, currentActor, currentDomainId } from '../policy/context.js'
 import { declareGlobalScope } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
+import type { DomainId } from '../policy/registered-types.js'
 import { member } from '../policy/rules.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor } from '../record/record-types.js'
@@ -12,7 +13,7 @@ import { declareColumns, markIntermediate, type RecordClass } from '../schema/de
 /** The instance members that HasDomainMixin adds. */
 export interface InDomain {
   /** The domain of the row; null: only global admins may access it. */
-  domainId: string | null
+  domainId: DomainId | null
 }
 
 /** The static members that HasDomainMixin adds. */

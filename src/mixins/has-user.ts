@@ -3,6 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { currentUserId } from '../policy/context.js'
 import { isUserModel } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
+import type { UserId } from '../policy/registered-types.js'
 import { forgetRelations } from '../record/model-relations.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { onRelations } from '../record/relations.js'
@@ -14,7 +15,7 @@ import { afterDefinition, declareColumns, markIntermediate, onDefinition, type R
 /** The instance members that HasUserMixin adds. */
 export interface Owned {
   /** The owner's id. Default: the caller's id. */
-  userId: string
+  userId: UserId
 }
 
 /** The static members that HasUserMixin adds. */

@@ -9,19 +9,20 @@ import {
   runtimeSlot,
   wasAdapterCreated,
 } from '../runtime.js'
+import type { DomainId, UserId } from './registered-types.js'
 
 /** A role of a user: global (`domainId` null) or in one active domain. */
 export interface Grant {
   readonly id: string
   readonly role: string
-  readonly domainId: string | null
+  readonly domainId: DomainId | null
   /** The domain's name; null for a global grant. */
   readonly domainName: string | null
 }
 
 /** The caller, as of the start of the request or of runAs(). */
 export interface Actor {
-  readonly id: string
+  readonly id: UserId
   /** The loaded `User`. Typed as object, because this layer does not know the class. */
   readonly user: object
   /** Global grants and grants in active domains. */
@@ -33,7 +34,7 @@ export interface Actor {
   /** When the API key was created. Admin roles granted later are not among its grants. */
   readonly keyMadeAt?: Date | null | undefined
   /** The superadmin who impersonates this user, or null. */
-  readonly impersonatorId: string | null
+  readonly impersonatorId: UserId | null
 }
 
 /** A bypass of policies. It ends when its function settles. */
@@ -157,7 +158,7 @@ export function currentActor(): Actor | null {
  *
  * @example const authorId = currentUserId()
  */
-export function currentUserId(): string | null {
+export function currentUserId(): UserId | null {
   return knownFrame().actor?.id ?? null
 }
 

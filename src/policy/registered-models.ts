@@ -4,7 +4,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { aliasTable, columnOf, definitionOf } from '../schema/definition.js'
+import { aliasTable, columnOf, definitionOf, setReferenceTargets } from '../schema/definition.js'
 import { isUserModel } from './policy.js'
 import { registerUserTables } from './user-tables.js'
 
@@ -58,6 +58,7 @@ export function registerModels(given: Partial<Models>): Models {
   const table = (kind: ModelKind) => tableOf(models[kind])
   for (const kind of Object.keys(defaultTables) as ModelKind[])
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
+  setReferenceTargets(new Map((Object.keys(defaultTables) as ModelKind[]).map((kind) => [defaultTables[kind], models[kind]])))
   const userTable = (kind: ModelKind) => ({ table: table(kind), column: (property: string) => columnOf(models[kind], property) })
   registerUserTables({
     user: { ...userTable('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },

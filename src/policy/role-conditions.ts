@@ -1,8 +1,8 @@
 /** Compiles rules about the roles of the actor and the ranks of other users. */
 import { structureOf } from '../schema/definition.js'
-import { isUuid } from '../schema/values.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { type Actor, type Grant, hasConsented } from './context.js'
+import { isGrantIn } from './domain-ref.js'
 import { policyFrameOf } from './policy.js'
 import { registeredModel } from './registered-models.js'
 import type { MemberRule, RoleRule } from './rules.js'
@@ -57,7 +57,7 @@ function inDomains(scope: Scope, field: string, grants: readonly Grant[], roles:
   if (ids.length === 0) return false
   const column = columnSql(scope, field)
   const isThere: Condition = scope.row
-    ? ids.includes(String(scope.row[field]))
+    ? ids.includes(scope.row[field] as string)
     : sql(`${column.sql} in (${ids.map(() => '?').join(', ')})`, ...column.bindings, ...ids)
   if (!scope.live) return isThere
   const live = storedGrant(scope, roles, sql(`?? = ${column.sql}`, grantColumn(grantAlias(scope), 'domainId'), ...column.bindings))
@@ -69,12 +69,8 @@ export function roleCondition(rule: RoleRule, scope: Scope): Condition {
   const conditions: Condition[] = [globalRole(scope, rule.roles)]
   const held = grantsOf(scope.actor, rule.roles).filter((grant) => grant.domainId !== null)
   if (rule.domain !== undefined) {
-    const there = held.filter(
-      (grant) =>
-        rule.domain === 'any' ||
-        grant.domainId === rule.domain?.toLowerCase() ||
-        (!isUuid(rule.domain) && grant.domainName === rule.domain),
-    )
+    const { domain } = rule
+    const there = held.filter((grant) => domain === 'any' || isGrantIn(grant, domain))
     for (const grant of there) {
       conditions.push(
         scope.live

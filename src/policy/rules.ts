@@ -3,6 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import type { RuleLike } from '../schema/column.js'
 import type { Actor } from './context.js'
+import type { DomainName, RoleName } from './registered-types.js'
 
 declare const rowOf: unique symbol
 
@@ -72,7 +73,7 @@ export interface SelfRule extends SqlRule {
 export interface RoleRule extends SqlRule {
   readonly kind: 'role'
   readonly roles: readonly string[]
-  readonly domain: string | undefined
+  readonly domain: DomainName | undefined
 }
 export interface AbilityRule extends SqlRule {
   readonly kind: 'ability'
@@ -160,7 +161,7 @@ export const self = (): SqlRule => freeze<SelfRule>({ kind: 'self', sql: true })
  * @example role(Role.ADMIN)
  * @example role(['editor', 'author'], { domain: 'press' })
  */
-export function role(roles: string | readonly string[], options: { domain?: string | undefined } = {}): SqlRule {
+export function role(roles: RoleName | readonly RoleName[], options: { domain?: DomainName | undefined } = {}): SqlRule {
   const list = typeof roles === 'string' ? [roles] : [...roles]
   if (list.length === 0 || list.some((name) => typeof name !== 'string' || name === '')) {
     throw new ConfigurationError('role() needs the name of a role, for example role(Role.ADMIN).')

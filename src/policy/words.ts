@@ -1,4 +1,7 @@
+import type { DomainName } from './registered-types.js'
 import type { AnyRule, Rule } from './rules.js'
+
+const nameOf = (domain: DomainName): string => String(typeof domain === 'object' ? domain.id : domain)
 
 /** Returns a description of a rule, for developers. */
 export function words(given: Rule): string {
@@ -13,7 +16,7 @@ export function words(given: Rule): string {
     case 'self':
       return 'the user that the row represents'
     case 'role':
-      return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${rule.domain}` : ''}`
+      return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${nameOf(rule.domain)}` : ''}`
     case 'ability':
       return `callers with the ability ${rule.ability}`
     case 'where':

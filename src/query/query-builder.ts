@@ -7,6 +7,7 @@ import type { NamesContext } from '../database/identifiers.js'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { inRuntimeOf } from '../runtime.js'
 import { definitionOf } from '../schema/definition.js'
+import { keyOf } from '../schema/ids.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { retryOnDeadlock } from './deadlock-retry.js'
 import { executeCopy, isAsExpected } from './execution.js'
@@ -23,7 +24,7 @@ import { exposeKnexQuery } from './statement.js'
 import { namesOf } from './statement-names.js'
 import { typedError } from './typed-errors.js'
 import { writeOnce, writeRelated } from './write-execution.js'
-import { assertHomeOfOwners, isGraphWrite, isOfRelation, isWriting, textId, writeOf } from './write-operation.js'
+import { assertHomeOfOwners, isGraphWrite, isOfRelation, isWriting, writeOf } from './write-operation.js'
 
 interface Statics {
   [guardOf]?: PolicyEnforcer
@@ -183,19 +184,26 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     override whereComposite(...args: unknown[]): this {
-      return super.whereComposite(...this.#withTextIds(args))
+      const [columns, ...further] = args
+      if (further.length === 0 || !this.#isIdColumn(columns)) return super.whereComposite(...args)
+      const id = keyOf(this.modelClass(), further.pop())
+      return id === undefined ? this.#matchNothing() : super.whereComposite(columns, ...further, id)
     }
 
     override whereInComposite(...args: unknown[]): this {
-      return super.whereInComposite(...this.#withTextIds(args))
+      const [columns, ids] = args
+      if (!Array.isArray(ids) || !this.#isIdColumn(columns)) return super.whereInComposite(...args)
+      const known = ids.map((id) => keyOf(this.modelClass(), id)).filter((id) => id !== undefined)
+      return super.whereInComposite(columns, known)
     }
 
-    // MariaDB compares text with a number numerically: 1 equals every UUID that starts with 01 and a letter. Pass ids as text.
-    #withTextIds(args: unknown[]): unknown[] {
-      const [columns, ...values] = args
-      const cls = this.modelClass()
-      if (columns !== this.fullIdColumn() || definitionOf(cls).specs[String(cls.idColumn)]?.type !== 'uuid') return args
-      return [columns, ...values.map(textId)]
+    #isIdColumn(columns: unknown): boolean {
+      return [columns].flat().join() === [this.fullIdColumn()].flat().join()
+    }
+
+    // For a value that is no id. MariaDB would equate '7abc' with 7, and PostgreSQL would refuse the statement.
+    #matchNothing(): this {
+      return (this as unknown as QueryBuilder<never>).whereRaw('1 = 0') as unknown as this
     }
 
     override execute(): Promise<unknown> {

@@ -59,9 +59,6 @@ export function kindOf(builder: ObjectionBuilder): StatementKind {
   return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
 }
 
-export const textId = (id: unknown): unknown =>
-  typeof id === 'number' || typeof id === 'boolean' || typeof id === 'bigint' ? String(id) : Array.isArray(id) ? id.map(textId) : id
-
 // Models with UUIDs generate the id right before the insert.
 export const idOrNew = (model: Model): unknown => model.$id() ?? (makesId(model.constructor) ? 'new' : null)
 

@@ -1,7 +1,9 @@
 import { Model } from 'objection'
+import { setClassName } from '../core/names.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { ActiveRecordMixin } from './active-record.js'
+import type { AbstractConstructor, StringId } from './record-types.js'
 
 /** The columns of every model of this library. Only this file sets the type of ids. */
 export const baseColumns = {
@@ -10,15 +12,22 @@ export const baseColumns = {
   updatedAt: column.datetime(),
 }
 
+/** BaseModel without its id, which withColumns() may declare with another type. */
+export class BaseModelWithoutId extends ActiveRecordMixin(Model) {
+  static {
+    setClassName(this, 'BaseModel')
+  }
+
+  declare createdAt: Date
+  declare updatedAt: Date
+}
+markIntermediate(BaseModelWithoutId)
+declareColumns(BaseModelWithoutId, baseColumns)
+
 /**
  * A base class without permissions: id (UUIDv7), createdAt, updatedAt, and the methods of ActiveRecordMixin.
  *
  * @example class Country extends BaseModel.withColumns({ name: column.string() }) {}
  */
-export class BaseModel extends ActiveRecordMixin(Model) {
-  declare id: string
-  declare createdAt: Date
-  declare updatedAt: Date
-}
-markIntermediate(BaseModel)
-declareColumns(BaseModel, baseColumns)
+export const BaseModel = BaseModelWithoutId as typeof BaseModelWithoutId & AbstractConstructor<StringId>
+export interface BaseModel extends BaseModelWithoutId, StringId {}

@@ -33,16 +33,17 @@ const jsonSpec = columns.json().nullable().spec
 /** The settings of a class without a Knex instance. */
 const noConfig: KnexNames = {}
 
-const lastUsed = new WeakMap<object, { readonly config: object; readonly codec: Codec }>()
+const lastUsed = new WeakMap<object, { readonly config: object; readonly definition: object; readonly codec: Codec }>()
 
 /** Returns the codec of a class for the Knex instance that its queries use now. Called for each row that is read. */
 export function codecNow(cls: DatabaseClass): Codec {
   const config = (knexOf(cls)?.client.config as KnexNames | undefined) ?? noConfig
+  const definition = structureOf(cls)
   const last = lastUsed.get(cls)
-  if (last !== undefined && last.config === config) return last.codec
-  const ofClass = memoize(codecs, cls, () => new WeakMap<object, Codec>())
+  if (last !== undefined && last.config === config && last.definition === definition) return last.codec
+  const ofClass = memoize(codecs, definition, () => new WeakMap<object, Codec>())
   const codec = memoize(ofClass, config, () => make(cls, dialectOfClass(cls), config))
-  lastUsed.set(cls, { config, codec })
+  lastUsed.set(cls, { config, definition, codec })
   return codec
 }
 

@@ -1,6 +1,7 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { NotFoundError } from '../core/errors.js'
 import { definitionOf, idProperties, markIntermediate } from '../schema/definition.js'
+import { decodeIdParts } from '../schema/ids.js'
 import { lookup } from '../schema/input.js'
 import type { SetUpBase } from './model-setup.js'
 
@@ -8,8 +9,8 @@ import type { SetUpBase } from './model-setup.js'
 export interface FindingStatics {
   getBy(where: object, trx?: TransactionOrKnex): Promise<Model | null>
   getByOr404(where: object, trx?: TransactionOrKnex): Promise<Model>
-  get(id: string, trx?: TransactionOrKnex): Promise<Model | null>
-  getOr404(id: string, trx?: TransactionOrKnex): Promise<Model>
+  get(id: unknown, trx?: TransactionOrKnex): Promise<Model | null>
+  getOr404(id: unknown, trx?: TransactionOrKnex): Promise<Model>
   afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
 }
 
@@ -34,12 +35,13 @@ export function FindingMixin(Base: SetUpBase): FindingBase {
       return row
     }
 
-    static get(id: string, trx?: TransactionOrKnex): Promise<Model | null> {
-      const values = [id].flat()
-      return this.getBy(Object.fromEntries(idProperties(this).map((name, i) => [name, values[i]])), trx)
+    static async get(id: unknown, trx?: TransactionOrKnex): Promise<Model | null> {
+      const key = decodeIdParts(this, id)
+      if (key === undefined) return null
+      return await this.getBy(Object.fromEntries(idProperties(this).map((name, i) => [name, key[i]])), trx)
     }
 
-    static async getOr404(id: string, trx?: TransactionOrKnex): Promise<Model> {
+    static async getOr404(id: unknown, trx?: TransactionOrKnex): Promise<Model> {
       const row = await this.get(id, trx)
       if (!row) throw new NotFoundError(`There is no ${this.name} with this id.`)
       return row

@@ -11,7 +11,7 @@ import { guardedQueryBuilder } from '../query/query-builder.js'
 import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
 import { mergedList, mergedStatic } from '../schema/class-statics.js'
-import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
+import type { Column, ColumnSpec, Columns } from '../schema/column.js'
 import {
   columnOf,
   type Definition,
@@ -24,7 +24,7 @@ import {
 import { type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { RecordValidator } from '../schema/validator.js'
 import { dialectOfClass, ownKnex } from './codec.js'
-import type { AbstractConstructor, ModelBase } from './record-types.js'
+import type { AbstractConstructor, ClassWithColumns, ModelBase } from './record-types.js'
 
 const validator = new RecordValidator((row) => queryValuesOf(row) !== undefined)
 const schemas = new WeakMap<object, ModelSchemas>()
@@ -50,7 +50,8 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     static override QueryBuilder = guardedQueryBuilder(Base.QueryBuilder)
 
     static get schema(): ModelSchemas {
-      return memoize(schemas, this, () => schemasOf(definitionOf(this)))
+      const definition = definitionOf(this)
+      return memoize(schemas, definition, () => schemasOf(definition))
     }
 
     static get columnSpecs(): Readonly<Record<string, ColumnSpec>> {
@@ -70,7 +71,8 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     }
 
     static getJsonSchema(): object {
-      return memoize(recordSchemas, this, () => recordSchema(definitionOf(this)))
+      const definition = definitionOf(this)
+      return memoize(recordSchemas, definition, () => recordSchema(definition))
     }
 
     // The codec reads and writes json columns, so Objection must not.
@@ -141,11 +143,11 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
 }
 
 /** Returns a subclass that declares columns and has no table of its own. */
-export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): T & AbstractConstructor<Row<C>> {
+export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): ClassWithColumns<T, C> {
   abstract class WithColumns extends (Base as AbstractConstructor<Model>) {}
   markIntermediate(WithColumns)
   declareColumns(WithColumns, columns as Record<string, Column<unknown, boolean>>, { isWhole: true })
-  return WithColumns as AbstractConstructor<Model> as T & AbstractConstructor<Row<C>>
+  return WithColumns as unknown as ClassWithColumns<T, C>
 }
 
 // Objection caches table metadata on the class forever. A later runtime may have different tables.

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
-import type { ColumnSpec, Columns, Row } from '../schema/column.js'
+import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
 import { type ColumnNames, idProperties, type RecordClass } from '../schema/definition.js'
 import type { ModelSchemas } from '../schema/json-schemas.js'
 
@@ -8,6 +8,24 @@ import type { ModelSchemas } from '../schema/json-schemas.js'
 export type AbstractConstructor<T = object> = abstract new (...args: any[]) => T
 /** A concrete class: `this` of the static methods. */
 export type Constructor<T = object> = new () => T
+
+/** The id of a model that declares no other one: a string. A member of its own, so that withColumns() can replace it. */
+export interface StringId {
+  id: string
+}
+
+// Without the constituent that declares the id, where an intersection has it.
+type WithoutId<T> = T extends AbstractConstructor<StringId> & infer Rest ? Rest : T
+
+/** A class with further columns. An id of another type than string replaces the id of the base class. */
+export type ClassWithColumns<T, C extends Columns> = C extends { id: Column<infer I, boolean> }
+  ? [I] extends [string]
+    ? T & AbstractConstructor<Row<C>>
+    : WithoutId<T> & AbstractConstructor<Row<C>>
+  : T & AbstractConstructor<Row<C>>
+
+/** The type of a row's id. A composite key is an array, in the order of `static idColumn`. */
+export type IdOf<M> = (M extends { id: infer I } ? I : string | number) | readonly (string | number)[]
 
 /** The instance methods of ActiveRecordMixin. */
 export interface ActiveRecord {
@@ -52,7 +70,7 @@ export interface ActiveRecordStatics {
    *
    * @example class Critter extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }) }) {}
    */
-  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): T & AbstractConstructor<Row<C>>
+  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): ClassWithColumns<T, C>
   /** Creates and validates a row without saving it. @throws ValidationError */
   build<M extends Model>(this: Constructor<M>, values: Partial<M>): M
   /** Creates, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */
@@ -64,9 +82,9 @@ export interface ActiveRecordStatics {
   /** Returns the first row with these values. @throws NotFoundError */
   getByOr404<M extends Model>(this: Constructor<M>, where: Partial<M>, trx?: TransactionOrKnex): Promise<M>
   /** Returns the row with this id, or null. A malformed id also gives null. */
-  get<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M | null>
+  get<M extends Model>(this: Constructor<M>, id: IdOf<M>, trx?: TransactionOrKnex): Promise<M | null>
   /** Returns the row with this id. @throws NotFoundError */
-  getOr404<M extends Model>(this: Constructor<M>, id: string, trx?: TransactionOrKnex): Promise<M>
+  getOr404<M extends Model>(this: Constructor<M>, id: IdOf<M>, trx?: TransactionOrKnex): Promise<M>
 }
 
 /** The static methods that this library calls on model classes. Users see the interfaces above. */

@@ -8,7 +8,8 @@ import { assertHome } from '../query/home.js'
 import { isBelongsToOne, queryNamesOf, queryValuesOf, relationsOf, unwrittenNamesOf } from '../query/objection-internals.js'
 import { withField } from '../schema/canonical.js'
 import type { ColumnSpec } from '../schema/column.js'
-import { definitionOf, markIntermediate } from '../schema/definition.js'
+import { definitionOf, makesId, markIntermediate } from '../schema/definition.js'
+import { idSpecOf } from '../schema/ids.js'
 import { isRequired } from '../schema/json-schemas.js'
 import { encode } from '../schema/storage.js'
 import { assertNoErrors } from '../schema/validator.js'
@@ -27,6 +28,14 @@ export interface FromJsonOptions extends ModelOptions {
  */
 export function RowValuesMixin(Base: ModelBase): ModelBase {
   class RowValues extends Base {
+    // A driver returns the id of a new row as a number also where the column is a bigint, whose values are strings.
+    override $id(...given: unknown[]): never {
+      const [id] = given
+      const isNumber = typeof id === 'number' || typeof id === 'bigint'
+      const args = isNumber && idSpecOf(this.constructor)?.type === 'bigint' ? [String(id)] : given
+      return Reflect.apply(super.$id, this, args) as never
+    }
+
     // These run on every write, so they return a promise only if they must wait.
     override $beforeInsert(context: QueryContext): Promise<void> | undefined {
       return thenMaybe(super.$beforeInsert(context), () => fillIn(this)) as Promise<void> | undefined
@@ -79,7 +88,7 @@ function fillIn(record: object): void {
   const { specs } = definitionOf(record.constructor)
   const row = valuesOf(record)
   const now = new Date()
-  if (isOurs(specs.id) && specs.id.type === 'uuid') row.id ??= newId()
+  if (isOurs(specs.id) && specs.id.type === 'uuid' && !specs.id.hasDefault && makesId(record.constructor)) row.id ??= newId()
   if (isOurs(specs.createdAt)) row.createdAt ??= now
   if (isOurs(specs.updatedAt)) row.updatedAt ??= now
   for (const name in specs) {

@@ -83,6 +83,12 @@ export interface ColumnSpec {
   readonly isUnique: boolean
   readonly isIndexed: boolean
   readonly reference?: Reference
+  /** The column whose type this column has, without a foreign key. */
+  readonly typeOf?: Pick<Reference, 'table' | 'column'>
+  /** Whether the database makes the value of a new row: an integer or bigint id without a default. */
+  readonly isGenerated?: boolean
+  /** Whether the values are ids that a database made. SQLite stores such a bigint as an integer, not as text. */
+  readonly isRowId?: boolean
   readonly isHidden: boolean
   readonly isReadOnly: boolean
   readonly isImmutable: boolean
@@ -90,6 +96,12 @@ export interface ColumnSpec {
   readonly isSortable: boolean
   readonly writable?: RuleLike
   readonly readable?: RuleLike
+}
+
+function targetOf(method: string, target: string): { table: string; column: string } {
+  const [table, column, more] = target.split('.')
+  if (table && column && more === undefined) return { table, column }
+  throw new ConfigurationError(`${method}('${target}'): write the target as 'table.column', for example 'user.id'.`)
 }
 
 declare const valueType: unique symbol
@@ -148,11 +160,17 @@ export class Column<T, O extends boolean = false> {
    * @example column.uuid().references('user.id', { onDelete: 'cascade' })
    */
   references(target: string, options: { onDelete?: OnDelete | undefined } = {}): Column<T, O> {
-    const [table, name, more] = target.split('.')
-    if (!table || !name || more !== undefined) {
-      throw new ConfigurationError(`references('${target}'): write the target as 'table.column', for example 'user.id'.`)
-    }
-    return this.with({ reference: { table, column: name, onDelete: options.onDelete } })
+    return this.with({ reference: { ...targetOf('references', target), onDelete: options.onDelete } })
+  }
+
+  /**
+   * Gives the column the type of `'table.column'`, without a foreign key: for ids that stay after their row was deleted.
+   *
+   * @throws ConfigurationError for a target in another form
+   * @example column.uuid().sameTypeAs('user.id').nullable()
+   */
+  sameTypeAs(target: string): Column<T, O> {
+    return this.with({ typeOf: targetOf('sameTypeAs', target) })
   }
 
   /** Hides the column from clients: no response contains it, and clients cannot write it, filter or sort by it. */

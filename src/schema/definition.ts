@@ -18,6 +18,7 @@ export interface RecordClass {
   readonly prototype: Model
   getTableName(): string
   getIdProperty(): string | string[]
+  idColumn: string | string[]
 }
 
 /** A property that a client may send although it is not a column, such as `password`. */
@@ -51,15 +52,24 @@ export interface Definition {
   readonly inputs: Readonly<Record<string, VirtualInput>>
 }
 
+const onlyId: readonly string[] = ['id']
+
 /** Returns the properties of the columns in `static idColumn`: several where the key is composite. */
 export function idProperties(cls: object): readonly string[] {
+  const { idColumn } = cls as RecordClass
+  // getIdProperty() makes an instance, which a class that initPerms() replaced refuses.
+  if (idColumn === 'id') return onlyId
   return [(cls as RecordClass).getIdProperty()].flat()
 }
 
-/** Whether a new row gets its id in this process: `id` is a UUID. Other ids come from the application or the database. */
+/**
+ * Whether a new row gets its id in this process: `id` is a UUID, or the column of the id has a default. Other ids come from the
+ * application or the database.
+ */
 export function makesId(cls: object): boolean {
-  const { id } = structureOf(cls).specs
-  return id?.type === 'uuid' && !id.isExisting && (cls as RecordClass).getIdProperty() === 'id'
+  const name = (cls as RecordClass).getIdProperty()
+  const spec = typeof name === 'string' ? structureOf(cls).specs[name] : undefined
+  return spec !== undefined && !spec.isExisting && (spec.hasDefault || (name === 'id' && spec.type === 'uuid' && !spec.reference))
 }
 
 const structures = modelSlot(() => new WeakMap<object, Definition>())
@@ -77,6 +87,8 @@ type DefinitionHook = (cls: ModelClass, definition: Definition) => void
 const checks: DefinitionHook[] = [assertNoInitialisedFields, assertKnownColumnNames, assertDistinctColumns]
 const effects: DefinitionHook[] = []
 const tableAliases = modelSlot(() => new Map<string, string>())
+/** The model for each table name that references() may name: the registered user model for 'user'. */
+const referenceTargets = modelSlot<ReadonlyMap<string, object>>(() => new Map())
 
 /** Property → column in snake_case, for the identifiers in queries of models. The same for every model. */
 const knownNames = modelSlot(() => new Map<string, string>())
@@ -163,6 +175,100 @@ export function aliasTable(name: string, table: string | null): void {
 export function resolveTable(name: string): string {
   return tableAliases.get().get(name) ?? name
 }
+
+/**
+ * Sets the registered models that references() may name. A column that refers to one of them takes the type of the column that it
+ * refers to, so that `column.uuid().references('user.id')` is an integer where the registered user model has integer ids.
+ */
+export function setReferenceTargets(targets: ReadonlyMap<string, object>): void {
+  const before = referenceTargets.get()
+  const typeIn = (map: ReadonlyMap<string, object>, name: string) => {
+    const cls = map.get(name)
+    const ids = cls ? Object.keys(mergedColumns(cls)).filter((property) => isOnlyId(cls as RecordClass, property)) : []
+    return JSON.stringify(ids.map((property) => keyTypeOf(cls as object, property)))
+  }
+  const isSame = [...targets.keys()].every((name) => typeIn(before, name) === typeIn(targets, name))
+  referenceTargets.set(targets)
+  if (isSame) return
+  // Definitions that were made before have other types.
+  structures.set(new WeakMap())
+  definitions.set(new WeakMap())
+}
+
+/** The parts of a column's type that a column shares with the column that it refers to. */
+type KeyType = Pick<ColumnSpec, 'type' | 'maxLength' | 'minimum' | 'maximum' | 'isRowId'>
+
+// Reads the declaration, not the definition: a model may refer to itself.
+function keyTypeOf(cls: object, property: string): KeyType | undefined {
+  const spec = mergedColumns(cls)[property]?.spec ?? existingKey(cls, property)
+  if (!spec) return undefined
+  const { type, maxLength, minimum, maximum } = spec
+  const range = { ...(minimum === undefined ? {} : { minimum }), ...(maximum === undefined ? {} : { maximum }) }
+  return {
+    type,
+    ...(maxLength === undefined ? {} : { maxLength }),
+    ...range,
+    ...(isMadeByDatabase(cls as RecordClass, property, spec) ? { isRowId: true } : {}),
+  }
+}
+
+/** The classes whose definitions are being made. */
+const unfinished = new Set<object>()
+
+// The column of an existing model that only its JSON Schema describes.
+function existingKey(cls: object, property: string): ColumnSpec | undefined {
+  if (unfinished.has(cls)) return undefined
+  unfinished.add(cls)
+  try {
+    return structureOf(cls).specs[property]
+  } finally {
+    unfinished.delete(cls)
+  }
+}
+
+// An integer id that nothing else sets is made by the database.
+function isMadeByDatabase(cls: RecordClass, property: string, spec: ColumnSpec): boolean {
+  const isNumber = spec.type === 'integer' || spec.type === 'bigint'
+  return isNumber && !spec.hasDefault && !spec.reference && isOnlyId(cls, property)
+}
+
+// getIdProperty() needs the definition that is being made.
+function isOnlyId(cls: RecordClass, property: string): boolean {
+  const [column, ...further] = declaredIdColumn(cls)
+  if (further.length > 0) return false
+  return column === property || column === (mergedColumns(cls)[property]?.spec.columnName ?? columnNameOf(property))
+}
+
+// The getter of idColumn needs the definition too. It stands for the property id.
+function declaredIdColumn(cls: RecordClass): readonly string[] {
+  for (let c: object | null = cls; c !== null; c = Object.getPrototypeOf(c) as object | null) {
+    const value: unknown = Object.getOwnPropertyDescriptor(c, 'idColumn')?.value
+    if (value !== undefined) return [value].flat() as string[]
+  }
+  return onlyId
+}
+
+function resolvedSpec(cls: RecordClass, name: string, spec: ColumnSpec): ColumnSpec {
+  if (isMadeByDatabase(cls, name, spec)) return Object.freeze({ ...spec, isGenerated: true, isRowId: true })
+  const reference = spec.reference ?? spec.typeOf
+  const target = reference && referenceTargets.get().get(reference.table)
+  const type = target && keyTypeOf(target, propertyOfReference(target, reference.column))
+  if (!type || isSameType(type, spec)) return spec
+  if (spec.type !== 'uuid' && spec.type !== type.type) {
+    throw new ConfigurationError(
+      `${cls.name}.${name} is a ${spec.type} column that refers to ${reference.table}.${reference.column} of ${(target as RecordClass).name}, a ${type.type} column. ` +
+        `Declare it with column.${type.type}(...).`,
+    )
+  }
+  const { maxLength: _length, minimum: _minimum, maximum: _maximum, ...rest } = spec
+  return Object.freeze({ ...rest, ...type })
+}
+
+const isSameType = (type: KeyType, spec: ColumnSpec): boolean =>
+  (['type', 'maxLength', 'minimum', 'maximum', 'isRowId'] as const).every((key) => type[key] === spec[key])
+
+const propertyOfReference = (cls: object, column: string): string =>
+  mergedColumns(cls)[column] ? column : (Object.keys(mergedColumns(cls)).find((name) => columnNameOf(name) === column) ?? column)
 
 /** Returns the database column of a property name in a query; other identifiers unchanged. Columns of named() are not found. */
 export function columnForIdentifier(identifier: string): string {
@@ -342,7 +448,9 @@ function define(cls: RecordClass): Definition {
     const declared = columns[name]
     const given = declared ? declared.spec.columnName : (givenColumnName(cls, name) ?? columnFor(name))
     if (given !== undefined) assertColumnName(given)
-    const spec = declared?.spec ?? existingSpec(cls, name, { handWritten, handRequired, jsonAttributes, columnName: given })
+    const spec = declared
+      ? resolvedSpec(cls, name, declared.spec)
+      : existingSpec(cls, name, { handWritten, handRequired, jsonAttributes, columnName: given })
     if (spec) specs[name] = spec
     const inDatabase = given ?? columnNameOf(name)
     columnOf.set(name, inDatabase)

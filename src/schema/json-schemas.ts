@@ -63,12 +63,12 @@ function base(spec: ColumnSpec): Record<string, unknown> {
 /** Returns whether a new row must have a value for this column. */
 export function isRequired(name: string, spec: ColumnSpec): boolean {
   // `required` of the JSON Schema says it for columns that only the schema describes.
-  return !spec.isExisting && !spec.isNullable && !spec.hasDefault && !automatic.has(name)
+  return !spec.isExisting && !spec.isNullable && !spec.hasDefault && !spec.isGenerated && !automatic.has(name)
 }
 
 /** Returns whether a client may send this column when it creates or updates a row. */
 export function isWritable(name: string, spec: ColumnSpec, action: 'create' | 'update'): boolean {
-  return !automatic.has(name) && !spec.isHidden && !spec.isReadOnly && !(action === 'update' && spec.isImmutable)
+  return !automatic.has(name) && !spec.isGenerated && !spec.isHidden && !spec.isReadOnly && !(action === 'update' && spec.isImmutable)
 }
 
 /** Returns the JSON Schema of a whole row, with all the columns that code may set. */
@@ -125,7 +125,7 @@ export function schemasOf(definition: Definition): ModelSchemas {
     if (isWritable(name, spec, 'update')) update.properties[name] = property
     if (!spec.isHidden && !isWriteOnly(property)) {
       const shown = spec.isExisting ? shownSchema(property, spec) : property
-      output.properties[name] = automatic.has(name) || spec.isReadOnly ? { ...shown, readOnly: true } : shown
+      output.properties[name] = automatic.has(name) || spec.isGenerated || spec.isReadOnly ? { ...shown, readOnly: true } : shown
       // The application's $formatJson() may omit a column that only a JSON Schema describes.
       if (!spec.readable && !spec.isExisting) output.required.push(name)
     }

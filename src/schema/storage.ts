@@ -213,7 +213,7 @@ export function sqlType(spec: ColumnSpec, dialect: Dialect): string {
     case 'float':
       return 'double precision'
     case 'bigint':
-      return isSqlite ? 'text' : 'bigint'
+      return !isSqlite ? 'bigint' : spec.isRowId ? 'integer' : 'text'
     case 'decimal':
       return isSqlite ? 'text' : `decimal(${spec.precision ?? MAX_DECIMAL_PRECISION}, ${spec.scale ?? 0})`
     case 'boolean':

@@ -183,7 +183,7 @@ export function hasBeforeValidate(cls: object): boolean {
 
 /** Validates rows against their declared columns and normalises their values. Objection calls it. */
 export class RecordValidator extends Validator {
-  private readonly byClass = new WeakMap<object, Compiled>()
+  private readonly compiled = new WeakMap<Definition, Compiled>()
 
   /** @param hasQueryValues returns whether values of a row are raw SQL or queries, which Objection keeps apart before validation */
   constructor(private readonly hasQueryValues: (row: Model) => boolean) {
@@ -191,12 +191,12 @@ export class RecordValidator extends Validator {
   }
 
   private compiledFor(cls: object): Compiled {
-    let known = this.byClass.get(cls)
+    const definition = definitionOf(cls)
+    let known = this.compiled.get(definition)
     if (!known) {
-      const definition = definitionOf(cls)
       const whole = recordSchema(definition)
       known = { definition, whole, partial: { ...whole, required: [] }, unlinked: { ...whole, required: [...definition.handRequired] } }
-      this.byClass.set(cls, known)
+      this.compiled.set(definition, known)
     }
     return known
   }

@@ -2,8 +2,10 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
+import type { Register, UserId } from '../policy/registered-types.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
+import { decodeId } from '../schema/ids.js'
 import { isEffectiveGrant } from './has-roles-mixin.js'
 import { Role } from './roles.js'
 import type { User } from './user.js'
@@ -47,8 +49,10 @@ export function toActor(given: User, more: ActorDetails = {}): Actor {
 }
 
 /** Loads a user with all roles and returns the actor, or null when the user does not exist, is disabled or deleted. */
-export async function loadActor(id: string, more: ActorDetails = {}): Promise<Actor | null> {
-  const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id))
+export async function loadActor(given: unknown, more: ActorDetails = {}): Promise<Actor | null> {
+  const id = decodeId(registeredModel('user'), given)
+  if (id === undefined) return null
+  const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id as string))
   return user && isActive(user) ? toActor(user, more) : null
 }
 
@@ -58,7 +62,7 @@ export async function loadActor(id: string, more: ActorDetails = {}): Promise<Ac
  *
  * @example const me = currentUser<Employee>()
  */
-export function currentUser<U extends User = User>(): U | null {
+export function currentUser<U extends User = RegisteredUser>(): U | null {
   return (currentActor()?.user as U | undefined) ?? null
 }
 
@@ -72,17 +76,31 @@ export function currentUser<U extends User = User>(): U | null {
  * @throws ConfigurationError for a user without an id
  * @example const mine = await runAs(user, () => UserDocument.query())
  */
-export async function runAs<T>(user: User | Actor | string, fn: () => T): Promise<Awaited<T>> {
-  const id = typeof user === 'string' ? user : user?.id
-  if (typeof id !== 'string' || id === '')
+export async function runAs<T>(user: User | Actor | UserId, fn: () => T): Promise<Awaited<T>> {
+  const id: unknown = typeof user === 'object' ? user?.id : user
+  if (id === undefined || id === null || id === '' || typeof id === 'object')
     throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
-  assertHome(typeof user === 'object' && isActor(user) ? user.user : user)
+  assertHome(isActor(user) ? user.user : user)
   return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
 }
 
-function isActor(user: User | Actor | string): user is Actor {
-  return typeof user === 'object' && Array.isArray((user as Partial<Actor>).grants)
+function isActor(user: User | Actor | UserId): user is Actor {
+  return typeof user === 'object' && user !== null && Array.isArray((user as Partial<Actor>).grants)
 }
+
+/**
+ * Returns the id of a saved user, or an id as the registered user model spells it.
+ *
+ * @throws ConfigurationError for a user that was never saved, and for a value that is no id of the user model
+ */
+export function userIdOf(user: User | UserId): UserId {
+  const id = decodeId(registeredModel('user'), typeof user === 'object' ? user?.id : user)
+  if (id !== undefined) return id as UserId
+  throw new ConfigurationError('Pass a saved user or its id.')
+}
+
+/** The registered user model: `Register.user`, else User. */
+export type RegisteredUser = Register extends { user: infer U extends User } ? U : User
 
 /** The class of a user model. */
 export type UserClass = typeof Model & { new (): User }

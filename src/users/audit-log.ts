@@ -16,12 +16,12 @@ import { Role } from './roles.js'
 export class AuditLog extends BasePermsModel.withColumns({
   event: column.string({ maxLength: 64 }).index(),
   /** The user who caused the event; null for the application itself and for anonymous callers. Kept after the user is deleted. */
-  actorId: column.uuid().nullable().index(),
+  actorId: column.uuid().sameTypeAs('user.id').nullable().index(),
   /** The superadmin who impersonated the actor. */
-  impersonatorId: column.uuid().nullable().index(),
+  impersonatorId: column.uuid().sameTypeAs('user.id').nullable().index(),
   /** The user whom the event is about. */
-  subjectId: column.uuid().nullable().index(),
-  domainId: column.uuid().nullable(),
+  subjectId: column.uuid().sameTypeAs('user.id').nullable().index(),
+  domainId: column.uuid().sameTypeAs('domain.id').nullable(),
   address: column.string({ maxLength: 64 }).nullable(),
   details: column.json<Record<string, unknown>>().nullable(),
 }) {

@@ -1,10 +1,12 @@
 import { onCommit } from '../database/transaction.js'
 import { addWriteListener } from '../enforce/enforcer.js'
 import { setNames } from '../enforce/evaluate.js'
+import { registeredModel } from '../policy/registered-models.js'
 import { userTables } from '../policy/user-tables.js'
 import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
+import { isId } from '../schema/ids.js'
 
 /** The change that makes cached callers stale: one user, one session, or possibly every caller. */
 export type CallerChange = { readonly userId: string } | { readonly sessionId: string } | 'any'
@@ -38,9 +40,9 @@ function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange 
   const table = tableOf(builder.cls)
   const { user, token, domain } = userTables()
   const id: unknown = write.instance?.$id() ?? write.id
-  if (table === user.table) return typeof id === 'string' ? { userId: id } : 'any'
+  if (table === user.table) return isId(registeredModel('user'), id) ? { userId: id } : 'any'
   if (table === domain.table) return 'any'
   if (table !== token.table || skipsListener in builder.context) return null
   if (write.kind === 'update' && !setNames(write.models[0]).some((name) => callerColumns.has(name))) return null
-  return typeof id === 'string' ? { sessionId: id } : 'any'
+  return isId(registeredModel('token'), id) ? { sessionId: String(id) } : 'any'
 }

@@ -1,5 +1,6 @@
 import { onCommit } from '../database/transaction.js'
 import { currentUserId } from '../policy/context.js'
+import type { DomainId, UserId } from '../policy/registered-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 
 /**
@@ -8,10 +9,10 @@ import { type Runtime, runtimeSlot } from '../runtime.js'
  */
 export interface UserEvents {
   /** A new password was stored. Rehashing the same password at sign-in emits nothing. */
-  passwordChanged: { userId: string; by: string | null }
+  passwordChanged: { userId: UserId; by: UserId | null }
   /** `domainId` is null for a global role. A changed grant emits roleRevoked and roleGranted. */
-  roleGranted: { userId: string; role: string; domainId: string | null; by: string | null }
-  roleRevoked: { userId: string; role: string; domainId: string | null; by: string | null }
+  roleGranted: { userId: UserId; role: string; domainId: DomainId | null; by: UserId | null }
+  roleRevoked: { userId: UserId; role: string; domainId: DomainId | null; by: UserId | null }
 }
 
 type EmitUserEvent = <K extends keyof UserEvents>(name: K, payload: UserEvents[K]) => void

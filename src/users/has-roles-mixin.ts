@@ -3,12 +3,13 @@ import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { RolesNotLoadedError } from '../core/errors.js'
 import { onRollback } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
+import { isGrantIn } from '../policy/domain-ref.js'
 import { registeredModel } from '../policy/registered-models.js'
+import type { DomainId, RoleName } from '../policy/registered-types.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
 import { markIntermediate, type RecordClass } from '../schema/definition.js'
-import { isUuid } from '../schema/values.js'
 import { AccountMixin } from './account-mixin.js'
 import type { Domain } from './domain.js'
 import { Role } from './roles.js'
@@ -16,8 +17,11 @@ import type { Token } from './token.js'
 import type { UserRole } from './user-role.js'
 import type { UserSetting } from './user-setting.js'
 
-/** A domain as an object, an id or a name; `'*'` for a global role. */
-export type DomainRef = string | Domain
+/**
+ * A domain as an object, as `{ id }`, by its id or by its name; `'*'` for a global role. A string is a name, unless ids of domains
+ * are UUIDs and it is a UUID.
+ */
+export type DomainRef = string | DomainId | Domain | { readonly id: DomainId }
 
 /** The members that HasRolesMixin adds to each row. */
 export interface WithRoles {
@@ -31,11 +35,11 @@ export interface WithRoles {
    * @throws RolesNotLoadedError
    * @example user.hasRole('editor', { domain: 'press' })
    */
-  hasRole(role?: string, options?: { domain?: DomainRef | undefined }): boolean
+  hasRole(role?: RoleName, options?: { domain?: DomainRef | undefined }): boolean
   /** Grants a role, globally or in one domain. Granting a role twice has no effect. */
-  grantRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<UserRole>
+  grantRole(role: RoleName, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<UserRole>
   /** Revokes the global role, or with `domain` the role in that domain. @returns whether the user held the role */
-  revokeRole(role: string, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<boolean>
+  revokeRole(role: RoleName, options?: { domain?: DomainRef | undefined }, trx?: TransactionOrKnex): Promise<boolean>
   /** Loads all roles of the user, whatever the caller may read. */
   loadRoles(trx?: TransactionOrKnex): Promise<this>
   /** Returns whether the user holds a role in the domain or is a global admin. */
@@ -44,7 +48,7 @@ export interface WithRoles {
   readonly isAdmin: boolean
   readonly isSuperadmin: boolean
   /** The ids of the active domains in which the user holds a role. */
-  readonly domainIds: string[]
+  readonly domainIds: DomainId[]
   /** The number of loaded tokens; 0 when none are loaded. */
   readonly numTokens: number
 }
@@ -61,9 +65,7 @@ export function isEffectiveGrant(grant: UserRole): boolean {
 }
 
 function isIn(grant: UserRole, domain: DomainRef): boolean {
-  if (typeof domain !== 'string') return grant.domainId === domain.id
-  if (domain === 'any') return true
-  return isUuid(domain) ? grant.domainId === domain.toLowerCase() : grant.domain?.name === domain
+  return domain === 'any' || isGrantIn({ domainId: grant.domainId, domainName: grant.domain?.name }, domain)
 }
 
 /**
@@ -107,7 +109,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       this.roles ??= []
     }
 
-    hasRole(role?: string, options: { domain?: DomainRef | undefined } = {}): boolean {
+    hasRole(role?: RoleName, options: { domain?: DomainRef | undefined } = {}): boolean {
       const { roles } = this
       if (!Array.isArray(roles)) throw new RolesNotLoadedError()
       const wanted = role === undefined ? null : rolesSatisfying([role])
@@ -120,12 +122,12 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
       })
     }
 
-    async grantRole(role: string, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
+    async grantRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
       const values = { user: this, role, ...(options.domain === undefined ? {} : { domain: options.domain }) }
       return (registeredModel('userRole') as unknown as typeof UserRole).create(values as never, trx)
     }
 
-    async revokeRole(role: string, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
+    async revokeRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
       assertHome(this, trx as Knex | undefined)
       const UserRoleClass = registeredModel('userRole') as unknown as typeof UserRole
       const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)

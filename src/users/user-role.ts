@@ -7,6 +7,7 @@ import { HasUserMixin } from '../mixins/has-user.js'
 import { compile } from '../policy/compile.js'
 import { all, any, type Condition, sql } from '../policy/condition.js'
 import { asSystem } from '../policy/context.js'
+import { namedDomain } from '../policy/domain-ref.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { globalRole } from '../policy/role-conditions.js'
@@ -15,7 +16,7 @@ import { columnSql, type Scope } from '../policy/scope.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
-import { isUuid } from '../schema/values.js'
+import { idSpecOf } from '../schema/ids.js'
 import { CheckedWritesMixin, forbidImpersonation } from './caller-restrictions.js'
 import type { Domain } from './domain.js'
 import { emitAfterCommit } from './events.js'
@@ -125,14 +126,14 @@ export class UserRole extends ReplaceableMixin(
    */
   static async domainIdOf(domain: DomainRef | null, trx?: TransactionOrKnex): Promise<string | null> {
     if (domain === null || domain === '*') return null
-    if (typeof domain !== 'string') return domain.id
-    if (isUuid(domain)) return domain.toLowerCase()
+    const { id, name } = namedDomain(domain)
+    if (id) return id
     const found = (await asSystem(() =>
       registeredModel('domain')
         .query(trx)
-        .findOne({ name: domain } as never),
+        .findOne({ name: name ?? '' } as never),
     )) as unknown as Domain | undefined
-    if (!found) throw new ValidationError(`There is no domain '${domain}'.`, [{ field: 'domain', message: 'does not exist' }])
+    if (!found) throw new ValidationError(`There is no domain '${name ?? 'of this id'}'.`, [{ field: 'domain', message: 'does not exist' }])
     return found.id
   }
 
@@ -150,13 +151,13 @@ export class UserRole extends ReplaceableMixin(
     await super.$beforeInsert(context)
     checkRole(this.role)
     this.domainId ??= null as never
-    this.domainKey = this.domainId ?? '*'
+    this.domainKey = keyOf(this.domainId)
   }
 
   override async $beforeUpdate(options: never, context: never): Promise<void> {
     await super.$beforeUpdate(options, context)
     if (this.role !== undefined) checkRole(this.role)
-    if (this.domainId !== undefined) this.domainKey = this.domainId ?? '*'
+    if (this.domainId !== undefined) this.domainKey = keyOf(this.domainId)
   }
 
   override async $afterInsert(context: never): Promise<void> {
@@ -167,7 +168,13 @@ export class UserRole extends ReplaceableMixin(
 }
 declareColumns(
   UserRole,
-  { userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(belowOwnRank()) },
+  () => ({
+    userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(belowOwnRank()),
+    domainKey: column
+      .string({ maxLength: Math.max(36, idSpecOf(registeredModel('domain'))?.maxLength ?? 0) })
+      .hidden()
+      .default(''),
+  }),
   { uniques: [['userId', 'role', 'domainKey']] },
 )
 
@@ -188,6 +195,8 @@ declareWriteLimits(
       any(globalRole(scope, [Role.ADMIN]), all(isUnchanged(scope, 'userId', set), isUnchanged(scope, 'domainId', set))),
   },
 )
+
+const keyOf = (domainId: unknown): string => (domainId === null ? '*' : String(domainId))
 
 function isUnchanged(scope: Scope, name: 'userId' | 'domainId', set: Readonly<Record<string, unknown>>): Condition {
   const value = set[name]

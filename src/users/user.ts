@@ -1,6 +1,8 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { BasePermsModelWithoutId } from '../enforce/base-perms-model.js'
+import type { UserId } from '../policy/registered-types.js'
 import { nobody, type Policy, role, self } from '../policy/rules.js'
+import type { AbstractConstructor, StringId } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
@@ -8,12 +10,8 @@ import { PasswordMixin } from './password-mixin.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
-/**
- * A user with an e-mail address, a password and roles. Extend it with mixins and columns of your own.
- *
- * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
- */
-export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePermsModel)), 'user').withColumns({
+/** User without its id, which withColumns() may declare with another type. */
+export class UserWithoutId extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePermsModelWithoutId)), 'user').withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),
 }) {
@@ -25,4 +23,15 @@ export class User extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePerms
   static publicRegistration = false
   static override policy: Policy = { read: self(), update: self(), delete: nobody() }
 }
-redirectToRegistered(User, 'user')
+redirectToRegistered(UserWithoutId, 'user')
+
+/**
+ * A user with an e-mail address, a password and roles. Extend it with mixins and columns of your own.
+ *
+ * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
+ */
+export const User = UserWithoutId as typeof UserWithoutId & AbstractConstructor<StringId>
+export interface User extends UserWithoutId {
+  /** A string, unless the application declares `Register.user`. */
+  id: UserId
+}

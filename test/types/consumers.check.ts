@@ -31,6 +31,11 @@ const notOurs = /node_modules\/@types\/koa\/index\.d\.ts.*content-disposition/
 const version = (compiler: string) => JSON.parse(readFileSync(join(root, 'node_modules', compiler, 'package.json'), 'utf8')).version
 const tsc = (compiler: string) => join(root, 'node_modules', compiler, 'bin/tsc')
 
+function writeProject(folder: string, type: string): void {
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type }))
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'], exclude: ['out-*'] }))
+}
+
 describe('A consumer of the packed package', function () {
   this.timeout(180_000)
   let folder: string
@@ -47,8 +52,8 @@ describe('A consumer of the packed package', function () {
     rmSync(join(folder, 'node_modules/package'), { recursive: true })
     for (const [format, type] of Object.entries(formats)) {
       cpSync(join(root, 'test/types/consumer'), join(folder, format), { recursive: true })
-      writeFileSync(join(folder, format, 'package.json'), JSON.stringify({ name: `consumer-${format}`, private: true, type }))
-      writeFileSync(join(folder, format, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'], exclude: ['out-*'] }))
+      cpSync(join(root, 'test/types/registered'), join(folder, `registered-${format}`), { recursive: true })
+      for (const name of [format, `registered-${format}`]) writeProject(join(folder, name), type)
     }
   })
   after(() => {
@@ -65,6 +70,12 @@ describe('A consumer of the packed package', function () {
         expect(Number(/Instantiations:\s+(\d+)/.exec(output)?.[1]), 'type instantiations').to.be.within(1, maxInstantiations)
       })
     }
+
+    it(`the interface Register types ids, users and roles of an application, as ${format}`, async () => {
+      const args = [tsc('typescript'), '-p', '.', '--pretty', 'false', '--noEmit']
+      const { output } = await runNode(args, { cwd: join(folder, `registered-${format}`), timeout: 120_000 })
+      expect(output.split('\n').filter((line) => line.includes('error TS') && !notOurs.test(line))).to.deep.equal([])
+    })
 
     it(`runs as ${format}, where import and require reach the same classes`, async () => {
       const file = join(folder, format, 'out-typescript/run.js')

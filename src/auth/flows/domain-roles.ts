@@ -1,11 +1,13 @@
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { type Actor, asSystem, currentActor, type Grant } from '../../policy/context.js'
+import { namedDomain } from '../../policy/domain-ref.js'
 import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { ADMIN, rolesSatisfying, SUPERADMIN } from '../../policy/user-tables.js'
-import { isStorableText, isUuid } from '../../schema/values.js'
+import { isStorableText } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
+import type { DomainRef } from '../../users/has-roles-mixin.js'
 import type { UserRole } from '../../users/user-role.js'
 
 /** Returns the registered model of role grants. */
@@ -19,9 +21,11 @@ export function assertActor(): Actor {
 }
 
 /** Returns an active domain by id or name, whatever the caller may read, or null. */
-export async function activeDomain(idOrName: string): Promise<Domain | null> {
-  if (!isStorableText(idOrName)) return null
-  const where = isUuid(idOrName) ? { id: idOrName.toLowerCase() } : { name: idOrName }
+export async function activeDomain(given: DomainRef): Promise<Domain | null> {
+  if (typeof given === 'string' && !isStorableText(given)) return null
+  const { id, name } = namedDomain(given)
+  if (id === null) return null
+  const where = name === undefined ? { id } : { name }
   const Class = registeredModel('domain') as unknown as typeof Domain
   return ((await asSystem(() => Class.query().findOne({ ...where, active: true } as never))) as Domain | undefined) ?? null
 }
@@ -33,11 +37,14 @@ export async function activeDomain(idOrName: string): Promise<Domain | null> {
  */
 export async function administeredDomain(idOrName: unknown): Promise<Domain> {
   const actor = assertActor()
-  const found = typeof idOrName === 'string' ? await activeDomain(idOrName) : null
+  const found = isDomainRef(idOrName) ? await activeDomain(idOrName) : null
   const isAdmin = actor.grants.some((grant) => isAdminGrant(grant) && (grant.domainId === null || grant.domainId === found?.id))
   if (!found || !isAdmin || actor.abilities) throw new NotFoundError()
   return found
 }
+
+const isDomainRef = (given: unknown): given is DomainRef =>
+  typeof given === 'string' || typeof given === 'number' || (typeof given === 'object' && given !== null && 'id' in given)
 
 /**
  * Throws when the caller can invite nobody, whatever the invitation. With a custom policy for grants this depends on the

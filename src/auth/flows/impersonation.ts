@@ -1,6 +1,8 @@
 import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { type Actor, asSystem, currentActor, currentAddress } from '../../policy/context.js'
+import type { UserId } from '../../policy/registered-types.js'
+import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { Role } from '../../users/roles.js'
@@ -31,7 +33,7 @@ export interface Impersonation {
    * @example const { accessToken } = await perms.auth.impersonation.start(user, { reason: 'ticket 4711', expiresIn: 600 })
    */
   start(
-    user: User | string,
+    user: User | UserId,
     options?: { reason?: string | undefined; expiresIn?: number | undefined },
   ): Promise<{ accessToken: string; expiresIn: number; user: User }>
   /** Ends the current impersonation. @throws ForbiddenError when there is none */
@@ -50,8 +52,8 @@ export function impersonation(core: AuthCore): Impersonation {
         throw new ValidationError(`expiresIn must be 1 to ${MAX_LIFETIME} seconds.`, [
           { field: 'expiresIn', message: `must be 1 to ${MAX_LIFETIME}` },
         ])
-      const id = typeof target === 'string' ? target : target?.id
-      const user = typeof id === 'string' ? await asSystem(() => userClass().get(id)) : null
+      const id = decodeId(userClass(), typeof target === 'object' ? target?.id : target)
+      const user = id === undefined ? null : await asSystem(() => userClass().get(id as string))
       if (!user || !isActive(user)) throw new NotFoundError()
       if (user.id === actor.id || user.isSuperadmin) throw new ForbiddenError('A superadmin cannot be impersonated.')
       const now = Date.now()

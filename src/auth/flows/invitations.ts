@@ -12,8 +12,8 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
+import { decodeId } from '../../schema/ids.js'
 import { invalidField, requireStorableText } from '../../schema/text-input.js'
-import { isUuid } from '../../schema/values.js'
 import { isActive, loadActor } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { Invitation } from '../../users/invitation.js'
@@ -243,7 +243,8 @@ export function invitations(core: AuthCore): Invitations {
     async revoke(id) {
       core.assertNoTransaction('invitations.revoke')
       forbidApiKey('Invitations')
-      const found = isUuid(id) ? ((await Invitation.query().findById(id.toLowerCase())) as Invitation | undefined) : undefined
+      const known = decodeId(Invitation, id)
+      const found = known === undefined ? undefined : ((await Invitation.query().findById(known)) as Invitation | undefined)
       if (!found) throw new NotFoundError()
       const { email, role, domainId } = found
       const isMine = found.invitedById === currentActor()?.id

@@ -1,7 +1,7 @@
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
+import { decodeId } from '../../schema/ids.js'
 import { requireStorableText } from '../../schema/text-input.js'
-import { isUuid } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { UserRole } from '../../users/user-role.js'
 import { administeredDomain, grants } from './domain-roles.js'
@@ -93,7 +93,8 @@ export async function assertChangeable(domain: string, grantId: string): Promise
 /** Returns a grant of the domain. The model's policy decides what the caller may do with it. @throws NotFoundError */
 async function grantIn(domain: string, grantId: string): Promise<UserRole> {
   const { id } = await administeredDomain(domain)
-  const found = isUuid(grantId) ? ((await grants().query().findById(grantId.toLowerCase())) as unknown as UserRole | undefined) : undefined
+  const known = decodeId(grants(), grantId)
+  const found = known === undefined ? undefined : ((await grants().query().findById(known)) as unknown as UserRole | undefined)
   if (found?.domainId !== id) throw new NotFoundError()
   return found
 }

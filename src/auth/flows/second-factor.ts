@@ -101,7 +101,7 @@ export function createSecondFactors(
   const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
     (await asSystem(() => SecondFactor.query().findOne({ userId } as never))) as SecondFactor | undefined
 
-  const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, factor.userId, factor.secret)
+  const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, String(factor.userId), factor.secret)
 
   /** Checks a code and marks it as used. Of two concurrent uses one UPDATE succeeds. */
   async function consumeCode(factor: SecondFactor, code: string): Promise<boolean> {
@@ -183,7 +183,7 @@ export function createSecondFactors(
       const secret = newTotpSecret()
       await forActiveCaller(knex, user.id, async () => {
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
-        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, user.id, secret) } as never)
+        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, String(user.id), secret) } as never)
       })
       return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email }) }
     },

@@ -1,7 +1,7 @@
 import { InvalidTokenError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
-import { isUuid } from '../../schema/values.js'
+import { isId } from '../../schema/ids.js'
 import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
@@ -95,7 +95,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
     async revoke(userId, keyId) {
       forbidApiKey('API keys')
       await requireRankOver(userId)
-      if (!isUuid(keyId)) return false
+      if (!isId(tokens(), keyId)) return false
       const count = await transaction(() => asSystem(() => revokeTokens({ id: keyId, userId, kind: 'api' })), { knex })
       if (count > 0) emit('apiKeyRevoked', { userId, keyId })
       return count > 0

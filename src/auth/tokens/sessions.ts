@@ -4,7 +4,7 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { isUuid } from '../../schema/values.js'
+import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/actor.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -83,7 +83,8 @@ export class Sessions {
 
   /** Returns an active session with its active user. @throws InvalidTokenError when the session or the user is not active */
   async findActive(sessionId: string, load = this.#options.load): Promise<Caller> {
-    const caller = isUuid(sessionId) ? await load(sessionId) : null
+    const known = decodeId(tokens(), sessionId)
+    const caller = known === undefined ? null : await load(String(known))
     if (!caller || !isActiveSession(caller.session)) throw new InvalidTokenError()
     if (!isActive(caller.user)) throw new InvalidTokenError()
     return caller
@@ -140,7 +141,7 @@ export class Sessions {
    * @returns the number of sessions that were active
    */
   async end({ userId, id, except }: { userId: string; id?: string | undefined; except?: string | null | undefined }): Promise<number> {
-    if ((id !== undefined && !isUuid(id)) || (except && !isUuid(except))) return 0
+    if ([id, except].some((one) => one !== undefined && one !== null && decodeId(tokens(), one) === undefined)) return 0
     const write = () => {
       // The caller of end() emits an event that names the user.
       const query = revokeTokens({ userId }).whereIn('kind', [...kinds])

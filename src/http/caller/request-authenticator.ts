@@ -1,8 +1,9 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
 import { isAble } from '../../policy/abilities.js'
 import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
+import { isGrantIn } from '../../policy/domain-ref.js'
+import type { DomainName } from '../../policy/registered-types.js'
 import { rolesSatisfying } from '../../policy/user-tables.js'
-import { isUuid } from '../../schema/values.js'
 import type { PermsPort } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { segmentsOf } from '../core/routes.js'
@@ -21,8 +22,8 @@ export interface CallerOptions {
 
 /** The domain in which a role is required. */
 export interface RoleOptions extends CallerOptions {
-  /** The id or the name of a domain, or 'any' for any domain. Default: the role must be global. */
-  domain?: string | undefined
+  /** The name of a domain, its id or `{ id }`, or 'any' for any domain. Default: the role must be global. */
+  domain?: DomainName | undefined
 }
 
 /** Returns whether the actor has the role globally or in the given domain. A superadmin counts as an admin. */
@@ -31,10 +32,9 @@ export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = 
   return actor.grants.some((grant) => roles.includes(grant.role) && (grant.domainId === null || isIn(grant, domain)))
 }
 
-// Compare a UUID only with ids: a domain may have the id of another domain as its name.
-function isIn({ domainId, domainName }: Grant, domain: string | undefined): boolean {
+function isIn(grant: Grant, domain: RoleOptions['domain']): boolean {
   if (domain === undefined || domain === 'any') return domain === 'any'
-  return isUuid(domain) ? domainId === domain.toLowerCase() : domainName === domain
+  return isGrantIn(grant, domain)
 }
 
 /**

@@ -71,7 +71,7 @@ export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   /** The default of all methods; see MethodOptions. */
   schema?: SchemaOption | undefined
   argSchema?: SchemaOption | undefined
-  /** The column that identifies a row in the path. Default: 'id'. */
+  /** The column that identifies a row in the path. Default: the id column of the model. */
   id?: string | undefined
   parent?: Parent | undefined
   /** The number of rows per page. Default: 20. */

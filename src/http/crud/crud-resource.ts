@@ -30,7 +30,7 @@ import {
 import { checkIfMatch, checkPreconditions, etagOf, isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
 import { narrowedInput, narrowedOutput, type SplitInput, splitInput } from './input.js'
 import { List } from './list.js'
-import { checkParent, conditionUnder, findRow, loadParents, type Parent, parentPath } from './parents.js'
+import { checkParent, conditionUnder, findRow, idPropertyOf, loadParents, type Parent, parentPath } from './parents.js'
 import { presented } from './presented.js'
 import { type Included, type RelatedRows, readInclude, relatedShaper } from './related.js'
 import {
@@ -98,8 +98,14 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     return this.model as unknown as ServedModel
   }
 
+  /** The column that identifies a row in the path. @throws ConfigurationError for a composite key, unless the option `id` names one */
+  get idProperty(): string {
+    return this.options.id ?? idPropertyOf(this.model)
+  }
+
   override bind(_perms: PermsPort): void {
     checkColumns(this.served)
+    void this.idProperty
     checkParent(this.served, this.options.parent as Parent | undefined)
     nameAbilities(this.model as unknown as typeof Model, this.abilityName)
     for (const path of this.included.paths) checkInclude(this.served, path)
@@ -270,14 +276,14 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   // Makes endpoints with parents or an `:id` load these rows first.
   #withRows(endpoint: Endpoint): Endpoint {
-    const { parent, id = 'id' } = this.options
+    const { parent } = this.options
     const { item, load } = endpoint.options
     if (load || (!parent && !item)) return endpoint
     return endpoint.with({
       load: async ({ params, perms }): Promise<Loaded> => {
         try {
           const parents = await loadParents(parent, params)
-          const row = item ? await findRow(this.served, id, params.id ?? '', conditionUnder(parent, parents)) : undefined
+          const row = item ? await findRow(this.served, this.idProperty, params.id ?? '', conditionUnder(parent, parents)) : undefined
           return { parents, row }
         } catch (error) {
           throw applyAccessDenied(error, perms)
@@ -315,12 +321,12 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   #list(): List {
     let list = this.#lists.get(this.model)
     if (!list) {
-      const { id = 'id', pageSize = 20, maxPageSize = 100 } = this.options
+      const { pageSize = 20, maxPageSize = 100 } = this.options
       const fields = this.fieldsOf('list')
       const argSchema = this.#methods.get('list')?.argSchema
       const filterBy = argSchema === undefined ? undefined : namesOf(argSchema)
       list = new List(this.served, {
-        idProperty: 'id' in this.served.columnSpecs ? 'id' : id,
+        idProperty: 'id' in this.served.columnSpecs ? 'id' : this.idProperty,
         pageSize,
         maxPageSize,
         include: this.included.paths,
@@ -414,7 +420,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
       await hooks?.afterCreate?.(made as never, hookContext)
       return made
     })
-    const key = String((row as unknown as Record<string, unknown>)[this.options.id ?? 'id'])
+    const key = String((row as unknown as Record<string, unknown>)[this.idProperty])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
     return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
   }

@@ -73,8 +73,11 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
  * Repeats the check inside the transaction that writes, and locks the row: it may have changed since the first check.
  */
 export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
-  const { id } = row as unknown as { id: string }
-  const now = (await model.query().findById(id).forUpdate()) as unknown as ServedRow | undefined
+  const id = (row as unknown as Model).$id()
+  const now = (await model
+    .query()
+    .findById(id as string)
+    .forUpdate()) as unknown as ServedRow | undefined
   if (!now) throw new PreconditionFailedError('The row was deleted meanwhile.')
   checkPreconditions(request, now, model, perms)
 }

@@ -1,8 +1,11 @@
 import type { Model } from 'objection'
 import { ConfigurationError, NotFoundError } from '../../core/errors.js'
 import { kebabPlural } from '../../core/names.js'
-import { definitionOf } from '../../schema/definition.js'
+import type { ColumnSpec } from '../../schema/column.js'
+import { definitionOf, idProperties } from '../../schema/definition.js'
+import { decodeKey } from '../../schema/ids.js'
 import { lookup } from '../../schema/input.js'
+import type { Checked } from '../../schema/values.js'
 import type { ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
 import { joinPath } from '../core/routes.js'
 import { scalar } from './filters.js'
@@ -20,13 +23,36 @@ export interface Parent {
 
 /** Returns the row that a path segment identifies. @throws NotFoundError also if the text is not a value of the column */
 export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
-  const spec = model.columnSpecs[property]
-  const checked = spec ? scalar(spec, text) : { value: text }
+  const checked = decoded(model.columnSpecs[property], text)
   // `more` may have a condition on the same column: both must hold.
   const isElsewhere = property in more && (more as Record<string, unknown>)[property] !== checked.value
   const row = checked.error === undefined && !isElsewhere ? await find(model, { ...more, [property]: checked.value }) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
+}
+
+const keyTypes: ReadonlySet<string> = new Set(['integer', 'bigint', 'uuid', 'string'])
+
+// An id has one spelling. Other columns may identify a row too.
+function decoded(spec: ColumnSpec | undefined, text: string): Checked {
+  if (!spec) return { value: text }
+  if (!keyTypes.has(spec.type)) return scalar(spec, text)
+  const value = decodeKey(spec, text)
+  return value === undefined ? { error: 'is no id' } : { value }
+}
+
+/**
+ * Returns the property that names a row of a model in a path.
+ *
+ * @throws ConfigurationError for a composite key
+ */
+export function idPropertyOf(model: object): string {
+  const [property = 'id', ...further] = idProperties(model)
+  if (further.length === 0) return property
+  throw new ConfigurationError(
+    `${(model as ServedModel).name} has a composite key (${[property, ...further].join(', ')}), and a path names a row by one value. ` +
+      `Add a unique column and name it: new CrudResource({ model: ${(model as ServedModel).name}, id: 'slug' }).`,
+  )
 }
 
 // Works like getBy(), which a model may override.
@@ -54,20 +80,21 @@ export async function loadParents(parent: Parent | undefined, params: Readonly<R
   if (!parent) return []
   const above = await loadParents(parent.parent, params)
   const model = parent.model as unknown as ServedModel
-  const row = await findRow(model, 'id', params[parent.param] ?? '', conditionUnder(parent.parent, above))
+  const row = await findRow(model, idPropertyOf(model), params[parent.param] ?? '', conditionUnder(parent.parent, above))
   return [...above, row]
 }
 
 /** Returns the condition that rows below these parents satisfy: the parent's id in their column. */
 export function conditionUnder(parent: Parent | undefined, parents: readonly object[]): Record<string, unknown> {
   if (!parent) return {}
-  const last = parents[parents.length - 1] as { id: unknown }
-  return { [parent.field ?? parent.param]: last.id }
+  const last = parents[parents.length - 1] as Record<string, unknown>
+  return { [parent.field ?? parent.param]: last[idPropertyOf(parent.model)] }
 }
 
 /** Checks the `parent` option. @throws ConfigurationError if the model has no column for the parent's id */
 export function checkParent(model: ServedModel, parent: Parent | undefined): void {
   if (!parent) return
+  idPropertyOf(parent.model)
   const field = parent.field ?? parent.param
   if (!definitionOf(model).specs[field]) {
     throw new ConfigurationError(

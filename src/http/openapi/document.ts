@@ -5,6 +5,7 @@ import type { PermsPort, ServedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { CrudResource } from '../crud/crud-resource.js'
 import { narrowedOutput } from '../crud/input.js'
+import { idPropertyOf } from '../crud/parents.js'
 import { type Included, relatedFields } from '../crud/related.js'
 import type { Api, Route } from '../serve/api.js'
 import { exampleOf, problemExample } from './examples.js'
@@ -142,14 +143,20 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
 }
 
 function pathParameter(name: string, resource: unknown): object {
-  const schema = resource instanceof CrudResource && name === 'id' ? idSchema(resource) : { type: 'string', format: 'uuid' }
+  const schema = (resource instanceof CrudResource && idSchema(resource, name)) || { type: 'string', format: 'uuid' }
   return { name, in: 'path', required: true, description: 'The id of the row.', schema: bounded(schema) }
 }
 
-function idSchema(resource: CrudResource): object {
-  const model = resource.model as unknown as ServedModel
-  return model.schema.output.properties[resource.options.id ?? 'id'] ?? { type: 'string' }
+function idSchema(resource: CrudResource, name: string): object | undefined {
+  if (name === 'id') return columnSchema(resource.model as unknown as ServedModel, resource.idProperty)
+  for (let { parent } = resource.options; parent; parent = parent.parent) {
+    const model = parent.model as unknown as ServedModel
+    if (parent.param === name) return columnSchema(model, idPropertyOf(model))
+  }
+  return undefined
 }
+
+const columnSchema = (model: ServedModel, property: string): object => model.schema.output.properties[property] ?? { type: 'string' }
 
 function responsesOf(
   document: OpenApiDocument,

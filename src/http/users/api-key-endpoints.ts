@@ -7,6 +7,7 @@ import { noStore } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { objectOf } from '../crud/input.js'
+import { idSchemaOf } from './id-schemas.js'
 
 /**
  * Returns the endpoints for the caller's API keys. An API key cannot use them.
@@ -124,7 +125,9 @@ const datetime = (description: string) => ({ type: ['string', 'null'], format: '
 const keySchema = {
   type: 'object',
   properties: {
-    id: { type: 'string', format: 'uuid' },
+    get id() {
+      return idSchemaOf('token')
+    },
     description: { type: ['string', 'null'], maxLength: 255 },
     abilities: { type: 'array', items: { type: 'string', maxLength: 129 }, maxItems: 100 },
     createdAt: { type: 'string', format: 'date-time' },
@@ -136,9 +139,9 @@ const keySchema = {
 
 const createdSchema = {
   ...keySchema,
-  properties: {
-    ...keySchema.properties,
-    key: { type: 'string', description: 'The key for the Authorization header. It is not shown again.' },
+  // A getter: the ids of keys are known after initPerms().
+  get properties() {
+    return { ...keySchema.properties, key: { type: 'string', description: 'The key for the Authorization header. It is not shown again.' } }
   },
   required: [...keySchema.required, 'key'],
 }

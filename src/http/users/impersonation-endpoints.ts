@@ -1,7 +1,9 @@
+import type { UserId } from '../../policy/registered-types.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { objectOf } from '../crud/input.js'
+import { idSchemaOf } from './id-schemas.js'
 
 /** Returns `POST impersonation/` and `DELETE impersonation/`. @param name the name of the resource, for operation ids */
 export function impersonationEndpoints(name: string): Endpoint[] {
@@ -17,7 +19,7 @@ export function impersonationEndpoints(name: string): Endpoint[] {
       argSchema: inputSchema,
       status: 201,
       handler: async ({ input, perms }) => {
-        const { userId, reason, expiresIn } = objectOf(input) as { userId: string; reason?: string; expiresIn?: number }
+        const { userId, reason, expiresIn } = objectOf(input) as { userId: UserId; reason?: string; expiresIn?: number }
         const { accessToken, expiresIn: life } = await perms.auth.impersonation.start(userId, { reason, expiresIn })
         return HttpResponse.json({ access_token: accessToken, token_type: 'Bearer', expires_in: life }, { status: 201, headers: noStore })
       },
@@ -42,7 +44,9 @@ export function impersonationEndpoints(name: string): Endpoint[] {
 const inputSchema = {
   type: 'object',
   properties: {
-    userId: { type: 'string', format: 'uuid' },
+    get userId() {
+      return idSchemaOf('user')
+    },
     reason: { type: 'string', minLength: 1, maxLength: 200, description: 'For the list of sessions and the audit log.' },
     expiresIn: { type: 'integer', format: 'int32', minimum: 1, maximum: 3600, description: 'The lifetime in seconds. Default: 900.' },
   },

@@ -9,6 +9,7 @@ import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
+import { idSchemaOf } from './id-schemas.js'
 
 /** How a resource creates users. */
 export interface Registration {
@@ -137,14 +138,25 @@ const invitationSchema = {
     id: uuid,
     email,
     role,
-    domain: { ...uuid, description: 'The id of the domain.' },
+    get domain() {
+      return { ...idSchemaOf('domain'), description: 'The id of the domain.' }
+    },
     expiresAt: datetime,
     createdAt: datetime,
   },
   required: ['id', 'email', 'role', 'domain', 'expiresAt', 'createdAt'],
 }
 
-const roleSchema = { type: 'object', properties: { role, domain: uuid }, required: ['role', 'domain'] }
+const roleSchema = {
+  type: 'object',
+  properties: {
+    role,
+    get domain() {
+      return idSchemaOf('domain')
+    },
+  },
+  required: ['role', 'domain'],
+}
 
 // Replaces `email` by `token`: the address is the invited one.
 function withToken(schema: object): object {
@@ -157,4 +169,12 @@ function withToken(schema: object): object {
   }
 }
 
-const registeredSchema = { type: 'object', properties: { id: uuid, email } }
+const registeredSchema = {
+  type: 'object',
+  properties: {
+    get id() {
+      return idSchemaOf('user')
+    },
+    email,
+  },
+}

@@ -10,6 +10,7 @@ import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { maxPage, wholeNumber } from '../crud/list.js'
+import { idSchemaOf } from './id-schemas.js'
 
 const usualPage = 100
 const largestPage = 1000
@@ -101,14 +102,22 @@ const pageParameters = [
   inQuery('pageSize', 'The number of members per page.', { ...whole(1, largestPage), default: usualPage }),
 ]
 
-const uuid = { type: 'string', format: 'uuid' }
-
 const memberSchema = {
   type: 'object',
   properties: {
-    grantId: uuid,
+    get grantId() {
+      return idSchemaOf('userRole')
+    },
     role: { type: 'string', maxLength: 100 },
-    user: { type: 'object', properties: { id: uuid, email: { type: 'string', maxLength: MAX_EMAIL_LENGTH } } },
+    user: {
+      type: 'object',
+      properties: {
+        get id() {
+          return idSchemaOf('user')
+        },
+        email: { type: 'string', maxLength: MAX_EMAIL_LENGTH },
+      },
+    },
   },
   required: ['grantId', 'role', 'user'],
 }

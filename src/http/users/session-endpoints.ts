@@ -4,6 +4,7 @@ import { forbidApiKey } from '../../users/caller-restrictions.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
+import { idSchemaOf } from './id-schemas.js'
 
 /**
  * `GET sessions/` → `{ data: [{ id, description, address, createdAt, lastUsedAt, expiresAt, isCurrent }] }`: the caller's
@@ -72,7 +73,9 @@ const datetime = (more: object = {}) => ({ type: ['string', 'null'], format: 'da
 const sessionSchema = {
   type: 'object',
   properties: {
-    id: { type: 'string', format: 'uuid' },
+    get id() {
+      return idSchemaOf('token')
+    },
     description: { ...text, description: 'The User-Agent at sign-in.' },
     address: { ...text, maxLength: 64, description: 'The network address at sign-in.' },
     createdAt: { type: 'string', format: 'date-time' },

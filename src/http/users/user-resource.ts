@@ -14,6 +14,7 @@ import { narrowedInput, narrowedOutput, objectOf, splitInput } from '../crud/inp
 import { conditionUnder, findRow, loadParents } from '../crud/parents.js'
 import { narrowed, narrowedFields, shape } from '../crud/shape.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
+import { idSchemaOf } from './id-schemas.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
 import {
@@ -365,9 +366,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   async #loadOwnRow({ actor, params }: EndpointContext): Promise<Loaded> {
     const { parent } = this.options
     const parents = await loadParents(parent, params)
-    const row = await findRow(this.served, 'id', requireActor(actor).id, conditionUnder(parent, parents)).catch((error: unknown) => {
-      throw error instanceof NotFoundError ? new ForbiddenError() : error
-    })
+    const row = await findRow(this.served, 'id', String(requireActor(actor).id), conditionUnder(parent, parents)).catch(
+      (error: unknown) => {
+        throw error instanceof NotFoundError ? new ForbiddenError() : error
+      },
+    )
     return { row, parents }
   }
 
@@ -405,7 +408,11 @@ function requireActor(actor: Actor | null): Actor {
 const impersonatorSchema = {
   type: 'object',
   description: 'The superadmin who impersonates the user. Only present during an impersonation.',
-  properties: { id: { type: 'string', format: 'uuid' } },
+  properties: {
+    get id() {
+      return idSchemaOf('user')
+    },
+  },
   required: ['id'],
 }
 
@@ -415,7 +422,10 @@ const rolesSchema = {
     type: 'object',
     properties: {
       role: { type: 'string' },
-      domain: { type: ['string', 'null'], description: 'The id of a domain, or null for a global role.' },
+      get domain() {
+        const { type, ...rest } = idSchemaOf('domain') as { type: string }
+        return { ...rest, type: [type, 'null'], description: 'The id of a domain, or null for a global role.' }
+      },
     },
     required: ['role', 'domain'],
   },

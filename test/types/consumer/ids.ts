@@ -1,0 +1,57 @@
+// Ids of other types than string, seen through the published declarations.
+import {
+  BasePermsModel,
+  column,
+  currentUser,
+  currentUserId,
+  HasUserMixin,
+  ProfileMixin,
+  runAs,
+  SoftDeleteMixin,
+  TimestampMixin,
+  User,
+  UserOwnershipMixin,
+} from 'objection-perms'
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const yes = <T extends true>(): T | undefined => undefined
+
+export class Worker extends SoftDeleteMixin(ProfileMixin(TimestampMixin(User))).withColumns({
+  id: column.integer(),
+  department: column.string(),
+}) {
+  get label(): string {
+    return `${this.id.toFixed()} ${this.department} ${this.fullName}`
+  }
+  override async delete(): Promise<void> {
+    await super.delete()
+  }
+}
+
+export class Ticket extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ id: column.integer(), title: column.text() }) {}
+export class Big extends BasePermsModel.withColumns({ id: column.bigint(), title: column.text() }) {}
+export class Plain extends BasePermsModel.withColumns({ title: column.text() }) {}
+
+yes<Same<Worker['id'], number>>()
+yes<Same<Worker['email'], string>>()
+yes<Same<Worker['createdAt'], Date>>()
+yes<Same<Ticket['id'], number>>()
+yes<Same<Big['id'], string>>()
+yes<Same<Plain['id'], string>>()
+yes<Same<User['id'], string>>()
+
+export async function use(): Promise<void> {
+  const worker = await Worker.create({ email: 'ada@example.com', department: 'press' })
+  const same: Worker | null = await Worker.get(worker.id)
+  // @ts-expect-error the id is a number
+  await Worker.get('7')
+  await Plain.get('0190b6a2-0000-7000-8000-000000000000')
+  // @ts-expect-error the id is a string
+  await Plain.get(7)
+  // @ts-expect-error the id is a number
+  await Ticket.create({ id: '7', title: 'one' })
+  await runAs('0190b6a2-0000-7000-8000-000000000000', () => currentUser()?.email)
+  // @ts-expect-error without Register, ids of users are strings
+  await runAs(7, () => currentUserId())
+  same?.department.trim()
+}
