@@ -173,6 +173,8 @@ eachDatabase('Models over an existing base class with columns in camelCase', (db
     const listed = await ask('GET', `/projects/?parentId=${parent.id}&sort=-projectName&include=parent`, tokens.ada)
     expect(listed.body.data.map((one: any) => one.parent.id)).to.deep.equal([parent.id])
     expect(JSON.stringify(listed.body)).not.to.match(/xyzzy/)
+    for (const query of ['secretWord=xyzzy', 'secretWord__like=x%25', 'sort=secretWord'])
+      expect((await ask('GET', `/projects/?${query}`, tokens.ada)).status, query).to.equal(422)
     expect((await ask('GET', '/projects/', tokens.bob)).body.data).to.deep.equal([])
     expect((await ask('PATCH', `/projects/${made.body.id}`, tokens.bob, { body: { projectName: 'his' } })).status).to.equal(404)
   })

@@ -1,6 +1,7 @@
 import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { declaredColumns } from '../../query/selected-columns.js'
+import type { ColumnType } from '../../schema/column.js'
 import type { ServedModel } from '../core/ports.js'
 
 /** Selects the columns of the model explicitly, so that further columns can be added to the query. */
@@ -21,4 +22,37 @@ export function checkColumns(model: ServedModel): void {
     `CrudResource: ${name} declares no columns, so none would be shown. Name those that clients may see: add "static jsonSchema", or extend ` +
       `YourBase.withColumns({ id: column.integer(), title: column.string() }).`,
   )
+}
+
+const samples: Readonly<Record<ColumnType, unknown>> = {
+  string: 'x',
+  text: 'x',
+  enum: 'x',
+  uuid: '00000000-0000-4000-8000-000000000000',
+  date: '2030-01-01',
+  datetime: new Date(0),
+  integer: 1,
+  bigint: '1',
+  decimal: '1',
+  float: 1,
+  boolean: true,
+  json: null,
+}
+
+/**
+ * Returns the existing columns that the application's own $formatJson() or toJSON() removes, such as a password hash: a client that
+ * could filter by them would find out their values. If the method fails for a sample row, all existing columns.
+ */
+export function columnsRemovedByFormat(model: ServedModel): ReadonlySet<string> {
+  const existing = Object.entries(model.columnSpecs).filter(([, spec]) => spec.isExisting)
+  if (existing.length === 0) return new Set()
+  const names = existing.map(([name]) => name)
+  try {
+    const row = new (model as unknown as new () => Model)()
+    Object.assign(row, Object.fromEntries(existing.map(([name, { type, values }]) => [name, values?.[0] ?? samples[type]])))
+    const shown = row.toJSON({ shallow: true, virtuals: false }) as Record<string, unknown>
+    return new Set(names.filter((name) => !Object.hasOwn(shown, name)))
+  } catch {
+    return new Set(names)
+  }
 }

@@ -10,7 +10,7 @@ import { normalize } from '../../schema/values.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
-import { selectColumns } from './columns.js'
+import { columnsRemovedByFormat, selectColumns } from './columns.js'
 import { openCursor, sealCursor } from './cursor.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
 import { checkIncluded, graphOf, type Include, limitIncluded, outputFields, parseFields, parseInclude, type Shaper } from './shape.js'
@@ -85,8 +85,9 @@ export class List {
     this.#model = model
     this.#options = options
     definitionOf(model)
+    const removed = columnsRemovedByFormat(model)
     for (const [name, spec] of Object.entries(model.columnSpecs)) {
-      if (spec.isHidden) continue
+      if (spec.isHidden || (removed.has(name) && name !== options.idProperty)) continue
       const column = new ModelColumn(model, name, spec)
       if (spec.isFilterable && (options.filterBy?.includes(name) ?? true)) this.#filterable.set(name, column)
       if (spec.isSortable) this.#sortable.set(name, column)
