@@ -80,6 +80,7 @@ export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
 export type { Action } from './policy/policy.js'
+export type { TableKind, TableOptions } from './policy/registered-models.js'
 export type { DomainId, DomainName, Register, RoleName, UserId } from './policy/registered-types.js'
 export {
   ability,

@@ -20,7 +20,7 @@ import { selfCheck } from './enforce/self-check.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { libraryTables, migrate } from './migrations.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './policy/context.js'
-import { registerModels } from './policy/registered-models.js'
+import { registerModels, type TableOptions } from './policy/registered-models.js'
 import { assertHome } from './query/home.js'
 import { forgetBoundModels } from './query/objection-internals.js'
 import { guardPlainClasses } from './query/plain-classes.js'
@@ -69,6 +69,12 @@ export interface PermsOptions {
   domain?: typeof Domain | undefined
   /** A subclass of UserSetting. @defaultValue UserSetting */
   userSetting?: typeof UserSetting | undefined
+  /**
+   * The names of the library's tables: a prefix, and names of single tables. A model's `static tableName` wins.
+   *
+   * @defaultValue the models' names in snake_case
+   */
+  tables?: TableOptions | undefined
   /** Models to check at start instead of at their first use. Relations from the user to them work from the start. */
   models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
   passwords?:
@@ -217,7 +223,7 @@ export function initPerms(options: PermsOptions): Perms {
     })
     // Objection's own classes are shared by the whole process.
     installForProcess(guardPlainClasses)
-    const models = registerModels(given(options)) as unknown as Perms['models']
+    const models = registerModels(given(options), options.tables) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
     requireDomains(runtime, options.domains === 'required')

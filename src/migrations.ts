@@ -11,7 +11,7 @@ import { tableExists, tablesReferringTo } from './database/existing-tables.js'
 import { assertColumns } from './database/missing-columns.js'
 import { forgetTables, recordedTables, recordTables } from './database/table-record.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from './database/tables.js'
-import { type ModelKind, registeredModel } from './policy/registered-models.js'
+import { type ModelKind, prefixOfTables, registeredModel } from './policy/registered-models.js'
 import { tableOf } from './schema/class-statics.js'
 import { Column, columnNameOf } from './schema/column.js'
 import { classOfTable, definitionOf, idProperties, resolveTable } from './schema/definition.js'
@@ -134,6 +134,12 @@ export function libraryTables(): string[] {
   return [throttleTable.name, ...[...kinds.map(registeredModel), ...internalModels].map(tableOf)]
 }
 
+// Applications with different prefixes may share a database: each has its own history.
+function historyTable(): string {
+  const prefix = prefixOfTables()
+  return prefix === '' ? 'objection_perms_migrations' : `${prefix}migrations`
+}
+
 /** One migration of `permsMigrations()`. */
 export interface PermsMigrationStep {
   readonly name: string
@@ -194,10 +200,7 @@ function withTables(migration: PackagedMigration): Knex.Migration {
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   return await withAdvisoryLock(knex, async () => {
-    const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: 'objection_perms_migrations' })) as [
-      number,
-      string[],
-    ]
+    const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), tableName: historyTable() })) as [number, string[]]
     const record = await recordedTables(knex)
     // Version 0.1.0 has run the migrations: their tables are the library's.
     if (record === null) await recordTables(knex, await existing(knex, [...firstTables(), ...furtherTables()]))

@@ -52,7 +52,7 @@ import { bcrypt, cheapPasswords } from './helpers/passwords.js'
 const password = 'my-secure-password'
 const jwt = { secret: 'a secret of at least thirty-two bytes, for tests', accessTokenExpires: 3600, refreshTokenExpires: 2_592_000 }
 
-interface Chapter extends Partial<Omit<PermsOptions, 'knex'>> {
+interface Chapter extends Partial<Omit<PermsOptions, 'knex' | 'tables'>> {
   /** Tables beside those of the library. */
   tables?: readonly ModelClass[]
 }

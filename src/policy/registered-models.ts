@@ -1,12 +1,25 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { snakeCase } from '../core/names.js'
 import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { aliasTable, columnOf, definitionOf, setReferenceTargets } from '../schema/definition.js'
+import { assertColumnName } from '../schema/column.js'
+import { aliasTable, columnOf, definitionOf, setReferenceTargets, setTables } from '../schema/definition.js'
 import { isUserModel } from './policy.js'
 import { registerUserTables } from './user-tables.js'
+
+/** Names of the library's tables: `initPerms({ tables })`. */
+export interface TableOptions {
+  /** The beginning of the names, such as `'perms_'`. Models of the application keep their names. */
+  readonly prefix?: string | undefined
+  /** The names of single tables, without the prefix. A registered model with a `static tableName` keeps that. */
+  readonly names?: Partial<Record<TableKind, string>> | undefined
+}
+
+/** The tables of the library that have a model. */
+export type TableKind = ModelKind | 'secondFactor' | 'invitation' | 'auditLog'
 
 /** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
@@ -40,7 +53,7 @@ const defaultTables: Readonly<Record<ModelKind, string>> = {
  * @param given the application's classes; the library's own stand for the others
  * @throws ConfigurationError when another runtime is alive with other classes
  */
-export function registerModels(given: Partial<Models>): Models {
+export function registerModels(given: Partial<Models>, tables: TableOptions = {}): Models {
   if (!defaults.models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   const models: Models = { ...defaults.models, ...given }
   const before = registered.get()
@@ -51,8 +64,12 @@ export function registerModels(given: Partial<Models>): Models {
         `initPerms({ ${other}: ${models[other].name} }): another open runtime uses ${before[other].name}. Use the same classes, or close that runtime first.`,
       )
     }
+    if ((tables.prefix ?? '') !== tablePrefix.get() || [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table))
+      throw new ConfigurationError('initPerms({ tables }): another open runtime uses other tables for the same models. Use the same names.')
     return before
   }
+  setTables(tablesOf(models, tables))
+  tablePrefix.set(tables.prefix ?? '')
   registered.set(models)
   forgetRelations()
   const table = (kind: ModelKind) => tableOf(models[kind])
@@ -67,6 +84,48 @@ export function registerModels(given: Partial<Models>): Models {
     token: userTable('token'),
   })
   return models
+}
+
+const tablePrefix = modelSlot(() => '')
+
+/** Returns the prefix of `initPerms({ tables })`. */
+export function prefixOfTables(): string {
+  return tablePrefix.get()
+}
+
+const furtherKinds: readonly TableKind[] = ['secondFactor', 'invitation', 'auditLog']
+
+// Returns the tables that the options name, by class.
+function tablesOf(models: Models, { prefix = '', names = {} }: TableOptions): Map<object, string> {
+  assertTableNames(prefix, names)
+  const tables = new Map<object, string>()
+  const own: [TableKind, object, string][] = (Object.keys(defaultTables) as ModelKind[]).map((kind) => [
+    kind,
+    (defaults.models as Models)[kind],
+    defaultTables[kind],
+  ])
+  for (const [i, cls] of defaults.further.entries()) {
+    const kind = furtherKinds[i] as TableKind
+    own.push([kind, cls, snakeCase(kind)])
+  }
+  for (const [kind, cls, table] of own) {
+    const name = names[kind]
+    if (name !== undefined || prefix !== '') tables.set(cls, name ?? `${prefix}${table}`)
+    const model = models[kind as ModelKind] as object | undefined
+    if (name !== undefined && model !== undefined) tables.set(model, name)
+  }
+  return tables
+}
+
+function assertTableNames(prefix: string, names: NonNullable<TableOptions['names']>): void {
+  if (prefix !== '') assertColumnName(prefix)
+  for (const [kind, name] of Object.entries(names)) {
+    if (!Object.hasOwn(defaultTables, kind) && !furtherKinds.includes(kind as TableKind))
+      throw new ConfigurationError(
+        `initPerms({ tables: { names: { ${kind} } } }): there is no such table. Use ${[...Object.keys(defaultTables), ...furtherKinds].join(', ')}.`,
+      )
+    assertColumnName(name)
+  }
 }
 
 /** Returns the registered class of a kind: the application's, or the default. */

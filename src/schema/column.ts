@@ -30,7 +30,7 @@ const MAX_NAME_LENGTH = 63
 export function assertColumnName(name: unknown): void {
   if (typeof name === 'string' && Buffer.byteLength(name) <= MAX_NAME_LENGTH && /^[\p{L}\p{N}_$-]+$/u.test(name)) return
   throw new ConfigurationError(
-    `'${String(name)}' cannot be the name of a column: it needs 1 to ${MAX_NAME_LENGTH} letters, digits, '_', '$' or '-', and no table before it.`,
+    `'${String(name)}' cannot be the name of a column or table: it needs 1 to ${MAX_NAME_LENGTH} letters, digits, '_', '$' or '-', and no dot.`,
   )
 }
 

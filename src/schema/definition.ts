@@ -165,6 +165,25 @@ export function afterDefinition(effect: DefinitionHook): void {
   effects.push(effect)
 }
 
+/** The tables of the library's models that `initPerms({ tables })` names. */
+const givenTables = modelSlot<ReadonlyMap<object, string>>(() => new Map())
+
+/**
+ * Sets the tables of model classes that have no `static tableName`.
+ *
+ * @throws ConfigurationError when a class has been used with another table: queries, relations and protected tables refer to that
+ */
+export function setTables(tables: ReadonlyMap<object, string>): void {
+  for (const [cls, table] of tables) {
+    const used = structures.get().get(cls)
+    if (used && used.tableName !== table && saidTableName(cls as ModelClass) === undefined)
+      throw new ConfigurationError(
+        `initPerms({ tables }): ${(cls as ModelClass).name} has already been used with the table '${used.tableName}'. Call initPerms() before anything uses the models.`,
+      )
+  }
+  givenTables.set(tables)
+}
+
 /** Sets the table that a name in references() stands for, such as 'user' for the registered user model. null removes the alias. */
 export function aliasTable(name: string, table: string | null): void {
   if (table === null) tableAliases.get().delete(name)
@@ -345,6 +364,8 @@ function assertKnownColumnNames(cls: RecordClass, { columnOf: columns }: Definit
 export function tableNameOf(cls: RecordClass): string {
   const said = saidTableName(cls)
   if (said !== undefined) return said
+  const given = givenTables.get().get(cls)
+  if (given !== undefined) return given
   const count = Object.keys(mergedColumns(cls)).length
   for (let base = Object.getPrototypeOf(cls) as RecordClass; typeof base === 'function' && base !== Function.prototype; ) {
     const inherited = Object.getOwnPropertyDescriptor(base, 'tableName')
