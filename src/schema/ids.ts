@@ -1,9 +1,6 @@
 import type { ColumnSpec } from './column.js'
 import { idProperties, structureOf } from './definition.js'
-import { isUuid, normalize } from './values.js'
-
-/** A 64-bit integer in its only spelling: no plus sign, no leading zeros, no negative zero. */
-const canonicalInteger = /^(?:0|-?[1-9]\d{0,18})$/
+import { canonicalInteger, isUuid, normalize } from './values.js'
 
 /**
  * Returns the value of a column that holds ids, read from text: a path segment, a query parameter, the `sub` of a token. Each id has

@@ -4,6 +4,9 @@ import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 /** A normalised value, or the message of its error. */
 export type Checked = { readonly value: unknown; readonly error?: undefined } | { readonly error: string; readonly value?: undefined }
 
+/** A whole number in its only spelling: no plus sign, no leading zeros, no negative zero. */
+export const canonicalInteger = /^(?:0|-?[1-9]\d{0,18})$/
+
 const bigintMax = 9223372036854775807n
 const datePattern = /^(\d{4})-(\d{2})-(\d{2})$/
 const datetimePattern = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/
@@ -86,7 +89,7 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
     case 'float':
       return typeof value === 'number' && Number.isFinite(value) ? range(spec, value) : { error: 'must be a number' }
     case 'bigint':
-      return bigint(value)
+      return spec.isRowId && typeof value === 'string' && !canonicalInteger.test(value) ? { error: 'must be an id' } : bigint(value)
     case 'decimal':
       return decimal(spec, value)
     case 'boolean':

@@ -8,7 +8,7 @@ import { assertHome } from '../query/home.js'
 import { decodeId } from '../schema/ids.js'
 import { isEffectiveGrant } from './has-roles-mixin.js'
 import { Role } from './roles.js'
-import type { User } from './user.js'
+import type { User, UserWithoutId } from './user.js'
 import type { UserRole } from './user-role.js'
 
 /** Returns whether a user may act: enabled and not soft-deleted. A row without `isEnabled` counts as not active. */
@@ -103,4 +103,4 @@ export function userIdOf(user: User | UserId): UserId {
 export type RegisteredUser = Register extends { user: infer U extends User } ? U : User
 
 /** The class of a user model. */
-export type UserClass = typeof Model & { new (): User }
+export type UserClass = typeof Model & { new (): UserWithoutId & { id: string | number } }

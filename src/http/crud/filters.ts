@@ -4,6 +4,7 @@ import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compare.
 import type { FilteringBuilder } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
+import { decodeKey } from '../../schema/ids.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
 
@@ -100,6 +101,10 @@ const anyNumber = /^-?\d{1,310}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/
 
 /** Converts the text of a query parameter to a value of the column, never to null. */
 export function scalar(spec: ColumnSpec, text: string): Checked {
+  if (spec.isRowId) {
+    const id = decodeKey(spec, text)
+    return id === undefined ? { error: 'must be an id' } : { value: id }
+  }
   switch (spec.type) {
     case 'integer':
       // A number with more than 32 bits is still valid as a bound.
