@@ -27,7 +27,7 @@ export type { JwtOptions, PublicJwks } from './auth/tokens/key-set.js'
 export type { SessionInfo } from './auth/tokens/sessions.js'
 export * from './core/errors.js'
 export { type TransactionOptions, transaction } from './database/transaction.js'
-export { BasePermsModel } from './enforce/base-perms-model.js'
+export { BasePermsModel, type BasePermsModelWithoutId } from './enforce/base-perms-model.js'
 export { type Permissions, type PermissionsStatics, PermsMixin, type UserLike } from './enforce/perms-mixin.js'
 export type { CookieOptions, CookieSettings } from './http/caller/cookies.js'
 export type { CallerOptions, RoleOptions } from './http/caller/request-authenticator.js'
@@ -105,8 +105,16 @@ export {
 } from './policy/rules.js'
 export type { Unguarded } from './query/unguarded.js'
 export { ActiveRecordMixin } from './record/active-record.js'
-export { BaseModel } from './record/base-model.js'
-export type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor, IdOf } from './record/record-types.js'
+export { BaseModel, type BaseModelWithoutId } from './record/base-model.js'
+export type {
+  AbstractConstructor,
+  ActiveRecord,
+  ActiveRecordStatics,
+  ClassWithColumns,
+  Constructor,
+  IdOf,
+  StringId,
+} from './record/record-types.js'
 export { belongsTo, hasMany } from './record/relations.js'
 export {
   Column,
@@ -134,6 +142,6 @@ export { PasswordMixin, type WithPassword } from './users/password-mixin.js'
 export { Role } from './users/roles.js'
 export { SecondFactor } from './users/second-factor.js'
 export { type IssueOptions, Token } from './users/token.js'
-export { User } from './users/user.js'
+export { User, type UserWithoutId } from './users/user.js'
 export { UserRole } from './users/user-role.js'
 export { UserSetting } from './users/user-setting.js'
