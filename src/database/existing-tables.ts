@@ -40,6 +40,20 @@ async function hasColumn(knex: Knex, table: string, column: string): Promise<boo
   return await knex.schema.withSchema(table.slice(0, dot)).hasColumn(table.slice(dot + 1), column)
 }
 
+/**
+ * Returns the SQL type of an existing column of integers on MariaDB, which refuses a foreign key between `int` and the
+ * `int unsigned` of Knex's increments(). Returns undefined on other databases and for other columns.
+ */
+export async function integerTypeOf(knex: Knex, table: string, column: string): Promise<string | undefined> {
+  if (dialectOf(knex) !== 'mysql') return undefined
+  const dot = table.lastIndexOf('.')
+  const sql = `select column_type from information_schema.columns
+    where table_schema = coalesce(?, database()) and table_name = ? and column_name = ?`
+  const [[row]] = (await knex.raw(sql, [dot < 0 ? null : table.slice(0, dot), table.slice(dot + 1), column])) as [object[]]
+  const [type] = Object.values(row ?? {})
+  return typeof type === 'string' && /^(?:big)?int\b/.test(type) ? type : undefined
+}
+
 /** A foreign key: the table that has it, and the table that it refers to. */
 interface ForeignKey {
   readonly from: string

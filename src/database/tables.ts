@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { type Column, type ColumnSpec, columnNameOf } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
 import { columnIn, columnsIn, constraintName, registerTables } from './constraints.js'
-import { tableExists } from './existing-tables.js'
+import { integerTypeOf, tableExists } from './existing-tables.js'
 import { tableNameOfBuilder } from './knex-internals.js'
 
 /** A table that models declare. The keys of `columns` are properties; `columnNameOf` gives their columns. */
@@ -37,13 +37,14 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
   const created: string[] = []
   const later: (() => Promise<void>)[] = []
   for (const table of ordered) {
+    const types = await typesOfReferences(knex, table)
     const make = knex.schema.createTable(table.name, (builder) => {
       for (const [property, { spec }] of Object.entries(table.columns)) {
         // In a cycle of tables, one foreign key must be added after its target exists. SQLite does not check the target.
         const mustWait = dialect !== 'sqlite' && spec.reference && spec.reference.table !== table.name && pending.has(spec.reference.table)
         if (mustWait)
           later.push(async () => knex.schema.alterTable(table.name, (altered) => addReference(altered, table.name, property, spec)))
-        addColumn(builder, knex, dialect, table, property, mustWait ? { ...spec, reference: undefined } : spec)
+        addColumn(builder, knex, dialect, table, property, mustWait ? { ...spec, reference: undefined } : spec, types.get(property))
       }
       // A column that the database numbers is its own primary key on SQLite and MariaDB.
       const properties = keyOf(table)
@@ -173,6 +174,18 @@ function byReference<T extends Pick<TableSpec, 'name' | 'columns'>>(tables: read
 type Builder = Knex.CreateTableBuilder | Knex.AlterTableBuilder
 type MaybeReference = Omit<ColumnSpec, 'reference'> & { readonly reference?: ColumnSpec['reference'] | undefined }
 
+/** Returns the types of columns that refer to tables of the application, by property. */
+async function typesOfReferences(knex: Knex, { columns }: TableSpec): Promise<ReadonlyMap<string, string>> {
+  const types = new Map<string, string>()
+  for (const [property, { spec }] of Object.entries(columns)) {
+    const { reference } = spec
+    if (!reference || (spec.type !== 'integer' && spec.type !== 'bigint')) continue
+    const type = await integerTypeOf(knex, reference.table, reference.isResolved ? reference.column : columnNameOf(reference.column))
+    if (type !== undefined) types.set(property, type)
+  }
+  return types
+}
+
 function addColumn(
   builder: Builder,
   knex: Knex,
@@ -180,9 +193,10 @@ function addColumn(
   table: TableSpec,
   property: string,
   spec: MaybeReference,
+  type = sqlType(spec as ColumnSpec, dialect),
 ): Knex.ColumnBuilder {
   const column = columnNameOf(property, spec)
-  const built = builder.specificType(column, `${sqlType(spec as ColumnSpec, dialect)}${spec.isGenerated ? numbering[dialect] : ''}`)
+  const built = builder.specificType(column, `${type}${spec.isGenerated ? numbering[dialect] : ''}`)
   if (spec.isGenerated && dialect !== 'pg') return built
   if (spec.isNullable) built.nullable()
   else built.notNullable()

@@ -148,6 +148,25 @@ eachDriver('A database with tables of the application', (db) => {
     expect(await exist('employees', 'token', 'audit_log')).to.deep.equal([false, false, false])
   })
 
+  it('refers to the ids of increments()', async () => {
+    class Clerk extends User.withColumns({ id: column.integer() }) {
+      static override tableName = 'employees'
+    }
+    await perms.close()
+    await db.knex.schema.createTable('employees', (table) => {
+      table.increments('id')
+      table.specificType('email', text()).unique()
+      table.specificType('password_hash', text())
+      table.specificType('is_enabled', sqlType(column.boolean().spec, db.dialect)).notNullable()
+      for (const name of ['created_at', 'updated_at']) table.specificType(name, time())
+    })
+    perms = initPerms({ knex: db.knex, user: Clerk as never, passwordHasher: testHasher() })
+    await perms.migrate()
+    const clerk = (await Clerk.create({ email: 'ada@example.com' } as never)) as unknown as User
+    await clerk.grantRole(Role.ADMIN)
+    expect((await db.knex('user_role').select('user_id'))[0]).to.deep.equal({ user_id: clerk.id })
+  })
+
   it('refuses to go on when the migrations ran with another user model', async () => {
     await perms.close()
     await db.knex.migrate.latest(history)
