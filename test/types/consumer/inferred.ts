@@ -92,6 +92,7 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   domain: undefined,
   userSetting: undefined,
   models: undefined,
+  tables: undefined,
   passwords: undefined,
   passwordHasher: undefined,
   accessDenied: undefined,

@@ -14,7 +14,7 @@ app.use('/tasks', require('./routes/tasks'))
 app.use('/attachments', require('./routes/attachments'))
 app.use('/audit', require('./routes/audit'))
 
-app.use((error, req, res, next) => {
+app.use((error, _req, res, next) => {
   if (error instanceof ValidationError) return res.status(422).json({ error: error.message })
   if (error instanceof UniqueViolationError) return res.status(409).json({ error: 'Already taken.' })
   next(error)

@@ -25,7 +25,7 @@ router.post('/', async (req, res) => {
 })
 
 router.get('/:id', async (req, res) => {
-  const task = await taskOf(req).then((found) => found && found.$fetchGraph('[comments, attachments, tags]'))
+  const task = await taskOf(req).then((found) => found?.$fetchGraph('[comments, attachments, tags]'))
   if (!task) return res.status(404).json({ error: 'Not found.' })
   res.json(task)
 })
