@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { initPerms, type Perms, User } from '../../src/index.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
+import { repetitions } from '../helpers/repetitions.js'
 import { outdated, racingHasher } from './passwords/racing-hasher.js'
 import { type ServerProcess, startServer } from './server-process.js'
 
@@ -10,9 +11,9 @@ import { type ServerProcess, startServer } from './server-process.js'
  * Two server processes on one database, and what happens when requests that exclude one another reach both at once. What the
  * clients were told is only half of it: the outcome is looked up in the database.
  *
- * Each race runs fifty times; `RACES=500` makes it more.
+ * Each race is repeated, see `repetitions`.
  */
-const REPETITIONS = Number(process.env['RACES'] ?? 50)
+const RACES = repetitions(50)
 /** Milliseconds that a hash takes at most. */
 const HASHING = 10
 
@@ -27,7 +28,7 @@ const randomly = (milliseconds: number) => new Promise((resolve) => setTimeout(r
 
 for (const client of databases) {
   describe(`two server processes on one database (${client})`, function () {
-    this.timeout(REPETITIONS * 3000 + 20_000)
+    this.timeout(RACES * 3000 + 20_000)
     let own: OwnDatabase
     let perms: Perms
     let servers: readonly ServerProcess[]
@@ -72,7 +73,7 @@ for (const client of databases) {
       }))
     const race = (title: string, body: () => Promise<void>) =>
       it(title, async () => {
-        for (let i = 0; i < REPETITIONS; i += 1) await body()
+        for (let i = 0; i < RACES; i += 1) await body()
       })
 
     race('twenty refreshes of one token at once make one successor [promise 21]', async () => {

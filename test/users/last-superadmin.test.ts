@@ -15,6 +15,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { repetitions } from '../helpers/repetitions.js'
 
 class Member extends SoftDeleteMixin(User) {}
 
@@ -197,7 +198,7 @@ eachDatabase('The last superadmin', (db) => {
       ['soft-delete', (user) => user.softDelete(), (user) => user.restore()],
       ['revoke', (user) => user.revokeRole(Role.SUPERADMIN), (user) => UserRole.create({ user, role: Role.SUPERADMIN } as never)],
     ]
-    for (let i = 0; i < 50; i += 1) {
+    for (let i = 0; i < repetitions(50); i += 1) {
       const [a, b] = [leaving[i % 3], leaving[Math.floor(i / 3) % 3]]
       if (!a || !b) throw new Error()
       const results = await Promise.allSettled([

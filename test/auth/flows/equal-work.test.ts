@@ -82,7 +82,7 @@ eachDatabase('The work behind a response', (db) => {
   }
 
   for (const [name, ask] of Object.entries(flows)) {
-    it(`${name}: the same statements, hashes and mails for every kind of address [promise 10]`, async () => {
+    it(`${name}: every kind of address causes the same statements, hashes and mails [promise 10]`, async () => {
       const { sent: none, ...unknown } = await workOf(() => ask(stranger()))
       expect(unknown.statements.length).to.be.above(4)
       expect(none).to.equal(0)
@@ -122,7 +122,7 @@ eachDatabase('The work behind a response', (db) => {
     })
   }
 
-  it('a change of address: the same for one that is taken [promise 10]', async () => {
+  it('a change of address does the same work for a taken address [promise 10]', async () => {
     const user = (await member()) as unknown as User
     const change = (email: string) => all.auth.mail.requestEmailChange(user, { email, oldPassword: password })
     const { sent: both, ...free } = await workOf(() => change(stranger()))
@@ -135,7 +135,7 @@ eachDatabase('The work behind a response', (db) => {
     }
   })
 
-  it('an invitation: the same whoever has the address [promise 10]', async () => {
+  it('an invitation does the same work whether or not the address has an account [promise 10]', async () => {
     const boss = (await member()) as unknown as User
     await boss.grantRole(Role.ADMIN, { domain: 'press' })
     const invite = (email: string) => runAs(boss, () => all.auth.invitations.invite({ email, role: 'editor', domain: 'press' }))

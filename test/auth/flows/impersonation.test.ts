@@ -70,7 +70,7 @@ eachDatabase('Impersonation', (db) => {
   }
   const grantTo = (user: Member, role: string, domain?: Domain) => asSystem(() => user.grantRole(role, domain ? { domain } : {}))
 
-  it('gives a superadmin a user’s rights, under both names', async () => {
+  it('gives a superadmin the rights of a user, and records both', async () => {
     await grantTo(ada, 'editor', press)
     const superadmin = await signedIn(root)
     const { accessToken, expiresIn, user } = await runAsActor(superadmin, () => start(ada as unknown as User, { reason: 'ticket 4711' }))
@@ -91,7 +91,7 @@ eachDatabase('Impersonation', (db) => {
     expect(session).to.include({ id: actor.sessionId, description: 'Impersonation: ticket 4711' })
   })
 
-  it('is for superadmins who have signed in, and for nobody else [promise 39]', async () => {
+  it('is available to superadmins with a session only [promise 39]', async () => {
     for (const user of [await member(), await holder(Role.ADMIN), await holder(Role.SUPERADMIN, press), await holder('superadmin2')]) {
       const actor = await signedIn(user)
       expect(await outcome(runAsActor(actor, () => start(ada.id)))).to.equal('ForbiddenError')
@@ -105,7 +105,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await Token.query().whereNotNull('impersonatorId').where('userId', ada.id)).to.deep.equal([])
   })
 
-  it('is never in a superadmin’s place, nor in one’s own; in an admin’s it may be [promise 39]', async () => {
+  it('may target an admin, but neither a superadmin nor the caller [promise 39]', async () => {
     const superadmin = await signedIn(root)
     for (const user of [await holder(Role.SUPERADMIN), root])
       expect(await outcome(runAsActor(superadmin, () => start(user.id)))).to.equal('ForbiddenError')
@@ -113,7 +113,7 @@ eachDatabase('Impersonation', (db) => {
       expect((await impersonated(user, superadmin)).id).to.equal(user.id)
   })
 
-  it('is of a user who is there and may act', async () => {
+  it('requires an existing and enabled user', async () => {
     const superadmin = await signedIn(root)
     const [disabled, deleted] = [await member(), await member()]
     await disabled.update({ isEnabled: false })
@@ -122,7 +122,7 @@ eachDatabase('Impersonation', (db) => {
       expect(await outcome(runAsActor(superadmin, () => start(id as never))), String(id)).to.equal('NotFoundError')
   })
 
-  it('is not begun from within another', async () => {
+  it('cannot start within another impersonation', async () => {
     const bob = await member()
     const actor = await impersonated()
     expect(await outcome(runAsActor(actor, () => start(bob.id)))).to.equal('ForbiddenError')
@@ -131,7 +131,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(runAsActor(actor, () => start(bob.id)))).to.equal('ForbiddenError')
   })
 
-  it('takes a time of a second to an hour', async () => {
+  it('accepts a duration of one second to one hour', async () => {
     const superadmin = await signedIn(root)
     for (const expiresIn of [0, -1, 3601, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '60', null, {}]) {
       const error = await rejection(runAsActor(superadmin, () => start(ada.id, { expiresIn: expiresIn as never })))
@@ -141,12 +141,12 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(runAsActor(superadmin, () => start(ada.id, { reason: 'a\0b' })))).to.equal('ValidationError')
   })
 
-  it('is not begun inside a transaction [promise 59]', async () => {
+  it('cannot start inside a transaction [promise 59]', async () => {
     const superadmin = await signedIn(root)
     expect(await outcome(runAsActor(superadmin, () => transaction(() => start(ada.id))))).to.equal('ConfigurationError')
   })
 
-  it('is over when its time is [promise 22]', async () => {
+  it('ends when its time is over [promise 22]', async () => {
     const superadmin = await signedIn(root)
     const clock = fakeClock()
     try {
@@ -160,7 +160,7 @@ eachDatabase('Impersonation', (db) => {
     }
   })
 
-  it('cannot be refreshed, nor turned into another session [promises 17, 25]', async () => {
+  it('can neither be refreshed nor start another session [promises 17, 25]', async () => {
     const superadmin = await signedIn(root)
     const given = await runAsActor(superadmin, () => start(ada.id))
     expect(given).not.to.have.property('refreshToken')
@@ -178,7 +178,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(runAsActor(key, () => all.auth.createRefreshToken(ada as unknown as User)))).to.equal('ForbiddenError')
   })
 
-  it('ends with what it rests on: the superadmin’s session, role and account, and the user’s [promise 22]', async () => {
+  it('ends with the superadmin’s session, role or account, and with the user’s account [promise 22]', async () => {
     const ends: Record<string, (superadmin: Actor, actor: Actor) => PromiseLike<unknown>> = {
       'it is stopped': (_superadmin, actor) => runAsActor(actor, () => all.auth.impersonation.stop()),
       'it is signed out of': (_superadmin, actor) => runAsActor(actor, () => all.auth.signOut()),
@@ -210,7 +210,7 @@ eachDatabase('Impersonation', (db) => {
     }
   })
 
-  it('ends with the superadmin’s session also where its time is over', async () => {
+  it('ends with the superadmin’s session when that session expires', async () => {
     const superadmin = await signedIn(root)
     const { accessToken } = await runAsActor(superadmin, () => start(ada.id))
     await db
@@ -227,7 +227,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(all.auth.authenticate(accessToken))).to.equal('InvalidTokenError')
   })
 
-  it('is stopped by who began it, and nowhere else is there anything to stop', async () => {
+  it('is stopped by the superadmin who started it; stopping without one is refused', async () => {
     const superadmin = await signedIn(root)
     expect(await outcome(runAsActor(superadmin, () => all.auth.impersonation.stop()))).to.equal('ForbiddenError')
     expect(await outcome(all.auth.impersonation.stop())).to.equal('ForbiddenError')
@@ -254,7 +254,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(cached.authenticate(again.accessToken))).to.equal('InvalidTokenError')
   })
 
-  it('says who acts in every event meanwhile, of models and of background work too', async () => {
+  it('names the superadmin in every event, also of models and background work', async () => {
     const admin = await holder(Role.ADMIN)
     const actor = await impersonated(admin)
     await settled()
@@ -286,7 +286,7 @@ eachDatabase('Impersonation', (db) => {
     expect(heard.at(-1)?.payload).not.to.have.property('impersonatorId')
   })
 
-  it('changes no password and no address, by whichever path [promise 25]', async () => {
+  it('cannot change a password or an address on any path [promise 25]', async () => {
     const before = await db.knex('member').where('id', ada.id).first()
     const patch = (values: object) =>
       Member.query()
@@ -327,7 +327,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await runAsActor(actor, async () => (await (await Member.getOr404(ada.id)).update({ level: '2' })).level)).to.equal('2.00')
   })
 
-  it('changes no role, by whichever path, as a superadmin’s admin neither [promise 39]', async () => {
+  it('cannot change a role on any path, even as an admin [promise 39]', async () => {
     const admin = await holder(Role.ADMIN)
     await grantTo(ada, 'editor', press)
     const held = (await UserRole.query().findOne({ userId: ada.id } as never)) as unknown as UserRole
@@ -368,7 +368,7 @@ eachDatabase('Impersonation', (db) => {
     expect((await runAsActor(actor, () => all.auth.members.list('press'))).total).to.be.greaterThan(0)
   })
 
-  it('changes no key, token, session, factor or invitation, by whichever path [promise 25]', async () => {
+  it('cannot change a key, token, session, factor or invitation on any path [promise 25]', async () => {
     await grantTo(ada, Role.ADMIN, press)
     const user = ada as unknown as User
     const { key } = await all.auth.apiKeys.issue(user, { abilities: ['*'] })
@@ -435,7 +435,7 @@ eachDatabase('Impersonation', (db) => {
     expect(await outcome(runAsActor(actor, () => asSystem(() => Token.query().deleteById(token.id))))).to.equal('fine')
   })
 
-  it('holds on in runAs(await perms.authenticate(token), fn), as what narrows a key does [promises 25, 40]', async () => {
+  it('stays restricted in runAs(await perms.authenticate(token), fn), as an API key does [promises 25, 40]', async () => {
     const superadmin = await signedIn(root)
     const { accessToken } = await runAsActor(superadmin, () => start(ada.id))
     await runAs(await all.auth.authenticate(accessToken), async () => {
@@ -450,7 +450,7 @@ eachDatabase('Impersonation', (db) => {
     })
   })
 
-  it('costs one statement more, which is the same again, and other callers none', async () => {
+  it('costs one more statement, and none for other callers', async () => {
     const superadmin = await signedIn(root)
     const { accessToken } = await runAsActor(superadmin, () => start(ada.id))
     await all.auth.authenticate(accessToken)

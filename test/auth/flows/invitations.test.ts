@@ -18,9 +18,10 @@ import { toActor } from '../../../src/users/actor.js'
 import { hashToken } from '../../../src/users/api-key-format.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { fieldsOf, rejection } from '../../helpers/errors.js'
+import { repetitions } from '../../helpers/repetitions.js'
 import { Member, member, outcome, password, type SetUp, setUp } from '../set-up.js'
 
-const REPETITIONS = 50
+const RACES = repetitions(50)
 const life = 604_800
 
 eachDatabase('Invitations', (db) => {
@@ -73,7 +74,7 @@ eachDatabase('Invitations', (db) => {
   const accept = (user: Member, token: string) => as(user, () => invitations().accept(token))
   const register = (token: string, more: object = { password }) => asAnonymous(() => invitations().acceptNew({ token, ...more }))
 
-  it('go by mail, and only a hash is kept [promise 20]', async () => {
+  it('are sent by mail, and only their hash is stored [promise 20]', async () => {
     const email = address()
     const made = await as(boss, () => invitations().invite({ email: ` ${email.toUpperCase()} `, role: 'editor', domain: press.id }))
     await all.auth.settled()
@@ -91,7 +92,7 @@ eachDatabase('Invitations', (db) => {
     expect(all.events).to.deep.equal([{ name: 'invited', payload: { email, role: 'editor', domainId: press.id, by: boss.id } }])
   })
 
-  it('are for roles strictly below the inviter’s own rank, where they hold it [promises 38, 39]', async () => {
+  it('grant only roles strictly below the inviter’s rank in that domain [promises 38, 39]', async () => {
     const people = {
       editor: await holder('editor', press),
       'domain admin': boss,
@@ -113,14 +114,14 @@ eachDatabase('Invitations', (db) => {
         ).to.equal(allowed[who]?.includes(role) ? 'fine' : 'ForbiddenError')
   })
 
-  it('refuse a domain that is not there or not active as one where one may not invite [promise 36]', async () => {
+  it('answer alike for a missing domain, an inactive one and one without the right to invite [promise 36]', async () => {
     const messages = []
     for (const domain of ['other', other.id, 'nowhere', '01890000-0000-7000-8000-000000000000'])
       messages.push((await rejection(as(boss, () => invitations().invite({ email: address(), role: 'editor', domain })))).message)
     expect(new Set(messages).size).to.equal(1)
   })
 
-  it('tell a global admin, who may invite everywhere, that a domain is not there or not active', async () => {
+  it('tell a global admin that a domain is missing or inactive', async () => {
     const closed = await Domain.create({ name: `closed${count}`, active: false })
     const people = { admin: await holder(Role.ADMIN), superadmin: await holder(Role.SUPERADMIN) }
     const kinds: Record<string, Record<string, string>> = {
@@ -135,7 +136,7 @@ eachDatabase('Invitations', (db) => {
           )
   })
 
-  it('take text alone, and say what is wrong [promise 27]', async () => {
+  it('accept text only, and name the wrong field [promise 27]', async () => {
     const sound = { email: 'x@example.com', role: 'editor', domain: 'press' }
     for (const field of ['email', 'role', 'domain'] as const)
       for (const value of [undefined, null, '', ' ', 1, {}, [], 'a\0b']) {
@@ -168,14 +169,14 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(register(token))).to.equal('InvalidTokenError')
   })
 
-  it('leave the day on which the address was verified before', async () => {
+  it('keep the earlier date of verification', async () => {
     const emailVerifiedAt = new Date('2026-01-02T03:04:05.006Z')
     const guest = await member({ emailVerifiedAt })
     await accept(guest, await invited({ email: guest.email }))
     expect((await fresh(guest)).emailVerifiedAt).to.deep.equal(emailVerifiedAt)
   })
 
-  it('are used up by one who holds the role already', async () => {
+  it('are used up by a user who holds the role already', async () => {
     const guest = await holder('editor', press)
     const token = await invited({ email: guest.email })
     await accept(guest, token)
@@ -183,7 +184,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, token))).to.equal('InvalidTokenError')
   })
 
-  it('are for no other address, whoever has the link', async () => {
+  it('are refused to a user with another address', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     for (const thief of [await member(), await holder(Role.ADMIN), boss])
@@ -193,14 +194,14 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })
 
-  it('are not for one whose address has changed since', async () => {
+  it('are refused to a user whose address has changed since', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     await guest.update({ email: address() })
     expect(await outcome(accept(guest, token))).to.equal('ForbiddenError')
   })
 
-  it('register whom nobody knows yet, with a verified address and the role', async () => {
+  it('register a new user with a verified address and the role', async () => {
     const email = address()
     const token = await invited({ email })
     const user = await register(token, { password, joinedAt: '2026-01-01T00:00:00.000Z' })
@@ -214,7 +215,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(user as unknown as Member, token))).to.equal('InvalidTokenError')
   })
 
-  it('register nobody with what a stranger may not say, nor with a weak password: the link works still [promise 42]', async () => {
+  it('refuse forbidden columns and weak passwords, and stay usable [promise 42]', async () => {
     const email = address()
     const token = await invited({ email })
     for (const more of [
@@ -232,14 +233,14 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(register(token))).to.equal('fine')
   })
 
-  it('say that the address has an account, which accepts instead', async () => {
+  it('refuse to register an address that has an account, which can accept instead', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     expect(await outcome(register(token))).to.equal('UniqueViolationError')
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })
 
-  it('end when a newer one is sent, when they are over, or taken back', async () => {
+  it('end when a newer one is sent, when they expire and when they are revoked', async () => {
     const guest = await member()
     const first = await invited({ email: guest.email })
     const second = await invited({ email: guest.email })
@@ -297,7 +298,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, token))).to.equal('InvalidTokenError')
   })
 
-  it('end with the rank that the role needs: an admin who is admin of the domain only', async () => {
+  it('end when the inviter loses the rank that the role needs', async () => {
     const inviter = await holder(Role.ADMIN)
     const guest = await member()
     const token = await invited({ email: guest.email, role: Role.ADMIN }, inviter)
@@ -307,7 +308,7 @@ eachDatabase('Invitations', (db) => {
     expect(await rolesOf(guest)).to.deep.equal([])
   })
 
-  it('end while the domain is not active, and with it [promise 38]', async () => {
+  it('are refused while the domain is inactive, and end when it is deleted [promise 38]', async () => {
     for (const by of [Role.ADMIN, Role.SUPERADMIN]) {
       const domain = await Domain.create({ name: `short-lived ${by}` })
       const guest = await member()
@@ -322,7 +323,7 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('are listed for who made them and for the domain’s admins, and for nobody else [promise 31]', async () => {
+  it('are listed for the inviter and for admins of the domain only [promise 31]', async () => {
     const admin = await holder(Role.ADMIN)
     await invited({ email: 'listed@example.com', role: 'admin' }, admin)
     const seenBy = async (user: Member, domain?: string) => (await as(user, () => invitations().list(domain))).map(({ email }) => email)
@@ -338,7 +339,7 @@ eachDatabase('Invitations', (db) => {
     expect(await seenBy(boss, 'a\0b')).to.deep.equal([])
   })
 
-  it('are taken back by who made them or could make them; to others they are not there [promises 36, 39]', async () => {
+  it('are revoked by the inviter or by users with the right to invite; for others they do not exist [promises 36, 39]', async () => {
     const admin = await holder(Role.ADMIN)
     const revoke = (user: Member, id: string) => outcome(as(user, () => invitations().revoke(id)))
     const make = async (role: string) => {
@@ -356,7 +357,7 @@ eachDatabase('Invitations', (db) => {
     expect(await revoke(admin, higher)).to.equal('fine')
   })
 
-  it('are touched by nobody through the model, whatever their rank [promise 39]', async () => {
+  it('cannot be changed through the model, whatever the rank [promise 39]', async () => {
     await invited()
     const [row] = (await as(boss, () => invitations().list())) as [Invitation]
     const values = { email: 'x@example.com', role: 'admin', domainId: press.id, token: 'x', expiresAt: new Date('2099-01-01') }
@@ -372,7 +373,7 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('need a caller in person: no API key, and nobody without a name [promise 25]', async () => {
+  it('require a session: API keys and anonymous callers are refused [promise 25]', async () => {
     const token = await invited({ email: boss.email })
     const [open] = (await as(boss, () => invitations().list())) as [Invitation]
     const user = (await fresh(boss)) as unknown as User
@@ -391,7 +392,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(boss, token))).to.equal('fine')
   })
 
-  it('need a mailer, and no open transaction [promise 59]', async () => {
+  it('require a mailer, and no open transaction [promise 59]', async () => {
     const plain = all.another()
     expect(await outcome(as(boss, () => plain.invitations.invite({ email: address(), role: 'editor', domain: 'press' })))).to.equal(
       'ConfigurationError',
@@ -406,14 +407,14 @@ eachDatabase('Invitations', (db) => {
       expect(await outcome(as(boss, () => transaction(work)))).to.equal('ConfigurationError')
   })
 
-  it('are made although the mailer fails, which is told', async () => {
+  it('are created although the mailer fails, which is reported', async () => {
     fails = true
     await as(boss, () => invitations().invite({ email: address(), role: 'editor', domain: 'press' }))
     await all.auth.settled()
     expect(all.events.at(-1)).to.deep.equal({ name: 'mailFailed', payload: { userId: null, kind: 'invitation' } })
   })
 
-  it('count wrong tokens by address [promise 12]', async () => {
+  it('count wrong tokens by client address [promise 12]', async () => {
     const strict = all.another({ throttle: { mailToken: { address: 3 } } }).invitations
     const tries = []
     for (let i = 0; i < 5; i += 1)
@@ -428,7 +429,7 @@ eachDatabase('Invitations', (db) => {
     expect(tries.slice(3)).to.deep.equal(Array(2).fill('TooManyAttemptsError'))
   })
 
-  it('open no other door, and no other token opens theirs [promise 17]', async () => {
+  it('are accepted by no other flow, and accept no other token [promise 17]', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     const { mail } = all.auth
@@ -465,10 +466,10 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })
 
-  it('of many uses at once one wins, and nothing is half done [promises 52, 59]', async function () {
+  it('succeed for exactly one of several concurrent uses, which is complete [promises 52, 59]', async function () {
     this.timeout(120_000)
-    const repetitions = db.dialect === 'sqlite' ? 5 : REPETITIONS
-    for (let i = 0; i < repetitions; i += 1) {
+    const races = db.dialect === 'sqlite' ? 5 : RACES
+    for (let i = 0; i < races; i += 1) {
       const email = address()
       const token = await invited({ email })
       const outcomes = await Promise.all(Array.from({ length: 4 }, () => outcome(register(token))))
@@ -491,10 +492,10 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('of one address made at once leave one alive, as those made one after another do', async function () {
+  it('for one address leave one valid when created concurrently, as when created one after another', async function () {
     this.timeout(120_000)
-    const repetitions = db.dialect === 'sqlite' ? 5 : REPETITIONS
-    for (let i = 0; i < repetitions; i += 1) {
+    const races = db.dialect === 'sqlite' ? 5 : RACES
+    for (let i = 0; i < races; i += 1) {
       const email = address()
       const inviters = [boss, boss, await holder(Role.ADMIN), await holder(Role.ADMIN, press)]
       const made = await Promise.all(inviters.map((by) => as(by, () => invitations().invite({ email, role: 'editor', domain: 'press' }))))
@@ -510,7 +511,7 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('that fail half-way leave no half: no user without the role, no used link [promise 52]', async () => {
+  it('that fail half-way leave neither a user without the role nor a used link [promise 52]', async () => {
     const email = address()
     const token = await invited({ email })
     const guest = await member()
@@ -531,7 +532,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, forGuest))).to.equal('fine')
   })
 
-  it('tell of the role as given by who invited', async () => {
+  it('emit the grant with the inviter as its author', async () => {
     const heard: unknown[] = []
     const off = all.perms.on('roleGranted', (payload) => heard.push(payload))
     const guest = await member()
@@ -543,8 +544,8 @@ eachDatabase('Invitations', (db) => {
 })
 
 describe('Invitations without TimestampMixin', () => {
-  eachDatabase('have no place for a verified address', (db) => {
-    it('and work all the same', async () => {
+  eachDatabase('have no column for a verified address', (db) => {
+    it('are accepted', async () => {
       const mailer = capturedMailer<Mail>()
       const mail = { mailer, baseUrl: 'https://app.example.com' }
       const { perms, auth } = await setUp(db.knex, { mail, user: User }, { mail })

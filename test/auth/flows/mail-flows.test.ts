@@ -58,7 +58,7 @@ eachDatabase('Mail flows', (db) => {
   const use = (kind: keyof typeof asked) => used[kind] as (token: string) => Promise<unknown>
   const kinds = Object.keys(asked) as (keyof typeof asked)[]
 
-  it('verify an address', async () => {
+  it('verify an e-mail address', async () => {
     await asked.verifyEmail()
     const token = await tokenOf('verifyEmail')
     expect(mailer.last().to).to.equal(user.email)
@@ -71,7 +71,7 @@ eachDatabase('Mail flows', (db) => {
     expect(mailer.mails).to.deep.equal([])
   })
 
-  it('reset a password: every session, link and API key ends [promises 22, 66]', async () => {
+  it('reset a password, which ends every session, link and API key [promises 22, 66]', async () => {
     const { refreshToken, accessToken } = await all.auth.signIn({ email: user.email, password })
     const { plain } = await Token.issue(user as unknown as User, { kind: 'api' })
     await asked.resetPassword()
@@ -87,7 +87,7 @@ eachDatabase('Mail flows', (db) => {
     expect((await all.auth.signIn({ email: user.email, password: 'a wholly new password' })).status).to.equal('signedIn')
   })
 
-  it('refuse a weak password without using the token up', async () => {
+  it('refuse a weak password and keep the token usable', async () => {
     await asked.resetPassword()
     const token = await tokenOf('resetPassword')
     expect(await outcome(mails().resetPassword({ token, password: 'short' }))).to.equal('ValidationError')
@@ -95,7 +95,7 @@ eachDatabase('Mail flows', (db) => {
     expect(await outcome(use('resetPassword')(token))).to.equal('fine')
   })
 
-  it('change an address: the new one confirms, the old one is told, sessions and reset tokens end [promise 7]', async () => {
+  it('change an address after the new one confirms; the old one gets a notice, and sessions and reset tokens end [promise 7]', async () => {
     const old = user.email
     const { accessToken } = await all.auth.signIn({ email: old, password })
     await asked.resetPassword()
@@ -114,7 +114,7 @@ eachDatabase('Mail flows', (db) => {
     expect(await outcome(use('resetPassword')(reset))).to.equal('InvalidTokenError')
   })
 
-  it('ask for the old password before an address is changed, in person, and count wrong ones [promises 7, 12, 25]', async () => {
+  it('require the old password and a session to change an address, and count wrong passwords [promises 7, 12, 25]', async () => {
     const change = (oldPassword: unknown, ...[email = 'x@example.com']: unknown[]) =>
       mails().requestEmailChange(user as unknown as User, { email, oldPassword } as never)
     expect(await outcome(change('wrong'))).to.equal('ValidationError')
@@ -130,14 +130,14 @@ eachDatabase('Mail flows', (db) => {
     expect(await outcome(runAsActor(toActor(loaded), () => change(password), { address: '192.0.2.9' }))).to.equal('fine')
   })
 
-  it('do not send a link to an address that is another’s, and say nothing of it', async () => {
+  it('send no link to an address of another user, with the same response', async () => {
     const other = await member()
     await mails().requestEmailChange(user as unknown as User, { email: other.email, oldPassword: password })
     await all.auth.settled()
     expect(mailer.mails.map(({ kind, to }) => [kind, to])).to.deep.equal([['emailChangeRequested', user.email]])
   })
 
-  it('answer 409 where the new address is taken meanwhile, and change nothing [promise 52]', async () => {
+  it('answer 409 and change nothing if another user took the new address meanwhile [promise 52]', async () => {
     await asked.changeEmail()
     const token = await tokenOf('changeEmail')
     const { accessToken } = await all.auth.signIn({ email: user.email, password })
@@ -147,7 +147,7 @@ eachDatabase('Mail flows', (db) => {
     expect((await all.auth.authenticate(accessToken)).id).to.equal(user.id)
   })
 
-  it('sign in by a magic link, which verifies the address', async () => {
+  it('sign in by a magic link and verify the address', async () => {
     await asked.magicLink()
     const result = await mails().signInWithMagicLink(await tokenOf('magicLink'), { device: 'a browser' })
     expect((await all.auth.authenticate(result.accessToken as string)).id).to.equal(user.id)
@@ -156,7 +156,7 @@ eachDatabase('Mail flows', (db) => {
   })
 
   for (const kind of kinds) {
-    it(`${kind}: the token works once, is stored as a hash, and a newer one takes its place [promises 20, 23]`, async () => {
+    it(`${kind}: the token works once, is stored as a hash, and is replaced by a newer one [promises 20, 23]`, async () => {
       await asked[kind]()
       const first = await tokenOf(kind)
       await asked[kind]()
@@ -172,7 +172,7 @@ eachDatabase('Mail flows', (db) => {
       expect(await outcome(use(kind)(second))).to.equal('InvalidTokenError')
     })
 
-    it(`${kind}: the token is dead when it is over, or its user disabled or of another address`, async () => {
+    it(`${kind}: the token is invalid once it expires, its user is disabled or the address changes`, async () => {
       await asked[kind]()
       const over = await tokenOf(kind)
       await db.knex('token').where('token', hashToken(over)).update({ expires_at: '2020-01-01 00:00:00' })
@@ -195,7 +195,7 @@ eachDatabase('Mail flows', (db) => {
       expect(await outcome(use(kind)(moved))).to.equal('InvalidTokenError')
     })
 
-    it(`${kind}: the token opens no other door [promise 17]`, async () => {
+    it(`${kind}: no other flow accepts the token [promise 17]`, async () => {
       await asked[kind]()
       const token = await tokenOf(kind)
       for (const other of kinds) if (other !== kind) expect(await outcome(use(other)(token)), other).to.equal('InvalidTokenError')
@@ -204,7 +204,7 @@ eachDatabase('Mail flows', (db) => {
       expect(await outcome(use(kind)(token))).to.equal('fine')
     })
 
-    it(`${kind}: no other kind of token opens its door [promise 17]`, async () => {
+    it(`${kind}: the flow accepts no other kind of token [promise 17]`, async () => {
       const { accessToken, refreshToken } = await all.auth.signIn({ email: user.email, password })
       const key = await Token.issue(user as unknown as User, { kind: 'api' })
       const custom = await Token.issue(user as unknown as User, { token: `mt_${randomBytes(32).toString('base64url')}` })
@@ -212,7 +212,7 @@ eachDatabase('Mail flows', (db) => {
         expect(await outcome(use(kind)(token))).to.equal('InvalidTokenError')
     })
 
-    it(`${kind}: blank, null, object and array are 422, nothing looked up [promise 27]`, async () => {
+    it(`${kind}: blank, null, object and array give 422 without a query [promise 27]`, async () => {
       for (const token of ['', ' ', null, undefined, {}, ['x'], 1]) {
         const { statements } = await countQueries(db.knex, async () =>
           expect(await outcome(use(kind)(token as never))).to.equal('ValidationError'),
@@ -221,7 +221,7 @@ eachDatabase('Mail flows', (db) => {
       }
     })
 
-    it(`${kind}: refuses the application's transaction, so that nothing used comes back [promise 59]`, async () => {
+    it(`${kind}: refuses to run in the application's transaction, whose rollback would restore a used token [promise 59]`, async () => {
       await asked[kind]()
       const token = await tokenOf(kind)
       expect(await outcome(transaction(() => use(kind)(token)))).to.equal('ConfigurationError')
@@ -231,7 +231,7 @@ eachDatabase('Mail flows', (db) => {
   }
 
   for (const kind of ['verifyEmail', 'resetPassword', 'magicLink'] as const) {
-    it(`${kind}: of several asked for at once one is alive, as of those asked for one after another`, async function () {
+    it(`${kind}: only one of several concurrent requests leaves a valid token, as with consecutive requests`, async function () {
       this.timeout(60_000)
       for (let i = 0; i < (db.dialect === 'sqlite' ? 3 : 20); i += 1) {
         await Promise.all(Array.from({ length: 4 }, asked[kind]))
@@ -253,7 +253,7 @@ eachDatabase('Mail flows', (db) => {
         kind
       ](email as string)
 
-    it(`${kind}: asked for, it says nothing of who exists, also where the mailer fails [promise 10]`, async () => {
+    it(`${kind}: a request gets the same response for known and unknown addresses, even if the mailer fails [promise 10]`, async () => {
       const disabled = await member({ isEnabled: false })
       for (const email of ['nobody@example.com', user.email, disabled.email]) expect(await ask(email)).to.equal(undefined)
       await all.auth.settled()
@@ -265,7 +265,7 @@ eachDatabase('Mail flows', (db) => {
       expect(failed).to.deep.equal([{ name: 'mailFailed', payload: { userId: user.id, kind } }])
     })
 
-    it(`${kind}: asked for, it looks nothing up before it has answered [promise 10]`, async () => {
+    it(`${kind}: a request is answered before any query runs [promise 10]`, async () => {
       for (const email of ['nobody@example.com', user.email]) {
         const { statements } = await countQueries(db.knex, async () => {
           await ask(email)
@@ -277,7 +277,7 @@ eachDatabase('Mail flows', (db) => {
       }
     })
 
-    it(`${kind}: asked for with blank, null, object or array is 422, nothing looked up [promise 27]`, async () => {
+    it(`${kind}: a request with blank, null, object or array gives 422 without a query [promise 27]`, async () => {
       for (const email of ['', ' ', null, undefined, {}, ['x'], 1, 'a'.repeat(400), 'a\u0000b@example.com']) {
         const { statements } = await countQueries(db.knex, async () => {
           expect(await outcome(ask(email))).to.equal('ValidationError')
@@ -288,14 +288,14 @@ eachDatabase('Mail flows', (db) => {
     })
   }
 
-  it('lead to the configured address, the token after the #', async () => {
+  it('link to the configured URL, with the token in the fragment', async () => {
     await asked.resetPassword()
     await tokenOf('resetPassword')
     const link = /https?:\S+/.exec(mailer.last('resetPassword').text)?.[0] ?? ''
     expect(link).to.match(/^https:\/\/app\.example\.com\/zoo\/reset-password#token=mt_/)
   })
 
-  it('register privately: the mail says whether the address was free [promise 10]', async () => {
+  it('register privately: only the mail says whether the address was free [promise 10]', async () => {
     const fresh = { email: 'Private@Example.com', password: 'a good long password' }
     await mails().registerPrivately(fresh)
     await all.auth.settled()
@@ -310,7 +310,7 @@ eachDatabase('Mail flows', (db) => {
     await all.perms.models.user.query().delete().where('email', 'private@example.com')
   })
 
-  it('are limited by account and by address, alike for whoever exists [promise 12]', async () => {
+  it('are limited by account and by client address, for known and unknown accounts alike [promise 12]', async () => {
     const limited = all.another({ mail: { mailer, baseUrl }, throttle: { mail: { account: 3 }, mailToken: { address: 5 } } }).mail
     for (const email of [user.email, 'nobody-limited@example.com']) {
       for (let i = 0; i < 3; i += 1) expect(await outcome(limited.requestPasswordReset(email))).to.equal('fine')
@@ -331,7 +331,7 @@ eachDatabase('Mail flows', (db) => {
 describe('Mailers', () => {
   const mail: Mail = { kind: 'magicLink', to: 'ada@example.com', subject: 'Sign in', text: 'a link' }
 
-  it('print, for development', async () => {
+  it('print mails to the console in development', async () => {
     const printed: string[] = []
     await consoleMailer((text) => printed.push(text)).send(mail)
     expect(printed.join()).to.contain('ada@example.com').and.to.contain('a link')

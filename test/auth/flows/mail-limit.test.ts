@@ -88,7 +88,7 @@ eachDatabase('The limit of mail to one mailbox', (db) => {
     expect(results).to.deep.equal(['fine', 'fine', 'fine', 'TooManyAttemptsError', 'TooManyAttemptsError'])
   })
 
-  it('a change of address that cannot tell the old one is refused, and changes nothing [promise 67]', async () => {
+  it('a change of address is refused if the old address cannot get its notice [promise 67]', async () => {
     const [auth] = processes({ account: 2 })
     const user = (await member()) as unknown as User
     for (let i = 0; i < 2; i += 1) await from(() => auth?.mail.requestPasswordReset(user.email) as Promise<unknown>)
@@ -111,7 +111,7 @@ eachDatabase('The limit of mail to one mailbox', (db) => {
     expect(results).to.deep.equal(['fine', 'fine', 'fine', 'TooManyAttemptsError', 'TooManyAttemptsError'])
   })
 
-  it('no flow takes what is not exactly one address, and nothing is looked up or sent [promises 27, 67]', async () => {
+  it('every flow refuses text that is not exactly one address, without a query or a mail [promises 27, 67]', async () => {
     const [auth] = processes({}) as [OneFactorAuth, OneFactorAuth]
     const user = (await member()) as unknown as User
     for (const email of [

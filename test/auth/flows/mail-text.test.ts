@@ -50,7 +50,7 @@ describe("Users' text in mails", () => {
   const service = (more: Partial<MailOptions> = {}) =>
     new MailService({ mailer: capturedMailer(), baseUrl: 'https://app.example.com', ...more })
 
-  it('the names of roles and domains reach neither the library’s text nor an application’s as they are [promise 67]', () => {
+  it('names of roles and domains are cleaned before they reach the texts of the library or the application [promise 67]', () => {
     const details = { role: 'editor <b>https://evil.example</b>', domain: 'Press\r\nBcc: x@evil.example' }
     let seen: MailContent | undefined
     const write = (content: MailContent) => {
@@ -64,7 +64,7 @@ describe("Users' text in mails", () => {
     expect(seen?.details).to.deep.equal({ role: 'editor b https evil example b', domain: 'Press Bcc x evil example' })
   })
 
-  it('what is not one address gets no mail, and write() cannot change the recipient [promise 67]', () => {
+  it('text that is not one address gets no mail, and write() cannot change the recipient [promise 67]', () => {
     for (const to of ['x1,victim@corp.com', 'attacker@evil.com,.corp.com', 'a@evil.com\r\nBcc: b@evil.com'])
       expect(() => service().compose('magicLink', to, 'mt_x')).to.throw('not one e-mail address')
     const write = () => ({ to: 'thief@evil.com', kind: 'other', subject: 'A\r\nBcc: thief@evil.com' }) as never
@@ -83,7 +83,7 @@ describe('nodemailerMailer', () => {
     return { ...sent.envelope, message: sent.message.toString() }
   }
 
-  it('writes to exactly one mailbox, and refuses a list [promise 67]', async () => {
+  it('sends to exactly one mailbox, and refuses a list [promise 67]', async () => {
     const { to } = await envelopeOf(mail, { from: 'Zoo <zoo@example.com>' })
     expect(to).to.deep.equal(['ada@example.com'])
     for (const list of ['x1,victim@corp.com', 'attacker@evil.com,.corp.com', 'a@x.com, b@x.com', 'Ada <a@x.com>']) {
@@ -97,13 +97,13 @@ describe('nodemailerMailer', () => {
     }
   })
 
-  it('lets no header begin in a subject [promise 67]', async () => {
+  it('keeps a subject from starting another header [promise 67]', async () => {
     const { message, to } = await envelopeOf({ ...mail, subject: 'A\r\nBcc: victim@corp.com' }, { from: 'zoo@example.com' })
     expect(to).to.deep.equal(['ada@example.com'])
     expect(message).not.to.match(/^Bcc:/m)
   })
 
-  it('takes one sender and one address for answers, as text or in parts [promise 67]', async () => {
+  it('accepts one sender and one reply address, as text or as an object [promise 67]', async () => {
     const named = await envelopeOf(mail, { from: { name: 'Zoo, Inc.', address: 'zoo@example.com' }, replyTo: 'Desk <desk@example.com>' })
     expect(named.from).to.equal('zoo@example.com')
     expect(named.message).to.match(/^Reply-To: Desk <desk@example\.com>\r?$/m)
@@ -125,7 +125,7 @@ describe('nodemailerMailer', () => {
           expect(() => nodemailerMailer({ jsonTransport: true }, options as never), JSON.stringify(options)).to.throw('give one address')
   })
 
-  it('composes the message without sending it where there is nobody to write to [promise 10]', async () => {
+  it('composes the message without sending it if there is no recipient [promise 10]', async () => {
     const sent: object[] = []
     const mailer = nodemailerMailer({ sendMail: async (message: object) => sent.push(message) }, { from: 'zoo@example.com' })
     await mailer.rehearse?.(mail)

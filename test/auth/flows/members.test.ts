@@ -34,7 +34,7 @@ eachDatabase('Members of a domain', (db) => {
   const rolesOf = async (user: Member) =>
     (await UserRole.query().where('userId', user.id)).map((grant) => (grant as unknown as UserRole).role)
 
-  it('are listed with their roles for its admins and global ones: of that domain alone [promises 31, 38]', async () => {
+  it('are listed with their roles in that domain only, for its admins and global admins [promises 31, 38]', async () => {
     const editor = await holder('editor', press)
     await editor.grantRole('reader', { domain: press })
     await editor.grantRole('editor', { domain: other })
@@ -51,7 +51,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await as(boss, () => members().get('press', expected[1]?.grantId ?? ''))).to.deep.equal(expected[1])
   })
 
-  it('come by pages, those of longest standing first', async () => {
+  it('are paged, oldest membership first', async () => {
     const people = [boss]
     for (let i = 0; i < 4; i += 1) people.push(await holder('editor', press))
     const pages = []
@@ -61,7 +61,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(pages.flatMap(({ data }) => data.map(({ user }) => user.id))).to.deep.equal(people.map(({ id }) => id))
   })
 
-  it('are those who are there: not the deleted ones; who is disabled is a member still', async () => {
+  it('exclude deleted users and include disabled ones', async () => {
     const [gone, disabled] = [await holder('editor', press), await holder('editor', press)]
     await gone.delete()
     await disabled.update({ isEnabled: false })
@@ -70,7 +70,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(total).to.equal(2)
   })
 
-  it('are not there for anybody else, nor for keys, nor while the domain is not active [promises 25, 36, 38]', async () => {
+  it('are not found by other users, by API keys or in an inactive domain [promises 25, 36, 38]', async () => {
     const editor = await holder('editor', press)
     const { id } = await grantOf(editor)
     const work: (() => Promise<unknown>)[] = [
@@ -95,7 +95,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await rolesOf(editor)).to.deep.equal(['editor'])
   })
 
-  it('get another role, below the rank of who gives it [promise 39]', async () => {
+  it('get another role below the rank of the caller [promise 39]', async () => {
     const [admin, superadmin] = [await holder(Role.ADMIN), await holder(Role.SUPERADMIN)]
     const allowed: [Member, string[]][] = [
       [boss, ['reader']],
@@ -130,7 +130,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(left.map(({ domainId }) => domainId)).to.deep.equal([other.id])
   })
 
-  it('of equal rank, and oneself, are out of reach: a domain’s last admin cannot leave it alone [promise 39]', async () => {
+  it('of equal rank and the caller itself cannot be changed, so that a domain keeps its last admin [promise 39]', async () => {
     const colleague = await holder(Role.ADMIN, press)
     for (const user of [boss, colleague]) {
       const { id } = await grantOf(user)
@@ -142,7 +142,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await outcome(as(await holder(Role.ADMIN), () => members().remove('press', id)))).to.equal('fine')
   })
 
-  it('who are admins of everything are out of reach of the domain’s', async () => {
+  it('with a global admin role cannot be changed by admins of the domain', async () => {
     const admin = await holder(Role.ADMIN)
     await admin.grantRole('editor', { domain: press })
     const { id } = (await UserRole.query().findOne({ userId: admin.id, role: 'editor' })) as unknown as UserRole
@@ -150,7 +150,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await outcome(as(boss, () => members().remove('press', id)))).to.equal('ForbiddenError')
   })
 
-  it('of another domain, and global roles, are not there, whoever asks [promises 36, 38]', async () => {
+  it('of another domain and global roles are not found, whatever the caller’s rank [promises 36, 38]', async () => {
     const [theirs, everywhere] = [await holder('editor', other), await holder('editor')]
     const superadmin = await holder(Role.SUPERADMIN)
     for (const user of [boss, superadmin])
@@ -165,7 +165,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await rolesOf(superadmin)).to.deep.equal(['superadmin'])
   })
 
-  it('hold no role twice, and no role that is none', async () => {
+  it('hold no role twice, and no invalid role', async () => {
     const editor = await holder('editor', press)
     const { id } = await grantOf(editor)
     await editor.grantRole('reader', { domain: press })
@@ -175,7 +175,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await rolesOf(editor)).to.have.members(['editor', 'reader'])
   })
 
-  it('are changed by the rights of now, not by those of when the request began [promise 35]', async () => {
+  it('are changed by the current rights, not by those at the start of the request [promise 35]', async () => {
     const editor = await holder('editor', press)
     const { id } = await grantOf(editor)
     await as(boss, async () => {
@@ -186,7 +186,7 @@ eachDatabase('Members of a domain', (db) => {
     expect(await rolesOf(editor)).to.deep.equal(['editor'])
   })
 
-  it('are told of: a role taken back, one given, and by whom', async () => {
+  it('cause events that name the revoked role, the granted role and the caller', async () => {
     const editor = await holder('editor', press)
     const { id } = await grantOf(editor)
     const heard: unknown[] = []

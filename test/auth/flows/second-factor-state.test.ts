@@ -79,7 +79,7 @@ eachDatabase('Whether a user has a second factor', (db) => {
     expect((await signIn()).status).to.equal('secondFactor')
   })
 
-  it('is asked by each of many sign-ins at once right after a start [promise 61]', async function () {
+  it('is queried by each of many concurrent sign-ins right after a start [promise 61]', async function () {
     this.timeout(60_000)
     await withFactor()
     await restart()
@@ -92,7 +92,7 @@ eachDatabase('Whether a user has a second factor', (db) => {
     expect([...outcomes]).to.deep.equal(['secondFactor'])
   })
 
-  it('is known as soon as the table is there, without a delay [promise 61]', async () => {
+  it('is known as soon as the table exists, without a delay [promise 61]', async () => {
     expect((await signIn()).status).to.equal('signedIn')
     await withFactor()
     expect((await signIn()).status).to.equal('secondFactor')
@@ -104,7 +104,7 @@ eachDatabase('Whether a user has a second factor', (db) => {
     expect((await signIn()).status).to.equal('secondFactor')
   })
 
-  it('is never taken for "none" once the table was there [promise 61]', async () => {
+  it('is never assumed to be "none" once the table existed [promise 61]', async () => {
     await withFactor()
     expect((await signIn()).status).to.equal('secondFactor')
     await db.knex.schema.renameTable('second_factor', 'elsewhere')

@@ -12,7 +12,7 @@ import { rejection } from '../../helpers/errors.js'
 import { secret as jwtSecret, type Member, member, outcome, password, type SetUp, setUp } from '../set-up.js'
 
 describe('TOTP', () => {
-  it('is that of RFC 6238, appendix B', () => {
+  it('returns the codes of RFC 6238, appendix B', () => {
     const secret = Secret.fromUTF8('12345678901234567890').base32
     // The last six of its eight digits.
     for (const [seconds, code] of [
@@ -26,7 +26,7 @@ describe('TOTP', () => {
       expect(totpStep(secret, code, seconds * 1000), String(seconds)).to.equal(Math.floor(seconds / 30))
   })
 
-  it('takes the step before and after, and no further', () => {
+  it('accepts the previous and the next time step, and no others', () => {
     const secret = new Secret({ size: 20 }).base32
     const at = 1_700_000_010_000
     const code = (offset: number) => new TOTP({ secret: Secret.fromBase32(secret) }).generate({ timestamp: at + offset * 30_000 })
@@ -37,7 +37,7 @@ describe('TOTP', () => {
 
 describe('A sealed secret', () => {
   const [first, second] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
-  it('opens with its key, for its owner alone, and not when a bit is changed [promise 20]', () => {
+  it('is decrypted with its key and for its owner only, and not after a changed bit [promise 20]', () => {
     const text = seal([first], 'ada', 'the secret')
     expect(text).not.to.contain('secret')
     expect(seal([first], 'ada', 'the secret')).not.to.equal(text)
@@ -91,7 +91,7 @@ eachDatabase('The second factor', (db) => {
     return result.challenge
   }
 
-  it('is asked for once it is confirmed, and lets in with a code of the app', async () => {
+  it('is required once it is confirmed, and accepts a code of the app', async () => {
     const { secret, uri } = await factors().begin(account(), { password })
     expect(uri).to.match(/^otpauth:\/\/totp\/Zoo:member\d+%40example\.com\?issuer=Zoo/)
     expect((await all.auth.signIn({ email: user.email, password })).status).to.equal('signedIn')
@@ -105,20 +105,20 @@ eachDatabase('The second factor', (db) => {
     expect((await all.auth.sessions(user.id))[0]?.description).to.equal('a phone')
   })
 
-  it('takes codes in groups', async () => {
+  it('accepts codes typed in groups', async () => {
     const { secret } = await enrol()
     const code = codeOf(secret)
     expect((await factors().verify(await challenge(), `${code.slice(0, 3)} ${code.slice(3)}`)).status).to.equal('signedIn')
   })
 
-  it('takes each code once', async () => {
+  it('accepts each code once', async () => {
     const { secret } = await enrol()
     const code = codeOf(secret)
     await factors().verify(await challenge(), code)
     expect(await outcome(factors().verify(await challenge(), code))).to.equal('InvalidCredentialsError')
   })
 
-  it('takes a recovery code, once, however it is typed [promise 23]', async () => {
+  it('accepts a recovery code once, in any spacing and letter case [promise 23]', async () => {
     const { recoveryCodes } = await enrol()
     expect(recoveryCodes).to.have.length(10)
     expect(new Set(recoveryCodes).size).to.equal(10)
@@ -130,7 +130,7 @@ eachDatabase('The second factor', (db) => {
     expect(all.events.filter(({ name }) => name === 'recoveryCodeUsed')).to.have.length(2)
   })
 
-  it('stores nothing that anybody could sign in with [promise 20]', async () => {
+  it('stores nothing that could be used to sign in [promise 20]', async () => {
     const { secret, recoveryCodes } = await enrol()
     const asked = await challenge()
     const rows = JSON.stringify([await db.knex('second_factor').select(), await db.knex('token').select()])
@@ -143,7 +143,7 @@ eachDatabase('The second factor', (db) => {
 
   const own = async () => (await (all.perms.models.user as unknown as typeof User).get(user.id)) as User
 
-  it('shows and gives nobody another’s [promise 39]', async () => {
+  it('is neither shown to other users nor created for them [promise 39]', async () => {
     await enrol()
     const other = (await (all.perms.models.user as unknown as typeof User).get((await member()).id)) as User
     expect(await runAsActor(toActor(other), () => SecondFactor.query())).to.deep.equal([])
@@ -153,7 +153,7 @@ eachDatabase('The second factor', (db) => {
     })
   })
 
-  it('leaves a challenge that opens no other door [promise 17]', async () => {
+  it('issues a challenge that no other flow accepts [promise 17]', async () => {
     const { secret } = await enrol()
     const asked = await challenge()
     expect(await outcome(all.auth.authenticate(asked))).to.equal('InvalidTokenError')
@@ -165,7 +165,7 @@ eachDatabase('The second factor', (db) => {
       expect(await outcome(factors().verify(wrong, codeOf(secret)))).to.equal('InvalidTokenError')
   })
 
-  it('leaves a challenge that is over after use, five minutes, five tries, or a changed password', async () => {
+  it('issues a challenge that ends after use, five minutes, five tries or a changed password', async () => {
     const { secret } = await enrol()
     const used = await challenge()
     await factors().verify(used, codeOf(secret))
@@ -181,7 +181,7 @@ eachDatabase('The second factor', (db) => {
     expect(await outcome(factors().verify(old, codeOf(secret)))).to.equal('InvalidTokenError')
   })
 
-  it('counts wrong codes with wrong passwords, and a right password does not clear the count [promise 12]', async () => {
+  it('counts wrong codes together with wrong passwords, and a right password does not clear the count [promise 12]', async () => {
     const { secret } = await enrol()
     const limited = all.another({ throttle: {}, secondFactor: { issuer: 'Zoo' } })
     const from = <T>(fn: () => Promise<T>) => runAsActor(null, fn, { address: '192.0.2.5' })
@@ -204,7 +204,7 @@ eachDatabase('The second factor', (db) => {
     expect(result.status).to.equal('signedIn')
   })
 
-  it('is asked for by a magic link too, once the address was proved', async () => {
+  it('is required after a magic link too, once the address was proved', async () => {
     await user.update({ emailVerifiedAt: new Date() } as never)
     await enrol()
     await all.auth.mail.requestMagicLink(user.email)
@@ -214,13 +214,13 @@ eachDatabase('The second factor', (db) => {
     expect(await all.auth.sessions(user.id)).to.deep.equal([])
   })
 
-  it('is asked for by a process that was told nothing of it', async () => {
+  it('is required by a process that did not see it being added', async () => {
     await enrol()
     const other = all.another()
     expect((await other.signIn({ email: user.email, password })).status).to.equal('secondFactor')
   })
 
-  it('takes the password to begin, and ends the other sessions when it is there', async () => {
+  it('requires the password to start, and ends the other sessions once it is confirmed', async () => {
     for (const wrong of [undefined, '', 'wrong'])
       expect(await outcome(factors().begin(account(), { password: wrong }))).to.equal('ValidationError')
     const { accessToken } = await all.auth.signIn({ email: user.email, password })
@@ -236,7 +236,7 @@ eachDatabase('The second factor', (db) => {
     expect(await outcome(factors().begin(account(), { password }))).to.equal('ValidationError')
   })
 
-  it('cannot be touched with an API key, nor in another’s place [promise 25]', async () => {
+  it('cannot be changed with an API key or while impersonating [promise 25]', async () => {
     const { secret } = await enrol()
     for (const details of [{ abilities: ['*'] }, { impersonatorId: user.id }]) {
       await runAsActor(toActor(await own(), details), async () => {
@@ -249,7 +249,7 @@ eachDatabase('The second factor', (db) => {
     expect((await factors().status(account())).isOn).to.equal(true)
   })
 
-  it('is removed with a code, or reset without one; then one factor is enough', async () => {
+  it('is removed by its user with a code, or reset by an administrator; sign-in then needs one factor', async () => {
     const { secret, recoveryCodes } = await enrol()
     expect(await outcome(factors().remove(account(), '000000'))).to.equal('InvalidCredentialsError')
     await factors().remove(account(), codeOf(secret))
@@ -262,14 +262,14 @@ eachDatabase('The second factor', (db) => {
     expect(await db.knex('token').where({ user_id: user.id, kind: 'recovery' })).to.deep.equal([])
   })
 
-  it('gives new recovery codes in place of the old ones', async () => {
+  it('replaces the old recovery codes with new ones', async () => {
     const { secret, recoveryCodes } = await enrol()
     const renewed = await factors().renewRecoveryCodes(account(), codeOf(secret))
     expect(await outcome(factors().verify(await challenge(), recoveryCodes[0] ?? ''))).to.equal('InvalidCredentialsError')
     expect((await factors().verify(await challenge(), renewed.recoveryCodes[0] ?? '')).status).to.equal('signedIn')
   })
 
-  it('keeps its recovery codes when the password or the address changes: whoever lost the phone resets the password first', async () => {
+  it('keeps its recovery codes when the password or the address changes, because a user who lost the phone resets the password first', async () => {
     const { recoveryCodes } = await enrol()
     await user.update({ password: 'a wholly new password' } as never)
     await user.update({ email: `new-${user.email}` } as never)
@@ -278,7 +278,7 @@ eachDatabase('The second factor', (db) => {
     expect((await factors().verify(asked.challenge ?? '', recoveryCodes[0] ?? '')).status).to.equal('signedIn')
   })
 
-  it('survives a rotation of the keys while the old one is kept [promise 24]', async () => {
+  it('works across a key rotation until the old key is removed [promise 24]', async () => {
     const { secret } = await enrol()
     const next = 'another secret of this test, 32 bytes'
     const jwt = {
@@ -292,7 +292,7 @@ eachDatabase('The second factor', (db) => {
     expect((await rotated.secondFactors.verify(asked.challenge, codeOf(secret))).status).to.equal('signedIn')
   })
 
-  it('whose key is gone is said to be unreadable, to the operator how to help, and leaves the recovery codes', async () => {
+  it('reports an unreadable secret with the fix for the operator when its key is gone, and still accepts recovery codes', async () => {
     const { secret, recoveryCodes } = await enrol()
     const [first = '', second = ''] = recoveryCodes
     const jwt = { secret: 'made at random at each start, 32 bytes' }
@@ -326,7 +326,7 @@ eachDatabase('The second factor', (db) => {
     expect((await restarted.secondFactors.verify(await ask(), codeOf(anew.secret))).status).to.equal('signedIn')
   })
 
-  it('takes text, and looks nothing up for anything else [promise 27]', async () => {
+  it('accepts text only, and refuses other types without a query [promise 27]', async () => {
     const { secret } = await enrol()
     const asked = await challenge()
     for (const wrong of ['', ' ', null, undefined, {}, ['x'], 1]) {
@@ -338,14 +338,14 @@ eachDatabase('The second factor', (db) => {
     }
   })
 
-  it('refuses the application’s transaction [promise 59]', async () => {
+  it('refuses to run in the application’s transaction [promise 59]', async () => {
     const { secret } = await enrol()
     const asked = await challenge()
     expect(await outcome(transaction(() => factors().verify(asked, codeOf(secret))))).to.equal('ConfigurationError')
     expect(await outcome(transaction(() => factors().remove(account(), codeOf(secret))))).to.equal('ConfigurationError')
   })
 
-  it('costs a user without one a single statement at sign-in', async () => {
+  it('costs one statement at sign-in for a user without a second factor', async () => {
     await all.auth.signIn({ email: user.email, password })
     const { statements } = await countQueries(db.knex, () => all.auth.signIn({ email: user.email, password }))
     expect(statements.filter((sql) => sql.includes('second_factor'))).to.have.length(1)

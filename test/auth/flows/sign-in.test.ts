@@ -45,7 +45,7 @@ eachDatabase('signIn', (db) => {
     all.events.length = 0
   })
 
-  it('hands out tokens and the user with roles, and notes the time', async () => {
+  it('returns tokens and the user with roles, and records the time', async () => {
     const user = await member()
     await user.grantRole('editor')
     const before = Date.now()
@@ -64,7 +64,7 @@ eachDatabase('signIn', (db) => {
     expect(JSON.stringify(all.events)).to.not.contain(password)
   })
 
-  it('answers an unknown address, no password, a disabled user and a wrong password alike, for one hash of work each [promise 10]', async () => {
+  it('gives the same answer for an unknown address, no password, a disabled user and a wrong password, at the cost of one hash each [promise 10]', async () => {
     const known = await member()
     const without = await Member.create({ email: 'without@example.com' } as Partial<Member>)
     const disabled = await member({ isEnabled: false })
@@ -83,28 +83,28 @@ eachDatabase('signIn', (db) => {
     expect(bodies.size).to.equal(1)
   })
 
-  it('says that an account is disabled to the one who has its password, and lets nobody in [promise 10]', async () => {
+  it('reports a disabled account only to a caller with its password, and refuses the sign-in [promise 10]', async () => {
     const { id, email } = await member({ isEnabled: false })
     expect(await rejection(all.auth.signIn({ email, password }))).to.be.instanceOf(AccountDisabledError)
     expect(await all.auth.sessions(id)).to.deep.equal([])
     expect(await all.auth.checkPassword(email, password)).to.equal(null)
   })
 
-  it('does not know a soft-deleted user', async () => {
+  it('treats a soft-deleted user as unknown', async () => {
     const user = await member()
     await user.delete()
     expect(await outcome(all.auth.signIn({ email: user.email, password }))).to.equal('InvalidCredentialsError')
     expect(await all.auth.checkPassword(user.email, password)).to.equal(null)
   })
 
-  it('takes the password exactly as it is [promise 3]', async () => {
+  it('compares the password exactly as given [promise 3]', async () => {
     const { email } = await member()
     for (const near of [`${password} `, ` ${password}`, password.toUpperCase()]) {
       expect(await outcome(all.auth.signIn({ email, password: near })), near).to.equal('InvalidCredentialsError')
     }
   })
 
-  it('refuses blank, null, objects and arrays before it looks anything up [promise 27]', async () => {
+  it('refuses blank, null, objects and arrays before any query [promise 27]', async () => {
     const bad: unknown[] = ['', null, undefined, 0, true, {}, { $ne: '' }, [], ['a@example.com']]
     const { statements } = await countQueries(db.knex, async () => {
       for (const value of bad) {
@@ -125,7 +125,7 @@ eachDatabase('signIn', (db) => {
     expect(statements).to.deep.equal([])
   })
 
-  it('makes an outdated hash anew, once the password is at hand [promise 5]', async () => {
+  it('rehashes an outdated hash after a successful sign-in [promise 5]', async () => {
     const user = await member()
     all.hasher.version += 1
     await all.auth.signIn({ email: user.email, password })
@@ -137,7 +137,7 @@ eachDatabase('signIn', (db) => {
     expect(all.hasher.hashed).to.equal(made)
   })
 
-  it('lets a user in although the new hash cannot be made [promise 5]', async () => {
+  it('signs a user in even if the rehash fails [promise 5]', async () => {
     const user = await member()
     all.hasher.version += 1
     all.hasher.beforeHash = () => Promise.reject(new ServiceUnavailableError())
@@ -145,14 +145,14 @@ eachDatabase('signIn', (db) => {
     expect((await Member.getByOr404({ id: user.id })).passwordHash).to.equal(user.passwordHash)
   })
 
-  it('lets two in at once of whom both make the hash anew', async () => {
+  it('signs in two concurrent callers that both rehash', async () => {
     const { email } = await member()
     all.hasher.version += 1
     const both = await Promise.all([1, 2, 3].map(() => outcome(all.auth.signIn({ email, password }))))
     expect(both).to.deep.equal(['fine', 'fine', 'fine'])
   })
 
-  it('never undoes a change of the password that comes while the hash is made anew [promise 5]', async () => {
+  it('never overwrites a password that changes during the rehash [promise 5]', async () => {
     const user = await member()
     const changed = await Member.getByOr404({ id: user.id })
     all.hasher.version += 1
@@ -174,7 +174,7 @@ eachDatabase('signIn', (db) => {
     expect(await all.auth.sessions(user)).to.deep.equal([])
   })
 
-  it('begins no session for a password that is changed, or a user who is disabled, while it is verified [promise 22]', async () => {
+  it('starts no session if the password changes or the user is disabled during verification [promise 22]', async () => {
     for (const change of [{ password: 'another horse, another battery' }, { isEnabled: false }]) {
       const user = await member()
       const { wait, reached, open } = gate()
@@ -198,7 +198,7 @@ eachDatabase('signIn', (db) => {
     }
   })
 
-  it('bears a listener that throws or rejects', async () => {
+  it('succeeds although a listener throws or rejects', async () => {
     const { email } = await member()
     for (const onEvent of [
       () => {
@@ -210,7 +210,7 @@ eachDatabase('signIn', (db) => {
     }
   })
 
-  it('tells of failures without saying to the client which it was', async () => {
+  it('emits the cause of a failure, and does not tell it to the client', async () => {
     const user = await member()
     await outcome(all.auth.signIn({ email: user.email, password: 'a wrong password' }))
     await outcome(all.auth.signIn({ email: 'nobody@example.com', password: 'a wrong password' }))
@@ -219,7 +219,7 @@ eachDatabase('signIn', (db) => {
     expect(JSON.stringify(all.events)).to.not.contain('wrong password')
   })
 
-  it('asks the throttle before any hash is made', async () => {
+  it('checks the throttle before it hashes', async () => {
     const { email } = await member()
     const asked: unknown[] = []
     const auth = all.another({
@@ -240,7 +240,7 @@ eachDatabase('signIn', (db) => {
     expect(all.hasher.verified).to.deep.equal([])
   })
 
-  it('checks a password without beginning a session', async () => {
+  it('checks a password without starting a session', async () => {
     const user = await member()
     await user.grantRole('editor')
     const found = await all.auth.checkPassword(user.email, password)
@@ -261,7 +261,7 @@ eachDatabase('register', (db) => {
   })
   after(() => all.perms.close())
 
-  it('makes a user who can sign in, with the role', async () => {
+  it('creates a user with the role, who can sign in', async () => {
     const user = await all.auth.register({ email: ' New@Example.com', password, level: '2.5' }, { role: 'user' })
     expect(user).to.be.instanceOf(Member)
     expect(user.email).to.equal('new@example.com')
@@ -269,7 +269,7 @@ eachDatabase('register', (db) => {
     expect((await all.auth.signIn({ email: 'new@example.com', password })).user.hasRole('user')).to.equal(true)
   })
 
-  it('lets one of twelve register an address, and answers the others 409 [promise 11]', async () => {
+  it('lets one of twelve concurrent callers register an address, and answers 409 to the others [promise 11]', async () => {
     const many = Array.from({ length: 12 }, (_, i) => `Twelve@example.com`.replace('T', i % 2 ? 't' : 'T'))
     const outcomes = await Promise.all(many.map((email) => outcome(all.auth.register({ email, password }, { role: 'user' }))))
     expect(outcomes.filter((one) => one === 'fine')).to.have.length(1)
@@ -278,13 +278,13 @@ eachDatabase('register', (db) => {
     expect([(error as { status?: number }).status, fieldsOf(error)]).to.deep.equal([409, ['email']])
   })
 
-  it('leaves no user without the role [promise 52]', async () => {
+  it('leaves no user behind if the role cannot be granted [promise 52]', async () => {
     expect(await outcome(all.auth.register({ email: 'half@example.com', password }, { role: 'ADMIN' }))).to.equal('ValidationError')
     expect(await Member.getBy({ email: 'half@example.com' })).to.equal(null)
     expect(await UserRole.query().where('role', 'ADMIN')).to.deep.equal([])
   })
 
-  it('takes nothing that a stranger may not set [promise 42]', async () => {
+  it('refuses columns that an anonymous caller may not set [promise 42]', async () => {
     for (const [more, field] of [
       [{ isEnabled: false }, 'isEnabled'],
       [{ passwordHash: 'x' }, 'passwordHash'],
@@ -310,7 +310,7 @@ eachDatabase('register', (db) => {
 })
 
 describe('signIn with bcrypt', () => {
-  it('rehashes what was made elsewhere and at lower cost', async () => {
+  it('rehashes hashes of other libraries and of a lower cost', async () => {
     const { createDatabase } = await import('../../helpers/databases.js')
     const db = await createDatabase('better-sqlite3')
     const cheap = bcryptHasher({ cost: 10 })

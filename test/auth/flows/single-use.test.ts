@@ -4,19 +4,20 @@ import { capturedMailer, createUser, signInAs, testHasher } from '../../../src/t
 import { Keeper } from '../../conformance/full-zoo.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../../helpers/databases.js'
 import { request } from '../../helpers/http.js'
+import { repetitions } from '../../helpers/repetitions.js'
 import { type ServerProcess, startServer } from '../server-process.js'
 import { addFactor, challengeOf, codeOf, type Factor } from './factor.js'
 
 /** Two server processes, each with a pool of its own, are given one token at the same moment: one of them takes it. */
-const REPETITIONS = Number(process.env['RACES'] ?? 50)
+const RACES = repetitions(50)
 const secret = 'a secret of this test, 32 bytes or more'
 const password = 'correct horse battery'
 const newPassword = 'a wholly new password'
 
 for (const client of ['pg', 'mysql2'] as const) {
   if (!availableDatabases.includes(client)) continue
-  describe(`a token that works once, used twice at once (${client})`, function () {
-    this.timeout(20_000 + REPETITIONS * 1000)
+  describe(`a single-use token that two processes use at once (${client})`, function () {
+    this.timeout(20_000 + RACES * 1000)
     let own: OwnDatabase
     let perms: Perms
     let servers: readonly ServerProcess[] = []
@@ -72,8 +73,8 @@ for (const client of ['pg', 'mysql2'] as const) {
     const livingTokens = async (user: User, kind: string): Promise<number> =>
       (await own.knex('token').where({ user_id: user.id, kind, revoked: false })).length
     const repeat = (title: string, body: (turn: number) => Promise<void>) =>
-      it(`${title}, ${REPETITIONS} times`, async () => {
-        for (let turn = 0; turn < REPETITIONS; turn += 1) await body(turn)
+      it(`${title}, ${RACES} times`, async () => {
+        for (let turn = 0; turn < RACES; turn += 1) await body(turn)
       })
 
     repeat('a mail to verify an address', async (turn) => {

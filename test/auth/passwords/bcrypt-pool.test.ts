@@ -144,7 +144,7 @@ describe('Password hashing', () => {
 describe('BcryptPool', () => {
   const hash: [string, string] = ['abc', '$2b$08$......................']
 
-  it('answers 503 with Retry-After when too many wait, and works on', async () => {
+  it('answers 503 with Retry-After when too many calls wait, and keeps working', async () => {
     const pool = new BcryptPool(1, 2)
     const results = await Promise.allSettled([1, 2, 3, 4, 5].map(() => pool.run([hash])))
     expect(results.map(({ status }) => status)).to.deep.equal(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected'])
@@ -155,7 +155,7 @@ describe('BcryptPool', () => {
     await pool.close()
   })
 
-  it('finishes what is under way when it is closed, and refuses what comes after', async () => {
+  it('finishes running calls when it is closed, and refuses later ones', async () => {
     const pool = new BcryptPool(1, 64)
     const underWay = Promise.all([pool.run([hash]), pool.run([hash])])
     const closing = pool.close()
@@ -169,7 +169,7 @@ describe('BcryptPool', () => {
     await new BcryptPool(1, 64).close()
   })
 
-  it('answers 503 when a thread fails, also to those who wait, and works with a new one', async () => {
+  it('answers 503 to running and waiting calls when a thread fails, and continues with a new thread', async () => {
     const pool = new BcryptPool(1, 64)
     const results = await Promise.allSettled([pool.run([['abc', 'no salt']]), pool.run([hash])])
     expect(results[0]?.status).to.equal('rejected')

@@ -23,7 +23,7 @@ describe('bcryptHasher({ native: true })', () => {
     await inJavaScript.close()
   })
 
-  it('makes what the other verifies, and verifies what the other made [promise 3]', async () => {
+  it('creates hashes that the other hasher verifies, and verifies its hashes [promise 3]', async () => {
     for (const word of [password, ' Пароль 密码 🔑 ', `${long}a`, 'a\0b', 'ﬁsh and chips']) {
       for (const [one, two] of [
         [native, inJavaScript],
@@ -37,17 +37,17 @@ describe('bcryptHasher({ native: true })', () => {
     expect(await native.verify(`${long}b`, await native.hash(`${long}a`))).to.equal(false)
   })
 
-  it('verifies hashes of all three names made elsewhere', async () => {
+  it('verifies $2a$, $2b$ and $2y$ hashes of other libraries', async () => {
     const made = await bcryptjs.hash(password, 10)
     for (const name of ['2a', '2b', '2y']) expect(await native.verify(password, made.replace('$2b$', `$${name}$`)), name).to.equal(true)
   })
 
-  it('answers false for what it cannot read, and for nobody [promise 6]', async () => {
+  it('returns false for unreadable hashes and for a missing user [promise 6]', async () => {
     for (const stored of [null, '', 'plain', '$2b$10$short', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA'])
       expect(await native.verify(password, stored), String(stored)).to.equal(false)
   })
 
-  it('refuses more than may wait, and works on [promise 9]', async () => {
+  it('refuses calls beyond the limit of the queue, and keeps working [promise 9]', async () => {
     const small = bcryptHasher({ cost: 10, native: true, threads: 1, maxQueue: 64 })
     const ends = await Promise.allSettled(Array.from({ length: 70 }, () => small.verify(password, null)))
     const refused = ends.filter((end) => end.status === 'rejected')
@@ -73,23 +73,23 @@ describe('argon2idHasher', () => {
     }
   })
 
-  it('takes the same text for the same password however it was composed [promise 1]', async () => {
+  it('treats composed and decomposed Unicode as the same password [promise 1]', async () => {
     expect(await hasher.verify('fiance\u0301 VIII pass', await hasher.hash('ﬁancé Ⅷ ｐａｓｓ'))).to.equal(true)
   })
 
-  it('refuses what is too long to set, and answers false for it at verify [promise 4]', async () => {
+  it('refuses to hash a password that is too long, and returns false when it verifies one [promise 4]', async () => {
     expect((await rejection(hasher.hash('x'.repeat(5000)))).name).to.equal('ValidationError')
     expect(await hasher.verify('x'.repeat(5000), await hasher.hash(password))).to.equal(false)
   })
 
-  it('answers false for what it cannot read, and for nobody [promise 6]', async () => {
+  it('returns false for unreadable hashes and for a missing user [promise 6]', async () => {
     const broken = (await hasher.hash(password)).slice(0, -60)
     const greedy = (await hasher.hash(password)).replace('m=19456', 'm=9999999')
     for (const stored of [null, '', 'plain', broken, greedy, '$2b$10$......................F5mzCEQ5E01or2Zs1UUMeqS/7rfVb16'])
       expect(await hasher.verify(password, stored), String(stored)).to.equal(false)
   })
 
-  it('hashes anew what is weaker, never what is stronger [promise 5]', async () => {
+  it('rehashes weaker hashes, never stronger ones [promise 5]', async () => {
     const made = (memoryCost: number, timeCost: number) => argon2(password, { memoryCost, timeCost, parallelism: 1, algorithm: 2 })
     const weak = await made(8192, 1)
     expect(await hasher.verify(password, weak)).to.equal(true)
@@ -102,7 +102,7 @@ describe('argon2idHasher', () => {
     await strong.close()
   })
 
-  it('verifies what the previous hasher made, and hashes it anew [promise 5]', async () => {
+  it('verifies hashes of the previous hasher, and rehashes them [promise 5]', async () => {
     const previous = bcryptHasher({ cost: 10 })
     const both = argon2idHasher({ previous })
     const old = await previous.hash(password)
@@ -116,7 +116,7 @@ describe('argon2idHasher', () => {
     expect(await rejection(previous.hash(password))).to.be.instanceOf(ServiceUnavailableError)
   })
 
-  it('does the work of both kinds whatever is stored, while there is a previous one [promise 10]', async () => {
+  it('does the work of both hashers for every stored value while a previous hasher is set [promise 10]', async () => {
     const asked: unknown[] = []
     const previous = {
       ...bcryptHasher({ cost: 10 }),
@@ -133,7 +133,7 @@ describe('argon2idHasher', () => {
     await both.close()
   })
 
-  it('refuses costs below the least, and above the most', () => {
+  it('refuses costs below the minimum and above the maximum', () => {
     for (const options of [{ memoryCost: 1024 }, { timeCost: 1 }, { parallelism: 0 }, { threads: 0 }, { maxQueue: 1 }, { timeCost: 99 }])
       expect(
         thrown(() => argon2idHasher(options)),
@@ -143,7 +143,7 @@ describe('argon2idHasher', () => {
 })
 
 describe('the queue of native hashes', () => {
-  it('runs so many at once, the others in their order', async () => {
+  it('runs a limited number at once, and the others in order', async () => {
     const queue = new WorkQueue(2, 64)
     let [running, most] = [0, 0]
     const order: number[] = []
@@ -162,7 +162,7 @@ describe('the queue of native hashes', () => {
     expect(order).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
-  it('goes on after work that failed', async () => {
+  it('continues after a failed call', async () => {
     const queue = new WorkQueue(1, 64)
     const failing = queue.run(() => Promise.reject(new Error('broken')))
     const next = queue.run(async () => 'fine')
@@ -170,7 +170,7 @@ describe('the queue of native hashes', () => {
     expect(await next).to.equal('fine')
   })
 
-  it('says which package is missing', () => {
+  it('names the missing package', () => {
     const error = thrown(() => loadOptionalPackage('no-such-package-here', 'argon2idHasher()'))
     expect(error).to.be.instanceOf(ConfigurationError)
     expect(error.message).to.match(/argon2idHasher\(\) needs a package .*: npm install no-such-package-here$/)

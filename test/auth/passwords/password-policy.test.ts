@@ -20,19 +20,19 @@ const COMMON = 'The password is one of the most common ones: choose another.'
 const OWN_ADDRESS = 'The password is your e-mail address: choose another.'
 
 describe('checkPasswordPolicy', () => {
-  it('asks for 8 characters, counted as code points [promise 2]', async () => {
+  it('requires 8 characters, counted as code points [promise 2]', async () => {
     expect(await answer('k7#mQ2x')).to.equal('The password is too short: use at least 8 characters.')
     expect(await answer('k7#mQ2xv')).to.equal('accepted')
     expect(await answer('🔑🐘🌵🧊')).to.contain('too short')
     expect(await answer('🔑🐘🌵🧊🎷🦑🥾🪐')).to.equal('accepted')
   })
 
-  it('is not taken in by characters that only look like many [promise 2]', async () => {
+  it('counts a character that NFKC expands once [promise 2]', async () => {
     expect(await answer('ﷺ')).to.contain('too short')
     expect(await answer('e\u0301'.repeat(7))).to.contain('too short')
   })
 
-  it('asks for more where it is told to, and never for less [promise 2]', async () => {
+  it('accepts a higher minimum and refuses a lower one [promise 2]', async () => {
     expect(await answer('twelve chars', { minLength: 13 })).to.equal('The password is too short: use at least 13 characters.')
     expect(await answer('twelve chars', { minLength: 12 })).to.equal('accepted')
     for (const minLength of [7, 0, -1, 8.5, Number.NaN, 5000]) {
@@ -94,13 +94,13 @@ describe('checkPasswordPolicy', () => {
     expect(await answer('yet another one', { breached: () => true })).to.contain('data breach')
   })
 
-  it('lets the error of a breach check through, so that its owner decides', async () => {
+  it('passes the error of a breach check on to the application', async () => {
     const breached = () => Promise.reject(new Error('service down'))
     const error: unknown = await checkPasswordPolicy('correct horse battery', { breached }).catch((reason: unknown) => reason)
     expect(error).to.be.instanceOf(Error).with.property('message', 'service down')
   })
 
-  it('refuses half characters and what is no text', async () => {
+  it('refuses lone surrogates and values that are not text', async () => {
     expect(await answer('abcdefgh\ud800')).to.contain('half a character')
     expect(await answer(12345678 as unknown as string)).to.equal('The password must be text.')
   })

@@ -27,11 +27,11 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify('correct horse batterY', stored)).to.equal(false)
   })
 
-  it('salts: the same password is never stored the same', async () => {
+  it('salts: two hashes of the same password differ', async () => {
     expect(await hasher.hash('correct horse')).to.not.equal(await hasher.hash('correct horse'))
   })
 
-  it('takes the same text for the same password however it was composed [promise 1]', async () => {
+  it('treats composed and decomposed Unicode as the same password [promise 1]', async () => {
     const stored = await hasher.hash('ﬁancé Ⅷ ｐａｓｓ')
     expect(await hasher.verify('fiance\u0301 VIII pass', stored)).to.equal(true)
   })
@@ -48,7 +48,7 @@ describe('bcryptHasher', () => {
     for (const near of ['Secret word ', ' Secret word', ' secret word ']) expect(await hasher.verify(near, stored), near).to.equal(false)
   })
 
-  it('tells passwords apart that agree in their first 72 bytes [promise 3]', async () => {
+  it('distinguishes passwords that agree in their first 72 bytes [promise 3]', async () => {
     const first = 'x'.repeat(72)
     const stored = await hasher.hash(`${first}a`)
     expect(stored).to.match(/^\$bcrypt-sha384\$2b\$10\$/)
@@ -57,7 +57,7 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify(first, stored)).to.equal(false)
   })
 
-  it('does not take a password of 71 bytes for one that goes on, nor one of 72 for a longer one [promise 3]', async () => {
+  it('distinguishes a password of 71 or 72 bytes from longer ones [promise 3]', async () => {
     const base = 'é'.repeat(35)
     const of71 = await hasher.hash(`${base}x`)
     expect(of71).to.match(/^\$2b\$/)
@@ -68,7 +68,7 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify(`${base}xyz`, of72)).to.equal(false)
   })
 
-  it('neither cuts at a NUL nor takes one for the repetition of the password [promise 3]', async () => {
+  it('neither truncates at a NUL nor treats it as a repetition of the password [promise 3]', async () => {
     const stored = await hasher.hash('abcd\0efgh')
     expect(await hasher.verify('abcd\0efgh', stored)).to.equal(true)
     for (const near of ['abcd', 'abcd\0', 'abcd\0efgi']) expect(await hasher.verify(near, stored), JSON.stringify(near)).to.equal(false)
@@ -88,13 +88,13 @@ describe('bcryptHasher', () => {
     }
   })
 
-  it('refuses half characters when a password is set, and matches none at sign-in', async () => {
+  it('refuses lone surrogates when a password is set, and never matches them at sign-in', async () => {
     const stored = await hasher.hash('abcdefgh\ufffd')
     expect(await failure(hasher.hash('abcdefgh\ud800'))).to.be.instanceOf(ValidationError)
     expect(await hasher.verify('abcdefgh\ud800', stored)).to.equal(false)
   })
 
-  it('answers false, and never throws, for hashes that cannot be read [promise 6]', async () => {
+  it('returns false for unreadable hashes and never throws [promise 6]', async () => {
     const stored = await hasher.hash('correct horse')
     const broken = [
       null,
@@ -115,20 +115,20 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify({} as string, stored)).to.equal(false)
   })
 
-  it('does not take a plain hash for a marked one, nor the other way round', async () => {
+  it('distinguishes plain bcrypt hashes from marked ones', async () => {
     const short = await hasher.hash('correct horse')
     const long = await hasher.hash('x'.repeat(80))
     expect(await hasher.verify('correct horse', `$bcrypt-sha384${short}`)).to.equal(false)
     expect(await hasher.verify('x'.repeat(80), long.replace('$bcrypt-sha384', ''))).to.equal(false)
   })
 
-  it('takes a password that is too long, or holds a NUL, for none: not for the empty one either [promise 3]', async () => {
+  it('matches a password that is too long or holds a NUL with no hash, not even of the empty password [promise 3]', async () => {
     const ofNothing = '$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy'
     expect(await hasher.verify('', ofNothing)).to.equal(true)
     for (const other of ['x'.repeat(5000), 'a\0b', '\0', 'a\ud800']) expect(await hasher.verify(other, ofNothing)).to.equal(false)
   })
 
-  it('rehashes what is cheaper or older, and never towards something weaker [promise 5]', () => {
+  it('rehashes cheaper or older hashes, and never to a weaker one [promise 5]', () => {
     const rest = 'CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
     expect(hasher.needsRehash(`$2b$10$${rest}`)).to.equal(false)
     expect(hasher.needsRehash(`$bcrypt-sha384$2b$10$${rest}`)).to.equal(false)
@@ -140,7 +140,7 @@ describe('bcryptHasher', () => {
     expect(hasher.needsRehash(`$2a$12$${rest}`)).to.equal(false)
   })
 
-  it('rehashes an imported hash of a password that bcrypt had cut', async () => {
+  it('rehashes an imported hash of a password that bcrypt had truncated', async () => {
     const imported = bcrypt.hashSync('x'.repeat(80), 10)
     expect(await hasher.verify('x'.repeat(80), imported)).to.equal(true)
     expect(hasher.needsRehash(imported, 'x'.repeat(80))).to.equal(true)
@@ -162,7 +162,7 @@ describe('bcryptHasher', () => {
     }
   })
 
-  it('uses cost 12 when not told', async () => {
+  it('uses cost 12 by default', async () => {
     const byDefault = bcryptHasher()
     expect(await byDefault.hash('correct horse')).to.match(/^\$2b\$12\$/)
     await byDefault.close()
@@ -221,7 +221,7 @@ describe('the work of verifying a password', () => {
     BcryptPool.prototype.run = original
   })
 
-  it('is that of one current hash, whatever is asked [promise 10] [promise 4] [promise 6]', async () => {
+  it('equals one current hash for every kind of stored value [promise 10] [promise 4] [promise 6]', async () => {
     const hasher = bcryptHasher({ cost: 12 })
     const rest = 'CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'
     const hashes = [null, undefined, '', 'junk', `$2b$31$${rest}`, `$2b$12$${rest}`, `$bcrypt-sha384$2b$12$${rest}`]

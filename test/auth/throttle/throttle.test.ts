@@ -53,7 +53,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       from(address, () => outcome(auth.signIn({ email, password: 'a wrong password' })))
     const right = (auth: Auth, email: string, address = '192.0.2.1') => from(address, () => outcome(auth.signIn({ email, password })))
 
-    it('answers 429 after ten failures, before any hash is made, and says how long [promise 12]', async () => {
+    it('answers 429 with Retry-After after ten failures, before it hashes [promise 12]', async () => {
       const auth = limited()
       const { email } = await member()
       for (let i = 0; i < 10; i += 1) expect(await wrong(auth, email)).to.equal('InvalidCredentialsError')
@@ -64,7 +64,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       expect(all.hasher.verified).to.deep.equal([])
     })
 
-    it('lets no more through at once than in a row [promise 12]', async () => {
+    it('allows no more concurrent attempts than consecutive ones [promise 12]', async () => {
       const auth = limited()
       const { email } = await member()
       all.hasher.verified.length = 0
@@ -92,7 +92,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       expect(await wrong(auth, 'nobody6@example.com', '2001:db8:0:1::1')).to.equal('InvalidCredentialsError')
     })
 
-    it('forgets failures of its own pair with a success, and takes its own count back elsewhere [promise 12]', async () => {
+    it('clears the failures of its own pair after a success, and takes only its own attempt back from the other limits [promise 12]', async () => {
       const auth = limited({ signIn: { pair: 3, account: 6, address: 6 } })
       const { email } = await member()
       for (let round = 0; round < 2; round += 1) {
@@ -106,7 +106,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       expect(await wrong(auth, 'nobody@example.com', '192.0.2.50')).to.equal('TooManyAttemptsError')
     })
 
-    it('does not count what came to no answer', async () => {
+    it('does not count attempts that ended without an answer', async () => {
       const auth = limited({ signIn: { pair: 2 } })
       const { email } = await member()
       all.hasher.beforeVerify = () => Promise.reject(new Error('away'))
@@ -115,7 +115,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       expect(await right(auth, email, '192.0.2.60')).to.equal('fine')
     })
 
-    it('begins anew when the window is over', async () => {
+    it('starts again after the window', async () => {
       // Redis has a clock of its own, which does not move.
       const [window, clock] = name === 'redis' ? [1, undefined] : [900, fakeClock()]
       try {
@@ -152,7 +152,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       ])
     })
 
-    it('tells once when a limit is reached', async () => {
+    it('emits one event when a limit is reached', async () => {
       const auth = limited({ signIn: { pair: 2 } })
       const { email } = await member()
       all.events.length = 0
@@ -161,7 +161,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
       expect(locked.map(({ payload }) => payload)).to.deep.equal([{ action: 'signIn', by: 'pair', account: email, address: '192.0.2.90' }])
     })
 
-    it('leaves nothing behind of tries that were refused: of many that are all right, the limit stays far', async () => {
+    it('does not count refused attempts, so that many successful ones never reach the limit', async () => {
       const auth = limited({ signIn: { pair: 50, account: 50, address: 5 } })
       const { email } = await member()
       for (let round = 0; round < 2; round += 1) {
@@ -172,7 +172,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
     })
 
     if (name !== 'memory') {
-      it('counts for all processes together, a hundred at once, tells once, and stores nobody by name [promise 12]', async () => {
+      it('counts a hundred concurrent attempts of all processes together, emits once, and stores no name [promise 12]', async () => {
         // Each has its own connections, as two processes have.
         const other = name === 'redis' ? redis.duplicate() : undefined
         await other?.connect()
@@ -206,7 +206,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
     }
 
     if (name === 'redis') {
-      it('lets nobody in uncounted while Redis is away: 503 at once, before any hash is made, and works after [promise 12]', async () => {
+      it('answers 503 before it hashes while Redis is unreachable, and works afterwards [promise 12]', async () => {
         const gate = await openGate(redisUrl as string)
         const client = new Redis(gate.url, { ...redisOptions, retryStrategy: () => 20 })
         client.on('error', () => undefined)
@@ -235,7 +235,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
     }
 
     if (name === 'memory') {
-      it('does not count an old password that came to no answer, and counts a wrong one', async () => {
+      it('does not count an oldPassword without an answer, and counts a wrong one', async () => {
         const user = await member()
         const change = (oldPassword: string) =>
           from('192.0.2.65', () =>
@@ -248,7 +248,7 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
         expect(await change(password)).to.equal('TooManyAttemptsError')
       })
 
-      it('asks the database for nothing', async () => {
+      it('sends no statement to the database', async () => {
         const auth = limited({ signIn: { pair: 1 } })
         await wrong(auth, 'nobody@example.com', '192.0.2.101')
         const { statements } = await countQueries(db.knex, () => wrong(auth, 'nobody@example.com', '192.0.2.101'))
@@ -330,7 +330,7 @@ describe('createThrottle', () => {
   }
   const who = { account: 'ada@example.com', address: '192.0.2.1' }
 
-  it('limits as the documents say, where nothing is said [promise 12]', () => {
+  it('applies the documented limits by default [promise 12]', () => {
     const [quarter, hour] = [15 * 60, 60 * 60]
     expect(alienThrottle().limits).to.deep.equal([
       { keyPrefix: 'signIn.pair', points: 10, duration: quarter },
@@ -345,7 +345,7 @@ describe('createThrottle', () => {
     ])
   })
 
-  it('takes the word of a limiter of another copy of the package: 429, not 503', async () => {
+  it('recognises the refusal of a limiter from another copy of the package: 429, not 503', async () => {
     const { throttle, events } = alienThrottle({ signIn: { pair: 1 } })
     await throttle.begin('signIn', who)
     const error = await rejection(throttle.begin('signIn', who))
@@ -353,14 +353,14 @@ describe('createThrottle', () => {
     expect(events).to.have.length(1)
   })
 
-  it('gives back what a refused try took of narrower limits', async () => {
+  it('returns the points that a refused attempt took from narrower limits', async () => {
     const { throttle, limiters } = alienThrottle({ signIn: { account: 1 } })
     await throttle.begin('signIn', { ...who, address: '192.0.2.2' })
     for (let i = 0; i < 5; i += 1) expect((await rejection(throttle.begin('signIn', who))).name).to.equal('TooManyAttemptsError')
     expect([limiters['signIn.pair'].total(), limiters['signIn.address'].total()]).to.deep.equal([1, 1])
   })
 
-  it('gives back what it took where a limit cannot be asked, and answers 503', async () => {
+  it('returns the points it took if a limit cannot be queried, and answers 503', async () => {
     const { throttle, limiters } = alienThrottle()
     for (const reason of [new Error('ECONNRESET'), undefined, 'down', {}]) {
       limiters['signIn.account'].fails = reason ?? null
@@ -370,7 +370,7 @@ describe('createThrottle', () => {
     expect([limiters['signIn.pair'].total(), limiters['signIn.address'].total()]).to.deep.equal([0, 0])
   })
 
-  it('gives nothing back to a window that is over: that would be a try more in the next', async () => {
+  it('returns no points to a window that is over, which would allow one more attempt in the next', async () => {
     const { throttle, limiters } = alienThrottle()
     for (const limiter of Object.values(limiters)) limiter.msBeforeNext = 0
     const attempt = await throttle.begin('signIn', who)
@@ -379,7 +379,7 @@ describe('createThrottle', () => {
     expect([...limiters['signIn.address'].counts.values()]).to.deep.equal([])
   })
 
-  it('refuses limits that are none', () => {
+  it('refuses invalid limits', () => {
     for (const signIn of [{ pair: 0 }, { address: -1 }, { account: 1.5 }, { window: Number.NaN }]) {
       expect(() => createThrottle({ signIn }, { knex: null as never, emit: () => {} })).to.throw(ConfigurationError, /throttle\.signIn\./)
     }

@@ -1,0 +1,10 @@
+const given = process.env['RACES']
+
+/**
+ * How often a race is repeated: `full` times with FULL=1 (`.ci/nightly`), else one fifth of that. A fault in a lock has
+ * always shown within the first few repetitions. `RACES=200 npx mocha FILE` sets the number while a lock is being changed.
+ */
+export function repetitions(full: number): number {
+  if (given) return Number(given)
+  return process.env['FULL'] === '1' ? full : Math.ceil(full / 5)
+}
