@@ -25,7 +25,7 @@ import { protectJoinTable } from './join-row.js'
 
 /** A user as permission methods accept it: an object with an id and loaded roles. */
 export interface UserLike {
-  readonly id: string
+  readonly id: string | number
 }
 
 /** The instance methods that PermsMixin adds. */

@@ -4,6 +4,7 @@ import {
   column,
   currentUser,
   currentUserId,
+  explain,
   HasUserMixin,
   ProfileMixin,
   runAs,
@@ -53,5 +54,8 @@ export async function use(): Promise<void> {
   await runAs('0190b6a2-0000-7000-8000-000000000000', () => currentUser()?.email)
   // @ts-expect-error without Register, ids of users are strings
   await runAs(7, () => currentUserId())
+  const ticket = await Ticket.getOr404(1)
+  if (same) explain(Ticket, 'read', same).sql.trim()
+  await ticket.canWrite(same)
   same?.department.trim()
 }
