@@ -23,7 +23,7 @@ import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, 
 import { registerModels, type TableOptions } from './policy/registered-models.js'
 import { assertHome } from './query/home.js'
 import { forgetBoundModels } from './query/objection-internals.js'
-import { guardPlainClasses } from './query/plain-classes.js'
+import { inspectPlainClasses } from './query/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/protected-tables.js'
 import { describeUnguarded, findUnguarded, type Unguarded } from './query/unguarded.js'
 import { forgetRelations } from './record/model-relations.js'
@@ -222,7 +222,7 @@ export function initPerms(options: PermsOptions): Perms {
       return () => undefined
     })
     // Objection's own classes are shared by the whole process.
-    installForProcess(guardPlainClasses)
+    installForProcess(inspectPlainClasses)
     const models = registerModels(given(options), options.tables) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })

@@ -15,7 +15,7 @@ import { type ModelKind, prefixOfTables, registeredModel } from './policy/regist
 import { tableOf } from './schema/class-statics.js'
 import { Column, columnNameOf } from './schema/column.js'
 import { classOfTable, definitionOf, idProperties, resolveTable } from './schema/definition.js'
-import { internalModels } from './users/further-models.js'
+import { internalModels } from './users/internal-models.js'
 
 const kinds: readonly ModelKind[] = ['domain', 'user', 'userRole', 'token', 'userSetting']
 

@@ -84,7 +84,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     },
   })
   // node:http does not catch rejections: an unhandled one would end the process.
-  const guarded =
+  const inRuntime =
     (handler: NodeHandler): NodeHandler =>
     async (req, res) => {
       try {
@@ -94,19 +94,19 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
       }
     }
   const demand = (check: CallerCheck, handler: NodeHandler): NodeHandler =>
-    guarded((req, res) => {
+    inRuntime((req, res) => {
       keepContext(req)
       return core.requireCaller(toRequest(req), check, continuation(handler, req, res))
     })
   return {
     authenticate: (handler) =>
-      guarded((req, res) => {
+      inRuntime((req, res) => {
         keepContext(req)
         return core.authenticate(toRequest(req), continuation(handler, req, res))
       }),
     router: (api, otherwise = notFound) => {
       const mounted = core.mount(api)
-      return guarded(async (req, res) => {
+      return inRuntime(async (req, res) => {
         const answer = mounted.handle(toRequest(req))
         if (answer === null) await otherwise(req, res)
         else sendNode(await answer, res)
@@ -114,7 +114,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     },
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),
-    errorHandler: guarded,
+    errorHandler: inRuntime,
     async upgrade(req, socket, upgradeOptions) {
       // Without a listener, a client that disconnects during the check would end the process.
       socket.on('error', () => socket.destroy())

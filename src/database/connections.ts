@@ -1,12 +1,12 @@
 import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
-import { rejectAfterRollback, type TransactingClient } from './ended-transactions.js'
-import { type BetterSqliteClient, type BetterSqliteConnection, keepStatements } from './kept-statements.js'
 import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDatesAndDatetimes, type TypedConnection } from './pg-values.js'
+import { type BetterSqliteClient, type BetterSqliteConnection, cachePreparedStatements } from './prepared-statements.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
+import { rejectAfterRollback, type TransactingClient } from './transaction-state.js'
 
 export interface ConnectionOptions {
   /**
@@ -47,7 +47,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const state = { isActive: true }
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
-  const keeping = client.driverName === 'better-sqlite3' ? keepStatements(client as BetterSqliteClient) : null
+  const keeping = client.driverName === 'better-sqlite3' ? cachePreparedStatements(client as BetterSqliteClient) : null
   const undoRejecting = rejectAfterRollback(knex.client as TransactingClient, dialect)
   const undoRedacting = redactErrorsOf(knex.client as FailingClient)
   redactTimeouts()

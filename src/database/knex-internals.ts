@@ -113,7 +113,7 @@ export interface Interceptors {
 /**
  * Returns a function that makes statements call these functions.
  *
- * The functions are shared by all statements, because closures kept in objects are costly: see GuardedStatementContext.
+ * The functions are shared by all statements, because closures kept in objects are costly: see EnforcedStatementContext.
  */
 export function interceptorOf({ compile, comment, clone }: Interceptors): (statement: OpenKnexBuilder) => OpenKnexBuilder {
   const properties: PropertyDescriptorMap = {

@@ -16,8 +16,8 @@ import { snapshotOfRow } from '../query/objection-internals.js'
 import type {
   AffectedRowsSession,
   Execution,
-  GuardedBuilder,
   PolicyEnforcer,
+  QueryHandle,
   StatementKind,
   WriteOperation,
   WriteSession,
@@ -57,8 +57,8 @@ import { checkWritten } from './written-values.js'
 /** A check of writes that applies to every caller, for example that the last superadmin stays. */
 export interface WriteCheck {
   concerns(cls: typeof Model, write: WriteOperation): boolean
-  before(builder: GuardedBuilder, write: WriteOperation): Promise<void>
-  after(builder: GuardedBuilder, write: WriteOperation): Promise<void>
+  before(builder: QueryHandle, write: WriteOperation): Promise<void>
+  after(builder: QueryHandle, write: WriteOperation): Promise<void>
 }
 
 const writeChecks: WriteCheck[] = []
@@ -69,7 +69,7 @@ export function addWriteCheck(check: WriteCheck): void {
 }
 
 /** Called after the statement of each write, for every caller. Must not throw. */
-export type WriteListener = (builder: GuardedBuilder, write: WriteOperation) => void
+export type WriteListener = (builder: QueryHandle, write: WriteOperation) => void
 
 const writeListeners: WriteListener[] = []
 
@@ -90,7 +90,7 @@ export function isEnforcedAnywhere(): boolean {
 /** The PolicyEnforcer of all models with a policy. */
 export const policyEnforcer: PolicyEnforcer = {
   isFree(cls) {
-    return authorityFor(cls) === 'free' && !policyOf(cls).guards.some((one) => one.liftedFor === 'nobody')
+    return authorityFor(cls) === 'free' && !policyOf(cls).globalScopes.some((one) => one.liftedFor === 'nobody')
   },
 
   isEnforced(cls) {
@@ -178,7 +178,7 @@ export const policyEnforcer: PolicyEnforcer = {
     if (authority === 'free') return
     const { cls, ref, schema, db, withDeleted, context, readableFilters } = builder
     const own: Execution = { ids: undefined, action: execution.action, session: undefined }
-    const place: GuardedBuilder = {
+    const place: QueryHandle = {
       ...{ cls, ref, schema, db, withDeleted, context, readableFilters, execution: own },
       targets: (action, noted) => builder.targets(action, noted),
       query: (other) => builder.query(other),
@@ -224,7 +224,7 @@ export const policyEnforcer: PolicyEnforcer = {
 }
 
 function* checkBefore(
-  builder: GuardedBuilder,
+  builder: QueryHandle,
   write: WriteOperation,
   authority: Actor | null | 'free',
   checks: readonly WriteCheck[],
@@ -241,7 +241,7 @@ function* checkBefore(
   session.models = write.models.map(snapshotOfRow)
 }
 
-function* checkChange(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null, session: WriteSession): MaybeAsyncSteps<void> {
+function* checkChange(builder: QueryHandle, write: WriteOperation, actor: Actor | null, session: WriteSession): MaybeAsyncSteps<void> {
   const policy = policyOf(builder.cls)
   const { action } = builder.execution
   for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
@@ -258,7 +258,7 @@ function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: State
 }
 
 /** Returns the condition of the rows that a write changes. @throws ConfigurationError if check() decides about them */
-function conditionOf({ write, isKnown }: AffectedRowsSession, builder: GuardedBuilder, action: Action, actor: Actor | null): Condition {
+function conditionOf({ write, isKnown }: AffectedRowsSession, builder: QueryHandle, action: Action, actor: Actor | null): Condition {
   const { ids } = builder.execution
   const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
   if (isKnown) return only
@@ -282,7 +282,7 @@ interface WriteOutcome {
 }
 
 async function checkResult(
-  builder: GuardedBuilder,
+  builder: QueryHandle,
   write: WriteOperation,
   { authority, changedNothing, recheck, checks }: WriteOutcome,
 ): Promise<void> {
@@ -302,7 +302,7 @@ async function checkResult(
 }
 
 /** @throws ConfigurationError if the statement uses another schema than its rules, which use that of withSchema() */
-export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void {
+export function checkSchema({ cls, schema }: QueryHandle, statement: OpenKnexBuilder, kind: StatementKind): void {
   const actual = singlePartsOf(statement).schema as string | undefined
   if (actual !== schema)
     throw new ConfigurationError(
@@ -316,7 +316,7 @@ export function checkSchema({ cls, schema }: GuardedBuilder, statement: OpenKnex
 }
 
 /** @throws ConfigurationError when the class writes a table of the library without the limits of the model that it belongs to */
-function checkLimits({ cls, db }: GuardedBuilder): void {
+function checkLimits({ cls, db }: QueryHandle): void {
   const owner = modelWithoutLimits(cls, db)
   if (owner)
     throw new ConfigurationError(

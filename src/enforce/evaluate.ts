@@ -10,12 +10,12 @@ import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { type Scope, scopeOf } from '../policy/scope.js'
 import { queryNamesOf, unwrittenNamesOf } from '../query/objection-internals.js'
-import type { EnforcerSession, GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
 
 /** The location of a row: its class, the connection, and the alias of its table. */
-export type Place = Pick<GuardedBuilder, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
+export type Place = Pick<QueryHandle, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
 
 /** Returns the session of a write, or undefined when beforeWrite() did not run or the session is of another kind. */
 export function writeSessionOf(session: EnforcerSession | undefined): WriteSession | undefined {
@@ -135,27 +135,27 @@ export function* allowsMaybeAsync(
   return isAllowed ? may({ ...inMemory, live: true }) : false
 }
 
-export async function isReadable(builder: GuardedBuilder): Promise<boolean> {
+export async function isReadable(builder: QueryHandle): Promise<boolean> {
   const row: unknown = await builder.targets('read').select(anyColumn(builder)).limit(1)
   return Array.isArray(row) ? row.length > 0 : row !== undefined && row !== null
 }
 
 /** Returns one column to select where only the number of rows matters. */
-export const anyColumn = ({ cls, ref }: Pick<GuardedBuilder, 'cls' | 'ref'>) => `${ref}.${idColumns(cls)[0]}`
+export const anyColumn = ({ cls, ref }: Pick<QueryHandle, 'cls' | 'ref'>) => `${ref}.${idColumns(cls)[0]}`
 
-export async function isCallerActive(builder: GuardedBuilder, actor: Actor | null): Promise<boolean> {
+export async function isCallerActive(builder: QueryHandle, actor: Actor | null): Promise<boolean> {
   return holds(builder.db, requireActiveCaller(scopeFor(builder, actor, { live: true })))
 }
 
 // Returns the limits that may have rejected a write.
-function limitsOf({ cls }: GuardedBuilder, write: WriteOperation, action: Action): readonly WriteLimit[] {
+function limitsOf({ cls }: QueryHandle, write: WriteOperation, action: Action): readonly WriteLimit[] {
   const policy = policyOf(cls)
   if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action as 'delete'))
   return columnLimits(policy, setNames(write.models[0]))
 }
 
 /** Returns the error for a write that did not change the row it names. */
-export async function missedWriteError(builder: GuardedBuilder, write: WriteOperation, actor: Actor | null): Promise<Error> {
+export async function missedWriteError(builder: QueryHandle, write: WriteOperation, actor: Actor | null): Promise<Error> {
   if (!(await isCallerActive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
   const name = builder.cls.name
   if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)

@@ -10,7 +10,7 @@ import { writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
 import { tableIn } from '../policy/scope.js'
 import { fragment } from '../query/fragments.js'
-import type { GuardedBuilder, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import type { QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition.js'
 import { valuesByName } from '../schema/model-class.js'
@@ -32,8 +32,8 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
   ;(model as { $complete?(): void }).$complete?.()
   const live = { ...row, live: true }
   const named = yield* checkReferences(db, row, values, live)
-  const guards = globalScopeConditions(row, { free: false, withDeleted: true })
-  if (!(yield* awaitMaybe(holds(db, all(...guards))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
+  const always = globalScopeConditions(row, { free: false, withDeleted: true })
+  if (!(yield* awaitMaybe(holds(db, all(...always))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
   assertPlainValues(cls, model)
   return all(allowed, named, ...globalScopeConditions(live, { free: false, withDeleted: true }), requireActiveCaller(live))
 }
@@ -55,7 +55,7 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
 
 /** Checks the rows of an insert and adds their conditions to the session. @throws ForbiddenError, MissingReferenceError */
 export function* checkInserts(
-  builder: GuardedBuilder,
+  builder: QueryHandle,
   write: WriteOperation,
   actor: Actor | null,
   session: WriteSession,
@@ -69,7 +69,7 @@ function assertPlainValues(cls: typeof Model, model: Model): void {
   const policy = policyOf(cls)
   const read = columnsRead(cls, policy.create)
   if (policy.ownerField) read.add(policy.ownerField)
-  for (const guard of policy.guards) for (const name of columnsRead(cls, guard.rule)) read.add(name)
+  for (const globalScope of policy.globalScopes) for (const name of columnsRead(cls, globalScope.rule)) read.add(name)
   for (const name of referenceFields(cls)) read.add(name)
   const bad = raws.filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
   if (bad.length > 0) throw new ForbiddenError(`Set ${bad.join(', ')} of a new ${cls.name} to plain values: the policy reads them.`)
@@ -83,7 +83,7 @@ const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '922337203685
  * Replaces one value of each new row by a CASE: the value while the row's condition holds, else an expression that makes the
  * statement fail. Check and write are thus one statement. The value is the id; for an id that the database makes, another column.
  */
-export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
+export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
   const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
   const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
@@ -101,7 +101,7 @@ export function addInsertConditions(builder: GuardedBuilder, statement: OpenKnex
 }
 
 /** Returns the column whose value carries the condition: the id, or for an id that the database makes the first plain value. */
-function checkedColumn({ cls }: GuardedBuilder, row: Readonly<Record<string, unknown>>): string {
+function checkedColumn({ cls }: QueryHandle, row: Readonly<Record<string, unknown>>): string {
   const [id = ''] = idColumns(cls)
   if (row[id] !== undefined && row[id] !== null) return id
   const column = Object.keys(row).find((name) => name !== id && isPlain(row[name]))
@@ -114,7 +114,7 @@ function checkedColumn({ cls }: GuardedBuilder, row: Readonly<Record<string, unk
 const isPlain = (value: unknown): boolean => value !== undefined && (typeof value !== 'object' || value === null || value instanceof Date)
 
 /** Returns the two branches of the CASE: the placeholder of the value, and the expression that makes the statement fail. */
-function branches(builder: GuardedBuilder, column: string): [value: string, otherwise: Sql] {
+function branches(builder: QueryHandle, column: string): [value: string, otherwise: Sql] {
   const { cls } = builder
   const dialect = dialectOfClass(cls as never)
   if (dialect !== 'pg') return ['?', { sql: rejectedIds[dialect], bindings: [] }]
@@ -127,7 +127,7 @@ function branches(builder: GuardedBuilder, column: string): [value: string, othe
 }
 
 // An expression of the column's type that always fails. PostgreSQL does not evaluate it in advance, because random() is volatile.
-function typedFailure({ cls, schema }: GuardedBuilder, column: string): Sql {
+function typedFailure({ cls, schema }: QueryHandle, column: string): Sql {
   const failing = `generate_series(1, cast(concat('${FAILED_CHECK}', random()) as integer))`
   return {
     sql: `(select perms_e.?? from (select ?? from ?? limit 0) as perms_e right join ${failing} as perms_f on true)`,
@@ -138,7 +138,7 @@ function typedFailure({ cls, schema }: GuardedBuilder, column: string): Sql {
 const FAILED_CHECK = 'perms check failed '
 
 /** Returns whether an insert failed because its condition no longer holds. */
-export function isFailedInsertCondition(error: unknown, builder: GuardedBuilder): boolean {
+export function isFailedInsertCondition(error: unknown, builder: QueryHandle): boolean {
   const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as {
     code?: string
     column?: string

@@ -9,8 +9,8 @@ import { effective } from '../policy/effective.js'
 import { scopeOf, tableIn } from '../policy/scope.js'
 import { fragment } from '../query/fragments.js'
 import type { PolicyEnforcer } from '../query/policy-enforcer.js'
-import { guardOf, hasModel, noteJoinClass, protectTable } from '../query/protected-tables.js'
-import { guardedQueryBuilder } from '../query/query-builder.js'
+import { enforcerKey, hasModel, noteJoinClass, protectTable } from '../query/protected-tables.js'
+import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 import { valuesByName } from '../schema/model-class.js'
@@ -43,13 +43,13 @@ function mayReach(
   const alias = 'perms_end'
   const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: alias, live, writes: action === 'update', schema })
   const keys = columns.map((column, i) => sql(`?? = ${(equals[i] as Sql).sql}`, `${alias}.${column}`, ...(equals[i] as Sql).bindings))
-  const condition = all(...keys, guardOf in cls ? effective(action, scope, { withDeleted }) : true)
+  const condition = all(...keys, enforcerKey in cls ? effective(action, scope, { withDeleted }) : true)
   if (typeof condition === 'boolean') return condition
   return { sql: `exists (select 1 from ?? as ?? where ${condition.sql})`, bindings: [tableIn(scope, cls), alias, ...condition.bindings] }
 }
 
 const readsAll = (cls: typeof Model, actor: Actor | null): boolean =>
-  !(guardOf in cls) ||
+  !(enforcerKey in cls) ||
   authorityFor(cls) === 'free' ||
   effective('read', scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: 'perms_end' }), { withDeleted: true }) === true
 
@@ -153,16 +153,16 @@ export function protectJoinTable(relation: unknown): void {
   const through = relation as ThroughRelation
   const Plain = through.joinTableModelClass
   // A table with a protected model keeps its policy: the relation must name that model as `modelClass`.
-  if (!Plain || guardOf in Plain || hasModel(tableOf(Plain))) return
-  const Guarded = class extends Plain {}
+  if (!Plain || enforcerKey in Plain || hasModel(tableOf(Plain))) return
+  const Protected = class extends Plain {}
   // Objection identifies classes bound to a transaction by table and name, and two relations may use one table.
   joinClassCount += 1
   const name = `Links${joinClassCount}`
-  for (const [key, value] of Object.entries({ name, QueryBuilder: guardedQueryBuilder(Plain.QueryBuilder) }))
-    Object.defineProperty(Guarded, key, { value, writable: true, configurable: true })
-  Object.defineProperty(Guarded, guardOf, { value: enforcerFor(through) })
-  noteJoinClass(Guarded)
+  for (const [key, value] of Object.entries({ name, QueryBuilder: enforcingQueryBuilder(Plain.QueryBuilder) }))
+    Object.defineProperty(Protected, key, { value, writable: true, configurable: true })
+  Object.defineProperty(Protected, enforcerKey, { value: enforcerFor(through) })
+  noteJoinClass(Protected)
   const isEnforced = () => authorityFor(through.ownerModelClass) !== 'free'
-  protectTable(Guarded, { isEnforced, isEnforcedAnywhere, caller: currentActor })
-  through.joinTableModelClass = Guarded
+  protectTable(Protected, { isEnforced, isEnforcedAnywhere, caller: currentActor })
+  through.joinTableModelClass = Protected
 }

@@ -10,8 +10,8 @@ import { type Policy, usesCheck } from '../policy/rules.js'
 import { scopeOf } from '../policy/scope.js'
 import { assertHome } from '../query/home.js'
 import type { ObjectionRelation } from '../query/objection-internals.js'
-import { guardOf, protectTable } from '../query/protected-tables.js'
-import { isGuardedBuilder } from '../query/query-builder.js'
+import { enforcerKey, protectTable } from '../query/protected-tables.js'
+import { isEnforcingBuilder } from '../query/query-builder.js'
 import { ActiveRecordMixin } from '../record/active-record.js'
 import { dialectOfClass } from '../record/codec.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor } from '../record/record-types.js'
@@ -74,10 +74,10 @@ export function actorOf(user: UserLike | null): Actor | null {
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']
 
 onDefinition((cls) => {
-  if (!(guardOf in cls)) return
+  if (!(enforcerKey in cls)) return
   for (const c of lineage(cls)) {
     if (isIntermediate(c)) continue
-    if (guardOf in c && ownStatic(c, 'unprotected') === true) {
+    if (enforcerKey in c && ownStatic(c, 'unprotected') === true) {
       const { name } = modelClass(c)
       throw new ConfigurationError(
         `${name} has a policy and 'static unprotected = true'. Remove 'unprotected', and use ${name}.bypassPerms(fn) for code without rules.`,
@@ -134,7 +134,7 @@ export function PermsMixin<T extends AbstractConstructor<Model>>(
     }
 
     static override query(...args: [TransactionOrKnex?]): never {
-      if (!isGuardedBuilder(this.QueryBuilder)) {
+      if (!isEnforcingBuilder(this.QueryBuilder)) {
         throw new ConfigurationError(
           `${this.name}.QueryBuilder does not enforce permissions. Let it extend BasePermsModel.QueryBuilder instead of Objection's QueryBuilder.`,
         )
@@ -181,7 +181,7 @@ export function PermsMixin<T extends AbstractConstructor<Model>>(
       return shown
     }
   }
-  Object.defineProperty(Perms, guardOf, { value: policyEnforcer })
+  Object.defineProperty(Perms, enforcerKey, { value: policyEnforcer })
   markIntermediate(Perms)
   return Perms as unknown as T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics
 }

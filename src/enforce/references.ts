@@ -9,7 +9,7 @@ import { domainAdmin, excludesAdmins, globalRole } from '../policy/role-conditio
 import { type Scope, scopeOf, tableIn } from '../policy/scope.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { isBelongsToOne, relationsOf } from '../query/objection-internals.js'
-import { guardOf, protectedClass, protectedClasses, protectionVersion } from '../query/protected-tables.js'
+import { enforcerKey, protectedClass, protectedClasses, protectionVersion } from '../query/protected-tables.js'
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -39,7 +39,7 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
     if (target && fields.length > 0 && fields.length === columns.length && !list.has(key)) list.set(key, { fields, target, columns })
   }
   for (const relation of Object.values(relationsOf(cls))) {
-    if (relation && isBelongsToOne(relation) && guardOf in relation.relatedModelClass)
+    if (relation && isBelongsToOne(relation) && enforcerKey in relation.relatedModelClass)
       note(relation.ownerProp.props, relation.relatedModelClass, relation.relatedProp.cols)
   }
   for (const [field, { reference }] of Object.entries(definitionOf(cls).specs)) {

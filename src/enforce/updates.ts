@@ -11,7 +11,7 @@ import { columnLimits, columnsRead, policyOf } from '../policy/policy.js'
 import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { type Scope, tableIn } from '../policy/scope.js'
 import { words } from '../policy/words.js'
-import type { Execution, GuardedBuilder, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import type { Execution, QueryHandle, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
 import { definitionOf, idProperties, isIntermediate } from '../schema/definition.js'
 import { modelClass } from '../schema/model-class.js'
@@ -48,7 +48,8 @@ export const readAfterUpdate = (cls: typeof Model): Set<string> => memoize(readA
 export function columnsReadAfterUpdate(cls: typeof Model): Set<string> {
   const policy = policyOf(cls)
   const names = columnsRead(cls, policy.updateTo)
-  for (const guard of policy.guards) if (guard.liftedFor !== 'nobody') for (const name of columnsRead(cls, guard.rule)) names.add(name)
+  for (const globalScope of policy.globalScopes)
+    if (globalScope.liftedFor !== 'nobody') for (const name of columnsRead(cls, globalScope.rule)) names.add(name)
   if (policy.ownerField) names.add(policy.ownerField)
   for (const { reads = [] } of policy.limits) for (const name of reads) names.add(name)
   return names
@@ -71,12 +72,7 @@ function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert')
 }
 
 /** Returns the ids of the rows that a rule with check() allows: loads the rows that SQL selects and calls check() for each. */
-export async function loadAllowed(
-  builder: GuardedBuilder,
-  action: 'update' | 'delete',
-  rule: Rule,
-  actor: Actor | null,
-): Promise<unknown[]> {
+export async function loadAllowed(builder: QueryHandle, action: 'update' | 'delete', rule: Rule, actor: Actor | null): Promise<unknown[]> {
   const loaded: unknown = await builder
     .targets(action)
     .limit(MAX_LOADED_ROWS + 1)
@@ -127,7 +123,7 @@ export function onlyRuleDecides(cls: typeof Model, names: readonly string[]): bo
 
 /** Checks an update and stores further conditions in the session. @throws ForbiddenError, NotFoundError, MissingReferenceError */
 export function* checkUpdate(
-  builder: GuardedBuilder,
+  builder: QueryHandle,
   write: WriteOperation,
   actor: Actor | null,
   session: WriteSession,
@@ -186,7 +182,7 @@ export function deletionColumns(cls: typeof Model): Set<string> {
     () =>
       new Set(
         policyOf(cls)
-          .guards.filter(({ liftedFor }) => liftedFor === 'nobody')
+          .globalScopes.filter(({ liftedFor }) => liftedFor === 'nobody')
           .flatMap(({ rule }) => [...columnsRead(cls, rule)]),
       ),
   )
@@ -213,7 +209,7 @@ function assertPlainReferences(cls: typeof Model, names: readonly string[], owne
 
 /** Returns the ids of the rows that a write will change, or undefined if they are too many for one statement. */
 export async function findTargetIds(
-  builder: GuardedBuilder,
+  builder: QueryHandle,
   action: 'update' | 'delete',
   session: WriteSession,
 ): Promise<unknown[] | undefined> {
@@ -227,7 +223,7 @@ export async function findTargetIds(
   return found.length > MAX_CHECKED_ROWS ? undefined : found
 }
 
-async function targetIds(builder: GuardedBuilder, session: WriteSession): Promise<unknown[]> {
+async function targetIds(builder: QueryHandle, session: WriteSession): Promise<unknown[]> {
   const ids = await findTargetIds(builder, 'update', session)
   if (ids) return ids
   throw new ValidationError(
@@ -236,12 +232,7 @@ async function targetIds(builder: GuardedBuilder, session: WriteSession): Promis
 }
 
 /** Checks that the rows of an update satisfy the rule after it. @throws ForbiddenError */
-export async function checkAfter(
-  builder: GuardedBuilder,
-  write: WriteOperation,
-  actor: Actor | null,
-  ids: readonly unknown[],
-): Promise<void> {
+export async function checkAfter(builder: QueryHandle, write: WriteOperation, actor: Actor | null, ids: readonly unknown[]): Promise<void> {
   const { cls, db } = builder
   const policy = policyOf(cls)
   for (let from = 0; from < ids.length; from += MAX_LOADED_ROWS) {
@@ -263,16 +254,17 @@ function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenEr
 }
 
 /** Returns the name and words of the part of a policy that a row does not satisfy after an update. */
-async function failedRuleOf(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
+async function failedRuleOf(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
   const { cls, db } = builder
-  const { guards, updateTo } = policyOf(cls)
+  const { globalScopes, updateTo } = policyOf(cls)
   const fails = (rule: Rule) =>
     holds(
       db,
       anyViolates(builder, actor, ids, (scope) => compile(rule, scope)),
     )
-  for (const guard of guards) {
-    if (guard.liftedFor !== 'nobody' && (await fails(guard.rule))) return `the rule '${guard.name}' of ${cls.name}: ${words(guard.rule)}`
+  for (const globalScope of globalScopes) {
+    if (globalScope.liftedFor !== 'nobody' && (await fails(globalScope.rule)))
+      return `the rule '${globalScope.name}' of ${cls.name}: ${words(globalScope.rule)}`
   }
   const rule = updateTo as AnyRule
   const parts = rule.kind === 'allOf' ? rule.rules : []
@@ -285,7 +277,7 @@ const wholeRule = (scope: Scope) => effective('update', scope, { withDeleted: tr
 
 // Returns the condition that one of these rows does not satisfy the rule.
 function anyViolates(
-  { cls, schema }: GuardedBuilder,
+  { cls, schema }: QueryHandle,
   actor: Actor | null,
   ids: readonly unknown[],
   conditionOf: (scope: Scope) => Condition = wholeRule,
@@ -297,7 +289,7 @@ function anyViolates(
   return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableIn(scope, cls), ref, ...condition.bindings)
 }
 
-async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {
+async function areAllAllowed(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {
   const { updateTo } = policyOf(builder.cls)
   for (const row of await loadUnrestricted(builder, ids)) {
     const checks = await runChecks(updateTo, valuesOf(row), actor)
@@ -308,7 +300,7 @@ async function areAllAllowed(builder: GuardedBuilder, actor: Actor | null, ids: 
 }
 
 // Loads the rows without the read rule, because the caller may no longer read them.
-function loadUnrestricted(builder: GuardedBuilder, ids: readonly unknown[]): Promise<Model[]> {
+function loadUnrestricted(builder: QueryHandle, ids: readonly unknown[]): Promise<Model[]> {
   const query = builder.query(builder.cls).findByIds([...ids] as MaybeCompositeId[])
   const execution: Execution = { ids: undefined, action: undefined, session: unrestricted }
   Object.assign(query, { execution })

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
-import type { GuardedBuilder } from '../query/policy-enforcer.js'
+import type { QueryHandle } from '../query/policy-enforcer.js'
 import { codecNow, dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties, propertyMeant } from '../schema/definition.js'
 import { encode } from '../schema/storage.js'
@@ -18,7 +18,7 @@ type Row = Readonly<Record<string, unknown>>
  *
  * @throws ForbiddenError
  */
-export function checkWritten(builder: GuardedBuilder, statement: OpenKnexBuilder, models: readonly Model[]): void {
+export function checkWritten(builder: QueryHandle, statement: OpenKnexBuilder, models: readonly Model[]): void {
   const { insert, update, counter } = singlePartsOf(statement)
   const rows = (methodOf(statement) === 'insert' ? [insert].flat() : [{ ...(update as Row), ...(counter as Row) }]) as Row[]
   rows.forEach((row, i) => {

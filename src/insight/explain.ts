@@ -59,7 +59,7 @@ function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
     action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
   const parts = [`${action} ${cls.name}: ${words(rule)}`]
   if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
-  for (const guard of policy.guards) parts.push(`and always (${guard.name}) ${words(guard.rule)}`)
+  for (const globalScope of policy.globalScopes) parts.push(`and always (${globalScope.name}) ${words(globalScope.rule)}`)
   if (action === 'read' ? policy.bypass.read : policy.bypass.write) parts.push('or a global admin')
   return parts.join('; ')
 }

@@ -66,13 +66,13 @@ function relatedScopes(scope: Scope): Condition[] {
 
 /** Returns the conditions of a class's global scopes, except those that this caller bypasses. */
 export function globalScopeConditions(scope: Scope, options: { free: boolean; withDeleted: boolean; not?: string }): Condition[] {
-  return scope.policy.guards.filter((guard) => guard.name !== options.not).map((guard) => globalScopeCondition(guard, scope, options))
+  return scope.policy.globalScopes.filter(({ name }) => name !== options.not).map((one) => globalScopeCondition(one, scope, options))
 }
 
-function globalScopeCondition(guard: GlobalScope, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
-  if (guard.liftedFor === 'nobody') return options.withDeleted ? true : compile(guard.rule, scope)
+function globalScopeCondition(globalScope: GlobalScope, scope: Scope, options: { free: boolean; withDeleted: boolean }): Condition {
+  if (globalScope.liftedFor === 'nobody') return options.withDeleted ? true : compile(globalScope.rule, scope)
   if (options.free) return true
-  return any(globalRole(scope, [ADMIN]), compile(guard.rule, scope))
+  return any(globalRole(scope, [ADMIN]), compile(globalScope.rule, scope))
 }
 
 // -- delegation to the owning user

@@ -76,9 +76,16 @@ interface Consent {
 }
 
 const storage = contextStore<Frame>()
-const nobody: Frame = { runtime: undefined, actor: undefined, bypasses: [], domainId: undefined, address: undefined, impersonatorId: null }
+const emptyFrame: Frame = {
+  runtime: undefined,
+  actor: undefined,
+  bypasses: [],
+  domainId: undefined,
+  address: undefined,
+  impersonatorId: null,
+}
 
-emptyContext.current = nobody
+emptyContext.current = emptyFrame
 
 type OutsideContext = 'allow' | 'deny'
 const outsideContext = runtimeSlot<OutsideContext | undefined>(() => undefined)
@@ -101,7 +108,7 @@ function rejectsWithoutContext(): boolean {
 }
 
 function frame(): Frame {
-  return storage.getStore() ?? nobody
+  return storage.getStore() ?? emptyFrame
 }
 
 /** Returns the current frame. @throws the pending rejection of credentials, so that they never count as anonymous */
@@ -224,7 +231,7 @@ export function currentOrigin(): object | undefined {
 
 /** Calls fn inside a request whose credentials are rejected, unless it reaches a route that skips authentication. */
 export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, origin }: Entry = {}): T {
-  return storage.run(withRuntime({ ...nobody, runtime: frame().runtime, address, origin, refusal }), fn)
+  return storage.run(withRuntime({ ...emptyFrame, runtime: frame().runtime, address, origin, refusal }), fn)
 }
 
 /** Returns the pending rejection of the current request's credentials, if any. */
@@ -251,7 +258,7 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // Code that is still running after fn settled acts as an anonymous caller.
   const { address, origin } = frame()
-  return enterWithBypass({ ...nobody, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
+  return enterWithBypass({ ...emptyFrame, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
 }
 
 /**

@@ -33,16 +33,16 @@ export function limited(action: Action, scope: Scope): Condition {
 /** Returns the same condition as effective(), without write limits. */
 export function permitted(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
   if (phase === 'before' && !apiKeyAllows(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
-  const guards = globalScopeConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
+  const always = globalScopeConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
   const policy = policyOf(scope.cls)
   const ruled = (rule: Rule): Condition => !(options.withoutChecks && usesCheck(rule)) && compile(rule, scope)
-  if (action === 'read') return all(...guards, any(bypass('read', scope), compile(policy.read, scope)))
-  if (action === 'create') return all(...guards, any(bypass('create', scope), ruled(policy.create)), requireActiveCaller(scope))
+  if (action === 'read') return all(...always, any(bypass('read', scope), compile(policy.read, scope)))
+  if (action === 'create') return all(...always, any(bypass('create', scope), ruled(policy.create)), requireActiveCaller(scope))
   const rule = action === 'delete' ? policy.delete : phase === 'after' ? policy.updateTo : policy.updateFrom
   const may = any(bypass(action, scope), ruled(rule))
-  if (phase === 'after') return all(...guards, may)
+  if (phase === 'after') return all(...always, may)
   const read = any(bypass('read', { ...scope, writes: false }), compile(policy.read, { ...scope, writes: false }))
-  return all(...guards, read, may, requireActiveCaller(scope))
+  return all(...always, read, may, requireActiveCaller(scope))
 }
 
 /** Returns the condition under which admins bypass the rule of an action. */

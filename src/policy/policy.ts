@@ -33,7 +33,7 @@ export interface WriteLimit {
 
 /** Settings of a class besides its rules, from its statics and mixins. */
 export interface PolicyFrame {
-  readonly guards: readonly GlobalScope[]
+  readonly globalScopes: readonly GlobalScope[]
   readonly limits: readonly WriteLimit[]
   /** Whether global admins bypass the rules of reads and of writes. */
   readonly bypass: { readonly read: boolean; readonly write: boolean }
@@ -63,14 +63,14 @@ export interface PermsStatics {
   readonly publicRegistration?: boolean
 }
 
-const ownGuards = new WeakMap<object, GlobalScope>()
+const ownGlobalScopes = new WeakMap<object, GlobalScope>()
 const ownLimits = new WeakMap<object, readonly WriteLimit[]>()
 const resolved = new WeakMap<object, Resolved>()
 const userModels = new WeakSet<object>()
 
 /** Adds a global scope to a class that a mixin creates. */
-export function declareGlobalScope(cls: object, guard: GlobalScope): void {
-  ownGuards.set(cls, guard)
+export function declareGlobalScope(cls: object, globalScope: GlobalScope): void {
+  ownGlobalScopes.set(cls, globalScope)
 }
 
 /** Adds limits on writes to a class and its subclasses. */
@@ -114,9 +114,9 @@ export function policyFrameOf(cls: typeof Model): PolicyFrame {
     const adminBypass = statics.adminBypass ?? true
     const unguarded = statics.unguarded ?? []
     return {
-      guards: lineage(cls).flatMap((c) => {
-        const guard = ownGuards.get(c)
-        return guard && !unguarded.includes(guard.name) ? [guard] : []
+      globalScopes: lineage(cls).flatMap((c) => {
+        const globalScope = ownGlobalScopes.get(c)
+        return globalScope && !unguarded.includes(globalScope.name) ? [globalScope] : []
       }),
       limits: lineage(cls).flatMap((c) => ownLimits.get(c) ?? []),
       bypass: { read: adminBypass !== false, write: adminBypass === true },

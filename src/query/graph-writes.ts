@@ -3,7 +3,7 @@ import type { MaybeCompositeId, Model, PrimitiveValue } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
 import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from './objection-internals.js'
 
-/** A builder with the execution that a guarded one has. */
+/** A builder with the execution that an enforcing one has. */
 export interface GraphBuilder extends ObjectionBuilder {
   readonly execution?: { readonly action?: string | undefined } | undefined
 }

@@ -4,7 +4,7 @@ import { memoize } from '../core/memoize.js'
 import { definitionOf } from '../schema/definition.js'
 import { dialectOf } from '../schema/storage.js'
 import type { ObjectionBuilder } from './objection-internals.js'
-import { isGuardedBuilder } from './query-builder.js'
+import { isEnforcingBuilder } from './query-builder.js'
 import { isFilterOfWrite } from './write-operation.js'
 
 interface JoinTableProp {
@@ -42,7 +42,7 @@ const isSqlite = (builder: ObjectionBuilder) => dialectOf(builder.knex()) === 's
 /** Returns the declared id columns of the class of a join table; an empty array if the table has no model. */
 function idColumns(cls: typeof Model): string[] {
   const { idColumn } = cls
-  const declared = isGuardedBuilder(cls.QueryBuilder) ? [...definitionOf(cls).columnOf.values()] : []
+  const declared = isEnforcingBuilder(cls.QueryBuilder) ? [...definitionOf(cls).columnOf.values()] : []
   const columns = [idColumn ?? []].flat()
   return columns.every((column) => declared.includes(column)) ? columns : []
 }

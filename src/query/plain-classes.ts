@@ -6,13 +6,13 @@ import { ConfigurationError } from '../core/errors.js'
 import type { OpenKnexBuilder } from '../database/knex-internals.js'
 import { tableOf } from '../schema/class-statics.js'
 import type { ObjectionBuilder } from './objection-internals.js'
-import { anyEnforcer, guardOf, relatedTo } from './protected-tables.js'
+import { anyEnforcer, enforcerKey, relatedTo } from './protected-tables.js'
 import { inspect, noteModelQuery } from './statement.js'
 import { rejectStatement, type StatementContext } from './statement-context.js'
 import { isForbiddenName } from './table-names.js'
 
 /** Set on the prototype of QueryBuilder classes that inspect their own statements. */
-export const inspectsItself: unique symbol = Symbol.for('objection-perms.looks-after-itself')
+export const inspectsItself: unique symbol = Symbol.for('objection-perms.inspects-itself')
 
 /** A query builder that may inspect its own statements. */
 interface OpenBuilder extends ObjectionBuilder {
@@ -24,7 +24,7 @@ interface OpenBuilder extends ObjectionBuilder {
  *
  * @returns a function that removes the check
  */
-export function guardPlainClasses(): () => void {
+export function inspectPlainClasses(): () => void {
   const prototype = ownerOf(QueryBuilder.prototype)
   const { executeOnBuildKnex: build } = prototype
   // Objection builds every statement here: executed ones, knex queries and subqueries.
@@ -103,7 +103,7 @@ export function exemptTables(cls: typeof Model): ReadonlySet<string> | undefined
 // A subclass must repeat `static unprotected = true`.
 function isUnprotected(cls: typeof Model): boolean {
   for (let c: object | null = cls; typeof c === 'function'; c = Object.getPrototypeOf(c) as object | null) {
-    if (guardOf in c) return false
+    if (enforcerKey in c) return false
     if (Object.hasOwn(c, 'unprotected')) return (c as { unprotected?: unknown }).unprotected === true
     if (!isCopy(c as typeof Model)) return false
   }

@@ -71,23 +71,23 @@ export interface PolicyEnforcer extends Enforcer {
   /** Rejects truncate() of a table whose rows a write check protects, for every caller. */
   checkTruncate(cls: typeof Model): void
   /** Adds the rule and the builder's readableFilters to the statement, where `builder.ref` is the alias of the table. */
-  restrict(builder: GuardedBuilder, statement: OpenKnexBuilder, kind: StatementKind): void
+  restrict(builder: QueryHandle, statement: OpenKnexBuilder, kind: StatementKind): void
   /** Returns whether the write needs its own transaction, because a check before or after it sends another statement. */
-  needsTransaction(builder: GuardedBuilder, write: WriteOperation | null): boolean
+  needsTransaction(builder: QueryHandle, write: WriteOperation | null): boolean
   /** Runs after the before-hooks and before the statement is built. Throws to reject the write. */
-  beforeWrite(builder: GuardedBuilder, write: WriteOperation): Promise<void> | undefined
+  beforeWrite(builder: QueryHandle, write: WriteOperation): Promise<void> | undefined
   /** Returns the execution of a query for the rows that a write changes, as far as it is known without awaiting. */
-  affected(builder: GuardedBuilder, write: WriteOperation, isSent: boolean): Execution
+  affected(builder: QueryHandle, write: WriteOperation, isSent: boolean): Execution
   /** Completes `execution` when that query runs: statements and check() may be needed. Never throws for a refused write. */
-  narrow(execution: Execution, builder: GuardedBuilder, write: WriteOperation): Promise<void>
+  narrow(execution: Execution, builder: QueryHandle, write: WriteOperation): Promise<void>
   /** Runs after the statement, inside its transaction. Throws to roll back. */
-  afterWrite(builder: GuardedBuilder, write: WriteOperation, result: unknown): Promise<void> | undefined
+  afterWrite(builder: QueryHandle, write: WriteOperation, result: unknown): Promise<void> | undefined
   /** Returns the error that the caller sees for an error of the statement. */
-  translate(builder: GuardedBuilder, write: WriteOperation | null, error: unknown): Promise<unknown>
+  translate(builder: QueryHandle, write: WriteOperation | null, error: unknown): Promise<unknown>
 }
 
 /** The members of a query builder that the enforcer uses. */
-export interface GuardedBuilder {
+export interface QueryHandle {
   readonly cls: typeof Model
   /** The table or alias of the rows in this statement. */
   readonly ref: string

@@ -156,8 +156,8 @@ export function relatedTo(cls: typeof Model): { isWhole: boolean; classes: (type
 }
 
 /** The static that holds the PolicyEnforcer of a class. */
-export const guardOf: unique symbol = Symbol.for('objection-perms.guard')
+export const enforcerKey: unique symbol = Symbol.for('objection-perms.enforcer')
 
 function enforcerOf(cls: object): Enforcer | undefined {
-  return (cls as { [guardOf]?: Enforcer })[guardOf]
+  return (cls as { [enforcerKey]?: Enforcer })[enforcerKey]
 }

@@ -10,15 +10,15 @@ import { definitionOf } from '../schema/definition.js'
 import { keyOf } from '../schema/ids.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { retryOnDeadlock } from './deadlock-retry.js'
+import { type EnforcingQuery, Handle, runCopy } from './enforcing-query.js'
+import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
 import { executeCopy, isAsExpected } from './execution.js'
 import type { Template } from './fragments.js'
-import { type GuardedQuery, Handle, runCopy } from './guarded-query.js'
-import { addPolicy, keepKnownIds, noteConflicts } from './guarded-statements.js'
 import { joinsManyRows } from './joined-graphs.js'
 import { enclosingQueryOf, findOperation, type ObjectionBuilder, type Operation, operationsOf } from './objection-internals.js'
 import { inspectsItself } from './plain-classes.js'
-import type { Execution, GuardedBuilder, PolicyEnforcer, WriteOperation } from './policy-enforcer.js'
-import { anyEnforcer, guardOf } from './protected-tables.js'
+import type { Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
+import { anyEnforcer, enforcerKey } from './protected-tables.js'
 import { columnList } from './selected-columns.js'
 import { exposeKnexQuery } from './statement.js'
 import { namesOf } from './statement-names.js'
@@ -27,24 +27,24 @@ import { writeOnce, writeRelated } from './write-execution.js'
 import { assertHomeOfOwners, isGraphWrite, isOfRelation, isWriting, writeOf } from './write-operation.js'
 
 interface Statics {
-  [guardOf]?: PolicyEnforcer
+  [enforcerKey]?: PolicyEnforcer
 }
 
 type Constructor<T> = new (...args: never[]) => T
 
-const guardedBuilders = new WeakSet<object>()
+const enforcingBuilders = new WeakSet<object>()
 
 const noFilters: readonly Template[] = []
 
-/** The members that a guarded QueryBuilder adds to Objection's. */
+/** The members that an enforcing QueryBuilder adds to Objection's. */
 export interface FilteringBuilder {
   filterReadable(filter: Template): unknown
 }
 
-/** Returns whether a QueryBuilder class enforces policies: one made by guardedQueryBuilder(), or a subclass of one. */
-export function isGuardedBuilder(builder: object): boolean {
+/** Returns whether a QueryBuilder class enforces policies: one made by enforcingQueryBuilder(), or a subclass of one. */
+export function isEnforcingBuilder(builder: object): boolean {
   for (let cls: object | null = builder; cls !== null; cls = Object.getPrototypeOf(cls) as object | null) {
-    if (guardedBuilders.has(cls)) return true
+    if (enforcingBuilders.has(cls)) return true
   }
   return false
 }
@@ -54,14 +54,14 @@ export function isGuardedBuilder(builder: object): boolean {
  *
  * @param Base Objection's QueryBuilder, or the application's own subclass of it
  */
-export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
+export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   // The enforcer is found by the model class, so one subclass is enough. Two would reject each other's conditions.
-  if (isGuardedBuilder(Base)) return Base
+  if (isEnforcingBuilder(Base)) return Base
   const Open = Base as unknown as Constructor<ObjectionBuilder>
   // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
-  class Guarded extends Open implements GuardedQuery {
+  class EnforcingBuilder extends Open implements EnforcingQuery {
     get [inspectsItself](): true {
       return true
     }
@@ -75,18 +75,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     /** The columns of identifiers in the statement that is being built. */
     names: NamesContext | undefined
     /** The write whose rows this query finds. */
-    affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
+    affectedBy: { readonly builder: QueryHandle; readonly write: WriteOperation } | undefined
     #listsColumns = false
     #isBuilding = false
-    #forCopy: { readonly trx: Knex | undefined; copy?: Guarded } | undefined
+    #forCopy: { readonly trx: Knex | undefined; copy?: EnforcingBuilder } | undefined
 
     get enforcer(): PolicyEnforcer | undefined {
-      return (this.modelClass() as Statics)[guardOf]
+      return (this.modelClass() as Statics)[enforcerKey]
     }
 
     #handle: Handle | undefined
 
-    get handle(): GuardedBuilder {
+    get handle(): QueryHandle {
       this.#handle ??= new Handle(this)
       return this.#handle
     }
@@ -98,8 +98,8 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return added
     }
 
-    override clone(): Guarded {
-      const copy = super.clone() as Guarded
+    override clone(): EnforcingBuilder {
+      const copy = super.clone() as EnforcingBuilder
       copy.execution = this.execution
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
@@ -112,7 +112,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
         copy.execution = { ids: undefined, action: this.execution?.action, session: this.execution?.session }
         const context = copy.internalContext()
         const { runBefore } = context
-        if (!runBefore.includes(runGuard)) context.runBefore = [...runBefore, runGuard]
+        if (!runBefore.includes(runEnforcer)) context.runBefore = [...runBefore, runEnforcer]
         if (forCopy.trx) copy.knex(forCopy.trx)
       }
       return copy
@@ -125,7 +125,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
 
     // Static hooks call this as asFindQuery(). It finds the rows that the statement changes, not those that the caller may read.
     override toFindQuery(): ObjectionBuilder {
-      const find = this.asFind() as Guarded
+      const find = this.asFind() as EnforcingBuilder
       const write = writeOf(this)
       if (!write) return find
       find.clear(/^(returning|first|range)$/)
@@ -238,7 +238,7 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     // Counts each row of the model once, however many rows are joined to it.
     async #countRoots(): Promise<number> {
       const ids = [this.fullIdColumn()].flat()
-      const each = (this.clone() as Guarded).clear(/orderBy|offset|limit/)
+      const each = (this.clone() as EnforcingBuilder).clear(/orderBy|offset|limit/)
       const db = this.knex()
       const roots = db.queryBuilder()
       each.toKnexQuery(roots).clearSelect().distinct(ids).as('temp')
@@ -259,11 +259,11 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
     }
 
     // Objection executes a copy of the builder. State of one execution is kept in that copy.
-    [runCopy](trx?: Knex): { copy: Guarded; result: Promise<unknown> } {
+    [runCopy](trx?: Knex): { copy: EnforcingBuilder; result: Promise<unknown> } {
       assertHomeOfOwners(this, trx ?? this.knex())
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone()) : super.execute()
-      const { copy } = this.#forCopy as { copy?: Guarded }
+      const { copy } = this.#forCopy as { copy?: EnforcingBuilder }
       this.#forCopy = undefined
       if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
       return { copy, result }
@@ -315,18 +315,18 @@ export function guardedQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuil
       return this.enforcer && !this.#isBuiltIn() ? exposeKnexQuery(built, this.enforcer) : built
     }
 
-    // Returns whether this builder becomes part of a guarded query that is being built and inspected as a whole.
+    // Returns whether this builder becomes part of an enforcing query that is being built and inspected as a whole.
     #isBuiltIn(): boolean {
       const parent = enclosingQueryOf(this)
-      return parent instanceof Guarded && parent.#isBuilding && parent.enforcer !== undefined
+      return parent instanceof EnforcingBuilder && parent.#isBuilding && parent.enforcer !== undefined
     }
   }
-  guardedBuilders.add(Guarded)
-  return Guarded as unknown as typeof QueryBuilder
+  enforcingBuilders.add(EnforcingBuilder)
+  return EnforcingBuilder as unknown as typeof QueryBuilder
 
-  // Objection calls this after all before-hooks with the running builder: the guarded one, or a child that shares its context.
-  function runGuard(result: unknown, builder: ObjectionBuilder): unknown {
-    if (!(builder instanceof Guarded)) return result
+  // Objection calls this after all before-hooks with the running builder: the enforcing one, or a child that shares its context.
+  function runEnforcer(result: unknown, builder: ObjectionBuilder): unknown {
+    if (!(builder instanceof EnforcingBuilder)) return result
     const enforcer = builder.enforcer
     const write = findOperation(operationsOf(builder), isGraphWrite) !== null ? null : writeOf(builder)
     const checked = enforcer && write ? enforcer.beforeWrite(builder.handle, write) : undefined

@@ -162,7 +162,7 @@ function inspectOptions(context: StatementContext, statement: OpenKnexBuilder): 
  *
  * @throws ConfigurationError if rows would come from another source than the model's table
  */
-export function isFromGuarded(context: StatementContext, statement: OpenKnexBuilder): boolean {
+export function isFromModelQuery(context: StatementContext, statement: OpenKnexBuilder): boolean {
   const { table } = singlePartsOf(statement)
   if (isTableOf(context, table, context.ref)) return false
   if (isTableOf(context, table))

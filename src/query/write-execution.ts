@@ -1,13 +1,13 @@
-/** Executes the writes of guarded query builders: checks before and after, transactions, and inserts in parts. */
+/** Executes the writes of query builders that enforce policies: checks before and after, transactions, and inserts in parts. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { TooManyValuesError } from '../core/errors.js'
-import { recordThrownError } from '../database/ended-transactions.js'
 import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../database/transaction.js'
+import { recordThrownError } from '../database/transaction-state.js'
 import { definitionOf } from '../schema/definition.js'
 import { restorerOf } from './deadlock-retry.js'
+import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { assertChanged, assertRemoved, isLinkOfGraph, removalOf } from './graph-writes.js'
-import { type GuardedQuery, runCopy } from './guarded-query.js'
 import { assertHome } from './home.js'
 import { type InsertOperation, inParts, insertIn, joinResults, rowsPerInsert } from './insert-results.js'
 import { findOperation, operationsOf } from './objection-internals.js'
@@ -17,7 +17,7 @@ import { typedError } from './typed-errors.js'
 import { idOrNew, isGraphWrite, isIgnoring, isKnownId, isOfJoinTable, isPlainInsert, writeOf } from './write-operation.js'
 
 /** Executes a write through a relation, and checks what it did to the rows that a graph names. */
-export async function writeRelated(builder: GuardedQuery): Promise<unknown> {
+export async function writeRelated(builder: EnforcingQuery): Promise<unknown> {
   const removal = removalOf(builder)
   const result = await writeOnce(builder)
   if (removal) await assertRemoved(removal, result)
@@ -26,7 +26,7 @@ export async function writeRelated(builder: GuardedQuery): Promise<unknown> {
 }
 
 /** Executes a write under the policy of its model: in parts, in a transaction, or as one statement. */
-export async function writeOnce(builder: GuardedQuery): Promise<unknown> {
+export async function writeOnce(builder: EnforcingQuery): Promise<unknown> {
   const cls = builder.modelClass()
   const { enforcer } = builder
   const write = enforcer ? writeOf(builder) : null
@@ -50,12 +50,12 @@ export async function writeOnce(builder: GuardedQuery): Promise<unknown> {
 }
 
 // Returns whether a write links or unlinks rows.
-function isOfLinks(builder: GuardedQuery, write: WriteOperation | null): boolean {
+function isOfLinks(builder: EnforcingQuery, write: WriteOperation | null): boolean {
   if (builder.isRelate() || builder.isUnrelate()) return true
   return write?.kind === 'insert' && findOperation(operationsOf(builder), isOfJoinTable) !== null
 }
 
-function needsTransaction(builder: GuardedQuery, write: WriteOperation | null, isWhole: boolean, isGraph: boolean): boolean {
+function needsTransaction(builder: EnforcingQuery, write: WriteOperation | null, isWhole: boolean, isGraph: boolean): boolean {
   // A policy may reject a row deeper in a graph even if none applies to its root.
   if (isGraph) return anyEnforcer()?.isEnforcedAnywhere() ?? false
   const { enforcer } = builder
@@ -63,7 +63,7 @@ function needsTransaction(builder: GuardedQuery, write: WriteOperation | null, i
   return isWhole ? enforcer.isEnforced(builder.modelClass()) : enforcer.needsTransaction(builder.handle, write)
 }
 
-function runInTransaction(builder: GuardedQuery, write: WriteOperation | null, checked: WriteOperation | null): Promise<unknown> {
+function runInTransaction(builder: EnforcingQuery, write: WriteOperation | null, checked: WriteOperation | null): Promise<unknown> {
   const db = builder.knex()
   if (isTransaction(db)) {
     const root = rootOf(builder.modelClass().knex())
@@ -79,7 +79,7 @@ function runInTransaction(builder: GuardedQuery, write: WriteOperation | null, c
 }
 
 // Returns how many rows one INSERT may hold.
-function rowsAtOnce(builder: GuardedQuery, insert: InsertOperation): number {
+function rowsAtOnce(builder: EnforcingQuery, insert: InsertOperation): number {
   const { models } = insert
   // insertedOf() finds out by ids which of several rows were inserted, so rows without ids go one by one.
   const isOneByOne =
@@ -87,7 +87,7 @@ function rowsAtOnce(builder: GuardedQuery, insert: InsertOperation): number {
   return isOneByOne ? 1 : rowsPerInsert(definitionOf(builder.modelClass()).columnOf.size)
 }
 
-async function insertInParts(builder: GuardedQuery, models: readonly Model[], most: number): Promise<unknown> {
+async function insertInParts(builder: EnforcingQuery, models: readonly Model[], most: number): Promise<unknown> {
   const db = builder.knex()
   const root = isTransaction(db) ? rootOf(builder.modelClass().knex()) : db
   const restoreRows = restorerOf(models)
@@ -108,14 +108,14 @@ async function insertInParts(builder: GuardedQuery, models: readonly Model[], mo
   }
 }
 
-function copyOfRows(builder: GuardedQuery, models: readonly Model[], trx: Knex): GuardedQuery {
+function copyOfRows(builder: EnforcingQuery, models: readonly Model[], trx: Knex): EnforcingQuery {
   const part = builder.clone()
   insertIn(findOperation(operationsOf(part), isPlainInsert) as unknown as InsertOperation).models = models
   part.knex(trx)
   return part
 }
 
-async function runChecked(builder: GuardedQuery, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+async function runChecked(builder: EnforcingQuery, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
   const { copy, result: pending } = builder[runCopy](trx)
   const result = await pending
   const checked = write ? builder.enforcer?.afterWrite(copy.handle, write, result) : undefined

@@ -3,7 +3,7 @@ import { memoize } from '../core/memoize.js'
 import { nameLinksExactly } from '../query/links.js'
 import { createRelation, forgetRelationsOf, type ObjectionRelation, relationCacheOf } from '../query/objection-internals.js'
 import { hasModel } from '../query/protected-tables.js'
-import { guardedQueryBuilder, isGuardedBuilder } from '../query/query-builder.js'
+import { enforcingQueryBuilder, isEnforcingBuilder } from '../query/query-builder.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { markIntermediate } from '../schema/definition.js'
@@ -40,7 +40,7 @@ export function ModelRelationsMixin(Base: ModelBase): ModelBase {
         const made = createRelation(this, name, mapping)
         relation = cache[name] ??= made
       }
-      guardBareEnds(relation)
+      protectPlainEnds(relation)
       nameLinksExactly(relation)
       return relation
     }
@@ -56,15 +56,15 @@ export function ModelRelationsMixin(Base: ModelBase): ModelBase {
 }
 
 // A plain Objection class over the table of a model with a policy gets a query builder that refuses its queries.
-function guardBareEnds(relation: ObjectionRelation): void {
-  relation.relatedModelClass = guardedIfBare(relation.relatedModelClass)
-  if (relation.joinTableModelClass) relation.joinTableModelClass = guardedIfBare(relation.joinTableModelClass)
+function protectPlainEnds(relation: ObjectionRelation): void {
+  relation.relatedModelClass = protectedIfPlain(relation.relatedModelClass)
+  if (relation.joinTableModelClass) relation.joinTableModelClass = protectedIfPlain(relation.joinTableModelClass)
 }
 
-function guardedIfBare(cls: typeof Model): typeof Model {
-  if (isGuardedBuilder(cls.QueryBuilder) || !hasModel(tableOf(cls))) return cls
-  const Guarded = class extends cls {}
-  for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: guardedQueryBuilder(cls.QueryBuilder) }))
-    Object.defineProperty(Guarded, name, { value, writable: true, configurable: true })
-  return Guarded
+function protectedIfPlain(cls: typeof Model): typeof Model {
+  if (isEnforcingBuilder(cls.QueryBuilder) || !hasModel(tableOf(cls))) return cls
+  const Protected = class extends cls {}
+  for (const [name, value] of Object.entries({ name: cls.name, QueryBuilder: enforcingQueryBuilder(cls.QueryBuilder) }))
+    Object.defineProperty(Protected, name, { value, writable: true, configurable: true })
+  return Protected
 }

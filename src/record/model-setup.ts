@@ -7,7 +7,7 @@ import { mapDatabaseError } from '../database/database-errors.js'
 import { validationErrorOf } from '../database/objection-errors.js'
 import { joinAmbient, registeredKnex } from '../database/transaction.js'
 import { forgetTableMetadata, queryValuesOf } from '../query/objection-internals.js'
-import { guardedQueryBuilder } from '../query/query-builder.js'
+import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
 import { mergedList, mergedStatic } from '../schema/class-statics.js'
@@ -47,7 +47,7 @@ export type SetUpBase = ModelBase & ModelSetupStatics
 /** Adds the static methods through which Objection learns the table, the schema and the database of a model class. */
 export function ModelSetupMixin(Base: ModelBase): SetUpBase {
   class ModelSetup extends Base {
-    static override QueryBuilder = guardedQueryBuilder(Base.QueryBuilder)
+    static override QueryBuilder = enforcingQueryBuilder(Base.QueryBuilder)
 
     static get schema(): ModelSchemas {
       const definition = definitionOf(this)

@@ -3,7 +3,7 @@ import { addWriteListener } from '../enforce/enforcer.js'
 import { setNames } from '../enforce/evaluate.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { userTables } from '../policy/user-tables.js'
-import type { GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import type { QueryHandle, WriteOperation } from '../query/policy-enforcer.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { isId } from '../schema/ids.js'
@@ -36,7 +36,7 @@ addWriteListener((builder, write) => {
   if (change !== null) onCommit(builder.db, () => listener(change))
 })
 
-function changeBy(builder: GuardedBuilder, write: WriteOperation): CallerChange | null {
+function changeBy(builder: QueryHandle, write: WriteOperation): CallerChange | null {
   const table = tableOf(builder.cls)
   const { user, token, domain } = userTables()
   const id: unknown = write.instance?.$id() ?? write.id

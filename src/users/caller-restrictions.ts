@@ -30,7 +30,7 @@ export function forbidImpersonation(what: string): void {
  */
 export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T, check: () => void): T {
   const Open = Base as unknown as typeof Model
-  abstract class WrittenInPerson extends Open {
+  abstract class CheckedWrites extends Open {
     static override beforeDelete(args: never): unknown {
       check()
       return super.beforeDelete(args)
@@ -46,6 +46,6 @@ export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T
       await super.$beforeUpdate(options, context)
     }
   }
-  markIntermediate(WrittenInPerson)
-  return WrittenInPerson as unknown as T
+  markIntermediate(CheckedWrites)
+  return CheckedWrites as unknown as T
 }

@@ -3,7 +3,7 @@ import { ConflictError } from '../core/errors.js'
 import { addWriteCheck } from '../enforce/enforcer.js'
 import { userTables } from '../policy/user-tables.js'
 import { allValuesOf } from '../query/objection-internals.js'
-import type { Execution, GuardedBuilder, WriteOperation } from '../query/policy-enforcer.js'
+import type { Execution, QueryHandle, WriteOperation } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
 import { propertyMeant } from '../schema/definition.js'
@@ -37,7 +37,7 @@ function concernsRoles(write: WriteOperation): boolean {
  * Returns the ids of the enabled global superadmins and locks them until the transaction ends. It locks the grants first, in the
  * order of their ids: a lock through another index would take more rows or another order, and could deadlock.
  */
-async function lockSuperadmins({ cls, db }: GuardedBuilder): Promise<string[]> {
+async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
   const { user, userRole } = userTables()
   const dialect = dialectOfClass(cls as never)
   const lock = async (query: Knex.QueryBuilder, id: string): Promise<Record<string, string>[]> => {

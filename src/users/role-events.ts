@@ -2,7 +2,7 @@ import { addWriteCheck } from '../enforce/enforcer.js'
 import { setNames } from '../enforce/evaluate.js'
 import { asSystem } from '../policy/context.js'
 import { userTables } from '../policy/user-tables.js'
-import type { Execution, GuardedBuilder } from '../query/policy-enforcer.js'
+import type { Execution, QueryHandle } from '../query/policy-enforcer.js'
 import { tableOf } from '../schema/class-statics.js'
 import { emitAfterCommit } from './events.js'
 import type { UserRole } from './user-role.js'
@@ -36,10 +36,10 @@ addWriteCheck({
   },
 })
 
-function asTheyAre(builder: GuardedBuilder, rows: readonly UserRole[]): Promise<UserRole[]> {
+function asTheyAre(builder: QueryHandle, rows: readonly UserRole[]): Promise<UserRole[]> {
   return asSystem(() => builder.query(builder.cls).findByIds(rows.map(({ id }) => id))) as unknown as Promise<UserRole[]>
 }
 
-function tellOf(name: 'roleGranted' | 'roleRevoked', { userId, role, domainId }: UserRole, { db }: GuardedBuilder): void {
+function tellOf(name: 'roleGranted' | 'roleRevoked', { userId, role, domainId }: UserRole, { db }: QueryHandle): void {
   emitAfterCommit(name, { userId, role, domainId: domainId ?? null }, db)
 }

@@ -170,7 +170,7 @@ export class Token extends ReplaceableMixin(
         .query(trx)
         .findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
     )) as Token | undefined
-    if (!found?.isLive) return null
+    if (!found?.isActive) return null
     // A bound token is only for the flow that checks its condition.
     if (found.boundTo !== null && options.kind === undefined) return null
     const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
@@ -185,8 +185,13 @@ export class Token extends ReplaceableMixin(
   }
 
   /** Whether the token is neither revoked nor expired. */
-  get isLive(): boolean {
+  get isActive(): boolean {
     return !this.revoked && (this.expiresAt === null || this.expiresAt === undefined || this.expiresAt.getTime() > Date.now())
+  }
+
+  /** @deprecated Use isActive. */
+  get isLive(): boolean {
+    return this.isActive
   }
 
   /** Revokes the token permanently. */

@@ -4,7 +4,7 @@ import { initPerms, type Perms, User } from '../../src/index.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
 import { untilSomeoneWaits } from '../helpers/until.js'
-import { type Gate, openGate } from './gate.js'
+import { type DatabaseProxy, openDatabaseProxy } from './database-proxy.js'
 import { type OwnPostgres, ownPostgres } from './own-postgres.js'
 import { type ServerProcess, startServer } from './server-process.js'
 
@@ -19,13 +19,13 @@ const databases = [...(process.env['POSTGRES_URL'] ? ['pg' as const] : []), ...(
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 /** What clients ask while the database goes away and comes back: with a token, a sign-in, a refresh, a registration. */
-interface Doors {
+interface Credentials {
   readonly token: string
   readonly refreshToken: string
   readonly email: string
 }
 
-const asks = ({ token, refreshToken, email }: Doors): readonly (readonly [string, string, RequestOptions])[] => [
+const requestsOf = ({ token, refreshToken, email }: Credentials): readonly (readonly [string, string, RequestOptions])[] => [
   ['GET', '/users/me', { token }],
   ['POST', '/users/login', { json: { email, password } }],
   ['POST', '/users/refresh', { json: { refresh_token: refreshToken } }],
@@ -36,11 +36,11 @@ const asks = ({ token, refreshToken, email }: Doors): readonly (readonly [string
 const GRACE = 10
 
 /** Asks without a pause until told to stop. */
-function underLoad(url: string, doors: Doors, seconds: number): () => Promise<Answer[]> {
+function underLoad(url: string, credentials: Credentials, seconds: number): () => Promise<Answer[]> {
   const answers: Answer[] = []
   let isOver = false
   // The same refresh token again and again, as tabs do, but not for longer than that is allowed.
-  const workers = asks(doors)
+  const workers = requestsOf(credentials)
     .slice(0, seconds < GRACE / 2 ? 3 : 2)
     .map(async ([method, path, options]) => {
       while (!isOver) {
@@ -58,18 +58,18 @@ function underLoad(url: string, doors: Doors, seconds: number): () => Promise<An
 /** @param away takes the database away, `back` brings it back */
 async function survive(
   server: ServerProcess,
-  doors: Doors,
+  credentials: Credentials,
   seconds: number,
   away: () => Promise<void>,
   back: () => Promise<void>,
 ): Promise<void> {
-  const stop = underLoad(server.url, doors, seconds)
+  const stop = underLoad(server.url, credentials, seconds)
   await wait(300)
   await away()
   const begun = Date.now()
   const meanwhile: Answer[] = []
   while (Date.now() - begun < seconds * 1000) {
-    for (const [method, path, options] of asks(doors)) meanwhile.push(await request(server.url, method, path, options))
+    for (const [method, path, options] of requestsOf(credentials)) meanwhile.push(await request(server.url, method, path, options))
     await wait(50)
   }
   for (const { status, headers, body } of meanwhile) {
@@ -81,13 +81,13 @@ async function survive(
   expect((await request(server.url, 'GET', '/nowhere')).status).to.equal(404)
   await back()
   // The very next one.
-  expect((await request(server.url, 'GET', '/users/me', { token: doors.token })).status).to.equal(200)
+  expect((await request(server.url, 'GET', '/users/me', { token: credentials.token })).status).to.equal(200)
   await wait(200)
   const all = await stop()
   expect(new Set(all.map(({ status }) => status))).to.deep.equal(new Set([200, 503]))
-  expect((await request(server.url, 'POST', '/users/login', { json: { email: doors.email, password } })).status).to.equal(200)
+  expect((await request(server.url, 'POST', '/users/login', { json: { email: credentials.email, password } })).status).to.equal(200)
   // No try that was answered 503 used it up.
-  expect((await request(server.url, 'POST', '/users/refresh', { json: { refresh_token: doors.refreshToken } })).status).to.equal(200)
+  expect((await request(server.url, 'POST', '/users/refresh', { json: { refresh_token: credentials.refreshToken } })).status).to.equal(200)
 }
 
 for (const client of databases) {
@@ -95,24 +95,24 @@ for (const client of databases) {
     this.timeout(60_000)
     let own: OwnDatabase
     let perms: Perms
-    let gate: Gate
+    let proxy: DatabaseProxy
     let server: ServerProcess
     before(async () => {
       own = await createDatabase(client)
-      gate = await openGate(own.url)
+      proxy = await openDatabaseProxy(own.url)
       perms = initPerms({ knex: own.knex, jwt: { secret }, passwords: { cost: 10 }, outsideContext: 'allow' })
       await perms.migrate()
-      server = await startServer({ client, url: gate.url, secret, cost: 10 })
+      server = await startServer({ client, url: proxy.url, secret, cost: 10 })
     })
     after(async () => {
       await server?.stop()
-      await gate?.close()
+      await proxy?.close()
       await perms?.close()
       await own?.destroy()
     })
 
     let count = 0
-    async function newUser(): Promise<{ user: User } & Doors> {
+    async function newUser(): Promise<{ user: User } & Credentials> {
       count += 1
       const user = await User.create({ email: `someone${count}@example.com` })
       await own.knex('user').where({ id: user.id }).update({ password_hash: oldHash })
@@ -126,8 +126,8 @@ for (const client of databases) {
         server,
         await newUser(),
         SECONDS.cutOff,
-        () => gate.shut(),
-        () => gate.open(),
+        () => proxy.shut(),
+        () => proxy.open(),
       )
     })
 
@@ -166,10 +166,10 @@ for (const client of databases) {
     const post = (path: string, json: object) => request(server.url, 'POST', path, { json })
     // Over new connections: PostgreSQL is told a statement in full once on each.
     async function cutAt(text: string): Promise<void> {
-      await gate.shut()
-      await gate.open()
+      await proxy.shut()
+      await proxy.open()
       await wait(100)
-      gate.cutAt(text)
+      proxy.cutAt(text)
     }
   })
 

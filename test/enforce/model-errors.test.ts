@@ -158,7 +158,7 @@ eachDatabase('An error in one model', (db) => {
     expect(await rejection(asAnonymous(() => Note.query().withGraphFetched('box')))).to.be.instanceOf(ConfigurationError)
   })
 
-  it('refuses a reference to its rows, which nobody can judge [promise 72]', async () => {
+  it('refuses a reference to its rows, whose rule cannot be evaluated [promise 72]', async () => {
     const id = '0198c0de-0000-7000-8000-00000000000b'
     await db.knex('box').insert({ id, label: 'a' })
     const error = await rejection(asAnonymous(() => Note.create({ text: 'x', boxId: id } as never)))

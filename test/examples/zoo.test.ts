@@ -574,12 +574,12 @@ describe('The zoo, started and ended', function () {
   })
 
   for (const framework of ['express', 'koa']) {
-    it(`limits wrong passwords at all doors together, on ${framework}, unless THROTTLE is off [promise 12]`, async () => {
+    it(`counts wrong passwords at all sign-in endpoints together, on ${framework}, unless THROTTLE is off [promise 12]`, async () => {
       const env = { ...base, FRAMEWORK: framework, PASSWORD_COST: '10', DATABASE_URL: `sqlite:${join(folder, `${framework}.db`)}` }
-      const doors = ['/auth/login', '/api/users/login/']
+      const endpoints = ['/auth/login', '/api/users/login/']
       const tries = async (zoo: ZooProcess) => {
         const json = { email: admin.email, password: 'a wrong password' }
-        return await Promise.all(Array.from({ length: 12 }, (_, i) => request(zoo.url, 'POST', doors[i % 2] as string, { json })))
+        return await Promise.all(Array.from({ length: 12 }, (_, i) => request(zoo.url, 'POST', endpoints[i % 2] as string, { json })))
       }
       const free = await startZoo({ ...env, THROTTLE: 'off' })
       expect((await tries(free)).map(({ status }) => status)).to.deep.equal(Array(12).fill(401))
@@ -590,9 +590,9 @@ describe('The zoo, started and ended', function () {
       await zoo.stop()
       // Counted in the database: starting again forgets nothing.
       const again = await startZoo(env)
-      for (const door of doors) {
-        const { status, headers } = await request(again.url, 'POST', door, { json: admin })
-        expect([door, status]).to.deep.equal([door, 429])
+      for (const endpoint of endpoints) {
+        const { status, headers } = await request(again.url, 'POST', endpoint, { json: admin })
+        expect([endpoint, status]).to.deep.equal([endpoint, 429])
         expect(Number(headers.get('retry-after'))).to.be.within(800, 900)
       }
       await again.stop()

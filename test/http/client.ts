@@ -43,8 +43,7 @@ export function neutralRequest(method: string, target: string, token?: string | 
 
 /** Asks an API without a socket. */
 export function clientOf(api: Api, perms: PermsPort, errors: unknown[] = []): Client {
-  const door = createAdapter(perms)
-  void door
+  createAdapter(perms)
   const mounted = new MountedApi(api, perms, { onError: (error) => errors.push(error) })
   return async (method, target, token, more) => {
     const response = await mounted.handle(neutralRequest(method, target, token, more))

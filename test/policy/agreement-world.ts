@@ -168,7 +168,7 @@ export class Item extends HasDomainMixin(BasePermsModel).withColumns({
 }) {
   static override tableName = 'agree_item'
   static userField = 'ownerId'
-  // Only the rules count here: no guard, no way past them.
+  // Only the rules count here: no global scope and no bypass.
   static override unguarded = ['domain']
   static override adminBypass = false
   static override relationMappings = {

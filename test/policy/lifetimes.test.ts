@@ -302,13 +302,13 @@ eachDatabase('Lifetimes of rights', (db) => {
 
   describe('where a bypass ends', () => {
     let release: () => void
-    let gate: Promise<void>
+    let released: Promise<void>
     beforeEach(async () => {
       for (const user of [ada, bob]) {
         await runAs(user, () => LifeNote.create({ text: user.email }))
         await runAs(user, () => LifeDiary.create({ text: user.email }))
       }
-      gate = new Promise((resolve) => {
+      released = new Promise((resolve) => {
         release = resolve
       })
     })
@@ -317,7 +317,7 @@ eachDatabase('Lifetimes of rights', (db) => {
     async function leftOver<T>(bypass: (fn: () => Promise<void>) => Promise<void>, fn: () => PromiseLike<T>): Promise<T> {
       let left: Promise<T> | undefined
       await bypass(async () => {
-        left = gate.then(fn)
+        left = released.then(fn)
       })
       release()
       return await (left as Promise<T>)
@@ -331,7 +331,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       expect(await runAs(ada, () => bypassPerms(() => LifeNote.query()))).to.have.length(2)
     })
 
-    it('[promise 58] judges a builder by where it is awaited', async () => {
+    it('[promise 58] applies the caller of the code that awaits a builder', async () => {
       const ways: Record<string, (fn: () => unknown) => Promise<any>> = {
         bypassPerms: (fn) => bypassPerms(fn),
         asSystem: (fn) => asSystem(fn),

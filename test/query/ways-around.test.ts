@@ -58,7 +58,7 @@ class LegacyBase extends BaseModel.withColumns({ title: column.string() }) {
 
 type Untyped = any
 
-eachDriver('ways around the guard', (db) => {
+eachDriver('ways around the policy', (db) => {
   let perms: Perms
   let owner: User
   let stranger: User

@@ -104,6 +104,13 @@ eachDatabase('Tokens', (db) => {
     expect((await Token.getOr404(token.id)).revoked).to.equal(true)
   })
 
+  it('are active until they are revoked, also by the earlier name of isActive', async () => {
+    const { token } = await Token.issue(ada)
+    expect([token.isActive, token.isLive]).to.deep.equal([true, true])
+    await token.revoke()
+    expect([token.isActive, token.isLive]).to.deep.equal([false, false])
+  })
+
   it('are revoked in bulk, and through a fresh copy', async () => {
     const { token, plain } = await Token.issue(ada)
     const copy = await Token.getOr404(token.id)

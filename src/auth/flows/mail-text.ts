@@ -42,8 +42,8 @@ export function subjectLine(text: string): string {
 }
 
 /** Returns a date and time in the format of mails: `2026-11-27 10:15 UTC`. */
-export function formatDateTime(moment: Date): string {
-  return `${moment.toISOString().slice(0, 16).replace('T', ' ')} UTC`
+export function formatDateTime(datetime: Date): string {
+  return `${datetime.toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
 /** Returns the client address if it is an IP address: an adapter may pass other text from a header. */

@@ -101,7 +101,7 @@ export async function readMailToken(plain: string, kind: MailTokenKind): Promise
           .findOne({ token: hashToken(plain), kind } as never),
       )) as Token | undefined)
     : undefined
-  const user = found?.isLive ? await asSystem(() => users().get(found.userId)) : null
+  const user = found?.isActive ? await asSystem(() => users().get(found.userId)) : null
   const boundTo = found?.boundTo ?? null
   if (!found || !user || boundTo === null || !isActive(user)) throw invalidLink()
   if (kind !== 'change-email' && user.email !== boundTo) throw invalidLink()

@@ -298,7 +298,7 @@ async function readChallenge(plain: string): Promise<{ found: Token; user: User 
           .findOne({ token: hashToken(plain), kind: KIND } as never),
       )) as Token | undefined)
     : undefined
-  const user = found?.isLive ? await asSystem(() => userClass().get(found.userId)) : null
+  const user = found?.isActive ? await asSystem(() => userClass().get(found.userId)) : null
   if (!found || !user || !isActive(user)) throw new InvalidTokenError()
   return { found, user }
 }

@@ -66,7 +66,7 @@ export class KnexLimiter implements Limiter {
   async #add(key: string, points: number): Promise<RateLimiterRes> {
     const begun = Date.now()
     const [first, most] = [Math.max(0, points), this.#limit.points + MAX_EXCESS]
-    const [now, expires] = [this.#moment(begun), this.#moment(begun + this.#limit.duration * 1000)]
+    const [now, expires] = [this.#datetime(begun), this.#datetime(begun + this.#limit.duration * 1000)]
     const count = await this.#mapped(async () => {
       if (Math.random() < CLEANUP_PROBABILITY) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
       if (this.#dialect !== 'mysql')
@@ -97,7 +97,7 @@ export class KnexLimiter implements Limiter {
     return `${this.#limit.keyPrefix}:${key}`
   }
 
-  #moment(milliseconds: number): string {
+  #datetime(milliseconds: number): string {
     return encode(datetime.spec, new Date(milliseconds), this.#dialect) as string
   }
 

@@ -184,7 +184,7 @@ export class Sessions {
 
 function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {
   const now = Date.now()
-  const isOver = (moment: Date | null) => moment !== null && moment.getTime() <= now
+  const isOver = (end: Date | null) => end !== null && end.getTime() <= now
   return (kinds as readonly string[]).includes(kind) && !revoked && expiresAt !== null && !isOver(expiresAt) && !isOver(endsAt)
 }
 

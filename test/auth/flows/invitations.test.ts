@@ -452,7 +452,7 @@ eachDatabase('Invitations', (db) => {
       expect(await outcome(accept(guest, one)), one).to.equal('InvalidTokenError')
       expect(await outcome(register(one)), one).to.equal('InvalidTokenError')
     }
-    for (const door of [
+    for (const attempt of [
       () => all.auth.authenticate(token),
       () => all.auth.refresh(token),
       () => mail.verifyEmail(token),
@@ -461,7 +461,7 @@ eachDatabase('Invitations', (db) => {
       () => mail.signInWithMagicLink(token),
       () => all.auth.secondFactors.verify(token, '123456'),
     ])
-      expect(await outcome(door())).to.equal('InvalidTokenError')
+      expect(await outcome(attempt())).to.equal('InvalidTokenError')
     expect(await Token.verify(token)).to.equal(null)
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })

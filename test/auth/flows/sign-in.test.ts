@@ -13,8 +13,8 @@ import { countQueries, eachDatabase } from '../../helpers/databases.js'
 import { fieldsOf, rejection } from '../../helpers/errors.js'
 import { Member, member, outcome, password, type SetUp, setUp } from '../set-up.js'
 
-/** A gate that a test opens. */
-function gate(): { wait: () => Promise<void>; reached: Promise<void>; open: () => void } {
+/** A barrier: code waits at it until the test opens it. */
+function barrier(): { wait: () => Promise<void>; reached: Promise<void>; open: () => void } {
   let open = () => {}
   let arrive = () => {}
   const opened = new Promise<void>((resolve) => {
@@ -156,7 +156,7 @@ eachDatabase('signIn', (db) => {
     const user = await member()
     const changed = await Member.getByOr404({ id: user.id })
     all.hasher.version += 1
-    const { wait, reached, open } = gate()
+    const { wait, reached, open } = barrier()
     let isFirst = true
     all.hasher.beforeHash = () => {
       if (!isFirst) return Promise.resolve()
@@ -177,7 +177,7 @@ eachDatabase('signIn', (db) => {
   it('starts no session if the password changes or the user is disabled during verification [promise 22]', async () => {
     for (const change of [{ password: 'another horse, another battery' }, { isEnabled: false }]) {
       const user = await member()
-      const { wait, reached, open } = gate()
+      const { wait, reached, open } = barrier()
       all.hasher.beforeVerify = wait
       const signingIn = outcome(all.auth.signIn({ email: user.email, password }))
       await reached

@@ -148,7 +148,7 @@ for (const client of ['pg', 'mysql2'] as const) {
         expect(await sessions()).to.equal(before + 1)
       })
 
-      repeat('a code of the app, at two doors', async (turn) => {
+      repeat('a code of the app, at two endpoints', async (turn) => {
         await enrolled(0)
         const code = codeOf(factor.secret)
         const renew = { path: 'me/second-factor/recovery-codes', body: { code }, token: accessToken }

@@ -11,7 +11,7 @@ import { fakeClock } from '../../../src/testing/index.js'
 import { toActor } from '../../../src/users/actor.js'
 import { countQueries, eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
-import { openGate } from '../gate.js'
+import { openDatabaseProxy } from '../database-proxy.js'
 import type { OneFactorAuth as Auth } from '../set-up.js'
 import { member, outcome, password, type SetUp, setUp } from '../set-up.js'
 
@@ -207,15 +207,15 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
 
     if (name === 'redis') {
       it('answers 503 before it hashes while Redis is unreachable, and works afterwards [promise 12]', async () => {
-        const gate = await openGate(redisUrl as string)
-        const client = new Redis(gate.url, { ...redisOptions, retryStrategy: () => 20 })
+        const proxy = await openDatabaseProxy(redisUrl as string)
+        const client = new Redis(proxy.url, { ...redisOptions, retryStrategy: () => 20 })
         client.on('error', () => undefined)
         try {
           await client.connect()
           const auth = limited({ store: (limit) => inRedis(limit, client) })
           const { email } = await member()
           expect(await right(auth, email, '192.0.2.110')).to.equal('fine')
-          await gate.shut()
+          await proxy.shut()
           all.hasher.verified.length = 0
           const begun = Date.now()
           const error = await from('192.0.2.110', () => rejection(auth.signIn({ email, password })))
@@ -224,12 +224,12 @@ for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : []
           expect(error.message).to.not.match(/redis|stream|connect/i)
           expect(Date.now() - begun).to.be.lessThan(2000)
           expect(all.hasher.verified).to.deep.equal([])
-          await gate.open()
+          await proxy.open()
           for (let i = 0; i < 100 && client.status !== 'ready'; i += 1) await new Promise((resolve) => setTimeout(resolve, 20))
           expect(await right(auth, email, '192.0.2.110')).to.equal('fine')
         } finally {
           client.disconnect()
-          await gate.close()
+          await proxy.close()
         }
       })
     }

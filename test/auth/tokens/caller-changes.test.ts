@@ -235,7 +235,7 @@ eachDatabase('A change of a cached caller', (db) => {
     const read = new Promise<void>((resolve) => {
       wasRead = resolve
     })
-    const gate = new Promise<void>((resolve) => {
+    const released = new Promise<void>((resolve) => {
       release = resolve
     })
     client._query = async function (connection, given) {
@@ -243,7 +243,7 @@ eachDatabase('A change of a cached caller', (db) => {
       if (!String(given.sql).includes('as "c0"') && !String(given.sql).includes('as `c0`')) return answer
       client._query = _query
       wasRead()
-      await gate
+      await released
       return answer
     }
     return { read, release: () => release() }

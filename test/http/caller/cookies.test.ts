@@ -386,9 +386,9 @@ describe('Cookies', function () {
       it(`${isOurs ? 'is accepted' : 'is refused'}: ${title}`, () => {
         const settings = zoo.perms.options.cookies!
         for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'LOCK']) {
-          const judge = () => assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
-          if (isOurs) judge()
-          else expect(judge).to.throw(PermsError).with.property('code', 'foreign_origin')
+          const check = () => assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
+          if (isOurs) check()
+          else expect(check).to.throw(PermsError).with.property('code', 'foreign_origin')
         }
         for (const method of ['GET', 'HEAD', 'OPTIONS']) assertOwnOrigin(neutralRequest(method, '/', null, { headers }), settings)
       })

@@ -107,8 +107,8 @@ describe('The OpenAPI document', function () {
       'second-factor',
       'invitations/register',
     ]
-    const asking = ['verify-email/request', 'reset-password/request', 'magic-link/request']
-    expect(open).to.have.members([...proving, ...asking].map((path) => `post /api/users/${path}`))
+    const requesting = ['verify-email/request', 'reset-password/request', 'magic-link/request']
+    expect(open).to.have.members([...proving, ...requesting].map((path) => `post /api/users/${path}`))
   })
 
   it('has a unique operation id for each operation', () => {

@@ -241,7 +241,7 @@ describe('UserResource', function () {
         const endpoint = super.loginEndpoint()
         return endpoint.with({
           handler: async (context: EndpointContext) =>
-            ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-door': 'front' }),
+            ((await endpoint.options.handler(context)) as HttpResponse).with({ 'x-added': 'yes' }),
         })
       }
     }
@@ -251,8 +251,8 @@ describe('UserResource', function () {
       'POST /users/logout',
     ])
     expect(
-      (await clientOf(api, zoo.perms)('POST', '/users/login', null, { body: { email: 'bob@example.com', password } })).headers['x-door'],
-    ).to.equal('front')
+      (await clientOf(api, zoo.perms)('POST', '/users/login', null, { body: { email: 'bob@example.com', password } })).headers['x-added'],
+    ).to.equal('yes')
   })
 
   it('rejects a user model that is not registered for sign-in', () => {

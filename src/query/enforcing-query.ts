@@ -1,19 +1,19 @@
-/** The members that a guarded QueryBuilder adds to Objection's, and the part of it that the enforcer sees. */
+/** The members that an enforcing QueryBuilder adds to Objection's, and the part of it that the enforcer sees. */
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import type { NamesContext } from '../database/identifiers.js'
 import type { Template } from './fragments.js'
 import type { ObjectionBuilder } from './objection-internals.js'
-import type { EnforcerSession, Execution, GuardedBuilder, PolicyEnforcer, StatementKind, WriteOperation } from './policy-enforcer.js'
+import type { EnforcerSession, Execution, PolicyEnforcer, QueryHandle, StatementKind, WriteOperation } from './policy-enforcer.js'
 
 /** Executes a copy of the builder, as Objection does. Applications may give their own methods any name. */
 export const runCopy: unique symbol = Symbol('run a copy')
 
 /** A query builder that enforces policies. */
-export interface GuardedQuery extends ObjectionBuilder {
+export interface EnforcingQuery extends ObjectionBuilder {
   /** The enforcer of the model; undefined for a model without a policy. */
   readonly enforcer: PolicyEnforcer | undefined
-  readonly handle: GuardedBuilder
+  readonly handle: QueryHandle
   execution: Execution | undefined
   /** Whether this is the copy that is executed. */
   readonly isRunning: boolean
@@ -24,19 +24,19 @@ export interface GuardedQuery extends ObjectionBuilder {
   /** The columns of identifiers in the statement that is being built. */
   readonly names: NamesContext | undefined
   /** The write whose rows this query finds. */
-  affectedBy: { readonly builder: GuardedBuilder; readonly write: WriteOperation } | undefined
-  clone(): GuardedQuery
+  affectedBy: { readonly builder: QueryHandle; readonly write: WriteOperation } | undefined
+  clone(): EnforcingQuery
   /** Returns a find query for the rows that this query names, without a rule. */
   asFind(): ObjectionBuilder
   /** State of one execution is kept in the copy. */
-  [runCopy](trx?: Knex): { readonly copy: GuardedQuery; readonly result: Promise<unknown> }
+  [runCopy](trx?: Knex): { readonly copy: EnforcingQuery; readonly result: Promise<unknown> }
 }
 
 /** The members of a builder that the enforcer uses. */
-export class Handle implements GuardedBuilder {
-  readonly #builder: GuardedQuery
+export class Handle implements QueryHandle {
+  readonly #builder: EnforcingQuery
 
-  constructor(builder: GuardedQuery) {
+  constructor(builder: EnforcingQuery) {
     this.#builder = builder
   }
 
@@ -74,7 +74,7 @@ export class Handle implements GuardedBuilder {
   }
 
   targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
-    const find = this.#builder.asFind() as GuardedQuery
+    const find = this.#builder.asFind() as EnforcingQuery
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
     find.execution = { ids: undefined, action, session }
     find.internalContext().runBefore = []

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** A way to a database server that can be blocked. */
-export interface Gate {
-  /** The address of the database, through the gate. */
+/** A TCP proxy of a database server, which a test can shut. */
+export interface DatabaseProxy {
+  /** The address of the database, through the proxy. */
   readonly url: string
   /** Cuts all connections, and refuses new ones. */
   shut(): Promise<void>
@@ -13,8 +13,8 @@ export interface Gate {
   close(): Promise<void>
 }
 
-/** A TCP proxy before the database server of `target`. */
-export async function openGate(target: string): Promise<Gate> {
+/** Opens a proxy of the database server of `target`. */
+export async function openDatabaseProxy(target: string): Promise<DatabaseProxy> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
   let trap: string | undefined

@@ -17,7 +17,7 @@ export interface BetterSqliteClient {
   connectionSettings?: { options?: { safeIntegers?: boolean } }
 }
 
-const mostKept = 300
+const maxCached = 300
 
 const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
 
@@ -28,7 +28,7 @@ const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
  *
  * @returns `treat` enables the cache on a connection; `undo` stops caching
  */
-export function keepStatements(client: BetterSqliteClient): { treat(connection: BetterSqliteConnection): void; undo(): void } {
+export function cachePreparedStatements(client: BetterSqliteClient): { treat(connection: BetterSqliteConnection): void; undo(): void } {
   let isActive = true
   // Knex prepares the statement synchronously in this method, so a prepare() during this call is Knex's own.
   let isKnex = false
@@ -46,22 +46,22 @@ export function keepStatements(client: BetterSqliteClient): { treat(connection: 
   )
   const usual = client.connectionSettings?.options?.safeIntegers === true
   const treat = (connection: BetterSqliteConnection) => {
-    const kept = new Map<string, Statement | null>()
+    const cached = new Map<string, Statement | null>()
     replaceMethod(
       connection,
       'prepare',
       (prepare) =>
         function (this: BetterSqliteConnection, sql) {
           if (!isKnex || !isActive || !isQuery.test(sql)) return prepare.call(this, sql)
-          const known = kept.get(sql)
+          const known = cached.get(sql)
           if (known && !known.busy) {
             // Reset the option, which an earlier query may have changed on this statement.
             known.safeIntegers(usual)
             return known
           }
           const made = prepare.call(this, sql)
-          if (known === undefined && kept.size >= mostKept) kept.clear()
-          if (!known) kept.set(sql, known === undefined ? null : made)
+          if (known === undefined && cached.size >= maxCached) cached.clear()
+          if (!known) cached.set(sql, known === undefined ? null : made)
           return made
         },
     )

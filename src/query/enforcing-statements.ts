@@ -1,4 +1,4 @@
-/** Adds the policies of models to the statements of guarded query builders. */
+/** Adds the policies of models to the statements of query builders that enforce policies. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { NamesContext } from '../database/identifiers.js'
@@ -6,24 +6,24 @@ import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
 import { tableOf } from '../schema/class-statics.js'
 import { dialectOf } from '../schema/storage.js'
+import type { EnforcingQuery } from './enforcing-query.js'
 import { fragment } from './fragments.js'
-import type { GuardedQuery } from './guarded-query.js'
 import { type InsertOperation, noteIgnored } from './insert-results.js'
 import { rejectLimitedGraph } from './joined-graphs.js'
 import { findOperation, operationsOf } from './objection-internals.js'
 import { exemptTables, rejectProtectedTable } from './plain-classes.js'
 import type { PolicyEnforcer, StatementKind } from './policy-enforcer.js'
 import { anyEnforcer, protectTable } from './protected-tables.js'
-import { inspect, isFromGuarded, isFromOther, noteModelQuery } from './statement.js'
+import { inspect, isFromModelQuery, isFromOther, noteModelQuery } from './statement.js'
 import { isOfKind, rejectStatement, type StatementContext } from './statement-context.js'
 import { groupWheres } from './where-groups.js'
 import { isKnownId, isPlainInsert, isReturning, kindOf, writeOf } from './write-operation.js'
 
 /**
- * Describes the statement of a guarded builder. It is a class because V8 allocates function-valued properties of object literals in
+ * Describes the statement of an enforcing builder. It is a class because V8 allocates function-valued properties of object literals in
  * old space, where each keeps its whole query alive until the next full garbage collection.
  */
-class GuardedStatementContext implements StatementContext {
+class EnforcedStatementContext implements StatementContext {
   readonly name: string
   readonly isEnforced: boolean
   readonly exempt: ReadonlySet<string> | undefined
@@ -46,7 +46,7 @@ class GuardedStatementContext implements StatementContext {
 }
 
 /** Adds the policy of a builder's model to the statement that the builder made. @throws ConfigurationError if the statement could bypass it */
-export function addPolicy(builder: GuardedQuery, built: OpenKnexBuilder): void {
+export function addPolicy(builder: EnforcingQuery, built: OpenKnexBuilder): void {
   built.queryContext(builder.names as NamesContext)
   // The query may use another Knex instance than initPerms() got.
   redactErrorsOf(built.client as Knex.Client & FailingClient)
@@ -54,7 +54,7 @@ export function addPolicy(builder: GuardedQuery, built: OpenKnexBuilder): void {
   const { enforcer } = builder
   const table = tableOf(cls)
   const activeEnforcer = enforcer ?? anyEnforcer()
-  const context = new GuardedStatementContext(
+  const context = new EnforcedStatementContext(
     cls,
     enforcer,
     builder.isPartial() ? null : table,
@@ -81,7 +81,7 @@ export function addPolicy(builder: GuardedQuery, built: OpenKnexBuilder): void {
 }
 
 /** @returns true if the rule and the readable filters were added; false if the rows come from another query */
-function restrict(builder: GuardedQuery, context: GuardedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
+function restrict(builder: EnforcingQuery, context: EnforcedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
   const kind = kindOf(builder)
   const isOther = context.isEnforced ? checkSource(builder, context, built, kind) : isFromOther(context, built)
   if (kind !== 'insert') groupWheres(built, builder.names as NamesContext)
@@ -90,7 +90,7 @@ function restrict(builder: GuardedQuery, context: GuardedStatementContext, enfor
 }
 
 // Returns whether the rows come from a query with its own rule. Rejects every source except that and the model's table.
-function checkSource(builder: GuardedQuery, context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
+function checkSource(builder: EnforcingQuery, context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
   const isWrite = kind !== 'read'
   if (!isOfKind(built, kind))
     rejectStatement(context, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
@@ -99,13 +99,13 @@ function checkSource(builder: GuardedQuery, context: StatementContext, built: Op
     rejectStatement(context, `the alias '${builder.tableRef()}'`, 'take one that does not begin with perms_')
   if (singlePartsOf(built).table === undefined && builder.tableName() !== context.table)
     rejectStatement(context, `the table '${builder.tableName()}'`, 'query the model of that table')
-  const isOther = isFromGuarded(context, built)
+  const isOther = isFromModelQuery(context, built)
   if (isOther && isWrite) rejectStatement(context, 'a write to what from() names', 'write to the model')
   return isOther
 }
 
 /** Removes the RETURNING that Objection adds for the id on PostgreSQL, when every row has its id. */
-export function keepKnownIds(builder: GuardedQuery, built: OpenKnexBuilder): void {
+export function keepKnownIds(builder: EnforcingQuery, built: OpenKnexBuilder): void {
   const { returning, onConflict } = singlePartsOf(built)
   if (returning === undefined || onConflict !== undefined || findOperation(operationsOf(builder), isReturning) !== null) return
   const write = writeOf(builder)
@@ -113,7 +113,7 @@ export function keepKnownIds(builder: GuardedQuery, built: OpenKnexBuilder): voi
 }
 
 /** Makes an insert with onConflict() return the ids in the table: after a conflict, the generated one is not there. */
-export function noteConflicts(builder: GuardedQuery, built: OpenKnexBuilder): void {
+export function noteConflicts(builder: EnforcingQuery, built: OpenKnexBuilder): void {
   const { onConflict, ignore, returning } = singlePartsOf(built)
   if (!onConflict || !builder.isRunning) return
   const insert = findOperation(operationsOf(builder), isPlainInsert) as InsertOperation | null

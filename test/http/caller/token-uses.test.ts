@@ -110,8 +110,8 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       ),
     }
 
-    /** What takes a token, with all else that the door asks for. The status, or whether the call found somebody. */
-    const doors: Readonly<Record<string, (token: string, who: Subject) => Promise<number>>> = {
+    /** Each use of a token, with everything else that it needs. Returns the status, or 200 or 401 of a call. */
+    const uses: Readonly<Record<string, (token: string, who: Subject) => Promise<number>>> = {
       Authorization: async (token) => (await ask('GET', '/users/me', token)).status,
       'the access cookie': async (token) => (await ask('GET', '/users/me', null, { headers: { cookie: `__Host-access=${token}` } })).status,
       'the refresh cookie': async (token) =>
@@ -141,8 +141,8 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
         ),
     }
 
-    /** Which door each kind opens; a kind that is not here opens none. */
-    const opens: Readonly<Record<string, readonly string[]>> = {
+    /** The uses that accept each kind. No use accepts a kind that is missing here. */
+    const acceptedBy: Readonly<Record<string, readonly string[]>> = {
       'access token': ['Authorization', 'the access cookie', 'perms.authenticate()'],
       'access token in another’s place': ['Authorization', 'the access cookie', 'perms.authenticate()'],
       'API key': ['Authorization', 'perms.authenticate()', 'Token.verify()'],
@@ -164,7 +164,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
           .map((kind) => [kind, ['Token.verify()']]),
       ),
     }
-    /** Known for what they are, and not for the one who brings them. */
+    /** Uses that recognise a token of another user, and refuse it with another status. */
     const near: Readonly<Record<string, Readonly<Record<string, number>>>> = {
       invitation: { 'invitations/register/': 409 },
       'invitation of a new address': { 'invitations/accept/': 403 },
@@ -185,7 +185,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
     }
 
     for (const [kind, issue] of Object.entries(kinds)) {
-      const right = opens[kind] ?? []
+      const right = acceptedBy[kind] ?? []
       it(`${kind} is accepted only by ${right.join(', ')}, and other endpoints do not use it up [promise 17]`, async () => {
         for (const [index, own] of right.entries()) {
           const who = await subject()
@@ -193,15 +193,15 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
           if (index === 0) {
             const before = await stateOf(who)
             const refused: Record<string, number> = {}
-            for (const [door, ask] of Object.entries(doors)) if (!right.includes(door)) refused[door] = await ask(token, who)
-            for (const [door, status] of Object.entries(refused)) {
-              const said = near[kind]?.[door]
-              expect(status, `${kind} at ${door}`).to.be.oneOf(said === undefined ? [401, 422] : [said])
+            for (const [use, ask] of Object.entries(uses)) if (!right.includes(use)) refused[use] = await ask(token, who)
+            for (const [use, status] of Object.entries(refused)) {
+              const said = near[kind]?.[use]
+              expect(status, `${kind} at ${use}`).to.be.oneOf(said === undefined ? [401, 422] : [said])
             }
-            expect(Object.keys(refused)).to.have.length(Object.keys(doors).length - right.length)
+            expect(Object.keys(refused)).to.have.length(Object.keys(uses).length - right.length)
             expect(await stateOf(who)).to.deep.equal(before)
           }
-          expect(await doors[own]?.(token, who), `${kind} at ${own}`).to.be.within(200, 204)
+          expect(await uses[own]?.(token, who), `${kind} at ${own}`).to.be.within(200, 204)
         }
         expect(errors).to.deep.equal([])
       })
@@ -219,7 +219,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       expect(taking).to.have.length(11)
       for (const path of taking)
         expect(
-          Object.keys(doors).filter((door) => door.startsWith(path)),
+          Object.keys(uses).filter((use) => use.startsWith(path)),
           path,
         ).not.to.deep.equal([])
     })
@@ -240,20 +240,20 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
         expect(dump, kind).not.to.contain(plain.replaceAll('-', ''))
         expect(dump, kind).not.to.contain(plain.replace(/^(?:mt|sf|in|rt|opk)_/, ''))
       }
-      // What is stored opens nothing either.
+      // No use accepts the stored values.
       const stored = rows.flat().flatMap((row: { token?: string; secret?: string }) => [row.token, row.secret])
       for (const text of stored.filter((one) => one !== undefined)) {
         expect(await Token.verify(text)).to.equal(null)
-        expect(await doors.Authorization?.(text, who)).to.equal(401)
+        expect(await uses.Authorization?.(text, who)).to.equal(401)
       }
     })
 
     it('of a second factor are valid only for their own user [promise 17]', async () => {
       const [ada, bob] = [await subject(), await subject()]
       const before = await stateOf(bob)
-      for (const door of opens['recovery code'] ?? [])
+      for (const use of acceptedBy['recovery code'] ?? [])
         for (const code of [bob.factor.recoveryCodes[0] as string, codeOf(bob.factor.secret)])
-          expect(await doors[door]?.(code, ada), door).to.equal(401)
+          expect(await uses[use]?.(code, ada), use).to.equal(401)
       const challenge = await challengeOf(zoo.perms, ada.email, password)
       expect((await post('second-factor', { challenge, code: bob.factor.recoveryCodes[0] as string })).status).to.equal(401)
       expect(await stateOf(bob)).to.deep.equal(before)
