@@ -2,10 +2,11 @@ import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
-import { classOfTable, type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
+import { classOfTable, idProperties, type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
 import type { AbstractConstructor } from './record-types.js'
 
-type ModelThunk = () => AbstractConstructor<Model>
+/** A model class, or a function that returns it, for modules that import each other. */
+type RelatedModel = AbstractConstructor<Model> | (() => AbstractConstructor<Model>)
 
 /** A relation mapping that is completed when the owner class and its table are known. */
 export interface ShortMapping {
@@ -15,29 +16,55 @@ export interface ShortMapping {
 /**
  * Returns a relation to one row, whose id is in a column of this model.
  *
+ * @param model the class, or a function that returns it
  * @param column the property of this model with the id
+ * @throws ConfigurationError at the first use of the relation: for something else than a model, and for a model with a composite key
  * @example static relationMappings = { manager: belongsTo(() => Employee, 'managerId') }
  */
-export function belongsTo(model: ModelThunk, column: string): RelationMapping<Model> {
-  return short((cls) => ({
-    relation: Model.BelongsToOneRelation,
-    modelClass: model() as unknown as typeof Model,
-    join: { from: referenceTo(cls, column), to: referenceTo(registeredClass(model() as never), 'id') },
-  }))
+export function belongsTo(model: RelatedModel, column: string): RelationMapping<Model> {
+  return short((cls) => {
+    const related = relatedClass('belongsTo', model, column)
+    const to = referenceTo(registeredClass(related), idOf('belongsTo', registeredClass(related)))
+    return { relation: Model.BelongsToOneRelation, modelClass: related, join: { from: referenceTo(cls, column), to } }
+  })
 }
 
 /**
  * Returns a relation to the rows of another model that refer to this row.
  *
+ * @param model the class, or a function that returns it
  * @param column the property of the other model with the id of this row
+ * @throws ConfigurationError at the first use of the relation: for something else than a model, and in a model with a composite key
  * @example static relationMappings = { orders: hasMany(() => Order, 'employeeId') }
  */
-export function hasMany(model: ModelThunk, column: string): RelationMapping<Model> {
-  return short((cls) => ({
-    relation: Model.HasManyRelation,
-    modelClass: model() as unknown as typeof Model,
-    join: { from: referenceTo(cls, 'id'), to: referenceTo(registeredClass(model() as never), column) },
-  }))
+export function hasMany(model: RelatedModel, column: string): RelationMapping<Model> {
+  return short((cls) => {
+    const related = relatedClass('hasMany', model, column)
+    const from = referenceTo(cls, idOf('hasMany', cls))
+    return { relation: Model.HasManyRelation, modelClass: related, join: { from, to: referenceTo(registeredClass(related), column) } }
+  })
+}
+
+// A class is undefined here if its module was not evaluated yet, because two modules import each other.
+function relatedClass(method: string, given: RelatedModel, column: string): typeof Model {
+  const model: unknown = typeof given !== 'function' || isClass(given) ? given : (given as () => unknown)()
+  if (isModel(model)) return model
+  throw new ConfigurationError(
+    `${method}(..., '${column}'): the first argument is ${model === undefined ? 'undefined' : 'not a model'}. Pass a model class, or a function that returns it, for example ${method}(() => Order, '${column}'), so that two modules can import each other.`,
+  )
+}
+
+// The prototype of a class cannot be replaced.
+const isClass = (value: object): boolean => Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false
+
+const isModel = (value: unknown): value is typeof Model => typeof value === 'function' && value.prototype instanceof Model
+
+function idOf(method: string, cls: object): string {
+  const [id = 'id', ...more] = idProperties(cls)
+  if (more.length === 0) return id
+  throw new ConfigurationError(
+    `${method}(): ${(cls as typeof Model).name} has a composite key (${[id, ...more].join(', ')}). Write the relation in full, with lists of columns in join.from and join.to.`,
+  )
 }
 
 // Returns `table.column` for a property or a column of a class.
@@ -129,14 +156,12 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
 
 // Returns the class of a mapping. Objection resolves a path or a thunk later, so the table of the column names the class then.
 function knownClass(modelClass: unknown): object | undefined {
-  return typeof modelClass === 'function' && modelClass.prototype instanceof Model ? modelClass : undefined
+  return isModel(modelClass) ? modelClass : undefined
 }
 
 // Objection resolves a path or a function itself.
 function modelClassOf({ modelClass }: RelationMapping<Model>): RelationMapping<Model>['modelClass'] {
-  return typeof modelClass === 'function' && modelClass.prototype instanceof Model
-    ? registeredClass(modelClass as unknown as typeof Model)
-    : modelClass
+  return isModel(modelClass) ? registeredClass(modelClass) : modelClass
 }
 
 // Returns the extra columns of a join table by property name.

@@ -1,6 +1,16 @@
 import { expect } from 'chai'
 import { Model, raw, ref } from 'objection'
-import { BaseModel, belongsTo, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
+import {
+  ActiveRecordMixin,
+  BaseModel,
+  belongsTo,
+  ConfigurationError,
+  column,
+  createTables,
+  hasMany,
+  initPerms,
+  type Perms,
+} from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
@@ -51,13 +61,24 @@ class Genre extends BaseModel.withColumns({ genreName: column.string({ maxLength
   declare isMain?: unknown
 }
 
+class Country extends ActiveRecordMixin(Model).withColumns({ code: column.string({ maxLength: 2 }), countryName: column.string() }) {
+  static override idColumn = 'code'
+  declare towns?: Town[]
+  static override relationMappings = () => ({ towns: hasMany(Town, 'countryCode') })
+}
+
+class Town extends BaseModel.withColumns({ townName: column.string(), countryCode: column.string({ maxLength: 2 }) }) {
+  declare country?: Country
+  static override relationMappings = { country: belongsTo(Country, 'countryCode') }
+}
+
 eachDatabase('Relations and names in queries', (db) => {
   let perms: Perms
   let ada: Author
   let bob: Author
   before(async () => {
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
-    await createTables(db.knex, [Author, Poet, Draft, Book, Genre])
+    await createTables(db.knex, [Author, Poet, Draft, Book, Genre, Country, Town])
     await db.knex.schema.createTable('book_genre', (table) => {
       table.string('book_id', 36)
       table.string('genre_id', 36)
@@ -94,6 +115,42 @@ eachDatabase('Relations and names in queries', (db) => {
     expect(joined.map((author) => author.books?.length)).to.deep.equal([2, 1])
     expect(joined[1]?.mentor?.penName).to.equal('Ada')
     expect(joined[0]?.books?.find((book) => book.bookTitle === 'First')?.publishedAt).to.deep.equal(new Date(1000))
+  })
+
+  it('belongsTo() and hasMany() take a class, and join by an id column of another name', async () => {
+    await Country.create({ code: 'se', countryName: 'Sweden' })
+    await Town.create({ townName: 'Lund', countryCode: 'se' })
+    const [town] = await Town.query().withGraphJoined('country')
+    expect(town?.country?.countryName).to.equal('Sweden')
+    const [country] = await Country.query().withGraphFetched('towns')
+    expect(country?.towns?.map(({ townName }) => townName)).to.deep.equal(['Lund'])
+  })
+
+  it('belongsTo() and hasMany() refuse what is no model, and composite keys, with the class and column', () => {
+    class Seat extends ActiveRecordMixin(Model).withColumns({ row: column.integer(), number: column.integer(), bookId: column.uuid() }) {
+      static override idColumn = ['row', 'number']
+    }
+    const relationsOf = (relationMappings: () => object) =>
+      class Ticket extends BaseModel.withColumns({ seatId: column.uuid() }) {
+        static override relationMappings = relationMappings as never
+      }.getRelations()
+    const missing = undefined as unknown as typeof Book
+    for (const make of [() => belongsTo(missing, 'bookId'), () => belongsTo(() => missing, 'bookId'), () => hasMany(missing, 'bookId')])
+      expect(() => relationsOf(() => ({ book: make() }))).to.throw(
+        ConfigurationError,
+        /'bookId'\): the first argument is undefined\. .*\(\(\) => Order/,
+      )
+    for (const other of ['Book', {}, () => ({}), class Plain {}])
+      expect(() => relationsOf(() => ({ book: belongsTo(other as never, 'bookId') }))).to.throw(ConfigurationError, /is not a model/)
+    expect(() => relationsOf(() => ({ seat: belongsTo(Seat, 'seatId') }))).to.throw(
+      ConfigurationError,
+      /Seat has a composite key \(row, number\)/,
+    )
+    class Reserved extends Seat {
+      static override tableName = 'reserved'
+      static override relationMappings = () => ({ books: hasMany(Book, 'seatId') }) as never
+    }
+    expect(() => Reserved.getRelations()).to.throw(ConfigurationError, /hasMany\(\): Reserved has a composite key/)
   })
 
   it('relationMappings of a subclass add to its base’s, from the table of its own', async () => {
