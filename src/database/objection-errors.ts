@@ -21,7 +21,17 @@ export function validationErrorOf({ message, data }: { message?: string | undefi
   return new ValidationError(message || summary || 'The input is not valid.', { errors, ...(cause === undefined ? {} : { cause }) })
 }
 
+const noted = new WeakMap<object, { message?: string | undefined; data?: unknown }>()
+
+/** Marks an error that the application's own createValidationError() made, so that a response names its fields. Returns the error. */
+export function noteValidationError(error: Error, props: { message?: string | undefined; data?: unknown }): Error {
+  noted.set(error, props)
+  return error
+}
+
 /** Converts a ValidationError of Objection to the library's. Returns other errors unchanged. */
 export function mapObjectionError(error: unknown): unknown {
+  const own = typeof error === 'object' && error !== null ? noted.get(error) : undefined
+  if (own) return validationErrorOf({ ...own, message: own.message ?? (error as Error).message }, error)
   return error instanceof ObjectionValidationError ? validationErrorOf({ message: error.message, data: error.data }, error) : error
 }

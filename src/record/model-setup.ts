@@ -1,10 +1,17 @@
 import type { Knex } from 'knex'
-import type { CreateNotFoundErrorArgs, CreateValidationErrorArgs, Model, QueryContext, TableMetadata } from 'objection'
-import { NotFoundError, PermsError, type ValidationError } from '../core/errors.js'
+import {
+  type CreateNotFoundErrorArgs,
+  type CreateValidationErrorArgs,
+  Model,
+  type QueryContext,
+  type TableMetadata,
+  type Validator,
+} from 'objection'
+import { NotFoundError, PermsError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import { foldName } from '../database/arriving-names.js'
 import { mapDatabaseError } from '../database/database-errors.js'
-import { validationErrorOf } from '../database/objection-errors.js'
+import { noteValidationError, validationErrorOf } from '../database/objection-errors.js'
 import { joinAmbient, registeredKnex } from '../database/transaction.js'
 import { forgetTableMetadata, queryValuesOf } from '../query/objection-internals.js'
 import { enforcingQueryBuilder } from '../query/query-builder.js'
@@ -21,12 +28,15 @@ import {
   type RecordClass,
   tableNameOf,
 } from '../schema/definition.js'
+import { hasOwnValidator, schemaForOwnValidator } from '../schema/hand-schema.js'
 import { type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { RecordValidator } from '../schema/validator.js'
 import { dialectOfClass, ownKnex } from './codec.js'
 import type { AbstractConstructor, ClassWithColumns, ModelBase } from './record-types.js'
 
-const validator = new RecordValidator((row) => queryValuesOf(row) !== undefined)
+const hasQueryValues = (row: Model) => queryValuesOf(row) !== undefined
+const validator = new RecordValidator(hasQueryValues)
+const validators = modelSlot(() => new WeakMap<object, Validator>())
 const schemas = new WeakMap<object, ModelSchemas>()
 const tableNames = modelSlot(() => new WeakMap<object, string>())
 const recordSchemas = new WeakMap<object, object>()
@@ -66,13 +76,18 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
       return memoize(tableNames.get(), this, () => tableNameOf(this))
     }
 
-    static override createValidator(): RecordValidator {
-      return validator
+    // Objection calls this for every validation. createValidator() stays the application's.
+    static getValidator(): Validator {
+      if (!hasOwnValidator(this)) return validator
+      return memoize(validators.get(), this, () => new RecordValidator(hasQueryValues, this.createValidator()))
     }
 
     static getJsonSchema(): object {
       const definition = definitionOf(this)
-      return memoize(recordSchemas, definition, () => recordSchema(definition))
+      return memoize(recordSchemas, definition, () => {
+        const schema = recordSchema(definition)
+        return hasOwnValidator(this) ? schemaForOwnValidator(this, schema.properties) : schema
+      })
     }
 
     // The codec reads and writes json columns, so Objection must not.
@@ -110,12 +125,15 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
       return own ? joinAmbient(own) : super.knex()
     }
 
-    static override createNotFoundError(_context: QueryContext, props: Partial<CreateNotFoundErrorArgs> = {}): NotFoundError {
-      return new NotFoundError(props.message)
+    // Errors of the application's own class stay.
+    static override createNotFoundError(context: QueryContext, props: Partial<CreateNotFoundErrorArgs> = {}): Error {
+      const isOwn = Base.createNotFoundError !== Model.createNotFoundError
+      return isOwn ? super.createNotFoundError(context, props as never) : new NotFoundError(props.message)
     }
 
-    static override createValidationError(props: CreateValidationErrorArgs): ValidationError {
-      return validationErrorOf(props)
+    static override createValidationError(props: CreateValidationErrorArgs): Error {
+      if (Base.createValidationError === Model.createValidationError) return validationErrorOf(props)
+      return noteValidationError(super.createValidationError(props), props)
     }
   }
   Object.defineProperty(ModelSetup, errorsOf, { value: mapErrorOf })

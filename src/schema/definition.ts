@@ -5,6 +5,7 @@ import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
 import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf } from './column.js'
 import { existingColumn } from './existing-columns.js'
+import { handSchemaOf } from './hand-schema.js'
 import { type ModelClass, modelClass } from './model-class.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a column of any type
@@ -41,6 +42,8 @@ export interface Definition {
   /** The properties of `static jsonSchema`. */
   readonly handWritten: Readonly<Record<string, object>>
   readonly handRequired: readonly string[]
+  /** The other keywords of `static jsonSchema`, such as `anyOf` and `additionalProperties`. */
+  readonly handKeywords: Readonly<Record<string, unknown>>
   /** The properties of `static jsonSchema` that are stored as JSON: `static jsonAttributes`, or those that allow objects or arrays. */
   readonly jsonAttributes: ReadonlySet<string>
   /** Whether the class declares all its columns: then an unknown key is an error. False if only mixins declare columns. */
@@ -449,15 +452,11 @@ function define(cls: RecordClass): Definition {
   const specs: Record<string, ColumnSpec> = {}
   const columnOf = new Map<string, string>()
   const propertyOf = new Map<string, string>()
-  const handWritten: Record<string, object> = {}
-  const handRequired: string[] = []
+  const { properties: handWritten, required: handRequired, keywords: handKeywords } = handSchemaOf(cls)
   const uniques: (readonly string[])[] = []
   const indexes: (readonly string[])[] = []
   const inputs: Record<string, VirtualInput> = {}
   for (const c of lineage(cls)) {
-    const schema = ownStatic(c, 'jsonSchema') as { properties?: Record<string, object>; required?: string[] } | null | undefined
-    Object.assign(handWritten, schema?.properties)
-    handRequired.push(...(schema?.required ?? []))
     uniques.push(...(ownUniques.get(c) ?? []))
     indexes.push(...(ownIndexes.get(c) ?? []))
     Object.assign(inputs, ownInputs.get(c))
@@ -488,6 +487,7 @@ function define(cls: RecordClass): Definition {
     propertyOf,
     handWritten,
     handRequired,
+    handKeywords,
     jsonAttributes,
     isStrict: isConcrete(cls) && (columns.id !== undefined || lineage(cls).some((c) => ownWhole.has(c))),
     keepsNames,

@@ -10,6 +10,11 @@ export interface ObjectSchema {
   additionalProperties: boolean
 }
 
+/** An object's schema with any further keywords, as applications write it. */
+export interface RecordSchema extends Omit<ObjectSchema, 'additionalProperties'> {
+  readonly [keyword: string]: unknown
+}
+
 /** The JSON Schemas of a model: input to create and to update a row, output, and the filters of a list. */
 export interface ModelSchemas {
   readonly create: ObjectSchema
@@ -72,14 +77,14 @@ export function isWritable(name: string, spec: ColumnSpec, action: 'create' | 'u
 }
 
 /** Returns the JSON Schema of a whole row, with all the columns that code may set. */
-export function recordSchema(definition: Definition): ObjectSchema {
+export function recordSchema(definition: Definition): RecordSchema {
   const properties: Record<string, object> = { ...definition.handWritten }
   const required = [...definition.handRequired]
   for (const [name, spec] of Object.entries(definition.specs)) {
     properties[name] = propertySchema(definition, name, spec)
     if (isRequired(name, spec)) required.push(name)
   }
-  return { type: 'object', properties, required: [...new Set(required)], additionalProperties: true }
+  return { additionalProperties: true, ...definition.handKeywords, type: 'object', properties, required: [...new Set(required)] }
 }
 
 function propertySchema({ handWritten }: Definition, name: string, spec: ColumnSpec): Record<string, unknown> {

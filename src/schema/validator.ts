@@ -1,12 +1,13 @@
 import { _, Ajv2020, type ErrorObject, str, type ValidateFunction } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs } from 'objection'
+import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs, type ValidatorContext } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { modelSlot } from '../runtime.js'
 import { type Definition, definitionOf } from './definition.js'
+import { withoutRequired } from './hand-schema.js'
 import { extraColumnsOf } from './join-columns.js'
 import { isJsonPath, jsonPathError } from './json-paths.js'
-import { type ObjectSchema, recordSchema } from './json-schemas.js'
+import { type RecordSchema, recordSchema } from './json-schemas.js'
 import { classOf } from './model-class.js'
 import { describe, isDate, isStorableText, normalize, parseDatetime } from './values.js'
 
@@ -151,17 +152,23 @@ export function unknownKeys(given: object, isKnown: (name: string) => boolean): 
 
 interface Compiled {
   readonly definition: Definition
-  readonly whole: ObjectSchema
-  readonly partial: ObjectSchema
+  readonly whole: RecordSchema
+  readonly partial: RecordSchema
   /** For a row that a query inserts: a relation may still set its foreign keys, so `$complete()` checks required columns later. */
-  readonly unlinked: ObjectSchema
+  readonly unlinked: RecordSchema
+  /** Only the declared columns. */
+  readonly declared: RecordSchema
 }
 
 /** The state that one validation passes from hook to hook. */
 interface Context {
   /** The schema that $beforeValidate() returned; undefined if the model has no such hook. */
-  schema?: ObjectSchema
+  schema?: RecordSchema
   values?: Record<string, unknown>
+  /** The state of the application's own validator. */
+  own?: ValidatorContext
+  /** Whether only the application's validator knows the JSON Schema, which its hook may have changed. */
+  isLeftToOwn?: boolean
 }
 
 /**
@@ -170,9 +177,10 @@ interface Context {
  *
  * @param own the schema of this validation; null when nothing is required
  */
-function withRequired(schema: ObjectSchema, whole: ObjectSchema, own: ObjectSchema | null): object {
-  const { required = [], ...rest } = schema as Partial<ObjectSchema>
-  const isAsked = (name: string) => own !== null && (own.required.includes(name) || !whole.required.includes(name))
+function withRequired(schema: RecordSchema, whole: RecordSchema, own: RecordSchema | null): object {
+  const { required = [], ...rest } = schema as Partial<RecordSchema>
+  if (own === null) return deduplicated({ ...withoutRequired(rest), required: [] })
+  const isAsked = (name: string) => own.required.includes(name) || !whole.required.includes(name)
   return deduplicated({ ...rest, required: required.filter(isAsked) })
 }
 
@@ -185,8 +193,14 @@ export function hasBeforeValidate(cls: object): boolean {
 export class RecordValidator extends Validator {
   private readonly compiled = new WeakMap<Definition, Compiled>()
 
-  /** @param hasQueryValues returns whether values of a row are raw SQL or queries, which Objection keeps apart before validation */
-  constructor(private readonly hasQueryValues: (row: Model) => boolean) {
+  /**
+   * @param hasQueryValues returns whether values of a row are raw SQL or queries, which Objection keeps apart before validation
+   * @param own the validator of the application's class. It runs first, since it may convert values and fill in defaults.
+   */
+  constructor(
+    private readonly hasQueryValues: (row: Model) => boolean,
+    private readonly own: Validator | null = null,
+  ) {
     super()
   }
 
@@ -195,7 +209,16 @@ export class RecordValidator extends Validator {
     let known = this.compiled.get(definition)
     if (!known) {
       const whole = recordSchema(definition)
-      known = { definition, whole, partial: { ...whole, required: [] }, unlinked: { ...whole, required: [...definition.handRequired] } }
+      const partial = { ...withoutRequired(whole), type: whole.type, properties: whole.properties, required: [] }
+      const isDeclared = (name: string) => definition.columns[name] !== undefined
+      const declared = Object.fromEntries(Object.entries(whole.properties).filter(([name]) => isDeclared(name)))
+      known = {
+        definition,
+        whole,
+        partial,
+        unlinked: { ...whole, required: [...definition.handRequired] },
+        declared: { type: 'object', properties: declared, required: [] },
+      }
       this.compiled.set(definition, known)
     }
     return known
@@ -205,24 +228,37 @@ export class RecordValidator extends Validator {
   override beforeValidate(args: ValidatorArgs): void {
     const { model, options } = args
     const context = args.ctx as Context
-    if (!hasBeforeValidate(model.constructor)) return
+    const hasHook = hasBeforeValidate(model.constructor)
+    if (!hasHook && !this.own) return
     const { whole } = this.compiledFor(model.constructor)
     // Copies the caller's values before the hook changes them. The values of a row are already a copy.
     if (!(args.json instanceof Model)) args.json = { ...args.json }
+    if (this.own) {
+      const own: ValidatorContext = Object.create(null)
+      context.own = own
+      // The application's validator calls the hook.
+      this.own.beforeValidate({ ...args, ctx: own })
+      context.isLeftToOwn = hasHook
+      return
+    }
     const given = structuredClone(whole)
     const returned: unknown = model.$beforeValidate(given as JSONSchema, args.json, options) ?? given
     if (typeof returned !== 'object' || returned === null || 'then' in returned)
       throw new ConfigurationError(`${model.constructor.name}.$beforeValidate() must return a JSON Schema, not a promise.`)
-    context.schema = returned as ObjectSchema
+    context.schema = returned as RecordSchema
   }
 
-  override afterValidate({ model, options, ctx }: ValidatorArgs): void {
-    model.$afterValidate((ctx as Context).values as Pojo, options)
+  override afterValidate(args: ValidatorArgs): void {
+    const { own, values } = args.ctx as Context
+    if (this.own) this.own.afterValidate({ ...args, json: values as Pojo, ctx: own ?? {} })
+    else args.model.$afterValidate(values as Pojo, args.options)
   }
 
-  override validate({ json, model, options, ctx }: ValidatorArgs): Record<string, unknown> {
-    const { definition, whole, partial, unlinked } = this.compiledFor(model.constructor)
-    const context = ctx as Context
+  override validate(args: ValidatorArgs): Record<string, unknown> {
+    const { model, options } = args
+    const { definition } = this.compiledFor(model.constructor)
+    const context = args.ctx as Context
+    const json = this.own ? validatedByOwn(this.own, args) : args.json
     const isPatch = options.patch === true
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
@@ -258,11 +294,18 @@ export class RecordValidator extends Validator {
       }
     }
     if (!isPatch) this.fillDefaults(definition, values, wire)
-    const own = isPatch || this.hasQueryValues(model) ? partial : (options as { active?: boolean }).active ? whole : unlinked
-    const bySchema = schemaErrors(context.schema ? withRequired(context.schema, whole, own === partial ? null : own) : own, wire)
+    const bySchema = schemaErrors(this.schemaFor(args), wire)
     assertNoErrors(firstErrorPerField([...errors, ...bySchema]))
     context.values = values
     return values
+  }
+
+  private schemaFor({ model, options, ctx }: ValidatorArgs): object {
+    const { whole, partial, unlinked, declared } = this.compiledFor(model.constructor)
+    const { schema, isLeftToOwn } = ctx as Context
+    if (isLeftToOwn) return declared
+    const own = options.patch || this.hasQueryValues(model) ? partial : (options as { active?: boolean }).active ? whole : unlinked
+    return schema ? withRequired(schema, whole, own === partial ? null : own) : own
   }
 
   private fillDefaults(definition: Definition, values: Record<string, unknown>, wire: Record<string, unknown>): void {
@@ -279,6 +322,27 @@ export class RecordValidator extends Validator {
     }
   }
 }
+
+// The application's validator sees datetimes as text, as in JSON.
+function validatedByOwn(own: Validator, args: ValidatorArgs): Pojo {
+  const { model, json, ctx } = args
+  const given: Pojo = json
+  const dates = Object.keys(given).filter((name) => given[name] instanceof Date && isStorable(given[name] as Date))
+  const copy: Pojo = json instanceof Model ? json : { ...given }
+  const texts = new Map(dates.map((name) => [name, (given[name] as Date).toISOString()]))
+  const originals = new Map(dates.map((name) => [name, given[name]]))
+  for (const [name, text] of texts) copy[name] = text
+  const valid: unknown = own.validate({ ...args, json: copy, ctx: (ctx as Context).own ?? {} })
+  if (typeof valid !== 'object' || valid === null || 'then' in valid)
+    throw new ConfigurationError(
+      `The validator of ${model.constructor.name}.createValidator() returned ${valid === null ? 'null' : typeof valid}. Return the valid values from validate(), not a promise.`,
+    )
+  const values = valid as Pojo
+  for (const [name, text] of texts) if (values[name] === text) values[name] = originals.get(name)
+  return values
+}
+
+const isStorable = (date: Date): boolean => !Number.isNaN(date.getTime())
 
 function relationNames(model: Model): string[] {
   return classOf(model).getRelationNames()
