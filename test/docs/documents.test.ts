@@ -48,6 +48,26 @@ describe('The documents', () => {
     for (const name of names) expect(page).to.contain(`\`${name}\``)
   })
 
+  it('name every option of resources, methods, parents, hooks and endpoints', () => {
+    const page = readFileSync(join(root, 'docs/resources.md'), 'utf8')
+    const optionsOf = (file: string, name: string) => {
+      const [, body = ''] =
+        new RegExp(`^(?:export )?interface ${name}\\b.*\\{\\n([\\s\\S]*?)^\\}`, 'm').exec(readFileSync(join(root, file), 'utf8')) ?? []
+      return [...body.matchAll(/^ {2}(\w+)\??: /gm)].map(([, option]) => option as string)
+    }
+    const names = [
+      ...['MethodOptions', 'HookContext', 'CrudHooks', 'CrudResourceOptions'].map((name) =>
+        optionsOf('src/http/crud/crud-options.ts', name),
+      ),
+      optionsOf('src/http/crud/parents.ts', 'Parent'),
+      optionsOf('src/http/core/endpoint.ts', 'EndpointOptions').filter((name) => name !== 'refuseFirst'),
+      optionsOf('src/http/users/user-resource.ts', 'UserResourceOptions'),
+    ]
+    for (const list of names) expect(list.length).to.be.greaterThan(1)
+    // Of the hooks, the page spells out those before a write.
+    for (const name of names.flat().filter((one) => !one.startsWith('after'))) expect(page).to.match(new RegExp(`\\b${name}\\b`))
+  })
+
   it('are all reached from the README', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8')
     for (const page of markdown('docs')) expect(readme).to.contain(`(docs/${page}`)
