@@ -1,6 +1,6 @@
 // Fails on an import that points up the layers of src/, on an import from a package that only one layer may know, on a name of an
-// undocumented part of Objection or Knex outside of the two files for these, and on a map in CONTRIBUTING.md that differs from the
-// folders.
+// undocumented part of Objection or Knex outside of the two files for these, on import.meta, and on a map in CONTRIBUTING.md that
+// differs from the folders.
 //
 //   node scripts/check-imports.mjs [src]
 //
@@ -38,15 +38,23 @@ const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
   .filter((name) => /\.[cm]?tsx?$/.test(name))
   .sort()
 
+const sources = new Map()
+
 const problems = files.flatMap((file) => importsOf(file).flatMap((found) => problemWith(file, found)))
 
 const internalNames = new Set(internalsFiles.flatMap((file) => (files.includes(file) ? membersNamedBy(file).map(({ name }) => name) : [])))
 
-problems.push(...files.flatMap(problemsWithMembers), ...circles(), ...problemsOfMap())
+problems.push(...files.flatMap(problemsWithMembers), ...files.flatMap(problemsWithImportMeta), ...circles(), ...problemsOfMap())
 
 for (const problem of problems) console.log(problem)
 if (problems.length > 0) process.exitCode = 1
 else console.log(`Imports point down in all ${files.length} files of ${relative(process.cwd(), root) || '.'}.`)
+
+/** The syntax tree of a file, which is read once. */
+function sourceOf(file) {
+  if (!sources.has(file)) sources.set(file, ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true))
+  return sources.get(file)
+}
 
 /** Every module a file names: imports, re-exports, dynamic imports, import types, require; type-only ones too. */
 function importsOf(file) {
@@ -90,7 +98,7 @@ function layerOf(file) {
 
 /** The members that a file names like undocumented ones of Objection and Knex: accessed, destructured, declared or quoted. */
 function membersNamedBy(file) {
-  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true)
+  const source = sourceOf(file)
   const found = []
   const visit = (node) => {
     const name = memberNamedBy(node)
@@ -123,9 +131,26 @@ function problemsWithMembers(file) {
     )
 }
 
+/** Uses of `import.meta`, which CommonJS does not have: Jest and bundles that convert the package would fail. */
+function problemsWithImportMeta(file) {
+  const source = sourceOf(file)
+  const found = []
+  const visit = (node) => {
+    if (ts.isMetaProperty(node) && node.keywordToken === ts.SyntaxKind.ImportKeyword) {
+      const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1
+      found.push(
+        `${file}:${line}: 'import.meta' does not exist in CommonJS, which Jest and bundles use: call currentFile() of core/current-file.ts`,
+      )
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
 /** Modules that a file needs when it is evaluated: type-only imports are left out. */
 function neededBy(file) {
-  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest)
+  const source = sourceOf(file)
   return source.statements.flatMap((statement) => {
     if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return []
     const { moduleSpecifier: from } = statement

@@ -142,7 +142,7 @@ export interface Perms {
    * Returns the caller of an access token or an API key, for sockets and jobs.
    *
    * @throws InvalidTokenError
-   * @example await runAs(await perms.authenticate(token), () => Document.query())
+   * @example await runAs(await perms.authenticate(token), () => UserDocument.query())
    */
   authenticate(token: string): Promise<Actor>
   /** Returns 32 bytes for one purpose, which are the same in every process of the application with the same keys. */

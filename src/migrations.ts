@@ -166,7 +166,7 @@ async function stepsIn(folder: string): Promise<PermsMigrationStep[]> {
  * that keep both in one history.
  *
  * @param options.with the folder of the application's migrations
- * @example knexfile: { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
+ * @example const knexfile: Knex.Config = { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
  */
 export function permsMigrations(options: { with?: string | undefined } = {}): Knex.MigrationSource<PermsMigrationStep> {
   return {

@@ -42,6 +42,7 @@ export interface ExpressAdapter {
  * @param perms the result of initPerms
  * @returns factories of middleware
  * @example
+ * const app = express()
  * const { authenticate, router, errorHandler } = expressAdapter(perms)
  * app.use(authenticate())
  * app.use(router(api))

@@ -139,6 +139,7 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
  * @param perms the result of initPerms
  * @returns factories of plugins and hooks
  * @example
+ * const app = Fastify()
  * const { authenticate, router, requireRole, errorHandler } = fastifyAdapter(perms)
  * app.register(authenticate())
  * app.register(router(api))

@@ -54,7 +54,7 @@ export class FetchHttpRequest implements HttpRequest {
  * Adapts a web standard Request, for createAdapter().
  *
  * @param options `base`: the part of the path before the router, such as '/v1'. `address`: the client's address.
- * @example const answer = mounted.handle(fetchRequest(request))
+ * @example const response = await mounted.handle(fetchRequest(request))
  */
 export function fetchRequest(request: Request, options: { base?: string | undefined; address?: string | undefined } = {}): HttpRequest {
   return new FetchHttpRequest(request, options)
@@ -63,7 +63,11 @@ export function fetchRequest(request: Request, options: { base?: string | undefi
 /**
  * Converts a response to a web standard Response.
  *
- * @example const answer = mounted.handle(fetchRequest(request)); return answer === null ? await next() : toResponse(await answer)
+ * @example
+ * async function handler(request: Request): Promise<Response> {
+ *   const response = await mounted.handle(fetchRequest(request))
+ *   return response === null ? new Response(null, { status: 404 }) : toResponse(response)
+ * }
  */
 export function toResponse({ status, headers, body, cookies }: HttpResponse): Response {
   const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }

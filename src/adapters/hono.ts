@@ -64,6 +64,7 @@ export interface HonoAdapter {
  * @param perms the result of initPerms
  * @returns factories of middleware
  * @example
+ * const app = new Hono()
  * const { authenticate, router, errorHandler } = honoAdapter(perms)
  * app.use(authenticate())
  * app.use(router(api))

@@ -114,6 +114,7 @@ function send(response: HttpResponse, ctx: KoaContext): void {
  * @param perms the result of initPerms
  * @returns factories of middleware
  * @example
+ * const app = new Koa()
  * const { authenticate, router, errorHandler } = koaAdapter(perms)
  * app.use(errorHandler())
  * app.use(authenticate())

@@ -45,7 +45,7 @@ export class NodeHttpRequest implements HttpRequest {
  *
  * @param req the request. A body parser that ran before must leave its result in `req.body`.
  * @param options `address`: the client's address as the framework reports it. Default: the address of the socket.
- * @example const answer = mounted.handle(nodeRequest(req, { address: request.info.remoteAddress }))
+ * @example const answer = mounted.handle(nodeRequest(req, { address: req.socket.remoteAddress }))
  */
 export function nodeRequest(req: NodeRequest, { address }: { address?: string | undefined } = {}): HttpRequest {
   return new NodeHttpRequest(req, address === undefined ? undefined : () => address)
@@ -130,7 +130,13 @@ type Change = (this: IncomingMessage, event: string, listener: Listener) => unkn
 /**
  * Intercepts a response: when a handler starts to send it, sends the result of `refusal` instead, unless that is null. Changes only this response.
  *
- * @example unlessRefused: (next, refusal) => { interceptResponse(res, refusal); return next() }
+ * @example
+ * const continuation: Pick<Continuation<unknown>, 'unlessRefused'> = {
+ *   unlessRefused(next, refusal) {
+ *     interceptResponse(res, refusal)
+ *     return next()
+ *   },
+ * }
  */
 export function interceptResponse(res: ServerResponse, refusal: () => HttpResponse | null): void {
   let state: 'open' | 'passing' | 'refused' = 'open'

@@ -48,6 +48,7 @@ export interface NodeAdapter {
    *
    * @returns the connection, or null if the request was rejected
    * @example
+   * const { upgrade } = nodeAdapter(perms)
    * server.on('upgrade', async (req, socket, head) => {
    *   const connection = await upgrade(req, socket)
    *   if (connection !== null) sockets.handleUpgrade(req, socket, head, (ws) => serve(ws, connection))

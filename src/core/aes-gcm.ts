@@ -16,7 +16,7 @@ export interface EncryptedText {
  *
  * @param key 32 bytes
  * @param context authenticated but not encrypted: decryption needs the same value
- * @example const { iv, tag, ciphertext } = encryptText(key, 'secret', user.id)
+ * @example const { iv, tag, ciphertext } = encryptText(randomBytes(32), 'secret', user.id)
  */
 export function encryptText(key: Buffer, plain: string, context: string): EncryptedText {
   const iv = randomBytes(IV_BYTES)

@@ -332,7 +332,7 @@ export class RolesNotLoadedError extends PermsError {
 /**
  * 500: a query read or wrote protected data outside runAs(), asAnonymous() and asSystem().
  *
- * @example await asSystem(() => Invoice.query()) // without asSystem() this may throw NoContextError
+ * @example await asSystem(() => Post.query()) // without asSystem() this may throw NoContextError
  */
 export class NoContextError extends PermsError {
   readonly status = 500

@@ -22,7 +22,11 @@ export function* awaitMaybe<T>(value: T | PromiseLike<T>): MaybeAsyncSteps<T> {
  *
  * @returns the generator's result; a promise of it only if the generator yielded a promise
  * @throws what the generator throws before its first promise
- * @example const isVisible = runMaybeAsync(evaluate(row))
+ * @example
+ * function* countOf(rows: Critter[] | Promise<Critter[]>): MaybeAsyncSteps<number> {
+ *   return (yield* awaitMaybe(rows)).length
+ * }
+ * const count = runMaybeAsync(countOf(rows))
  */
 export function runMaybeAsync<T>(steps: MaybeAsyncSteps<T>): T | Promise<T> {
   const first = steps.next()

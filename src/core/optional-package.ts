@@ -6,7 +6,7 @@ import { ConfigurationError } from './errors.js'
  *
  * @param wantedBy the feature that needs the package, for the error message
  * @throws ConfigurationError when the package is not installed, or has no binary for this platform
- * @example loadOptionalPackage<Bcrypt>('bcrypt', 'bcryptHasher({ native: true })')
+ * @example const pg = loadOptionalPackage<typeof import('pg')>('pg', 'The client of PostgreSQL')
  */
 export function loadOptionalPackage<T>(name: string, wantedBy: string): T {
   try {

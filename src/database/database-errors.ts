@@ -44,7 +44,11 @@ const mostValues: Readonly<Record<Dialect, string>> = {
  * @param isDeclared returns whether a model declares a missing table or column. Default: whether it is a table of the library.
  * @returns the typed error; errors of the library and errors that are not from a database are returned without `sql` and `bindings`
  * @example
- * try { await insert() } catch (error) { throw mapDatabaseError(error, 'pg') } // UniqueViolationError, errors: [{ field: 'email', ... }]
+ * try {
+ *   await knex('user').insert({ email })
+ * } catch (error) {
+ *   throw mapDatabaseError(error, 'pg') // UniqueViolationError, errors: [{ field: 'email', ... }]
+ * }
  */
 export function mapDatabaseError(
   error: unknown,

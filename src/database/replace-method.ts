@@ -14,7 +14,7 @@ interface Slot {
  * @param make gets the original method and returns its replacement
  * @param absent the original to use if the method does not exist
  * @returns a function that restores the original
- * @example const undo = replaceMethod(client, 'query', (query) => (sql) => query.call(client, sql))
+ * @example const undo = replaceMethod(console, 'warn', (warn) => (...args) => warn.call(console, 'warning:', ...args))
  */
 export function replaceMethod<T extends object, K extends keyof T & string>(
   target: T,

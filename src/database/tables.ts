@@ -95,7 +95,7 @@ export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: st
  * Adds the named columns that a table does not have yet, with their types, unique constraints, indexes and foreign keys.
  *
  * @throws the driver's error for a NOT NULL column without a default if the table has rows
- * @example await addMissingColumns(knex, tableSpecOf(Token), ['abilities'])
+ * @example await addMissingColumns(knex, userTable, ['lastLoginAt'])
  */
 export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
   const dialect = dialectOf(knex)

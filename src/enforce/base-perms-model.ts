@@ -4,7 +4,11 @@ import type { AbstractConstructor, StringId } from '../record/record-types.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { PermsMixin } from './perms-mixin.js'
 
-/** BasePermsModel without its id, which withColumns() may declare with another type. */
+/**
+ * BasePermsModel without its id, which withColumns() may declare with another type.
+ *
+ * @example class Ticket extends BasePermsModel.withColumns({ id: column.integer() }) {} // a BasePermsModelWithoutId with a number as id
+ */
 export class BasePermsModelWithoutId extends PermsMixin(BaseModelWithoutId) {
   static {
     setClassName(this, 'BasePermsModel')

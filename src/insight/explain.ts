@@ -24,7 +24,7 @@ export interface Explanation {
  * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words.
  *
  * @param actor a user with loaded roles; null for an anonymous caller
- * @example console.log(explain(Critter, 'read', await User.getOr404(id)).statement)
+ * @example console.log(explain(Critter, 'read', user).statement)
  * @throws RolesNotLoadedError, ConfigurationError before initPerms
  */
 export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {

@@ -264,7 +264,7 @@ export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
 /**
  * Runs fn without the rules of any model. The current user stays the same. The bypass ends when fn settles.
  *
- * @example const total = await bypassPerms(() => Document.query().resultSize())
+ * @example const total = await bypassPerms(() => UserDocument.query().resultSize())
  */
 export function bypassPerms<T>(fn: () => T): Promise<Awaited<T>> {
   return enterWithBypass(lostActorIsAnonymous(frame()), null, fn)

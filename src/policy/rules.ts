@@ -134,24 +134,40 @@ export type AnyRule =
 
 const freeze = <T extends object>(rule: T): T => Object.freeze(rule)
 
-/** Allows every caller, signed in or not. @example read: everyone() */
+/**
+ * Allows every caller, signed in or not.
+ *
+ * @example const policy: Policy = { read: everyone() }
+ */
 export const everyone = (): SqlRule => freeze<ConstantRule>({ kind: 'constant', sql: true, value: true })
 
-/** Allows no caller, except admins if `adminBypass` is set. @example delete: nobody() */
+/**
+ * Allows no caller, except admins if `adminBypass` is set.
+ *
+ * @example const policy: Policy = { delete: nobody() }
+ */
 export const nobody = (): SqlRule => freeze<ConstantRule>({ kind: 'constant', sql: true, value: false })
 
-/** Allows any signed-in user. @example create: authenticated() */
+/**
+ * Allows any signed-in user.
+ *
+ * @example const policy: Policy = { create: authenticated() }
+ */
 export const authenticated = (): SqlRule => freeze<AuthenticatedRule>({ kind: 'authenticated', sql: true })
 
 /**
  * Allows the owner of the row. A row without an owner has none.
  *
  * @param field the column with the owner's id. Default: the model's `userField`, which is 'userId'.
- * @example update: owner()
+ * @example const policy: Policy = { update: owner() }
  */
 export const owner = (field?: string): SqlRule => freeze<OwnerRule>({ kind: 'owner', sql: true, field })
 
-/** Allows the user that the row represents. For user models only. @example update: self() */
+/**
+ * Allows the user that the row represents. For user models only.
+ *
+ * @example const policy: Policy = { update: self() }
+ */
 export const self = (): SqlRule => freeze<SelfRule>({ kind: 'self', sql: true })
 
 /**
@@ -169,7 +185,11 @@ export function role(roles: RoleName | readonly RoleName[], options: { domain?: 
   return freeze<RoleRule>({ kind: 'role', sql: true, roles: freeze(list), domain: options.domain })
 }
 
-/** Allows callers whose API key has this ability, and callers without an API key. @example read: ability('reports:read') */
+/**
+ * Allows callers whose API key has this ability, and callers without an API key.
+ *
+ * @example const policy: Policy = { read: ability('reports:read') }
+ */
 export const ability = (name: string): SqlRule => freeze<AbilityRule>({ kind: 'ability', sql: true, ability: name })
 
 /**
@@ -202,14 +222,22 @@ export function isComparison(value: unknown): value is Comparison {
  */
 export const related = (relation: string, rule: SqlRule): SqlRule => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
 
-/** Allows what at least one of the rules allows; nothing if there are none. @example read: anyOf(owner(), role('editor')) */
+/**
+ * Allows what at least one of the rules allows; nothing if there are none.
+ *
+ * @example const policy: Policy = { read: anyOf(owner(), role('editor')) }
+ */
 export function anyOf(...rules: SqlRule[]): SqlRule
 export function anyOf(...rules: Rule[]): Rule
 export function anyOf(...rules: Rule[]): Rule {
   return many('anyOf', rules)
 }
 
-/** Allows what all of the rules allow; everything if there are none. @example update: allOf(owner(), where({ state: 'draft' })) */
+/**
+ * Allows what all of the rules allow; everything if there are none.
+ *
+ * @example const policy: Policy = { update: allOf(owner(), where({ state: 'draft' })) }
+ */
 export function allOf(...rules: SqlRule[]): SqlRule
 export function allOf(...rules: Rule[]): Rule
 export function allOf(...rules: Rule[]): Rule {
@@ -222,7 +250,11 @@ function many(kind: 'anyOf' | 'allOf', rules: readonly Rule[]): Rule {
   return freeze<ManyRule & { sql: true }>({ kind, rules: freeze([...rules]), sql: true })
 }
 
-/** Allows what the rule does not allow. @example read: not(where({ isHidden: true })) */
+/**
+ * Allows what the rule does not allow.
+ *
+ * @example const policy: Policy = { read: not(where({ isHidden: true })) }
+ */
 export function not(rule: SqlRule): SqlRule
 export function not(rule: Rule): Rule
 export function not(rule: Rule): Rule {
@@ -232,7 +264,7 @@ export function not(rule: Rule): Rule {
 /**
  * Decides by code for each row. It has no form in SQL, so it is not allowed in `read`; bulk writes load their rows first.
  *
- * @example update: anyOf(owner(), check<Post>((post, actor) => post.editors.includes(actor?.id ?? '')))
+ * @example const policy: Policy = { update: anyOf(owner(), check<Post>((post, actor) => post.editors.includes(actor?.id ?? ''))) }
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any row
 export function check<R extends object = any>(test: (row: R, actor: Actor | null) => boolean | Promise<boolean>): Rule<R> {
@@ -247,11 +279,19 @@ export function check<R extends object = any>(test: (row: R, actor: Actor | null
 export const belowOwnRank = (options: { joins?: boolean } = {}): SqlRule =>
   freeze<RankRule>({ kind: 'rank', sql: true, joins: options.joins ?? true })
 
-/** Allows users who hold a role in the row's domain: any role, or one of `roles`. @example read: member() */
+/**
+ * Allows users who hold a role in the row's domain: any role, or one of `roles`.
+ *
+ * @example const policy: Policy = { read: member() }
+ */
 export const member = (field = 'domainId', roles?: readonly string[]): SqlRule =>
   freeze<MemberRule>({ kind: 'member', sql: true, field, roles })
 
-/** Allows callers who may update the owner of the row. @example update: delegate() */
+/**
+ * Allows callers who may update the owner of the row.
+ *
+ * @example const policy: Policy = { update: delegate() }
+ */
 export const delegate = (): SqlRule => freeze<DelegateRule>({ kind: 'delegate', sql: true })
 
 /** Yields a rule and all rules inside it. */

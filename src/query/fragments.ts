@@ -74,7 +74,7 @@ function quoted(client: Knex.Client, name: string): string {
  * Returns a template as a raw expression for Knex.
  *
  * @throws Error if the number of bindings differs from the number of placeholders, or a binding is undefined
- * @example statement.whereRaw(fragment(knex.client, { sql: '?? = ?', bindings: ['t.id', id] }))
+ * @example knex('token').whereRaw(fragment(knex.client, { sql: '?? = ?', bindings: ['user_id', user.id] }))
  */
 export function fragment(client: Knex.Client, { sql, bindings }: Template): Knex.Raw {
   const { texts, isName } = parse(sql)

@@ -12,7 +12,11 @@ export const baseColumns = {
   updatedAt: column.datetime(),
 }
 
-/** BaseModel without its id, which withColumns() may declare with another type. */
+/**
+ * BaseModel without its id, which withColumns() may declare with another type.
+ *
+ * @example class Country extends BaseModel.withColumns({ id: column.integer() }) {} // a BaseModelWithoutId with a number as id
+ */
 export class BaseModelWithoutId extends ActiveRecordMixin(Model) {
   static {
     setClassName(this, 'BaseModel')

@@ -19,7 +19,10 @@ export interface ShortMapping {
  * @param model the class, or a function that returns it
  * @param column the property of this model with the id
  * @throws ConfigurationError at the first use of the relation: for something else than a model, and for a model with a composite key
- * @example static relationMappings = { manager: belongsTo(() => Employee, 'managerId') }
+ * @example
+ * class Ticket extends BasePermsModel.withColumns({ employeeId: column.uuid() }) {
+ *   static override relationMappings = { employee: belongsTo(() => Employee, 'employeeId') }
+ * }
  */
 export function belongsTo(model: RelatedModel, column: string): RelationMapping<Model> {
   return short((cls) => {
@@ -35,7 +38,10 @@ export function belongsTo(model: RelatedModel, column: string): RelationMapping<
  * @param model the class, or a function that returns it
  * @param column the property of the other model with the id of this row
  * @throws ConfigurationError at the first use of the relation: for something else than a model, and in a model with a composite key
- * @example static relationMappings = { orders: hasMany(() => Order, 'employeeId') }
+ * @example
+ * class Team extends BasePermsModel.withColumns({ name: column.string() }) {
+ *   static override relationMappings = { members: hasMany(() => Employee, 'teamId') }
+ * }
  */
 export function hasMany(model: RelatedModel, column: string): RelationMapping<Model> {
   return short((cls) => {

@@ -33,7 +33,7 @@ export interface PropertyUse {
  * Returns the declaration of a column that a model describes in `static jsonSchema` only.
  *
  * @returns undefined for a property whose type the schema leaves open: it can be shown and written, but not filtered or sorted
- * @example existingColumn({ type: ['string', 'null'], format: 'date' }, use)?.type // 'date'
+ * @example existingColumn({ type: ['string', 'null'], format: 'date' }, { isRequired: false, isJson: false, isId: false })?.type // 'date'
  */
 export function existingColumn(schema: object, use: PropertyUse): ColumnSpec | undefined {
   const property = schema as PropertySchema

@@ -31,7 +31,7 @@ const dialects: Readonly<Record<string, Dialect>> = {
  * Returns the SQL dialect of a Knex instance or transaction.
  *
  * @throws ConfigurationError for a Knex client that is not supported
- * @example dialectOf(Knex({ client: 'better-sqlite3', ... })) // 'sqlite'
+ * @example dialectOf(Knex({ client: 'better-sqlite3' })) // 'sqlite'
  */
 export function dialectOf(knex: Knex): Dialect {
   const { driverName } = knex.client as { driverName?: unknown }

@@ -13,7 +13,7 @@ export function textProblem(value: unknown): string | undefined {
  * Returns a text that is not blank.
  *
  * @throws ValidationError for other values
- * @example const token = requireText(body.token, 'token')
+ * @example const token = requireText(req.body.token, 'token')
  */
 export function requireText(value: unknown, field: string): string {
   const problem = textProblem(value)

@@ -33,7 +33,7 @@ let count = 0
  * @param values the values of the user. Default of `email`: a random address.
  * @throws ValidationError when a required column of the application's user model is missing
  * @throws UniqueViolationError when the e-mail address is taken
- * @example const editor = await createUser({ department: 'Press' }, { role: 'editor', domain: 'press' })
+ * @example const editor = await createUser<Employee>({ department: 'Press' }, { role: 'editor', domain: 'press' })
  */
 export async function createUser<U extends User = User>(values: Partial<U> = {}, { role, domain }: CreateUserOptions = {}): Promise<U> {
   count += 1

@@ -10,7 +10,11 @@ import { PasswordMixin } from './password-mixin.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles.js'
 
-/** User without its id, which withColumns() may declare with another type. */
+/**
+ * User without its id, which withColumns() may declare with another type.
+ *
+ * @example class Employee extends User.withColumns({ id: column.integer() }) {} // a UserWithoutId with a number as id
+ */
 export class UserWithoutId extends ReplaceableMixin(HasRolesMixin(PasswordMixin(BasePermsModelWithoutId)), 'user').withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).unique(),
   isEnabled: column.boolean().default(true).writableBy(role(Role.ADMIN)),

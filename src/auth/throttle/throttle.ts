@@ -62,7 +62,7 @@ export interface ThrottleOptions {
    * ServiceUnavailableError (503).
    *
    * @defaultValue 'memory'
-   * @example store: (limit) => new RateLimiterRedis({ storeClient: redis, ...limit })
+   * @example const throttle: ThrottleOptions = { store: (limit) => new RateLimiterRedis({ storeClient: redis, ...limit }) }
    */
   readonly store?: 'memory' | 'database' | ((limit: Limit) => Limiter) | undefined
   /**

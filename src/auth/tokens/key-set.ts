@@ -60,7 +60,12 @@ const TEN_YEARS = 315_360_000
  * @throws ConfigurationError when there is no key, a key is too weak, or a time is out of range; the message says how to make a key
  * @example
  * const keys = parseKeys({ secret: process.env.JWT_SECRET })
- * const rotated = parseKeys({ keys: [{ kid: '2', algorithm: 'HS256', secret: fresh }, { kid: '1', algorithm: 'HS256', secret: old, retired: true }] })
+ * const rotated = parseKeys({
+ *   keys: [
+ *     { kid: '2', algorithm: 'HS256', secret: process.env.NEW_SECRET },
+ *     { kid: '1', algorithm: 'HS256', secret: process.env.OLD_SECRET, retired: true },
+ *   ],
+ * })
  */
 export function parseKeys(options: JwtOptions): KeySet {
   const keys = readKeys(options)

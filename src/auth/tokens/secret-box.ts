@@ -6,7 +6,7 @@ import { decryptText, encryptText, IV_BYTES, TAG_BYTES } from '../../core/aes-gc
  *
  * @param keys 32 bytes each: the first encrypts, all decrypt
  * @param owner the owner of the secret, such as a user's id
- * @example const text = seal(deriveKeys(keys, 'second factor secret'), user.id, secret)
+ * @example const text = seal([randomBytes(32)], user.id, secret)
  */
 export function seal(keys: readonly [Buffer, ...Buffer[]], owner: string, plain: string): string {
   const { iv, tag, ciphertext } = encryptText(keys[0], plain, owner)

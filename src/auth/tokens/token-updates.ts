@@ -9,7 +9,7 @@ export const tokens = () => registeredModel('token') as unknown as typeof Token
  * Returns a query that changes the tokens that match `where` and are not revoked, and resolves to their number. It compares and sets
  * in one UPDATE: of several concurrent calls one changes the row. Callers emit an event when it ends a session.
  *
- * @example const count = await updateActiveTokens({ id, token: oldHash }, { token: newHash })
+ * @example const count = await updateActiveTokens({ id: stored.id, token: stored.token }, { token: newHash })
  */
 export function updateActiveTokens(where: Partial<Token>, changes: Partial<Token>) {
   return skipCallerChange(tokens().query())

@@ -107,9 +107,11 @@ export interface EndpointOptions<Row = unknown> {
  * Describes one method at one path. Does not depend on a framework and is immutable: `with` creates a changed copy.
  *
  * @example
- * override listEndpoint() {
- *   const endpoint = super.listEndpoint()
- *   return endpoint.with({ handler: async (context) => ({ ...(await endpoint.options.handler(context)), seen: new Date() }) })
+ * class Critters extends CrudResource {
+ *   override listEndpoint() {
+ *     const endpoint = super.listEndpoint()
+ *     return endpoint.with({ handler: async (context) => ({ page: await endpoint.options.handler(context), seen: new Date() }) })
+ *   }
  * }
  */
 export class Endpoint<Row = unknown> {

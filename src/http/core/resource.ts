@@ -51,7 +51,12 @@ export class Resource {
    * Adds a custom endpoint.
    *
    * @example
-   * documents.endpoint({ method: 'POST', path: ':id/publish', item: true, handler: async ({ row }) => await row.update({ isPublic: true }) })
+   * documents.endpoint<UserDocument>({
+   *   method: 'POST',
+   *   path: ':id/publish',
+   *   item: true,
+   *   handler: async ({ row }) => await row.update({ isPublic: true }),
+   * })
    */
   endpoint<Row = unknown>(options: EndpointOptions<Row>): Endpoint<Row> {
     const endpoint = new Endpoint<Row>({ abilities: () => [`${this.abilityName}:*`], ...options })

@@ -7,7 +7,7 @@ export interface ResponseOptions {
 /**
  * A response for any framework. Header names are in lower case.
  *
- * @example return HttpResponse.json({ total: 3 }, { status: 202 })
+ * @example const response = HttpResponse.json({ total: 3 }, { status: 202 })
  */
 export class HttpResponse {
   readonly status: number
@@ -32,7 +32,7 @@ export class HttpResponse {
   /**
    * Creates a JSON response.
    *
-   * @example return HttpResponse.json({ total: 3 }, { status: 202 })
+   * @example const response = HttpResponse.json({ total: 3 }, { status: 202 })
    */
   static json(value: unknown, options: ResponseOptions = {}): HttpResponse {
     return HttpResponse.jsonText(JSON.stringify(value) ?? 'null', options)

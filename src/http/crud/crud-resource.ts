@@ -207,8 +207,11 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
    * resource includes it. Override it in a subclass to change all responses.
    *
    * @example
-   * protected override shape(row: ServedRow, method: CrudMethod) {
-   *   return { ...super.shape(row, method), self: `/documents/${row.id}` }
+   * class Documents extends CrudResource {
+   *   protected override shape(row: ServedRow, method: CrudMethod) {
+   *     const shown = super.shape(row, method)
+   *     return { ...shown, self: `/documents/${shown.id}` }
+   *   }
    * }
    */
   protected shape(row: ServedRow, method: CrudMethod): Record<string, unknown> {

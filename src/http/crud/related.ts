@@ -16,8 +16,8 @@ export interface RelatedRows {
  * The relations that clients may include, as paths: a list, or an object that maps paths to the shown columns. `true` shows the
  * columns that the resource of the related model shows.
  *
- * @example ['user', 'items.product']
- * @example { user: ['id', 'displayName'], 'items.product': true }
+ * @example const include: IncludeOption = ['user', 'items.product']
+ * @example const include: IncludeOption = { user: ['id', 'displayName'], 'items.product': true }
  */
 export type IncludeOption = readonly string[] | { readonly [path: string]: true | SchemaOption }
 

@@ -93,7 +93,7 @@ export interface Adapter {
  * createServer((req, res) => {
  *   const request = nodeRequest(req)
  *   const send = (response: HttpResponse) => sendNode(response, res)
- *   void adapter.authenticate(request, {
+ *   void adapter.authenticate<unknown>(request, {
  *     next: () => mounted.handle(request)?.then(send),
  *     refuse: send,
  *     fail: (error) => res.destroy(error as Error),

@@ -6,7 +6,7 @@ import { schemaOf } from '../../schema/json-schemas.js'
  * Returns the JSON Schema of an id of a registered model. Use it in a getter: the models are registered by initPerms(), after the
  * schemas of endpoints are declared.
  *
- * @example properties: { get userId() { return idSchemaOf('user') } }
+ * @example const properties = { get userId() { return idSchemaOf('user') } }
  */
 export function idSchemaOf(kind: ModelKind): object {
   const spec = idSpecOf(registeredModel(kind))

@@ -56,7 +56,7 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
    * Restricts what `me/` accepts and shows further than the resource. A key or column that the resource does not accept or show
    * throws a ConfigurationError.
    *
-   * @example me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] }
+   * @example new UserResource({ me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] } })
    */
   me?: MeOptions | undefined
 }

@@ -13,8 +13,8 @@ import { CaseRun, type ConformanceServer, casesFor, type Responses } from './sui
  * @param knex returns a Knex instance of an empty database, which the suite destroys
  * @throws AssertionError when a response is not the expected one
  * @example
- * const responses = nodeReference(knex)
- * conformance('hapi', hapi, framework, () => responses)
+ * const responses = nodeReference(hapi.knex)
+ * conformance('hapi', hapi, { describe, it, before, after }, () => responses)
  */
 export async function nodeReference(knex: () => Knex | Promise<Knex>): Promise<Responses> {
   const run = await CaseRun.start({ knex, start: startNode })
