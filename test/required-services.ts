@@ -15,7 +15,9 @@ export function mochaGlobalSetup(): void {
 
 export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
-    console.log('  Left out without FULL=1: better-sqlite3 above the query layer.')
+    console.log(
+      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, and two of three generated cases.',
+    )
   }
   if (leftOut.length === 0) return
   console.log(`  Left out of this run: ${leftOut.map(([name, variable]) => `${name} (set ${variable})`).join(', ')}\n`)

@@ -23,7 +23,7 @@ import {
   UserRole,
 } from '../src/index.js'
 import { testHasher } from '../src/testing/index.js'
-import { createDatabase, eachDriver, type OwnDatabase } from './helpers/databases.js'
+import { createDatabase, eachDatabase, type OwnDatabase } from './helpers/databases.js'
 import { rejection } from './helpers/errors.js'
 
 const jwt = { secret: 'a secret of at least thirty-two bytes' }
@@ -35,7 +35,7 @@ const ids = { ada: '00000000-0000-7000-8000-00000000000a', note: '00000000-0000-
 /** The error of code that may throw before it returns a promise. */
 const errorOf = (fn: () => unknown) => rejection((async () => await fn())())
 
-eachDriver('Several runtimes in one process', (db) => {
+eachDatabase('Several runtimes in one process', (db) => {
   let other: OwnDatabase
   let a: Perms
   let b: Perms

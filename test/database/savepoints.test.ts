@@ -16,7 +16,7 @@ import {
   User,
   where,
 } from '../../src/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 /** Stays open: a patch that closes one is undone after its statement, in a savepoint. */
@@ -30,7 +30,7 @@ const Note = SavepointNote
 
 const rounds = 20
 
-eachDriver('Statements next to a savepoint of their transaction', (db) => {
+eachDatabase('Statements next to a savepoint of their transaction', (db) => {
   let perms: Perms
   let [me, other]: User[] = []
   let note: SavepointNote

@@ -21,7 +21,7 @@ import {
   SoftDeleteMixin,
   User,
 } from '../../src/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 /** Everybody reads all of it; only its owner changes it. */
@@ -86,7 +86,7 @@ class GraphFolder extends BaseModel.withColumns({ title: column.string() }) {
   }
 }
 
-eachDriver('Graphs under permissions', (db) => {
+eachDatabase('Graphs under permissions', (db) => {
   let perms: Perms
   let [me, other]: any[] = []
   let board: any

@@ -16,7 +16,7 @@ import {
   SoftDeleteMixin,
   User,
 } from '../../src/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 
 const open = { read: everyone(), create: authenticated(), update: authenticated(), delete: authenticated() }
 const keys = { docId: column.uuid(), tagId: column.uuid(), note: column.string().nullable() }
@@ -110,7 +110,7 @@ class UnlinkPlainDoc extends BaseModel.withColumns({ title: column.string(), ...
 
 const [Doc, Tag] = [UnlinkDoc, UnlinkTag] as const
 
-eachDriver('Links of a many-to-many relation', (db) => {
+eachDatabase('Links of a many-to-many relation', (db) => {
   let perms: Perms
   let me: User
   let [first, second]: any[] = []

@@ -16,11 +16,12 @@ import { UserRole } from '../../src/users/user-role.js'
 import { addFactor, challengeOf, codeOf } from '../auth/flows/factor.js'
 import { type FullZoo, openFullZoo } from '../conformance/full-zoo.js'
 import { Critter, password, UserDocument } from '../conformance/zoo.js'
+import { generatedCases } from '../helpers/repetitions.js'
 import { type FuzzRequest, type Operation, operationsOf, requestsOf } from './fuzz-requests.js'
 import { documentedApi } from './openapi/documented.js'
 
 /** Requests for each resource. */
-const runs = Number(process.env['FUZZ_RUNS'] ?? 10_000)
+const runs = generatedCases(10_000, 'FUZZ_RUNS')
 /** Stands in whatever is bob's alone; the fuzzer never sends it. */
 const marker = 'bobs-own-and-no-one-elses'
 const email = 'ada@example.com'

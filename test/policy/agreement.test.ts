@@ -28,6 +28,7 @@ import { holds } from '../../src/policy/condition.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
 import { scopeOf } from '../../src/policy/scope.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
+import { generatedCases } from '../helpers/repetitions.js'
 import { actors, type Described, keyReaches, means, policies, ruleOf } from './agreement-rules.js'
 import {
   columnNames,
@@ -47,7 +48,7 @@ import {
   userIds,
 } from './agreement-world.js'
 
-const numRuns = Number(process.env['AGREEMENT_RUNS'] ?? 100)
+const numRuns = generatedCases(100, 'AGREEMENT_RUNS')
 
 /** A class of its own for each policy, since what a class says is read once. */
 function under(rule: SqlRule): typeof Item {

@@ -38,9 +38,10 @@ import { type Actor, asAnonymous, currentActor } from '../../src/policy/context.
 import { type Scope, scopeOf } from '../../src/policy/scope.js'
 import { dialectOfClass } from '../../src/record/codec.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { generatedCases } from '../helpers/repetitions.js'
 
 const seed = Number(process.env['FAST_CHECK_SEED'] ?? 20260318)
-const runs = Number(process.env['FAST_CHECK_RUNS'] ?? 400)
+const runs = generatedCases(400, 'FAST_CHECK_RUNS')
 
 // -- the models
 

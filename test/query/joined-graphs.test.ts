@@ -15,7 +15,7 @@ import {
   User,
   where,
 } from '../../src/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 const boxRelations = () => ({
@@ -44,7 +44,7 @@ class JoinedPlainBox extends BaseModel.withColumns({ name: column.string(), shel
   static override relationMappings = boxRelations as never
 }
 
-eachDriver('withGraphJoined()', (db) => {
+eachDatabase('withGraphJoined()', (db) => {
   let perms: Perms
   let me: User
 

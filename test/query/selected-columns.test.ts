@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
 import { BaseModel, belongsTo, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
-import { countQueries, eachDriver } from '../helpers/databases.js'
+import { countQueries, eachDatabase } from '../helpers/databases.js'
 
 class Shelf extends BaseModel.withColumns({ label: column.string({ maxLength: 20 }) }) {
   static override relationMappings = () => ({
@@ -21,7 +21,7 @@ class Loose extends BaseModel.withColumns({ name: column.string({ maxLength: 20 
   })
 }
 
-eachDriver('A query that selects nothing in particular', (db) => {
+eachDatabase('A query that selects nothing in particular', (db) => {
   let perms: Perms
   let shelf: Shelf
   before(async () => {

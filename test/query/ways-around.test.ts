@@ -16,7 +16,7 @@ import {
 } from '../../src/index.js'
 import { protectedTables } from '../../src/query/protected-tables.js'
 import { createUser } from '../../src/testing/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class SecretDoc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {
@@ -58,7 +58,7 @@ class LegacyBase extends BaseModel.withColumns({ title: column.string() }) {
 
 type Untyped = any
 
-eachDriver('ways around the policy', (db) => {
+eachDatabase('ways around the policy', (db) => {
   let perms: Perms
   let owner: User
   let stranger: User

@@ -12,7 +12,7 @@ import {
   UniqueViolationError,
   ValidationError,
 } from '../../src/index.js'
-import { countQueries, eachDriver } from '../helpers/databases.js'
+import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 
 class Shelf extends BaseModel.withColumns({
@@ -24,7 +24,7 @@ class Shelf extends BaseModel.withColumns({
   labelText: column.string({ maxLength: 20 }).nullable(),
 }) {}
 
-eachDriver('ActiveRecord', (db) => {
+eachDatabase('ActiveRecord', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })

@@ -23,8 +23,8 @@ const redisOptions = { enableOfflineQueue: false, commandTimeout: 2000, lazyConn
 
 for (const name of ['memory', 'database', ...(redisUrl ? ['redis' as const] : [])] as const) {
   eachDatabase(`throttle, counting in ${name}`, (db) => {
-    // Which database there is beside Redis changes nothing.
-    if (name === 'redis' && db.name !== 'sqlite3') return
+    // Only the store 'database' uses the database, so the others run beside one.
+    if (name !== 'database' && db.name !== 'sqlite3') return
     let all: SetUp
     let redis: Redis
     const prefix = `op_test_${process.pid}_${Date.now()}:`
