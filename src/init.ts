@@ -9,6 +9,7 @@ import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/passwords/password-policy.js'
 import { resolveThrottle, type Throttle, type ThrottleOptions } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/tokens/key-set.js'
+import { type LegacyTokenOptions, registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
 import { ConfigurationError, PermsError, ValidationError } from './core/errors.js'
 import { prepareConnections } from './database/connections.js'
 import { mapDatabaseError } from './database/database-errors.js'
@@ -57,6 +58,8 @@ export interface PermsOptions {
     | (JwtOptions & {
         /** Returns additional claims of access tokens. Permissions never depend on them. */
         claims?: ((user: User) => object) | undefined
+        /** Accepts the access tokens that the application issued before it used this library, until a fixed date. */
+        legacyTokens?: LegacyTokenOptions | undefined
       })
     | undefined
   /** The application's user model. @defaultValue User */
@@ -254,6 +257,7 @@ export function initPerms(options: PermsOptions): Perms {
           runtime,
         })
       : null
+    registerLegacyTokens(runtime, jwt)
     const boundAuth = auth && bindToRuntime(runtime, auth)
     registerUserEvents(runtime, (name, payload) => {
       auth?.forget({ userId: payload.userId })

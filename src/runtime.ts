@@ -274,6 +274,11 @@ export function runtimeCount(): number {
   return shared.runtimes.size
 }
 
+/** Returns the other active runtimes. */
+export function otherRuntimes(runtime: Runtime): Runtime[] {
+  return [...shared.runtimes].filter((other) => other !== runtime)
+}
+
 /** Records that an adapter of this runtime serves requests. */
 export function noteAdapterCreated(runtime: Runtime): void {
   shared.adapterCreated = true

@@ -16,6 +16,7 @@ import type { Throttle, ThrottleOptions } from './throttle/throttle.js'
 import type { ApiKeys } from './tokens/api-keys.js'
 import type { JwtClaims } from './tokens/jwt.js'
 import type { JwtOptions, PublicJwks } from './tokens/key-set.js'
+import type { LegacyTokenOptions } from './tokens/legacy-tokens.js'
 import type { SessionInfo } from './tokens/sessions.js'
 
 export interface AuthOptions {
@@ -35,6 +36,8 @@ export interface AuthOptions {
      * @defaultValue 7776000 (90 days)
      */
     readonly sessionExpires?: number | undefined
+    /** Accepts the access tokens of an earlier scheme until a fixed date. */
+    readonly legacyTokens?: LegacyTokenOptions | undefined
   }
   readonly hasher: PasswordHasher
   /** Loads the user of a valid access token in place of the library's query. The library still checks the session. */
@@ -149,7 +152,7 @@ export interface Auth {
   /** Ends one session of this user. It does not check who the caller is. @returns false when the user has no such session */
   endSession(user: User | UserId, sessionId: string): Promise<boolean>
   /**
-   * Returns the caller of an access token or an API key. It runs one query.
+   * Returns the caller of an access token, a legacy token or an API key. It runs one query.
    *
    * @throws InvalidTokenError when the token is not valid, its session has ended, or its user is disabled or deleted
    * @example const actor = await perms.auth.authenticate(token)

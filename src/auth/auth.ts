@@ -43,6 +43,7 @@ import { CallerCache } from './tokens/caller-cache.js'
 import { deriveKeys } from './tokens/derived-keys.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './tokens/jwt.js'
 import { parseKeys, publicJwks } from './tokens/key-set.js'
+import { LegacyTokens } from './tokens/legacy-tokens.js'
 import { callerLoader, type SessionState } from './tokens/load-caller.js'
 import { assertOwnUser, Sessions } from './tokens/sessions.js'
 
@@ -75,6 +76,7 @@ export interface CallerCacheControl {
 export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   const { knex, hasher, loadUser, runtime } = options
   const keys = parseKeys(options.jwt)
+  const legacyTokens = options.jwt.legacyTokens && new LegacyTokens(knex, options.jwt.legacyTokens, keys)
   const load = callerLoader(knex)
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
   const emitToListeners = emitter(options.onEvent)
@@ -166,6 +168,13 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     const details = { sessionId: session.id, abilities: session.abilities ?? [], keyMadeAt: session.createdAt ?? null }
     if (!loadUser) return toActor(user, details)
     return toActor(await loadApplicationUser({ sub: String(user.id), usr: tableOfUsers(), key: session.id }), details)
+  }
+
+  async function authenticateLegacy(legacy: LegacyTokens, token: string): Promise<Actor> {
+    const { user, session } = await legacy.findActive(token)
+    if (!loadUser) return toActor(user, detailsOf(session))
+    const claims = { sub: String(user.id), usr: tableOfUsers(), legacy: session.id }
+    return toActor(await loadApplicationUser(claims), detailsOf(session))
   }
 
   // Calls loadUser() of the application. The session or API key has been checked already.
@@ -305,7 +314,13 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 
     async authenticate(token) {
       if (looksLikeApiKey(token)) return await authenticateKey(token)
-      const claims = verifyAccessToken(token)
+      let claims: AccessClaims
+      try {
+        claims = verifyAccessToken(token)
+      } catch (error) {
+        if (!legacyTokens || !(error instanceof InvalidTokenError)) throw error
+        return await authenticateLegacy(legacyTokens, token)
+      }
       const { user: loaded, session } = await sessions.findActive(claims.sid, cache?.load)
       // Text equality: each id has one spelling.
       if (claims.sub !== String(loaded.id)) throw new InvalidTokenError()

@@ -12,6 +12,7 @@ import { canonicalEmail } from '../schema/email.js'
 import { skipCallerChange } from './caller-changes.js'
 import { forbidImpersonation } from './caller-restrictions.js'
 import { emitAfterCommit } from './events.js'
+import { endLegacyTokens } from './legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
 interface Credentials {
@@ -146,6 +147,7 @@ async function endAccess(
       // Recovery codes stay: they belong to the second factor, and a user without the phone needs them after a new password.
       .whereNotIn('kind', ['custom', 'recovery', ...(isRecovery ? [] : ['api']), ...(changesEmail ? [] : [PROVEN_ADDRESS])])
     await (keep ? sessions.whereNot('id', keep) : sessions)
+    await endLegacyTokens(id as string, trx)
     if (changesEmail && 'emailVerifiedAt' in definitionOf(Class).specs) {
       await Class.query(trx)
         .findById(id)

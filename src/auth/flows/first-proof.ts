@@ -6,6 +6,7 @@ import { definitionOf } from '../../schema/definition.js'
 import { dialectOf } from '../../schema/storage.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
 import { Invitation } from '../../users/invitation.js'
+import { endLegacyTokens, LEGACY } from '../../users/legacy-tokens.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -68,7 +69,7 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
   return async () => ({ factors: await has(SecondFactor), invitations: await has(Invitation) })
 }
 
-const sessionKinds = ['refresh', 'access']
+const sessionKinds = ['refresh', 'access', LEGACY]
 
 /**
  * Records that the owner of the mailbox proved the address. If it is the first proof, the account may have been created by someone
@@ -99,6 +100,7 @@ export async function proveAddress(
   }
   const now = new Date()
   const ended = await endTokens(user.id, () => true, keepSession)
+  await endLegacyTokens(user.id)
   // Also ends impersonations that this user started as a superadmin.
   await tokens()
     .query()

@@ -91,7 +91,7 @@ export function impersonation(core: AuthCore): Impersonation {
  * @throws InvalidTokenError
  */
 export async function assertImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
-  const { user: superadmin } = await sessions.findActive(boundTo ?? '')
+  const { user: superadmin } = await sessions.findActiveOfAnyKind(boundTo ?? '')
   if (superadmin.id !== impersonatorId || !superadmin.isSuperadmin || user.isSuperadmin) throw new InvalidTokenError()
 }
 

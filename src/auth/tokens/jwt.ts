@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import jsonwebtoken from 'jsonwebtoken'
 import { ConfigurationError, InvalidTokenError } from '../../core/errors.js'
 import type { JwtKey } from './key.js'
-import type { KeySet } from './key-set.js'
+import type { KeySet, VerificationKeys } from './key-set.js'
 
 /** The claims of a token. `sub` is the id of the user; times are seconds since 1970. */
 export interface JwtClaims {
@@ -85,7 +85,7 @@ const BASE64URL_PART = '(?:[\\w-]{4})*(?:[\\w-]{4}|[\\w-][AQgw]|[\\w-]{2}[AEIMQU
 const COMPACT = new RegExp(`^${BASE64URL_PART}\\.${BASE64URL_PART}\\.${BASE64URL_PART}$`)
 
 /** Returns the header and payload of a token with a valid signature. jsonwebtoken has checked exp, nbf, iss and aud where present. */
-export function verifyCompact(keys: KeySet, token: string): { header: Header; payload: unknown } {
+export function verifyCompact(keys: VerificationKeys, token: string): { header: Header; payload: unknown } {
   const header = readHeader(token)
   let reason: unknown = 'no configured key fits'
   for (const key of candidates(keys, header)) {
@@ -105,7 +105,7 @@ export function verifyCompact(keys: KeySet, token: string): { header: Header; pa
 }
 
 /** Returns the keys that may have signed the token: the key named by kid, or the keys without one; always with the key's algorithm. */
-function candidates(keys: KeySet, header: Header): readonly JwtKey[] {
+function candidates(keys: VerificationKeys, header: Header): readonly JwtKey[] {
   const { alg, kid } = header
   if (kid === undefined) return keys.withoutKid.filter((key) => key.algorithm === alg)
   const key = typeof kid === 'string' ? keys.byKid.get(kid) : undefined

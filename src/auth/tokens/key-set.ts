@@ -31,19 +31,23 @@ export interface JwtOptions {
   leeway?: number | undefined
 }
 
-/** The parsed and validated token configuration. */
-export interface KeySet {
-  readonly signing: JwtKey & { readonly signKey: NonNullable<JwtKey['signKey']> }
-  /** All keys, including the signing one. */
+/** Parsed keys that verify tokens, and the claims that the tokens must have. */
+export interface VerificationKeys {
   readonly keys: readonly JwtKey[]
   readonly byKid: ReadonlyMap<string, JwtKey>
   /** Keys that verify tokens without `kid`. */
   readonly withoutKid: readonly JwtKey[]
-  readonly accessTokenExpires: number
-  readonly refreshTokenExpires: number
   readonly issuer: string | undefined
   readonly audience: string | undefined
+  /** In seconds. */
   readonly leeway: number
+}
+
+/** The parsed and validated token configuration. `keys` includes the signing key. */
+export interface KeySet extends VerificationKeys {
+  readonly signing: JwtKey & { readonly signKey: NonNullable<JwtKey['signKey']> }
+  readonly accessTokenExpires: number
+  readonly refreshTokenExpires: number
 }
 
 /** In seconds. */
@@ -68,28 +72,44 @@ const TEN_YEARS = 315_360_000
  * })
  */
 export function parseKeys(options: JwtOptions): KeySet {
-  const keys = readKeys(options)
-  const byKid = new Map<string, JwtKey>()
-  for (const key of keys) {
-    if (key.kid === undefined) continue
-    if (byKid.has(key.kid)) throw new ConfigurationError(`jwt.keys: two keys have the kid '${key.kid}'; give each its own.`)
-    byKid.set(key.kid, key)
-  }
-  const signing = keys.find((key) => !key.retired)
+  const verification = parseVerificationKeys(options, 'jwt')
+  const signing = verification.keys.find((key) => !key.retired)
   if (signing === undefined) throw new ConfigurationError('jwt.keys: every key is retired. Add a key that signs as the first one.')
   const { signKey } = signing
   if (signKey === undefined) {
     throw new ConfigurationError('jwt.keys: the first key that is not retired signs, and has no privateKey: add one, or retire it.')
   }
   return {
+    ...verification,
     signing: { ...signing, signKey },
+    accessTokenExpires: seconds('accessTokenExpires', options.accessTokenExpires ?? 900, 1, TEN_YEARS),
+    refreshTokenExpires: seconds('refreshTokenExpires', options.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE, 1, TEN_YEARS),
+  }
+}
+
+/**
+ * Parses keys that verify tokens. None of them has to be able to sign.
+ *
+ * @param at the name of the option for messages: `jwt`, `jwt.legacyTokens`
+ * @throws ConfigurationError when there is no key, a key is too weak, or two keys have one `kid`
+ */
+export function parseVerificationKeys(
+  options: Pick<JwtOptions, 'secret' | 'keys' | 'issuer' | 'audience' | 'leeway'>,
+  at: string,
+): VerificationKeys {
+  const keys = readKeys(options, at)
+  const byKid = new Map<string, JwtKey>()
+  for (const key of keys) {
+    if (key.kid === undefined) continue
+    if (byKid.has(key.kid)) throw new ConfigurationError(`${at}.keys: two keys have the kid '${key.kid}'; give each its own.`)
+    byKid.set(key.kid, key)
+  }
+  return {
     keys,
     byKid,
     withoutKid: keys.length === 1 ? keys : keys.filter((key) => key.kid === undefined),
-    accessTokenExpires: seconds('accessTokenExpires', options.accessTokenExpires ?? 900, 1, TEN_YEARS),
-    refreshTokenExpires: seconds('refreshTokenExpires', options.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE, 1, TEN_YEARS),
-    issuer: name('issuer', options.issuer),
-    audience: name('audience', options.audience),
+    issuer: name(`${at}.issuer`, options.issuer),
+    audience: name(`${at}.audience`, options.audience),
     leeway: seconds('leeway', options.leeway ?? 0, 0, MAX_LEEWAY),
   }
 }
@@ -117,13 +137,12 @@ export function publicJwks(keys: KeySet): PublicJwks {
   }
 }
 
-function readKeys(options: JwtOptions): JwtKey[] {
-  const { keys = [], secret } = options
-  if (keys.length === 0) return [parseKey({ algorithm: 'HS256', secret }, 'jwt.secret')]
+function readKeys({ keys = [], secret }: Pick<JwtOptions, 'secret' | 'keys'>, at: string): JwtKey[] {
+  if (keys.length === 0) return [parseKey({ algorithm: 'HS256', secret }, `${at}.secret`)]
   if (secret !== undefined) {
-    throw new ConfigurationError("jwt: give either secret or keys; in keys, a secret is { algorithm: 'HS256', secret }.")
+    throw new ConfigurationError(`${at}: give either secret or keys; in keys, a secret is { algorithm: 'HS256', secret }.`)
   }
-  return keys.map((key, index) => parseKey(key, `jwt.keys[${index}]`))
+  return keys.map((key, index) => parseKey(key, `${at}.keys[${index}]`))
 }
 
 function seconds(option: string, value: number, least: number, most: number): number {
@@ -133,5 +152,5 @@ function seconds(option: string, value: number, least: number, most: number): nu
 
 function name(option: string, value: string | undefined): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
-  throw new ConfigurationError(`jwt.${option}: must be a non-empty string. Change it or leave it out.`)
+  throw new ConfigurationError(`${option}: must be a non-empty string. Change it or leave it out.`)
 }

@@ -1,11 +1,13 @@
 import type { Knex } from 'knex'
 import { AccountDisabledError, ConfigurationError, InvalidTokenError } from '../../core/errors.js'
+import { lockRow } from '../../database/lock-row.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/actor.js'
+import { endLegacyTokens, LEGACY, mayHaveLegacyTokens } from '../../users/legacy-tokens.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { Emit } from '../events.js'
@@ -17,6 +19,8 @@ import { revokeTokens, tokens, updateActiveTokens } from './token-updates.js'
 /** `'refresh'`: a session that can be refreshed; `'access'`: a session of a single access token. */
 const kinds = ['refresh', 'access'] as const
 type SessionKind = (typeof kinds)[number]
+/** The kinds of sessions that sign-out ends. A session of a legacy token is found by the token, never by its id in a native token. */
+const endedKinds = [...kinds, LEGACY]
 
 /** Milliseconds in which a second use of a refresh token counts as another browser tab or a lost response. */
 const GRACE = 10_000
@@ -81,11 +85,16 @@ export class Sessions {
     return this.#tokens.parse(refreshToken)?.sessionId ?? null
   }
 
-  /** Returns an active session with its active user. @throws InvalidTokenError when the session or the user is not active */
-  async findActive(sessionId: string, load = this.#options.load): Promise<Caller> {
+  /**
+   * Returns an active session with its active user.
+   *
+   * @param accepted the kinds of sessions. Default: those of native tokens.
+   * @throws InvalidTokenError when the session or the user is not active
+   */
+  async findActive(sessionId: string, load = this.#options.load, accepted: readonly string[] = kinds): Promise<Caller> {
     const known = decodeId(tokens(), sessionId)
     const caller = known === undefined ? null : await load(String(known))
-    if (!caller || !isActiveSession(caller.session)) throw new InvalidTokenError()
+    if (!caller || !accepted.includes(caller.session.kind) || !isActiveSession(caller.session)) throw new InvalidTokenError()
     if (!isActive(caller.user)) throw new InvalidTokenError()
     return caller
   }
@@ -130,6 +139,11 @@ export class Sessions {
     return changed > 0
   }
 
+  /** Returns an active session, also one of a legacy token. @throws InvalidTokenError */
+  async findActiveOfAnyKind(sessionId: string): Promise<Caller> {
+    return await this.findActive(sessionId, undefined, endedKinds)
+  }
+
   async #endReused({ session, user }: Caller, token: RefreshToken): Promise<void> {
     const count = await this.end({ userId: user.id, id: token.sessionId })
     if (count > 0) this.#options.emit('tokenReused', { userId: user.id, sessionId: session.id, address: currentAddress() })
@@ -142,14 +156,18 @@ export class Sessions {
    */
   async end({ userId, id, except }: { userId: string; id?: string | undefined; except?: string | null | undefined }): Promise<number> {
     if ([id, except].some((one) => one !== undefined && one !== null && decodeId(tokens(), one) === undefined)) return 0
-    const write = () => {
+    const write = async (trx: Knex.Transaction) => {
+      if (id === undefined && mayHaveLegacyTokens()) {
+        await lockRow(trx, registeredModel('user'), userId)
+        await endLegacyTokens(userId)
+      }
       // The caller of end() emits an event that names the user.
-      const query = revokeTokens({ userId }).whereIn('kind', [...kinds])
+      const query = revokeTokens({ userId }).whereIn('kind', endedKinds)
       if (id !== undefined) query.where('id', id)
       if (except) query.whereNot('id', except)
-      return query
+      return await query
     }
-    return await transaction(() => asSystem(write), { knex: this.#options.knex })
+    return await transaction((trx) => asSystem(() => write(trx)), { knex: this.#options.knex })
   }
 
   /** Returns the active sessions of a user, the most recently used first. */
@@ -159,18 +177,18 @@ export class Sessions {
       tokens()
         .query()
         .where({ userId, revoked: false } as never)
-        .whereIn('kind', [...kinds])
-        .where('expiresAt', '>', now)
+        .whereIn('kind', endedKinds)
+        .where((still) => still.where('expiresAt', '>', now).orWhere((legacy) => legacy.whereNull('expiresAt').where('endsAt', '>', now)))
         .orderBy('lastUsedAt', 'desc'),
     )) as unknown as Token[]
     const current = currentActor()?.sessionId ?? null
-    return rows.map(({ id, description, address, createdAt, lastUsedAt, expiresAt }) => ({
+    return rows.map(({ id, description, address, createdAt, lastUsedAt, expiresAt, endsAt }) => ({
       id,
       description,
       address,
       createdAt,
       lastUsedAt,
-      expiresAt,
+      expiresAt: earlier(expiresAt, endsAt),
       isCurrent: id === current,
     }))
   }
@@ -185,7 +203,12 @@ export class Sessions {
 function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {
   const now = Date.now()
   const isOver = (end: Date | null) => end !== null && end.getTime() <= now
-  return (kinds as readonly string[]).includes(kind) && !revoked && expiresAt !== null && !isOver(expiresAt) && !isOver(endsAt)
+  // A legacy token may have no expiry of its own.
+  return !revoked && (expiresAt !== null || kind === LEGACY) && !isOver(expiresAt) && !isOver(endsAt)
+}
+
+function earlier(one: Date | null, other: Date | null): Date | null {
+  return one && other ? (one.getTime() < other.getTime() ? one : other) : (one ?? other)
 }
 
 /** Throws when the user's class has another table than the registered user model. @throws ConfigurationError */

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto'
+import type { TransactionOrKnex } from 'objection'
+import { asSystem } from '../policy/context.js'
+import { registeredModel } from '../policy/registered-models.js'
+import { type Runtime, runtimeSlot } from '../runtime.js'
+import { skipCallerChange } from './caller-changes.js'
+import type { Token } from './token.js'
+
+/** The kind of the row of a token that the application issued before it used this library. */
+export const LEGACY = 'legacy'
+/** The kind of the row that ends all legacy tokens that the user got before `revokedAt`. It grants no access. */
+const CUT_OFF = 'legacy-cut-off'
+
+/**
+ * Whether the application accepts legacy tokens. `'unknown'`: this process does not authenticate callers, but another process on
+ * this database may accept them.
+ */
+export type LegacyTokenUse = 'accepted' | 'refused' | 'unknown'
+
+const useOf = runtimeSlot<LegacyTokenUse>(() => 'unknown')
+
+/** Records whether the application of a runtime accepts legacy tokens. */
+export function setLegacyTokenUse(runtime: Runtime, use: LegacyTokenUse): void {
+  useOf.set(runtime, use)
+}
+
+/** Returns whether endLegacyTokens() may write a row. Callers lock the user's row first then. */
+export function mayHaveLegacyTokens(): boolean {
+  return useOf.get() !== 'refused'
+}
+
+/** Returns the stored hash of a text. The leading byte occurs in no UTF-8 text, so that no opaque token has the same hash. */
+export function legacyHash(text: string): string {
+  return createHash('sha256').update(Buffer.of(0xff)).update(text).digest('hex')
+}
+
+const tokens = () => registeredModel('token') as unknown as typeof Token
+const cutOffHash = (userId: unknown) => legacyHash(`cut-off of ${userId}`)
+
+/**
+ * Ends all legacy tokens of a user that were issued until now. Their rows are revoked with those of sessions; this also refuses the
+ * tokens that have no row yet, because nobody has used them since the adoption. Runs in a transaction that holds the user's row
+ * (lockRow).
+ */
+export async function endLegacyTokens(userId: string, trx?: TransactionOrKnex): Promise<void> {
+  if (!mayHaveLegacyTokens()) return
+  await asSystem(async () => {
+    if (useOf.get() === 'unknown') {
+      const known = await tokens().query(trx).whereIn('kind', [LEGACY, CUT_OFF]).select('id').first()
+      if (!known) return
+    }
+    const token = cutOffHash(userId)
+    const revokedAt = new Date()
+    const count = await skipCallerChange(tokens().query(trx)).patch({ revokedAt }).where('token', token)
+    if (count === 0) await tokens().create({ userId, kind: CUT_OFF, token, revoked: true, revokedAt }, trx)
+  })
+}
+
+/** Returns until when issued legacy tokens of a user are refused, or null. */
+export async function legacyCutOff(userId: string): Promise<Date | null> {
+  const row = await asSystem(() => tokens().query().findOne('token', cutOffHash(userId)).select('id', 'revokedAt'))
+  return row?.revokedAt ?? null
+}
