@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import * as errors from '../../src/core/errors.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const markdown = (folder: string) => readdirSync(join(root, folder)).filter((name) => name.endsWith('.md'))
@@ -46,6 +47,32 @@ describe('The documents', () => {
     const names = [...sources.matchAll(/^ {2}(\w+): (?:\{|object$)/gm)].map(([, name]) => name as string)
     expect(names).to.include.members(['signIn', 'roleGranted', 'registrationFailed', 'locked'])
     for (const name of names) expect(page).to.contain(`\`${name}\``)
+  })
+
+  it('name every error code, with the status and class of the error', () => {
+    const page = readFileSync(join(root, 'docs/debugging.md'), 'utf8')
+    const rows = [...page.matchAll(/^\| `(\w+)` \| (\d+) \| (.*?) \|/gm)].map(([, code, status, classes = '']) => ({
+      code,
+      status,
+      classes,
+    }))
+    const source = readFileSync(join(root, 'src/core/errors.ts'), 'utf8')
+    const [, union = ''] = /^export type PermsErrorCode =\n((?: {2}\| '\w+'\n)+)/m.exec(source) ?? []
+    const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code)
+    expect(codes).to.include.members(['invalid', 'no_context', 'internal'])
+    expect(rows.map(({ code }) => code)).to.have.members(codes)
+    const made = Object.entries(errors).flatMap(([name, Class]) => {
+      if (name === 'PermsError') return []
+      const { code, status } =
+        name === 'InsufficientAbilityError'
+          ? new errors.InsufficientAbilityError([])
+          : new (Class as new (text: string) => errors.PermsError)('x')
+      return [{ name, code, status }]
+    })
+    for (const { name, code, status } of made) {
+      const row = rows.find((one) => one.code === code)
+      expect([row?.status, row?.classes.includes(`\`${name}\``)], name).to.deep.equal([String(status), true])
+    }
   })
 
   it('name every option of resources, methods, parents, hooks and endpoints', () => {
