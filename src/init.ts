@@ -19,7 +19,7 @@ import { mapObjectionError } from './database/objection-errors.js'
 import { inTransaction, outsideTransaction } from './database/transaction.js'
 import { selfCheck } from './enforce/self-check.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/caller/cookies.js'
-import { libraryTables, migrate } from './migrations.js'
+import { migrate } from './migrations.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './policy/context.js'
 import { registerModels, type TableOptions } from './policy/registered-models.js'
 import { assertHome } from './query/home.js'
@@ -36,6 +36,7 @@ import { AuditLog } from './users/audit-log.js'
 import { onCallerChange } from './users/caller-changes.js'
 import { Domain } from './users/domain.js'
 import { registerUserEvents } from './users/events.js'
+import { libraryTables } from './users/migration-tables.js'
 import type { PasswordHasher } from './users/password-hasher.js'
 import { registerOldPasswordCheck, registerPasswords, wrongOldPassword } from './users/password-mixin.js'
 import { Token } from './users/token.js'
@@ -73,7 +74,7 @@ export interface PermsOptions {
   /** A subclass of UserSetting. @defaultValue UserSetting */
   userSetting?: typeof UserSetting | undefined
   /**
-   * The names of the library's tables: a prefix, and names of single tables. A model's `static tableName` wins.
+   * The names of the library's tables: a schema, a prefix, and names of single tables. A model's `static tableName` wins.
    *
    * @defaultValue the models' names in snake_case
    */
@@ -209,6 +210,8 @@ export function initPerms(options: PermsOptions): Perms {
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
   const { jwt } = options
+  if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
+    throw new ConfigurationError('initPerms({ tables: { schema } }): SQLite has no schemas. Use tables.prefix.')
   const runtime = startRuntime(knex, options.name)
   try {
     // A hasher of the application may be used again in its next runtime.

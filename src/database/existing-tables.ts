@@ -1,43 +1,56 @@
-/** Reads which tables, columns and foreign keys a database has. */
+/** Reads which tables, columns and foreign keys a database has. Names are looked up as Knex sends them, after its own mappings. */
 import type { Knex } from 'knex'
-import { dialectOf } from '../schema/storage.js'
+import { ConfigurationError } from '../core/errors.js'
+import { type Dialect, dialectOf } from '../schema/storage.js'
+
+/**
+ * Creates a schema of PostgreSQL if it does not exist. On MariaDB, a schema is a database, which must exist.
+ *
+ * @throws ConfigurationError on MariaDB
+ */
+export async function createSchema(knex: Knex, schema: string | undefined): Promise<void> {
+  if (schema === undefined) return
+  const { sql, name } = sentName(knex, schema)
+  // Only an absent schema needs the right to create one.
+  const rows = await selectFrom(knex, {
+    pg: ['select 1 from pg_namespace where nspname = ?', [name]],
+    mysql: ['select 1 from information_schema.schemata where schema_name = ?', [name]],
+    sqlite: ['select 1', []],
+  })
+  if (rows.length > 0) return
+  if (dialectOf(knex) === 'pg') await knex.raw(`create schema if not exists ${sql}`)
+  else throw new ConfigurationError(`initPerms({ tables: { schema: '${schema}' } }): there is no database '${name}'. Create it first.`)
+}
 
 /** Returns whether a table exists. On PostgreSQL it is looked up like in a query: in each schema of `search_path`. */
 export async function tableExists(knex: Knex, table: string): Promise<boolean> {
-  const dialect = dialectOf(knex)
-  if (dialect === 'pg') {
-    const name = knex.raw('??', [table]).toSQL().sql
-    const { rows } = (await knex.raw('select to_regclass(?) as found', [name])) as { rows: object[] }
-    // Read by position, since knexSnakeCaseMappers() may rename the column of the result.
-    return Object.values(rows[0] ?? {})[0] !== null
-  }
-  const dot = table.lastIndexOf('.')
-  if (dot < 0 || dialect === 'sqlite') return await knex.schema.hasTable(table)
-  return await knex.schema.withSchema(table.slice(0, dot)).hasTable(table.slice(dot + 1))
+  const { sql, schema, name } = sentName(knex, table)
+  const rows = await selectFrom(knex, {
+    pg: ['select 1 where to_regclass(?) is not null', [sql]],
+    mysql: [
+      'select 1 from information_schema.tables where table_schema = coalesce(?, database()) and table_name = ?',
+      [schema ?? null, name],
+    ],
+    sqlite: [`select 1 from ${schemaOf(schema)}sqlite_master where type = 'table' and lower(name) = lower(?)`, [name]],
+  })
+  return rows.length > 0
 }
 
 /** Returns those of these columns that an existing table does not have. */
 export async function missingColumnsOf(knex: Knex, table: string, columns: readonly string[]): Promise<string[]> {
-  // A query of no rows reads the table like every other query, whatever its schema and the settings of Knex.
-  const missing: string[] = []
-  for (const column of columns) {
-    if (!(await hasColumn(knex, table, column))) missing.push(column)
-  }
-  return missing
-}
-
-async function hasColumn(knex: Knex, table: string, column: string): Promise<boolean> {
-  const dialect = dialectOf(knex)
-  if (dialect === 'pg') {
-    const name = knex.raw('??', [table]).toSQL().sql
-    const quoted = knex.raw('??', [column]).toSQL().sql
-    const sent = quoted.slice(1, -1)
-    const sql = 'select 1 from pg_attribute where attrelid = to_regclass(?) and attname = ? and attnum > 0 and not attisdropped'
-    return ((await knex.raw(sql, [name, sent])) as { rows: object[] }).rows.length > 0
-  }
-  const dot = table.lastIndexOf('.')
-  if (dot < 0 || dialect === 'sqlite') return await knex.schema.hasColumn(table, column)
-  return await knex.schema.withSchema(table.slice(0, dot)).hasColumn(table.slice(dot + 1), column)
+  const { sql, schema, name } = sentName(knex, table)
+  const rows = await selectFrom(knex, {
+    pg: ['select attname from pg_attribute where attrelid = to_regclass(?) and attnum > 0 and not attisdropped', [sql]],
+    mysql: [
+      'select column_name from information_schema.columns where table_schema = coalesce(?, database()) and table_name = ?',
+      [schema ?? null, name],
+    ],
+    sqlite: ['select name from pragma_table_info(?, ?)', [name, schema ?? 'main']],
+  })
+  // Other databases compare names of columns without case.
+  const spelled = dialectOf(knex) === 'pg' ? (column: string) => column : (column: string) => column.toLowerCase()
+  const existing = new Set(rows.map(([column]) => spelled(String(column))))
+  return columns.filter((column) => !existing.has(spelled(sentName(knex, column).name)))
 }
 
 /**
@@ -46,18 +59,11 @@ async function hasColumn(knex: Knex, table: string, column: string): Promise<boo
  */
 export async function integerTypeOf(knex: Knex, table: string, column: string): Promise<string | undefined> {
   if (dialectOf(knex) !== 'mysql') return undefined
-  const dot = table.lastIndexOf('.')
+  const { schema, name } = sentName(knex, table)
   const sql = `select column_type from information_schema.columns
     where table_schema = coalesce(?, database()) and table_name = ? and column_name = ?`
-  const [[row]] = (await knex.raw(sql, [dot < 0 ? null : table.slice(0, dot), table.slice(dot + 1), column])) as [object[]]
-  const [type] = Object.values(row ?? {})
+  const [[type] = []] = await select(knex, sql, [schema ?? null, name, sentName(knex, column).name])
   return typeof type === 'string' && /^(?:big)?int\b/.test(type) ? type : undefined
-}
-
-/** A foreign key: the table that has it, and the table that it refers to. */
-interface ForeignKey {
-  readonly from: string
-  readonly to: string
 }
 
 /**
@@ -66,28 +72,63 @@ interface ForeignKey {
  * @example await tablesReferringTo(knex, ['user', 'token']) // ['document']
  */
 export async function tablesReferringTo(knex: Knex, tables: readonly string[]): Promise<string[]> {
-  const names = new Set(tables.map((table) => bare(table).toLowerCase()))
-  const isListed = (table: string) => names.has(bare(table).toLowerCase())
-  const found = (await foreignKeys(knex)).filter(({ from, to }) => isListed(to) && !isListed(from))
-  return [...new Set(found.map(({ from }) => from))].sort()
+  if (tables.length === 0) return []
+  const sent = tables.map((table) => sentName(knex, table))
+  const list = (one: string) => sent.map(() => one).join(', ')
+  const names = sent.map(({ name }) => name.toLowerCase())
+  const places = sent.flatMap(({ schema, name }) => [schema ?? null, name])
+  const regclasses = sent.map(({ sql }) => sql)
+  const rows = await selectFrom(knex, {
+    // A table that does not exist is NULL, for which `not in` would never be true.
+    pg: [
+      `select distinct conrelid::regclass::text from pg_constraint where contype = 'f'
+        and confrelid in (${list('to_regclass(?)')}) and (conrelid in (${list('to_regclass(?)')})) is not true`,
+      [...regclasses, ...regclasses],
+    ],
+    mysql: [
+      `select distinct if(constraint_schema = database(), table_name, concat(constraint_schema, '.', table_name))
+        from information_schema.referential_constraints
+        where (unique_constraint_schema, referenced_table_name) in (${list('(coalesce(?, database()), ?)')})
+        and (constraint_schema, table_name) not in (${list('(coalesce(?, database()), ?)')})`,
+      [...places, ...places],
+    ],
+    sqlite: [
+      `select distinct m.name from sqlite_master m join pragma_foreign_key_list(m.name) f
+        where m.type = 'table' and lower(f."table") in (${list('?')}) and lower(m.name) not in (${list('?')})`,
+      [...names, ...names],
+    ],
+  })
+  return rows.map(([name]) => String(name)).sort()
 }
 
-const bare = (table: string): string => table.slice(table.lastIndexOf('.') + 1)
+/** A name as Knex sends it: as SQL with quotes, and its parts without quotes. */
+interface SentName {
+  readonly sql: string
+  readonly schema: string | undefined
+  readonly name: string
+}
 
-async function foreignKeys(knex: Knex): Promise<ForeignKey[]> {
+/** Returns a table or column as Knex sends it, after wrapIdentifier() of its configuration. */
+export function sentName(knex: Knex, name: string): SentName {
+  const { sql } = knex.raw('??', [name]).toSQL()
+  const parts = sql.split('.').map((part) => part.replace(/^["`]|["`]$/g, ''))
+  return { sql, schema: parts.length > 1 ? parts.slice(0, -1).join('.') : undefined, name: parts.at(-1) as string }
+}
+
+const schemaOf = (schema: string | undefined): string => (schema === undefined ? '' : `"${schema}".`)
+
+type Query = readonly [sql: string, bindings: readonly Knex.RawBinding[]]
+
+/** Runs the query of the database's dialect. @returns the values of each row */
+export async function selectFrom(knex: Knex, queries: Readonly<Record<Dialect, Query>>): Promise<unknown[][]> {
+  return await select(knex, ...queries[dialectOf(knex)])
+}
+
+/** Runs a query. @returns the values of each row, since knexSnakeCaseMappers() may rename the columns of a result */
+export async function select(knex: Knex, sql: string, bindings: readonly Knex.RawBinding[]): Promise<unknown[][]> {
+  const result: unknown = await knex.raw(sql, [...bindings])
   const dialect = dialectOf(knex)
-  const pairs = (rows: readonly object[]) =>
-    rows.map((row) => Object.values(row) as [string, string]).map(([from, to]) => ({ from, to: String(to) }))
-  if (dialect === 'pg') {
-    const sql = `select f.relname, t.relname as target from pg_constraint c join pg_class f on f.oid = c.conrelid
-      join pg_class t on t.oid = c.confrelid where c.contype = 'f' and pg_table_is_visible(t.oid)`
-    return pairs(((await knex.raw(sql)) as { rows: object[] }).rows)
-  }
-  if (dialect === 'mysql') {
-    const sql = `select table_name, referenced_table_name as target from information_schema.referential_constraints
-      where unique_constraint_schema = database()`
-    return pairs(((await knex.raw(sql)) as [object[]])[0])
-  }
-  const sql = `select m.name, f."table" as target from sqlite_master m join pragma_foreign_key_list(m.name) f where m.type = 'table'`
-  return pairs((await knex.raw(sql)) as object[])
+  const rows =
+    dialect === 'pg' ? (result as { rows: object[] }).rows : dialect === 'mysql' ? (result as [object[]])[0] : (result as object[])
+  return rows.map((row) => Object.values(row))
 }

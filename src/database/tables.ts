@@ -1,14 +1,17 @@
 import type { Knex } from 'knex'
+import { ConfigurationError } from '../core/errors.js'
 import { type Column, type ColumnSpec, columnNameOf } from '../schema/column.js'
 import { type Dialect, dialectOf, encode, sqlType } from '../schema/storage.js'
 import { columnIn, columnsIn, constraintName, registerTables } from './constraints.js'
-import { integerTypeOf, tableExists } from './existing-tables.js'
+import { integerTypeOf, missingColumnsOf, tableExists } from './existing-tables.js'
 import { tableNameOfBuilder } from './knex-internals.js'
 
 /** A table that models declare. The keys of `columns` are properties; `columnNameOf` gives their columns. */
 export interface TableSpec {
   readonly name: string
   readonly columns: Readonly<Record<string, Column<unknown, boolean>>>
+  /** SQL types that differ from those of the declarations, by property. */
+  readonly types?: Readonly<Record<string, string>>
   /** The property of the key, or several properties of a composite key. */
   readonly primaryKey: string | readonly string[]
   readonly uniques?: readonly (readonly string[])[]
@@ -37,7 +40,7 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
   const created: string[] = []
   const later: (() => Promise<void>)[] = []
   for (const table of ordered) {
-    const types = await typesOfReferences(knex, table)
+    const types = await typesIn(knex, table)
     const make = knex.schema.createTable(table.name, (builder) => {
       for (const [property, { spec }] of Object.entries(table.columns)) {
         // In a cycle of tables, one foreign key must be added after its target exists. SQLite does not check the target.
@@ -100,28 +103,33 @@ export function addColumnTo(table: Knex.CreateTableBuilder, knex: Knex, name: st
 export async function addMissingColumns(knex: Knex, table: TableSpec, properties: readonly string[]): Promise<void> {
   const dialect = dialectOf(knex)
   registerTables([table])
-  const missing: [string, ColumnSpec][] = []
-  for (const property of properties) {
+  const absent = new Set(await missingColumnsOf(knex, table.name, columnsIn(table, properties)))
+  const missing = properties.flatMap((property): [string, ColumnSpec][] => {
     const declared = table.columns[property]
-    if (declared && !(await knex.schema.hasColumn(table.name, columnIn(table, property)))) missing.push([property, declared.spec])
-  }
+    return declared && absent.has(columnIn(table, property)) ? [[property, declared.spec]] : []
+  })
   if (missing.length === 0) return
+  const types = await typesIn(knex, table)
   await knex.schema.alterTable(table.name, (builder) => {
-    for (const [property, spec] of missing) addColumn(builder, knex, dialect, table, property, spec)
+    for (const [property, spec] of missing) addColumn(builder, knex, dialect, table, property, spec, types.get(property))
   })
 }
 
 /**
- * Drops tables in any order, even if other tables refer to them. Skips tables that do not exist.
+ * Drops tables in any order, even if they refer to each other. Skips tables that do not exist. Objects of other owners that depend on
+ * the tables, such as views and foreign keys, stay: on PostgreSQL they make the statement fail.
  *
+ * @throws ConfigurationError on PostgreSQL when an object depends on one of the tables
  * @example await dropTables(knex, [userTable, documentTable])
  */
 export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'name' | 'columns'>[]): Promise<void> {
   const names = byReference(tables)
     .map(({ name }) => name)
     .reverse()
+  if (names.length === 0) return
   if (dialectOf(knex) === 'pg') {
-    for (const name of names) await knex.raw('drop table if exists ?? cascade', [name])
+    // In one statement, tables may refer to each other.
+    await knex.raw(`drop table if exists ${names.map(() => '??').join(', ')}`, names).catch(rejectDependents)
     return
   }
   // The setting that disables foreign keys belongs to a connection, so all statements must use the same one.
@@ -139,6 +147,16 @@ export async function dropTables(knex: Knex, tables: readonly Pick<TableSpec, 'n
     await client.releaseConnection(connection)
   }
 }
+
+function rejectDependents(error: Error & { code?: string; detail?: string }): never {
+  if (error.code !== DEPENDENT_OBJECTS) throw error
+  const dependents = (error.detail ?? error.message).split('\n').map((line) => `${line}.`)
+  throw new ConfigurationError(`The tables of the library cannot be dropped: ${dependents.join(' ')} Drop these objects first.`, {
+    cause: error,
+  })
+}
+
+const DEPENDENT_OBJECTS = '2BP01'
 
 /** Disables foreign key checks. @returns the statement that restores the earlier setting */
 async function disableForeignKeys(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
@@ -174,9 +192,9 @@ function byReference<T extends Pick<TableSpec, 'name' | 'columns'>>(tables: read
 type Builder = Knex.CreateTableBuilder | Knex.AlterTableBuilder
 type MaybeReference = Omit<ColumnSpec, 'reference'> & { readonly reference?: ColumnSpec['reference'] | undefined }
 
-/** Returns the types of columns that refer to tables of the application, by property. */
-async function typesOfReferences(knex: Knex, { columns }: TableSpec): Promise<ReadonlyMap<string, string>> {
-  const types = new Map<string, string>()
+/** Returns the SQL types that differ from those of the declarations, such as those of references to tables of the application. */
+async function typesIn(knex: Knex, { columns, types: given = {} }: TableSpec): Promise<ReadonlyMap<string, string>> {
+  const types = new Map(Object.entries(given))
   for (const [property, { spec }] of Object.entries(columns)) {
     const { reference } = spec
     if (!reference || (spec.type !== 'integer' && spec.type !== 'bigint')) continue

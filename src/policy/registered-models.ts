@@ -12,6 +12,11 @@ import { registerUserTables } from './user-tables.js'
 
 /** Names of the library's tables: `initPerms({ tables })`. */
 export interface TableOptions {
+  /**
+   * The schema of the tables on PostgreSQL, created by `perms.migrate()` if it does not exist; on MariaDB the name of an existing
+   * database of the same server. SQLite has none. Models of the application keep their schema.
+   */
+  readonly schema?: string | undefined
   /** The beginning of the names, such as `'perms_'`. Models of the application keep their names. */
   readonly prefix?: string | undefined
   /** The names of single tables, without the prefix. A registered model with a `static tableName` keeps that. */
@@ -64,12 +69,17 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
         `initPerms({ ${other}: ${models[other].name} }): another open runtime uses ${before[other].name}. Use the same classes, or close that runtime first.`,
       )
     }
-    if ((tables.prefix ?? '') !== tablePrefix.get() || [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table))
+    const { schema, prefix } = tableOptions.get()
+    if (
+      tables.schema !== schema ||
+      (tables.prefix ?? '') !== (prefix ?? '') ||
+      [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table)
+    )
       throw new ConfigurationError('initPerms({ tables }): another open runtime uses other tables for the same models. Use the same names.')
     return before
   }
   setTables(tablesOf(models, tables))
-  tablePrefix.set(tables.prefix ?? '')
+  tableOptions.set(tables)
   registered.set(models)
   forgetRelations()
   const table = (kind: ModelKind) => tableOf(models[kind])
@@ -86,18 +96,38 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
   return models
 }
 
-const tablePrefix = modelSlot(() => '')
+const tableOptions = modelSlot<TableOptions>(() => ({}))
 
-/** Returns the prefix of `initPerms({ tables })`. */
-export function prefixOfTables(): string {
-  return tablePrefix.get()
+/** Returns the schema of `initPerms({ tables })`. */
+export function schemaOfTables(): string | undefined {
+  return tableOptions.get().schema
 }
+
+/**
+ * Returns the name of a table of the library that has no model, without its schema. Applications with different prefixes may share a
+ * database: each has its own.
+ *
+ * @param name such as 'throttle'
+ * @param defaultPrefix the prefix if the application sets none
+ */
+export function libraryName(name: string, defaultPrefix = 'perms_'): string {
+  const { prefix = '' } = tableOptions.get()
+  return `${prefix === '' ? defaultPrefix : prefix}${name}`
+}
+
+/** Returns the name of a table of the library that has no model, such as 'perms_throttle'. */
+export function libraryTable(name: string): string {
+  return inSchema(tableOptions.get().schema, libraryName(name))
+}
+
+const inSchema = (schema: string | undefined, table: string): string => (schema === undefined ? table : `${schema}.${table}`)
 
 const furtherKinds: readonly TableKind[] = ['secondFactor', 'invitation', 'auditLog']
 
 // Returns the tables that the options name, by class.
-function tablesOf(models: Models, { prefix = '', names = {} }: TableOptions): Map<object, string> {
-  assertTableNames(prefix, names)
+function tablesOf(models: Models, options: TableOptions): Map<object, string> {
+  const { schema, prefix = '', names = {} } = options
+  assertTableNames(options)
   const tables = new Map<object, string>()
   const own: [TableKind, object, string][] = (Object.keys(defaultTables) as ModelKind[]).map((kind) => [
     kind,
@@ -110,15 +140,16 @@ function tablesOf(models: Models, { prefix = '', names = {} }: TableOptions): Ma
   }
   for (const [kind, cls, table] of own) {
     const name = names[kind]
-    if (name !== undefined || prefix !== '') tables.set(cls, name ?? `${prefix}${table}`)
+    if (name !== undefined || prefix !== '' || schema !== undefined) tables.set(cls, inSchema(schema, name ?? `${prefix}${table}`))
     const model = models[kind as ModelKind] as object | undefined
-    if (name !== undefined && model !== undefined) tables.set(model, name)
+    if (name !== undefined && model !== undefined) tables.set(model, inSchema(schema, name))
   }
   return tables
 }
 
-function assertTableNames(prefix: string, names: NonNullable<TableOptions['names']>): void {
+function assertTableNames({ schema, prefix = '', names = {} }: TableOptions): void {
   if (prefix !== '') assertColumnName(prefix)
+  if (schema !== undefined) assertColumnName(schema)
   for (const [kind, name] of Object.entries(names)) {
     if (!Object.hasOwn(defaultTables, kind) && !furtherKinds.includes(kind as TableKind))
       throw new ConfigurationError(
@@ -128,11 +159,22 @@ function assertTableNames(prefix: string, names: NonNullable<TableOptions['names
   }
 }
 
+/** Returns the class of a kind of tables: the application's, or the default. */
+export function modelOfTable(kind: TableKind): typeof Model {
+  return furtherKinds.includes(kind) ? defaultModel(kind) : registeredModel(kind as ModelKind)
+}
+
 /** Returns the registered class of a kind: the application's, or the default. */
 export function registeredModel(kind: ModelKind): typeof Model {
   const models = registered.get() ?? defaults.models
   if (!models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   return models[kind]
+}
+
+/** Returns the library's own class of a kind. */
+export function defaultModel(kind: TableKind): typeof Model {
+  const further = defaults.further[furtherKinds.indexOf(kind)]
+  return further ?? (defaults.models as Models)[kind as ModelKind]
 }
 
 /**

@@ -332,6 +332,15 @@ function mergedColumns(cls: object): Record<string, AnyColumn> {
   return merged
 }
 
+/** What a class and its base classes declare. */
+export type Declaration = Pick<Definition, 'columns' | 'uniques' | 'indexes'>
+
+/** Returns the declarations of a class as they were written: references do not have the types of their targets yet. */
+export function declarationOf(cls: object): Declaration {
+  const merged = (own: WeakMap<object, readonly (readonly string[])[]>) => lineage(cls).flatMap((c) => own.get(c) ?? [])
+  return { columns: mergedColumns(cls), uniques: merged(ownUniques), indexes: merged(ownIndexes) }
+}
+
 /** `static columnNames`: columns by property, or a function of the property's name. */
 export type ColumnNames = Readonly<Record<string, string>> | ((property: string) => string)
 

@@ -3,20 +3,19 @@ import { RateLimiterRes } from 'rate-limiter-flexible'
 import { mapDatabaseError } from '../../database/database-errors.js'
 import type { TableSpec } from '../../database/tables.js'
 import { retryStatement, transaction } from '../../database/transaction.js'
+import { libraryTable } from '../../policy/registered-models.js'
 import { column } from '../../schema/column.js'
 import { type Dialect, decoder, dialectOf, encode } from '../../schema/storage.js'
 import type { Limit, Limiter } from './throttle.js'
 
 const datetime = column.datetime()
 
-/** The table in which several processes share their counts. */
+/** The table in which several processes share their counts. `initPerms({ tables })` may give it another name. */
 export const throttleTable: TableSpec = {
   name: 'perms_throttle',
   primaryKey: 'name',
   columns: { name: column.string({ maxLength: 120 }), points: column.integer(), expiresAt: datetime.index() },
 }
-
-const table = throttleTable.name
 
 interface Count {
   readonly points: number
@@ -37,6 +36,7 @@ export class KnexLimiter implements Limiter {
   readonly #knex: Knex
   readonly #limit: Limit
   readonly #dialect: Dialect
+  readonly #table = libraryTable('throttle')
 
   constructor(knex: Knex, limit: Limit) {
     this.#knex = knex
@@ -57,13 +57,14 @@ export class KnexLimiter implements Limiter {
 
   async delete(key: string): Promise<boolean> {
     const remove = () =>
-      this.#knex(table)
+      this.#knex(this.#table)
         .where({ name: this.#name(key) })
         .delete()
     return await this.#mapped(async () => (await send(remove)) > 0)
   }
 
   async #add(key: string, points: number): Promise<RateLimiterRes> {
+    const table = this.#table
     const begun = Date.now()
     const [first, most] = [Math.max(0, points), this.#limit.points + MAX_EXCESS]
     const [now, expires] = [this.#datetime(begun), this.#datetime(begun + this.#limit.duration * 1000)]
