@@ -37,7 +37,7 @@ export class TableRecord {
   /** Adds tables that were just created. Add them afterwards: an interrupted migration must not claim a table of the application. */
   async add(tables: readonly string[]): Promise<void> {
     if (!(await this.exists())) await this.#knex.schema.createTable(this.#table, (table) => void table.string('name', 191).primary())
-    for (const table of tables) await mark(this.#knex, table)
+    for (const table of tables) if (!(await isMarked(this.#knex, table))) await mark(this.#knex, table)
     const recorded = await this.#recorded()
     const names = tables.filter((name) => !recorded.has(name))
     if (names.length > 0) await this.#knex(this.#table).insert(names.map((name) => ({ name })))
@@ -67,7 +67,8 @@ export class TableRecord {
   }
 }
 
-const MARK = 'Created by objection-perms'
+/** The comment on each table that the library created. */
+export const MARK = 'Created by objection-perms'
 
 /** Marks a table with a comment. SQLite has no comments: there, an index without entries is the mark. */
 async function mark(knex: Knex, table: string): Promise<void> {

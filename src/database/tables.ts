@@ -16,6 +16,8 @@ export interface TableSpec {
   readonly primaryKey: string | readonly string[]
   readonly uniques?: readonly (readonly string[])[]
   readonly indexes?: readonly (readonly string[])[]
+  /** A comment on the table in the database. SQLite has none. */
+  readonly comment?: string
 }
 
 /**
@@ -54,6 +56,7 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
       const key = columnsIn(table, properties)
       const isDeclared = dialect !== 'pg' && properties.some((property) => table.columns[property]?.spec.isGenerated)
       const name = constraintName(table.name, key, 'pkey')
+      if (table.comment !== undefined && dialect !== 'sqlite') builder.comment(table.comment)
       if (!isDeclared) builder.primary(key, name)
       for (const properties of table.uniques ?? []) addUnique(builder, table.name, columnsIn(table, properties))
       for (const properties of table.indexes ?? []) addIndex(builder, table.name, columnsIn(table, properties))

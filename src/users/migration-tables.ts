@@ -4,7 +4,7 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { createSchema, tableExists, tablesReferringTo } from '../database/existing-tables.js'
 import { assertColumns } from '../database/missing-columns.js'
-import { TableRecord } from '../database/table-record.js'
+import { MARK, TableRecord } from '../database/table-record.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from '../database/tables.js'
 import { libraryTable, type ModelKind, registeredModel, schemaOfTables, type TableKind } from '../policy/registered-models.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -37,7 +37,12 @@ export const migrationTables = {
       const earlier = libraryTables().filter((table) => !specs.some(({ name }) => name === table))
       await record.add(await existing(knex, earlier))
     }
-    await record.add(await createTablesFromSpecs(knex, specs))
+    await record.add(
+      await createTablesFromSpecs(
+        knex,
+        specs.map((spec) => ({ ...spec, comment: MARK })),
+      ),
+    )
   },
   /** Adds columns to a table that an earlier migration created. */
   addColumns: async (knex: Knex, kind: TableKind, columns: FrozenTable['columns']): Promise<void> => {

@@ -1,7 +1,20 @@
 import { expect } from 'chai'
-import { ConfigurationError, column, initPerms, type Perms, permsMigrations, Role, Token, User, UserRole } from '../../src/index.js'
+import { createTablesFromSpecs } from '../../src/database/tables.js'
+import {
+  AuditLog,
+  ConfigurationError,
+  column,
+  initPerms,
+  type Perms,
+  permsMigrations,
+  Role,
+  Token,
+  User,
+  UserRole,
+} from '../../src/index.js'
 import { sqlType } from '../../src/schema/storage.js'
 import { testHasher } from '../../src/testing/hasher.js'
+import { tableSpecOf } from '../../src/users/table-specs.js'
 import { eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -109,8 +122,10 @@ eachDriver('A database with tables of the application', (db) => {
     expect(error.message).to.include("no column 'desk'")
   })
 
-  it('creates a user table that does not exist, records it and drops it when undone', async () => {
+  it('creates a user table that does not exist, records it and drops it when undone, also after the application altered it', async () => {
     await perms.migrate()
+    await db.knex.schema.alterTable('employees', (table) => void table.specificType('badge', text()).index())
+    await db.knex.schema.alterTable('employees', (table) => table.dropColumn('badge'))
     const names = (await db.knex('perms_tables').orderBy('name')).map(({ name }) => name)
     expect(names).to.have.members([
       ...['audit_log', 'domain', 'employees', 'invitation', 'perms_throttle', 'second_factor', 'token', 'user_role', 'user_setting'],
@@ -137,6 +152,49 @@ eachDriver('A database with tables of the application', (db) => {
     expect(error.message).to.include('note refers to them')
     expect(await exist('employees', 'user_role', 'token')).to.deep.equal([true, true, true])
   })
+
+  it('does not drop tables that the application created in place of dropped and renamed ones [promise 77]', async () => {
+    await perms.migrate()
+    await db.knex.schema.renameTable('second_factor', 'archive')
+    for (const name of ['token', 'audit_log']) await db.knex.schema.dropTable(name)
+    for (const name of ['token', 'second_factor'])
+      await db.knex.schema.createTable(name, (table) => void table.specificType('code', text()))
+    // With all columns and indexes of the library's table.
+    await createTablesFromSpecs(db.connect(), [tableSpecOf(AuditLog)])
+    const columns = await db.knex('audit_log').columnInfo()
+    await db.knex.schema.alterTable('archive', (table) => table.dropForeign('user_id', 'second_factor_user_id_foreign'))
+    await rollback()
+    expect(await exist('employees', 'user_role', 'perms_tables')).to.deep.equal([false, false, false])
+    expect(await exist('token', 'second_factor', 'archive')).to.deep.equal([true, true, true])
+    expect(await db.knex('audit_log').columnInfo()).to.deep.equal(columns)
+    await db.knex.schema.dropTable('archive')
+  })
+
+  it('forgets tables that were dropped, and neither creates nor alters what came in their place [promise 77]', async () => {
+    await perms.migrate()
+    await db.knex.schema.dropTable('audit_log')
+    const missing = await rejection(perms.migrate())
+    expect(missing.message).to.include("The table 'audit_log' of AuditLog does not exist").and.to.include('or the table was dropped')
+    expect(await db.knex('perms_tables').where({ name: 'audit_log' })).to.deep.equal([])
+    await db.knex(history.tableName).where('name', 'like', '%002%').delete()
+    for (const name of ['second_factor', 'invitation', 'token']) await db.knex.schema.dropTable(name)
+    await db.knex.schema.createTable('token', (table) => void table.specificType('code', text()))
+    const error = await rejection(perms.migrate())
+    expect(error.message).to.include("The table 'token' of Token has no column 'id'")
+    expect(Object.keys(await db.knex('token').columnInfo())).to.deep.equal(['code'])
+  })
+
+  const isPostgres = db.dialect === 'pg'
+  if (isPostgres)
+    it('keeps views of the application that depend on its tables [promise 77]', async () => {
+      await perms.migrate()
+      await db.knex.schema.createView('staff', (view) => view.as(db.knex('employees').select('login_email')))
+      const error = await rejection(rollback())
+      expect(error).to.be.instanceOf(ConfigurationError)
+      expect(error.message).to.include('view staff depends on table employees')
+      expect(await db.knex('staff')).to.deep.equal([])
+      await db.knex.schema.dropView('staff')
+    })
 
   it('counts the tables of 0.1.0 as the library’s, since it kept no record', async () => {
     await perms.migrate()
