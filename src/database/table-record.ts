@@ -8,6 +8,7 @@
  */
 import type { Knex } from 'knex'
 import { dialectOf } from '../schema/storage.js'
+import { constraintName } from './constraints.js'
 import { select, selectFrom, sentName, tableExists } from './existing-tables.js'
 
 /** The tables that the library created, and the table that lists them. */
@@ -36,7 +37,7 @@ export class TableRecord {
 
   /** Adds tables that were just created. Add them afterwards: an interrupted migration must not claim a table of the application. */
   async add(tables: readonly string[]): Promise<void> {
-    if (!(await this.exists())) await this.#knex.schema.createTable(this.#table, (table) => void table.string('name', 191).primary())
+    if (!(await this.exists())) await this.#create()
     for (const table of tables) if (!(await isMarked(this.#knex, table))) await mark(this.#knex, table)
     const recorded = await this.#recorded()
     const names = tables.filter((name) => !recorded.has(name))
@@ -58,6 +59,14 @@ export class TableRecord {
     const own = await this.ownOf(tables)
     const lost = tables.filter((table) => recorded.has(table) && !own.includes(table))
     if (lost.length > 0) await this.#knex(this.#table).whereIn('name', lost).delete()
+  }
+
+  async #create(): Promise<void> {
+    await this.#knex.schema.createTable(this.#table, (table) => {
+      table.string('name', 191).notNullable()
+      // Knex would name it after the table with its schema.
+      table.primary(['name'], constraintName(this.#table, ['name'], 'pkey'))
+    })
   }
 
   async #recorded(): Promise<ReadonlySet<string>> {
