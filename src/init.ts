@@ -21,7 +21,7 @@ import { selfCheck } from './enforce/self-check.js'
 import { type CookieOptions, type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { migrate } from './migrations.js'
 import { type Actor, currentActor, currentAddress, noteAdapterMade, runAsActor, setOutsideContext } from './policy/context.js'
-import { registerModels, type TableOptions } from './policy/registered-models.js'
+import { type LibraryIds, registerModels, type TableOptions } from './policy/registered-models.js'
 import { assertHome } from './query/home.js'
 import { forgetBoundModels } from './query/objection-internals.js'
 import { inspectPlainClasses } from './query/plain-classes.js'
@@ -79,6 +79,13 @@ export interface PermsOptions {
    * @defaultValue the models' names in snake_case
    */
   tables?: TableOptions | undefined
+  /**
+   * The ids of the library's own tables: UUIDs of version 7, or integers that the database makes. A model that declares its id keeps
+   * that. Ids of tokens are always UUIDs, because they identify sessions.
+   *
+   * @defaultValue 'uuid'
+   */
+  ids?: LibraryIds | undefined
   /** Models to check at start instead of at their first use. Relations from the user to them work from the start. */
   models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
   passwords?:
@@ -229,7 +236,7 @@ export function initPerms(options: PermsOptions): Perms {
     })
     // Objection's own classes are shared by the whole process.
     installForProcess(inspectPlainClasses)
-    const models = registerModels(given(options), options.tables) as unknown as Perms['models']
+    const models = registerModels(given(options), options.tables, options.ids) as unknown as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
     requireDomains(runtime, options.domains === 'required')

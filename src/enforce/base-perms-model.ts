@@ -1,4 +1,5 @@
 import { setClassName } from '../core/names.js'
+import type { LibraryId } from '../policy/registered-types.js'
 import { BaseModelWithoutId } from '../record/base-model.js'
 import type { AbstractConstructor, StringId } from '../record/record-types.js'
 import { declareColumns, markIntermediate } from '../schema/definition.js'
@@ -27,3 +28,13 @@ declareColumns(BasePermsModelWithoutId, {})
  */
 export const BasePermsModel = BasePermsModelWithoutId as typeof BasePermsModelWithoutId & AbstractConstructor<StringId>
 export interface BasePermsModel extends BasePermsModelWithoutId, StringId {}
+
+/** A row of a table of the library. */
+export interface LibraryRow {
+  /** A string, or a number with `initPerms({ ids: 'integer' })`. */
+  id: LibraryId
+}
+
+/** Base class of the library's own models. */
+export const LibraryModel: typeof BasePermsModelWithoutId & AbstractConstructor<LibraryRow> = BasePermsModelWithoutId as never
+export interface LibraryModel extends BasePermsModelWithoutId, LibraryRow {}

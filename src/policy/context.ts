@@ -71,8 +71,8 @@ export interface Refusal {
 }
 
 interface Consent {
-  readonly userId: string
-  readonly domainId: string
+  readonly userId: unknown
+  readonly domainId: unknown
 }
 
 const storage = contextStore<Frame>()

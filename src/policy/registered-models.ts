@@ -6,7 +6,8 @@ import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { assertColumnName } from '../schema/column.js'
-import { aliasTable, columnOf, definitionOf, setReferenceTargets, setTables } from '../schema/definition.js'
+import { aliasTable, columnOf, definitionOf, setIntegerModels, setReferenceTargets, setTables } from '../schema/definition.js'
+import { idSpecOf } from '../schema/ids.js'
 import { isUserModel } from './policy.js'
 import { registerUserTables } from './user-tables.js'
 
@@ -56,9 +57,10 @@ const defaultTables: Readonly<Record<ModelKind, string>> = {
  * Sets which classes stand for users, roles and so on.
  *
  * @param given the application's classes; the library's own stand for the others
- * @throws ConfigurationError when another runtime is alive with other classes
+ * @param ids the ids of the library's models that declare none
+ * @throws ConfigurationError when another runtime is alive with other classes, and for ids of tokens that are no UUIDs
  */
-export function registerModels(given: Partial<Models>, tables: TableOptions = {}): Models {
+export function registerModels(given: Partial<Models>, tables: TableOptions = {}, ids: LibraryIds = 'uuid'): Models {
   if (!defaults.models) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   const models: Models = { ...defaults.models, ...given }
   const before = registered.get()
@@ -76,8 +78,13 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
       [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table)
     )
       throw new ConfigurationError('initPerms({ tables }): another open runtime uses other tables for the same models. Use the same names.')
+    if (ids !== libraryIds.get())
+      throw new ConfigurationError(`initPerms({ ids: '${ids}' }): another open runtime uses '${libraryIds.get()}'. Use the same ids.`)
     return before
   }
+  assertIds(ids)
+  libraryIds.set(ids)
+  setIntegerModels(ids === 'integer' ? integerModels() : new Set())
   setTables(tablesOf(models, tables))
   tableOptions.set(tables)
   registered.set(models)
@@ -86,6 +93,7 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
   for (const kind of Object.keys(defaultTables) as ModelKind[])
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
   setReferenceTargets(new Map((Object.keys(defaultTables) as ModelKind[]).map((kind) => [defaultTables[kind], models[kind]])))
+  assertRandomSessions(models.token)
   const userTable = (kind: ModelKind) => ({ table: table(kind), column: (property: string) => columnOf(models[kind], property) })
   registerUserTables({
     user: { ...userTable('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },
@@ -97,6 +105,30 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
 }
 
 const tableOptions = modelSlot<TableOptions>(() => ({}))
+
+/** The ids of the library's models: UUIDs of version 7, or integers that the database makes. */
+export type LibraryIds = 'uuid' | 'integer'
+
+const libraryIds = modelSlot<LibraryIds>(() => 'uuid')
+
+function assertIds(ids: unknown): void {
+  if (ids === 'uuid' || ids === 'integer') return
+  throw new ConfigurationError(`initPerms({ ids: ${JSON.stringify(ids)} }): use 'uuid' or 'integer'.`)
+}
+
+// The id of a token is the id of a session, which access tokens and refresh tokens contain: it stays random.
+function integerModels(): ReadonlySet<object> {
+  const { token: _token, ...others } = defaults.models as Models
+  return new Set([...Object.values(others), ...defaults.further])
+}
+
+function assertRandomSessions(Token: typeof Model): void {
+  const type = idSpecOf(Token)?.type
+  if (type === 'uuid') return
+  throw new ConfigurationError(
+    `initPerms({ token: ${Token.name} }): its id is ${type === undefined ? 'no single column' : `of the type ${type}`}. Ids of tokens are ids of sessions, which must not be guessed: leave the id as it is.`,
+  )
+}
 
 /** Returns the schema of `initPerms({ tables })`. */
 export function schemaOfTables(): string | undefined {

@@ -14,14 +14,17 @@ export interface StringId {
   id: string
 }
 
-// Without the constituent that declares the id, where an intersection has it.
-type WithoutId<T> = T extends AbstractConstructor<StringId> & infer Rest ? Rest : T
+/** The id of a row whose class has integer ids. */
+interface NumberId {
+  id: number
+}
 
-/** A class with further columns. An id of another type than string replaces the id of the base class. */
+// Without the constituent that declares the id, where an intersection has it.
+type WithoutId<T, Id> = T extends AbstractConstructor<Id> & infer Rest ? Rest : T
+
+/** A class with further columns. Its id replaces the id of the base class. */
 export type ClassWithColumns<T, C extends Columns> = C extends { id: Column<infer I, boolean> }
-  ? [I] extends [string]
-    ? T & AbstractConstructor<Row<C>>
-    : WithoutId<T> & AbstractConstructor<Row<C>>
+  ? WithoutId<T, [I] extends [string] ? NumberId : StringId> & AbstractConstructor<Row<C>>
   : T & AbstractConstructor<Row<C>>
 
 /** The type of a row's id. A composite key is an array, in the order of `static idColumn`. */

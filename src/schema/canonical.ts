@@ -63,6 +63,14 @@ export function storableBigint(value: unknown): string {
   return number.toString()
 }
 
+/** Returns the digits of an id that SQLite stores as an integer, which its drivers return as a double. @throws ValidationError for inexact ones */
+export function storableRowId(value: unknown): string {
+  const id = storableBigint(value)
+  if (!Number.isSafeInteger(Number(id)))
+    throw invalid(`must be at most ${Number.MAX_SAFE_INTEGER} on SQLite: declare larger ids with a default`)
+  return id
+}
+
 /** Returns a decimal with exactly `scale` digits after the point. @throws ValidationError for more digits: nothing is rounded */
 export function storableDecimal(value: unknown, precision: number, scale: number): string {
   const isNumeric = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
-import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf } from './column.js'
+import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf, column as columns } from './column.js'
 import { existingColumn } from './existing-columns.js'
 import { handSchemaOf } from './hand-schema.js'
 import { type ModelClass, modelClass } from './model-class.js'
@@ -217,6 +217,33 @@ export function setReferenceTargets(targets: ReadonlyMap<string, object>): void 
   definitions.set(new WeakMap())
 }
 
+/** The library's models whose ids the database numbers. */
+const integerModels = modelSlot<ReadonlySet<object>>(() => new Set())
+const integerId = columns.integer()
+
+/** Gives these classes and their subclasses integer ids, except those that declare an id themselves. */
+export function setIntegerModels(classes: ReadonlySet<object>): void {
+  const before = integerModels.get()
+  integerModels.set(classes)
+  if (before.size === classes.size && [...classes].every((cls) => before.has(cls))) return
+  // Definitions that were made before have other types.
+  structures.set(new WeakMap())
+  definitions.set(new WeakMap())
+}
+
+// Whether the id of a class is inherited from a base class of such a model.
+function hasIntegerId(cls: object): boolean {
+  if (integerModels.get().size === 0) return false
+  const classes = lineage(cls)
+  const model = classes.findIndex((c) => integerModels.get().has(c))
+  return model >= 0 && !classes.slice(model).some((c) => declaresId(c, cls))
+}
+
+function declaresId(cls: object, final: object): boolean {
+  const own = ownColumns.get(cls)
+  return (typeof own === 'function' ? own(final as RecordClass) : own)?.id !== undefined
+}
+
 /** The parts of a column's type that a column shares with the column that it refers to. */
 type KeyType = Pick<ColumnSpec, 'type' | 'maxLength' | 'minimum' | 'maximum' | 'isRowId'>
 
@@ -325,6 +352,7 @@ function mergedColumns(cls: object): Record<string, AnyColumn> {
     const own = ownColumns.get(c)
     Object.assign(merged, typeof own === 'function' ? own(cls as RecordClass) : own)
   }
+  if (merged.id && hasIntegerId(cls)) merged.id = integerId
   for (const [property, declared] of Object.entries(merged)) {
     const name = givenColumnName(cls, property, declared.spec)
     if (name !== undefined) merged[property] = declared.named(name)

@@ -1,3 +1,4 @@
+import { newId } from '../core/ids.js'
 import type { ColumnSpec } from './column.js'
 import { idProperties, structureOf } from './definition.js'
 import { canonicalInteger, isUuid, normalize } from './values.js'
@@ -52,6 +53,16 @@ export function idSpecOf(cls: object): ColumnSpec | undefined {
 export function isUuidOf(cls: object, text: string): boolean {
   return idSpecOf(cls)?.type === 'uuid' && isUuid(text)
 }
+
+/** Returns an id of the model's type that no row has, for a statement that must do the same work as one about a row. */
+export function unusedId(cls: object): string | number {
+  const spec = idSpecOf(cls)
+  if (spec?.type === 'integer') return spec.maximum ?? MAX_INTEGER
+  if (spec?.type === 'bigint') return String(Number.MAX_SAFE_INTEGER)
+  return spec?.type === 'string' ? newId().slice(-(spec.maxLength ?? MAX_ID_LENGTH)) : newId()
+}
+
+const MAX_INTEGER = 2147483647
 
 /**
  * Returns the parts of a key of one or more columns, each in the type of its column.

@@ -10,6 +10,7 @@ import {
   storableDecimal,
   storableJson,
   storableNumber,
+  storableRowId,
   storableText,
 } from './canonical.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
@@ -67,7 +68,7 @@ export function encode(spec: ColumnSpec, value: unknown, dialect: Dialect): unkn
     case 'float':
       return storableNumber(value)
     case 'bigint':
-      return storableBigint(value)
+      return dialect === 'sqlite' && spec.isRowId ? storableRowId(value) : storableBigint(value)
     case 'decimal':
       return storableDecimal(value, spec.precision ?? MAX_DECIMAL_PRECISION, spec.scale ?? 0)
     case 'date':
@@ -133,7 +134,15 @@ const decodeUuid: Decoder = (value) => (typeof value === 'string' ? value.toLowe
 const decodeBoolean: Decoder = (value) =>
   value === null || value === undefined || typeof value === 'boolean' ? value : Number(value) !== 0
 
-const decodeBigint: Decoder = (value) => (typeof value === 'string' || value === null || value === undefined ? value : String(value))
+const decodeBigint: Decoder = (value) => {
+  if (typeof value === 'string' || value === null || value === undefined) return value
+  // The driver has rounded it to a double: two rows would have the same id.
+  if (typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER)
+    throw new ConfigurationError(
+      `The driver of the database returned the integer ${value} as a number, which is not exact. Store such values as text, or let the driver return them as strings.`,
+    )
+  return String(value)
+}
 
 function decodeDecimal(scale: number): Decoder {
   return (value) => {

@@ -1,10 +1,10 @@
 import { ForbiddenError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
-import { declareColumns } from '../schema/definition.js'
+import { declareColumns, makesId } from '../schema/definition.js'
 import { Role } from './roles.js'
 
 /**
@@ -13,7 +13,7 @@ import { Role } from './roles.js'
  *
  * @example new CrudResource({ model: AuditLog, path: 'audit', methods: ['list', 'get'] })
  */
-export class AuditLog extends BasePermsModel.withColumns({
+export class AuditLog extends LibraryModel.withColumns({
   event: column.string({ maxLength: 64 }).index(),
   /** The user who caused the event; null for the application itself and for anonymous callers. Kept after the user is deleted. */
   actorId: column.uuid().sameTypeAs('user.id').nullable().index(),
@@ -34,7 +34,8 @@ export class AuditLog extends BasePermsModel.withColumns({
 
   // Always a new id: a given id could make an upsert change an existing row.
   override async $beforeInsert(context: never): Promise<void> {
-    this.id = newId()
+    if (makesId(this.constructor)) this.id = newId()
+    else Reflect.deleteProperty(this, 'id')
     await super.$beforeInsert(context)
   }
 
@@ -48,7 +49,7 @@ export class AuditLog extends BasePermsModel.withColumns({
 }
 declareColumns(AuditLog, {}, { indexes: [['createdAt'], ['domainId', 'createdAt']] })
 
-class AppendOnlyBuilder extends BasePermsModel.QueryBuilder<AuditLog> {
+class AppendOnlyBuilder extends LibraryModel.QueryBuilder<AuditLog> {
   override truncate(): never {
     throw appendOnly()
   }

@@ -1,5 +1,5 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { globalRole } from '../policy/role-conditions.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
@@ -20,7 +20,7 @@ const NAME_PATTERN = describePattern(
  *
  * @example const press = await Domain.create({ name: 'press' })
  */
-export class Domain extends ReplaceableMixin(BasePermsModel, 'domain').withColumns({
+export class Domain extends ReplaceableMixin(LibraryModel, 'domain').withColumns({
   name: column.string({ maxLength: 100, minLength: 1, pattern: NAME_PATTERN }).unique(),
   displayName: column.string({ maxLength: 200 }).nullable(),
   /** Roles in a domain that is not active have no effect. */

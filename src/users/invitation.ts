@@ -1,5 +1,5 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
@@ -11,7 +11,7 @@ import { Role } from './roles.js'
  *
  * @example new CrudResource({ model: Invitation, path: 'invitations', methods: ['list'] })
  */
-export class Invitation extends CheckedWritesMixin(BasePermsModel, () => forbidApiKey('Invitations')).withColumns({
+export class Invitation extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Invitations')).withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).index(),
   role: column.string({ maxLength: 100 }),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),

@@ -1,5 +1,5 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
@@ -13,7 +13,7 @@ import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
  *
  * @example const enabled = await asSystem(() => SecondFactor.query().whereNotNull('confirmedAt').resultSize())
  */
-export class SecondFactor extends CheckedWritesMixin(HasUserMixin(BasePermsModel), () => forbidApiKey('Second factors')).withColumns({
+export class SecondFactor extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Second factors')).withColumns({
   /** The shared secret, encrypted with a server key: read access to the database is not enough to generate codes. */
   secret: column.string({ maxLength: 255 }).hidden(),
   /** When the user confirmed the factor with a code; null until then. */

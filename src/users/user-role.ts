@@ -2,7 +2,7 @@ import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { UniqueViolationError, ValidationError } from '../core/errors.js'
 import { setClassName } from '../core/names.js'
 import { inTransaction, isTransaction, onRollback, transaction } from '../database/transaction.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { compile } from '../policy/compile.js'
 import { all, any, type Condition, sql } from '../policy/condition.js'
@@ -47,7 +47,7 @@ const grantByRank = belowOwnRank({ joins: false })
  * @example const grant = await UserRole.create({ user, role: 'editor', domain: 'press' })
  */
 export class UserRole extends ReplaceableMixin(
-  CheckedWritesMixin(HasUserMixin(BasePermsModel), () => forbidImpersonation('Roles')),
+  CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidImpersonation('Roles')),
   'userRole',
 ).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),

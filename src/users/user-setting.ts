@@ -1,5 +1,5 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModel } from '../enforce/base-perms-model.js'
+import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
 import { column } from '../schema/column.js'
@@ -11,7 +11,7 @@ import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
  *
  * @example await UserSetting.create({ userId: user.id, key: 'theme', value: 'dark' })
  */
-export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel)), 'userSetting').withColumns({
+export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(LibraryModel)), 'userSetting').withColumns({
   key: column.string({ maxLength: 100, minLength: 1 }),
   value: column.json().nullable(),
 }) {

@@ -1,8 +1,8 @@
 import { setClassName } from '../core/names.js'
-import { BasePermsModelWithoutId } from '../enforce/base-perms-model.js'
+import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
 import type { UserId } from '../policy/registered-types.js'
 import { nobody, type Policy, role, self } from '../policy/rules.js'
-import type { AbstractConstructor, StringId } from '../record/record-types.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
 import { HasRolesMixin } from './has-roles-mixin.js'
@@ -34,8 +34,8 @@ redirectToRegistered(UserWithoutId, 'user')
  *
  * @example class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ department: column.string() }) {}
  */
-export const User = UserWithoutId as typeof UserWithoutId & AbstractConstructor<StringId>
+export const User: typeof UserWithoutId & AbstractConstructor<LibraryRow> = UserWithoutId as never
 export interface User extends UserWithoutId {
-  /** A string, unless the application declares `Register.user`. */
+  /** A string, unless the application declares `Register`. */
   id: UserId
 }

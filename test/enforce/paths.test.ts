@@ -4,7 +4,7 @@ import { Model } from 'objection'
 import {
   asAnonymous,
   asSystem,
-  Domain,
+  type Domain,
   type Perms,
   runAs,
   Token,
@@ -12,16 +12,27 @@ import {
   type User,
   UserRole,
   UserSetting,
-  User as Users,
 } from '../../src/index.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { eachKindOfIds } from '../helpers/id-kinds.js'
 import { type Path, type Place, paths } from './paths.js'
-import { idsFor, insertNotice, insertRows, makeUser, openWorld, type Rows, tables } from './world.js'
+import {
+  Domain as Domains,
+  idsFor,
+  insertNotice,
+  insertRows,
+  makeUser,
+  openWorld,
+  ownId,
+  type Rows,
+  tables,
+  User as Users,
+  useIds,
+} from './world.js'
 
 const word = 'SECRET'
 const allTables = [...tables, 'user', 'user_role', 'domain', 'token', 'user_setting']
-const callers = ['stranger', 'anonymous', 'admin of another domain', 'disabled user'] as const
-type Caller = (typeof callers)[number]
+const allCallers = ['stranger', 'anonymous', 'admin of another domain', 'disabled user'] as const
+type Caller = (typeof allCallers)[number]
 type State = Record<string, Record<string, unknown>[]>
 
 async function stateOf(knex: Knex): Promise<State> {
@@ -67,16 +78,21 @@ async function outcomeOf(run: () => unknown, known: ReadonlySet<string>): Promis
     if (value instanceof Date) return 'a moment'
     if (typeof value !== 'object' || value === null) return value
     if (!(value instanceof Model) && Object.getPrototypeOf(value) !== Object.prototype) return value.constructor?.name
+    const isNew = (name: string, inner: unknown) =>
+      /(^|_|I)i?d$/.test(name) && /^(number|string)$/.test(typeof inner) && !known.has(String(inner))
     return Object.fromEntries(
       Object.entries(value)
         .sort(([a], [b]) => (a < b ? -1 : 1))
-        .flatMap(([name, inner]) => (/created_?at|updated_?at/i.test(name) ? [] : [[name, plain(inner, depth + 1)]])),
+        .flatMap(([name, inner]) =>
+          /created_?at|updated_?at/i.test(name) ? [] : [[name, isNew(name, inner) ? 'new' : plain(inner, depth + 1)]],
+        ),
     )
   }
   return textOf(plain(answer)).replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, (id) => (known.has(id) ? id : 'new'))
 }
 
-eachDatabase('paths around the permissions', (db) => {
+eachKindOfIds('paths around the permissions', (db, ids) => {
+  const callers = ids.name === 'uuid' || process.env['FULL'] === '1' ? allCallers : (['stranger', 'anonymous'] as const)
   let perms: Perms
   let victim: User
   let theirs: Rows
@@ -94,15 +110,16 @@ eachDatabase('paths around the permissions', (db) => {
   }
   const as = (caller: Caller, fn: () => unknown) => (caller === 'anonymous' ? asAnonymous(fn) : runAs((users.get(caller) as User).id, fn))
   const attempt = async (caller: Caller, path: Path) => await outcomeOf(() => as(caller, () => path.run(place(caller))), known)
-  const secrets = () => Object.values(theirs)
+  const secrets = () => Object.values(theirs).map((id) => (ids.name === 'string' ? JSON.stringify(id) : String(id)))
   const theirLines = (all: State) => linesOf(all).filter((line) => line.includes(word) || secrets().some((id) => line.includes(id)))
 
   before(async function () {
     this.timeout(120_000)
+    useIds(ids)
     perms = await openWorld(db.knex)
-    press = await Domain.create({ name: 'press' })
-    const elsewhere = await Domain.create({ name: 'elsewhere' })
-    victim = await Users.create({ email: 'secret@example.com' })
+    press = await Domains.create({ ...ownId(), name: 'press' })
+    const elsewhere = await Domains.create({ ...ownId(), name: 'elsewhere' })
+    victim = await Users.create({ ...ownId(), email: 'secret@example.com' })
     await UserRole.create({ user: victim, role: 'editor', domain: press } as never)
     victim = await Users.getOr404(victim.id)
     theirs = idsFor(victim.id)
@@ -112,14 +129,14 @@ eachDatabase('paths around the permissions', (db) => {
     await insertNotice(theirs)
     for (const caller of callers) {
       const user = users.get(caller)
-      rows.set(caller, idsFor(user?.id ?? '00000000-0000-7000-8000-000000000000'))
+      rows.set(caller, idsFor(user?.id ?? ids.nth(990)))
       if (!user) continue
       const domain = { stranger: null, anonymous: null, 'disabled user': press.id, 'admin of another domain': elsewhere.id }[caller]
       await insertRows(rows.get(caller) as Rows, caller, domain, 3)
       await insertNotice(rows.get(caller) as Rows)
     }
     await (users.get('disabled user') as User).update({ isEnabled: false } as never)
-    for (const id of [...secrets(), ...[...rows.values()].flatMap((own) => Object.values(own)), press.id, elsewhere.id]) known.add(id)
+    for (const id of [theirs, ...rows.values()].flatMap((own) => Object.values(own)).concat(press.id, elsewhere.id)) known.add(String(id))
     const before = await stateOf(db.knex)
     for (const caller of callers) {
       for (const path of paths) {

@@ -1,10 +1,11 @@
 import type { Knex } from 'knex'
 import { raw, ref } from 'objection'
 import * as lib from '../../src/index.js'
-import * as world from './world.js'
+import type * as world from './world.js'
+// Live bindings: useIds() replaces the models.
+import { Article, BareDoc, Closed, Comment, Doc, Domain, Notice, Plain, Post, Project, User } from './world.js'
 
-const { Doc, Comment, Project, Article, Post, Notice, Closed, Plain, BareDoc } = world
-const { User, UserRole, Token, UserSetting, Domain, transaction } = lib
+const { UserRole, Token, UserSetting, transaction } = lib
 
 type Query = ReturnType<typeof Doc.query>
 

@@ -1,6 +1,5 @@
 import type { Knex } from 'knex'
 import { Model } from 'objection'
-import { v7 as uuid } from 'uuid'
 import {
   anyOf,
   authenticated,
@@ -8,7 +7,6 @@ import {
   BasePermsModel,
   column,
   createTables,
-  Domain,
   everyone,
   HasDomainMixin,
   HasUserMixin,
@@ -19,97 +17,130 @@ import {
   Role,
   role,
   SoftDeleteMixin,
+  Domain as StockDomain,
+  User as StockUser,
   Token,
-  User,
   UserOwnershipMixin,
   UserRole,
   UserSetting,
   where,
 } from '../../src/index.js'
+import { dialectOf } from '../../src/schema/storage.js'
+import { type SuiteIds, suiteIds } from '../helpers/id-kinds.js'
 
-/** Projects are seen by everybody where they are public, else by their owner. */
-export class Project extends HasUserMixin(BasePermsModel).withColumns({
-  name: column.string({ maxLength: 100 }),
-  isPublic: column.boolean().default(false),
-}) {
-  static override policy = { read: anyOf(where({ isPublic: true }), owner()), create: authenticated(), update: owner(), delete: owner() }
-}
+/** Makes the models of this file, with ids of one kind. */
+function modelsWith(ids: SuiteIds) {
+  // UUIDs are the default: the library's own models.
+  const isDefault = ids.name === 'uuid'
+  const User = isDefault ? StockUser : (class User extends StockUser.withColumns({ id: ids.key() }) {} as unknown as typeof StockUser)
+  const Domain = isDefault
+    ? StockDomain
+    : (class Domain extends StockDomain.withColumns({ id: ids.key() }) {} as unknown as typeof StockDomain)
+  /** Projects are seen by everybody where they are public, else by their owner. */
+  class Project extends HasUserMixin(BasePermsModel).withColumns({
+    id: ids.key(),
+    name: column.string({ maxLength: 100 }),
+    isPublic: column.boolean().default(false),
+  }) {
+    static override policy = { read: anyOf(where({ isPublic: true }), owner()), create: authenticated(), update: owner(), delete: owner() }
+  }
 
-/** A tag belongs to a user; which documents carry it stands in a table without a model. */
-export class Tag extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
-  name: column.string({ maxLength: 100 }),
-}) {}
+  /** A tag belongs to a user; which documents carry it stands in a table without a model. */
+  class Tag extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+    id: ids.key(),
+    name: column.string({ maxLength: 100 }),
+  }) {}
 
-export class Comment extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
-  text: column.text(),
-  docId: column.uuid().references('doc.id', { onDelete: 'cascade' }).nullable(),
-}) {}
+  class Comment extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+    id: ids.key(),
+    text: column.text(),
+    docId: ids.column().references('doc.id', { onDelete: 'cascade' }).nullable(),
+  }) {}
 
-export class Doc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
-  title: column.string({ maxLength: 200 }),
-  rating: column.integer().default(0),
-  projectId: column.uuid().references('project.id', { onDelete: 'set null' }).nullable(),
-  parentId: column.uuid().references('doc.id', { onDelete: 'set null' }).nullable(),
-}) {
-  static override relationMappings(): any {
-    return {
-      comments: hasMany(() => Comment, 'docId'),
-      project: { relation: Model.BelongsToOneRelation, modelClass: Project, join: { from: 'doc.projectId', to: 'project.id' } },
-      parent: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'doc.parentId', to: 'doc.id' } },
-      children: { relation: Model.HasManyRelation, modelClass: Doc, join: { from: 'doc.id', to: 'doc.parentId' } },
-      tags: {
-        relation: Model.ManyToManyRelation,
-        modelClass: Tag,
-        join: { from: 'doc.id', through: { from: 'doc_tag.doc_id', to: 'doc_tag.tag_id', extra: ['note'] }, to: 'tag.id' },
-      },
+  class Doc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+    id: ids.key(),
+    title: column.string({ maxLength: 200 }),
+    rating: column.integer().default(0),
+    projectId: ids.column().references('project.id', { onDelete: 'set null' }).nullable(),
+    parentId: ids.column().references('doc.id', { onDelete: 'set null' }).nullable(),
+  }) {
+    static override relationMappings(): any {
+      return {
+        comments: hasMany(() => Comment, 'docId'),
+        project: { relation: Model.BelongsToOneRelation, modelClass: Project, join: { from: 'doc.projectId', to: 'project.id' } },
+        parent: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'doc.parentId', to: 'doc.id' } },
+        children: { relation: Model.HasManyRelation, modelClass: Doc, join: { from: 'doc.id', to: 'doc.parentId' } },
+        tags: {
+          relation: Model.ManyToManyRelation,
+          modelClass: Tag,
+          join: { from: 'doc.id', through: { from: 'doc_tag.doc_id', to: 'doc_tag.tag_id', extra: ['note'] }, to: 'tag.id' },
+        },
+      }
+    }
+    static override modifiers = { good: (query: any) => query.where('rating', '>', 3).orWhere('rating', '<', -3) }
+  }
+
+  /** Members of its domain read it. */
+  class Article extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({
+    id: ids.key(),
+    title: column.string({ maxLength: 200 }),
+  }) {
+    static override policy = { read: authenticated(), create: authenticated(), update: owner(), delete: role(Role.ADMIN) }
+  }
+
+  class Post extends SoftDeleteMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel))).withColumns({
+    id: ids.key(),
+    title: column.string({ maxLength: 200 }),
+  }) {}
+
+  /** A class of Objection's own over a table that has a policy. */
+  class LegacyDoc extends Model {
+    static override tableName = 'doc'
+  }
+
+  /** Everybody reads it, its owner changes it: readable and not writable. */
+  class Notice extends HasUserMixin(BasePermsModel).withColumns({
+    id: ids.key(),
+    title: column.string({ maxLength: 200 }),
+    // Without a foreign key: it may name what is not there.
+    docId: ids.column().nullable(),
+  }) {
+    static override policy = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
+    static override relationMappings(): any {
+      return {
+        doc: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'notice.docId', to: 'doc.id' } },
+        legacy: { relation: Model.HasManyRelation, modelClass: LegacyDoc, join: { from: 'notice.userId', to: 'doc.user_id' } },
+      }
     }
   }
-  static override modifiers = { good: (query: any) => query.where('rating', '>', 3).orWhere('rating', '<', -3) }
-}
 
-/** Members of its domain read it. */
-export class Article extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({
-  title: column.string({ maxLength: 200 }),
-}) {
-  static override policy = { read: authenticated(), create: authenticated(), update: owner(), delete: role(Role.ADMIN) }
-}
+  /** A model without permissions. */
+  class Plain extends BaseModel.withColumns({ id: ids.key(), title: column.string({ maxLength: 200 }) }) {}
 
-export class Post extends SoftDeleteMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel))).withColumns({
-  title: column.string({ maxLength: 200 }),
-}) {}
-
-/** A class of Objection's own over a table that has a policy. */
-export class LegacyDoc extends Model {
-  static override tableName = 'doc'
-}
-
-/** Everybody reads it, its owner changes it: readable and not writable. */
-export class Notice extends HasUserMixin(BasePermsModel).withColumns({
-  title: column.string({ maxLength: 200 }),
-  // Without a foreign key: it may name what is not there.
-  docId: column.uuid().nullable(),
-}) {
-  static override policy = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
-  static override relationMappings(): any {
-    return {
-      doc: { relation: Model.BelongsToOneRelation, modelClass: Doc, join: { from: 'notice.docId', to: 'doc.id' } },
-      legacy: { relation: Model.HasManyRelation, modelClass: LegacyDoc, join: { from: 'notice.userId', to: 'doc.user_id' } },
-    }
+  /** No permissions of its own, over a table that has them. */
+  class BareDoc extends BaseModel.withColumns({ id: ids.key(), title: column.string({ maxLength: 200 }) }) {
+    static override tableName = 'doc'
   }
+
+  /** A model without a policy. */
+  class Closed extends BasePermsModel.withColumns({ id: ids.key(), title: column.string({ maxLength: 200 }) }) {}
+
+  const models = [Project, Doc, Comment, Tag, Article, Post, Notice, Closed, Plain]
+
+  return { ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models }
 }
 
-/** A model without permissions. */
-export class Plain extends BaseModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
+/** The models with the ids of the last useIds(). Paths see them through live bindings. */
+export let { ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(
+  suiteIds[0] as SuiteIds,
+)
+export type Doc = InstanceType<typeof Doc>
 
-/** No permissions of its own, over a table that has them. */
-export class BareDoc extends BaseModel.withColumns({ title: column.string({ maxLength: 200 }) }) {
-  static override tableName = 'doc'
+/** Replaces the models of this file by models with other ids. */
+export function useIds(kind: SuiteIds): void {
+  ;({ ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(kind))
 }
 
-/** A model without a policy. */
-export class Closed extends BasePermsModel.withColumns({ title: column.string({ maxLength: 200 }) }) {}
-
-export const models = [Project, Doc, Comment, Tag, Article, Post, Notice, Closed, Plain]
 export const tables = ['project', 'tag', 'doc', 'comment', 'doc_tag', 'article', 'post', 'notice', 'closed', 'plain']
 
 /** The library over an empty database with the tables of this file. */
@@ -117,11 +148,10 @@ export async function openWorld(knex: Knex): Promise<Perms> {
   // Nothing here has to outlive the process.
   if (/sqlite/.test(knex.client.driverName))
     for (const off of ['journal_mode = memory', 'synchronous = off']) await knex.raw(`pragma ${off}`)
-  const perms = initPerms({ knex, models: [...models] })
+  const perms = initPerms({ knex, user: User, domain: Domain, models: [...models] })
   await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
   await knex.schema.createTable('doc_tag', (table) => {
-    table.uuid('doc_id').notNullable()
-    table.uuid('tag_id').notNullable()
+    for (const name of ['doc_id', 'tag_id']) ids.inTable(table, name, dialectOf(knex)).notNullable()
     table.string('note')
     table.primary(['doc_id', 'tag_id'])
   })
@@ -130,10 +160,13 @@ export async function openWorld(knex: Knex): Promise<Perms> {
 
 let count = 0
 
+/** The id of a new row that no other text contains. UUIDs are made by the library. */
+export const ownId = (): { id?: string } => (ids.name === 'uuid' ? {} : { id: ids.nth(++count) })
+
 /** A user with these global roles and roles in domains, without a password. */
-export async function makeUser(name: string, grants: readonly [role: string, domain?: Domain][] = []): Promise<User> {
+export async function makeUser(name: string, grants: readonly [role: string, domain?: StockDomain][] = []): Promise<StockUser> {
   count += 1
-  const user = await User.create({ email: `${name}-${count}@example.com` })
+  const user = await User.create({ ...ownId(), email: `${name}-${count}@example.com` })
   for (const [granted, domain] of grants) await UserRole.create({ user, role: granted, ...(domain ? { domain } : {}) } as never)
   return await User.getOr404(user.id)
 }
@@ -153,7 +186,7 @@ export interface Rows {
 }
 
 export function idsFor(user: string): Rows {
-  const one = () => uuid()
+  const one = () => ids.nth(++count)
   return {
     user,
     doc: one(),

@@ -108,8 +108,8 @@ async function serverDatabase(name: 'pg' | 'mysql2'): Promise<Place> {
  *   it('saves', async () => { ... })
  * })
  */
-export function eachDatabase(title: string, body: (db: TestDatabase) => void): void {
-  describeOn(availableDatabases, title, body)
+export function eachDatabase(title: string, body: (db: TestDatabase) => void, names: readonly DatabaseName[] = availableDatabases): void {
+  describeOn(names, title, body)
 }
 
 /** Does the same on every driver: for the layers that know which one it is. */

@@ -1,5 +1,21 @@
 import { expect } from 'chai'
-import { asSystem, currentUserId, Domain, Role, runAs, type User } from '../../src/index.js'
+import {
+  asSystem,
+  BasePermsModel,
+  ConfigurationError,
+  column,
+  createTables,
+  currentUserId,
+  Domain,
+  everyone,
+  initPerms,
+  type Perms,
+  Role,
+  runAs,
+  User,
+  ValidationError,
+} from '../../src/index.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { eachKindOfId, openWorld, type World } from './world.js'
 
 eachKindOfId('An id', (db, kind) => {
@@ -79,5 +95,40 @@ eachKindOfId('An id', (db, kind) => {
     expect(bob.hasRole('editor', { domain: { id: press.id } })).to.equal(true)
     expect(bob.hasRole('editor', { domain: press.name })).to.equal(true)
     expect(ada.hasRole('editor', { domain: press })).to.equal(false)
+  })
+})
+
+eachDatabase('A bigint id that no number of JavaScript holds', (db) => {
+  class Parcel extends BasePermsModel.withColumns({ id: column.bigint(), label: column.string({ maxLength: 20 }) }) {
+    static override policy = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
+  }
+  let perms: Perms
+  before(async () => {
+    perms = initPerms({ knex: db.knex, models: [Parcel] })
+    await createTables(db.knex, [User, Parcel])
+  })
+  after(() => perms.close())
+
+  it('is exact on PostgreSQL and MariaDB, and refused on SQLite, whose drivers would round it [promise 75]', async () => {
+    const [one, next] = ['9007199254740992', '9007199254740993']
+    const create = (id: string) => Parcel.create({ id, label: id })
+    if (db.dialect === 'sqlite') {
+      const error = await create(one).catch((reason: unknown) => reason)
+      expect(error).to.be.instanceOf(ValidationError)
+      expect(error).to.have.nested.property('errors[0].field', 'id')
+      expect(await Parcel.get(one)).to.equal(null)
+      await db.knex('parcel').insert({ id: db.knex.raw(next), label: 'raw', created_at: 0, updated_at: 0 })
+      const read = await Parcel.query().catch((reason: unknown) => reason)
+      expect(read).to.be.instanceOf(ConfigurationError)
+      return
+    }
+    await create(one)
+    await create(next)
+    expect([(await Parcel.get(one))?.label, (await Parcel.get(next))?.label]).to.deep.equal([one, next])
+    expect(await Parcel.query().findById(next).patch({ label: 'patched' })).to.equal(1)
+    expect((await Parcel.query().orderBy('id')).map(({ id, label }) => [id, label])).to.deep.equal([
+      [one, one],
+      [next, 'patched'],
+    ])
   })
 })

@@ -45,6 +45,12 @@ const numbers = (text: string) => [
   `${text}e0`,
   `0x${text}`,
   `-${text}`,
+  '-1',
+  '1e3',
+  // ARABIC-INDIC DIGIT SEVEN
+  '\u0667',
+  '9007199254740993',
+  '99999999999999999999',
 ]
 
 const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'

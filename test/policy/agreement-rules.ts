@@ -1,30 +1,14 @@
 import fc from 'fast-check'
 import { ability, allOf, anyOf, authenticated, everyone, nobody, not, owner, related, role, type SqlRule, where } from '../../src/index.js'
 import type { Actor } from '../../src/policy/context.js'
-import {
-  type ColumnName,
-  columnNames,
-  domainIds,
-  domainNames,
-  groups,
-  type Kind,
-  kindOf,
-  likes,
-  links,
-  numbered,
-  orders,
-  parts,
-  type Row,
-  tags,
-  userIds,
-} from './agreement-world.js'
+import { type AgreementWorld, type ColumnName, columnNames, type Kind, kindOf, likes, orders, type Row } from './agreement-world.js'
 
 type Asked = Readonly<Record<string, unknown>> | readonly unknown[] | string | number | bigint | boolean | Date | null
 export type Described =
   | { is: 'everyone' | 'nobody' | 'authenticated' }
   | { is: 'ability'; name: string }
   | { is: 'owner'; field: string | undefined }
-  | { is: 'role'; roles: string[]; domain: string | undefined }
+  | { is: 'role'; roles: string[]; domain: string | { readonly id: string } | undefined }
   | { is: 'where'; conditions: Record<string, Asked> }
   | { is: 'related'; relation: string; rule: Described }
   | { is: 'anyOf' | 'allOf'; rules: Described[] }
@@ -69,7 +53,7 @@ export function keyReaches(given: Described, actor: Actor | null): boolean {
 }
 
 /** The meaning of a rule, written from the contract alone. */
-export function means(given: Described, row: Row, actor: Actor | null): boolean {
+export function means(given: Described, row: Row, actor: Actor | null, world: AgreementWorld): boolean {
   switch (given.is) {
     case 'everyone':
       return true
@@ -86,22 +70,24 @@ export function means(given: Described, row: Row, actor: Actor | null): boolean 
         const is = given.roles.includes(grant.role) || (grant.role === 'superadmin' && given.roles.includes('admin'))
         if (!is || grant.domainId === null) return is
         if (given.domain === undefined) return row['domainId'] === grant.domainId
-        return given.domain === 'any' || given.domain === grant.domainName || given.domain.toLowerCase() === grant.domainId
+        if (typeof given.domain === 'object') return given.domain.id === grant.domainId
+        const isUuid = world.ids.name === 'uuid' && given.domain.toLowerCase() === grant.domainId
+        return given.domain === 'any' || given.domain === grant.domainName || isUuid
       })
     case 'where':
       return Object.entries(given.conditions).every(([name, asked]) => matches(kindOf(name), row[name], asked))
     case 'related':
-      return relatedTo(row, given.relation).some((one) => means(given.rule, one, actor))
+      return relatedTo(row, given.relation, world).some((one) => means(given.rule, one, actor, world))
     case 'anyOf':
-      return given.rules.some((rule) => means(rule, row, actor))
+      return given.rules.some((rule) => means(rule, row, actor, world))
     case 'allOf':
-      return given.rules.every((rule) => means(rule, row, actor))
+      return given.rules.every((rule) => means(rule, row, actor, world))
     case 'not':
-      return !means(given.rule, row, actor)
+      return !means(given.rule, row, actor, world)
   }
 }
 
-function relatedTo(row: Row, relation: string): Row[] {
+function relatedTo(row: Row, relation: string, { groups, tags, parts, links }: AgreementWorld): Row[] {
   if (relation === 'group') return groups.filter((group) => group.id === row['groupId'])
   if (relation === 'tag') return tags.filter((tag) => tag.id === row['tagId'])
   if (relation === 'parts') return parts.filter((part) => part['itemId'] === row.id)
@@ -166,67 +152,81 @@ const wheres: fc.Arbitrary<Described> = fc
   .map((entries) => ({ is: 'where', conditions: Object.fromEntries(entries) }))
 
 const roleNames = ['editor', 'author', 'admin', 'superadmin']
-const roles: fc.Arbitrary<Described> = fc.record({
-  is: fc.constant('role' as const),
-  roles: fc.uniqueArray(fc.constantFrom(...roleNames), { minLength: 1, maxLength: 2 }),
-  domain: fc.constantFrom(undefined, undefined, 'any', 'nowhere', ...domainNames, ...domainIds, ...domainIds.map((id) => id.toUpperCase())),
-})
+/** Policies and callers at random, over the models of a world. */
+export function agreementRules({ ids, numbered, userIds, domainIds, domainNames }: AgreementWorld) {
+  const roles: fc.Arbitrary<Described> = fc.record({
+    is: fc.constant('role' as const),
+    roles: fc.uniqueArray(fc.constantFrom(...roleNames), { minLength: 1, maxLength: 2 }),
+    domain: fc.constantFrom<string | { id: string } | undefined>(
+      undefined,
+      undefined,
+      'any',
+      'nowhere',
+      ...domainNames,
+      ...domainIds.map((id) => ({ id })),
+      // As text, an id other than a UUID is a name.
+      ...domainIds.flatMap((id) => [String(id), String(id).toUpperCase()]),
+    ),
+  })
 
-const constants: fc.Arbitrary<Described> = fc.oneof(
-  fc.constantFrom('everyone', 'nobody', 'authenticated').map((is) => ({ is }) as Described),
-  fc.constantFrom('read', 'write').map((name) => ({ is: 'ability', name }) as const),
-)
-
-/** Rules for a model with these columns for owners and these relations, nested this deep. */
-function rules(
-  depth: number,
-  owners: readonly (string | undefined)[],
-  relations: Record<string, fc.Arbitrary<Described>>,
-): fc.Arbitrary<Described> {
-  const leaves = [
-    { weight: 1, arbitrary: constants },
-    { weight: 2, arbitrary: fc.constantFrom(...owners).map((field): Described => ({ is: 'owner', field })) },
-    { weight: 2, arbitrary: roles },
-    { weight: 6, arbitrary: wheres },
-    ...Object.entries(relations).map(([relation, theirs]) => ({
-      weight: 1,
-      arbitrary: theirs.map((rule): Described => ({ is: 'related', relation, rule })),
-    })),
-  ]
-  if (depth === 0) return fc.oneof(...leaves)
-  const inner = rules(depth - 1, owners, relations)
-  const many = fc.tuple(fc.constantFrom('anyOf' as const, 'allOf' as const), fc.array(inner, { maxLength: 3, size: 'max' }))
-  return fc.oneof(
-    ...leaves,
-    { weight: 7, arbitrary: many.map(([is, given]): Described => ({ is, rules: given })) },
-    { weight: 5, arbitrary: inner.map((rule): Described => ({ is: 'not', rule })) },
+  const constants: fc.Arbitrary<Described> = fc.oneof(
+    fc.constantFrom('everyone', 'nobody', 'authenticated').map((is) => ({ is }) as Described),
+    fc.constantFrom('read', 'write').map((name) => ({ is: 'ability', name }) as const),
   )
+
+  /** Rules for a model with these columns for owners and these relations, nested this deep. */
+  function rules(
+    depth: number,
+    owners: readonly (string | undefined)[],
+    relations: Record<string, fc.Arbitrary<Described>>,
+  ): fc.Arbitrary<Described> {
+    const leaves = [
+      { weight: 1, arbitrary: constants },
+      { weight: 2, arbitrary: fc.constantFrom(...owners).map((field): Described => ({ is: 'owner', field })) },
+      { weight: 2, arbitrary: roles },
+      { weight: 6, arbitrary: wheres },
+      ...Object.entries(relations).map(([relation, theirs]) => ({
+        weight: 1,
+        arbitrary: theirs.map((rule): Described => ({ is: 'related', relation, rule })),
+      })),
+    ]
+    if (depth === 0) return fc.oneof(...leaves)
+    const inner = rules(depth - 1, owners, relations)
+    const many = fc.tuple(fc.constantFrom('anyOf' as const, 'allOf' as const), fc.array(inner, { maxLength: 3, size: 'max' }))
+    return fc.oneof(
+      ...leaves,
+      { weight: 7, arbitrary: many.map(([is, given]): Described => ({ is, rules: given })) },
+      { weight: 5, arbitrary: inner.map((rule): Described => ({ is: 'not', rule })) },
+    )
+  }
+
+  const ofTags = rules(1, [undefined], {})
+  const policies = rules(3, ids.name === 'uuid' ? [undefined, 'editorId', 'key'] : [undefined, 'editorId'], {
+    group: ofTags,
+    parts: rules(1, [undefined, 'itemId'], { tag: ofTags }),
+    tags: ofTags,
+  })
+
+  const grants = fc.array(
+    fc.tuple(fc.constantFrom(...roleNames), fc.constantFrom(null, 0, 1)).map(([name, i]) => ({
+      id: numbered(7, 0),
+      role: name,
+      domainId: i === null ? null : (domainIds[i] as string),
+      domainName: i === null ? null : (domainNames[i] as string),
+    })),
+    { maxLength: 3 },
+  )
+  const actors: fc.Arbitrary<Actor | null> = fc.option(
+    fc.record({
+      id: fc.constantFrom(...userIds),
+      user: fc.constant({}),
+      grants: fc.oneof(fc.constant([]), grants),
+      sessionId: fc.constant(null),
+      abilities: fc.constantFrom(null, null, null, [], ['read']),
+      impersonatorId: fc.constant(null),
+    }),
+    { freq: 6 },
+  )
+
+  return { policies, actors }
 }
-
-const ofTags = rules(1, [undefined], {})
-export const policies = rules(3, [undefined, 'editorId', 'key'], {
-  group: ofTags,
-  parts: rules(1, [undefined, 'itemId'], { tag: ofTags }),
-  tags: ofTags,
-})
-
-const grants = fc.array(
-  fc.tuple(fc.constantFrom(...roleNames), fc.constantFrom(null, 0, 1)).map(([name, i]) => ({
-    id: numbered(7, 0),
-    role: name,
-    domainId: i === null ? null : (domainIds[i] as string),
-    domainName: i === null ? null : (domainNames[i] as string),
-  })),
-  { maxLength: 3 },
-)
-export const actors: fc.Arbitrary<Actor | null> = fc.option(
-  fc.record({
-    id: fc.constantFrom(...userIds),
-    user: fc.constant({}),
-    grants: fc.oneof(fc.constant([]), grants),
-    sessionId: fc.constant(null),
-    abilities: fc.constantFrom(null, null, null, [], ['read']),
-    impersonatorId: fc.constant(null),
-  }),
-  { freq: 6 },
-)

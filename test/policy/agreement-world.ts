@@ -1,15 +1,12 @@
 import fc from 'fast-check'
 import { Model } from 'objection'
-import { BasePermsModel, belongsTo, column, Domain, HasDomainMixin, hasMany } from '../../src/index.js'
+import { BasePermsModel, belongsTo, column, Domain, HasDomainMixin, hasMany, User } from '../../src/index.js'
+import { byText, type SuiteIds } from '../helpers/id-kinds.js'
 
 export const seed = Number(process.env['AGREEMENT_SEED'] ?? 20_240_530)
 
 export const orders = ['gt', 'gte', 'lt', 'lte']
 
-export const numbered = (kind: number, n: number) => `${String(kind).repeat(8)}-abcd-4abc-8abc-${String(n).padStart(12, '0')}`
-export const userIds = [1, 2, 3].map((n) => numbered(1, n))
-export const domainIds = [1, 2].map((n) => numbered(2, n))
-export const domainNames = ['press', 'Press house']
 const keys = ['00000000-0000-4000-8000-00000000000a', 'ffffffff-ffff-4fff-8fff-ffffffffffff', 'a0000000-0000-4000-8000-000000000000']
 const moods = ['a', 'A', 'á', 'b'] as const
 
@@ -142,83 +139,107 @@ export const columnNames = Object.keys(kinds) as ColumnName[]
 
 const nullable = Object.fromEntries(columnNames.map((name) => [name, (kinds[name].spec as ReturnType<typeof column.string>).nullable()]))
 
-export class Tag extends BasePermsModel.withColumns({ ...nullable, ownerId: column.uuid().nullable() }) {
-  static override tableName = 'agree_tag'
-  static userField = 'ownerId'
-}
-export class Group extends BasePermsModel.withColumns({ ...nullable, ownerId: column.uuid().nullable() }) {
-  static override tableName = 'agree_group'
-  static userField = 'ownerId'
-}
-export class Part extends BasePermsModel.withColumns({
-  ...nullable,
-  ownerId: column.uuid().nullable(),
-  itemId: column.uuid().nullable(),
-  tagId: column.uuid().nullable(),
-}) {
-  static override tableName = 'agree_part'
-  static userField = 'ownerId'
-  static override relationMappings = { tag: belongsTo(() => Tag, 'tagId') }
-}
-export class Item extends HasDomainMixin(BasePermsModel).withColumns({
-  ...nullable,
-  ownerId: column.uuid().nullable(),
-  editorId: column.uuid().nullable(),
-  groupId: column.uuid().nullable(),
-}) {
-  static override tableName = 'agree_item'
-  static userField = 'ownerId'
-  // Only the rules count here: no global scope and no bypass.
-  static override unguarded = ['domain']
-  static override adminBypass = false
-  static override relationMappings = {
-    group: belongsTo(() => Group, 'groupId'),
-    parts: hasMany(() => Part, 'itemId'),
-    tags: {
-      relation: Model.ManyToManyRelation,
-      modelClass: Tag,
-      join: { from: 'agree_item.id', through: { from: 'agree_item_tag.item_id', to: 'agree_item_tag.tag_id' }, to: 'agree_tag.id' },
-    },
-  }
-}
-
 export type Row = Readonly<Record<string, unknown>> & { readonly id: string }
 
-/** Rows in which a value of each kind, and NULL, turns up. */
-function rowsOf(kind: number, count: number, more: Record<string, fc.Arbitrary<unknown>>): Row[] {
-  const oneOf = (values: readonly unknown[]) => fc.option(fc.constantFrom(...values), { freq: 6 })
-  const shape = { ...Object.fromEntries(columnNames.map((name) => [name, oneOf(kinds[name].values)])), ownerId: oneOf(userIds), ...more }
-  return fc.sample(fc.record(shape), { numRuns: count, seed: seed + kind }).map((row, i) => ({ ...row, id: numbered(kind, i) }))
-}
-const idsOf = (rows: readonly Row[]) => fc.option(fc.constantFrom(...rows.map((row) => row.id)), { freq: 4 })
+export type AgreementWorld = ReturnType<typeof agreementWorld>
 
-export const tags = rowsOf(3, 6, {})
-export const groups = rowsOf(4, 6, {})
-export const items = rowsOf(5, 40, {
-  editorId: fc.option(fc.constantFrom(...userIds)),
-  groupId: idsOf(groups),
-  domainId: fc.option(fc.constantFrom(...domainIds)),
-})
-export const parts = rowsOf(6, 30, { itemId: idsOf(items), tagId: idsOf(tags) })
-export const links = fc
-  .sample(fc.uniqueArray(fc.tuple(fc.nat(19), fc.nat(tags.length - 1)), { minLength: 25, maxLength: 30, selector: String }), {
-    numRuns: 1,
-    seed,
+/** The models and rows of the suite, with ids of one kind. */
+export function agreementWorld(ids: SuiteIds) {
+  const numbered = (kind: number, n: number) => ids.nth(kind * 100 + n)
+  const userIds = [1, 2, 3].map((n) => numbered(1, n))
+  const domainIds = [1, 2].map((n) => numbered(2, n))
+  // Where ids are no UUIDs, a domain may have the id of another one as its name.
+  const domainNames = ids.name === 'uuid' ? ['press', 'Press house'] : ['press', String(domainIds[0])]
+
+  class Account extends User.withColumns({ id: ids.key() }) {
+    static override tableName = 'agree_user'
+  }
+  class Place extends Domain.withColumns({ id: ids.key() }) {
+    static override tableName = 'agree_domain'
+  }
+  class Tag extends BasePermsModel.withColumns({ id: ids.key(), ...nullable, ownerId: ids.column().nullable() }) {
+    static override tableName = 'agree_tag'
+    static userField = 'ownerId'
+  }
+  class Group extends BasePermsModel.withColumns({ id: ids.key(), ...nullable, ownerId: ids.column().nullable() }) {
+    static override tableName = 'agree_group'
+    static userField = 'ownerId'
+  }
+  class Part extends BasePermsModel.withColumns({
+    id: ids.key(),
+    ...nullable,
+    ownerId: ids.column().nullable(),
+    itemId: ids.column().nullable(),
+    tagId: ids.column().nullable(),
+  }) {
+    static override tableName = 'agree_part'
+    static userField = 'ownerId'
+    static override relationMappings = { tag: belongsTo(() => Tag, 'tagId') }
+  }
+  class Item extends HasDomainMixin(BasePermsModel).withColumns({
+    id: ids.key(),
+    ...nullable,
+    ownerId: ids.column().nullable(),
+    editorId: ids.column().nullable(),
+    groupId: ids.column().nullable(),
+  }) {
+    static override tableName = 'agree_item'
+    static userField = 'ownerId'
+    // Only the rules count here: no global scope and no bypass.
+    static override unguarded = ['domain']
+    static override adminBypass = false
+    static override relationMappings = {
+      group: belongsTo(() => Group, 'groupId'),
+      parts: hasMany(() => Part, 'itemId'),
+      tags: {
+        relation: Model.ManyToManyRelation,
+        modelClass: Tag,
+        join: { from: 'agree_item.id', through: { from: 'agree_item_tag.item_id', to: 'agree_item_tag.tag_id' }, to: 'agree_tag.id' },
+      },
+    }
+  }
+
+  /** Rows in which a value of each kind, and NULL, turns up. */
+  function rowsOf(kind: number, count: number, more: Record<string, fc.Arbitrary<unknown>>): Row[] {
+    const oneOf = (values: readonly unknown[]) => fc.option(fc.constantFrom(...values), { freq: 6 })
+    const shape = { ...Object.fromEntries(columnNames.map((name) => [name, oneOf(kinds[name].values)])), ownerId: oneOf(userIds), ...more }
+    return fc
+      .sample(fc.record(shape), { numRuns: count, seed: seed + kind })
+      .map((row, i) => ({ ...row, id: numbered(kind, i) }))
+      .sort((a, b) => byText(a.id, b.id))
+  }
+  const idsOf = (rows: readonly Row[]) => fc.option(fc.constantFrom(...rows.map((row) => row.id)), { freq: 4 })
+
+  const tags = rowsOf(3, 6, {})
+  const groups = rowsOf(4, 6, {})
+  const items = rowsOf(5, 40, {
+    editorId: fc.option(fc.constantFrom(...userIds)),
+    groupId: idsOf(groups),
+    domainId: fc.option(fc.constantFrom(...domainIds)),
   })
-  .flat()
-  .map(([item, tag]) => ({ item: items[item] as Row, tag: tags[tag] as Row }))
-
-export async function fill(): Promise<void> {
-  for (const [i, id] of domainIds.entries()) await Domain.query().insert({ id, name: domainNames[i] } as never)
-  const lists: [typeof Model, readonly Row[]][] = [
-    [Tag as never, tags],
-    [Group as never, groups],
-    [Item as never, items],
-    [Part as never, parts],
-  ]
-  for (const [cls, rows] of lists)
-    await cls.transaction(async (trx) => {
-      for (const row of rows) await cls.query(trx).insert(row as never)
+  const parts = rowsOf(6, 30, { itemId: idsOf(items), tagId: idsOf(tags) })
+  const links = fc
+    .sample(fc.uniqueArray(fc.tuple(fc.nat(19), fc.nat(tags.length - 1)), { minLength: 25, maxLength: 30, selector: String }), {
+      numRuns: 1,
+      seed,
     })
-  await Item.knex()('agree_item_tag').insert(links.map(({ item, tag }) => ({ item_id: item.id, tag_id: tag.id })))
+    .flat()
+    .map(([item, tag]) => ({ item: items[item] as Row, tag: tags[tag] as Row }))
+
+  async function fill(): Promise<void> {
+    for (const [i, id] of domainIds.entries()) await Place.query().insert({ id, name: domainNames[i] } as never)
+    const lists: [typeof Model, readonly Row[]][] = [
+      [Tag as never, tags],
+      [Group as never, groups],
+      [Item as never, items],
+      [Part as never, parts],
+    ]
+    for (const [cls, rows] of lists)
+      await cls.transaction(async (trx) => {
+        for (const row of rows) await cls.query(trx).insert(row as never)
+      })
+    await Item.knex()('agree_item_tag').insert(links.map(({ item, tag }) => ({ item_id: item.id, tag_id: tag.id })))
+  }
+
+  return { ids, numbered, userIds, domainIds, domainNames, Account, Place, Tag, Group, Part, Item, tags, groups, items, parts, links, fill }
 }

@@ -3,11 +3,11 @@ import { type Actor, asSystem, currentActor, type Grant } from '../../policy/con
 import { namedDomain } from '../../policy/domain-ref.js'
 import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
+import type { DomainName } from '../../policy/registered-types.js'
 import { ADMIN, rolesSatisfying, SUPERADMIN } from '../../policy/user-tables.js'
 import { isStorableText } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
-import type { DomainRef } from '../../users/has-roles-mixin.js'
 import type { UserRole } from '../../users/user-role.js'
 
 /** Returns the registered model of role grants. */
@@ -21,7 +21,7 @@ export function assertActor(): Actor {
 }
 
 /** Returns an active domain by id or name, whatever the caller may read, or null. */
-export async function activeDomain(given: DomainRef): Promise<Domain | null> {
+export async function activeDomain(given: DomainName): Promise<Domain | null> {
   if (typeof given === 'string' && !isStorableText(given)) return null
   const { id, name } = namedDomain(given)
   if (id === null) return null
@@ -43,7 +43,8 @@ export async function administeredDomain(idOrName: unknown): Promise<Domain> {
   return found
 }
 
-const isDomainRef = (given: unknown): given is DomainRef =>
+/** Returns whether a value may name a domain: its name, its id, or an object with its id. */
+export const isDomainRef = (given: unknown): given is DomainName =>
   typeof given === 'string' || typeof given === 'number' || (typeof given === 'object' && given !== null && 'id' in given)
 
 /**

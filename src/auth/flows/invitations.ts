@@ -6,13 +6,13 @@ import {
   NotFoundError,
   UnauthorizedError,
 } from '../../core/errors.js'
-import { newId } from '../../core/ids.js'
 import { lockRow } from '../../database/lock-row.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress, runAsActor, withConsent } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
+import type { DomainName } from '../../policy/registered-types.js'
 import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
-import { decodeId } from '../../schema/ids.js'
+import { decodeId, unusedId } from '../../schema/ids.js'
 import { invalidField, requireStorableText } from '../../schema/text-input.js'
 import { isActive, loadActor } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
@@ -24,7 +24,7 @@ import type { UserRole } from '../../users/user-role.js'
 import type { AuthCore } from '../core.js'
 import { forActiveCaller } from './active-caller.js'
 import { userClass } from './credentials.js'
-import { activeDomain, assertActor, canGrantInEveryDomain, grants, roleNotGrantable } from './domain-roles.js'
+import { activeDomain, assertActor, canGrantInEveryDomain, grants, isDomainRef, roleNotGrantable } from './domain-roles.js'
 import { optionalTables, proveAddress, recordProof } from './first-proof.js'
 import { mailDelivery } from './mail-delivery.js'
 import { type RegistrationSteps, readRegistration } from './register.js'
@@ -40,7 +40,7 @@ export interface Invitations {
    * learn that a domain does not exist), TooManyAttemptsError, ConfigurationError without a mailer
    * @example await perms.auth.invitations.invite({ email: 'bob@example.com', role: 'editor', domain: 'press' })
    */
-  invite(given: { email: string; role: string; domain: string }): Promise<Invitation>
+  invite(given: { email: string; role: string; domain: DomainName }): Promise<Invitation>
   /**
    * Accepts an invitation as the current user, whose address must be the invited one. Accepting also verifies that address.
    *
@@ -57,7 +57,7 @@ export interface Invitations {
    */
   acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<User>
   /** Returns the newest open invitations that the caller may see, at most 500, of one domain or of all. */
-  list(domain?: string): Promise<Invitation[]>
+  list(domain?: DomainName): Promise<Invitation[]>
   /** Revokes an open invitation that the caller made or could make. @throws NotFoundError, ForbiddenError by rank */
   revoke(id: string): Promise<void>
 }
@@ -145,7 +145,7 @@ export function invitations(core: AuthCore): Invitations {
       if (!isEmailAddress(address)) throw invalidField('email', 'must be an e-mail address')
       const name = requireStorableText(role, 'role')
       checkRole(name)
-      const into = await activeDomain(requireStorableText(domain, 'domain'))
+      const into = await activeDomain(typeof domain !== 'string' && isDomainRef(domain) ? domain : requireStorableText(domain, 'domain'))
       if (!into) throw canGrantInEveryDomain(actor, name) ? noSuchDomain() : roleNotGrantable()
       // Checks as for a new user, so that the answer does not tell whether the address has an account.
       if (!(await canGrantToNewUser(name, into.id))) throw roleNotGrantable()
@@ -267,7 +267,7 @@ export function invitations(core: AuthCore): Invitations {
 
 /** Returns whether the caller could grant the role to a new user who consents. */
 function canGrantToNewUser(role: string, domainId: string): Promise<boolean> {
-  const userId = newId()
+  const userId = unusedId(registeredModel('user'))
   return withConsent({ userId, domainId }, () => grants().canCreate({ userId, role, domainId } as never))
 }
 

@@ -20,7 +20,7 @@ export async function makeRecoveryCodes(userId: string): Promise<readonly string
     .delete()
     .where({ userId, kind: KIND } as never)
   const codes = Array.from({ length: COUNT }, newCode)
-  for (const code of codes) await tokens().create({ userId, kind: KIND, token: hashOf(code), boundTo: userId } as never)
+  for (const code of codes) await tokens().create({ userId, kind: KIND, token: hashOf(code), boundTo: String(userId) } as never)
   return codes
 }
 

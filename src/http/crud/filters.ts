@@ -173,7 +173,8 @@ function whereIsOneOf(query: QueryBuilder<Model>, { spec, reference }: ListColum
 const int32 = 2147483648
 
 // Databases reject a value outside the range of the column type. No row can have it, so compare it here.
-function placeOf({ type, isExisting }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
+function placeOf({ type, isExisting, isRowId }: ColumnSpec, value: unknown, dialect: Dialect): 'below' | 'within' | 'above' {
+  if (type === 'bigint' && isRowId && dialect === 'sqlite') return Number(value) <= Number.MAX_SAFE_INTEGER ? 'within' : 'above'
   if (type === 'integer' && !isExisting) return (value as number) < -int32 ? 'below' : (value as number) < int32 ? 'within' : 'above'
   if (type !== 'date' && type !== 'datetime') return 'within'
   const year = type === 'date' ? Number((value as string).slice(0, 4)) : (value as Date).getUTCFullYear()
