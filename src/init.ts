@@ -210,7 +210,7 @@ export function currentPerms(): Perms {
  */
 export function initPerms(options: PermsOptions): Perms {
   const { knex } = options
-  if (typeof knex !== 'function' || !(knex as { client?: unknown }).client)
+  if (typeof knex !== 'function' || !knex.client)
     throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')
   assertModelClasses(options)
   minPasswordLength(options.passwords)
@@ -236,7 +236,7 @@ export function initPerms(options: PermsOptions): Perms {
     })
     // Objection's own classes are shared by the whole process.
     installForProcess(inspectPlainClasses)
-    const models = registerModels(given(options), options.tables, options.ids) as unknown as Perms['models']
+    const models = registerModels(given(options), options.tables, options.ids) as Perms['models']
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
     requireDomains(runtime, options.domains === 'required')
@@ -298,7 +298,7 @@ export function initPerms(options: PermsOptions): Perms {
       },
       listUnguarded: () => enterRuntime(runtime, () => outsideTransaction(() => findUnguarded(knex, protectedTables()))),
       mapError: (error) => mapError(error, knex),
-      run: (fn) => enterRuntime(runtime, async () => await fn()) as never,
+      run: <T>(fn: () => T) => enterRuntime(runtime, async (): Promise<Awaited<T>> => await fn()),
       enter: (fn) => enterRuntime(runtime, fn),
       async close() {
         await (auth ?? trail)?.settled()
@@ -334,7 +334,7 @@ function given(options: PermsOptions): Record<string, typeof Model> {
   const { user, userRole, token, domain, userSetting } = options
   return Object.fromEntries(
     Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined),
-  ) as unknown as Record<string, typeof Model>
+  ) as Record<string, typeof Model>
 }
 
 function assertModelClasses(options: PermsOptions): void {
@@ -345,7 +345,7 @@ function assertModelClasses(options: PermsOptions): void {
         `initPerms({ ${kind}: ${cls.name} }): the class extends Model of another copy of Objection than this library uses. Install only one: run \`npm ls objection\`.`,
       )
     }
-    const Base = bases[kind as keyof typeof bases] as typeof Model
+    const Base = bases[kind as keyof typeof bases]
     if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
       throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
   }

@@ -135,8 +135,8 @@ function positionAfter(steps: readonly PermsMigrationStep[], after: string | und
 
 function withTables(migration: PackagedMigration): Knex.Migration {
   return {
-    up: (knex) => migration.up(knex, migrationTables as never),
-    down: (knex) => migration.down(knex, migrationTables as never),
+    up: (knex) => migration.up(knex, migrationTables),
+    down: (knex) => migration.down(knex, migrationTables),
   }
 }
 

@@ -42,12 +42,12 @@ function sharedState(): Shared {
     served: new WeakSet(),
     ended: new WeakSet(),
   }
-  return holder[key] as Shared
+  return holder[key]
 }
 
 /** Returns the store of the context of callers, which all copies of the package share. */
 export function contextStore<F extends { readonly runtime?: Runtime | undefined }>(): AsyncLocalStorage<F> {
-  return shared.contexts as unknown as AsyncLocalStorage<F>
+  return shared.contexts as AsyncLocalStorage<F>
 }
 
 /** Sets something up and returns the function that undoes it. */

@@ -90,7 +90,7 @@ export function keepContext(req: IncomingMessage): void {
   // once() registers a wrapper function, which it removes later.
   const bound = new WeakMap<Listener, Listener>()
   for (const name of ['on', 'addListener', 'prependListener'] as const) {
-    const add = req[name] as Change
+    const add = req[name]
     const addBound: Change = function (event, listener) {
       if (typeof listener !== 'function') return add.call(this, event, listener)
       const wrapper = inContext(listener)
@@ -101,7 +101,7 @@ export function keepContext(req: IncomingMessage): void {
     Object.assign(req, { [name]: addBound })
   }
   for (const name of ['off', 'removeListener'] as const) {
-    const remove = req[name] as Change
+    const remove = req[name]
     const removeBound: Change = function (event, listener) {
       const isOnce = typeof listener === 'function' && listener.listener !== undefined
       return remove.call(this, event, (isOnce ? bound.get(listener) : undefined) ?? listener)

@@ -34,7 +34,7 @@ export class AuditTrail {
     const by = cause === null || isId(registeredModel('user'), cause) ? cause : undefined
     const details = cause === by ? rest : { by: cause, ...rest }
     const subjectId = idOrNull(userId)
-    const row = {
+    const row: object = {
       createdAt: new Date(),
       event,
       // A user who signs in is the actor of the event. `by` in the payload takes precedence.
@@ -47,7 +47,7 @@ export class AuditTrail {
     }
     this.#background.run(async () => {
       try {
-        await asSystem(() => this.#model.create(row as never))
+        await asSystem(() => this.#model.create(row))
       } catch (error) {
         this.#onLost(error)
       }

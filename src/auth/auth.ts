@@ -9,6 +9,7 @@ import {
 } from '../core/errors.js'
 import { inTransaction } from '../database/transaction.js'
 import { type Actor, currentActor, currentAddress } from '../policy/context.js'
+import { tableOf } from '../schema/class-statics.js'
 import { invalidField, requireText } from '../schema/text-input.js'
 import { requireRankOver } from '../users/account-rank.js'
 import { type ActorDetails, isActive, toActor, userIdOf } from '../users/actor.js'
@@ -353,7 +354,7 @@ function detailsOf({ id, impersonatorId }: SessionState): ActorDetails {
 }
 
 function tableOfUsers(): string {
-  return (userClass() as unknown as { getTableName(): string }).getTableName()
+  return tableOf(userClass())
 }
 
 function readRefreshToken(given: unknown): void {

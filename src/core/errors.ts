@@ -252,7 +252,7 @@ export class ValidationError extends PermsError {
   readonly status = 422
   readonly code: PermsErrorCode = 'invalid'
   constructor(message: string, options: PermsErrorOptions | readonly FieldError[] = {}) {
-    super(message, Array.isArray(options) ? { errors: options as readonly FieldError[] } : (options as PermsErrorOptions))
+    super(message, Array.isArray(options) ? { errors: options } : (options as PermsErrorOptions))
   }
 }
 

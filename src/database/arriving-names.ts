@@ -42,7 +42,7 @@ export function rowKeysOf(column: string, config: KnexNames, mappers: ColumnName
       { cause },
     )
   }
-  const parse = mappers?.parse.bind(mappers) as ((row: Record<string, unknown>) => object) | undefined
+  const parse = mappers?.parse.bind(mappers)
   return [renamed(returned, parse), renamed(stored, parse), renamed(column, parse), returned, stored]
 }
 

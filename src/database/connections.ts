@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
 import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
-import { readDatesAndDatetimes, type TypedConnection } from './pg-values.js'
+import { readDatesAndDatetimes } from './pg-values.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, cachePreparedStatements } from './prepared-statements.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
@@ -100,6 +100,6 @@ async function prepare(client: KnexClient, connection: object, dialect: Dialect)
     Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
     await run("SET time_zone = '+00:00'")
   } else {
-    readDatesAndDatetimes(connection as TypedConnection)
+    readDatesAndDatetimes(connection)
   }
 }

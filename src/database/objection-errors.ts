@@ -8,7 +8,7 @@ import { type FieldError, ValidationError } from '../core/errors.js'
 function fieldErrors(data: unknown): FieldError[] {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) return []
   return Object.entries(data).flatMap(([field, entries]) => {
-    const [first] = [entries].flat() as unknown[]
+    const [first] = [entries].flat()
     const message = typeof first === 'string' ? first : (first as { message?: unknown } | null | undefined)?.message
     return typeof message === 'string' ? [{ field, message }] : []
   })

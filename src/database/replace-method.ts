@@ -25,9 +25,9 @@ export function replaceMethod<T extends object, K extends keyof T & string>(
   const slots = slotsOf(target)
   const known = slots.get(name)
   const wasOwn = Object.hasOwn(target, name)
-  const original = (known?.original ?? target[name] ?? absent) as unknown as AnyFunction
+  const original = (known?.original ?? target[name] ?? absent) as AnyFunction
   const slot: Slot = known ?? { original, current: original }
-  slot.current = make(original as T[K]) as unknown as AnyFunction
+  slot.current = make(original as T[K]) as AnyFunction
   const undo = () => {
     slot.current = original
   }

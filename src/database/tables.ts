@@ -74,7 +74,7 @@ export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSp
   return created
 }
 
-const keyOf = ({ primaryKey }: Pick<TableSpec, 'primaryKey'>): readonly string[] => [primaryKey].flat() as string[]
+const keyOf = ({ primaryKey }: Pick<TableSpec, 'primaryKey'>): readonly string[] => [primaryKey].flat()
 
 const thereAlready = new Set(['42P07', '42710', '23505', 'ER_TABLE_EXISTS_ERROR', 'SQLITE_ERROR'])
 

@@ -94,10 +94,10 @@ export function onRollback(trx: unknown, undo: () => void): void {
     joined.executionPromise.catch(() => runUndos(joined))
     // Knex also calls rollback() when the function of a transaction throws.
     const { rollback } = joined
-    joined.rollback = ((error?: unknown) => {
+    joined.rollback = (error?: unknown) => {
       runUndos(joined)
       return rollback.call(joined, error)
-    }) as typeof rollback
+    }
   }
   undos.push(undo)
 }

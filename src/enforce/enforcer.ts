@@ -131,7 +131,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
-    const rule = all(effective(kind as Action, scope, { withDeleted: builder.withDeleted }), session?.fields ?? true, only)
+    const rule = all(effective(kind, scope, { withDeleted: builder.withDeleted }), session?.fields ?? true, only)
     addRule(statement, rule, builder.readableFilters, scope.dialect)
   },
 

@@ -86,13 +86,13 @@ const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '922337203685
 export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBuilder, session: WriteSession | undefined): void {
   const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
-  const list = (Array.isArray(rows) ? rows : [rows]) as Record<string, unknown>[]
+  const list = Array.isArray(rows) ? rows : [rows]
   if (!session || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
   list.forEach((row, i) => {
     const condition = conditions[i] as Condition
     if (condition === true) return
     if (condition === false) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
-    const { sql: text, bindings } = condition as Sql
+    const { sql: text, bindings } = condition
     const column = checkedColumn(builder, row)
     const [value, otherwise] = branches(builder, column)
     const chosen = `(case when ${text} then ${value} else ${otherwise.sql} end)`
@@ -116,7 +116,7 @@ const isPlain = (value: unknown): boolean => value !== undefined && (typeof valu
 /** Returns the two branches of the CASE: the placeholder of the value, and the expression that makes the statement fail. */
 function branches(builder: QueryHandle, column: string): [value: string, otherwise: Sql] {
   const { cls } = builder
-  const dialect = dialectOfClass(cls as never)
+  const dialect = dialectOfClass(cls)
   if (dialect !== 'pg') return ['?', { sql: rejectedIds[dialect], bindings: [] }]
   const [id = ''] = idColumns(cls)
   if (column !== id) return ['?', typedFailure(builder, column)]

@@ -21,9 +21,9 @@ export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): Ma
       query
         .clone()
         .transacting(db as Knex.Transaction)
-        .limit(2) as PromiseLike<unknown>,
+        .limit(2),
     )
-    const [first, further] = [found ?? []].flat() as object[]
+    const [first, further] = [found ?? []].flat()
     if (further) throw new ValidationError(`The query for ${name} returns several rows. Narrow it to one row.`)
     delete queries[name]
     row[name] = first === undefined ? null : Object.values(first)[0]

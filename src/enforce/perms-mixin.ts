@@ -1,4 +1,3 @@
-import type { Knex } from 'knex'
 import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../core/errors.js'
 import { all, holds } from '../policy/condition.js'
@@ -117,12 +116,10 @@ export function PermsMixin<T extends AbstractConstructor<Model & ActiveRecord> &
 export function PermsMixin<T extends AbstractConstructor<Model>>(
   Base: T,
 ): T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics
-export function PermsMixin<T extends AbstractConstructor<Model>>(
-  Base: T,
-): T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics {
-  const Open = ('columnSpecs' in Base ? Base : ActiveRecordMixin(Base)) as unknown as AbstractConstructor<Model & ActiveRecord> &
+export function PermsMixin(Base: AbstractConstructor<Model>): AbstractConstructor<ActiveRecord & Permissions> & PermissionsStatics {
+  const Active = ('columnSpecs' in Base ? Base : ActiveRecordMixin(Base)) as unknown as AbstractConstructor<Model & ActiveRecord> &
     BaseStatics
-  abstract class Perms extends Open {
+  abstract class Perms extends Active {
     static policy: Policy = {}
     static adminBypass: boolean | 'read' = true
     static unguarded: readonly string[] = []
@@ -183,7 +180,7 @@ export function PermsMixin<T extends AbstractConstructor<Model>>(
   }
   Object.defineProperty(Perms, enforcerKey, { value: policyEnforcer })
   markIntermediate(Perms)
-  return Perms as unknown as T & AbstractConstructor<ActiveRecord & Permissions> & ActiveRecordStatics & PermissionsStatics
+  return Perms
 }
 
 async function mayAct(
@@ -192,13 +189,13 @@ async function mayAct(
   user: UserLike | null | undefined,
   trx?: TransactionOrKnex,
 ): Promise<boolean> {
-  assertHome(row, trx as Knex | undefined)
+  assertHome(row, trx)
   const cls = classOf(row)
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
   if (!hasId(row)) return false
   const policy = policyOf(cls)
-  const db = (trx ?? cls.knex()) as ReturnType<typeof cls.knex>
+  const db = trx ?? cls.knex()
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', writes: action !== 'read' })
   const table = tableOf(cls)
   const mine = isOneOf(cls, 'perms_row', [row.$id()])

@@ -66,7 +66,7 @@ function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert')
   return lineage(cls).some((c) => {
     if (isIntermediate(c) || c === modelClass(cls).objectionModelClass) return false
     const prototype = (c as { prototype?: object }).prototype
-    const isObjection = !Object.getPrototypeOf(c as object) || Object.getPrototypeOf(c as object) === Function.prototype
+    const isObjection = !Object.getPrototypeOf(c) || Object.getPrototypeOf(c) === Function.prototype
     return !isObjection && ((prototype !== undefined && Object.hasOwn(prototype, name)) || Object.hasOwn(c, name.slice(1)))
   })
 }
@@ -77,7 +77,7 @@ export async function loadAllowed(builder: QueryHandle, action: 'update' | 'dele
     .targets(action)
     .limit(MAX_LOADED_ROWS + 1)
     .forUpdate()
-  const rows = (Array.isArray(loaded) ? loaded : loaded ? [loaded] : []) as Model[]
+  const rows = Array.isArray(loaded) ? loaded : loaded ? [loaded] : []
   if (rows.length > MAX_LOADED_ROWS) {
     throw new ValidationError(
       `The policy of ${builder.cls.name} uses check(), which runs for each row: one ${action} may cover at most ${MAX_LOADED_ROWS} rows. Narrow the where().`,
@@ -144,7 +144,7 @@ export function* checkUpdate(
   } catch (error) {
     // If the caller may not access the row, report that before any problem of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
-    const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(anyColumn(builder)).limit(1) as PromiseLike<unknown>)
+    const reachable: unknown = yield* awaitMaybe(builder.targets('update').select(anyColumn(builder)).limit(1))
     if (Array.isArray(reachable) ? reachable.length > 0 : Boolean(reachable)) throw error
     const why = yield* awaitMaybe(missedWriteError(builder, write, actor))
     if (write.instance || !(why instanceof NotFoundError)) throw why
@@ -219,7 +219,7 @@ export async function findTargetIds(
     .select(...ids)
     .limit(MAX_CHECKED_ROWS + 1)
     .forUpdate()
-  const found = ((Array.isArray(rows) ? rows : rows ? [rows] : []) as Model[]).map((row) => row.$id() as unknown)
+  const found = (Array.isArray(rows) ? rows : rows ? [rows] : []).map((row) => row.$id() as unknown)
   return found.length > MAX_CHECKED_ROWS ? undefined : found
 }
 

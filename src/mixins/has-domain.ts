@@ -47,8 +47,12 @@ function noDomain(): ValidationError {
  *
  * @example class Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string() }) {}
  */
-export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<InDomain> & InDomainStatics {
-  abstract class HasDomain extends (Base as unknown as AbstractConstructor<Model & { $complete(): void }>) {
+export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<InDomain> & InDomainStatics
+export function HasDomainMixin(
+  Base: AbstractConstructor<Model & { $complete(): void }>,
+): AbstractConstructor<Model & InDomain> & InDomainStatics {
+  abstract class HasDomain extends Base {
+    declare domainId: DomainId | null
     static domainField = 'domainId'
     static relationMappings(this: RecordClass): RelationMappings {
       return {
@@ -61,7 +65,7 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
     }
 
     override $complete(): void {
-      if ((this as unknown as InDomain).domainId !== undefined) {
+      if (this.domainId !== undefined) {
         super.$complete()
         return
       }
@@ -85,5 +89,5 @@ export function HasDomainMixin<T extends AbstractConstructor<Model>>(Base: T): T
       .nullable(),
   })
   declareGlobalScope(HasDomain, { name: 'domain', rule: member('domainId'), liftedFor: 'admin' })
-  return HasDomain as unknown as T & AbstractConstructor<InDomain> & InDomainStatics
+  return HasDomain
 }

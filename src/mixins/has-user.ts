@@ -11,6 +11,7 @@ import { modelSlot } from '../runtime.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { column, type OnDelete } from '../schema/column.js'
 import { afterDefinition, declareColumns, markIntermediate, onDefinition, type RecordClass, structureOf } from '../schema/definition.js'
+import { modelClass } from '../schema/model-class.js'
 
 /** The instance members that HasUserMixin adds. */
 export interface Owned {
@@ -58,7 +59,7 @@ onDefinition((cls) => {
       `${source.name}.userBackref: ${known.name} already adds the relation '${name}' to users. Use another name, or null for none.`,
     )
   }
-  const user = registeredModel('user') as unknown as RecordClass & { getRelationNames(): string[] }
+  const user = modelClass(registeredModel('user'))
   if (!known && (user.getRelationNames().includes(name) || structureOf(user).specs[name] || name in user.prototype))
     throw new ConfigurationError(
       `${source.name}.userBackref: ${user.name} already has a member '${name}'. Use another name, or null for none.`,
@@ -90,8 +91,9 @@ onRelations((cls) => {
  *
  * @example class Note extends HasUserMixin(BasePermsModel).withColumns({ text: column.text() }) {}
  */
-export function HasUserMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics {
-  abstract class HasUser extends (Base as unknown as AbstractConstructor<Model>) {
+export function HasUserMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics
+export function HasUserMixin(Base: AbstractConstructor<Model>): AbstractConstructor<Model> & OwnedStatics {
+  abstract class HasUser extends Base {
     static userField = 'userId'
     static userRelation = 'user'
     static userOnDelete: OnDelete = 'cascade'
@@ -120,5 +122,5 @@ export function HasUserMixin<T extends AbstractConstructor<Model>>(Base: T): T &
       .default((() => currentUserId() ?? undefined) as () => string)
     return { [userField]: isNullable ? owned.nullable() : owned }
   })
-  return HasUser as unknown as T & AbstractConstructor<Owned> & OwnedStatics
+  return HasUser
 }

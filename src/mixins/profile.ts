@@ -28,8 +28,9 @@ export interface Profile {
  *
  * @example class Customer extends ProfileMixin(User).withColumns({ loyaltyPoints: column.integer().default(0) }) {}
  */
-export function ProfileMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Profile> {
-  abstract class WithProfile extends (Base as unknown as AbstractConstructor<Model>) {
+export function ProfileMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Profile>
+export function ProfileMixin(Base: AbstractConstructor<Model>): AbstractConstructor<Model> {
+  abstract class WithProfile extends Base {
     declare firstName: string | null
     declare lastName: string | null
     declare displayName: string | null
@@ -52,5 +53,5 @@ export function ProfileMixin<T extends AbstractConstructor<Model>>(Base: T): T &
     postalCode: column.string({ maxLength: 20 }).nullable(),
     country: column.string({ maxLength: 100 }).nullable(),
   })
-  return WithProfile as unknown as T & AbstractConstructor<Profile>
+  return WithProfile
 }

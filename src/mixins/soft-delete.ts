@@ -24,17 +24,19 @@ export interface SoftDeleteStatics {
   withDeleted<M extends Model>(this: Constructor<M>, trx?: TransactionOrKnex): QueryBuilder<M>
 }
 
+/** The members of a query builder that soft deletion uses. */
 interface Open {
-  deletedToo: boolean
-  isHard: boolean
-  execution: Execution | undefined
+  deletedToo?: boolean
+  isHard?: boolean
+  execution?: Execution | undefined
   patch(values: object): unknown
   delete(...args: unknown[]): unknown
   clone(): Open
 }
 
-function softDeletingBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
-  class SoftDeleting extends (Base as unknown as new () => Open) {
+function softDeletingBuilder(Base: typeof QueryBuilder): typeof QueryBuilder
+function softDeletingBuilder(Base: Constructor<Open>): Constructor<Open> {
+  class SoftDeleting extends Base {
     override isHard = false
 
     override clone(): Open {
@@ -54,7 +56,7 @@ function softDeletingBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
       return this.delete(...args)
     }
   }
-  return SoftDeleting as unknown as typeof QueryBuilder
+  return SoftDeleting
 }
 
 function asDelete(builder: Open): void {
@@ -66,15 +68,15 @@ function asDelete(builder: Open): void {
  *
  * @example class Post extends SoftDeleteMixin(BasePermsModel).withColumns({ title: column.string() }) {}
  */
-export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<SoftDelete> & SoftDeleteStatics {
-  const OpenBase = Base as unknown as AbstractConstructor<Model> & typeof Model
-  abstract class WithSoftDelete extends OpenBase {
+export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<SoftDelete> & SoftDeleteStatics
+export function SoftDeleteMixin(Base: typeof Model & AbstractConstructor<ActiveRecord>): typeof Model {
+  class WithSoftDelete extends Base {
     declare deletedAt: Date | null
 
-    static override QueryBuilder = softDeletingBuilder(OpenBase.QueryBuilder)
+    static override QueryBuilder = softDeletingBuilder(Base.QueryBuilder)
 
     static withDeleted(trx?: TransactionOrKnex): unknown {
-      const query = (this as unknown as { query(trx?: TransactionOrKnex): unknown }).query(trx) as Open
+      const query: Open = this.query(trx)
       query.deletedToo = true
       return query
     }
@@ -83,7 +85,7 @@ export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): 
       return this.deletedAt !== null && this.deletedAt !== undefined
     }
 
-    async delete(trx?: TransactionOrKnex): Promise<void> {
+    override async delete(trx?: TransactionOrKnex): Promise<void> {
       await this.softDelete(trx)
     }
 
@@ -96,22 +98,22 @@ export function SoftDeleteMixin<T extends AbstractConstructor<Model>>(Base: T): 
     }
 
     async hardDelete(trx?: TransactionOrKnex): Promise<void> {
-      const query = this.$query(trx) as unknown as Open
+      const query: Open = this.$query(trx)
       query.isHard = true
       query.deletedToo = true
       await query.delete()
     }
 
     async #mark(deletedAt: Date | null, trx?: TransactionOrKnex): Promise<this> {
-      const query = this.$query(trx) as unknown as Open
+      const query: Open = this.$query(trx)
       query.deletedToo = deletedAt === null
       asDelete(query)
-      await (this as unknown as ActiveRecord).$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>, trx)
+      await this.$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>, trx)
       return this
     }
   }
   markIntermediate(WithSoftDelete)
   declareColumns(WithSoftDelete, { deletedAt: column.datetime().nullable().readOnly().index() })
   declareGlobalScope(WithSoftDelete, { name: 'softDelete', rule: where({ deletedAt: null }), liftedFor: 'nobody' })
-  return WithSoftDelete as unknown as T & AbstractConstructor<SoftDelete> & SoftDeleteStatics
+  return WithSoftDelete
 }

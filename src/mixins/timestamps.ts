@@ -16,12 +16,13 @@ export interface Timestamps {
  *
  * @example class Member extends TimestampMixin(User).withColumns({ level: column.string() }) {}
  */
-export function TimestampMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Timestamps> {
-  abstract class WithTimestamps extends (Base as unknown as AbstractConstructor<Model>) {}
+export function TimestampMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Timestamps>
+export function TimestampMixin(Base: AbstractConstructor<Model>): AbstractConstructor<Model> {
+  abstract class WithTimestamps extends Base {}
   markIntermediate(WithTimestamps)
   declareColumns(WithTimestamps, {
     lastLoginAt: column.datetime().nullable().readOnly(),
     emailVerifiedAt: column.datetime().nullable().readOnly(),
   })
-  return WithTimestamps as unknown as T & AbstractConstructor<Timestamps>
+  return WithTimestamps
 }

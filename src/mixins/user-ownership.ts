@@ -10,11 +10,12 @@ import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
  *
  * @example class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
  */
-export function UserOwnershipMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics {
-  const Owning = ('userField' in Base ? Base : HasUserMixin(Base)) as unknown as AbstractConstructor<Model>
+export function UserOwnershipMixin<T extends AbstractConstructor<Model>>(Base: T): T & AbstractConstructor<Owned> & OwnedStatics
+export function UserOwnershipMixin(Base: AbstractConstructor<Model>): AbstractConstructor<Model> {
+  const Owning = 'userField' in Base ? Base : HasUserMixin(Base)
   abstract class UserOwnership extends Owning {
     static policy: Policy = { read: owner(), create: authenticated(), update: owner(), delete: owner() }
   }
   markIntermediate(UserOwnership)
-  return UserOwnership as unknown as T & AbstractConstructor<Owned> & OwnedStatics
+  return UserOwnership
 }

@@ -55,6 +55,6 @@ async function ask(knex: Knex, condition: Sql): Promise<boolean> {
     .select(knex.raw(`case when ${condition.sql} then 1 else 0 end as ok`, condition.bindings as Knex.RawBinding[]))
     .first()
   // postProcessResponse may have renamed the only column.
-  const [isTrue] = Object.values((answer as object | undefined) ?? {}) as unknown[]
+  const [isTrue] = Object.values((answer as object | undefined) ?? {})
   return Number(isTrue) === 1
 }

@@ -18,7 +18,7 @@ export function namedDomain(given: DomainName): NamedDomain {
   const cls = registeredModel('domain')
   if (typeof given === 'string' && !isUuidOf(cls, given)) return { name: given }
   const id = decodeId(cls, typeof given === 'object' && given !== null ? given.id : given)
-  return { id: (id ?? null) as string | null } as NamedDomain
+  return { id: (id ?? null) as string | null }
 }
 
 /** Returns whether a grant is in the domain that a reference names. A global grant is in none. */

@@ -15,7 +15,7 @@ onDefinition((cls, { specs }) => {
   for (const [name, spec] of Object.entries(specs)) {
     for (const [method, rule] of [['readableBy', spec.readable] as const, ['writableBy', spec.writable] as const]) {
       if (!rule) continue
-      for (const part of walk(rule as Rule)) {
+      for (const part of walk(rule)) {
         if (part.kind === 'check' || part.kind === 'related' || part.kind === 'delegate') {
           throw new ConfigurationError(
             `${cls.name}.${name}.${method}(): ${part.kind}() does not work for single fields. Use role(), owner(), self(), where() and their combinations.`,
@@ -57,7 +57,7 @@ function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullab
 /** Returns the columns of a row that this actor may not read. */
 export function unreadableFields(scope: Scope): string[] {
   return Object.entries(definitionOf(scope.cls).specs)
-    .filter(([, spec]) => spec.readable && !isAdminHere(scope) && compile(spec.readable as Rule, scope) !== true)
+    .filter(([, spec]) => spec.readable && !isAdminHere(scope) && compile(spec.readable, scope) !== true)
     .map(([name]) => name)
 }
 
@@ -65,7 +65,7 @@ export function unreadableFields(scope: Scope): string[] {
 export function isReadableEverywhere(scope: Scope, name: string): boolean {
   const spec = definitionOf(scope.cls).specs[name]
   if (!spec || spec.isHidden) return false
-  return !spec.readable || isAdminHere(scope) || compile(spec.readable as Rule, { ...scope, row: undefined }) === true
+  return !spec.readable || isAdminHere(scope) || compile(spec.readable, { ...scope, row: undefined }) === true
 }
 
 const restricted = new WeakMap<object, boolean>()

@@ -173,7 +173,7 @@ function tablesOf(models: Models, options: TableOptions): Map<object, string> {
   for (const [kind, cls, table] of own) {
     const name = names[kind]
     if (name !== undefined || prefix !== '' || schema !== undefined) tables.set(cls, inSchema(schema, name ?? `${prefix}${table}`))
-    const model = models[kind as ModelKind] as object | undefined
+    const model = models[kind as ModelKind]
     if (name !== undefined && model !== undefined) tables.set(model, inSchema(schema, name))
   }
   return tables

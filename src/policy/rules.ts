@@ -206,7 +206,7 @@ export function where<R extends object = any>(conditions: WhereConditions<R>): S
       throw new ConfigurationError(`where({ ${name}: undefined }): use null for NULL, or leave ${name} out.`)
     }
   }
-  return freeze<WhereRule>({ kind: 'where', sql: true, conditions: freeze({ ...conditions }) }) as SqlRule<R>
+  return freeze<WhereRule>({ kind: 'where', sql: true, conditions: freeze({ ...conditions }) })
 }
 
 /** Returns whether a value is a comparison object, and not a value or a list of values. */

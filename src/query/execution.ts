@@ -233,7 +233,7 @@ function toModels(builder: ObjectionBuilder, result: unknown): unknown {
   // An insert returns the models that it was given.
   if (builder.isInsert()) return result
   const cls = builder.resultModelClass()
-  if (!Array.isArray(result)) return isRow(result, cls) ? cls.fromDatabaseJson(result as object) : result
+  if (!Array.isArray(result)) return isRow(result, cls) ? cls.fromDatabaseJson(result) : result
   if (result.length > 0 && isRow(result[0], cls))
     for (let i = 0; i < result.length; i += 1) result[i] = cls.fromDatabaseJson(result[i] as object)
   return result

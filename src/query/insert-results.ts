@@ -97,6 +97,6 @@ export function inParts<T>(rows: readonly T[], size: number): T[][] {
 
 /** Joins the results of the parts of an insert: rows, or the numbers of links that relate() created. */
 export function joinResults(results: readonly unknown[]): unknown {
-  if (results.every((one) => typeof one === 'number')) return (results as readonly number[]).reduce((sum, one) => sum + one, 0)
+  if (results.every((one) => typeof one === 'number')) return results.reduce((sum, one) => sum + one, 0)
   return results.flat()
 }

@@ -319,7 +319,7 @@ export function newFindOperation(builder: ObjectionBuilder): Operation {
 
 /** Calls a hook of an operation. The operation must have it. */
 export function callHookOf(operation: Operation, name: HookName, builder: ObjectionBuilder, value: unknown): unknown {
-  return (operation as unknown as Record<HookName, Hook>)[name](builder, value)
+  return (operation as Record<HookName, Hook>)[name](builder, value)
 }
 
 const executionMethods: readonly (keyof ObjectionBuilder)[] = [

@@ -36,9 +36,15 @@ const enforcingBuilders = new WeakSet<object>()
 
 const noFilters: readonly Template[] = []
 
-/** The members that an enforcing QueryBuilder adds to Objection's. */
-export interface FilteringBuilder {
-  filterReadable(filter: Template): unknown
+/**
+ * Adds a condition that the database evaluates only on rows that satisfy the model's rule.
+ *
+ * @throws ConfigurationError for a query of a plain Objection class
+ */
+export function filterReadable(query: object, filter: Template): void {
+  if (!('filterReadable' in query && typeof query.filterReadable === 'function'))
+    throw new ConfigurationError('The model of this query does not extend BaseModel: use ActiveRecordMixin(Model).')
+  query.filterReadable(filter)
 }
 
 /** Returns whether a QueryBuilder class enforces policies: one made by enforcingQueryBuilder(), or a subclass of one. */
@@ -92,9 +98,9 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     }
 
     override addOperation(op: Operation, args: unknown[]): this {
-      allowExtraColumns(op as object)
+      allowExtraColumns(op)
       const added = super.addOperation(op, args)
-      if (isGraphWrite(op)) allowExtraColumnsOfGraph(op as object)
+      if (isGraphWrite(op)) allowExtraColumnsOfGraph(op)
       return added
     }
 
@@ -238,7 +244,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     // Counts each row of the model once, however many rows are joined to it.
     async #countRoots(): Promise<number> {
       const ids = [this.fullIdColumn()].flat()
-      const each = (this.clone() as EnforcingBuilder).clear(/orderBy|offset|limit/)
+      const each = this.clone().clear(/orderBy|offset|limit/)
       const db = this.knex()
       const roots = db.queryBuilder()
       each.toKnexQuery(roots).clearSelect().distinct(ids).as('temp')
@@ -263,7 +269,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       assertHomeOfOwners(this, trx ?? this.knex())
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone()) : super.execute()
-      const { copy } = this.#forCopy as { copy?: EnforcingBuilder }
+      const { copy } = this.#forCopy
       this.#forCopy = undefined
       if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
       return { copy, result }

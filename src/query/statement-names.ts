@@ -65,7 +65,7 @@ class StatementNames implements IdentifierNames {
 }
 
 function namesOfParent(builder: NamingBuilder): StatementNames | undefined {
-  const parent = enclosingQueryOf(builder as unknown as ObjectionBuilder) as NamingBuilder | null | undefined
+  const parent = enclosingQueryOf(builder as ObjectionBuilder) as NamingBuilder | null | undefined
   const names = parent?.names?.objectionPermsNames
   return names instanceof StatementNames ? names : undefined
 }

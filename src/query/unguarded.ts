@@ -66,7 +66,7 @@ export async function findUnguarded(knex: Knex, tables: readonly string[]): Prom
 
 // MySQL returns the column names of its catalogue in capitals.
 function lowerKeys(row: Definition): Definition {
-  return Object.fromEntries(Object.entries(row).map(([key, value]) => [key.toLowerCase(), value])) as Partial<Definition> as Definition
+  return Object.fromEntries(Object.entries(row).map(([key, value]) => [key.toLowerCase(), value])) as Definition
 }
 
 // May match too much, never too little: a name in a comment or a string also counts.

@@ -110,7 +110,7 @@ async function insertInParts(builder: EnforcingQuery, models: readonly Model[], 
 
 function copyOfRows(builder: EnforcingQuery, models: readonly Model[], trx: Knex): EnforcingQuery {
   const part = builder.clone()
-  insertIn(findOperation(operationsOf(part), isPlainInsert) as unknown as InsertOperation).models = models
+  insertIn(findOperation(operationsOf(part), isPlainInsert) as InsertOperation).models = models
   part.knex(trx)
   return part
 }

@@ -22,7 +22,7 @@ export function ActiveRecordMixin<T extends AbstractConstructor<Model>>(
   Base: T,
 ): T & AbstractConstructor<ActiveRecord> & ActiveRecordStatics {
   const Values = RowValuesMixin(ModelRelationsMixin(Base as AbstractConstructor<Model> as ModelBase))
-  return SavingMixin(RowStateMixin(FindingMixin(ModelSetupMixin(Values)))) as ModelBase as AbstractConstructor<Model> as T &
+  return SavingMixin(RowStateMixin(FindingMixin(ModelSetupMixin(Values)))) as AbstractConstructor<Model> as T &
     AbstractConstructor<ActiveRecord> &
     ActiveRecordStatics
 }

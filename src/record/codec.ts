@@ -113,7 +113,7 @@ function make(cls: DatabaseClass, dialect: Dialect, config: KnexNames): Codec {
     for (const name of [...further, property, column]) others.push([name, target])
     for (const name of [property, column, renamed(property, mappers?.format)]) if (!write.has(name)) write.set(name, { column, spec })
   }
-  for (const property of columnOf.keys()) write.set(property, { ...write.get(property), column: columnOf.get(property) as string } as never)
+  for (const [property, column] of columnOf) write.set(property, { spec: write.get(property)?.spec, column })
   for (const [name, target] of others) if (!read.has(name)) read.set(name, target)
   return { read, write, named, further: new Map() }
 }

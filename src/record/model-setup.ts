@@ -18,7 +18,7 @@ import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
 import { mergedList, mergedStatic } from '../schema/class-statics.js'
-import type { Column, ColumnSpec, Columns } from '../schema/column.js'
+import type { ColumnSpec, Columns } from '../schema/column.js'
 import {
   columnOf,
   type Definition,
@@ -115,7 +115,7 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     }
 
     static [ownKnex](): Knex | null {
-      return (super.knex() as Knex | undefined) ?? registeredKnex()
+      return super.knex() ?? registeredKnex()
     }
 
     // Objection calls this for every query, so queries join the current transaction here.
@@ -162,10 +162,10 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
 
 /** Returns a subclass that declares columns and has no table of its own. */
 export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): ClassWithColumns<T, C> {
-  abstract class WithColumns extends (Base as AbstractConstructor<Model>) {}
+  abstract class WithColumns extends Base {}
   markIntermediate(WithColumns)
-  declareColumns(WithColumns, columns as Record<string, Column<unknown, boolean>>, { isWhole: true })
-  return WithColumns as unknown as ClassWithColumns<T, C>
+  declareColumns(WithColumns, columns, { isWhole: true })
+  return WithColumns as ClassWithColumns<T, C>
 }
 
 // Objection caches table metadata on the class forever. A later runtime may have different tables.

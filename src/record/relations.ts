@@ -123,7 +123,7 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
         throw new ConfigurationError(
           `${cls.name} already has a property '${name}'. Choose another name for the relation that another class adds to it.`,
         )
-      merged[name] = inherit(mapping as RelationMapping<Model>, cls, cls)
+      merged[name] = inherit(mapping, cls, cls)
     }
   }
   return merged
@@ -131,7 +131,7 @@ export function mergedRelationMappings(cls: RecordClass): RelationMappings {
 
 function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordClass): RelationMapping<Model> {
   if ('$own' in mapping) {
-    const own = (mapping as unknown as ShortMapping).$own(to)
+    const own = (mapping as ShortMapping).$own(to)
     return { ...own, modelClass: modelClassOf(own) }
   }
   const { join } = mapping
@@ -157,7 +157,7 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
         },
       }),
     },
-  } as RelationMapping<Model>
+  }
 }
 
 // Returns the class of a mapping. Objection resolves a path or a thunk later, so the table of the column names the class then.

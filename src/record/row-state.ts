@@ -105,12 +105,12 @@ export function RowStateMixin(Base: FindingBase): StatefulBase {
     }
 
     override $query(trx?: TransactionOrKnex): SingleQueryBuilder<QueryBuilderType<this>> {
-      this.$assertHome(trx as Knex | undefined)
-      return super.$query(trx) as SingleQueryBuilder<QueryBuilderType<this>>
+      this.$assertHome(trx)
+      return super.$query(trx)
     }
 
     override $relatedQuery(name: never, trx?: TransactionOrKnex): never {
-      this.$assertHome(trx as Knex | undefined)
+      this.$assertHome(trx)
       return super.$relatedQuery(name, trx) as never
     }
 

@@ -16,7 +16,7 @@ export function lineage(cls: object): object[] {
 export function ownStatic(cls: object, name: string): unknown {
   const descriptor = Object.getOwnPropertyDescriptor(cls, name)
   if (!descriptor) return undefined
-  return descriptor.get ? (descriptor.get as () => unknown).call(cls) : descriptor.value
+  return descriptor.get ? descriptor.get.call(cls) : descriptor.value
 }
 
 /** Returns a static object merged over the class and its base classes, such as `modifiers`. */

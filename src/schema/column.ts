@@ -301,5 +301,5 @@ export const column = {
   json: <T = unknown>(schema?: object): Column<T> => make<T>('json', schema === undefined ? {} : { schema }),
   /** One of these strings, or a value of a string enum. */
   enum: <const V extends string>(values: readonly V[] | Record<string, V>): Column<V> =>
-    make<V>('enum', { values: Object.freeze(Array.isArray(values) ? [...values] : Object.values(values)) as readonly string[] }),
+    make<V>('enum', { values: Object.freeze(Array.isArray(values) ? [...values] : Object.values(values)) }),
 }

@@ -39,9 +39,10 @@ export async function createUser<U extends User = User>(values: Partial<U> = {},
   count += 1
   // The random part avoids addresses of an earlier test run in the same database.
   const email = `user-${count}-${randomBytes(4).toString('hex')}@example.com`
-  const model = registeredModel('user') as unknown as { create(values: object): Promise<User> }
+  const model = registeredModel('user') as typeof User
   return (await asSystem(async () => {
-    const user = await model.create({ email, ...values })
+    const given: object = { email, ...values }
+    const user = await model.create(given)
     if (role !== undefined) await user.grantRole(role, domain === undefined ? {} : { domain })
     return user
   })) as U
@@ -67,11 +68,11 @@ export async function signInAs<U extends User = User>(
 }
 
 async function userFor<U extends User>(who: U | Partial<U>, { role, domain }: CreateUserOptions): Promise<U> {
-  const model = registeredModel('user') as unknown as { getBy(where: object): Promise<User | null> }
-  const isSaved = typeof (who as Partial<User>).id === 'string'
-  const { email } = who as Partial<User>
+  const model = registeredModel('user') as typeof User
+  const isSaved = typeof who.id === 'string'
+  const { email } = who
   const known = isSaved ? (who as U) : email === undefined ? null : ((await asSystem(() => model.getBy({ email }))) as U | null)
-  if (known === null) return await createUser<U>(who as Partial<U>, { role, domain })
+  if (known === null) return await createUser<U>(who, { role, domain })
   if (role !== undefined) await asSystem(() => known.grantRole(role, domain === undefined ? {} : { domain }))
   return known
 }

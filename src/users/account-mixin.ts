@@ -1,4 +1,4 @@
-import type { Model, TransactionOrKnex } from 'objection'
+import type { Model, ModelOptions, Pojo, TransactionOrKnex } from 'objection'
 import { inTransaction, transaction } from '../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../policy/policy.js'
@@ -20,26 +20,28 @@ interface Credentials {
   readonly passwordHash?: string | null
 }
 
+interface BaseStatics {
+  beforeDelete(args: never): unknown
+  getBy(where: object, trx?: TransactionOrKnex): Promise<unknown>
+}
+
 /**
  * Gives a user model the rules for accounts: one form for addresses, sessions that end with the password or the address,
  * and limits on changing the accounts of others. HasRolesMixin applies it, so user models need not extend User.
  *
  * @param Base a class with ActiveRecordMixin
  */
-export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T {
-  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord> & {
-    beforeDelete(args: never): unknown
-    getBy(where: object, trx?: TransactionOrKnex): Promise<unknown>
-  }
-  abstract class Account extends OpenBase {
+export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T
+export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & BaseStatics): AbstractConstructor<Model & ActiveRecord> {
+  abstract class Account extends Base {
     static override async getBy(where: object, trx?: TransactionOrKnex): Promise<unknown> {
-      return await OpenBase.getBy.call(this, withCanonicalEmail(where), trx)
+      return await super.getBy(withCanonicalEmail(where), trx)
     }
 
     // Deleting a user deletes roles, tokens, keys and factors.
     static override beforeDelete(args: never): unknown {
       forbidImpersonation('Accounts')
-      return OpenBase.beforeDelete.call(this, args)
+      return super.beforeDelete(args)
     }
 
     override async save(trx?: TransactionOrKnex): Promise<this> {
@@ -69,8 +71,8 @@ export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>
       await (trx || inTransaction() ? run() : transaction(run))
     }
 
-    override $parseJson(json: object, options: never): never {
-      return super.$parseJson(withCanonicalEmail(json) as never, options) as never
+    override $parseJson(json: Pojo, options?: ModelOptions): Pojo {
+      return super.$parseJson(withCanonicalEmail(json), options)
     }
 
     override async $beforeInsert(context: never): Promise<void> {
@@ -85,8 +87,8 @@ export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>
       if (currentActor() !== null || address === undefined || !holdsUsers(this.constructor)) return
       const userId = this.$id()
       const values = { userId, kind: REGISTRATION, token: hashToken(randomToken()), revoked: true, address: address.slice(0, 64) }
-      const TokenClass = registeredModel('token') as unknown as typeof Token
-      await asSystem(() => TokenClass.create(values as never, (context as { transaction?: TransactionOrKnex }).transaction))
+      const TokenClass = registeredModel('token') as typeof Token
+      await asSystem(() => TokenClass.create(values, (context as { transaction?: TransactionOrKnex }).transaction))
     }
 
     override async $beforeUpdate(options: never, context: never): Promise<void> {
@@ -108,7 +110,7 @@ export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>
     },
     { on: ['delete'], takes: OUTRANKS, condition: outranks },
   )
-  return Account as unknown as T
+  return Account
 }
 
 // Accounts in a table of their own have no sessions: those refer to the registered user model.
@@ -136,12 +138,12 @@ async function endAccess(
   // A password set by another user counts as account recovery, like a reset: it ends API keys too.
   const isRecovery = changesPassword && actor !== null && actor.id !== id
   const keep = actor !== null && actor.id === id ? actor.sessionId : null
-  const TokenClass = registeredModel('token') as unknown as typeof Token
+  const TokenClass = registeredModel('token') as typeof Token
   const Class = user.constructor as typeof Model
   await asSystem(async () => {
     // The listener already ran for the write of the user.
     const sessions = skipCallerChange(TokenClass.query(trx))
-      .patch({ revoked: true, revokedAt: new Date() } as never)
+      .patch({ revoked: true, revokedAt: new Date() })
       .where('userId', id)
       .where('revoked', false)
       // Recovery codes stay: they belong to the second factor, and a user without the phone needs them after a new password.
@@ -149,9 +151,7 @@ async function endAccess(
     await (keep ? sessions.whereNot('id', keep) : sessions)
     await endLegacyTokens(id as string, trx)
     if (changesEmail && 'emailVerifiedAt' in definitionOf(Class).specs) {
-      await Class.query(trx)
-        .findById(id)
-        .patch({ emailVerifiedAt: null } as never)
+      await Class.query(trx).findById(id).patch({ emailVerifiedAt: null })
       Object.assign(user, { emailVerifiedAt: null })
     }
   })

@@ -24,7 +24,7 @@ export async function requireRankOver(userId: string): Promise<void> {
   const authority = authorityFor(User)
   if (authority === 'free' || authority?.id === userId) return
   if (authority === null) throw new UnauthorizedError()
-  const scope = scopeOf(User, authority, { dialect: dialectOfClass(User as never), ref: 'perms_user', live: true, writes: true })
+  const scope = scopeOf(User, authority, { dialect: dialectOfClass(User), ref: 'perms_user', live: true, writes: true })
   const condition = all(
     sql('?? = ?', `perms_user.${userTables().user.column('id')}`, userId),
     outranksUser(scope),

@@ -6,6 +6,7 @@ import type { Register, UserId } from '../policy/registered-types.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import { decodeId } from '../schema/ids.js'
+import { valuesByName } from '../schema/model-class.js'
 import { isEffectiveGrant } from './has-roles-mixin.js'
 import { Role } from './roles.js'
 import type { User, UserWithoutId } from './user.js'
@@ -13,7 +14,7 @@ import type { UserRole } from './user-role.js'
 
 /** Returns whether a user may act: enabled and not soft-deleted. A row without `isEnabled` counts as not active. */
 export function isActive(user: User): boolean {
-  return user.isEnabled === true && (user as unknown as { deletedAt?: Date | null }).deletedAt == null
+  return user.isEnabled === true && valuesByName(user).deletedAt == null
 }
 
 /** The parts of an actor that come from a session or an API key, not from the user. */
@@ -52,7 +53,7 @@ export function toActor(given: User, more: ActorDetails = {}): Actor {
 export async function loadActor(given: unknown, more: ActorDetails = {}): Promise<Actor | null> {
   const id = decodeId(registeredModel('user'), given)
   if (id === undefined) return null
-  const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(id as string))
+  const user = await asSystem(() => (registeredModel('user') as typeof User).get(id as string))
   return user && isActive(user) ? toActor(user, more) : null
 }
 

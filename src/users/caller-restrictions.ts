@@ -28,9 +28,9 @@ export function forbidImpersonation(what: string): void {
  *
  * @param check throws to refuse the write, such as `() => forbidApiKey('Tokens')`
  */
-export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T, check: () => void): T {
-  const Open = Base as unknown as typeof Model
-  abstract class CheckedWrites extends Open {
+export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T, check: () => void): T
+export function CheckedWritesMixin(Base: typeof Model, check: () => void): AbstractConstructor<Model> {
+  abstract class CheckedWrites extends Base {
     static override beforeDelete(args: never): unknown {
       check()
       return super.beforeDelete(args)
@@ -47,5 +47,5 @@ export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T
     }
   }
   markIntermediate(CheckedWrites)
-  return CheckedWrites as unknown as T
+  return CheckedWrites
 }

@@ -1,4 +1,3 @@
-import type { Model } from 'objection'
 import { registerToActor } from '../enforce/perms-mixin.js'
 import { setDefaultModels } from '../policy/registered-models.js'
 import { toActor } from './actor.js'
@@ -13,10 +12,4 @@ import './role-events.js'
 
 registerToActor((user) => toActor(user as User))
 
-setDefaultModels(
-  { user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting } as unknown as Record<
-    'user' | 'userRole' | 'domain' | 'token' | 'userSetting',
-    typeof Model
-  >,
-  internalModels,
-)
+setDefaultModels({ user: User, userRole: UserRole, domain: Domain, token: Token, userSetting: UserSetting }, internalModels)

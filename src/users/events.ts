@@ -28,6 +28,6 @@ export function registerUserEvents(runtime: Runtime, emit: EmitUserEvent): void 
 export function emitAfterCommit<K extends keyof UserEvents>(name: K, about: Omit<UserEvents[K], 'by'>, trx: unknown): void {
   const emit = listener.get()
   if (!emit) return
-  const payload = { ...about, by: currentUserId() } as unknown as UserEvents[K]
+  const payload = { ...about, by: currentUserId() } as UserEvents[K]
   onCommit(trx, () => emit(name, payload))
 }

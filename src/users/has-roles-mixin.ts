@@ -1,4 +1,3 @@
-import type { Knex } from 'knex'
 import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { RolesNotLoadedError } from '../core/errors.js'
 import { onRollback } from '../database/transaction.js'
@@ -68,6 +67,10 @@ function isIn(grant: UserRole, domain: DomainRef): boolean {
   return domain === 'any' || isGrantIn({ domainId: grant.domainId, domainName: grant.domain?.name }, domain)
 }
 
+interface BaseStatics {
+  afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
+}
+
 /**
  * Gives a user model roles, tokens and settings, and the rules for accounts: their addresses have one form, a changed password
  * or address ends sessions, and only a higher rank changes the account of another user.
@@ -75,11 +78,9 @@ function isIn(grant: UserRole, domain: DomainRef): boolean {
  * @param Base a class with ActiveRecordMixin
  * @example class Account extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({ login: column.string() }) {}
  */
-export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithRoles> {
-  const OpenBase = AccountMixin(Base) as unknown as AbstractConstructor<Model & ActiveRecord> & {
-    afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
-  }
-  abstract class HasRoles extends OpenBase {
+export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithRoles>
+export function HasRolesMixin(Base: AbstractConstructor<Model & ActiveRecord> & BaseStatics): AbstractConstructor<Model & ActiveRecord> {
+  abstract class HasRoles extends AccountMixin(Base) {
     declare roles?: UserRole[]
     declare tokens?: Token[]
     declare settings?: UserSetting[]
@@ -99,7 +100,7 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
 
     static override async afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void> {
-      await OpenBase.afterGet.call(this, rows, trx)
+      await super.afterGet(rows, trx)
       await loadRolesOf(rows as readonly HasRoles[], trx)
     }
 
@@ -124,14 +125,14 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
 
     async grantRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
       const values = { user: this, role, ...(options.domain === undefined ? {} : { domain: options.domain }) }
-      return (registeredModel('userRole') as unknown as typeof UserRole).create(values as never, trx)
+      return (registeredModel('userRole') as typeof UserRole).create(values, trx)
     }
 
     async revokeRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
-      assertHome(this, trx as Knex | undefined)
-      const UserRoleClass = registeredModel('userRole') as unknown as typeof UserRole
+      assertHome(this, trx)
+      const UserRoleClass = registeredModel('userRole') as typeof UserRole
       const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)
-      const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId } as never)
+      const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId })
       if (!grant) return false
       await grant.delete(trx)
       const { roles } = this
@@ -168,19 +169,19 @@ export function HasRolesMixin<T extends AbstractConstructor<Model & ActiveRecord
     }
   }
   markIntermediate(HasRoles)
-  return HasRoles as unknown as T & AbstractConstructor<WithRoles>
+  return HasRoles
 }
 
 // All roles, whatever the caller may read: permission checks depend on them.
 async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
   if (rows.length === 0) return
-  for (const row of rows) assertHome(row, trx as Knex | undefined)
+  for (const row of rows) assertHome(row, trx)
   const ids = rows.map((row) => row.$id() as string)
   const grants = (await asSystem(() =>
     registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'),
-  )) as unknown as UserRole[]
+  )) as UserRole[]
   for (const row of rows) {
     row.roles = grants.filter((grant) => grant.userId === row.$id())
-    for (const grant of row.roles) grant.domain ??= null as never
+    for (const grant of row.roles) grant.domain ??= null
   }
 }

@@ -12,7 +12,7 @@ import type { UserRole } from './user-role.js'
  * @example await inDomain('press', () => Article.create({ title }))
  */
 export async function inDomain<T>(domain: DomainRef, fn: () => T): Promise<Awaited<T>> {
-  const id = await (registeredModel('userRole') as unknown as typeof UserRole).domainIdOf(domain)
+  const id = await (registeredModel('userRole') as typeof UserRole).domainIdOf(domain)
   if (id === null) throw new ConfigurationError("inDomain('*'): pass one domain, its id or its name.")
   return await inDomainId(id, fn)
 }

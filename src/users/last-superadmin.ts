@@ -39,7 +39,7 @@ function concernsRoles(write: WriteOperation): boolean {
  */
 async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
   const { user, userRole } = userTables()
-  const dialect = dialectOfClass(cls as never)
+  const dialect = dialectOfClass(cls)
   const lock = async (query: Knex.QueryBuilder, id: string): Promise<Record<string, string>[]> => {
     // Allows other transactions to insert rows that refer to a user. SQLite has a single writer anyway.
     if (dialect === 'pg') query.forNoKeyUpdate()
@@ -58,7 +58,8 @@ async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
     if (user.hasDeletedAt) users.whereNull(user.column('deletedAt'))
     return (await lock(users, userId)).map(({ holder }) => holder as string)
   }
-  const seen = ((await grants().select(`${grantId} as granted`)) as { granted: string }[]).map(({ granted }) => granted)
+  const rows: { granted: string }[] = await grants().select(`${grantId} as granted`)
+  const seen = rows.map(({ granted }) => granted)
   const found = seen.length === 0 ? [] : await holders(grants().whereIn(grantId, seen))
   // A transaction snapshot may show old grants; a locking read shows the current ones.
   return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())

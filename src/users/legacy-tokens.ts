@@ -34,7 +34,7 @@ export function legacyHash(text: string): string {
   return createHash('sha256').update(Buffer.of(0xff)).update(text).digest('hex')
 }
 
-const tokens = () => registeredModel('token') as unknown as typeof Token
+const tokens = () => registeredModel('token') as typeof Token
 const cutOffHash = (userId: unknown) => legacyHash(`cut-off of ${userId}`)
 
 /**

@@ -1,10 +1,10 @@
-import type { Knex } from 'knex'
-import type { Model, TransactionOrKnex } from 'objection'
+import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { asSystem, authorityFor } from '../policy/context.js'
 import { assertHome } from '../query/home.js'
 import { allValuesOf } from '../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
+import type { FromJsonOptions } from '../record/row-values.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns, definitionOf, markIntermediate } from '../schema/definition.js'
@@ -52,21 +52,15 @@ export interface WithPassword {
 
 const input = { type: 'string', minLength: 1, maxLength: 4096, writeOnly: true }
 
-interface Options {
-  patch?: boolean
-  active?: boolean
-  old?: Model
-}
-
 /**
  * Gives a model a password: `setPassword`, `isPasswordCorrect`, and `password` as input of build, create and update.
  *
  * @param Base a class with ActiveRecordMixin. If it has an `email` column, the policy refuses the address as a password.
  * @example class Account extends PasswordMixin(BasePermsModel).withColumns({ login: column.string() }) {}
  */
-export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword> {
-  const OpenBase = Base as unknown as AbstractConstructor<Model & ActiveRecord>
-  abstract class Password extends OpenBase {
+export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword>
+export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): AbstractConstructor<Model & ActiveRecord> {
+  abstract class Password extends Base {
     declare passwordHash: string | null
     // The plain password stays in memory until save(): it is no column and no response contains it.
     #plain: string | undefined
@@ -189,11 +183,10 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       row.#proven = { password: old, hash }
     }
 
-    override $parseJson(json: object, options: never): never {
-      const said = options as Options | undefined
-      if (!Object.hasOwn(json, 'password') && !Object.hasOwn(json, 'oldPassword')) return super.$parseJson(json as never, options) as never
-      const { password, oldPassword, ...rest } = json as { password?: unknown; oldPassword?: unknown }
-      if (!said?.active) {
+    override $parseJson(json: Pojo, options?: FromJsonOptions): Pojo {
+      if (!Object.hasOwn(json, 'password') && !Object.hasOwn(json, 'oldPassword')) return super.$parseJson(json, options)
+      const { password, oldPassword, ...rest } = json
+      if (!options?.active) {
         throw new ValidationError('A query cannot hash a password: use create(), update() or setPassword() and save().', [
           { field: 'password', message: 'cannot be set by a query' },
         ])
@@ -201,11 +194,11 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       const errors: FieldError[] = []
       if (password !== undefined && typeof password !== 'string') errors.push({ field: 'password', message: 'must be a string' })
       if (oldPassword !== undefined && typeof oldPassword !== 'string') errors.push({ field: 'oldPassword', message: 'must be a string' })
-      if (oldPassword !== undefined && !said.patch) errors.push({ field: 'oldPassword', message: 'is not known here' })
+      if (oldPassword !== undefined && !options.patch) errors.push({ field: 'oldPassword', message: 'is not known here' })
       if (errors[0]) throw new ValidationError(`${errors[0].field} ${errors[0].message}`, errors)
       this.#plain = password as string | undefined
       this.#old = oldPassword as string | undefined
-      return super.$parseJson(rest as never, options) as never
+      return super.$parseJson(rest, options)
     }
 
     // Covers every way to write, such as query().patch() and raw expressions.
@@ -215,10 +208,9 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
       await super.$beforeUpdate(options, context)
     }
 
-    override $setJson(json: object, options?: object): this {
-      const said = options as Options | undefined
-      if (said?.active && said.patch && said.old) this.#of = said.old
-      return super.$setJson(json as never, options as never) as unknown as this
+    override $setJson(json: object, options?: FromJsonOptions): this {
+      if (options?.active && options.patch && options.old) this.#of = options.old as Model
+      return super.$setJson(json, options)
     }
   }
   markIntermediate(Password)
@@ -227,7 +219,7 @@ export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord
     { passwordHash: column.string({ maxLength: 255 }).nullable().hidden() },
     { inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } } },
   )
-  return Password as unknown as T & AbstractConstructor<WithPassword>
+  return Password
 }
 
 interface Proven {
@@ -241,10 +233,10 @@ interface StoredCredentials {
 }
 
 async function storedCredentials(row: Model, trx?: TransactionOrKnex): Promise<StoredCredentials | undefined> {
-  assertHome(row, trx as Knex | undefined)
+  assertHome(row, trx)
   const cls = row.constructor as typeof Model
   const columns = ['passwordHash', 'email'].filter((name) => name in definitionOf(cls).specs)
-  return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as unknown as StoredCredentials | undefined
+  return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as StoredCredentials | undefined
 }
 
 /** Returns the stored hash from the database: the row's own value may be stale. */

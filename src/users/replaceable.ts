@@ -4,8 +4,11 @@ import { type ModelKind, registeredModel } from '../policy/registered-models.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { onModelClass } from '../record/relations.js'
 import { markIntermediate, markWithoutFields } from '../schema/definition.js'
+import { modelClass } from '../schema/model-class.js'
 
-type Statics = typeof Model & Record<string, unknown>
+interface CreationCheck {
+  canCreate(...args: unknown[]): Promise<boolean>
+}
 
 /** The library's classes that an application may replace, with the option of initPerms that replaces them. */
 const replaceable = new Map<object, ModelKind>()
@@ -22,22 +25,22 @@ const redirected = [
  *
  * @param kind the option of initPerms that replaces the class
  */
-export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, kind: ModelKind): T {
-  abstract class Replaceable extends (Base as unknown as AbstractConstructor<Model>) {
+export function ReplaceableMixin<T extends AbstractConstructor<Model>>(Base: T, kind: ModelKind): T
+export function ReplaceableMixin(Base: AbstractConstructor<Model> & CreationCheck, kind: ModelKind): AbstractConstructor<Model> {
+  abstract class Replaceable extends Base {
     constructor(...args: unknown[]) {
       super(...args)
       if (replaceable.get(new.target) === kind) assertNotReplaced(new.target, kind)
     }
 
     // Declared here because initPerms refuses a model that overrides canCreate itself.
-    static canCreate(...args: unknown[]): Promise<boolean> {
+    static override canCreate(...args: unknown[]): Promise<boolean> {
       const cls = replaceable.get(this) === kind ? registeredSubclass(this, kind) : this
-      const { canCreate } = Base as unknown as { canCreate(...args: unknown[]): Promise<boolean> }
-      return Reflect.apply(canCreate, cls, args)
+      return Reflect.apply(Base.canCreate, cls, args)
     }
   }
   markIntermediate(Replaceable)
-  return Replaceable as unknown as T
+  return Replaceable
 }
 
 /**
@@ -91,7 +94,7 @@ function registeredSubclass(cls: object, kind: ModelKind): object {
 function assertNotReplaced(cls: object, kind: ModelKind): void {
   const registered = registeredModel(kind)
   if (registered === cls) return
-  const { name } = cls as Statics
+  const { name } = modelClass(cls)
   throw new ConfigurationError(
     `${name} is not the registered ${kind} model. Use ${registered.name}, or call initPerms({ ${kind}: ${name} }).`,
   )

@@ -21,7 +21,7 @@ addWriteCheck({
 
   async before(builder, { kind }) {
     const found: unknown = await builder.targets(kind).forUpdate()
-    before.set(builder.execution, (Array.isArray(found) ? found : found ? [found] : []) as UserRole[])
+    before.set(builder.execution, Array.isArray(found) ? found : found ? [found] : [])
   },
 
   async after(builder, write) {
@@ -37,7 +37,7 @@ addWriteCheck({
 })
 
 function asTheyAre(builder: QueryHandle, rows: readonly UserRole[]): Promise<UserRole[]> {
-  return asSystem(() => builder.query(builder.cls).findByIds(rows.map(({ id }) => id))) as unknown as Promise<UserRole[]>
+  return asSystem(() => builder.query(builder.cls).findByIds(rows.map(({ id }) => id))) as Promise<UserRole[]>
 }
 
 function tellOf(name: 'roleGranted' | 'roleRevoked', { userId, role, domainId }: UserRole, { db }: QueryHandle): void {

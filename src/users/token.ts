@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import type { Knex } from 'knex'
 import type { Model, TransactionOrKnex } from 'objection'
 import { ValidationError } from '../core/errors.js'
 import { setClassName } from '../core/names.js'
@@ -13,6 +12,7 @@ import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { assertHome } from '../query/home.js'
+import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
@@ -109,13 +109,19 @@ export class Token extends ReplaceableMixin(
    * @example const { plain } = await Token.issue(user, { kind: 'cli', expiresIn: 3600 })
    * @example const { plain } = await Token.issue(user, { kind: 'api', description: 'CI', abilities: ['documents:read'] })
    */
-  static async issue<M extends Model>(
-    this: new () => M,
+  static issue<M extends Model>(
+    this: Constructor<M>,
+    user: User,
+    options?: IssueOptions,
+    trx?: TransactionOrKnex,
+  ): Promise<{ token: M; plain: string }>
+  static async issue(
+    this: typeof Token,
     user: User,
     options: IssueOptions = {},
     trx?: TransactionOrKnex,
-  ): Promise<{ token: M; plain: string }> {
-    assertHome(user, trx as Knex | undefined)
+  ): Promise<{ token: Token; plain: string }> {
+    assertHome(user, trx)
     const isKey = options.kind === 'api'
     const plain = options.token ?? (isKey ? newApiKey() : randomToken())
     if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))
@@ -136,17 +142,17 @@ export class Token extends ReplaceableMixin(
       expiresAt,
       abilities: isKey ? [...new Set(options.abilities ?? [])] : null,
     }
-    const create = (on?: TransactionOrKnex) => (this as unknown as typeof Token).create(values as never, on)
-    if (currentActor() === null) return { token: (await create(trx)) as unknown as M, plain }
+    const create = (on?: TransactionOrKnex) => this.create(values, on)
+    if (currentActor() === null) return { token: await create(trx), plain }
     // Locks the user first: a concurrent sign-out either ends the caller's session before this check, or revokes the new token.
     const token = await transaction(
       async (open) => {
         await lockRow(open, registeredModel('user'), user.id)
         return await create(trx && open)
       },
-      trx ? { knex: trx as Knex } : {},
+      trx ? { knex: trx } : {},
     )
-    return { token: token as unknown as M, plain }
+    return { token, plain }
   }
 
   /**
@@ -156,27 +162,31 @@ export class Token extends ReplaceableMixin(
    * @param plain the token as it was handed out
    * @example const token = await Token.verify(plain, { kind: 'cli' })
    */
-  static async verify<M extends Model>(
-    this: new () => M,
+  static verify<M extends Model>(
+    this: Constructor<M>,
+    plain: string,
+    options?: { kind?: string | undefined },
+    trx?: TransactionOrKnex,
+  ): Promise<M | null>
+  static async verify(
+    this: typeof Token,
     plain: string,
     options: { kind?: string | undefined } = {},
     trx?: TransactionOrKnex,
-  ): Promise<M | null> {
+  ): Promise<Token | null> {
     if (typeof plain !== 'string' || plain === '' || plain.length > 4096) return null
     // The checksum rejects mistyped keys without a query.
     if (looksLikeApiKey(plain) && !isApiKey(plain)) return null
-    const found = (await asSystem(() =>
-      (this as unknown as typeof Token)
-        .query(trx)
-        .findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) } as never),
-    )) as Token | undefined
+    const found = await asSystem(() =>
+      this.query(trx).findOne({ token: hashToken(plain), ...(options.kind ? { kind: options.kind } : {}) }),
+    )
     if (!found?.isActive) return null
     // A bound token is only for the flow that checks its condition.
     if (found.boundTo !== null && options.kind === undefined) return null
-    const user = await asSystem(() => (registeredModel('user') as unknown as typeof User).get(found.userId, trx))
+    const user = await asSystem(() => (registeredModel('user') as typeof User).get(found.userId, trx))
     if (!user?.isEnabled) return null
     found.user = user
-    return found as unknown as M
+    return found
   }
 
   /** Deletes expired tokens. @returns the number of deleted tokens */

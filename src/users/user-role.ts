@@ -10,9 +10,11 @@ import { asSystem } from '../policy/context.js'
 import { namedDomain } from '../policy/domain-ref.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
+import type { DomainId, UserId } from '../policy/registered-types.js'
 import { globalRole } from '../policy/role-conditions.js'
 import { anyOf, belowOwnRank, member, owner, type Policy } from '../policy/rules.js'
 import { columnSql, type Scope } from '../policy/scope.js'
+import type { Constructor } from '../record/record-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
@@ -20,7 +22,7 @@ import { idSpecOf } from '../schema/ids.js'
 import { CheckedWritesMixin, forbidImpersonation } from './caller-restrictions.js'
 import type { Domain } from './domain.js'
 import { emitAfterCommit } from './events.js'
-import type { DomainRef } from './has-roles-mixin.js'
+import type { DomainRef, WithRoles } from './has-roles-mixin.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { checkRole, Role } from './roles.js'
 import type { User } from './user.js'
@@ -41,6 +43,14 @@ function requireDomain(domainId: string | null | undefined): void {
 // A user joins a domain only by consent: the rows that they create belong to it.
 const grantByRank = belowOwnRank({ joins: false })
 
+/** The values of a new grant. */
+interface Grant {
+  readonly domain?: DomainRef | null
+  readonly user?: Model & WithRoles
+  readonly userId?: UserId
+  readonly domainId?: DomainId | null
+}
+
 /**
  * A role of a user: global (`domainId` is null) or in one domain.
  *
@@ -60,7 +70,7 @@ export class UserRole extends ReplaceableMixin(
   }
 
   declare user?: User
-  declare domain?: Domain
+  declare domain?: Domain | null
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = {
     read: anyOf(owner(), member('domainId', [Role.ADMIN])),
@@ -86,16 +96,16 @@ export class UserRole extends ReplaceableMixin(
    * @example await UserRole.create({ user, role: Role.ADMIN })
    * @example await UserRole.create({ user, role: 'editor', domain: 'press' })
    */
-  static override async create<M extends Model>(
-    this: new () => M,
-    values: Omit<Partial<M>, 'domain'> & { domain?: DomainRef | null },
+  static override create<M extends Model>(
+    this: Constructor<M>,
+    values: Omit<Partial<M>, 'domain' | 'user'> & Pick<Grant, 'domain' | 'user'>,
     trx?: TransactionOrKnex,
-  ): Promise<M> {
-    const Class = this as unknown as typeof UserRole
-    const { domain, ...rest } = values as { domain?: DomainRef | null; user?: User; userId?: string; domainId?: string | null }
+  ): Promise<M>
+  static override async create(this: typeof UserRole, { domain, ...rest }: Grant, trx?: TransactionOrKnex): Promise<UserRole> {
     if (domain === undefined) requireDomain(rest.domainId)
-    const domainId = domain === undefined ? (rest.domainId ?? null) : await Class.domainIdOf(domain, trx)
-    const grant = Class.build({ ...rest, domainId } as never)
+    const domainId = domain === undefined ? (rest.domainId ?? null) : await this.domainIdOf(domain, trx)
+    const given: object = { ...rest, domainId }
+    const grant = this.build(given)
     let saved: UserRole
     try {
       // Uses a savepoint: PostgreSQL refuses all further statements after a failed one.
@@ -103,11 +113,9 @@ export class UserRole extends ReplaceableMixin(
       else saved = inTransaction() && !trx ? await transaction(() => grant.save()) : await grant.save(trx)
     } catch (error) {
       if (!(error instanceof UniqueViolationError)) throw error
-      const known = await asSystem(() =>
-        Class.query(trx).findOne({ userId: grant.userId, role: grant.role, domainId: grant.domainId } as never),
-      )
+      const known = await asSystem(() => this.query(trx).findOne({ userId: grant.userId, role: grant.role, domainId: grant.domainId }))
       if (!known) throw error
-      saved = known as UserRole
+      saved = known
     }
     // The next step is often hasRole(): reload the roles.
     if (rest.user) {
@@ -116,7 +124,7 @@ export class UserRole extends ReplaceableMixin(
       await user.loadRoles(trx)
       onRollback(trx, () => Object.assign(user, { roles }))
     }
-    return saved as unknown as M
+    return saved
   }
 
   /**
@@ -131,8 +139,8 @@ export class UserRole extends ReplaceableMixin(
     const found = (await asSystem(() =>
       registeredModel('domain')
         .query(trx)
-        .findOne({ name: name ?? '' } as never),
-    )) as unknown as Domain | undefined
+        .findOne({ name: name ?? '' }),
+    )) as Domain | undefined
     if (!found) throw new ValidationError(`There is no domain '${name ?? 'of this id'}'.`, [{ field: 'domain', message: 'does not exist' }])
     return found.id
   }
@@ -150,7 +158,7 @@ export class UserRole extends ReplaceableMixin(
     requireDomain(this.domainId)
     await super.$beforeInsert(context)
     checkRole(this.role)
-    this.domainId ??= null as never
+    this.domainId ??= null
     this.domainKey = keyOf(this.domainId)
   }
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { QueryBuilder } from 'objection'
 import { asSystem, BasePermsModel, column, createTables, initPerms, type Perms, runAs, User, where } from '../../src/index.js'
-import type { FilteringBuilder } from '../../src/query/query-builder.js'
+import { filterReadable } from '../../src/query/query-builder.js'
 import { eachDatabase } from '../helpers/databases.js'
 
 class Leaf extends BasePermsModel.withColumns({
@@ -34,7 +34,7 @@ eachDatabase('a filter for readable rows', (db) => {
 
   const red = (): QueryBuilder<Leaf> => {
     const query = Leaf.query().where('size', 1).orWhere('size', 2)
-    ;(query as unknown as FilteringBuilder).filterReadable({ sql: '?? = ?', bindings: ['leaf.title', 'red'] })
+    filterReadable(query, { sql: '?? = ?', bindings: ['leaf.title', 'red'] })
     return query
   }
 
@@ -62,7 +62,7 @@ eachDatabase('a filter for readable rows', (db) => {
   it('is evaluated together with others in one condition', async () => {
     await runAs(user, async () => {
       const query = red()
-      ;(query as unknown as FilteringBuilder).filterReadable({ sql: '?? < ?', bindings: ['leaf.size', 2] })
+      filterReadable(query, { sql: '?? < ?', bindings: ['leaf.size', 2] })
       expect(await query).to.have.length(1)
     })
   })

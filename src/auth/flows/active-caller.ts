@@ -23,7 +23,7 @@ export async function forActiveCaller<T>(knex: Knex, userId: string, write: (trx
     (trx) =>
       asSystem(async () => {
         await lockRow(trx, registeredModel('user'), userId)
-        const scope = scopeFor({ cls: registeredModel('token') as never, ref: 't' }, actor, { live: true })
+        const scope = scopeFor({ cls: registeredModel('token'), ref: 't' }, actor, { live: true })
         if (!(await holds(joinAmbient(knex), requireActiveCaller(scope))))
           throw new UnauthorizedError('Your account or session has ended: sign in again.')
         return await write(trx)

@@ -6,6 +6,7 @@ import { registeredModel } from '../../policy/registered-models.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { definitionOf } from '../../schema/definition.js'
 import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
+import { modelClass } from '../../schema/model-class.js'
 import { encode } from '../../schema/storage.js'
 import { textProblem, UNSTORABLE_TEXT } from '../../schema/text-input.js'
 import { assertNoErrors } from '../../schema/validator.js'
@@ -49,12 +50,7 @@ export interface Verdict {
  * loaded.
  */
 export async function verifyCredentials(hasher: PasswordHasher, { email, password }: Credentials): Promise<Verdict> {
-  const user =
-    ((await asSystem(() =>
-      userClass()
-        .query()
-        .findOne({ email } as never),
-    )) as User | undefined) ?? null
+  const user = (await asSystem(() => userClass().query().findOne({ email }))) ?? null
   const isRight = await hasher.verify(password, user?.passwordHash ?? null)
   return { user, isRight: isRight && user !== null }
 }
@@ -85,7 +81,7 @@ export async function withLockedUser<T>(
   rehashed: string | null,
   startSession: () => Promise<T>,
 ): Promise<T | null> {
-  const cls = userClass() as unknown as Parameters<typeof dialectOfClass>[0] & { getTableName(): string }
+  const cls = modelClass(userClass())
   const { columnOf, specs } = definitionOf(cls)
   const dialect = dialectOfClass(cls)
   const stored = (name: string, value: unknown) => {
@@ -108,5 +104,5 @@ export async function withLockedUser<T>(
 }
 
 export function userClass(): typeof User {
-  return registeredModel('user') as unknown as typeof User
+  return registeredModel('user') as typeof User
 }

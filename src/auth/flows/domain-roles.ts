@@ -11,7 +11,7 @@ import type { Domain } from '../../users/domain.js'
 import type { UserRole } from '../../users/user-role.js'
 
 /** Returns the registered model of role grants. */
-export const grants = () => registeredModel('userRole') as unknown as typeof UserRole
+export const grants = () => registeredModel('userRole') as typeof UserRole
 
 /** Returns the caller. @throws UnauthorizedError for an anonymous caller */
 export function assertActor(): Actor {
@@ -26,8 +26,8 @@ export async function activeDomain(given: DomainName): Promise<Domain | null> {
   const { id, name } = namedDomain(given)
   if (id === null) return null
   const where = name === undefined ? { id } : { name }
-  const Class = registeredModel('domain') as unknown as typeof Domain
-  return ((await asSystem(() => Class.query().findOne({ ...where, active: true } as never))) as Domain | undefined) ?? null
+  const Class = registeredModel('domain') as typeof Domain
+  return (await asSystem(() => Class.query().findOne({ ...where, active: true }))) ?? null
 }
 
 /**
@@ -56,7 +56,7 @@ export const isDomainRef = (given: unknown): given is DomainName =>
 export function assertInviter(): void {
   const actor = assertActor()
   forbidApiKey('Invitations')
-  if (policyOf(grants() as never).create.kind === 'rank' && !actor.grants.some(isAdminGrant)) throw roleNotGrantable()
+  if (policyOf(grants()).create.kind === 'rank' && !actor.grants.some(isAdminGrant)) throw roleNotGrantable()
 }
 
 /** Returns whether the caller may grant the role in every domain. Such callers may learn which domains exist. */

@@ -102,23 +102,14 @@ export async function proveAddress(
   const ended = await endTokens(user.id, () => true, keepSession)
   await endLegacyTokens(user.id)
   // Also ends impersonations that this user started as a superadmin.
-  await tokens()
-    .query()
-    .patch({ revoked: true, revokedAt: now } as never)
-    .where({ impersonatorId: user.id, revoked: false } as never)
+  await tokens().query().patch({ revoked: true, revokedAt: now }).where({ impersonatorId: user.id, revoked: false })
   const factors = tables.factors ? await SecondFactor.query().delete().where('userId', user.id) : 0
   const invitations = tables.invitations
-    ? await Invitation.query()
-        .patch({ revoked: true } as never)
-        .where({ invitedById: user.id, revoked: false } as never)
-        .whereNull('acceptedAt')
+    ? await Invitation.query().patch({ revoked: true }).where({ invitedById: user.id, revoked: false }).whereNull('acceptedAt')
     : 0
   const changes = { ...(isReset ? {} : { passwordHash: null }), ...(hasColumn ? { emailVerifiedAt: now } : {}) }
   if (Object.keys(changes).length > 0) {
-    await cls
-      .query()
-      .findById(user.id)
-      .patch(changes as never)
+    await cls.query().findById(user.id).patch(changes)
     Object.assign(user, changes)
   }
   if (!hasColumn) await recordProof(user.id, email)
@@ -154,18 +145,18 @@ export function describeEnded(ended: EndedAccess): string {
 /** Revokes the usable tokens of a user. @returns the number of revoked tokens of each kind */
 async function endTokens(userId: string, isWanted: (kind: string) => boolean, keep: string | null = null): Promise<Record<string, number>> {
   const now = new Date()
-  const rows = (await tokens()
+  const rows = await tokens()
     .query()
     .select('id', 'kind')
-    .where({ userId, revoked: false } as never)
-    .where((still) => still.whereNull('expiresAt').orWhere('expiresAt', '>', now))) as unknown as { id: string; kind: string }[]
+    .where({ userId, revoked: false })
+    .where((still) => still.whereNull('expiresAt').orWhere('expiresAt', '>', now))
   const wanted = rows.filter(({ id, kind }) => id !== keep && kind !== PROVEN_ADDRESS && isWanted(kind))
   const counts: Record<string, number> = {}
   for (const { kind } of wanted) counts[kind] = (counts[kind] ?? 0) + 1
   for (let i = 0; i < wanted.length; i += chunk)
     // The accessRevoked event names the user.
     await skipCallerChange(tokens().query())
-      .patch({ revoked: true, revokedAt: now } as never)
+      .patch({ revoked: true, revokedAt: now })
       .whereIn(
         'id',
         wanted.slice(i, i + chunk).map(({ id }) => id),
@@ -178,22 +169,19 @@ const chunk = 500
 
 /** Records a proved address for user models without `emailVerifiedAt`. */
 export async function recordProof(userId: string, email: string): Promise<void> {
-  await tokens().create({ userId, kind: PROVEN_ADDRESS, token: hashToken(randomToken()), boundTo: email } as never)
+  await tokens().create({ userId, kind: PROVEN_ADDRESS, token: hashToken(randomToken()), boundTo: email })
 }
 
 async function isProven(userId: string, email: string): Promise<boolean> {
-  const found = await tokens()
-    .query()
-    .findOne({ userId, kind: PROVEN_ADDRESS, boundTo: email, revoked: false } as never)
+  const found = await tokens().query().findOne({ userId, kind: PROVEN_ADDRESS, boundTo: email, revoked: false })
   return found !== undefined
 }
 
 /** Returns when and from which address an account was created, for mails. It always runs two queries. */
 export async function originOf(userId: string): Promise<{ createdAt?: Date; createdFrom?: string }> {
-  const user = (await userClass().query().findById(userId).select('id', 'createdAt')) as unknown as { createdAt: Date } | undefined
-  const from = (await tokens()
-    .query()
-    .findOne({ userId, kind: REGISTRATION } as never)
-    .select('id', 'address')) as unknown as { address: string | null } | undefined
+  const user = await userClass().query().findById(userId).select('id', 'createdAt')
+  const from = (await tokens().query().findOne({ userId, kind: REGISTRATION }).select('id', 'address')) as unknown as
+    | { address: string | null }
+    | undefined
   return { ...(user?.createdAt && { createdAt: user.createdAt }), ...(from?.address && { createdFrom: from.address }) }
 }

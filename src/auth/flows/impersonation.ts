@@ -70,7 +70,7 @@ export function impersonation(core: AuthCore): Impersonation {
         impersonatorId: actor.id,
         boundTo: actor.sessionId,
       }
-      const { id: sessionId } = await transaction(() => asSystem(() => tokens().create(values as never)), { knex: core.knex })
+      const { id: sessionId } = await transaction(() => asSystem(() => tokens().create(values)), { knex: core.knex })
       core.emit('impersonationStarted', { userId: user.id, by: actor.id, sessionId, reason: reason ?? null })
       return { accessToken: core.accessToken(user, sessionId, expiresIn), expiresIn, user }
     },

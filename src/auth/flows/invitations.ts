@@ -77,9 +77,7 @@ export function invitations(core: AuthCore): Invitations {
 
   async function read(token: unknown): Promise<Invitation> {
     const plain = requireStorableText(token, 'token')
-    const found = FORM.test(plain)
-      ? ((await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) } as never))) as Invitation | undefined)
-      : undefined
+    const found = FORM.test(plain) ? await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) })) : undefined
     if (!found || found.revoked || found.acceptedAt || found.expiresAt.getTime() <= Date.now()) throw invalidInvitation()
     if (!(await activeDomain(found.domainId))) throw invalidInvitation()
     return found
@@ -89,8 +87,8 @@ export function invitations(core: AuthCore): Invitations {
   async function markAsUsed(invitation: Invitation): Promise<void> {
     const now = new Date()
     const count = await Invitation.query()
-      .patch({ acceptedAt: now } as never)
-      .where({ id: invitation.id, revoked: false } as never)
+      .patch({ acceptedAt: now })
+      .where({ id: invitation.id, revoked: false })
       .whereNull('acceptedAt')
       .where('expiresAt', '>', now)
     if (count === 0) throw invalidInvitation()
@@ -101,9 +99,7 @@ export function invitations(core: AuthCore): Invitations {
     const inviter = await loadActor(invitedById)
     try {
       // The user consented: the token was mailed to the user's own address.
-      return (await runAsActor(inviter, () =>
-        withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId } as never)),
-      )) as UserRole
+      return await runAsActor(inviter, () => withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId })))
     } catch (error) {
       if (!(error instanceof ForbiddenError || error instanceof UnauthorizedError)) throw error
       throw new ForbiddenError('The user who invited you may no longer grant this role: ask for another invitation.')
@@ -129,7 +125,7 @@ export function invitations(core: AuthCore): Invitations {
   const delivery = mailDelivery(core)
 
   const hasColumn = () => 'emailVerifiedAt' in userClass().columnSpecs
-  const verified = () => (hasColumn() ? { emailVerifiedAt: new Date() } : {})
+  const verified = (): object => (hasColumn() ? { emailVerifiedAt: new Date() } : {})
 
   return {
     async invite({ email, role, domain }) {
@@ -155,11 +151,11 @@ export function invitations(core: AuthCore): Invitations {
       const invitation = await forActiveCaller(knex, actor.id, async (trx) => {
         await lockRow(trx, registeredModel('domain'), into.id)
         await Invitation.query()
-          .patch({ revoked: true } as never)
-          .where({ email: address, role: name, domainId: into.id, revoked: false } as never)
+          .patch({ revoked: true })
+          .where({ email: address, role: name, domainId: into.id, revoked: false })
           .whereNull('acceptedAt')
         const values = { email: address, role: name, domainId: into.id, invitedById: actor.id, token: hashToken(plain), expiresAt }
-        return (await Invitation.create(values as never)) as Invitation
+        return await Invitation.create(values)
       })
       emit('invited', { email: address, role: name, domainId: into.id, by: actor.id })
       core.background.run(async () => {
@@ -176,7 +172,7 @@ export function invitations(core: AuthCore): Invitations {
       redeem('accept', async () => {
         const actor = assertActor()
         const invitation = await read(token)
-        const user = (await asSystem(() => userClass().get(actor.id))) as User | null
+        const user = await asSystem(() => userClass().get(actor.id))
         const present = await tables()
         if (!user || !isActive(user)) throw new UnauthorizedError()
         if (user.email !== invitation.email) throw new ForbiddenError('The invitation is for another address: sign in with that one.')
@@ -204,7 +200,7 @@ export function invitations(core: AuthCore): Invitations {
           const { email } = invitation
           const prepared = (await prepare?.(values, { email })) ?? { values }
           const input = readRegistration({ ...prepared.values, email })
-          const draft = await asSystem(() => userClass().build({ ...input, ...verified() } as never))
+          const draft = await asSystem(() => userClass().build({ ...input, ...verified() }))
           // Hashes the password before the transaction takes a connection.
           await asSystem(() => draft.$settle())
           const user = await transaction(
@@ -237,26 +233,20 @@ export function invitations(core: AuthCore): Invitations {
         .where('expiresAt', '>', new Date())
         .orderBy('createdAt', 'desc')
         .limit(mostListed)
-      return (await (into ? query.where('domainId', into.id) : query)) as Invitation[]
+      return await (into ? query.where('domainId', into.id) : query)
     },
 
     async revoke(id) {
       core.assertNoTransaction('invitations.revoke')
       forbidApiKey('Invitations')
       const known = decodeId(Invitation, id)
-      const found = known === undefined ? undefined : ((await Invitation.query().findById(known)) as Invitation | undefined)
+      const found = known === undefined ? undefined : await Invitation.query().findById(known)
       if (!found) throw new NotFoundError()
       const { email, role, domainId } = found
       const isMine = found.invitedById === currentActor()?.id
       if (!isMine && !(await canGrantToNewUser(role, domainId))) throw new ForbiddenError()
       const count = await transaction(
-        () =>
-          asSystem(() =>
-            Invitation.query()
-              .patch({ revoked: true } as never)
-              .where({ id: found.id, revoked: false } as never)
-              .whereNull('acceptedAt'),
-          ),
+        () => asSystem(() => Invitation.query().patch({ revoked: true }).where({ id: found.id, revoked: false }).whereNull('acceptedAt')),
         { knex },
       )
       if (count === 0) throw new NotFoundError()
@@ -268,7 +258,8 @@ export function invitations(core: AuthCore): Invitations {
 /** Returns whether the caller could grant the role to a new user who consents. */
 function canGrantToNewUser(role: string, domainId: string): Promise<boolean> {
   const userId = unusedId(registeredModel('user'))
-  return withConsent({ userId, domainId }, () => grants().canCreate({ userId, role, domainId } as never))
+  const grant: object = { userId, role, domainId }
+  return withConsent({ userId, domainId }, () => grants().canCreate(grant))
 }
 
 const noSuchDomain = () =>

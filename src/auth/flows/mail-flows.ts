@@ -147,7 +147,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     return result
   }
 
-  const verified = () => ('emailVerifiedAt' in definitionOf(userClass()).specs ? { emailVerifiedAt: new Date() } : {})
+  const verified = (): object => ('emailVerifiedAt' in definitionOf(userClass()).specs ? { emailVerifiedAt: new Date() } : {})
 
   return {
     isReady: mailService !== null,
@@ -161,7 +161,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     verifyEmail: (token) =>
       redeem('verifyEmail', token, async (plain) => {
         assertColumn()
-        const user = await useMailToken(core, plain, 'verify-email', async (use) => await use.user.update(verified() as never))
+        const user = await useMailToken(core, plain, 'verify-email', async (use) => await use.user.update(verified()))
         emit('emailVerified', { userId: user.id })
         return user
       }),
@@ -219,8 +219,8 @@ export function mailFlows(core: AuthCore): MailFlows {
         let before = ''
         const user = await useMailToken(core, plain, 'change-email', async ({ user: row, boundTo }) => {
           before = row.email
-          await row.update({ email: boundTo } as never)
-          return await row.update(verified() as never)
+          await row.update({ email: boundTo })
+          return await row.update(verified())
         })
         emit('emailChanged', { userId: user.id })
         background.run(() => notify('emailChanged', user, before, { newEmail: user.email }))
@@ -245,7 +245,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       const attempt = await throttle.begin('registration', { address: currentAddress() })
       try {
         // Throws for invalid values. Nothing that depends on the database is reported to the caller.
-        const draft = await asSystem(() => cls.build(rest as never))
+        const draft = await asSystem(() => cls.build(rest))
         if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
         await steps.check?.(rest)
         // Free and taken addresses have the same limit, so that strangers cannot flood an owner with registration mails.
@@ -306,8 +306,8 @@ interface Found {
 async function find(email: string): Promise<Found> {
   return await asSystem(async () => {
     const users = userClass()
-    const row = ((await users.query().findOne({ email } as never)) as User | undefined) ?? null
-    const any = (await users.query().select('id').orderBy('id').first()) as { id: string } | undefined
+    const row = (await users.query().findOne({ email })) ?? null
+    const any = await users.query().select('id').orderBy('id').first()
     return { row, user: row && isActive(row) ? row : null, standIn: any?.id ?? null }
   })
 }

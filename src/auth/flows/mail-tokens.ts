@@ -5,7 +5,7 @@ import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { isActive } from '../../users/actor.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
-import { hashToken, randomToken, type Token } from '../../users/token.js'
+import { hashToken, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
 import { revokeTokens, tokens } from '../tokens/token-updates.js'
@@ -54,12 +54,12 @@ export async function issueMailToken(
         const now = Date.now()
         await lockRow(trx, users(), userId)
         if (whilePassword !== undefined) {
-          const stored = (await users().query().findById(userId).select('id', 'passwordHash')) as unknown as User | undefined
+          const stored = await users().query().findById(userId).select('id', 'passwordHash')
           if (user && stored?.passwordHash !== whilePassword) return false
         }
         await revokeTokens({ userId, kind })
         const values = { userId, kind, token: hashToken(plain), boundTo, expiresAt: new Date(now + expiresIn * 1000) }
-        const { id } = await tokens().create(values as never)
+        const { id } = await tokens().create(values)
         await deleteDecoy(id)
         return true
       }),
@@ -70,17 +70,13 @@ export async function issueMailToken(
 
 /** Inserts and deletes a row of a user. Joins the open transaction. */
 export async function writeDecoy(userId: string): Promise<void> {
-  const { id } = await tokens().create({ userId, kind: DECOY, token: hashToken(randomToken()), revoked: true } as never)
+  const { id } = await tokens().create({ userId, kind: DECOY, token: hashToken(randomToken()), revoked: true })
   await deleteDecoy(id)
 }
 
 /** Deletes a row if it is a decoy. Runs one statement in either case. */
 export async function deleteDecoy(id: string): Promise<void> {
-  await asSystem(() =>
-    skipCallerChange(tokens().query())
-      .delete()
-      .where({ id, kind: DECOY } as never),
-  )
+  await asSystem(() => skipCallerChange(tokens().query()).delete().where({ id, kind: DECOY }))
 }
 
 export interface MailTokenUse {
@@ -95,11 +91,11 @@ export interface MailTokenUse {
  */
 export async function readMailToken(plain: string, kind: MailTokenKind): Promise<MailTokenUse & { tokenId: string }> {
   const found = FORM.test(plain)
-    ? ((await asSystem(() =>
+    ? await asSystem(() =>
         tokens()
           .query()
-          .findOne({ token: hashToken(plain), kind } as never),
-      )) as Token | undefined)
+          .findOne({ token: hashToken(plain), kind }),
+      )
     : undefined
   const user = found?.isActive ? await asSystem(() => users().get(found.userId)) : null
   const boundTo = found?.boundTo ?? null
@@ -138,4 +134,4 @@ export async function useMailToken<T>(
 }
 
 const invalidLink = () => new InvalidTokenError('The link is no longer valid: ask for another.')
-const users = () => registeredModel('user') as unknown as typeof User
+const users = () => registeredModel('user') as typeof User

@@ -73,14 +73,14 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
       .orderBy([`${tableName}.createdAt`, `${tableName}.id`])
       .page(page - 1, pageSize),
   )
-  return { rows: results as unknown as UserRole[], total }
+  return { rows: results, total }
 }
 
 /** Replaces a member's role and returns the grant with its user. @throws like Members.change */
 export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
   forbidApiKey('Roles')
   const grant = await grantIn(domain, grantId)
-  await grant.update({ role: requireStorableText(role, 'role') } as never)
+  await grant.update({ role: requireStorableText(role, 'role') })
   return await withUser(grant)
 }
 
@@ -94,13 +94,13 @@ export async function assertChangeable(domain: string, grantId: string): Promise
 async function grantIn(domain: string, grantId: string): Promise<UserRole> {
   const { id } = await administeredDomain(domain)
   const known = decodeId(grants(), grantId)
-  const found = known === undefined ? undefined : ((await grants().query().findById(known)) as unknown as UserRole | undefined)
+  const found = known === undefined ? undefined : await grants().query().findById(known)
   if (found?.domainId !== id) throw new NotFoundError()
   return found
 }
 
 async function withUser(grant: UserRole): Promise<UserRole> {
-  return (await asSystem(() => grant.$query().withGraphFetched('user'))) as UserRole
+  return await asSystem(() => grant.$query().withGraphFetched('user'))
 }
 
 function shown({ id, role, user }: UserRole): Member {

@@ -16,11 +16,9 @@ const alphabet = 'abcdefghijkmnpqrstuvwxyz23456789'
  * @returns the codes, which are not stored
  */
 export async function makeRecoveryCodes(userId: string): Promise<readonly string[]> {
-  await skipCallerChange(tokens().query())
-    .delete()
-    .where({ userId, kind: KIND } as never)
+  await skipCallerChange(tokens().query()).delete().where({ userId, kind: KIND })
   const codes = Array.from({ length: COUNT }, newCode)
-  for (const code of codes) await tokens().create({ userId, kind: KIND, token: hashOf(code), boundTo: String(userId) } as never)
+  for (const code of codes) await tokens().create({ userId, kind: KIND, token: hashOf(code), boundTo: String(userId) })
   return codes
 }
 
@@ -31,12 +29,7 @@ export async function useRecoveryCode(userId: string, code: string): Promise<boo
 
 /** Returns the number of unused recovery codes. */
 export async function countUnusedCodes(userId: string): Promise<number> {
-  return await asSystem(() =>
-    tokens()
-      .query()
-      .where({ userId, kind: KIND, revoked: false } as never)
-      .resultSize(),
-  )
+  return await asSystem(() => tokens().query().where({ userId, kind: KIND, revoked: false }).resultSize())
 }
 
 function newCode(): string {

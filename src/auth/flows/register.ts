@@ -13,7 +13,7 @@ import { writeDecoy } from './mail-tokens.js'
 /** Returns the values that an anonymous caller may set on a new user. @throws ValidationError naming each refused field */
 export function readRegistration(values: object): object {
   const cls = userClass()
-  const input = fromClient(cls as never, values, 'create')
+  const input = fromClient(cls, values, 'create')
   const { specs } = definitionOf(cls)
   assertNoErrors(
     Object.keys(input)
@@ -46,14 +46,14 @@ export async function registerUser(
   const cls = userClass()
   const input = readRegistration(values)
   return await asSystem(async () => {
-    const draft = cls.build(input as never)
+    const draft = cls.build(input)
     // Hashes the password before the transaction takes a connection.
     await draft.$settle()
     const user = await transaction(
       async () => {
         // Saves a clone: after a rollback the same object would still count as saved.
         const row = await draft.getClone().save()
-        if (role !== undefined) await (registeredModel('userRole') as unknown as typeof UserRole).create({ user: row, role } as never)
+        if (role !== undefined) await (registeredModel('userRole') as typeof UserRole).create({ user: row, role })
         await afterCreate?.(row)
         return row
       },
@@ -71,7 +71,7 @@ export async function registerUser(
 export async function rehearseRegistration(knex: Knex, values: object, owner: User): Promise<void> {
   const input = readRegistration(values)
   await asSystem(async () => {
-    const draft = userClass().build(input as never)
+    const draft = userClass().build(input)
     await draft.$settle()
     await transaction(() => writeDecoy(owner.id), { knex })
     await owner.loadRoles()

@@ -99,7 +99,7 @@ export function createSecondFactors(
 
   const asSystemInTransaction = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
   const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
-    (await asSystem(() => SecondFactor.query().findOne({ userId } as never))) as SecondFactor | undefined
+    await asSystem(() => SecondFactor.query().findOne({ userId }))
 
   const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, String(factor.userId), factor.secret)
 
@@ -115,7 +115,7 @@ export function createSecondFactors(
     const step = totpStep(secret, code, Date.now())
     if (step === null) return false
     const count = await SecondFactor.query()
-      .patch({ lastStep: step } as never)
+      .patch({ lastStep: step })
       .where('id', factor.id)
       .where((which) => which.whereNull('lastStep').orWhere('lastStep', '<', step))
     return count > 0
@@ -183,7 +183,7 @@ export function createSecondFactors(
       const secret = newTotpSecret()
       await forActiveCaller(knex, user.id, async () => {
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
-        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, String(user.id), secret) } as never)
+        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, String(user.id), secret) })
       })
       return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email }) }
     },
@@ -202,9 +202,7 @@ export function createSecondFactors(
       const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
       const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
         if (!/^\d{6}$/.test(text) || !(await consumeCode(factor, text))) throw wrongCode()
-        await SecondFactor.query()
-          .patch({ confirmedAt: new Date() } as never)
-          .where('id', factor.id)
+        await SecondFactor.query().patch({ confirmedAt: new Date() }).where('id', factor.id)
         return await makeRecoveryCodes(user.id)
       })
       await attempt.succeeded()
@@ -276,7 +274,7 @@ export function createSecondFactors(
         boundTo: '0',
         expiresAt: new Date(Date.now() + CHALLENGE_LIFETIME),
       }
-      await asSystem(() => tokens().create(values as never))
+      await asSystem(() => tokens().create(values))
       return { status: 'secondFactor', challenge }
     },
   }
@@ -292,11 +290,11 @@ async function removeAll(userId: string): Promise<boolean> {
 
 async function readChallenge(plain: string): Promise<{ found: Token; user: User }> {
   const found = FORM.test(plain)
-    ? ((await asSystem(() =>
+    ? await asSystem(() =>
         tokens()
           .query()
-          .findOne({ token: hashToken(plain), kind: KIND } as never),
-      )) as Token | undefined)
+          .findOne({ token: hashToken(plain), kind: KIND }),
+      )
     : undefined
   const user = found?.isActive ? await asSystem(() => userClass().get(found.userId)) : null
   if (!found || !user || !isActive(user)) throw new InvalidTokenError()

@@ -68,7 +68,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
       asSystem(() =>
         tokens()
           .query(knex)
-          .patch({ lastUsedAt: new Date(now) } as never)
+          .patch({ lastUsedAt: new Date(now) })
           .where('id', session.id)
           .where((which) => which.whereNull('lastUsedAt').orWhere('lastUsedAt', '<=', before)),
       ),
@@ -116,13 +116,13 @@ function isActiveKey({ session: { kind, revoked, expiresAt }, user }: Caller): b
 }
 
 async function activeKeys(userId: string): Promise<Token[]> {
-  return (await asSystem(() =>
+  return await asSystem(() =>
     tokens()
       .query()
-      .where({ userId, kind: 'api', revoked: false } as never)
+      .where({ userId, kind: 'api', revoked: false })
       .where((still) => still.whereNull('expiresAt').orWhere('expiresAt', '>', new Date()))
       .orderBy('createdAt', 'desc'),
-  )) as unknown as Token[]
+  )
 }
 
 function infoOf({ id, description, abilities, createdAt, lastUsedAt, expiresAt }: Token): ApiKeyInfo {

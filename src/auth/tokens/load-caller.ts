@@ -14,7 +14,7 @@ import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
 
 /** The columns of a session's row that are read. */
-export interface SessionState {
+export type SessionState = {
   readonly id: string
   readonly userId: string
   readonly token: string
@@ -84,7 +84,7 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
       statement = undefined
       throw error
     })
-    const dialect = dialectOfClass(parts.user.cls as never)
+    const dialect = dialectOfClass(parts.user.cls)
     try {
       const db = joinAmbient(knex)
       const ask = () => send(db, sql, [value])
@@ -154,7 +154,7 @@ function assemble(rows: readonly DatabaseRow[], parts: Statement['parts'], diale
   for (const row of rows) {
     if (!isThere(parts.userRole, row)) continue
     const grant = record<UserRole>(parts.userRole, row)
-    grant.domain = isThere(parts.domain, row) ? record<Domain>(parts.domain, row) : (null as never)
+    grant.domain = isThere(parts.domain, row) ? record<Domain>(parts.domain, row) : null
     grants.set(grant.id, grant)
   }
   user.roles = [...grants.values()]
@@ -174,7 +174,7 @@ function raw(part: Part, row: DatabaseRow): Record<string, unknown> {
 }
 
 function record<M>(part: Part, row: DatabaseRow): M {
-  return part.cls.fromDatabaseJson(raw(part, row) as never) as unknown as M
+  return part.cls.fromDatabaseJson(raw(part, row)) as M
 }
 
 function sessionOf(part: Part, row: DatabaseRow, dialect: Dialect): SessionState {
@@ -186,5 +186,5 @@ function sessionOf(part: Part, row: DatabaseRow, dialect: Dialect): SessionState
     const decode = spec ? decoder(spec, dialect) : null
     state[name] = decode && value !== null && value !== undefined ? decode(value) : value
   })
-  return state as unknown as SessionState
+  return state as SessionState
 }

@@ -8,7 +8,7 @@ import { tableOf } from '../../schema/class-statics.js'
 import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/actor.js'
 import { endLegacyTokens, LEGACY, mayHaveLegacyTokens } from '../../users/legacy-tokens.js'
-import { hashToken, randomToken, type Token } from '../../users/token.js'
+import { hashToken, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { Emit } from '../events.js'
 import type { KeySet } from './key-set.js'
@@ -76,7 +76,7 @@ export class Sessions {
       endsAt,
       lastUsedAt: new Date(now),
     }
-    const { id } = await asSystem(() => tokens().create(values as never))
+    const { id } = await asSystem(() => tokens().create(values))
     return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
   }
 
@@ -173,14 +173,14 @@ export class Sessions {
   /** Returns the active sessions of a user, the most recently used first. */
   async list(userId: string): Promise<SessionInfo[]> {
     const now = new Date()
-    const rows = (await asSystem(() =>
+    const rows = await asSystem(() =>
       tokens()
         .query()
-        .where({ userId, revoked: false } as never)
+        .where({ userId, revoked: false })
         .whereIn('kind', endedKinds)
         .where((still) => still.where('expiresAt', '>', now).orWhere((legacy) => legacy.whereNull('expiresAt').where('endsAt', '>', now)))
         .orderBy('lastUsedAt', 'desc'),
-    )) as unknown as Token[]
+    )
     const current = currentActor()?.sessionId ?? null
     return rows.map(({ id, description, address, createdAt, lastUsedAt, expiresAt, endsAt }) => ({
       id,

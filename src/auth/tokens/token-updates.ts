@@ -3,7 +3,7 @@ import { skipCallerChange } from '../../users/caller-changes.js'
 import type { Token } from '../../users/token.js'
 
 /** Returns the registered token model. */
-export const tokens = () => registeredModel('token') as unknown as typeof Token
+export const tokens = () => registeredModel('token') as typeof Token
 
 /**
  * Returns a query that changes the tokens that match `where` and are not revoked, and resolves to their number. It compares and sets
@@ -13,8 +13,8 @@ export const tokens = () => registeredModel('token') as unknown as typeof Token
  */
 export function updateActiveTokens(where: Partial<Token>, changes: Partial<Token>) {
   return skipCallerChange(tokens().query())
-    .patch(changes as never)
-    .where({ ...where, revoked: false } as never)
+    .patch(changes)
+    .where({ ...where, revoked: false })
 }
 
 /** Returns a query that revokes the matching tokens. @param changes further columns, such as lastUsedAt */

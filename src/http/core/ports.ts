@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
+import type { MaybeCompositeId, Model, QueryBuilder, SingleQueryBuilder, TransactionOrKnex } from 'objection'
 import type { AuthEventName, AuthEvents } from '../../auth/events.js'
 import type { Impersonation } from '../../auth/flows/impersonation.js'
 import type { Invitations } from '../../auth/flows/invitations.js'
@@ -7,10 +7,12 @@ import type { MailFlows } from '../../auth/flows/mail-flows.js'
 import type { Members } from '../../auth/flows/members.js'
 import type { SecondFactors } from '../../auth/flows/second-factor.js'
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
+import { ConfigurationError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../../record/record-types.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import type { ModelSchemas } from '../../schema/json-schemas.js'
+import type { ModelClass } from '../../schema/model-class.js'
 import type { CookieSettings } from '../caller/cookies.js'
 
 /** A model that a resource can serve: a class with ActiveRecordMixin, such as BaseModel, BasePermsModel and their subclasses. */
@@ -18,28 +20,46 @@ export type ResourceModel = AbstractConstructor<Model & ActiveRecord> & ActiveRe
 
 /** The methods of a row that the HTTP layer calls. */
 export interface ServedRow {
+  $id(): MaybeCompositeId
+  $fetchGraph(relations: string): SingleQueryBuilder<QueryBuilder<Model>>
+  toJSON(options?: { shallow?: boolean }): object
   updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<unknown>
   delete(trx?: TransactionOrKnex): Promise<void>
-  toJSON(options?: { shallow?: boolean }): object
   /** Only models with permissions have these two methods. */
   canWrite?(): Promise<boolean>
   canDelete?(): Promise<boolean>
 }
 
-/** The members of a model class that the HTTP layer uses: a ResourceModel without its generics. */
-export interface ServedModel {
-  readonly name: string
+interface ServedStatics {
   readonly schema: ModelSchemas
   readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
   readonly publicRegistration?: boolean
-  getTableName(): string
-  getRelationNames(): string[]
   getRelation(name: string): { readonly relatedModelClass: ServedModel; isOneToOne(): boolean }
-  knex(): Knex
-  query(trx?: TransactionOrKnex): QueryBuilder<Model>
+  query(trx?: TransactionOrKnex): QueryBuilder<Model & ServedRow>
   createFrom(input: object, trx?: TransactionOrKnex): Promise<ServedRow>
   afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
   canCreate?(values: object): Promise<boolean>
+}
+
+/** A ResourceModel as the HTTP layer uses it: the rows have one type, whatever the class. */
+export type ServedModel = ServedStatics & ModelClass
+
+/** Returns whether a model class is one that a resource can serve. */
+export function isServedModel(model: object): model is ServedModel {
+  return 'columnSpecs' in model
+}
+
+/** Returns whether a row belongs to such a class. */
+export function isServedRow(row: object): row is ServedRow {
+  return isServedModel(row.constructor)
+}
+
+/** Returns the class of a resource as the HTTP layer uses it. */
+export function servedModel(model: ResourceModel): ServedModel {
+  const { name } = model
+  if (!isServedModel(model))
+    throw new ConfigurationError(`${name} is not a model of this library. Extend BaseModel or ActiveRecordMixin(Model).`)
+  return model
 }
 
 /** The tokens that a sign-in or refresh returns. `expiresIn` is the lifetime of the access token in seconds. */

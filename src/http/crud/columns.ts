@@ -48,9 +48,9 @@ export function columnsRemovedByFormat(model: ServedModel): ReadonlySet<string> 
   if (existing.length === 0) return new Set()
   const names = existing.map(([name]) => name)
   try {
-    const row = new (model as unknown as new () => Model)()
+    const row = new model()
     Object.assign(row, Object.fromEntries(existing.map(([name, { type, values }]) => [name, values?.[0] ?? samples[type]])))
-    const shown = row.toJSON({ shallow: true, virtuals: false }) as Record<string, unknown>
+    const shown = row.toJSON({ shallow: true, virtuals: false })
     return new Set(names.filter((name) => !Object.hasOwn(shown, name)))
   } catch {
     return new Set(names)

@@ -1,4 +1,3 @@
-import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../../core/errors.js'
 import { kebabPlural } from '../../core/names.js'
 import { transaction } from '../../database/transaction.js'
@@ -8,11 +7,12 @@ import { effective } from '../../policy/effective.js'
 import { policyOf } from '../../policy/policy.js'
 import { scopeOf } from '../../policy/scope.js'
 import { ADMIN } from '../../policy/user-tables.js'
+import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { holdsRole } from '../caller/request-authenticator.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from '../core/endpoint.js'
-import type { PermsPort, ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
+import { type PermsPort, type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { Resource } from '../core/resource.js'
 import { HttpResponse, type ResponseOptions } from '../core/response.js'
 import { joinPath } from '../core/routes.js'
@@ -20,6 +20,7 @@ import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
 import { checkColumns } from './columns.js'
 import {
+  type CrudHooks,
   type CrudMethod,
   type CrudResourceOptions,
   type HookContext,
@@ -30,7 +31,7 @@ import {
 import { checkIfMatch, checkPreconditions, etagOf, isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
 import { narrowedInput, narrowedOutput, type SplitInput, splitInput } from './input.js'
 import { List } from './list.js'
-import { checkParent, conditionUnder, findRow, idPropertyOf, loadParents, type Parent, parentPath } from './parents.js'
+import { checkParent, conditionUnder, findRow, idPropertyOf, loadParents, parentPath } from './parents.js'
 import { presented } from './presented.js'
 import { type Included, type RelatedRows, readInclude, relatedShaper } from './related.js'
 import {
@@ -56,7 +57,7 @@ type ItemContext = EndpointContext<ServedRow>
 export interface PreparedRow {
   readonly values: Record<string, unknown>
   /** Runs the afterCreate hook as the caller. */
-  readonly afterCreate: (row: object) => Promise<void>
+  readonly afterCreate: (row: ServedRow) => Promise<void>
 }
 
 /**
@@ -73,7 +74,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   #lists = new WeakMap<object, List>()
 
   constructor(options: CrudResourceOptions<M>) {
-    const { model, parent, path } = options as Partial<CrudResourceOptions<M>>
+    const { model, parent, path } = options
     const own = path ?? kebabPlural(model?.name ?? '')
     // joinPath adds a leading slash. Keep it only if `path` has one, which means that it ignores the prefix.
     const whole = parent ? joinPath(parentPath(parent), own).slice(own.startsWith('/') ? 0 : 1) : own
@@ -95,7 +96,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   }
 
   protected get served(): ServedModel {
-    return this.model as unknown as ServedModel
+    return servedModel(this.model)
   }
 
   /** The column that identifies a row in the path. @throws ConfigurationError for a composite key, unless the option `id` names one */
@@ -106,8 +107,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   override bind(_perms: PermsPort): void {
     checkColumns(this.served)
     void this.idProperty
-    checkParent(this.served, this.options.parent as Parent | undefined)
-    nameAbilities(this.model as unknown as typeof Model, this.abilityName)
+    checkParent(this.served, this.options.parent)
+    nameAbilities(this.served, this.abilityName)
     for (const path of this.included.paths) checkInclude(this.served, path)
   }
 
@@ -272,7 +273,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
 
   /** Returns the abilities for a method. An API key needs one of them. */
   protected abilitiesOf(method: CrudMethod): readonly string[] {
-    const cls = this.model as unknown as typeof Model
+    const cls = this.served
     const action = method === 'list' || method === 'get' ? 'read' : method
     return 'policy' in cls ? abilitiesFor(action, cls, policyOf(cls)) : abilityNames(cls).map((name) => `${name}:${action}`)
   }
@@ -354,8 +355,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
     const { fields, include } = parseItemQuery(query, this.fieldsOf('get'), this.included.paths)
     const graph = graphOf(include)
     if (graph !== null) {
-      const fetching = (row as unknown as Model).$fetchGraph(graph)
-      limitIncluded(fetching as never, this.served, include)
+      const fetching = row.$fetchGraph(graph)
+      limitIncluded(fetching, this.served, include)
       await fetching
       checkIncluded([row], this.served, include)
       return HttpResponse.json(this.#shaper('get', context, fields, include)(row))
@@ -395,52 +396,52 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
    * @throws ValidationError, and errors of beforeCreate
    */
   protected async prepareCreate(context: EndpointContext, body: unknown, known: object = {}): Promise<PreparedRow> {
-    const { hooks } = this.options
+    const hooks = this.#hooks
     const { split, above } = this.#readCreate(context, body, known)
-    const hookContext = await this.#inTransaction(context.perms, hooks?.beforeCreate, async () => {
+    const hookContext = await this.#inTransaction(context.perms, hooks.beforeCreate, async () => {
       const made = this.#hookContext(context, split)
-      await hooks?.beforeCreate?.(made)
+      await hooks.beforeCreate?.(made)
       return made
     })
     return {
       values: { ...hookContext.input, ...above },
       // The row is inserted as the system. The hook runs with the rights of the caller.
       afterCreate: async (row) => {
-        await runAsActor(context.actor, async () => await hooks?.afterCreate?.(row as never, hookContext))
+        await runAsActor(context.actor, async () => await hooks.afterCreate?.(row, hookContext))
       },
     }
   }
 
   async #create(context: EndpointContext): Promise<HttpResponse> {
-    const { hooks } = this.options
+    const hooks = this.#hooks
     // Checked before the input is validated, because it needs no statement.
     this.refuseCreate()
     const { split, above } = this.#readCreate(context, context.input)
-    const row = await this.#inTransaction(context.perms, hooks?.beforeCreate ?? hooks?.afterCreate, async () => {
+    const row = await this.#inTransaction(context.perms, hooks.beforeCreate ?? hooks.afterCreate, async () => {
       const hookContext = this.#hookContext(context, split)
-      await hooks?.beforeCreate?.(hookContext)
+      await hooks.beforeCreate?.(hookContext)
       const made = await this.#withDefaults(await this.served.createFrom({ ...hookContext.input, ...above }))
-      await hooks?.afterCreate?.(made as never, hookContext)
+      await hooks.afterCreate?.(made, hookContext)
       return made
     })
-    const key = String((row as unknown as Record<string, unknown>)[this.idProperty])
+    const key = String(valuesByName(row)[this.idProperty])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
     return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
   }
 
   // The defaults of existing columns are known to the database only. A caller who may not read the row sees what was sent.
   async #withDefaults(row: ServedRow): Promise<ServedRow> {
-    const values = row as unknown as Record<string, unknown>
+    const values = valuesByName(row)
     const isMissing = Object.entries(this.served.columnSpecs).some(([name, spec]) => spec.isExisting && values[name] === undefined)
     if (!isMissing) return row
-    const read = await this.served.query().findById((row as unknown as Model).$id() as string)
-    return (read as unknown as ServedRow | undefined) ?? row
+    const read = await this.served.query().findById(row.$id())
+    return read ?? row
   }
 
   /** Checks whether the caller may create any row at all, before the input is validated. @throws ForbiddenError */
   protected refuseCreate(): void {
     if (!this.served.canCreate) return
-    const scope = scopeOf(this.model as never, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
+    const scope = scopeOf(this.served, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
     if (effective('create', scope, { withDeleted: true }) === false) throw this.refusal('create')
   }
 
@@ -458,34 +459,39 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Resou
   }
 
   async #update(context: ItemContext): Promise<HttpResponse> {
-    const { hooks } = this.options
+    const hooks = this.#hooks
     const { row } = context
     const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
     const conditional = isConditional(context.request)
-    await this.#inTransaction(context.perms, conditional || hooks?.beforeUpdate || hooks?.afterUpdate, async () => {
+    await this.#inTransaction(context.perms, conditional || hooks.beforeUpdate || hooks.afterUpdate, async () => {
       const hookContext = this.#hookContext(context, split)
       if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
-      await hooks?.beforeUpdate?.(row as never, hookContext)
+      await hooks.beforeUpdate?.(row, hookContext)
       // An empty change runs no statement, so check the permission here.
       if (Object.keys(hookContext.input).length === 0) await this.#refuseUpdate(row)
       await row.updateFrom(hookContext.input)
-      await hooks?.afterUpdate?.(row as never, hookContext)
+      await hooks.afterUpdate?.(row, hookContext)
     })
     return this.#written(row, 'update', context.perms)
   }
 
   async #delete(context: ItemContext): Promise<HttpResponse> {
-    const { hooks } = this.options
+    const hooks = this.#hooks
     const { row } = context
     const conditional = isConditional(context.request)
-    await this.#inTransaction(context.perms, conditional || hooks?.beforeDelete || hooks?.afterDelete, async () => {
+    await this.#inTransaction(context.perms, conditional || hooks.beforeDelete || hooks.afterDelete, async () => {
       const hookContext = this.#hookContext(context, { input: {}, args: {} })
       if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
-      await hooks?.beforeDelete?.(row as never, hookContext)
+      await hooks.beforeDelete?.(row, hookContext)
       await row.delete()
-      await hooks?.afterDelete?.(row as never, hookContext)
+      await hooks.afterDelete?.(row, hookContext)
     })
     return HttpResponse.empty()
+  }
+
+  // The rows of the resource are instances of its model.
+  get #hooks(): CrudHooks<ServedRow> {
+    return (this.options.hooks ?? {}) as CrudHooks<ServedRow>
   }
 
   // Copies the input for each attempt of the transaction, so that a retry starts without the changes of hooks.

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
-import type { Model } from 'objection'
 import { PreconditionFailedError } from '../../core/errors.js'
 import { memoize } from '../../core/memoize.js'
+import { valuesByName } from '../../schema/model-class.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { serverKey } from '../core/server-key.js'
@@ -16,8 +16,8 @@ export interface Representation {
 /** Returns the JSON of all columns that this caller may see, and an ETag over that text, the id and all other columns. */
 export function represent(row: ServedRow, model: ServedModel, perms: PermsPort): Representation {
   const text = JSON.stringify(shape(row, model, outputFields(model)))
-  const values = row as unknown as Record<string, unknown>
-  const rest = [model.getTableName(), (row as unknown as Model).$id(), ...unshownColumns(model).map((name) => values[name])]
+  const values = valuesByName(row)
+  const rest = [model.getTableName(), row.$id(), ...unshownColumns(model).map((name) => values[name])]
   // Without a key, a client could find a short hidden value by hashing all candidates.
   const mac = createHmac('sha256', serverKey(perms, 'etag')).update(JSON.stringify(rest)).update(text)
   return { text, etag: `"${mac.digest('base64url').slice(0, 22)}"` }
@@ -73,11 +73,8 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
  * Repeats the check inside the transaction that writes, and locks the row: it may have changed since the first check.
  */
 export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
-  const id = (row as unknown as Model).$id()
-  const now = (await model
-    .query()
-    .findById(id as string)
-    .forUpdate()) as unknown as ServedRow | undefined
+  const id = row.$id()
+  const now = await model.query().findById(id).forUpdate()
   if (!now) throw new PreconditionFailedError('The row was deleted meanwhile.')
   checkPreconditions(request, now, model, perms)
 }

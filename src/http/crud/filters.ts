@@ -1,7 +1,7 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { FieldError } from '../../core/errors.js'
 import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compare.js'
-import type { FilteringBuilder } from '../../query/query-builder.js'
+import { filterReadable } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
 import { decodeKey } from '../../schema/ids.js'
@@ -207,7 +207,7 @@ function applyComparison(
 function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
   const [sql, bound] = likeSql(pattern, operator, dialect)
   // The time to match a pattern depends on the row: evaluate it only on rows that the caller may read.
-  ;(query as unknown as FilteringBuilder).filterReadable({ sql, bindings: [reference, bound] })
+  filterReadable(query, { sql, bindings: [reference, bound] })
 }
 
 function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect): [sql: string, bound: string] {

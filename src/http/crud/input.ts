@@ -50,9 +50,7 @@ export function narrowedInput(schema: ObjectSchema, option: SchemaOption | undef
   if (option === undefined) return schema
   if (!Array.isArray(option)) return option
   // Keys that are not properties of the model go to the hooks, which accept any value.
-  const properties = Object.fromEntries(
-    (option as string[]).map((name) => [name, schema.properties?.[name] ?? { description: 'Any value.' }]),
-  )
+  const properties = Object.fromEntries(option.map((name) => [name, schema.properties?.[name] ?? { description: 'Any value.' }]))
   return { ...schema, properties, required: (schema.required ?? []).filter((name) => option.includes(name)) }
 }
 

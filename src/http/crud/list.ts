@@ -4,6 +4,7 @@ import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
 import { scopeOf } from '../../policy/scope.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { columnOf, definitionOf } from '../../schema/definition.js'
+import { valuesByName } from '../../schema/model-class.js'
 import { type Dialect, dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { normalize } from '../../schema/values.js'
@@ -137,15 +138,15 @@ export class List {
     const query = filtered()
     selectColumns(query, model)
     // Counts in the same statement. The subquery is a query of the model, so its policy applies.
-    if (asked.withTotal) query.select(filtered().count().as(totalAlias) as never)
+    if (asked.withTotal) query.select(filtered().count().as(totalAlias))
     applySort(query, asked.sort, dialect)
     if (asked.after) applyAfter(query, asked.sort, asked.after, dialect)
     query.limit(asked.pageSize + 1)
     const offset = asked.page === null ? 0 : (asked.page - 1) * asked.pageSize
     if (offset > 0) query.offset(offset)
     const graph = graphOf(asked.include)
-    if (graph !== null) limitIncluded(query.withGraphFetched(graph) as never, model, asked.include)
-    const rows = (await query) as unknown as ServedRow[]
+    if (graph !== null) limitIncluded(query.withGraphFetched(graph), model, asked.include)
+    const rows = await query
     checkIncluded(rows, model, asked.include)
     const hasMore = rows.length > asked.pageSize
     if (hasMore) rows.pop()
@@ -164,7 +165,7 @@ export class List {
   }
 
   #cursorAfter(row: ServedRow, asked: ListQuery, perms: PermsPort): string {
-    const values = asked.sort.map(({ column }) => (row as unknown as Record<string, unknown>)[column.name] ?? null)
+    const values = asked.sort.map(({ column }) => valuesByName(row)[column.name] ?? null)
     return sealCursor(perms, values, asked.about)
   }
 
@@ -193,8 +194,8 @@ export class List {
       else filters.push(filter)
     }
     const take = <T>(value: T | FieldError, instead: T): T => {
-      if (typeof value !== 'object' || value === null || !('message' in value)) return value as T
-      errors.push(value as FieldError)
+      if (typeof value !== 'object' || value === null || !('message' in value)) return value
+      errors.push(value)
       return instead
     }
     const text = (key: string) => query.get(key)
@@ -251,7 +252,7 @@ export class List {
   #visible(columns: ReadonlyMap<string, ListColumn>, actor: Actor | null, dialect: Dialect): () => ReadonlyMap<string, ListColumn> {
     let visible: ReadonlyMap<string, ListColumn> | undefined
     const isReadable = ({ name, spec }: ListColumn) =>
-      !spec.readable || isReadableEverywhere(scopeOf(this.#model as never, actor, { dialect, ref: this.#model.getTableName() }), name)
+      !spec.readable || isReadableEverywhere(scopeOf(this.#model, actor, { dialect, ref: this.#model.getTableName() }), name)
     return () => {
       visible ??= this.#among(columns, this.#options.shownTo(actor), isReadable)
       return visible
@@ -263,7 +264,7 @@ export class List {
     names: readonly string[],
     isReadable: (column: ListColumn) => boolean = () => true,
   ): ReadonlyMap<string, ListColumn> {
-    if (names === outputFields(this.#model) && !hasReadableRules(this.#model as never)) return columns
+    if (names === outputFields(this.#model) && !hasReadableRules(this.#model)) return columns
     return new Map([...columns].filter(([name, column]) => names.includes(name) && isReadable(column)))
   }
 }

@@ -1,12 +1,12 @@
-import type { Model } from 'objection'
 import { ConfigurationError, NotFoundError } from '../../core/errors.js'
 import { kebabPlural } from '../../core/names.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition.js'
 import { decodeKey } from '../../schema/ids.js'
 import { lookup } from '../../schema/input.js'
+import { valuesByName } from '../../schema/model-class.js'
 import type { Checked } from '../../schema/values.js'
-import type { ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
+import { type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { joinPath } from '../core/routes.js'
 import { scalar } from './filters.js'
 
@@ -25,7 +25,7 @@ export interface Parent {
 export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
   const checked = decoded(model.columnSpecs[property], text)
   // `more` may have a condition on the same column: both must hold.
-  const isElsewhere = property in more && (more as Record<string, unknown>)[property] !== checked.value
+  const isElsewhere = property in more && valuesByName(more)[property] !== checked.value
   const row = checked.error === undefined && !isElsewhere ? await find(model, { ...more, [property]: checked.value }) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
@@ -59,10 +59,10 @@ export function idPropertyOf(model: object): string {
 async function find(model: ServedModel, where: object): Promise<ServedRow | null> {
   const values = lookup(definitionOf(model), where)
   if (values === null) return null
-  const row = (await model.query().findOne(values)) as Model | undefined
+  const row = await model.query().findOne(values)
   if (!row) return null
   await model.afterGet([row])
-  return row as unknown as ServedRow
+  return row
 }
 
 /** Returns the path of the parents, outermost first. */
@@ -79,7 +79,7 @@ export function parentPath(parent: Parent | undefined): string {
 export async function loadParents(parent: Parent | undefined, params: Readonly<Record<string, string>>): Promise<object[]> {
   if (!parent) return []
   const above = await loadParents(parent.parent, params)
-  const model = parent.model as unknown as ServedModel
+  const model = servedModel(parent.model)
   const row = await findRow(model, idPropertyOf(model), params[parent.param] ?? '', conditionUnder(parent.parent, above))
   return [...above, row]
 }
@@ -87,7 +87,7 @@ export async function loadParents(parent: Parent | undefined, params: Readonly<R
 /** Returns the condition that rows below these parents satisfy: the parent's id in their column. */
 export function conditionUnder(parent: Parent | undefined, parents: readonly object[]): Record<string, unknown> {
   if (!parent) return {}
-  const last = parents[parents.length - 1] as Record<string, unknown>
+  const last = valuesByName(parents[parents.length - 1] as object)
   return { [parent.field ?? parent.param]: last[idPropertyOf(parent.model)] }
 }
 
@@ -101,5 +101,5 @@ export function checkParent(model: ServedModel, parent: Parent | undefined): voi
       `${model.name} has no column '${field}' for the id of its parent ${parent.model.name}. Name the column in parent.field.`,
     )
   }
-  checkParent(parent.model as unknown as ServedModel, parent.parent)
+  checkParent(servedModel(parent.model), parent.parent)
 }

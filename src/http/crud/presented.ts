@@ -1,6 +1,7 @@
 import { Model } from 'objection'
 import type { Actor } from '../../policy/context.js'
-import type { ServedModel, ServedRow } from '../core/ports.js'
+import { valuesByName } from '../../schema/model-class.js'
+import { isServedModel, isServedRow } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { commonFields, sourcesOf, throughSources } from './related.js'
 import { narrowed, outputFields } from './shape.js'
@@ -19,16 +20,16 @@ export function presented(value: unknown, resources: readonly Resource[], actor:
     return Object.fromEntries(Object.entries(one).map(([name, inner]) => [name, show(inner)]))
   }
   const showRow = (row: Model): unknown => {
-    const model = row.constructor as unknown as ServedModel
-    if (!('columnSpecs' in model)) return row
-    const values = row as unknown as Record<string, unknown>
-    const all = row.toJSON() as Record<string, unknown>
+    const model = row.constructor
+    if (!isServedModel(model) || !isServedRow(row)) return row
+    const values = valuesByName(row)
+    const all = row.toJSON()
     const relations = Object.keys(all).filter((name) => isRelated(values[name]))
     const sources = sourcesOf(model, own.relatedRows(model, actor) ? [own] : resources, actor)
     const fields = commonFields(model, sources)
     const isNarrowed = fields.length < outputFields(model).length || sources.some((source) => source.show !== null)
     if (!isNarrowed && relations.length === 0) return row
-    const shown = throughSources(model, fields, sources, () => narrowed(all, model, fields))(row as unknown as ServedRow)
+    const shown = throughSources(model, fields, sources, () => narrowed(all, model, fields))(row)
     return { ...shown, ...Object.fromEntries(relations.map((name) => [name, show(values[name])])) }
   }
   return show(value)

@@ -30,8 +30,8 @@ export interface Included {
 
 /** Parses the `include` option of a resource. */
 export function readInclude(option: IncludeOption = []): Included {
-  if (Array.isArray(option)) return { paths: option as readonly string[], schemas: new Map() }
-  const entries = Object.entries(option) as [string, true | SchemaOption][]
+  if (Array.isArray(option)) return { paths: option, schemas: new Map() }
+  const entries = Object.entries(option)
   return { paths: entries.map(([path]) => path), schemas: new Map(entries.flatMap(([path, one]) => (one === true ? [] : [[path, one]]))) }
 }
 

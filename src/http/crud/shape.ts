@@ -4,6 +4,7 @@ import { hasReadableRules } from '../../policy/fields.js'
 import { jsonFormattingNames, omitsFromJson } from '../../query/objection-internals.js'
 import { lineage } from '../../schema/class-statics.js'
 import { isIntermediate } from '../../schema/definition.js'
+import { valuesByName } from '../../schema/model-class.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
@@ -37,7 +38,7 @@ export function withRelations(show: Shaper, model: ServedModel, include: Include
   return (row) => {
     const shown = { ...show(row) }
     for (const [name, one] of shapers) {
-      const value = (row as unknown as Record<string, unknown>)[name]
+      const value = valuesByName(row)[name]
       shown[name] = Array.isArray(value) ? value.map(one) : value ? one(value as ServedRow) : null
     }
     return shown
@@ -67,7 +68,7 @@ function jsonShaper(fields: readonly string[]): Shaper {
 
 function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
   return (row) => {
-    const values = row as unknown as Record<string, unknown>
+    const values = valuesByName(row)
     // A hook of the application has called row.$omitFromJson().
     if (omitsFromJson(row)) return throughJson(row)
     const shown: Record<string, unknown> = {}
@@ -86,7 +87,7 @@ function isPlain(model: ServedModel, fields: readonly string[]): boolean {
   let hasOwn = formatsItself.get(model)
   if (hasOwn === undefined) {
     hasOwn =
-      hasReadableRules(model as never) ||
+      hasReadableRules(model) ||
       lineage(model).some((cls) => {
         const { prototype } = cls as { prototype?: object }
         // Objection's exported Model has base classes of its own.
@@ -114,7 +115,7 @@ export function outputFields(model: ServedModel): readonly string[] {
 
 /** Returns the names in a `schema` or `argSchema` option: the list itself, or the properties of the JSON Schema. */
 export function namesOf(option: SchemaOption): readonly string[] {
-  if (Array.isArray(option)) return option as readonly string[]
+  if (Array.isArray(option)) return option
   return Object.keys((option as { properties?: object }).properties ?? {})
 }
 
@@ -148,7 +149,7 @@ export function parseInclude(text: string, allowed: readonly string[]): Include 
     for (const name of path.split('.')) {
       const next = at[name] ?? {}
       at[name] = next
-      at = next as Record<string, Include>
+      at = next
     }
   }
   return include

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { ACCESS_COOKIE } from '../caller/cookies.js'
 import { schemaWithCookies } from '../caller/token-response.js'
-import type { PermsPort, ServedModel } from '../core/ports.js'
+import { type PermsPort, type ServedModel, servedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { CrudResource } from '../crud/crud-resource.js'
 import { narrowedOutput } from '../crud/input.js'
@@ -148,9 +148,9 @@ function pathParameter(name: string, resource: unknown): object {
 }
 
 function idSchema(resource: CrudResource, name: string): object | undefined {
-  if (name === 'id') return columnSchema(resource.model as unknown as ServedModel, resource.idProperty)
+  if (name === 'id') return columnSchema(servedModel(resource.model), resource.idProperty)
   for (let { parent } = resource.options; parent; parent = parent.parent) {
-    const model = parent.model as unknown as ServedModel
+    const model = servedModel(parent.model)
     if (parent.param === name) return columnSchema(model, idPropertyOf(model))
   }
   return undefined
@@ -206,7 +206,7 @@ function responsesOf(
 }
 
 function modelOutput(resource: Resource): object | undefined {
-  return resource instanceof CrudResource ? (resource.model as unknown as ServedModel).schema.output : undefined
+  return resource instanceof CrudResource ? resource.model.schema.output : undefined
 }
 
 // No property is required, because `fields` and readableBy may omit any.
@@ -218,7 +218,7 @@ function shown(output: object, relations: object = {}): object {
 /** Returns the schemas of the relations that `include` adds to a row. */
 function relationsOf(resource: Resource, resources: readonly Resource[]): Record<string, object> {
   if (!(resource instanceof CrudResource)) return {}
-  return relationSchemas(resource.model as unknown as ServedModel, resource.included, resources, '')
+  return relationSchemas(servedModel(resource.model), resource.included, resources, '')
 }
 
 function relationSchemas(model: ServedModel, included: Included, resources: readonly Resource[], above: string): Record<string, object> {

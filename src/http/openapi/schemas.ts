@@ -73,7 +73,7 @@ export function bounded(schema: object): object {
   }
   if (typeof bound.items === 'object' && bound.items !== null) bound.items = bounded(bound.items)
   for (const key of ['anyOf', 'oneOf', 'allOf'] as const) {
-    if (Array.isArray(bound[key])) bound[key] = (bound[key] as object[]).map(bounded)
+    if (Array.isArray(bound[key])) bound[key] = bound[key].map(bounded)
   }
   return bound
 }

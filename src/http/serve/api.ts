@@ -222,7 +222,7 @@ export class MountedApi {
     try {
       if (!Array.isArray(match)) response = await this.#run(match as Found<Endpoint>, request)
       else if (request.method === 'OPTIONS') response = HttpResponse.empty({ headers: { allow: match.join(', ') } })
-      else throw new MethodNotAllowedError(match as string[])
+      else throw new MethodNotAllowedError(match)
     } catch (error) {
       response = this.#reporter.answer(error, request)
     }

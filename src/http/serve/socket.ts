@@ -82,7 +82,7 @@ export class SocketAuthenticator {
     if (this.#listens) return
     this.#listens = true
     const { on } = this.#perms
-    for (const name of sessionEvents) on(name, (event) => this.#check((event as { userId: string | null }).userId))
+    for (const name of sessionEvents) on(name, (event) => this.#check(event.userId))
   }
 
   #check(userId: string | null): void {
@@ -143,7 +143,7 @@ class Connection implements SocketConnection {
   async run<T>(fn: () => T): Promise<Awaited<T>> {
     const actor = await this.#prove()
     const entry = { address: this.#address, origin: this.#request.raw }
-    return (await this.#perms.enter(() => enterAsActor(actor, async () => await fn(), entry))) as Awaited<T>
+    return await this.#perms.enter(() => enterAsActor(actor, async () => await fn(), entry))
   }
 
   onEnd(listener: (why: unknown) => void): void {

@@ -29,7 +29,7 @@ function createKey(name: string): Endpoint {
     queryKeys: [],
     argSchema: inputSchema,
     handler: async ({ caller, input, perms }) => {
-      const { description, abilities, expiresIn } = objectOf(input) as unknown as KeyInput
+      const { description, abilities, expiresIn } = objectOf(input) as KeyInput
       if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: 'must contain at least one ability' }])
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
       return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
@@ -75,7 +75,7 @@ function revokeKey(name: string): Endpoint {
   })
 }
 
-interface KeyInput {
+type KeyInput = {
   readonly description?: string | null
   readonly abilities: readonly string[]
   readonly expiresIn?: number

@@ -119,7 +119,7 @@ function registerEndpoint(name: string, { prepare, shown: show, input: schema, i
 }
 
 function signedInOnly<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
-  return { method, path, abilities: 'none' as const, queryKeys: [] as readonly string[] }
+  return { method, path, abilities: 'none' as const, queryKeys: [] }
 }
 
 function shown({ id, email, role, domainId, expiresAt, createdAt }: Invitation): object {

@@ -23,11 +23,11 @@ const largestPage = 1000
  */
 export function memberEndpoints(name: string, shape: (user: object, actor: Actor | null) => Record<string, unknown>): Endpoint[] {
   const shown = ({ id, role, user }: UserRole, actor: Actor | null): object => {
-    const { id: userId, email } = user ? shape(user, actor) : ({} as Record<string, unknown>)
+    const { id: userId, email } = user ? shape(user, actor) : {}
     return { grantId: id, role, user: { id: userId, email } }
   }
   const path = 'domains/:domainId/members'
-  const inPerson = { abilities: 'none' as const, queryKeys: [] as readonly string[] }
+  const inPerson = { abilities: 'none' as const, queryKeys: [] }
   const at = ({ params }: EndpointContext) => [params.domainId ?? '', params.grantId ?? ''] as const
   return [
     new Endpoint({

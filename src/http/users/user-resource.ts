@@ -88,7 +88,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   override get model(): M {
-    const model = this.options.model ?? (this.#registered as unknown as M | undefined)
+    const model = this.options.model ?? (this.#registered as M | undefined)
     if (!model)
       throw new ConfigurationError('UserResource has no model before its API is mounted. Mount the API first, or pass the option `model`.')
     return model

@@ -46,7 +46,7 @@ export async function populate(world: FullWorld): Promise<PopulatedWorld> {
 }
 
 /** Returns carol as she is in the database. */
-export const carolOf = async (world: PopulatedWorld) => (await asSystem(() => Keeper.getOr404(world.people.carol.id))) as unknown as User
+export const carolOf = async (world: PopulatedWorld) => await asSystem(() => Keeper.getOr404(world.people.carol.id))
 export const carol = async (world: PopulatedWorld) => (await signInAs(await carolOf(world))).accessToken
 export const superadmin = async (world: PopulatedWorld) => (await signInAs(world.people.superadmin)).accessToken
 

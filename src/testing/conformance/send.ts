@@ -26,7 +26,7 @@ export function send(url: string, { method, path, token, headers, body }: Sent):
     ...(payload !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
   }
   return new Promise((resolve, reject) => {
-    const sent = request({ hostname, port, method, path, agent: false, headers: { ...own, ...headers } as never }, (response) => {
+    const sent = request({ hostname, port, method, path, agent: false, headers: { ...own, ...headers } }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () =>

@@ -106,6 +106,6 @@ export async function openWorld(knex: Knex, options: Partial<PermsOptions> = {})
 export async function openFullWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<FullWorld> {
   const mailer = capturedMailer()
   const mail = { mailer, baseUrl: 'https://app.example.com' }
-  const world = await openWorld(knex, { user: Keeper as never, mail, secondFactor: { issuer: 'Zoo' }, throttle: false, ...options })
+  const world = await openWorld(knex, { user: Keeper, mail, secondFactor: { issuer: 'Zoo' }, throttle: false, ...options })
   return { ...world, mailer }
 }
