@@ -131,7 +131,7 @@ export {
 } from './schema/column.js'
 export type { ColumnNames } from './schema/definition.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
-export { currentUser, type RegisteredUser, runAs, type UserClass } from './users/actor.js'
+export { type AnyUser, currentUser, type RegisteredUser, type RegisteredUserClass, runAs, type UserClass } from './users/actor.js'
 export { AuditLog } from './users/audit-log.js'
 export { Domain } from './users/domain.js'
 export type { UserEvents } from './users/events.js'

@@ -31,7 +31,7 @@ import { forgetRelations } from './record/model-relations.js'
 import { enterRuntime, forgetAdapters, installForProcess, type Runtime, runtimeSlot, startRuntime } from './runtime.js'
 import { definitionOf } from './schema/definition.js'
 import { dialectOf } from './schema/storage.js'
-import type { UserClass } from './users/actor.js'
+import type { RegisteredUserClass, UserClass } from './users/actor.js'
 import { AuditLog } from './users/audit-log.js'
 import { onCallerChange } from './users/caller-changes.js'
 import { Domain } from './users/domain.js'
@@ -138,7 +138,7 @@ export interface PermsOptions {
 export interface Perms {
   readonly knex: Knex
   readonly models: {
-    readonly user: UserClass
+    readonly user: RegisteredUserClass
     readonly userRole: typeof UserRole
     readonly token: typeof Token
     readonly domain: typeof Domain

@@ -7,6 +7,7 @@ import { hasReadableRules, unreadableFields } from '../policy/fields.js'
 import { type Action, policyOf } from '../policy/policy.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
 import { scopeOf } from '../policy/scope.js'
+import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { ObjectionRelation } from '../query/objection-internals.js'
 import { enforcerKey, protectTable } from '../query/protected-tables.js'
@@ -65,9 +66,8 @@ export function actorOf(user: UserLike | null): Actor | null {
   assertHome(user)
   const { toActor } = conversion
   if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
-  const { isEnabled, deletedAt } = user as { isEnabled?: boolean; deletedAt?: Date | null }
   // To every rule, a disabled or deleted user is an anonymous caller.
-  return isEnabled !== true || (deletedAt !== undefined && deletedAt !== null) ? null : toActor(user)
+  return isActiveUser(user) ? toActor(user) : null
 }
 
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']

@@ -70,15 +70,15 @@ export function requireActiveCaller(scope: Scope): Condition {
   const tables = userTables()
   const yes = scope.dialect === 'sqlite' ? 1 : true
   const no = scope.dialect === 'sqlite' ? 0 : false
+  const { hasIsEnabled, hasDeletedAt } = tables.user
   const user = sql(
-    `exists (select 1 from ?? as ?? where ?? = ? and ?? = ?${tables.user.hasDeletedAt ? ' and ?? is null' : ''})`,
+    `exists (select 1 from ?? as ?? where ?? = ?${hasIsEnabled ? ' and ?? = ?' : ''}${hasDeletedAt ? ' and ?? is null' : ''})`,
     tables.user.table,
     'perms_me',
     `perms_me.${tables.user.column('id')}`,
     actor.id,
-    `perms_me.${tables.user.column('isEnabled')}`,
-    yes,
-    ...(tables.user.hasDeletedAt ? [`perms_me.${tables.user.column('deletedAt')}`] : []),
+    ...(hasIsEnabled ? [`perms_me.${tables.user.column('isEnabled')}`, yes] : []),
+    ...(hasDeletedAt ? [`perms_me.${tables.user.column('deletedAt')}`] : []),
   )
   if (!actor.sessionId) return user
   const session = sql(

@@ -94,9 +94,10 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
     aliasTable(defaultTables[kind], table(kind) === defaultTables[kind] ? null : table(kind))
   setReferenceTargets(new Map((Object.keys(defaultTables) as ModelKind[]).map((kind) => [defaultTables[kind], models[kind]])))
   assertRandomSessions(models.token)
+  const hasUserColumn = (name: string) => definitionOf(models.user).specs[name] !== undefined
   const userTable = (kind: ModelKind) => ({ table: table(kind), column: (property: string) => columnOf(models[kind], property) })
   registerUserTables({
-    user: { ...userTable('user'), hasDeletedAt: definitionOf(models.user).specs.deletedAt !== undefined },
+    user: { ...userTable('user'), hasDeletedAt: hasUserColumn('deletedAt'), hasIsEnabled: hasUserColumn('isEnabled') },
     userRole: userTable('userRole'),
     domain: userTable('domain'),
     token: userTable('token'),

@@ -10,7 +10,11 @@ export interface UserTable {
 
 /** The tables of users, roles, domains and sessions. initPerms sets them. */
 export interface UserTables {
-  readonly user: UserTable & { readonly hasDeletedAt: boolean }
+  readonly user: UserTable & {
+    readonly hasDeletedAt: boolean
+    /** Whether users can be disabled. Without the column `isEnabled`, every user is enabled. */
+    readonly hasIsEnabled: boolean
+  }
   readonly userRole: UserTable
   readonly domain: UserTable
   readonly token: UserTable
@@ -27,12 +31,22 @@ export function registerUserTables(tables: UserTables): void {
 export function userTables(): UserTables {
   return (
     registered.get() ?? {
-      user: { table: 'user', hasDeletedAt: false, column: snakeCase },
+      user: { table: 'user', hasDeletedAt: false, hasIsEnabled: true, column: snakeCase },
       userRole: { table: 'user_role', column: snakeCase },
       domain: { table: 'domain', column: snakeCase },
       token: { table: 'token', column: snakeCase },
     }
   )
+}
+
+/**
+ * Returns whether a user is enabled and not soft-deleted. A row that was loaded without the column `isEnabled` is not active. Models
+ * without that column have no disabled users.
+ */
+export function isActiveUser(user: object): boolean {
+  const { isEnabled, deletedAt } = user as { isEnabled?: unknown; deletedAt?: unknown }
+  const isOn = isEnabled === true || (isEnabled === undefined && !userTables().user.hasIsEnabled)
+  return isOn && (deletedAt === undefined || deletedAt === null)
 }
 
 /** Returns whether a table holds users, roles, domains or sessions. */

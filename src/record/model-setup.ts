@@ -86,7 +86,7 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
       const definition = definitionOf(this)
       return memoize(recordSchemas, definition, () => {
         const schema = recordSchema(definition)
-        return hasOwnValidator(this) ? schemaForOwnValidator(this, schema.properties) : schema
+        return hasOwnValidator(this) ? schemaForOwnValidator(this, schema.properties, (name) => isClaimed(definition, name)) : schema
       })
     }
 
@@ -167,6 +167,10 @@ export function withColumns<T extends AbstractConstructor<Model>, C extends Colu
   declareColumns(WithColumns, columns, { isWhole: true })
   return WithColumns as ClassWithColumns<T, C>
 }
+
+// The property that the jsonSchema has for the column of a secret, such as `password` for a hash.
+const isClaimed = ({ columnOf: columns, propertyOf, inputs }: Definition, name: string): boolean =>
+  !columns.has(name) && (inputs[name] !== undefined || propertyOf.has(name))
 
 // Objection caches table metadata on the class forever. A later runtime may have different tables.
 function forgetMetadata(cls: object): void {

@@ -3,8 +3,8 @@ import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, ownStatic } from './class-statics.js'
-import { assertColumnName, type Column, type ColumnSpec, type Columns, columnNameOf, column as columns } from './column.js'
-import { existingColumn } from './existing-columns.js'
+import { assertColumnName, Column, type ColumnSpec, type Columns, columnNameOf, column as columns } from './column.js'
+import { allowsNull, existingColumn } from './existing-columns.js'
 import { handSchemaOf } from './hand-schema.js'
 import { type ModelClass, modelClass } from './model-class.js'
 
@@ -53,6 +53,8 @@ export interface Definition {
   readonly uniques: readonly (readonly string[])[]
   readonly indexes: readonly (readonly string[])[]
   readonly inputs: Readonly<Record<string, VirtualInput>>
+  /** The inputs that a new row needs. */
+  readonly requiredInputs: readonly string[]
 }
 
 const onlyId: readonly string[] = ['id']
@@ -84,6 +86,7 @@ const ownColumns = new WeakMap<object, Columns | ColumnsFor>()
 const ownUniques = new WeakMap<object, readonly (readonly string[])[]>()
 const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
+const ownSecrets = new WeakMap<object, readonly string[]>()
 const ownWhole = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
 type DefinitionHook = (cls: ModelClass, definition: Definition) => void
@@ -147,6 +150,8 @@ export function declareColumns(
     uniques?: readonly (readonly string[])[]
     indexes?: readonly (readonly string[])[]
     inputs?: Record<string, VirtualInput>
+    /** Columns that stay hidden however a subclass declares them, such as password hashes. */
+    secrets?: readonly string[]
     /** Whether the table has no columns besides these and those of the base classes. */
     isWhole?: boolean
   } = {},
@@ -156,6 +161,7 @@ export function declareColumns(
   if (more.uniques) ownUniques.set(cls, more.uniques)
   if (more.indexes) ownIndexes.set(cls, more.indexes)
   if (more.inputs) ownInputs.set(cls, more.inputs)
+  if (more.secrets) ownSecrets.set(cls, more.secrets)
 }
 
 /** Adds a check that runs at the first use of each class. A check must not change state, since a later check may fail. */
@@ -353,6 +359,10 @@ function mergedColumns(cls: object): Record<string, AnyColumn> {
     Object.assign(merged, typeof own === 'function' ? own(cls as RecordClass) : own)
   }
   if (merged.id && hasIntegerId(cls)) merged.id = integerId
+  for (const name of secretsOf(cls)) {
+    const declared = merged[name]
+    if (declared && !declared.spec.isHidden) merged[name] = declared.hidden()
+  }
   for (const [property, declared] of Object.entries(merged)) {
     const name = givenColumnName(cls, property, declared.spec)
     if (name !== undefined) merged[property] = declared.named(name)
@@ -368,6 +378,7 @@ export function declarationOf(cls: object): Declaration {
   const merged = (own: WeakMap<object, readonly (readonly string[])[]>) => lineage(cls).flatMap((c) => own.get(c) ?? [])
   return { columns: mergedColumns(cls), uniques: merged(ownUniques), indexes: merged(ownIndexes) }
 }
+const secretsOf = (cls: object): string[] => lineage(cls).flatMap((c) => ownSecrets.get(c) ?? [])
 
 /** `static columnNames`: columns by property, or a function of the property's name. */
 export type ColumnNames = Readonly<Record<string, string>> | ((property: string) => string)
@@ -501,6 +512,7 @@ function define(cls: RecordClass): Definition {
   const jsonAttributes = jsonAttributesOf(cls, handWritten)
   const keepsNames = columns.id === undefined && !lineage(cls).some((c) => ownWhole.has(c))
   const columnFor = keepsNames ? existingName(cls) : () => undefined
+  const requiredInputs = claimSecrets(cls, { columns, handWritten, handRequired, columnFor })
   for (const name of new Set([...Object.keys(columns), ...Object.keys(handWritten), ...mergedList(cls, 'jsonAttributes')])) {
     const declared = columns[name]
     const given = declared ? declared.spec.columnName : (givenColumnName(cls, name) ?? columnFor(name))
@@ -531,7 +543,40 @@ function define(cls: RecordClass): Definition {
     uniques,
     indexes,
     inputs,
+    requiredInputs,
   }
+}
+
+// The application's jsonSchema may describe the column of a secret under another name: its property `password` is then the hash.
+// Removes such properties. Returns their names if they are required.
+function claimSecrets(
+  cls: RecordClass,
+  known: {
+    readonly columns: Record<string, AnyColumn>
+    readonly handWritten: Record<string, object>
+    readonly handRequired: string[]
+    readonly columnFor: (property: string) => string | undefined
+  },
+): string[] {
+  const { columns, handWritten, handRequired, columnFor } = known
+  const required: string[] = []
+  for (const secret of secretsOf(cls)) {
+    const declared = columns[secret]
+    if (!declared) continue
+    const column = columnNameOf(secret, declared.spec).toLowerCase()
+    for (const [name, schema] of Object.entries(handWritten)) {
+      const own = givenColumnName(cls, name) ?? columnFor(name) ?? columnNameOf(name)
+      if (columns[name] || own.toLowerCase() !== column) continue
+      delete handWritten[name]
+      const isRequired = handRequired.includes(name)
+      if (isRequired) required.push(name)
+      handRequired.splice(0, handRequired.length, ...handRequired.filter((one) => one !== name))
+      if (!isRequired || allowsNull(schema)) continue
+      // The value is made when the row is saved, so it counts as a default until then.
+      columns[secret] = new Column({ ...declared.spec, isNullable: false, hasDefault: true })
+    }
+  }
+  return required
 }
 
 // Returns whether this is a new name.

@@ -7,8 +7,8 @@ import { lineage, ownStatic } from './class-statics.js'
 /** What the application wrote in `static jsonSchema` of a class and its base classes. */
 export interface HandSchema {
   /** The properties, without references: each schema is complete. */
-  readonly properties: Readonly<Record<string, object>>
-  readonly required: readonly string[]
+  readonly properties: Record<string, object>
+  readonly required: string[]
   /** The other keywords, such as `anyOf`, `dependentRequired` and `additionalProperties`, of the class nearest to the model. */
   readonly keywords: Readonly<Record<string, unknown>>
 }
@@ -42,11 +42,17 @@ export function handSchemaOf(cls: { readonly name: string }): HandSchema {
  * Returns the schema for a validator of the application: its `static jsonSchema` as written, with the columns that mixins declare.
  *
  * @param declared the schemas of the declared columns
+ * @param isLeftOut returns whether the validator does not see a property, because the row has another one for its column
  */
-export function schemaForOwnValidator(cls: object, declared: Readonly<Record<string, object>>): object {
+export function schemaForOwnValidator(
+  cls: object,
+  declared: Readonly<Record<string, object>>,
+  isLeftOut: (property: string) => boolean,
+): object {
   const written = lineage(cls).map((c) => ownStatic(c, 'jsonSchema') as Schema | null | undefined)
-  const properties = Object.assign({}, declared, ...written.map((one) => one?.properties))
-  const required = [...new Set(written.flatMap((one) => (one?.required as string[] | undefined) ?? []))]
+  const all: Record<string, object> = Object.assign({}, declared, ...written.map((one) => one?.properties))
+  const properties = Object.fromEntries(Object.entries(all).filter(([name]) => !isLeftOut(name)))
+  const required = [...new Set(written.flatMap((one) => (one?.required as string[] | undefined) ?? []))].filter((name) => !isLeftOut(name))
   return { type: 'object', ...written.findLast((one) => typeof one === 'object' && one !== null), properties, required }
 }
 

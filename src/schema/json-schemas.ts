@@ -138,6 +138,7 @@ export function schemasOf(definition: Definition): ModelSchemas {
   }
   for (const [name, input] of Object.entries(definition.inputs)) {
     if (input.on.includes('create')) create.properties[name] = input.schema
+    if (definition.requiredInputs.includes(name)) create.required.push(name)
     if (input.on.includes('update')) update.properties[name] = input.schema
   }
   for (const name of mergedList(definition.modelClass, 'virtualAttributes')) {

@@ -69,7 +69,7 @@ export async function signInAs<U extends User = User>(
 
 async function userFor<U extends User>(who: U | Partial<U>, { role, domain }: CreateUserOptions): Promise<U> {
   const model = registeredModel('user') as typeof User
-  const isSaved = typeof who.id === 'string'
+  const isSaved = who.id !== undefined
   const { email } = who
   const known = isSaved ? (who as U) : email === undefined ? null : ((await asSystem(() => model.getBy({ email }))) as U | null)
   if (known === null) return await createUser<U>(who, { role, domain })

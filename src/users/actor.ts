@@ -3,18 +3,19 @@ import { ConfigurationError } from '../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import type { Register, UserId } from '../policy/registered-types.js'
-import { rolesSatisfying } from '../policy/user-tables.js'
+import { isActiveUser, rolesSatisfying } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
+import type { ActiveRecord } from '../record/record-types.js'
 import { decodeId } from '../schema/ids.js'
-import { valuesByName } from '../schema/model-class.js'
-import { isEffectiveGrant } from './has-roles-mixin.js'
+import { isEffectiveGrant, type WithRoles } from './has-roles-mixin.js'
+import type { WithPassword } from './password-mixin.js'
 import { Role } from './roles.js'
 import type { User, UserWithoutId } from './user.js'
 import type { UserRole } from './user-role.js'
 
-/** Returns whether a user may act: enabled and not soft-deleted. A row without `isEnabled` counts as not active. */
+/** Returns whether a user may act: enabled and not soft-deleted. */
 export function isActive(user: User): boolean {
-  return user.isEnabled === true && valuesByName(user).deletedAt == null
+  return isActiveUser(user)
 }
 
 /** The parts of an actor that come from a session or an API key, not from the user. */
@@ -103,5 +104,11 @@ export function userIdOf(user: User | UserId): UserId {
 /** The registered user model: `Register.user`, else User. */
 export type RegisteredUser = Register extends { user: infer U extends User } ? U : User
 
+/** A row of a user model: of User, or of a class made with HasRolesMixin and PasswordMixin over the application's base class. */
+export type AnyUser = Model & ActiveRecord & WithRoles & WithPassword & { id: string | number }
+
 /** The class of a user model. */
-export type UserClass = typeof Model & { new (): UserWithoutId & { id: string | number } }
+export type UserClass = typeof Model & { new (): AnyUser }
+
+/** The class of the registered user model, typed as User. */
+export type RegisteredUserClass = typeof Model & { new (): UserWithoutId & { id: string | number } }

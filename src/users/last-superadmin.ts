@@ -53,8 +53,8 @@ async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
     if (ids.length === 0) return []
     const users = db(user.table)
       .whereIn(userId, [...new Set(ids)])
-      .where(user.column('isEnabled'), dialect === 'sqlite' ? 1 : true)
       .select(`${userId} as holder`)
+    if (user.hasIsEnabled) users.where(user.column('isEnabled'), dialect === 'sqlite' ? 1 : true)
     if (user.hasDeletedAt) users.whereNull(user.column('deletedAt'))
     return (await lock(users, userId)).map(({ holder }) => holder as string)
   }

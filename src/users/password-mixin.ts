@@ -7,7 +7,7 @@ import type { AbstractConstructor, ActiveRecord } from '../record/record-types.j
 import type { FromJsonOptions } from '../record/row-values.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
-import { declareColumns, definitionOf, markIntermediate } from '../schema/definition.js'
+import { declareColumns, definitionOf, markIntermediate, onDefinition } from '../schema/definition.js'
 import { invalidField } from '../schema/text-input.js'
 import { forbidApiKey } from './caller-restrictions.js'
 import type { PasswordHasher } from './password-hasher.js'
@@ -139,6 +139,13 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
       throw invalidField('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
     }
 
+    // A column `password` of the table is not a new password.
+    override $setDatabaseJson(json: object): this {
+      super.$setDatabaseJson(json)
+      this.#plain = undefined
+      return this
+    }
+
     // The copy keeps a password that is still to be hashed.
     override getClone(): this {
       const copy = super.getClone()
@@ -217,10 +224,34 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
   declareColumns(
     Password,
     { passwordHash: column.string({ maxLength: 255 }).nullable().hidden() },
-    { inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } } },
+    {
+      inputs: { password: { schema: input, on: ['create', 'update'] }, oldPassword: { schema: input, on: ['update'] } },
+      secrets: ['passwordHash'],
+    },
   )
   return Password
 }
+
+onDefinition((cls, { columnOf }) => {
+  if (!columnOf.has('password') || !('setPassword' in cls.prototype)) return
+  throw new ConfigurationError(
+    `${cls.name} has a column password, which PasswordMixin would take for a new password. If it contains the hash, add ` +
+      `"static columnNames = { passwordHash: 'password' }" to ${cls.name}. Else give the property another name.`,
+  )
+})
+
+/** The stored value of a user without a password: NULL, or text that is no hash where the column does not allow NULL. */
+export function noPassword(cls: object): string | null {
+  return definitionOf(cls).specs.passwordHash?.isNullable === false ? NO_HASH : null
+}
+
+/** Returns whether a stored hash belongs to a password. */
+export function hasPassword(stored: string | null): boolean {
+  return stored !== null && stored !== NO_HASH
+}
+
+// No hasher reads it, so no password matches.
+const NO_HASH = '!'
 
 interface Proven {
   readonly password: string

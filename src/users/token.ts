@@ -11,6 +11,7 @@ import { asSystem, currentActor } from '../policy/context.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
+import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
@@ -184,7 +185,7 @@ export class Token extends ReplaceableMixin(
     // A bound token is only for the flow that checks its condition.
     if (found.boundTo !== null && options.kind === undefined) return null
     const user = await asSystem(() => (registeredModel('user') as typeof User).get(found.userId, trx))
-    if (!user?.isEnabled) return null
+    if (!user || !isActiveUser(user)) return null
     found.user = user
     return found
   }

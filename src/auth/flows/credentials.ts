@@ -92,7 +92,11 @@ export async function withLockedUser<T>(
     async (trx) => {
       // Updates the row even if nothing changes: an UPDATE locks the row on every database. It leaves updatedAt unchanged.
       const count: number = await trx(cls.getTableName())
-        .where({ ...stored('id', user.id), ...stored('passwordHash', user.passwordHash), ...stored('isEnabled', true) })
+        .where({
+          ...stored('id', user.id),
+          ...stored('passwordHash', user.passwordHash),
+          ...(specs.isEnabled ? stored('isEnabled', true) : {}),
+        })
         .update({
           ...stored('passwordHash', rehashed ?? user.passwordHash),
           ...(specs.lastLoginAt ? stored('lastLoginAt', new Date()) : {}),

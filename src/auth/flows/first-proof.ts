@@ -7,6 +7,7 @@ import { dialectOf } from '../../schema/storage.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
 import { Invitation } from '../../users/invitation.js'
 import { endLegacyTokens, LEGACY } from '../../users/legacy-tokens.js'
+import { hasPassword, noPassword } from '../../users/password-mixin.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -107,7 +108,7 @@ export async function proveAddress(
   const invitations = tables.invitations
     ? await Invitation.query().patch({ revoked: true }).where({ invitedById: user.id, revoked: false }).whereNull('acceptedAt')
     : 0
-  const changes = { ...(isReset ? {} : { passwordHash: null }), ...(hasColumn ? { emailVerifiedAt: now } : {}) }
+  const changes = { ...(isReset ? {} : { passwordHash: noPassword(cls) }), ...(hasColumn ? { emailVerifiedAt: now } : {}) }
   if (Object.keys(changes).length > 0) {
     await cls.query().findById(user.id).patch(changes)
     Object.assign(user, changes)
@@ -117,7 +118,7 @@ export async function proveAddress(
   const count = (isOne: (kind: string) => boolean) =>
     Object.entries(others).reduce((sum, [kind, number]) => (isOne(kind) ? sum + number : sum), 0)
   const all: EndedAccess = {
-    password: stored.passwordHash !== null,
+    password: hasPassword(stored.passwordHash),
     sessions: count((kind) => sessionKinds.includes(kind)),
     apiKeys: api,
     otherTokens: count((kind) => !sessionKinds.includes(kind)),
@@ -179,7 +180,12 @@ async function isProven(userId: string, email: string): Promise<boolean> {
 
 /** Returns when and from which address an account was created, for mails. It always runs two queries. */
 export async function originOf(userId: string): Promise<{ createdAt?: Date; createdFrom?: string }> {
-  const user = await userClass().query().findById(userId).select('id', 'createdAt')
+  const cls = userClass()
+  const columns = ['createdAt'].filter((name) => name in definitionOf(cls).specs)
+  const user = await cls
+    .query()
+    .findById(userId)
+    .select('id', ...columns)
   const from = (await tokens().query().findOne({ userId, kind: REGISTRATION }).select('id', 'address')) as unknown as
     | { address: string | null }
     | undefined
