@@ -9,34 +9,38 @@ import type { EnforcerSession, Execution, PolicyEnforcer, QueryHandle, Statement
 /** Executes a copy of the builder, as Objection does. Applications may give their own methods any name. */
 export const runCopy: unique symbol = Symbol('run a copy')
 
-/** A query builder that enforces policies. */
-export interface EnforcingQuery extends ObjectionBuilder {
+/** The state of a query that enforces a policy. */
+export interface BuilderState extends ObjectionBuilder {
   /** The enforcer of the model; undefined for a model without a policy. */
   readonly enforcer: PolicyEnforcer | undefined
   readonly handle: QueryHandle
   execution: Execution | undefined
   /** Whether this is the copy that is executed. */
-  readonly isRunning: boolean
-  readonly deletedToo: boolean
-  readonly readableFilters: readonly Template[]
+  isRunning: boolean
+  deletedToo: boolean
+  readableFilters: readonly Template[]
   /** Whether the statement was built: hooks that run now run after it. */
   isSent: boolean
   /** The columns of identifiers in the statement that is being built. */
-  readonly names: NamesContext | undefined
+  names: NamesContext | undefined
   /** The write whose rows this query finds. */
   affectedBy: { readonly builder: QueryHandle; readonly write: WriteOperation } | undefined
-  clone(): EnforcingQuery
   /** Returns a find query for the rows that this query names, without a rule. */
   asFind(): ObjectionBuilder
+}
+
+/** A query builder that enforces policies. */
+export interface EnforcingQuery extends BuilderState {
+  clone(): EnforcingQuery
   /** State of one execution is kept in the copy. */
   [runCopy](trx?: Knex): { readonly copy: EnforcingQuery; readonly result: Promise<unknown> }
 }
 
 /** The members of a builder that the enforcer uses. */
 export class Handle implements QueryHandle {
-  readonly #builder: EnforcingQuery
+  readonly #builder: BuilderState
 
-  constructor(builder: EnforcingQuery) {
+  constructor(builder: BuilderState) {
     this.#builder = builder
   }
 
@@ -74,7 +78,7 @@ export class Handle implements QueryHandle {
   }
 
   targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
-    const find = this.#builder.asFind() as EnforcingQuery
+    const find = this.#builder.asFind() as BuilderState
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
     find.execution = { ids: undefined, action, session }
     find.internalContext().runBefore = []

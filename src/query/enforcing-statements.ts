@@ -6,7 +6,7 @@ import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-
 import { type FailingClient, redactErrorsOf } from '../database/redacted-errors.js'
 import { tableOf } from '../schema/class-statics.js'
 import { dialectOf } from '../schema/storage.js'
-import type { EnforcingQuery } from './enforcing-query.js'
+import type { BuilderState } from './enforcing-query.js'
 import { fragment } from './fragments.js'
 import { type InsertOperation, noteIgnored } from './insert-results.js'
 import { rejectLimitedGraph } from './joined-graphs.js'
@@ -46,7 +46,7 @@ class EnforcedStatementContext implements StatementContext {
 }
 
 /** Adds the policy of a builder's model to the statement that the builder made. @throws ConfigurationError if the statement could bypass it */
-export function addPolicy(builder: EnforcingQuery, built: OpenKnexBuilder): void {
+export function addPolicy(builder: BuilderState, built: OpenKnexBuilder): void {
   built.queryContext(builder.names as NamesContext)
   // The query may use another Knex instance than initPerms() got.
   redactErrorsOf(built.client as Knex.Client & FailingClient)
@@ -81,7 +81,7 @@ export function addPolicy(builder: EnforcingQuery, built: OpenKnexBuilder): void
 }
 
 /** @returns true if the rule and the readable filters were added; false if the rows come from another query */
-function restrict(builder: EnforcingQuery, context: EnforcedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
+function restrict(builder: BuilderState, context: EnforcedStatementContext, enforcer: PolicyEnforcer, built: OpenKnexBuilder): boolean {
   const kind = kindOf(builder)
   const isOther = context.isEnforced ? checkSource(builder, context, built, kind) : isFromOther(context, built)
   if (kind !== 'insert') groupWheres(built, builder.names as NamesContext)
@@ -90,7 +90,7 @@ function restrict(builder: EnforcingQuery, context: EnforcedStatementContext, en
 }
 
 // Returns whether the rows come from a query with its own rule. Rejects every source except that and the model's table.
-function checkSource(builder: EnforcingQuery, context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
+function checkSource(builder: BuilderState, context: StatementContext, built: OpenKnexBuilder, kind: StatementKind): boolean {
   const isWrite = kind !== 'read'
   if (!isOfKind(built, kind))
     rejectStatement(context, `a ${kind} that onBuildKnex() makes another statement of`, 'use the methods of query()')
@@ -105,7 +105,7 @@ function checkSource(builder: EnforcingQuery, context: StatementContext, built: 
 }
 
 /** Removes the RETURNING that Objection adds for the id on PostgreSQL, when every row has its id. */
-export function keepKnownIds(builder: EnforcingQuery, built: OpenKnexBuilder): void {
+export function keepKnownIds(builder: BuilderState, built: OpenKnexBuilder): void {
   const { returning, onConflict } = singlePartsOf(built)
   if (returning === undefined || onConflict !== undefined || findOperation(operationsOf(builder), isReturning) !== null) return
   const write = writeOf(builder)
@@ -113,7 +113,7 @@ export function keepKnownIds(builder: EnforcingQuery, built: OpenKnexBuilder): v
 }
 
 /** Makes an insert with onConflict() return the ids in the table: after a conflict, the generated one is not there. */
-export function noteConflicts(builder: EnforcingQuery, built: OpenKnexBuilder): void {
+export function noteConflicts(builder: BuilderState, built: OpenKnexBuilder): void {
   const { onConflict, ignore, returning } = singlePartsOf(built)
   if (!onConflict || !builder.isRunning) return
   const insert = findOperation(operationsOf(builder), isPlainInsert) as InsertOperation | null

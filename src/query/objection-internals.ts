@@ -256,9 +256,13 @@ export interface ObjectionBuilder {
   fullIdColumn(): string | string[]
   whereComposite(...args: unknown[]): this
   whereInComposite(...args: unknown[]): this
+  whereRaw(sql: string): this
   select(...columns: unknown[]): this
   modify(modifier: unknown): this
 }
+
+/** A QueryBuilder class whose members are those of `B`. */
+export type BuilderClass<B> = new (...args: never[]) => B
 
 interface BuilderInternals {
   readonly _operations: readonly Operation[]

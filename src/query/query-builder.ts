@@ -3,38 +3,22 @@
 import type { Knex } from 'knex'
 import { QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import type { NamesContext } from '../database/identifiers.js'
-import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { inRuntimeOf } from '../runtime.js'
-import { definitionOf } from '../schema/definition.js'
-import { keyOf } from '../schema/ids.js'
-import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
-import { retryOnDeadlock } from './deadlock-retry.js'
-import { type EnforcingQuery, Handle, runCopy } from './enforcing-query.js'
-import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
+import { BuilderStateMixin } from './builder-state.js'
+import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { executeCopy, isAsExpected } from './execution.js'
 import type { Template } from './fragments.js'
+import { IdConditionsMixin } from './id-conditions.js'
 import { joinsManyRows } from './joined-graphs.js'
-import { enclosingQueryOf, findOperation, type ObjectionBuilder, type Operation, operationsOf } from './objection-internals.js'
-import { inspectsItself } from './plain-classes.js'
-import type { Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
-import { anyEnforcer, enforcerKey } from './protected-tables.js'
-import { columnList } from './selected-columns.js'
-import { exposeKnexQuery } from './statement.js'
-import { namesOf } from './statement-names.js'
+import { type BuilderClass, findOperation, type ObjectionBuilder, operationsOf } from './objection-internals.js'
+import type { Execution } from './policy-enforcer.js'
+import { anyEnforcer } from './protected-tables.js'
+import { StatementBuildingMixin } from './statement-building.js'
 import { typedError } from './typed-errors.js'
 import { writeOnce, writeRelated } from './write-execution.js'
-import { assertHomeOfOwners, isGraphWrite, isOfRelation, isWriting, writeOf } from './write-operation.js'
-
-interface Statics {
-  [enforcerKey]?: PolicyEnforcer
-}
-
-type Constructor<T> = new (...args: never[]) => T
+import { assertHomeOfOwners, isGraphWrite, isWriting, writeOf } from './write-operation.js'
 
 const enforcingBuilders = new WeakSet<object>()
-
-const noFilters: readonly Template[] = []
 
 /**
  * Adds a condition that the database evaluates only on rows that satisfy the model's rule.
@@ -63,54 +47,15 @@ export function isEnforcingBuilder(builder: object): boolean {
 export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   // The enforcer is found by the model class, so one subclass is enough. Two would reject each other's conditions.
   if (isEnforcingBuilder(Base)) return Base
-  const Open = Base as unknown as Constructor<ObjectionBuilder>
+  const Open = StatementBuildingMixin(BuilderStateMixin(IdConditionsMixin(Base as unknown as BuilderClass<ObjectionBuilder>)))
   // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
   class EnforcingBuilder extends Open implements EnforcingQuery {
-    get [inspectsItself](): true {
-      return true
-    }
-
-    execution: Execution | undefined
-    isRunning = false
-    deletedToo = false
-    readableFilters: readonly Template[] = noFilters
-    /** Whether the statement was built: hooks that run now run after it. */
-    isSent = false
-    /** The columns of identifiers in the statement that is being built. */
-    names: NamesContext | undefined
-    /** The write whose rows this query finds. */
-    affectedBy: { readonly builder: QueryHandle; readonly write: WriteOperation } | undefined
-    #listsColumns = false
-    #isBuilding = false
     #forCopy: { readonly trx: Knex | undefined; copy?: EnforcingBuilder } | undefined
-
-    get enforcer(): PolicyEnforcer | undefined {
-      return (this.modelClass() as Statics)[enforcerKey]
-    }
-
-    #handle: Handle | undefined
-
-    get handle(): QueryHandle {
-      this.#handle ??= new Handle(this)
-      return this.#handle
-    }
-
-    override addOperation(op: Operation, args: unknown[]): this {
-      allowExtraColumns(op)
-      const added = super.addOperation(op, args)
-      if (isGraphWrite(op)) allowExtraColumnsOfGraph(op)
-      return added
-    }
 
     override clone(): EnforcingBuilder {
       const copy = super.clone() as EnforcingBuilder
-      copy.execution = this.execution
-      copy.isRunning = this.isRunning
-      copy.deletedToo = this.deletedToo
-      copy.readableFilters = this.readableFilters
-      copy.affectedBy = this.affectedBy
       const forCopy = this.#forCopy
       if (forCopy && !forCopy.copy) {
         forCopy.copy = copy
@@ -124,30 +69,6 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       return copy
     }
 
-    /** Returns a find query for the rows that this query names, without a rule. */
-    asFind(): ObjectionBuilder {
-      return super.toFindQuery()
-    }
-
-    // Static hooks call this as asFindQuery(). It finds the rows that the statement changes, not those that the caller may read.
-    override toFindQuery(): ObjectionBuilder {
-      const find = this.asFind() as EnforcingBuilder
-      const write = writeOf(this)
-      if (!write) return find
-      find.clear(/^(returning|first|range)$/)
-      // A find of one row returns undefined if there is none, and Objection would wrap that as [undefined].
-      find.runAfter((rows) => rows ?? [])
-      if (write.kind === 'insert') {
-        const ids = this.isSent ? write.models.map((model) => model.$id()).filter((id) => id !== undefined && id !== null) : []
-        find.whereInComposite(find.fullIdColumn(), ids)
-      }
-      const { enforcer } = this
-      if (!enforcer) return find
-      find.execution = enforcer.affected(this.handle, write, this.isSent)
-      if (write.kind !== 'insert' && !this.isSent) find.affectedBy = { builder: this.handle, write }
-      return find
-    }
-
     async #narrow(): Promise<void> {
       const { enforcer, affectedBy } = this
       if (!enforcer || !affectedBy) return
@@ -155,61 +76,6 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       await enforcer.narrow(execution, affectedBy.builder, affectedBy.write)
       this.execution = execution
       this.affectedBy = undefined
-    }
-
-    /** Includes soft-deleted rows. The policy still applies. */
-    withDeleted(): this {
-      this.deletedToo = true
-      return this
-    }
-
-    /**
-     * Adds a condition that the database evaluates only on rows that satisfy the model's rule, so that its running time reveals nothing
-     * about other rows.
-     */
-    filterReadable(filter: Template): this {
-      this.readableFilters = [...this.readableFilters, filter]
-      return this
-    }
-
-    override isSelectAll(): boolean {
-      // Objection joins a subquery, which carries the rule, instead of the bare table.
-      if (!super.isSelectAll()) return false
-      return !this.enforcer || this.enforcer.isFree(this.modelClass())
-    }
-
-    // Objection calls this by column name before it adds the columns that a relation needs, and removes added columns from the rows
-    // afterwards. The application may have selected the same column by its property name.
-    override hasSelectionAs(selection: string, alias: string, explicit?: boolean): boolean {
-      if (!super.hasSelects()) return super.hasSelectionAs(selection, alias, explicit)
-      const { propertyOf } = definitionOf(this.modelClass())
-      const column = selection.slice(selection.lastIndexOf('.') + 1)
-      const property = `${selection.slice(0, -column.length)}${propertyOf.get(column) ?? column}`
-      const names = [alias, propertyOf.get(alias) ?? alias]
-      return names.some((name) => super.hasSelectionAs(selection, name, explicit) || super.hasSelectionAs(property, name, explicit))
-    }
-
-    override whereComposite(...args: unknown[]): this {
-      const [columns, ...further] = args
-      if (further.length === 0 || !this.#isIdColumn(columns)) return super.whereComposite(...args)
-      const id = keyOf(this.modelClass(), further.pop())
-      return id === undefined ? this.#matchNothing() : super.whereComposite(columns, ...further, id)
-    }
-
-    override whereInComposite(...args: unknown[]): this {
-      const [columns, ids] = args
-      if (!Array.isArray(ids) || !this.#isIdColumn(columns)) return super.whereInComposite(...args)
-      const known = ids.map((id) => keyOf(this.modelClass(), id)).filter((id) => id !== undefined)
-      return super.whereInComposite(columns, known)
-    }
-
-    #isIdColumn(columns: unknown): boolean {
-      return [columns].flat().join() === [this.fullIdColumn()].flat().join()
-    }
-
-    // For a value that is no id. MariaDB would equate '7abc' with 7, and PostgreSQL would refuse the statement.
-    #matchNothing(): this {
-      return (this as unknown as QueryBuilder<never>).whereRaw('1 = 0') as unknown as this
     }
 
     override execute(): Promise<unknown> {
@@ -273,58 +139,6 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       this.#forCopy = undefined
       if (!copy) throw new ConfigurationError('This version of Objection executes queries in another way: use 3.1.')
       return { copy, result }
-    }
-
-    // Returns true while columnList() replaces `t.*`, so that Objection does not add it.
-    override hasSelects(): boolean {
-      return this.#listsColumns || super.hasSelects()
-    }
-
-    override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
-      // A hook of the query, such as onBuild(), may have passed another Knex meanwhile.
-      inRuntimeOf(this.unsafeKnex(), () => undefined)
-      if (!this.isRunning) assertHomeOfOwners(this, this.knex())
-      const built = this.#build(knexBuilder)
-      this.#listsColumns = false
-      if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)
-      if (this.isRunning && !this.isPartial()) this.isSent = true
-      if (methodOf(built) === 'insert') {
-        keepKnownIds(this, built)
-        noteConflicts(this, built)
-      }
-      if (this.isPartial() || methodOf(built) !== 'select' || super.hasSelects()) return built
-      if (singlePartsOf(built).table !== undefined || clausesOf(built).some(({ grouping }) => grouping === 'columns')) return built
-      const { relation } = findOperation(operationsOf(this), isOfRelation) ?? {}
-      const columns = columnList(built.client, this.modelClass(), this.tableRef(), relation?.relatedProp?.cols)
-      if (!columns) return built
-      this.#listsColumns = true
-      return built.select(columns) as OpenKnexBuilder
-    }
-
-    #build(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
-      const names = namesOf(this, knexBuilder)
-      this.names = names
-      knexBuilder.queryContext(names)
-      this.#isBuilding = true
-      let built: OpenKnexBuilder
-      try {
-        built = super.executeOnBuildKnex(knexBuilder)
-      } finally {
-        this.#isBuilding = false
-      }
-      addPolicy(this, built)
-      return built
-    }
-
-    override toKnexQuery(knexBuilder?: Knex.QueryBuilder): OpenKnexBuilder {
-      const built = knexBuilder ? super.toKnexQuery(knexBuilder) : super.toKnexQuery()
-      return this.enforcer && !this.#isBuiltIn() ? exposeKnexQuery(built, this.enforcer) : built
-    }
-
-    // Returns whether this builder becomes part of an enforcing query that is being built and inspected as a whole.
-    #isBuiltIn(): boolean {
-      const parent = enclosingQueryOf(this)
-      return parent instanceof EnforcingBuilder && parent.#isBuilding && parent.enforcer !== undefined
     }
   }
   enforcingBuilders.add(EnforcingBuilder)

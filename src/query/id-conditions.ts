@@ -1,0 +1,31 @@
+/** Makes conditions on ids compare values of the type of the id column. */
+import { keyOf } from '../schema/ids.js'
+import type { BuilderClass, ObjectionBuilder } from './objection-internals.js'
+
+/** Overrides the conditions on ids, through which Objection's findById(), findByIds() and relations go. */
+export function IdConditionsMixin(Base: BuilderClass<ObjectionBuilder>): BuilderClass<ObjectionBuilder> {
+  return class WithIdConditions extends Base {
+    override whereComposite(...args: unknown[]): this {
+      const [columns, ...further] = args
+      if (further.length === 0 || !this.#isIdColumn(columns)) return super.whereComposite(...args)
+      const id = keyOf(this.modelClass(), further.pop())
+      return id === undefined ? this.#matchNothing() : super.whereComposite(columns, ...further, id)
+    }
+
+    override whereInComposite(...args: unknown[]): this {
+      const [columns, ids] = args
+      if (!Array.isArray(ids) || !this.#isIdColumn(columns)) return super.whereInComposite(...args)
+      const known = ids.map((id) => keyOf(this.modelClass(), id)).filter((id) => id !== undefined)
+      return super.whereInComposite(columns, known)
+    }
+
+    #isIdColumn(columns: unknown): boolean {
+      return [columns].flat().join() === [this.fullIdColumn()].flat().join()
+    }
+
+    // For a value that is no id. MariaDB would equate '7abc' with 7, and PostgreSQL would refuse the statement.
+    #matchNothing(): this {
+      return this.whereRaw('1 = 0')
+    }
+  }
+}
