@@ -1,6 +1,15 @@
 export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
 export type { Impersonation } from './auth/flows/impersonation.js'
+export type {
+  ImportedRole,
+  ImportedUser,
+  ImportOptions,
+  ImportProgress,
+  ImportResult,
+  ImportUsers,
+  RefusedUser,
+} from './auth/flows/import-users.js'
 export type { Invitations, PrepareRegistration } from './auth/flows/invitations.js'
 export type { MailFlows } from './auth/flows/mail-flows.js'
 export {
@@ -18,6 +27,13 @@ export type { RegistrationSteps } from './auth/flows/register.js'
 export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+export { type FirebaseScryptOptions, firebaseScrypt } from './auth/passwords/legacy/firebase-scrypt.js'
+export { type Pbkdf2Digest, type Pbkdf2Format, type Pbkdf2Options, pbkdf2 } from './auth/passwords/legacy/pbkdf2.js'
+export { type PhpassOptions, phpass } from './auth/passwords/legacy/phpass.js'
+export { type SaltedDigestOptions, saltedDigest } from './auth/passwords/legacy/salted-digest.js'
+export type { LegacyPasswordScheme, LegacyWrapping } from './auth/passwords/legacy/scheme.js'
+export { type ScryptCost, type ScryptFormat, type ScryptOptions, scrypt } from './auth/passwords/legacy/scrypt.js'
+export type { HashTemplate } from './auth/passwords/legacy/template.js'
 export type { PasswordPolicy } from './auth/passwords/password-policy.js'
 export type { Attempt, Limit, Limiter, Throttle, ThrottledAction, ThrottledWho, ThrottleOptions } from './auth/throttle/throttle.js'
 export type { ApiKeyInfo, ApiKeys } from './auth/tokens/api-keys.js'

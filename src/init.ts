@@ -6,6 +6,8 @@ import { type AuthEventName, type AuthEvents, emitter, type OnEvent } from './au
 import type { MailOptions } from './auth/flows/mail-service.js'
 import type { SecondFactorOptions } from './auth/flows/second-factor.js'
 import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+import { LegacyHasher } from './auth/passwords/legacy/legacy-hasher.js'
+import type { LegacyPasswordScheme } from './auth/passwords/legacy/scheme.js'
 import { checkPasswordPolicy, minPasswordLength, type PasswordPolicy } from './auth/passwords/password-policy.js'
 import { resolveThrottle, type Throttle, type ThrottleOptions } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE, type JwtOptions } from './auth/tokens/key-set.js'
@@ -92,6 +94,13 @@ export interface PermsOptions {
     | (PasswordPolicy & {
         /** The cost of bcrypt, at least 10. @defaultValue 12 */
         cost?: number | undefined
+        /**
+         * Schemes of hashes that another system made, such as `[pbkdf2(), phpass()]`. The next sign-in replaces such a hash. Each scheme
+         * takes part in every password check.
+         *
+         * @defaultValue none; bcrypt hashes need no scheme
+         */
+        legacy?: readonly LegacyPasswordScheme[] | undefined
       })
     | undefined
   /** The password hasher. @defaultValue bcryptHasher() */
@@ -215,7 +224,9 @@ export function initPerms(options: PermsOptions): Perms {
   assertModelClasses(options)
   minPasswordLength(options.passwords)
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
-  const hasher = options.passwordHasher ?? bcryptHasher(options.passwords?.cost === undefined ? {} : { cost: options.passwords.cost })
+  const { cost, legacy = [] } = options.passwords ?? {}
+  const ownHasher = options.passwordHasher ?? bcryptHasher({ cost })
+  const hasher = legacy.length === 0 ? ownHasher : new LegacyHasher(ownHasher, legacy)
   const { jwt } = options
   if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
     throw new ConfigurationError('initPerms({ tables: { schema } }): SQLite has no schemas. Use tables.prefix.')

@@ -7,6 +7,7 @@ import type { User } from '../users/user.js'
 import type { AuditTrail } from './audit-trail.js'
 import type { OnEvent } from './events.js'
 import type { Impersonation } from './flows/impersonation.js'
+import type { ImportUsers } from './flows/import-users.js'
 import type { Invitations } from './flows/invitations.js'
 import type { MailFlows } from './flows/mail-flows.js'
 import type { MailOptions } from './flows/mail-service.js'
@@ -115,6 +116,19 @@ export interface Auth {
    * @example const user = await perms.auth.register({ email, password }, { role: Role.USER })
    */
   register(values: object, options?: { role?: RoleName | undefined }): Promise<User>
+  /**
+   * Imports users of another system with their stored hashes, in batches of one transaction each. Users who exist already, by id or
+   * address, are skipped, so that an interrupted import can be run again. Users whose values are refused are reported.
+   *
+   * @param users an iterable or async iterable: values of columns, `passwordHash`, `roles`
+   * @returns the numbers of imported and skipped users, and the refused ones with the reasons
+   * @throws ForbiddenError for a caller who is no global superadmin. Scripts and asSystem() may import.
+   * @throws ConfigurationError inside the application's transaction()
+   * @example
+   * const { imported, refused } = await perms.auth.importUsers(rows, { onProgress: ({ read }) => console.log(read) })
+   * for (const { index, errors } of refused) console.error(index, errors)
+   */
+  importUsers: ImportUsers
   /**
    * Returns the user with this address and password, with roles. Returns null, after the same work, when they do not match or the
    * user is disabled.

@@ -32,6 +32,7 @@ import {
   withLockedUser,
 } from './flows/credentials.js'
 import { assertImpersonator, impersonation } from './flows/impersonation.js'
+import { importUsers } from './flows/import-users.js'
 import { invitations } from './flows/invitations.js'
 import { mailFlows } from './flows/mail-flows.js'
 import { MailService } from './flows/mail-service.js'
@@ -233,6 +234,8 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
         throw error
       }
     },
+
+    importUsers: importUsers(core),
 
     async checkPassword(email, password) {
       assertNoTransaction(knex, 'checkPassword')

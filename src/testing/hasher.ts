@@ -23,5 +23,6 @@ export function testHasher(): PasswordHasher {
     hash: async (password) => hashOf(password),
     verify: async (password, stored) => stored === hashOf(password),
     needsRehash: () => false,
+    recognises: (stored) => stored.startsWith(PREFIX),
   }
 }

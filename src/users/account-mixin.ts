@@ -15,6 +15,13 @@ import { emitAfterCommit } from './events.js'
 import { endLegacyTokens } from './legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
+const skipsNote: unique symbol = Symbol('no registration')
+
+/** Marks an insert of users who do not register: the client's address is not recorded. */
+export function skipRegistrationNote<Q extends { context(value: object): unknown }>(query: Q): Q {
+  return query.context({ [skipsNote]: true }) as Q
+}
+
 interface Credentials {
   readonly email?: string
   readonly passwordHash?: string | null
@@ -80,8 +87,9 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       await super.$beforeInsert(context)
     }
 
-    override async $afterInsert(context: never): Promise<void> {
-      await super.$afterInsert(context)
+    override async $afterInsert(context: object): Promise<void> {
+      await super.$afterInsert(context as never)
+      if (skipsNote in context) return
       const address = currentAddress()
       // Records the client address of a registration: the verification mail names it.
       if (currentActor() !== null || address === undefined || !holdsUsers(this.constructor)) return

@@ -14,6 +14,12 @@ export interface PasswordHasher {
    * one.
    */
   needsRehash(stored: string, password?: string): boolean
+  /**
+   * Returns whether the hasher can verify this stored hash. `importUsers()` refuses hashes that it cannot.
+   *
+   * @defaultValue every hash is accepted
+   */
+  recognises?(stored: string): boolean
   /** Ends background work, such as threads, after running hashes finish. */
   close?(): Promise<void>
 }

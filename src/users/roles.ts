@@ -1,4 +1,5 @@
 import { type FieldError, ValidationError } from '../core/errors.js'
+import type { Actor } from '../policy/context.js'
 
 /**
  * The roles with a built-in meaning. Any other string (or string enum) is a role of the application.
@@ -14,6 +15,11 @@ export const Role = {
   USER: 'user',
 } as const
 export type Role = (typeof Role)[keyof typeof Role]
+
+/** Returns whether an actor is a superadmin everywhere. */
+export function isSuperadmin({ grants }: Actor): boolean {
+  return grants.some(({ role, domainId }) => role === Role.SUPERADMIN && domainId === null)
+}
 
 const reserved = Object.values(Role) as readonly string[]
 

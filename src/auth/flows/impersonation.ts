@@ -1,11 +1,11 @@
 import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
-import { type Actor, asSystem, currentActor, currentAddress } from '../../policy/context.js'
+import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import type { UserId } from '../../policy/registered-types.js'
 import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
-import { Role } from '../../users/roles.js'
+import { isSuperadmin } from '../../users/roles.js'
 import { hashToken, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
@@ -93,8 +93,4 @@ export function impersonation(core: AuthCore): Impersonation {
 export async function assertImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
   const { user: superadmin } = await sessions.findActiveOfAnyKind(boundTo ?? '')
   if (superadmin.id !== impersonatorId || !superadmin.isSuperadmin || user.isSuperadmin) throw new InvalidTokenError()
-}
-
-function isSuperadmin({ grants }: Actor): boolean {
-  return grants.some(({ role, domainId }) => role === Role.SUPERADMIN && domainId === null)
 }

@@ -109,6 +109,8 @@ export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & 
       return !isWeaker && (cost.memoryCost > parsed.memoryCost || workOf(cost) > workOf(parsed))
     },
 
+    recognises: (stored) => parse(stored) !== undefined || (previous !== undefined && (previous.recognises?.(stored) ?? true)),
+
     async close() {
       await queue.close()
       await previous?.close?.()

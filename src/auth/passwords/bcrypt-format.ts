@@ -11,7 +11,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
  * this would affect are hashed with HMAC-SHA-384 first, whose 48 bytes are 64 characters of base64. The salt is the HMAC key, so
  * that plain SHA-384 hashes stolen elsewhere cannot be tried against the stored hashes ("password shucking").
  */
-const STORED = /^(\$bcrypt-sha384)?\$(2[aby])\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31})$/
+const STORED = /^(\$bcrypt-sha384)?\$(2[abxy])\$(\d\d)\$([./A-Za-z0-9]{22})([./A-Za-z0-9]{31})$/
 
 /** The number of bytes that bcrypt reads. */
 const BCRYPT_BYTES = 72
@@ -22,7 +22,10 @@ export const MAX_COST = 16
 
 export interface StoredHash {
   readonly prehashed: boolean
-  /** `2b` is the current version; `2a` and `2y` are made by other libraries. */
+  /**
+   * `2b` is the current version; `2a` and `2y` are made by other libraries. `2x` marks hashes of an old crypt_blowfish, which confused
+   * characters outside ASCII; other passwords have the same hash.
+   */
   readonly version: string
   /** The binary logarithm of the work. */
   readonly cost: number
@@ -38,12 +41,19 @@ export function parseStored(stored: unknown): StoredHash | undefined {
   const [, marker, version = '', digits = '', salt = '', hash = ''] = match
   const cost = Number(digits)
   if (cost < MIN_STORED_COST || cost > MAX_COST) return undefined
-  return { prehashed: marker !== undefined, version, cost, setting: `$${version}$${digits}$${salt}`, hash }
+  const setting = `$${version === '2x' ? '2b' : version}$${digits}$${salt}`
+  return { prehashed: marker !== undefined, version, cost, setting, hash }
 }
 
 /** Returns the form to store: the bcrypt hash, with a prefix if the password was hashed before. */
 export function formatStored(bcryptHash: string, prehashed: boolean): string {
   return prehashed ? `$bcrypt-sha384${bcryptHash}` : bcryptHash
+}
+
+/** Returns whether an unmarked hash can be the one of this password. */
+export function canRepresent(text: string, { version }: StoredHash): boolean {
+  // Implementations of bcrypt treat NUL as the end or as a part of the password.
+  return !text.includes('\0') && (version !== '2x' || /^\p{ASCII}*$/u.test(text))
 }
 
 /** Returns whether bcrypt would truncate this password or confuse it with another. */

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { genSaltSync } from 'bcryptjs'
 import { ConfigurationError } from '../../core/errors.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
-import { formatStored, MAX_COST, needsPrehash, parseStored, prehash, sameHash } from './bcrypt-format.js'
+import { canRepresent, formatStored, MAX_COST, needsPrehash, parseStored, prehash, sameHash } from './bcrypt-format.js'
 import { BcryptPool } from './bcrypt-pool.js'
 import { NativeBcrypt } from './native-bcrypt.js'
 import { canonicalPassword, settablePassword } from './password-text.js'
@@ -76,8 +76,7 @@ export function bcryptHasher(options: BcryptOptions = {}): BcryptHasher {
         await pool.run([dummy(cost)])
         return false
       }
-      // Implementations of bcrypt treat NUL as the end or as a part of the password: a plain hash cannot represent it.
-      const possible = text !== undefined && (parsed.prehashed || !text.includes('\0'))
+      const possible = text !== undefined && (parsed.prehashed || canRepresent(text, parsed))
       const input = possible ? (parsed.prehashed ? prehash(text, parsed.setting) : text) : ''
       const work: [string, string][] = [[input, parsed.setting]]
       // 2^c + (2^c + 2^(c+1) + ... + 2^(cost-1)) = 2^cost: a hash of lower cost takes as long as a current one.
@@ -95,6 +94,8 @@ export function bcryptHasher(options: BcryptOptions = {}): BcryptHasher {
       const canonical = password === undefined ? undefined : canonicalPassword(password)
       return !parsed.prehashed && canonical !== undefined && 'text' in canonical && needsPrehash(canonical.text)
     },
+
+    recognises: (stored) => parseStored(stored) !== undefined,
 
     close: () => pool.close(),
   }

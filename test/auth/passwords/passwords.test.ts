@@ -43,6 +43,18 @@ describe('bcryptHasher', () => {
     expect(await hasher.verify(password.trimEnd(), stored)).to.equal(false)
   })
 
+  it('verifies $2x$ hashes of ASCII passwords only: the old crypt_blowfish confused other characters [promise 3]', async () => {
+    for (const [password, isRight] of [
+      ['correct horse', true],
+      ['correct hörse', false],
+    ] as const) {
+      const stored = (await bcrypt.hash(password, 4)).replace('$2b$', '$2x$')
+      expect(await hasher.verify(password, stored), password).to.equal(isRight)
+      expect(hasher.needsRehash(stored)).to.equal(true)
+      expect(await hasher.verify(`${password}x`, stored)).to.equal(false)
+    }
+  })
+
   it('neither trims nor folds case [promise 3]', async () => {
     const stored = await hasher.hash(' Secret word ')
     for (const near of ['Secret word ', ' Secret word', ' secret word ']) expect(await hasher.verify(near, stored), near).to.equal(false)
@@ -103,7 +115,7 @@ describe('bcryptHasher', () => {
       'correct horse',
       stored.slice(0, -1),
       `${stored}x`,
-      stored.replace('$2b$', '$2x$'),
+      stored.replace('$2b$', '$2c$'),
       stored.replace('$10$', '$03$'),
       stored.replace('$10$', '$31$'),
       stored.replace('$10$', '$99$'),
