@@ -125,7 +125,8 @@ export interface Auth {
    * @throws ForbiddenError for a caller who is no global superadmin. Scripts and asSystem() may import.
    * @throws ConfigurationError inside the application's transaction()
    * @example
-   * const { imported, refused } = await perms.auth.importUsers(rows, { onProgress: ({ read }) => console.log(read) })
+   * const users = [{ email: 'ada@example.com', passwordHash: '$2y$10$...', roles: ['editor'] }]
+   * const { imported, refused } = await perms.auth.importUsers(users, { onProgress: ({ read }) => console.log(read) })
    * for (const { index, errors } of refused) console.error(index, errors)
    */
   importUsers: ImportUsers

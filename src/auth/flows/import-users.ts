@@ -8,7 +8,7 @@ import type { AuthCore } from '../core.js'
 import { userClass } from './credentials.js'
 import { UserBatches } from './import-batches.js'
 
-/** A user to import: values of columns of the user model, the stored hash of the password, and roles. */
+/** A user to import: values of columns of the user model, also further ones, the stored hash of the password, and roles. */
 export interface ImportedUser {
   /** Default: made as for every new user. */
   readonly id?: string | number | undefined
@@ -16,7 +16,6 @@ export interface ImportedUser {
   /** A hash of the current hasher, a bcrypt hash, or a hash of a scheme in `passwords.legacy`; null for a user without a password. */
   readonly passwordHash?: string | null | undefined
   readonly roles?: readonly ImportedRole[] | undefined
-  readonly [column: string]: unknown
 }
 
 /** A role, or a role in one domain. */
@@ -60,8 +59,8 @@ export interface RefusedUser {
   readonly errors: readonly FieldError[]
 }
 
-export type ImportUsers = (
-  users: Iterable<ImportedUser> | AsyncIterable<ImportedUser>,
+export type ImportUsers = <U extends ImportedUser>(
+  users: Iterable<U> | AsyncIterable<U>,
   options?: ImportOptions | undefined,
 ) => Promise<ImportResult>
 

@@ -35,6 +35,8 @@ class Employee extends SoftDeleteMixin(TimestampMixin(User)).withColumns({
 const md5 = saltedDigest({ algorithm: 'md5', template: '{salt}:{hash}' })
 const digest = (salt: string) => `${salt}:${createHash('md5').update(`${salt}${password}`).digest('hex')}`
 
+type ImportedRow = ImportedUser & Readonly<Record<string, unknown>>
+
 /** A hasher that knows its own hashes, so that others can be refused. */
 class StrictHasher extends TestHasher {
   recognises(stored: string): boolean {
@@ -60,7 +62,7 @@ eachDatabase('importUsers', (db) => {
   })
 
   let count = 0
-  const person = (values: object = {}): ImportedUser => {
+  const person = (values: object = {}): ImportedRow => {
     count += 1
     return { email: `person${count}@example.com`, passwordHash: ready, city: 'Oslo', ...values }
   }
@@ -208,17 +210,14 @@ eachDatabase('importUsers', (db) => {
   })
 
   it('wraps fast digests with the current hasher on request, leaves other hashes, and the digests are replaced at sign-in', async () => {
-    const rows = [
-      person({ passwordHash: digest('a1') }),
-      person({ passwordHash: ready }),
-      person({ passwordHash: one.make(password) }),
-      person({ passwordHash: null }),
-    ]
+    const first = person({ passwordHash: digest('a1') })
+    const second = person({ passwordHash: ready })
+    const third = person({ passwordHash: one.make(password) })
+    const fourth = person({ passwordHash: null })
     const plain = person({ passwordHash: digest('b2') })
-    await perms.auth.importUsers(rows, { wrap: true })
+    await perms.auth.importUsers([first, second, third, fourth], { wrap: true })
     await perms.auth.importUsers([plain])
     const stored = async ({ email }: ImportedUser) => (await Employee.getByOr404({ email: email as string })).passwordHash
-    const [first, second, third, fourth] = rows as [ImportedUser, ImportedUser, ImportedUser, ImportedUser]
     expect(await stored(first)).to.match(/^wrapped\$salted-md5\$[\w-]+\$v1\$/)
     expect(await stored(first)).to.not.contain(digest('a1').slice(3))
     expect([await stored(second), await stored(third), await stored(fourth)]).to.deep.equal([ready, one.make(password), null])

@@ -10,11 +10,14 @@ import { ConfigurationError } from '../../../core/errors.js'
  * same time, for every stored text and every result, and must not block the event loop.
  *
  * @example
- * const reversed: LegacyPasswordScheme = {
- *   name: 'my-old-system',
- *   recognises: (stored) => stored.startsWith('old$'),
- *   verify: async (password, stored) => await verifyInOldSystem(password, stored),
- *   dummy: async (password) => void (await verifyInOldSystem(password, 'old$0$0')),
+ * import { createHmac } from 'node:crypto'
+ *
+ * const keyed = (password: string) => createHmac('sha256', secret).update(password).digest('hex')
+ * const oldShop: LegacyPasswordScheme = {
+ *   name: 'old-shop',
+ *   recognises: (stored) => /^hmac:[0-9a-f]{64}$/.test(stored),
+ *   verify: async (password, stored) => stored === `hmac:${keyed(password)}`,
+ *   dummy: async (password) => void keyed(password),
  * }
  */
 export interface LegacyPasswordScheme {
