@@ -163,15 +163,15 @@ const DEPENDENT_OBJECTS = '2BP01'
 
 /** Disables foreign key checks. @returns the statement that restores the earlier setting */
 async function disableForeignKeys(run: (sql: string) => Promise<unknown>, dialect: Dialect): Promise<string> {
+  // Read by position, since knexSnakeCaseMappers() may rename the column of the result.
   if (dialect === 'sqlite') {
-    // Read by position, since knexSnakeCaseMappers() may rename the column of the result.
     const [row] = (await run('PRAGMA foreign_keys')) as object[]
     await run('PRAGMA foreign_keys = OFF')
     return `PRAGMA foreign_keys = ${Object.values(row ?? {})[0] ? 'ON' : 'OFF'}`
   }
-  const [[row]] = (await run('select @@foreign_key_checks as checks')) as [{ checks: number }[]]
+  const [[row]] = (await run('select @@foreign_key_checks')) as [object[]]
   await run('set foreign_key_checks = 0')
-  return `set foreign_key_checks = ${row?.checks ? 1 : 0}`
+  return `set foreign_key_checks = ${Object.values(row ?? {})[0] ? 1 : 0}`
 }
 
 /** Sorts tables so that each comes after the tables it refers to. Tables in a cycle keep their order. */

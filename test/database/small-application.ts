@@ -57,8 +57,12 @@ function makeModels(mappers: ColumnNameMappers | undefined) {
       delete: related('plan', owner()),
     }
   }
-  if (mappers) for (const cls of [Plan, Step]) Object.assign(cls, { columnNameMappers: mappers })
-  return { Plan, Step }
+  class Person extends User {
+    static override tableName = 'people'
+    static override columnNames = { passwordHash: 'Password' }
+  }
+  if (mappers) for (const cls of [Plan, Step, Person]) Object.assign(cls, { columnNameMappers: mappers })
+  return { Plan, Step, Person }
 }
 
 export interface SmallApplication {
@@ -79,9 +83,11 @@ export async function startSmallApplication(
   const { Plan, Step } = models
   const perms = initPerms({
     ...{ knex, passwordHasher: testHasher(), jwt: { secret: 'k'.repeat(48) }, models: [Plan, Step], throttle: { store: 'database' } },
+    ...(mappers ? { user: models.Person } : {}),
     ...options,
   })
   await perms.migrate()
+  expect(await perms.migrate()).to.deep.equal([])
   await createTables(knex, [Plan, Step])
   for (const name of ['ada', 'bob']) await asSystem(() => User.create({ email: `${name}@example.com`, password } as never))
   const resources = [
@@ -89,7 +95,8 @@ export async function startSmallApplication(
     new CrudResource({ model: Plan, path: 'plans', include: ['steps', 'user'] }),
     new CrudResource({ model: Step, path: 'steps', include: ['plan'] }),
   ]
-  const ask = clientOf(new Api({ resources }), perms as never)
+  const errors: unknown[] = []
+  const ask = clientOf(new Api({ resources }), perms as never, errors)
   const tokens = new Map<string, string>()
   return {
     perms,
@@ -99,7 +106,7 @@ export async function startSmallApplication(
       const known = tokens.get(name)
       if (known !== undefined) return known
       const reply = await ask('POST', '/users/login', null, { body: { email: `${name}@example.com`, password } })
-      expect(reply.status, JSON.stringify(reply.body)).to.equal(200)
+      expect(reply.status, String(errors.at(-1))).to.equal(200)
       tokens.set(name, reply.body.access_token)
       return reply.body.access_token
     },

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { RateLimiterRes } from 'rate-limiter-flexible'
 import { mapDatabaseError } from '../../database/database-errors.js'
+import { sentName } from '../../database/existing-tables.js'
 import type { TableSpec } from '../../database/tables.js'
 import { retryStatement, transaction } from '../../database/transaction.js'
 import { libraryTable } from '../../policy/registered-models.js'
@@ -19,7 +20,7 @@ export const throttleTable: TableSpec = {
 
 interface Count {
   readonly points: number
-  readonly expires_at: unknown
+  readonly expiresAt: unknown
 }
 
 /** How far a count may exceed its limit. The first refused attempt emits `locked`; a higher count shows that it was emitted. */
@@ -37,11 +38,13 @@ export class KnexLimiter implements Limiter {
   readonly #limit: Limit
   readonly #dialect: Dialect
   readonly #table = libraryTable('throttle')
+  readonly #upsert: string
 
   constructor(knex: Knex, limit: Limit) {
     this.#knex = knex
     this.#limit = limit
     this.#dialect = dialectOf(knex)
+    this.#upsert = upsertFor(knex, this.#dialect)
   }
 
   async consume(key: string, points = 1): Promise<RateLimiterRes> {
@@ -75,23 +78,25 @@ export class KnexLimiter implements Limiter {
       // The row stays locked until the transaction has read it.
       return await transaction(
         async (trx) => {
-          await trx.raw(mysqlUpsert, [table, this.#name(key), first, expires, now, first, most, points, now, expires])
-          return (await trx(table)
-            .where({ name: this.#name(key) })
-            .first('points', 'expires_at')) as Count
+          await trx.raw(this.#upsert, [table, this.#name(key), first, expires, now, first, most, points, now, expires])
+          return countIn(
+            await trx(table)
+              .where({ name: this.#name(key) })
+              .first('points', 'expires_at'),
+          )
         },
         { knex: this.#knex },
       )
     })
-    const over = decoder(datetime.spec, this.#dialect)?.(count.expires_at) as Date
+    const over = decoder(datetime.spec, this.#dialect)?.(count.expiresAt) as Date
     const left = Math.max(0, this.#limit.points - count.points)
     return new RateLimiterRes(left, Math.max(0, over.getTime() - Date.now()), count.points, count.points === points)
   }
 
   async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
-    const result: unknown = await send(() => this.#knex.raw(this.#dialect === 'pg' ? pgUpsert : sqliteUpsert, bindings as string[]))
-    const rows = (this.#dialect === 'pg' ? (result as { rows: Count[] }).rows : result) as Count[]
-    return rows[0] as Count
+    const result: unknown = await send(() => this.#knex.raw(this.#upsert, bindings as string[]))
+    const rows = (this.#dialect === 'pg' ? (result as { rows: object[] }).rows : result) as object[]
+    return countIn(rows[0])
   }
 
   #name(key: string): string {
@@ -120,18 +125,25 @@ async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   }
 }
 
-// Refused attempts do not increase a count without limit, and returned points do not make it negative.
-const upsert = (
-  least: string,
-  greatest: string,
-) => `insert into ?? (name, points, expires_at) values (?, ?, ?) on conflict (name) do update set
-  points = case when ??.expires_at <= ? then excluded.points else ${greatest}(0, ${least}(?, ??.points + ?)) end,
-  expires_at = case when ??.expires_at <= ? then excluded.expires_at else ??.expires_at end
-  returning points, expires_at`
-const pgUpsert = upsert('least', 'greatest')
-const sqliteUpsert = upsert('min', 'max')
+// Read by position, since knexSnakeCaseMappers() may rename the columns of a result.
+function countIn(row: object | undefined): Count {
+  const [points, expiresAt] = Object.values(row ?? {})
+  return { points: Number(points), expiresAt }
+}
 
-// MariaDB evaluates assignments from left to right: points reads the old expires_at.
-const mysqlUpsert = `insert into ?? (name, points, expires_at) values (?, ?, ?) on duplicate key update
-  points = if(expires_at <= ?, ?, greatest(0, least(?, points + ?))),
-  expires_at = if(expires_at <= ?, ?, expires_at)`
+/** Returns the upsert that counts an attempt. Its columns are named as Knex sends them, after its own mappers. */
+function upsertFor(knex: Knex, dialect: Dialect): string {
+  const [name, points, expiresAt] = ['name', 'points', 'expires_at'].map((column) => sentName(knex, column).sql)
+  const insert = `insert into ?? (${name}, ${points}, ${expiresAt}) values (?, ?, ?)`
+  // MariaDB evaluates assignments from left to right: points reads the old expires_at.
+  if (dialect === 'mysql')
+    return `${insert} on duplicate key update
+      ${points} = if(${expiresAt} <= ?, ?, greatest(0, least(?, ${points} + ?))),
+      ${expiresAt} = if(${expiresAt} <= ?, ?, ${expiresAt})`
+  const [least, greatest] = dialect === 'pg' ? ['least', 'greatest'] : ['min', 'max']
+  // Refused attempts do not increase a count without limit, and returned points do not make it negative.
+  return `${insert} on conflict (${name}) do update set
+    ${points} = case when ??.${expiresAt} <= ? then excluded.${points} else ${greatest}(0, ${least}(?, ??.${points} + ?)) end,
+    ${expiresAt} = case when ??.${expiresAt} <= ? then excluded.${expiresAt} else ??.${expiresAt} end
+    returning ${points}, ${expiresAt}`
+}
