@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import { memoize } from '../core/memoize.js'
 import { snakeCase } from '../core/names.js'
 import { forgetRelations } from '../record/model-relations.js'
 import { configOf, modelSlot, runtimeCount } from '../runtime.js'
@@ -216,22 +217,35 @@ export function defaultModel(kind: TableKind): typeof Model {
  * @returns undefined for classes over other tables
  */
 export function modelWithoutLimits(cls: typeof Model, knex: Knex): typeof Model | undefined {
+  const models = registered.get()
+  const candidates = models ? memoize(memoize(withoutLimits, models, newMap), cls, () => candidatesFor(cls)) : candidatesFor(cls)
+  return candidates.find((Base) => isSameTable(tableOf(cls).toLowerCase(), tableOf(Base).toLowerCase(), knex))
+}
+
+// By the registered models, whose tables are final.
+const withoutLimits = new WeakMap<Models, WeakMap<object, readonly (typeof Model)[]>>()
+const newMap = () => new WeakMap<object, readonly (typeof Model)[]>()
+
+/** Returns the models of the library that a class does not extend, although its table may be theirs. Almost always none. */
+function candidatesFor(cls: typeof Model): readonly (typeof Model)[] {
   const { models, further } = defaults
   const table = tableOf(cls).toLowerCase()
+  const mayShareTable = (other: typeof Model) => mayBeSameTable(table, tableOf(other).toLowerCase())
   const misses = (Base: typeof Model) => cls !== Base && !(cls.prototype instanceof Base)
-  for (const kind of Object.keys(models ?? {}) as ModelKind[]) {
-    const Registered = registeredModel(kind)
-    if (!isSameTable(table, tableOf(Registered).toLowerCase(), knex)) continue
-    if (kind === 'user' ? !isUserModel(cls) : misses((models as Models)[kind])) return Registered
-  }
-  return further.find((Base) => isSameTable(table, tableOf(Base).toLowerCase(), knex) && misses(Base))
+  const kinds = Object.keys(models ?? {}) as ModelKind[]
+  const missed = kinds.filter((kind) => (kind === 'user' ? !isUserModel(cls) : misses((models as Models)[kind])))
+  return [...missed.map(registeredModel), ...further.filter(misses)].filter(mayShareTable)
+}
+
+// One of the two names may leave out the schema.
+function mayBeSameTable(one: string, other: string): boolean {
+  return one === other || one.endsWith(`.${other}`) || other.endsWith(`.${one}`)
 }
 
 // One of the two names may leave out the schema that the connection looks into.
 function isSameTable(one: string, other: string, knex: Knex): boolean {
   if (one === other) return true
   const [longer, shorter] = one.length > other.length ? [one, other] : [other, one]
-  if (!longer.endsWith(`.${shorter}`)) return false
   const { searchPath } = configOf(knex) as { searchPath?: string | string[] }
   const database: unknown = knex.client.database()
   const schema = longer.slice(0, -shorter.length - 1)

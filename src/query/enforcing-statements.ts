@@ -61,7 +61,7 @@ export function addPolicy(builder: BuilderState, built: OpenKnexBuilder): void {
     builder.tableRef(),
     activeEnforcer?.caller(),
   )
-  const isBound = activeEnforcer?.isEnforcedAnywhere() ?? false
+  const isBound = context.isEnforced || (activeEnforcer?.isEnforcedAnywhere() ?? false)
   if (isBound) {
     const from = builder.tableName()
     if (enforcer) protectTable(cls, enforcer)
@@ -71,7 +71,8 @@ export function addPolicy(builder: BuilderState, built: OpenKnexBuilder): void {
   if (builder.isPartial()) return
   if (singlePartsOf(built).limit !== undefined || singlePartsOf(built).offset !== undefined) rejectLimitedGraph(builder)
   if (methodOf(built) === 'truncate') enforcer?.checkTruncate(cls)
-  const isRestricted = enforcer !== undefined && !enforcer.isFree(cls) && restrict(builder, context, enforcer, built)
+  const isRestricted =
+    enforcer !== undefined && (context.isEnforced || !enforcer.isFree(cls)) && restrict(builder, context, enforcer, built)
   if (!isRestricted && builder.readableFilters.length > 0) {
     groupWheres(built, builder.names as NamesContext)
     for (const filter of builder.readableFilters) built.whereRaw(fragment(built.client, filter))

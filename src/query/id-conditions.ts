@@ -6,10 +6,10 @@ import type { BuilderClass, ObjectionBuilder } from './objection-internals.js'
 export function IdConditionsMixin(Base: BuilderClass<ObjectionBuilder>): BuilderClass<ObjectionBuilder> {
   return class WithIdConditions extends Base {
     override whereComposite(...args: unknown[]): this {
-      const [columns, ...further] = args
-      if (further.length === 0 || !this.#isIdColumn(columns)) return super.whereComposite(...args)
-      const id = keyOf(this.modelClass(), further.pop())
-      return id === undefined ? this.#matchNothing() : super.whereComposite(columns, ...further, id)
+      const last = args.length - 1
+      if (last < 1 || !this.#isIdColumn(args[0])) return super.whereComposite(...args)
+      const id = keyOf(this.modelClass(), args[last])
+      return id === undefined ? this.#matchNothing() : super.whereComposite(...args.slice(0, last), id)
     }
 
     override whereInComposite(...args: unknown[]): this {
@@ -20,7 +20,9 @@ export function IdConditionsMixin(Base: BuilderClass<ObjectionBuilder>): Builder
     }
 
     #isIdColumn(columns: unknown): boolean {
-      return [columns].flat().join() === [this.fullIdColumn()].flat().join()
+      const own = this.fullIdColumn()
+      if (typeof columns === 'string' && typeof own === 'string') return columns === own
+      return [columns].flat().join() === [own].flat().join()
     }
 
     // For a value that is no id. MariaDB would equate '7abc' with 7, and PostgreSQL would refuse the statement.

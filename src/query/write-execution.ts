@@ -30,7 +30,11 @@ export async function writeOnce(builder: EnforcingQuery): Promise<unknown> {
   const cls = builder.modelClass()
   const { enforcer } = builder
   const write = enforcer ? writeOf(builder) : null
-  if (write) for (const row of [write.instance, ...write.models]) assertHome(row, builder.knex())
+  if (write) {
+    const db = builder.knex()
+    assertHome(write.instance, db)
+    for (const row of write.models) assertHome(row, db)
+  }
   try {
     const operations = operationsOf(builder)
     const insert = findOperation(operations, isPlainInsert) as InsertOperation | null

@@ -30,7 +30,8 @@ export function writeOf(builder: ObjectionBuilder): WriteOperation | null {
 export function assertHomeOfOwners(builder: ObjectionBuilder, knex: Knex): void {
   for (const { owner, input } of operationsOf(builder)) {
     if (owner?.isModels) for (const row of owner.modelArray) assertHome(row, knex)
-    for (const row of Array.isArray(input) ? input : [input]) assertHome(row, knex)
+    if (Array.isArray(input)) for (const row of input) assertHome(row, knex)
+    else assertHome(input, knex)
   }
 }
 

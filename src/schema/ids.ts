@@ -15,8 +15,9 @@ export function decodeKey(spec: ColumnSpec, text: string): string | number | und
   if (text === '' || text.length > MAX_ID_LENGTH) return undefined
   const isNumber = spec.type === 'integer' || spec.type === 'bigint'
   if (isNumber && !canonicalInteger.test(text)) return undefined
+  if (spec.type === 'uuid') return isUuid(text) ? text.toLowerCase() : undefined
   const given = spec.type === 'integer' ? Number(text) : text
-  const { value, error } = normalize({ ...spec, isNullable: false }, given)
+  const { value, error } = normalize(spec, given)
   return error === undefined && (typeof value === 'string' || typeof value === 'number') ? value : undefined
 }
 
@@ -45,13 +46,15 @@ export function isId(cls: object, value: unknown): value is string {
 
 /** Returns the declaration of a model's id; undefined for a composite key, and for an id that the model does not declare. */
 export function idSpecOf(cls: object): ColumnSpec | undefined {
-  const [name, ...further] = idProperties(cls)
-  return name === undefined || further.length > 0 ? undefined : structureOf(cls).specs[name]
+  const names = idProperties(cls)
+  return names.length === 1 ? structureOf(cls).specs[names[0] as string] : undefined
 }
+
+const isUuidColumn = (cls: object): boolean => idSpecOf(cls)?.type === 'uuid'
 
 /** Returns whether the text of an id can never be the name of something: the model's ids are UUIDs, and the text is one. */
 export function isUuidOf(cls: object, text: string): boolean {
-  return idSpecOf(cls)?.type === 'uuid' && isUuid(text)
+  return isUuidColumn(cls) && isUuid(text)
 }
 
 /** Returns an id of the model's type that no row has, for a statement that must do the same work as one about a row. */
@@ -102,6 +105,8 @@ function decodePart(spec: ColumnSpec | undefined, part: unknown): unknown {
  * @returns undefined for a value that is no id
  */
 export function keyOf(cls: object, id: unknown): unknown {
+  // By far the most frequent key.
+  if (typeof id === 'string' && isUuidColumn(cls)) return isUuid(id) ? id.toLowerCase() : undefined
   const names = idProperties(cls)
   const parts = [id].flat()
   // Raw SQL, subqueries and null are left to the query builder.

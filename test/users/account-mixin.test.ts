@@ -174,4 +174,17 @@ eachDatabase('A class over a table of the library that does not extend its model
     const Elsewhere = over('crm.invitation')
     expect(await runAs(helper, async () => Elsewhere.query().delete())).to.equal(0)
   })
+
+  it('writes no row once initPerms() gives the table that it has written to a model of the library [promises 39, 68]', async () => {
+    await db.knex.schema.createTable('shadow', (table) => {
+      table.string('id', 36).primary()
+      for (const name of ['created_at', 'updated_at']) table.datetime(name)
+    })
+    const Shadow = over('shadow')
+    const remove = () => runAs(helper, async () => Shadow.query().delete())
+    expect(await remove()).to.equal(0)
+    await perms.close()
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), tables: { names: { token: 'shadow' } } })
+    expect((await rejection(remove())).message).to.contain('Extend Token')
+  })
 })
