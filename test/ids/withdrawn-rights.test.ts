@@ -59,7 +59,7 @@ for (const ids of suiteIds) {
             const wait = beforeSend(sql)
             if (wait === undefined) return query(...args)
             // Not the returned value: mysql2 warns of awaiting it.
-          void Promise.resolve(wait).then(() => void query(...args))
+            void Promise.resolve(wait).then(() => void query(...args))
             return undefined
           }
           done(null, connection)
