@@ -41,12 +41,13 @@ class Realm extends Domain.withColumns({ id: column.string({ maxLength: 64 }) })
   static override tableName = 'domain'
 }
 
-const applications: Record<string, Pick<PermsOptions, 'user' | 'token' | 'domain' | 'tables'>> = {
+const applications: Record<string, Pick<PermsOptions, 'user' | 'token' | 'domain' | 'tables' | 'ids'>> = {
   'the library’s own models': {},
   'models with columns, names and tables of their own': {
     ...{ user: Employee, token: Device },
     tables: { prefix: 'own_', names: { domain: 'order', userRole: 'group' } },
   },
+  'integer ids of the library’s rows': { ids: 'integer' },
   'bigint ids of users': { user: BigNumbered as never },
   'string ids of users and domains': { user: Named as never, domain: Realm as never },
 }

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
+import type { Knex } from 'knex'
 import {
   AuditLog,
   BaseModel,
@@ -165,6 +166,35 @@ eachDriver('Migrations', (db) => {
     expect(await exist('user', 'own_thing', ...tables)).to.deep.equal([false, false, false, false, false, false])
   })
 
+  it('come after a migration of the application, from its own source: permsMigrations({ with, after })', async () => {
+    await perms.close()
+    perms = initPerms({ knex: db.knex, user: Clerk, passwords: { cost: 10 } })
+    const own: Record<string, Knex.Migration> = {
+      '1_clerks': { up: (knex) => createTables(knex, [Clerk]), down: (knex) => knex.schema.dropTable('clerk') },
+      '2_things': {
+        up: (knex) => knex.schema.createTable('own_thing', (table) => void table.string('name')),
+        down: (knex) => knex.schema.dropTable('own_thing'),
+      },
+    }
+    const source: Knex.MigrationSource<string> = {
+      getMigrations: async () => Object.keys(own),
+      getMigrationName: (name) => name,
+      getMigration: async (name) => own[name] as Knex.Migration,
+    }
+    const config = { migrationSource: permsMigrations({ with: source, after: '1_clerks' }) }
+    const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
+    expect(ran).to.deep.equal([
+      ...['1_clerks', 'objection_perms_001_users_roles_tokens.js', 'objection_perms_002_further_tables.js', '2_things'],
+    ])
+    expect((await db.knex('perms_tables')).map(({ name }) => name)).to.not.include('clerk')
+    await db.knex.migrate.rollback(config, true)
+    expect(await exist('clerk', 'own_thing', ...tables)).to.deep.equal([false, false, false, false, false, false])
+    const wrong = { migrationSource: permsMigrations({ with: source, after: '3_none' }) }
+    const error = await rejection(db.knex.migrate.latest(wrong))
+    expect(error).to.be.instanceOf(ConfigurationError)
+    expect(error.message).to.include("the application has no such migration. It has '1_clerks', '2_things'")
+  })
+
   it('do not change the application’s own history', async () => {
     await perms.migrate()
     const own = { directory: folder, loadExtensions: ['.mjs'] }
@@ -200,26 +230,60 @@ eachDriver('Migrations', (db) => {
   })
 })
 
-describe('knexfile.ts', () => {
-  it('migrates the database of DATABASE_URL with the knex command, up and down', async function () {
+describe('A knexfile', () => {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'objection-perms-knexfile-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+  const knex = async (knexfile: string, command: string) => {
+    const args = ['--import', 'tsx', join(root, 'node_modules/knex/bin/cli.js'), '--knexfile', knexfile, command]
+    const env = { ...process.env, DATABASE_URL: join(folder, 'app.db') }
+    return (await promisify(execFile)(process.execPath, args, { cwd: root, env })).stdout
+  }
+
+  it('knexfile.ts migrates the database of DATABASE_URL with the knex command, up and down', async function () {
     this.timeout(60_000)
-    const folder = mkdtempSync(join(tmpdir(), 'objection-perms-knexfile-'))
-    const root = fileURLToPath(new URL('../../', import.meta.url))
-    const knex = (...args: string[]) =>
-      promisify(execFile)(
-        process.execPath,
-        ['--import', 'tsx', join(root, 'node_modules/knex/bin/cli.js'), '--knexfile', join(root, 'knexfile.ts'), ...args],
-        {
-          cwd: root,
-          env: { ...process.env, DATABASE_URL: join(folder, 'app.db') },
-        },
-      )
-    try {
-      expect((await knex('migrate:latest')).stdout).to.match(/2 migrations/)
-      expect((await knex('migrate:latest')).stdout).to.match(/Already up to date/)
-      expect((await knex('migrate:rollback')).stdout).to.match(/2 migrations/)
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+    const knexfile = join(root, 'knexfile.ts')
+    expect(await knex(knexfile, 'migrate:latest')).to.match(/2 migrations/)
+    expect(await knex(knexfile, 'migrate:latest')).to.match(/Already up to date/)
+    expect(await knex(knexfile, 'migrate:rollback')).to.match(/2 migrations/)
+  })
+
+  it('in CommonJS runs the library’s migrations between those of the application', async function () {
+    this.timeout(60_000)
+    const text = {
+      'migrations/1_employees.js': `exports.up = (knex) => knex.schema.createTable('employees', (table) => {
+          table.uuid('id').primary()
+          for (const name of ['email', 'password_hash']) table.string(name)
+          table.boolean('is_enabled').notNullable().defaultTo(true)
+          for (const name of ['created_at', 'updated_at']) table.datetime(name)
+        })
+        exports.down = (knex) => knex.schema.dropTable('employees')`,
+      'migrations/2_notes.cjs': `module.exports = {
+          up: (knex) => knex.schema.createTable('note', (table) => void table.uuid('role_id').references('id').inTable('user_role')),
+          down: (knex) => knex.schema.dropTable('note'),
+        }`,
+      'knexfile.cjs': `const { initPerms, permsMigrations, User } = require(${JSON.stringify(join(root, 'src/index.ts'))})
+        const config = {
+          client: 'better-sqlite3',
+          connection: { filename: process.env.DATABASE_URL },
+          useNullAsDefault: true,
+          migrations: { migrationSource: permsMigrations({ with: ${JSON.stringify(join(folder, 'migrations'))}, after: '1_employees.js' }) },
+        }
+        class Employee extends User {}
+        Employee.tableName = 'employees'
+        initPerms({ knex: require('knex')(config), user: Employee })
+        module.exports = config`,
     }
+    mkdirSync(join(folder, 'migrations'))
+    // The knex command looks for the package from the folder of the knexfile.
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+    for (const [name, content] of Object.entries(text)) writeFileSync(join(folder, name), content)
+    const knexfile = join(folder, 'knexfile.cjs')
+    expect(await knex(knexfile, 'migrate:latest')).to.match(/4 migrations/)
+    expect(await knex(knexfile, 'migrate:rollback')).to.match(/4 migrations/)
   })
 })
