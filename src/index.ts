@@ -88,7 +88,14 @@ export {
 } from './http/users/user-resource.js'
 export { initPerms, type Perms, type PermsOptions } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
-export { createTables, type ModelClass, type PermsMigrationOptions, type PermsMigrationStep, permsMigrations } from './migrations.js'
+export {
+  createTables,
+  type ModelClass,
+  type PermsMigrationOptions,
+  type PermsMigrationStep,
+  type PermsMigrations,
+  permsMigrations,
+} from './migrations.js'
 export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
 export { HasUserMixin, type Owned, type OwnedStatics } from './mixins/has-user.js'
 export { type Profile, ProfileMixin } from './mixins/profile.js'

@@ -99,15 +99,29 @@ function migrationsOfSource(source: Knex.MigrationSource<unknown>): OwnMigration
   }
 }
 
+/** The library's migrations: a source for Knex, and `up` and `down` for a migration file of the application. */
+export interface PermsMigrations extends Knex.MigrationSource<PermsMigrationStep> {
+  /**
+   * Creates or updates the library's tables inside a migration of the application, after the migration that creates its table of users.
+   * Tables that exist stay unchanged. A later version of the library with further migrations needs another file that calls up().
+   *
+   * @throws ConfigurationError for a table of the application without all columns of its model
+   * @example exports.up = (knex) => permsMigrations().up(knex)
+   */
+  up(knex: Knex): Promise<void>
+  /** Drops the tables that the library created. */
+  down(knex: Knex): Promise<void>
+}
+
 /**
  * Returns a Knex migration source with the library's migrations and those of the application. For applications that keep both in one
- * history.
+ * history. An application that keeps its own history calls `up()` and `down()` in one of its migrations instead.
  *
  * @throws ConfigurationError from Knex's methods if there is no migration with the name `after`
  * @example const knexfile: Knex.Config = { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
  * @example permsMigrations({ with: './migrations', after: '20240101_create_employees.js' })
  */
-export function permsMigrations(options: PermsMigrationOptions = {}): Knex.MigrationSource<PermsMigrationStep> {
+export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigrations {
   const { with: given, after } = options
   const own =
     given === undefined ? noMigrations : typeof given === 'string' ? migrationsInFolder(resolve(given)) : migrationsOfSource(given)
@@ -115,6 +129,14 @@ export function permsMigrations(options: PermsMigrationOptions = {}): Knex.Migra
     async getMigrations(extensions) {
       const steps = await own.steps(extensions)
       return steps.toSpliced(positionAfter(steps, after), 0, ...packagedSteps.map(({ step }) => step))
+    },
+    async up(knex) {
+      await createSchema(knex, schemaOfTables())
+      for (const { migration } of packagedSteps) await withTables(migration).up(knex)
+      await checkTables(knex)
+    },
+    async down(knex) {
+      for (const { migration } of packagedSteps.toReversed()) await withTables(migration).down?.(knex)
     },
     getMigrationName: (step) => step.name,
     async getMigration(step) {

@@ -8,7 +8,7 @@ import type { DomainId, RoleName } from '../policy/registered-types.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
-import { markIntermediate, type RecordClass } from '../schema/definition.js'
+import { definitionOf, markIntermediate, type RecordClass } from '../schema/definition.js'
 import { AccountMixin } from './account-mixin.js'
 import type { Domain } from './domain.js'
 import { Role } from './roles.js'
@@ -148,7 +148,10 @@ export function HasRolesMixin(Base: AbstractConstructor<Model & ActiveRecord> & 
     }
 
     hasDomainAccess(domain: DomainRef): boolean {
-      return this.isAdmin || (this.roles ?? []).some((grant) => grant.domainId != null && isIn(grant, domain) && isEffectiveGrant(grant))
+      return (
+        this.hasRole(Role.ADMIN) ||
+        (this.roles ?? []).some((grant) => grant.domainId != null && isIn(grant, domain) && isEffectiveGrant(grant))
+      )
     }
 
     get isAdmin(): boolean {
@@ -168,8 +171,27 @@ export function HasRolesMixin(Base: AbstractConstructor<Model & ActiveRecord> & 
       return this.tokens?.length ?? 0
     }
   }
+  for (const name of ['isAdmin', 'isSuperadmin', 'domainIds', 'numTokens']) letColumnsHide(HasRoles.prototype, name)
   markIntermediate(HasRoles)
   return HasRoles
+}
+
+// An existing table may have a column with the name of a getter, such as is_admin. Its value then hides the getter in each row. The
+// library itself asks hasRole(), never these getters.
+function letColumnsHide(prototype: object, name: string): void {
+  const { get } = Object.getOwnPropertyDescriptor(prototype, name) as { get: (this: Model) => unknown }
+  Object.defineProperty(prototype, name, {
+    configurable: true,
+    get(this: Model) {
+      return definitionOf(this.constructor).specs[name] ? undefined : get.call(this)
+    },
+    set(this: Model, value: unknown) {
+      const { isStrict, specs } = definitionOf(this.constructor)
+      if (isStrict && !specs[name])
+        throw new TypeError(`${this.constructor.name}.${name} is computed from the roles: grant or revoke a role.`)
+      Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
 }
 
 // All roles, whatever the caller may read: permission checks depend on them.

@@ -110,6 +110,27 @@ eachDriver('Migrations', (db) => {
     expect((await User.getOr404(user.id)).hasRole('x')).to.equal(true)
   })
 
+  it('run inside one migration of an application that keeps its own history', async () => {
+    const migration = {
+      up: (knex: Knex) => permsMigrations().up(knex),
+      down: (knex: Knex) => permsMigrations().down(knex),
+    }
+    const migrationSource = {
+      getMigrations: async () => ['adopt'],
+      getMigrationName: (name: string) => name,
+      getMigration: async () => migration,
+    }
+    await db.knex.migrate.latest({ migrationSource })
+    expect(await exist('user', ...tables, 'second_factor')).to.deep.equal([true, true, true, true, true, true])
+    expect(await exist('objection_perms_migrations')).to.deep.equal([false])
+    const user = await User.create({ email: 'ada@example.com' })
+    // Both ways to migrate agree on what is there.
+    expect(await perms.migrate()).to.have.length(2)
+    expect((await User.getOr404(user.id)).email).to.equal('ada@example.com')
+    await db.knex.migrate.rollback({ migrationSource })
+    expect(await exist('user', ...tables, 'second_factor')).to.deep.equal([false, false, false, false, false, false])
+  })
+
   it('add missing columns to tables of an earlier version and keep their rows', async () => {
     await perms.migrate()
     const user = await User.create({ email: 'ada@example.com' })

@@ -24,7 +24,7 @@ import {
 import { asSystem } from '../../src/policy/context.js'
 import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
-import { rejection } from '../helpers/errors.js'
+import { rejection, thrown } from '../helpers/errors.js'
 
 const policy: Policy = {
   read: anyOf(self(), role('support')),
@@ -187,4 +187,53 @@ eachDatabase('A class over a table of the library that does not extend its model
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), tables: { names: { token: 'shadow' } } })
     expect((await rejection(remove())).message).to.contain('Extend Token')
   })
+})
+
+class Flagged extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({
+  email: column.string({ maxLength: 254 }).unique(),
+  isEnabled: column.boolean().default(true),
+  isAdmin: column.boolean().default(false),
+  isSuperadmin: column.boolean().nullable(),
+}) {
+  static override tableName = 'flagged'
+  static override policy: Policy = { read: self() }
+}
+
+eachDatabase('A user model with columns named like getters of HasRolesMixin', (db) => {
+  let perms: Perms
+  before(async () => {
+    perms = initPerms({
+      knex: db.knex,
+      user: Flagged,
+      passwordHasher: testHasher(),
+      jwt: { secret: 'a secret of this test, 32 bytes or more' },
+    })
+    await perms.migrate()
+  })
+  after(() => perms.close())
+
+  it('shows the columns, and decides by the granted roles only [promise 39]', async () => {
+    const made = await asSystem(() => Flagged.create({ email: 'ada@example.com', isAdmin: true, isSuperadmin: true }))
+    const id = String(made.id)
+    const ada = await asSystem(() => Flagged.getOr404(id))
+    expect([ada.isAdmin, ada.isSuperadmin, ada.hasRole(Role.ADMIN), ada.hasDomainAccess('press')]).to.deep.equal([true, true, false, false])
+    expect(ada.toJSON()).to.include({ isAdmin: true, isSuperadmin: true })
+    await asSystem(() => ada.grantRole(Role.ADMIN))
+    await asSystem(async () => ada.update({ isAdmin: false }))
+    expect([ada.isAdmin, ada.hasRole(Role.ADMIN)]).to.deep.equal([false, true])
+    const { accessToken } = await perms.auth.signIn({ email: 'ada@example.com', password: await withPassword(ada) })
+    const actor = await perms.authenticate(accessToken as string)
+    const started = rejection(runAs(actor, () => perms.auth.impersonation.start(ada.id as string)))
+    expect((await started).name).to.equal('ForbiddenError')
+  })
+
+  it('cannot set a getter without a column', () => {
+    const error = thrown(() => Object.assign(new MixedAccount(), { isAdmin: true }))
+    expect(error.message).to.equal('MixedAccount.isAdmin is computed from the roles: grant or revoke a role.')
+  })
+
+  async function withPassword(row: Flagged): Promise<string> {
+    await asSystem(async () => row.update({ password: 'correct horse battery' }))
+    return 'correct horse battery'
+  }
 })

@@ -55,7 +55,7 @@ export function impersonation(core: AuthCore): Impersonation {
       const id = decodeId(userClass(), typeof target === 'object' ? target?.id : target)
       const user = id === undefined ? null : await asSystem(() => userClass().get(id as string))
       if (!user || !isActive(user)) throw new NotFoundError()
-      if (user.id === actor.id || user.isSuperadmin) throw new ForbiddenError('A superadmin cannot be impersonated.')
+      if (user.id === actor.id || user.hasRole(Role.SUPERADMIN)) throw new ForbiddenError('A superadmin cannot be impersonated.')
       const now = Date.now()
       const end = new Date(now + expiresIn * 1000)
       const values = {
@@ -92,5 +92,6 @@ export function impersonation(core: AuthCore): Impersonation {
  */
 export async function assertImpersonator(sessions: Sessions, { impersonatorId, boundTo }: SessionState, user: User): Promise<void> {
   const { user: superadmin } = await sessions.findActiveOfAnyKind(boundTo ?? '')
-  if (superadmin.id !== impersonatorId || !superadmin.isSuperadmin || user.isSuperadmin) throw new InvalidTokenError()
+  if (superadmin.id !== impersonatorId || !superadmin.hasRole(Role.SUPERADMIN) || user.hasRole(Role.SUPERADMIN))
+    throw new InvalidTokenError()
 }
