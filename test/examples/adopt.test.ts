@@ -71,6 +71,26 @@ describe('The adopted application', function () {
     expect(migrations('after')).to.include.members(migrations('before'))
   })
 
+  it('is shown on its page with the lines of both versions', () => {
+    const page = readFileSync(join(root, 'docs/adopting.md'), 'utf8')
+    const hunks = [...page.matchAll(/^```diff\n# (.*)\n([\s\S]*?)^```$/gm)].map(([, file = '', hunk = '']) => ({
+      file,
+      lines: hunk.split('\n').slice(0, -1),
+    }))
+    expect(hunks).to.have.length.above(8)
+    for (const { file, lines } of hunks) {
+      for (const [which, sign] of [
+        ['before', '-'],
+        ['after', '+'],
+      ] as const) {
+        const part = lines.filter((line) => line.startsWith(sign)).map((line) => line.slice(1))
+        if (part.length === 0) continue
+        const shown = lines.filter((line) => [sign, ' '].includes(line[0] ?? ' ')).map((line) => line.slice(1))
+        expect(readFileSync(join(adopt, which, file), 'utf8'), `${file} ${which}`).to.contain(shown.join('\n'))
+      }
+    }
+  })
+
   it('serves its old database without losing a row, and accepts old tokens until they are ended [promise 80]', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tracker-'))
     opened.push(folder)

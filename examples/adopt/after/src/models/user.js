@@ -14,7 +14,7 @@ class User extends HasRolesMixin(PasswordMixin(Base)) {
       email: { type: 'string', format: 'email', maxLength: 255 },
       password: { type: 'string', maxLength: 60 },
       name: { type: 'string', minLength: 1, maxLength: 255 },
-      isAdmin: { type: 'boolean' },
+      isAdmin: { type: 'boolean', readOnly: true },
       isEnabled: { type: 'boolean', default: true },
     },
   }
