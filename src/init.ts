@@ -38,6 +38,7 @@ import { AuditLog } from './users/audit-log.js'
 import { onCallerChange } from './users/caller-changes.js'
 import { Domain } from './users/domain.js'
 import { registerUserEvents } from './users/events.js'
+import { accountNameOf, assertIdentifiers } from './users/identifiers.js'
 import { libraryTables } from './users/migration-tables.js'
 import type { PasswordHasher } from './users/password-hasher.js'
 import { registerOldPasswordCheck, registerPasswords, wrongOldPassword } from './users/password-mixin.js'
@@ -248,6 +249,7 @@ export function initPerms(options: PermsOptions): Perms {
     // Objection's own classes are shared by the whole process.
     installForProcess(inspectPlainClasses)
     const models = registerModels(given(options), options.tables, options.ids) as Perms['models']
+    assertIdentifiers(models.user)
     registerLibraryTables(libraryTables())
     registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
     requireDomains(runtime, options.domains === 'required')
@@ -399,7 +401,7 @@ function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswo
         { field: 'oldPassword', message: 'cannot be checked inside a transaction' },
       ])
     }
-    const attempt = await throttle.begin('signIn', { account: (row as User).email, address: currentAddress() })
+    const attempt = await throttle.begin('signIn', { account: accountNameOf(row), address: currentAddress() })
     const isRight = await verify().catch(async (error: unknown) => {
       await attempt.withdrawn()
       throw error

@@ -95,18 +95,27 @@ export interface AccessClaims extends JwtClaims {
   readonly usr: string
 }
 
+/** A password and one of the identifiers of the user model: `email`, or those of `static identifiers`. */
+export interface SignInCredentials {
+  readonly email?: string | undefined
+  readonly password: string
+  /** A description for the list of sessions. */
+  readonly device?: string | undefined
+  readonly [identifier: string]: string | undefined
+}
+
 /** Signs users in and manages their sessions: `perms.auth`. */
 export interface Auth {
   /**
    * Signs a user in. Unknown addresses and wrong passwords take the same time and throw the same error. Only a caller with the
    * correct password learns that the account is disabled.
    *
-   * @param credentials `device` is a description for the list of sessions
+   * @param credentials the password and one identifier: `email`, or one of the user model's `static identifiers`
    * @throws ValidationError for blank input or a wrong type, InvalidCredentialsError, AccountDisabledError, TooManyAttemptsError
    * @throws ConfigurationError inside the application's transaction()
    * @example const { status, accessToken } = await perms.auth.signIn({ email, password }) // accessToken: string where status is 'signedIn'
    */
-  signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<SignInResult>
+  signIn(credentials: SignInCredentials): Promise<SignInResult>
   /**
    * Creates a user and grants a role in one transaction. The values are untrusted: columns that only some callers may write are
    * refused. It does not check `User.publicRegistration`.

@@ -16,6 +16,7 @@ import { type ActorDetails, isActive, toActor, userIdOf } from '../users/actor.j
 import { looksLikeApiKey } from '../users/api-key-format.js'
 import type { CallerChange } from '../users/caller-changes.js'
 import { forbidApiKey } from '../users/caller-restrictions.js'
+import { accountName } from '../users/identifiers.js'
 import type { User } from '../users/user.js'
 import type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
 import { Background } from './background.js'
@@ -26,6 +27,7 @@ import {
   type Credentials,
   freshHash,
   readCredentials,
+  signInIdentifiers,
   userClass,
   type Verdict,
   verifyCredentials,
@@ -113,7 +115,10 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 
   /** Verifies credentials under the throttle. If the password is correct, the caller must end `attempt`. */
   async function verify(credentials: Credentials): Promise<Verdict & { attempt: Attempt }> {
-    const attempt = await throttle.begin('signIn', { account: credentials.email, address: currentAddress() })
+    const attempt = await throttle.begin('signIn', {
+      account: accountName(credentials.identifier, credentials.value),
+      address: currentAddress(),
+    })
     try {
       return { ...(await verifyCredentials(hasher, credentials)), attempt }
     } catch (error) {
@@ -122,8 +127,9 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     }
   }
 
-  function noteFailure({ email }: Credentials, user: User | null, reason: 'credentials' | 'disabled'): void {
-    emit('signInFailed', { userId: user?.id ?? null, email, reason, address: currentAddress() })
+  function noteFailure({ identifier, value }: Credentials, user: User | null, reason: 'credentials' | 'disabled'): void {
+    const named = { email: identifier === 'email' ? value : '', account: accountName(identifier, value) }
+    emit('signInFailed', { userId: user?.id ?? null, ...named, reason, address: currentAddress() })
   }
 
   const background = new Background()
@@ -239,7 +245,8 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 
     async checkPassword(email, password) {
       assertNoTransaction(knex, 'checkPassword')
-      const credentials = readCredentials({ email, password })
+      const [first = 'email'] = signInIdentifiers()
+      const credentials = readCredentials({ [first]: email, password })
       const { user, isRight, attempt } = await verify(credentials)
       if (!user || !isRight) {
         noteFailure(credentials, user, 'credentials')

@@ -13,7 +13,15 @@ import type { ThrottledAction } from './throttle/throttle.js'
 export interface AuthEvents extends UserEvents {
   signIn: { userId: UserId; sessionId: string; address: string | undefined }
   /** `userId` is null for an unknown address. Do not show `reason` to the caller. */
-  signInFailed: { userId: UserId | null; email: string; reason: 'credentials' | 'disabled' | 'secondFactor'; address: string | undefined }
+  signInFailed: {
+    userId: UserId | null
+    /** The address; empty when the user signed in with another identifier. */
+    email: string
+    /** The address, or the identifier with its column: `'username:ada'`. */
+    account: string
+    reason: 'credentials' | 'disabled' | 'secondFactor'
+    address: string | undefined
+  }
   signOut: { userId: UserId; sessionIds: readonly string[] | 'all' }
   refresh: { userId: UserId; sessionId: string }
   /** A refresh token was used a second time, so a copy of it may be in other hands. The session has ended. */

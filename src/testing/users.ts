@@ -3,6 +3,7 @@ import { currentPerms, type Perms } from '../init.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import type { DomainRef } from '../users/has-roles-mixin.js'
+import { identifiersOf } from '../users/identifiers.js'
 import type { User } from '../users/user.js'
 
 export interface CreateUserOptions {
@@ -41,7 +42,8 @@ export async function createUser<U extends User = User>(values: Partial<U> = {},
   const email = `user-${count}-${randomBytes(4).toString('hex')}@example.com`
   const model = registeredModel('user') as typeof User
   return (await asSystem(async () => {
-    const given: object = { email, ...values }
+    const named = identifiersOf(model).map((name) => [name, name === 'email' ? email : email.slice(0, email.indexOf('@'))])
+    const given: object = { ...Object.fromEntries(named), ...values }
     const user = await model.create(given)
     if (role !== undefined) await user.grantRole(role, domain === undefined ? {} : { domain })
     return user

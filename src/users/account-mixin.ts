@@ -8,10 +8,10 @@ import { userTables } from '../policy/user-tables.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
 import { tableOf } from '../schema/class-statics.js'
 import { definitionOf, markIntermediate } from '../schema/definition.js'
-import { canonicalEmail } from '../schema/email.js'
 import { skipCallerChange } from './caller-changes.js'
 import { forbidImpersonation } from './caller-restrictions.js'
 import { emitAfterCommit } from './events.js'
+import { withCanonicalIdentifiers } from './identifiers.js'
 import { endLegacyTokens } from './legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
@@ -42,7 +42,7 @@ export function AccountMixin<T extends AbstractConstructor<Model & ActiveRecord>
 export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & BaseStatics): AbstractConstructor<Model & ActiveRecord> {
   abstract class Account extends Base {
     static override async getBy(where: object, trx?: TransactionOrKnex): Promise<unknown> {
-      return await super.getBy(withCanonicalEmail(where), trx)
+      return await super.getBy(withCanonicalIdentifiers(this, where), trx)
     }
 
     // Deleting a user deletes roles, tokens, keys and factors.
@@ -52,7 +52,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     }
 
     override async save(trx?: TransactionOrKnex): Promise<this> {
-      canonicalizeEmail(this)
+      canonicalizeIdentifiers(this)
       return await super.save(trx)
     }
 
@@ -79,11 +79,11 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     }
 
     override $parseJson(json: Pojo, options?: ModelOptions): Pojo {
-      return super.$parseJson(withCanonicalEmail(json), options)
+      return super.$parseJson(withCanonicalIdentifiers(this.constructor, json), options)
     }
 
     override async $beforeInsert(context: never): Promise<void> {
-      canonicalizeEmail(this)
+      canonicalizeIdentifiers(this)
       await super.$beforeInsert(context)
     }
 
@@ -101,7 +101,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
 
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation('Accounts')
-      canonicalizeEmail(this)
+      canonicalizeIdentifiers(this)
       await super.$beforeUpdate(options, context)
     }
   }
@@ -126,14 +126,9 @@ function holdsUsers(cls: object): boolean {
   return tableOf(cls) === userTables().user.table
 }
 
-function canonicalizeEmail(row: Model): void {
-  const { email } = row as { email?: unknown }
-  if (typeof email === 'string') Object.assign(row, { email: canonicalEmail(email) })
-}
-
-function withCanonicalEmail<V extends object>(values: V): V {
-  const { email } = values as { email?: unknown }
-  return typeof email === 'string' ? { ...values, email: canonicalEmail(email) } : values
+function canonicalizeIdentifiers(row: Model): void {
+  const canonical = withCanonicalIdentifiers(row.constructor, row)
+  if (canonical !== row) Object.assign(row, canonical)
 }
 
 async function endAccess(

@@ -2,14 +2,16 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
-import { createSchema, tableExists, tablesReferringTo } from '../database/existing-tables.js'
+import { createSchema, hasUniqueIndex, tableExists, tablesReferringTo } from '../database/existing-tables.js'
 import { assertColumns } from '../database/missing-columns.js'
 import { MARK, TableRecord } from '../database/table-record.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from '../database/tables.js'
 import { libraryTable, type ModelKind, registeredModel, schemaOfTables, type TableKind } from '../policy/registered-models.js'
 import { tableOf } from '../schema/class-statics.js'
+import { columnOf } from '../schema/definition.js'
 import { type Dialect, dialectOf } from '../schema/storage.js'
 import { columnsOfMigration, type FrozenTable, type FrozenTables, tableOfMigration, throttleTableOfMigration } from './frozen-tables.js'
+import { identifiersOf } from './identifiers.js'
 import { internalModels } from './internal-models.js'
 import { declaredPartOf, declaresTable } from './table-specs.js'
 
@@ -109,6 +111,21 @@ async function assertTablesOfApplication(knex: Knex): Promise<void> {
   for (const model of libraryModels()) {
     const spec = declaredPartOf(model)
     if (!own.has(spec.name) && (await tableExists(knex, spec.name))) await assertColumns(knex, spec, model.name)
+  }
+  const user = registeredModel('user')
+  if (!own.has(tableOf(user)) && (await tableExists(knex, tableOf(user)))) await assertUniqueIdentifiers(knex, user)
+}
+
+// Two users with one name would sign in to the account that the database returns first.
+async function assertUniqueIdentifiers(knex: Knex, user: typeof Model): Promise<void> {
+  if (!('identifiers' in user)) return
+  for (const name of identifiersOf(user)) {
+    const [table, column] = [tableOf(user), columnOf(user, name)]
+    if (await hasUniqueIndex(knex, table, column)) continue
+    throw new ConfigurationError(
+      `${user.name}.identifiers: the column '${column}' of the table '${table}' has no unique index, so two users could have the same ${name}. ` +
+        `Add one: knex.schema.alterTable('${table}', (table) => table.unique(['${column}'])).`,
+    )
   }
 }
 

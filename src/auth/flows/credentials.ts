@@ -1,42 +1,63 @@
 import type { Knex } from 'knex'
-import { type FieldError, ValidationError } from '../../core/errors.js'
+import { ConfigurationError, type FieldError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { definitionOf } from '../../schema/definition.js'
-import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
-import { modelClass } from '../../schema/model-class.js'
+import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
+import { modelClass, valuesByName } from '../../schema/model-class.js'
 import { encode } from '../../schema/storage.js'
 import { textProblem, UNSTORABLE_TEXT } from '../../schema/text-input.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
+import { canonicalIdentifier, identifiersOf } from '../../users/identifiers.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import type { User } from '../../users/user.js'
 
 export interface Credentials {
-  readonly email: string
+  /** The column by which the user signs in, such as `email`. */
+  readonly identifier: string
+  /** Its value in canonical form. */
+  readonly value: string
   readonly password: string
 }
 
 /**
- * Returns the credentials for look-up: the address in its canonical form, the password unchanged. It runs no query.
+ * Returns the credentials for look-up: the identifier in its canonical form, the password unchanged. It runs no query.
  *
- * @throws ValidationError for a blank value or a wrong type
+ * @throws ValidationError for a blank value, a wrong type, and for several identifiers
  */
-export function readCredentials(given: { email?: unknown; password?: unknown } | null | undefined): Credentials {
-  const { email, password } = given ?? {}
+export function readCredentials(values: object | null | undefined): Credentials {
+  const given = valuesByName(values ?? {})
+  const { password } = given
   const errors: FieldError[] = []
   const wrong = (field: string, message: string) => errors.push({ field, message })
-  const emailProblem = textProblem(email)
-  if (emailProblem !== undefined) wrong('email', emailProblem)
-  else if ((email as string).length > MAX_EMAIL_INPUT_LENGTH) wrong('email', `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
-  else if (!isStorableText(email as string)) wrong('email', UNSTORABLE_TEXT)
+  const identifiers = signInIdentifiers()
+  const [identifier = identifiers[0] as string, ...others] = identifiers.filter((name) => given[name] !== undefined)
+  const value = given[identifier]
+  const problem = textProblem(value)
+  for (const other of others) wrong(other, `cannot be combined with ${identifier}`)
+  if (value === undefined && identifiers.length > 1) wrong(identifier, `is required, or ${identifiers.slice(1).join(' or ')}`)
+  else if (problem !== undefined) wrong(identifier, problem)
+  else if ((value as string).length > MAX_EMAIL_INPUT_LENGTH) wrong(identifier, `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
+  else if (!isStorableText(value as string)) wrong(identifier, UNSTORABLE_TEXT)
   if (typeof password !== 'string') wrong('password', password === undefined ? 'is required' : 'must be a string')
   else if (password === '') wrong('password', 'may not be blank')
   assertNoErrors(errors)
-  if (typeof email !== 'string' || typeof password !== 'string') throw new ValidationError('The input is not valid.')
-  return { email: canonicalEmail(email), password }
+  if (typeof value !== 'string' || typeof password !== 'string') throw new ValidationError('The input is not valid.')
+  return { identifier, value: canonicalIdentifier(identifier, value), password }
+}
+
+/** Returns the columns by which users sign in. @throws ConfigurationError for a user model that has none */
+export function signInIdentifiers(): readonly string[] {
+  const cls = userClass()
+  const identifiers = identifiersOf(cls)
+  const { specs } = definitionOf(cls)
+  if (identifiers.some((name) => specs[name])) return identifiers
+  throw new ConfigurationError(
+    `${cls.name} has no column ${identifiers.join(' or ')} to sign in with. Name the columns: static identifiers = ['username'].`,
+  )
 }
 
 /** The result of a password check: the user with the address, if any, and whether the password is correct. */
@@ -46,11 +67,19 @@ export interface Verdict {
 }
 
 /**
- * Looks the address up and verifies the password. It takes one query and the time of one hash in every case. The user has no roles
+ * Looks the user up and verifies the password. It takes one query and the time of one hash in every case. The user has no roles
  * loaded.
  */
-export async function verifyCredentials(hasher: PasswordHasher, { email, password }: Credentials): Promise<Verdict> {
-  const user = (await asSystem(() => userClass().query().findOne({ email }))) ?? null
+export async function verifyCredentials(hasher: PasswordHasher, { identifier, value, password }: Credentials): Promise<Verdict> {
+  const found =
+    (await asSystem(() =>
+      userClass()
+        .query()
+        .findOne({ [identifier]: value }),
+    )) ?? null
+  // The collation of an existing column may equate more than the throttle does, such as 'ADA' and 'adá'.
+  const stored = found && valuesByName(found)[identifier]
+  const user = typeof stored === 'string' && canonicalIdentifier(identifier, stored) === value ? found : null
   const isRight = await hasher.verify(password, user?.passwordHash ?? null)
   return { user, isRight: isRight && user !== null }
 }

@@ -16,6 +16,7 @@ import { decodeId, unusedId } from '../../schema/ids.js'
 import { invalidField, requireStorableText } from '../../schema/text-input.js'
 import { isActive, loadActor } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { requireEmailColumn } from '../../users/identifiers.js'
 import { Invitation } from '../../users/invitation.js'
 import { checkRole } from '../../users/roles.js'
 import { hashToken, randomToken } from '../../users/token.js'
@@ -130,6 +131,7 @@ export function invitations(core: AuthCore): Invitations {
   return {
     async invite({ email, role, domain }) {
       core.assertNoTransaction('invitations.invite')
+      requireEmailColumn(userClass(), 'auth.invitations.invite()')
       const { mailService } = core
       if (!mailService)
         throw new ConfigurationError(

@@ -6,6 +6,7 @@ import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { requireEmailColumn } from '../../users/identifiers.js'
 import { registeredPasswords, storedHash, wrongOldPassword } from '../../users/password-mixin.js'
 import type { User } from '../../users/user.js'
 import type { SignInResult } from '../auth-types.js'
@@ -76,6 +77,7 @@ export function mailFlows(core: AuthCore): MailFlows {
 
   function assertPost(name: string): MailService {
     core.assertNoTransaction(`mail.${name}`)
+    requireEmailColumn(userClass(), `auth.mail.${name}()`)
     if (mailService) return mailService
     throw new ConfigurationError("Mail needs a mailer: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).")
   }

@@ -15,6 +15,7 @@ import { requireRankOver } from '../../users/account-rank.js'
 import { isActive } from '../../users/actor.js'
 import { skipCallerChange } from '../../users/caller-changes.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { accountNameOf } from '../../users/identifiers.js'
 import { registeredPasswords, storedHash } from '../../users/password-mixin.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../../users/token.js'
@@ -130,7 +131,7 @@ export function createSecondFactors(
     const factor = await factorOf(user.id)
     if (!factor?.confirmedAt)
       throw new ValidationError('There is no second factor: set one up first.', [{ field: 'code', message: 'has nothing to prove' }])
-    const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+    const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
     const result = await asSystemInTransaction(async () => {
       if (!(await consumeCode(factor, text))) throw wrongCode()
       return await then()
@@ -154,7 +155,7 @@ export function createSecondFactors(
       const { found, user } = await readChallenge(plain)
       const factor = await factorOf(user.id)
       if (!factor?.confirmedAt) throw new InvalidTokenError()
-      const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
       try {
         await countAttempt(found)
         await asSystemInTransaction(async () => {
@@ -164,7 +165,13 @@ export function createSecondFactors(
         })
       } catch (error) {
         if (error instanceof InvalidCredentialsError)
-          emit('signInFailed', { userId: user.id, email: user.email, reason: 'secondFactor', address: currentAddress() })
+          emit('signInFailed', {
+            userId: user.id,
+            email: user.email ?? '',
+            account: accountNameOf(user),
+            reason: 'secondFactor',
+            address: currentAddress(),
+          })
         return await rethrowFailedAttempt(error, attempt)
       }
       await attempt.succeeded()
@@ -185,7 +192,7 @@ export function createSecondFactors(
         await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
         await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, String(user.id), secret) })
       })
-      return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email }) }
+      return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email ?? accountNameOf(user) }) }
     },
 
     async confirm(user, code) {
@@ -199,7 +206,7 @@ export function createSecondFactors(
         throw new ValidationError('There is no second factor to confirm: begin first.', [
           { field: 'code', message: 'has nothing to confirm' },
         ])
-      const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
       const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
         if (!/^\d{6}$/.test(text) || !(await consumeCode(factor, text))) throw wrongCode()
         await SecondFactor.query().patch({ confirmedAt: new Date() }).where('id', factor.id)
@@ -240,7 +247,7 @@ export function createSecondFactors(
     const stored = await storedHash(user)
     if (stored === null) return
     if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
-    const attempt = await core.throttle.begin('signIn', { account: user.email, address: currentAddress() })
+    const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
     if (!(await (hasher ?? registeredPasswords().hasher).verify(password, stored))) throw invalidField('password', 'is wrong')
     await attempt.succeeded()
   }

@@ -83,7 +83,11 @@ export interface PermsPort {
   /** `cookies`: settings for tokens in cookies. Undefined if cookies are off. */
   readonly options: { readonly accessDenied: 404 | 403; readonly cookies?: CookieSettings | undefined }
   readonly auth: {
-    signIn(credentials: { email: string; password: string; device?: string | undefined }): Promise<IssuedTokens | FactorAsked>
+    signIn(credentials: {
+      readonly password: string
+      readonly device?: string | undefined
+      readonly [identifier: string]: string | undefined
+    }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
     signOutEverywhere(userId: string, options: { except?: string | null | undefined }): Promise<unknown>

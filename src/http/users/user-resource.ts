@@ -2,6 +2,7 @@ import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } 
 import type { Actor } from '../../policy/context.js'
 import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
+import { identifiersOf, requireEmailColumn } from '../../users/identifiers.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
 import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext, type Loaded } from '../core/endpoint.js'
@@ -116,6 +117,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       throw new ConfigurationError(
         `features.${wanted} sends mail, but initPerms has no mailer. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
       )
+    if (wanted !== undefined) requireEmailColumn(this.served, `features.${wanted}`)
     if (this.features.verifyEmail && !('emailVerifiedAt' in this.served.columnSpecs))
       throw new ConfigurationError(
         `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${this.model.name} extends TimestampMixin(User).`,
@@ -198,12 +200,16 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ignoresCredentials: true,
       queryKeys: [],
       handler: async ({ input, perms, request }) => {
-        const { email, password } = textsOf(input, ['email', 'password'])
+        const identifiers = identifiersOf(this.served)
+        const named = identifiers.filter((name) => Object.hasOwn(objectOf(input), name))
+        const { password, ...who } = textsOf(input, [...(named.length > 0 ? named : identifiers.slice(0, 1)), 'password'])
         // The list of sessions shows the User-Agent.
-        return tokenAnswer(await perms.auth.signIn({ email, password, device: request.header('user-agent') || undefined }))
+        return tokenAnswer(
+          await perms.auth.signIn({ ...who, password: password as string, device: request.header('user-agent') || undefined }),
+        )
       },
       description: {
-        input: textSchema(['email', 'password'], { email: MAX_EMAIL_INPUT_LENGTH, password: 4096 }),
+        input: loginSchema(identifiersOf(this.served)),
         output: this.#signedInSchema(),
         problems: [401, 403, 413, 415, 422, 429],
       },
@@ -403,6 +409,15 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 function requireActor(actor: Actor | null): Actor {
   if (actor === null) throw new UnauthorizedError()
   return actor
+}
+
+// The body has one of the identifiers.
+function loginSchema(identifiers: readonly string[]): object {
+  const lengths = { ...Object.fromEntries(identifiers.map((name) => [name, MAX_EMAIL_INPUT_LENGTH])), password: 4096 }
+  const [first, ...others] = identifiers
+  if (others.length === 0) return textSchema([first ?? 'email', 'password'], lengths)
+  const schema = textSchema([...identifiers, 'password'], lengths)
+  return { ...schema, required: ['password'], oneOf: identifiers.map((name) => ({ required: [name] })) }
 }
 
 const impersonatorSchema = {
