@@ -33,6 +33,7 @@ export const migrationTables = {
     await createSchema(knex, schemaOfTables())
     const record = recordOf(knex)
     const specs = specsOf(tables, dialectOf(knex))
+    await record.removeLost(libraryTables())
     if (tables.user) await assertTablesOfApplication(knex)
     else if (!(await record.exists())) {
       // The migrations of 0.1.0 kept no record: what a later migration finds was created by an earlier one.
