@@ -1,7 +1,7 @@
 /**
  * Measures what a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering
- * privately, and of the next request, which waits for the work behind the response. Known and unknown addresses take turns, on every
- * driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The difference should be below 5 %.
+ * privately, of signing in with a wrong password, whatever hash is stored, and of the next request, which waits for the work behind
+ * the response. Known and unknown addresses take turns, on every driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The difference should be below 5 %.
  *
  *     npx tsx bench/enumeration.ts [tries]
  */
@@ -44,6 +44,7 @@ const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
   'reset-password/request': (email) => send('POST', '/api/users/reset-password/request', { email }),
   'magic-link/request': (email) => send('POST', '/api/users/magic-link/request', { email }),
   'verify-email/request': (email) => send('POST', '/api/users/verify-email/request', { email }),
+  'sign-in, mixed hashes': (email) => send('POST', '/api/users/sign-in', { email, password: 'a wrong password' }),
   'private registration': (email) => send('POST', '/api/users', { email, password }),
 }
 

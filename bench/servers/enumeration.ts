@@ -1,11 +1,12 @@
 /**
  * A server that mails, on an empty database of DRIVER at DATABASE_URL, with `MAILER=failing` for a mailer that does not work. It serves
  * on PORT until its standard input ends. GET /settled answers when the work behind the responses is done, GET /ping at once. There
- * are COUNT users, known-0@example.com and so on, whose addresses are not verified.
+ * are COUNT users, known-0@example.com and so on, whose addresses are not verified. One in five has no password, the others a hash of
+ * bcrypt or of a legacy scheme.
  */
 import express from 'express'
 import { expressAdapter } from '../../src/adapters/express.js'
-import { Api, initPerms, TimestampMixin, User, UserResource } from '../../src/index.js'
+import { Api, initPerms, pbkdf2, phpass, saltedDigest, TimestampMixin, User, UserResource } from '../../src/index.js'
 import { type Driver, emptyDatabaseOf } from './empty-database.js'
 
 class Member extends TimestampMixin(User) {
@@ -22,12 +23,27 @@ const perms = initPerms({
   knex,
   user: Member as never,
   jwt: { secret: 'a secret for the bench, 32 bytes long' },
-  passwords: { cost: 10 },
+  passwords: {
+    cost: 10,
+    legacy: [pbkdf2({ iterations: 100_000 }), phpass(), saltedDigest({ algorithm: 'md5', template: '{hash}' })],
+  },
   mail: { mailer: { send }, baseUrl: 'https://app.example.com' },
   throttle: false,
 })
 await perms.migrate()
-for (let i = 0; i < Number(process.env.COUNT); i += 1) await Member.create({ email: `known-${i}@example.com` })
+const hashes = [
+  null,
+  '$2b$10$abcdefghijklmnopqrstuuHMMUTqHkSSkQvVPhvFbUzcQqWnVwLGu',
+  'pbkdf2_sha256$30000$seasalt$Toj2II2rBvFiGQcPmUml1Nlni2UtvyRWwz/jz4q6q/4=',
+  '$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0',
+  '88a434c88cca4e900f7874cd98123f43',
+]
+await perms.auth.importUsers(
+  Array.from({ length: Number(process.env.COUNT) }, (_, i) => ({
+    email: `known-${i}@example.com`,
+    passwordHash: hashes[i % hashes.length] ?? null,
+  })),
+)
 const app = express()
 app.get('/ping', (_req, res) => {
   res.json({})

@@ -25,6 +25,8 @@ interface Prepared {
 }
 
 const mostNames = 500
+/** A SELECT with a longer list of values is planned each time: a plan from when the table was small would compare the list with every row. */
+const mostListed = 100
 /** The most statements remembered as seen once, and the most statements with a name. */
 const mostTexts = 2000
 /** A connection that loses its statements this often is behind a pooler: it stops using names. */
@@ -84,9 +86,12 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
 function isNameable(config: unknown): config is Statement {
   if (typeof config !== 'object' || config === null) return false
   const { text, values, name, submit } = config as Partial<Statement> & { submit?: unknown }
-  return typeof text === 'string' && Array.isArray(values) && values.length > 0 && name === undefined && submit === undefined
+  if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return false
+  if (values.length > mostListed && isSelect.test(text)) return false
+  return name === undefined && submit === undefined
 }
 
+const isSelect = /^\s*select\b/i
 const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
 
 /** Excludes statements with an asterisk except count(*): a prepared `select t.*` fails after the table gets a column. */

@@ -165,6 +165,16 @@ if (availableDrivers.includes('pg')) {
       for (let i = 0; i < 3; i += 1) await fn()
     }
 
+    it('plans a SELECT with a list of more than 100 values each time, and names other statements of that length', async () => {
+      const ids = (count: number) => Array.from({ length: count }, (_, i) => i)
+      await often(() => knex('thing').select('id').whereIn('id', ids(101)))
+      expect(await names()).to.deep.equal([])
+      await often(() => knex('thing').select('id').whereIn('id', ids(100)))
+      expect(await names()).to.have.length(1)
+      await often(() => knex('thing').update({ name: 'other' }).whereIn('id', ids(101)))
+      expect(await names()).to.have.length(2)
+    })
+
     it('names a statement at its second use, also in a transaction', async () => {
       await byId(1)
       expect(await names()).to.deep.equal([])

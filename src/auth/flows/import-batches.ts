@@ -10,6 +10,7 @@ import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { skipRegistrationNote } from '../../users/account-mixin.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
+import { noPassword } from '../../users/password-mixin.js'
 import type { AuthCore } from '../core.js'
 import { LegacyHasher } from '../passwords/legacy/legacy-hasher.js'
 import { type GrantValues, ImportedGrants, insertRows } from './import-grants.js'
@@ -68,6 +69,7 @@ export class UserBatches {
     const { roles, ...values } = user as { roles?: unknown }
     const row = this.#cls.fromJson(values)
     const hash = columnValue(row, 'passwordHash')
+    if (hash === undefined || hash === null) valuesByName(row).passwordHash = noPassword(this.#cls)
     if (typeof hash === 'string' && !canVerify(this.#core.hasher, hash)) throw new Refused([passwordProblem(this.#core.hasher, hash)])
     const keys = this.#keysOf(row)
     if (keys.length === 0) throw new Refused([{ field: this.#identifiers[0] ?? 'id', message: 'is required' }])
