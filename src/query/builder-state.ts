@@ -1,8 +1,10 @@
 /** Keeps the state of a query that enforces a policy in its builder. */
+
 import type { NamesContext } from '../database/identifiers.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { type BuilderState, Handle } from './enforcing-query.js'
 import type { Template } from './fragments.js'
+import { exactLiterals } from './literals.js'
 import type { BuilderClass, ObjectionBuilder, Operation } from './objection-internals.js'
 import { inspectsItself } from './plain-classes.js'
 import type { Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
@@ -45,7 +47,7 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
 
     override addOperation(op: Operation, args: unknown[]): this {
       allowExtraColumns(op)
-      const added = super.addOperation(op, args)
+      const added = super.addOperation(op, exactLiterals(this.modelClass(), this.tableRef(), op.name, args))
       if (isGraphWrite(op)) allowExtraColumnsOfGraph(op)
       return added
     }

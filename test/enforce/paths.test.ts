@@ -114,7 +114,7 @@ eachKindOfIds('paths around the permissions', (db, ids) => {
   const theirLines = (all: State) => linesOf(all).filter((line) => line.includes(word) || secrets().some((id) => line.includes(id)))
 
   before(async function () {
-    this.timeout(120_000)
+    this.timeout(240_000)
     useIds(ids)
     perms = await openWorld(db.knex)
     press = await Domains.create({ ...ownId(), name: 'press' })

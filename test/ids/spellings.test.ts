@@ -65,6 +65,38 @@ eachKindOfId('An id', (db, kind) => {
     expect(await asSystem(async () => (await world.Account.query().findById(ada.id))?.email)).to.equal('ada@example.com')
   })
 
+  it('is compared exactly in conditions that code writes: a text that is no id is refused, or finds no row [promise 75] [promise 57]', async () => {
+    const { Note } = world
+    await asSystem(() => Note.create({ title: 'exact', userId: ada.id }))
+    const own = () => Note.query().where({ userId: ada.id }).resultSize()
+    const count = await asSystem(own)
+    expect(count).to.be.greaterThan(0)
+    // PostgreSQL reads other spellings of a UUID as that UUID.
+    const misspellings = db.dialect === 'pg' && kind.title.startsWith('UUID') ? [] : kind.misspellings(String(ada.id))
+    const texts = [...misspellings, '', '%'].filter((text) => text !== String(ada.id) && text !== String(bob.id))
+    for (const text of texts) {
+      const queries = [
+        () => Note.query().where({ userId: text }),
+        () => Note.query().where('userId', text),
+        () => Note.query().where('note.user_id', '=', text),
+        () => Note.query().whereIn('userId', [text]),
+        () => Note.query().findOne({ userId: text }),
+        () => Note.query().where((either) => void either.where('userId', text).orWhere('userId', text)),
+      ]
+      for (const [i, query] of queries.entries()) {
+        const found = await asSystem(async () => await query()).then(
+          (rows) => [rows ?? []].flat().length,
+          (error: Error) => error.name,
+        )
+        // The database itself refuses text that is no UUID.
+        expect(found, `${text}, query ${i}`).to.be.oneOf([0, 'ValidationError'])
+      }
+    }
+    // A number is never equal to all texts.
+    if (typeof ada.id === 'string') expect(await asSystem(() => Note.query().where({ title: 0 as never }))).to.deep.equal([])
+    expect(await asSystem(() => Note.query().where('userId', String(ada.id)).resultSize())).to.equal(count)
+  })
+
   it('keeps the rows of each owner apart, in lists, by path and in changes', async () => {
     const mine = (await world.client('POST', '/notes/', tokens.ada, { body: { title: 'of ada' } })).body
     const theirs = (await world.client('POST', '/notes/', tokens.bob, { body: { title: 'of bob' } })).body
