@@ -5,6 +5,7 @@ import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import type { DomainName } from '../../policy/registered-types.js'
 import { ADMIN, rolesSatisfying, SUPERADMIN } from '../../policy/user-tables.js'
+import { decodeId } from '../../schema/ids.js'
 import { isStorableText } from '../../schema/values.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
@@ -43,9 +44,11 @@ export async function administeredDomain(idOrName: unknown): Promise<Domain> {
   return found
 }
 
-/** Returns whether a value may name a domain: its name, its id, or an object with its id. */
+/** Returns whether a value may name a domain: its name, its id, or an object with its id. A number is an id only if ids are integers. */
 export const isDomainRef = (given: unknown): given is DomainName =>
-  typeof given === 'string' || typeof given === 'number' || (typeof given === 'object' && given !== null && 'id' in given)
+  typeof given === 'string' ||
+  (typeof given === 'number' && decodeId(registeredModel('domain'), given) !== undefined) ||
+  (typeof given === 'object' && given !== null && 'id' in given)
 
 /**
  * Throws when the caller can invite nobody, whatever the invitation. With a custom policy for grants this depends on the

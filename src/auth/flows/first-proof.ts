@@ -89,7 +89,7 @@ export async function proveAddress(
   const hasColumn = 'emailVerifiedAt' in definitionOf(cls).specs
   const columns = ['id', 'email', 'passwordHash', ...(hasColumn ? ['emailVerifiedAt'] : [])]
   // The given row may be older than the lock: read it again.
-  const stored = (await cls.query().findById(user.id).select(columns)) as unknown as
+  const stored = (await cls.query().findById(user.id).select(columns)) as
     | { email: string; passwordHash: string | null; emailVerifiedAt?: Date | null }
     | undefined
   if (stored?.email !== email) throw new InvalidTokenError()
@@ -186,7 +186,7 @@ export async function originOf(userId: string): Promise<{ createdAt?: Date; crea
     .query()
     .findById(userId)
     .select('id', ...columns)
-  const from = (await tokens().query().findOne({ userId, kind: REGISTRATION }).select('id', 'address')) as unknown as
+  const from = (await tokens().query().findOne({ userId, kind: REGISTRATION }).select('id', 'address')) as
     | { address: string | null }
     | undefined
   return { ...(user?.createdAt && { createdAt: user.createdAt }), ...(from?.address && { createdFrom: from.address }) }

@@ -93,6 +93,7 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   userSetting: undefined,
   models: undefined,
   tables: undefined,
+  ids: undefined,
   passwords: undefined,
   passwordHasher: undefined,
   accessDenied: undefined,
