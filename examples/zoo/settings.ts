@@ -1,25 +1,25 @@
 import { randomBytes } from 'node:crypto'
 
-/** What the environment says; README.md lists it. */
+/** The settings from the environment variables that README.md lists. */
 export interface Settings {
   readonly port: number
   readonly host: string
   readonly databaseUrl: string
   readonly framework: Framework
   readonly adminEmail: string
-  /** undefined: one is made where an admin has to be. */
+  /** undefined: a random password, if the first admin has to be created. */
   readonly adminPassword: string | undefined
   readonly jwtSecret: string
-  /** Of bcrypt. */
+  /** The cost of bcrypt. */
   readonly passwordCost: number
   readonly isProduction: boolean
-  /** Whether tries at the doors are limited. */
+  /** Whether attempts to sign in and to register are limited. */
   readonly isThrottled: boolean
   /** Whether browsers may sign in with cookies. */
   readonly takesCookies: boolean
-  /** Where browsers find the server; undefined: where it listens. */
+  /** The public URL of the server. undefined: the address that it listens on. */
   readonly baseUrl: string | undefined
-  /** An SMTP server's URL, or where else mail goes. */
+  /** The URL of an SMTP server, or `console`. */
   readonly mail: 'console' | 'nowhere' | `smtp${string}`
   readonly mailFrom: string
   readonly warnings: readonly string[]
@@ -28,7 +28,7 @@ export interface Settings {
 export const frameworks = ['express', 'koa', 'fastify', 'hono', 'fetch', 'node'] as const
 export type Framework = (typeof frameworks)[number]
 
-/** What is wrong with the environment; the message says what to set. */
+/** An invalid environment variable. The message says what to set. */
 export class SettingsError extends Error {}
 
 /** @throws SettingsError */
@@ -99,7 +99,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
 
 const isMail = (text: string): text is Settings['mail'] => text === 'console' || text === 'nowhere' || /^smtps?:\/\/[^/]/.test(text)
 
-/** https, or http on this machine; an origin alone, for the pages stand at the root. */
+/** Accepts https, or http on a loopback address. The URL must be an origin without a path, because the pages are served at the root. */
 function isBaseUrl(text: string): boolean {
   if (!URL.canParse(text)) return false
   const { protocol, hostname, origin } = new URL(text)

@@ -31,12 +31,6 @@ export interface AuthOptions {
   readonly jwt: JwtOptions & {
     /** Returns further claims of access tokens. Permission checks do not read them. */
     readonly claims?: ((user: User) => object) | undefined
-    /**
-     * Seconds after which a session ends even if it is refreshed.
-     *
-     * @defaultValue 7776000 (90 days)
-     */
-    readonly sessionExpires?: number | undefined
     /** Accepts the access tokens of an earlier scheme until a fixed date. */
     readonly legacyTokens?: LegacyTokenOptions | undefined
   }

@@ -19,6 +19,12 @@ export interface JwtOptions {
    * @defaultValue 2592000 (30 days)
    */
   refreshTokenExpires?: number | undefined
+  /**
+   * Seconds after which a session ends even if it is refreshed.
+   *
+   * @defaultValue 7776000 (90 days), or `refreshTokenExpires` if that is longer
+   */
+  sessionExpires?: number | undefined
   /** The `iss` claim that every token gets and must have. */
   issuer?: string | undefined
   /** The `aud` claim that every token gets and must have. */

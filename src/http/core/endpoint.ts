@@ -63,7 +63,7 @@ export interface EndpointOptions<Row = unknown> {
   /**
    * Returns the abilities that an API key may use here; it needs one of them. `[]` allows every key, `'none'` no key.
    *
-   * @defaultValue only keys with `*`
+   * @defaultValue the ability `<name of the resource>:*` for endpoints of `resource.endpoint()`, else only keys with `*`
    */
   abilities?: (() => readonly string[]) | 'none' | undefined
   /** The status of the response, if the handler does not return an HttpResponse. Default: 200. */

@@ -253,6 +253,18 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.authenticate(last.accessToken))).to.equal('InvalidTokenError')
   })
 
+  it('ends sessions after jwt.sessionExpires, and refuses an invalid one', async () => {
+    const jwt = { secret: 'a secret of this test, 32 bytes or more' }
+    const short = all.another({ jwt: { ...jwt, sessionExpires: 3600 } })
+    const { email } = await member()
+    const answer = await short.signIn({ email, password })
+    const session = await sessionOf(short.verifyAccessToken(answer.accessToken).sid)
+    const life = (session.endsAt as Date).getTime() - session.createdAt.getTime()
+    expect(life).to.be.within(3_595_000, 3_605_000)
+    for (const sessionExpires of [0, -1, 1.5, Number.NaN])
+      expect(() => all.another({ jwt: { ...jwt, sessionExpires } })).to.throw(ConfigurationError, 'jwt.sessionExpires')
+  })
+
   it('refuses an expired session [promise 23]', async () => {
     const first = await signedIn()
     await Token.query()
