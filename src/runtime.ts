@@ -339,7 +339,7 @@ export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   return enterRuntime(runtime, fn)
 }
 
-// A caller of one runtime is nobody in the database of another, also after that one was closed.
+// A caller of one runtime is not a user of another runtime's database, even after the first runtime was closed.
 function belongsElsewhere(knex: Knex): boolean {
   return runtimeOf(knex) !== null || shared.ended.has(configOf(knex))
 }

@@ -18,7 +18,7 @@ export interface ConnectionOptions {
   namedStatements?: boolean | undefined
 }
 
-/** The used parts of a Knex client. */
+/** The members of a Knex client that this file uses. */
 interface KnexClient {
   readonly driverName?: string
   acquireConnection(): Promise<object>

@@ -29,7 +29,7 @@ const fieldMessages: Partial<Record<FailureKind, string>> = {
   check: 'is not allowed',
 }
 
-const mostValues: Readonly<Record<Dialect, string>> = {
+const maxValues: Readonly<Record<Dialect, string>> = {
   pg: 'PostgreSQL takes 65535 in one statement',
   mysql: 'MariaDB takes 65535 in one prepared statement, and max_allowed_packet bytes in any',
   sqlite: 'SQLite takes 32766 in one statement',
@@ -90,7 +90,7 @@ export function mapDatabaseError(
       return declared ?? error
     }
     case 'tooManyValues':
-      return new TooManyValuesError(`This statement has too many values: ${mostValues[dialect]}. Split it into several statements.`, {
+      return new TooManyValuesError(`This statement has too many values: ${maxValues[dialect]}. Split it into several statements.`, {
         cause,
       })
     case 'retryable':

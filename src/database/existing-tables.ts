@@ -4,14 +4,14 @@ import { ConfigurationError } from '../core/errors.js'
 import { type Dialect, dialectOf } from '../schema/storage.js'
 
 /**
- * Creates a schema of PostgreSQL if it does not exist. On MariaDB, a schema is a database, which must exist.
+ * Creates a schema on PostgreSQL if it does not exist. On MariaDB a schema is a database, which must exist already.
  *
- * @throws ConfigurationError on MariaDB
+ * @throws ConfigurationError on MariaDB when the database does not exist
  */
 export async function createSchema(knex: Knex, schema: string | undefined): Promise<void> {
   if (schema === undefined) return
   const { sql, name } = sentName(knex, schema)
-  // Only an absent schema needs the right to create one.
+  // Look first: CREATE SCHEMA needs the CREATE privilege even with IF NOT EXISTS.
   const rows = await selectFrom(knex, {
     pg: ['select 1 from pg_namespace where nspname = ?', [name]],
     mysql: ['select 1 from information_schema.schemata where schema_name = ?', [name]],
@@ -22,7 +22,7 @@ export async function createSchema(knex: Knex, schema: string | undefined): Prom
   else throw new ConfigurationError(`initPerms({ tables: { schema: '${schema}' } }): there is no database '${name}'. Create it first.`)
 }
 
-/** Returns whether a table exists. On PostgreSQL it is looked up like in a query: in each schema of `search_path`. */
+/** Returns whether a table exists. PostgreSQL looks it up as in a query: in each schema of `search_path`. */
 export async function tableExists(knex: Knex, table: string): Promise<boolean> {
   const { sql, schema, name } = sentName(knex, table)
   const rows = await selectFrom(knex, {
@@ -36,7 +36,7 @@ export async function tableExists(knex: Knex, table: string): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Returns those of these columns that an existing table does not have. */
+/** Returns the columns of this list that an existing table lacks. */
 export async function missingColumnsOf(knex: Knex, table: string, columns: readonly string[]): Promise<string[]> {
   const { sql, schema, name } = sentName(knex, table)
   const rows = await selectFrom(knex, {
@@ -47,15 +47,15 @@ export async function missingColumnsOf(knex: Knex, table: string, columns: reado
     ],
     sqlite: ['select name from pragma_table_info(?, ?)', [name, schema ?? 'main']],
   })
-  // Other databases compare names of columns without case.
+  // The other databases ignore the case of column names.
   const spelled = dialectOf(knex) === 'pg' ? (column: string) => column : (column: string) => column.toLowerCase()
   const existing = new Set(rows.map(([column]) => spelled(String(column))))
   return columns.filter((column) => !existing.has(spelled(sentName(knex, column).name)))
 }
 
 /**
- * Returns the SQL type of an existing column of integers on MariaDB, which refuses a foreign key between `int` and the
- * `int unsigned` of Knex's increments(). Returns undefined on other databases and for other columns.
+ * Returns the SQL type of an existing integer column on MariaDB, and undefined on other databases and for other columns. A foreign
+ * key needs the same type: MariaDB rejects `int` for a reference to `int unsigned`, the type of Knex's increments().
  */
 export async function integerTypeOf(knex: Knex, table: string, column: string): Promise<string | undefined> {
   if (dialectOf(knex) !== 'mysql') return undefined
@@ -67,14 +67,14 @@ export async function integerTypeOf(knex: Knex, table: string, column: string): 
 }
 
 /**
- * Returns the names of tables, other than these, that have a foreign key to one of these tables.
+ * Returns the names of the other tables that have a foreign key to one of the given tables.
  *
  * @example await tablesReferringTo(knex, ['user', 'token']) // ['document']
  */
 export async function tablesReferringTo(knex: Knex, tables: readonly string[]): Promise<string[]> {
   if (tables.length === 0) return []
   const sent = tables.map((table) => sentName(knex, table))
-  const list = (one: string) => sent.map(() => one).join(', ')
+  const list = (placeholder: string) => sent.map(() => placeholder).join(', ')
   const names = sent.map(({ name }) => name.toLowerCase())
   const places = sent.flatMap(({ schema, name }) => [schema ?? null, name])
   const regclasses = sent.map(({ sql }) => sql)
@@ -133,7 +133,10 @@ export async function select(knex: Knex, sql: string, bindings: readonly Knex.Ra
   return rows.map((row) => Object.values(row))
 }
 
-/** Returns whether a unique index on this column alone covers all rows of a table. An index on an expression of the column counts. */
+/**
+ * Returns whether a unique index on this column alone covers all rows of a table. On PostgreSQL, an index on an expression of the
+ * column counts too.
+ */
 export async function hasUniqueIndex(knex: Knex, table: string, column: string): Promise<boolean> {
   const dialect = dialectOf(knex)
   if (dialect === 'pg') {

@@ -1,4 +1,4 @@
-/** Tells which columns a table of the application lacks, with the migration to write. */
+/** Reports the columns that a table of the application lacks, with a migration that adds them. */
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import { type ColumnSpec, columnNameOf } from '../schema/column.js'
@@ -24,7 +24,7 @@ export async function assertColumns(knex: Knex, table: TableSpec, model: string)
   const added = properties.filter((property) => missing.includes(columnIn(table, property)))
   throw new ConfigurationError(
     `The table '${table.name}' of ${model} has no column ${missing.map((name) => `'${name}'`).join(', ')}. The library does not alter tables that it ` +
-      `did not create. If a column has another name, set it with static columnNames. Else run this migration before those of the library:\n\n` +
+      `did not create. If a column has another name, set it with static columnNames. Otherwise run this migration before the library's migrations:\n\n` +
       migrationFor(dialectOf(knex), table, added),
   )
 }

@@ -5,7 +5,7 @@ import { replaceMethod } from './replace-method.js'
 type Callback = (error: unknown, result?: unknown) => void
 type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
 
-/** The used parts of a pg connection. */
+/** The members of a pg connection that this file uses. */
 export interface PgConnection {
   query: Query
 }
@@ -24,20 +24,20 @@ interface Prepared {
   losses: number
 }
 
-const mostNames = 500
-/** A SELECT with a longer list of values is planned each time: a plan from when the table was small would compare the list with every row. */
-const mostListed = 100
+const maxNames = 500
+/** A SELECT with more values gets no name. PostgreSQL would keep the plan of a small table, which compares the values with every row. */
+const maxListed = 100
 /** The most statements remembered as seen once, and the most statements with a name. */
-const mostTexts = 2000
+const maxTexts = 2000
 /** A connection that loses its statements this often is behind a pooler: it stops using names. */
-const mostLosses = 3
+const maxLosses = 3
 
 const planIsStale = '0A000'
 const statementIsGone = '26000'
 const statementIsThere = '42P05'
 const transactionIsAborted = '25P02'
 
-/** Returns whether PostgreSQL refused a statement because of its name. Then it can be sent again. */
+/** Returns whether PostgreSQL refused a statement because of its name. Such a statement did not run and can be sent again. */
 export function isNameError(error: unknown): boolean {
   const code = (error as { code?: unknown } | null | undefined)?.code
   return code === planIsStale || code === statementIsGone || code === statementIsThere
@@ -47,9 +47,9 @@ export function isNameError(error: unknown): boolean {
  * Gives statements a name, so that PostgreSQL parses and plans each only once per connection. A statement gets its name at its
  * second use. A connection has at most 500 names.
  *
- * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. Then the names are dropped. Outside a
- * transaction the statement is sent again without a name, and the caller notices nothing. A transaction fails with an error
- * after which `transaction()` runs it again.
+ * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. The connection then uses new names. Outside a
+ * transaction, the statement is sent again without a name and the caller sees no error. Inside a transaction, the statement fails,
+ * and `transaction()` runs the whole transaction again.
  *
  * @param isActive called for each statement; false sends it without a name
  * @returns a function that enables this on a connection
@@ -87,7 +87,7 @@ function isNameable(config: unknown): config is Statement {
   if (typeof config !== 'object' || config === null) return false
   const { text, values, name, submit } = config as Partial<Statement> & { submit?: unknown }
   if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return false
-  if (values.length > mostListed && isSelect.test(text)) return false
+  if (values.length > maxListed && isSelect.test(text)) return false
   return name === undefined && submit === undefined
 }
 
@@ -107,12 +107,12 @@ function namer(): (text: string) => string | null {
     const name = known.get(text)
     if (name !== undefined) return name
     if (!once.has(text)) {
-      if (once.size >= mostTexts) once.clear()
+      if (once.size >= maxTexts) once.clear()
       once.add(text)
       return null
     }
     once.delete(text)
-    if (known.size >= mostTexts) known.clear()
+    if (known.size >= maxTexts) known.clear()
     const made = canBeNamed(text) ? `op_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}` : null
     known.set(text, made)
     return made
@@ -120,10 +120,10 @@ function namer(): (text: string) => string | null {
 }
 
 function nameFor(prepared: Prepared, name: string | null): string | null {
-  if (name === null || prepared.losses >= mostLosses) return null
+  if (name === null || prepared.losses >= maxLosses) return null
   const full = prepared.generation === 0 ? name : `${name}_${prepared.generation}`
   if (prepared.names.has(full)) return full
-  if (prepared.names.size >= mostNames) return null
+  if (prepared.names.size >= maxNames) return null
   prepared.names.add(full)
   return full
 }

@@ -3,7 +3,7 @@ import { recordDateText } from '../schema/canonical.js'
 
 type TypeParser = (text: string) => unknown
 
-/** The used parts of a pg connection. */
+/** The members of a pg connection that this file uses. */
 export interface TypedConnection {
   getTypeParser?(type: number, format: 'text'): TypeParser
   setTypeParser?(type: number, format: 'text', parser: TypeParser): void
@@ -14,7 +14,7 @@ const timestamptzType = 1184
 
 /**
  * Sets type parsers on a connection. A `date` still becomes a Date, and the library also records its text. A `timestamptz`
- * becomes the same Date in a tenth of the time. Parsers of the application that do not return plain Dates stay in place.
+ * becomes the same Date, about ten times faster. If a parser of the application does not return plain Dates, it stays in place.
  */
 export function readDatesAndDatetimes(connection: TypedConnection): void {
   const parseDate = connection.getTypeParser?.(dateType, 'text')
@@ -44,7 +44,7 @@ const plus = 43
 
 /**
  * Parses a timestamptz in UTC with up to three digits after the point: '2001-02-03 04:05:06.789+00'. The driver's parser uses
- * three regular expressions, which take a third of the time to read a page of rows.
+ * three regular expressions: a third of the time that a page of rows takes to read.
  *
  * @returns null for other text, and for years before 1000: Date.UTC() moves small years to another century
  */

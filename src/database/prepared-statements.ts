@@ -7,12 +7,12 @@ interface Statement {
   safeIntegers(yes: boolean): unknown
 }
 
-/** The used parts of a better-sqlite3 connection. */
+/** The members of a better-sqlite3 connection that this file uses. */
 export interface BetterSqliteConnection {
   prepare(sql: string): Statement
 }
 
-/** The used parts of Knex's client for better-sqlite3. */
+/** The members of Knex's client for better-sqlite3 that this file uses. */
 export interface BetterSqliteClient {
   connectionSettings?: { options?: { safeIntegers?: boolean } }
 }

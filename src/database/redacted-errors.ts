@@ -75,7 +75,7 @@ const texts = ['message', 'detail', 'hint', 'where', 'internalQuery', 'sqlMessag
 /** The properties in which drivers and Knex put a statement and its values. */
 const statements = ['sql', 'bindings', 'values', 'parameters'] as const
 
-const mostLinks = 10
+const maxLinks = 10
 
 /**
  * Removes the values of a statement from an error, its causes and its wrapped errors. Changes them in place.
@@ -87,7 +87,7 @@ export function redactError(error: unknown, query?: FailedQuery): void {
   const values = query ? valuesOf(query.bindings) : null
   const seen = new Set<object>()
   const open: unknown[] = [error]
-  while (open.length > 0 && seen.size < mostLinks) {
+  while (open.length > 0 && seen.size < maxLinks) {
     const link = open.shift()
     if (typeof link !== 'object' || link === null || seen.has(link)) continue
     seen.add(link)
@@ -129,7 +129,7 @@ const longestText = 8000
 const longestValue = 4096
 const gram = 8
 /** The most characters of all values of a statement. Searching for more would take too long. */
-const mostCharacters = 500_000
+const maxCharacters = 500_000
 const tooMuch = '[removed: the statement has too many values to search for]'
 
 function redactText(text: string, sql: string, values: readonly string[]): string {
@@ -157,7 +157,7 @@ function redactQuoted(text: string): string {
 
 /** Replaces short values as whole words, and any part of a long value, since servers cut and escape long values. */
 function redactValues(text: string, values: readonly string[]): string {
-  if (values.reduce((sum, value) => sum + Math.min(value.length, longestValue), 0) > mostCharacters) return tooMuch
+  if (values.reduce((sum, value) => sum + Math.min(value.length, longestValue), 0) > maxCharacters) return tooMuch
   const rest = values.filter((value) => value.length < gram && text.includes(value)).reduce(withoutWord, text)
   const parts = new Set<string>()
   for (let i = 0; i + gram <= rest.length; i += 1) parts.add(rest.slice(i, i + gram))

@@ -8,8 +8,8 @@ interface Slot {
 }
 
 /**
- * Replaces a method of an object with at most one wrapper. If other code has wrapped the method in the meantime, undoing leaves
- * the wrapper in that chain, and the next call reuses it instead of adding another layer.
+ * Replaces a method of an object with at most one wrapper. If other code has wrapped the method since, undo cannot remove the
+ * wrapper from that chain: it then only calls the original. The next replaceMethod() reuses it instead of adding a layer.
  *
  * @param make gets the original method and returns its replacement
  * @param absent the original to use if the method does not exist

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { ConfigurationError } from '../core/errors.js'
 
-/** The used parts of Knex's Transaction. A transaction with an `outerTx` is a savepoint. */
+/** The members of Knex's Transaction that this file uses. A transaction with an `outerTx` is a savepoint. */
 export interface Nested {
   readonly outerTx: Nested | null
 }
@@ -38,7 +38,7 @@ interface Savepoint {
   end(): void
 }
 
-/** Milliseconds that a statement waits for a savepoint. Knex waits as long for a connection. */
+/** Milliseconds that a statement waits for a savepoint: as long as Knex waits for a connection by default. */
 const longestWait = 60_000
 
 /**
@@ -67,17 +67,17 @@ export class Savepoints {
 
   /** Returns a promise that a statement of `trx` must wait for; undefined if it may be sent now. */
   beforeStatement(trx: Nested): Promise<void> | undefined {
-    return this.#until((one) => one.isOpen && isWithin(one.trx, trx) && !isInside(one.trx))
+    return this.#until(({ isOpen, trx: inner }) => isOpen && isWithin(inner, trx) && !isInside(inner))
   }
 
   /** Returns a promise that COMMIT or RELEASE of `trx` must wait for, since a savepoint inside may still be rolled back. */
   beforeEnd(trx: Nested): Promise<void> | undefined {
-    return this.#until((one) => isWithin(one.trx, trx) && !isInside(one.trx))
+    return this.#until(({ trx: inner }) => isWithin(inner, trx) && !isInside(inner))
   }
 
-  #until(isInTheWay: (savepoint: Savepoint) => boolean): Promise<void> | undefined {
+  #until(isBlocking: (savepoint: Savepoint) => boolean): Promise<void> | undefined {
     if (this.#all.size === 0) return undefined
-    const find = () => [...this.#all].find(isInTheWay)
+    const find = () => [...this.#all].find(isBlocking)
     return find() && waitForEach(find)
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Records which tables the library created. The library never drops or alters another table.
  *
- * A name in the record is not enough: somebody may drop a table by hand and create another one of that name. So the library also marks
- * each table itself: the mark disappears with the table.
+ * A name in the record is not enough: an administrator may drop a table by hand and create another one of that name. So the
+ * library also marks each table itself: the mark disappears with the table.
  *
  * A database of 0.1.0 has no record: there, the tables that its migrations created count as the library's.
  */

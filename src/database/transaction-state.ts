@@ -6,7 +6,7 @@ import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
 import { type Nested, runInside, Savepoints } from './savepoints.js'
 
-/** The used parts of the Knex client of an instance or of a transaction. */
+/** The members of a Knex client that this file uses. The client belongs to an instance or to a transaction. */
 export interface TransactingClient {
   transaction(container: Container, ...args: unknown[]): KnexTransaction
   query(connection: object, query: Query | string): Promise<Query>
@@ -14,7 +14,7 @@ export interface TransactingClient {
 
 type Container = (transactor: unknown) => unknown
 
-/** The used parts of Knex's Transaction. */
+/** The members of Knex's Transaction that this file uses. */
 interface KnexTransaction extends Nested {
   readonly outerTx: KnexTransaction | null
   readonly trxClient: TransactingClient & FailingClient
@@ -33,15 +33,15 @@ const committed = 1
 /**
  * Makes transactions of a Knex client refuse statements after the database has ended them. MariaDB rolls back at a deadlock, and
  * SQLite at a full disk or `ON CONFLICT ROLLBACK`; both then run further statements outside of any transaction. PostgreSQL answers
- * the COMMIT of a failed transaction as if it had succeeded. Code that catches the error and continues would save only a part. So
- * every later statement, also COMMIT, fails with the first error.
+ * the COMMIT of a failed transaction as if it had succeeded. Code that catches the error and continues would save only a part of
+ * its changes. So every later statement, COMMIT included, fails with the first error.
  *
  * @returns a function that stops this for new transactions
  */
 export function rejectAfterRollback(client: TransactingClient, dialect: Dialect): () => void {
   const states = new WeakMap<KnexTransaction, TransactionState>()
 
-  const watchTransactionsOf = (one: TransactingClient): (() => void) => {
+  const watchTransactionsOf = (watchedClient: TransactingClient): (() => void) => {
     const watched = (make: TransactingClient['transaction']): TransactingClient['transaction'] =>
       function (this: TransactingClient, container, ...args) {
         // Knex calls the container later, when `trx` is set.
@@ -79,7 +79,7 @@ export function rejectAfterRollback(client: TransactingClient, dialect: Dialect)
           })
         }
       }
-    return replaceMethod(one, 'transaction', watched)
+    return replaceMethod(watchedClient, 'transaction', watched)
   }
   return watchTransactionsOf(client)
 }
@@ -166,7 +166,10 @@ class TransactionState {
     return thrownErrors.get(error) ?? mapDatabaseError(error, this.#dialect)
   }
 
-  /** PostgreSQL refuses statements after an error with 25P02, which does not tell the first error: whether a retry helps, for example. */
+  /**
+   * Returns the error to throw. After a first error PostgreSQL answers every statement with 25P02, which hides whether a retry helps.
+   * So this returns the first error instead, if it is retryable or the statement releases a savepoint.
+   */
   async #postgresError(error: unknown, sql: string, send: Send): Promise<unknown> {
     const { code } = error as { code?: unknown }
     if (code !== '25P02' || !this.#fatal) {

@@ -182,14 +182,9 @@ export async function transaction<T>(fn: (trx: Knex.Transaction) => Promise<T> |
   return await retry(attempt, isRetryable, options.retries)
 }
 
-const mostRetries = 3
+const maxRetries = 3
 
-async function retry<T>(
-  attempt: () => Promise<T>,
-  shouldRetry: (error: unknown) => boolean,
-  retries = mostRetries,
-  failed = 0,
-): Promise<T> {
+async function retry<T>(attempt: () => Promise<T>, shouldRetry: (error: unknown) => boolean, retries = maxRetries, failed = 0): Promise<T> {
   for (let failures = failed; ; failures += 1) {
     try {
       return await attempt()
@@ -217,7 +212,7 @@ function isUndone(error: unknown): boolean {
 export async function retryStatement<T>(error: unknown, send: () => PromiseLike<T>): Promise<T> {
   if (!isUndone(error)) throw error
   await pause(0)
-  return await retry(async () => await send(), isUndone, mostRetries, 1)
+  return await retry(async () => await send(), isUndone, maxRetries, 1)
 }
 
 // Codes of errors that the models did not map, since the statement was raw SQL: deadlock, serialization failure, lock timeout, and

@@ -29,13 +29,13 @@ function domainOfCaller(): string | undefined {
   return ids.size === 1 ? [...ids][0] : undefined
 }
 
-const mostListed = 10
+const maxListed = 10
 
 function noDomain(): ValidationError {
   const grants = currentActor()?.grants ?? []
   const names = [...new Set(grants.flatMap(({ domainName }) => (domainName === null ? [] : [domainName])))].sort()
-  const more = names.length > mostListed ? ` and ${names.length - mostListed} more` : ''
-  const whose = names.length > 1 ? ` You belong to several: ${names.slice(0, mostListed).join(', ')}${more}.` : ''
+  const more = names.length > maxListed ? ` and ${names.length - maxListed} more` : ''
+  const whose = names.length > 1 ? ` You belong to several: ${names.slice(0, maxListed).join(', ')}${more}.` : ''
   return new ValidationError(`A domain is required.${whose} Set domainId, or wrap the call in inDomain(domain, fn).`, [
     { field: 'domainId', message: 'is required' },
   ])

@@ -25,7 +25,7 @@ export interface OwnedStatics {
   userField: string
   /** The relation to the owner. @defaultValue 'user' */
   userRelation: string
-  /** The effect of deleting the owner on the row. @defaultValue 'cascade' */
+  /** What happens to the row when its owner is deleted. @defaultValue 'cascade' */
   userOnDelete: OnDelete
   /** Whether a row may have no owner. @defaultValue false */
   userIdNullable: boolean
@@ -34,7 +34,7 @@ export interface OwnedStatics {
    * or given to `initPerms({ models })`.
    */
   userBackref: string | null
-  /** Whether all actions need the right to update the owner, instead of rules of this model. @defaultValue false */
+  /** Whether the right to update the owner decides about all actions, instead of this model's policy. @defaultValue false */
   delegateToUser: boolean
 }
 
@@ -42,12 +42,12 @@ type Statics = RecordClass & OwnedStatics
 
 const backrefs = modelSlot(() => new Map<string, Statics>())
 
-/** Returns the class whose rows the user's relation contains: of classes over one table, the one that sets `userBackref`. */
+/** Returns the relation of `userBackref` and its model: the class that sets it if that has the table of `cls`, otherwise `cls`. */
 function backrefOf(cls: object): { name: string; source: Statics } | null {
   const { userBackref: name } = cls as Partial<Statics>
   if (typeof name !== 'string') return null
-  const said = lineage(cls).findLast((c) => typeof ownStatic(c, 'userBackref') === 'string') as Statics
-  return { name, source: said.getTableName() === (cls as Statics).getTableName() ? said : (cls as Statics) }
+  const declaring = lineage(cls).findLast((c) => typeof ownStatic(c, 'userBackref') === 'string') as Statics
+  return { name, source: declaring.getTableName() === (cls as Statics).getTableName() ? declaring : (cls as Statics) }
 }
 
 onDefinition((cls) => {

@@ -31,7 +31,7 @@ export async function send(knex: Knex, sql: string, bindings: readonly unknown[]
     client.emit('query-response', query.response, query)
     return query.response
   } finally {
-    // Already done for the supported clients; Knex returns a promise for other ones.
+    // The supported clients release the connection synchronously. The promise is for other clients.
     void client.releaseConnection(connection)
   }
 }

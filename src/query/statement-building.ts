@@ -35,7 +35,7 @@ export function StatementBuildingMixin(Base: BuilderClass<BuilderState>): Builde
     }
 
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
-      // A hook of the query, such as onBuild(), may have passed another Knex meanwhile.
+      // A hook of the query, such as onBuild(), may have set another Knex since.
       inRuntimeOf(this.unsafeKnex(), () => undefined)
       if (!this.isRunning) assertHomeOfOwners(this, this.knex())
       const built = this.#build(knexBuilder)

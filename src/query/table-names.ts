@@ -31,7 +31,7 @@ export function isTableOf(context: StatementContext, table: unknown, ref?: strin
   return further === undefined && typeof name === 'string' && bareName(name) === context.table && (ref === undefined || alias === ref)
 }
 
-/** Rejects a CTE with the name of a protected table: rules name tables, which it would replace. */
+/** Rejects a CTE with the name of a protected table. Policies refer to tables by name, and would read the CTE instead. */
 export function inspectName(context: StatementContext, alias: unknown): void {
   if (typeof alias === 'string' && isForbiddenTable(bareName(alias)))
     rejectStatement(context, `a CTE named '${alias}'`, 'give it another name')
@@ -40,7 +40,7 @@ export function inspectName(context: StatementContext, alias: unknown): void {
 // System catalogues, which reveal row counts and frequent values of all tables.
 const systemCatalogues = /^(pg_\w+|information_schema|performance_schema|sqlite_\w+|dbstat|(innodb_)?(table|index|column)_stats)$/i
 
-/** Rejects the name of a table that the running code may use only through its model, or of a system catalogue. */
+/** Rejects system catalogues, and tables that the running code may use only through their model. */
 export function inspectTable(context: StatementContext, table: string, statement: OpenKnexBuilder): void {
   const name = bareName(table)
   if (name.split('.').some((part) => systemCatalogues.test(part)))
@@ -53,7 +53,10 @@ export function inspectTable(context: StatementContext, table: string, statement
   )
 }
 
-/** Returns whether code may not name this table now, in any spelling: schema, quotes, wrapIdentifier. */
+/**
+ * Returns whether the running code may not name this table. Also checks the name without its schema and quotes, and as
+ * wrapIdentifier() changes it.
+ */
 export function isForbiddenName(context: StatementContext, table: string, { client }: OpenKnexBuilder): boolean {
   const name = bareName(table)
   if (context.exempt?.has(lastPart(name).toLowerCase())) return false

@@ -5,7 +5,7 @@ import { declareColumns, markIntermediate } from '../schema/definition.js'
 import { ActiveRecordMixin } from './active-record.js'
 import type { AbstractConstructor, StringId } from './record-types.js'
 
-/** The columns of every model of this library. Only this file sets the type of ids. */
+/** The columns of every model of this library. Only this file sets the default type of ids. */
 export const baseColumns = {
   id: column.uuid(),
   createdAt: column.datetime(),

@@ -26,7 +26,7 @@ export interface Codec {
   readonly further: Map<string, Target>
 }
 
-const mostFurther = 1000
+const maxFurther = 1000
 
 const codecs = new WeakMap<object, WeakMap<object, Codec>>()
 const jsonSpec = columns.json().nullable().spec
@@ -85,7 +85,7 @@ function furtherTarget(cls: object, { read, further }: Codec, name: string): Tar
     property: keepsNames ? name : camelCase(name),
     decode: null,
   }
-  if (further.size < mostFurther) further.set(name, target)
+  if (further.size < maxFurther) further.set(name, target)
   return target
 }
 

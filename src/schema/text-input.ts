@@ -1,16 +1,16 @@
 import { ValidationError } from '../core/errors.js'
 import { isStorableText } from './values.js'
 
-export const UNSTORABLE_TEXT = 'may not hold NUL characters or broken surrogate pairs'
+export const UNSTORABLE_TEXT = 'may not contain NUL characters or unpaired surrogates'
 
-/** Returns the error message for a value that is not a non-blank text; undefined for such a text. */
+/** Returns undefined for a string that is not blank, and an error message for all other values. */
 export function textProblem(value: unknown): string | undefined {
   if (typeof value !== 'string') return value === undefined ? 'is required' : 'must be a string'
   return value.trim() === '' ? 'may not be blank' : undefined
 }
 
 /**
- * Returns a text that is not blank.
+ * Returns the value if it is a string that is not blank.
  *
  * @throws ValidationError for other values
  * @example const token = requireText(req.body.token, 'token')
@@ -21,7 +21,7 @@ export function requireText(value: unknown, field: string): string {
   return value as string
 }
 
-/** Returns a non-blank text that every database can store. @throws ValidationError for other values */
+/** Returns the value if it is a non-blank string that every database can store. @throws ValidationError for other values */
 export function requireStorableText(value: unknown, field: string): string {
   const text = requireText(value, field)
   if (!isStorableText(text)) throw invalidField(field, UNSTORABLE_TEXT)

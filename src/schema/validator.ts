@@ -49,7 +49,7 @@ const validation = modelSlot(() => ({
   /** Schemas from $beforeValidate(), by their text: the hook creates a new object for each row. */
   changed: new Map<string, object>(),
 }))
-const mostChanged = 200
+const maxChanged = 200
 
 function createAjv(): Ajv2020 {
   const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
@@ -68,7 +68,7 @@ function deduplicated(schema: object): object {
   const text = JSON.stringify(schema)
   const known = changed.get(text)
   if (known) return known
-  if (changed.size >= mostChanged) {
+  if (changed.size >= maxChanged) {
     for (const old of changed.values()) ajv.removeSchema(old)
     changed.clear()
   }
@@ -364,6 +364,6 @@ function isAccessor(model: Model, name: string): boolean {
 /** Returns the errors of a client's text that a database could not store. */
 export function textErrors(field: string, value: unknown): FieldError[] {
   return typeof value === 'string' && !isStorableText(value)
-    ? [{ field, message: 'may not hold NUL characters or broken surrogate pairs' }]
+    ? [{ field, message: 'may not contain NUL characters or unpaired surrogates' }]
     : []
 }

@@ -111,7 +111,7 @@ function text(spec: ColumnSpec, value: unknown): Checked {
   // A character has at most two code units, so longer text need not be counted.
   const isTooLong = maxLength !== undefined && value.length > maxLength && (value.length > 2 * maxLength || codePoints(value) > maxLength)
   if (isTooLong) return { error: `must have at most ${maxLength} characters` }
-  if (!isStorableText(value)) return { error: 'may not hold NUL characters or broken surrogate pairs' }
+  if (!isStorableText(value)) return { error: 'may not contain NUL characters or unpaired surrogates' }
   if (minLength !== undefined && value.length < 2 * minLength && codePoints(value) < minLength)
     return { error: minLength === 1 ? 'may not be empty' : `must have at least ${minLength} characters` }
   return { value }

@@ -12,7 +12,7 @@ export interface FakeClock {
 let isFaked = false
 
 /**
- * Shifts `Date` for the whole process, so that tests need not wait until something expires. The clock keeps running. Timers use the
+ * Shifts `Date` for the whole process, so that tests need not wait until something expires. The clock continues to run. Timers use the
  * real clock, so that connections, pools and servers keep working. The clocks of databases and of other processes do not change;
  * the library does not use them.
  *
@@ -32,7 +32,7 @@ export function fakeClock(start?: Date | string | number): FakeClock {
   if (!Number.isFinite(offset))
     throw new ConfigurationError(`fakeClock('${start}'): start is not a date. Pass a Date, RFC 3339 text or milliseconds.`)
   const now = () => RealDate.now() + offset
-  // With a proxy, dates from before and after are instances of the same class.
+  // A proxy keeps instanceof working for dates made before and after it is installed.
   globalThis.Date = new Proxy(RealDate, {
     construct: (target, given, newTarget) => Reflect.construct(target, given.length === 0 ? [now()] : given, newTarget),
     apply: () => new RealDate(now()).toString(),

@@ -13,7 +13,7 @@ export interface CreateUserOptions {
 }
 
 export interface SignInAsOptions extends CreateUserOptions {
-  /** The result of initPerms(). @defaultValue that of the current runtime */
+  /** The result of initPerms(). Default: the result of the initPerms() call in effect. */
   perms?: Perms | undefined
 }
 
@@ -31,7 +31,7 @@ let count = 0
 /**
  * Creates a user of the registered user model with asSystem(), and loads its roles. Without a `password` the user cannot sign in with one.
  *
- * @param values the values of the user. Default of `email`: a random address.
+ * @param values the values of the user. Each identifier that users sign in with, such as `email`, is random by default.
  * @throws ValidationError when a required column of the application's user model is missing
  * @throws UniqueViolationError when the e-mail address is taken
  * @example const editor = await createUser<Employee>({ department: 'Press' }, { role: 'editor', domain: 'press' })

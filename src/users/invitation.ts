@@ -7,7 +7,7 @@ import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
 import { Role } from './roles.js'
 
 /**
- * An invitation of an e-mail address into a domain. Only `perms.auth.invitations` creates and uses its rows.
+ * An invitation of an e-mail address to a domain. Only `perms.auth.invitations` creates and uses its rows.
  *
  * @example new CrudResource({ model: Invitation, path: 'invitations', methods: ['list'] })
  */
@@ -26,7 +26,7 @@ export class Invitation extends CheckedWritesMixin(LibraryModel, () => forbidApi
     setClassName(this, 'Invitation')
   }
 
-  /** API keys cannot reach it, whatever their abilities. */
+  /** API keys cannot access this model, whatever their abilities. */
   static isCredential = true
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = {

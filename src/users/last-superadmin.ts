@@ -68,7 +68,7 @@ async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
 const hadSuperadmin = new WeakMap<Execution, boolean>()
 
 /**
- * Keeps the last enabled global superadmin, also under asSystem(): without one nobody could appoint another. Two concurrent
+ * Keeps the last enabled global superadmin, also under asSystem(): without a superadmin, no user could appoint another. Two concurrent
  * removals wait for the same lock.
  */
 addWriteCheck({

@@ -38,8 +38,8 @@ const tokens = () => registeredModel('token') as typeof Token
 const cutOffHash = (userId: unknown) => legacyHash(`cut-off of ${userId}`)
 
 /**
- * Ends all legacy tokens of a user that were issued until now. Their rows are revoked with those of sessions; this also refuses the
- * tokens that have no row yet, because nobody has used them since the adoption. Runs in a transaction that holds the user's row
+ * Ends all legacy tokens of a user that were issued until now. Their rows are revoked with those of sessions; this also refuses
+ * tokens that have no row yet, because they have not been used since the adoption. Runs in a transaction that holds the user's row
  * (lockRow).
  */
 export async function endLegacyTokens(userId: string, trx?: TransactionOrKnex): Promise<void> {

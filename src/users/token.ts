@@ -223,7 +223,7 @@ export class Token extends ReplaceableMixin(
 
 declareWriteLimits(Token, { on: ['create', 'update', 'delete'], reads: ['userId'], takes: OUTRANKS, condition: outranks })
 
-const mostAbilities = 100
+const maxAbilities = 100
 const abilityForm = /^(?:\*|[\w-]{1,64}(?::(?:\*|[\w-]{1,64}))?)$/
 
 function checkAbilities(abilities: unknown, isKey: boolean): void {
@@ -232,7 +232,7 @@ function checkAbilities(abilities: unknown, isKey: boolean): void {
   }
   if (abilities === undefined || abilities === null) return
   if (!isKey) refuse("are for API keys: kind: 'api'")
-  if (!Array.isArray(abilities) || abilities.length > mostAbilities) refuse(`must be a list of ${mostAbilities} at most`)
+  if (!Array.isArray(abilities) || abilities.length > maxAbilities) refuse(`must be a list of ${maxAbilities} at most`)
   if (!(abilities as unknown[]).every((one) => typeof one === 'string' && abilityForm.test(one)))
     refuse("must be of the form 'documents:read', 'documents:*' or '*'")
 }

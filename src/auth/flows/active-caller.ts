@@ -10,8 +10,8 @@ import { registeredModel } from '../../policy/registered-models.js'
 
 /**
  * Runs a write as the system, in a transaction that locks the user of the new row and then checks that the caller's account and
- * session are active. A concurrent sign-out or disabling either commits first, and then nothing is written, or waits and ends the
- * new row too. Without a caller nothing is checked.
+ * session are active. If a concurrent sign-out or disabling commits first, nothing is written. Otherwise it waits for this
+ * transaction and then also ends the new row. Without a caller, nothing is checked.
  *
  * @param userId the user whose key, session or factor is written
  * @throws UnauthorizedError when the caller's account or session has ended

@@ -21,7 +21,7 @@ export function assertActor(): Actor {
   return actor
 }
 
-/** Returns an active domain by id or name, whatever the caller may read, or null. */
+/** Returns the active domain with this id or name, or null. The caller does not need the right to read it. */
 export async function activeDomain(given: DomainName): Promise<Domain | null> {
   if (typeof given === 'string' && !isStorableText(given)) return null
   const { id, name } = namedDomain(given)
@@ -32,9 +32,10 @@ export async function activeDomain(given: DomainName): Promise<Domain | null> {
 }
 
 /**
- * Returns a domain that the caller administers. API keys are refused.
+ * Returns a domain that the caller administers.
  *
- * @throws NotFoundError for other callers, and when there is no such domain
+ * @throws UnauthorizedError for an anonymous caller
+ * @throws NotFoundError for other callers, for API keys, and when there is no such active domain
  */
 export async function administeredDomain(idOrName: unknown): Promise<Domain> {
   const actor = assertActor()
@@ -51,8 +52,8 @@ export const isDomainRef = (given: unknown): given is DomainName =>
   (typeof given === 'object' && given !== null && 'id' in given)
 
 /**
- * Throws when the caller can invite nobody, whatever the invitation. With a custom policy for grants this depends on the
- * invitation, so nothing is checked here.
+ * Throws when the caller may not grant any role, and so cannot invite any user. With a custom policy for grants this depends on
+ * the invitation: then only API keys and anonymous callers are refused here.
  *
  * @throws UnauthorizedError, ForbiddenError
  */

@@ -14,10 +14,10 @@ import type { User } from '../../users/user.js'
 import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
-/** The way in which the owner of a mailbox proved to own it. */
+/** The flow with which a user proved to own a mailbox. */
 export type Proof = 'magicLink' | 'passwordReset' | 'invitation'
 
-/** The access that a proof ended, as counts. */
+/** What a proof ended: how many sessions, keys and so on. */
 export interface EndedAccess {
   /** Whether a password was removed or replaced. */
   readonly password: boolean
@@ -42,7 +42,7 @@ export interface ProofOptions {
   readonly email: string
   /** The session that presents the proof. It stays active. */
   readonly keepSession?: string | null | undefined
-  /** Whether a password reset is the proof: the password is replaced, and API keys end in every case. */
+  /** Whether the proof is a password reset. It replaces the password, and ends API keys even if it is not the first proof. */
   readonly isReset?: boolean | undefined
 }
 
@@ -73,9 +73,9 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
 const sessionKinds = ['refresh', 'access', LEGACY]
 
 /**
- * Records that the owner of the mailbox proved the address. If it is the first proof, the account may have been created by someone
- * else in the owner's name: the password, sessions, keys and factors from before the proof end. Runs as the system, inside a
- * transaction that holds the user's row (lockRow).
+ * Records that the owner of the mailbox proved the address. Before the first proof, someone else may have created the account
+ * in the owner's name. So the first proof removes the password and ends the existing sessions, keys and factors. Call it as the
+ * system, inside a transaction that has locked the user's row (lockRow).
  *
  * @param user receives the new values
  * @returns the access that ended, or null when nothing ended
@@ -88,7 +88,7 @@ export async function proveAddress(
   const cls = userClass()
   const hasColumn = 'emailVerifiedAt' in definitionOf(cls).specs
   const columns = ['id', 'email', 'passwordHash', ...(hasColumn ? ['emailVerifiedAt'] : [])]
-  // The given row may be older than the lock: read it again.
+  // The given object may have been loaded before the lock. Read the row again.
   const stored = (await cls.query().findById(user.id).select(columns)) as
     | { email: string; passwordHash: string | null; emailVerifiedAt?: Date | null }
     | undefined
@@ -115,8 +115,8 @@ export async function proveAddress(
   }
   if (!hasColumn) await recordProof(user.id, email)
   const { api = 0, ...others } = ended
-  const count = (isOne: (kind: string) => boolean) =>
-    Object.entries(others).reduce((sum, [kind, number]) => (isOne(kind) ? sum + number : sum), 0)
+  const count = (isCounted: (kind: string) => boolean) =>
+    Object.entries(others).reduce((sum, [kind, number]) => (isCounted(kind) ? sum + number : sum), 0)
   const all: EndedAccess = {
     password: hasPassword(stored.passwordHash),
     sessions: count((kind) => sessionKinds.includes(kind)),
@@ -130,7 +130,7 @@ export async function proveAddress(
 
 const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, invitations: 0 }
 
-/** Describes the ended access in words: `a password, 2 sessions, 1 API key`. */
+/** Describes the ended access in words: `the password, 2 sessions, 1 API key`. */
 export function describeEnded(ended: EndedAccess): string {
   const counted = (number: number, noun: string) => (number === 0 ? [] : [`${number} ${noun}${number === 1 ? '' : 's'}`])
   return [

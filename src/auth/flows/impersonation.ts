@@ -14,7 +14,7 @@ import type { Sessions } from '../tokens/sessions.js'
 import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
-const usualLife = 900
+const DEFAULT_LIFETIME = 900
 const MAX_LIFETIME = 3600
 
 /**
@@ -24,7 +24,7 @@ const MAX_LIFETIME = 3600
  */
 export interface Impersonation {
   /**
-   * Returns an access token of another user to the current user, who must be a signed-in superadmin. The token cannot change
+   * Returns an access token for another user. The caller must be a signed-in superadmin. The token cannot change
    * passwords, addresses, roles, keys, factors, tokens, sessions or invitations, nor delete accounts or domains. It cannot be
    * refreshed.
    *
@@ -42,7 +42,7 @@ export interface Impersonation {
 
 export function impersonation(core: AuthCore): Impersonation {
   return {
-    async start(target, { reason, expiresIn = usualLife } = {}) {
+    async start(target, { reason, expiresIn = DEFAULT_LIFETIME } = {}) {
       core.assertNoTransaction('impersonation.start')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
@@ -78,7 +78,7 @@ export function impersonation(core: AuthCore): Impersonation {
     async stop() {
       core.assertNoTransaction('impersonation.stop')
       const actor = currentActor()
-      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError('This session impersonates no user.')
+      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError('This session does not impersonate a user.')
       await core.sessions.end({ userId: actor.id, id: actor.sessionId })
       core.emit('impersonationStopped', { userId: actor.id, by: actor.impersonatorId, sessionId: actor.sessionId })
     },

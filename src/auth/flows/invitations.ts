@@ -71,7 +71,7 @@ export type PrepareRegistration = (
 
 const PREFIX = 'in_'
 const FORM = /^in_[\w-]{43}$/
-const mostListed = 500
+const maxListed = 500
 
 export function invitations(core: AuthCore): Invitations {
   const { emit, knex, throttle } = core
@@ -234,7 +234,7 @@ export function invitations(core: AuthCore): Invitations {
         .whereNull('acceptedAt')
         .where('expiresAt', '>', new Date())
         .orderBy('createdAt', 'desc')
-        .limit(mostListed)
+        .limit(maxListed)
       return await (into ? query.where('domainId', into.id) : query)
     },
 

@@ -12,7 +12,7 @@ export interface MailDelivery {
   /**
    * Counts a mail to an address. Call it before any look-up.
    *
-   * @param by who causes the mail: the client address and the signed-in user
+   * @param by the client address and the signed-in user of the request that causes the mail
    * @throws TooManyAttemptsError
    */
   count(to: string, by?: Omit<ThrottledWho, 'account'>): Promise<Attempt>
@@ -21,7 +21,7 @@ export interface MailDelivery {
    * emits mailFailed.
    */
   send(kind: MailKind, user: User | null, to: string, token?: string, details?: Record<string, string>): Promise<void>
-  /** Counts and sends a notice. Emits `locked` instead when the address has received too many mails. */
+  /** Counts and sends a notice. Emits mailFailed instead of sending when the address has received too many mails. */
   notify(kind: MailKind, user: User, to: string, details: Record<string, string>): Promise<void>
   /** Emits an event about the access that a proof ended, and mails the user after the response. */
   reportProof(user: User, by: Proof, result: ProofResult): void

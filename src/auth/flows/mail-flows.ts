@@ -236,7 +236,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       redeem('signInWithMagicLink', token, async (plain) => {
         const user = await useProvingToken('magicLink', plain, { act: async (row) => row })
         const result = await core.completeSignIn(user, { device })
-        if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: ask for another link.')
+        if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: ask for another link.')
         return result
       }),
 

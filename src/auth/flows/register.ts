@@ -32,10 +32,10 @@ export interface RegistrationSteps {
 }
 
 /**
- * Creates a user and grants a role in one transaction. The values are untrusted: only columns that clients may set, without
- * `writableBy`, are accepted.
+ * Creates a user and grants a role in one transaction. The values are untrusted: it accepts only columns that clients may set and
+ * that have no `writableBy`.
  *
- * @throws ValidationError naming each field, UniqueViolationError for a taken address
+ * @throws ValidationError naming each invalid field, UniqueViolationError for a taken address
  */
 export async function registerUser(
   knex: Knex,

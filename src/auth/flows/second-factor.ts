@@ -176,7 +176,7 @@ export function createSecondFactors(
       }
       await attempt.succeeded()
       const result = await core.startSession(user, { device })
-      if (!result) throw new ServiceUnavailableError('Your account was changed meanwhile: sign in again.')
+      if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
       return result
     },
 

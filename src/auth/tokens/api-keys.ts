@@ -14,7 +14,7 @@ import { type Caller, callerLoader } from './load-caller.js'
 import { assertOwnUser } from './sessions.js'
 import { revokeTokens, tokens } from './token-updates.js'
 
-/** Seconds in which a further use is not recorded. */
+/** `lastUsedAt` is updated at most once in this many seconds. */
 const USE_INTERVAL = 60
 const MAX_KEYS = 100
 
@@ -24,20 +24,20 @@ export interface ApiKeyInfo {
   readonly description: string | null
   readonly abilities: readonly string[]
   readonly createdAt: Date
-  /** Accurate to the minute. */
+  /** Updated at most once a minute. */
   readonly lastUsedAt: Date | null
   readonly expiresAt: Date | null
 }
 
 /**
- * Manages API keys: `perms.auth.apiKeys`. Creating or revoking a key of another user takes a higher rank. list() does not check
- * whose keys the caller may see. API keys and impersonated sessions may change none.
+ * Manages API keys: `perms.auth.apiKeys`. To create or revoke a key of another user, the caller needs a higher rank
+ * than that user. list() does not check whose keys the caller may see. API keys and impersonated sessions cannot create or revoke keys.
  */
 export interface ApiKeys {
   /**
    * Creates an API key. `plain` is returned once and not stored.
    *
-   * @param options `abilities`: what the key may do of the things the user may do; `expiresIn` in seconds
+   * @param options `abilities`: the key may do only these of the user's actions; `expiresIn` in seconds
    * @throws ValidationError for unknown abilities, or a user with 100 active keys
    * @throws ForbiddenError when the key is for another user and the caller has no higher rank
    * @example const { plain } = await perms.auth.apiKeys.issue(user, { description: 'CI', abilities: ['documents:read'], expiresIn: 86_400 * 90 })
@@ -59,7 +59,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
   const { knex, emit, background } = core
   const load = callerLoader(knex, 'token')
 
-  // The WHERE clause skips the update when another process has just done it.
+  // The WHERE clause skips the update when another process has just recorded a use.
   function recordUse({ session }: Caller): void {
     const now = Date.now()
     if (session.lastUsedAt !== null && now - session.lastUsedAt.getTime() < USE_INTERVAL * 1000) return

@@ -68,7 +68,7 @@ export class LegacyTokens {
     this.keys = parseVerificationKeys(options, 'jwt.legacyTokens')
     if (this.keys.keys.some((key) => native.keys.some((other) => other.verifyKey.equals(key.verifyKey))))
       throw new ConfigurationError(
-        'jwt.legacyTokens has a key that jwt has too: whoever signs old tokens could sign new ones. Give jwt a new secret.',
+        'jwt.legacyTokens has a key that jwt has too: a program that signs old tokens could sign new ones. Give jwt a new secret.',
       )
     this.#until = readEnd(options.until)
     const { userId = ({ sub }) => sub as string } = options
@@ -152,7 +152,7 @@ export class LegacyTokens {
     try {
       await transaction((trx) => asSystem(() => write(trx)), { knex: this.#knex })
     } catch (error) {
-      // The user has been deleted meanwhile: the reference is refused.
+      // The user has been deleted in the meantime: the database rejects the foreign key.
       if (error instanceof ValidationError) throw new InvalidTokenError()
       // A concurrent request with the same token has created the row.
       if (!(error instanceof UniqueViolationError)) throw error

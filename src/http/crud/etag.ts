@@ -7,7 +7,7 @@ import type { HttpRequest } from '../core/request.js'
 import { serverKey } from '../core/server-key.js'
 import { outputFields, shape } from './shape.js'
 
-/** A row as JSON text for this caller, and its strong ETag (RFC 9110, 8.8.3). */
+/** The JSON text of a row for this caller, and its strong ETag (RFC 9110, 8.8.3). */
 export interface Representation {
   readonly text: string
   readonly etag: string
@@ -66,15 +66,15 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
   checkIfMatch(request, () => etagOf(row, model, perms))
   const unwanted = request.header('if-none-match')
   if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model, perms))) return
-  throw new PreconditionFailedError('The row still has an ETag of If-None-Match. Omit that header to change it.')
+  throw new PreconditionFailedError("The row's ETag is in If-None-Match. Omit that header to change the row.")
 }
 
 /**
- * Repeats the check inside the transaction that writes, and locks the row: it may have changed since the first check.
+ * Locks the row and repeats the check, inside the transaction that writes. The row may have changed since the first check.
  */
 export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
   const id = row.$id()
   const now = await model.query().findById(id).forUpdate()
-  if (!now) throw new PreconditionFailedError('The row was deleted meanwhile.')
+  if (!now) throw new PreconditionFailedError('The row has been deleted.')
   checkPreconditions(request, now, model, perms)
 }

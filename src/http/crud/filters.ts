@@ -115,7 +115,7 @@ export function scalar(spec: ColumnSpec, text: string): Checked {
       return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: 'must be true or false' }
     case 'string':
     case 'text':
-      return isStorableText(text) ? { value: text } : { error: 'may not hold NUL characters or broken surrogate pairs' }
+      return isStorableText(text) ? { value: text } : { error: 'may not contain NUL characters or unpaired surrogates' }
     case 'datetime':
       return normalize(spec, isDate(text) ? `${text}T00:00:00.000Z` : text.replace(/ (\d\d:\d\d)$/, '+$1'))
     default:

@@ -21,7 +21,7 @@ export function objectOf(body: unknown): Record<string, unknown> {
  * Splits a body into values for the model and arguments for the hooks, and checks it against argSchema.
  *
  * @param option the argSchema: a list of allowed keys, or a JSON Schema
- * @param known values that the server adds to the body, such as an invited address. A list does not have to contain their names.
+ * @param known values that the server adds to the body, such as an invited address. They need not be in a list of allowed keys.
  * @throws ValidationError for keys and values that argSchema does not allow
  */
 export function splitInput(model: ServedModel, body: unknown, option: SchemaOption | undefined, known: object = {}): SplitInput {

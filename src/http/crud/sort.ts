@@ -20,7 +20,7 @@ export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>
     const isDescending = part.startsWith('-')
     const name = isDescending ? part.slice(1) : part
     const column = columns.get(name)
-    if (!column) return { field: 'sort', message: `'${name.slice(0, 64)}' cannot be sorted by` }
+    if (!column) return { field: 'sort', message: `'${name.slice(0, 64)}' is not a sortable column` }
     if (keys.some((key) => key.column === column)) return { field: 'sort', message: `names ${name} twice` }
     keys.push({ column, isDescending })
   }
@@ -46,7 +46,7 @@ export function applySort(query: QueryBuilder<Model>, keys: readonly SortKey[], 
   }
 }
 
-/** Adds the condition that rows come after the row with these values, in the order of the keys. */
+/** Adds a condition for the rows that come after the row with these values, in the order of the keys. */
 export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[], values: readonly unknown[], dialect: Dialect): void {
   if (keys.length > 1) boundFirst(query, keys[0] as SortKey, values[0], dialect)
   query.where((any) => {
@@ -59,7 +59,7 @@ export function applyAfter(query: QueryBuilder<Model>, keys: readonly SortKey[],
   })
 }
 
-// This condition follows from the one below. Databases do not infer it from an OR, and would scan the index from its start.
+// applyAfter() implies this condition. Databases do not infer it from an OR, and would scan the index from its start.
 function boundFirst(query: QueryBuilder<Model>, { column, isDescending }: SortKey, value: unknown, dialect: Dialect): void {
   const { spec, reference } = column
   if (value === null) {

@@ -49,18 +49,18 @@ export function listOf(row: object): object {
   }
 }
 
-const mostCharacters = 1_048_576
+const maxCharacters = 1_048_576
 const lengths: Readonly<Record<string, number>> = { uuid: 36, date: 10, 'date-time': 40, email: 320 }
 
 type Schema = Record<string, unknown>
 
-/** Returns the schema with a bound for every string, number and array without one, as the limit of the body implies. */
+/** Returns the schema with bounds for each string, integer and array that has none. A string may be as long as the default body limit. */
 export function bounded(schema: object): object {
   const { type } = schema as Schema
   const bound: Schema = { ...schema }
   const is = (name: string) => type === name || (Array.isArray(type) && type.includes(name))
   if (is('string') && bound.maxLength === undefined && bound.enum === undefined)
-    bound.maxLength = lengths[bound.format as string] ?? mostCharacters
+    bound.maxLength = lengths[bound.format as string] ?? maxCharacters
   if (is('integer')) {
     bound.format ??= 'int32'
     bound.minimum ??= -2147483648

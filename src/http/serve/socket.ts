@@ -67,7 +67,7 @@ export class SocketAuthenticator {
     if (token === '') throw new InvalidTokenError()
     this.#listen()
     const connection = new Connection(this.#perms, request, token, (ended) => this.#open.delete(ended))
-    // Before the first check, so that a session that ends meanwhile is noticed.
+    // Before the first check, so that a session that ends during the check is noticed.
     this.#open.add(connection)
     try {
       await connection.start(checkEvery)

@@ -57,7 +57,7 @@ function listKeys(name: string): Endpoint {
   })
 }
 
-/** `DELETE api-keys/:keyId` → 204, or 404 for a key of another user. */
+/** `DELETE api-keys/:keyId` → 204, or 404 unless it is an active key of the caller. */
 function revokeKey(name: string): Endpoint {
   return new Endpoint({
     method: 'DELETE',
@@ -131,7 +131,7 @@ const keySchema = {
     description: { type: ['string', 'null'], maxLength: 255 },
     abilities: { type: 'array', items: { type: 'string', maxLength: 129 }, maxItems: 100 },
     createdAt: { type: 'string', format: 'date-time' },
-    lastUsedAt: datetime('Rounded to the minute.'),
+    lastUsedAt: datetime('Updated at most once a minute.'),
     expiresAt: datetime('When the key expires.'),
   },
   required: ['id', 'description', 'abilities', 'createdAt', 'lastUsedAt', 'expiresAt'],
@@ -139,7 +139,7 @@ const keySchema = {
 
 const createdSchema = {
   ...keySchema,
-  // A getter: the ids of keys are known after initPerms().
+  // A getter: the type of token ids is known only after initPerms().
   get properties() {
     return { ...keySchema.properties, key: { type: 'string', description: 'The key for the Authorization header. It is not shown again.' } }
   },

@@ -15,7 +15,7 @@ export const accepted = () => HttpResponse.json({ status: 'accepted' }, { status
 
 export const acceptedSchema = {
   type: 'object',
-  properties: { status: { type: 'string', enum: ['accepted'], description: 'The mail contains the result.' } },
+  properties: { status: { type: 'string', enum: ['accepted'], description: 'The same for every address. The result is sent by mail.' } },
   required: ['status'],
 }
 
@@ -56,7 +56,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
       method: 'POST',
       path: 'me/email',
       name: `request${name}EmailChange`,
-      summary: 'Mail a link to a new address that makes it yours',
+      summary: 'Mail a link that confirms a new address',
       abilities: 'none',
       queryKeys: [],
       handler: async ({ caller, input, perms }) => {
@@ -125,7 +125,7 @@ function redeem(
   name: string,
   summary: string,
   use: (mail: Mail, token: string) => Promise<unknown>,
-  more: readonly number[] = [],
+  otherProblems: readonly number[] = [],
 ): Endpoint {
   return new Endpoint({
     ...openPost(path),
@@ -136,7 +136,7 @@ function redeem(
       await use(perms.auth.mail, textsOf(input, ['token']).token)
       return HttpResponse.empty({ headers: noStore })
     },
-    description: { input: textSchema(['token'], { token: 128 }), problems: [401, ...more, 413, 415, 422, 429] },
+    description: { input: textSchema(['token'], { token: 128 }), problems: [401, ...otherProblems, 413, 415, 422, 429] },
   })
 }
 

@@ -4,7 +4,7 @@ import type { ServedModel } from '../core/ports.js'
 import type { MethodOptions } from '../crud/crud-options.js'
 import { namesOf, outputFields } from '../crud/shape.js'
 
-/** Restricts what `me/` accepts and shows, compared with its resource. */
+/** Restricts `me/` to fewer keys and columns than its resource accepts and shows. */
 export interface MeOptions {
   /**
    * The keys that the body of `PATCH me/` may have. The body must also satisfy the argSchema of `update`. Default: no further
@@ -15,7 +15,7 @@ export interface MeOptions {
   schema?: SchemaOption | undefined
 }
 
-interface Around {
+interface ResourceOptions {
   /** The options of `update`, or undefined if it is disabled. */
   readonly update: MethodOptions | undefined
   /** The `schema` of list and get, if they are enabled. Undefined for a method that shows all columns. */
@@ -23,10 +23,10 @@ interface Around {
 }
 
 /** Checks the `me` option against the options of its resource. @throws ConfigurationError if it allows more than these */
-export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: Around): void {
+export function checkMe({ argSchema, schema }: MeOptions, { update, shown }: ResourceOptions): void {
   if (argSchema !== undefined && !update)
     throw new ConfigurationError(
-      'me.argSchema has no effect: update is disabled in this UserResource, and PATCH me/ with it. Enable update, or remove me.argSchema.',
+      'me.argSchema has no effect: update is disabled in this UserResource, which also disables PATCH me/. Enable update, or remove me.argSchema.',
     )
   if (argSchema !== undefined && update?.argSchema !== undefined)
     assertSubset('argSchema', namesOf(argSchema), namesOf(update.argSchema), 'the argSchema of update does not accept')

@@ -14,7 +14,7 @@ export const email = 'carol@example.com'
 export const moved = 'caroline@example.com'
 export const newPassword = 'a wholly new password'
 
-/** The users of the feature cases, and what one case leaves for later ones. */
+/** The users of the feature cases, and the tokens, keys and secrets that a case stores for later cases. */
 interface People {
   readonly carol: User
   readonly superadmin: User
@@ -45,7 +45,7 @@ export async function populate(world: FullWorld): Promise<PopulatedWorld> {
   return { ...world, people }
 }
 
-/** Returns carol as she is in the database. */
+/** Loads carol from the database. */
 export const carolOf = async (world: PopulatedWorld) => await asSystem(() => Keeper.getOr404(world.people.carol.id))
 export const carol = async (world: PopulatedWorld) => (await signInAs(await carolOf(world))).accessToken
 export const superadmin = async (world: PopulatedWorld) => (await signInAs(world.people.superadmin)).accessToken
@@ -60,7 +60,7 @@ export const mailed =
     return { token: world.people.token }
   }
 
-/** Returns the token of the last mail. */
+/** Returns the token that the last `mailed` request or challenge stored. */
 export const again = async (world: PopulatedWorld) => ({ token: world.people.token })
 
 export const invite = (to: string) => (world: PopulatedWorld) =>
@@ -129,7 +129,7 @@ export const withKey = (
 
 export const dead = { code: 'invalid_token' }
 
-/** Returns cases that send values that are no text, which must be refused before any look-up. */
+/** Returns cases that send values other than non-blank strings. Each must give 422 before any look-up. */
 export const untexts = (path: string, fields: readonly string[], more: Partial<Case> = {}): Case[] =>
   [null, '', ' ', {}, []].map((value) =>
     post(

@@ -6,7 +6,10 @@ export { nodeReference } from './reference.js'
 export type { ApplicationRoute } from './routes.js'
 export type { ConformanceServer, ConformanceTarget, Responses } from './suite.js'
 
-/** The functions of a test framework: those of mocha and node:test as they are; beforeAll and afterAll of Vitest and Jest. */
+/**
+ * The functions of a test framework. mocha and node:test have these names. With Vitest and Jest, pass beforeAll as `before` and
+ * afterAll as `after`.
+ */
 export interface TestFramework {
   describe(title: string, register: () => void): unknown
   it(title: string, run: () => Promise<void>): unknown
@@ -15,10 +18,10 @@ export interface TestFramework {
 }
 
 /**
- * Registers the tests that every adapter must pass, some 300: sign-in, callers, routes of the application, lists, writes, protocol,
+ * Registers the tests that every adapter must pass, about 300: sign-in, callers, routes of the application, lists, writes, protocol,
  * every feature of UserResource, and cookies. Each response must be identical to that of the adapter for node:http.
  *
- * The suite calls initPerms() for databases of its own. Run it in a file without other databases of the library. It needs otpauth.
+ * The suite calls initPerms() for its own databases. Run it in a test file that does not call initPerms() itself. It needs otpauth.
  *
  * @param name the name of the adapter, for the titles
  * @param target how to start a server with the adapter

@@ -6,7 +6,7 @@ export const memberCases: readonly Case[] = [
   // Invitations.
   post('an admin invites', 'invitations/', { email: 'erin@example.com', role: 'editor', domain: 'press' }, 201, { as: 'admin' }),
   post('another user cannot invite', 'invitations', { email: 'erin@example.com', role: 'editor', domain: 'press' }, 403, { as: 'ada' }),
-  post('nobody invites above their own rank', 'invitations', { email: 'erin@example.com', role: 'admin', domain: 'nowhere' }, 403, {
+  post('a user cannot invite above their own rank', 'invitations', { email: 'erin@example.com', role: 'admin', domain: 'nowhere' }, 403, {
     as: 'ada',
   }),
   ...untexts('invitations', ['email', 'role', 'domain'], { as: 'admin' }),
@@ -59,7 +59,7 @@ export const memberCases: readonly Case[] = [
   },
   { title: 'an admin changes the role of a member', method: 'PATCH', path: member, as: 'admin', body: { role: 'reader' }, status: 200 },
   {
-    title: 'a role that is no text gives 422',
+    title: 'a role that is not a string gives 422',
     method: 'PATCH',
     path: member,
     as: 'admin',
