@@ -158,7 +158,7 @@ eachDatabase('Several runtimes in one process', (db) => {
     expect(kept?.title).to.equal('of b')
   })
 
-  it('a user of one runtime is nobody to act as, grant to or sign in for in another [promise 74]', async () => {
+  it('a user of one runtime cannot act, receive grants or sign in in another runtime [promise 74]', async () => {
     const ada = await a.run(() => asSystem(() => User.getOr404(ids.ada)))
     const note = await b.run(() => asSystem(() => RuntimeNote.getOr404(ids.note)))
     const accessToken = await a.auth.createAccessToken(ada)

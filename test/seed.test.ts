@@ -329,7 +329,7 @@ describe('The seed document', () => {
         expect((await app.send('GET', path, { token })).status).to.equal(404)
       })
 
-      it('lets nobody register unless the model says so', async () => {
+      it('refuses registration unless the model allows it', async () => {
         expect((await app.send('POST', '/api/users/', { json: { email: 'new@example.com', password } })).status).to.equal(401)
       })
     })
@@ -344,7 +344,7 @@ describe('The seed document', () => {
         express.use(router(new Api({ prefix: '/api', resources: [publicUsers, adminUsers] })))
       })
 
-      it('lets anybody create a user, without rights', async () => {
+      it('lets an anonymous caller create a user, who gets no rights', async () => {
         const json = { email: 'visitor@example.com', password }
         expect((await app.send('POST', '/api/sign-up/', { json })).status).to.equal(201)
         const token = await app.login(json.email, '/api/admin/users/login')
@@ -354,7 +354,7 @@ describe('The seed document', () => {
         ).to.be.oneOf([403, 422])
       })
 
-      it('and at the other instance nobody', async () => {
+      it('refuses registration at the other instance', async () => {
         expect((await app.send('POST', '/api/admin/users/', { json: { email: 'x@example.com', password } })).status).to.equal(401)
         expect((await app.send('GET', '/api/sign-up/')).status).to.equal(405)
       })
@@ -815,7 +815,7 @@ describe('The seed document', () => {
         expect((await UserDocument.getOr404(document.id)).title).to.equal('Changed')
       })
 
-      it('and those of nobody else: not one way round', async () => {
+      it('refuses all access to documents of other users', async () => {
         await runAs(bob, async () => {
           expect(await UserDocument.get(document.id)).to.equal(null)
           expect(await failureOf(() => UserDocument.getOr404(document.id))).to.be.instanceOf(NotFoundError)
@@ -905,7 +905,7 @@ describe('The seed document', () => {
         expect((await app.send('GET', '/auth/profile')).status).to.equal(401)
       })
 
-      it('lets admins, and nobody else, change and delete users', async () => {
+      it('lets only admins change and delete users', async () => {
         const [user, admin] = await asSystem(async () => [await someone(), await someone()] as const)
         await asSystem(() => UserRole.create({ user: admin, role: Role.ADMIN }))
         const [own, theirs] = [await app.login(user.email, '/auth/login'), await app.login(admin.email, '/auth/login')]

@@ -207,7 +207,7 @@ describe('Body parsers that lose the context', function () {
     let of: AsyncResource | undefined
     const app = createApp().set('env', 'test')
     app.use(authenticate())
-    // A pool that calls back in the context of whoever came first.
+    // A pool that calls back in the context of the first request.
     app.use((_req, _res, next) => {
       of ??= new AsyncResource('pool')
       of.runInAsyncScope(next)

@@ -135,7 +135,7 @@ const frameworks: Readonly<Record<string, { start(zoo: Zoo, options: Options): P
         ),
       )
     },
-    // Nobody else is there to answer.
+    // The application has no other error handler.
     own: [500, /"code":"internal"/],
   },
 }

@@ -146,7 +146,7 @@ eachDatabase('The audit log', (db) => {
     ])
     const one = (event: string) => events.find((row) => row.event === event)
     expect(one('signIn')).to.include({ actorId: user.id, subjectId: user.id })
-    // Whoever tried is not known: the user is whom it was about.
+    // The actor is unknown. The subject is the user whose address was used.
     expect(one('signInFailed')).to.include({ actorId: null, subjectId: user.id })
     expect(one('passwordResetRequested')).to.include({ actorId: null, subjectId: user.id })
     for (const event of ['invited', 'invitationRevoked']) expect(one(event), event).to.include({ actorId: boss.id, domainId: press.id })
@@ -404,7 +404,7 @@ eachDatabase('The audit log', (db) => {
       await user.revokeRole('flushed')
       await flushed.close()
       expect(await db.knex('audit_log')).to.have.length(before + 2)
-      // Without jwt there is nobody to sign in, and events all the same.
+      // Without jwt users cannot sign in, but events are still recorded.
       const { jwt, ...rest } = options
       const script = initPerms({ ...rest, auditLog: true })
       await user.grantRole('by a script')

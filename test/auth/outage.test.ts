@@ -273,7 +273,7 @@ const canStartPostgres = ownPostgres.isPossible()
     await postgres?.remove()
   })
 
-  it('answers 503 with Retry-After meanwhile, lives, and works at the first request after [promise 51]', async () => {
+  it('answers 503 with Retry-After during the outage, keeps running, and serves the first request after it [promise 51]', async () => {
     const user = await User.create({ email: 'ada@example.com' })
     await knex('user').where({ id: user.id }).update({ password_hash: oldHash })
     const refreshToken = await perms.auth.createRefreshToken(user)

@@ -8,23 +8,21 @@ import { outdated, racingHasher } from './passwords/racing-hasher.js'
 import { type ServerProcess, startServer } from './server-process.js'
 
 /**
- * Two server processes on one database, and what happens when requests that exclude one another reach both at once. What the
- * clients were told is only half of it: the outcome is looked up in the database.
- *
- * Each race is repeated, see `repetitions`.
+ * How often each race is repeated. A race sends conflicting requests to two server processes on one database at once, and then
+ * checks the responses and the rows in the database.
  */
 const RACES = repetitions(50)
-/** Milliseconds that a hash takes at most. */
+/** The most milliseconds that a hash takes. */
 const HASHING = 10
 
 const secret = 'a secret of this test, 32 bytes or more'
 const password = 'correct horse battery'
 const changed = 'another battery staple'
-/** The next sign-in makes it anew. */
+/** A hash that the next sign-in replaces. */
 const oldHash = await outdated(password)
 
 const databases = [...(process.env['POSTGRES_URL'] ? ['pg' as const] : []), ...(process.env['MARIADB_URL'] ? ['mysql2' as const] : [])]
-const randomly = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * milliseconds))
+const sleepUpTo = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * milliseconds))
 
 for (const client of databases) {
   describe(`two server processes on one database (${client})`, function () {
@@ -47,7 +45,7 @@ for (const client of databases) {
       await own?.destroy()
     })
 
-    /** Asks the servers in turn. */
+    /** Sends a request to the servers in turn. */
     const ask = (turn: number, method: string, path: string, options?: RequestOptions): Promise<Answer> =>
       request((servers[turn % servers.length] as ServerProcess).url, method, path, options)
     const refresh = (turn: number, token: string) => ask(turn, 'POST', '/users/refresh', { json: { refresh_token: token } })
@@ -65,7 +63,7 @@ for (const client of databases) {
       const refreshToken = await perms.auth.createRefreshToken(user)
       return { refreshToken, accessToken: await perms.auth.createAccessToken(user, { refreshToken }) }
     }
-    /** The rows of a user's sessions, as they are stored. */
+    /** Returns the token rows of a user. */
     const stored = async (user: User): Promise<{ id: string; token: string; revoked: boolean }[]> =>
       (await own.knex('token').where({ user_id: user.id }).select('id', 'token', 'revoked')).map((row) => ({
         ...row,
@@ -76,7 +74,7 @@ for (const client of databases) {
         for (let i = 0; i < RACES; i += 1) await body()
       })
 
-    race('twenty refreshes of one token at once make one successor [promise 21]', async () => {
+    race('twenty concurrent refreshes of one token create one successor [promise 21]', async () => {
       const user = await newUser()
       const { refreshToken } = await newSession(user)
       const answers = await many(20, (i) => refresh(i, refreshToken))
@@ -90,18 +88,18 @@ for (const client of databases) {
       expect((await refresh(0, successor)).status).to.equal(200)
     })
 
-    race('a successor used while its twins are under way is never gone back to [promise 21]', async () => {
+    race('a session never reverts to a successor that was used during concurrent refreshes [promise 21]', async () => {
       const user = await newUser()
       const { refreshToken } = await newSession(user)
       const twins = Array.from({ length: 8 }, async (_, i) => {
-        await randomly(10)
+        await sleepUpTo(10)
         return await refresh(i, refreshToken)
       })
       const successor: string = (await Promise.race(twins)).body.refresh_token
       const second = await refresh(0, successor)
       const handedOut = (await Promise.all(twins)).filter(({ status }) => status === 200).map(({ body }) => body.refresh_token)
       expect([...new Set([...handedOut, successor])]).to.deep.equal([successor])
-      // A twin that came after the successor was used has ended the session: then for good.
+      // A refresh that arrived after the successor was used has ended the session. Then it stays ended.
       const [row] = await stored(user)
       if (second.status === 200 && !row?.revoked) expect(row?.token).to.equal(hashOf(second.body.refresh_token))
       else expect(row?.revoked).to.equal(true)
@@ -111,7 +109,7 @@ for (const client of databases) {
       const user = await newUser()
       const { refreshToken, accessToken } = await newSession(user)
       const signOut = async () => {
-        await randomly(20)
+        await sleepUpTo(20)
         return await ask(1, 'POST', '/users/logout', { token: accessToken })
       }
       const [{ status }, ...refreshed] = await Promise.all([signOut(), ...Array.from({ length: 4 }, (_, i) => refresh(i, refreshToken))])
@@ -126,11 +124,11 @@ for (const client of databases) {
       }
     })
 
-    race('a changed password wins over the rehash of a sign-in, and ends what that began [promise 5]', async () => {
+    race('a changed password wins over the rehash of a concurrent sign-in, and ends the session of that sign-in [promise 5]', async () => {
       const user = await newUser(oldHash)
       const { accessToken } = await newSession(user)
       const signIn = async (turn: number) => {
-        await randomly(40)
+        await sleepUpTo(40)
         return await ask(turn, 'POST', '/users/login', { json: { email: user.email, password } })
       }
       const change = ask(1, 'PATCH', '/users/me', { token: accessToken, json: { password: changed, oldPassword: password } })
@@ -147,7 +145,7 @@ for (const client of databases) {
       }
     })
 
-    race('of a hundred wrong passwords at once ten are looked at [promise 12]', async () => {
+    race('of a hundred concurrent wrong passwords ten are checked [promise 12]', async () => {
       const user = await newUser(oldHash)
       const before = await passedBy('address')
       const wrong = { json: { email: user.email, password: 'a wrong password' } }
@@ -155,13 +153,13 @@ for (const client of databases) {
       expect(answers.filter(({ status }) => status === 401)).to.have.length(10)
       expect(answers.filter(({ status }) => status === 429)).to.have.length(90)
       for (const { status, headers } of answers) if (status === 429) expect(Number(headers.get('retry-after'))).to.be.within(1, 900)
-      // The limit by address counts only what the one by account and address let through.
+      // The limit by address counts only the attempts that the limit by account and address allowed.
       expect((await passedBy('address')) - before).to.equal(10)
       expect(await passedBy('account', user.email)).to.equal(10)
       expect((await ask(0, 'POST', '/users/login', { json: { email: user.email, password } })).status).to.equal(429)
     })
 
-    /** What is counted in the database. */
+    /** Returns how many attempts the database has counted. */
     async function passedBy(dimension: 'address' | 'account', email = ''): Promise<number> {
       const key = createHash('sha256')
         .update(`${dimension === 'address' ? '127.0.0.1' : ''}\n${email}`)
@@ -175,7 +173,7 @@ for (const client of databases) {
   })
 }
 
-/** What is stored of a refresh token: its secret is the first 32 bytes. */
+/** Returns the stored hash of a refresh token. It covers the secret, which is the first 32 bytes. */
 function hashOf(refreshToken: string): string {
   const bytes = Buffer.from(refreshToken.slice('rt_'.length), 'base64url').subarray(0, 32)
   return createHash('sha256').update(Buffer.of(0xff)).update(bytes).digest('hex')

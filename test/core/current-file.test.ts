@@ -14,7 +14,7 @@ describe('currentFile()', () => {
     expect(file.startsWith('file:') ? fileURLToPath(file) : file).to.equal(fileURLToPath(here))
   })
 
-  it('leaves the format and the length of stack traces as they were', () => {
+  it('does not change the format and length of stack traces', () => {
     const { prepareStackTrace, stackTraceLimit } = Error
     const custom = () => 'custom'
     Error.prepareStackTrace = custom

@@ -257,7 +257,7 @@ if (availableDrivers.includes('pg')) {
       const [name] = await names()
       await knex.raw('deallocate all')
       expect(await byId(2)).to.deep.equal([{ id: 2, name: 'thing 2' }])
-      // What a pooler does: another server connection, on which somebody prepared that name.
+      // As with a pooler: another server connection, on which another client has prepared that name.
       await knex.raw(`prepare "${name}_1" as select 1`)
       expect(await byId(3)).to.deep.equal([{ id: 3, name: 'thing 3' }])
       expect(await names()).to.deep.equal([`${name}_1`])

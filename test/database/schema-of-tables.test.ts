@@ -63,11 +63,11 @@ eachDatabase('initPerms({ tables: { schema } })', (db) => {
   })
 })
 
-eachDatabase('initPerms({ tables: { schema } }) of a schema that does not exist', (db) => {
+eachDatabase('initPerms({ tables: { schema } }) with a schema that does not exist', (db) => {
   if (db.dialect === 'sqlite') return
   const isCreated = db.dialect === 'pg'
 
-  it(isCreated ? 'is created by perms.migrate()' : 'is refused, since it is a database', async () => {
+  it(isCreated ? 'lets perms.migrate() create the schema' : 'is refused by perms.migrate(), since a schema is a database', async () => {
     const perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), tables: { schema: 'nowhere' } })
     if (isCreated) expect(await perms.migrate()).to.have.length(2)
     else expect((await rejection(perms.migrate())).message).to.include("there is no database 'nowhere'. Create it first")
@@ -97,7 +97,7 @@ eachDatabase('The search_path of Knex', (db) => {
 
   itServes(() => app)
 
-  it('finds a table of the application in a later schema of the path, and leaves it alone [promise 77]', async () => {
+  it('finds a table of the application in a later schema of the path, and does not change it [promise 77]', async () => {
     await app.perms.close()
     await db.knex.raw('create schema empty')
     const perms = initPerms({ knex: db.connect({ searchPath: ['empty', 'public'] }), passwordHasher: testHasher() })

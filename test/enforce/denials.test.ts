@@ -38,7 +38,7 @@ import {
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
-/** Has an owner, and no policy. */
+/** Has an owner, but no policy. */
 class DenShelf extends HasUserMixin(BasePermsModel).withColumns({ title: column.string() }) {
   static override relationMappings(): any {
     return { books: hasMany(() => DenBook, 'shelfId') }
@@ -66,7 +66,7 @@ class DenNote extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColum
   static override userIdNullable = true
 }
 
-/** Everybody reads it, the owner writes it. */
+/** Every caller may read it, only the owner may write it. */
 class DenNotice extends HasUserMixin(BasePermsModel).withColumns({
   title: column.string({ maxLength: 100 }).unique(),
   noteId: column.uuid().references('den_note.id', { onDelete: 'restrict' }).nullable(),
@@ -82,7 +82,7 @@ class DenFlow extends HasUserMixin(BasePermsModel).withColumns({ state: column.s
   }
 }
 
-/** Gives itself away on the way into the database. */
+/** Its hooks make `heir` the owner. */
 class DenGift extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
   title: column.string(),
   heir: column.uuid().nullable(),
@@ -246,8 +246,8 @@ eachDatabase('Denials', (db) => {
       'a user': <T>(fn: () => T) => runAs(ada, fn),
       'an anonymous caller': <T>(fn: () => T) => asAnonymous(fn),
     })) {
-      it(`[promise 37] is not that of ${who}`, async () => {
-        const row = await DenNote.create({ title: 'nobody’s', userId: null as never })
+      it(`[promise 37] is not owned by ${who}`, async () => {
+        const row = await DenNote.create({ title: 'without an owner', userId: null as never })
         expect((await stored('den_note', row.id)).user_id).to.equal(null)
         expect(await run(() => DenNote.query())).to.deep.equal([])
         expect(await run(() => DenNote.query().whereNull('userId'))).to.deep.equal([])
@@ -261,7 +261,7 @@ eachDatabase('Denials', (db) => {
       })
     }
 
-    it('[promise 37] cannot be made of one that has an owner', async () => {
+    it('[promise 37] cannot result from removing the owner of a row', async () => {
       const row = await runAs(ada, () => DenNote.create({ title: 'mine' }))
       expect(await rejection(runAs(ada, () => row.update({ userId: null as never })))).to.be.instanceOf(ForbiddenError)
       expect(await rejection(runAs(ada, () => DenNote.query().patch({ userId: null as never })))).to.be.instanceOf(ForbiddenError)
@@ -270,7 +270,7 @@ eachDatabase('Denials', (db) => {
   })
 
   describe('a write whose result the caller may not write', () => {
-    it('[promise 34] is refused and undone: giving a row away, by every path', async () => {
+    it('[promise 34] is refused and rolled back when it gives the row to another user, by every path', async () => {
       const row = await runAs(ada, () => DenNote.create({ title: 'mine' }))
       const ways = {
         update: () => row.update({ userId: bob.id }),
@@ -295,7 +295,7 @@ eachDatabase('Denials', (db) => {
       expect((await stored('den_note', row.id)).user_id).to.equal(bob.id)
     })
 
-    it('[promise 34] keeps nothing where the application’s own transaction goes on', async () => {
+    it('[promise 34] stores nothing when the application’s transaction continues', async () => {
       const kept = await runAs(ada, () => DenNote.create({ title: 'mine' }))
       const gift = await runAs(ada, () => DenGift.create({ title: 'mine' }))
       await runAs(ada, () =>
@@ -316,7 +316,7 @@ eachDatabase('Denials', (db) => {
       expect(await stored('den_gift', gift.id)).to.include({ user_id: ada.id, title: 'mine', heir: null })
     })
 
-    it('[promise 34] is undone where a $beforeUpdate or $beforeInsert hook moved the row out of reach', async () => {
+    it('[promise 34] is rolled back when a $beforeUpdate or $beforeInsert hook gives the row to another user', async () => {
       const row = await runAs(ada, () => DenGift.create({ title: 'mine' }))
       const ways = {
         update: () => row.update({ heir: bob.id }),
@@ -333,7 +333,7 @@ eachDatabase('Denials', (db) => {
       }
     })
 
-    it('[promise 34] may leave by `from` and arrive by `to`, and by nothing else', async () => {
+    it('[promise 34] is allowed if `from` holds before it and `to` holds after it, and only then', async () => {
       const row = await runAs(ada, () => DenFlow.create({ state: 'draft' }))
       expect(await rejection(runAs(bob, () => row.update({ title: 'his' })))).to.be.instanceOf(ForbiddenError)
       expect(await rejection(runAs(ada, () => row.update({ state: 'approved' })))).to.be.instanceOf(ForbiddenError)
@@ -349,8 +349,8 @@ eachDatabase('Denials', (db) => {
     })
   })
 
-  describe('the answer', () => {
-    it('[promise 36] for a row that may not be read is that for a missing one', async () => {
+  describe('the result', () => {
+    it('[promise 36] is the same for a row that the caller may not read as for a missing row', async () => {
       const theirs = await DenNote.create({ title: 'secret', userId: bob.id })
       const gone = await DenNote.create({ title: 'gone', userId: bob.id })
       await gone.getClone().delete()
@@ -361,7 +361,7 @@ eachDatabase('Denials', (db) => {
         update: (row) => row.getClone().update({ rating: 4 }),
         'update to a taken title': (row) => row.getClone().update({ title: 'secret too' }),
         'update to another owner': (row) => row.getClone().update({ userId: bob.id, rating: 1 }),
-        'update to an owner who is not there': (row) => row.getClone().update({ userId: uuid(), rating: 1 }),
+        'update to an owner who does not exist': (row) => row.getClone().update({ userId: uuid(), rating: 1 }),
         delete: (row) => row.getClone().delete(),
         'patchAndFetchById()': (row) => DenNote.query().patchAndFetchById(row.id, { rating: 4 }),
         'patch() by id that must be found': (row) => DenNote.query().findById(row.id).patch({ rating: 4 }).throwIfNotFound(),
@@ -372,7 +372,7 @@ eachDatabase('Denials', (db) => {
       for (const [name, way] of Object.entries(ways)) {
         const here = await runAs(ada, () => way(theirs)).catch((error: unknown) => error)
         const missing = await runAs(ada, () => way(gone)).catch((error: unknown) => error)
-        // By id alone Objection answers with nothing, or with 0; for a row in hand there is an error.
+        // Queries by id return undefined or 0. Methods of a loaded row throw.
         if (here instanceof Error && missing instanceof Error) {
           expect(here, name).to.have.property('name').that.includes('NotFoundError')
           expect(shapeOf(here, theirs.id), name).to.equal(shapeOf(missing, gone.id))
@@ -384,7 +384,7 @@ eachDatabase('Denials', (db) => {
       expect(await stored('den_note', theirs.id)).to.include({ rating: 0, title: 'secret' })
     })
 
-    it('[promise 36] for a row that may be read and not written is ForbiddenError', async () => {
+    it('[promise 36] is ForbiddenError for a row that the caller may read but not write', async () => {
       const theirs = await DenNotice.create({ title: 'read me', userId: bob.id })
       for (const way of [
         () => theirs.update({ title: 'x' }),
@@ -399,7 +399,7 @@ eachDatabase('Denials', (db) => {
       expect(await stored('den_notice', theirs.id)).to.include({ title: 'read me' })
     })
 
-    it('[promise 36] to one who has no right to try names no unique value and no reference', async () => {
+    it('[promise 36] reveals no unique value and no reference to a caller without the right to write', async () => {
       const theirs = await DenNotice.create({ title: 'read me', userId: bob.id })
       await DenNotice.create({ title: 'taken', userId: bob.id })
       const note = await DenNote.create({ title: 'taken', userId: bob.id })
@@ -419,20 +419,20 @@ eachDatabase('Denials', (db) => {
         () => DenNotice.create({ title: 'new', userId: uuid(), noteId: uuid() }),
       ]
       for (const write of anonymous) expect(await rejection(asAnonymous(write)), String(write)).to.be.instanceOf(ForbiddenError)
-      // A note that others refer to cannot be deleted; who may not see it is not told.
+      // Other rows refer to the note, so it cannot be deleted. A caller who may not read it must not learn this.
       expect(await rejection(runAs(ada, () => note.getClone().delete()))).to.be.instanceOf(NotFoundError)
       expect(await runAs(ada, () => DenNote.query().deleteById(note.id))).to.equal(0)
       expect(await runAs(ada, () => DenNote.query().delete())).to.equal(0)
       expect(await runAs(ada, () => DenNotice.query().patch({ title: 'taken' }))).to.equal(0)
     })
 
-    it('[promise 36] names no row that the id of a new one meets', async () => {
+    it('[promise 36] does not reveal that the id of a new row exists already', async () => {
       const theirs = await DenNote.create({ title: 'secret', userId: bob.id })
       const error = await rejection(asAnonymous(() => DenNote.query().insert({ id: theirs.id, title: 'new', userId: bob.id })))
       expect(error).to.be.instanceOf(ForbiddenError)
     })
 
-    it('[promise 34] [promise 36] for a reference to a row that may not be read is that for a missing one', async () => {
+    it('[promise 34] [promise 36] is the same for a reference to an unreadable row as for a reference to a missing row', async () => {
       const theirs = await DenNote.create({ title: 'secret', userId: bob.id })
       const mine = await runAs(ada, () => DenNote.create({ title: 'mine' }))
       const notice = await runAs(ada, () => DenNotice.create({ title: 'notice', noteId: mine.id }))
@@ -461,10 +461,10 @@ eachDatabase('Denials', (db) => {
       await runAs(ada, () => DenNote.create({ title: 'hers 1' }))
       await runAs(ada, () => DenNote.create({ title: 'hers 2' }))
       await runAs(bob, () => DenNote.create({ title: 'his' }))
-      await DenNote.create({ title: 'nobody’s', userId: null as never })
+      await DenNote.create({ title: 'without an owner', userId: null as never })
     })
 
-    it('[promise 33] touch permitted rows only', async () => {
+    it('[promise 33] change permitted rows only', async () => {
       expect(await runAs(ada, () => DenNote.query().patch({ rating: 7 }))).to.equal(2)
       expect(await runAs(ada, () => DenNote.query().where('rating', 0).orWhere('rating', '>=', 0).patch({ rating: 8 }))).to.equal(2)
       const rated = (await db.knex('den_note').where('rating', 8).orderBy('title')).map(({ title }: any) => title)
@@ -473,11 +473,11 @@ eachDatabase('Denials', (db) => {
       expect(await asAnonymous(() => DenNote.query().delete())).to.equal(0)
       expect(await runAs(ada, () => DenNote.query().whereRaw('1 = 1').orWhereRaw('1 = 1').delete())).to.equal(2)
       const left = (await db.knex('den_note').orderBy('title')).map(({ title }: any) => title)
-      expect(left).to.deep.equal(['his', 'nobody’s'])
+      expect(left).to.deep.equal(['his', 'without an owner'])
     })
 
     for (const id of [undefined, null]) {
-      it(`[promise 33] are not what an id that is ${id} asks for`, async () => {
+      it(`[promise 33] do not result from an id that is ${id}`, async () => {
         const ways: Record<string, () => unknown> = {
           findById: () =>
             DenNote.query()
@@ -520,8 +520,8 @@ eachDatabase('Denials', (db) => {
     }
 
     for (const id of [0, 1, true, 1n]) {
-      it(`[promise 33] are not what an id asks for that is the ${typeof id} ${id}, which MariaDB finds in many`, async () => {
-        // Of version 7 in these years: all begin with 01 and a letter, or with 019.
+      it(`[promise 33] do not result from the ${typeof id} ${id} as an id, which MariaDB compares equal to many ids`, async () => {
+        // A UUID that MariaDB converts to this number. Those of version 7 begin with 01 and a letter, or with 019, in these years.
         await db
           .knex('den_note')
           .where('title', 'hers 1')
@@ -549,7 +549,7 @@ eachDatabase('Denials', (db) => {
     }
   })
 
-  it('[promise 43] keep hidden columns out of the JSON of rows that are of another model', async () => {
+  it('[promise 43] keep hidden columns out of the JSON when a query returns them in rows of another model', async () => {
     const eve = await User.create({ email: 'eve@example.com', password: 'correct horse battery' } as never)
     await UserRole.create({ user: eve, role: 'reviewer' })
     const shown = async (query: () => unknown) => JSON.stringify(await runAs(eve, query))
@@ -562,16 +562,16 @@ eachDatabase('Denials', (db) => {
       expect(await shown(query))
         .to.contain('eve@example.com')
         .and.not.contain('$2')
-    // The application's own column of that name is shown like all others.
+    // A column that the application selects under that name itself is shown.
     expect(await shown(() => UserRole.query().select('role', 'id as passwordHash'))).to.contain('passwordHash')
     await eve.delete()
   })
 
-  it('a query in the place of a column, which Knex takes for an object of columns, and send nothing for it', async () => {
+  it('refuse a query in place of a column, which Knex reads as an object of columns, and send no statement', async () => {
     const rated = () => DenNote.query().where(DenNote.query().alias('other').count() as never, '>', 0)
     const { result, statements } = await countQueries(db.knex, async () => await rejection(runAs(ada, rated)))
     expect(result).to.be.instanceOf(ConfigurationError)
-    // What is sent without being waited for would fail here.
+    // Waits for statements that were sent without being awaited.
     await pause(10)
     expect(statements.filter((sql) => !/from .(user|user_role)\W/.test(sql))).to.deep.equal([])
   })

@@ -24,7 +24,7 @@ import {
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
-/** Everybody reads all of it; only its owner changes it. */
+/** Every caller may read a row, only its owner may write it. */
 const ofItsOwner = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
 
 class GraphCard extends HasUserMixin(BasePermsModel).withColumns({ text: column.string() }) {
@@ -45,7 +45,7 @@ class GraphSoftStep extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withCo
 class GraphLabel extends HasUserMixin(BasePermsModel).withColumns({ text: column.string() }) {
   static override policy = ofItsOwner
 }
-/** Links that nobody may remove. */
+/** Links that no caller may delete. */
 class GraphFirmLink extends BasePermsModel.withColumns({
   boardId: column.uuid(),
   labelId: column.uuid(),

@@ -32,7 +32,7 @@ const linked = (modelClass: typeof Model, own: string, other: string) => ({
   },
 })
 
-/** Seen by its owner only. */
+/** Only its owner may read it. */
 class LinkDoc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {
   declare topics?: LinkTopic[]
   static override relationMappings(): any {
@@ -48,9 +48,9 @@ class LinkPage extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColu
   docId: column.uuid().references('link_doc.id').nullable(),
 }) {}
 
-/** Seen by everybody. */
+/** Every caller may read it. */
 class LinkTopic extends HasUserMixin(BasePermsModel).withColumns({ name: column.string() }) {
-  /** Of the join table. */
+  /** An extra column of the join table. */
   declare mark?: string
   static override policy = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
   static override relationMappings(): any {
@@ -103,7 +103,7 @@ eachDriver('Links of many-to-many relations', (db) => {
   const notes = async () => ((await db.knex('link').orderBy('note')) as { note: string }[]).map(({ note }) => note)
   const asMe = <T>(fn: () => T) => runAs(me as User, fn)
 
-  it('[promise 32] shows a link only to whom both of its ends are shown', async () => {
+  it('[promise 32] are shown only to callers who may read both rows', async () => {
     const seen = await asMe(async () => [
       await Doc.relatedQuery('topics').for(theirs.id),
       await Doc.fromDatabaseJson({ id: theirs.id }).$relatedQuery('topics'),
@@ -120,11 +120,11 @@ eachDriver('Links of many-to-many relations', (db) => {
     const count = Topic.query().leftJoinRelated('docs').count('docs_join.docId as n').first()
     expect(Number(((await asMe(() => count)) as { n?: unknown } | undefined)?.n)).to.equal(2)
     expect(await asMe(() => Doc.relatedQuery('topics').for(mine.id).orderBy('name'))).to.have.length(2)
-    expect(await Doc.relatedQuery('topics').for(theirs.id), 'outside of any caller').to.have.length(2)
+    expect(await Doc.relatedQuery('topics').for(theirs.id), 'without a caller').to.have.length(2)
     expect(await Doc.bypassPerms(() => Doc.relatedQuery('topics').for(theirs.id))).to.have.length(2)
   })
 
-  it('[promise 33] unlinks only what the conditions name', async () => {
+  it('[promise 33] are removed by unrelate() only where its conditions match', async () => {
     const unlink = () => mine.$relatedQuery('topics').unrelate()
     expect(await asMe(() => unlink().where('name', 'b'))).to.equal(1)
     expect(await notes()).to.deep.equal(['m0', 't0', 't2'])
@@ -133,7 +133,7 @@ eachDriver('Links of many-to-many relations', (db) => {
     expect(await notes()).to.deep.equal(['t0', 't2'])
   })
 
-  it('relate() writes the extra columns of the join table', async () => {
+  it('get their extra columns from insert(), relate() and graphs', async () => {
     await asMe(async () => {
       await mine.$relatedQuery('topics').insert({ name: 'new', mark: 'inserted' })
       await mine.$relatedQuery('topics').relate({ id: topics[2].id, mark: 'related' })
@@ -147,7 +147,7 @@ eachDriver('Links of many-to-many relations', (db) => {
     expect(error).to.be.instanceOf(ValidationError).with.property('message', 'mark is not known here')
   })
 
-  it('[promise 33] changes the further columns for whoever may update the owner, the related row or not', async () => {
+  it('[promise 33] have extra columns that a caller may change if they may update the owner, even if not the related row', async () => {
     const before = await Topic.query().findById(topics[0].id)
     await asMe(async () => {
       await mine.$relatedQuery('topics').patch({ mark: 'patched' }).where('name', 'a')
@@ -167,7 +167,7 @@ eachDriver('Links of many-to-many relations', (db) => {
       .and.to.not.include('hacked')
   })
 
-  it('[promise 34] moves no link by such a change', async () => {
+  it('[promise 34] cannot be moved to another owner by a change of extra columns', async () => {
     const elsewhere = (built: any) => {
       if (built._method === 'update') Object.assign(built._single.update, { doc_id: theirs.id })
     }
@@ -180,7 +180,7 @@ eachDriver('Links of many-to-many relations', (db) => {
     expect(await db.knex('link').where({ doc_id: theirs.id })).to.have.length(2)
   })
 
-  it('relate() and insert() accept a query as the owner', async () => {
+  it('can be added by relate() and insert() with a query as the owner', async () => {
     const one = () => Doc.query().where('title', 'second')
     await asMe(async () => {
       expect(await Doc.relatedQuery('topics').for(one()).relate(topics[2].id)).to.equal(1)

@@ -124,7 +124,7 @@ eachDatabase('What errors say', (db) => {
     expect(error.errors).to.deep.equal([{ field: 'domainId', message: 'is required' }])
   })
 
-  it("of requireRole() to one who holds the role in a domain names { domain: 'any' }, and says it to nobody else", async () => {
+  it("of requireRole() suggest { domain: 'any' } only to callers who have the role in a domain", async () => {
     const user = await User.create({ email: 'agent@example.com' })
     await Domain.create({ name: 'desk' })
     await user.grantRole('agent', { domain: 'desk' })

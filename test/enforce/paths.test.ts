@@ -46,7 +46,7 @@ const linesOf = (state: State) => Object.entries(state).flatMap(([table, rows]) 
 
 const isSame = (a: State, b: State) => linesOf(a).sort().join() === linesOf(b).sort().join()
 
-// Those that come first are referred to by the others.
+// Foreign keys refer to tables earlier in this list.
 const order = ['domain', 'user', 'user_role', 'token', 'user_setting', ...tables]
 
 async function restore(knex: Knex, state: State): Promise<void> {
@@ -54,16 +54,16 @@ async function restore(knex: Knex, state: State): Promise<void> {
     for (const table of [...order].reverse()) await trx(table).del()
     for (const table of order) {
       const rows = state[table] ?? []
-      // A document before those beneath it.
+      // Parent documents before their children.
       if (table === 'doc') rows.sort((a, b) => Number(a['parent_id'] !== null) - Number(b['parent_id'] !== null))
-      // PostgreSQL's driver takes JSON as text, and hands it out parsed.
+      // PostgreSQL's driver returns JSON parsed, but needs it as text in an insert.
       const ready = rows.map((row) => (table === 'user_setting' ? { ...row, value: JSON.stringify(row['value']) } : row))
       if (rows.length > 0) await trx(table).insert(knex.client.driverName === 'pg' ? ready : rows)
     }
   })
 }
 
-/** What a caller learns: the answer, or the error, without what differs from run to run. */
+/** Returns the result or the error that a caller gets, as text, without values that differ between runs. */
 async function outcomeOf(run: () => unknown, known: ReadonlySet<string>): Promise<string> {
   let answer: unknown
   try {
@@ -101,8 +101,8 @@ eachKindOfIds('paths around the permissions', (db, ids) => {
   const users = new Map<Caller, User>()
   const rows = new Map<Caller, Rows>()
   const known = new Set<string>()
-  /** What each caller learns, path by path, while there is nothing of another's. */
-  const alone = new Map<string, string>()
+  /** The outcome of each path for each caller, before the rows of the victim exist. */
+  const outcomesWithoutVictim = new Map<string, string>()
 
   const place = (caller: Caller): Place => {
     const mine = rows.get(caller) as Rows
@@ -140,7 +140,7 @@ eachKindOfIds('paths around the permissions', (db, ids) => {
     const before = await stateOf(db.knex)
     for (const caller of callers) {
       for (const path of paths) {
-        alone.set(`${caller} ${path.kind} ${path.name}`, await attempt(caller, path))
+        outcomesWithoutVictim.set(`${caller} ${path.kind} ${path.name}`, await attempt(caller, path))
         if (path.kind === 'write' && !isSame(await stateOf(db.knex), before)) await restore(db.knex, before)
       }
     }
@@ -156,7 +156,7 @@ eachKindOfIds('paths around the permissions', (db, ids) => {
     const what = { read: 'reads nothing by', count: 'counts nothing by', write: 'changes nothing by' }[path.kind]
     const promises = path.kind === 'write' ? '[promise 33] [promise 36]' : '[promise 31] [promise 32]'
     for (const caller of callers) {
-      it(`${path.kind === 'write' ? promises : promises} ${caller} ${what} ${path.name}`, async () => {
+      it(`${promises} ${caller} ${what} ${path.name}`, async () => {
         const learnt = await attempt(caller, path)
         if (path.kind === 'write') {
           const now = await stateOf(db.knex)
@@ -165,33 +165,35 @@ eachKindOfIds('paths around the permissions', (db, ids) => {
           expect(lines).to.have.members(theirLines(state))
         }
         expect(learnt).to.not.include(word)
-        expect(learnt, 'as if there were nothing of another').to.equal(alone.get(`${caller} ${path.kind} ${path.name}`))
+        expect(learnt, 'the same outcome as without rows of other users').to.equal(
+          outcomesWithoutVictim.get(`${caller} ${path.kind} ${path.name}`),
+        )
         if (path.isRefused) expect(learnt).to.match(/^(Configuration|Forbidden)Error: /)
         else expect(learnt).to.not.match(/^(ConfigurationError|DBError|TypeError|Error|SqliteError|error): /)
       })
     }
 
-    it(`the owner ${path.isRefused ? 'is refused' : path.isNobodys ? 'gets no further' : `does reach the row by ${path.name}`}${path.isRefused || path.isNobodys ? ` by ${path.name}` : ''}`, async () => {
+    it(`the owner ${path.isRefused ? 'is refused' : path.isWithoutResult ? 'reads and changes nothing' : 'reaches the row'} by ${path.name}`, async () => {
       const own: Place = { me: victim.id, mine: theirs, theirs, knex: db.knex, domain: press.id }
       const learnt = await outcomeOf(() => runAs(victim, () => path.run(own)), known)
       if (path.kind === 'write') {
         const now = await stateOf(db.knex)
         const isChanged = !isSame(now, state)
         if (isChanged) await restore(db.knex, state)
-        expect(isChanged, learnt).to.equal(!path.isRefused && !path.isNobodys)
+        expect(isChanged, learnt).to.equal(!path.isRefused && !path.isWithoutResult)
       }
       if (path.isRefused) expect(learnt).to.match(/^(Configuration|Forbidden)Error: /)
-      else if (path.isNobodys) return
+      else if (path.isWithoutResult) return
       else if (path.kind === 'read') expect(learnt.toUpperCase()).to.include(word)
       else if (path.kind === 'count') expect(learnt).to.not.equal(await attempt('anonymous', path))
       else expect(learnt).to.not.match(/Error: /)
     })
   }
 
-  it('[promise 34] leaves nothing behind in a transaction whose error was caught', async () => {
+  it('[promise 34] a refused write stores nothing, even if a transaction catches its error and commits', async () => {
     await runAs((users.get('stranger') as User).id, () =>
       transaction(async () => {
-        // Those with a transaction of their own would wait for this one's connection.
+        // Paths that open their own transaction would wait for the connection of this one.
         for (const path of paths.filter(
           ({ kind, name, isRefused }) => kind === 'write' && !isRefused && !/trx|bindTransaction/.test(name),
         )) {

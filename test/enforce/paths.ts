@@ -30,10 +30,10 @@ export interface Path {
   readonly name: string
   readonly kind: 'read' | 'count' | 'write'
   readonly run: (place: Place) => unknown
-  /** Nobody may go this way, the owner neither: it is refused with a message. */
+  /** Whether the path is refused with an error for all callers, the owner included. */
   readonly isRefused?: boolean
-  /** A path that no owner has: there is nothing that it could show or change. */
-  readonly isNobodys?: boolean
+  /** Whether the path shows and changes nothing for any caller, the owner included. */
+  readonly isWithoutResult?: boolean
 }
 
 const read = (name: string, run: Path['run'], more: Partial<Path> = {}): Path => ({ name, kind: 'read', run, ...more })
@@ -42,11 +42,11 @@ const write = (name: string, run: Path['run'], more: Partial<Path> = {}): Path =
 const refused = { isRefused: true }
 
 async function instance(cls: any, id: string): Promise<any> {
-  // As an application may hold one: fetched by somebody else, or made up.
+  // An application may hold such an object: fetched by another caller, or built from an id.
   return cls.fromDatabaseJson({ id })
 }
 
-/** A user that is not the caller, whoever it is. */
+/** Returns the id of some user other than the caller. */
 const another = (theirs: world.Rows, me: string) => (theirs.user === me ? theirs.doc : theirs.user)
 
 const first = async (query: any) => (await query)[0]
@@ -197,7 +197,7 @@ export const reads: Path[] = [
   ),
   read('soft-deleted rows', () => Post.withDeleted()),
   read('soft-deleted by id', ({ theirs }) => Post.withDeleted().findById(theirs.deleted)),
-  read('a model without a policy', () => Closed.query(), { isNobodys: true }),
+  read('a model without a policy', () => Closed.query(), { isWithoutResult: true }),
   read('users', () => User.query()),
   read('a user by e-mail', () => User.query().where('email', 'like', 'secret%')),
   read('roles', () => UserRole.query().withGraphFetched('user')),
@@ -632,13 +632,13 @@ export const counts: Path[] = [
       Doc.query()
         .whereIn('id', [mine.doc, mine.other])
         .orderBy(Comment.query().max('text') as never),
-    { isNobodys: true },
+    { isWithoutResult: true },
   ),
   count('users', () => User.query().resultSize()),
   count('roles', () => UserRole.query().resultSize()),
   count('a domain', () => Article.query().resultSize()),
   count('deleted too', () => Post.withDeleted().resultSize()),
-  count('a model without a policy', () => Closed.query().resultSize(), { isNobodys: true }),
+  count('a model without a policy', () => Closed.query().resultSize(), { isWithoutResult: true }),
   count('canRead', async ({ theirs }) => (await instance(Doc, theirs.doc)).canRead()),
   count('canWrite', async ({ theirs }) => (await instance(Doc, theirs.doc)).canWrite()),
   count('canDelete', async ({ theirs }) => (await instance(Doc, theirs.doc)).canDelete()),
@@ -775,28 +775,30 @@ export const writes: Path[] = [
   write('all readable rows', () => Notice.query().patch(hacked)),
   write('in a domain', ({ theirs }) => Article.query().findById(theirs.article).patch(hacked)),
   write('into a domain', ({ me, domain }) => Article.query().insert({ title: 'hacked', userId: me, domainId: domain })),
-  write('delete in a domain', () => Article.query().delete(), { isNobodys: true }),
+  write('delete in a domain', () => Article.query().delete(), { isWithoutResult: true }),
   write('soft delete', ({ theirs }) => Post.query().deleteById(theirs.post)),
   write('soft delete all', () => Post.query().delete()),
   write('hard delete', async ({ theirs }) => (await instance(Post, theirs.post)).hardDelete()),
   write('restore', async ({ theirs }) => (await instance(Post, theirs.deleted)).restore()),
   write('patch what is deleted', () => Post.withDeleted().patch(hacked)),
-  write('a model without a policy', () => Closed.query().patch(hacked), { isNobodys: true }),
-  write('create in a model without a policy', () => Closed.create({ title: 'hacked' }), { isNobodys: true }),
+  write('a model without a policy', () => Closed.query().patch(hacked), { isWithoutResult: true }),
+  write('create in a model without a policy', () => Closed.create({ title: 'hacked' }), { isWithoutResult: true }),
   write('another user', ({ theirs }) =>
     User.query()
       .findById(theirs.user)
       .patch({ passwordHash: 'x' } as never),
   ),
   write('users', () => User.query().patch({ passwordHash: 'x' } as never)),
-  write('delete users', () => User.query().delete(), { isNobodys: true }),
-  write('roles for oneself', ({ me }) => UserRole.create({ userId: me, role: 'editor' }), { isNobodys: true }),
-  write('roles for others', ({ theirs }) => UserRole.query().insert({ userId: theirs.user, role: 'editor' } as never), { isNobodys: true }),
-  write('roles by relation', async ({ theirs }) => (await instance(User, theirs.user)).$relatedQuery('roles').insert({ role: 'editor' }), {
-    isNobodys: true,
+  write('delete users', () => User.query().delete(), { isWithoutResult: true }),
+  write('roles for oneself', ({ me }) => UserRole.create({ userId: me, role: 'editor' }), { isWithoutResult: true }),
+  write('roles for others', ({ theirs }) => UserRole.query().insert({ userId: theirs.user, role: 'editor' } as never), {
+    isWithoutResult: true,
   }),
-  write('roles taken away', () => UserRole.query().delete(), { isNobodys: true }),
-  write('roles changed', () => UserRole.query().patch({ role: 'superadmin' } as never), { isNobodys: true }),
+  write('roles by relation', async ({ theirs }) => (await instance(User, theirs.user)).$relatedQuery('roles').insert({ role: 'editor' }), {
+    isWithoutResult: true,
+  }),
+  write('roles taken away', () => UserRole.query().delete(), { isWithoutResult: true }),
+  write('roles changed', () => UserRole.query().patch({ role: 'superadmin' } as never), { isWithoutResult: true }),
   write('tokens of others', ({ theirs }) => Token.query().insert({ userId: theirs.user, token: 'x'.repeat(64) } as never), {}),
   write('tokens revoked', () => Token.query().patch({ revoked: true } as never)),
   write('settings of others', ({ theirs }) => UserSetting.query().insert({ userId: theirs.user, key: 'k', value: 1 } as never), {}),
@@ -806,7 +808,7 @@ export const writes: Path[] = [
       Domain.query()
         .findById(domain)
         .patch({ displayName: 'hacked' } as never),
-    { isNobodys: true },
+    { isWithoutResult: true },
   ),
   write('bindKnex patch', ({ knex }) => Doc.bindKnex(knex).query().patch(hacked)),
   write('explicit trx patch', ({ knex }) => knex.transaction((trx) => Doc.query(trx).patch(hacked) as never)),

@@ -282,7 +282,7 @@ eachDatabase('Ranks', (db) => {
     })
   }
 
-  it('[promise 39] nobody takes over another’s grant, or passes one on to an admin', async () => {
+  it('[promise 39] a caller cannot take over the grant of another user, or move a grant to an admin', async () => {
     const editors = await UserRole.getByOr404({ userId: of('press editor').id })
     const supers = await UserRole.getByOr404({ userId: of('superadmin').id })
     const before = await grants()

@@ -7,8 +7,8 @@ import { initPerms } from '../../src/init.js'
 
 type Compile = (this: unknown, builder: object, ...rest: unknown[]) => unknown
 
-/** A Knex that compiles what `changed` makes of each builder. */
-function knexThatReads(changed: (builder: object) => object): KnexInstance {
+/** Returns a Knex that compiles `changed(builder)` instead of each builder. */
+function knexThatCompiles(changed: (builder: object) => object): KnexInstance {
   const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
   const client = knex.client as { queryCompiler: Compile }
   const { queryCompiler } = client
@@ -26,18 +26,15 @@ const withOwn = (builder: object, own: object) => {
 describe('initPerms refuses to start with a Knex that', () => {
   const changes: [string, (builder: object) => object][] = [
     [
-      'builds no condition of ours',
+      'omits the conditions of the library',
       (builder) => withOwn(builder, { _statements: wheresOf(builder).filter(({ type }) => type !== 'whereRaw') }),
     ],
-    ['does not group what was written', (builder) => withOwn(builder, { _statements: wheresOf(builder).flatMap(ungrouped) })],
-    [
-      'does not ask a knex query of a model for its comments first',
-      (builder) => Object.create(builder, { _comments: { value: [] } }) as object,
-    ],
+    ['does not group the conditions of the query', (builder) => withOwn(builder, { _statements: wheresOf(builder).flatMap(ungrouped) })],
+    ['does not read _comments of a model’s Knex query first', (builder) => Object.create(builder, { _comments: { value: [] } }) as object],
   ]
   for (const [title, changed] of changes) {
     it(title, async () => {
-      const knex = knexThatReads(changed)
+      const knex = knexThatCompiles(changed)
       try {
         expect(() => initPerms({ knex })).to.throw(ConfigurationError, /version of Objection or Knex/)
       } finally {
@@ -47,7 +44,7 @@ describe('initPerms refuses to start with a Knex that', () => {
   }
 
   it('keeps the values of raw() under another name', async () => {
-    const knex = knexThatReads((builder) => builder)
+    const knex = knexThatCompiles((builder) => builder)
     const { fromJson } = BasePermsModel
     BasePermsModel.fromJson = function (this: typeof Model, ...args: Parameters<typeof fromJson>) {
       const row = fromJson.apply(this, args) as unknown as { $$queryProps?: unknown }
@@ -62,8 +59,8 @@ describe('initPerms refuses to start with a Knex that', () => {
     }
   })
 
-  it('nothing of that is true of', async () => {
-    const knex = knexThatReads((builder) => builder)
+  it('changes any of this, and starts with an unchanged Knex', async () => {
+    const knex = knexThatCompiles((builder) => builder)
     const perms = initPerms({ knex })
     await perms.close()
     await knex.destroy()

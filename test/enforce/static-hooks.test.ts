@@ -53,7 +53,7 @@ const hooks = {
   afterDelete: noting('afterDelete'),
 }
 
-/** All are shown to everybody; each is changed and deleted by rules of their own. */
+/** Every caller may read these rows. Each model has its own rules for update and delete. */
 class HookNote extends HasUserMixin(BasePermsModel).withColumns({
   text: column.string(),
   state: column.string().default('open'),

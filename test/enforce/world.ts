@@ -36,7 +36,7 @@ function modelsWith(ids: SuiteIds) {
   const Domain = isDefault
     ? StockDomain
     : (class Domain extends StockDomain.withColumns({ id: ids.key() }) {} as unknown as typeof StockDomain)
-  /** Projects are seen by everybody where they are public, else by their owner. */
+  /** Every caller may read a public project. Only its owner may read another one. */
   class Project extends HasUserMixin(BasePermsModel).withColumns({
     id: ids.key(),
     name: column.string({ maxLength: 100 }),
@@ -98,7 +98,7 @@ function modelsWith(ids: SuiteIds) {
     static override tableName = 'doc'
   }
 
-  /** Everybody reads it, its owner changes it: readable and not writable. */
+  /** Every caller may read it, only its owner may write it. */
   class Notice extends HasUserMixin(BasePermsModel).withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
@@ -201,7 +201,7 @@ export function idsFor(user: string): Rows {
   }
 }
 
-/** What everybody may read of a user. */
+/** Inserts a row of the user that every caller may read. */
 export async function insertNotice(ids: Rows): Promise<void> {
   await Notice.query().insert({ id: ids.notice, title: 'a notice', docId: ids.doc, userId: ids.user } as never)
 }

@@ -36,19 +36,19 @@ class Draft extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
     read: everyone(),
     create: owner(),
     update: { from: allOf(owner(), where({ state: 'draft' })), to: where({ state: ['draft', 'published'] }) },
-    delete: nobodyBut('draft'),
+    delete: ownerInState('draft'),
   }
 }
-function nobodyBut(state: string) {
+function ownerInState(state: string) {
   return allOf(owner(), where({ state }))
 }
 
-/** One rule before and after. */
+/** Its update rule must hold before and after an update. */
 class Note extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   static override policy = { read: everyone(), create: authenticated(), update: where({ state: 'draft' }), delete: owner() }
 }
 
-/** A hook and a default of the application's own. */
+/** Has a hook and a default value that change what the rules see. */
 class Hooked extends HasUserMixin(BasePermsModel).withColumns({ ...docColumns, kind: column.string().default('secret') }) {
   static override policy = { read: everyone(), create: where({ kind: 'plain' }), update: where({ state: 'draft' }) }
   override async $beforeUpdate(options: any, context: any): Promise<void> {
@@ -57,7 +57,7 @@ class Hooked extends HasUserMixin(BasePermsModel).withColumns({ ...docColumns, k
   }
 }
 
-/** A key of two columns. */
+/** A ticket refers to a seat by two columns. */
 class Seat extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ hall: column.string(), place: column.integer() }) {}
 class Ticket extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
   hall: column.string().nullable(),
@@ -72,7 +72,7 @@ class Ticket extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumn
   })
 }
 
-/** Code decides. */
+/** Its rules are functions: check(). */
 const asked: string[] = []
 class Judged extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   static override policy = {
@@ -95,7 +95,7 @@ class Judged extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   }
 }
 
-/** An update may take a row out of what its author may read. */
+/** An update may change a row so that its author can no longer read it. */
 class Archived extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   static override policy = {
     read: where({ state: 'draft' }),
@@ -104,12 +104,12 @@ class Archived extends HasUserMixin(BasePermsModel).withColumns(docColumns) {
   }
 }
 
-/** Those who may change a row may not all delete it. */
+/** Every caller may update a row, only its owner may delete it. */
 class Kept extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {
   static override policy = { read: everyone(), create: authenticated(), update: everyone(), delete: owner() }
 }
 
-/** Nobody's, at times. */
+/** A row may have no owner. */
 class Loose extends HasUserMixin(BasePermsModel).withColumns({ title: column.string() }) {
   static override userIdNullable = true
   static override policy = { read: owner(), create: owner(), update: owner() }
@@ -151,8 +151,8 @@ eachDatabase('writes under permissions', (db) => {
 
   const make = (cls: any, values: object) => asSystem(() => cls.create({ title: 'a', userId: ada.id, ...values }))
 
-  describe('what comes of an update', () => {
-    it('[promise 34] is refused and undone where the rule does not hold for it', async () => {
+  describe('the result of an update', () => {
+    it('[promise 34] is refused and rolled back when the rule does not hold for it', async () => {
       const row = await make(Note, {})
       expect(await nameOf(() => runAs(ada, () => Note.query().findById(row.id).patch({ state: 'published' })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => Note.query().patch({ state: 'published' })))).to.equal('ForbiddenError')
@@ -165,7 +165,7 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Note))[0].state).to.equal('draft')
     })
 
-    it('[promise 34] does not stay where the error is caught inside a transaction of the application', async () => {
+    it('[promise 34] is not stored when a transaction of the application catches the error and commits', async () => {
       const row = await make(Note, {})
       await runAs(ada, () =>
         transaction(async () => {
@@ -180,7 +180,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await rowsOf(Doc)).to.have.length(0)
     })
 
-    it('[promise 34] does not stay in a transaction given as an argument', async () => {
+    it('[promise 34] is not stored in a transaction that is passed as an argument', async () => {
       const row = await make(Note, {})
       await runAs(ada, () =>
         db.knex.transaction(async (trx) => {
@@ -191,13 +191,13 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Note)).map(({ state }: any) => state)).to.deep.equal(['draft'])
     })
 
-    it('[promise 34] is judged by the columns that a hook sets', async () => {
+    it('[promise 34] is checked with the columns that a hook sets', async () => {
       const row = await make(Hooked, {})
       expect(await nameOf(() => runAs(ada, () => Hooked.query().findById(row.id).patch({ title: 'publish' })))).to.equal('ForbiddenError')
       expect((await rowsOf(Hooked))[0].state).to.equal('draft')
     })
 
-    it('[promise 34] cannot hide behind a changed id', async () => {
+    it('[promise 34] is refused when it has another id', async () => {
       const row = await make(Note, {})
       const id = '01900000-0000-7000-8000-000000000001'
       expect(await nameOf(() => runAs(ada, () => Note.query().findById(row.id).patch({ id, state: 'published' })))).to.equal(
@@ -235,7 +235,7 @@ eachDatabase('writes under permissions', (db) => {
       ).to.equal(1)
     })
 
-    it('[promise 34] is asked of code in update.to too', async () => {
+    it('[promise 34] is also checked by code in update.to', async () => {
       const row = await make(Judged, {})
       expect(await nameOf(() => runAs(ada, () => row.update({ size: 100 })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => Judged.query().patch({ size: 100 })))).to.equal('ForbiddenError')
@@ -245,8 +245,8 @@ eachDatabase('writes under permissions', (db) => {
     })
   })
 
-  describe('what is created', () => {
-    it("[promise 34] is in nobody else's name, whatever the create rule says", async () => {
+  describe('a created row', () => {
+    it('[promise 34] cannot belong to another user, whatever the create rule allows', async () => {
       for (const values of [{ userId: bob.id }, { userId: superadmin.id }]) {
         expect(await nameOf(() => runAs(ada, () => Note.create({ title: 'x', ...values })))).to.equal('ForbiddenError')
       }
@@ -256,7 +256,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(own.userId).to.equal(ada.id)
     })
 
-    it("[promise 39] is not in a superadmin's name for an admin, but in a user's", async () => {
+    it('[promise 39] may belong to another user if an admin creates it, but not to a superadmin', async () => {
       expect(await nameOf(() => runAs(admin, () => Note.create({ title: 'x', userId: superadmin.id })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(admin, () => Note.create({ title: 'x', userId: ada.id })))).to.equal('done')
       const row = await make(Note, {})
@@ -265,13 +265,13 @@ eachDatabase('writes under permissions', (db) => {
       expect(await nameOf(() => runAs(superadmin, () => row.update({ userId: admin.id })))).to.equal('done')
     })
 
-    it('[promise 34] is judged with its defaults', async () => {
+    it('[promise 34] is checked with its default values', async () => {
       expect(await nameOf(() => runAs(ada, () => Hooked.create({ title: 'x' })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => Hooked.create({ title: 'x', kind: 'plain' })))).to.equal('done')
       expect(await nameOf(() => runAs(ada, () => Hooked.query().insert({ title: 'x', kind: raw("'plain'") })))).to.equal('ForbiddenError')
     })
 
-    it("[promise 37] without an owner is nobody's", async () => {
+    it('[promise 37] belongs to no caller if it has no owner', async () => {
       const row = await make(Loose, { userId: null })
       expect(await asAnonymous(() => Loose.query())).to.have.length(0)
       expect(await runAs(ada, () => Loose.query())).to.have.length(0)
@@ -281,7 +281,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await asAnonymous(() => row.canRead())).to.equal(false)
     })
 
-    it('is decided by the same rules as canCreate()', async () => {
+    it('is allowed exactly when canCreate() returns true', async () => {
       const cases: [any, object][] = [
         [Note, {}],
         [Note, { userId: bob.id }],
@@ -293,17 +293,17 @@ eachDatabase('writes under permissions', (db) => {
       ]
       for (const [cls, values] of cases) {
         const row = { title: 'x', ...values }
-        const said = await runAs(ada, () => cls.canCreate(row))
-        expect(await cls.canCreate(row, ada), `${cls.name} for a user given`).to.equal(said)
-        const did = await nameOf(() => runAs(ada, () => cls.create(row)))
-        expect(said, `${cls.name} ${JSON.stringify(values)}`).to.equal(did === 'done')
+        const isAllowed = await runAs(ada, () => cls.canCreate(row))
+        expect(await cls.canCreate(row, ada), `${cls.name} for a user given`).to.equal(isAllowed)
+        const outcome = await nameOf(() => runAs(ada, () => cls.create(row)))
+        expect(isAllowed, `${cls.name} ${JSON.stringify(values)}`).to.equal(outcome === 'done')
       }
       expect(await Note.canCreate({ title: 'x' }, null)).to.equal(false)
     })
   })
 
   describe('references', () => {
-    it('[promise 34] to a row that may not be read are answered as those to a missing one', async () => {
+    it('[promise 34] to an unreadable row give the same error as to a missing row', async () => {
       const hidden = await asSystem(() => Project.create({ name: 'p', userId: bob.id }))
       const answer = async (projectId: string) => {
         try {
@@ -321,7 +321,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await answer(mine.id)).to.equal('done')
     })
 
-    it('[promise 36] say nothing of the row they are set in to one who may not read it', async () => {
+    it('[promise 36] do not reveal the row in which they are set to a caller who may not read it', async () => {
       const theirs = await make(Doc, { userId: bob.id })
       const patch = { projectId: '01900000-0000-7000-8000-000000000001' }
       expect(await nameOf(() => runAs(ada, () => theirs.update(patch)))).to.equal('NotFoundError')
@@ -347,7 +347,7 @@ eachDatabase('writes under permissions', (db) => {
       })
     })
 
-    it('[promise 34] that only a relation declares may not be raw either', async () => {
+    it('[promise 34] that only a relation declares may not be raw expressions either', async () => {
       const theirs = await make(Doc, { userId: bob.id })
       const values = { docId: raw('?', theirs.id) } as never
       await runAs(ada, async () => {
@@ -392,7 +392,7 @@ eachDatabase('writes under permissions', (db) => {
       expect(await runAs(ada, () => Judged.query().patch({ title: 'z' }).where('size', 5))).to.equal(1)
     })
 
-    it('[promise 29] that throws denies, whatever stands around it', async () => {
+    it('[promise 29] that throws denies, whatever rule contains it', async () => {
       const row = await make(Judged, { title: 'throws' })
       expect(await nameOf(() => runAs(ada, () => row.update({ size: 1 })))).to.equal('ForbiddenError')
       expect(await nameOf(() => runAs(ada, () => row.delete()))).to.equal('ForbiddenError')
@@ -404,7 +404,7 @@ eachDatabase('writes under permissions', (db) => {
   })
 
   describe('refusals', () => {
-    it('[promise 36] are NotFoundError for what may not be read and ForbiddenError for what may', async () => {
+    it('[promise 36] are NotFoundError for an unreadable row and ForbiddenError for a readable one', async () => {
       const hidden = await make(Doc, { userId: bob.id })
       const shown = await make(Notice, { userId: bob.id })
       for (const write of [
@@ -444,7 +444,7 @@ eachDatabase('writes under permissions', (db) => {
       await asSystem(() => Closed.query().delete())
     })
 
-    it('[promise 33] an undefined or null id never widens', async () => {
+    it('[promise 33] include an undefined or null id, which never matches other rows', async () => {
       await make(Doc, {})
       await make(Doc, {})
       for (const id of [undefined, null] as unknown as string[]) {
@@ -479,7 +479,7 @@ eachDatabase('writes under permissions', (db) => {
     })
   })
 
-  describe('a caller whose rights end meanwhile', () => {
+  describe('a caller whose rights end during a request', () => {
     async function withSession<T>(user: User, fn: (session: Token) => Promise<T>): Promise<T> {
       const session = await asSystem(() =>
         Token.create({ userId: user.id, token: Math.random().toString(16).padEnd(64, '0'), kind: 'session' }),
@@ -521,7 +521,7 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.deep.equal(['b'])
     })
 
-    it('[promise 35] writes nothing in a transaction that was open before', async () => {
+    it('[promise 35] writes nothing more in a transaction that was opened before', async () => {
       const user = await makeUser('leaver')
       const row = await asSystem(() => Doc.create({ title: 'a', userId: user.id }))
       await withSession(user, async (session) => {
@@ -534,7 +534,7 @@ eachDatabase('writes under permissions', (db) => {
       expect((await rowsOf(Doc)).map(({ title }: any) => title)).to.not.include('c')
     })
 
-    it('[promise 35] writes nothing by a role that was taken away', async () => {
+    it('[promise 35] cannot write with a role that was revoked', async () => {
       const user = await makeUser('editor', [[Role.ADMIN]])
       const row = await make(Doc, {})
       await runAs(user, async () => {

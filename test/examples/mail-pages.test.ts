@@ -183,7 +183,7 @@ describe('The pages of the zoo that links in mails lead to, in Chromium', functi
     await page.getByLabel('Password').fill(password)
     await press('Sign in')
     await shows(`You are ${ada}`)
-    // The access token has expired meanwhile.
+    // The access token has expired in the meantime.
     await context.clearCookies({ name: '__Host-access' })
     await page.goto(link)
     await shows(`Accept as ${ada}?`)

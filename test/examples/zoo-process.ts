@@ -20,10 +20,10 @@ export interface ZooProcess {
 const settings = `HOST PORT DATABASE_URL JWT_SECRET ADMIN_EMAIL ADMIN_PASSWORD NODE_ENV FRAMEWORK PASSWORD_COST THROTTLE COOKIES
   BASE_URL MAIL MAIL_FROM`.split(/\s+/)
 
-/** Only what is said here: the environment of whoever runs the tests must not choose the database. */
+/** Removes the inherited settings of the application: the environment of the test run must not choose the database. */
 function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   const inherited = { ...process.env }
-  // It runs on the built package: what it covers is not counted.
+  // It runs on the built package, whose coverage is not measured.
   for (const name of [...settings, 'NODE_V8_COVERAGE']) delete inherited[name]
   return { ...inherited, PORT: '0', ...env }
 }

@@ -94,7 +94,7 @@ for (const [framework, its] of Object.entries(places)) {
 
       it('serves the pages that sign in with cookies and take mailed tokens: nothing inline, nothing from elsewhere, in no frame', async () => {
         for (const path of ['/cookies.html', '/verify-email', '/reset-password', '/change-email', '/magic-link', '/invitation']) {
-          // Whoever comes back after the access token has expired gets the page all the same.
+          // The page is served even when the access token has expired and only the refresh cookie is left.
           const page = await send('GET', path, { headers: { cookie: '__Host-refresh=x' } })
           expect([path, page.status]).to.deep.equal([path, 200])
           expect(page.headers.get('content-type')).to.equal('text/html; charset=utf-8')
@@ -135,7 +135,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect((await send('GET', '/auth/profile', { token: refreshed.body.access_token })).status).to.equal(200)
         })
 
-        it('sign-in asks for the second factor of whoever has one, and hands out nothing before', async () => {
+        it('sign-in asks users with a second factor for a code, and issues no tokens before', async () => {
           const email = await register()
           const token = await login(email)
           const { secret } = (await send('POST', '/api/users/me/second-factor/', { token, json: { password } })).body
@@ -161,7 +161,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect((await send('POST', '/auth/login', { token: 'nonsense', json: { email, password } })).status).to.equal(200)
         })
 
-        it('health needs nobody', async () => {
+        it('health needs no sign-in', async () => {
           const { status, body } = await send('GET', '/health', { token: 'nonsense' })
           expect([status, body]).to.deep.equal([200, { status: 'ok' }])
         })
@@ -310,7 +310,7 @@ for (const [framework, its] of Object.entries(places)) {
           const { body } = await send('POST', '/api/users/magic-link/', { json })
           const me = await send('GET', '/api/users/me/', { token: body.access_token })
           expect(me.body.email).to.equal(email)
-          // Whoever has the link has the mailbox.
+          // Signing in with the link proves that the user owns the mailbox.
           expect(me.body.emailVerifiedAt).to.be.a('string')
         })
 
@@ -344,7 +344,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect(await titles(tokens.admin)).to.include(id)
         })
 
-        it("somebody else's is 404, whatever is done with it; nobody's caller is 401", async () => {
+        it('the document of another user gives 404 for every method; an anonymous caller gets 401', async () => {
           for (const [method, json] of [['GET'], ['PATCH', { title: 'Stolen' }], ['DELETE']] as const) {
             const path = `/api/documents/${id}`
             expectProblem(await send(method, path, { token: tokens.bob, ...(json && { json }) }), 404)
@@ -408,7 +408,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect(ids).to.include(adoptable).and.not.include(shy)
         })
 
-        it('are made by whoever is signed in', async () => {
+        it('can be created by signed-in users only', async () => {
           expectProblem(await send('POST', '/api/critters/', { json: { name: 'X', species: 'y' } }), 401)
         })
 

@@ -33,7 +33,7 @@ export function watch(page: Page, url: string): { readonly foreign: string[]; re
   })
   page.on('pageerror', (error) => problems.push(String(error)))
   page.on('console', (message) => {
-    // A refusal is how a page finds out that nobody is signed in, or that what was typed is wrong.
+    // A page gets a 4xx response when the user is not signed in or has typed invalid values. That is not a problem.
     if (message.type() === 'error' && !/the server responded with a status of 4\d\d/.test(message.text())) problems.push(message.text())
   })
   return { foreign, problems }

@@ -148,7 +148,7 @@ function describeOn(names: readonly DatabaseName[], title: string, body: (db: Te
 }
 
 /**
- * Runs `fn` and lists the SQL that this Knex sent meanwhile, in order.
+ * Runs `fn` and lists the SQL that this Knex sent during it, in order.
  * Statements of transactions are among them, BEGIN and COMMIT too.
  */
 export async function countQueries<T>(knex: KnexInstance, fn: () => T | PromiseLike<T>): Promise<{ result: T; statements: string[] }> {

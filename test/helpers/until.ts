@@ -1,11 +1,11 @@
 import type { Knex } from 'knex'
 
-/** Waits for what comes about by itself, and looks again every 150 ms. @throws Error where it has not after 15 seconds */
-export async function until(what: string, hasCome: () => boolean | PromiseLike<boolean>): Promise<void> {
+/** Checks a condition every 150 ms until it holds. @throws Error if it does not hold within 15 seconds */
+export async function until(what: string, isMet: () => boolean | PromiseLike<boolean>): Promise<void> {
   const end = Date.now() + 15_000
-  while (!(await hasCome())) {
-    if (Date.now() > end) throw new Error(`Waited 15 seconds, in vain: ${what}.`)
-    // MariaDB tells of transactions what it knew 100 ms ago, and looks itself only where nobody has asked meanwhile.
+  while (!(await isMet())) {
+    if (Date.now() > end) throw new Error(`Waited 15 seconds in vain: ${what}.`)
+    // MariaDB caches innodb_trx, and renews the cache only when it was not read for 100 ms.
     await new Promise((resolve) => setTimeout(resolve, 150))
   }
 }

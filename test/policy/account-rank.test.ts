@@ -34,7 +34,7 @@ const support = () => role('support')
 
 const codeOf = async (promise: PromiseLike<unknown>) => ((await rejection(promise)) as Error & { code?: string }).code
 
-/** The help desk may change every account, as far as the policy goes. */
+/** The policy lets the role 'support' change every account. */
 class RankedUser extends SoftDeleteMixin(TimestampMixin(User)).withColumns({
   isEnabled: column
     .boolean()
@@ -74,7 +74,7 @@ const ways = [
 
 type Way = (typeof ways)[number]
 
-/** Takes an account over or locks its user out, by one of many ways. */
+/** Takes over an account, or locks its user out, in the given way. */
 async function attack(way: Way, id: string): Promise<unknown> {
   const row = await RankedUser.getOr404(id)
   const email = `${uuid()}@example.com`
@@ -138,7 +138,7 @@ eachDatabase('Accounts of admins', (db) => {
 
   const stored = async (name: string) => JSON.stringify(await db.knex('ranked_user').where('id', of(name).id))
 
-  /** Whether the attack changed the row; an error or 0 rows without a change is a refusal. */
+  /** Returns whether the attack changed the row. A refused attack throws 'forbidden' or changes 0 rows. */
   async function succeeds(way: Way, by: string, on: string): Promise<boolean> {
     const before = await stored(on)
     let error: unknown
@@ -151,13 +151,13 @@ eachDatabase('Accounts of admins', (db) => {
   }
 
   for (const way of ways) {
-    it(`${way}: the help desk changes no account of an admin, whatever the policy says [promise 68]`, async () => {
+    it(`${way}: support cannot change the account of an admin, whatever the policy allows [promise 68]`, async () => {
       for (const on of ['superadmin', 'admin', 'press admin']) expect(await succeeds(way, 'support', on), on).to.equal(false)
       expect(await succeeds(way, 'support', 'editor'), 'editor').to.equal(true)
       expect(await succeeds(way, 'support', 'ada'), 'ada').to.equal(true)
     })
 
-    it(`${way}: admins change the accounts of lower ranks only, superadmins those of superadmins too [promise 68]`, async () => {
+    it(`${way}: admins can change only accounts of a lower rank, superadmins also those of superadmins [promise 68]`, async () => {
       expect(await succeeds(way, 'admin', 'superadmin')).to.equal(false)
       expect(await succeeds(way, 'admin', 'admin2')).to.equal(false)
       expect(await succeeds(way, 'press admin2', 'press admin'), 'an admin of the same domain').to.equal(false)
@@ -166,14 +166,14 @@ eachDatabase('Accounts of admins', (db) => {
     })
   }
 
-  it('what neither opens nor locks an account is for the policy alone to decide [promise 68]', async () => {
+  it('only the policy decides about columns that neither give access to an account nor lock it [promise 68]', async () => {
     const { updatedAt } = await RankedUser.getOr404(of('admin').id)
     await runAs(of('support'), () => RankedUser.query().findById(of('admin').id).patch({ lastLoginAt: new Date() }))
     expect((await RankedUser.getOr404(of('admin').id)).lastLoginAt).to.be.instanceOf(Date)
     expect(updatedAt).to.be.instanceOf(Date)
   })
 
-  it('one’s own account follows the policy [promise 68]', async () => {
+  it('a user may change their own account if the policy allows it [promise 68]', async () => {
     const count = await runAs(of('admin'), () => RankedUser.query().findById(of('admin').id).patch({ email: 'own@example.com' }))
     expect(count).to.equal(1)
   })
@@ -196,13 +196,13 @@ eachDatabase('Accounts of admins', (db) => {
     expect(other.filter((sql) => /^update/i.test(sql)).join()).not.to.contain('perms_k')
   })
 
-  it('the refusal says what it takes [promise 68]', async () => {
+  it('the error names the rank that the change requires [promise 68]', async () => {
     const row = await RankedUser.getOr404(of('superadmin').id)
     const error = await runAs(of('support'), () => rejection(row.update({ email: 'taken-over@example.com' })))
     expect(error.message).to.match(/higher rank than all of their admin roles/)
   })
 
-  it('nobody below makes, changes or deletes tokens of an admin, whatever the policy of tokens says [promise 68]', async () => {
+  it('a lower rank cannot create, change or delete tokens of an admin, whatever their policy allows [promise 68]', async () => {
     const { token } = await Token.issue.call(OpenToken as never, of('admin'))
     const values = { userId: of('admin').id, token: 'x'.repeat(64), kind: 'api' }
     await runAs(of('support'), async () => {
@@ -225,7 +225,7 @@ eachDatabase('Accounts of admins', (db) => {
     expect(rows.map(({ id, revoked }) => [id, revoked])).to.deep.equal([[(token as Token).id, false]])
   })
 
-  it('roles follow the rank of the caller, whatever the policy of roles says, one’s own too [promises 39, 68]', async () => {
+  it('callers can grant and revoke only roles below their rank, whatever the policy of roles allows [promises 39, 68]', async () => {
     const grants = async () => await db.knex('user_role').select('user_id', 'role', 'domain_id').orderBy('id')
     const before = await grants()
     const press = await Domain.query().findOne({ name: 'press' })
@@ -240,7 +240,7 @@ eachDatabase('Accounts of admins', (db) => {
       }).catch((error: { code: string }) => expect(error.code, by).to.equal('forbidden'))
     }
     expect(await grants()).to.deep.equal(before)
-    // A grant that is one's own stays in its domain, and with its user.
+    // A caller cannot move their own grant to another user.
     await runAs(of('press admin'), () => UserRole.create({ userId: of('press admin').id, role: 'writer', domain: 'press' }))
     const moved = await runAs(of('press admin'), () =>
       OpenRole.query()
@@ -250,7 +250,7 @@ eachDatabase('Accounts of admins', (db) => {
     expect(moved).to.equal(0)
   })
 
-  it('sessions, keys and factors are changed by code of a higher rank only [promise 68]', async () => {
+  it('the methods for sessions, keys and factors of another user require a higher rank [promise 68]', async () => {
     const { auth } = perms
     await asSystem(() => auth.createRefreshToken(of('admin')))
     const [session] = await auth.sessions(of('admin'))
@@ -273,7 +273,7 @@ eachDatabase('Accounts of admins', (db) => {
     expect(await runAs(of('support'), () => auth.signOutEverywhere(of('ada')))).to.equal(0)
   })
 
-  it('a right that is withdrawn meanwhile changes no account [promises 35, 68]', async () => {
+  it('a caller cannot change a user who has become an admin during the request [promises 35, 68]', async () => {
     await runAs(of('admin'), async () => {
       await db.knex('user_role').where('user_id', of('ada').id).delete()
       await asSystem(() => of('ada').grantRole(Role.ADMIN))
@@ -345,7 +345,7 @@ eachDatabase('Accounts in domains', (db: TestDatabase) => {
   }
 
   for (const by of ['admin', 'support', 'global support', 'auditor']) {
-    it(`${by} of a domain changes accounts of users without roles elsewhere, and no admin's [promise 68]`, async () => {
+    it(`the user '${by}' changes accounts of users without roles in other domains, but no account of an admin [promise 68]`, async () => {
       for (const on of ['member', 'newcomer']) expect(await canTake(by, on), on).to.equal(true)
       for (const on of ['peer', 'radio admin', 'radio writer', 'global writer', 'superadmin', 'global admin'])
         expect(await canTake(by, on), on).to.equal(false)

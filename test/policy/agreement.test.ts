@@ -192,7 +192,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     })
   }
 
-  it('[promise 30] has a WHERE in every statement of a policy that lets nobody or some pass', async () => {
+  it('[promise 30] has a WHERE in every statement of a policy that allows no rows or only some rows', async () => {
     const denials = [
       anyOf(),
       nobody(),

@@ -110,7 +110,7 @@ eachDatabase('Lifetimes of rights', (db) => {
     /** What a write that must reach nothing was answered with. */
     const refused = async (name: string, write: PromiseLike<unknown>, error: typeof ForbiddenError | typeof UnauthorizedError) => {
       const answer = await Promise.resolve(write).catch((reason: unknown) => reason)
-      // Where PostgreSQL refused the statement of a transaction, nobody can ask it any more which of the two it was.
+      // After PostgreSQL has refused a statement, no query of the transaction can find out which of the two errors it was.
       const isRefused = answer instanceof error || (name === 'insertGraph()' && answer instanceof ForbiddenError)
       expect(isRefused || (answer === 0 && /query\(\)\.(patch|delete)/.test(name)), `${name}: ${String(answer)}`).to.equal(true)
       await untouched(name)
@@ -176,7 +176,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       })
     }
 
-    it('[promise 56] is that of somebody who is not there: anonymous', async () => {
+    it('[promise 56] includes all rights of a deleted user, who becomes an anonymous caller', async () => {
       await runAs(ada, () => LifeNote.create({ text: 'hers' }))
       await db.knex('user_role').delete()
       await db.knex('life_note').delete()
@@ -214,9 +214,9 @@ eachDatabase('Lifetimes of rights', (db) => {
       expect(await runAs(loaded, () => currentUser()?.hasRole('editor'))).to.equal(false)
     })
 
-    // SQLite has one writer: nobody could withdraw anything meanwhile.
+    // SQLite has one writer: no other connection can withdraw a right during a transaction.
     const itOnServers = db.dialect === 'sqlite' ? () => {} : it
-    itOnServers('[promise 35] is withdrawn for a transaction that began before it too', async () => {
+    itOnServers('[promise 35] is also withdrawn for a transaction that began before', async () => {
       const page = await LifePage.create({ title: 'old' })
       const other = db.connect()
       for (const withdraw of [
@@ -291,7 +291,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       for (const line of seen) expect(new Set(line.split(' ')).size).to.equal(1)
     })
 
-    it('[promise 40] a listener runs for whoever tells it, not for whoever made it', async () => {
+    it('[promise 40] a listener runs as the caller who emits the event, not as the one who registered it', async () => {
       for (const user of [ada, bob]) await runAs(user, () => LifeNote.create({ text: user.email }))
       const signals = new EventEmitter()
       await bypassPerms(async () => signals.on('look', (tell: (rows: unknown) => void) => tell(LifeNote.query().then(texts))))
@@ -353,7 +353,7 @@ eachDatabase('Lifetimes of rights', (db) => {
 
     for (const [name, bypass, left] of [
       ['bypassPerms', bypassPerms, 'hers'],
-      ['asSystem', asSystem, 'nobody’s'],
+      ['asSystem', asSystem, 'none'],
       ['Model.bypassPerms', (fn: () => Promise<void>) => LifeNote.bypassPerms(fn), 'hers'],
     ] as const) {
       it(`[promise 58] is enforced again for what ${name} left running: reads`, async () => {
@@ -415,7 +415,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       }
     })
 
-    it('[promise 40] asSystem is nobody’s, bypassPerms the user’s', async () => {
+    it('[promise 40] asSystem() has no current user, bypassPerms() keeps the current user', async () => {
       await runAs(ada, async () => {
         expect(await asSystem(() => currentUserId())).to.equal(null)
         expect(await bypassPerms(() => currentUserId())).to.equal(ada.id)
@@ -450,7 +450,7 @@ eachDatabase('Lifetimes of rights', (db) => {
       'transaction()': () => transaction(() => LifeNote.query().delete()),
       'User.query()': () => LifeMember.query(),
       'grantRole()': () => bob.grantRole('superadmin'),
-      'an everybody’s model': () => LifeSign.query(),
+      'a model that every caller may read': () => LifeSign.query(),
     }
 
     for (const [what, more, hasAdapter] of [

@@ -106,13 +106,13 @@ describe('a policy that cannot work', () => {
       ['Paper.policy.read', 'parent', 'cycle'],
     ],
     ['owner() without an owner', () => withPolicy({ read: owner() }), ['Paper.policy.read', 'owner()', 'HasUserMixin']],
-    ['owner() of a column that is not there', () => withPolicy({ create: owner('makerId') }), ['Paper.policy.create', "owner('column')"]],
-    ['self() where rows are no users', () => withPolicy({ update: self() }), ['Paper.policy', 'self()', 'owner()']],
-    ['an action that is not there', () => withPolicy({ write: everyone() }), ['Paper.policy.write', 'read, create, update or delete']],
+    ['owner() of a column that does not exist', () => withPolicy({ create: owner('makerId') }), ['Paper.policy.create', "owner('column')"]],
+    ['self() in a model that is not a user model', () => withPolicy({ update: self() }), ['Paper.policy', 'self()', 'owner()']],
+    ['an action that does not exist', () => withPolicy({ write: everyone() }), ['Paper.policy.write', 'read, create, update or delete']],
     ['no rule', () => withPolicy({ read: undefined }), ['Paper.policy.read', 'nobody()']],
-    ['what is no rule', () => withPolicy({ read: () => true }), ['Paper.policy.read', 'owner()']],
+    ['a value that is not a rule', () => withPolicy({ read: () => true }), ['Paper.policy.read', 'owner()']],
     [
-      'like on what is no text',
+      'like on a column that is not text',
       () =>
         class Paper extends BasePermsModel.withColumns({ ...title, size: column.integer() }) {
           static override policy = { read: where({ size: { like: '1%' } }) }
@@ -174,7 +174,7 @@ class Shelf extends HasUserMixin(BasePermsModel).withColumns(title) {
   static override policy = { read: owner(), create: authenticated(), update: owner() }
   static override relationMappings = { members: hasMany(() => Member, 'shelfId') }
 }
-/** Known to nobody but by the relation of Shelf's. */
+/** Only the relation of Rack refers to it. */
 class Hidden extends BasePermsModel.withColumns(title) {}
 class Rack extends BasePermsModel.withColumns({ ...title, hiddenId: column.uuid().nullable() }) {
   static override policy = { read: everyone() }

@@ -30,7 +30,7 @@ eachDatabase('Comparisons that SQL and memory would not agree on', (db) => {
     else expect((await rejection(read)).message).to.include('only up to 15 digits')
   })
 
-  it('[promise 30] refuses like on what is no text, when the policy is defined', async () => {
+  it('[promise 30] refuses like on a column that is not text, when the policy is defined', async () => {
     const error = await rejection((async () => await asAnonymous(() => Counted.query()))())
     expect(error).to.be.instanceOf(ConfigurationError)
     expect(error.message).to.include('Counted.policy.read').and.to.include('count is a integer column')

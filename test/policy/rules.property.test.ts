@@ -68,7 +68,7 @@ class Thing extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ .
   static override userIdNullable = true
   static override unguarded = ['domain']
   static override adminBypass = false
-  // One for all runs: the run before it is forgotten with its class.
+  // All classes of thingWith() have this table.
   static override relationMappings(): any {
     const table = 'thing'
     return {
@@ -98,7 +98,7 @@ class Thing extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ .
   }
 }
 
-/** A class of its own for each policy, over the same table. */
+/** Creates a class with this policy. All these classes have the same table. */
 function thingWith(policy: SqlRule): typeof Thing {
   return class extends Thing {
     static override tableName = 'thing'
@@ -238,7 +238,7 @@ const plans = fc.letrec<{ plan: Plan }>((tie) => ({
   ),
 })).plan
 
-// -- the rule of a plan, and what a naive reader makes of it
+// -- the rule of a plan, and a naive evaluation of the plan
 
 function ruleOf(plan: Plan, press: Domain): SqlRule {
   switch (plan.kind) {
@@ -326,7 +326,7 @@ function naive(plan: Plan, caller: Caller | null, row: Row | PartRow | Record<st
       return (caller?.grants ?? []).some(({ role: held, domain }) => {
         if (!wanted.includes(held)) return false
         if (domain === null) return true
-        // A domain that is not active counts for nothing.
+        // A grant in an inactive domain has no effect.
         if (domain === 'closed') return false
         if (plan.domain === 'any') return true
         if (plan.domain !== undefined) return (plan.domain === 'id of press' ? 'press' : plan.domain) === domain
@@ -403,7 +403,7 @@ eachDatabase('rules in SQL and in memory', (db) => {
     await closed.update({ active: false } as never)
     const labels = [await Label.create({ word: 'a' }), await Label.create({ word: 'b' })]
     const users = callers.flatMap((caller) => (caller ? [caller.id] : []))
-    // Rows at random, the same ones with the same seed; each column is NULL now and then.
+    // Random rows, determined by the seed. Each column is sometimes NULL.
     const rowOf = fc.record({
       userId: fc.option(fc.constantFrom(...users)),
       domainId: fc.option(fc.constantFrom(...Object.values(ids))),
@@ -445,7 +445,7 @@ eachDatabase('rules in SQL and in memory', (db) => {
 
   after(() => perms?.close())
 
-  it('[promise 30] agree with each other and with a naive reading, on random policies, callers and rows', async function () {
+  it('[promise 30] agree with each other and with a naive evaluation, for random policies, callers and rows', async function () {
     this.timeout(60_000)
     console.log(`      seed ${seed}, ${runs} policies`)
     const actors = new Map<Caller, Actor | null>()
@@ -489,7 +489,7 @@ eachDatabase('rules in SQL and in memory', (db) => {
     expect(some, 'policies that tell rows apart').to.be.greaterThan(runs / 6)
   })
 
-  it('[promise 30] agree on whose user a row is', async () => {
+  it('[promise 30] match only the row of the caller with self()', async () => {
     class Account extends User {
       static override adminBypass = false
       static override policy = { read: anyOf(self(), allOf(not(self()), where({ email: 'u0@example.com' }))) }
@@ -502,7 +502,7 @@ eachDatabase('rules in SQL and in memory', (db) => {
     }
   })
 
-  it('[promise 30] compiles nothing to an absent WHERE', async () => {
+  it('[promise 30] match no row with an empty anyOf(), and all rows with an empty allOf() or where({})', async () => {
     for (const [rule, isAll] of [
       [anyOf(), false],
       [allOf(), true],

@@ -12,9 +12,9 @@ class Shelf extends BaseModel.withColumns({ label: column.string({ maxLength: 20
 class Volume extends BaseModel.withColumns({ title: column.string({ maxLength: 50 }), shelfId: column.uuid().references('shelf.id') }) {
   static override relationMappings = () => ({ shelf: belongsTo(() => Shelf, 'shelfId') })
 }
-/** Has a column in the database that it does not declare, and a relation goes over it. */
+/** Its table has a column that it does not declare, but that a relation uses. */
 class Stray extends BaseModel.withColumns({ name: column.string({ maxLength: 20 }) }) {}
-/** Begins a relation at a column that it does not declare. */
+/** Has a relation from a column that it does not declare. */
 class Loose extends BaseModel.withColumns({ name: column.string({ maxLength: 20 }) }) {
   static override relationMappings = () => ({
     shelf: { relation: Model.BelongsToOneRelation, modelClass: Shelf, join: { from: 'loose.place', to: 'shelf.id' } },

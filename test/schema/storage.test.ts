@@ -98,7 +98,7 @@ describe('encode', () => {
     expect(encode(column.bigint().spec, '-0', 'sqlite')).to.equal('0')
   })
 
-  it('lets undefined and null through', () => {
+  it('returns undefined and null unchanged', () => {
     for (const property of Object.keys(all)) {
       expect(encode(specOf(property), undefined, 'pg')).to.equal(undefined)
       if (property !== 'always') expect(encode(specOf(property), null, 'pg')).to.equal(null)
@@ -197,7 +197,7 @@ eachDriver('storage', (db) => {
     expect(await roundTrip({ key: '018F4E2A-7B3C-7DEF-8123-456789ABCDE0' })).to.deep.equal({ key: '018f4e2a-7b3c-7def-8123-456789abcde0' })
   })
 
-  it('keeps every JSON value apart from every other', async () => {
+  it('distinguishes every JSON value from every other', async () => {
     for (const data of [
       '',
       'text',
@@ -223,7 +223,7 @@ eachDriver('storage', (db) => {
     }
   })
 
-  it('stores null as SQL NULL where a json column is nullable, and as the null of JSON where it is not', async () => {
+  it('stores null as SQL NULL if a json column is nullable, and as JSON null if it is not', async () => {
     await roundTrip({ data: null, always: null })
     const row = await db.knex('all_types').where({ id: nextId }).whereNull('data').whereNotNull('always').first()
     expect(row).to.include({ id: nextId })

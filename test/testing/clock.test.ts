@@ -11,7 +11,7 @@ describe('fakeClock', () => {
   let clock: FakeClock | undefined
   afterEach(() => clock?.restore())
 
-  it('moves new Date(), Date.now() and Date(), and keeps running', async () => {
+  it('shifts new Date(), Date.now() and Date(), and continues to run', async () => {
     clock = fakeClock('2030-01-01T00:00:00Z')
     const start = RealDate.parse('2030-01-01T00:00:00Z')
     expect(Date.now()).to.be.closeTo(start, 1000)
@@ -28,7 +28,7 @@ describe('fakeClock', () => {
     expect(Date.now()).to.be.greaterThan(before)
   })
 
-  it('begins now, or at a Date, text or milliseconds', () => {
+  it('starts now, or at a Date, text or milliseconds', () => {
     for (const start of [undefined, new Date(86_400_000), '1970-01-02', 86_400_000]) {
       const one = fakeClock(start)
       expect(Date.now()).to.be.closeTo(start === undefined ? RealDate.now() : 86_400_000, 1000)
@@ -108,7 +108,7 @@ eachDatabase('fakeClock moves what the library reads', (db) => {
   })
   afterEach(() => clock.restore())
 
-  it('access tokens and refresh tokens expire, limits end, rows are of their time', async () => {
+  it('access tokens and refresh tokens expire, limits end, and rows get the time of the fake clock', async () => {
     const { accessToken, refreshToken, user } = await signInAs()
     clock.advance(890)
     expect((await perms.authenticate(accessToken)).id).to.equal(user.id)

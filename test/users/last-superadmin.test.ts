@@ -108,7 +108,7 @@ eachDatabase('The last superadmin', (db) => {
     })
   }
 
-  it('stays, whoever the caller is [promise 39]', async () => {
+  it('cannot be removed by any caller [promise 39]', async () => {
     expect(await rejection(runAs(ada, () => ada.update({ isEnabled: false })))).to.be.instanceOf(Error)
     expect(await rejection(runAs(ada, () => ada.revokeRole(Role.SUPERADMIN)))).to.be.instanceOf(ConflictError)
     expect(await rejection(runAs(ada, () => ada.delete()))).to.be.instanceOf(ConflictError)

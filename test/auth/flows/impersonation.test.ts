@@ -126,7 +126,7 @@ eachDatabase('Impersonation', (db) => {
     const bob = await member()
     const actor = await impersonated()
     expect(await outcome(runAsActor(actor, () => start(bob.id)))).to.equal('ForbiddenError')
-    // Were the user made a superadmin meanwhile, it would end.
+    // The impersonation would end if the user became a superadmin.
     await grantTo(ada, Role.SUPERADMIN)
     expect(await outcome(runAsActor(actor, () => start(bob.id)))).to.equal('ForbiddenError')
   })

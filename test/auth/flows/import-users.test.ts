@@ -230,7 +230,7 @@ eachDatabase('importUsers', (db) => {
     }
   })
 
-  it('runs for scripts, asSystem() and global superadmins, and for nobody else [promise 39]', async () => {
+  it('runs only for scripts, asSystem() and global superadmins [promise 39]', async () => {
     const domain = await Domain.create({ name: 'press' } as Partial<Domain>)
     const make = async (email: string, role?: string, given: object = {}) => {
       const user = await Employee.create({ email, city: 'Oslo' } as Partial<Employee>)

@@ -56,14 +56,14 @@ eachDatabase('Invitations', (db) => {
 
   const invitations = () => all.auth.invitations
   const address = () => `guest${++count}@example.com`
-  /** A user with a role, everywhere or in a domain. */
+  /** Creates a user with a role, in a domain or everywhere. */
   async function holder(role: string, domain?: Domain): Promise<Member> {
     const user = await member()
     await user.grantRole(role, domain ? { domain } : {})
     return user
   }
   const as = <T>(user: Member, fn: () => Promise<T>): Promise<T> => runAs(user as unknown as User, fn) as Promise<T>
-  /** Invites as `boss`, unless somebody else is named, and reads the mail. */
+  /** Sends an invitation, by default as `boss`. @returns the token in the mail */
   async function invited(given: { email?: string; role?: string; domain?: string } = {}, by = boss): Promise<string> {
     await as(by, () => invitations().invite({ email: address(), role: 'editor', domain: 'press', ...given }))
     await all.auth.settled()
@@ -92,7 +92,7 @@ eachDatabase('Invitations', (db) => {
     expect(all.events).to.deep.equal([{ name: 'invited', payload: { email, role: 'editor', domainId: press.id, by: boss.id } }])
   })
 
-  it('grant only roles strictly below the inviter’s rank in that domain [promises 38, 39]', async () => {
+  it('grant only roles below the inviter’s rank in that domain [promises 38, 39]', async () => {
     const people = {
       editor: await holder('editor', press),
       'domain admin': boss,
@@ -114,7 +114,7 @@ eachDatabase('Invitations', (db) => {
         ).to.equal(allowed[who]?.includes(role) ? 'fine' : 'ForbiddenError')
   })
 
-  it('answer alike for a missing domain, an inactive one and one without the right to invite [promise 36]', async () => {
+  it('give the same error for a missing domain, an inactive one and one where the caller may not invite [promise 36]', async () => {
     const messages = []
     for (const domain of ['other', other.id, 'nowhere', '01890000-0000-7000-8000-000000000000'])
       messages.push((await rejection(as(boss, () => invitations().invite({ email: address(), role: 'editor', domain })))).message)
@@ -136,7 +136,7 @@ eachDatabase('Invitations', (db) => {
           )
   })
 
-  it('accept text only, and name the wrong field [promise 27]', async () => {
+  it('accept only strings, and name the invalid field [promise 27]', async () => {
     const sound = { email: 'x@example.com', role: 'editor', domain: 'press' }
     for (const field of ['email', 'role', 'domain'] as const)
       for (const value of [undefined, null, '', ' ', 1, {}, [], 'a\0b']) {
@@ -169,14 +169,14 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(register(token))).to.equal('InvalidTokenError')
   })
 
-  it('keep the earlier date of verification', async () => {
+  it('keep the date at which the address was first verified', async () => {
     const emailVerifiedAt = new Date('2026-01-02T03:04:05.006Z')
     const guest = await member({ emailVerifiedAt })
     await accept(guest, await invited({ email: guest.email }))
     expect((await fresh(guest)).emailVerifiedAt).to.deep.equal(emailVerifiedAt)
   })
 
-  it('are used up by a user who holds the role already', async () => {
+  it('are used up by a user who already has the role', async () => {
     const guest = await holder('editor', press)
     const token = await invited({ email: guest.email })
     await accept(guest, token)
@@ -190,11 +190,11 @@ eachDatabase('Invitations', (db) => {
     for (const thief of [await member(), await holder(Role.ADMIN), boss])
       expect(await outcome(accept(thief, token))).to.equal('ForbiddenError')
     expect(await outcome(register(token, { password, email: 'thief@example.com' }))).to.equal('ValidationError')
-    // The link is not used up by it.
+    // The failed attempts do not use up the link.
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })
 
-  it('are refused to a user whose address has changed since', async () => {
+  it('are refused to a user whose address has changed since the invitation', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     await guest.update({ email: address() })
@@ -233,7 +233,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(register(token))).to.equal('fine')
   })
 
-  it('refuse to register an address that has an account, which can accept instead', async () => {
+  it('do not register an address that has an account: its user can accept the invitation instead', async () => {
     const guest = await member()
     const token = await invited({ email: guest.email })
     expect(await outcome(register(token))).to.equal('UniqueViolationError')
@@ -269,7 +269,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(as(boss, () => invitations().revoke(open.id)))).to.equal('NotFoundError')
   })
 
-  it('end with the inviter’s right to give the role [promises 22, 35]', async () => {
+  it('end when the inviter loses the right to grant the role [promises 22, 35]', async () => {
     const losses: Record<string, (inviter: Member) => PromiseLike<unknown>> = {
       demoted: (inviter) => UserRole.query().delete().where('userId', inviter.id),
       'admin elsewhere now': async (inviter) => {
@@ -407,7 +407,7 @@ eachDatabase('Invitations', (db) => {
       expect(await outcome(as(boss, () => transaction(work)))).to.equal('ConfigurationError')
   })
 
-  it('are created although the mailer fails, which is reported', async () => {
+  it('are created when the mailer fails, and mailFailed is emitted', async () => {
     fails = true
     await as(boss, () => invitations().invite({ email: address(), role: 'editor', domain: 'press' }))
     await all.auth.settled()
@@ -466,7 +466,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, token))).to.equal('fine')
   })
 
-  it('succeed for exactly one of several concurrent uses, which is complete [promises 52, 59]', async function () {
+  it('succeed for exactly one of several concurrent uses, and give that user the role [promises 52, 59]', async function () {
     this.timeout(120_000)
     const races = db.dialect === 'sqlite' ? 5 : RACES
     for (let i = 0; i < races; i += 1) {
@@ -492,7 +492,7 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('for one address leave one valid when created concurrently, as when created one after another', async function () {
+  it('leave one valid invitation per address when several are created concurrently', async function () {
     this.timeout(120_000)
     const races = db.dialect === 'sqlite' ? 5 : RACES
     for (let i = 0; i < races; i += 1) {
@@ -511,7 +511,7 @@ eachDatabase('Invitations', (db) => {
     }
   })
 
-  it('that fail half-way leave neither a user without the role nor a used link [promise 52]', async () => {
+  it('that fail half-way create no user and do not use up the link [promise 52]', async () => {
     const email = address()
     const token = await invited({ email })
     const guest = await member()
@@ -532,7 +532,7 @@ eachDatabase('Invitations', (db) => {
     expect(await outcome(accept(guest, forGuest))).to.equal('fine')
   })
 
-  it('emit the grant with the inviter as its author', async () => {
+  it('emit roleGranted with the inviter as its author', async () => {
     const heard: unknown[] = []
     const off = all.perms.on('roleGranted', (payload) => heard.push(payload))
     const guest = await member()

@@ -64,7 +64,7 @@ eachDatabase('Legacy passwords', (db) => {
     expect(await storedOf(user)).to.match(/^v1\$/)
   })
 
-  it('take each scheme once at every sign-in and password check, whoever asks, and the same statements [promises 10, 79]', async () => {
+  it('run each scheme once and the same statements at every sign-in and password check, for every user [promises 10, 79]', async () => {
     const users = [
       await customer(one.make(password)),
       await customer(other.make(password)),

@@ -137,7 +137,7 @@ eachDatabase('Mail flows', (db) => {
     expect(mailer.mails.map(({ kind, to }) => [kind, to])).to.deep.equal([['emailChangeRequested', user.email]])
   })
 
-  it('answer 409 and change nothing if another user took the new address meanwhile [promise 52]', async () => {
+  it('answer 409 and change nothing if another user has taken the new address in the meantime [promise 52]', async () => {
     await asked.changeEmail()
     const token = await tokenOf('changeEmail')
     const { accessToken } = await all.auth.signIn({ email: user.email, password })

@@ -301,7 +301,7 @@ eachDatabase('The second factor', (db) => {
     await runAsActor(
       null,
       async () => {
-        // More often than wrong codes would be let: it is nobody's guess.
+        // More often than the limit of wrong codes allows: these attempts are not counted as wrong codes.
         for (let i = 0; i < 8; i += 1) {
           const error = await rejection(restarted.secondFactors.verify(await ask(), codeOf(secret)))
           expect(error).to.be.instanceOf(SecondFactorUnreadableError)

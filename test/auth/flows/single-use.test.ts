@@ -8,7 +8,7 @@ import { repetitions } from '../../helpers/repetitions.js'
 import { type ServerProcess, startServer } from '../server-process.js'
 import { addFactor, challengeOf, codeOf, type Factor } from './factor.js'
 
-/** Two server processes, each with a pool of its own, are given one token at the same moment: one of them takes it. */
+/** How often each test sends one token to two server processes at the same moment. Exactly one of the two requests must succeed. */
 const RACES = repetitions(50)
 const secret = 'a secret of this test, 32 bytes or more'
 const password = 'correct horse battery'
@@ -16,7 +16,7 @@ const newPassword = 'a wholly new password'
 
 for (const client of ['pg', 'mysql2'] as const) {
   if (!availableDatabases.includes(client)) continue
-  describe(`a single-use token that two processes use at once (${client})`, function () {
+  describe(`a single-use token succeeds in one of two processes that get it at once (${client})`, function () {
     this.timeout(20_000 + RACES * 1000)
     let own: OwnDatabase
     let perms: Perms
@@ -43,21 +43,21 @@ for (const client of ['pg', 'mysql2'] as const) {
       readonly token?: string
     }
 
-    /** Sends the one to one server and the other to the other, and expects one of them to be refused. @returns which of them won */
+    /** Sends each use to its own server, and asserts that exactly one gets 401. @returns the index of the use that succeeded */
     async function race(one: Use, other: Use, turn: number): Promise<0 | 1> {
       const uses = turn % 2 === 0 ? [one, other] : [other, one]
       const answers = await Promise.all(
         uses.map(({ path, body, token }, i) => request((servers[i] as ServerProcess).url, 'POST', `/users/${path}`, { json: body, token })),
       )
       const statuses = answers.map(({ status }) => status)
-      const told = JSON.stringify(answers.map(({ status, body }) => [status, body]))
+      const answersText = JSON.stringify(answers.map(({ status, body }) => [status, body]))
       expect(
         statuses.filter((status) => status === 200 || status === 204),
-        told,
+        answersText,
       ).to.have.length(1)
       expect(
         statuses.filter((status) => status === 401),
-        told,
+        answersText,
       ).to.have.length(1)
       const winner = statuses.indexOf(401) === 0 ? 1 : 0
       return (turn % 2 === 0 ? winner : 1 - winner) as 0 | 1
@@ -70,7 +70,7 @@ for (const client of ['pg', 'mysql2'] as const) {
       mailer.clear()
       return token
     }
-    const livingTokens = async (user: User, kind: string): Promise<number> =>
+    const activeTokens = async (user: User, kind: string): Promise<number> =>
       (await own.knex('token').where({ user_id: user.id, kind, revoked: false })).length
     const repeat = (title: string, body: (turn: number) => Promise<void>) =>
       it(`${title}, ${RACES} times`, async () => {
@@ -85,7 +85,7 @@ for (const client of ['pg', 'mysql2'] as const) {
       expect((await own.knex('user').where('id', user.id).first()).email_verified_at).not.to.equal(null)
     })
 
-    repeat('a mail to reset a password: the password is the winner’s', async (turn) => {
+    repeat('a mail to reset a password: the password of the successful request is stored', async (turn) => {
       const user = await createUser({ password })
       const token = await mailed('resetPassword', () => perms.auth.mail.requestPasswordReset(user.email))
       const use = (which: number) => ({ path: 'reset-password', body: { token, password: `${newPassword} ${which}` } })
@@ -108,7 +108,7 @@ for (const client of ['pg', 'mysql2'] as const) {
       const token = await mailed('magicLink', () => perms.auth.mail.requestMagicLink(user.email))
       const use = { path: 'magic-link', body: { token } }
       await race(use, use, turn)
-      expect(await livingTokens(user, 'refresh')).to.equal(1)
+      expect(await activeTokens(user, 'refresh')).to.equal(1)
     })
 
     describe('the second factor', () => {
@@ -120,7 +120,7 @@ for (const client of ['pg', 'mysql2'] as const) {
         left = 0
       })
 
-      /** The same user again, as long as there are recovery codes; the app's code of now counts as not taken yet. */
+      /** Sets `user`, a new one when too few recovery codes are left, and resets its last used time step. @returns unused codes */
       async function enrolled(codes: number): Promise<readonly string[]> {
         if (left < Math.max(codes, 1)) {
           user = await createUser({ password })
@@ -138,7 +138,7 @@ for (const client of ['pg', 'mysql2'] as const) {
         path: 'second-factor',
         body: { challenge: asked ?? (await challenge()), code },
       })
-      const sessions = () => livingTokens(user, 'refresh')
+      const sessions = () => activeTokens(user, 'refresh')
 
       repeat('a code of the app, with two challenges', async (turn) => {
         await enrolled(0)
@@ -162,12 +162,12 @@ for (const client of ['pg', 'mysql2'] as const) {
         expect(await sessions()).to.equal(before + 1)
       })
 
-      repeat('a challenge, with two recovery codes: the loser’s is not used up', async (turn) => {
+      repeat('a challenge, with two recovery codes: the code of the failed request is not used up', async (turn) => {
         const [one, other] = await enrolled(2)
-        const before = await livingTokens(user, 'recovery')
+        const before = await activeTokens(user, 'recovery')
         const asked = await challenge()
         await race(await step(one, asked), await step(other, asked), turn)
-        expect(await livingTokens(user, 'recovery')).to.equal(before - 1)
+        expect(await activeTokens(user, 'recovery')).to.equal(before - 1)
       })
     })
   })

@@ -42,7 +42,7 @@ describe('Password hashing', () => {
     busy = false
     await hasher.close()
     expect(turns).to.be.greaterThan(100)
-    // In proportion, so that a slow machine does not fail it: on the loop, the longest turn would be the whole hash.
+    // Relative, so that a slow machine passes too. On the event loop, the longest turn would be as long as the whole hash.
     expect(longest).to.be.lessThan(took / 2)
   })
 
@@ -71,7 +71,7 @@ describe('Password hashing', () => {
     expect(stdout.trim()).to.equal('true')
   }).timeout(60_000)
 
-  it('needs no file beside the module that starts the threads', async () => {
+  it('needs only the module that starts the threads, and no other file', async () => {
     const folder = await compiled()
     await rm(join(folder, 'auth/passwords/bcrypt-worker-source.js'))
     await writeFile(
@@ -108,7 +108,7 @@ describe('Password hashing', () => {
     )
   }).timeout(60_000)
 
-  /** A folder with the compiled modules. */
+  /** Creates a folder with the compiled modules. */
   async function compiled(): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'perms-'))
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
@@ -165,7 +165,7 @@ describe('BcryptPool', () => {
     await closing
   })
 
-  it('closes without ever having started', async () => {
+  it('closes when it has not started', async () => {
     await new BcryptPool(1, 64).close()
   })
 

@@ -22,7 +22,7 @@ eachDatabase('cacheCallers', (db) => {
     await all.perms.close()
   })
 
-  it('queries the database once in its period, and again afterwards', async () => {
+  it('queries the database once in its lifetime, and again afterwards', async () => {
     const token = await all.auth.createAccessToken(await member())
     const first = await countQueries(db.knex, () => all.auth.authenticate(token))
     const second = await countQueries(db.knex, () => all.auth.authenticate(token))
@@ -32,7 +32,7 @@ eachDatabase('cacheCallers', (db) => {
     expect((await countQueries(db.knex, () => all.auth.authenticate(token))).statements).to.have.length(1)
   })
 
-  it('gives each request a user of its own, with roles', async () => {
+  it('gives each request its own user object, with roles', async () => {
     const user = await member()
     await user.grantRole('editor')
     const token = await all.auth.createAccessToken(user)
@@ -43,7 +43,7 @@ eachDatabase('cacheCallers', (db) => {
     expect((await all.auth.authenticate(token)).grants.map(({ role }) => role)).to.deep.equal(['editor'])
   })
 
-  it('drops callers at once when their session ends here, and within its period when it ends elsewhere [promise 22]', async () => {
+  it('drops callers at once when their session ends in this process, and in time when it ends in another [promise 22]', async () => {
     const user = await member()
     const end = [async (id: string) => await all.auth.endSession(user, id), async () => await all.auth.signOutEverywhere(user)]
     for (const sign of end) {
@@ -59,7 +59,7 @@ eachDatabase('cacheCallers', (db) => {
     expect(await outcome(all.auth.authenticate(token))).to.equal('InvalidTokenError')
   })
 
-  it('drops callers at once when their password or role changes here [promise 22]', async () => {
+  it('drops callers at once when their password or role changes in this process [promise 22]', async () => {
     const { auth } = all.perms
     for (const [change, expected] of [
       [(user: Member) => user.update({ password: 'changed here' } as never), 'InvalidTokenError'],
@@ -90,14 +90,16 @@ eachDatabase('cacheCallers', (db) => {
       const user = await member()
       const token = await all.auth.createAccessToken(user)
       await all.auth.authenticate(token)
-      // With the same session, which goes on.
-      const there = await all.another().authenticate(token)
-      await runAsActor(there, () => (there.user as Member).update({ password: 'changed elsewhere', oldPassword: password } as never))
+      // The same session changes the password, so it stays active.
+      const elsewhere = await all.another().authenticate(token)
+      await runAsActor(elsewhere, () =>
+        (elsewhere.user as Member).update({ password: 'changed elsewhere', oldPassword: password } as never),
+      )
       const actor = await all.auth.authenticate(token)
       const own = actor.user as unknown as Member
       const refused = await runAsActor(actor, () => rejection(prove(own, password)))
       expect((refused as { errors?: unknown[] }).errors).to.have.length(1)
-      // As one that the request made again would have.
+      // A repeated request loads the caller again.
       const again = await all.auth.authenticate(token)
       await runAsActor(again, () => prove(again.user as unknown as Member, 'changed elsewhere'))
     })
@@ -110,7 +112,7 @@ eachDatabase('cacheCallers', (db) => {
     'a second factor': (own) => all.auth.secondFactors.begin(own, { password }),
   }
   for (const [what, make] of Object.entries(lasting)) {
-    it(`creates nothing that outlives a session which ended elsewhere: ${what} [promises 22, 35]`, async () => {
+    it(`refuses to create ${what} for a session that ended in another process [promises 22, 35]`, async () => {
       const user = await member()
       const token = await all.auth.createAccessToken(user)
       const remembered = async () => {

@@ -55,7 +55,7 @@ describe('RefreshTokens', () => {
     expect(tokens.parse(`rt_${Buffer.concat([secret, tag, Buffer.from(sessionId)]).toString('base64url')}`)).to.equal(null)
   })
 
-  it('derives one successor, the same in every process, that nobody derives without the key [promise 21]', () => {
+  it('derives one successor, the same in every process, which cannot be derived without the key [promise 21]', () => {
     const token = tokens.parse(tokens.format(sessionId, tokens.newSecret()))
     if (!token) return expect.fail('it did not parse')
     const elsewhere = new RefreshTokens(parseKeys({ secret: first.secret }))

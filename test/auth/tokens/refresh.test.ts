@@ -220,7 +220,7 @@ eachDatabase('refresh', (db) => {
     expect(await outcome(auth.refresh(first.refreshToken))).to.equal('fine')
   })
 
-  it('refuses a user who was disabled or deleted meanwhile [promise 22]', async () => {
+  it('refuses a user who was disabled or deleted since the sign-in [promise 22]', async () => {
     const disabled = await signedIn()
     await disabled.user.update({ isEnabled: false } as Partial<Member>)
     expect(await outcome(auth.refresh(disabled.refreshToken))).to.equal('InvalidTokenError')

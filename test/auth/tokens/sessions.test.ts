@@ -35,13 +35,13 @@ eachDatabase('sessions', (db) => {
     expect(all.events.at(-2)?.name).to.equal('signOut')
   })
 
-  it('cannot be ended by a caller without one', async () => {
+  it('cannot be ended by a caller without a session', async () => {
     const user = await member()
     expect(await outcome(auth.signOut())).to.equal('UnauthorizedError')
     expect(await outcome(runAs(user, () => auth.signOut()))).to.equal('ConfigurationError')
   })
 
-  it('end everywhere except the kept one [promise 22]', async () => {
+  it('all end, except the session that is kept [promise 22]', async () => {
     const user = await member()
     const other = await signIn(await member())
     const [one, two, three] = [await signIn(user), await signIn(user), await signIn(user)]
@@ -82,7 +82,7 @@ eachDatabase('sessions', (db) => {
     expect(await auth.sessions(user)).to.deep.equal([])
   })
 
-  it('end with a changed password or address, except the one that changed it [promise 22]', async () => {
+  it('end when the password or address changes, except the session that changed it [promise 22]', async () => {
     for (const change of [{ password: 'another horse, another battery' }, { email: `changed${Math.random()}@example.com` }]) {
       const user = await member()
       const [mine, others] = [await signIn(user), await signIn(user)]

@@ -91,7 +91,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       invitation: ({ email }) => invited(email),
       'invitation of a new address': () => invited(newAddress()),
       'custom token': ({ user }) => custom(user, {}),
-      // Whoever writes an application may call their own tokens as they like.
+      // An application may choose any kind for its own tokens.
       ...Object.fromEntries(
         [
           ['verify-email', 'mt_'],

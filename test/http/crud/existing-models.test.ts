@@ -160,7 +160,7 @@ eachDatabase('A model with only a jsonSchema, over HTTP', (db) => {
     expect(await db.knex('tasks')).to.have.length(1)
   })
 
-  it('neither shows, filters, sorts nor writes a column that nobody declared [promise 78]', async () => {
+  it('neither shows, filters, sorts nor writes an undeclared column [promise 78]', async () => {
     const { id } = (await make()).body
     const bodies = [
       (await ask('GET', `/tasks/${id}`, tokens.ada)).body,

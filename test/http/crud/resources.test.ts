@@ -267,7 +267,7 @@ describe('resources', function () {
     }
     const noteAt = async () => `/notes/${(await asSystem(() => Note.create({ text: 'x' }))).id}`
     const done: Readonly<Record<CrudMethod, number>> = { list: 200, get: 200, create: 201, update: 200, delete: 204 }
-    // The policy lets nobody but signed-in callers write, whatever the resource opens.
+    // The policy lets only signed-in callers write, whatever the resource allows.
     const isRead = (method: CrudMethod) => method === 'list' || method === 'get'
     const cases: [MethodOptions, (method: CrudMethod) => [nobody: number, ada: number, keeper: number, admin: number]][] = [
       [{}, (method) => [401, done[method], done[method], done[method]]],

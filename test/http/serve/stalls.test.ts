@@ -38,7 +38,7 @@ class StallClosed extends BasePermsModel.withColumns({ price: column.decimal(10,
   static override policy = { read: everyone(), create: nobody() }
 }
 
-/** Milliseconds of CPU that nobody would notice: below these nothing is compared. */
+/** Requests that take fewer milliseconds of CPU are not compared. */
 const FLOOR = 40
 const TRIES = 5
 
