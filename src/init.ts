@@ -251,7 +251,10 @@ export function initPerms(options: PermsOptions): Perms {
     const models = registerModels(given(options), options.tables, options.ids) as Perms['models']
     assertIdentifiers(models.user)
     registerLibraryTables(libraryTables())
-    registerPasswords(runtime, { hasher, check: (password, { email }) => checkPasswordPolicy(password, { ...options.passwords, email }) })
+    registerPasswords(runtime, {
+      hasher,
+      check: (password, identifiers) => checkPasswordPolicy(password, { ...options.passwords, identifiers }),
+    })
     requireDomains(runtime, options.domains === 'required')
     setOutsideContext(runtime, options.outsideContext)
     for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)

@@ -31,6 +31,11 @@ export interface WriteLimit {
   condition(scope: Scope, action: Action, set: Readonly<Record<string, unknown>>): Condition
 }
 
+/** A limit of a class and its subclasses. The columns may depend on the subclass. */
+export interface DeclaredWriteLimit extends Omit<WriteLimit, 'columns'> {
+  readonly columns?: readonly string[] | ((cls: object) => readonly string[])
+}
+
 /** Settings of a class besides its rules, from its statics and mixins. */
 export interface PolicyFrame {
   readonly globalScopes: readonly GlobalScope[]
@@ -64,7 +69,7 @@ export interface PermsStatics {
 }
 
 const ownGlobalScopes = new WeakMap<object, GlobalScope>()
-const ownLimits = new WeakMap<object, readonly WriteLimit[]>()
+const ownLimits = new WeakMap<object, readonly DeclaredWriteLimit[]>()
 const resolved = new WeakMap<object, Resolved>()
 const userModels = new WeakSet<object>()
 
@@ -74,8 +79,13 @@ export function declareGlobalScope(cls: object, globalScope: GlobalScope): void 
 }
 
 /** Adds limits on writes to a class and its subclasses. */
-export function declareWriteLimits(cls: object, ...limits: readonly WriteLimit[]): void {
+export function declareWriteLimits(cls: object, ...limits: readonly DeclaredWriteLimit[]): void {
   ownLimits.set(cls, limits)
+}
+
+function limitFor(cls: object, { columns, ...limit }: DeclaredWriteLimit): WriteLimit {
+  if (columns === undefined) return limit
+  return { ...limit, columns: typeof columns === 'function' ? columns(cls) : columns }
 }
 
 /** Returns the column limits that apply to an update of these columns. */
@@ -118,7 +128,7 @@ export function policyFrameOf(cls: typeof Model): PolicyFrame {
         const globalScope = ownGlobalScopes.get(c)
         return globalScope && !unguarded.includes(globalScope.name) ? [globalScope] : []
       }),
-      limits: lineage(cls).flatMap((c) => ownLimits.get(c) ?? []),
+      limits: lineage(cls).flatMap((c) => (ownLimits.get(c) ?? []).map((limit) => limitFor(cls, limit))),
       bypass: { read: adminBypass !== false, write: adminBypass === true },
       ownerField: statics.userField,
       domainField: statics.domainField,

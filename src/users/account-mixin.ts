@@ -5,13 +5,14 @@ import { declareWriteLimits, markUserModel } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { userTables } from '../policy/user-tables.js'
+import { allValuesOf } from '../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../record/record-types.js'
 import { tableOf } from '../schema/class-statics.js'
 import { definitionOf, markIntermediate } from '../schema/definition.js'
 import { skipCallerChange } from './caller-changes.js'
 import { forbidImpersonation } from './caller-restrictions.js'
 import { emitAfterCommit } from './events.js'
-import { withCanonicalIdentifiers } from './identifiers.js'
+import { changedIdentifiers, protectedIdentifiers, setsIdentifier, withCanonicalIdentifiers } from './identifiers.js'
 import { endLegacyTokens } from './legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from './token.js'
 
@@ -22,8 +23,7 @@ export function skipRegistrationNote<Q extends { context(value: object): unknown
   return query.context({ [skipsNote]: true }) as Q
 }
 
-interface Credentials {
-  readonly email?: string
+interface StoredHash {
   readonly passwordHash?: string | null
 }
 
@@ -33,7 +33,7 @@ interface BaseStatics {
 }
 
 /**
- * Gives a user model the rules for accounts: one form for addresses, sessions that end with the password or the address,
+ * Gives a user model the rules for accounts: one form for addresses, sessions that end with the password or an identifier,
  * and limits on changing the accounts of others. HasRolesMixin applies it, so user models need not extend User.
  *
  * @param Base a class with ActiveRecordMixin
@@ -56,23 +56,26 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       return await super.save(trx)
     }
 
-    // A changed password or address ends the other sessions in the same transaction. The password is hashed before it begins.
+    // A changed password or identifier ends the other sessions in the same transaction. The password is hashed before it begins.
     override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
-      const { email, passwordHash } = changes as Credentials
-      if ((email === undefined && passwordHash === undefined) || !holdsUsers(this.constructor)) {
+      const set = allValuesOf(changes)
+      const { passwordHash } = set
+      const isProtected = passwordHash !== undefined || setsIdentifier(this.constructor, set)
+      if (!isProtected || !holdsUsers(this.constructor)) {
         await super.$around(write, changes, trx)
         return
       }
       const run = async () => {
         const Class = this.constructor as typeof Model
-        const columns = ['email', 'passwordHash'].filter((name) => name in definitionOf(Class).specs)
+        const columns = [...protectedIdentifiers(Class), 'passwordHash'].filter((name) => name in definitionOf(Class).specs)
         // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
         // access.
-        const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as Credentials | undefined
+        const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as StoredHash | undefined
         await super.$around(write, changes, trx)
-        const changesEmail = email !== undefined && email !== before?.email
+        const changed = changedIdentifiers(Class, set, before)
+        const changesEmail = changed.includes('email')
         const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
-        if (changesEmail || changesPassword) await endAccess(this, { changesEmail, changesPassword }, trx)
+        if (changed.length > 0 || changesPassword) await endAccess(this, { changesEmail, changesPassword }, trx)
         if (changesPassword && before) emitAfterCommit('passwordChanged', { userId: this.$id() as string }, trx)
       }
       await (trx || inTransaction() ? run() : transaction(run))
@@ -112,7 +115,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     Account,
     {
       on: ['update'],
-      columns: ['email', 'passwordHash', 'isEnabled', 'emailVerifiedAt', 'deletedAt'],
+      columns: (cls) => [...protectedIdentifiers(cls), 'passwordHash', 'isEnabled', 'emailVerifiedAt', 'deletedAt'],
       takes: OUTRANKS,
       condition: outranks,
     },

@@ -73,7 +73,7 @@ interface BaseStatics {
 
 /**
  * Gives a user model roles, tokens and settings, and the rules for accounts: their addresses have one form, a changed password
- * or address ends sessions, and only a higher rank changes the account of another user.
+ * or identifier ends sessions, and only a higher rank changes the account of another user.
  *
  * @param Base a class with ActiveRecordMixin
  * @example class Account extends HasRolesMixin(PasswordMixin(BasePermsModel)).withColumns({ login: column.string() }) {}

@@ -26,13 +26,53 @@ export function canonicalIdentifier(name: string, text: string): string {
 export function withCanonicalIdentifiers<V extends object>(cls: object, values: V): V {
   const given = valuesByName(values)
   const changed: Record<string, string> = {}
-  for (const name of new Set([...onlyEmail, ...identifiersOf(cls)])) {
+  for (const name of protectedIdentifiers(cls)) {
     const text = given[name]
     if (typeof text !== 'string') continue
     const canonical = canonicalIdentifier(name, text)
     if (canonical !== text) changed[name] = canonical
   }
   return Object.keys(changed).length === 0 ? values : { ...values, ...changed }
+}
+
+/** Returns the columns besides the password that protect an account: `email`, to which mails go, and the identifiers. */
+export function protectedIdentifiers(cls: object): readonly string[] {
+  const identifiers = identifiersOf(cls)
+  return identifiers.includes('email') ? identifiers : [...onlyEmail, ...identifiers]
+}
+
+/** Returns whether values set a protected identifier, also to the value that it has. */
+export function setsIdentifier(cls: object, values: object): boolean {
+  const given = valuesByName(values)
+  return protectedIdentifiers(cls).some((name) => given[name] !== undefined)
+}
+
+/** Returns the protected identifiers whose value in `changes` differs from the stored one. Another spelling of a value is no change. */
+export function changedIdentifiers(cls: object, changes: object, stored: object | undefined): readonly string[] {
+  const [after, before] = [valuesByName(changes), valuesByName(stored ?? {})]
+  const canonical = (name: string, value: unknown) => (typeof value === 'string' ? canonicalIdentifier(name, value) : value)
+  return protectedIdentifiers(cls).filter(
+    (name) => after[name] !== undefined && canonical(name, after[name]) !== canonical(name, before[name]),
+  )
+}
+
+/** Returns the values of the protected identifiers of a user. */
+export function identifierValues(user: object): Record<string, string> {
+  const values = valuesByName(user)
+  return Object.fromEntries(
+    protectedIdentifiers(user.constructor).flatMap((name) => {
+      const value = values[name]
+      return typeof value === 'string' ? [[name, value]] : []
+    }),
+  )
+}
+
+/** Returns the protected columns for a message: `password, e-mail address or username`. */
+export function credentialsInWords(cls: object): string {
+  const { specs } = structureOf(cls)
+  const named = protectedIdentifiers(cls).filter((name) => specs[name])
+  const words = ['password', ...named.map((name) => (name === 'email' ? 'e-mail address' : name))]
+  return words.length === 1 ? 'password' : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }
 
 /** Returns the name under which the throttle counts attempts on an account. The name of an address is the address. */

@@ -10,13 +10,14 @@ import { column } from '../schema/column.js'
 import { declareColumns, definitionOf, markIntermediate, onDefinition } from '../schema/definition.js'
 import { invalidField } from '../schema/text-input.js'
 import { forbidApiKey } from './caller-restrictions.js'
+import { changedIdentifiers, credentialsInWords, identifierValues, protectedIdentifiers, setsIdentifier } from './identifiers.js'
 import type { PasswordHasher } from './password-hasher.js'
 
 /** The hasher and the password policy of a runtime. initPerms sets them. */
 export interface Passwords {
   readonly hasher: PasswordHasher
   /** @throws ValidationError for a password that the policy refuses */
-  check(password: string, about: { email?: string | undefined }): Promise<void>
+  check(password: string, identifiers: Readonly<Record<string, string>>): Promise<void>
 }
 
 const passwordsOf = runtimeSlot<Passwords | null>(() => null)
@@ -43,7 +44,7 @@ export interface WithPassword {
    * Hashes a new password off the event loop. save() waits for the hash and stores it, or rejects when the policy refused the
    * password.
    *
-   * @throws ValidationError for a password that is too short, too common, too long, or the e-mail address
+   * @throws ValidationError for a password that is too short, too common, too long, or an identifier of the user
    */
   setPassword(password: string): Promise<this>
   /** Returns whether this is the password. Without a stored password it does the same work and returns false. */
@@ -55,7 +56,7 @@ const input = { type: 'string', minLength: 1, maxLength: 4096, writeOnly: true }
 /**
  * Gives a model a password: `setPassword`, `isPasswordCorrect`, and `password` as input of build, create and update.
  *
- * @param Base a class with ActiveRecordMixin. If it has an `email` column, the policy refuses the address as a password.
+ * @param Base a class with ActiveRecordMixin. The policy refuses the user's `email` and other identifiers as passwords.
  * @example class Account extends PasswordMixin(BasePermsModel).withColumns({ login: column.string() }) {}
  */
 export function PasswordMixin<T extends AbstractConstructor<Model & ActiveRecord>>(Base: T): T & AbstractConstructor<WithPassword>
@@ -99,7 +100,7 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
     async #hash(password: string, turn: number): Promise<void> {
       const { hasher, check } = registeredPasswords()
       if (typeof password !== 'string') throw invalidField('password', 'must be a string')
-      await check(password, { email: emailOf(this) ?? (this.#of && emailOf(this.#of)) })
+      await check(password, { ...(this.#of && identifierValues(this.#of)), ...identifierValues(this) })
       const hash = await hasher.hash(password)
       // The latest call wins, whichever hash finishes first.
       if (turn === this.#turn) this.passwordHash = hash
@@ -118,25 +119,25 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
     }
 
     override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
-      const changed = changes as { email?: string; passwordHash?: string | null }
+      const changed = allValuesOf(changes)
       const proven = this.#proven
       this.#proven = null
-      if (changed.passwordHash !== undefined || changed.email !== undefined) {
-        forbidApiKey('Passwords and e-mail addresses')
+      if (changed.passwordHash !== undefined || setsIdentifier(this.constructor, changed)) {
+        forbidApiKey(CREDENTIALS)
         if (isCaller(this)) await this.#assertProof(changed, proven, trx)
       }
       await super.$around(write, changes, trx)
     }
 
     // This row may be stale: compare with the stored values.
-    async #assertProof(changed: { email?: string; passwordHash?: string | null }, proven: Proven | null, trx?: TransactionOrKnex) {
+    async #assertProof(changed: Record<string, unknown>, proven: Proven | null, trx?: TransactionOrKnex) {
       const stored = await storedCredentials(this, trx)
       if (proven && proven.hash === stored?.passwordHash) return
-      if (changed.passwordHash === undefined && changed.email === stored?.email) return
+      if (changed.passwordHash === undefined && changedIdentifiers(this.constructor, changed, stored).length === 0) return
       // A concurrent sign-in may have rehashed the same password.
       if (proven && (await registeredPasswords().hasher.verify(proven.password, stored?.passwordHash))) return
       if (proven) throw wrongOldPassword()
-      throw invalidField('oldPassword', 'is required to change your own password or e-mail address: update({ ..., oldPassword })')
+      throw invalidField('oldPassword', `${requiredFor(this)}: update({ ..., oldPassword })`)
     }
 
     // A column `password` of the table is not a new password.
@@ -171,19 +172,18 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
       await hashing
     }
 
-    // A user who changes the own password or address must give the old password: the session may be left open on a shared computer.
+    // A user who changes the own password or identifier must give the old password: the session may be left open on a shared computer.
     async #proveOwner(row: Password, trx?: TransactionOrKnex): Promise<void> {
-      const changesEmail = emailOf(this) !== undefined && emailOf(this) !== emailOf(row)
-      if (this.#plain === undefined && !changesEmail) {
-        if (this.#old !== undefined) throw invalidField('oldPassword', 'is only for a new password or e-mail address')
+      if (this.#plain === undefined && changedIdentifiers(row.constructor, allValuesOf(this), row).length === 0) {
+        if (this.#old !== undefined) throw invalidField('oldPassword', `is only for a new ${credentialsInWords(row.constructor)}`)
         return
       }
       // Checked before the old password, so that an API key cannot be used to guess it.
-      forbidApiKey('Passwords and e-mail addresses')
+      forbidApiKey(CREDENTIALS)
       const old = this.#old
       this.#old = undefined
       if (!isCaller(row)) return
-      if (old === undefined) throw invalidField('oldPassword', 'is required to change your own password or e-mail address')
+      if (old === undefined) throw invalidField('oldPassword', requiredFor(row))
       const { hasher } = registeredPasswords()
       const hash = await storedHash(row, trx)
       await oldPasswordCheck.get()(row, () => hasher.verify(old, hash))
@@ -211,7 +211,7 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
     // Covers every way to write, such as query().patch() and raw expressions.
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       const set = allValuesOf(this)
-      if (set.email !== undefined || set.passwordHash !== undefined) forbidApiKey('Passwords and e-mail addresses')
+      if (set.passwordHash !== undefined || setsIdentifier(this.constructor, set)) forbidApiKey(CREDENTIALS)
       await super.$beforeUpdate(options, context)
     }
 
@@ -259,14 +259,13 @@ interface Proven {
 }
 
 interface StoredCredentials {
-  readonly passwordHash: string | null
-  readonly email?: string
+  readonly passwordHash?: string | null
 }
 
 async function storedCredentials(row: Model, trx?: TransactionOrKnex): Promise<StoredCredentials | undefined> {
   assertHome(row, trx)
   const cls = row.constructor as typeof Model
-  const columns = ['passwordHash', 'email'].filter((name) => name in definitionOf(cls).specs)
+  const columns = ['passwordHash', ...protectedIdentifiers(cls)].filter((name) => name in definitionOf(cls).specs)
   return (await asSystem(() => cls.query(trx).findById(row.$id()).select(columns))) as StoredCredentials | undefined
 }
 
@@ -281,10 +280,9 @@ function isCaller(row: Model): boolean {
   return authority !== 'free' && authority !== null && authority.id === row.$id()
 }
 
-function emailOf(row: object): string | undefined {
-  const { email } = row as { email?: unknown }
-  return typeof email === 'string' ? email : undefined
-}
+const CREDENTIALS = 'Passwords, e-mail addresses and other identifiers for sign-in'
+
+const requiredFor = (row: Model): string => `is required to change your own ${credentialsInWords(row.constructor)}`
 
 type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<void>
 

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
-import { type JSONSchema, Model } from 'objection'
+import { type JSONSchema, Model, raw } from 'objection'
 import {
   Api,
+  anyOf,
   asSystem,
   ConfigurationError,
   column,
@@ -10,11 +11,16 @@ import {
   PasswordMixin,
   type Perms,
   PermsMixin,
+  Role,
+  role,
+  runAs,
   self,
+  TimestampMixin,
   User,
   UserResource,
 } from '../../src/index.js'
-import { capturedMailer, createUser } from '../../src/testing/index.js'
+import { runAsActor } from '../../src/policy/context.js'
+import { capturedMailer, createUser, signInAs } from '../../src/testing/index.js'
 import { assertIdentifiers } from '../../src/users/identifiers.js'
 import { TestHasher } from '../auth/set-up.js'
 import { eachDatabase } from '../helpers/databases.js'
@@ -39,10 +45,14 @@ class Player extends HasRolesMixin(PasswordMixin(PermsMixin(Model))) {
   static override policy = { read: self(), update: self() }
 }
 
-class Author extends User.withColumns({ username: column.string({ maxLength: 100 }).unique() }) {
+class Author extends TimestampMixin(User).withColumns({
+  username: column.string({ maxLength: 100 }).unique(),
+  city: column.string({ maxLength: 100 }).nullable(),
+}) {
   static override tableName = 'author'
   static identifiers = ['email', 'username']
   static override publicRegistration = true
+  static override policy = { read: anyOf(self(), role('support')), update: anyOf(self(), role('support')) }
 }
 
 const createPlayers = async (knex: import('knex').Knex, isUnique: boolean) =>
@@ -138,6 +148,24 @@ eachDatabase('A user model without e-mail addresses', (db) => {
     expect(schemas.LoginPlayerInput.required).to.deep.equal(['username', 'password'])
   })
 
+  it('requires the old password to change the name that signs in, and ends the other sessions [promise 7]', async () => {
+    await asSystem(() => createUser({ username: 'Finn', password } as never))
+    const [mine, other] = [(await login('Finn')).body.access_token, (await login('Finn')).body.access_token]
+    const change = (body: object) => ask('PATCH', '/users/me/', mine, { body })
+    for (const oldPassword of [undefined, 'wrong one', '']) {
+      const refused = await change({ username: 'Fionn', oldPassword })
+      expect([refused.status, refused.body.errors[0].field], String(oldPassword)).to.deep.equal([422, 'oldPassword'])
+    }
+    const missing = await change({ username: 'Fionn' })
+    expect(missing.body.errors[0].message).to.equal('is required to change your own password or username')
+    expect((await login('Finn')).status).to.equal(200)
+    const changed = await change({ username: 'Fionn', oldPassword: password })
+    expect([changed.status, changed.body.username]).to.deep.equal([200, 'Fionn'])
+    expect((await ask('GET', '/users/me/', mine)).status).to.equal(200)
+    expect((await ask('GET', '/users/me/', other)).status).to.equal(401)
+    expect([(await login('Finn')).status, (await login('Fionn')).status]).to.deep.equal([401, 200])
+  })
+
   it('refuses mail flows by name', async () => {
     const error = await rejection(perms.auth.mail.requestPasswordReset('ada@example.com'))
     expect(error).to.be.instanceOf(ConfigurationError)
@@ -185,6 +213,140 @@ eachDatabase('A user model with an e-mail address and a username', (db) => {
     expect(none.message).to.match(/is required, or username/)
     const { schemas } = (await ask('GET', '/openapi.json')).body.components
     expect(schemas.LoginAuthorInput.oneOf).to.deep.equal([{ required: ['email'] }, { required: ['username'] }])
+  })
+
+  describe('protects the username like the e-mail address:', () => {
+    let ada: Author
+    let count = 0
+    const make = async (to?: string): Promise<Author> => {
+      const values = { email: `author${++count}@example.com`, username: `author${count}`, password, emailVerifiedAt: new Date() }
+      return await asSystem(() => createUser<Author>(values, to === undefined ? {} : { role: to }))
+    }
+    const stored = async ({ id }: Author) => await db.knex('author').where({ id }).first()
+    const fieldsOf = (error: Error) => (error as Error & { errors: { field: string }[] }).errors.map(({ field }) => field)
+    beforeEach(async () => {
+      ada = await make()
+    })
+
+    it('changing one’s own takes the old password, on every path that takes it for an e-mail address [promise 7]', async () => {
+      const { accessToken } = await signInAs(ada)
+      for (const oldPassword of [undefined, 'wrong one']) {
+        for (const path of ['/users/me/', `/users/${ada.id}/`]) {
+          const reply = await ask('PATCH', path, accessToken, { body: { username: 'taken over', oldPassword } })
+          expect([reply.status, reply.body.errors[0].field], path).to.deep.equal([422, 'oldPassword'])
+        }
+        await runAs(ada, async () => {
+          const row = await Author.getOr404(ada.id)
+          const values = { username: 'taken over', ...(oldPassword && { oldPassword }) }
+          expect(fieldsOf(await rejection(row.update(values)))).to.deep.equal(['oldPassword'])
+          expect(fieldsOf(await rejection(row.updateFrom(values)))).to.deep.equal(['oldPassword'])
+        })
+      }
+      await runAs(ada, async () => {
+        const row = await Author.getOr404(ada.id)
+        row.username = 'taken over'
+        expect(fieldsOf(await rejection(row.save()))).to.deep.equal(['oldPassword'])
+        for (const name of ['username', 'email'])
+          expect(fieldsOf(await rejection(row.update({ [name]: raw("'taken over'") })))).to.deep.equal(['oldPassword'])
+        // A row that was loaded earlier, or without the column, does not hide the change.
+        const partial = (await Author.query().findById(ada.id).select('id')) as Author
+        expect(fieldsOf(await rejection(partial.update({ username: 'taken over' })))).to.deep.equal(['oldPassword'])
+      })
+      expect((await stored(ada)).username).to.equal(ada.username)
+      const reply = await ask('PATCH', '/users/me/', accessToken, { body: { username: 'ada again', oldPassword: password } })
+      expect(reply.status, JSON.stringify(reply.body)).to.equal(200)
+      expect((await stored(ada)).username).to.equal('ada again')
+    })
+
+    it('another spelling of the same name and other columns need no password', async () => {
+      await runAs(ada, async () => {
+        const row = await Author.getOr404(ada.id)
+        await row.update({ username: ` ${ada.username} `, city: 'Paris' })
+        expect(fieldsOf(await rejection(row.update({ city: 'Rome', oldPassword: password } as never)))).to.deep.equal(['oldPassword'])
+      })
+      expect(await stored(ada)).to.include({ username: ada.username, city: 'Paris' })
+    })
+
+    it('a change ends the other sessions, and leaves the address verified and API keys valid [promise 7] [promise 22]', async () => {
+      const [mine, other] = [await signInAs(ada), await signInAs(ada)]
+      const { plain: key } = await perms.auth.apiKeys.issue(ada, { abilities: ['*'] })
+      const change = { username: `renamed${count}`, oldPassword: password }
+      expect((await ask('PATCH', '/users/me/', mine.accessToken, { body: change })).status).to.equal(200)
+      const statuses = await Promise.all([mine.accessToken, other.accessToken, key].map((token) => ask('GET', '/users/me/', token)))
+      expect(statuses.map(({ status }) => status)).to.deep.equal([200, 401, 200])
+      expect((await stored(ada)).email_verified_at).not.to.equal(null)
+      // Another spelling ends nothing.
+      await asSystem(async () => (await Author.getOr404(ada.id)).update({ username: `renamed${count} ` }))
+      expect((await ask('GET', '/users/me/', mine.accessToken)).status).to.equal(200)
+      await asSystem(async () => (await Author.getOr404(ada.id)).update({ username: `again${count}` }))
+      expect((await ask('GET', '/users/me/', mine.accessToken)).status).to.equal(401)
+      const { accessToken } = await signInAs(ada)
+      await asSystem(async () => (await Author.getOr404(ada.id)).update({ username: raw("'raw'") } as never))
+      expect((await ask('GET', '/users/me/', accessToken)).status).to.equal(401)
+    })
+
+    it('API keys and impersonations cannot change it [promise 7]', async () => {
+      const { plain: key } = await perms.auth.apiKeys.issue(ada, { abilities: ['*'] })
+      const root = await signInAs(await make(Role.SUPERADMIN))
+      const impersonation = await runAsActor(await perms.authenticate(root.accessToken), () => perms.auth.impersonation.start(ada.id))
+      for (const token of [key, impersonation.accessToken]) {
+        const reply = await ask('PATCH', '/users/me/', token, { body: { username: 'taken over', oldPassword: password } })
+        expect([reply.status, reply.body.message ?? reply.body.detail].join()).to.match(/^403,.*identifiers for sign-in cannot be changed/)
+        const actor = await perms.authenticate(token)
+        for (const write of [
+          () => Author.query().findById(ada.id).patch({ username: 'taken over' }),
+          async () => (await Author.getOr404(ada.id)).update({ username: 'taken over' }),
+        ])
+          expect((await rejection(runAsActor(actor, async () => await write()))).name).to.equal('ForbiddenError')
+      }
+      expect((await stored(ada)).username).to.equal(ada.username)
+    })
+
+    it('changing that of another user takes a higher rank, whatever the policy says [promise 68]', async () => {
+      const [helper, boss, root] = [await make('support'), await make(Role.ADMIN), await make(Role.SUPERADMIN)]
+      const { accessToken } = await signInAs(helper)
+      for (const victim of [boss, root]) {
+        await runAs(helper, async () => {
+          const row = await Author.getOr404(victim.id)
+          const error = await rejection(row.update({ username: 'taken over' }))
+          expect(error.name).to.equal('ForbiddenError')
+          expect(error.message).to.match(/higher rank than all of their admin roles/)
+          row.username = 'taken over'
+          expect((await rejection(row.save())).name).to.equal('ForbiddenError')
+          expect(await Author.query().where('id', victim.id).patch({ username: 'taken over' })).to.equal(0)
+          expect(
+            await Author.query()
+              .where('id', victim.id)
+              .patch({ username: raw("'taken over'") } as never),
+          ).to.equal(0)
+        })
+        const reply = await ask('PATCH', `/users/${victim.id}/`, accessToken, { body: { username: 'taken over' } })
+        expect(reply.status).to.equal(403)
+        expect((await stored(victim)).username).to.equal(victim.username)
+      }
+      // Admins rank below superadmins and beside other admins.
+      await runAs(await make(Role.ADMIN), async () => {
+        for (const { id } of [boss, root]) expect(await Author.query().where({ id }).patch({ username: 'taken over' })).to.equal(0)
+      })
+      await runAs(helper, async () => {
+        await (await Author.getOr404(boss.id)).update({ city: 'Rome' })
+        await (await Author.getOr404(ada.id)).update({ username: `renamed${count}` })
+      })
+      expect((await stored(ada)).username).to.equal(`renamed${count}`)
+    })
+
+    it('it cannot be the password [promise 8]', async () => {
+      const named = { email: `author${++count}@example.com`, username: 'Marlene.Dietrich' }
+      for (const word of ['Marlene.Dietrich', 'marlene.dietrich']) {
+        const reply = await ask('POST', '/users/', null, { body: { ...named, password: word } })
+        expect([reply.status, reply.body.errors?.[0].message], JSON.stringify(reply.body)).to.deep.equal([
+          422,
+          'The password is your username: choose another.',
+        ])
+      }
+      const change = { password: ada.username, oldPassword: password }
+      expect(fieldsOf(await runAs(ada, () => rejection(ada.update(change as never))))).to.deep.equal(['password'])
+    })
   })
 })
 

@@ -9,6 +9,7 @@ import { idSpecOf } from '../../schema/ids.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { skipRegistrationNote } from '../../users/account-mixin.js'
+import { identifiersOf } from '../../users/identifiers.js'
 import type { PasswordHasher } from '../../users/password-hasher.js'
 import { noPassword } from '../../users/password-mixin.js'
 import type { AuthCore } from '../core.js'
@@ -37,7 +38,7 @@ export class UserBatches {
   readonly #core: AuthCore
   readonly #wrap: LegacyHasher | null
   readonly #cls = registeredModel('user')
-  readonly #identifiers = identifiersOf(this.#cls)
+  readonly #identifiers = identifiersOf(this.#cls).filter((name) => name in definitionOf(this.#cls).specs)
   readonly #grants = new ImportedGrants()
   /** The ids and identifiers of all users before the current one. */
   readonly #seen = new Set<string>()
@@ -199,13 +200,6 @@ const columnValue = (row: object, name: string): unknown => valuesByName(row)[na
 /** A row of a soft-deleted user still has the address. */
 function withDeleted<Q extends object>(query: Q): Q {
   return (query as Q & { withDeleted(): Q }).withDeleted()
-}
-
-/** The columns besides the id that name one user. */
-function identifiersOf(cls: object): readonly string[] {
-  const { identifiers = ['email'] } = cls as { identifiers?: readonly string[] }
-  const { specs } = definitionOf(cls)
-  return identifiers.filter((name) => name in specs)
 }
 
 function canVerify(hasher: PasswordHasher, hash: string): boolean {

@@ -6,7 +6,7 @@ import { canonicalEmail, isEmailAddress } from '../../schema/email.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
 import { isActive } from '../../users/actor.js'
 import { forbidApiKey } from '../../users/caller-restrictions.js'
-import { requireEmailColumn } from '../../users/identifiers.js'
+import { accountNameOf, identifierValues, requireEmailColumn } from '../../users/identifiers.js'
 import { registeredPasswords, storedHash, wrongOldPassword } from '../../users/password-mixin.js'
 import type { User } from '../../users/user.js'
 import type { SignInResult } from '../auth-types.js'
@@ -191,7 +191,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       forbidApiKey('Passwords and e-mail addresses')
       const address = readEmail(email, 'email')
       if (typeof oldPassword !== 'string' || oldPassword === '') throw invalidField('oldPassword', 'is required')
-      const attempt = await throttle.begin('signIn', { account: user.email, address: currentAddress() })
+      const attempt = await throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
       const stored = await storedHash(user)
       if (!(await registeredPasswords().hasher.verify(oldPassword, stored))) throw wrongOldPassword()
       await attempt.succeeded()
@@ -248,7 +248,7 @@ export function mailFlows(core: AuthCore): MailFlows {
       try {
         // Throws for invalid values. Nothing that depends on the database is reported to the caller.
         const draft = await asSystem(() => cls.build(rest))
-        if (password !== undefined) await registeredPasswords().check(password, { email: draft.email })
+        if (password !== undefined) await registeredPasswords().check(password, identifierValues(draft))
         await steps.check?.(rest)
         // Free and taken addresses have the same limit, so that strangers cannot flood an owner with registration mails.
         await count(draft.email, { address: currentAddress() })

@@ -28,15 +28,15 @@ export function minPasswordLength(policy: PasswordPolicy = {}): number {
 
 /**
  * Throws when a text must not become a password: too short, over 4096 bytes, one of the most common ones, the user's e-mail address
- * (or the part before the @), or known from a leak. There are no rules about kinds of characters (NIST SP 800-63B-4, 3.1.1.2).
+ * (or the part before the @) or other identifier, or known from a leak. There are no rules about kinds of characters (NIST SP 800-63B-4, 3.1.1.2).
  *
  * @throws ValidationError for the field `password`, with a message for users
  * @throws ConfigurationError if `minLength` is out of range
- * @example await checkPasswordPolicy('correct horse battery', { email: 'ada@example.com' })
+ * @example await checkPasswordPolicy('correct horse battery', { identifiers: { email: 'ada@example.com' } })
  */
 export async function checkPasswordPolicy(
   password: string,
-  policy: PasswordPolicy & { email?: string | null | undefined } = {},
+  policy: PasswordPolicy & { identifiers?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
   const minLength = minPasswordLength(policy)
   if (typeof password !== 'string') throw refusedPassword('The password must be text.')
@@ -46,8 +46,9 @@ export async function checkPasswordPolicy(
     throw refusedPassword(`The password is too short: use at least ${minLength} characters.`)
   }
   const folded = foldPassword(text)
-  if (policy.email && isOwnAddress(folded, foldPassword(policy.email.trim()))) {
-    throw refusedPassword('The password is your e-mail address: choose another.')
+  for (const [name, value] of Object.entries(policy.identifiers ?? {})) {
+    if (isIdentifier(folded, foldPassword(value.trim())))
+      throw refusedPassword(`The password is your ${name === 'email' ? 'e-mail address' : name}: choose another.`)
   }
   if ((await commonPasswords()).has(folded)) {
     throw refusedPassword('The password is one of the most common ones: choose another.')
@@ -63,7 +64,7 @@ function codePoints(text: string): number {
   return count
 }
 
-function isOwnAddress(folded: string, email: string): boolean {
-  const at = email.lastIndexOf('@')
-  return folded === email || (at > 0 && folded === email.slice(0, at))
+function isIdentifier(folded: string, value: string): boolean {
+  const at = value.lastIndexOf('@')
+  return folded === value || (at > 0 && folded === value.slice(0, at))
 }

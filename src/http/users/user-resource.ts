@@ -341,7 +341,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   /**
    * `PATCH me/` works like `PATCH /:id` for the caller's own row, with the same argSchema, hooks, adminOnly and role. Changing the
-   * password or the e-mail address requires `oldPassword`.
+   * password, the e-mail address or another identifier requires `oldPassword`.
    */
   updateCurrentUserEndpoint(): Endpoint {
     const update = this.updateEndpoint()
