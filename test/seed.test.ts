@@ -164,7 +164,7 @@ describe('The seed document', () => {
       expect((await User.getByOr404({ email: ' aDa@example.com' })).email).to.equal('ada@example.com')
     })
 
-    it('the password is stored hashed, and is in nothing that is shown', async () => {
+    it('the password is stored as a hash, and is not in any output', async () => {
       const user = await someone()
       const stored = await User.query().findById(user.id).throwIfNotFound()
       expect(stored.passwordHash).to.match(/^\$2[aby]\$10\$/)
@@ -172,13 +172,13 @@ describe('The seed document', () => {
       expect(user.password).to.equal(undefined)
     })
 
-    it('the password may be missing: then none is correct', async () => {
+    it('without a stored password, no password is correct', async () => {
       const user = await User.create({ email: 'nopassword@example.com' })
       expect((await User.getOr404(user.id)).passwordHash).to.equal(null)
       expect(await user.isPasswordCorrect('')).to.equal(false)
     })
 
-    it('isEnabled is true unless said otherwise', async () => {
+    it('isEnabled is true by default', async () => {
       const user = await someone()
       expect((await User.getOr404(user.id)).isEnabled).to.equal(true)
       const other = await someone({ isEnabled: false })
@@ -209,13 +209,13 @@ describe('The seed document', () => {
       await user.save()
     })
 
-    it('isPasswordCorrect checks it, also on a row fetched anew', async () => {
+    it('isPasswordCorrect() checks the password, also on a reloaded row', async () => {
       const user = await User.getByOr404({ email: 'user@example.com' })
       expect(await user.isPasswordCorrect(password)).to.equal(true)
       expect(await user.isPasswordCorrect(`${password} `)).to.equal(false)
     })
 
-    it('hasRole says whether the user has a specific role, and without an argument whether any', async () => {
+    it('hasRole() returns whether the user has a role, and without an argument whether the user has any role', async () => {
       const user = await User.getByOr404({ email: 'user@example.com' })
       expect(user.hasRole()).to.equal(false)
       await UserRole.create({ user, role: Role.ADMIN })
@@ -395,7 +395,7 @@ describe('The seed document', () => {
         express.use(router(new Api({ prefix: '/api', resources: [invited] })))
       })
 
-      it('takes who has a valid one, and shows what the schema says', async () => {
+      it('accepts a valid invite code, and shows the columns of the schema', async () => {
         const invite = (more: object) => app.send('POST', '/api/users/', { json: { email: 'i@example.com', password, ...more } })
         expect((await invite({})).status).to.equal(422)
         expect((await invite({ inviteCode: 'stoat' })).status).to.equal(403)
@@ -460,7 +460,7 @@ describe('The seed document', () => {
         expect((token.expiresAt as Date).getTime()).to.be.closeTo(Date.now() + 2_592_000_000, 60_000)
       })
 
-      it('signs in by hand: both tokens, else 401, and 403 for an account that is disabled', async () => {
+      it('a custom sign-in route returns both tokens, 401, or 403 for a disabled account', async () => {
         const [user, disabled] = await asSystem(async () => [await someone(), await someone({ isEnabled: false })] as const)
         const login = (email: string, word = password) => app.send('POST', '/login', { json: { email, password: word } })
         expect((await login(user.email)).body).to.have.all.keys('access_token', 'refresh_token')
@@ -494,7 +494,7 @@ describe('The seed document', () => {
       expect(stored.toJSON()).not.to.have.property('token')
     })
 
-    it("a token of one's own making is taken too", async () => {
+    it('a token may have a value that the application chose', async () => {
       const user = await someone()
       const value = 'cli-0123456789-abcdefghijkl'
       await Token.issue(user, { token: value, description: 'CLI token' })
@@ -506,7 +506,7 @@ describe('The seed document', () => {
       expect([token.description, token.expiresAt]).to.deep.equal([null, null])
     })
 
-    it('update({ revoked: true }) revokes it and says when', async () => {
+    it('update({ revoked: true, revokedAt }) revokes the token and stores the time', async () => {
       const { token, plain } = await Token.issue(await someone())
       expect(await Token.verify(plain)).to.be.instanceOf(Token)
       await token.update({ revoked: true, revokedAt: new Date() })
@@ -576,7 +576,7 @@ describe('The seed document', () => {
       })
 
     section('Basic Extension', { user: Employee }, (_perms, db) => {
-      it('has a table of its own with all columns, and is what signs in', async () => {
+      it('has its own table with all columns, and its rows can sign in', async () => {
         expect(Employee.tableName).to.equal('employee')
         const hireDate = new Date('2024-05-06T07:08:09.123Z')
         const { id } = await hired({ hireDate })
@@ -587,7 +587,7 @@ describe('The seed document', () => {
         expect(await db.knex.schema.hasTable('user')).to.equal(false)
       })
 
-      it('holds the new columns to what they declare', async () => {
+      it('validates the new columns', async () => {
         const missing = (await failureOf(() => Employee.create({ email: 'x@example.com' }))) as ValidationError
         expect(missing.errors.map(({ field }) => field).sort()).to.deep.equal(['department', 'employeeId', 'hireDate'])
         const { employeeId } = await hired()
@@ -701,7 +701,7 @@ describe('The seed document', () => {
       await editor.loadRoles()
     })
 
-    it('a role may be scoped to a domain: it is held there and nowhere else', async () => {
+    it('a role may be granted in one domain only', async () => {
       expect(editor.hasRole('editor', { domain: 'press' })).to.equal(true)
       expect(editor.hasRole('editor', { domain: press.id })).to.equal(true)
       expect(editor.hasRole('editor', { domain: press })).to.equal(true)
@@ -719,7 +719,7 @@ describe('The seed document', () => {
       expect([admin.hasDomainAccess('shop'), editor.hasDomainAccess(shop)]).to.deep.equal([true, false])
     })
 
-    it('a role in a domain that is not active counts for nothing', async () => {
+    it('a role in an inactive domain has no effect', async () => {
       const closed = await Domain.create({ name: 'closed', active: false })
       const user = await someone()
       await UserRole.create({ user, role: 'editor', domain: closed })
@@ -743,7 +743,7 @@ describe('The seed document', () => {
       return await asSystem(() => User.get(claims['sub'] as string))
     }
     section('loadUser', { jwt: { ...jwt, claims: () => ({ tenant: 'press' }) }, loadUser }, (perms) => {
-      it('loads the caller as the application says, from the claims of its token', async () => {
+      it('loads the caller with the function of the application, from the claims of its token', async () => {
         const user = await someone()
         const actor = await perms().authenticate(await perms().auth.createAccessToken(user))
         expect([actor.id, seen.at(-1)]).to.deep.equal([user.id, 'press'])
@@ -766,14 +766,14 @@ describe('The seed document', () => {
       expect(user.hasRole(CustomRole.VIEWER)).to.equal(false)
     })
 
-    it('super_admin is a role of the application, and none of the library', async () => {
+    it('super_admin is a role of the application, not of the library', async () => {
       const user = await someone()
       await user.grantRole(CustomRole.SUPER_ADMIN)
       await user.loadRoles()
       expect([user.hasRole(CustomRole.SUPER_ADMIN), user.isAdmin, user.isSuperadmin]).to.deep.equal([true, false, false])
     })
 
-    it('what looks like a reserved role is refused', async () => {
+    it('a name that resembles a reserved role is refused', async () => {
       const user = await someone()
       for (const role of ['ADMIN', 'admin ', 'Superadmin']) {
         expect(await failureOf(() => UserRole.create({ user, role })), role).to.be.instanceOf(ValidationError)
@@ -803,7 +803,7 @@ describe('The seed document', () => {
         expect(UserDocument.tableName).to.equal('user_document')
       })
 
-      it("makes what a user creates the user's own", () => {
+      it('makes the caller the owner of new rows', () => {
         expect(document.userId).to.equal(ada.id)
       })
 
@@ -887,13 +887,13 @@ describe('The seed document', () => {
         expect(user.hasRole(Role.USER)).to.equal(true)
       })
 
-      it('refuses an address that exists, and writes nothing', async () => {
+      it('refuses an address that exists, and writes no row', async () => {
         expect((await app.send('POST', '/auth/register', { json: { ...credentials, email: 'ADA@example.com' } })).status).to.equal(409)
         expect(await asSystem(() => User.query().resultSize())).to.equal(1)
         expect(await asSystem(() => UserRole.query().resultSize())).to.equal(1)
       })
 
-      it('signs in with both tokens, or says 401', async () => {
+      it('returns both tokens at sign-in, or 401', async () => {
         expect((await app.send('POST', '/auth/login', { json: credentials })).body).to.have.all.keys('access_token', 'refresh_token')
         expect((await app.send('POST', '/auth/login', { json: { ...credentials, password: 'wrong' } })).status).to.equal(401)
       })

@@ -27,7 +27,7 @@ export class TableRecord {
     return await tableExists(this.#knex, this.#table)
   }
 
-  /** Returns those of these tables that the library created and that still exist. Without a record, there are none. */
+  /** Returns the given tables that the library created and that still exist. Returns none if the database has no record. */
   async ownOf(tables: readonly string[]): Promise<string[]> {
     const recorded = await this.#recorded()
     const own: string[] = []
@@ -53,7 +53,7 @@ export class TableRecord {
     if ((await this.#recorded()).size === 0) await this.#knex.schema.dropTable(this.#table)
   }
 
-  /** Removes those of these tables that the library created but that were dropped or replaced since. */
+  /** Removes the given tables from the record if they were dropped or replaced since the library created them. */
   async removeLost(tables: readonly string[]): Promise<void> {
     const recorded = await this.#recorded()
     const own = await this.ownOf(tables)

@@ -10,7 +10,7 @@ import { tableNameOfBuilder } from './knex-internals.js'
 export interface TableSpec {
   readonly name: string
   readonly columns: Readonly<Record<string, Column<unknown, boolean>>>
-  /** SQL types that differ from those of the declarations, by property. */
+  /** SQL types that replace the declared ones, by property. */
   readonly types?: Readonly<Record<string, string>>
   /** The property of the primary key, or the properties of a composite key. */
   readonly primaryKey: string | readonly string[]

@@ -85,7 +85,7 @@ function runInTransaction(builder: EnforcingQuery, write: WriteOperation | null,
 // Returns how many rows one INSERT may hold.
 function rowsAtOnce(builder: EnforcingQuery, insert: InsertOperation): number {
   const { models } = insert
-  // insertedOf() finds out by ids which of several rows were inserted, so rows without ids go one by one.
+  // insertedOf() needs ids to find out which of several rows were inserted, so rows without ids are inserted one by one.
   const isOneByOne =
     findOperation(operationsOf(builder), isIgnoring) !== null && !models.every((model) => [idOrNew(model)].flat().every(isKnownId))
   return isOneByOne ? 1 : rowsPerInsert(definitionOf(builder.modelClass()).columnOf.size)

@@ -188,12 +188,12 @@ export class Column<T, O extends boolean = false> {
     return this.with({ isImmutable: true })
   }
 
-  /** Lets only callers set the column whom the rule allows. This also applies to code inside runAs(). */
+  /** Only callers that the rule allows may set the column. This also applies to code inside runAs(). */
   writableBy(rule: RuleLike): Column<T, O> {
     return this.with({ writable: rule })
   }
 
-  /** Shows the column only to callers whom the rule allows. */
+  /** Only callers that the rule allows may see the column. */
   readableBy(rule: RuleLike): Column<T, O> {
     return this.with({ readable: rule })
   }

@@ -260,7 +260,7 @@ describe('Routes that ignore credentials', function () {
             expect(await send(method, place + path, bad), `${method} ${path}`).to.be.oneOf([401])
         })
 
-        it('are no routes of the application without authenticate(): an invalid token gives 401 there too [promise 70]', async () => {
+        it('are not routes of the application without authenticate(): an invalid token gives 401 there too [promise 70]', async () => {
           isAsking = false
           try {
             for (const base of ['/teams/7', '/before']) {

@@ -131,7 +131,7 @@ for (const client of databases) {
       )
     })
 
-    it('leaves a session as it was where its refresh was cut off, and the token still works [promise 52]', async () => {
+    it('does not change a session whose refresh was interrupted, and the token still works [promise 52]', async () => {
       const { user, refreshToken } = await newUser()
       const stored = async () => await own.knex('token').where({ user_id: user.id })
       const before = await stored()
@@ -141,7 +141,7 @@ for (const client of databases) {
       expect((await post('/users/refresh', { refresh_token: refreshToken })).status).to.equal(200)
     })
 
-    it('leaves neither a rehashed password nor a session of a sign-in that was cut off half-way [promise 52]', async () => {
+    it('stores neither a new hash nor a session for an interrupted sign-in [promise 52]', async () => {
       const { user, email } = await newUser()
       const before = await own.knex('token').where({ user_id: user.id })
       await cutAt(client === 'pg' ? 'insert into "token"' : 'insert into `token`')
@@ -152,7 +152,7 @@ for (const client of databases) {
       expect((await own.knex('user').where({ id: user.id }).first()).password_hash).to.match(/^\$2b\$10\$/)
     })
 
-    it('keeps the old password, and all sessions, of a change that was cut off half-way [promise 52]', async () => {
+    it('keeps the old password and all sessions when a password change was interrupted [promise 52]', async () => {
       const { user, token, refreshToken } = await newUser()
       await perms.auth.createRefreshToken(user)
       await cutAt(client === 'pg' ? 'update "token"' : 'update `token`')
@@ -194,7 +194,7 @@ for (const client of databases) {
       return (await request(server.url, 'POST', '/users/login', { json: { email, password } })).body
     }
 
-    it('serves concurrent requests with one connection: nothing waits for a second one [promise 54]', async () => {
+    it('serves concurrent requests with one connection: no request needs a second one [promise 54]', async () => {
       const users = await Promise.all(
         Array.from({ length: 6 }, async (_, i) => {
           const user = await User.create({ email: `one${i}@example.com` })

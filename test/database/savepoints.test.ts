@@ -92,7 +92,7 @@ eachDatabase('Statements next to a savepoint of their transaction', (db) => {
     expect(await titles()).to.deep.equal(['graph', 'mine', 'of another', 'of the system'])
   })
 
-  it('[promise 72] a read next to a refused write shows nothing of it', async () => {
+  it('[promise 72] a read next to a refused write does not see that write', async () => {
     const states = async () => (await Note.query()).map(({ state }) => state)
     const [, seen] = await asMe(() => transaction(() => Promise.allSettled([refused(), states(), plain('kept')])))
     expect(seen).to.deep.equal({ status: 'fulfilled', value: ['open'] })

@@ -21,7 +21,7 @@ const anchorsIn = (text: string) => [...withoutBlocks(text).matchAll(/^#+ (.*)$/
 
 describe('The documents', () => {
   for (const document of documents) {
-    it(`${document} links to what is there`, () => {
+    it(`${document} has no broken links`, () => {
       const text = readFileSync(join(root, document), 'utf8')
       for (const [, link = ''] of withoutBlocks(text).matchAll(/\]\(([^)\s]+)\)/g)) {
         if (/^(?:https?|mailto):/.test(link)) continue

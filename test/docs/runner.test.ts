@@ -12,11 +12,11 @@ describe('The runner of the snippets', () => {
       expect(main?.text.split('\n')).to.deep.equal(['', '', '', 'const a = 1', '', '', '', '', '', 'const b = 2', ''])
     })
 
-    it('leaving out other languages, and what stands inside of them', () => {
+    it('without blocks of other languages, and without blocks inside those', () => {
       expect(parseDocument('x.md', '````md\n```ts\nnonsense(\n```\n````\n```sh\nls\n```\n')).to.deep.equal([])
     })
 
-    it('keeping of a repeated import what is new in it', () => {
+    it('with only the new names of a repeated import', () => {
       const [main] = parseDocument(
         'x.md',
         "```ts\nimport A, { b } from 'm'\n```\n```ts\nimport A, { b, c as d } from 'm'\nimport A2 from 'n'\n```\n",

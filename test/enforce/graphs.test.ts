@@ -174,7 +174,7 @@ eachDatabase('Graphs under permissions', (db) => {
   }
 
   for (const [what, run] of Object.entries(refused)) {
-    it(`[promise 34] a graph that ${what} is refused, and nothing of it stays`, async () => {
+    it(`[promise 34] a graph that ${what} is refused and rolled back completely`, async () => {
       const error = await rejection(asMe(async () => await run()))
       expect(error, String(error)).to.be.instanceOf(ForbiddenError)
       expect(await GraphBoard.query().where('title', 'new')).to.have.length(0)

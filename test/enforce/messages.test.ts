@@ -71,7 +71,7 @@ eachDatabase('What errors say', (db) => {
 
   const shown = (error: unknown) => JSON.stringify(problemOf(error))
 
-  it('of a missing table of the library is that perms.migrate() makes it, and the client hears nothing of it [promise 48]', async () => {
+  it('of a missing table of the library suggest perms.migrate(), and clients do not see them [promise 48]', async () => {
     const attempts: (() => PromiseLike<unknown>)[] = [
       () => User.create({ email: 'ada@example.com' }),
       () => Token.query(),
@@ -143,7 +143,7 @@ eachDatabase('What errors say', (db) => {
       expect((thrown(() => requireCallerRole(role, options)(agent)) as Error).message).to.equal(`This needs the role '${role}'.`)
   })
 
-  it('of an update into a refused row name the rule to developers, and nothing of it to clients [promise 48]', async () => {
+  it('of an update with a forbidden result name the rule to developers, but not to clients [promise 48]', async () => {
     const user = await User.create({ email: 'owner@example.com' })
     await user.grantRole('editor', { domain: 'hq' })
     const { id } = await runAs(user, () => MsgTicket.create({ title: 't' }))

@@ -137,7 +137,7 @@ eachDatabase('An error in one model', (db) => {
     return row
   }
 
-  it('is told at each use of it, and no other model notices [promise 72]', async () => {
+  it('is thrown at each use of the model, and does not affect other models [promise 72]', async () => {
     for (let i = 0; i < 2; i += 1) {
       expect(thrown(() => Box.build({ label: 'a' } as never))).to.be.instanceOf(ConfigurationError)
       const error = await rejection(asAnonymous(() => Box.query()))
@@ -147,7 +147,7 @@ eachDatabase('An error in one model', (db) => {
     }
   })
 
-  it('keeps the table protected all the same [promise 72]', async () => {
+  it('does not end the protection of its table [promise 72]', async () => {
     await rejection(asAnonymous(() => Box.query()))
     expect((await rejection(asAnonymous(() => Note.query().whereRaw('exists (select 1 from box)')))).message).to.contain(
       "the table 'box' without its model",
@@ -174,7 +174,7 @@ eachDatabase('An error in one model', (db) => {
     expect(await asAnonymous(() => InBox.query().select('id'))).to.have.length(1)
   })
 
-  it('does not reach a model that is related to it by fields that overwrite what was read [promise 72]', async () => {
+  it('about class fields that overwrite columns does not affect a related model [promise 72]', async () => {
     class Cup extends BasePermsModel.withColumns({ label: column.string() }) {
       static override tableName = 'box'
       static override policy = { read: everyone() }
@@ -194,7 +194,7 @@ eachDatabase('An error in one model', (db) => {
     await works()
   })
 
-  it('in a relation is told each time in the same words, and stops nothing else [promise 72]', async () => {
+  it('in a relation has the same message each time, and does not affect other models [promise 72]', async () => {
     class Odd extends BasePermsModel.withColumns({ label: column.string(), noteId: column.uuid().nullable() }) {
       static override tableName = 'box'
       static override relationMappings = {
@@ -207,26 +207,26 @@ eachDatabase('An error in one model', (db) => {
       static override relationMappings = { odd: belongsTo(() => Odd, 'boxId') }
       static override policy = { read: everyone(), create: everyone() }
     }
-    const told: string[] = []
+    const messages: string[] = []
     for (let i = 0; i < 2; i += 1) {
       const error = await rejection(asAnonymous(() => Odd.query().withGraphFetched('owner')))
-      told.push(error.message)
+      messages.push(error.message)
       await works()
       await asAnonymous(() => Shelf.create({ text: 'one' } as never))
       expect(await asAnonymous(() => Shelf.query())).to.have.length(i + 1)
     }
-    expect(told[0]).to.contain('Odd.relationMappings.owner')
-    expect(told[1]).to.equal(told[0])
+    expect(messages[0]).to.contain('Odd.relationMappings.owner')
+    expect(messages[1]).to.equal(messages[0])
   })
 
-  it('that initPerms refuses leaves a start without it as it would have been [promise 72]', async () => {
+  it('that initPerms() refuses does not affect a later initPerms() without that model [promise 72]', async () => {
     await perms.close()
     expect(thrown(() => initPerms({ knex: db.knex, models: [Note, Box], passwords: { cost: 10 } })).message).to.match(/^Box\.policy\.read/)
     perms = initPerms({ knex: db.knex, models: [Note], passwords: { cost: 10 } })
     await works()
   })
 
-  it('by the name of its way back from the user stops that model alone [promise 72]', async () => {
+  it('about its userBackref does not affect other models [promise 72]', async () => {
     class Bad extends HasUserMixin(BasePermsModel).withColumns({ text: column.string() }) {
       static override tableName = 'note'
       static override userBackref = 'roles'
@@ -257,7 +257,7 @@ eachDatabase('A call to the user class that is not the registered one', (db) => 
   })
   after(() => perms.close())
 
-  it('fails alone: every later create, read and relation works [promise 72]', async () => {
+  it('fails, but does not affect later creates, reads and relations [promise 72]', async () => {
     for (let i = 0; i < 2; i += 1) {
       const calls: (() => unknown)[] = [
         () => User.getBy({ email: 'ada@example.com' }),

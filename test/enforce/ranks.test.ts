@@ -97,19 +97,19 @@ eachDatabase('Ranks', (db) => {
       flyers: titles(await runAs(of(name), () => RankFlyer.query())),
     })
 
-    it('[promise 38] open what was granted there, or everywhere, and nothing else', async () => {
+    it('[promise 38] show their rows only to callers with the role in that domain, and to global admins', async () => {
       const everything = { articles: ['in press', 'nowhere', 'on the radio'], plans: ['plan'], flyers: ['flyer'] }
       expect(await seenBy('superadmin')).to.deep.equal(everything)
       expect(await seenBy('admin')).to.deep.equal(everything)
       expect(await seenBy('press admin')).to.deep.equal({ articles: ['in press'], plans: [], flyers: [] })
       expect(await seenBy('radio admin')).to.deep.equal({ articles: ['on the radio'], plans: [], flyers: [] })
       expect(await seenBy('press editor')).to.deep.equal({ articles: ['in press'], plans: [], flyers: ['flyer'] })
-      // A grant that holds everywhere opens no domain, but for admins.
+      // A role that was granted everywhere gives access to no domain, except the role of an admin.
       expect(await seenBy('editor')).to.deep.equal({ articles: [], plans: ['plan'], flyers: ['flyer'] })
       expect(await seenBy('member')).to.deep.equal({ articles: [], plans: [], flyers: [] })
     })
 
-    it('[promise 38] give their admin nothing in another: writes', async () => {
+    it('[promise 38] do not let their admin write in another domain', async () => {
       const [inPress, onRadio] = [
         await RankArticle.getByOr404({ title: 'in press' }),
         await RankArticle.getByOr404({ title: 'on the radio' }),
@@ -148,7 +148,7 @@ eachDatabase('Ranks', (db) => {
       expect(rows).to.deep.equal([`hers ${press.id}`, `new ${press.id}`, 'nowhere null', `on the radio ${radio.id}`].sort())
     })
 
-    it('[promise 38] that are not active count for nothing', async () => {
+    it('[promise 38] that are inactive give no rights', async () => {
       const article = await RankArticle.getByOr404({ title: 'in press' })
       const before = await grants()
       await setActive(false)
@@ -328,7 +328,7 @@ eachDatabase('Ranks', (db) => {
     const left = async () => (await db.knex('rank_note')).map(({ text }: any) => text).sort()
 
     for (const peer of ['admin2', 'superadmin'] as const) {
-      it(`[promise 39] an admin does not write the ${peer}, nor what is theirs`, async () => {
+      it(`[promise 39] an admin cannot write the row of ${peer}, nor rows that ${peer} owns`, async () => {
         const user = await User.getOr404(of(peer).id)
         await runAs(of('admin'), async () => {
           expect(await User.get(user.id)).to.have.property('email', user.email)

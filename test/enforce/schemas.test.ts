@@ -154,7 +154,7 @@ eachDatabase('withSchema()', (db) => {
     }
   })
 
-  it('is the schema of every table in the statement, those of the rules among them [promise 71]', async () => {
+  it('is the schema of every table in the statement, including the tables of rules [promise 71]', async () => {
     const reads: [string, () => PromiseLike<unknown>, () => PromiseLike<unknown>][] = [
       ['task', () => Task.query(), () => Task.query().withSchema(schema)],
       ['by id', () => Task.query().findById(ids.task), () => Task.query().withSchema(schema).findById(ids.task)],
@@ -181,14 +181,14 @@ eachDatabase('withSchema()', (db) => {
     expect(await asAnonymous(() => Task.query().withSchema(schema))).to.deep.equal([])
   })
 
-  it('holds for graphs too [promise 71]', async () => {
+  it('also applies to graphs [promise 71]', async () => {
     const [task] = await runAs(there, () => Task.query().withSchema(schema).withGraphFetched('[project.members, labels]'))
     expect(JSON.parse(JSON.stringify(task ?? null))).to.deep.include({ id: ids.task })
     expect((task as unknown as { project: { members: { userId: string }[] } }).project.members[0]?.userId).to.equal(there.id)
     expect((task as unknown as { labels: unknown[] }).labels).to.have.length(1)
   })
 
-  it('holds for writes and what is looked up for them [promise 71]', async () => {
+  it('applies to writes and to the queries that check them [promise 71]', async () => {
     const writes: [string, () => PromiseLike<unknown>][] = [
       ['patch', () => Task.query().withSchema(schema).patch({ title: 'changed' })],
       ['patch by id', () => Task.query().withSchema(schema).patchAndFetchById(ids.task, { title: 'changed' }).throwIfNotFound()],
@@ -213,7 +213,7 @@ eachDatabase('withSchema()', (db) => {
     }
   })
 
-  it('leaves users where the library signs them in [promise 71]', async () => {
+  it('does not change the schema from which the library reads users [promise 71]', async () => {
     expect(await asAnonymous(() => Badge.query().withSchema(schema))).to.have.length(1)
     await asSystem(() => User.query().findById(there.id).patch({ isEnabled: false }))
     expect(await asAnonymous(() => Badge.query().withSchema(schema))).to.deep.equal([])
@@ -224,7 +224,7 @@ eachDatabase('withSchema()', (db) => {
     expect(error.message).to.contain("the library reads from the connection's own schema")
   })
 
-  it('said on the knex query alone is refused: the rules would not know of it [promise 71]', async () => {
+  it('is refused on the Knex query alone, since the rules would use another schema [promise 71]', async () => {
     for (const way of [
       () => Task.query().onBuildKnex((built) => built.withSchema(schema) as never),
       () =>
@@ -239,14 +239,14 @@ eachDatabase('withSchema()', (db) => {
       expect(await rejection(runAs(there, way)), String(way)).to.be.instanceOf(ConfigurationError)
   })
 
-  it('may stand in tableName: rules look where the relations lead [promise 71]', async () => {
+  it('may be part of tableName: rules read the tables of the relations [promise 71]', async () => {
     const { Far } = farModels(schema)
     expect(await runAs(there, () => Far.query())).to.have.length(1)
     expect(await runAs(here, () => Far.query())).to.have.length(0)
     expect(await runAs(there, () => Far.query().findById(ids.task))).to.be.an('object')
   })
 
-  it('without a rule holds as Objection has it [promise 71]', async () => {
+  it('works as in Objection when no rule applies [promise 71]', async () => {
     expect(await asSystem(() => Task.query().withSchema(schema).patch({ title: 'system' }))).to.equal(1)
     expect(await db.knex('task').select('title')).to.deep.equal([{ title: 't' }])
     expect(await asSystem(() => Project.query().withSchema(schema).where({ name: 'p' }))).to.have.length(1)
@@ -255,7 +255,7 @@ eachDatabase('withSchema()', (db) => {
 
 eachDatabase("A searchPath of Knex's", (db) => {
   if (db.dialect !== 'pg') return
-  it('is where rules look, as everything else does [promise 71]', async function () {
+  it('is also the schema from which rules read [promise 71]', async function () {
     this.timeout(20_000)
     await db.knex.raw('create schema tenant')
     const knex = db.connect({ searchPath: ['tenant', 'public'] })

@@ -89,7 +89,7 @@ eachDatabase('statements under permissions', (db) => {
     expect(await sent(() => Doc.query().findById(ids.doc).increment('rating', 1))).to.deep.equal(['update'])
   })
 
-  it('sends one for a save with changes, and none for a save without', async () => {
+  it('sends one statement for a save with changes, and none for a save without changes', async () => {
     const row = await runAs(user, () => Doc.getOr404(ids.doc))
     row.title = 'z'
     expect(await sent(() => row.save())).to.deep.equal(['update'])

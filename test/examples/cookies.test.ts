@@ -18,7 +18,7 @@ const env = {
 describe('The page of the zoo that signs in with cookies', function () {
   this.timeout(90_000)
 
-  it('is not there where cookies are off', async () => {
+  it('gives 404 when cookies are off', async () => {
     const zoo = await startZoo({ ...env, FRAMEWORK: 'node', COOKIES: 'off' })
     try {
       expect((await request(zoo.url, 'GET', '/cookies.html')).status).to.equal(404)
@@ -79,7 +79,7 @@ describe('The page of the zoo that signs in with cookies', function () {
     const documents = () =>
       page.evaluate("fetch('/api/documents/').then((answer) => answer.json()).then(({ pagination }) => pagination.total)")
 
-    it('signs in, shows who one is, writes, stays signed in, and signs out', async () => {
+    it('signs in, shows the user, writes, stays signed in, and signs out', async () => {
       await signIn()
       await isSignedIn()
       await write('Diary')
@@ -94,7 +94,7 @@ describe('The page of the zoo that signs in with cookies', function () {
       expect(seen).to.deep.equal({ foreign: [], problems: [] })
     })
 
-    it('never sees a token: they are in cookies that no script reads, and nowhere else', async () => {
+    it('never sees a token: tokens are only in cookies that scripts cannot read', async () => {
       // All that the page's own script is answered.
       await page.addInitScript(`
         const real = window.fetch
@@ -120,13 +120,13 @@ describe('The page of the zoo that signs in with cookies', function () {
       for (const { value } of kept) expect(text).not.to.contain(value)
     })
 
-    it('says that the password is wrong', async () => {
+    it('shows that the password is wrong', async () => {
       await signIn('wrong')
       await page.getByText('The e-mail address or the password is wrong.').waitFor()
       expect(await context.cookies()).to.deep.equal([])
     })
 
-    it('goes on when the access token has expired, and signs out what is left', async () => {
+    it('renews an expired access token, and can sign out afterwards', async () => {
       await signIn()
       await isSignedIn()
       await context.clearCookies({ name: '__Host-access' })
@@ -152,7 +152,7 @@ describe('The page of the zoo that signs in with cookies', function () {
       ['on another port, with the cookies', '127.0.0.1', 403],
       ['on another site', 'localhost', 401],
     ] as const) {
-      it(`is not taken for a page of somebody else's, ${title}`, async () => {
+      it(`is not affected by requests of a foreign page ${title}`, async () => {
         await signIn()
         await isSignedIn()
         const before = await documents()

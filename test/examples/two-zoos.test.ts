@@ -38,12 +38,12 @@ for (const database of availableDatabases.filter((name) => name === 'pg' || name
       (await ask(turn, 'POST', '/api/users/login/', { json })).body as { access_token: string; refresh_token: string }
     const me = async (turn: number, token: string) => (await ask(turn, 'GET', '/api/users/me/', { token })).status
 
-    it('start at once: one superadmin is made, by one of them', async () => {
+    it('create one superadmin when they start at the same time', async () => {
       expect(await own.knex('user_role').where({ role: 'superadmin' })).to.have.length(1)
       expect((await own.knex('user')).map(({ email }) => email)).to.deep.equal([admin.email])
     })
 
-    it('take who was registered at the other, and a session begun at the other, until it ends there [promise 22]', async () => {
+    it('accept users and sessions of the other process, until a session ends there [promise 22]', async () => {
       expect((await ask(0, 'POST', '/auth/register', { json: { email: 'ada@example.com', password } })).status).to.equal(201)
       const { access_token: token, refresh_token } = await signIn(1)
       expect([await me(0, token), await me(1, token)]).to.deep.equal([200, 200])
@@ -68,7 +68,7 @@ for (const database of availableDatabases.filter((name) => name === 'pg' || name
       expect(await me(1, next.body.access_token)).to.equal(401)
     })
 
-    it('see at once who was disabled, promoted and demoted at the other [promise 22]', async () => {
+    it('apply a disabled account, a granted and a revoked role of the other process at once [promise 22]', async () => {
       const { access_token: keeper } = await signIn(0, admin)
       const { access_token: token } = await signIn(1)
       const { id } = (await ask(1, 'GET', '/api/users/me/', { token })).body

@@ -17,17 +17,17 @@ const databases = [
 ]
 
 describe('docs/walkthrough.md', () => {
-  it('is a transcript: each block is of commands, an answer or a mail, and what is to be seen is shown', () => {
+  it('contains only commands, responses and mails, and shows the output of each command that prints', () => {
     expect(new Set(blocks.map(({ language }) => language))).to.deep.equal(new Set(['sh', 'json', 'text']))
     expect(steps.filter(isMail).map(({ text }) => /token=(\w+)/.exec(text)?.[1])).to.deep.equal(['mt_', 'mt_', 'in_', 'in_'])
-    // Whatever prints something is followed by what it printed.
+    // The output follows each command that prints something.
     const prints = ({ language, text }: Block) => language === 'sh' && /^(?:curl|echo) /m.test(text)
     steps.forEach((step, i) => {
       if (prints(step)) expect(steps[i + 1]?.language, `the block at line ${step.line}`).to.be.oneOf(['json', 'text'])
     })
   })
 
-  it('is compared: values exactly, but for ids, moments and what is left out', () => {
+  it('is compared exactly, except for ids, times and omitted text', () => {
     const id = '01a214af-f5e6-70f5-9e91-8e00b9819241'
     const written = { id, at: '2026-11-25T21:50:05.798Z', link: 'https://x/#t=...', count: 1, rows: [{ role: 'user', domain: null }] }
     const other = { ...written, id: id.replaceAll('a', 'b'), at: '2030-01-01T00:00:00.000Z', link: 'https://x/#t=abc' }
@@ -45,7 +45,7 @@ describe('docs/walkthrough.md', () => {
   })
 
   for (const database of databases) {
-    it(`is what happens, on ${database}`, async function () {
+    it(`shows what really happens on ${database}`, async function () {
       this.timeout(120_000)
       if (!hasCurl && process.env['REQUIRE_DATABASES'] !== '1') {
         console.log('      left out: there is no curl')

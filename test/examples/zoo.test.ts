@@ -150,7 +150,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect((await send('GET', '/auth/profile', { token: access_token })).body.email).to.equal(email)
         })
 
-        it('profile is 401 without a caller, and with a token that is none', async () => {
+        it('profile gives 401 without a token and with an invalid token', async () => {
           expectProblem(await send('GET', '/auth/profile'), 401)
           expectProblem(await send('GET', '/auth/profile', { token: 'nonsense' }), 401)
         })
@@ -182,7 +182,7 @@ for (const [framework, its] of Object.entries(places)) {
             expectProblem(await send('GET', path, { token: tokens.ada }), 404)
         })
 
-        it('what is not there is 404', async () => {
+        it('unknown paths give 404', async () => {
           expectProblem(await send('GET', '/nothing/here'), 404)
           expectProblem(await send('GET', '/api/nothing', { token: tokens.ada }), 404)
         })
@@ -252,7 +252,7 @@ for (const [framework, its] of Object.entries(places)) {
           `${'a'.repeat(250)}@example.com`,
           'a\u0000@example.com',
         ]
-        it('addresses that are none are 422 at register, naming email', async () => {
+        it('register gives 422 that names email for an invalid address', async () => {
           for (const email of addresses) {
             expectProblem(await send('POST', '/auth/register', { json: { email, password } }), 422, ['email'])
           }
@@ -270,7 +270,7 @@ for (const [framework, its] of Object.entries(places)) {
           }
         })
 
-        it('nothing of all that is half-written', async () => {
+        it('the refused registrations wrote no rows', async () => {
           const before = await countUsers()
           await send('POST', '/auth/register', { json: { email: 'half@example.com', password: 'short' } })
           await send('POST', '/auth/register', { json: { email: 'half@example.com', password, role: 'admin' } })
@@ -314,7 +314,7 @@ for (const [framework, its] of Object.entries(places)) {
           expect(me.body.emailVerifiedAt).to.be.a('string')
         })
 
-        it('let admins make domains, and read the log, where others see nothing of it', async () => {
+        it('let only admins create domains and read the audit log', async () => {
           const json = { name: `aquarium of ${framework}` }
           expectProblem(await send('POST', '/api/domains/', { json }), 401)
           expectProblem(await send('POST', '/api/domains/', { token: tokens.ada, json }), 403)
@@ -521,7 +521,7 @@ describe('The zoo, started and ended', function () {
     await zoo.stop()
   })
 
-  it('goes on with a database from the time before its own User', async () => {
+  it('starts with a database from before it had its own User', async () => {
     const file = join(folder, 'old.db')
     const env = { ...base, DATABASE_URL: `sqlite:${file}` }
     await (await startZoo(env)).stop()
@@ -533,7 +533,7 @@ describe('The zoo, started and ended', function () {
     await zoo.stop()
   })
 
-  it('sends mail where MAIL says, with links to BASE_URL, whatever Host a request names', async () => {
+  it('sends mail as MAIL specifies, with links to BASE_URL, whatever the Host header of the request is', async () => {
     const smtp = await smtpServer()
     const zoo = await startZoo({
       ...base,
@@ -599,7 +599,7 @@ describe('The zoo, started and ended', function () {
     })
   }
 
-  it('makes a secret and a password outside production, and says so', async () => {
+  it('generates a secret and a password outside production, and prints a notice', async () => {
     const zoo = await startZoo({ DATABASE_URL: ':memory:' })
     try {
       expect(zoo.output()).to.match(/Warning: JWT_SECRET is not set/)
@@ -655,7 +655,7 @@ describe('The zoo, started and ended', function () {
     })
   }
 
-  it('in production prints no password and no mail, and says what to set', async () => {
+  it('prints no password and no mail in production, and names the settings to set', async () => {
     const zoo = await startZoo({ ...base, NODE_ENV: 'production', DATABASE_URL: ':memory:' })
     expect(zoo.output()).not.to.contain(admin.password.slice(0, 8))
     expect(zoo.output()).to.match(/Warning: MAIL is not set: no mail is sent/)

@@ -38,7 +38,7 @@ describe('The package', function () {
     expect(failure, output).to.equal(undefined)
   })
 
-  it('holds what runs, what a user reads, and nothing else', () => {
+  it('contains only the code and the files that users read', () => {
     const strange = packed.filter(
       (path) => !/^(dist\/.+\.(js|js\.map|d\.ts)|migrations\/.+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|README\.md|LICENSE)$/.test(path),
     )
@@ -47,7 +47,7 @@ describe('The package', function () {
     expect(packed.some((path) => path.startsWith('migrations/'))).to.equal(true)
   })
 
-  it('holds every page of the docs, and what its README links to', () => {
+  it('contains every page of the docs, and the files that its README links to', () => {
     expect(packed).to.include.members(readdirSync(join(root, 'docs')).map((name) => `docs/${name}`))
     const links = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((docs\/[^)#\s]+)/g)].map(([, path]) => path as string)
     expect(links).to.have.length.above(10)

@@ -72,7 +72,7 @@ eachDatabase('Abilities of an API key', (db) => {
   const count = (actor: Actor, Class: typeof Page | typeof Report | typeof Sheet) =>
     runAsActor(actor, async () => (await (Class as typeof Page).query()).length)
 
-  it('are ANDed to every action: what is not named is not reached [promise 25]', async () => {
+  it('are ANDed to the rule of every action, so an action without an ability is denied [promise 25]', async () => {
     expect(await count(keyOf(ada), Page)).to.equal(0)
     expect(await count(keyOf(ada, 'sheets:read'), Page)).to.equal(0)
     expect(await count(keyOf(ada, 'pages:read'), Page)).to.equal(1)
@@ -98,7 +98,7 @@ eachDatabase('Abilities of an API key', (db) => {
     await asSystem(() => Page.query().delete().where('title', 'made'))
   })
 
-  it('bind an admin’s key before any bypass; within them it reaches what the admin does [promise 25]', async () => {
+  it('restrict the key of an admin in spite of adminBypass, which applies within them [promise 25]', async () => {
     expect(await count(keyOf(boss), Page)).to.equal(0)
     expect(await count(keyOf(boss, 'sheets:*'), Page)).to.equal(0)
     expect(await count(keyOf(boss, 'pages:read'), Page)).to.equal(2)
@@ -109,13 +109,13 @@ eachDatabase('Abilities of an API key', (db) => {
     })
   })
 
-  it('are what the policy names, where it names them, for an admin’s key too [promise 25]', async () => {
+  it('are the abilities that the policy names, if it names any, also for the key of an admin [promise 25]', async () => {
     expect(await count(keyOf(ada, 'reports:read'), Report)).to.equal(0)
     expect(await count(keyOf(ada, 'reports:export'), Report)).to.equal(1)
     expect(await count(keyOf(ada, 'reports:*'), Report)).to.equal(1)
     expect(await count(keyOf(boss, 'reports:read'), Report)).to.equal(0)
     expect(await count(keyOf(boss, 'reports:export'), Report)).to.equal(1)
-    // Without a key, the admin is past the rule as ever.
+    // Without a key, adminBypass lets the admin skip the rule.
     expect(await count(toActor(boss), Report)).to.equal(2)
     const create = (actor: Actor) => runAsActor(actor, () => Report.canCreate({ title: 'x', userId: ada.id }))
     expect(await create(keyOf(ada, 'reports:create'))).to.equal(false)
@@ -127,7 +127,7 @@ eachDatabase('Abilities of an API key', (db) => {
     expect(await count(keyOf(ada, 'papers:read'), Sheet)).to.equal(1)
   })
 
-  it('reach no credentials, whatever they are [promise 25]', async () => {
+  it('never give access to credentials [promise 25]', async () => {
     await Token.issue(ada, { description: 'mine' })
     await runAsActor(keyOf(ada, '*', 'tokens:*', 'tokens:read'), async () => {
       expect(await Token.query()).to.deep.equal([])

@@ -144,7 +144,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     }
   })
 
-  it('[promise 30] agrees on comparisons with null where types were not asked', async () => {
+  it('[promise 30] agrees on comparisons with null that TypeScript would reject', async () => {
     const untyped = (conditions: object) => where(conditions as never)
     for (const rule of [...orders, 'like'].map((operator) => untyped({ [operator === 'like' ? 'name' : 'count']: { [operator]: null } }))) {
       expect(await bySql(rule, null), 'in SQL').to.deep.equal([])
@@ -212,7 +212,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     }
   })
 
-  it('[promise 30] has the rules of the superadmin alone where the bypass is off', async () => {
+  it('[promise 30] applies rules to superadmins too, who satisfy a rule for admins', async () => {
     const superadmin: Actor = { ...plain, grants: [{ id: 'g', role: 'superadmin', domainId: null, domainName: null }] }
     expect(await bySql(nobody(), superadmin)).to.deep.equal([])
     expect(await bySql(role('admin'), superadmin)).to.deep.equal(everything)

@@ -88,7 +88,7 @@ eachDatabase('Lifetimes of rights', (db) => {
   const softDelete = () => asSystem(() => LifeMember.query().deleteById(ada.id))
   const texts = (rows: readonly { text: string }[]) => rows.map(({ text }) => text).sort()
 
-  describe('a right withdrawn while a request is under way', () => {
+  describe('a right that is withdrawn during a request', () => {
     const writes: Record<string, (page: LifePage) => PromiseLike<unknown>> = {
       'update()': (page) => page.update({ title: 'new' }),
       '$query().patch()': (page) => page.$query().patch({ title: 'new' }),
@@ -147,7 +147,7 @@ eachDatabase('Lifetimes of rights', (db) => {
     })
 
     for (const [what, withdraw] of Object.entries({ disabled: disable, 'soft-deleted': softDelete })) {
-      it(`[promise 35] [promise 56] is the user’s, who was ${what}: the next write is refused`, async () => {
+      it(`[promise 35] [promise 56] includes all rights of a user who was ${what}: the next write is refused`, async () => {
         const page = await LifePage.create({ title: 'old' })
         await runAs(ada, async () => {
           await withdraw()
@@ -157,7 +157,7 @@ eachDatabase('Lifetimes of rights', (db) => {
         expect(await size('life_note')).to.equal(0)
       })
 
-      it(`[promise 56] is anonymous through the next runAs: ${what}`, async () => {
+      it(`[promise 56] makes a user who was ${what} an anonymous caller in the next runAs()`, async () => {
         await LifePage.create({ title: 'old' })
         await runAs(ada, () => LifeNote.create({ text: 'hers' }))
         const loaded = await LifeMember.getOr404(ada.id)
@@ -300,7 +300,7 @@ eachDatabase('Lifetimes of rights', (db) => {
     })
   })
 
-  describe('where a bypass ends', () => {
+  describe('the end of a bypass', () => {
     let release: () => void
     let released: Promise<void>
     beforeEach(async () => {
@@ -356,12 +356,12 @@ eachDatabase('Lifetimes of rights', (db) => {
       ['asSystem', asSystem, 'none'],
       ['Model.bypassPerms', (fn: () => Promise<void>) => LifeNote.bypassPerms(fn), 'hers'],
     ] as const) {
-      it(`[promise 58] is enforced again for what ${name} left running: reads`, async () => {
+      it(`[promise 58] enforces policies again for reads that ${name} left running`, async () => {
         const rows = await runAs(ada, () => leftOver(bypass as never, () => LifeNote.query()))
         expect(texts(rows)).to.deep.equal(left === 'hers' ? [ada.email] : [])
       })
 
-      it(`[promise 58] is enforced again for what ${name} left running: writes`, async () => {
+      it(`[promise 58] enforces policies again for writes that ${name} left running`, async () => {
         const changed = await runAs(ada, () => leftOver(bypass as never, () => LifeNote.query().patch({ text: 'taken' })))
         expect(changed).to.equal(left === 'hers' ? 1 : 0)
         const again = () => LifeNote.create({ text: 'new', userId: bob.id })
@@ -370,7 +370,7 @@ eachDatabase('Lifetimes of rights', (db) => {
         expect(removed).to.equal(0)
       })
 
-      it(`[promise 58] is enforced again where ${name} ended with an error`, async () => {
+      it(`[promise 58] enforces policies again when ${name} ended with an error`, async () => {
         const failing = async (fn: () => Promise<void>) => {
           const run = bypass as (fn: () => Promise<void>) => Promise<void>
           const error = await rejection(run(async () => await fn().then(() => Promise.reject(new Error('failed')))))
@@ -470,7 +470,7 @@ eachDatabase('Lifetimes of rights', (db) => {
         expect([await size('life_note'), await size('user_role')]).to.deep.equal([1, 1])
       })
 
-      it(`[promise 41] says who it is, ${what}: asSystem, runAs, asAnonymous`, async () => {
+      it(`[promise 41] is allowed inside asSystem(), runAs() and asAnonymous() ${what}`, async () => {
         await restart(more, hasAdapter)
         expect(await asSystem(() => LifeNote.query())).to.have.length(1)
         expect(await bypassPerms(() => LifeNote.query())).to.have.length(1)
@@ -482,7 +482,7 @@ eachDatabase('Lifetimes of rights', (db) => {
         expect(await size('life_note')).to.equal(0)
       })
 
-      it(`[promise 41] has nothing left of a bypass that has ended, ${what}`, async () => {
+      it(`[promise 41] does not keep a bypass that has ended, ${what}`, async () => {
         await restart(more, hasAdapter)
         for (const bypass of [bypassPerms, asSystem, (fn: () => Promise<void>) => LifeNote.bypassPerms(fn)]) {
           let left: Promise<unknown> = Promise.resolve()

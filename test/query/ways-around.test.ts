@@ -264,7 +264,7 @@ eachDatabase('ways around the policy', (db) => {
     expect(await rejection(runAs(stranger, () => Plain.query(other)))).to.be.instanceOf(ConfigurationError)
   })
 
-  it("a name that the application's wrapIdentifier spells otherwise is recognised [promise 71]", async function () {
+  it("a table is recognised under the name that the application's wrapIdentifier gives it [promise 71]", async function () {
     this.timeout(20_000)
     await perms.close()
     const other = db.connect(knexSnakeCaseMappers())
@@ -284,7 +284,7 @@ eachDatabase('ways around the policy', (db) => {
     }
   })
 
-  it('a class with a policy cannot be unprotected, and keeps its policy where its base is [promise 71]', async () => {
+  it('a class with a policy cannot be unprotected, and an unprotected class over its table does not end the protection [promise 71]', async () => {
     class Both extends BasePermsModel.withColumns({ title: column.string() }) {
       static unprotected = true
     }
@@ -292,7 +292,7 @@ eachDatabase('ways around the policy', (db) => {
     expect(protectedTables()).to.include('secret-docs')
   })
 
-  it('views and functions over protected tables are listed, and printed at the first adapter [promise 71]', async () => {
+  it('views and functions over protected tables are listed, and printed when the first adapter is created [promise 71]', async () => {
     const name = table()
     await db.knex.raw(`create view red_view as select * from ${name}`)
     await db.knex.raw('create view red_view_of_view as select * from red_view')
@@ -321,7 +321,7 @@ eachDatabase('ways around the policy', (db) => {
     expect(lines[0]).to.contain('red_view').and.to.contain('secret-docs').and.to.contain('asSystem()')
   })
 
-  it('a catalogue that cannot be read is said, and fails no start [promise 71]', async () => {
+  it('an unreadable catalogue is reported, and does not prevent the start [promise 71]', async () => {
     await perms.close()
     const lines: string[] = []
     const warn = console.warn

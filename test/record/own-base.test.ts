@@ -272,7 +272,7 @@ eachDatabase('An application’s own user model, made of the parts', (db) => {
     expect(await UserRole.query()).to.deep.equal([])
   })
 
-  it('BaseModel stands beside it', () => {
+  it('leaves BaseModel usable', () => {
     expect(BaseModel.prototype).to.be.instanceOf(Model)
   })
 })

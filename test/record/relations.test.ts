@@ -126,7 +126,7 @@ eachDatabase('Relations and names in queries', (db) => {
     expect(country?.towns?.map(({ townName }) => townName)).to.deep.equal(['Lund'])
   })
 
-  it('belongsTo() and hasMany() refuse what is no model, and composite keys, with the class and column', () => {
+  it('belongsTo() and hasMany() refuse values that are not models, and composite keys, and name the class and column', () => {
     class Seat extends ActiveRecordMixin(Model).withColumns({ row: column.integer(), number: column.integer(), bookId: column.uuid() }) {
       static override idColumn = ['row', 'number']
     }

@@ -101,19 +101,19 @@ describe('withColumns()', () => {
       expect(create.properties['note']).to.deep.include({ type: ['string', 'null'] })
     })
 
-    it('update: the same without what is immutable, nothing required', () => {
+    it('update: the same without immutable columns, none required', () => {
       expect(Object.keys(update.properties)).to.have.members(['label', 'note', 'rank', 'stamp'])
       expect(update.required).to.deep.equal([])
     })
 
-    it('output: all but what is hidden', () => {
+    it('output: all columns except hidden ones', () => {
       expect(Object.keys(output.properties)).to.have.members([
         ...['id', 'createdAt', 'updatedAt', 'label', 'note', 'madeBy', 'serialNumber', 'rank', 'stamp', 'shout'],
       ])
       expect(output.properties['madeBy']).to.include({ readOnly: true })
     })
 
-    it('filter: what may be filtered by', () => {
+    it('filter: the columns that clients may filter by', () => {
       expect(filter.properties).to.include.keys('id', 'label', 'rank').and.not.have.any.keys('secretCode', 'shout')
     })
 
@@ -218,7 +218,7 @@ eachDatabase('Columns', (db) => {
       expect((await Parent.createFrom({ label: 'a', rank: 7, serialNumber: 's1' })).toJSON()).to.include({ rank: 7, serialNumber: 's1' })
     })
 
-    it('updateFrom() keeps what is immutable [promise 42]', async () => {
+    it('updateFrom() does not change immutable columns [promise 42]', async () => {
       const parent = await Parent.createFrom({ label: 'a' })
       expect(fieldsOf(await rejection(parent.updateFrom({ serialNumber: 'x', rank: 1 })))).to.deep.equal(['serialNumber'])
       expect(fieldsOf(await rejection(parent.updateFrom({ madeBy: 'x', updatedAt: null })))).to.have.members(['madeBy', 'updatedAt'])

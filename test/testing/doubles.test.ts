@@ -30,7 +30,7 @@ describe('testHasher', () => {
 describe('capturedMailer', () => {
   const mail = (kind: Mail['kind'], to: string, text = '') => ({ kind, to, text, subject: kind })
 
-  it('keeps what is sent, and finds the last of a kind or to an address', async () => {
+  it('keeps the sent mails, and finds the last one of a kind or to an address', async () => {
     const mailer = capturedMailer()
     const sent = [mail('verifyEmail', 'ada@example.com'), mail('resetPassword', 'bob@example.com'), mail('verifyEmail', 'bob@example.com')]
     for (const one of sent) await mailer.send(one)

@@ -68,7 +68,7 @@ eachDatabase('A user model of mixins, without User', (db) => {
   })
   const stored = (user: User) => db.knex('mixed_account').where({ id: user.id }).first()
 
-  it('keeps the help desk from the accounts of admins, whatever the policy says [promise 68]', async () => {
+  it('does not let other roles change the accounts of admins, whatever the policy allows [promise 68]', async () => {
     const before = await stored(admin)
     await runAs(helper, async () => {
       const seen = await MixedAccount.getOr404(admin.id)
@@ -155,7 +155,7 @@ eachDatabase('A class over a table of the library that does not extend its model
     expect((await helper.loadRoles()).isSuperadmin).to.equal(false)
   })
 
-  it('reads what its policy admits, and writes inside asSystem()', async () => {
+  it('reads the rows that its policy allows, and writes inside asSystem()', async () => {
     class Colleague extends BasePermsModel.withColumns({ email: column.string() }) {
       static override tableName = 'user'
       static override policy = forSupport

@@ -25,7 +25,7 @@ export const MAX_TOKEN_LENGTH = 8192
 /** The claims that come from the configuration and the clock. */
 const RESERVED_CLAIMS = ['exp', 'iat', 'iss', 'aud'] as const
 
-/** Headers that supply a key or change what is signed. They are refused (RFC 8725, 3.9 and 3.10). */
+/** Headers that supply a key or change the signed text. They are refused (RFC 8725, 3.9 and 3.10). */
 const REFUSED_HEADERS = ['crit', 'jku', 'jwk', 'x5u', 'x5c', 'b64']
 
 /**

@@ -110,12 +110,12 @@ export class LegacyTokens {
     const claims = payload as Readonly<Record<string, unknown>>
     if (this.keys.audience === undefined && claims.aud !== undefined) throw refused('aud names another audience')
     const [expires, issued = 0] = [claims.exp, claims.iat]
-    if (!isTime(issued) || (expires !== undefined && !isTime(expires))) throw refused('iat or exp is no time')
+    if (!isTime(issued) || (expires !== undefined && !isTime(expires))) throw refused('iat or exp is not a time')
     // Such a token would escape every cut-off.
     if (issued * 1000 > Date.now() + CLOCK_SKEW) throw refused('iat is in the future')
     const userId = decodeId(userClass(), this.#userIdIn(claims))
-    if (userId === undefined) throw refused('the claims name no user')
-    // Of one token several signatures may be valid (ECDSA), so the row is that of what is signed.
+    if (userId === undefined) throw refused('the claims contain no user id')
+    // A token can have several valid signatures (ECDSA). So the hash that identifies its row omits the signature.
     const hash = legacyHash(token.slice(0, token.lastIndexOf('.')))
     return { userId: userId as string, hash, issuedAt: issued * 1000, expiresAt: expires === undefined ? null : expires * 1000 }
   }

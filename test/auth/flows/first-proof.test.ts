@@ -193,7 +193,7 @@ for (const model of [Member, Plain] as const) {
       expect((await all.auth.authenticate(plain)).id).to.equal(owner.id)
     })
 
-    it('an accepted invitation proves the address: the session that accepts it stays, nothing else does [promise 66]', async () => {
+    it('an accepted invitation proves the address, and ends all access except the session that accepts it [promise 66]', async () => {
       const given = await hijacked()
       const boss = await (model as unknown as typeof User).create({ email: `boss${count}@example.com`, password } as never)
       await boss.grantRole(Role.ADMIN, { domain: press })
@@ -233,7 +233,7 @@ for (const model of [Member, Plain] as const) {
     })
 
     if (model === Member) {
-      it('a verification link alone ends nothing; its mail says when and from where the account was created [promise 66]', async () => {
+      it('a verification link alone ends no access; its mail names the time and address of the registration [promise 66]', async () => {
         const given = await hijacked()
         // Asked for by the owner, elsewhere.
         await runAsActor(null, () => mails().requestVerification(given.email), { address: '198.51.100.9' })
@@ -265,7 +265,7 @@ for (const model of [Member, Plain] as const) {
         expect(mailer.last('verifyEmail').text).to.contain(attackers.address)
       })
 
-      it('an account that an administrator made says nothing of the administrator’s address', async () => {
+      it('mails about an account that an administrator created do not contain the administrator’s address', async () => {
         const admin = await member()
         await admin.grantRole(Role.ADMIN)
         const actor = await all.auth.authenticate(await all.auth.createAccessToken(admin as never))
@@ -311,7 +311,7 @@ for (const model of [Member, Plain] as const) {
         }),
     }
     for (const [what, attack] of Object.entries(ways)) {
-      it(`${what} made at the same time does not outlive it [promises 35, 66]`, async function () {
+      it(`${what} created at the same time as the proof ends too [promises 35, 66]`, async function () {
         this.timeout(120_000)
         for (let i = 0; i < RACES; i += 1) {
           const given = await hijacked()

@@ -202,7 +202,7 @@ eachDatabase('importUsers', (db) => {
     expect(result.refused[1]?.errors[0]?.message).to.equal('exceeds the bounds of its scheme: length')
   })
 
-  it('makes nothing half: a user without the roles is no user', async () => {
+  it('imports a user with all roles or not at all', async () => {
     const hooked = await perms.auth.importUsers([person({ roles: ['x'.repeat(101)] }), person({ roles: ['editor'] })])
     expect(hooked.imported).to.equal(1)
     expect(hooked.refused.map(({ index }) => index)).to.deep.equal([0])

@@ -101,7 +101,7 @@ eachDatabase('The limit of mail to one mailbox', (db) => {
     expect(mailer.mails).to.deep.equal([])
   })
 
-  it('a signed-in user who invites causes a limited number of mails, from wherever they ask [promise 67]', async () => {
+  it('a signed-in user can send a limited number of invitations, from all client addresses together [promise 67]', async () => {
     const auths = processes({ caller: 3 })
     boss = (await member()) as unknown as User
     await boss.grantRole(Role.ADMIN, { domain: 'press' })

@@ -61,7 +61,7 @@ eachDatabase('API keys', (db) => {
     expect(actor.grants.map(({ role }) => role)).to.deep.equal(['editor'])
   })
 
-  it('without abilities reach nothing', async () => {
+  it('without abilities give no access', async () => {
     const { plain } = await issue({ abilities: undefined })
     expect((await all.auth.authenticate(plain)).abilities).to.deep.equal([])
   })

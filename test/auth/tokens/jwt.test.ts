@@ -152,7 +152,7 @@ describe('verifyJwt', () => {
       expect(answer(forge({ ...header, kid }, claims())), `${kid}: no key has one`).to.equal('no configured key fits')
   })
 
-  it('tries the keys without kid for a token without, and the only key there is', () => {
+  it('tries the keys without kid for a token without kid, and the only key for every token', () => {
     const named = parseKeys({ keys: [{ kid: '1', algorithm: 'HS256', secret }] })
     expect(answer(forge(header, claims()), named)).to.equal('accepted')
     const two = parseKeys({

@@ -213,7 +213,7 @@ eachDatabase('refresh', (db) => {
     expect((await sessionOf(first.sessionId)).revoked).to.equal(true)
   })
 
-  it("refuses to run inside the application's transaction, and uses nothing up [promise 59]", async () => {
+  it("refuses to run inside the application's transaction, and does not use up the token [promise 59]", async () => {
     const first = await signedIn()
     const error = await rejection(transaction(async () => await auth.refresh(first.refreshToken)))
     expect(error).to.be.instanceOf(ConfigurationError)

@@ -462,7 +462,7 @@ describe('CrudResource', () => {
       expect(shout).to.equal((label as string).toUpperCase())
     })
 
-    it('omits what a hook omits from single rows', async () => {
+    it('omits columns that a hook removes from single rows', async () => {
       expect(await shown(Discreet as never, 3)).to.have.property('code', 'c')
       expect(await shown(Discreet as never, 6)).not.to.have.property('code')
     })

@@ -247,7 +247,7 @@ eachDatabase('A model with only a jsonSchema, over HTTP', (db) => {
     expect((await ask('GET', '/tasks/?due_at=2030-01-01T10:00:00Z', tokens.ada)).body.data).to.have.length(1)
   })
 
-  it('refuses what the jsonSchema refuses, by field', async () => {
+  it('refuses values that the jsonSchema refuses, and names the field', async () => {
     const bad: [object, string][] = [
       [{ title: '' }, 'title'],
       [{ priority: 'high' }, 'priority'],

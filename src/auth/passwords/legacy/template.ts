@@ -13,7 +13,7 @@ export interface HashTemplate {
    */
   readonly encoding?: 'hex' | 'base64' | undefined
   /**
-   * What the hash function got as the salt: the bytes of the text as it is stored (`utf8`), or the bytes that the text encodes.
+   * The salt that the hash function used: the bytes of the stored text itself (`utf8`), or the bytes that this text encodes.
    *
    * @defaultValue 'utf8'
    */
@@ -22,7 +22,7 @@ export interface HashTemplate {
 
 /** The parts of a stored text. */
 export interface TemplateMatch {
-  /** The texts as they are stored. */
+  /** The stored texts, not decoded. */
   readonly saltText: string
   readonly hashText: string
   readonly salt: Buffer

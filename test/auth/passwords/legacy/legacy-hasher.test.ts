@@ -78,7 +78,7 @@ describe('LegacyHasher', () => {
     expect(hasher.needsRehash(made)).to.equal(true)
   })
 
-  it('matches nothing beyond the bounds of a scheme, and names the scheme once, without the hash [promise 79]', async () => {
+  it('matches no hash that exceeds the bounds of a scheme, and logs the scheme once, without the hash [promise 79]', async () => {
     const long = 'x'.repeat(200)
     for (let i = 0; i < 3; i += 1) expect(await hasher.verify(long, one.make(long))).to.equal(false)
     expect(one.take()).to.deep.equal({ verified: 0, dummies: 3 })
@@ -91,7 +91,7 @@ describe('LegacyHasher', () => {
     expect(hasher.problemOf(one.make(long))).to.equal('length')
   })
 
-  it('treats an error of a scheme as no match, and goes on [promise 6]', async () => {
+  it('treats an error of a scheme as no match, and tries the next scheme [promise 6]', async () => {
     one.error = new Error('broken')
     expect(await hasher.verify(password, one.make(password))).to.equal(false)
     expect(await hasher.verify(password, other.make(password))).to.equal(true)
@@ -180,7 +180,7 @@ describe('LegacyHasher', () => {
       }
     })
 
-    it('match nothing without their scheme, and the digest itself is no password', async () => {
+    it('match no password without their scheme, and the digest itself is not a password', async () => {
       const wrapped = (await wrapping().wrap(stored)) as string
       expect(await hasher.verify(password, wrapped)).to.equal(false)
       expect(await wrapping().verify('d3d2c10e3636e6c6d501e6a5e18ec717', wrapped)).to.equal(false)
