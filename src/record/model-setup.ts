@@ -17,13 +17,15 @@ import { forgetTableMetadata, queryValuesOf } from '../query/objection-internals
 import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
-import { mergedList, mergedStatic } from '../schema/class-statics.js'
+import { lineage, mergedList, mergedStatic } from '../schema/class-statics.js'
 import type { ColumnSpec, Columns } from '../schema/column.js'
 import {
+  afterDefinition,
   columnOf,
   type Definition,
   declareColumns,
   definitionOf,
+  isIntermediate,
   markIntermediate,
   type RecordClass,
   tableNameOf,
@@ -195,6 +197,23 @@ function mapErrorOf(error: unknown, cls: typeof Model): unknown {
     (_table, column) => propertyFor(definition, column),
     (_table, column) => column === undefined || propertyFor(definition, column) !== undefined,
   )
+}
+
+// An application may override createValidationError() above PermsMixin, where ModelSetup calls it, or on a model class itself.
+afterDefinition((cls) => {
+  for (const c of lineage(cls)) if (Object.hasOwn(c, 'createValidationError') && errorsOf in c && !isIntermediate(c)) noteErrorsOf(c)
+})
+
+const noted = new WeakSet<object>()
+
+function noteErrorsOf(cls: object): void {
+  const { createValidationError: original } = cls as typeof Model
+  if (noted.has(cls) || typeof original !== 'function') return
+  noted.add(cls)
+  const value = function (this: typeof Model, props: CreateValidationErrorArgs): Error {
+    return noteValidationError(original.call(this, props), props)
+  }
+  Object.defineProperty(cls, 'createValidationError', { value, writable: true, configurable: true })
 }
 
 // The column in a driver's error may differ from the declared column if Knex renames columns.

@@ -268,6 +268,30 @@ eachDatabase('A base class that overrides hooks of Objection', (db) => {
     }
   })
 
+  it('answers 422 also if the model class itself, below PermsMixin, overrides createValidationError()', async () => {
+    class Own extends PermsMixin(Model) {
+      static override tableName = 'goods'
+      static override createValidator = appValidator
+      static override jsonSchema = Good.jsonSchema
+      static override policy = open
+      static override createValidationError(props: { data?: object }): never {
+        return new AppInvalid([this.tableName, ...Object.keys(props.data ?? {})]) as never
+      }
+    }
+    class Heir extends Own {}
+    const errors: unknown[] = []
+    const resources = [Own, Heir].map((model) => new CrudResource({ model, path: model.name.toLowerCase() }))
+    const client = clientOf(new Api({ resources }), perms, errors)
+    for (const cls of [Own, Heir]) {
+      const reply = await client('POST', `/${cls.name.toLowerCase()}/`, token, { body: { code: 'no' } })
+      expect([reply.status, reply.body.code, reply.body.errors[0]?.field], cls.name).to.deep.equal([422, 'invalid', 'code'])
+      const error = await rejection(asAda(() => cls.query().insert({ code: 'no' } as never)))
+      expect(error).to.be.instanceOf(AppInvalid)
+      expect((error as unknown as AppInvalid).fields).to.deep.equal(['goods', 'code'])
+    }
+    expect(errors).to.deep.equal([])
+  })
+
   it('cannot turn off the checks of the library with a validator that accepts everything', async () => {
     class Lax extends Validator {
       override validate({ json }: ValidatorArgs): Pojo {
