@@ -106,7 +106,7 @@ export interface PermsMigrations extends Knex.MigrationSource<PermsMigrationStep
    * Tables that exist stay unchanged. A later version of the library with further migrations needs another file that calls up().
    *
    * @throws ConfigurationError for a table of the application without all columns of its model
-   * @example exports.up = (knex) => permsMigrations().up(knex)
+   * @example export const up = (knex: Knex) => permsMigrations().up(knex)
    */
   up(knex: Knex): Promise<void>
   /** Drops the tables that the library created. */

@@ -124,12 +124,14 @@ export async function selectFrom(knex: Knex, queries: Readonly<Record<Dialect, Q
   return await select(knex, ...queries[dialectOf(knex)])
 }
 
-/** Runs a query. @returns the values of each row, since knexSnakeCaseMappers() may rename the columns of a result */
+/**
+ * Runs a query. It is sent as a subquery, because Knex's builder returns an array of rows on each driver. The result of a raw query is
+ * an object on PostgreSQL, whose keys the application's postProcessResponse() may rename.
+ *
+ * @returns the values of each row, because postProcessResponse() may rename the columns of a result
+ */
 export async function select(knex: Knex, sql: string, bindings: readonly Knex.RawBinding[]): Promise<unknown[][]> {
-  const result: unknown = await knex.raw(sql, [...bindings])
-  const dialect = dialectOf(knex)
-  const rows =
-    dialect === 'pg' ? (result as { rows: object[] }).rows : dialect === 'mysql' ? (result as [object[]])[0] : (result as object[])
+  const rows: object[] = await knex.select('*').from(knex.raw(`(${sql}) as perms_rows`, [...bindings]))
   return rows.map((row) => Object.values(row))
 }
 
@@ -138,21 +140,24 @@ export async function select(knex: Knex, sql: string, bindings: readonly Knex.Ra
  * column counts too.
  */
 export async function hasUniqueIndex(knex: Knex, table: string, column: string): Promise<boolean> {
-  const dialect = dialectOf(knex)
-  if (dialect === 'pg') {
-    const sql = `select 1 from pg_index i where i.indrelid = to_regclass(?) and i.indisunique and i.indpred is null and i.indnkeyatts = 1
-      and (exists (select 1 from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = ?)
-      or strpos(coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), ?) > 0)`
-    const { rows } = (await knex.raw(sql, [knex.raw('??', [table]).toSQL().sql, column, column])) as { rows: object[] }
-    return rows.length > 0
-  }
-  const dot = table.lastIndexOf('.')
-  if (dialect === 'mysql') {
-    const sql = `select index_name from information_schema.statistics where table_schema = coalesce(?, database()) and table_name = ?
-      and non_unique = 0 group by index_name having count(*) = 1 and max(column_name) = ?`
-    return ((await knex.raw(sql, [dot < 0 ? null : table.slice(0, dot), table.slice(dot + 1), column])) as [object[]])[0].length > 0
-  }
-  const sql = `select 1 from pragma_index_list(?) l where l."unique" = 1 and l.partial = 0
-    and (select group_concat(coalesce(c.name, '')) from pragma_index_info(l.name) c) = ?`
-  return ((await knex.raw(sql, [table.slice(dot + 1), column])) as object[]).length > 0
+  const { sql, schema, name } = sentName(knex, table)
+  const rows = await selectFrom(knex, {
+    pg: [
+      `select 1 from pg_index i where i.indrelid = to_regclass(?) and i.indisunique and i.indpred is null and i.indnkeyatts = 1
+        and (exists (select 1 from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0] and a.attname = ?)
+        or strpos(coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), ?) > 0)`,
+      [sql, column, column],
+    ],
+    mysql: [
+      `select index_name from information_schema.statistics where table_schema = coalesce(?, database()) and table_name = ?
+        and non_unique = 0 group by index_name having count(*) = 1 and max(column_name) = ?`,
+      [schema ?? null, name, column],
+    ],
+    sqlite: [
+      `select 1 from pragma_index_list(?) l where l."unique" = 1 and l.partial = 0
+        and (select group_concat(coalesce(c.name, '')) from pragma_index_info(l.name) c) = ?`,
+      [name, column],
+    ],
+  })
+  return rows.length > 0
 }

@@ -35,6 +35,10 @@ export interface LibraryRow {
   id: LibraryId
 }
 
-/** Base class of the library's own models. */
+/**
+ * Base class of the library's own models. Declarations of an application's subclasses name it.
+ *
+ * @example class Team extends Domain.withColumns({ note: column.string().nullable() }) {} // Domain extends LibraryModel
+ */
 export const LibraryModel: typeof BasePermsModelWithoutId & AbstractConstructor<LibraryRow> = BasePermsModelWithoutId as never
 export interface LibraryModel extends BasePermsModelWithoutId, LibraryRow {}

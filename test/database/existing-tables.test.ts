@@ -15,7 +15,7 @@ import {
 import { sqlType } from '../../src/schema/storage.js'
 import { testHasher } from '../../src/testing/hasher.js'
 import { tableSpecOf } from '../../src/users/table-specs.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 /** The user model of an application with a table of its own. */
@@ -24,7 +24,7 @@ class Employee extends User.withColumns({ desk: column.string({ maxLength: 20 })
   static override columnNames = { email: 'login_email', passwordHash: 'password' }
 }
 
-eachDriver('A database with tables of the application', (db) => {
+eachDatabase('A database with tables of the application', (db) => {
   let perms: Perms
 
   const uuid = () => sqlType(column.uuid().spec, db.dialect)

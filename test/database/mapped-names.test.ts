@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import type { Knex } from 'knex'
 import objection, { type ColumnNameMappers, knexSnakeCaseMappers, snakeCaseMappers } from 'objection'
+import { throttleTable } from '../../src/auth/throttle/throttle-store.js'
+import { createTablesFromSpecs } from '../../src/database/tables.js'
 import { CrudResource } from '../../src/http/crud/crud-resource.js'
 import { Api } from '../../src/http/serve/api.js'
 import {
@@ -25,7 +27,7 @@ import {
   where,
 } from '../../src/index.js'
 import { testHasher } from '../../src/testing/hasher.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { clientOf } from '../http/client.js'
 
 const open = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
@@ -105,7 +107,7 @@ for (const [instance, config] of Object.entries(instances)) {
   for (const [own, mappers] of Object.entries(modelMappers)) {
     // One instance without mappers of the models, and each of those on two instances.
     if (mappers && instance !== 'no mapping' && instance !== 'knexSnakeCaseMappers()') continue
-    eachDriver(`Columns over ${instance} of Knex, columnNameMappers: ${own}`, (db) => {
+    eachDatabase(`Columns over ${instance} of Knex, columnNameMappers: ${own}`, (db) => {
       const { Firm, Site } = modelsWith(mappers)
       let perms: Perms
       let knex: Knex
@@ -113,7 +115,14 @@ for (const [instance, config] of Object.entries(instances)) {
       before(async function () {
         this.timeout(20_000)
         knex = db.connect(config)
-        perms = initPerms({ knex, passwordHasher: testHasher(), jwt: { secret: 'k'.repeat(48) }, models: [Firm, Site] })
+        perms = initPerms({
+          knex,
+          passwordHasher: testHasher(),
+          jwt: { secret: 'k'.repeat(48) },
+          throttle: { store: 'database' },
+          models: [Firm, Site],
+        })
+        await createTablesFromSpecs(knex, [throttleTable])
         await createTables(knex, [User, UserRole, Domain, Token, UserSetting, SecondFactor, Firm, Site])
       })
       after(async () => {

@@ -22,7 +22,7 @@ import {
   UserRole,
 } from '../../src/index.js'
 import { migrate } from '../../src/migrations.js'
-import { availableDrivers, createDatabase, eachDriver } from '../helpers/databases.js'
+import { availableDrivers, createDatabase, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class Clerk extends User.withColumns({ desk: column.string().default('none') }) {}
@@ -54,7 +54,7 @@ for (const name of availableDrivers.filter((one) => one === 'pg' || one === 'mys
   })
 }
 
-eachDriver('Migrations', (db) => {
+eachDatabase('Migrations', (db) => {
   let perms: Perms
   let folder: string
   before(() => {

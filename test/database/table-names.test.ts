@@ -21,14 +21,14 @@ import {
   UserRole,
 } from '../../src/index.js'
 import { testHasher } from '../../src/testing/hasher.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 class Paper extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
 
 const jwt = { secret: 'k'.repeat(48) }
 
-eachDriver('initPerms({ tables })', (db) => {
+eachDatabase('initPerms({ tables })', (db) => {
   let perms: Perms
   before(async function () {
     this.timeout(20_000)

@@ -6,7 +6,7 @@ import { prepareConnections } from '../../src/database/connections.js'
 import { constraintName, constraintOf } from '../../src/database/constraints.js'
 import { addColumnTo, createTablesFromSpecs, dropTables, type TableSpec } from '../../src/database/tables.js'
 import { column } from '../../src/schema/column.js'
-import { countQueries, eachDriver } from '../helpers/databases.js'
+import { countQueries, eachDatabase } from '../helpers/databases.js'
 
 const id = () => column.integer()
 const longName = `a_table_whose_name_${'goes_on_and_'.repeat(3)}on`
@@ -68,7 +68,7 @@ async function refusal(doing: PromiseLike<unknown>): Promise<Error> {
   throw new Error('It was not refused.')
 }
 
-eachDriver('createTables', (db) => {
+eachDatabase('createTables', (db) => {
   let undo: () => void
   before(() => {
     undo = prepareConnections(db.knex)

@@ -19,7 +19,7 @@ import {
   UserOwnershipMixin,
   ValidationError,
 } from '../../src/index.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 const linked = (modelClass: typeof Model, own: string, other: string) => ({
@@ -62,7 +62,7 @@ class LinkTopic extends HasUserMixin(BasePermsModel).withColumns({ name: column.
 
 const [Doc, Topic, Page] = [LinkDoc, LinkTopic, LinkPage] as const
 
-eachDriver('Links of many-to-many relations', (db) => {
+eachDatabase('Links of many-to-many relations', (db) => {
   let perms: Perms
   let [me, other]: User[] = []
   let [mine, second, theirs]: any[] = []

@@ -94,8 +94,10 @@ export class KnexLimiter implements Limiter {
   }
 
   async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
-    const result: unknown = await send(() => this.#knex.raw(this.#upsert, bindings as string[]))
-    const rows = (this.#dialect === 'pg' ? (result as { rows: object[] }).rows : result) as object[]
+    const upsert = () => this.#knex.raw(this.#upsert, bindings as string[])
+    if (this.#dialect !== 'pg') return countIn((await send<object[]>(upsert))[0])
+    // A SELECT returns an array of rows. A raw statement returns an object, whose keys postProcessResponse() may rename.
+    const rows: object[] = await send(() => this.#knex.with('counted', upsert()).select('*').from('counted'))
     return countIn(rows[0])
   }
 
@@ -125,7 +127,7 @@ async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   }
 }
 
-// Read by position, since knexSnakeCaseMappers() may rename the columns of a result.
+// Reads by position, because the application's postProcessResponse() may rename the columns of a result.
 function countIn(row: object | undefined): Count {
   const [points, expiresAt] = Object.values(row ?? {})
   return { points: Number(points), expiresAt }
