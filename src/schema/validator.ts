@@ -3,7 +3,7 @@ import formats from 'ajv-formats'
 import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs, type ValidatorContext } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { modelSlot } from '../runtime.js'
-import { type Definition, definitionOf } from './definition.js'
+import { type Definition, definitionOf, idProperties } from './definition.js'
 import { withoutRequired } from './hand-schema.js'
 import { extraColumnsOf } from './join-columns.js'
 import { isJsonPath, jsonPathError } from './json-paths.js'
@@ -293,7 +293,7 @@ export class RecordValidator extends Validator {
         wire[name] = checked.value instanceof Date ? checked.value.toISOString() : checked.value
       }
     }
-    if (!isPatch) this.fillDefaults(definition, values, wire)
+    if (!isPatch) this.fillDefaults(model.constructor, definition, values, wire)
     const bySchema = schemaErrors(this.schemaFor(args), wire)
     assertNoErrors(firstErrorPerField([...errors, ...bySchema]))
     context.values = values
@@ -308,9 +308,11 @@ export class RecordValidator extends Validator {
     return schema ? withRequired(schema, whole, own === partial ? null : own) : own
   }
 
-  private fillDefaults(definition: Definition, values: Record<string, unknown>, wire: Record<string, unknown>): void {
+  // The default of an id is set when the row is inserted: here it would also give a new id to a row that update() replaces.
+  private fillDefaults(cls: object, definition: Definition, values: Record<string, unknown>, wire: Record<string, unknown>): void {
+    const ids = idProperties(cls)
     for (const [name, spec] of Object.entries(definition.specs)) {
-      if (values[name] !== undefined || !spec.hasDefault) continue
+      if (values[name] !== undefined || !spec.hasDefault || ids.includes(name)) continue
       const value: unknown =
         typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : structuredClone(spec.defaultValue)
       if (value === undefined) continue

@@ -139,9 +139,6 @@ eachDatabase('Columns', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
     await createTables(db.knex, [Parent, Child])
-    await db.knex.schema.alterTable('child', (table) => {
-      table.text('home_address')
-    })
   })
   after(() => perms.close())
   beforeEach(async () => {
