@@ -9,9 +9,9 @@ export type {
   ImportResult,
   ImportUsers,
   RefusedUser,
-} from './auth/flows/import-users.js'
-export type { Invitations, PrepareRegistration } from './auth/flows/invitations.js'
-export type { MailFlows } from './auth/flows/mail-flows.js'
+} from './auth/flows/import/import-users.js'
+export type { Invitations, PrepareRegistration } from './auth/flows/invitations/invitations.js'
+export type { MailFlows } from './auth/flows/mail/mail-flows.js'
 export {
   consoleMailer,
   type LinkKind,
@@ -21,10 +21,10 @@ export {
   type MailKind,
   type MailOptions,
   nodemailerMailer,
-} from './auth/flows/mail-service.js'
+} from './auth/flows/mail/mail-service.js'
 export type { Member, Members } from './auth/flows/members.js'
 export type { RegistrationSteps } from './auth/flows/register.js'
-export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor.js'
+export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor/second-factor.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 export { type FirebaseScryptOptions, firebaseScrypt } from './auth/passwords/legacy/firebase-scrypt.js'
@@ -127,7 +127,7 @@ export {
   type WhereConditions,
   where,
 } from './policy/rules.js'
-export type { Unguarded } from './query/unguarded.js'
+export type { Unguarded } from './query/inspection/unguarded.js'
 export { ActiveRecordMixin } from './record/active-record.js'
 export { BaseModel, type BaseModelWithoutId } from './record/base-model.js'
 export type {
@@ -154,16 +154,16 @@ export {
 } from './schema/column.js'
 export type { ColumnNames } from './schema/definition.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
-export { type AnyUser, currentUser, type RegisteredUser, type RegisteredUserClass, runAs, type UserClass } from './users/actor.js'
+export type { PasswordHasher } from './users/account/password-hasher.js'
+export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
 export { AuditLog } from './users/audit-log.js'
+export { type AnyUser, currentUser, type RegisteredUser, type RegisteredUserClass, runAs, type UserClass } from './users/caller/actor.js'
+export { inDomain } from './users/caller/in-domain.js'
 export { Domain } from './users/domain.js'
 export type { UserEvents } from './users/events.js'
-export { type DomainRef, HasRolesMixin, type WithRoles } from './users/has-roles-mixin.js'
-export { inDomain } from './users/in-domain.js'
 export { Invitation } from './users/invitation.js'
-export type { PasswordHasher } from './users/password-hasher.js'
-export { PasswordMixin, type WithPassword } from './users/password-mixin.js'
-export { Role } from './users/roles.js'
+export { type DomainRef, HasRolesMixin, type WithRoles } from './users/roles/has-roles-mixin.js'
+export { Role } from './users/roles/roles.js'
 export { SecondFactor } from './users/second-factor.js'
 export { type IssueOptions, Token } from './users/token.js'
 export { User, type UserWithoutId } from './users/user.js'

@@ -6,11 +6,11 @@ import type { Model } from 'objection'
 import { type PackagedMigration, packagedMigrations } from '../migrations/index.js'
 import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
-import { createSchema } from './database/existing-tables.js'
-import { createTablesFromSpecs, type TableSpec } from './database/tables.js'
+import { createSchema } from './database/tables/existing-tables.js'
+import { createTablesFromSpecs, type TableSpec } from './database/tables/tables.js'
 import { libraryName, schemaOfTables } from './policy/registered-models.js'
-import { checkTables, migrationTables } from './users/migration-tables.js'
-import { tableSpecOf } from './users/table-specs.js'
+import { checkTables, migrationTables } from './users/tables/migration-tables.js'
+import { tableSpecOf } from './users/tables/table-specs.js'
 
 /** A model class made with ActiveRecordMixin. */
 export type ModelClass = abstract new (...args: never[]) => Model

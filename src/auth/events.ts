@@ -3,7 +3,7 @@ import { currentImpersonatorId } from '../policy/context.js'
 import type { DomainId, UserId } from '../policy/registered-types.js'
 import type { UserEvents } from '../users/events.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
-import type { MailKind } from './flows/mail-service.js'
+import type { MailKind } from './flows/mail/mail-service.js'
 import type { ThrottledAction } from './throttle/throttle.js'
 
 /**

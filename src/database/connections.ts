@@ -1,10 +1,10 @@
 import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
+import { type FailingClient, redactErrorsOf, redactTimeouts } from './errors/redacted-errors.js'
 import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
 import { readDatesAndDatetimes } from './pg-values.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, cachePreparedStatements } from './prepared-statements.js'
-import { type FailingClient, redactErrorsOf, redactTimeouts } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
 import { rejectAfterRollback, type TransactingClient } from './transaction-state.js'
 

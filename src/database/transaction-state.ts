@@ -1,8 +1,8 @@
 import { isPromise } from '../core/maybe-async.js'
 import type { Dialect } from '../schema/storage.js'
-import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './database-errors.js'
+import { mapDatabaseError, nativeOf, RetryableDatabaseError } from './errors/database-errors.js'
+import { type FailingClient, redactErrorsOf } from './errors/redacted-errors.js'
 import { type DriverQuery as Query, sendOn } from './knex-internals.js'
-import { type FailingClient, redactErrorsOf } from './redacted-errors.js'
 import { replaceMethod } from './replace-method.js'
 import { type Nested, runInside, Savepoints } from './savepoints.js'
 

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import { currentRuntime } from '../runtime.js'
 import { dialectOf } from '../schema/storage.js'
-import { mapDatabaseError, RetryableDatabaseError } from './database-errors.js'
+import { mapDatabaseError, RetryableDatabaseError } from './errors/database-errors.js'
 
 interface Ambient {
   readonly trx: Knex.Transaction

@@ -2,7 +2,7 @@
 
 import type { Knex } from 'knex'
 import { addClauses, clausesOf, type OpenKnexBuilder, setClauses } from '../database/knex-internals.js'
-import { all, type Condition, type Sql, sql } from '../policy/condition.js'
+import { all, type Condition, type Sql, sql } from '../policy/compiler/condition.js'
 import { fragment, type Template } from '../query/fragments.js'
 import type { Dialect } from '../schema/storage.js'
 

@@ -1,10 +1,10 @@
 import { apiKeyAllows, policyNamesAbilities } from './abilities.js'
-import { compile, globalScopeConditions } from './compile.js'
-import { all, any, type Condition, sql } from './condition.js'
+import { compile, globalScopeConditions } from './compiler/compile.js'
+import { all, any, type Condition, sql } from './compiler/condition.js'
+import { domainAdmin, excludesAdmins, globalRole } from './compiler/role-conditions.js'
+import type { Scope } from './compiler/scope.js'
 import { type Action, policyOf, type WriteLimit } from './policy.js'
-import { domainAdmin, excludesAdmins, globalRole } from './role-conditions.js'
 import { type Rule, usesCheck } from './rules.js'
-import type { Scope } from './scope.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 export interface Options {

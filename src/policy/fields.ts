@@ -4,11 +4,11 @@ import { ConfigurationError, type FieldError, ForbiddenError } from '../core/err
 import { memoize } from '../core/memoize.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { definitionOf, onDefinition } from '../schema/definition.js'
-import { compile } from './compile.js'
-import { all, type Condition } from './condition.js'
+import { compile } from './compiler/compile.js'
+import { all, type Condition } from './compiler/condition.js'
+import type { Scope } from './compiler/scope.js'
 import { isAdminHere } from './effective.js'
 import { type Rule, walk } from './rules.js'
-import type { Scope } from './scope.js'
 
 // Output is synchronous and changes are checked row by row, so field rules can use neither code nor other tables.
 onDefinition((cls, { specs }) => {

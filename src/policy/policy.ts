@@ -4,9 +4,9 @@ import { memoize } from '../core/memoize.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { lineage, ownStatic } from '../schema/class-statics.js'
 import { structureOf } from '../schema/definition.js'
-import type { Condition } from './condition.js'
+import type { Condition } from './compiler/condition.js'
+import type { Scope } from './compiler/scope.js'
 import { type AnyRule, delegate, everyone, isComparison, nobody, type Policy, type Rule, usesCheck, walk } from './rules.js'
-import type { Scope } from './scope.js'
 
 export type Action = 'read' | 'create' | 'update' | 'delete'
 

@@ -1,9 +1,9 @@
-import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
+import { all, any, type Condition, negate, type Sql, sql } from './compiler/condition.js'
+import { globalRole, grantColumn } from './compiler/role-conditions.js'
+import { columnSql, type Scope } from './compiler/scope.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
 import type { Action } from './policy.js'
-import { globalRole, grantColumn } from './role-conditions.js'
-import { columnSql, type Scope } from './scope.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 /** The requirement of outranks(), for error messages. */

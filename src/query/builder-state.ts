@@ -3,13 +3,13 @@
 import type { NamesContext } from '../database/identifiers.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
 import { type BuilderState, Handle } from './enforcing-query.js'
+import { isGraphWrite, writeOf } from './execution/write-operation.js'
 import type { Template } from './fragments.js'
+import { inspectsItself } from './inspection/plain-classes.js'
+import { enforcerKey } from './inspection/protected-tables.js'
 import { exactLiterals } from './literals.js'
 import type { BuilderClass, ObjectionBuilder, Operation } from './objection-internals.js'
-import { inspectsItself } from './plain-classes.js'
 import type { Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
-import { enforcerKey } from './protected-tables.js'
-import { isGraphWrite, writeOf } from './write-operation.js'
 
 interface Statics {
   [enforcerKey]?: PolicyEnforcer

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import type { Model, QueryBuilder } from 'objection'
 import type { OpenKnexBuilder } from '../database/knex-internals.js'
 import type { Condition, Template } from './fragments.js'
-import type { Enforcer } from './protected-tables.js'
+import type { Enforcer } from './inspection/protected-tables.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
 

@@ -3,14 +3,14 @@ import type { Knex } from 'knex'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { inRuntimeOf } from '../runtime.js'
 import { definitionOf } from '../schema/definition.js'
-import { retryOnDeadlock } from './deadlock-retry.js'
 import type { BuilderState } from './enforcing-query.js'
 import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
+import { retryOnDeadlock } from './execution/deadlock-retry.js'
+import { assertHomeOfOwners, isOfRelation } from './execution/write-operation.js'
+import { exposeKnexQuery } from './inspection/statement.js'
 import { type BuilderClass, enclosingQueryOf, findOperation, operationsOf } from './objection-internals.js'
 import { columnList } from './selected-columns.js'
-import { exposeKnexQuery } from './statement.js'
 import { namesOf } from './statement-names.js'
-import { assertHomeOfOwners, isOfRelation } from './write-operation.js'
 
 /** Adds the policy to each statement, and lists the columns of the model instead of `*`. */
 export function StatementBuildingMixin(Base: BuilderClass<BuilderState>): BuilderClass<BuilderState> {

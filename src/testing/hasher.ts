@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ConfigurationError } from '../core/errors.js'
-import type { PasswordHasher } from '../users/password-hasher.js'
+import type { PasswordHasher } from '../users/account/password-hasher.js'
 
 const PREFIX = 'test-only$'
 

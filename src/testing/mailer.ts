@@ -1,4 +1,4 @@
-import type { Mail } from '../auth/flows/mail-service.js'
+import type { Mail } from '../auth/flows/mail/mail-service.js'
 import { ConfigurationError } from '../core/errors.js'
 
 /** A mailer that stores mail instead of sending it. */

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { currentPerms, type Perms } from '../init.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
-import type { DomainRef } from '../users/has-roles-mixin.js'
-import { identifiersOf } from '../users/identifiers.js'
+import { identifiersOf } from '../users/account/identifiers.js'
+import type { DomainRef } from '../users/roles/has-roles-mixin.js'
 import type { User } from '../users/user.js'
 
 export interface CreateUserOptions {

@@ -5,7 +5,7 @@ import { LibraryModel } from '../enforce/base-perms-model.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { declareColumns, makesId } from '../schema/definition.js'
-import { Role } from './roles.js'
+import { Role } from './roles/roles.js'
 
 /**
  * The audit log of `initPerms({ auditLog: true })`: one row per event. Rows can only be added; not even asSystem() changes or

@@ -1,13 +1,13 @@
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
+import { globalRole } from '../policy/compiler/role-conditions.js'
 import { declareWriteLimits } from '../policy/policy.js'
-import { globalRole } from '../policy/role-conditions.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { describePattern } from '../schema/validator.js'
-import { forbidImpersonation } from './caller-restrictions.js'
+import { forbidImpersonation } from './caller/caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
-import { Role } from './roles.js'
+import { Role } from './roles/roles.js'
 
 // These names have a meaning of their own wherever an API takes a domain: every domain ('*'), any domain ('any'), or an id.
 const NAME_PATTERN = describePattern(

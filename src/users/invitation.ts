@@ -3,8 +3,8 @@ import { LibraryModel } from '../enforce/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
-import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
-import { Role } from './roles.js'
+import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
+import { Role } from './roles/roles.js'
 
 /**
  * An invitation of an e-mail address to a domain. Only `perms.auth.invitations` creates and uses its rows.

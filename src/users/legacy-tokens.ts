@@ -3,7 +3,7 @@ import type { TransactionOrKnex } from 'objection'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
-import { skipCallerChange } from './caller-changes.js'
+import { skipCallerChange } from './caller/caller-changes.js'
 import type { Token } from './token.js'
 
 /** The kind of the row of a token that the application issued before it used this library. */

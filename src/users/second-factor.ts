@@ -6,7 +6,7 @@ import { OUTRANKS, outranks } from '../policy/rank.js'
 import { nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition.js'
-import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
+import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
 
 /**
  * The second factor of a user: an authenticator app (TOTP, RFC 6238). Only `perms.auth.secondFactors` creates and uses its rows.

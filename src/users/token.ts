@@ -16,7 +16,7 @@ import { assertHome } from '../query/home.js'
 import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
-import { CheckedWritesMixin, forbidApiKey } from './caller-restrictions.js'
+import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import type { User } from './user.js'
 

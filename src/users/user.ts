@@ -5,10 +5,10 @@ import { nobody, type Policy, role, self } from '../policy/rules.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { EMAIL_PATTERN, MAX_EMAIL_LENGTH } from '../schema/email.js'
-import { HasRolesMixin } from './has-roles-mixin.js'
-import { PasswordMixin } from './password-mixin.js'
+import { PasswordMixin } from './account/password-mixin.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
-import { Role } from './roles.js'
+import { HasRolesMixin } from './roles/has-roles-mixin.js'
+import { Role } from './roles/roles.js'
 
 /**
  * User without its id, which withColumns() may declare with another type.

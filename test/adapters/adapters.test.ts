@@ -13,7 +13,7 @@ import { UserResource } from '../../src/http/users/user-resource.js'
 import { asSystem, currentAddress, currentUserId } from '../../src/policy/context.js'
 import { signInAs } from '../../src/testing/index.js'
 import { Domain } from '../../src/users/domain.js'
-import { Role } from '../../src/users/roles.js'
+import { Role } from '../../src/users/roles/roles.js'
 import { openZoo, UserDocument, type Zoo } from '../conformance/zoo.js'
 
 describe('Adapters', function () {

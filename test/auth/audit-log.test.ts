@@ -17,7 +17,7 @@ import {
 } from '../../src/index.js'
 import { asSystem, runAsActor } from '../../src/policy/context.js'
 import { capturedMailer } from '../../src/testing/index.js'
-import { toActor } from '../../src/users/actor.js'
+import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Member, member, outcome, password, type SetUp, secret, setUp } from './set-up.js'

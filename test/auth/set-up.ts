@@ -15,7 +15,7 @@ import {
   User,
   UserRole,
 } from '../../src/index.js'
-import type { PasswordHasher } from '../../src/users/password-hasher.js'
+import type { PasswordHasher } from '../../src/users/account/password-hasher.js'
 
 export const secret = 'a secret of this test, 32 bytes or more'
 export const password = 'correct horse battery'

@@ -11,9 +11,9 @@ import {
   type User,
 } from '../../src/index.js'
 import { asAnonymous, runAsActor } from '../../src/policy/context.js'
-import { isForbiddenTable } from '../../src/query/protected-tables.js'
+import { isForbiddenTable } from '../../src/query/inspection/protected-tables.js'
 import { definitionOf } from '../../src/schema/definition.js'
-import { isActive, toActor } from '../../src/users/actor.js'
+import { isActive, toActor } from '../../src/users/caller/actor.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Member, member, type SetUp, setUp } from './set-up.js'

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Knex } from 'knex'
 import objection, { type ColumnNameMappers, knexSnakeCaseMappers, snakeCaseMappers } from 'objection'
 import { throttleTable } from '../../src/auth/throttle/throttle-store.js'
-import { createTablesFromSpecs } from '../../src/database/tables.js'
+import { createTablesFromSpecs } from '../../src/database/tables/tables.js'
 import { CrudResource } from '../../src/http/crud/crud-resource.js'
 import { Api } from '../../src/http/serve/api.js'
 import {

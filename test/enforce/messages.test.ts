@@ -32,7 +32,7 @@ import { HasUserMixin } from '../../src/mixins/has-user.js'
 import { runAsActor } from '../../src/policy/context.js'
 import { definitionOf } from '../../src/schema/definition.js'
 import { testHasher } from '../../src/testing/index.js'
-import { toActor } from '../../src/users/actor.js'
+import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
 

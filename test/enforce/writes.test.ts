@@ -24,7 +24,7 @@ import {
   where,
 } from '../../src/index.js'
 import { runAsActor } from '../../src/policy/context.js'
-import { toActor } from '../../src/users/actor.js'
+import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { Closed, Comment, Doc, makeUser, Notice, openWorld, Project } from './world.js'
 

@@ -19,7 +19,7 @@ import {
 } from '../../src/index.js'
 import { isAble } from '../../src/policy/abilities.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
-import { toActor } from '../../src/users/actor.js'
+import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 

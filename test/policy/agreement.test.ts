@@ -21,10 +21,10 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
-import { compile } from '../../src/policy/compile.js'
-import { holds } from '../../src/policy/condition.js'
+import { compile } from '../../src/policy/compiler/compile.js'
+import { holds } from '../../src/policy/compiler/condition.js'
+import { scopeOf } from '../../src/policy/compiler/scope.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
-import { scopeOf } from '../../src/policy/scope.js'
 import { countQueries } from '../helpers/databases.js'
 import { byText, eachKindOfIds } from '../helpers/id-kinds.js'
 import { generatedCases } from '../helpers/repetitions.js'

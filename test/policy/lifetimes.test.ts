@@ -31,7 +31,7 @@ import {
   where,
 } from '../../src/index.js'
 import { runAsActor } from '../../src/policy/context.js'
-import { loadActor } from '../../src/users/actor.js'
+import { loadActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 

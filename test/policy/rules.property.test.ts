@@ -32,10 +32,10 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
-import { compile } from '../../src/policy/compile.js'
-import { holds } from '../../src/policy/condition.js'
+import { compile } from '../../src/policy/compiler/compile.js'
+import { holds } from '../../src/policy/compiler/condition.js'
+import { type Scope, scopeOf } from '../../src/policy/compiler/scope.js'
 import { type Actor, asAnonymous, currentActor } from '../../src/policy/context.js'
-import { type Scope, scopeOf } from '../../src/policy/scope.js'
 import { dialectOfClass } from '../../src/record/codec.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { generatedCases } from '../helpers/repetitions.js'

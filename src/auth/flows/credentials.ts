@@ -11,8 +11,8 @@ import { encode } from '../../schema/storage.js'
 import { textProblem, UNSTORABLE_TEXT } from '../../schema/text-input.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import { isStorableText } from '../../schema/values.js'
-import { canonicalIdentifier, identifiersOf } from '../../users/identifiers.js'
-import type { PasswordHasher } from '../../users/password-hasher.js'
+import { canonicalIdentifier, identifiersOf } from '../../users/account/identifiers.js'
+import type { PasswordHasher } from '../../users/account/password-hasher.js'
 import type { User } from '../../users/user.js'
 
 export interface Credentials {

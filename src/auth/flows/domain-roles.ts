@@ -7,7 +7,7 @@ import type { DomainName } from '../../policy/registered-types.js'
 import { ADMIN, rolesSatisfying, SUPERADMIN } from '../../policy/user-tables.js'
 import { decodeId } from '../../schema/ids.js'
 import { isStorableText } from '../../schema/values.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { Domain } from '../../users/domain.js'
 import type { UserRole } from '../../users/user-role.js'
 

@@ -2,7 +2,7 @@ import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
 import { decodeId } from '../../schema/ids.js'
 import { requireStorableText } from '../../schema/text-input.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { UserRole } from '../../users/user-role.js'
 import { administeredDomain, grants } from './domain-roles.js'
 

@@ -8,7 +8,7 @@ import { assertNoErrors } from '../../schema/validator.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
 import { userClass } from './credentials.js'
-import { writeDecoy } from './mail-tokens.js'
+import { writeDecoy } from './mail/mail-tokens.js'
 
 /** Returns the values that an anonymous caller may set on a new user. @throws ValidationError naming each refused field */
 export function readRegistration(values: object): object {

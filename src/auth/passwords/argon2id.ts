@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { ConfigurationError } from '../../core/errors.js'
 import { loadOptionalPackage } from '../../core/optional-package.js'
-import type { PasswordHasher } from '../../users/password-hasher.js'
+import type { PasswordHasher } from '../../users/account/password-hasher.js'
 import { canonicalPassword, settablePassword } from './password-text.js'
 import { WorkQueue } from './work-queue.js'
 

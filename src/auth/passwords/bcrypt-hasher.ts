@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { genSaltSync } from 'bcryptjs'
 import { ConfigurationError } from '../../core/errors.js'
-import type { PasswordHasher } from '../../users/password-hasher.js'
+import type { PasswordHasher } from '../../users/account/password-hasher.js'
 import { canRepresent, formatStored, MAX_COST, needsPrehash, parseStored, prehash, sameHash } from './bcrypt-format.js'
 import { BcryptPool } from './bcrypt-pool.js'
 import { NativeBcrypt } from './native-bcrypt.js'

@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { inTransaction } from '../../database/transaction.js'
-import type { CallerChange } from '../../users/caller-changes.js'
+import type { CallerChange } from '../../users/caller/caller-changes.js'
 import type { User } from '../../users/user.js'
 import type { Caller } from './load-caller.js'
 

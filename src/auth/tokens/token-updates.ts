@@ -1,5 +1,5 @@
 import { registeredModel } from '../../policy/registered-models.js'
-import { skipCallerChange } from '../../users/caller-changes.js'
+import { skipCallerChange } from '../../users/caller/caller-changes.js'
 import type { Token } from '../../users/token.js'
 
 /** Returns the registered token model. */

@@ -1,6 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { FieldError } from '../../core/errors.js'
-import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compare.js'
+import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compiler/compare.js'
 import { filterReadable } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'

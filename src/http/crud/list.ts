@@ -1,7 +1,7 @@
 import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { scopeOf } from '../../policy/compiler/scope.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
-import { scopeOf } from '../../policy/scope.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { columnOf, definitionOf } from '../../schema/definition.js'
 import { valuesByName } from '../../schema/model-class.js'

@@ -1,4 +1,4 @@
-import { redactError } from '../../database/redacted-errors.js'
+import { redactError } from '../../database/errors/redacted-errors.js'
 import type { PermsPort } from '../core/ports.js'
 import { isPermsError, type OnError, problemResponse } from '../core/problems.js'
 import type { HttpRequest } from '../core/request.js'

@@ -1,7 +1,7 @@
 import type { ApiKeyInfo } from '../../auth/tokens/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { assertNoErrors, describePattern } from '../../schema/validator.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'

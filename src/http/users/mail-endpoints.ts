@@ -1,6 +1,6 @@
 import { UnauthorizedError } from '../../core/errors.js'
 import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'

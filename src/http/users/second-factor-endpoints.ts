@@ -1,5 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext } from '../core/endpoint.js'

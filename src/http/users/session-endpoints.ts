@@ -1,6 +1,6 @@
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
-import { forbidApiKey } from '../../users/caller-restrictions.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import { noStore } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'

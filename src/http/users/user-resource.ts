@@ -2,7 +2,7 @@ import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } 
 import type { Actor } from '../../policy/context.js'
 import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
-import { identifiersOf, requireEmailColumn } from '../../users/identifiers.js'
+import { identifiersOf, requireEmailColumn } from '../../users/account/identifiers.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
 import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext, type Loaded } from '../core/endpoint.js'

@@ -1,7 +1,7 @@
 import { ValidationError } from '../../core/errors.js'
 import type { CallerOptions } from '../../http/caller/request-authenticator.js'
 import { currentUserId } from '../../policy/context.js'
-import { Role } from '../../users/roles.js'
+import { Role } from '../../users/roles/roles.js'
 
 /** A route of the application beside the API. */
 export interface ApplicationRoute {

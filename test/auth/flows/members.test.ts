@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { asAnonymous, Domain, Role, runAs, type User, UserRole } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
-import { toActor } from '../../../src/users/actor.js'
+import { toActor } from '../../../src/users/caller/actor.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { Member, member, outcome, type SetUp, setUp } from '../set-up.js'
 

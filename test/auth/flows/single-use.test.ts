@@ -6,7 +6,7 @@ import { availableDatabases, createDatabase, type OwnDatabase } from '../../help
 import { request } from '../../helpers/http.js'
 import { repetitions } from '../../helpers/repetitions.js'
 import { type ServerProcess, startServer } from '../server-process.js'
-import { addFactor, challengeOf, codeOf, type Factor } from './factor.js'
+import { addFactor, challengeOf, codeOf, type Factor } from './second-factor/factor.js'
 
 /** How often each test sends one token to two server processes at the same moment. Exactly one of the two requests must succeed. */
 const RACES = repetitions(50)

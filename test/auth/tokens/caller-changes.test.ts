@@ -14,7 +14,7 @@ import {
   UserSetting,
 } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
-import type { CallerChange } from '../../../src/users/caller-changes.js'
+import type { CallerChange } from '../../../src/users/caller/caller-changes.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { Member, member, outcome, type SetUp, secret, setUp, TestHasher } from '../set-up.js'
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
 import { ConfigurationError, ConflictError } from '../../../src/core/errors.js'
-import { createTablesFromSpecs } from '../../../src/database/tables.js'
+import { createTablesFromSpecs } from '../../../src/database/tables/tables.js'
 import { BasePermsModel } from '../../../src/enforce/base-perms-model.js'
 import type { Endpoint, EndpointContext } from '../../../src/http/core/endpoint.js'
 import { Resource } from '../../../src/http/core/resource.js'

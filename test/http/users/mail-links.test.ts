@@ -6,7 +6,7 @@ import { TimestampMixin } from '../../../src/mixins/timestamps.js'
 import { asSystem } from '../../../src/policy/context.js'
 import { capturedMailer, signInAs } from '../../../src/testing/index.js'
 import { Domain } from '../../../src/users/domain.js'
-import { Role } from '../../../src/users/roles.js'
+import { Role } from '../../../src/users/roles/roles.js'
 import { User } from '../../../src/users/user.js'
 import { openZoo, password, type Zoo } from '../../conformance/zoo.js'
 

@@ -12,7 +12,7 @@ import { createUser } from '../../../src/testing/index.js'
 import { Domain } from '../../../src/users/domain.js'
 import { User } from '../../../src/users/user.js'
 import { UserRole } from '../../../src/users/user-role.js'
-import { addFactor, challengeOf, codeOf } from '../../auth/flows/factor.js'
+import { addFactor, challengeOf, codeOf } from '../../auth/flows/second-factor/factor.js'
 import { openZoo, password, type Zoo } from '../../conformance/zoo.js'
 import { type Client, clientOf } from '../client.js'
 

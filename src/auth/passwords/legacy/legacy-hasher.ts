@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { availableParallelism } from 'node:os'
 import { ConfigurationError, ServiceUnavailableError } from '../../../core/errors.js'
-import type { PasswordHasher } from '../../../users/password-hasher.js'
+import type { PasswordHasher } from '../../../users/account/password-hasher.js'
 import { canonicalPassword } from '../password-text.js'
 import { WorkQueue } from '../work-queue.js'
 import { type LegacyPasswordScheme, MAX_STORED } from './scheme.js'

@@ -1,0 +1,327 @@
+import { ConfigurationError } from '../../../core/errors.js'
+import { loadOptionalPackage } from '../../../core/optional-package.js'
+import { isEmailAddress } from '../../../schema/email.js'
+import { plainWords, subjectLine } from './mail-text.js'
+
+/** The subject of a mail. The kinds of LinkKind carry a token in a link. */
+export type MailKind =
+  | 'verifyEmail'
+  | 'resetPassword'
+  | 'changeEmail'
+  | 'emailChangeRequested'
+  | 'emailChanged'
+  | 'magicLink'
+  | 'alreadyRegistered'
+  | 'invitation'
+  | 'accessRevoked'
+
+/** A mail, ready to be sent. */
+export interface Mail {
+  readonly kind: MailKind
+  /** Exactly one valid address. Pass it as `{ address: to }` when your mail library takes objects. */
+  readonly to: string
+  /** One line without control characters. */
+  readonly subject: string
+  readonly text: string
+  readonly html?: string | undefined
+}
+
+/** Sends mail. */
+export interface Mailer {
+  send(mail: Mail): Promise<unknown>
+  /**
+   * Does the work of `send`, such as composing the message, without sending it. The library calls it for unknown addresses, so that
+   * the duration of a request does not reveal accounts. Optional.
+   */
+  rehearse?(mail: Mail): Promise<unknown>
+}
+
+/** The data from which a mail is written. */
+export interface MailContent {
+  readonly kind: MailKind
+  readonly to: string
+  /** The link including its token, for kinds that have one. */
+  readonly link: string | undefined
+  /** Seconds for which the link works. */
+  readonly expiresIn: number | undefined
+  /**
+   * Further values, safe as text and in HTML except addresses. `newEmail`: changed addresses. `domain`, `role`: invitations.
+   * `createdAt`, and for a registration `createdFrom`: verifyEmail, changeEmail and accessRevoked. `accountEmail`: changeEmail.
+   * `ended`: accessRevoked.
+   */
+  readonly details: Readonly<Record<string, string>>
+}
+
+export type LinkKind = 'verifyEmail' | 'resetPassword' | 'changeEmail' | 'magicLink' | 'invitation'
+
+export interface MailOptions {
+  readonly mailer: Mailer
+  /** The URL of the application's pages. Links start with it, whatever Host header a request has. */
+  readonly baseUrl: string
+  /**
+   * Paths below `baseUrl` of the pages that receive tokens.
+   *
+   * @defaultValue `/verify-email`, `/reset-password` and so on
+   */
+  readonly paths?: { readonly [K in LinkKind]?: string | undefined } | undefined
+  /**
+   * Seconds for which links work.
+   *
+   * @defaultValue verification a day, reset and change an hour, magic link 15 minutes, invitation a week
+   */
+  readonly expires?: { readonly [K in LinkKind]?: number | undefined } | undefined
+  /** Writes mails. The library's text replaces the parts that it omits. */
+  readonly write?: ((content: MailContent) => Partial<Pick<Mail, 'subject' | 'text' | 'html'>> | undefined) | undefined
+}
+
+const defaultPaths: Readonly<Record<LinkKind, string>> = {
+  verifyEmail: '/verify-email',
+  resetPassword: '/reset-password',
+  changeEmail: '/change-email',
+  magicLink: '/magic-link',
+  invitation: '/invitation',
+}
+
+const defaultExpires: Readonly<Record<LinkKind, number>> = {
+  verifyEmail: 86_400,
+  resetPassword: 3600,
+  changeEmail: 3600,
+  magicLink: 900,
+  invitation: 604_800,
+}
+
+/** Writes mails and passes them to the mailer. */
+export class MailService {
+  readonly #options: MailOptions
+  readonly #base: string
+
+  /** @throws ConfigurationError for an invalid baseUrl, and for http to another host */
+  constructor(options: MailOptions) {
+    if (typeof options.mailer?.send !== 'function')
+      throw new ConfigurationError('initPerms({ mail: { mailer } }): pass an object with send(mail), such as consoleMailer().')
+    for (const [name, seconds] of Object.entries(options.expires ?? {}))
+      if (!(Number.isInteger(seconds) && (seconds as number) > 0))
+        throw new ConfigurationError(`mail.expires.${name}: ${seconds}: must be a whole number of seconds, 1 or more.`)
+    this.#options = options
+    this.#base = baseOf(options.baseUrl)
+  }
+
+  /** Returns the lifetime of a link in seconds. */
+  expires(kind: LinkKind): number {
+    return this.#options.expires?.[kind] ?? defaultExpires[kind]
+  }
+
+  /** Returns a link with the token after the '#': proxies, server logs and Referer headers do not see it. */
+  link(kind: LinkKind, token: string): string {
+    const path = this.#options.paths?.[kind] ?? defaultPaths[kind]
+    return `${this.#base}/${path.replace(/^\/+/, '')}#token=${encodeURIComponent(token)}`
+  }
+
+  /**
+   * Writes a mail.
+   *
+   * @param to must be one address; rows from before addresses were validated may hold other text, which is refused
+   * @param details `role` and `domain` contain text of users
+   * @throws ConfigurationError when `to` is not exactly one address; errors of `write`
+   */
+  compose(kind: MailKind, to: string, token?: string, details: Readonly<Record<string, string>> = {}): Mail {
+    // The message omits the recipient: it may be a list of other people's addresses.
+    if (!isEmailAddress(to)) throw new ConfigurationError(`The mail '${kind}' was not sent: its recipient is not one e-mail address.`)
+    const linked = token === undefined ? undefined : (kind as LinkKind)
+    const content: MailContent = {
+      kind,
+      to,
+      link: linked && this.link(linked, token as string),
+      expiresIn: linked && this.expires(linked),
+      details: shownDetails(details),
+    }
+    const mail = { kind, to, ...usual(content), ...this.#options.write?.(content) }
+    // `write` cannot change the kind or the recipient.
+    return { ...mail, kind, to, subject: subjectLine(mail.subject) }
+  }
+
+  /** Sends a mail. @throws errors of the mailer */
+  async send(mail: Mail): Promise<void> {
+    await this.#options.mailer.send(mail)
+  }
+
+  /** Does the work of send() without sending. */
+  async rehearse(mail: Mail): Promise<void> {
+    await this.#options.mailer.rehearse?.(mail)
+  }
+}
+
+const userText = new Set(['role', 'domain'])
+
+function shownDetails(details: Readonly<Record<string, string>>): Record<string, string> {
+  const shown = Object.entries(details).map(([name, text]) => [name, userText.has(name) ? plainWords(text) : text] as const)
+  return Object.fromEntries(shown.filter(([, text]) => text !== ''))
+}
+
+function baseOf(baseUrl: unknown): string {
+  let url: URL | undefined
+  try {
+    url = new URL(String(baseUrl))
+  } catch {
+    url = undefined
+  }
+  const isHere = url && ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
+  if (!url || !(url.protocol === 'https:' || (url.protocol === 'http:' && isHere)) || url.search || url.hash || url.username)
+    throw new ConfigurationError(
+      `initPerms({ mail: { baseUrl: ${JSON.stringify(baseUrl)} } }): the https address of the application's pages, such as 'https://app.example.com'.`,
+    )
+  return url.href.replace(/\/+$/, '')
+}
+
+function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'subject' | 'text'> {
+  const until = expiresIn === undefined ? '' : `The link works once, for ${duration(expiresIn)}.`
+  const notYou = 'If this was not you, you can ignore this mail.'
+  const origin = (what: string) =>
+    details.createdAt === undefined
+      ? ''
+      : `${what} was created on ${details.createdAt}${details.createdFrom === undefined ? '' : ` from the network address ${details.createdFrom}`}.`
+  const write = (subject: string, ...lines: string[]) => ({ subject, text: `${lines.filter((line) => line !== '').join('\n\n')}\n` })
+  switch (kind) {
+    case 'verifyEmail':
+      return write(
+        'Confirm your e-mail address',
+        origin('The account with this e-mail address'),
+        'If you created it, confirm that the address is yours:',
+        link ?? '',
+        until,
+        'If you did not create it, do not use the link. Ask for a new password or a link to sign in instead: that ends all access of whoever created it.',
+      )
+    case 'resetPassword':
+      return write('Choose a new password', 'A new password was requested for your account. Choose one here:', link ?? '', until, notYou)
+    case 'changeEmail':
+      return write(
+        'Confirm your new e-mail address',
+        `The account${details.accountEmail === undefined ? '' : ` with the address ${details.accountEmail}`} asked to have this address instead.`,
+        origin('That account'),
+        'If it is yours, confirm the new address:',
+        link ?? '',
+        until,
+        'If it is not yours, do not use the link.',
+      )
+    case 'emailChangeRequested':
+      return write(
+        'Your e-mail address is about to change',
+        `A change of your account's address to ${details.newEmail ?? 'another one'} was requested with your password.`,
+        'If it was not you, change your password now.',
+      )
+    case 'emailChanged':
+      return write(
+        'Your e-mail address was changed',
+        `Your account now has the address ${details.newEmail ?? 'that you confirmed'}.`,
+        'If it was not you, get in touch with us.',
+      )
+    case 'magicLink':
+      return write('Sign in', 'Sign in with this link:', link ?? '', until, notYou)
+    case 'alreadyRegistered':
+      return write(
+        'You have an account already',
+        'A registration with this address was attempted, but it already has an account: sign in instead.',
+        notYou,
+      )
+    case 'accessRevoked':
+      return write(
+        'Access to your account was revoked',
+        origin('Your account'),
+        `You have just shown that this address is yours. Earlier access to the account was ended: ${details.ended ?? 'everything'}.`,
+        'If something of yours stopped working, sign in and set it up again. Choose a new password if you had one that was removed.',
+      )
+    case 'invitation':
+      return write(
+        `You are invited${details.domain === undefined ? '' : ` to ${details.domain}`}`,
+        `You are invited${details.domain === undefined ? '' : ` to ${details.domain}`}${details.role === undefined ? '' : ` as ${details.role}`}:`,
+        link ?? '',
+        until,
+      )
+  }
+}
+
+function duration(seconds: number): string {
+  const [count, unit] =
+    seconds % 86_400 === 0
+      ? [seconds / 86_400, 'day']
+      : seconds % 3600 === 0
+        ? [seconds / 3600, 'hour']
+        : [Math.ceil(seconds / 60), 'minute']
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
+}
+
+/**
+ * Returns a mailer that prints mails instead of sending them, for development.
+ *
+ * @param print Default: console.log.
+ * @example initPerms({ knex, jwt, mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } })
+ */
+export function consoleMailer(print: (text: string) => void = console.log): Mailer {
+  return {
+    async send({ to, subject, text }) {
+      print(`To: ${to}\nSubject: ${subject}\n\n${text}`)
+    },
+  }
+}
+
+interface Nodemailer {
+  createTransport(options: unknown): { sendMail(mail: object): Promise<unknown> }
+}
+
+/** A sender: `'noreply@example.com'`, `'Zoo <noreply@example.com>'`, or an object. */
+export type Sender = string | { readonly name?: string | undefined; readonly address: string }
+
+/**
+ * Returns a mailer that sends with nodemailer, an optional package. It passes addresses as objects, which nodemailer does not parse
+ * as lists.
+ *
+ * @param transport the options of nodemailer's createTransport(), or a transport
+ * @param options `from`: the sender; `replyTo`: the address for replies
+ * @throws ConfigurationError when nodemailer is not installed, and for a sender that is not one address
+ * @example nodemailerMailer('smtps://user:pass@smtp.example.com', { from: 'Zoo <noreply@example.com>' })
+ */
+export function nodemailerMailer(transport: string | object, options: { from: Sender; replyTo?: Sender | undefined }): Mailer {
+  checkSender('from', options.from)
+  if (options.replyTo !== undefined) checkSender('replyTo', options.replyTo)
+  const isMade = typeof transport === 'object' && 'sendMail' in transport
+  const made = (
+    isMade ? transport : loadOptionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport(transport)
+  ) as ReturnType<Nodemailer['createTransport']>
+  const message = ({ to, subject, text, html }: Mail) => {
+    if (!isEmailAddress(to)) throw new ConfigurationError('nodemailerMailer(): the recipient is not one e-mail address.')
+    return {
+      from: options.from,
+      ...(options.replyTo === undefined ? {} : { replyTo: options.replyTo }),
+      to: { address: to },
+      subject: subjectLine(subject),
+      text,
+      ...(html === undefined ? {} : { html }),
+    }
+  }
+  let composer: ReturnType<Nodemailer['createTransport']> | undefined
+  return {
+    send: async (mail) => await made.sendMail(message(mail)),
+    async rehearse(mail) {
+      composer ??= loadOptionalPackage<Nodemailer>('nodemailer', 'nodemailerMailer()').createTransport({
+        streamTransport: true,
+        buffer: true,
+      })
+      await composer.sendMail(message(mail))
+    },
+  }
+}
+
+const named = /^(?:"[^"\\\p{Cc}]*"|[^"<>@,;:\\()[\]\p{Cc}]*) *<([^<>]*)>$/u
+
+/** Throws unless the sender is exactly one address, with or without a name. @throws ConfigurationError */
+function checkSender(option: string, given: unknown): void {
+  const { name, address } =
+    typeof given === 'string'
+      ? { name: '', address: named.exec(given)?.[1] ?? given }
+      : ((given ?? {}) as { name?: unknown; address?: unknown })
+  const isName = name === undefined || (typeof name === 'string' && !/\p{Cc}/u.test(name))
+  if (isName && isEmailAddress(address)) return
+  throw new ConfigurationError(
+    `nodemailerMailer(transport, { ${option}: ${JSON.stringify(given)} }): give one address, such as 'Zoo <noreply@example.com>', or { name: 'Zoo, Inc.', address: 'noreply@example.com' }.`,
+  )
+}

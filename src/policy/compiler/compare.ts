@@ -1,0 +1,131 @@
+import { datetimeFromDriver } from '../../schema/canonical.js'
+import type { ColumnSpec } from '../../schema/column.js'
+
+/** Compares two values of a column in memory like the database compares their stored forms. */
+export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
+  const order = orderOf(spec, spec?.isExisting ? inType(spec, held) : held, asked)
+  switch (operator) {
+    case 'eq':
+      return order === 0
+    case 'ne':
+      return order !== 0
+    case 'gt':
+      return order > 0
+    case 'gte':
+      return order >= 0
+    case 'lt':
+      return order < 0
+    case 'lte':
+      return order <= 0
+    default:
+      return false
+  }
+}
+
+// Code may hold a value of an existing column as its driver returned it, or as JSON has it.
+function inType({ type }: ColumnSpec, held: unknown): unknown {
+  if (type === 'datetime') return typeof held === 'string' || typeof held === 'number' ? datetimeFromDriver(held) : held
+  if ((type === 'integer' || type === 'float') && typeof held === 'string') return Number(held)
+  return held
+}
+
+function orderOf(spec: ColumnSpec | undefined, a: unknown, b: unknown): number {
+  if (a instanceof Date || b instanceof Date) return sign(Number(a) - Number(b))
+  if (spec?.type === 'bigint') return bigOrder(BigInt(String(a)), BigInt(String(b)))
+  if (spec?.type === 'decimal') return bigOrder(scaled(String(a), spec.scale ?? 0), scaled(String(b), spec.scale ?? 0))
+  if (typeof a === 'number' || typeof a === 'boolean') return sign(Number(a) - Number(b))
+  // Databases compare UTF-8 bytes; JavaScript's < compares UTF-16 units.
+  return Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b)))
+}
+
+const sign = (difference: number): number => (difference > 0 ? 1 : difference < 0 ? -1 : 0)
+
+const bigOrder = (a: bigint, b: bigint): number => (a > b ? 1 : a < b ? -1 : 0)
+
+function scaled(decimal: string, scale: number): bigint {
+  const [whole = '0', fraction = ''] = decimal.split('.')
+  return BigInt(whole + fraction.padEnd(scale, '0').slice(0, scale))
+}
+
+const patterns = new Map<string, ['any' | 'one' | 'text', string][]>()
+
+/** Evaluates SQL's LIKE in memory: case-sensitive; % matches any text, _ one character, \ escapes the next character. */
+export function isLike(value: string, pattern: string): boolean {
+  let known = patterns.get(pattern)
+  if (!known) {
+    known = parts(pattern)
+    if (patterns.size > 500) patterns.clear()
+    patterns.set(pattern, known)
+  }
+  return matches(value, known)
+}
+
+// Backtracks only to the last %, so the time is at most the product of both lengths. A regular expression could take exponential
+// time.
+function matches(value: string, pattern: readonly (readonly ['any' | 'one' | 'text', string])[]): boolean {
+  const after = (index: number) => index + ((value.codePointAt(index) ?? 0) > 0xffff ? 2 : 1)
+  let at = 0
+  let next = 0
+  let lastAny = -1
+  let resumeAt = 0
+  while (at < value.length) {
+    const [kind, text] = pattern[next] ?? []
+    if (kind === 'any') {
+      lastAny = next
+      resumeAt = at
+      next += 1
+    } else if (kind === 'one' || (kind === 'text' && value.startsWith(text as string, at))) {
+      at = after(at)
+      next += 1
+    } else if (lastAny >= 0) {
+      resumeAt = after(resumeAt)
+      at = resumeAt
+      next = lastAny + 1
+    } else return false
+  }
+  return pattern.slice(next).every(([kind]) => kind === 'any')
+}
+
+/** Converts a LIKE pattern to GLOB for SQLite, whose LIKE ignores case. */
+export function globOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : text.replace(/[*?[\]]/g, (c) => `[${c}]`)))
+    .join('')
+}
+
+/** Converts a LIKE pattern to a case-insensitive GLOB: each letter becomes a set of both cases. */
+export function foldedGlobOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : anyCase(text)))
+    .join('')
+}
+
+function anyCase(character: string): string {
+  const lower = character.toLowerCase()
+  // Some characters have another case of several characters, which GLOB cannot express: leave it out.
+  const forms = [...new Set([character, lower, lower.toUpperCase()])].filter((form) => [...form].length === 1)
+  return forms.length > 1 ? `[${forms.join('')}]` : globOf(`\\${character}`)
+}
+
+/** Normalizes the escapes of a LIKE pattern, as PostgreSQL requires. */
+export function likeOf(pattern: string): string {
+  return parts(pattern)
+    .map(([kind, text]) => (kind === 'any' ? '%' : kind === 'one' ? '_' : text.replace(/[\\%_]/g, (c) => `\\${c}`)))
+    .join('')
+}
+
+/** Returns the number of unescaped wildcards, % and _, in a pattern. */
+export function wildcardsIn(pattern: string): number {
+  return parts(pattern).filter(([kind]) => kind !== 'text').length
+}
+
+function parts(pattern: string): ['any' | 'one' | 'text', string][] {
+  const found: ['any' | 'one' | 'text', string][] = []
+  const characters = [...pattern]
+  for (let i = 0; i < characters.length; i += 1) {
+    const c = characters[i] as string
+    if (c === '\\' && i + 1 < characters.length) found.push(['text', characters[++i] as string])
+    else found.push([c === '%' ? 'any' : c === '_' ? 'one' : 'text', c])
+  }
+  return found
+}

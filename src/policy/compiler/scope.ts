@@ -1,0 +1,71 @@
+/** The scope of a rule: for whom, over which rows and for which statement it is compiled. */
+import type { Model } from 'objection'
+import { tableOf } from '../../schema/class-statics.js'
+import { structureOf } from '../../schema/definition.js'
+import { type Dialect, encode } from '../../schema/storage.js'
+import type { Actor } from '../context.js'
+import { type PolicyFrame, policyOf } from '../policy.js'
+import type { CheckRule } from '../rules.js'
+import { isUserTable } from '../user-tables.js'
+import { type Condition, type Sql, sql } from './condition.js'
+
+/** The actor, the class and the statement for which a rule is compiled to a condition. */
+export interface Scope {
+  readonly cls: typeof Model
+  /** The statics of the class. The far end of related() needs no rules of its own, only these. */
+  readonly policy: PolicyFrame
+  readonly actor: Actor | null
+  readonly dialect: Dialect
+  /** The alias of the table in the statement. Unused if `row` is given: values then replace columns. */
+  readonly ref: string
+  readonly row: Readonly<Record<string, unknown>> | undefined
+  /** Whether the statement looks up roles and sessions again. Set for writes. */
+  readonly live: boolean
+  /** Whether the action changes rows: admins may not change other admins and their rows. */
+  readonly writes: boolean
+  /** The results of check() rules for `row`, computed before. In SQL, check() is true for every row and code decides afterwards. */
+  readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
+  /** The nesting depth of EXISTS, for unique aliases. */
+  readonly depth: number
+  /** The schema of the statement's tables. Default: the schema of the connection. */
+  readonly schema: string | undefined
+}
+
+/** Returns the scope of a rule over the rows of a class. */
+export function scopeOf(
+  cls: typeof Model,
+  actor: Actor | null,
+  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'live' | 'writes' | 'checks' | 'schema'>>,
+): Scope {
+  const policy = policyOf(cls)
+  return { cls, policy, actor, row: undefined, live: false, writes: false, checks: undefined, depth: 0, schema: undefined, ...more }
+}
+
+/**
+ * Returns the table name of a model for a scope, with the statement's schema. Users, roles, domains and sessions keep the
+ * connection's schema, because they identify the caller.
+ */
+export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): string {
+  const table = tableOf(cls)
+  return schema === undefined || isUserTable(table) ? table : `${schema}.${table}`
+}
+
+/** Returns a property of the scope's row: its value if known, else its column. */
+export function columnSql(scope: Scope, property: string): Sql {
+  const { columnOf, specs } = structureOf(scope.cls)
+  if (scope.row) {
+    const spec = specs[property]
+    const value = scope.row[property] ?? null
+    return scope.dialect === 'pg' && spec?.type === 'uuid'
+      ? sql('cast(? as uuid)', value)
+      : sql('?', spec ? encode({ ...spec, isNullable: true }, value, scope.dialect) : value)
+  }
+  return sql('??', `${scope.ref}.${columnOf.get(property) ?? property}`)
+}
+
+/** Returns the condition that a property equals a value. */
+export function equals(scope: Scope, property: string, value: string): Condition {
+  if (scope.row) return scope.row[property] === value
+  const column = `${scope.ref}.${structureOf(scope.cls).columnOf.get(property) ?? property}`
+  return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
+}

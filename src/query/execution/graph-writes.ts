@@ -1,0 +1,73 @@
+/** Checks the statements of upsertGraph(). A row that a policy protects is an error there, because the caller named each row. */
+import type { MaybeCompositeId, Model, PrimitiveValue } from 'objection'
+import { ForbiddenError } from '../../core/errors.js'
+import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from '../objection-internals.js'
+
+/** A builder with the execution that an enforcing one has. */
+export interface GraphBuilder extends ObjectionBuilder {
+  readonly execution?: { readonly action?: string | undefined } | undefined
+}
+
+const isGraph = (builder: ObjectionBuilder | null): boolean =>
+  builder !== null && operationsOf(builder).some(({ name }) => name === 'upsertGraph' || name === 'upsertGraphAndFetch')
+
+/** A removal of rows from a relation, for rows that a graph leaves out. */
+interface Removal {
+  readonly relation: ObjectionRelation
+  readonly ids: readonly unknown[] | undefined
+  readonly isUnrelate: boolean
+  /** Finds the rows that still exist and that the caller may read. */
+  find(): PromiseLike<readonly Model[]>
+}
+
+/** Returns the removal that the builder executes for a graph, or null for another statement. Call it before the statement. */
+export function removalOf(builder: GraphBuilder): Removal | null {
+  const isUnrelate = builder.isUnrelate()
+  if (!isUnrelate && !builder.isDelete() && builder.execution?.action !== 'delete') return null
+  if (!isGraph(builder.parentQuery())) return null
+  const { relation, owner } = operationsOf(builder).find((one) => one.relation !== undefined) ?? {}
+  const [row] = owner?.isModels ? owner.modelArray : []
+  if (!relation || !row) return null
+  const ids = operationsOf(builder).find(({ name }) => name === 'findByIds')?.ids
+  // A delete through a relation to one row clears the key of the owner, so the key is read before.
+  const key = relation.ownerProp.getProps(row)
+  const find = () => {
+    const related = relation.relatedModelClass.query(builder.knex())
+    if (!isUnrelate && ids) return related.findByIds([...ids] as MaybeCompositeId[])
+    if (!isUnrelate)
+      return related.where(
+        (query) => void relation.relatedProp.cols.forEach((column, i) => void query.where(column, key[i] as PrimitiveValue)),
+      )
+    const linked = row.$relatedQuery<Model>(relation.name, builder.knex())
+    return ids ? linked.findByIds([...ids] as MaybeCompositeId[]) : linked
+  }
+  return { relation, ids, isUnrelate, find }
+}
+
+/** @throws ForbiddenError if a row that the caller may read was not removed */
+export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
+  // A pair of rows may be linked twice, so the count does not prove that all links were removed.
+  const isCounted = !(isUnrelate && relation.isObjectionManyToManyRelation)
+  if (isCounted && count === (ids?.length ?? 1)) return
+  if ((await find()).length === 0) return
+  const name = relation.relatedModelClass.name
+  throw new ForbiddenError(
+    isUnrelate
+      ? `You may not remove this ${name} from ${relation.ownerModelClass.name}.${relation.name}.`
+      : `You may not delete this ${name}. Keep it in the graph, or pass noDelete.`,
+  )
+}
+
+/** Returns whether a builder updates the extra columns of a join table for a row of a graph. */
+export function isLinkOfGraph(builder: ObjectionBuilder): boolean {
+  const above = builder.parentQuery()
+  return builder.isUpdate() && above?.isUpdate() === true && isGraph(above.parentQuery())
+}
+
+/** @throws ForbiddenError if no link was changed */
+export function assertChanged(builder: ObjectionBuilder, count: unknown): void {
+  if (count !== 0) return
+  const above = builder.parentQuery()
+  const { relation } = (above && operationsOf(above).find((one) => one.relation !== undefined)) ?? {}
+  throw new ForbiddenError(`You may not change the link ${relation?.name} of this ${relation?.ownerModelClass.name}.`)
+}

@@ -1,0 +1,61 @@
+import { type Case, invalidToken, noToken } from '../case.js'
+
+/** The caller of a request. */
+export const callerCases: readonly Case[] = [
+  { title: 'me/ shows the caller', method: 'GET', path: '/api/users/me/', as: 'ada', status: 200 },
+  { title: 'me/ shows the roles of the caller', method: 'GET', path: '/api/users/me', as: 'admin', status: 200 },
+  { title: 'me/ without a token gives 401', method: 'GET', path: '/api/users/me/', status: 401, code: 'unauthorized', expect: noToken },
+  {
+    title: 'an invalid Bearer token gives 401 [promise 19]',
+    method: 'GET',
+    path: '/api/users/me/',
+    headers: { authorization: 'Bearer bad' },
+    status: 401,
+    code: 'invalid_token',
+    expect: invalidToken,
+  },
+  {
+    title: 'an empty Bearer token gives 401 [promise 19]',
+    method: 'GET',
+    path: '/api/users/me/',
+    headers: { authorization: 'Bearer' },
+    status: 401,
+    code: 'invalid_token',
+  },
+  {
+    title: 'an invalid Bearer token gives 401 on a public route [promise 19]',
+    method: 'GET',
+    path: '/api/critters/',
+    headers: { authorization: 'bearer bad' },
+    status: 401,
+    code: 'invalid_token',
+    expect: invalidToken,
+  },
+  {
+    title: 'a Bearer scheme followed by a tab gives 401 on a public route [promise 19]',
+    method: 'GET',
+    path: '/api/critters/',
+    headers: { authorization: 'Bearer\tbad' },
+    status: 401,
+    code: 'invalid_token',
+    expect: invalidToken,
+  },
+  {
+    title: 'two Authorization headers give 401 even if one token is valid [promise 19]',
+    method: 'GET',
+    path: '/api/critters/',
+    headers: { authorization: ['Bearer {ada}', 'Bearer bad'] },
+    status: 401,
+    code: 'invalid_token',
+  },
+  {
+    title: 'another scheme than Bearer counts as no credentials',
+    method: 'GET',
+    path: '/api/users/me/',
+    headers: { authorization: 'Basic YTpi' },
+    status: 401,
+    code: 'unauthorized',
+    expect: noToken,
+  },
+  { title: 'a token in the query string is ignored [promise 19]', method: 'GET', path: '/who?access_token=bad&token=bad', status: 200 },
+]

@@ -1,0 +1,128 @@
+import { type Case, noStore, password } from '../case.js'
+import { again, carol, dead, impersonation, invite, mailed, member, moved, post, superadmin, untexts } from '../feature-steps.js'
+
+/** Invitations, members, impersonation and private registration. */
+export const memberCases: readonly Case[] = [
+  // Invitations.
+  post('an admin invites', 'invitations/', { email: 'erin@example.com', role: 'editor', domain: 'press' }, 201, { as: 'admin' }),
+  post('another user cannot invite', 'invitations', { email: 'erin@example.com', role: 'editor', domain: 'press' }, 403, { as: 'ada' }),
+  post('a user cannot invite above their own rank', 'invitations', { email: 'erin@example.com', role: 'admin', domain: 'nowhere' }, 403, {
+    as: 'ada',
+  }),
+  ...untexts('invitations', ['email', 'role', 'domain'], { as: 'admin' }),
+  {
+    title: 'an admin lists invitations',
+    method: 'GET',
+    path: '/api/users/invitations?domain=press',
+    as: 'admin',
+    status: 200,
+    expect: noStore,
+  },
+  { title: 'a user without invitations sees none', method: 'GET', path: '/api/users/invitations/', as: 'ada', status: 200 },
+  { title: 'revoking an unknown invitation gives 404', method: 'DELETE', path: '/api/users/invitations/x', as: 'admin', status: 404 },
+  {
+    title: 'an admin revokes an invitation',
+    method: 'DELETE',
+    path: async (world) => `/api/users/invitations/${(await invite('frank@example.com')(world)).id}`,
+    as: 'admin',
+    status: 204,
+    expect: noStore,
+  },
+  post('an invitation to another address gives 403', 'invitations/accept', mailed(invite('bob@example.com')), 403, { token: carol }),
+  post('the invited user accepts an invitation', 'invitations/accept/', mailed(invite(moved)), 200, { token: carol }),
+  post('an invitation is accepted only once', 'invitations/accept', again, 401, { token: carol, ...dead }),
+  ...untexts('invitations/accept', ['token'], { token: carol }),
+  post(
+    'an invitation registers a new user',
+    'invitations/register/',
+    async (world) => ({ ...(await mailed(invite('gail@example.com'))(world)), password }),
+    201,
+  ),
+  post('an invitation registers only once', 'invitations/register', async (world) => ({ ...(await again(world)), password }), 401, dead),
+  post('an invitation cannot register an existing user', 'invitations/register', mailed(invite(moved)), 409),
+  ...untexts('invitations/register', ['token']),
+  // Members.
+  {
+    title: 'an admin lists the members of a domain',
+    method: 'GET',
+    path: '/api/users/domains/press/members/',
+    as: 'admin',
+    status: 200,
+    expect: noStore,
+  },
+  {
+    title: 'other users do not see the members of a domain',
+    method: 'GET',
+    path: '/api/users/domains/press/members',
+    as: 'ada',
+    status: 404,
+  },
+  { title: 'an admin changes the role of a member', method: 'PATCH', path: member, as: 'admin', body: { role: 'reader' }, status: 200 },
+  {
+    title: 'a role that is not a string gives 422',
+    method: 'PATCH',
+    path: member,
+    as: 'admin',
+    body: { role: null },
+    status: 422,
+    fields: ['role'],
+  },
+  {
+    title: 'an admin cannot grant a rank above their own',
+    method: 'PATCH',
+    path: member,
+    as: 'admin',
+    body: { role: 'superadmin' },
+    status: 403,
+  },
+  { title: 'an admin removes a member', method: 'DELETE', path: member, as: 'admin', status: 204 },
+  { title: 'a removed member gives 404', method: 'DELETE', path: member, as: 'admin', status: 404 },
+  // Impersonation.
+  post('an admin cannot impersonate a user', 'impersonation', async (world) => ({ userId: world.ids.ada }), 403, { as: 'admin' }),
+  post('a superadmin impersonates a user', 'impersonation/', async (world) => ({ userId: world.ids.ada, reason: 'a ticket' }), 201, {
+    token: superadmin,
+  }),
+  post('impersonation refuses a malformed id', 'impersonation', { userId: 'x' }, 422, { token: superadmin, fields: ['userId'] }),
+  { title: 'me/ works during impersonation', method: 'GET', path: '/api/users/me', token: impersonation, status: 200 },
+  post('an API key cannot be created during impersonation', 'api-keys', { abilities: ['*'] }, 403, { token: impersonation }),
+  {
+    title: 'a superadmin ends the impersonation',
+    method: 'DELETE',
+    path: '/api/users/impersonation/',
+    token: impersonation,
+    status: 204,
+    expect: noStore,
+  },
+  {
+    title: 'the token of an ended impersonation gives 401',
+    method: 'GET',
+    path: '/api/users/me',
+    token: async (world) => world.people.impersonation,
+    status: 401,
+    ...dead,
+  },
+  { title: 'ending an impersonation without one gives 403', method: 'DELETE', path: '/api/users/impersonation', as: 'ada', status: 403 },
+  // Private registration.
+  {
+    title: 'a private registration gives 202',
+    method: 'POST',
+    path: '/api/newcomers',
+    body: { email: 'hugo@example.com', password },
+    status: 202,
+    expect: noStore,
+  },
+  {
+    title: 'a private registration with a taken address gives the same 202',
+    method: 'POST',
+    path: '/api/newcomers/',
+    body: { email: moved, password },
+    status: 202,
+  },
+  {
+    title: 'a private registration names invalid fields',
+    method: 'POST',
+    path: '/api/newcomers',
+    body: { email: 'x', password: 'short' },
+    status: 422,
+  },
+]

@@ -1,0 +1,71 @@
+import { type Case, invalidToken, noToken } from '../case.js'
+
+/** The application's own routes beside the API. */
+export const ownRouteCases: readonly Case[] = [
+  { title: "the application's routes run as the caller", method: 'GET', path: '/who', as: 'ada', status: 200, caller: 'ada' },
+  { title: "the application's routes run as an anonymous caller without a token", method: 'GET', path: '/who', status: 200, caller: null },
+  {
+    title: "an invalid token gives 401 on the application's routes",
+    method: 'GET',
+    path: '/who',
+    headers: { authorization: 'Bearer bad' },
+    status: 401,
+    expect: invalidToken,
+  },
+  { title: 'a route of the application may end like a route of the API', method: 'GET', path: '/own/openapi.json', status: 200 },
+  {
+    title: 'an invalid token gives 401 on a route of the application that ends like a route of the API [promise 70]',
+    method: 'GET',
+    path: '/own/openapi.json',
+    headers: { authorization: 'Bearer bad' },
+    status: 401,
+    expect: invalidToken,
+    // Some frameworks send the headers before the library replaces the response, so that it has no content-length.
+    own: true,
+  },
+  { title: 'requireUser gives 401 to an anonymous caller', method: 'GET', path: '/account', status: 401, expect: noToken },
+  {
+    title: 'a 401 of requireUser repeats the request id',
+    method: 'GET',
+    path: '/account',
+    headers: { 'x-request-id': 'abc-1' },
+    status: 401,
+    expect: { 'x-request-id': 'abc-1' },
+  },
+  {
+    title: 'a 401 for an invalid token repeats the request id',
+    method: 'GET',
+    path: '/who',
+    headers: { 'x-request-id': 'abc-1', authorization: 'Bearer bad' },
+    status: 401,
+    expect: { 'x-request-id': 'abc-1' },
+  },
+  {
+    title: "an error of the library in the application's route repeats the request id",
+    method: 'GET',
+    path: '/invalid',
+    headers: { 'x-request-id': 'abc-1' },
+    status: 422,
+    expect: { 'x-request-id': 'abc-1' },
+  },
+  { title: 'requireUser accepts a signed-in user', method: 'GET', path: '/account', as: 'ada', status: 200, caller: 'ada' },
+  { title: 'requireRole gives 401 to an anonymous caller', method: 'GET', path: '/reports', status: 401 },
+  { title: 'requireRole gives 403 to a user without the role', method: 'GET', path: '/reports', as: 'ada', status: 403, code: 'forbidden' },
+  { title: 'requireRole accepts a user with the role', method: 'GET', path: '/reports', as: 'admin', status: 200 },
+  {
+    title: "an error of the library in the application's route gives problem details",
+    method: 'GET',
+    path: '/invalid',
+    status: 422,
+    fields: ['x'],
+  },
+  { title: 'the framework answers unknown paths', method: 'GET', path: '/nowhere', status: 404, own: true },
+  {
+    title: 'the framework answers unknown paths below the prefix of the API',
+    method: 'GET',
+    path: '/api/nowhere',
+    as: 'ada',
+    status: 404,
+    own: true,
+  },
+]

@@ -1,0 +1,114 @@
+import type { Model } from 'objection'
+import { ConfigurationError } from '../../core/errors.js'
+import { type Actor, asSystem, currentActor, runAsActor } from '../../policy/context.js'
+import { registeredModel } from '../../policy/registered-models.js'
+import type { Register, UserId } from '../../policy/registered-types.js'
+import { isActiveUser, rolesSatisfying } from '../../policy/user-tables.js'
+import { assertHome } from '../../query/home.js'
+import type { ActiveRecord } from '../../record/record-types.js'
+import { decodeId } from '../../schema/ids.js'
+import type { WithPassword } from '../account/password-mixin.js'
+import { isEffectiveGrant, type WithRoles } from '../roles/has-roles-mixin.js'
+import { Role } from '../roles/roles.js'
+import type { User, UserWithoutId } from '../user.js'
+import type { UserRole } from '../user-role.js'
+
+/** Returns whether a user may act: enabled and not soft-deleted. */
+export function isActive(user: User): boolean {
+  return isActiveUser(user)
+}
+
+/** The parts of an actor that come from a session or an API key, not from the user. */
+export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyMadeAt' | 'impersonatorId'>>
+
+/**
+ * Returns the user without the admin roles that were granted or changed after the API key was made. A promotion does not widen
+ * existing keys.
+ */
+function withoutLaterAdminRoles(user: User, madeAt: Date | null): User {
+  const isLater = ({ role, updatedAt }: UserRole) =>
+    rolesSatisfying([Role.ADMIN]).includes(role) &&
+    !(madeAt !== null && updatedAt instanceof Date && updatedAt.getTime() <= madeAt.getTime())
+  if (!user.roles?.some(isLater)) return user
+  // Copies the user: the application may keep the object that loadUser() returned.
+  const limited = user.getClone()
+  limited.roles = user.roles.filter((grant) => !isLater(grant))
+  return limited
+}
+
+/** Returns the actor of a user whose roles are loaded. @throws RolesNotLoadedError */
+export function toActor(given: User, more: ActorDetails = {}): Actor {
+  if (!Array.isArray(given.roles)) given.hasRole()
+  const { sessionId = null, abilities = null, keyMadeAt, impersonatorId = null } = more
+  const user = keyMadeAt === undefined ? given : withoutLaterAdminRoles(given, keyMadeAt)
+  const grants = (user.roles ?? []).filter(isEffectiveGrant).map((grant) => ({
+    id: grant.id,
+    role: grant.role,
+    domainId: grant.domainId ?? null,
+    domainName: grant.domain?.name ?? null,
+  }))
+  return { id: user.id, user, grants, sessionId, abilities, impersonatorId, ...(keyMadeAt === undefined ? {} : { keyMadeAt }) }
+}
+
+/** Loads a user with all roles and returns the actor, or null when the user does not exist, is disabled or deleted. */
+export async function loadActor(given: unknown, more: ActorDetails = {}): Promise<Actor | null> {
+  const id = decodeId(registeredModel('user'), given)
+  if (id === undefined) return null
+  const user = await asSystem(() => (registeredModel('user') as typeof User).get(id as string))
+  return user && isActive(user) ? toActor(user, more) : null
+}
+
+/**
+ * Returns the user on whose behalf the code runs, with roles, or null for an anonymous caller. It is synchronous: authenticate()
+ * and runAs() have loaded the user.
+ *
+ * @example const me = currentUser<Employee>()
+ */
+export function currentUser<U extends User = RegisteredUser>(): U | null {
+  return (currentActor()?.user as U | undefined) ?? null
+}
+
+/**
+ * Runs fn on behalf of a user. It loads the user and all roles first, so current permissions apply. A user who is disabled, deleted
+ * or missing counts as anonymous. An outer bypassPerms() has no effect inside.
+ *
+ * @param user a user, an id, or the actor that `perms.authenticate(token)` returned. With an actor, the abilities of its API key
+ * and its impersonator apply inside too.
+ * @returns the value that fn resolves to. If fn returns a query builder, the query runs inside.
+ * @throws ConfigurationError for a user without an id
+ * @example const mine = await runAs(user, () => UserDocument.query())
+ */
+export async function runAs<T>(user: User | Actor | UserId, fn: () => T): Promise<Awaited<T>> {
+  const id: unknown = typeof user === 'object' ? user?.id : user
+  if (id === undefined || id === null || id === '' || typeof id === 'object')
+    throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
+  assertHome(isActor(user) ? user.user : user)
+  return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
+}
+
+function isActor(user: User | Actor | UserId): user is Actor {
+  return typeof user === 'object' && user !== null && Array.isArray((user as Partial<Actor>).grants)
+}
+
+/**
+ * Returns the id of a saved user, or an id as the registered user model spells it.
+ *
+ * @throws ConfigurationError for a user that was never saved, and for a value that is no id of the user model
+ */
+export function userIdOf(user: User | UserId): UserId {
+  const id = decodeId(registeredModel('user'), typeof user === 'object' ? user?.id : user)
+  if (id !== undefined) return id as UserId
+  throw new ConfigurationError('Pass a saved user or its id.')
+}
+
+/** The registered user model: `Register.user`, else User. */
+export type RegisteredUser = Register extends { user: infer U extends User } ? U : User
+
+/** A row of a user model: of User, or of a class made with HasRolesMixin and PasswordMixin over the application's base class. */
+export type AnyUser = Model & ActiveRecord & WithRoles & WithPassword & { id: string | number }
+
+/** The class of a user model. */
+export type UserClass = typeof Model & { new (): AnyUser }
+
+/** The class of the registered user model, typed as User. */
+export type RegisteredUserClass = typeof Model & { new (): UserWithoutId & { id: string | number } }

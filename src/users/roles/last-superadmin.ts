@@ -1,0 +1,91 @@
+import type { Knex } from 'knex'
+import { ConflictError } from '../../core/errors.js'
+import { addWriteCheck } from '../../enforce/enforcer.js'
+import { userTables } from '../../policy/user-tables.js'
+import { allValuesOf } from '../../query/objection-internals.js'
+import type { Execution, QueryHandle, WriteOperation } from '../../query/policy-enforcer.js'
+import { dialectOfClass } from '../../record/codec.js'
+import { tableOf } from '../../schema/class-statics.js'
+import { propertyMeant } from '../../schema/definition.js'
+import { Role } from './roles.js'
+
+/** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */
+function writtenValuesOf(write: WriteOperation): Record<string, unknown>[] {
+  return write.models.map((model) =>
+    Object.fromEntries(Object.entries(allValuesOf(model)).map(([key, value]) => [propertyMeant(model.constructor, key) ?? key, value])),
+  )
+}
+
+// An insert counts only with onConflict().merge(), which changes existing rows.
+function affectsSuperadmins(write: WriteOperation): boolean {
+  if (write.kind === 'delete') return true
+  return writtenValuesOf(write).some(({ id, isEnabled, deletedAt }) => {
+    const takesAway = (isEnabled !== undefined && isEnabled !== true) || (deletedAt !== undefined && deletedAt !== null)
+    return takesAway || (write.kind === 'update' && id !== undefined)
+  })
+}
+
+function concernsRoles(write: WriteOperation): boolean {
+  if (write.kind === 'delete') return true
+  const names = ['id', 'role', 'userId', 'domainId', 'domainKey']
+  return writtenValuesOf(write).some((values) =>
+    write.kind === 'insert' ? values.id !== undefined : names.some((name) => values[name] !== undefined),
+  )
+}
+
+/**
+ * Returns the ids of the enabled global superadmins and locks them until the transaction ends. It locks the grants first, in the
+ * order of their ids: a lock through another index would take more rows or another order, and could deadlock.
+ */
+async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
+  const { user, userRole } = userTables()
+  const dialect = dialectOfClass(cls)
+  const lock = async (query: Knex.QueryBuilder, id: string): Promise<Record<string, string>[]> => {
+    // Allows other transactions to insert rows that refer to a user. SQLite has a single writer anyway.
+    if (dialect === 'pg') query.forNoKeyUpdate()
+    else if (dialect === 'mysql') query.forUpdate()
+    return (await query.orderBy(id)) as Record<string, string>[]
+  }
+  const [grantId, userId] = [userRole.column('id'), user.column('id')]
+  const grants = () => db(userRole.table).where(userRole.column('role'), Role.SUPERADMIN).whereNull(userRole.column('domainId'))
+  const holders = async (granted: Knex.QueryBuilder): Promise<string[]> => {
+    const ids = (await lock(granted.select(`${userRole.column('userId')} as holder`), grantId)).map(({ holder }) => holder as string)
+    if (ids.length === 0) return []
+    const users = db(user.table)
+      .whereIn(userId, [...new Set(ids)])
+      .select(`${userId} as holder`)
+    if (user.hasIsEnabled) users.where(user.column('isEnabled'), dialect === 'sqlite' ? 1 : true)
+    if (user.hasDeletedAt) users.whereNull(user.column('deletedAt'))
+    return (await lock(users, userId)).map(({ holder }) => holder as string)
+  }
+  const rows: { granted: string }[] = await grants().select(`${grantId} as granted`)
+  const seen = rows.map(({ granted }) => granted)
+  const found = seen.length === 0 ? [] : await holders(grants().whereIn(grantId, seen))
+  // A transaction snapshot may show old grants; a locking read shows the current ones.
+  return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())
+}
+
+const hadSuperadmin = new WeakMap<Execution, boolean>()
+
+/**
+ * Keeps the last enabled global superadmin, also under asSystem(): without a superadmin, no user could appoint another. Two concurrent
+ * removals wait for the same lock.
+ */
+addWriteCheck({
+  concerns(cls, write) {
+    const table = tableOf(cls)
+    const { user, userRole } = userTables()
+    return table === user.table ? affectsSuperadmins(write) : table === userRole.table && concernsRoles(write)
+  },
+
+  async before(builder) {
+    hadSuperadmin.set(builder.execution, (await lockSuperadmins(builder)).length > 0)
+  },
+
+  async after(builder) {
+    if (!hadSuperadmin.get(builder.execution) || (await lockSuperadmins(builder)).length > 0) return
+    throw new ConflictError('This is the last superadmin who can sign in: appoint another one first.', {
+      errors: [{ field: tableOf(builder.cls) === userTables().user.table ? 'id' : 'role', message: 'belongs to the last superadmin' }],
+    })
+  },
+})
