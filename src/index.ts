@@ -152,7 +152,7 @@ export {
   type RuleLike,
   type StringOptions,
 } from './schema/column.js'
-export type { ColumnNames } from './schema/definition.js'
+export type { ColumnNames } from './schema/definition/declarations.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'

@@ -31,7 +31,7 @@ import { describeUnguarded, findUnguarded, type Unguarded } from './query/inspec
 import { forgetBoundModels } from './query/objection-internals.js'
 import { forgetRelations } from './record/model-relations.js'
 import { enterRuntime, forgetAdapters, installForProcess, type Runtime, runtimeSlot, startRuntime } from './runtime.js'
-import { definitionOf } from './schema/definition.js'
+import { definitionOf } from './schema/definition/definition.js'
 import { dialectOf } from './schema/storage.js'
 import { accountNameOf, assertIdentifiers } from './users/account/identifiers.js'
 import type { PasswordHasher } from './users/account/password-hasher.js'

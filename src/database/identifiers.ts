@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { columnForIdentifier } from '../schema/definition.js'
+import { columnForIdentifier } from '../schema/definition/known-names.js'
 import { replaceMethod } from './replace-method.js'
 
 /** Finds the column of an identifier in one statement. Knex passes the identifiers in the order of the statement. */

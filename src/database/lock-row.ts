@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { tableOf } from '../schema/class-statics.js'
-import { columnOf } from '../schema/definition.js'
+import { columnOf } from '../schema/definition/definition.js'
 import { dialectOf } from '../schema/storage.js'
 
 /**

@@ -2,7 +2,7 @@ import { setClassName } from '../core/names.js'
 import type { LibraryId } from '../policy/registered-types.js'
 import { BaseModelWithoutId } from '../record/base-model.js'
 import type { AbstractConstructor, StringId } from '../record/record-types.js'
-import { declareColumns, markIntermediate } from '../schema/definition.js'
+import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
 import { PermsMixin } from './perms-mixin.js'
 
 /**

@@ -12,7 +12,7 @@ import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { queryNamesOf, unwrittenNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
-import { definitionOf, idProperties } from '../schema/definition.js'
+import { definitionOf, idProperties } from '../schema/definition/definition.js'
 
 /** The location of a row: its class, the connection, and the alias of its table. */
 export type Place = Pick<QueryHandle, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }

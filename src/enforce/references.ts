@@ -13,7 +13,8 @@ import { isBelongsToOne, relationsOf } from '../query/objection-internals.js'
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { columnOf, definitionOf, idProperties, resolveTable, structureOf } from '../schema/definition.js'
+import { columnOf, definitionOf, idProperties, structureOf } from '../schema/definition/definition.js'
+import { resolveTable } from '../schema/definition/table-names.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
 interface Reference {

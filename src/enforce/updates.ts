@@ -13,7 +13,8 @@ import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import type { Execution, QueryHandle, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
-import { definitionOf, idProperties, isIntermediate } from '../schema/definition.js'
+import { isIntermediate } from '../schema/definition/declarations.js'
+import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { modelClass } from '../schema/model-class.js'
 import {
   allows,

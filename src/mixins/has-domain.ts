@@ -8,7 +8,7 @@ import { member } from '../policy/rules.js'
 import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
-import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition.js'
+import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
 
 /** The instance members that HasDomainMixin adds. */
 export interface InDomain {

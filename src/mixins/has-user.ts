@@ -10,7 +10,8 @@ import { onRelations } from '../record/relations.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { column, type OnDelete } from '../schema/column.js'
-import { afterDefinition, declareColumns, markIntermediate, onDefinition, type RecordClass, structureOf } from '../schema/definition.js'
+import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
+import { afterDefinition, onDefinition, structureOf } from '../schema/definition/definition.js'
 import { modelClass } from '../schema/model-class.js'
 
 /** The instance members that HasUserMixin adds. */

@@ -4,7 +4,7 @@ import { where } from '../policy/rules.js'
 import type { Execution } from '../query/policy-enforcer.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
-import { declareColumns, markIntermediate } from '../schema/definition.js'
+import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
 
 /** The instance members that SoftDeleteMixin adds. */
 export interface SoftDelete {

@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
-import { declareColumns, markIntermediate } from '../schema/definition.js'
+import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
 
 /** The instance members that TimestampMixin adds. */
 export interface Timestamps {

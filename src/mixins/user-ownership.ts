@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { authenticated, owner, type Policy } from '../policy/rules.js'
 import type { AbstractConstructor } from '../record/record-types.js'
-import { markIntermediate } from '../schema/definition.js'
+import { markIntermediate } from '../schema/definition/declarations.js'
 import { HasUserMixin, type Owned, type OwnedStatics } from './has-user.js'
 
 /**

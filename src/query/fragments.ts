@@ -1,7 +1,7 @@
 /** Puts SQL of this library into Knex statements. The text is parsed and quoted once, while Knex parses it at each use. */
 import type { Knex } from 'knex'
 import type { KnexClient } from '../database/knex-internals.js'
-import { columnForLibrary, versionOfNames } from '../schema/definition.js'
+import { columnForLibrary, versionOfNames } from '../schema/definition/known-names.js'
 
 /** SQL with `??` for identifiers and `?` for values, as Knex reads it. */
 export interface Template {

@@ -1,7 +1,7 @@
 /** Compares ids in conditions exactly: MariaDB would compare text with a number as numbers, so that '7abc' is 7 and 0 is any text. */
 import { ValidationError } from '../core/errors.js'
 import type { ColumnSpec } from '../schema/column.js'
-import { structureOf } from '../schema/definition.js'
+import { structureOf } from '../schema/definition/definition.js'
 import { decodeKey } from '../schema/ids.js'
 
 const conditions = new Set(

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { memoize } from '../core/memoize.js'
-import { definitionOf } from '../schema/definition.js'
+import { definitionOf } from '../schema/definition/definition.js'
 import { fragment } from './fragments.js'
 import { relationsOf } from './objection-internals.js'
 

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { inRuntimeOf } from '../runtime.js'
-import { definitionOf } from '../schema/definition.js'
+import { definitionOf } from '../schema/definition/definition.js'
 import type { BuilderState } from './enforcing-query.js'
 import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
 import { retryOnDeadlock } from './execution/deadlock-retry.js'

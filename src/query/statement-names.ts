@@ -3,7 +3,8 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { IdentifierNames, NamesContext } from '../database/identifiers.js'
 import { clausesOf, isKnexBuilder, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
-import { classOfTable, columnForIdentifier, hasNamedColumns, structureOf } from '../schema/definition.js'
+import { structureOf } from '../schema/definition/definition.js'
+import { classOfTable, columnForIdentifier, hasNamedColumns } from '../schema/definition/known-names.js'
 import { enclosingQueryOf, type ObjectionBuilder } from './objection-internals.js'
 
 /** The members of a query builder that this file uses. */

@@ -1,7 +1,7 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { NotFoundError, ValidationError } from '../core/errors.js'
 import { queryNamesOf } from '../query/objection-internals.js'
-import { markIntermediate } from '../schema/definition.js'
+import { markIntermediate } from '../schema/definition/declarations.js'
 import { assertNoUndefined, fromClient } from '../schema/input.js'
 import { FindingMixin } from './finding.js'
 import { ModelRelationsMixin } from './model-relations.js'

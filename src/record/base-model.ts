@@ -1,7 +1,7 @@
 import { Model } from 'objection'
 import { setClassName } from '../core/names.js'
 import { column } from '../schema/column.js'
-import { declareColumns, markIntermediate } from '../schema/definition.js'
+import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
 import { ActiveRecordMixin } from './active-record.js'
 import type { AbstractConstructor, StringId } from './record-types.js'
 

@@ -6,7 +6,7 @@ import { camelCase } from '../core/names.js'
 import { foldName, type KnexNames, renamed, rowKeysOf } from '../database/arriving-names.js'
 import { registeredKnex } from '../database/transaction.js'
 import { type ColumnSpec, column as columns } from '../schema/column.js'
-import { structureOf } from '../schema/definition.js'
+import { structureOf } from '../schema/definition/definition.js'
 import { type Decoder, type Dialect, decoder, dialectOf } from '../schema/storage.js'
 
 /** The property that a value from the database is assigned to. */

@@ -1,6 +1,7 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { NotFoundError } from '../core/errors.js'
-import { definitionOf, idProperties, markIntermediate } from '../schema/definition.js'
+import { markIntermediate } from '../schema/definition/declarations.js'
+import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { decodeIdParts } from '../schema/ids.js'
 import { lookup } from '../schema/input.js'
 import type { SetUpBase } from './model-setup.js'

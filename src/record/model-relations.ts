@@ -6,7 +6,7 @@ import { createRelation, forgetRelationsOf, type ObjectionRelation, relationCach
 import { enforcingQueryBuilder, isEnforcingBuilder } from '../query/query-builder.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { markIntermediate } from '../schema/definition.js'
+import { markIntermediate } from '../schema/definition/declarations.js'
 import type { ModelBase } from './record-types.js'
 import { mergedRelationMappings } from './relations.js'
 

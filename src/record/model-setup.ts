@@ -19,18 +19,10 @@ import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, mergedStatic } from '../schema/class-statics.js'
 import type { ColumnSpec, Columns } from '../schema/column.js'
-import {
-  afterDefinition,
-  columnOf,
-  type Definition,
-  declareColumns,
-  definitionOf,
-  isIntermediate,
-  markIntermediate,
-  type RecordClass,
-  tableNameOf,
-} from '../schema/definition.js'
-import { hasOwnValidator, schemaForOwnValidator } from '../schema/hand-schema.js'
+import { declareColumns, isIntermediate, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
+import { afterDefinition, columnOf, type Definition, definitionOf } from '../schema/definition/definition.js'
+import { hasOwnValidator, schemaForOwnValidator } from '../schema/definition/hand-schema.js'
+import { tableNameOf } from '../schema/definition/table-names.js'
 import { type ModelSchemas, recordSchema, schemasOf } from '../schema/json-schemas.js'
 import { RecordValidator } from '../schema/validator.js'
 import { dialectOfClass, ownKnex } from './codec.js'

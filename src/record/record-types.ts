@@ -1,7 +1,8 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
-import { type ColumnNames, idProperties, type RecordClass } from '../schema/definition.js'
+import type { ColumnNames, RecordClass } from '../schema/definition/declarations.js'
+import { idProperties } from '../schema/definition/definition.js'
 import type { ModelSchemas } from '../schema/json-schemas.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: TypeScript wants any[] in the constructor of a mixin's base

@@ -2,7 +2,10 @@ import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
-import { classOfTable, idProperties, type RecordClass, resolveTable, structureOf } from '../schema/definition.js'
+import type { RecordClass } from '../schema/definition/declarations.js'
+import { idProperties, structureOf } from '../schema/definition/definition.js'
+import { classOfTable } from '../schema/definition/known-names.js'
+import { resolveTable } from '../schema/definition/table-names.js'
 import type { AbstractConstructor } from './record-types.js'
 
 /** A model class, or a function that returns it, for modules that import each other. */

@@ -1,6 +1,6 @@
 import { newId } from '../core/ids.js'
 import type { ColumnSpec } from './column.js'
-import { idProperties, structureOf } from './definition.js'
+import { idProperties, structureOf } from './definition/definition.js'
 import { canonicalInteger, isUuid, normalize } from './values.js'
 
 /**

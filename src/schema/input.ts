@@ -1,6 +1,6 @@
 import { type FieldError, ValidationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
-import { type Definition, definitionOf } from './definition.js'
+import { type Definition, definitionOf } from './definition/definition.js'
 import type { ModelSchemas } from './json-schemas.js'
 import { assertNoErrors, firstErrorPerField, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
 import { isUuid, normalize } from './values.js'

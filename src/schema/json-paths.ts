@@ -1,6 +1,6 @@
 import { ref } from 'objection'
 import type { FieldError } from '../core/errors.js'
-import { type Definition, propertyMeant } from './definition.js'
+import { type Definition, propertyMeant } from './definition/definition.js'
 import { normalize } from './values.js'
 
 /** A key that sets a part of a json column in Objection's patch() on PostgreSQL, such as `billing:plan` or `lines:[0].price`. */

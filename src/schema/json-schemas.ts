@@ -1,7 +1,7 @@
 import { mergedList } from './class-statics.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
-import type { Definition } from './definition.js'
-import { allowsNull } from './existing-columns.js'
+import type { Definition } from './definition/definition.js'
+import { allowsNull } from './definition/existing-columns.js'
 
 export interface ObjectSchema {
   type: 'object'

@@ -4,7 +4,8 @@ import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
-import { declareColumns, makesId } from '../schema/definition.js'
+import { declareColumns } from '../schema/definition/declarations.js'
+import { makesId } from '../schema/definition/definition.js'
 import { Role } from './roles/roles.js'
 
 /**

@@ -3,7 +3,8 @@ import { ConfigurationError } from '../core/errors.js'
 import { type ModelKind, registeredModel } from '../policy/registered-models.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { onModelClass } from '../record/relations.js'
-import { markIntermediate, markWithoutFields } from '../schema/definition.js'
+import { markIntermediate } from '../schema/definition/declarations.js'
+import { markWithoutFields } from '../schema/definition/definition-checks.js'
 import { modelClass } from '../schema/model-class.js'
 
 interface CreationCheck {

@@ -5,7 +5,7 @@ import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
 import { nobody, owner, type Policy } from '../policy/rules.js'
 import { column } from '../schema/column.js'
-import { declareColumns } from '../schema/definition.js'
+import { declareColumns } from '../schema/definition/declarations.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
 
 /**

@@ -17,7 +17,7 @@ import { anyOf, belowOwnRank, member, owner, type Policy } from '../policy/rules
 import type { Constructor } from '../record/record-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
-import { declareColumns } from '../schema/definition.js'
+import { declareColumns } from '../schema/definition/declarations.js'
 import { idSpecOf } from '../schema/ids.js'
 import { CheckedWritesMixin, forbidImpersonation } from './caller/caller-restrictions.js'
 import type { Domain } from './domain.js'

@@ -3,7 +3,7 @@ import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
 import { column } from '../schema/column.js'
-import { declareColumns } from '../schema/definition.js'
+import { declareColumns } from '../schema/definition/declarations.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 
 /**

@@ -12,7 +12,7 @@ import {
 } from '../../src/index.js'
 import { asAnonymous, runAsActor } from '../../src/policy/context.js'
 import { isForbiddenTable } from '../../src/query/inspection/protected-tables.js'
-import { definitionOf } from '../../src/schema/definition.js'
+import { definitionOf } from '../../src/schema/definition/definition.js'
 import { isActive, toActor } from '../../src/users/caller/actor.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'

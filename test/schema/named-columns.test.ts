@@ -26,7 +26,8 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
-import { type ColumnNames, definitionOf } from '../../src/schema/definition.js'
+import type { ColumnNames } from '../../src/schema/definition/declarations.js'
+import { definitionOf } from '../../src/schema/definition/definition.js'
 import { testHasher } from '../../src/testing/hasher.js'
 import { eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'

@@ -12,7 +12,7 @@ import {
   User,
   UserOwnershipMixin,
 } from '../../src/index.js'
-import { definitionOf } from '../../src/schema/definition.js'
+import { definitionOf } from '../../src/schema/definition/definition.js'
 
 const tableOf = (cls: object): string => (cls as { getTableName(): string }).getTableName()
 

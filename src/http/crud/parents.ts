@@ -1,7 +1,7 @@
 import { ConfigurationError, NotFoundError } from '../../core/errors.js'
 import { kebabPlural } from '../../core/names.js'
 import type { ColumnSpec } from '../../schema/column.js'
-import { definitionOf, idProperties } from '../../schema/definition.js'
+import { definitionOf, idProperties } from '../../schema/definition/definition.js'
 import { decodeKey } from '../../schema/ids.js'
 import { lookup } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'

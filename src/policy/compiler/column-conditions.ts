@@ -1,7 +1,7 @@
 /** Compiles comparisons of columns with values. */
 import { ConfigurationError } from '../../core/errors.js'
 import { MAX_DECIMAL_PRECISION } from '../../schema/column.js'
-import { structureOf } from '../../schema/definition.js'
+import { structureOf } from '../../schema/definition/definition.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
 import { encode, sqlValue } from '../../schema/storage.js'
 import { normalize } from '../../schema/values.js'

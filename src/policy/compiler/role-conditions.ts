@@ -1,5 +1,5 @@
 /** Compiles rules about the roles of the actor and the ranks of other users. */
-import { structureOf } from '../../schema/definition.js'
+import { structureOf } from '../../schema/definition/definition.js'
 import { type Actor, type Grant, hasConsented } from '../context.js'
 import { isGrantIn } from '../domain-ref.js'
 import { policyFrameOf } from '../policy.js'

@@ -1,7 +1,7 @@
 /** The scope of a rule: for whom, over which rows and for which statement it is compiled. */
 import type { Model } from 'objection'
 import { tableOf } from '../../schema/class-statics.js'
-import { structureOf } from '../../schema/definition.js'
+import { structureOf } from '../../schema/definition/definition.js'
 import { type Dialect, encode } from '../../schema/storage.js'
 import type { Actor } from '../context.js'
 import { type PolicyFrame, policyOf } from '../policy.js'

@@ -1,7 +1,7 @@
 /** Corrects writes to links of many-to-many relations, which Objection finds by a subquery over the join table. */
 import type { Model } from 'objection'
 import { memoize } from '../../core/memoize.js'
-import { definitionOf } from '../../schema/definition.js'
+import { definitionOf } from '../../schema/definition/definition.js'
 import { dialectOf } from '../../schema/storage.js'
 import type { ObjectionBuilder } from '../objection-internals.js'
 import { isEnforcingBuilder } from '../query-builder.js'

@@ -1,7 +1,7 @@
 /** Describes the builders of Objection and the writes that they hold. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { makesId } from '../../schema/definition.js'
+import { makesId } from '../../schema/definition/definition.js'
 import { assertHome } from '../home.js'
 import { findOperation, type ObjectionBuilder, type Operation, openBuilder, operationsOf } from '../objection-internals.js'
 import type { StatementKind, WriteOperation } from '../policy-enforcer.js'

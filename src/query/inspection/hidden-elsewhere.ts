@@ -1,6 +1,6 @@
 import { foldName } from '../../database/arriving-names.js'
 import { modelSlot } from '../../runtime.js'
-import { columnOf, structureOf } from '../../schema/definition.js'
+import { columnOf, structureOf } from '../../schema/definition/definition.js'
 import { protectedClasses, protectionVersion } from './protected-tables.js'
 
 /** The names of each column of a model: its property and its column. */

@@ -2,7 +2,8 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { configOf, currentRuntime, modelSlot } from '../../runtime.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { possibleColumns, structureOf } from '../../schema/definition.js'
+import { structureOf } from '../../schema/definition/definition.js'
+import { possibleColumns } from '../../schema/definition/known-names.js'
 import { usableRelations } from '../usable-relations.js'
 
 /** Tells which policies apply to the running code. */

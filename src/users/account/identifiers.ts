@@ -1,6 +1,6 @@
 /** The columns by which users sign in: `static identifiers` of the user model. */
 import { ConfigurationError } from '../../core/errors.js'
-import { structureOf } from '../../schema/definition.js'
+import { structureOf } from '../../schema/definition/definition.js'
 import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import { valuesByName } from '../../schema/model-class.js'
 

@@ -2,7 +2,7 @@ import type { Model } from 'objection'
 import { ForbiddenError } from '../../core/errors.js'
 import { currentActor, currentImpersonatorId } from '../../policy/context.js'
 import type { AbstractConstructor } from '../../record/record-types.js'
-import { markIntermediate } from '../../schema/definition.js'
+import { markIntermediate } from '../../schema/definition/declarations.js'
 
 /**
  * Throws when the caller uses an API key or impersonates a user. Only users themselves change passwords, addresses, keys, factors

@@ -6,7 +6,7 @@ import { allValuesOf } from '../../query/objection-internals.js'
 import type { Execution, QueryHandle, WriteOperation } from '../../query/policy-enforcer.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { propertyMeant } from '../../schema/definition.js'
+import { propertyMeant } from '../../schema/definition/definition.js'
 import { Role } from './roles.js'
 
 /** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */

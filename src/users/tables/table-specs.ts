@@ -1,7 +1,9 @@
 import { ConfigurationError } from '../../core/errors.js'
 import type { TableSpec } from '../../database/tables/tables.js'
 import { Column, type ColumnSpec, columnNameOf } from '../../schema/column.js'
-import { classOfTable, definitionOf, idProperties, resolveTable } from '../../schema/definition.js'
+import { definitionOf, idProperties } from '../../schema/definition/definition.js'
+import { classOfTable } from '../../schema/definition/known-names.js'
+import { resolveTable } from '../../schema/definition/table-names.js'
 
 /** Returns the table that a model declares. @throws ConfigurationError for a class without declared columns */
 export function tableSpecOf(cls: object): TableSpec {

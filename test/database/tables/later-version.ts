@@ -1,7 +1,7 @@
 /** Runs the packaged migrations with a later version of a model, in a process of its own, and prints the columns. */
 import Knex from 'knex'
 import { column, createTables, initPerms, Token, User } from '../../../src/index.js'
-import { declareColumns } from '../../../src/schema/definition.js'
+import { declareColumns } from '../../../src/schema/definition/declarations.js'
 
 declareColumns(Token, { later: column.string().nullable(), kind: column.string({ maxLength: 99 }).nullable() })
 

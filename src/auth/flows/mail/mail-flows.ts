@@ -1,7 +1,7 @@
 import { ConfigurationError, PermsError, ServiceUnavailableError, UniqueViolationError } from '../../../core/errors.js'
 import { newId } from '../../../core/ids.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
-import { definitionOf } from '../../../schema/definition.js'
+import { definitionOf } from '../../../schema/definition/definition.js'
 import { canonicalEmail, isEmailAddress } from '../../../schema/email.js'
 import { invalidField, requireText } from '../../../schema/text-input.js'
 import { accountNameOf, identifierValues, requireEmailColumn } from '../../../users/account/identifiers.js'

@@ -1,8 +1,8 @@
 /** Reads the `static jsonSchema` of models. */
 import { fullFormats } from 'ajv-formats/dist/formats.js'
 import { Model } from 'objection'
-import { ConfigurationError } from '../core/errors.js'
-import { lineage, ownStatic } from './class-statics.js'
+import { ConfigurationError } from '../../core/errors.js'
+import { lineage, ownStatic } from '../class-statics.js'
 
 /** What the application wrote in `static jsonSchema` of a class and its base classes. */
 export interface HandSchema {

@@ -1,4 +1,4 @@
-import { type ColumnSpec, type ColumnType, column } from './column.js'
+import { type ColumnSpec, type ColumnType, column } from '../column.js'
 
 /** The parts of a property's JSON Schema that decide the type of its column. */
 interface PropertySchema {
