@@ -1,12 +1,15 @@
 import type { Knex } from 'knex'
+import { PermsError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
-import { asSystem } from '../../policy/context.js'
+import { asSystem, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { definitionOf } from '../../schema/definition/definition.js'
 import { fromClient } from '../../schema/input.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
+import type { Auth } from '../auth-types.js'
+import type { AuthCore } from '../core.js'
 import { userClass } from './credentials.js'
 import { writeDecoy } from './mail/mail-tokens.js'
 
@@ -21,6 +24,22 @@ export function readRegistration(values: object): object {
       .map((field) => ({ field, message: 'cannot be set here' })),
   )
   return input
+}
+
+/** Returns the function `perms.auth.register`. */
+export function registrationFlow({ assertNoTransaction, emit, knex, throttle }: AuthCore): Auth['register'] {
+  return async (values, { role } = {}) => {
+    assertNoTransaction('register')
+    const attempt = await throttle.begin('registration', { address: currentAddress() })
+    try {
+      const user = await registerUser(knex, values, role)
+      emit('registered', { userId: user.id })
+      return user
+    } catch (error) {
+      if (!(error instanceof PermsError) || error.status >= 500) await attempt.withdrawn()
+      throw error
+    }
+  }
 }
 
 /** Steps that an endpoint adds to a registration. */

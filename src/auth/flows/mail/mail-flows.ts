@@ -14,6 +14,7 @@ import type { AuthCore } from '../../core.js'
 import { userClass } from '../credentials.js'
 import { optionalTables, proveAddress } from '../first-proof.js'
 import { type RegistrationSteps, readRegistration, registerUser, rehearseRegistration } from '../register.js'
+import { completeSignIn } from '../start-session.js'
 import { mailDelivery, originTexts } from './mail-delivery.js'
 import type { MailService } from './mail-service.js'
 import { deleteDecoy, issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
@@ -235,7 +236,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     signInWithMagicLink: (token, { device } = {}) =>
       redeem('signInWithMagicLink', token, async (plain) => {
         const user = await useProvingToken('magicLink', plain, { act: async (row) => row })
-        const result = await core.completeSignIn(user, { device })
+        const result = await completeSignIn(core, user, { device })
         if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: ask for another link.')
         return result
       }),

@@ -1,35 +1,27 @@
-import {
-  ConfigurationError,
-  InvalidCredentialsError,
-  InvalidTokenError,
-  MissingTableError,
-  SecondFactorUnreadableError,
-  ServiceUnavailableError,
-  ValidationError,
-} from '../../../core/errors.js'
-import { transaction } from '../../../database/transaction.js'
-import { asSystem, currentActor, currentAddress } from '../../../policy/context.js'
-import { tableOf } from '../../../schema/class-statics.js'
-import { invalidField, requireText } from '../../../schema/text-input.js'
-import { accountNameOf } from '../../../users/account/identifiers.js'
-import { registeredPasswords, storedHash } from '../../../users/account/password-mixin.js'
+import { ValidationError } from '../../../core/errors.js'
 import { requireRankOver } from '../../../users/caller/account-rank.js'
-import { isActive } from '../../../users/caller/actor.js'
 import { skipCallerChange } from '../../../users/caller/caller-changes.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { SecondFactor } from '../../../users/second-factor.js'
-import { hashToken, randomToken, type Token } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
-import type { SecondFactorAsked, SignInResult } from '../../auth-types.js'
+import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
-import type { Attempt } from '../../throttle/throttle.js'
 import { deriveKeys } from '../../tokens/derived-keys.js'
-import { seal, unseal } from '../../tokens/secret-box.js'
-import { revokeTokens, tokens, updateActiveTokens } from '../../tokens/token-updates.js'
-import { forActiveCaller } from '../active-caller.js'
-import { userClass } from '../credentials.js'
-import { countUnusedCodes, makeRecoveryCodes, useRecoveryCode } from './recovery-codes.js'
-import { newTotpSecret, totpStep, totpUri } from './totp.js'
+import { tokens } from '../../tokens/token-updates.js'
+import { CHALLENGE } from './challenges.js'
+import {
+  asSystemInTransaction,
+  beginAttempt,
+  consumeCode,
+  type FactorContext,
+  factorOf,
+  readCode,
+  rethrowFailedAttempt,
+  wrongCode,
+} from './factors.js'
+import { countUnusedCodes, makeRecoveryCodes } from './recovery-codes.js'
+import { beginSetUp, confirmSetUp } from './set-up.js'
+import { verifyChallenge } from './verify-challenge.js'
 
 export interface SecondFactorOptions {
   /** The name of the application in authenticator apps. */
@@ -73,168 +65,36 @@ export interface SecondFactors {
   status(user: User): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
 }
 
-interface Internals {
-  /**
-   * Finds out whether the table of factors exists. Runs outside transactions: a failed statement would end them.
-   *
-   * @throws ServiceUnavailableError while the database does not answer
-   */
-  prepare(): Promise<void>
-  /** Creates a challenge after the first factor; null when the user has no second factor. */
-  createChallenge(user: User): Promise<SecondFactorAsked | null>
-}
-
-const KIND = 'second-factor'
-const PREFIX = 'sf_'
-const FORM = /^sf_[\w-]{43}$/
-const CHALLENGE_LIFETIME = 300_000
-const MAX_TRIES = 5
-
-export function createSecondFactors(
-  core: AuthCore,
-  options: SecondFactorOptions | undefined,
-): { secondFactors: SecondFactors } & Internals {
-  const { knex, keys, hasher, sessions, emit } = core
-  const secretKeys = deriveKeys(keys, 'second factor secret')
-  let hasTable = false
-
-  const asSystemInTransaction = <T>(fn: () => Promise<T>): Promise<T> => transaction(() => asSystem(fn), { knex })
-  const factorOf = async (userId: string): Promise<SecondFactor | undefined> =>
-    await asSystem(() => SecondFactor.query().findOne({ userId }))
-
-  const secretOf = (factor: SecondFactor): string | null => unseal(secretKeys, String(factor.userId), factor.secret)
-
-  /** Checks a code and marks it as used. Of two concurrent uses one UPDATE succeeds. */
-  async function consumeCode(factor: SecondFactor, code: string): Promise<boolean> {
-    if (!/^\d{6}$/.test(code)) {
-      const isTaken = await useRecoveryCode(factor.userId, code)
-      if (isTaken) emit('recoveryCodeUsed', { userId: factor.userId })
-      return isTaken
-    }
-    const secret = secretOf(factor)
-    if (secret === null) throw unreadable(factor.userId)
-    const step = totpStep(secret, code, Date.now())
-    if (step === null) return false
-    const count = await SecondFactor.query()
-      .patch({ lastStep: step })
-      .where('id', factor.id)
-      .where((which) => which.whereNull('lastStep').orWhere('lastStep', '<', step))
-    return count > 0
-  }
-
-  /** Runs work after checking a code under the throttle of sign-ins. @throws InvalidCredentialsError */
-  async function withVerifiedCode<T>(user: User, code: string, then: () => Promise<T>): Promise<T> {
-    core.assertNoTransaction('secondFactors')
-    forbidApiKey('Second factors')
-    await requireRankOver(user.id)
-    const text = readCode(code)
-    const factor = await factorOf(user.id)
-    if (!factor?.confirmedAt)
-      throw new ValidationError('There is no second factor: set one up first.', [{ field: 'code', message: 'has nothing to prove' }])
-    const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
-    const result = await asSystemInTransaction(async () => {
-      if (!(await consumeCode(factor, text))) throw wrongCode()
-      return await then()
-    }).catch((error: unknown) => rethrowFailedAttempt(error, attempt))
-    await attempt.succeeded()
-    return result
-  }
-
-  async function countAttempt(challenge: Token): Promise<void> {
-    const tries = Number(challenge.boundTo ?? 0)
-    const count = await asSystemInTransaction(
-      async () => await updateActiveTokens({ id: challenge.id, boundTo: String(tries) }, { boundTo: String(tries + 1) }),
-    )
-    if (tries >= MAX_TRIES || count === 0) throw new InvalidTokenError()
-  }
-
-  const secondFactors: SecondFactors = {
-    async verify(challenge, code, { device } = {}) {
-      core.assertNoTransaction('secondFactors.verify')
-      const [plain, text] = [requireText(challenge, 'challenge'), readCode(code)]
-      const { found, user } = await readChallenge(plain)
-      const factor = await factorOf(user.id)
-      if (!factor?.confirmedAt) throw new InvalidTokenError()
-      const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
-      try {
-        await countAttempt(found)
-        await asSystemInTransaction(async () => {
-          if (!(await consumeCode(factor, text))) throw wrongCode()
-          const count = await revokeTokens({ id: found.id }).where('expiresAt', '>', new Date())
-          if (count === 0) throw new InvalidTokenError()
-        })
-      } catch (error) {
-        if (error instanceof InvalidCredentialsError)
-          emit('signInFailed', {
-            userId: user.id,
-            email: user.email ?? '',
-            account: accountNameOf(user),
-            reason: 'secondFactor',
-            address: currentAddress(),
-          })
-        return await rethrowFailedAttempt(error, attempt)
-      }
-      await attempt.succeeded()
-      const result = await core.startSession(user, { device })
-      if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
-      return result
-    },
+export function secondFactors(core: AuthCore, options: SecondFactorOptions | undefined): SecondFactors {
+  const secretKeys = deriveKeys(core.keys, 'second factor secret')
+  const context: FactorContext = { core, secretKeys, issuer: options?.issuer ?? 'Application' }
+  return {
+    verify: (challenge, code, { device } = {}) => verifyChallenge(context, challenge, code, device),
 
     async begin(user, { password } = {}) {
-      core.assertNoTransaction('secondFactors.begin')
-      forbidApiKey('Second factors')
-      await requireRankOver(user.id)
-      await provePassword(user, password)
-      if ((await factorOf(user.id))?.confirmedAt)
-        throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
-      const secret = newTotpSecret()
-      await forActiveCaller(knex, user.id, async () => {
-        await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
-        await SecondFactor.create({ userId: user.id, secret: seal(secretKeys, String(user.id), secret) })
-      })
-      return { secret, uri: totpUri(secret, { issuer: options?.issuer ?? 'Application', account: user.email ?? accountNameOf(user) }) }
+      await assertMayChange(core, 'secondFactors.begin', user)
+      return await beginSetUp(context, user, password)
     },
 
     async confirm(user, code) {
-      core.assertNoTransaction('secondFactors.confirm')
-      forbidApiKey('Second factors')
-      await requireRankOver(user.id)
-      const text = readCode(code)
-      const factor = await factorOf(user.id)
-      // A factor whose secret cannot be decrypted must be set up again.
-      if (!factor || factor.confirmedAt || secretOf(factor) === null)
-        throw new ValidationError('There is no second factor to confirm: begin first.', [
-          { field: 'code', message: 'has nothing to confirm' },
-        ])
-      const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
-      const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
-        if (!/^\d{6}$/.test(text) || !(await consumeCode(factor, text))) throw wrongCode()
-        await SecondFactor.query().patch({ confirmedAt: new Date() }).where('id', factor.id)
-        return await makeRecoveryCodes(user.id)
-      })
-      await attempt.succeeded()
-      await sessions.end({ userId: user.id, except: currentActor()?.id === user.id ? currentActor()?.sessionId : undefined })
-      emit('signOut', { userId: user.id, sessionIds: 'all' })
-      emit('factorAdded', { userId: user.id })
-      return { recoveryCodes }
+      await assertMayChange(core, 'secondFactors.confirm', user)
+      return { recoveryCodes: await confirmSetUp(context, user, code) }
     },
 
     async remove(user, code) {
-      await withVerifiedCode(user, code, () => removeAll(user.id))
-      emit('factorRemoved', { userId: user.id })
+      await withVerifiedCode(context, user, code, () => removeAll(user.id))
+      core.emit('factorRemoved', { userId: user.id })
     },
 
     async reset(user) {
-      core.assertNoTransaction('secondFactors.reset')
-      forbidApiKey('Second factors')
-      await requireRankOver(user.id)
-      const isRemoved = await asSystemInTransaction(() => removeAll(user.id))
-      if (isRemoved) emit('factorRemoved', { userId: user.id })
+      await assertMayChange(core, 'secondFactors.reset', user)
+      const isRemoved = await asSystemInTransaction(core, () => removeAll(user.id))
+      if (isRemoved) core.emit('factorRemoved', { userId: user.id })
       return isRemoved
     },
 
     async renewRecoveryCodes(user, code) {
-      return { recoveryCodes: await withVerifiedCode(user, code, () => makeRecoveryCodes(user.id)) }
+      return { recoveryCodes: await withVerifiedCode(context, user, code, () => makeRecoveryCodes(user.id)) }
     },
 
     async status(user) {
@@ -242,91 +102,34 @@ export function createSecondFactors(
       return { isOn, recoveryCodesLeft: isOn ? await countUnusedCodes(user.id) : 0 }
     },
   }
-
-  async function provePassword(user: User, password: string | undefined): Promise<void> {
-    const stored = await storedHash(user)
-    if (stored === null) return
-    if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
-    const attempt = await core.throttle.begin('signIn', { account: accountNameOf(user), address: currentAddress() })
-    if (!(await (hasher ?? registeredPasswords().hasher).verify(password, stored))) throw invalidField('password', 'is wrong')
-    await attempt.succeeded()
-  }
-
-  return {
-    secondFactors,
-
-    // Caches only that the table exists: another process may create it at any time.
-    async prepare() {
-      if (hasTable) return
-      try {
-        await asSystem(() => SecondFactor.query().select('id').limit(1))
-        hasTable = true
-      } catch (error) {
-        // The table is missing in a database of an earlier version: no user has a second factor.
-        if (error instanceof MissingTableError && error.table === tableOfFactors()) return
-        throw new ServiceUnavailableError(
-          'The second factor of this account cannot be looked up right now: try to sign in again shortly.',
-          { cause: error },
-        )
-      }
-    },
-
-    async createChallenge(user) {
-      if (!hasTable || !(await factorOf(user.id))?.confirmedAt) return null
-      const challenge = PREFIX + randomToken()
-      const values = {
-        userId: user.id,
-        kind: KIND,
-        token: hashToken(challenge),
-        boundTo: '0',
-        expiresAt: new Date(Date.now() + CHALLENGE_LIFETIME),
-      }
-      await asSystem(() => tokens().create(values))
-      return { status: 'secondFactor', challenge }
-    },
-  }
 }
 
-const tableOfFactors = () => tableOf(SecondFactor)
+/** Throws unless the caller may change the factors of a user, outside transactions. @throws ForbiddenError, ConfigurationError */
+async function assertMayChange(core: AuthCore, name: string, user: User): Promise<void> {
+  core.assertNoTransaction(name)
+  forbidApiKey('Second factors')
+  await requireRankOver(user.id)
+}
+
+/** Runs work after checking a code under the throttle of sign-ins. @throws InvalidCredentialsError */
+async function withVerifiedCode<T>(context: FactorContext, user: User, code: string, then: () => Promise<T>): Promise<T> {
+  const { core } = context
+  await assertMayChange(core, 'secondFactors', user)
+  const text = readCode(code)
+  const factor = await factorOf(user.id)
+  if (!factor?.confirmedAt)
+    throw new ValidationError('There is no second factor: set one up first.', [{ field: 'code', message: 'has nothing to prove' }])
+  const attempt = await beginAttempt(core, user)
+  const result = await asSystemInTransaction(core, async () => {
+    if (!(await consumeCode(context, factor, text))) throw wrongCode()
+    return await then()
+  }).catch((error: unknown) => rethrowFailedAttempt(error, attempt))
+  await attempt.succeeded()
+  return result
+}
 
 async function removeAll(userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)
-  await skipCallerChange(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', KIND])
+  await skipCallerChange(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', CHALLENGE])
   return count > 0
-}
-
-async function readChallenge(plain: string): Promise<{ found: Token; user: User }> {
-  const found = FORM.test(plain)
-    ? await asSystem(() =>
-        tokens()
-          .query()
-          .findOne({ token: hashToken(plain), kind: KIND }),
-      )
-    : undefined
-  const user = found?.isActive ? await asSystem(() => userClass().get(found.userId)) : null
-  if (!found || !user || !isActive(user)) throw new InvalidTokenError()
-  return { found, user }
-}
-
-/** Rethrows the error. Takes the attempt back when the server, not the user, is at fault. */
-async function rethrowFailedAttempt(error: unknown, attempt: Attempt): Promise<never> {
-  if (error instanceof SecondFactorUnreadableError) await attempt.withdrawn()
-  throw error
-}
-
-const unreadable = (userId: string) =>
-  new SecondFactorUnreadableError(undefined, {
-    cause: new ConfigurationError(
-      `No key of initPerms({ jwt }) decrypts the second factor of user ${userId}: add the key that encrypted it to jwt.keys as \`retired: true\` (and start with a JWT_SECRET that stays the same), or remove the factor with perms.auth.secondFactors.reset(user).`,
-    ),
-  })
-
-const wrongCode = () => new InvalidCredentialsError('The code is wrong or was already used.')
-
-/** Removes blanks and dashes: apps show codes in groups, and users type them that way. */
-function readCode(value: unknown): string {
-  const given = requireText(value, 'code')
-  const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')
-  if (text.length > 64) throw new ValidationError('code is too long.', [{ field: 'code', message: 'is too long' }])
-  return text
 }

@@ -1,0 +1,64 @@
+import { InvalidCredentialsError, InvalidTokenError, ServiceUnavailableError } from '../../../core/errors.js'
+import { currentAddress } from '../../../policy/context.js'
+import { requireText } from '../../../schema/text-input.js'
+import { accountNameOf } from '../../../users/account/identifiers.js'
+import type { SecondFactor } from '../../../users/second-factor.js'
+import type { Token } from '../../../users/token.js'
+import type { User } from '../../../users/user.js'
+import type { SignInResult } from '../../auth-types.js'
+import type { AuthCore } from '../../core.js'
+import { revokeTokens } from '../../tokens/token-updates.js'
+import { startSession } from '../start-session.js'
+import { countChallengeAttempt, readChallenge } from './challenges.js'
+import {
+  asSystemInTransaction,
+  beginAttempt,
+  consumeCode,
+  type FactorContext,
+  factorOf,
+  readCode,
+  rethrowFailedAttempt,
+  wrongCode,
+} from './factors.js'
+
+/** Completes a sign-in with a code. @throws like SecondFactors.verify */
+export async function verifyChallenge(
+  context: FactorContext,
+  challenge: string,
+  code: string,
+  device: string | undefined,
+): Promise<SignInResult> {
+  const { core } = context
+  core.assertNoTransaction('secondFactors.verify')
+  const [plain, text] = [requireText(challenge, 'challenge'), readCode(code)]
+  const { found, user } = await readChallenge(plain)
+  const factor = await factorOf(user.id)
+  if (!factor?.confirmedAt) throw new InvalidTokenError()
+  const attempt = await beginAttempt(core, user)
+  try {
+    await useChallenge(context, found, factor, text)
+  } catch (error) {
+    if (error instanceof InvalidCredentialsError) emitFailure(core, user)
+    return await rethrowFailedAttempt(error, attempt)
+  }
+  await attempt.succeeded()
+  const result = await startSession(core, user, { device })
+  if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
+  return result
+}
+
+/** Uses the challenge and the code up. The attempt is counted even if the code is wrong. */
+async function useChallenge(context: FactorContext, challenge: Token, factor: SecondFactor, code: string): Promise<void> {
+  const { core } = context
+  if (!(await asSystemInTransaction(core, () => countChallengeAttempt(challenge)))) throw new InvalidTokenError()
+  await asSystemInTransaction(core, async () => {
+    if (!(await consumeCode(context, factor, code))) throw wrongCode()
+    const count = await revokeTokens({ id: challenge.id }).where('expiresAt', '>', new Date())
+    if (count === 0) throw new InvalidTokenError()
+  })
+}
+
+function emitFailure({ emit }: AuthCore, user: User): void {
+  const account = accountNameOf(user)
+  emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'secondFactor', address: currentAddress() })
+}

@@ -1,0 +1,106 @@
+import { ConfigurationError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
+import { currentActor, currentAddress } from '../../policy/context.js'
+import { invalidField, requireText } from '../../schema/text-input.js'
+import { requireRankOver } from '../../users/caller/account-rank.js'
+import { userIdOf } from '../../users/caller/actor.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
+import type { User } from '../../users/user.js'
+import type { Auth, SignedIn } from '../auth-types.js'
+import type { AuthCore } from '../core.js'
+import { assertOwnUser } from '../tokens/sessions.js'
+import { forActiveCaller } from './active-caller.js'
+import { signedIn } from './start-session.js'
+
+const MAX_REFRESH_TOKEN = 4096
+
+type CreatesTokens = 'createAccessToken' | 'createRefreshToken' | 'refresh'
+type EndsSessions = 'signOut' | 'signOutEverywhere' | 'sessions' | 'endSession'
+
+/** Returns the functions of `perms.auth` that start, refresh, list and end sessions. */
+export function sessionFlows(core: AuthCore): Pick<Auth, CreatesTokens | EndsSessions> {
+  return { ...tokenFlows(core), ...signOutFlows(core) }
+}
+
+function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
+  const { accessTokens, knex, sessions } = core
+  return {
+    async createAccessToken(user, { refreshToken } = {}) {
+      forbidApiKey('Tokens and sessions')
+      assertOwnUser(user)
+      const sessionId =
+        refreshToken === undefined
+          ? (await forActiveCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId
+          : await sessionOf(core, user, refreshToken)
+      return accessTokens.create(user, sessionId)
+    },
+
+    async createRefreshToken(user, { device } = {}) {
+      forbidApiKey('Tokens and sessions')
+      assertOwnUser(user)
+      return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
+    },
+
+    async refresh(refreshToken) {
+      core.assertNoTransaction('refresh')
+      if (requireText(refreshToken, 'refresh_token').length > MAX_REFRESH_TOKEN) throw invalidField('refresh_token', 'is too long')
+      return await refresh(core, refreshToken)
+    },
+  }
+}
+
+function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
+  const { emit, sessions } = core
+  return {
+    async signOut() {
+      core.assertNoTransaction('signOut')
+      const actor = currentActor()
+      if (!actor) throw new UnauthorizedError()
+      if (!actor.sessionId) {
+        throw new ConfigurationError('signOut() ends the session of an access token, and runAs() has none: use signOutEverywhere(user).')
+      }
+      await sessions.end({ userId: actor.id, id: actor.sessionId })
+      emit('signOut', { userId: actor.id, sessionIds: [actor.sessionId] })
+    },
+
+    async signOutEverywhere(user, { except } = {}) {
+      core.assertNoTransaction('signOutEverywhere')
+      forbidApiKey('Sessions')
+      const userId = userIdOf(user)
+      await requireRankOver(userId)
+      const count = await sessions.end({ userId, except })
+      emit('signOut', { userId, sessionIds: 'all' })
+      return count
+    },
+
+    sessions: (user) => sessions.list(userIdOf(user)),
+
+    async endSession(user, sessionId) {
+      core.assertNoTransaction('endSession')
+      forbidApiKey('Sessions')
+      const userId = userIdOf(user)
+      await requireRankOver(userId)
+      if ((await sessions.end({ userId, id: sessionId })) === 0) return false
+      emit('signOut', { userId, sessionIds: [sessionId] })
+      return true
+    },
+  }
+}
+
+// Returns the id of the user's active session with a refresh token.
+async function sessionOf({ sessions }: AuthCore, user: User, refreshToken: string): Promise<string> {
+  const { session } = await sessions.findActive(sessions.sessionIdOf(refreshToken) ?? '')
+  if (session.userId !== user.id) throw new InvalidTokenError()
+  return session.id
+}
+
+async function refresh(core: AuthCore, refreshToken: string): Promise<SignedIn> {
+  const attempt = await core.throttle.begin('refresh', { address: currentAddress() })
+  try {
+    const { caller, refreshToken: next } = await core.sessions.rotate(refreshToken)
+    await attempt.succeeded()
+    return signedIn(core, caller.user, caller.session.id, next)
+  } catch (error) {
+    if (!(error instanceof InvalidTokenError)) await attempt.withdrawn()
+    throw error
+  }
+}

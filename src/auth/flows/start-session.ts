@@ -1,0 +1,62 @@
+import { AccountDisabledError } from '../../core/errors.js'
+import { currentAddress } from '../../policy/context.js'
+import { isActive } from '../../users/caller/actor.js'
+import type { User } from '../../users/user.js'
+import type { SecondFactorAsked, SignedIn, SignInResult } from '../auth-types.js'
+import type { AuthCore } from '../core.js'
+import { withLockedUser } from './credentials.js'
+
+export interface StartOptions {
+  /** A description for the list of sessions. */
+  readonly device?: string | undefined
+  /** Replaces the stored hash in the same transaction. */
+  readonly rehashed?: string | null | undefined
+}
+
+/**
+ * Completes a sign-in after the first factor: starts a session, or returns a challenge when the user has a second factor.
+ *
+ * @returns null when the user's row changed since it was read
+ * @throws AccountDisabledError
+ */
+export async function completeSignIn(core: AuthCore, user: User, options: StartOptions = {}): Promise<SignInResult | null> {
+  if (!isActive(user)) throw new AccountDisabledError()
+  await core.challenges.prepare()
+  return await start(core, user, options, () => core.challenges.create(user))
+}
+
+/**
+ * Starts a session after all factors.
+ *
+ * @returns null when the user's row changed since it was read
+ * @throws AccountDisabledError
+ */
+export async function startSession(core: AuthCore, user: User, options: StartOptions = {}): Promise<SignInResult | null> {
+  if (!isActive(user)) throw new AccountDisabledError()
+  return await start(core, user, options, async () => null)
+}
+
+/** Returns the result of a sign-in or a refresh, with a new access token. */
+export function signedIn({ accessTokens }: AuthCore, user: User, sessionId: string, refreshToken: string): SignedIn {
+  const accessToken = accessTokens.create(user, sessionId)
+  return { status: 'signedIn', accessToken, refreshToken, expiresIn: accessTokens.lifetime, user }
+}
+
+async function start(
+  core: AuthCore,
+  user: User,
+  { device, rehashed = null }: StartOptions,
+  challenge: () => Promise<SecondFactorAsked | null>,
+): Promise<SignInResult | null> {
+  const { knex, sessions, emit } = core
+  const started = await withLockedUser(
+    knex,
+    user,
+    rehashed,
+    async () => (await challenge()) ?? (await sessions.start(user, 'refresh', device)),
+  )
+  if (!started || 'status' in started) return started
+  const { user: loaded } = await sessions.findActive(started.sessionId)
+  emit('signIn', { userId: user.id, sessionId: started.sessionId, address: currentAddress() })
+  return signedIn(core, loaded, started.sessionId, started.refreshToken)
+}
