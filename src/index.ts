@@ -10,7 +10,8 @@ export type {
   ImportUsers,
   RefusedUser,
 } from './auth/flows/import/import-users.js'
-export type { Invitations, PrepareRegistration } from './auth/flows/invitations/invitations.js'
+export type { PrepareRegistration } from './auth/flows/invitations/accept.js'
+export type { Invitations } from './auth/flows/invitations/invitations.js'
 export type { MailFlows } from './auth/flows/mail/mail-flows.js'
 export {
   consoleMailer,

@@ -7,6 +7,7 @@ import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import type { Auth, SignedIn } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
+import { withAttempt } from '../throttle/attempts.js'
 import { assertOwnUser } from '../tokens/sessions.js'
 import { forActiveCaller } from './active-caller.js'
 import { signedIn } from './start-session.js'
@@ -95,12 +96,7 @@ async function sessionOf({ sessions }: AuthCore, user: User, refreshToken: strin
 
 async function refresh(core: AuthCore, refreshToken: string): Promise<SignedIn> {
   const attempt = await core.throttle.begin('refresh', { address: currentAddress() })
-  try {
-    const { caller, refreshToken: next } = await core.sessions.rotate(refreshToken)
-    await attempt.succeeded()
-    return signedIn(core, caller.user, caller.session.id, next)
-  } catch (error) {
-    if (!(error instanceof InvalidTokenError)) await attempt.withdrawn()
-    throw error
-  }
+  const isFailure = (error: unknown) => error instanceof InvalidTokenError
+  const { caller, refreshToken: next } = await withAttempt(attempt, isFailure, () => core.sessions.rotate(refreshToken))
+  return signedIn(core, caller.user, caller.session.id, next)
 }

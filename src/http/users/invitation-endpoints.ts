@@ -1,5 +1,5 @@
 import { assertInviter } from '../../auth/flows/domain-roles.js'
-import type { PrepareRegistration } from '../../auth/flows/invitations/invitations.js'
+import type { PrepareRegistration } from '../../auth/flows/invitations/accept.js'
 import { ForbiddenError } from '../../core/errors.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
