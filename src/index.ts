@@ -87,7 +87,7 @@ export {
   UserResource,
   type UserResourceOptions,
 } from './http/users/user-resource.js'
-export { initPerms, type Perms, type PermsOptions } from './init.js'
+export { initPerms } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
 export {
   createTables,
@@ -155,6 +155,8 @@ export {
 } from './schema/column.js'
 export type { ColumnNames } from './schema/definition/declarations.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
+export type { PermsOptions } from './setup/options.js'
+export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
 export { AuditLog } from './users/audit-log.js'

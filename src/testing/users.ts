@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { currentPerms, type Perms } from '../init.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
+import { currentPerms, type Perms } from '../setup/perms.js'
 import { identifiersOf } from '../users/account/identifiers.js'
 import type { DomainRef } from '../users/roles/has-roles-mixin.js'
 import type { User } from '../users/user.js'

@@ -1,4 +1,4 @@
-import type { PermsOptions } from '../../src/init.js'
+import type { PermsOptions } from '../../src/setup/options.js'
 import { type FullWorld, openFullWorld } from '../../src/testing/conformance/world.js'
 import type { DatabaseName } from '../helpers/databases.js'
 import { closing, emptyDatabase } from './zoo.js'

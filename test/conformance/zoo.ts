@@ -1,4 +1,4 @@
-import type { PermsOptions } from '../../src/init.js'
+import type { PermsOptions } from '../../src/setup/options.js'
 import { openWorld, type World } from '../../src/testing/conformance/world.js'
 import { createDatabase, type DatabaseName, type OwnDatabase } from '../helpers/databases.js'
 

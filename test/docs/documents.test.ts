@@ -35,7 +35,8 @@ describe('The documents', () => {
 
   it('name every option of initPerms', () => {
     const page = readFileSync(join(root, 'docs/options.md'), 'utf8')
-    const [, options = ''] = /^export interface PermsOptions \{\n([\s\S]*?)^\}/m.exec(readFileSync(join(root, 'src/init.ts'), 'utf8')) ?? []
+    const [, options = ''] =
+      /^export interface PermsOptions \{\n([\s\S]*?)^\}/m.exec(readFileSync(join(root, 'src/setup/options.ts'), 'utf8')) ?? []
     const names = [...options.matchAll(/^ {2}(\w+)\??:(?= |$)/gm)].map(([, name]) => name as string)
     expect(names).to.include.members(['knex', 'jwt', 'models', 'loadUser'])
     for (const name of names) expect(page).to.contain(`\`${name}\``)

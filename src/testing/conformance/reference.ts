@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { Knex } from 'knex'
 import { type NodeHandler, nodeAdapter } from '../../adapters/node.js'
 import type { Api } from '../../http/serve/api.js'
-import type { Perms } from '../../init.js'
+import type { Perms } from '../../setup/perms.js'
 import type { ApplicationRoute } from './routes.js'
 import { CaseRun, type ConformanceServer, casesFor, type Responses } from './suite.js'
 

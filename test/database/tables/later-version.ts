@@ -15,6 +15,6 @@ const columnsOf = async (create: (knex: Knex.Knex) => Promise<unknown>) => {
   return rows.flatMap(({ name, type }) => (name === 'kind' ? [`${name} ${type}`] : [name]))
 }
 
-const created = await columnsOf(async () => (await import('../../../src/init.js')).currentPerms().migrate())
+const created = await columnsOf(async () => (await import('../../../src/setup/perms.js')).currentPerms().migrate())
 const declared = await columnsOf((knex) => createTables(knex, [User, Token]))
 console.log(JSON.stringify({ created, declared }))

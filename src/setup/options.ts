@@ -1,0 +1,145 @@
+import type { Knex } from 'knex'
+import { Model } from 'objection'
+import type { MailOptions } from '../auth/flows/mail/mail-service.js'
+import type { SecondFactorOptions } from '../auth/flows/second-factor/second-factor.js'
+import type { LegacyPasswordScheme } from '../auth/passwords/legacy/scheme.js'
+import type { PasswordPolicy } from '../auth/passwords/password-policy.js'
+import type { Throttle, ThrottleOptions } from '../auth/throttle/throttle.js'
+import type { JwtOptions } from '../auth/tokens/key-set.js'
+import type { LegacyTokenOptions } from '../auth/tokens/legacy-tokens.js'
+import { ConfigurationError } from '../core/errors.js'
+import type { CookieOptions } from '../http/caller/cookies.js'
+import type { LibraryIds, TableOptions } from '../policy/registered-models.js'
+import { definitionOf } from '../schema/definition/definition.js'
+import type { PasswordHasher } from '../users/account/password-hasher.js'
+import { AuditLog } from '../users/audit-log.js'
+import type { UserClass } from '../users/caller/actor.js'
+import { Domain } from '../users/domain.js'
+import { Token } from '../users/token.js'
+import { User } from '../users/user.js'
+import { UserRole } from '../users/user-role.js'
+import { UserSetting } from '../users/user-setting.js'
+
+export interface PermsOptions {
+  /**
+   * The name of this application in tokens and derived keys. Set it when several applications with their own databases share keys.
+   *
+   * @defaultValue a name derived from the connection, used only while several runtimes are active
+   */
+  name?: string | undefined
+  /** The Knex instance of the application's database. */
+  knex: Knex
+  /** How access tokens are signed. Without it, adapters and sign-in throw a ConfigurationError. */
+  jwt?:
+    | (JwtOptions & {
+        /** Returns additional claims of access tokens. Permissions never depend on them. */
+        claims?: ((user: User) => object) | undefined
+        /** Accepts the access tokens that the application issued before it used this library, until a fixed date. */
+        legacyTokens?: LegacyTokenOptions | undefined
+      })
+    | undefined
+  /** The application's user model. @defaultValue User */
+  user?: UserClass | undefined
+  /** A subclass of UserRole. @defaultValue UserRole */
+  userRole?: typeof UserRole | undefined
+  /** A subclass of Token. @defaultValue Token */
+  token?: typeof Token | undefined
+  /** A subclass of Domain. @defaultValue Domain */
+  domain?: typeof Domain | undefined
+  /** A subclass of UserSetting. @defaultValue UserSetting */
+  userSetting?: typeof UserSetting | undefined
+  /**
+   * The names of the library's tables: a schema, a prefix, and names of single tables. A model's `static tableName` wins.
+   *
+   * @defaultValue the models' names in snake_case
+   */
+  tables?: TableOptions | undefined
+  /**
+   * The ids of the library's own tables: UUIDs of version 7, or integers that the database makes. A model that declares its id keeps
+   * that. Ids of tokens are always UUIDs, because they identify sessions.
+   *
+   * @defaultValue 'uuid'
+   */
+  ids?: LibraryIds | undefined
+  /** Models to check at start instead of at their first use. Relations from the user to them work from the start. */
+  models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
+  passwords?:
+    | (PasswordPolicy & {
+        /** The cost of bcrypt, at least 10. @defaultValue 12 */
+        cost?: number | undefined
+        /**
+         * Schemes of hashes that another system made, such as `[pbkdf2(), phpass()]`. The next sign-in replaces such a hash. Each scheme
+         * takes part in every password check.
+         *
+         * @defaultValue none; bcrypt hashes need no scheme
+         */
+        legacy?: readonly LegacyPasswordScheme[] | undefined
+      })
+    | undefined
+  /** The password hasher. @defaultValue bcryptHasher() */
+  passwordHasher?: PasswordHasher | undefined
+  /** The status for a row that the caller may not read: 404, or 403 as for writes. @defaultValue 404 */
+  accessDenied?: 404 | 403 | undefined
+  /** Whether code outside runAs(), asAnonymous() and asSystem() may use protected models. @defaultValue 'allow' until an adapter exists */
+  outsideContext?: 'allow' | 'deny' | undefined
+  /** With 'required', each granted role names a domain or '*'. @defaultValue 'optional' */
+  domains?: 'optional' | 'required' | undefined
+  /** Whether PostgreSQL statements are prepared with a name. Set it to false for poolers that do not support this. @defaultValue true */
+  namedStatements?: boolean | undefined
+  /** Limits of failed sign-ins, refreshes and registrations; false for no limits. @defaultValue counted in memory */
+  throttle?: ThrottleOptions | Throttle | false | undefined
+  /**
+   * Seconds (at most 300) for which the caller of an access token is cached. When another process ends a session, disables a user or
+   * revokes a role, this process notices it after that time.
+   *
+   * @defaultValue no cache
+   */
+  cacheCallers?: number | undefined
+  /**
+   * Enables tokens in cookies. A client that signs in with `Prefer: cookies` gets its tokens as `__Host-` cookies, which scripts
+   * cannot read.
+   *
+   * @defaultValue false
+   */
+  cookies?: boolean | CookieOptions | undefined
+  /** Writes events into AuditLog, or into the given subclass of AuditLog. @defaultValue false */
+  auditLog?: boolean | typeof AuditLog | undefined
+  /** Options of the second factor, such as the name that authenticator apps show. */
+  secondFactor?: SecondFactorOptions | undefined
+  /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
+  mail?: MailOptions | undefined
+  /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
+  loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
+}
+
+/** Returns the classes that replace models of the library. */
+export function given(options: PermsOptions): Record<string, typeof Model> {
+  const { user, userRole, token, domain, userSetting } = options
+  return Object.fromEntries(
+    Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined),
+  ) as Record<string, typeof Model>
+}
+
+/** @throws ConfigurationError for a class that extends the wrong base, or the Model of another copy of Objection */
+export function assertModelClasses(options: PermsOptions): void {
+  const bases = { user: User, userRole: UserRole, token: Token, domain: Domain, userSetting: UserSetting }
+  for (const [kind, cls] of Object.entries(given(options))) {
+    if (!(cls.prototype instanceof Model)) {
+      throw new ConfigurationError(
+        `initPerms({ ${kind}: ${cls.name} }): the class extends Model of another copy of Objection than this library uses. Install only one: run \`npm ls objection\`.`,
+      )
+    }
+    const Base = bases[kind as keyof typeof bases]
+    if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
+      throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
+  }
+}
+
+/** Returns the class of the audit log. @throws ConfigurationError for a class that does not extend AuditLog */
+export function auditModel(given: true | typeof AuditLog): typeof AuditLog {
+  const model = given === true ? AuditLog : given
+  if (model !== AuditLog && !(model.prototype instanceof AuditLog))
+    throw new ConfigurationError(`initPerms({ auditLog: ${model.name} }): the class must extend AuditLog.`)
+  definitionOf(model)
+  return model
+}
