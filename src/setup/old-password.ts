@@ -3,7 +3,7 @@ import { ValidationError } from '../core/errors.js'
 import { inTransaction } from '../database/transaction.js'
 import { currentAddress } from '../policy/context.js'
 import { accountNameOf } from '../users/account/identifiers.js'
-import { type registerOldPasswordCheck, wrongOldPassword } from '../users/account/password-mixin.js'
+import { type registerOldPasswordCheck, wrongOldPassword } from '../users/account/old-password.js'
 
 /** Returns the check of old passwords that counts a wrong one like a failed sign-in. */
 export function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[1] {
