@@ -1,12 +1,12 @@
-import { AccountDisabledError, InvalidCredentialsError } from '../../core/errors.js'
+import { AccountDisabledError, InvalidCredentialsError, TooManyAttemptsError } from '../../core/errors.js'
 import { currentAddress } from '../../policy/context.js'
 import { accountName } from '../../users/account/identifiers.js'
 import { isActive } from '../../users/caller/actor.js'
 import type { User } from '../../users/user.js'
 import type { Auth, SignInResult } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
-import type { Attempt } from '../throttle/throttle.js'
-import { type Credentials, freshHash, readCredentials, signInIdentifiers, type Verdict, verifyCredentials } from './credentials.js'
+import type { Attempt, Throttle } from '../throttle/throttle.js'
+import { type Credentials, findNamedUser, freshHash, readCredentials, signInIdentifiers, type Verdict } from './credentials.js'
 import { completeSignIn } from './start-session.js'
 
 /** How often a sign-in is tried again when the user's row changes meanwhile. */
@@ -67,18 +67,46 @@ async function checkPassword(core: AuthCore, credentials: Credentials): Promise<
   return await user.loadRoles()
 }
 
-/** Verifies credentials under the throttle. If the password is correct, the caller must end `attempt`. */
+/**
+ * Looks the user up and verifies the password, under the throttle. It runs the same statements and takes the time of one hash in every
+ * case. If the password is correct, the caller must end `attempt`.
+ */
 async function verify({ throttle, hasher }: AuthCore, credentials: Credentials): Promise<Verdict & { attempt: Attempt }> {
-  const attempt = await throttle.begin('signIn', {
-    account: accountName(credentials.identifier, credentials.value),
-    address: currentAddress(),
-  })
+  const account = accountName(credentials.identifier, credentials.value)
+  let attempt = await throttle.begin('signIn', { account, address: currentAddress() })
   try {
-    return { ...(await verifyCredentials(hasher, credentials)), attempt }
+    const user = await findNamedUser(credentials)
+    let isWithinLimit = true
+    if (signInIdentifiers().length > 1) {
+      const ofUser = await countForUser(throttle, user, account)
+      if (ofUser) attempt = both(attempt, ofUser)
+      isWithinLimit = ofUser !== null
+    }
+    const isRight = await hasher.verify(credentials.password, user?.passwordHash ?? null)
+    return { user, isRight: isRight && isWithinLimit && user !== null, attempt }
   } catch (error) {
     await attempt.withdrawn()
     throw error
   }
+}
+
+/**
+ * Counts an attempt for the user, since each further identifier would allow further guesses. Returns null when the limit is reached:
+ * the password counts as wrong then, because a 429 would reveal which identifiers belong to one user.
+ */
+async function countForUser(throttle: Throttle, user: User | null, account: string): Promise<Attempt | null> {
+  const counted = user ? `id:${user.id}` : `unknown:${account}`
+  try {
+    return await throttle.begin('signInOfUser', { account: counted, address: currentAddress() })
+  } catch (error) {
+    if (error instanceof TooManyAttemptsError) return null
+    throw error
+  }
+}
+
+function both(one: Attempt, other: Attempt): Attempt {
+  const end = (how: keyof Attempt) => async () => void (await Promise.all([one[how](), other[how]()]))
+  return { succeeded: end('succeeded'), withdrawn: end('withdrawn') }
 }
 
 function emitFailure({ emit }: AuthCore, { identifier, value }: Credentials, user: User | null, reason: 'credentials' | 'disabled'): void {

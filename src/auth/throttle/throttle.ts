@@ -6,8 +6,8 @@ import type { Emit } from '../events.js'
 import { clientNetwork } from './client-network.js'
 import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
 
-/** The limited actions. */
-export type ThrottledAction = 'signIn' | 'registration' | 'refresh' | 'mail' | 'mailToken'
+/** The limited actions. `signInOfUser` counts the sign-ins of a user with several identifiers, whichever of them is given. */
+export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken'
 
 /**
  * The properties by which attempts are counted: the client address as the adapter determined it, and the account as the caller
@@ -134,6 +134,11 @@ export function createThrottle(options: ThrottleOptions, { knex, emit, scope = (
       counter('signIn', 'address', signIn.address ?? 100, signIn.window ?? 900),
       counter('signIn', 'account', signIn.account ?? 100, signIn.window ?? 900),
     ],
+    // The address has been counted by signIn.
+    signInOfUser: [
+      counter('signInOfUser', 'pair', signIn.pair ?? 10, signIn.window ?? 900),
+      counter('signInOfUser', 'account', signIn.account ?? 100, signIn.window ?? 900),
+    ],
     registration: [counter('registration', 'address', registration.address ?? 200, registration.window ?? 3600)],
     refresh: [counter('refresh', 'address', refresh.address ?? 100, refresh.window ?? 900)],
     mail: [
@@ -147,6 +152,7 @@ export function createThrottle(options: ThrottleOptions, { knex, emit, scope = (
   return {
     async begin(action, who) {
       const taken: Taken[] = []
+      let refusal: unknown
       for (const one of counters[action]) {
         const key = keyOf(one.dimension, who, isShared ? scope() : null)
         if (key === null) continue
@@ -155,11 +161,19 @@ export function createThrottle(options: ThrottleOptions, { knex, emit, scope = (
           const { msBeforeNext } = await one.limiter.consume(key)
           taken.push({ counter: one, key, until: begun + msBeforeNext })
         } catch (reason) {
+          const error = limitError(reason, { action, who, counter: one })
+          // Sign-in answers as if nothing were refused, so the refusal sends the same statements.
+          if (action === 'signInOfUser' && error instanceof TooManyAttemptsError) {
+            refusal ??= error
+            continue
+          }
           // The attempt is refused: return the points that it took from the earlier limits.
           await giveBack(taken)
-          throw await limitError(reason, { action, who, counter: one, key })
+          await limitExcess(reason, one, key)
+          throw error
         }
       }
+      if (refusal) throw refusal
       return {
         async succeeded() {
           const [pair, others] = [taken.filter(isPair), taken.filter((one) => !isPair(one))]
@@ -170,21 +184,26 @@ export function createThrottle(options: ThrottleOptions, { knex, emit, scope = (
     },
   }
 
-  async function limitError(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter; key: string }) {
+  function limitError(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter }): Error {
     // The count is unknown: refuse the attempt. `cause` tells the operator the reason, such as a missing table.
     if (reason instanceof PermsError && reason.status !== 500) return reason
     if (!isRefusal(reason)) return new ServiceUnavailableError(undefined, { cause: reason })
-    const { action, who, counter, key } = refused
-    const { points, dimension, limiter } = counter
+    const { action, who, counter } = refused
+    const { points, dimension } = counter
     const { consumedPoints, msBeforeNext } = reason
     if (consumedPoints === points + 1) emit('locked', { action, by: dimension, account: who.account, address: who.address })
-    // Takes a refused attempt back: with many concurrent attempts that succeed in the end, the refused ones would leave the limit
-    // reached.
-    if (consumedPoints > points + MAX_EXCESS) await ignoreErrors([limiter.reward(key)])
     return new TooManyAttemptsError('Too many attempts: wait before you try again.', {
       retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
     })
   }
+}
+
+/**
+ * Takes a refused attempt back: with many concurrent attempts that succeed in the end, the refused ones would leave the limit
+ * reached.
+ */
+async function limitExcess(reason: unknown, { points, limiter }: Counter, key: string): Promise<void> {
+  if (isRefusal(reason) && reason.consumedPoints > points + MAX_EXCESS) await ignoreErrors([limiter.reward(key)])
 }
 
 interface Taken {

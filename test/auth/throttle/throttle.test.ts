@@ -336,6 +336,8 @@ describe('createThrottle', () => {
       { keyPrefix: 'signIn.pair', points: 10, duration: quarter },
       { keyPrefix: 'signIn.address', points: 100, duration: quarter },
       { keyPrefix: 'signIn.account', points: 100, duration: quarter },
+      { keyPrefix: 'signInOfUser.pair', points: 10, duration: quarter },
+      { keyPrefix: 'signInOfUser.account', points: 100, duration: quarter },
       { keyPrefix: 'registration.address', points: 200, duration: hour },
       { keyPrefix: 'refresh.address', points: 100, duration: quarter },
       { keyPrefix: 'mail.account', points: 10, duration: hour },

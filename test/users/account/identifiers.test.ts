@@ -350,6 +350,55 @@ eachDatabase('A user model with an e-mail address and a username', (db) => {
   })
 })
 
+eachDatabase('A limit on sign-ins by several identifiers', (db) => {
+  let perms: Perms
+  let hasher: TestHasher
+  const locked: (string | undefined)[] = []
+  before(async () => {
+    hasher = new TestHasher()
+    perms = initPerms({ knex: db.knex, user: Author, jwt, passwordHasher: hasher, throttle: { store: 'database', signIn: { pair: 3 } } })
+    await perms.migrate()
+    perms.on('locked', ({ account }) => void locked.push(account))
+  })
+  after(() => perms.close())
+
+  const statusOf = (credentials: object, word = 'wrong') =>
+    perms.auth.signIn({ ...credentials, password: word }).then(
+      () => 200,
+      (error: { status: number }) => error.status,
+    )
+  const work = async (credentials: object) => {
+    const statements: string[] = []
+    const record = ({ sql }: { sql: string }) => void (sql.startsWith('delete') || statements.push(sql))
+    const before = hasher.verified.length
+    db.knex.on('query', record)
+    const status = await statusOf(credentials).finally(() => db.knex.off('query', record))
+    return { status, hashes: hasher.verified.length - before, statements }
+  }
+
+  it('counts the guesses by both together, and answers as for unknown names [promise 12] [promise 10]', async () => {
+    const user = await asSystem(() => createUser<Author>({ email: 'one@example.com', username: 'one', password }))
+    const [byEmail, byName] = [{ email: 'one@example.com' }, { username: 'one' }]
+    const [strangeEmail, strangeName] = [{ email: 'two@example.com' }, { username: 'two' }]
+    for (let i = 0; i < 4; i += 1) expect(await work(byEmail), `attempt ${i}`).to.deep.equal(await work(strangeEmail))
+    expect(await statusOf(byEmail, password)).to.equal(429)
+    // The right password gets the answer of a wrong one: 429 would reveal that the name and the address belong to one user.
+    expect(await work(byName)).to.deep.equal(await work(strangeName))
+    expect(await statusOf(byName, password)).to.equal(401)
+    expect(locked).to.include(`id:${user.id}`)
+  })
+
+  it('starts again after a success by either, and is not reached by an address that looks like an id', async () => {
+    const user = await asSystem(() => createUser<Author>({ email: 'three@example.com', username: 'three', password }))
+    for (const credentials of [{ email: 'three@example.com' }, { username: 'three' }, { email: 'three@example.com' }]) {
+      for (let i = 0; i < 2; i += 1) expect(await statusOf(credentials)).to.equal(401)
+      expect(await statusOf(credentials, password)).to.equal(200)
+    }
+    for (let i = 0; i < 4; i += 1) await statusOf({ email: `id:${user.id}` })
+    expect(await statusOf({ username: 'three' }, password)).to.equal(200)
+  })
+})
+
 describe('static identifiers', () => {
   it('must name unique, visible columns of text', () => {
     for (const [identifiers, message] of [
