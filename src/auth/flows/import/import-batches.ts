@@ -1,5 +1,5 @@
 import type { Model, TransactionOrKnex } from 'objection'
-import { type FieldError, PermsError } from '../../../core/errors.js'
+import { type FieldError, PermsError, UniqueViolationError } from '../../../core/errors.js'
 import { transaction } from '../../../database/transaction.js'
 import { registeredModel } from '../../../policy/registered-models.js'
 import { inParts } from '../../../query/execution/insert-results.js'
@@ -60,14 +60,15 @@ export class UserBatches {
     }
     const { fresh, skipped } = await this.#withoutExisting(candidates, refused)
     await this.#wrapHashes(fresh)
-    const imported = await this.#insert(fresh, refused)
-    return { imported, skipped, refused: refused.sort((a, b) => a.index - b.index) }
+    const inserted = await this.#insert(fresh, refused)
+    return { imported: inserted.imported, skipped: skipped + inserted.skipped, refused: refused.sort((a, b) => a.index - b.index) }
   }
 
   /** @throws ValidationError for values that the model, the hasher or an earlier user of the iterable excludes */
   async #candidate(index: number, user: unknown): Promise<Candidate> {
     if (typeof user !== 'object' || user === null || Array.isArray(user)) throw new Refused([{ field: '', message: 'must be an object' }])
     const { roles, ...values } = user as { roles?: unknown }
+    this.#assertPlainValues(values)
     const row = this.#cls.fromJson(values)
     const hash = columnValue(row, 'passwordHash')
     if (hash === undefined || hash === null) valuesByName(row).passwordHash = noPassword(this.#cls)
@@ -78,6 +79,13 @@ export class UserBatches {
     for (const { key } of keys) this.#seen.add(key)
     if (taken) throw new Refused([{ field: taken.name, message: 'is that of an earlier row' }])
     return { index, row, grants: await this.#grants.read(roles) }
+  }
+
+  /** Refuses raw() and subqueries: Objection would store them unchecked. */
+  #assertPlainValues(values: object): void {
+    const isPlain = (name: string) => typeof (columnValue(values, name) ?? '') !== 'object'
+    const field = ['id', ...this.#identifiers, 'passwordHash'].find((name) => !isPlain(name))
+    if (field !== undefined) throw new Refused([{ field, message: field === 'id' ? 'must be a string or a number' : 'must be a string' }])
   }
 
   /** Returns the candidates whom the database does not contain. One with the address of another user is refused. */
@@ -120,22 +128,33 @@ export class UserBatches {
    * Inserts users and their grants in one transaction. When the database or a hook of a model refuses one of them, the halves are tried
    * on their own, until the refused users are found.
    */
-  async #insert(candidates: readonly Candidate[], refused: RefusedUser[]): Promise<number> {
-    if (candidates.length === 0) return 0
+  async #insert(candidates: readonly Candidate[], refused: RefusedUser[]): Promise<{ imported: number; skipped: number }> {
+    if (candidates.length === 0) return { imported: 0, skipped: 0 }
     try {
       await transaction((trx) => this.#insertAll(candidates, trx), { knex: this.#core.knex })
-      return candidates.length
+      return { imported: candidates.length, skipped: 0 }
     } catch (error) {
-      const [only] = candidates
-      if (candidates.length === 1 && only) {
-        refused.push(refusal(only.index, error))
-        return 0
-      }
       assertRefusal(error)
+      const [only] = candidates
+      if (candidates.length === 1 && only) return { imported: 0, skipped: await this.#skipOrRefuse(only, error, refused) }
     }
-    let imported = 0
-    for (const half of inParts(candidates, Math.ceil(candidates.length / 2))) imported += await this.#insert(half, refused)
-    return imported
+    const total = { imported: 0, skipped: 0 }
+    for (const half of inParts(candidates, Math.ceil(candidates.length / 2))) {
+      const { imported, skipped } = await this.#insert(half, refused)
+      total.imported += imported
+      total.skipped += skipped
+    }
+    return total
+  }
+
+  /** Returns 1 for a user whom another import has inserted since the look-up, and 0 for a refused user. */
+  async #skipOrRefuse(candidate: Candidate, error: unknown, refused: RefusedUser[]): Promise<number> {
+    if (error instanceof UniqueViolationError) {
+      const { fresh, skipped } = await this.#withoutExisting([candidate], refused)
+      if (fresh.length === 0) return skipped
+    }
+    refused.push(refusal(candidate.index, error))
+    return 0
   }
 
   async #insertAll(candidates: readonly Candidate[], trx: TransactionOrKnex): Promise<void> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { expect } from 'chai'
+import { raw } from 'objection'
 import {
   asAnonymous,
   asSystem,
@@ -150,6 +151,22 @@ eachDatabase('importUsers', (db) => {
     await db.knex('employee').where({ email: rows[5]?.email }).update({ email: 'moved@example.com' })
     expect(await perms.auth.importUsers(rows)).to.deep.equal({ read: 6, imported: 0, skipped: 6, refused: [] })
     expect(await total('user_role')).to.equal(1)
+  })
+
+  it('skips users whom another import inserts at the same time, and imports each once', async () => {
+    const rows = people(12).map((row) => ({ ...row, roles: ['editor'] }))
+    const [one, two] = await Promise.all([perms.auth.importUsers(rows, { batchSize: 5 }), perms.auth.importUsers(rows, { batchSize: 7 })])
+    expect([one.imported + two.imported, one.skipped + two.skipped]).to.deep.equal([12, 12])
+    expect([...one.refused, ...two.refused]).to.deep.equal([])
+    expect([await total(), await total('user_role')]).to.deep.equal([12, 12])
+  })
+
+  it('refuses raw SQL as an id, identifier or hash, which no check would see', async () => {
+    const fields = { id: "'x'", email: "'x@example.com'", passwordHash: "'plain'" }
+    for (const [field, sql] of Object.entries(fields)) {
+      const { imported, refused } = await perms.auth.importUsers([person({ [field]: raw(sql) })])
+      expect([imported, refused[0]?.errors[0]?.field], field).to.deep.equal([0, field])
+    }
   })
 
   it('skips soft-deleted users', async () => {
