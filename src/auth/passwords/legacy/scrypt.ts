@@ -116,11 +116,14 @@ async function complete(amount: number): Promise<void> {
   }
 }
 
+/** With a smaller N, PBKDF2 takes most of the time: it creates and reads the blocks. */
+const LEAST_N = 8
+
 /**
  * The work of a hash. From 32 MiB on, the system hands out new memory for each hash, which took as long as two more passes where this
  * was measured (Linux, glibc).
  */
-const workOf = (cost: ScryptCost) => cost.N * cost.r * (cost.p + (memoryOf(cost) >= 2 ** 25 ? 2 : 0))
+const workOf = (cost: ScryptCost) => Math.max(cost.N, LEAST_N) * cost.r * (cost.p + (memoryOf(cost) >= 2 ** 25 ? 2 : 0))
 const memoryOf = ({ N, r }: ScryptCost) => 128 * N * r
 const isCost = ({ N, r, p }: ScryptCost) => N >= 2 && N <= 2 ** 24 && Number.isInteger(Math.log2(N)) && r >= 1 && p >= 1 && r * p < 2 ** 30
 
