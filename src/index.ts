@@ -140,7 +140,8 @@ export type {
   IdOf,
   StringId,
 } from './record/record-types.js'
-export { belongsTo, hasMany } from './record/relations.js'
+export { belongsTo, hasMany, type Relation, type Relations } from './record/relations.js'
+export type { IdColumn, RelatedRow, RelationName, RowMember } from './record/row-names.js'
 export {
   Column,
   type ColumnSpec,

@@ -25,6 +25,7 @@ import { keepTablesProtected, protectedTables } from './query/inspection/protect
 import { findUnguarded } from './query/inspection/unguarded.js'
 import { forgetBoundModels } from './query/objection-internals.js'
 import { forgetRelations } from './record/model-relations.js'
+import { assertRelations } from './record/relations.js'
 import { enterRuntime, forgetAdapters, installForProcess, type Runtime, startRuntime } from './runtime.js'
 import { definitionOf } from './schema/definition/definition.js'
 import { dialectOf } from './schema/storage.js'
@@ -111,6 +112,7 @@ function prepareModels(runtime: Runtime, options: PermsOptions, hasher: Password
   requireDomains(runtime, options.domains === 'required')
   setOutsideContext(runtime, options.outsideContext)
   for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
+  for (const model of options.models ?? []) assertRelations(model)
   enterRuntime(runtime, selfCheck)
   return models
 }

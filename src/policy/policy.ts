@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import { nearestNames } from '../core/nearest-names.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { lineage, ownStatic } from '../schema/class-statics.js'
 import { structureOf } from '../schema/definition/definition.js'
@@ -201,7 +202,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
       const spec = specs[name]
       if (!spec && isStrict)
         throw new ConfigurationError(
-          `${at}: where({ ${name} }): ${cls.name} has no column '${name}'. Its columns are ${Object.keys(specs).join(', ')}.`,
+          `${at}: where({ ${name} }): ${cls.name} has no column '${name}'. ${nearestNames(name, Object.keys(specs), 'Its columns')}`,
         )
       if (spec?.type === 'json')
         throw new ConfigurationError(
@@ -225,7 +226,8 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     const field = rule.field ?? (cls as PermsStatics).userField
     if (!isUserModel(cls) && (!field || (isStrict && !specs[field]))) {
       throw new ConfigurationError(
-        `${at}: owner() needs a column of ${cls.name} with the owner's id. Add HasUserMixin, or name the column: owner('column').`,
+        `${at}: owner() needs a column of ${cls.name} with the owner's id. Add HasUserMixin, or name the column: owner('column').` +
+          (rule.field === undefined ? '' : ` It has no '${rule.field}'. ${nearestNames(rule.field, Object.keys(specs), 'Its columns')}`),
       )
     }
   }
@@ -240,7 +242,7 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
     const names = relationNamesOf(cls)
     if (!names.includes(rule.relation)) {
       throw new ConfigurationError(
-        `${at}: related('${rule.relation}'): ${cls.name} has no such relation. Its relations are ${names.join(', ') || 'none'}.`,
+        `${at}: related('${rule.relation}'): ${cls.name} has no such relation. ${nearestNames(rule.relation, names, 'Its relations')}`,
       )
     }
     const step = `${cls.name}.${rule.relation}`

@@ -1,6 +1,6 @@
-import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import type { IdColumn, RelatedRow, RelationName, RowMember } from '../record/row-names.js'
 import type { RuleLike } from '../schema/column.js'
 import type { Actor } from './context.js'
 import type { DomainName, RoleName } from './registered-types.js'
@@ -19,13 +19,23 @@ export interface SqlRule<R extends object = any> extends Rule<R> {
   readonly sql: true
 }
 
-/** The rules of a model for each action. An action without a rule is denied; read and delete fall back to update. */
-export interface Policy {
-  readonly read?: SqlRule
-  readonly create?: Rule
+/**
+ * The rules of a model for each action. An action without a rule is denied; read and delete fall back to update.
+ *
+ * With the model as `R`, the names in where(), owner() and related() must be those of its columns and relations.
+ *
+ * @example
+ * class Note extends HasUserMixin(BasePermsModel).withColumns({ isShared: column.boolean() }) {
+ *   static override policy: Policy<Note> = { read: anyOf(where({ isShared: true }), owner()), create: authenticated() }
+ * }
+ */
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, a policy for rows of any type
+export interface Policy<R extends object = any> {
+  readonly read?: SqlRule<R>
+  readonly create?: Rule<R>
   /** One rule that must hold before and after, or `{ from, to }` if an update may move a row out of the rule that allowed it. */
-  readonly update?: Rule | { readonly from: Rule; readonly to: Rule }
-  readonly delete?: Rule
+  readonly update?: Rule<R> | { readonly from: Rule<R>; readonly to: Rule<R> }
+  readonly delete?: Rule<R>
 }
 
 export type Scalar = string | number | boolean | bigint | Date
@@ -46,11 +56,12 @@ export interface Comparison<V = Scalar> {
   readonly null?: boolean
 }
 
-type Comparable<V> = V extends Scalar ? V | readonly V[] | Comparison<V> : V extends null ? null : never
-type Methods = keyof Model
-/** Conditions by column: a value, a list of values, null, or a comparison. */
+// Not distributed over the values of an enum, so that a list may hold several of them.
+type Comparable<V> = [V] extends [Scalar] ? V | readonly V[] | Comparison<V> : never
+
+/** Conditions by column: a value, a list of values, null, or a comparison. Properties with other values cannot be compared. */
 export type WhereConditions<R extends object> = {
-  readonly [K in keyof R as K extends Methods ? never : R[K] extends (...args: never[]) => unknown ? never : K]?: Comparable<
+  readonly [K in keyof R as K extends RowMember ? never : NonNullable<R[K]> extends Scalar ? K : never]?: Comparable<
     NonNullable<R[K]>
   > | null
 }
@@ -161,7 +172,9 @@ export const authenticated = (): SqlRule => freeze<AuthenticatedRule>({ kind: 'a
  * @param field the column with the owner's id. Default: the model's `userField`, which is 'userId'.
  * @example const policy: Policy = { update: owner() }
  */
-export const owner = (field?: string): SqlRule => freeze<OwnerRule>({ kind: 'owner', sql: true, field })
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, any column
+export const owner = <R extends object = any>(field?: NoInfer<IdColumn<R>>): SqlRule<R> =>
+  freeze<OwnerRule>({ kind: 'owner', sql: true, field })
 
 /**
  * Allows the user that the row represents. For user models only.
@@ -199,7 +212,7 @@ export const ability = (name: string): SqlRule => freeze<AbilityRule>({ kind: 'a
  * @example where<Critter>({ isAdoptable: true, species: ['cat', 'dog'], age: { lt: 10 } })
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any columns
-export function where<R extends object = any>(conditions: WhereConditions<R>): SqlRule<R> {
+export function where<R extends object = any>(conditions: NoInfer<WhereConditions<R>>): SqlRule<R> {
   for (const [name, value] of Object.entries(conditions)) {
     const parts = isComparison(value) ? Object.values(value) : [value]
     if (parts.some((part) => part === undefined || (Array.isArray(part) && part.includes(undefined)))) {
@@ -220,15 +233,21 @@ export function isComparison(value: unknown): value is Comparison {
  *
  * @example related('project', where({ isPublic: true }))
  */
-export const related = (relation: string, rule: SqlRule): SqlRule => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, any relation
+export const related = <R extends object = any, N extends RelationName<R> = RelationName<R>>(
+  relation: N,
+  rule: SqlRule<NoInfer<RelatedRow<R, N>>>,
+): SqlRule<R> => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
 
 /**
  * Allows what at least one of the rules allows; nothing if there are none.
  *
  * @example const policy: Policy = { read: anyOf(owner(), role('editor')) }
  */
-export function anyOf(...rules: SqlRule[]): SqlRule
-export function anyOf(...rules: Rule[]): Rule
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, rules for rows of any type
+export function anyOf<R extends object = any>(...rules: SqlRule<NoInfer<R>>[]): SqlRule<R>
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, rules for rows of any type
+export function anyOf<R extends object = any>(...rules: Rule<NoInfer<R>>[]): Rule<R>
 export function anyOf(...rules: Rule[]): Rule {
   return many('anyOf', rules)
 }
@@ -238,8 +257,10 @@ export function anyOf(...rules: Rule[]): Rule {
  *
  * @example const policy: Policy = { update: allOf(owner(), where({ state: 'draft' })) }
  */
-export function allOf(...rules: SqlRule[]): SqlRule
-export function allOf(...rules: Rule[]): Rule
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, rules for rows of any type
+export function allOf<R extends object = any>(...rules: SqlRule<NoInfer<R>>[]): SqlRule<R>
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, rules for rows of any type
+export function allOf<R extends object = any>(...rules: Rule<NoInfer<R>>[]): Rule<R>
 export function allOf(...rules: Rule[]): Rule {
   return many('allOf', rules)
 }
@@ -255,8 +276,10 @@ function many(kind: 'anyOf' | 'allOf', rules: readonly Rule[]): Rule {
  *
  * @example const policy: Policy = { read: not(where({ isHidden: true })) }
  */
-export function not(rule: SqlRule): SqlRule
-export function not(rule: Rule): Rule
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, a rule for rows of any type
+export function not<R extends object = any>(rule: SqlRule<NoInfer<R>>): SqlRule<R>
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, a rule for rows of any type
+export function not<R extends object = any>(rule: Rule<NoInfer<R>>): Rule<R>
 export function not(rule: Rule): Rule {
   return freeze<NotRule & { sql: true }>({ kind: 'not', rule, sql: true })
 }

@@ -1,15 +1,36 @@
 import { Model, type RelationMapping, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
+import { nearestNames } from '../core/nearest-names.js'
 import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import type { RecordClass } from '../schema/definition/declarations.js'
 import { idProperties, structureOf } from '../schema/definition/definition.js'
 import { classOfTable } from '../schema/definition/known-names.js'
 import { resolveTable } from '../schema/definition/table-names.js'
 import type { AbstractConstructor } from './record-types.js'
+import type { IdColumn, RelationName } from './row-names.js'
 
 /** A model class, or a function that returns it, for modules that import each other. */
-type RelatedModel = AbstractConstructor<Model> | (() => AbstractConstructor<Model>)
+type RelatedModel<M extends Model = Model> = AbstractConstructor<M> | (() => AbstractConstructor<M>)
+
+declare const ownerOf: unique symbol
+
+/** A relation of rows of type `R`. */
+// biome-ignore lint/suspicious/noExplicitAny: a relation of rows of any type
+export interface Relation<R extends object = any> extends RelationMapping<Model> {
+  readonly [ownerOf]?: (row: R) => void
+}
+
+/**
+ * The relations of a model, by the properties that the model declares for them. The columns that belongsTo() names must be those of the model.
+ *
+ * @example
+ * class Ticket extends BasePermsModel.withColumns({ employeeId: column.uuid() }) {
+ *   declare employee?: Employee
+ *   static override relationMappings: Relations<Ticket> = { employee: belongsTo(() => Employee, 'employeeId') }
+ * }
+ */
+export type Relations<R extends object> = { [K in RelationName<R>]?: Relation<R> }
 
 /** A relation mapping that is completed when the owner class and its table are known. */
 export interface ShortMapping {
@@ -21,16 +42,19 @@ export interface ShortMapping {
  *
  * @param model the class, or a function that returns it
  * @param column the property of this model with the id
- * @throws ConfigurationError at the first use of the relation: for something else than a model, and for a model with a composite key
+ * @throws ConfigurationError in initPerms(), or at the first use of the relation: for something else than a model, for a model with a
+ * composite key, and for a property that is not a column of this model
  * @example
  * class Ticket extends BasePermsModel.withColumns({ employeeId: column.uuid() }) {
  *   static override relationMappings = { employee: belongsTo(() => Employee, 'employeeId') }
  * }
  */
-export function belongsTo(model: RelatedModel, column: string): RelationMapping<Model> {
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, any column
+export function belongsTo<R extends object = any>(model: RelatedModel, column: NoInfer<IdColumn<R>>): Relation<R> {
   return short((cls) => {
     const related = relatedClass('belongsTo', model, column)
     const to = referenceTo(registeredClass(related), idOf('belongsTo', registeredClass(related)))
+    assertColumn('belongsTo', cls, column)
     return { relation: Model.BelongsToOneRelation, modelClass: related, join: { from: referenceTo(cls, column), to } }
   })
 }
@@ -40,16 +64,18 @@ export function belongsTo(model: RelatedModel, column: string): RelationMapping<
  *
  * @param model the class, or a function that returns it
  * @param column the property of the other model with the id of this row
- * @throws ConfigurationError at the first use of the relation: for something else than a model, and in a model with a composite key
+ * @throws ConfigurationError in initPerms(), or at the first use of the relation: for something else than a model, in a model with a
+ * composite key, and for a property that is not a column of the other model
  * @example
  * class Team extends BasePermsModel.withColumns({ name: column.string() }) {
  *   static override relationMappings = { members: hasMany(() => Employee, 'teamId') }
  * }
  */
-export function hasMany(model: RelatedModel, column: string): RelationMapping<Model> {
+export function hasMany<M extends Model>(model: RelatedModel<M>, column: NoInfer<IdColumn<M>>): Relation {
   return short((cls) => {
     const related = relatedClass('hasMany', model, column)
     const from = referenceTo(cls, idOf('hasMany', cls))
+    assertColumn('hasMany', registeredClass(related), column)
     return { relation: Model.HasManyRelation, modelClass: related, join: { from, to: referenceTo(registeredClass(related), column) } }
   })
 }
@@ -61,6 +87,30 @@ function relatedClass(method: string, given: RelatedModel, column: string): type
   throw new ConfigurationError(
     `${method}(..., '${column}'): the first argument is ${model === undefined ? 'undefined' : 'not a model'}. Pass a model class, or a function that returns it, for example ${method}(() => Order, '${column}'), so that two modules can import each other.`,
   )
+}
+
+// A class that declares all of its columns has no others. In other classes, the name may be that of an undeclared column.
+function assertColumn(method: string, cls: object, name: string): void {
+  const { specs, propertyOf, isStrict, modelClass: model } = structureOf(cls)
+  if (!isStrict || specs[name] || propertyOf.has(name)) return
+  throw new ConfigurationError(
+    `${method}(..., '${name}'): ${model.name} has no column '${name}'. ${nearestNames(name, Object.keys(specs), 'Its columns')}`,
+  )
+}
+
+/**
+ * Checks the relations of a model before anything uses them.
+ *
+ * @throws ConfigurationError for a relation that names an unknown column or something else than a model
+ */
+export function assertRelations(cls: object): void {
+  const { getRelationMappings } = cls as { getRelationMappings?(): unknown }
+  try {
+    getRelationMappings?.call(cls)
+  } catch (error) {
+    // A related class whose module is not evaluated yet throws a ReferenceError. The first use of the relation tries again.
+    if (error instanceof ConfigurationError) throw error
+  }
 }
 
 // The prototype of a class cannot be replaced.

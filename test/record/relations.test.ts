@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import Knex from 'knex'
 import { Model, raw, ref } from 'objection'
 import {
   ActiveRecordMixin,
@@ -10,6 +11,7 @@ import {
   hasMany,
   initPerms,
   type Perms,
+  type Relations,
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
@@ -135,7 +137,11 @@ eachDatabase('Relations and names in queries', (db) => {
         static override relationMappings = relationMappings as never
       }.getRelations()
     const missing = undefined as unknown as typeof Book
-    for (const make of [() => belongsTo(missing, 'bookId'), () => belongsTo(() => missing, 'bookId'), () => hasMany(missing, 'bookId')])
+    for (const make of [
+      () => belongsTo(missing, 'bookId'),
+      () => belongsTo(() => missing, 'bookId'),
+      () => hasMany(missing, 'bookId' as never),
+    ])
       expect(() => relationsOf(() => ({ book: make() }))).to.throw(
         ConfigurationError,
         /'bookId'\): the first argument is undefined\. .*\(\(\) => Order/,
@@ -148,9 +154,53 @@ eachDatabase('Relations and names in queries', (db) => {
     )
     class Reserved extends Seat {
       static override tableName = 'reserved'
-      static override relationMappings = () => ({ books: hasMany(Book, 'seatId') }) as never
+      static override relationMappings = () => ({ books: hasMany(Book, 'authorId') }) as never
     }
     expect(() => Reserved.getRelations()).to.throw(ConfigurationError, /hasMany\(\): Reserved has a composite key/)
+  })
+
+  it('belongsTo() and hasMany() refuse a misspelled column, list the columns and suggest the nearest', () => {
+    class Shelf extends BaseModel.withColumns({ room: column.string() }) {
+      static override relationMappings: Relations<Shelf & { reader?: Author }> = { reader: belongsTo(Author, 'readerID' as never) }
+    }
+    class Stack extends Shelf.withColumns({ readerId: column.uuid() }) {}
+    class Club extends BaseModel.withColumns({ clubName: column.string() }) {
+      static override relationMappings = { authors: hasMany(() => Author, 'mentorIdd' as never) }
+    }
+    expect(() => Shelf.getRelations()).to.throw(
+      ConfigurationError,
+      "belongsTo(..., 'readerID'): Shelf has no column 'readerID'. Its columns are id, createdAt, updatedAt, room.",
+    )
+    expect(() => Stack.getRelations()).to.throw(ConfigurationError, "room, readerId. Did you mean 'readerId'?")
+    expect(() => Club.getRelations()).to.throw(
+      ConfigurationError,
+      "hasMany(..., 'mentorIdd'): Author has no column 'mentorIdd'. Its columns are id, createdAt, updatedAt, penName, mentorId. Did you mean 'mentorId'?",
+    )
+    class Known extends BaseModel.withColumns({ readerId: column.uuid() }) {
+      static override relationMappings = { reader: belongsTo(Author, 'reader_id' as never) }
+    }
+    expect(Known.getRelations()['reader']?.ownerProp.props).to.deep.equal(['readerId'])
+    // A model over an existing table may have columns that it does not declare.
+    class Existing extends ActiveRecordMixin(Model) {
+      static override tableName = 'existing'
+      static override relationMappings = { reader: belongsTo(Author, 'anyColumn') }
+    }
+    expect(Object.keys(Existing.getRelations())).to.deep.equal(['reader'])
+  })
+
+  it('initPerms() refuses models whose relations name an unknown column, and does not evaluate modules that are still loading', async () => {
+    class Wrong extends BaseModel.withColumns({ readerId: column.uuid() }) {
+      static override relationMappings = { reader: belongsTo(() => Author, 'raederId') }
+    }
+    class Early extends BaseModel.withColumns({ readerId: column.uuid() }) {
+      static override relationMappings = { late: belongsTo(() => Late, 'readerId') }
+    }
+    const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
+    expect(() => initPerms({ knex, models: [Wrong] })).to.throw(ConfigurationError, "Did you mean 'readerId'?")
+    await initPerms({ knex, models: [Early] }).close()
+    class Late extends BaseModel.withColumns({ text: column.string() }) {}
+    expect(Object.keys(Early.getRelations())).to.deep.equal(['late'])
+    await knex.destroy()
   })
 
   it('relationMappings of a subclass add to its base’s, from the table of its own', async () => {

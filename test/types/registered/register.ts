@@ -8,6 +8,7 @@ import {
   ProfileMixin,
   role,
   runAs,
+  SoftDeleteMixin,
   TimestampMixin,
   User,
 } from 'objection-perms'
@@ -19,13 +20,25 @@ declare module 'objection-perms' {
   }
 }
 
-export class Employee extends ProfileMixin(TimestampMixin(User)).withColumns({ id: column.integer(), department: column.string() }) {}
+export class Employee extends SoftDeleteMixin(ProfileMixin(TimestampMixin(User))).withColumns({
+  id: column.integer(),
+  department: column.string(),
+}) {}
 export class Ticket extends HasUserMixin(BasePermsModel).withColumns({ id: column.integer(), title: column.text() }) {
   static override policy = { read: role('agent'), update: role(['customer', 'admin']) }
 }
 
 export async function use(employee: Employee): Promise<void> {
   const id: number | null = currentUserId()
+  const user: Employee | null = currentUser()
+  const ownId: number | undefined = user?.id
+  // @ts-expect-error ids of employees are numbers, and neither any nor string & number
+  const text: string | undefined = user?.id
+  await employee.softDelete()
+  const found: Employee | null = await Employee.get(7)
+  // @ts-expect-error ids of employees are numbers
+  await Employee.get('7')
+  void [ownId, text, found]
   const department: string | undefined = currentUser()?.department
   await runAs(7, () => Ticket.query())
   // @ts-expect-error ids of employees are numbers

@@ -1,0 +1,38 @@
+/** Suggestions for misspelled names in error messages. */
+
+/** More names than this are not listed: the message would hide what to do. */
+const MAX_LISTED = 40
+
+/**
+ * Returns text that lists the known names, and suggests those near to a wrong one.
+ *
+ * @param what the subject of the list, such as 'Its columns'
+ */
+export function nearestNames(wrong: string, names: readonly string[], what: string): string {
+  const near = names
+    .map((name) => ({ name, distance: distanceOf(fold(wrong), fold(name)) }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(Math.min(wrong.length, name.length) / 3)))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, 3)
+    .map(({ name }) => `'${name}'`)
+  const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : ''
+  const list = `${what} are ${names.slice(0, MAX_LISTED).join(', ') || 'none'}${more}.`
+  return near.length > 0 ? `${list} Did you mean ${near.join(' or ')}?` : list
+}
+
+// 'project_id' and 'projectid' are near to 'projectId'.
+const fold = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
+
+/** Returns the number of characters to insert, delete or replace (Levenshtein). */
+function distanceOf(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}
