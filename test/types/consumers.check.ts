@@ -62,8 +62,6 @@ describe('A consumer of the packed package', function () {
       cpSync(join(root, 'test/types/registered'), join(folder, `registered-${format}`), { recursive: true })
       for (const name of [format, `registered-${format}`]) writeProject(join(folder, name), type)
     }
-  })
-  before(() => {
     mkdirSync(join(folder, 'many'))
     writeFileSync(join(folder, 'many/models.ts'), manyModels(60))
     writeProject(join(folder, 'many'), 'module', { skipLibCheck: true })
