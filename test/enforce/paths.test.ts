@@ -152,7 +152,10 @@ eachKindOfIds(
       state = await stateOf(db.knex)
     })
 
-    after(() => perms?.close())
+    after(async () => {
+      await perms?.close()
+      useIds()
+    })
 
     for (const path of paths) {
       const what = { read: 'reads nothing by', count: 'counts nothing by', write: 'changes nothing by' }[path.kind]

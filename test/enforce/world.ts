@@ -136,8 +136,11 @@ export let { ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, 
 )
 export type Doc = InstanceType<typeof Doc>
 
-/** Replaces the models of this file by models with other ids. */
-export function useIds(kind: SuiteIds): void {
+/**
+ * Replaces the models of this file by models with these ids. Call it without ids when the suite ends: other suites in the same process
+ * share this file, and expect UUIDs.
+ */
+export function useIds(kind: SuiteIds = suiteIds[0] as SuiteIds): void {
   ;({ ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(kind))
 }
 

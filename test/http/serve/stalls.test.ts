@@ -40,7 +40,8 @@ class StallClosed extends BasePermsModel.withColumns({ price: column.decimal(10,
 
 /** Requests that take fewer milliseconds of CPU are not compared. */
 const FLOOR = 40
-const TRIES = 5
+/** The least of many tries is the same on a busy machine. A try within the bound is the last. */
+const TRIES = 20
 
 describe('The event loop is not blocked', function () {
   this.timeout(300_000)
