@@ -16,7 +16,7 @@ export function mochaGlobalSetup(): void {
 export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
     console.log(
-      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, two of three generated cases, and some types of ids.',
+      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, and some types of ids.',
     )
   }
   if (leftOut.length === 0) return

@@ -21,7 +21,7 @@ import { type FuzzRequest, type Operation, operationsOf, requestsOf } from './fu
 import { documentedApi } from './openapi/documented.js'
 
 /** Requests for each resource. */
-const runs = generatedCases(10_000, 'FUZZ_RUNS')
+const runs = generatedCases(10_000, 'FUZZ_RUNS', 10)
 /** Stands in whatever is bob's alone; the fuzzer never sends it. */
 const marker = 'bobs-own-and-no-one-elses'
 const email = 'ada@example.com'
