@@ -23,9 +23,9 @@ import type {
   WriteSession,
 } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
+import { writtenNames } from '../record/written-names.js'
 import { tableOf } from '../schema/class-statics.js'
 import {
-  changesRow,
   isCallerActive,
   isOneOf,
   missedWriteError,
@@ -287,7 +287,7 @@ async function checkResult(
   { authority, changedNothing, recheck, checks }: WriteOutcome,
 ): Promise<void> {
   const isNamed = write.instance !== null || (authority !== 'free' && write.id !== undefined)
-  if (changedNothing && isNamed && (write.kind === 'delete' || changesRow(write.models[0]))) {
+  if (changedNothing && isNamed && (write.kind === 'delete' || writtenNames(write.models[0] ?? {}).length > 0)) {
     if (authority === 'free') {
       if (write.isNarrowed) return
       throw new NotFoundError(`There is no ${builder.cls.name} with this id.`)

@@ -9,7 +9,7 @@ import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
-import { queryNamesOf, unwrittenNamesOf } from '../query/objection-internals.js'
+import { queryNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
@@ -54,13 +54,6 @@ export function setNames(model: Model | undefined): string[] {
       .map(columnOfKey),
     ...rawNames(model),
   ]
-}
-
-/** Returns whether an update sets a column of the row. Graphs contain unchanged rows and columns of join tables. */
-export function changesRow(model: Model | undefined): boolean {
-  if (model === undefined) return false
-  const unwritten = unwrittenNamesOf(model)
-  return setNames(model).some((name) => !unwritten.includes(name))
 }
 
 export function touches(names: Iterable<string>, read: Set<string>): boolean {

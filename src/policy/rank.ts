@@ -1,5 +1,5 @@
 import { all, any, type Condition, negate, type Sql, sql } from './compiler/condition.js'
-import { globalRole, grantColumn } from './compiler/role-conditions.js'
+import { globalRole, grantColumn, holdsAdminRole } from './compiler/role-conditions.js'
 import { columnSql, type Scope } from './compiler/scope.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
@@ -46,31 +46,16 @@ function isActor(scope: Scope, field: string, actor: Actor): Condition {
 
 // The ranks are superadmin, global admin, admin of a domain, and all other users.
 function isHigher(scope: Scope, field: string): Condition {
-  const isAdminEverywhere = holdsAdminRole(scope, field, sql(' and ?? is null', grantColumn(aliasOf(scope), 'domainId')))
+  const column = columnSql(scope, field)
+  const isAdminEverywhere = holdsAdminRole(column, aliasOf(scope), sql(' and ?? is null', grantColumn(aliasOf(scope), 'domainId')))
   return any(
     globalRole(scope, [SUPERADMIN]),
     all(globalRole(scope, [ADMIN]), negate(isAdminEverywhere)),
-    negate(holdsAdminRole(scope, field, sql(''))),
+    negate(holdsAdminRole(column, aliasOf(scope), sql(''))),
   )
 }
 
 const aliasOf = (scope: Scope) => `perms_k${scope.depth}`
-
-function holdsAdminRole(scope: Scope, field: string, place: Sql): Sql {
-  const column = columnSql(scope, field)
-  const alias = aliasOf(scope)
-  return sql(
-    `exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?)${place.sql})`,
-    userTables().userRole.table,
-    alias,
-    grantColumn(alias, 'userId'),
-    ...column.bindings,
-    grantColumn(alias, 'role'),
-    ADMIN,
-    SUPERADMIN,
-    ...place.bindings,
-  )
-}
 
 function holdsNothingOutside(scope: Scope, field: string, domainId: string): Sql {
   const column = columnSql(scope, field)

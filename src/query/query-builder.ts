@@ -5,6 +5,7 @@ import { QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { inRuntimeOf } from '../runtime.js'
 import { BuilderStateMixin } from './builder-state.js'
+import { afterNarrowing, CountMixin } from './counts.js'
 import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { executeCopy, isAsExpected } from './execution/execution.js'
 import { writeOnce, writeRelated } from './execution/write-execution.js'
@@ -12,9 +13,7 @@ import { assertHomeOfOwners, isGraphWrite, isWriting, writeOf } from './executio
 import type { Template } from './fragments.js'
 import { IdConditionsMixin } from './id-conditions.js'
 import { anyEnforcer } from './inspection/protected-tables.js'
-import { joinsManyRows } from './joined-graphs.js'
 import { type BuilderClass, findOperation, type ObjectionBuilder, operationsOf } from './objection-internals.js'
-import type { Execution } from './policy-enforcer.js'
 import { StatementBuildingMixin } from './statement-building.js'
 import { typedError } from './typed-errors.js'
 
@@ -47,7 +46,7 @@ export function isEnforcingBuilder(builder: object): boolean {
 export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBuilder {
   // The enforcer is found by the model class, so one subclass is enough. Two would reject each other's conditions.
   if (isEnforcingBuilder(Base)) return Base
-  const Open = StatementBuildingMixin(BuilderStateMixin(IdConditionsMixin(Base as unknown as BuilderClass<ObjectionBuilder>)))
+  const Open = CountMixin(StatementBuildingMixin(BuilderStateMixin(IdConditionsMixin(Base as unknown as BuilderClass<ObjectionBuilder>))))
   // executeCopy() is used only for Objection's own execute(): an application's override or another Objection version keeps its own.
   const isStock = Base.prototype.execute === QueryBuilder.prototype.execute && isAsExpected(Base)
 
@@ -69,22 +68,13 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       return copy
     }
 
-    async #narrow(): Promise<void> {
-      const { enforcer, affectedBy } = this
-      if (!enforcer || !affectedBy) return
-      const execution = { ...(this.execution as Execution) }
-      await enforcer.narrow(execution, affectedBy.builder, affectedBy.write)
-      this.execution = execution
-      this.affectedBy = undefined
-    }
-
     override execute(): Promise<unknown> {
       return isWriting(this) ? this.#write() : this.#read()
     }
 
     async #read(): Promise<unknown> {
       try {
-        return await inRuntimeOf(this.unsafeKnex(), () => (this.affectedBy ? this.#narrow().then(() => this.#find()) : this.#find()))
+        return await inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#find()))
       } catch (error) {
         throw typedError(this.modelClass(), error)
       }
@@ -92,30 +82,6 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
 
     #find(): Promise<unknown> {
       return isStock ? executeCopy(this.clone()) : super.execute()
-    }
-
-    // Objection does not call execute() for counts.
-    override async resultSize(): Promise<number> {
-      try {
-        return await inRuntimeOf(this.unsafeKnex(), () => (this.affectedBy ? this.#narrow().then(() => this.#count()) : this.#count()))
-      } catch (error) {
-        throw typedError(this.modelClass(), error)
-      }
-    }
-
-    #count(): Promise<number> {
-      return joinsManyRows(this) ? this.#countRoots() : super.resultSize()
-    }
-
-    // Counts each row of the model once, however many rows are joined to it.
-    async #countRoots(): Promise<number> {
-      const ids = [this.fullIdColumn()].flat()
-      const each = this.clone().clear(/orderBy|offset|limit/)
-      const db = this.knex()
-      const roots = db.queryBuilder()
-      each.toKnexQuery(roots).clearSelect().distinct(ids).as('temp')
-      const [row] = await db.count('* as count').from(roots)
-      return Number((row as { count?: unknown } | undefined)?.count ?? 0)
     }
 
     // An async function around another one costs each write several promises.
@@ -143,17 +109,19 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
   }
   enforcingBuilders.add(EnforcingBuilder)
   return EnforcingBuilder as unknown as typeof QueryBuilder
-
-  // Objection calls this after all before-hooks with the running builder: the enforcing one, or a child that shares its context.
-  function runEnforcer(result: unknown, builder: ObjectionBuilder): unknown {
-    if (!(builder instanceof EnforcingBuilder)) return result
-    const enforcer = builder.enforcer
-    const write = findOperation(operationsOf(builder), isGraphWrite) !== null ? null : writeOf(builder)
-    const checked = enforcer && write ? enforcer.beforeWrite(builder.handle, write) : undefined
-    const complete = () => {
-      if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
-      return result
-    }
-    return checked ? checked.then(complete) : complete()
-  }
 }
+
+// Objection calls this after all before-hooks with the running builder: the enforcing one, or a child that shares its context.
+function runEnforcer(result: unknown, builder: ObjectionBuilder): unknown {
+  if (!isEnforcing(builder)) return result
+  const { enforcer } = builder
+  const write = findOperation(operationsOf(builder), isGraphWrite) !== null ? null : writeOf(builder)
+  const checked = enforcer && write ? enforcer.beforeWrite(builder.handle, write) : undefined
+  const complete = () => {
+    if (write?.kind === 'insert') for (const model of write.models) (model as { $complete?(): void }).$complete?.()
+    return result
+  }
+  return checked ? checked.then(complete) : complete()
+}
+
+const isEnforcing = (builder: ObjectionBuilder): builder is ObjectionBuilder & EnforcingQuery => runCopy in builder

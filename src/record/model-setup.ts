@@ -131,27 +131,26 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     }
   }
   Object.defineProperty(ModelSetup, errorsOf, { value: mapErrorOf })
-  Object.defineProperty(ModelSetup, 'tableName', {
-    configurable: true,
-    get(this: RecordClass) {
-      return tableNameOf(this)
-    },
-    // Supports `Model.tableName = 'x'`, to which TypeScript compiles static fields without useDefineForClassFields.
-    set(this: RecordClass, value: string) {
-      Object.defineProperty(this, 'tableName', { value, writable: true, enumerable: true, configurable: true })
-    },
-  })
-  Object.defineProperty(ModelSetup, 'idColumn', {
-    configurable: true,
-    get(this: RecordClass) {
-      return Base.idColumn === 'id' ? columnOf(this, 'id') : Base.idColumn
-    },
-    set(this: RecordClass, value: string | string[]) {
-      Object.defineProperty(this, 'idColumn', { value, writable: true, enumerable: true, configurable: true })
-    },
-  })
+  defineAssignable(ModelSetup, 'tableName', tableNameOf)
+  defineAssignable(ModelSetup, 'idColumn', (cls) => (Base.idColumn === 'id' ? columnOf(cls, 'id') : Base.idColumn))
   markIntermediate(ModelSetup)
   return ModelSetup
+}
+
+/**
+ * Defines a static property that is computed until a class sets it. It supports `Model.tableName = 'x'`, to which TypeScript compiles
+ * static fields without useDefineForClassFields.
+ */
+function defineAssignable(owner: object, name: string, valueFor: (cls: RecordClass) => unknown): void {
+  Object.defineProperty(owner, name, {
+    configurable: true,
+    get(this: RecordClass) {
+      return valueFor(this)
+    },
+    set(this: RecordClass, value: unknown) {
+      Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true })
+    },
+  })
 }
 
 /** Returns a subclass that declares columns and has no table of its own. */

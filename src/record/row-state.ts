@@ -57,29 +57,19 @@ export function RowStateMixin(Base: FindingBase): StatefulBase {
     [takeBuilt](): boolean {
       const built = this.#built
       this.#built = null
-      if (!built) return false
-      const row = valuesOf(this)
-      return Object.keys(row).every((name) => row[name] === built[name] && (typeof row[name] !== 'object' || row[name] === null))
+      return built !== null && isUnchanged(valuesOf(this), built)
     }
 
     [changedValues](): Values {
-      const before = this.#before()
-      const changes: Values = {}
-      for (const [name, value] of Object.entries(this)) {
-        if (value === undefined || name === 'updatedAt' || isIdProperty(this.constructor, name) || !isSaved(this, name)) continue
-        if (!isDeepStrictEqual(value, before[name])) changes[name] = value
-      }
-      return changes
+      return changesSince(this, this.#before())
     }
 
     async $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R> {
-      const [raw, written, before] = [this.#raw, this.#written, { ...this }]
+      const [raw, written, before] = [this.#raw, this.#written, { ...valuesOf(this) }]
       const undo = () => {
         this.#raw = raw
         this.#written = written
-        const row = valuesOf(this)
-        for (const name of Object.keys(row)) if (!Object.hasOwn(before, name) && !isIdProperty(this.constructor, name)) delete row[name]
-        Object.assign(row, before)
+        restore(this, before)
       }
       try {
         const result = await write()
@@ -142,9 +132,7 @@ export function RowStateMixin(Base: FindingBase): StatefulBase {
     #recordWritten(values: object): void {
       this.#home = currentRuntime()
       const written = this.isNew || this === values ? {} : { ...this.#before() }
-      for (const [name, value] of Object.entries(values)) {
-        if (value !== undefined && isSaved(this, name)) written[name] = detached(value)
-      }
+      for (const [name, value] of Object.entries(values)) if (value !== undefined && isSaved(this, name)) written[name] = detached(value)
       this.#raw = null
       this.#written = written
     }
@@ -155,6 +143,27 @@ export function RowStateMixin(Base: FindingBase): StatefulBase {
   }
   markIntermediate(RowWithState)
   return RowWithState
+}
+
+// Objects count as changed, since their parts may have changed.
+function isUnchanged(row: Values, built: Values): boolean {
+  return Object.keys(row).every((name) => row[name] === built[name] && (typeof row[name] !== 'object' || row[name] === null))
+}
+
+function changesSince(row: object, before: Values): Values {
+  const changes: Values = {}
+  for (const [name, value] of Object.entries(row)) {
+    if (value === undefined || name === 'updatedAt' || isIdProperty(row.constructor, name) || !isSaved(row, name)) continue
+    if (!isDeepStrictEqual(value, before[name])) changes[name] = value
+  }
+  return changes
+}
+
+// Gives a row its earlier values. Ids that the database has made stay.
+function restore(row: object, before: Values): void {
+  const values = valuesOf(row)
+  for (const name of Object.keys(values)) if (!Object.hasOwn(before, name) && !isIdProperty(row.constructor, name)) delete values[name]
+  Object.assign(values, before)
 }
 
 // Returns whether a property is saved: a declared column, or any property of a class without declared columns that is neither a

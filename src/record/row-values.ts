@@ -5,7 +5,7 @@ import { thenMaybe } from '../core/maybe-async.js'
 import { snakeCase } from '../core/names.js'
 import { assertHome } from '../query/home.js'
 import { isHiddenElsewhere } from '../query/inspection/hidden-elsewhere.js'
-import { isBelongsToOne, queryNamesOf, queryValuesOf, relationsOf, unwrittenNamesOf } from '../query/objection-internals.js'
+import { isBelongsToOne, queryValuesOf, relationsOf } from '../query/objection-internals.js'
 import { withField } from '../schema/canonical.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { markIntermediate } from '../schema/definition/declarations.js'
@@ -16,6 +16,7 @@ import { encode } from '../schema/storage.js'
 import { assertNoErrors } from '../schema/validator.js'
 import { codecNow, dialectOfClass, readRow } from './codec.js'
 import { classOf, isIdProperty, type ModelBase, valuesOf } from './record-types.js'
+import { writtenNames } from './written-names.js'
 
 /** The options with which this library calls fromJson(). */
 export interface FromJsonOptions extends ModelOptions {
@@ -45,7 +46,8 @@ export function RowValuesMixin(Base: ModelBase): ModelBase {
     override $beforeUpdate(options: ModelOptions, context: QueryContext): Promise<void> | undefined {
       return thenMaybe(super.$beforeUpdate(options, context), () => {
         const { specs } = definitionOf(this.constructor)
-        if (isOurs(specs.updatedAt) && changesRow(this)) valuesOf(this).updatedAt = new Date()
+        if (isOurs(specs.updatedAt) && writtenNames(this).some((name) => !isIdProperty(this.constructor, name)))
+          valuesOf(this).updatedAt = new Date()
       }) as Promise<void> | undefined
     }
 
@@ -168,11 +170,4 @@ function withoutHidden(row: object, shown: Pojo): Pojo {
 function hasQueryValue(row: object, name: string): boolean {
   const values = queryValuesOf(row)
   return values !== undefined && Object.hasOwn(values, name)
-}
-
-// Returns whether an update changes more than the id and columns of a join table.
-function changesRow(row: object): boolean {
-  const omitted = unwrittenNamesOf(row)
-  const changes = (name: string) => !omitted.includes(name) && !isIdProperty(row.constructor, name)
-  return Object.keys(row).some(changes) || queryNamesOf(row).some(changes)
 }

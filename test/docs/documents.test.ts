@@ -89,7 +89,7 @@ describe('The documents', () => {
       ),
       optionsOf('src/http/crud/parents.ts', 'Parent'),
       optionsOf('src/http/core/endpoint.ts', 'EndpointOptions').filter((name) => name !== 'refuseFirst'),
-      optionsOf('src/http/users/user-resource.ts', 'UserResourceOptions'),
+      optionsOf('src/http/users/user-options.ts', 'UserResourceOptions'),
     ]
     for (const list of names) expect(list.length).to.be.greaterThan(1)
     // Of the hooks, the page spells out those before a write.

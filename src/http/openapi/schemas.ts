@@ -1,3 +1,5 @@
+import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
+
 /** The JSON Schema of error responses (RFC 9457). */
 export const problemSchema = {
   type: 'object',
@@ -50,7 +52,7 @@ export function listOf(row: object): object {
 }
 
 const maxCharacters = 1_048_576
-const lengths: Readonly<Record<string, number>> = { uuid: 36, date: 10, 'date-time': 40, email: 320 }
+const lengths: Readonly<Record<string, number>> = { uuid: 36, date: 10, 'date-time': 40, email: MAX_EMAIL_LENGTH }
 
 type Schema = Record<string, unknown>
 

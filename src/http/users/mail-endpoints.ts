@@ -1,5 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
-import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
+import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer } from '../caller/token-response.js'
@@ -66,7 +66,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
       status: 202,
       assertAllowed: async () => forbidApiKey('Passwords and e-mail addresses'),
       description: {
-        input: textSchema(['email', 'oldPassword'], { email: MAX_EMAIL_INPUT_LENGTH, oldPassword: 4096 }),
+        input: textSchema(['email', 'oldPassword'], { email: MAX_EMAIL_LENGTH, oldPassword: 4096 }),
         output: acceptedSchema,
         problems: [413, 415, 422, 429],
       },
@@ -113,7 +113,7 @@ function request(path: string, name: string, summary: string, ask: (mail: Mail, 
     },
     status: 202,
     description: {
-      input: textSchema(['email'], { email: MAX_EMAIL_INPUT_LENGTH }),
+      input: textSchema(['email'], { email: MAX_EMAIL_LENGTH }),
       output: acceptedSchema,
       problems: [413, 415, 422, 429],
     },

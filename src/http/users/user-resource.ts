@@ -1,6 +1,6 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
-import { MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
+import { MAX_EMAIL_INPUT_LENGTH, MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
 import { identifiersOf, requireEmailColumn } from '../../users/account/identifiers.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
@@ -413,7 +413,8 @@ function requireActor(actor: Actor | null): Actor {
 
 // The body has one of the identifiers.
 function loginSchema(identifiers: readonly string[]): object {
-  const lengths = { ...Object.fromEntries(identifiers.map((name) => [name, MAX_EMAIL_INPUT_LENGTH])), password: 4096 }
+  const lengthOf = (name: string) => (name === 'email' ? MAX_EMAIL_LENGTH : MAX_EMAIL_INPUT_LENGTH)
+  const lengths = { ...Object.fromEntries(identifiers.map((name) => [name, lengthOf(name)])), password: 4096 }
   const [first, ...others] = identifiers
   if (others.length === 0) return textSchema([first ?? 'email', 'password'], lengths)
   const schema = textSchema([...identifiers, 'password'], lengths)

@@ -97,6 +97,25 @@ export function memberCondition({ field, roles }: MemberRule, scope: Scope): Con
 }
 
 /**
+ * Returns the condition that a user holds the role of an admin.
+ *
+ * @param column the column with the user's id
+ * @param alias the name of the table of grants in the statement
+ * @param place a further condition on the grant, which begins with `and`
+ */
+export function holdsAdminRole(column: Sql, alias: string, place: Sql): Sql {
+  return {
+    sql: `exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?)${place.sql})`,
+    bindings: [
+      ...[userTables().userRole.table, alias, grantColumn(alias, 'userId')],
+      ...column.bindings,
+      ...[grantColumn(alias, 'role'), ADMIN, SUPERADMIN],
+      ...place.bindings,
+    ],
+  }
+}
+
+/**
  * Returns the condition that the row is not an admin and does not belong to another admin. Always true for superadmins.
  *
  * @param field the column with the user's id. Default: `id` for user models, else the owner's column.
@@ -110,19 +129,8 @@ export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 
   const column = columnSql(scope, field)
   if (scope.row && (scope.row[field] === undefined || scope.row[field] === null)) return true
   const alias = `perms_a${scope.depth}`
-  const isOther: Sql = {
-    sql: `not exists (select 1 from ?? as ?? where ?? = ${column.sql} and ?? in (?, ?) and ?? is null)`,
-    bindings: [
-      userTables().userRole.table,
-      alias,
-      grantColumn(alias, 'userId'),
-      ...column.bindings,
-      grantColumn(alias, 'role'),
-      ADMIN,
-      SUPERADMIN,
-      grantColumn(alias, 'domainId'),
-    ],
-  }
+  const holds = holdsAdminRole(column, alias, { sql: ' and ?? is null', bindings: [grantColumn(alias, 'domainId')] })
+  const isOther: Sql = { sql: `not ${holds.sql}`, bindings: holds.bindings }
   // Admins may change their own rows. Their user row needs the rule self().
   return any(superadmin, field === 'id' ? false : equals(scope, field, actor.id), isOther)
 }

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { pbkdf2 as pbkdf2Callback } from 'node:crypto'
 import { promisify } from 'node:util'
 import { ConfigurationError } from '../../../core/errors.js'
-import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, MAX_STORED, sameBytes } from './scheme.js'
+import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, readerOf, sameBytes } from './scheme.js'
 import { type HashTemplate, templateReader } from './template.js'
 
 export type Pbkdf2Digest = 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512'
@@ -63,14 +63,7 @@ const SALT = Buffer.alloc(16)
 export function pbkdf2(options: Pbkdf2Options = {}): LegacyPasswordScheme {
   const standard = assertOption('pbkdf2', 'iterations', options.iterations ?? 1_000_000, 1, 20_000_000)
   const readers: Reader[] = [...(options.formats ?? []).map(formatReader), django, werkzeug, modularCrypt, aspNet]
-  const read = (stored: string) => {
-    if (stored.length > MAX_STORED) return undefined
-    for (const reader of readers) {
-      const found = reader(stored)
-      if (found) return found
-    }
-    return undefined
-  }
+  const read = readerOf(readers)
   const work = async (iterations: number, password = '') => {
     if (iterations >= 1) await deriveKey(password, SALT, Math.round(iterations), 32, 'sha256')
   }

@@ -52,6 +52,18 @@ export interface LegacyWrapping {
 
 /** The most characters of a stored text that a scheme looks at. */
 export const MAX_STORED = 2048
+
+/** Returns a function that reads a stored hash with the first reader that knows its format. */
+export function readerOf<T>(readers: readonly ((stored: string) => T | undefined)[]): (stored: string) => T | undefined {
+  return (stored) => {
+    if (stored.length > MAX_STORED) return undefined
+    for (const reader of readers) {
+      const found = reader(stored)
+      if (found) return found
+    }
+    return undefined
+  }
+}
 /** The most bytes of a salt. */
 export const MAX_SALT = 256
 /** The fewest and the most bytes of a derived key. Fewer would match by chance. */

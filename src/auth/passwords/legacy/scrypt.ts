@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { scrypt as scryptCallback } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
-import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, MAX_STORED, sameBytes } from './scheme.js'
+import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, readerOf, sameBytes } from './scheme.js'
 import { type HashTemplate, templateReader } from './template.js'
 
 /** The parameters of scrypt, as in RFC 7914. */
@@ -63,14 +63,7 @@ export function scrypt(options: ScryptOptions = {}): LegacyPasswordScheme {
   const standard = workOf(cost)
   const memory = Math.max(MAX_MEMORY, memoryOf(cost))
   const readers: Reader[] = [...(options.formats ?? []).map(formatReader), django, werkzeug, modularCrypt, nodeReader]
-  const read = (stored: string) => {
-    if (stored.length > MAX_STORED) return undefined
-    for (const reader of readers) {
-      const found = reader(stored)
-      if (found) return found
-    }
-    return undefined
-  }
+  const read = readerOf(readers)
   const problemOf = (found: StoredKey) => {
     if (!isCost(found) || workOf(found) > standard) return 'cost'
     return memoryOf(found) > memory ? 'memory' : lengthProblem(found)

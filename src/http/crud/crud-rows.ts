@@ -1,0 +1,182 @@
+import { ForbiddenError } from '../../core/errors.js'
+import { transaction } from '../../database/transaction.js'
+import { scopeOf } from '../../policy/compiler/scope.js'
+import { currentActor, runAsActor } from '../../policy/context.js'
+import { effective } from '../../policy/effective.js'
+import { valuesByName } from '../../schema/model-class.js'
+import { dialectOf } from '../../schema/storage.js'
+import { assertNoErrors } from '../../schema/validator.js'
+import type { EndpointContext } from '../core/endpoint.js'
+import type { PermsPort, ResourceModel, ServedRow } from '../core/ports.js'
+import { HttpResponse, type ResponseOptions } from '../core/response.js'
+import { type CrudHooks, type CrudMethod, type HookContext, hookContextOf } from './crud-options.js'
+import { CrudView } from './crud-view.js'
+import { isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
+import { type SplitInput, splitInput } from './input.js'
+import { conditionUnder } from './parents.js'
+import { checkIncluded, graphOf, limitIncluded, outputFields, parseItemQuery } from './shape.js'
+
+type ItemContext = EndpointContext<ServedRow>
+
+/** The values of a new row from a request body, after the checks of create. */
+export interface PreparedRow {
+  readonly values: Record<string, unknown>
+  /** Runs the afterCreate hook as the caller. */
+  readonly afterCreate: (row: ServedRow) => Promise<void>
+}
+
+/** Shows, creates, changes and deletes single rows for the endpoints of CrudResource. */
+export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<M> {
+  protected async showRow(context: ItemContext): Promise<HttpResponse> {
+    const { row, query, request, perms } = context
+    const { fields, include } = parseItemQuery(query, this.fieldsOf('get'), this.included.paths)
+    const graph = graphOf(include)
+    if (graph !== null) {
+      const fetching = row.$fetchGraph(graph)
+      limitIncluded(fetching, this.served, include)
+      await fetching
+      checkIncluded([row], this.served, include)
+      return HttpResponse.json(this.shaperFor('get', context, fields, include)(row))
+    }
+    const { text, etag } = represent(row, this.served, perms)
+    const known = request.header('if-none-match')
+    if (known !== undefined && isNoneMatch(known, etag)) return HttpResponse.empty({ status: 304, headers: { etag } })
+    if (fields === outputFields(this.served) && !this.hasOwnShape) return HttpResponse.jsonText(text, { headers: { etag } })
+    return HttpResponse.json(this.shaperFor('get', context, fields, {})(row), { headers: { etag } })
+  }
+
+  // Returns the response to a write. The text for the ETag is also the body, if the resource shows all columns.
+  #written(row: ServedRow, method: CrudMethod, perms: PermsPort, options: ResponseOptions = {}): HttpResponse {
+    const { text, etag } = represent(row, this.served, perms)
+    const isWhole = this.fieldsOf(method) === outputFields(this.served) && !this.hasOwnShape
+    const more = { ...options, headers: { ...options.headers, etag } }
+    return isWhole ? HttpResponse.jsonText(text, more) : HttpResponse.json(this.shape(row, method), more)
+  }
+
+  // Reads a body for a new row: checks argSchema, and adds the columns that the parents in the path determine.
+  #readCreate(context: EndpointContext, body: unknown, known: object = {}): { split: SplitInput; above: Record<string, unknown> } {
+    const split = splitInput(this.served, body, this.methodOptions('create')?.argSchema, known)
+    const above = conditionUnder(this.options.parent, context.parents)
+    assertNoErrors(
+      Object.entries(above)
+        .filter(([name, value]) => split.input[name] !== undefined && split.input[name] !== value)
+        .map(([name]) => ({ field: name, message: 'is not the one in the path' })),
+    )
+    return { split, above }
+  }
+
+  /**
+   * Prepares a row that other code inserts, such as a user who accepts an invitation. Reads the body like create, and runs
+   * beforeCreate in a separate transaction.
+   *
+   * @param known values that the server adds to the body
+   * @throws ValidationError, and errors of beforeCreate
+   */
+  protected async prepareCreate(context: EndpointContext, body: unknown, known: object = {}): Promise<PreparedRow> {
+    const hooks = this.#hooks
+    const { split, above } = this.#readCreate(context, body, known)
+    const hookContext = await this.#inTransaction(context.perms, hooks.beforeCreate, async () => {
+      const made = this.#hookContext(context, split)
+      await hooks.beforeCreate?.(made)
+      return made
+    })
+    return {
+      values: { ...hookContext.input, ...above },
+      // The row is inserted as the system. The hook runs with the rights of the caller.
+      afterCreate: async (row) => {
+        await runAsActor(context.actor, async () => await hooks.afterCreate?.(row, hookContext))
+      },
+    }
+  }
+
+  protected async createRow(context: EndpointContext): Promise<HttpResponse> {
+    const hooks = this.#hooks
+    // Checked before the input is validated, because it needs no statement.
+    this.refuseCreate()
+    const { split, above } = this.#readCreate(context, context.input)
+    const row = await this.#inTransaction(context.perms, hooks.beforeCreate ?? hooks.afterCreate, async () => {
+      const hookContext = this.#hookContext(context, split)
+      await hooks.beforeCreate?.(hookContext)
+      const made = await this.#withDefaults(await this.served.createFrom({ ...hookContext.input, ...above }))
+      await hooks.afterCreate?.(made, hookContext)
+      return made
+    })
+    const key = String(valuesByName(row)[this.idProperty])
+    const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
+    return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
+  }
+
+  // The defaults of existing columns are known to the database only. A caller who may not read the row sees what was sent.
+  async #withDefaults(row: ServedRow): Promise<ServedRow> {
+    const values = valuesByName(row)
+    const isMissing = Object.entries(this.served.columnSpecs).some(([name, spec]) => spec.isExisting && values[name] === undefined)
+    if (!isMissing) return row
+    const read = await this.served.query().findById(row.$id())
+    return read ?? row
+  }
+
+  /** Checks whether the caller may create any row at all, before the input is validated. @throws ForbiddenError */
+  protected refuseCreate(): void {
+    if (!this.served.canCreate) return
+    const scope = scopeOf(this.served, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
+    if (effective('create', scope, { withDeleted: true }) === false) throw this.refusal('create')
+  }
+
+  protected async refuseUpdate(row: ServedRow): Promise<void> {
+    if ((await row.canWrite?.()) === false) throw this.refusal('update')
+  }
+
+  protected async refuseDelete(row: ServedRow): Promise<void> {
+    if ((await row.canDelete?.()) === false) throw this.refusal('delete')
+  }
+
+  // Uses the same message as the permission engine, so that it does not reveal which check failed.
+  protected refusal(action: 'create' | 'update' | 'delete'): ForbiddenError {
+    return new ForbiddenError(`You may not ${action} this ${this.model.name}.`)
+  }
+
+  protected async updateRow(context: ItemContext): Promise<HttpResponse> {
+    const hooks = this.#hooks
+    const { row } = context
+    const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
+    const conditional = isConditional(context.request)
+    await this.#inTransaction(context.perms, conditional || hooks.beforeUpdate || hooks.afterUpdate, async () => {
+      const hookContext = this.#hookContext(context, split)
+      if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
+      await hooks.beforeUpdate?.(row, hookContext)
+      // An empty change runs no statement, so check the permission here.
+      if (Object.keys(hookContext.input).length === 0) await this.refuseUpdate(row)
+      await row.updateFrom(hookContext.input)
+      await hooks.afterUpdate?.(row, hookContext)
+    })
+    return this.#written(row, 'update', context.perms)
+  }
+
+  protected async deleteRow(context: ItemContext): Promise<HttpResponse> {
+    const hooks = this.#hooks
+    const { row } = context
+    const conditional = isConditional(context.request)
+    await this.#inTransaction(context.perms, conditional || hooks.beforeDelete || hooks.afterDelete, async () => {
+      const hookContext = this.#hookContext(context, { input: {}, args: {} })
+      if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
+      await hooks.beforeDelete?.(row, hookContext)
+      await row.delete()
+      await hooks.afterDelete?.(row, hookContext)
+    })
+    return HttpResponse.empty()
+  }
+
+  // The rows of the resource are instances of its model.
+  get #hooks(): CrudHooks<ServedRow> {
+    return (this.options.hooks ?? {}) as CrudHooks<ServedRow>
+  }
+
+  // Copies the input for each attempt of the transaction, so that a retry starts without the changes of hooks.
+  #hookContext(context: EndpointContext, split: SplitInput): HookContext {
+    return hookContextOf(context, this.options.hooks ? structuredClone(split) : split)
+  }
+
+  async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
+    return isNeeded ? await transaction(fn, { knex: perms.knex }) : await fn()
+  }
+}
