@@ -81,13 +81,8 @@ export {
 export { Api, type ApiOptions, type Route } from './http/serve/api.js'
 export type { SocketConnection, UpgradeOptions } from './http/serve/socket.js'
 export type { MeOptions } from './http/users/me-options.js'
-export {
-  type FurtherUserFeature,
-  type UserFeature,
-  type UserFeatures,
-  UserResource,
-  type UserResourceOptions,
-} from './http/users/user-resource.js'
+export type { FurtherUserFeature, UserFeature, UserFeatures, UserResourceOptions } from './http/users/user-options.js'
+export { UserResource } from './http/users/user-resource.js'
 export { initPerms } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
 export {

@@ -1,5 +1,6 @@
 import { Api } from '../../src/http/serve/api.js'
-import { UserResource, type UserResourceOptions } from '../../src/http/users/user-resource.js'
+import type { UserResourceOptions } from '../../src/http/users/user-options.js'
+import { UserResource } from '../../src/http/users/user-resource.js'
 import { TimestampMixin } from '../../src/mixins/timestamps.js'
 import { anyOf, authenticated, self } from '../../src/policy/rules.js'
 import { column } from '../../src/schema/column.js'

@@ -1,21 +1,17 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
-import { MAX_EMAIL_INPUT_LENGTH, MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
-import { identifiersOf, requireEmailColumn } from '../../users/account/identifiers.js'
-import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
-import { tokenAnswer, tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
+import { identifiersOf } from '../../users/account/identifiers.js'
+import { tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext, type Loaded } from '../core/endpoint.js'
 import type { PermsPort, ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
-import { textSchema, textsOf } from '../core/texts.js'
 import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from '../crud/crud-options.js'
 import { CrudResource } from '../crud/crud-resource.js'
 import { narrowedInput, narrowedOutput, objectOf, splitInput } from '../crud/input.js'
 import { conditionUnder, findRow, loadParents } from '../crud/parents.js'
 import { narrowed, narrowedFields, shape } from '../crud/shape.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
-import { idSchemaOf } from './id-schemas.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
 import {
@@ -28,39 +24,12 @@ import {
 } from './mail-endpoints.js'
 import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
+import { impersonatorSchema, rolesSchema } from './profile-schemas.js'
 import { secondFactorEndpoints } from './second-factor-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
-
-/** The features that are on by default. */
-export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
-
-/** The features that are off by default. */
-export type FurtherUserFeature =
-  | 'apiKeys'
-  | 'verifyEmail'
-  | 'resetPassword'
-  | 'changeEmail'
-  | 'magicLink'
-  | 'totp'
-  | 'invitations'
-  | 'impersonation'
-  | 'privateRegistration'
-
-export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
-
-export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
-  /** A user model with the table of the registered user model. Default: the registered user model. */
-  model?: M | undefined
-  /** The endpoints in addition to CRUD. Default: login, refresh, logout, me and sessions. */
-  features?: UserFeatures | undefined
-  /**
-   * Restricts what `me/` accepts and shows further than the resource. A key or column that the resource does not accept or show
-   * throws a ConfigurationError.
-   *
-   * @example new UserResource({ me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] } })
-   */
-  me?: MeOptions | undefined
-}
+import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
+import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
+import { assertMailFeatures } from './user-options.js'
 
 /**
  * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
@@ -105,23 +74,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       )
     }
     this.#takesCookies = perms.options.cookies !== undefined
-    this.#assertMail(perms)
+    assertMailFeatures(this.features, this.served, perms)
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
-  }
-
-  #assertMail(perms: PermsPort): void {
-    const names = ['verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'privateRegistration', 'invitations'] as const
-    const wanted = names.find((name) => this.features[name])
-    if (wanted !== undefined && !perms.auth.mail.isReady)
-      throw new ConfigurationError(
-        `features.${wanted} sends mail, but initPerms has no mailer. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
-      )
-    if (wanted !== undefined) requireEmailColumn(this.served, `features.${wanted}`)
-    if (this.features.verifyEmail && !('emailVerifiedAt' in this.served.columnSpecs))
-      throw new ConfigurationError(
-        `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${this.model.name} extends TimestampMixin(User).`,
-      )
   }
 
   override endpoints(): Endpoint[] {
@@ -191,70 +146,17 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }`, or `{ status: 'second_factor', challenge }` */
   loginEndpoint(): Endpoint {
-    return new Endpoint({
-      method: 'POST',
-      path: 'login',
-      name: `login${this.name}`,
-      summary: 'Sign in',
-      public: true,
-      ignoresCredentials: true,
-      queryKeys: [],
-      handler: async ({ input, perms, request }) => {
-        const identifiers = identifiersOf(this.served)
-        const named = identifiers.filter((name) => Object.hasOwn(objectOf(input), name))
-        const { password, ...who } = textsOf(input, [...(named.length > 0 ? named : identifiers.slice(0, 1)), 'password'])
-        // The list of sessions shows the User-Agent.
-        return tokenAnswer(
-          await perms.auth.signIn({ ...who, password: password as string, device: request.header('user-agent') || undefined }),
-        )
-      },
-      description: {
-        input: loginSchema(identifiersOf(this.served)),
-        output: this.#signedInSchema(),
-        problems: [401, 403, 413, 415, 422, 429],
-      },
-    })
+    return loginEndpoint(this.name, () => identifiersOf(this.served), this.#signedInSchema())
   }
 
   /** `POST refresh/` with `{ refresh_token }`, or with a refresh cookie and no body → the response of login */
   refreshEndpoint(): Endpoint {
-    return new Endpoint({
-      method: 'POST',
-      path: 'refresh',
-      name: `refresh${this.name}`,
-      summary: 'Get new tokens for a refresh token',
-      public: true,
-      ignoresCredentials: true,
-      queryKeys: [],
-      handler: async (context) =>
-        (await refreshFromCookie(context)) ??
-        tokenAnswer(await context.perms.auth.refresh(textsOf(context.input, ['refresh_token']).refresh_token), { isRenewal: true }),
-      description: {
-        input: textSchema(['refresh_token'], { refresh_token: 4096 }),
-        isInputOptional: this.#takesCookies,
-        output: tokenSchema,
-        problems: [401, 413, 415, 422, 429],
-      },
-    })
+    return refreshEndpoint(this.name, this.#takesCookies)
   }
 
   /** `POST logout/` ends the session of the access token: 204 */
   logoutEndpoint(): Endpoint {
-    return new Endpoint({
-      method: 'POST',
-      path: 'logout',
-      name: `logout${this.name}`,
-      summary: 'Sign out',
-      status: 204,
-      // Deletes cookies also if their session has already ended.
-      public: this.#takesCookies,
-      forgivesCookies: true,
-      abilities: 'none',
-      queryKeys: [],
-      readsBody: false,
-      handler: signOut,
-      description: { problems: [] },
-    })
+    return logoutEndpoint(this.name, this.#takesCookies)
   }
 
   /** `GET sessions/` → the sessions of the caller */
@@ -409,40 +311,4 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 function requireActor(actor: Actor | null): Actor {
   if (actor === null) throw new UnauthorizedError()
   return actor
-}
-
-// The body has one of the identifiers.
-function loginSchema(identifiers: readonly string[]): object {
-  const lengthOf = (name: string) => (name === 'email' ? MAX_EMAIL_LENGTH : MAX_EMAIL_INPUT_LENGTH)
-  const lengths = { ...Object.fromEntries(identifiers.map((name) => [name, lengthOf(name)])), password: 4096 }
-  const [first, ...others] = identifiers
-  if (others.length === 0) return textSchema([first ?? 'email', 'password'], lengths)
-  const schema = textSchema([...identifiers, 'password'], lengths)
-  return { ...schema, required: ['password'], oneOf: identifiers.map((name) => ({ required: [name] })) }
-}
-
-const impersonatorSchema = {
-  type: 'object',
-  description: 'The superadmin who impersonates the user. Only present during an impersonation.',
-  properties: {
-    get id() {
-      return idSchemaOf('user')
-    },
-  },
-  required: ['id'],
-}
-
-const rolesSchema = {
-  type: 'array',
-  items: {
-    type: 'object',
-    properties: {
-      role: { type: 'string' },
-      get domain() {
-        const { type, ...rest } = idSchemaOf('domain') as { type: string }
-        return { ...rest, type: [type, 'null'], description: 'The id of a domain, or null for a global role.' }
-      },
-    },
-    required: ['role', 'domain'],
-  },
 }

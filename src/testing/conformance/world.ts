@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { BasePermsModel } from '../../enforce/base-perms-model.js'
-import type { UserFeatures } from '../../http/users/user-resource.js'
+import type { UserFeatures } from '../../http/users/user-options.js'
 import { initPerms } from '../../init.js'
 import { createTables } from '../../migrations.js'
 import { HasUserMixin } from '../../mixins/has-user.js'

@@ -1,0 +1,51 @@
+import { ConfigurationError } from '../../core/errors.js'
+import { requireEmailColumn } from '../../users/account/identifiers.js'
+import type { PermsPort, ResourceModel, ServedModel } from '../core/ports.js'
+import type { CrudResourceOptions } from '../crud/crud-options.js'
+import type { MeOptions } from './me-options.js'
+
+/** The features that are on by default. */
+export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
+
+/** The features that are off by default. */
+export type FurtherUserFeature =
+  | 'apiKeys'
+  | 'verifyEmail'
+  | 'resetPassword'
+  | 'changeEmail'
+  | 'magicLink'
+  | 'totp'
+  | 'invitations'
+  | 'impersonation'
+  | 'privateRegistration'
+
+export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
+
+export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
+  /** A user model with the table of the registered user model. Default: the registered user model. */
+  model?: M | undefined
+  /** The endpoints in addition to CRUD. Default: login, refresh, logout, me and sessions. */
+  features?: UserFeatures | undefined
+  /**
+   * Restricts what `me/` accepts and shows further than the resource. A key or column that the resource does not accept or show
+   * throws a ConfigurationError.
+   *
+   * @example new UserResource({ me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] } })
+   */
+  me?: MeOptions | undefined
+}
+
+/** @throws ConfigurationError for a feature that sends mail without a mailer, or without a column that it needs */
+export function assertMailFeatures(features: UserFeatures, model: ServedModel, perms: PermsPort): void {
+  const names = ['verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'privateRegistration', 'invitations'] as const
+  const wanted = names.find((name) => features[name])
+  if (wanted !== undefined && !perms.auth.mail.isReady)
+    throw new ConfigurationError(
+      `features.${wanted} sends mail, but initPerms has no mailer. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
+    )
+  if (wanted !== undefined) requireEmailColumn(model, `features.${wanted}`)
+  if (features.verifyEmail && !('emailVerifiedAt' in model.columnSpecs))
+    throw new ConfigurationError(
+      `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${model.name} extends TimestampMixin(User).`,
+    )
+}
