@@ -35,6 +35,18 @@ describe('The OpenAPI document describes the responses', function () {
     return document.components.schemas[body.content['application/json'].schema.$ref.split('/').pop() as string] as object
   }
 
+  it('with one limit for e-mail addresses', () => {
+    const users = new UserResource({ name: 'User', features: { ...allFeatures, privateRegistration: false } })
+    const document = openApiDocument(new Api({ resources: [users] }), zoo.perms)
+    const limits: unknown[] = []
+    JSON.stringify(document, (name, value) => {
+      if (name === 'email' && value !== null && typeof value === 'object' && 'maxLength' in value) limits.push(value.maxLength)
+      return value
+    })
+    expect(limits.length).to.be.greaterThan(7)
+    expect([...new Set(limits)]).to.deep.equal([254])
+  })
+
   it('to keys of an argSchema that are not columns', async () => {
     const critters = new CrudResource({ model: Critter, argSchema: ['name', 'species', 'reason'] })
     const users = new UserResource({
