@@ -2,7 +2,7 @@ import { UnauthorizedError } from '../../core/errors.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
-import { Endpoint, type EndpointContext } from '../core/endpoint.js'
+import { Endpoint, type EndpointContext, type EndpointOptions } from '../core/endpoint.js'
 import type { PermsPort } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
@@ -12,35 +12,34 @@ type Factors = PermsPort['auth']['secondFactors']
 
 /** Returns the endpoints for second factors. @param name the name of the resource, for operation ids */
 export function secondFactorEndpoints(name: string): Endpoint[] {
-  const codeInput = textSchema(['code'], { code: 128 })
-  const own = (
-    options: Pick<ConstructorParameters<typeof Endpoint>[0], 'method' | 'path' | 'name' | 'summary' | 'handler' | 'description' | 'status'>,
-  ) => new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { assertAllowed }), ...options })
-  const withCode =
-    (use: (factors: Factors, user: User, code: string) => Promise<object | undefined>) =>
-    async ({ caller, input, perms }: EndpointContext) => {
-      const shown = await use(perms.auth.secondFactors, userOf(caller), textsOf(input, ['code']).code)
-      return shown ? HttpResponse.json(shown, { headers: noStore }) : HttpResponse.empty({ headers: noStore })
-    }
+  return [verifyEndpoint(name), ...setUpEndpoints(name), ...codeEndpoints(name)]
+}
+
+/** Returns the endpoint that completes a sign-in. */
+function verifyEndpoint(name: string): Endpoint {
+  return new Endpoint({
+    method: 'POST',
+    path: 'second-factor',
+    name: `verify${name}SecondFactor`,
+    summary: 'Complete a sign-in with a second factor',
+    public: true,
+    ignoresCredentials: true,
+    queryKeys: [],
+    handler: async ({ input, perms, request }) => {
+      const { challenge, code } = textsOf(input, ['challenge', 'code'])
+      return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device: request.header('user-agent') || undefined }))
+    },
+    description: {
+      input: textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
+      output: tokenSchema,
+      problems: [401, 403, 413, 415, 422, 429],
+    },
+  })
+}
+
+/** Returns the endpoints that show the status and start the set-up. */
+function setUpEndpoints(name: string): Endpoint[] {
   return [
-    new Endpoint({
-      method: 'POST',
-      path: 'second-factor',
-      name: `verify${name}SecondFactor`,
-      summary: 'Complete a sign-in with a second factor',
-      public: true,
-      ignoresCredentials: true,
-      queryKeys: [],
-      handler: async ({ input, perms, request }) => {
-        const { challenge, code } = textsOf(input, ['challenge', 'code'])
-        return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device: request.header('user-agent') || undefined }))
-      },
-      description: {
-        input: textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
-        output: tokenSchema,
-        problems: [401, 403, 413, 415, 422, 429],
-      },
-    }),
     own({
       method: 'GET',
       path: 'me/second-factor',
@@ -62,6 +61,12 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
       },
       description: { input: passwordInput, output: secretSchema, problems: [413, 415, 422, 429] },
     }),
+  ]
+}
+
+/** Returns the endpoints that take a code of the factor. */
+function codeEndpoints(name: string): Endpoint[] {
+  return [
     own({
       method: 'POST',
       path: 'me/second-factor/confirm',
@@ -92,6 +97,25 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
     }),
   ]
 }
+
+type OwnOptions = Pick<EndpointOptions, 'method' | 'path' | 'name' | 'summary' | 'handler' | 'description' | 'status'>
+
+/** Creates an endpoint for the caller's own factor. */
+function own(options: OwnOptions): Endpoint {
+  return new Endpoint({ abilities: 'none', queryKeys: [], ...(options.method !== 'GET' && { assertAllowed }), ...options })
+}
+
+/** Returns a handler that reads a code. */
+function withCode(
+  use: (factors: Factors, user: User, code: string) => Promise<object | undefined>,
+): (context: EndpointContext) => Promise<HttpResponse> {
+  return async ({ caller, input, perms }) => {
+    const shown = await use(perms.auth.secondFactors, userOf(caller), textsOf(input, ['code']).code)
+    return shown ? HttpResponse.json(shown, { headers: noStore }) : HttpResponse.empty({ headers: noStore })
+  }
+}
+
+const codeInput = textSchema(['code'], { code: 128 })
 
 const assertAllowed = async () => forbidApiKey('Second factors')
 
