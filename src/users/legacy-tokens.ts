@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
-import type { TransactionOrKnex } from 'objection'
+import type { Knex } from 'knex'
+import type { QueryBuilder, TransactionOrKnex } from 'objection'
+import { lockRow } from '../database/lock-row.js'
+import { transaction } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
-import { skipCallerChange } from './caller/caller-changes.js'
+import { skipCallerChange, skipsCallerChange } from './caller/caller-changes.js'
 import type { Token } from './token.js'
 
 /** The kind of the row of a token that the application issued before it used this library. */
@@ -60,4 +63,52 @@ export async function endLegacyTokens(userId: string, trx?: TransactionOrKnex): 
 export async function legacyCutOff(userId: string): Promise<Date | null> {
   const row = await asSystem(() => tokens().query().findOne('token', cutOffHash(userId)).select('id', 'revokedAt'))
   return row?.revokedAt ?? null
+}
+
+/** The arguments of a static hook of Objection that are used here. */
+interface DeleteHook {
+  asFindQuery(): QueryBuilder<Token>
+  readonly context: object
+  readonly transaction: TransactionOrKnex
+}
+
+const deleting = new WeakMap<object, readonly Token[]>()
+
+/** Remembers which rows of legacy tokens a query is about to delete. Called by the hook `beforeDelete` of Token. */
+export async function rememberLegacyTokens({ asFindQuery, context }: DeleteHook): Promise<void> {
+  if (!mayHaveLegacyTokens() || skipsCallerChange(context)) return
+  const now = new Date()
+  const rows = await asSystem(() =>
+    asFindQuery()
+      .select('id', 'userId')
+      .whereIn('kind', [LEGACY, CUT_OFF])
+      .where((some) => some.whereNull('expiresAt').orWhere('expiresAt', '>', now).orWhereNull('endsAt').orWhere('endsAt', '>', now)),
+  )
+  if (rows.length > 0) deleting.set(context, rows)
+}
+
+/**
+ * Ends all legacy tokens of the users whose rows a query has deleted: a token without a row counts as unused, so the deletion would
+ * let a signed-out token in again. Called by the hook `afterDelete` of Token.
+ */
+export async function endDeletedLegacyTokens({ context, transaction: trx }: DeleteHook): Promise<void> {
+  const rows = deleting.get(context)
+  if (!rows) return
+  deleting.delete(context)
+  await asSystem(async () => {
+    const kept = await tokens()
+      .query(trx)
+      .findByIds(rows.map(({ id }) => id))
+      .select('id')
+    const deleted = rows.filter(({ id }) => !kept.some((row) => row.id === id))
+    for (const userId of new Set(deleted.map((row) => row.userId))) await transaction((open) => endAll(userId, open), { knex: trx as Knex })
+  })
+}
+
+// Locks the user first, as the first use of a token does: it either sees the cut-off, or its row is revoked.
+async function endAll(userId: string, trx: Knex.Transaction): Promise<void> {
+  await lockRow(trx, registeredModel('user'), userId)
+  const rows = skipCallerChange(tokens().query(trx)).patch({ revoked: true, revokedAt: new Date() })
+  await rows.where({ userId, kind: LEGACY, revoked: false })
+  await endLegacyTokens(userId, trx)
 }

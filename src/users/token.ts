@@ -17,6 +17,7 @@ import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
+import { endDeletedLegacyTokens, LEGACY, rememberLegacyTokens } from './legacy-tokens.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import type { User } from './user.js'
 
@@ -192,7 +193,25 @@ export class Token extends ReplaceableMixin(
 
   /** Deletes expired tokens. @returns the number of deleted tokens */
   static async deleteExpired(trx?: TransactionOrKnex): Promise<number> {
-    return await this.query(trx).delete().whereNotNull('expiresAt').where('expiresAt', '<=', new Date())
+    const now = new Date()
+    return await this.query(trx)
+      .delete()
+      .whereNotNull('expiresAt')
+      .where('expiresAt', '<=', now)
+      // The row of a legacy token stays until no such token is accepted any more: without it, the token would count as unused.
+      .where((row) => row.whereNot('kind', LEGACY).orWhere('endsAt', '<=', now))
+  }
+
+  static override async beforeDelete(args: never): Promise<unknown> {
+    const result = await super.beforeDelete(args)
+    await rememberLegacyTokens(args)
+    return result
+  }
+
+  static override async afterDelete(args: never): Promise<unknown> {
+    const result = await super.afterDelete(args)
+    await endDeletedLegacyTokens(args)
+    return result
   }
 
   /** Whether the token is neither revoked nor expired. */

@@ -96,7 +96,8 @@ export class LegacyTokens {
       await this.#startSession(legacy)
       caller = await this.#load(legacy.hash)
     }
-    if (!caller || caller.session.kind !== LEGACY || caller.session.revoked) throw new InvalidTokenError()
+    if (!caller || caller.session.kind !== LEGACY || caller.session.revoked || isOver(caller.session.expiresAt))
+      throw new InvalidTokenError()
     if (!isActive(caller.user) || String(caller.user.id) !== String(legacy.userId)) throw new InvalidTokenError()
     return caller
   }
@@ -181,6 +182,10 @@ export function registerLegacyTokens(runtime: Runtime, jwt: { readonly legacyTok
     throw new ConfigurationError(
       'jwt.legacyTokens: another database of this process accepts the same tokens. Accept them for one, or name their issuer or audience.',
     )
+}
+
+function isOver(end: Date | null): boolean {
+  return end !== null && end.getTime() <= Date.now()
 }
 
 function isTime(value: unknown): value is number {

@@ -25,6 +25,11 @@ export function skipCallerChange<Q extends { context(value: object): unknown }>(
   return query.context({ [skipsListener]: true }) as Q
 }
 
+/** Returns whether a query has this mark, from its context. */
+export function skipsCallerChange(context: object): boolean {
+  return skipsListener in context
+}
+
 // Other token columns, such as lastUsedAt, do not change who is calling.
 const callerColumns = new Set(['id', 'userId', 'kind', 'revoked', 'expiresAt', 'endsAt', 'abilities', 'impersonatorId', 'boundTo'])
 
@@ -42,7 +47,7 @@ function changeBy(builder: QueryHandle, write: WriteOperation): CallerChange | n
   const id: unknown = write.instance?.$id() ?? write.id
   if (table === user.table) return isId(registeredModel('user'), id) ? { userId: id } : 'any'
   if (table === domain.table) return 'any'
-  if (table !== token.table || skipsListener in builder.context) return null
+  if (table !== token.table || skipsCallerChange(builder.context)) return null
   if (write.kind === 'update' && !setNames(write.models[0]).some((name) => callerColumns.has(name))) return null
   return isId(registeredModel('token'), id) ? { sessionId: String(id) } : 'any'
 }

@@ -185,6 +185,41 @@ eachDatabase('Legacy tokens', (db) => {
     }
   })
 
+  it('end when their rows are deleted: without a row, a signed-out token would count as unused [promise 80]', async () => {
+    const user = await member()
+    const [signedOut, used, other] = [1, 2, 3].map((device) => oldToken(user, { device })) as [string, string, string]
+    await authenticate(used)
+    await signOut(signedOut)
+    const rowsOf = (some: object = {}) => Token.query().where({ userId: user.id, ...some })
+    const actor = await authenticate(other)
+    expect(await runAsActor(actor, () => rowsOf({ revoked: true }).delete())).to.equal(1)
+    for (const token of [signedOut, used, other]) expect(await isIn(token)).to.equal(false)
+    // The row of the cut-off comes back when it is deleted itself, also in a transaction.
+    await transaction(() => asSystem(() => rowsOf().delete()))
+    for (const token of [signedOut, used, other]) expect(await isIn(token)).to.equal(false)
+    expect(await isIn(oldToken(user, { iat: now() + 30 }))).to.equal(false)
+    // The tokens of others stay, also if a caller tries to delete them.
+    const [one, two] = [await member(), await member()]
+    const theirs = oldToken(two)
+    await authenticate(theirs)
+    expect(await runAsActor(await authenticate(oldToken(one)), () => Token.query().delete().where('userId', two.id))).to.equal(0)
+    expect(await isIn(theirs)).to.equal(true)
+  })
+
+  it('end with the expiry that a query sets, also after expired tokens were deleted [promise 80]', async () => {
+    const user = await member()
+    const token = oldToken(user)
+    await authenticate(token)
+    await asSystem(() =>
+      Token.query()
+        .patch({ expiresAt: new Date(Date.now() - 1000) })
+        .where('userId', user.id),
+    )
+    expect(await isIn(token)).to.equal(false)
+    await asSystem(() => Token.deleteExpired())
+    expect(await isIn(token)).to.equal(false)
+  })
+
   it('appear in the list of sessions, with the earlier of their two ends', async () => {
     const user = await member()
     const expires = now() + 3600
