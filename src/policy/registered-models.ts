@@ -90,6 +90,7 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
   setTables(tablesOf(models, tables))
   tableOptions.set(tables)
   registered.set(models)
+  assertDistinctTables()
   forgetRelations()
   const table = (kind: ModelKind) => tableOf(models[kind])
   for (const kind of Object.keys(defaultTables) as ModelKind[])
@@ -191,6 +192,19 @@ function assertTableNames({ schema, prefix = '', names = {} }: TableOptions): vo
         `initPerms({ tables: { names: { ${kind} } } }): there is no such table. Use ${[...Object.keys(defaultTables), ...furtherKinds].join(', ')}.`,
       )
     assertColumnName(name)
+  }
+}
+
+// SQLite and MariaDB may compare names without case.
+function assertDistinctTables(): void {
+  const kinds: readonly TableKind[] = [...(Object.keys(defaultTables) as ModelKind[]), ...furtherKinds]
+  const owners = new Map<string, string>([libraryTable('throttle'), libraryTable('tables')].map((name) => [name.toLowerCase(), name]))
+  for (const kind of kinds) {
+    const table = tableOf(modelOfTable(kind))
+    const other = owners.get(table.toLowerCase())
+    if (other !== undefined)
+      throw new ConfigurationError(`initPerms(): '${table}' is the table of ${kind} and of ${other}. Give each a name of its own.`)
+    owners.set(table.toLowerCase(), kind)
   }
 }
 

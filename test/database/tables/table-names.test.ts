@@ -97,6 +97,9 @@ eachDatabase('initPerms({ tables })', (db) => {
     await perms.close()
     for (const tables of [{ names: { tokens: 'x' } as never }, { prefix: 'a.' }, { names: { token: 'a b' } }])
       expect(() => initPerms({ knex: db.knex, tables })).to.throw(ConfigurationError)
+    // Two models in one table, or a model in a table without one. The names of SQLite and MariaDB may ignore case.
+    for (const names of [{ token: 'user' }, { token: 'x', domain: 'X' }, { token: 'perms_tables' }, { auditLog: 'perms_throttle' }])
+      expect(() => initPerms({ knex: db.knex, tables: { names } }), JSON.stringify(names)).to.throw(ConfigurationError, /is the table of/)
     expect(User.columnSpecs.email).to.not.equal(undefined)
     expect(() => initPerms({ knex: db.knex, tables: { prefix: 'p_' } })).to.throw(ConfigurationError, /before anything uses the models/)
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), jwt })
