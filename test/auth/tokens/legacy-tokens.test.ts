@@ -357,8 +357,9 @@ eachDatabase('Legacy tokens', (db) => {
     const token = sign({})
     const actor = await auth.authenticate(token)
     expect(actor.id).to.equal(user.id)
-    for (const wrong of [{ iss: 'other' }, { aud: 'other' }, { iss: undefined }])
-      expect(await outcome(auth.authenticate(sign(wrong)))).to.equal('InvalidTokenError')
+    const noId = [[user.id], { id: user.id }, [[user.id]], null, true, 7, ''].map((sub) => ({ sub }))
+    for (const wrong of [{ iss: 'other' }, { aud: 'other' }, { iss: undefined }, ...noId])
+      expect(await outcome(auth.authenticate(sign(wrong))), JSON.stringify(wrong)).to.equal('InvalidTokenError')
     // HMAC with the public key as the secret.
     const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
     const [, payload] = token.split('.')
