@@ -14,8 +14,24 @@ import type { QueryHandle, WriteOperation, WriteSession } from '../query/policy-
 import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { valuesByName } from '../schema/model-class.js'
-import { allowsMaybeAsync, idColumns, type Place, rawNames, scopeFor, valuesOf, withRaws } from './evaluate.js'
+import { allowsMaybeAsync, idColumns, type Place, rawNames, scopeFor, type Values, valuesOf, withRaws } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
+
+interface Completable {
+  /** Throws when the row lacks a value that its caller must choose. */
+  $complete?(): void
+  /** Returns the values among which the caller must choose. */
+  $choices?(): readonly Values[]
+}
+
+/** Returns whether the caller may create the row with one of the values that it lacks, such as one of the caller's domains. */
+function* isAllowedWithChoice(place: Place, model: Model, actor: Actor | null): MaybeAsyncSteps<boolean> {
+  for (const choice of (model as Completable).$choices?.() ?? []) {
+    const values = { ...valuesOf(model), ...choice }
+    if ((yield* allowsMaybeAsync(place, policyOf(place.cls).create, values, scopeFor(place, actor), 'create')) !== false) return true
+  }
+  return false
+}
 
 /** Returns the condition that a new row must satisfy when it is inserted. @throws ForbiddenError, ValidationError */
 function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsyncSteps<Condition> {
@@ -24,12 +40,15 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
   const values = valuesOf(model)
   const row = scopeFor(place, actor, { row: values, writes: true })
   const allowed = yield* allowsMaybeAsync(place, policy.create, values, scopeFor(place, actor), 'create')
-  if (allowed === false) throw new ForbiddenError(`You may not create this ${cls.name}.`)
+  if (allowed === false) {
+    if (yield* isAllowedWithChoice(place, model, actor)) (model as Completable).$complete?.()
+    throw new ForbiddenError(`You may not create this ${cls.name}.`)
+  }
   const fields = writableFields(row, withRaws(model), true)
   if (!(yield* awaitMaybe(holds(db, fields))))
     throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
     // Report missing fields only to callers who may create such a row.
-  ;(model as { $complete?(): void }).$complete?.()
+  ;(model as Completable).$complete?.()
   const live = { ...row, live: true }
   const named = yield* checkReferences(db, row, values, live)
   const always = globalScopeConditions(row, { free: false, withDeleted: true })

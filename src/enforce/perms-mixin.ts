@@ -6,6 +6,7 @@ import { type Actor, authorityFor, bypassModel, runAsActor } from '../policy/con
 import { effective } from '../policy/effective.js'
 import { hasReadableRules, unreadableFields } from '../policy/fields.js'
 import { type Action, policyOf } from '../policy/policy.js'
+import { assertRegisteredUser } from '../policy/registered-models.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
 import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
@@ -65,6 +66,7 @@ export function registerToActor(convert: (user: UserLike) => Actor): void {
 export function actorOf(user: UserLike | null): Actor | null {
   if (user === null) return null
   assertHome(user)
+  assertRegisteredUser(user)
   const { toActor } = conversion
   if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   // To every rule, a disabled or deleted user is an anonymous caller.

@@ -25,8 +25,12 @@ export interface InDomainStatics {
 function domainOfCaller(): string | undefined {
   const said = currentDomainId()
   if (said !== undefined) return said
-  const ids = new Set((currentActor()?.grants ?? []).flatMap(({ domainId }) => (domainId === null ? [] : [domainId])))
-  return ids.size === 1 ? [...ids][0] : undefined
+  const ids = domainsOfCaller()
+  return ids.length === 1 ? ids[0] : undefined
+}
+
+function domainsOfCaller(): string[] {
+  return [...new Set((currentActor()?.grants ?? []).flatMap(({ domainId }) => (domainId === null ? [] : [domainId])))]
 }
 
 const maxListed = 10
@@ -62,6 +66,11 @@ export function HasDomainMixin(
           join: { from: `${this.getTableName()}.domainId`, to: 'domain.id' },
         },
       }
+    }
+
+    // A caller who may create the row in one of these domains is told that the domain is missing.
+    $choices(): readonly Record<string, unknown>[] {
+      return this.domainId === undefined ? domainsOfCaller().map((domainId) => ({ domainId })) : []
     }
 
     override $complete(): void {

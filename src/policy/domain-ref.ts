@@ -21,6 +21,17 @@ export function namedDomain(given: DomainName): NamedDomain {
   return { id: (id ?? null) as string | null }
 }
 
+/** What precedes an id of a domain in a URL and in JSON. No domain has a name that begins like this. */
+const ID_PREFIX = 'id:'
+
+/**
+ * Returns the reference to a domain that a client wrote. `id:7` is the domain with the id 7, whatever the ids are. Other text and
+ * numbers are read like in code, so that `7` in a URL is the domain named '7'.
+ */
+export function domainFromClient(given: string | number): DomainName {
+  return typeof given === 'string' && given.startsWith(ID_PREFIX) ? { id: given.slice(ID_PREFIX.length) } : given
+}
+
 /** Returns whether a grant is in the domain that a reference names. A global grant is in none. */
 export function isGrantIn(
   grant: { readonly domainId: unknown; readonly domainName: string | null | undefined },

@@ -4,7 +4,7 @@ import { columnSql, type Scope } from './compiler/scope.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
 import type { Action } from './policy.js'
-import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
+import { ADMIN, holdsUsers, SUPERADMIN, userTables } from './user-tables.js'
 
 /** The requirement of outranks(), for error messages. */
 export const OUTRANKS =
@@ -39,6 +39,7 @@ function ownerOf({ policy }: Scope): string | undefined {
 }
 
 function isActor(scope: Scope, field: string, actor: Actor): Condition {
+  if (scope.policy.isUserModel && field === 'id' && !holdsUsers(scope.cls)) return false
   if (scope.row) return scope.row[field] === actor.id
   const column = columnSql(scope, field)
   return sql(`${column.sql} = ?`, ...column.bindings, actor.id)

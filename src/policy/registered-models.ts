@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { Model } from 'objection'
+import { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import { snakeCase } from '../core/names.js'
@@ -11,7 +11,7 @@ import { columnOf, definitionOf, setIntegerModels, setReferenceTargets, setTable
 import { aliasTable } from '../schema/definition/table-names.js'
 import { idSpecOf } from '../schema/ids.js'
 import { isUserModel } from './policy.js'
-import { registerUserTables } from './user-tables.js'
+import { holdsUsers, registerUserTables } from './user-tables.js'
 
 /** Names of the library's tables: `initPerms({ tables })`. */
 export interface TableOptions {
@@ -265,4 +265,13 @@ function isSameTable(one: string, other: string, knex: Knex): boolean {
   const database: unknown = knex.client.database()
   const schema = longer.slice(0, -shorter.length - 1)
   return ['public', 'main', database, ...[searchPath].flat()].some((name) => typeof name === 'string' && name.toLowerCase() === schema)
+}
+
+/** Throws when a value is a row of another table than that of the registered user model. Ids pass. @throws ConfigurationError */
+export function assertRegisteredUser(value: unknown): void {
+  if (!(value instanceof Model) || holdsUsers(value.constructor)) return
+  const { name } = registeredModel('user')
+  throw new ConfigurationError(
+    `${value.constructor.name} lives in another table than ${name}: roles, sessions and keys are for the model given to initPerms({ user: ${name} }).`,
+  )
 }

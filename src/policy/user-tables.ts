@@ -1,5 +1,6 @@
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
+import { tableOf } from '../schema/class-statics.js'
 
 /** The table of a registered model. */
 export interface UserTable {
@@ -47,6 +48,14 @@ export function isActiveUser(user: object): boolean {
   const { isEnabled, deletedAt } = user as { isEnabled?: unknown; deletedAt?: unknown }
   const isOn = isEnabled === true || (isEnabled === undefined && !userTables().user.hasIsEnabled)
   return isOn && (deletedAt === undefined || deletedAt === null)
+}
+
+/**
+ * Returns whether the rows of a class are in the table of the registered user model. Users of other tables may have the ids of
+ * registered users, but not their roles and sessions.
+ */
+export function holdsUsers(cls: object): boolean {
+  return tableOf(cls) === userTables().user.table
 }
 
 /** Returns whether a table holds users, roles, domains or sessions. */

@@ -7,6 +7,7 @@ import { assertHome } from '../query/home.js'
 import { isHiddenElsewhere } from '../query/inspection/hidden-elsewhere.js'
 import { isBelongsToOne, queryValuesOf, relationsOf } from '../query/objection-internals.js'
 import { withField } from '../schema/canonical.js'
+import { tableOf } from '../schema/class-statics.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { markIntermediate } from '../schema/definition/declarations.js'
 import { definitionOf, makesId } from '../schema/definition/definition.js'
@@ -127,6 +128,10 @@ function withForeignKeys(row: object, given: Pojo, options: FromJsonOptions | un
     assertHome(value)
     const relation = relationsOf(row.constructor)[name]
     if (!relation || !isBelongsToOne(relation)) continue
+    const { relatedModelClass: Related } = relation
+    // Rows of another table may have the same ids.
+    if (tableOf(value.constructor) !== tableOf(Related))
+      throw new ValidationError(`${name} must be a ${Related.name}.`, [{ field: name, message: `must be a ${Related.name}` }])
     relation.ownerProp.props.forEach((property, i) => {
       const id = valuesOf(value)[relation.relatedProp.props[i] as string]
       if (id !== undefined) values = { ...values, [property]: id }

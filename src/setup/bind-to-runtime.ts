@@ -1,3 +1,6 @@
+import { Model } from 'objection'
+import { isUserModel } from '../policy/policy.js'
+import { assertRegisteredUser } from '../policy/registered-models.js'
 import { assertHome } from '../query/home.js'
 import { enterRuntime, type Runtime } from '../runtime.js'
 
@@ -7,7 +10,10 @@ export function bindToRuntime<T extends object>(runtime: Runtime, api: T): T {
     if (typeof value === 'function') {
       const call = (...args: unknown[]) =>
         enterRuntime(runtime, () => {
-          for (const given of args) assertHome(given)
+          for (const given of args) {
+            assertHome(given)
+            if (given instanceof Model && isUserModel(given.constructor)) assertRegisteredUser(given)
+          }
           return Reflect.apply(value, api, args)
         })
       return [name, call]

@@ -9,10 +9,11 @@ import { forbidImpersonation } from './caller/caller-restrictions.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 import { Role } from './roles/roles.js'
 
-// These names have a meaning of their own wherever an API takes a domain: every domain ('*'), any domain ('any'), or an id.
+// These names have a meaning of their own wherever an API takes a domain: every domain ('*'), any domain ('any'), or an id. Clients
+// write `id:` before an id.
 const NAME_PATTERN = describePattern(
-  '^(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
-  "may not be '*', 'any' or an id",
+  '^(?!id:)(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
+  "may not be '*', 'any' or an id, and may not begin with 'id:'",
 )
 
 /**

@@ -10,7 +10,7 @@ import { UserOwnershipMixin } from '../mixins/user-ownership.js'
 import { asSystem, currentActor } from '../policy/context.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { OUTRANKS, outranks } from '../policy/rank.js'
-import { registeredModel } from '../policy/registered-models.js'
+import { assertRegisteredUser, registeredModel } from '../policy/registered-models.js'
 import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { Constructor } from '../record/record-types.js'
@@ -124,6 +124,7 @@ export class Token extends ReplaceableMixin(
     trx?: TransactionOrKnex,
   ): Promise<{ token: Token; plain: string }> {
     assertHome(user, trx)
+    assertRegisteredUser(user)
     const isKey = options.kind === 'api'
     const plain = options.token ?? (isKey ? newApiKey() : randomToken())
     if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))

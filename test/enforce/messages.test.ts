@@ -14,11 +14,13 @@ import {
   everyone,
   ForbiddenError,
   HasDomainMixin,
+  inDomain,
   initPerms,
   MissingTableError,
   owner,
   type Perms,
   related,
+  role,
   runAs,
   Token,
   User,
@@ -47,6 +49,9 @@ class MsgTicket extends HasUserMixin(BasePermsModel).withColumns(columns) {
 }
 class MsgNote extends HasDomainMixin(BasePermsModel).withColumns({ text: column.string() }) {
   static override policy = { read: everyone(), create: authenticated(), update: authenticated() }
+}
+class MsgArticle extends HasDomainMixin(BasePermsModel).withColumns({ text: column.string() }) {
+  static override policy = { read: everyone(), create: role('author'), update: role('author') }
 }
 class MsgChecked extends BasePermsModel.withColumns(columns) {
   static override policy = {
@@ -122,6 +127,25 @@ eachDatabase('What errors say', (db) => {
       'A domain is required. You belong to several: branch, hq. Set domainId, or wrap the call in inDomain(domain, fn).',
     )
     expect(error.errors).to.deep.equal([{ field: 'domainId', message: 'is required' }])
+  })
+
+  it('report a missing domain to a caller who may create the row in one of several domains, and to no other', async () => {
+    await createTables(db.knex, [MsgArticle] as never)
+    const [author, reader] = [await User.create({ email: 'author@example.com' }), await User.create({ email: 'reader@example.com' })]
+    for (const name of ['rome', 'oslo']) {
+      await Domain.create({ name })
+      await reader.grantRole('reader', { domain: name })
+      await author.grantRole(name === 'oslo' ? 'author' : 'reader', { domain: name })
+    }
+    const create = (by: User) => rejection(runAs(by, () => MsgArticle.create({ text: 'x' })))
+    expect(await create(author))
+      .to.be.instanceOf(ValidationError)
+      .and.have.nested.property('errors[0].field', 'domainId')
+    expect(await create(reader)).to.have.property('status', 403)
+    const made = await runAs(author, () => inDomain('oslo', () => MsgArticle.create({ text: 'x' })))
+    expect(await runAs(author, () => MsgArticle.query())).to.deep.equal([made])
+    expect(await rejection(runAs(author, () => inDomain('rome', () => MsgArticle.create({ text: 'x' }))))).to.have.property('status', 403)
+    expect(await runAs(author, () => MsgArticle.canCreate({ text: 'x' }))).to.equal(false)
   })
 
   it("of requireRole() suggest { domain: 'any' } only to callers who have the role in a domain", async () => {

@@ -1,5 +1,6 @@
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
+import type { DomainName, LibraryId, UserId } from '../../policy/registered-types.js'
 import { decodeId } from '../../schema/ids.js'
 import { requireStorableText } from '../../schema/text-input.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
@@ -8,9 +9,9 @@ import { administeredDomain, grants } from './domain-roles.js'
 
 /** A role in a domain, and the user who holds it. */
 export interface Member {
-  readonly grantId: string
+  readonly grantId: LibraryId
   readonly role: string
-  readonly user: { readonly id: string; readonly email: string }
+  readonly user: { readonly id: UserId; readonly email: string }
 }
 
 /**
@@ -21,23 +22,26 @@ export interface Members {
   /**
    * Returns the roles held in a domain, the oldest first, each with its user.
    *
-   * @param domain an id or a name
+   * @param domain its name, its id or `{ id }`
    * @param options `page` starts at 1. Default of `pageSize`: 100.
    * @throws NotFoundError for callers who do not administer the domain
    * @example const { data, total } = await perms.auth.members.list('press')
    */
-  list(domain: string, options?: { page?: number | undefined; pageSize?: number | undefined }): Promise<{ data: Member[]; total: number }>
+  list(
+    domain: DomainName,
+    options?: { page?: number | undefined; pageSize?: number | undefined },
+  ): Promise<{ data: Member[]; total: number }>
   /** Returns one member. @throws NotFoundError, also for a grant of another domain */
-  get(domain: string, grantId: string): Promise<Member>
+  get(domain: DomainName, grantId: LibraryId): Promise<Member>
   /**
    * Replaces a member's role by another one below the caller's own rank.
    *
    * @throws NotFoundError for a grant of another domain, ForbiddenError by rank, UniqueViolationError (409) for a role that the
    * member already holds
    */
-  change(domain: string, grantId: string, role: string): Promise<Member>
+  change(domain: DomainName, grantId: LibraryId, role: string): Promise<Member>
   /** Revokes a member's role in the domain. @throws NotFoundError, ForbiddenError by rank */
-  remove(domain: string, grantId: string): Promise<void>
+  remove(domain: DomainName, grantId: LibraryId): Promise<void>
 }
 
 export function members(): Members {
@@ -59,7 +63,7 @@ export function members(): Members {
 }
 
 /** Returns a page of the grants of a domain, each with its user. @throws NotFoundError for callers who do not administer the domain */
-export async function memberGrants(domain: string, page: number, pageSize: number): Promise<{ rows: UserRole[]; total: number }> {
+export async function memberGrants(domain: DomainName, page: number, pageSize: number): Promise<{ rows: UserRole[]; total: number }> {
   const { id } = await administeredDomain(domain)
   // An inner join leaves deleted users out. Runs as the system: this function, not the users' policy, decides which fields callers
   // see.
@@ -77,7 +81,7 @@ export async function memberGrants(domain: string, page: number, pageSize: numbe
 }
 
 /** Replaces a member's role and returns the grant with its user. @throws like Members.change */
-export async function changeGrant(domain: string, grantId: string, role: string): Promise<UserRole> {
+export async function changeGrant(domain: DomainName, grantId: LibraryId, role: string): Promise<UserRole> {
   forbidApiKey('Roles')
   const grant = await grantIn(domain, grantId)
   await grant.update({ role: requireStorableText(role, 'role') })
@@ -85,13 +89,13 @@ export async function changeGrant(domain: string, grantId: string, role: string)
 }
 
 /** Throws when the caller may not change the grant at all. @throws NotFoundError, ForbiddenError */
-export async function assertChangeable(domain: string, grantId: string): Promise<void> {
+export async function assertChangeable(domain: DomainName, grantId: LibraryId): Promise<void> {
   forbidApiKey('Roles')
   if (!(await (await grantIn(domain, grantId)).canWrite())) throw new ForbiddenError()
 }
 
 /** Returns a grant of the domain. The model's policy decides what the caller may do with it. @throws NotFoundError */
-async function grantIn(domain: string, grantId: string): Promise<UserRole> {
+async function grantIn(domain: DomainName, grantId: LibraryId): Promise<UserRole> {
   const { id } = await administeredDomain(domain)
   const known = decodeId(grants(), grantId)
   const found = known === undefined ? undefined : await grants().query().findById(known)

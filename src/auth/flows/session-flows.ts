@@ -1,5 +1,6 @@
 import { ConfigurationError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
 import { currentActor, currentAddress } from '../../policy/context.js'
+import { assertRegisteredUser } from '../../policy/registered-models.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
 import { requireRankOver } from '../../users/caller/account-rank.js'
 import { userIdOf } from '../../users/caller/actor.js'
@@ -8,7 +9,6 @@ import type { User } from '../../users/user.js'
 import type { Auth, SignedIn } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
 import { withAttempt } from '../throttle/attempts.js'
-import { assertOwnUser } from '../tokens/sessions.js'
 import { forActiveCaller } from './active-caller.js'
 import { signedIn } from './start-session.js'
 
@@ -27,7 +27,7 @@ function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
   return {
     async createAccessToken(user, { refreshToken } = {}) {
       forbidApiKey('Tokens and sessions')
-      assertOwnUser(user)
+      assertRegisteredUser(user)
       const sessionId =
         refreshToken === undefined
           ? (await forActiveCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId
@@ -37,7 +37,7 @@ function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
 
     async createRefreshToken(user, { device } = {}) {
       forbidApiKey('Tokens and sessions')
-      assertOwnUser(user)
+      assertRegisteredUser(user)
       return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
     },
 

@@ -1,6 +1,7 @@
 import { InvalidTokenError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
+import { assertRegisteredUser } from '../../policy/registered-models.js'
 import { isId } from '../../schema/ids.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
 import { requireRankOver } from '../../users/caller/account-rank.js'
@@ -11,7 +12,6 @@ import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
 import { forActiveCaller } from '../flows/active-caller.js'
 import { type Caller, callerLoader } from './load-caller.js'
-import { assertOwnUser } from './sessions.js'
 import { revokeTokens, tokens } from './token-updates.js'
 
 /** `lastUsedAt` is updated at most once in this many seconds. */
@@ -78,7 +78,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
   return {
     async issue(user, { description = null, abilities, expiresIn }) {
       forbidApiKey('API keys')
-      assertOwnUser(user)
+      assertRegisteredUser(user)
       await requireRankOver(user.id)
       if ((await activeKeys(user.id)).length >= MAX_KEYS)
         throw new ValidationError(`A user may have at most ${MAX_KEYS} API keys: revoke one first.`)

@@ -1,5 +1,6 @@
 import { InvalidTokenError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { assertRegisteredUser } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { looksLikeApiKey } from '../../users/api-key-format.js'
 import { type ActorDetails, isActive, toActor } from '../../users/caller/actor.js'
@@ -12,7 +13,7 @@ import type { ApiKeyAuthenticator } from './api-keys.js'
 import type { CallerCache } from './caller-cache.js'
 import type { LegacyTokens } from './legacy-tokens.js'
 import type { SessionState } from './load-caller.js'
-import { assertOwnUser, type Sessions } from './sessions.js'
+import type { Sessions } from './sessions.js'
 
 /** The parts that authenticate() uses. */
 export interface AuthenticateContext {
@@ -65,7 +66,7 @@ async function applicationActor(
 ): Promise<Actor> {
   const user = await loadUser(claims)
   if (!user || !isActive(user)) throw new InvalidTokenError()
-  assertOwnUser(user)
+  assertRegisteredUser(user)
   if (!Array.isArray(user.roles)) await user.loadRoles()
   return toActor(user, details)
 }

@@ -1,10 +1,9 @@
 import type { Knex } from 'knex'
-import { AccountDisabledError, ConfigurationError, InvalidTokenError } from '../../core/errors.js'
+import { AccountDisabledError, InvalidTokenError } from '../../core/errors.js'
 import { lockRow } from '../../database/lock-row.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { tableOf } from '../../schema/class-statics.js'
 import { decodeId } from '../../schema/ids.js'
 import { isActive } from '../../users/caller/actor.js'
 import { endLegacyTokens, LEGACY, mayHaveLegacyTokens } from '../../users/legacy-tokens.js'
@@ -209,14 +208,4 @@ function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): bo
 
 function earlier(one: Date | null, other: Date | null): Date | null {
   return one && other ? (one.getTime() < other.getTime() ? one : other) : (one ?? other)
-}
-
-/** Throws when the user's class has another table than the registered user model. @throws ConfigurationError */
-export function assertOwnUser(user: User): void {
-  const table = (cls: object) => tableOf(cls)
-  const registered = registeredModel('user')
-  if (table(user.constructor) === table(registered)) return
-  throw new ConfigurationError(
-    `${user.constructor.name} lives in another table than ${registered.name}: sessions are for the model given to initPerms({ user: ${registered.name} }).`,
-  )
 }

@@ -1,6 +1,7 @@
 import { assertInviter } from '../../auth/flows/domain-roles.js'
 import type { PrepareRegistration } from '../../auth/flows/invitations/accept.js'
 import { ForbiddenError } from '../../core/errors.js'
+import { domainFromClient } from '../../policy/domain-ref.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { Invitation } from '../../users/invitation.js'
@@ -30,7 +31,6 @@ export interface Registration {
  * @param registration null if the resource does not create users
  */
 export function invitationEndpoints(name: string, registration: Registration | null): Endpoint[] {
-  const invite = textSchema(['email', 'role', 'domain'], { email: MAX_EMAIL_LENGTH, role: 100, domain: 255 })
   return [
     new Endpoint({
       ...signedInOnly('POST', 'invitations'),
@@ -38,11 +38,12 @@ export function invitationEndpoints(name: string, registration: Registration | n
       summary: 'Invite a person into a domain',
       status: 201,
       handler: async ({ input, perms }) => {
-        const made = await perms.auth.invitations.invite(textsOf(input, ['email', 'role', 'domain']))
+        const { domain, ...texts } = textsOf(withDomainAsText(input), ['email', 'role', 'domain'])
+        const made = await perms.auth.invitations.invite({ ...texts, domain: domainFromClient(domain) })
         return HttpResponse.json(shown(made), { status: 201, headers: noStore })
       },
       assertAllowed: async () => assertInviter(),
-      description: { input: invite, output: invitationSchema, problems: [413, 415, 422, 429] },
+      description: { input: inviteSchema, output: invitationSchema, problems: [413, 415, 422, 429] },
     }),
     new Endpoint({
       ...signedInOnly('GET', 'invitations'),
@@ -50,7 +51,8 @@ export function invitationEndpoints(name: string, registration: Registration | n
       name: `list${name}Invitations`,
       summary: 'List open invitations',
       handler: async ({ query, perms }) => {
-        const found = await perms.auth.invitations.list(query.get('domain') ?? undefined)
+        const domain = query.get('domain')
+        const found = await perms.auth.invitations.list(domain === null ? undefined : domainFromClient(domain))
         return HttpResponse.json({ data: found.map(shown) }, { headers: noStore })
       },
       description: {
@@ -58,8 +60,8 @@ export function invitationEndpoints(name: string, registration: Registration | n
           {
             name: 'domain',
             in: 'query',
-            description: 'The id or the name of a domain.',
-            schema: { type: 'string', maxLength: 255 },
+            description: DOMAIN_DESCRIPTION,
+            schema: { type: 'string', maxLength: MAX_DOMAIN_LENGTH },
           },
         ],
         output: listOf(invitationSchema),
@@ -118,12 +120,38 @@ function registerEndpoint(name: string, { prepare, shown: show, input: schema, i
   })
 }
 
+// Responses show an integer id as a number: clients may send it back.
+function withDomainAsText(input: unknown): object {
+  const given = objectOf(input)
+  return Object.hasOwn(given, 'domain') && typeof given['domain'] === 'number' ? { ...given, domain: `id:${given['domain']}` } : given
+}
+
 function signedInOnly<const M extends 'GET' | 'POST' | 'PATCH' | 'DELETE'>(method: M, path: string) {
   return { method, path, abilities: 'none' as const, queryKeys: [] }
 }
 
 function shown({ id, email, role, domainId, expiresAt, createdAt }: Invitation): object {
   return { id, email, role, domain: domainId, expiresAt, createdAt }
+}
+
+const MAX_DOMAIN_LENGTH = 258
+
+const DOMAIN_DESCRIPTION = "The name of a domain, or its id with the prefix 'id:', such as 'id:7'. A UUID is an id without the prefix."
+
+const inviteSchema = {
+  type: 'object',
+  properties: {
+    email: { type: 'string', minLength: 1, maxLength: MAX_EMAIL_LENGTH },
+    role: { type: 'string', minLength: 1, maxLength: 100 },
+    domain: {
+      type: ['string', 'integer'],
+      minLength: 1,
+      maxLength: MAX_DOMAIN_LENGTH,
+      description: `${DOMAIN_DESCRIPTION} A number is an id.`,
+    },
+  },
+  required: ['email', 'role', 'domain'],
+  additionalProperties: false,
 }
 
 const listOf = (items: object) => ({ type: 'object', properties: { data: { type: 'array', items } }, required: ['data'] })

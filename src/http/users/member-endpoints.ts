@@ -2,6 +2,7 @@ import { administeredDomain } from '../../auth/flows/domain-roles.js'
 import { assertChangeable, changeGrant, memberGrants } from '../../auth/flows/members.js'
 import type { FieldError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { domainFromClient } from '../../policy/domain-ref.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { UserRole } from '../../users/user-role.js'
@@ -28,7 +29,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
   }
   const path = 'domains/:domainId/members'
   const inPerson = { abilities: 'none' as const, queryKeys: [] }
-  const at = ({ params }: EndpointContext) => [params.domainId ?? '', params.grantId ?? ''] as const
+  const at = ({ params }: EndpointContext) => [domainFromClient(params.domainId ?? ''), params.grantId ?? ''] as const
   return [
     new Endpoint({
       method: 'GET',

@@ -4,7 +4,7 @@ import { isAble } from '../abilities.js'
 import { type GlobalScope, policyOf } from '../policy.js'
 import { registeredModel } from '../registered-models.js'
 import { type AnyRule, type Rule, usesCheck } from '../rules.js'
-import { ADMIN, userTables } from '../user-tables.js'
+import { ADMIN, holdsUsers, userTables } from '../user-tables.js'
 import { whereCondition } from './column-conditions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { relatedCondition } from './related-conditions.js'
@@ -23,12 +23,10 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'ability':
       return actor !== null && (actor.abilities === null || isAble(actor.abilities, rule.ability))
     case 'owner':
-      return (
-        actor !== null &&
-        equals(scope, rule.field ?? (policy.isUserModel && !policy.ownerField ? 'id' : (policy.ownerField ?? 'userId')), actor.id)
-      )
+      if (rule.field === undefined && policy.isUserModel && !policy.ownerField) return isOwnAccount(scope)
+      return actor !== null && equals(scope, rule.field ?? policy.ownerField ?? 'userId', actor.id)
     case 'self':
-      return actor !== null && equals(scope, 'id', actor.id)
+      return isOwnAccount(scope)
     case 'role':
       return roleCondition(rule, scope)
     case 'member':
@@ -101,4 +99,9 @@ function delegateCondition(scope: Scope): Condition {
     sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
     bindings: [userTables().user.table, alias, ...condition.bindings],
   }
+}
+
+function isOwnAccount(scope: Scope): Condition {
+  const { actor, cls } = scope
+  return actor !== null && holdsUsers(cls) && equals(scope, 'id', actor.id)
 }

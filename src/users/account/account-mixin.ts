@@ -4,10 +4,9 @@ import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../../policy/policy.js'
 import { OUTRANKS, outranks } from '../../policy/rank.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { userTables } from '../../policy/user-tables.js'
+import { holdsUsers } from '../../policy/user-tables.js'
 import { allValuesOf } from '../../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
-import { tableOf } from '../../schema/class-statics.js'
 import { markIntermediate } from '../../schema/definition/declarations.js'
 import { definitionOf } from '../../schema/definition/definition.js'
 import { skipCallerChange } from '../caller/caller-changes.js'
@@ -123,11 +122,6 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     { on: ['delete'], takes: OUTRANKS, condition: outranks },
   )
   return Account
-}
-
-// Accounts in a table of their own have no sessions: those refer to the registered user model.
-function holdsUsers(cls: object): boolean {
-  return tableOf(cls) === userTables().user.table
 }
 
 function canonicalizeIdentifiers(row: Model): void {

@@ -1,6 +1,7 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import type { ValidationError } from '../../core/errors.js'
 import { authorityFor } from '../../policy/context.js'
+import { holdsUsers } from '../../policy/user-tables.js'
 import { type Runtime, runtimeSlot } from '../../runtime.js'
 import { invalidField } from '../../schema/text-input.js'
 import { forbidApiKey } from '../caller/caller-restrictions.js'
@@ -16,6 +17,7 @@ export interface Proven {
 
 /** Returns whether the row is the calling user. */
 export function isCaller(row: Model): boolean {
+  if (!holdsUsers(row.constructor)) return false
   const authority = authorityFor(row.constructor)
   return authority !== 'free' && authority !== null && authority.id === row.$id()
 }

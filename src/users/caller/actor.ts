@@ -1,7 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../../policy/context.js'
-import { registeredModel } from '../../policy/registered-models.js'
+import { assertRegisteredUser, registeredModel } from '../../policy/registered-models.js'
 import type { Register, UserId } from '../../policy/registered-types.js'
 import { isActiveUser, rolesSatisfying } from '../../policy/user-tables.js'
 import { assertHome } from '../../query/home.js'
@@ -82,7 +82,9 @@ export async function runAs<T>(user: User | Actor | UserId, fn: () => T): Promis
   const id: unknown = typeof user === 'object' ? user?.id : user
   if (id === undefined || id === null || id === '' || typeof id === 'object')
     throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
-  assertHome(isActor(user) ? user.user : user)
+  const row = isActor(user) ? user.user : user
+  assertHome(row)
+  assertRegisteredUser(row)
   return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
 }
 
@@ -96,6 +98,7 @@ function isActor(user: User | Actor | UserId): user is Actor {
  * @throws ConfigurationError for a user that was never saved, and for a value that is no id of the user model
  */
 export function userIdOf(user: User | UserId): UserId {
+  assertRegisteredUser(user)
   const id = decodeId(registeredModel('user'), typeof user === 'object' ? user?.id : user)
   if (id !== undefined) return id as UserId
   throw new ConfigurationError('Pass a saved user or its id.')

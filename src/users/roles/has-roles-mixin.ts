@@ -3,9 +3,9 @@ import { RolesNotLoadedError } from '../../core/errors.js'
 import { onRollback } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { isGrantIn } from '../../policy/domain-ref.js'
-import { registeredModel } from '../../policy/registered-models.js'
+import { assertRegisteredUser, registeredModel } from '../../policy/registered-models.js'
 import type { DomainId, RoleName } from '../../policy/registered-types.js'
-import { rolesSatisfying } from '../../policy/user-tables.js'
+import { holdsUsers, rolesSatisfying } from '../../policy/user-tables.js'
 import { assertHome } from '../../query/home.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
 import { markIntermediate, type RecordClass } from '../../schema/definition/declarations.js'
@@ -87,6 +87,7 @@ export function HasRolesMixin(Base: AbstractConstructor<Model & ActiveRecord> & 
     declare settings?: UserSetting[]
 
     static relationMappings(this: RecordClass): RelationMappings {
+      if (!holdsUsers(this)) return {}
       const own = `${this.getTableName()}.id`
       const many = (kind: 'userRole' | 'token' | 'userSetting', to: string) => ({
         relation: Model.HasManyRelation,
@@ -125,12 +126,14 @@ export function HasRolesMixin(Base: AbstractConstructor<Model & ActiveRecord> & 
     }
 
     async grantRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<UserRole> {
+      assertRegisteredUser(this)
       const values = { user: this, role, ...(options.domain === undefined ? {} : { domain: options.domain }) }
       return (registeredModel('userRole') as typeof UserRole).create(values, trx)
     }
 
     async revokeRole(role: RoleName, options: { domain?: DomainRef | undefined } = {}, trx?: TransactionOrKnex): Promise<boolean> {
       assertHome(this, trx)
+      assertRegisteredUser(this)
       const UserRoleClass = registeredModel('userRole') as typeof UserRole
       const domainId = await UserRoleClass.domainIdOf(options.domain ?? null, trx)
       const grant = await UserRoleClass.query(trx).findOne({ userId: this.$id(), role, domainId })
@@ -199,6 +202,11 @@ function letColumnsHide(prototype: object, name: string): void {
 async function loadRolesOf(rows: readonly (Model & { roles?: UserRole[] })[], trx?: TransactionOrKnex): Promise<void> {
   if (rows.length === 0) return
   for (const row of rows) assertHome(row, trx)
+  // Another user model may have the same ids: its users hold no roles.
+  if (!rows.every((row) => holdsUsers(row.constructor))) {
+    for (const row of rows) row.roles = []
+    return
+  }
   const ids = rows.map((row) => row.$id() as string)
   const grants = (await asSystem(() =>
     registeredModel('userRole').query(trx).whereIn('userId', ids).withGraphJoined('domain'),

@@ -102,7 +102,7 @@ async function readInvitation(token: unknown): Promise<Invitation> {
   const plain = requireStorableText(token, 'token')
   const found = FORM.test(plain) ? await asSystem(() => Invitation.query().findOne({ token: hashToken(plain) })) : undefined
   if (!found || found.revoked || found.acceptedAt || found.expiresAt.getTime() <= Date.now()) throw invalidInvitation()
-  if (!(await activeDomain(found.domainId))) throw invalidInvitation()
+  if (!(await activeDomain({ id: found.domainId }))) throw invalidInvitation()
   return found
 }
 

@@ -1,7 +1,7 @@
 import { ForbiddenError, NotFoundError } from '../../../core/errors.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentActor } from '../../../policy/context.js'
-import type { DomainName } from '../../../policy/registered-types.js'
+import type { DomainName, LibraryId } from '../../../policy/registered-types.js'
 import { decodeId } from '../../../schema/ids.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { Invitation } from '../../../users/invitation.js'
@@ -45,7 +45,7 @@ export interface Invitations {
   /** Returns the newest open invitations that the caller may see, at most 500, of one domain or of all. */
   list(domain?: DomainName): Promise<Invitation[]>
   /** Revokes an open invitation that the caller made or could make. @throws NotFoundError, ForbiddenError by rank */
-  revoke(id: string): Promise<void>
+  revoke(id: LibraryId): Promise<void>
 }
 
 const maxListed = 500
