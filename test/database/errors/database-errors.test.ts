@@ -305,7 +305,8 @@ eachDriver('mapDatabaseError', (db) => {
   }
 
   it('maps a full pool and a closed pool to 503 [promise 54]', async () => {
-    const knex = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 50 })
+    // The first connection too must open within this time.
+    const knex = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 1500 })
     knex.client.logger.warn = () => {}
     await knex.transaction(async () => {
       expect(await mapped(knex.raw('select 1'))).to.be.instanceOf(ServiceUnavailableError)

@@ -172,7 +172,7 @@ eachDriver('errors of statements', (db) => {
   })
 
   it('a full pool holds no bound value [promise 69]', async () => {
-    const other = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 500 })
+    const other = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 1500 })
     await other.raw('select 1')
     await other.transaction(async () => {
       expectNoValues(shown(await rejection(Vault.query(other).where({ secret }))))
