@@ -117,7 +117,7 @@ function prepareModels(runtime: Runtime, options: PermsOptions, hasher: Password
   return models
 }
 
-/** What signs users in and reports events. */
+/** The parts of an application that sign users in and report events. */
 interface SignInParts {
   readonly listeners: Listeners
   readonly trail: AuditTrail | null

@@ -26,7 +26,7 @@ export interface OwnedStatics {
   userField: string
   /** The relation to the owner. @defaultValue 'user' */
   userRelation: string
-  /** What happens to the row when its owner is deleted. @defaultValue 'cascade' */
+  /** The action on the row when its owner is deleted. @defaultValue 'cascade' */
   userOnDelete: OnDelete
   /** Whether a row may have no owner. @defaultValue false */
   userIdNullable: boolean

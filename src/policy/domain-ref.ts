@@ -2,7 +2,7 @@ import { decodeId, isUuidOf } from '../schema/ids.js'
 import { registeredModel } from './registered-models.js'
 import type { DomainName } from './registered-types.js'
 
-/** What a reference to a domain names: an id, or a name. Never both. */
+/** A domain by its id or by its name, never by both. */
 export type NamedDomain =
   | { readonly id: string; readonly name?: undefined }
   | { readonly id?: undefined; readonly name: string }
@@ -21,7 +21,7 @@ export function namedDomain(given: DomainName): NamedDomain {
   return { id: (id ?? null) as string | null }
 }
 
-/** What precedes an id of a domain in a URL and in JSON. No domain has a name that begins like this. */
+/** The prefix of a domain's id in URLs and JSON. No name of a domain may begin with it. */
 const ID_PREFIX = 'id:'
 
 /**

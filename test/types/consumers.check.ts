@@ -10,10 +10,10 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const compilers = ['typescript-5.9', 'typescript-6.0', 'typescript'] as const
 const formats = { esm: 'module', cjs: 'commonjs' } as const
 
-/** What checking the consumer may cost; twice of what it took when this was written, so that only a leap fails. */
+/** The upper bound of instantiations for the consumer: twice the number when this was written, so that only a large increase fails. */
 const maxInstantiations = 400_000
 
-/** What checking 60 models with mixins, policies and relations may cost: 417,000 when this was written. The time depends on the machine. */
+/** The upper bound of instantiations for 60 models with mixins, policies and relations. It was 417,000 when this was written. */
 const maxInstantiationsOfMany = 500_000
 
 const compilerOptions = {

@@ -17,7 +17,7 @@ import { userClass } from './credentials.js'
 /** The flow with which a user proved to own a mailbox. */
 export type Proof = 'magicLink' | 'passwordReset' | 'invitation'
 
-/** What a proof ended: how many sessions, keys and so on. */
+/** The numbers of sessions, keys and other access that a proof ended. */
 export interface EndedAccess {
   /** Whether a password was removed or replaced. */
   readonly password: boolean

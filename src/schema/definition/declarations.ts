@@ -1,4 +1,4 @@
-/** What model classes and mixins declare. */
+/** Stores and reads the declarations of model classes and mixins: columns, inputs, secrets, unique keys and indexes. */
 import type { Model } from 'objection'
 import { modelSlot } from '../../runtime.js'
 import { lineage, ownStatic } from '../class-statics.js'
@@ -104,7 +104,7 @@ export function mergedColumns(cls: object): Record<string, AnyColumn> {
   return merged
 }
 
-/** What a class and its base classes declare. */
+/** The merged declarations of a class and its base classes. */
 export type Declaration = Pick<Definition, 'columns' | 'uniques' | 'indexes'>
 
 /** Returns the properties that clients may send although they are no columns. */

@@ -4,7 +4,7 @@ import { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { lineage, ownStatic } from '../class-statics.js'
 
-/** What the application wrote in `static jsonSchema` of a class and its base classes. */
+/** The content of `static jsonSchema` of a class and its base classes. */
 export interface HandSchema {
   /** The properties, without references: each schema is complete. */
   readonly properties: Record<string, object>

@@ -33,7 +33,7 @@ export interface Case {
   readonly own?: boolean
   /** The status that a body parser of the application may give instead. */
   readonly orElse?: number
-  /** What the server must be able to do. */
+  /** The features that the case needs from the server. */
   readonly needs?: 'trace' | 'absoluteTargets' | 'normalizedPaths'
 }
 

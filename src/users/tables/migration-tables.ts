@@ -1,4 +1,4 @@
-/** What the packaged migrations do: create, extend and drop the library's tables, and leave those of the application alone. */
+/** Creates, extends and drops the library's tables for the packaged migrations. Leaves the application's tables unchanged. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'

@@ -21,7 +21,7 @@ import type { MailService } from '../mail/mail-service.js'
 
 const PREFIX = 'in_'
 
-/** What an invitation offers, and to whom. */
+/** The role and the domain that an invitation offers, and the invited e-mail address. */
 interface Offer {
   readonly email: string
   readonly role: string

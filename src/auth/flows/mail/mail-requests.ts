@@ -1,4 +1,4 @@
-/** What the flows by e-mail share: requests for a mail, and the use of mailed tokens. */
+/** Handles requests for a mail and the use of mailed tokens, for all flows by e-mail. */
 import { ConfigurationError, PermsError, ServiceUnavailableError } from '../../../core/errors.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
 import { definitionOf } from '../../../schema/definition/definition.js'
@@ -16,7 +16,7 @@ import { type MailDelivery, originTexts } from './mail-delivery.js'
 import type { MailService } from './mail-service.js'
 import { issueMailToken, type MailTokenKind, useMailToken } from './mail-tokens.js'
 
-/** What the functions of this folder share. */
+/** The objects that each flow by e-mail uses. */
 export interface MailContext {
   readonly core: AuthCore
   readonly delivery: MailDelivery

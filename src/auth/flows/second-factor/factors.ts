@@ -11,7 +11,7 @@ import { unseal } from '../../tokens/secret-box.js'
 import { useRecoveryCode } from './recovery-codes.js'
 import { totpStep } from './totp.js'
 
-/** What the functions of second factors share. */
+/** The objects that each function of second factors uses. */
 export interface FactorContext {
   readonly core: AuthCore
   /** The keys that encrypt the secrets, the newest first. */

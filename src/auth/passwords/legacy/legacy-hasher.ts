@@ -21,7 +21,7 @@ interface LegacyHash {
   readonly wrapped?: { readonly setting: string; readonly hash: string } | undefined
 }
 
-/** What a scheme found out about a password: a match, or the digest that the current hasher verifies. */
+/** The result of a scheme for a password: a match, or the digest that the current hasher verifies. */
 type Outcome = boolean | { readonly digest: string }
 
 /**

@@ -7,7 +7,7 @@ import { type HashTemplate, templateReader } from './template.js'
 export interface SaltedDigestOptions extends HashTemplate {
   readonly algorithm: 'md5' | 'sha1' | 'sha256' | 'sha512'
   /**
-   * What the digest is made of, with the placeholders `{salt}` and `{password}`. Other text, such as a pepper, is part of it.
+   * The input of the digest, with the placeholders `{salt}` and `{password}`. Other text, such as a pepper, is part of it.
    *
    * @defaultValue '{salt}{password}', or '{password}' for a template without a salt
    */
