@@ -21,6 +21,7 @@ import {
 } from '../../src/index.js'
 import { type CapturedMailer, capturedMailer } from '../../src/testing/index.js'
 import { TestHasher } from '../auth/set-up.js'
+import { allFeatures } from '../conformance/full-zoo.js'
 import { type Client, clientOf, type Reply } from '../http/client.js'
 import { type IdKind, password } from './world.js'
 
@@ -50,17 +51,6 @@ export interface FeaturesWorld {
   expectReply(status: number, method: string, target: string, token?: string | null, body?: unknown): Promise<Reply['body']>
   /** Returns the token of the newest mail to this address. */
   mailed(email: string): Promise<string>
-}
-
-const features = {
-  apiKeys: true,
-  verifyEmail: true,
-  resetPassword: true,
-  changeEmail: true,
-  magicLink: true,
-  totp: true,
-  invitations: true,
-  impersonation: true,
 }
 
 /** Serves all features with ids of one kind in every model that an application may declare. */
@@ -104,7 +94,7 @@ export async function openFeatures(knex: Knex, kind: IdKind): Promise<FeaturesWo
   await createTables(knex, [Project, Note] as never)
   const crud = (model: unknown, path: string, include?: string[]) => new CrudResource({ model: model as never, path, include } as never)
   const resources = [
-    new UserResource({ features }),
+    new UserResource({ features: allFeatures }),
     crud(Project, 'projects', ['notes']),
     crud(Note, 'notes', ['project']),
     crud(UserSetting, 'settings'),
