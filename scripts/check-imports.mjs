@@ -12,7 +12,7 @@ import ts from 'typescript-5.9'
 /** From the bottom up: a file imports from its own layer and from those before it in this list. */
 const layers = [
   ...['version.ts', 'core', 'runtime.ts', 'schema', 'database', 'query', 'record', 'policy', 'enforce', 'mixins', 'users', 'auth', 'http'],
-  ...['insight', 'adapters', 'migrations.ts', 'setup', 'init.ts', 'index.ts', 'testing'],
+  ...['insight', 'adapters', 'migrations.ts', 'setup', 'migrate', 'init.ts', 'index.ts', 'testing', 'cli'],
 ]
 
 /**
