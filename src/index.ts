@@ -26,6 +26,7 @@ export {
 export type { Member, Members } from './auth/flows/members.js'
 export type { RegistrationSteps } from './auth/flows/register.js'
 export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor/second-factor.js'
+export type { MaintenanceOptions, MaintenanceReport } from './auth/maintenance.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 export { type FirebaseScryptOptions, firebaseScrypt } from './auth/passwords/legacy/firebase-scrypt.js'

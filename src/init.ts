@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { AuditTrail } from './auth/audit-trail.js'
 import { type Auth, type CallerCacheControl, createAuth } from './auth/auth.js'
 import { emitter, type OnEvent } from './auth/events.js'
+import { assertRetention, type MaintainedParts, maintain } from './auth/maintenance.js'
 import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 import { LegacyHasher } from './auth/passwords/legacy/legacy-hasher.js'
 import { checkPasswordPolicy, minPasswordLength } from './auth/passwords/password-policy.js'
@@ -59,6 +60,7 @@ export function initPerms(options: PermsOptions): Perms {
     throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')
   assertModelClasses(options)
   minPasswordLength(options.passwords)
+  assertRetention(options.auditRetention)
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = hasherOf(options)
   if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
@@ -169,6 +171,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, has
       return boundAuth
     },
     migrate: () => enterRuntime(runtime, () => migrate(knex)),
+    maintain: (given) => enterRuntime(runtime, () => outsideTransaction(() => maintain(maintainedParts(options), given))),
     on: (name, listener) => listeners.add(name, listener),
     authenticate: (token) => perms.auth.authenticate(token),
     deriveKey: (purpose) => perms.auth.deriveKey(purpose),
@@ -191,6 +194,11 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, has
     },
   }
   return perms
+}
+
+function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOptions): MaintainedParts {
+  const countsInDatabase = typeof throttle === 'object' && 'store' in throttle && throttle.store === 'database'
+  return { knex, countsInDatabase, auditModel: auditModel(auditLog || true), auditRetention }
 }
 
 // Nothing else reports an error of the audit log.

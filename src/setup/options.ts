@@ -104,6 +104,8 @@ export interface PermsOptions {
   cookies?: boolean | CookieOptions | undefined
   /** Writes events into AuditLog, or into the given subclass of AuditLog. @defaultValue false */
   auditLog?: boolean | typeof AuditLog | undefined
+  /** Days after which `perms.maintain()` deletes rows of the audit log. @defaultValue rows are kept */
+  auditRetention?: number | undefined
   /** Options of the second factor, such as the name that authenticator apps show. */
   secondFactor?: SecondFactorOptions | undefined
   /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */

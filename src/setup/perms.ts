@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { Auth } from '../auth/auth.js'
 import type { AuthEventName, AuthEvents } from '../auth/events.js'
+import type { MaintenanceOptions, MaintenanceReport } from '../auth/maintenance.js'
 import { ConfigurationError } from '../core/errors.js'
 import type { CookieSettings } from '../http/caller/cookies.js'
 import type { Actor } from '../policy/context.js'
@@ -31,6 +32,16 @@ export interface Perms {
   readonly auth: Auth
   /** Creates or updates the library's tables. @returns the names of the migrations that ran */
   migrate(): Promise<string[]>
+  /**
+   * Deletes rows that are no longer needed: expired sessions and other tokens, old invitations, expired counts of failed attempts, and
+   * audit rows older than `auditRetention`. Each transaction deletes at most `batch` rows. Several processes may call it at once. Call it
+   * once a day.
+   *
+   * @returns the numbers of deleted rows
+   * @throws ConfigurationError for an invalid option
+   * @example const { tokens } = await perms.maintain({ auditRetention: 365 })
+   */
+  maintain(options?: MaintenanceOptions): Promise<MaintenanceReport>
   /**
    * Returns the caller of an access token or an API key, for sockets and jobs.
    *

@@ -118,6 +118,23 @@ export class KnexLimiter implements Limiter {
   }
 }
 
+/**
+ * Deletes expired counts of the library's table.
+ *
+ * @param limit the most rows to delete
+ * @returns how many expired rows it found, and how many of them it deleted
+ */
+export async function deleteExpiredCounts(knex: Knex, limit: number): Promise<{ found: number; deleted: number }> {
+  const table = libraryTable('throttle')
+  const now = encode(datetime.spec, new Date(), dialectOf(knex)) as string
+  const rows: object[] = await knex(table).where('expires_at', '<', now).orderBy(['expires_at', 'name']).limit(limit).select('name')
+  if (rows.length === 0) return { found: 0, deleted: 0 }
+  const names = rows.map((row) => Object.values(row)[0] as string)
+  // A count that has begun again in the meantime stays.
+  const remove = () => knex(table).whereIn('name', names).where('expires_at', '<', now).delete()
+  return { found: rows.length, deleted: await send(remove) }
+}
+
 // Repeats a single statement outside a transaction when the database reports a conflict.
 async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
   try {
