@@ -14,6 +14,8 @@ export interface ColumnSchema {
   readonly default?: string | undefined
   /** Whether the database makes the value: identity, serial, auto_increment, or the rowid of SQLite. */
   readonly isGenerated?: boolean | undefined
+  /** The expression of a computed column: such a column is never changed, and takes no values. */
+  readonly computed?: string | undefined
   /** The collation, where it differs from the table's default. Only on MariaDB. */
   readonly collation?: string | undefined
 }
@@ -25,9 +27,14 @@ export interface IndexSchema {
   readonly isUnique: boolean
   /** Whether a constraint of the table owns the index: it is dropped with dropUnique(), not with dropIndex(). */
   readonly isConstraint?: boolean | undefined
-  /** The SQL of an index that has expressions, a condition, or another method than a B-tree. Such an index is never changed. */
+  /** The CREATE INDEX statement of an index that is more than a list of columns: with DESC, a condition, an expression. Never changed. */
   readonly sql?: string | undefined
+  /** Whether the index has a condition, an expression or another method than a B-tree, so that it does not replace a plain index. */
+  readonly isPartial?: boolean | undefined
 }
+
+/** What a foreign key does when the row that it refers to is deleted, or its key changes. Models declare the first three. */
+export type ForeignKeyAction = OnDelete | 'set default'
 
 export interface ForeignKeySchema {
   /** SQLite has no names for foreign keys: undefined there. */
@@ -36,12 +43,13 @@ export interface ForeignKeySchema {
   readonly table: string
   readonly targetColumns: readonly string[]
   /** undefined: the database's default, NO ACTION. */
-  readonly onDelete?: OnDelete | undefined
-  readonly onUpdate?: OnDelete | undefined
+  readonly onDelete?: ForeignKeyAction | undefined
+  readonly onUpdate?: ForeignKeyAction | undefined
 }
 
 /** A CHECK constraint. `values` is set for `column in ('a', 'b')`, the form of `column.enum()`. */
 export interface CheckSchema {
+  /** Empty for a check of SQLite without a name. */
   readonly name: string
   readonly sql: string
   readonly column?: string | undefined
@@ -49,7 +57,10 @@ export interface CheckSchema {
 }
 
 export interface TableSchema {
+  /** The name in the database, with the schema if queries need it: 'auth.user'. */
   readonly name: string
+  /** Whether this is a view or a virtual table, of which only the name is known. It is never changed. */
+  readonly isView?: boolean | undefined
   readonly columns: ReadonlyMap<string, ColumnSchema>
   readonly primaryKey: readonly string[]
   readonly primaryKeyName?: string | undefined

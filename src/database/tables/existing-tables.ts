@@ -102,7 +102,7 @@ export async function tablesReferringTo(knex: Knex, tables: readonly string[]): 
 }
 
 /** A name as Knex sends it: as SQL with quotes, and its parts without quotes. */
-interface SentName {
+export interface SentName {
   readonly sql: string
   readonly schema: string | undefined
   readonly name: string

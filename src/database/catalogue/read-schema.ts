@@ -1,0 +1,41 @@
+/** Reads tables, columns, keys, indexes, foreign keys and checks from the catalogue of a database. */
+import type { Knex } from 'knex'
+import { dialectOf } from '../../schema/storage.js'
+import { sentName } from '../tables/existing-tables.js'
+import { readMariadb } from './read-mariadb.js'
+import { readPostgres } from './read-postgres.js'
+import { readSqlite } from './read-sqlite.js'
+import type { TablesToRead } from './rows.js'
+import type { DatabaseSchema, TableSchema } from './schema-types.js'
+
+/** Which tables to read. */
+export interface ReadOptions {
+  /** The tables as models name them: 'userRole' or 'auth.user'. Tables that do not exist are left out. @defaultValue all of them */
+  readonly tables?: readonly string[] | undefined
+  /** The schema to read all tables of. @defaultValue those that queries search */
+  readonly schema?: string | undefined
+}
+
+/**
+ * Reads the tables of a database. A name has a schema only if queries need it.
+ *
+ * @param knex an instance or a transaction
+ * @returns the tables by their names in the database
+ * @throws the driver's error
+ * @example (await readSchema(knex, { tables: ['user'] })).tables.get('user')?.columns.get('email')?.type // 'character varying(254)'
+ */
+export async function readSchema(knex: Knex, { tables, schema }: ReadOptions = {}): Promise<DatabaseSchema> {
+  const dialect = dialectOf(knex)
+  const toRead = {
+    tables: tables && [...new Set(tables)].map((table) => sentName(knex, table)),
+    schema: schema === undefined ? undefined : sentName(knex, schema).name,
+  }
+  const read: Readonly<Record<typeof dialect, (knex: Knex, toRead: TablesToRead) => Promise<TableSchema[]>>> = {
+    pg: readPostgres,
+    mysql: readMariadb,
+    sqlite: readSqlite,
+  }
+  const found = toRead.tables?.length === 0 ? [] : await read[dialect](knex, toRead)
+  const sorted = [...found].sort((one, other) => (one.name < other.name ? -1 : 1))
+  return { dialect, tables: new Map(sorted.map((table) => [table.name, table])) }
+}

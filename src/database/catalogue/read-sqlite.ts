@@ -1,0 +1,130 @@
+/** Reads the catalogue of SQLite. */
+import type { Knex } from 'knex'
+import { select } from '../tables/existing-tables.js'
+import { valueCheck } from './check-values.js'
+import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type TablesToRead, textRows } from './rows.js'
+import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
+import { type DeclaredTable, declaredIn } from './sqlite-ddl.js'
+
+/** Returns the tables. @throws the driver's error */
+export async function readSqlite(knex: Knex, { tables, schema }: TablesToRead): Promise<TableSchema[]> {
+  if (!tables) return await readAttached(knex, schema, undefined)
+  const found: TableSchema[] = []
+  for (const list of grouped(tables, (table) => table.schema ?? '').values())
+    found.push(
+      ...(await readAttached(
+        knex,
+        list[0]?.schema,
+        list.map(({ name }) => name),
+      )),
+    )
+  return found
+}
+
+/** Reads an attached database, or the main one. */
+async function readAttached(knex: Knex, schema: string | undefined, names: readonly string[] | undefined): Promise<TableSchema[]> {
+  const place = schema ?? 'main'
+  const master = `"${place.replaceAll('"', '""')}".sqlite_master`
+  const where = names ? `lower(m.name) in (${names.map(() => 'lower(?)').join(', ')})` : `m.name not like 'sqlite\\_%' escape '\\'`
+  const read = async (sql: string, places: number) =>
+    textRows(await select(knex, sql, [...Array<string>(places).fill(place), ...(names ?? [])]))
+  const byTable = async (sql: string, places: number) => grouped(await read(sql, places), (row) => at(row, 0))
+  const tables = await read(
+    `select m.name as a, m.type as b, m.sql as c from ${master} m where m.type in ('table', 'view') and ${where}`,
+    0,
+  )
+  // The pragmas fail for a view over a table that does not exist, and for a virtual table whose module is not loaded.
+  const isTable = `m.type = 'table' and m.sql not like 'create virtual%' and ${where}`
+  const columns = await byTable(columnsSql(master, isTable), 1)
+  const indexes = await byTable(indexesSql(master, isTable), 1)
+  const foreignKeys = await byTable(foreignKeysSql(master, isTable), 2)
+  return tables.map((row) => {
+    const name = at(row, 0)
+    const rows = { columns: columns.get(name) ?? [], indexes: indexes.get(name) ?? [], foreignKeys: foreignKeys.get(name) ?? [] }
+    return tableOf(schema === undefined ? name : `${schema}.${name}`, row, rows)
+  })
+}
+
+const columnsSql = (master: string, where: string): string => `
+  select m.name as a, x.cid as b, x.name as c, x.type as d, x."notnull" as e, x.dflt_value as f, x.pk as g, x.hidden as h
+  from ${master} m join pragma_table_xinfo(m.name, ?) x where ${where}`
+
+const indexesSql = (master: string, where: string): string => `
+  select m.name as a, l.name as b, l."unique" as c, l.origin as d, l.partial as e, x.seqno as f, x.cid as g, x.name as h, x."desc" as i,
+    (select i.sql from ${master} i where i.type = 'index' and i.name = l.name) as j
+  from ${master} m join pragma_index_list(m.name, ?) l join pragma_index_xinfo(l.name) x where x.key = 1 and l.origin <> 'pk' and ${where}`
+
+const foreignKeysSql = (master: string, where: string): string => `
+  select m.name as a, f.id as b, f.seq as c, f."table" as d, f."from" as e,
+    coalesce(f."to", (select p.name from pragma_table_info(f."table", ?) p where p.pk = f.seq + 1)) as f, f.on_delete as g, f.on_update as h
+  from ${master} m join pragma_foreign_key_list(m.name, ?) f where ${where}`
+
+interface Rows {
+  readonly columns: readonly Row[]
+  readonly indexes: readonly Row[]
+  readonly foreignKeys: readonly Row[]
+}
+
+function tableOf(name: string, [, type, sql]: Row, rows: Rows): TableSchema {
+  const declared = declaredIn(sql ?? '')
+  const key = sortedBy(
+    rows.columns.filter((row) => at(row, 6) !== '0'),
+    6,
+  )
+  // A primary key of one INTEGER column is the rowid.
+  const [id] = key.length === 1 && /^integer$/i.test(at(key[0], 3)) && !/\bwithout\s+rowid\b[^)]*$/i.test(sql ?? '') ? key : []
+  const columns = sortedBy(rows.columns, 1)
+    .filter((row) => at(row, 7) !== '1')
+    .map((row) => columnOf(row, declared, row === id))
+  return {
+    name,
+    ...(type === 'view' || /^create\s+virtual/i.test(sql ?? '') ? { isView: true } : {}),
+    columns: new Map(columns.map((column) => [column.name, column])),
+    primaryKey: key.map((row) => at(row, 2)),
+    indexes: byName([...grouped(sortedBy(rows.indexes, 5), (row) => at(row, 1)).values()].map(indexOf)),
+    foreignKeys: byName([...grouped(sortedBy(rows.foreignKeys, 2), (row) => at(row, 1)).values()].map(foreignKeyOf)),
+    checks: declared.checks.map((check): CheckSchema => ({ ...check, ...valueCheck(check.sql) })),
+    ...(sql === null || sql === undefined ? {} : { sql }),
+  }
+}
+
+function columnOf(row: Row, declared: DeclaredTable, isRowId: boolean): ColumnSchema {
+  const name = at(row, 2)
+  const computed = at(row, 7) === '0' ? undefined : (declared.computed.get(name.toLowerCase()) ?? '')
+  return {
+    name,
+    type: at(row, 3).toLowerCase().replaceAll(/\s+/g, ' '),
+    isNullable: !isSet(row, 4) && !isRowId,
+    ...(row[5] === null || row[5] === undefined ? {} : { default: row[5] }),
+    ...(isRowId ? { isGenerated: true } : {}),
+    ...(computed === undefined ? {} : { computed }),
+  }
+}
+
+function indexOf(rows: readonly Row[]): IndexSchema {
+  const [first] = rows
+  const sql = at(first, 9)
+  const isPartial = isSet(first, 4) || rows.some((row) => row[7] === null)
+  const isSpecial = isPartial || rows.some((row) => isSet(row, 8)) || /\bcollate\b/i.test(sql)
+  return {
+    name: at(first, 1),
+    columns: rows.flatMap((row) => row[7] ?? []),
+    isUnique: isSet(first, 2),
+    ...(at(first, 3) === 'u' ? { isConstraint: true } : {}),
+    ...(isSpecial && sql !== '' ? { sql } : {}),
+    ...(isPartial ? { isPartial: true } : {}),
+  }
+}
+
+function foreignKeyOf(rows: readonly Row[]): ForeignKeySchema {
+  const [first] = rows
+  const [onDelete, onUpdate] = [actionNamed(at(first, 6)), actionNamed(at(first, 7))]
+  return {
+    name: undefined,
+    columns: rows.map((row) => at(row, 4)),
+    table: at(first, 3),
+    targetColumns: rows.map((row) => at(row, 5)),
+    ...(onDelete ? { onDelete } : {}),
+    ...(onUpdate ? { onUpdate } : {}),
+  }
+}
