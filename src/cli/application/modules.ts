@@ -1,0 +1,57 @@
+/** Imports modules of an application, TypeScript included. */
+import { createRequire } from 'node:module'
+import { extname, join } from 'node:path'
+import process from 'node:process'
+import { pathToFileURL } from 'node:url'
+import { CliError } from '../failure.js'
+
+/** The exports of a module. */
+export type Exports = Readonly<Record<string, unknown>>
+
+/** The part of tsx that is used. */
+interface Tsx {
+  register(): unknown
+}
+
+let isTsxRegistered = false
+
+/**
+ * Imports a module of the application. TypeScript runs with the application's tsx, or with Node's own support for types.
+ *
+ * @param folder the folder of the project, in which tsx is looked up
+ * @throws CliError for TypeScript without tsx on a Node that cannot run it
+ */
+export async function importModule(path: string, folder: string): Promise<Exports> {
+  if (/^\.[mc]?ts$/.test(extname(path))) await supportTypeScript(path, folder)
+  // The comments tell bundlers that the file exists only at run time.
+  return await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(path).href)
+}
+
+async function supportTypeScript(path: string, folder: string): Promise<void> {
+  if (isTsxRegistered) return
+  const [esm, cjs] = ['tsx/esm/api', 'tsx/cjs/api'].map((name) => resolveFrom(folder, name))
+  if (esm !== undefined && cjs !== undefined) {
+    for (const file of [cjs, esm]) {
+      const { register }: Tsx = await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(file).href)
+      register()
+    }
+    isTsxRegistered = true
+    return
+  }
+  if (Reflect.get(process.features, 'typescript')) return
+  throw new CliError(`${path} is TypeScript, which Node ${process.versions.node} cannot run by itself. Run \`npm install --save-dev tsx\`.`)
+}
+
+function resolveFrom(folder: string, name: string): string | undefined {
+  try {
+    return createRequire(join(folder, 'index.js')).resolve(name)
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns the default export; that of a CommonJS module whose TypeScript was compiled to `exports.default` is inside another one. */
+export function defaultExport(exports: Exports): unknown {
+  const { default: outer } = exports
+  return typeof outer === 'object' && outer !== null && 'default' in outer ? outer.default : outer
+}

@@ -1,0 +1,81 @@
+/** Errors of commands, and the sentences that describe any error to the user of a command. */
+import { MissingTableError, PermsError } from '../core/errors.js'
+
+/** An error that a command reports with its message alone. The message says what is wrong and what to do. */
+export class CliError extends Error {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'CliError'
+  }
+}
+
+const unreachable = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
+  ...['PROTOCOL_CONNECTION_LOST', '57P03', '53300', 'SQLITE_CANTOPEN', 'unavailable', 'KnexTimeoutError'],
+])
+
+/** The database refuses the user, the password or the name of the database. */
+const refused = new Set([
+  ...['28P01', '28000', '3D000', '42501', 'ER_ACCESS_DENIED_ERROR', 'ER_DBACCESS_DENIED_ERROR', 'ER_BAD_DB_ERROR'],
+  ...['ER_ACCESS_DENIED_NO_PASSWORD_ERROR', 'SQLITE_NOTADB', 'SQLITE_READONLY'],
+])
+
+const fileProblems: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not do that: change the permissions of the folder, or choose another one',
+  EPERM: 'this user may not do that: change the permissions of the folder, or choose another one',
+  EROFS: 'the file system is read-only: choose another folder',
+  ENOENT: 'there is no such file or folder: check the path',
+  ENOTDIR: 'a part of the path is a file, not a folder: check the path',
+  EISDIR: 'it is a folder: name a file',
+  EEXIST: 'it exists already: choose another name, or remove it',
+  ENOSPC: 'the disk is full: free some space',
+}
+
+/**
+ * Returns one or two sentences that say what is wrong and what to do, without a stack trace.
+ *
+ * @example describeFailure(new CliError('There is no such user.')) // 'There is no such user.'
+ */
+export function describeFailure(error: unknown): string {
+  if (error instanceof MissingTableError)
+    return `The database has no table '${error.table}'. Run \`npx objection-perms migrate up\` to create it.`
+  if (error instanceof CliError || isPermsError(error)) return withCause(error)
+  if (!(error instanceof Error)) return `The command failed: ${String(error)}`
+  return describeKnown(error) ?? `The command failed: ${firstLine(error)} Run it again with --debug to see where.`
+}
+
+/** Returns a description of an error of the database or the file system, or undefined for other errors. */
+export function describeKnown(error: Error): string | undefined {
+  const { code, address, port, path, syscall } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  const name = code ?? error.name
+  const problem = fileProblems[name]
+  if (problem !== undefined && path !== undefined) return `${path} cannot be ${syscall === 'mkdir' ? 'created' : 'used'}: ${problem}.`
+  if (unreachable.has(name)) {
+    const where = address === undefined ? '' : ` at ${address}${port === undefined ? '' : `:${port}`}`
+    return `The database${where} cannot be reached (${name}). Start it, or correct the connection of Knex.`
+  }
+  if (refused.has(name)) return `The database refuses the connection or the statement: ${firstLine(error)} Correct the connection of Knex.`
+  return undefined
+}
+
+// Another copy of this package may have thrown it.
+function isPermsError(error: unknown): error is PermsError {
+  return error instanceof PermsError || (error instanceof Error && 'clientMessage' in error)
+}
+
+/** A 503 of the library has the code of the driver's error as its cause. */
+function withCause(error: CliError | PermsError): string {
+  const code = (error.cause as { code?: unknown } | undefined)?.code
+  const isUnavailable = 'status' in error && error.status === 503
+  return isUnavailable && typeof code === 'string'
+    ? `The database cannot be reached (${code}). Start it, or correct the connection of Knex.`
+    : error.message
+}
+
+/** Returns the first line of a message as a sentence. Knex puts the SQL before the driver's message: it is left out. */
+export function firstLine(error: Error): string {
+  const [line = ''] = (error.message || error.name).split('\n')
+  const hasSql = /^(?:select|insert|update|delete|create|alter|drop|with|pragma)\b/i.test(line)
+  const text = (hasSql && line.includes(' - ') ? line.slice(line.lastIndexOf(' - ') + 3) : line).trim()
+  return /[.!?]$/.test(text) ? text : `${text}.`
+}

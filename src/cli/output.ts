@@ -1,0 +1,44 @@
+/** What a command prints: its result on stdout, everything else on stderr. */
+import { stderr, stdout } from 'node:process'
+
+/** Milliseconds after which a step reports that it is still running, and after which it reports it again. */
+const FIRST_REPORT = 2000
+const NEXT_REPORT = 10_000
+
+/** Runs fn, and prints the title on stderr when it takes longer than two seconds. */
+export type Progress = <T>(title: string, fn: () => Promise<T>) => Promise<T>
+
+/** The stdout of the command. The application's own output goes to stderr, so that `--json` prints JSON and nothing else. */
+export interface Output {
+  print(text: string): Promise<void>
+  note(line: string): void
+  readonly progress: Progress
+}
+
+/** Takes stdout for the result of the command. From now on, console.log() of the application prints on stderr. */
+export function takeOutput(): Output {
+  const write = stdout.write.bind(stdout)
+  Object.assign(stdout, { write: stderr.write.bind(stderr) })
+  // A reader such as `head` may end early.
+  stdout.on('error', () => undefined)
+  const note = (line: string) => void stderr.write(`${line}\n`)
+  return {
+    note,
+    print: (text) => new Promise((resolve) => write(text, () => resolve())),
+    async progress(title, fn) {
+      const started = Date.now()
+      const report = (seconds: number) => note(seconds < 3 ? `${title} ...` : `${title} ... ${seconds} s`)
+      let again: NodeJS.Timeout | undefined
+      const first = setTimeout(() => {
+        report(0)
+        again = setInterval(() => report(Math.round((Date.now() - started) / 1000)), NEXT_REPORT)
+      }, FIRST_REPORT)
+      try {
+        return await fn()
+      } finally {
+        clearTimeout(first)
+        clearInterval(again)
+      }
+    },
+  }
+}

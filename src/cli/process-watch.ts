@@ -1,0 +1,73 @@
+import process from 'node:process'
+import { CliError, describeKnown, firstLine } from './failure.js'
+import type { Output } from './output.js'
+
+/**
+ * Reports errors that the application's code throws outside of the command, and an end of the process that the command did not
+ * cause. While the application's module is loaded, such an error fails the command; later it is a warning, so that a command that is
+ * writing finishes.
+ */
+export class ProcessWatch {
+  readonly #output: Output
+  /** The module that is being loaded. */
+  #loading: string | undefined
+  #isFinished = false
+  readonly #failure: Promise<never>
+  #fail: (error: CliError) => void = () => undefined
+
+  constructor(output: Output) {
+    this.#output = output
+    this.#failure = new Promise((_, reject) => {
+      this.#fail = reject
+    })
+    // Without a handler, a failure that arrives after the race would end the process with a stack trace.
+    this.#failure.catch(() => undefined)
+    process.on('uncaughtException', (error) => this.#onUncaught(error))
+    process.on('exit', (code) => this.#onExit(code))
+  }
+
+  /** Returns the result of the promise, unless the application's code fails first. */
+  race<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#failure])
+  }
+
+  /** Runs fn, which loads the application's module. */
+  async whileLoading<T>(file: string, fn: () => Promise<T>): Promise<T> {
+    this.#loading = file
+    try {
+      return await fn()
+    } finally {
+      this.#loading = undefined
+    }
+  }
+
+  /** The command has ended: the process may end. */
+  finish(): void {
+    this.#isFinished = true
+  }
+
+  #onUncaught(error: unknown): void {
+    const known = error instanceof Error ? (describeKnown(error) ?? firstLine(error)) : String(error)
+    if (this.#loading === undefined) this.#output.note(`objection-perms: the application reported an error: ${known}`)
+    else this.#fail(new CliError(`${this.#loading} failed while it was loaded: ${known}`, { cause: error }))
+  }
+
+  // Node takes the code of the process from process.exitCode, also after process.exit().
+  #onExit(code: number): void {
+    if (this.#isFinished) return
+    process.exitCode = 2
+    const file = this.#loading
+    if (file === undefined) this.#output.note('objection-perms: The application ended the process before the command was done.')
+    else if (code === 13 || code === 0) this.#output.note(`objection-perms: ${file} ended before it was loaded: ${unsettled(code)}`)
+    else
+      this.#output.note(
+        `objection-perms: ${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`,
+      )
+  }
+}
+
+/** Node ends with code 13 when a top-level await waits for a promise that nothing can settle. */
+const unsettled = (code: number): string =>
+  code === 13
+    ? 'its top-level await waits for a promise that nothing settles.'
+    : 'it called process.exit(), or waits for a promise that nothing settles. Call initPerms() in a module that does neither, and name it with --app.'
