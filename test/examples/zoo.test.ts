@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import Knex from 'knex'
 import { TOTP } from 'otpauth'
+import { readSettings, SettingsError } from '../../examples/zoo/settings.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
 import { failToStart, runShellLines, shellLines, startZoo, type ZooProcess } from './zoo-process.js'
@@ -614,13 +615,6 @@ describe('The zoo, started and ended', function () {
 
   const refused: readonly [string, Record<string, string>, RegExp][] = [
     ['in production without JWT_SECRET', { NODE_ENV: 'production', ADMIN_PASSWORD: password }, /JWT_SECRET/],
-    ['in production without ADMIN_PASSWORD', { NODE_ENV: 'production', JWT_SECRET: secret }, /ADMIN_PASSWORD/],
-    ['with a short JWT_SECRET', { JWT_SECRET: 'short' }, /32/],
-    [
-      'with a framework that it does not know',
-      { FRAMEWORK: 'struts' },
-      /FRAMEWORK is 'struts': set one of express, koa, fastify, hono, fetch, node/,
-    ],
     ['with a database that it does not know', { DATABASE_URL: 'oracle://x' }, /oracle:\/\//],
     [
       'with a database that cannot be opened',
@@ -638,13 +632,6 @@ describe('The zoo, started and ended', function () {
       /ADMIN_PASSWORD make no user: The password is too short/,
     ],
     ['with an admin whose address is none', { ADMIN_EMAIL: 'admin' }, /ADMIN_EMAIL and .* make no user: email must be an e-mail address/],
-    ['with a page that is not on https', { BASE_URL: 'http://zoo.example.com' }, /BASE_URL is 'http:\/\/zoo.example.com': set the https/],
-    ['with a page below the root', { BASE_URL: 'https://example.com/zoo' }, /BASE_URL is 'https:\/\/example.com\/zoo'/],
-    ['with mail that goes to a place it does not know', { MAIL: 'pigeon' }, /MAIL is 'pigeon': set console, or an SMTP server/],
-    ['with cookies neither on nor off', { COOKIES: 'maybe' }, /COOKIES is 'maybe': set on or off/],
-    ['with a throttle that is none', { THROTTLE: 'maybe' }, /THROTTLE is 'maybe': set on or off/],
-    ['with too little work for a password', { PASSWORD_COST: '4' }, /PASSWORD_COST is '4'/],
-    ['with a port that is none', { PORT: 'http' }, /PORT is 'http'/],
   ]
   for (const [what, env, message] of refused) {
     it(`refuses to start ${what}`, async () => {
@@ -652,6 +639,29 @@ describe('The zoo, started and ended', function () {
       expect(code).to.equal(1)
       expect(output).to.match(message)
       expect(output).not.to.match(/is open at|\n {4}at /)
+    })
+  }
+
+  // readSettings() throws them all in the same way, so one process, for JWT_SECRET, is enough.
+  const refusedSettings: readonly [string, Record<string, string>, RegExp][] = [
+    ['in production without ADMIN_PASSWORD', { NODE_ENV: 'production', JWT_SECRET: secret }, /ADMIN_PASSWORD/],
+    ['with a short JWT_SECRET', { JWT_SECRET: 'short' }, /32/],
+    ['with a page that is not on https', { BASE_URL: 'http://zoo.example.com' }, /BASE_URL is 'http:\/\/zoo.example.com': set the https/],
+    ['with a page below the root', { BASE_URL: 'https://example.com/zoo' }, /BASE_URL is 'https:\/\/example.com\/zoo'/],
+    ['with mail that goes to a place it does not know', { MAIL: 'pigeon' }, /MAIL is 'pigeon': set console, or an SMTP server/],
+    ['with cookies neither on nor off', { COOKIES: 'maybe' }, /COOKIES is 'maybe': set on or off/],
+    ['with a throttle that is none', { THROTTLE: 'maybe' }, /THROTTLE is 'maybe': set on or off/],
+    ['with too little work for a password', { PASSWORD_COST: '4' }, /PASSWORD_COST is '4'/],
+    ['with a port that is none', { PORT: 'http' }, /PORT is 'http'/],
+    [
+      'with a framework that it does not know',
+      { FRAMEWORK: 'struts' },
+      /FRAMEWORK is 'struts': set one of express, koa, fastify, hono, fetch, node/,
+    ],
+  ]
+  for (const [what, env, message] of refusedSettings) {
+    it(`refuses settings ${what}`, () => {
+      expect(() => readSettings(env)).to.throw(SettingsError, message)
     })
   }
 
