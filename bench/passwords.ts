@@ -1,5 +1,5 @@
 /**
- * What verifying a password costs, by what is stored, and what it does to the event loop: `npx tsx bench/passwords.ts`.
+ * Measures how long the verification of a password takes for each kind of hash, and how long it blocks the event loop: `npx tsx bench/passwords.ts`.
  * The times in the first table should agree within a few percent: they are what a stranger can measure at the sign-in.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'

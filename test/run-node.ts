@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 
 /** How a Node program ended. */
 export interface Ended {
-  /** What it printed, on stdout and stderr. */
+  /** The text that it printed on stdout and stderr. */
   readonly output: string
   /** How it failed; undefined when it ended well. */
   readonly failure?: string

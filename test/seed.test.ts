@@ -99,7 +99,7 @@ function serving(perms: () => Perms, build: (app: Express, adapter: ExpressAdapt
   }
 }
 
-/** What was thrown, for a look at it. */
+/** Returns the thrown error. */
 async function failureOf(fn: () => Promise<unknown>): Promise<unknown> {
   try {
     await fn()

@@ -49,5 +49,5 @@ function routes(handlers: Readonly<Record<string, FetchHandler>>, otherwise: Fet
 
 const json = (request: Request) => readJson((name) => request.headers.get(name), request.body)
 
-/** What @hono/node-server gives beside the request knows the socket. */
+/** @hono/node-server passes this object beside the request. It holds the socket. */
 const address = (env: unknown) => (env as HttpBindings).incoming.socket.remoteAddress

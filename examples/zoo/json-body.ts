@@ -20,7 +20,7 @@ export async function readJson(
   const chunks: Uint8Array[] = []
   let size = 0
   try {
-    // What comes past the limit is read, but not kept: a client that is still sending would not see the answer.
+    // Bytes past the limit are read and discarded: a client that is still sending would not see the response.
     for await (const chunk of body ?? []) {
       size += chunk.byteLength
       if (size <= limit) chunks.push(chunk)

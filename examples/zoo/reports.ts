@@ -1,6 +1,6 @@
 import { Critter, UserDocument } from './models.js'
 
-/** What admins see at /reports. Every query runs as the caller: nothing here asks for permission. */
+/** Returns the figures that admins see at /reports. Every query runs as the caller, so no permission is checked here. */
 export async function zooReport() {
   return {
     documents: await UserDocument.query().resultSize(),

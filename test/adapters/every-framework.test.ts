@@ -28,7 +28,7 @@ interface Options {
 
 const api = () => new Api({ prefix: '/api', resources: [new CrudResource({ model: UserDocument, path: 'documents' })] })
 
-// What the application's own handler throws at /mine, in the manner of the framework.
+// The application's own handler at /mine throws this, as handlers of the framework do.
 const mine = () => Object.assign(new Error('mine'), { status: 418, statusCode: 418, expose: true })
 
 function listen(listener: RequestListener): Promise<Running> {

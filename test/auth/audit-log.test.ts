@@ -44,7 +44,7 @@ eachDatabase('The audit log', (db) => {
     await auth.settled()
   }
   const rows = async (where: object = {}) => (await AuditLog.query().where(where).orderBy(['createdAt', 'id'])) as unknown as AuditLog[]
-  /** What has been written while `fn` ran. */
+  /** Returns the rows that were written while `fn` ran. */
   async function noted(fn: () => PromiseLike<unknown>): Promise<AuditLog[]> {
     await settled()
     const before = new Set((await rows()).map(({ id }) => id))
@@ -235,7 +235,7 @@ eachDatabase('The audit log', (db) => {
       }
     expect(await db.knex('audit_log').orderBy('id')).to.deep.equal(now)
     expect(now).to.have.length.of.at.least(before.length)
-    // What is inserted meets no row, whatever id it claims.
+    // An inserted row gets a new id, so it cannot replace an existing row.
     await asSystem(() =>
       AuditLog.query()
         .insert({ id: row.id, ...patch } as never)

@@ -18,7 +18,7 @@ const oldHash = hashSync(password, 4)
 const databases = [...(process.env['POSTGRES_URL'] ? ['pg' as const] : []), ...(process.env['MARIADB_URL'] ? ['mysql2' as const] : [])]
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** What clients ask while the database goes away and comes back: with a token, a sign-in, a refresh, a registration. */
+/** The requests of clients during the outage: one with a token, a sign-in, a refresh, a registration. */
 interface Credentials {
   readonly token: string
   readonly refreshToken: string

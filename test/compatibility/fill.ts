@@ -2,7 +2,7 @@
 import { Secret, TOTP } from 'otpauth'
 import { type Application, type Library, password, type Reply } from './application.js'
 
-/** What a client knows of the rows: the plain credentials that belong to the stored hashes. */
+/** The plain credentials of the stored hashes, which only clients know. */
 export interface Credentials {
   /** When the database was filled. */
   readonly filledAt: string

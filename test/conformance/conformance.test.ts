@@ -4,7 +4,7 @@ import { apps } from './apps.js'
 
 const knex = () => Knex({ client: 'better-sqlite3', connection: ':memory:', useNullAsDefault: true })
 
-/** What some servers cannot do. */
+/** Cases that some servers cannot pass. */
 const limits: Record<string, Partial<ConformanceTarget>> = {
   fetch: { normalizesPaths: true, trace: false, absoluteTargets: false },
   hono: { normalizesPaths: true },

@@ -25,7 +25,7 @@ const hidden = /^\s*<!--\s*snippet hidden\s*$/
 interface Draft {
   extension: Program['extension'] | undefined
   lines: string[]
-  /** What each imported name stands for, so that a second block may import it again, as a reader expects. */
+  /** The source of each imported name, so that a later block may import it again. */
   imported: Map<string, string>
 }
 

@@ -12,7 +12,7 @@ const env = { HOST: '127.0.0.1', PORT: '0', JWT_SECRET: 'for the snippets of the
 
 /** The programs of one document, compiled as a user's would be: strict, and against the built package by its name. */
 export interface Compiled {
-  /** What the compiler says about a program, at the document's lines; empty when all is well. */
+  /** Returns the compiler's errors of a program, at the lines of the document. */
   errorsOf(program: Program): string[]
   /** Runs a program in an empty folder to its end. @throws Error with what it printed when it fails or takes over `timeout` ms */
   run(program: Program, timeout?: number): Promise<string>

@@ -9,7 +9,7 @@ const { UserRole, Token, UserSetting, transaction } = lib
 
 type Query = ReturnType<typeof Doc.query>
 
-/** What a builder takes though Objection's types do not say so. */
+/** Methods of a builder that Objection's types do not declare. */
 interface Untyped {
   with(name: string, columns: readonly string[], query: object): Query
   tableNameFor(table: string, other: string): Query

@@ -82,7 +82,7 @@ async function follow(zoo: ZooProcess, shell: Shell): Promise<void> {
   for (const step of steps) {
     const where = `docs/walkthrough.md:${step.line}`
     if (step.language === 'sh') {
-      // What the reader takes from the mail.
+      // The token that the reader copies from the mail.
       commands = here(step.text).replace(/'\w+_\.\.\.'/g, `'${token}'`)
       output = await shell.run(commands)
     } else if (isMail(step)) {

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 /** The example server in a process of its own, as `npm start` runs it. */
 export interface ZooProcess {
   readonly url: string
-  /** What it has printed so far. */
+  /** The text that it has printed so far. */
   output(): string
   /** The link in the last mail of this subject to an address; mail goes out after the answer. @throws Error where none comes */
   link(to: string, subject: string): Promise<string>

@@ -28,7 +28,7 @@ const freshEmail = (): string => {
   return `visitor${count}@example.com`
 }
 
-// What the last four do differently has nothing to do with the database.
+// The differences between the last four do not depend on the database.
 const places = { express: databases, koa: databases, fastify: sqlite, hono: sqlite, fetch: sqlite, node: sqlite }
 
 for (const [framework, its] of Object.entries(places)) {

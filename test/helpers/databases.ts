@@ -10,7 +10,7 @@ export type DatabaseName = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
 /** A database of its own, made for one test or one describe. */
 export interface OwnDatabase {
   readonly knex: KnexInstance
-  /** What a second process or connection opens: a URL, or the file's name for SQLite. */
+  /** The address for a second process or connection: a URL, or the name of the file for SQLite. */
   readonly url: string
   /** A further Knex on the same database, with a pool of its own; `destroy` closes it too. */
   connect(config?: Partial<KnexInstance.Config>): KnexInstance

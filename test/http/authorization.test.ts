@@ -222,7 +222,7 @@ describe('The authorization table', function () {
     'POST /users/impersonation': async () => ({ userId: (await createUser()).id }),
   }
 
-  /** What stands for the parameters of a path: rows of this owner's, or in the domain `own`. */
+  /** The values of path parameters: rows of this owner, or rows in the domain `own`. */
   async function rowsFor(path: string, owner: User): Promise<Record<string, string>> {
     const { auth } = zoo.perms
     const userId = owner.id

@@ -116,7 +116,7 @@ const owners = fc.oneof(
   { arbitrary: fc.constant('@bob'), weight: 1 },
 )
 
-// What no chance would hit upon: '@token' is one that the operation takes, and so on.
+// Values that random input would never hit: '@token' becomes a token that the operation accepts, and so on.
 const standIns: Readonly<Record<string, string>> = {
   token: '@token',
   code: '@code',
@@ -187,7 +187,7 @@ function bodies(schema: Schema): fc.Arbitrary<{ text: string | Uint8Array | unde
   )
 }
 
-// What encodeURIComponent() refuses goes out as the bytes that it would be.
+// encodeURIComponent() refuses a lone surrogate: send its bytes.
 const encoded = (text: string): string =>
   text.replace(/[^A-Za-z0-9_.~@-]/g, (one) =>
     Array.from(Buffer.from(one, 'utf8'), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),

@@ -26,7 +26,7 @@ const runs = generatedCases(10_000, 'FUZZ_RUNS', 10)
 const marker = 'bobs-own-and-no-one-elses'
 const email = 'ada@example.com'
 
-/** What ada may not do, or only by a chance that is none. */
+/** Operations that ada may not call, or that no random input can call with success. */
 const neverWork = new Set(['updateUser', 'createUser', 'deleteUser', 'deleteCritter'])
 
 describe(`Requests generated from the OpenAPI document, ${runs} for each resource`, function () {
@@ -63,12 +63,12 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
   })
   after(() => zoo.close())
 
-  /** What '@own' and the like stand for at the moment. */
+  /** The current ids for '@own' and similar names. */
   const ids: Record<string, string> = {}
   let superadmin: User
   let isUnsettled = true
 
-  // What the fuzzer did may have ended ada's sessions, changed her password or deleted her rows: she comes back to work.
+  // Earlier requests may have ended ada's sessions, changed her password or deleted her rows: restore them.
   async function settle(): Promise<void> {
     isUnsettled = false
     await zoo.perms.auth.settled()
@@ -91,7 +91,7 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
   }
 
   const ada = () => asSystem(() => User.getOr404(zoo.ids.ada))
-  /** What is made anew for the first request that names it, or whose caller it is. */
+  /** Rows that are created again for the first request that names them or is sent by them. */
   const makers: Readonly<Record<string, () => Promise<unknown>>> = {
     document: async () => {
       ids.document = (await asSystem(() => UserDocument.create({ title: 'mine', content: 'x', userId: zoo.ids.ada }))).id

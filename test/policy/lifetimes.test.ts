@@ -107,7 +107,7 @@ eachDatabase('Lifetimes of rights', (db) => {
         (await db.knex('life_page')).map(({ title }: { title: string }) => title),
         name,
       ).to.deep.equal(['old'])
-    /** What a write that must reach nothing was answered with. */
+    /** Asserts that a write is refused and changes no row. */
     const refused = async (name: string, write: PromiseLike<unknown>, error: typeof ForbiddenError | typeof UnauthorizedError) => {
       const answer = await Promise.resolve(write).catch((reason: unknown) => reason)
       // After PostgreSQL has refused a statement, no query of the transaction can find out which of the two errors it was.

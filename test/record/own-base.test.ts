@@ -189,7 +189,7 @@ eachDatabase('An application’s own base class', (db) => {
       const made = await Plain.create({ firstName: 'ssh', visitCount: 1 })
       const read = await Shouting.getOr404(made.id as never)
       expect(read).to.include({ firstName: 'SSH', visitCount: 2 })
-      // What was read counts as what is there: nothing is saved.
+      // The row has the values that were read, so save() sends nothing.
       await read.save()
       expect(await Plain.getOr404(made.id as never)).to.include({ firstName: 'ssh', visitCount: 1 })
     })

@@ -8,7 +8,7 @@ import { type ConformanceTarget, conformance, nodeReference, type Responses } fr
 
 const knex = () => Knex({ client: 'better-sqlite3', connection: ':memory:', useNullAsDefault: true })
 
-/** What an adapter gets wrong. */
+/** The faults of an adapter. */
 interface Faults {
   readonly skipsAuthentication?: boolean
   readonly losesContext?: boolean

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 /** A server in a process of its own. */
 export interface Server {
   readonly url: string
-  /** What it has printed so far. */
+  /** The text that it has printed so far. */
   output(): string
   stop(): Promise<void>
 }

@@ -369,7 +369,7 @@ eachDatabase('Users', (db) => {
         expect(fieldsOf(await runAs(ada, () => rejection(stale.update({ ...change, oldPassword: password } as never))))).to.deep.equal([
           'oldPassword',
         ])
-      // What the row takes for the same address is another by now.
+      // The stale row still has the old address, which is a new address for the stored row.
       expect(fieldsOf(await runAs(ada, () => rejection(stale.update({ email: 'ada@example.com' }))))).to.deep.equal(['oldPassword'])
       expect((await stored(ada.id))['email']).to.equal('new@example.com')
     })

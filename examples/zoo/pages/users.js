@@ -1,4 +1,4 @@
-// What the pages share. Tokens are asked for in cookies that no script can read: the browser sends them along.
+// Code that the pages share. They ask for tokens in cookies, which scripts cannot read and the browser sends by itself.
 
 export const one = (id) => document.getElementById(id)
 
@@ -26,7 +26,7 @@ export function onSubmit(form, use) {
   })
 }
 
-/** What an answer says is wrong, field by field where it knows. */
+/** Returns the errors of a response, by field if it names fields. */
 export async function problemOf(answer) {
   if (answer.ok) return undefined
   return (await answer.json()).detail

@@ -364,7 +364,7 @@ eachDatabase('Impersonation', (db) => {
     }
     expect(await db.knex('user_role').orderBy('id')).to.deep.equal(before)
     expect((await Member.getOr404(ada.id)).isDeleted).to.equal(false)
-    // What is no credential may be read and written as the admin may.
+    // Models that hold no credentials may be read and written with the admin's rights.
     expect((await runAsActor(actor, () => all.auth.members.list('press'))).total).to.be.greaterThan(0)
   })
 

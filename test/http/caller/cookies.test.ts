@@ -20,7 +20,7 @@ const host = 'zoo.example'
 const home = { host, origin: `https://${host}` }
 const wants = { ...home, prefer: 'cookies' }
 
-/** What a browser keeps of an answer and sends back. */
+/** Returns the cookies that a browser keeps of a response and sends back. */
 function jar(...replies: Reply[]): string {
   const kept = new Map<string, string>()
   for (const line of replies.flatMap(({ cookies }) => cookies)) {

@@ -170,7 +170,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       'invitation of a new address': { 'invitations/accept/': 403 },
     }
 
-    /** What a wrong token must not change. */
+    /** The rows that a wrong token must not change. */
     async function stateOf({ user }: Subject): Promise<object> {
       const { knex } = zoo.perms
       const [row] = await knex('user').where('id', user.id).select('email', 'password_hash', 'email_verified_at')

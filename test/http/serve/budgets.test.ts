@@ -6,7 +6,7 @@ import { openZoo, password, UserDocument, type Zoo } from '../../conformance/zoo
 import { availableDatabases, countQueries } from '../../helpers/databases.js'
 import { type Client, clientOf } from '../client.js'
 
-/** What a request may send to the database, in this order. Where there is a token the first select is for the caller. */
+/** The statements that a request may send, in this order. With a token, the first select loads the caller. */
 interface Budget {
   readonly request: string
   readonly body?: object

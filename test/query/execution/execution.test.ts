@@ -77,7 +77,7 @@ function hooked<T extends abstract new (...args: any[]) => Model>(Base: T, log: 
   return { Thing: Thing as unknown as typeof Model, note }
 }
 
-/** What a query did: the hooks in their order, and what came of it. */
+/** The hooks that a query called, in order, and its result. */
 async function trace(
   Base: abstract new (...args: any[]) => Model,
   isSlow: boolean,

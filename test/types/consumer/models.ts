@@ -1,4 +1,4 @@
-// What an application declares, seen through the published declarations: nothing is any, nothing is lost on the way.
+// The models of an application, compiled against the published declarations. No type is any, and no type gets lost.
 import type { Model } from 'objection'
 import {
   anyOf,

@@ -1,4 +1,4 @@
-// What tests of an application use: rows and users come as the model's own class.
+// The helpers for an application's tests return rows and users of the model's own class.
 import { initPerms, type User } from 'objection-perms'
 import {
   capturedMailer,

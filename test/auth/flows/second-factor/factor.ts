@@ -2,7 +2,7 @@ import { Secret, TOTP } from 'otpauth'
 import type { Perms, User } from '../../../../src/index.js'
 import { asSystem } from '../../../../src/policy/context.js'
 
-/** What an authenticator app with this secret shows. @param steps of 30 s from now: the library takes -1, 0 and 1 */
+/** Returns the code that an authenticator app with this secret shows. @param steps of 30 s from now: the library accepts -1, 0 and 1 */
 export function codeOf(secret: string, steps = 0): string {
   return new TOTP({ secret: Secret.fromBase32(secret) }).generate({ timestamp: Date.now() + steps * 30_000 })
 }

@@ -320,7 +320,7 @@ eachDatabase('The second factor', (db) => {
     expect(await outcome(restarted.secondFactors.renewRecoveryCodes(account(), codeOf(secret)))).to.equal('SecondFactorUnreadableError')
     await restarted.secondFactors.remove(account(), second)
     const anew = await restarted.secondFactors.begin(account(), { password })
-    // What was begun with a key that is gone is begun again.
+    // The other process began this set-up with a key that the first process does not have.
     expect(await outcome(factors().confirm(account(), codeOf(anew.secret)))).to.equal('ValidationError')
     await restarted.secondFactors.confirm(account(), codeOf(anew.secret))
     expect((await restarted.secondFactors.verify(await ask(), codeOf(anew.secret))).status).to.equal('signedIn')
