@@ -17,6 +17,8 @@ export function decodeKey(spec: ColumnSpec, text: string): string | number | und
   if (isNumber && !canonicalInteger.test(text)) return undefined
   if (spec.type === 'uuid') return isUuid(text) ? text.toLowerCase() : undefined
   const given = spec.type === 'integer' ? Number(text) : text
+  // The nearest number that JavaScript has could be the id of another row.
+  if (typeof given === 'number' && !Number.isSafeInteger(given)) return undefined
   const { value, error } = normalize(spec, given)
   return error === undefined && (typeof value === 'string' || typeof value === 'number') ? value : undefined
 }

@@ -1,8 +1,23 @@
 import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { declaredColumns } from '../../query/selected-columns.js'
-import type { ColumnType } from '../../schema/column.js'
+import type { ColumnSpec, ColumnType } from '../../schema/column.js'
+import { columnOf } from '../../schema/definition/definition.js'
 import type { ServedModel } from '../core/ports.js'
+import type { ListColumn } from './filters.js'
+
+/** A column of a model. Its reference is made at each use, because initPerms() may set the table after the resource was created. */
+export class ModelColumn implements ListColumn {
+  constructor(
+    private readonly model: ServedModel,
+    readonly name: string,
+    readonly spec: ColumnSpec,
+  ) {}
+
+  get reference(): string {
+    return `${this.model.getTableName()}.${columnOf(this.model, this.name)}`
+  }
+}
 
 /** Selects the columns of the model explicitly, so that further columns can be added to the query. */
 export function selectColumns(query: QueryBuilder<Model>, model: ServedModel): void {

@@ -151,7 +151,7 @@ export function applyFilter(query: QueryBuilder<Model>, { column, operator, valu
       return
     case 'like':
     case 'ilike':
-      applyLike(query, reference, value as string, operator, dialect)
+      applyLike(query, column, value as string, operator, dialect)
       return
     default:
       applyComparison(query, column, comparisons[operator], value, dialect)
@@ -181,6 +181,11 @@ function placeOf({ type, isExisting, isRowId }: ColumnSpec, value: unknown, dial
   return year < firstYear(dialect) ? 'below' : year <= 9999 ? 'within' : 'above'
 }
 
+/** Returns whether the type of a column has this value in the dialect. Otherwise no row has it. */
+export function isWithin(spec: ColumnSpec, value: unknown, dialect: Dialect): boolean {
+  return placeOf(spec, value, dialect) === 'within'
+}
+
 function applyComparison(
   query: QueryBuilder<Model>,
   { spec, reference }: Pick<ListColumn, 'spec' | 'reference'>,
@@ -204,15 +209,22 @@ function applyComparison(
   }
 }
 
-function applyLike(query: QueryBuilder<Model>, reference: string, pattern: string, operator: 'like' | 'ilike', dialect: Dialect): void {
-  const [sql, bound] = likeSql(pattern, operator, dialect)
+function applyLike(
+  query: QueryBuilder<Model>,
+  { spec, reference }: ListColumn,
+  pattern: string,
+  operator: 'like' | 'ilike',
+  dialect: Dialect,
+): void {
+  const [sql, bound] = likeSql(pattern, operator, dialect, spec.isExisting === true)
   // The time to match a pattern depends on the row: evaluate it only on rows that the caller may read.
   filterReadable(query, { sql, bindings: [reference, bound] })
 }
 
-function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect): [sql: string, bound: string] {
+function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect, isExisting: boolean): [sql: string, bound: string] {
   // SQLite's LIKE ignores the case of ASCII letters only. GLOB is case-sensitive; a set such as [aA] ignores the case.
   if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
-  if (dialect === 'pg') return [`?? ${operator} ?`, likeOf(pattern)]
+  // An existing column of strings may be an enum or a UUID of PostgreSQL, which have no LIKE.
+  if (dialect === 'pg') return [`${isExisting ? '(??)::text' : '??'} ${operator} ?`, likeOf(pattern)]
   return [operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', likeOf(pattern)]
 }

@@ -2,8 +2,7 @@ import { ConfigurationError, type FieldError } from '../../core/errors.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
-import type { ColumnSpec } from '../../schema/column.js'
-import { columnOf, definitionOf } from '../../schema/definition/definition.js'
+import { definitionOf } from '../../schema/definition/definition.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { type Dialect, dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
@@ -11,7 +10,7 @@ import { normalize } from '../../schema/values.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
-import { columnsRemovedByFormat, selectColumns } from './columns.js'
+import { columnsRemovedByFormat, ModelColumn, selectColumns } from './columns.js'
 import { openCursor, sealCursor } from './cursor.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
 import { checkIncluded, graphOf, type Include, limitIncluded, outputFields, parseFields, parseInclude, type Shaper } from './shape.js'
@@ -58,19 +57,6 @@ interface ListQuery {
   readonly include: Include
   /** The text that binds a cursor to this list. */
   readonly about: string
-}
-
-/** A column of a model. Its reference is made at each use, because initPerms() may set the table after the resource was created. */
-class ModelColumn implements ListColumn {
-  constructor(
-    private readonly model: ServedModel,
-    readonly name: string,
-    readonly spec: ColumnSpec,
-  ) {}
-
-  get reference(): string {
-    return `${this.model.getTableName()}.${columnOf(this.model, this.name)}`
-  }
 }
 
 /** Answers list requests for a model. The columns for filters and sorting are determined once. */

@@ -1,14 +1,17 @@
-import { ConfigurationError, NotFoundError } from '../../core/errors.js'
+import { ConfigurationError, NotFoundError, ValidationError } from '../../core/errors.js'
 import { kebabPlural } from '../../core/names.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition/definition.js'
+import { needsSqlValue } from '../../schema/existing-storage.js'
 import { decodeKey } from '../../schema/ids.js'
 import { lookup } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'
+import { dialectOf } from '../../schema/storage.js'
 import type { Checked } from '../../schema/values.js'
 import { type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { joinPath } from '../core/routes.js'
-import { scalar } from './filters.js'
+import { ModelColumn } from './columns.js'
+import { applyFilter, isWithin, scalar } from './filters.js'
 
 /** The parent of a resource's rows in the path: `/users/:userId/documents/`. */
 export interface Parent {
@@ -26,7 +29,8 @@ export async function findRow(model: ServedModel, property: string, text: string
   const checked = decoded(model.columnSpecs[property], text)
   // `more` may have a condition on the same column: both must hold.
   const isElsewhere = property in more && valuesByName(more)[property] !== checked.value
-  const row = checked.error === undefined && !isElsewhere ? await find(model, { ...more, [property]: checked.value }) : null
+  const isFindable = checked.error === undefined && !isElsewhere
+  const row = isFindable ? await find(model, { ...more, [property]: checked.value }).catch(nullForUnstorable) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
 }
@@ -55,11 +59,28 @@ export function idPropertyOf(model: object): string {
   )
 }
 
+// The JSON Schema of an existing column may allow text that the column's type in PostgreSQL refuses, such as a UUID. No row has it.
+function nullForUnstorable(error: unknown): null {
+  const { code } = (error instanceof ValidationError ? (error.cause ?? {}) : {}) as { code?: unknown }
+  if (typeof code === 'string' && /^22\w{3}$/.test(code)) return null
+  throw error
+}
+
 // Works like getBy(), which a model may override.
 async function find(model: ServedModel, where: object): Promise<ServedRow | null> {
   const values = lookup(definitionOf(model), where)
   if (values === null) return null
-  const row = await model.query().findOne(values)
+  const dialect = dialectOf(model.knex())
+  const query = model.query()
+  for (const [name, value] of Object.entries(values)) {
+    const spec = model.columnSpecs[name]
+    if (value !== null && spec && !isWithin(spec, value, dialect)) return null
+    // A column that only a JSON Schema describes may be smaller than the value.
+    if (value !== null && spec && needsSqlValue(spec, dialect))
+      applyFilter(query, { column: new ModelColumn(model, name, spec), operator: 'eq', value }, dialect)
+    else query.where({ [name]: value })
+  }
+  const row = await query.first()
   if (!row) return null
   await model.afterGet([row])
   return row
