@@ -9,7 +9,7 @@ import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { fragment } from '../query/fragments.js'
 import { enforcerKey, hasModel, noteJoinClass, protectTable } from '../query/inspection/protected-tables.js'
-import type { PolicyEnforcer } from '../query/policy-enforcer.js'
+import type { PolicyEnforcer, QueryHandle } from '../query/policy-enforcer.js'
 import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -58,25 +58,66 @@ function add(statement: OpenKnexBuilder, condition: Condition): void {
   else if (condition !== true) statement.whereRaw(fragment(statement.client, condition))
 }
 
+/** The keys that the rows have for both ends of a relation, by column or by property. */
+function linksOf(relation: ThroughRelation, rows: readonly Record<string, unknown>[], by: 'cols' | 'props'): unknown[][] {
+  const names = [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]]
+  return rows.map((row) => names.map((name) => row[name]))
+}
+
+/**
+ * Returns the condition for the links that a caller may see: those of which the caller may read both ends. Left joins and relations
+ * by id omit one end from the statement.
+ */
+function visibleLinks(relation: ThroughRelation, actor: Actor | null, ref: string, schema: string | undefined): Condition {
+  const ends = [
+    [relation.ownerModelClass, relation.ownerProp, relation.joinTableOwnerProp],
+    [relation.relatedModelClass, relation.relatedProp, relation.joinTableRelatedProp],
+  ] as const
+  return all(
+    ...ends.map(([cls, { cols }, through]) => {
+      const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
+      return readsAll(cls, actor) || mayReach(cls, 'read', actor, cols, columns, false, schema, true)
+    }),
+  )
+}
+
+/** @throws ForbiddenError when a statement inserts other links than beforeWrite() has checked */
+function assertCheckedLinks(relation: ThroughRelation, builder: QueryHandle, statement: OpenKnexBuilder): void {
+  const { session } = builder.execution
+  const written = linksOf(relation, [singlePartsOf(statement).insert].flat() as Record<string, unknown>[], 'cols')
+  if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
+    throw new ForbiddenError(`${relation.name}: the inserted links differ from the checked ones. Set the keys in relate() or insert().`)
+}
+
+/**
+ * @throws ForbiddenError or NotFoundError for an owner that the caller may not update, MissingReferenceError for a related row that the
+ * caller may not read
+ */
+async function assertMayLink(
+  relation: ThroughRelation,
+  { db, schema }: QueryHandle,
+  actor: Actor | null,
+  row: Record<string, unknown>,
+): Promise<void> {
+  const { ownerModelClass: owner, relatedModelClass: related, ownerProp, relatedProp } = relation
+  const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
+  const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
+  if (!(await holds(db, mayReach(owner, 'update', actor, ownerProp.cols, mine, true, schema)))) {
+    if (await holds(db, mayReach(owner, 'read', actor, ownerProp.cols, mine, false, schema)))
+      throw new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
+    throw new NotFoundError(`There is no ${owner.name} with this id.`)
+  }
+  if (!(await holds(db, mayReach(related, 'read', actor, relatedProp.cols, theirs, false, schema)))) {
+    throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
+      errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
+    })
+  }
+}
+
 function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
   const owner = relation.ownerModelClass
   const authority = () => authorityFor(owner)
-  const linksOf = (rows: readonly Record<string, unknown>[], by: 'cols' | 'props') =>
-    rows.map((row) => [...relation.joinTableOwnerProp[by], ...relation.joinTableRelatedProp[by]].map((name) => row[name]))
   const keys = [...relation.joinTableOwnerProp.cols, ...relation.joinTableRelatedProp.cols]
-  // A link is visible to callers who may read both of its ends: left joins and relations by id omit one end from the statement.
-  const isShown = (actor: Actor | null, ref: string, schema: string | undefined) =>
-    all(
-      ...(
-        [
-          [owner, relation.ownerProp, relation.joinTableOwnerProp],
-          [relation.relatedModelClass, relation.relatedProp, relation.joinTableRelatedProp],
-        ] as const
-      ).map(([cls, { cols }, through]) => {
-        const columns = through.cols.map((name) => sql('??', `${ref}.${name}`))
-        return readsAll(cls, actor) || mayReach(cls, 'read', actor, cols, columns, false, schema, true)
-      }),
-    )
   return {
     // Under Model.bypassPerms(), the table may still be protected by a relation of another model, so the bare table stays rejected.
     isFree: () => authority() === 'free' && !isEnforcedAnywhere(),
@@ -90,16 +131,8 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
       const actor = authority()
       if (actor === 'free') return
       checkSchema(builder, statement, kind)
-      if (kind === 'read') return add(statement, isShown(actor, builder.ref, builder.schema))
-      if (kind === 'insert') {
-        const { session } = builder.execution
-        const written = linksOf([singlePartsOf(statement).insert].flat() as Record<string, unknown>[], 'cols')
-        if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
-          throw new ForbiddenError(
-            `${relation.name}: the inserted links differ from the checked ones. Set the keys in relate() or insert().`,
-          )
-        return
-      }
+      if (kind === 'read') return add(statement, visibleLinks(relation, actor, builder.ref, builder.schema))
+      if (kind === 'insert') return assertCheckedLinks(relation, builder, statement)
       if (kind === 'update' && Object.keys(singlePartsOf(statement).update as object).some((column) => keys.includes(column)))
         throw new ForbiddenError(`${relation.name}: the keys of a link cannot be changed. Call unrelate() and relate() instead.`)
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
@@ -107,31 +140,11 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
     },
     async beforeWrite(builder, write) {
       const actor = authority()
-      if (actor === 'free') return
-      if (write.kind !== 'insert') return
+      if (actor === 'free' || write.kind !== 'insert') return
       for (const model of write.models) await runMaybeAsync(lookUpKeys(model, relation.joinTableOwnerProp.props, builder.db))
-      builder.execution.session = { kind: 'links', links: linksOf(write.models.map(valuesByName), 'props') }
-      for (const model of write.models) {
-        const row = valuesByName(model)
-        const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
-        const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
-        if (!(await holds(builder.db, mayReach(owner, 'update', actor, relation.ownerProp.cols, mine, true, builder.schema)))) {
-          const isThere = await holds(builder.db, mayReach(owner, 'read', actor, relation.ownerProp.cols, mine, false, builder.schema))
-          throw isThere
-            ? new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
-            : new NotFoundError(`There is no ${owner.name} with this id.`)
-        }
-        if (
-          !(await holds(
-            builder.db,
-            mayReach(relation.relatedModelClass, 'read', actor, relation.relatedProp.cols, theirs, false, builder.schema),
-          ))
-        ) {
-          throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
-            errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
-          })
-        }
-      }
+      const rows = write.models.map(valuesByName)
+      builder.execution.session = { kind: 'links', links: linksOf(relation, rows, 'props') }
+      for (const row of rows) await assertMayLink(relation, builder, actor, row)
     },
     // Callers who may update the owner may change and remove its links.
     affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', session: undefined }),

@@ -117,17 +117,24 @@ interface Counter {
  * @example createThrottle({ store: 'database' }, { knex, emit })
  */
 export function createThrottle(options: ThrottleOptions, { knex, emit, scope = () => null }: ThrottleContext): Throttle {
-  const { store = 'memory', signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
-  // A custom store may serve several runtimes.
-  const isShared = typeof store === 'function'
+  const { store = 'memory' } = options
   const make =
     typeof store === 'function' ? store : (limit: Limit) => (store === 'database' ? new KnexLimiter(knex, limit) : inMemory(limit))
+  // A custom store may serve several runtimes.
+  return new CountingThrottle(countersOf(options, make), emit, typeof store === 'function' ? scope : () => null)
+}
+
+type Counters = Readonly<Record<ThrottledAction, readonly Counter[]>>
+
+/** Returns the counters of each action. @throws ConfigurationError for a limit that is not a whole number of 1 or more */
+function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): Counters {
+  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
     assertPositiveInteger(`throttle.${action}.${dimension}`, points)
     assertPositiveInteger(`throttle.${action}.window`, duration)
     return { dimension, points, limiter: make({ keyPrefix: `${action}.${dimension}`, points, duration }) }
   }
-  const counters: Readonly<Record<ThrottledAction, readonly Counter[]>> = {
+  return {
     // The narrowest limit comes first: an attempt that it refuses does not use up the others.
     signIn: [
       counter('signIn', 'pair', signIn.pair ?? 10, signIn.window ?? 900),
@@ -148,50 +155,61 @@ export function createThrottle(options: ThrottleOptions, { knex, emit, scope = (
     ],
     mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
   }
+}
 
-  return {
-    async begin(action, who) {
-      const taken: Taken[] = []
-      let refusal: unknown
-      for (const one of counters[action]) {
-        const key = keyOf(one.dimension, who, isShared ? scope() : null)
-        if (key === null) continue
-        const begun = Date.now()
-        try {
-          const { msBeforeNext } = await one.limiter.consume(key)
-          taken.push({ counter: one, key, until: begun + msBeforeNext })
-        } catch (reason) {
-          const error = limitError(reason, { action, who, counter: one })
-          // Sign-in answers as if nothing were refused, so the refusal sends the same statements.
-          if (action === 'signInOfUser' && error instanceof TooManyAttemptsError) {
-            refusal ??= error
-            continue
-          }
-          // The attempt is refused: return the points that it took from the earlier limits.
-          await giveBack(taken)
-          await limitExcess(reason, one, key)
-          throw error
-        }
-      }
-      if (refusal) throw refusal
-      return {
-        async succeeded() {
-          const [pair, others] = [taken.filter(isPair), taken.filter((one) => !isPair(one))]
-          await Promise.all([ignoreErrors(pair.map(({ counter, key }) => counter.limiter.delete(key))), giveBack(others)])
-        },
-        withdrawn: () => giveBack(taken),
-      }
-    },
+/** The throttle of `createThrottle()`. */
+class CountingThrottle implements Throttle {
+  readonly #counters: Counters
+  readonly #emit: Emit
+  readonly #scope: () => string | null
+
+  constructor(counters: Counters, emit: Emit, scope: () => string | null) {
+    this.#counters = counters
+    this.#emit = emit
+    this.#scope = scope
   }
 
-  function limitError(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter }): Error {
+  async begin(action: ThrottledAction, who: ThrottledWho): Promise<Attempt> {
+    const taken: Taken[] = []
+    let refusal: unknown
+    for (const one of this.#counters[action]) {
+      const key = keyOf(one.dimension, who, this.#scope())
+      if (key === null) continue
+      const begun = Date.now()
+      try {
+        const { msBeforeNext } = await one.limiter.consume(key)
+        taken.push({ counter: one, key, until: begun + msBeforeNext })
+      } catch (reason) {
+        const error = this.#errorFor(reason, { action, who, counter: one })
+        // Sign-in answers as if nothing were refused, so the refusal sends the same statements.
+        if (action === 'signInOfUser' && error instanceof TooManyAttemptsError) {
+          refusal ??= error
+          continue
+        }
+        // The attempt is refused: return the points that it took from the earlier limits.
+        await giveBack(taken)
+        await limitExcess(reason, one, key)
+        throw error
+      }
+    }
+    if (refusal) throw refusal
+    return {
+      async succeeded() {
+        const [pair, others] = [taken.filter(isPair), taken.filter((one) => !isPair(one))]
+        await Promise.all([ignoreErrors(pair.map(({ counter, key }) => counter.limiter.delete(key))), giveBack(others)])
+      },
+      withdrawn: () => giveBack(taken),
+    }
+  }
+
+  #errorFor(reason: unknown, refused: { action: ThrottledAction; who: ThrottledWho; counter: Counter }): Error {
     // The count is unknown: refuse the attempt. `cause` tells the operator the reason, such as a missing table.
     if (reason instanceof PermsError && reason.status !== 500) return reason
     if (!isRefusal(reason)) return new ServiceUnavailableError(undefined, { cause: reason })
     const { action, who, counter } = refused
     const { points, dimension } = counter
     const { consumedPoints, msBeforeNext } = reason
-    if (consumedPoints === points + 1) emit('locked', { action, by: dimension, account: who.account, address: who.address })
+    if (consumedPoints === points + 1) this.#emit('locked', { action, by: dimension, account: who.account, address: who.address })
     return new TooManyAttemptsError('Too many attempts: wait before you try again.', {
       retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
     })
