@@ -33,7 +33,7 @@ import { dialectOf } from './schema/storage.js'
 import { bindToRuntime } from './setup/bind-to-runtime.js'
 import { Listeners } from './setup/listeners.js'
 import { throttledProof } from './setup/old-password.js'
-import { assertModelClasses, auditModel, given, type PermsOptions } from './setup/options.js'
+import { assertModelClasses, auditModel, declaredModels, given, type PermsOptions } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
@@ -162,7 +162,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, has
   const perms: Perms = {
     knex,
     models,
-    options: { accessDenied: options.accessDenied ?? 404, cookies },
+    options: { accessDenied: options.accessDenied ?? 404, cookies, models: declaredModels(options) },
     get auth() {
       if (!boundAuth)
         throw new ConfigurationError(

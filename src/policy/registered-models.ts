@@ -151,9 +151,9 @@ export function libraryName(name: string, defaultPrefix = 'perms_'): string {
   return `${prefix === '' ? defaultPrefix : prefix}${name}`
 }
 
-/** Returns the name of a table of the library that has no model, such as 'perms_throttle'. */
-export function libraryTable(name: string): string {
-  return inSchema(tableOptions.get().schema, libraryName(name))
+/** Returns the name of a table of the library that has no model, with its schema, such as 'perms_throttle'. */
+export function libraryTable(name: string, defaultPrefix?: string): string {
+  return inSchema(tableOptions.get().schema, libraryName(name, defaultPrefix))
 }
 
 const inSchema = (schema: string | undefined, table: string): string => (schema === undefined ? table : `${schema}.${table}`)
@@ -183,6 +183,11 @@ function tablesOf(models: Models, options: TableOptions): Map<object, string> {
   return tables
 }
 
+/** Returns the kinds of the library's tables that have a model. */
+export function tableKinds(): readonly TableKind[] {
+  return [...(Object.keys(defaultTables) as ModelKind[]), ...furtherKinds]
+}
+
 function assertTableNames({ schema, prefix = '', names = {} }: TableOptions): void {
   if (prefix !== '') assertColumnName(prefix)
   if (schema !== undefined) assertColumnName(schema)
@@ -197,9 +202,8 @@ function assertTableNames({ schema, prefix = '', names = {} }: TableOptions): vo
 
 // SQLite and MariaDB may compare names without case.
 function assertDistinctTables(): void {
-  const kinds: readonly TableKind[] = [...(Object.keys(defaultTables) as ModelKind[]), ...furtherKinds]
   const owners = new Map<string, string>([libraryTable('throttle'), libraryTable('tables')].map((name) => [name.toLowerCase(), name]))
-  for (const kind of kinds) {
+  for (const kind of tableKinds()) {
     const table = tableOf(modelOfTable(kind))
     const other = owners.get(table.toLowerCase())
     if (other !== undefined)

@@ -112,7 +112,7 @@ export interface ObjectionRelation {
   readonly joinTableOwnerProp?: RelationProp | null
   readonly joinTableRelatedProp?: RelationProp | null
   readonly joinTableModify?: RelationFilter
-  readonly joinTableExtras?: readonly { readonly aliasProp: string }[]
+  readonly joinTableExtras?: readonly { readonly aliasProp: string; readonly joinTableCol: string }[]
   readonly isObjectionBelongsToOneRelation?: boolean
   readonly isObjectionManyToManyRelation?: boolean
   setMapping(mapping: object): void

@@ -59,6 +59,8 @@ export interface ColumnSpec {
   readonly type: ColumnType
   /** The name in the database. Default: the property's name in snake_case. */
   readonly columnName?: string
+  /** The property or the column that this column was before it was renamed. */
+  readonly renamedFrom?: string
   /** The most characters (Unicode code points). Only for `string`. */
   readonly maxLength?: number
   readonly minLength?: number
@@ -146,6 +148,18 @@ export class Column<T, O extends boolean = false> {
   named(name: string): Column<T, O> {
     assertColumnName(name)
     return this.with({ columnName: name })
+  }
+
+  /**
+   * Names the earlier property or column, so that the next migration renames the column and its rows keep their values. It has no
+   * effect once the column is renamed, and may stay.
+   *
+   * @throws ConfigurationError for a name that no column can have
+   * @example class Post extends BasePermsModel.withColumns({ headline: column.string().renamedFrom('title') }) {}
+   */
+  renamedFrom(name: string): Column<T, O> {
+    assertColumnName(name)
+    return this.with({ renamedFrom: name })
   }
 
   /** Adds an index. */

@@ -11,6 +11,7 @@ import { ConfigurationError } from '../core/errors.js'
 import type { CookieOptions } from '../http/caller/cookies.js'
 import type { LibraryIds, TableOptions } from '../policy/registered-models.js'
 import { definitionOf } from '../schema/definition/definition.js'
+import { type ModelClass, modelClass } from '../schema/model-class.js'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
 import { AuditLog } from '../users/audit-log.js'
 import type { UserClass } from '../users/caller/actor.js'
@@ -120,6 +121,11 @@ export function given(options: PermsOptions): Record<string, typeof Model> {
   return Object.fromEntries(
     Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined),
   ) as Record<string, typeof Model>
+}
+
+/** Returns the further models whose tables the application uses. */
+export function declaredModels({ models = [], auditLog }: PermsOptions): ModelClass[] {
+  return [...models, ...(typeof auditLog === 'function' ? [auditLog] : [])].map(modelClass)
 }
 
 /** @throws ConfigurationError for a class that extends the wrong base, or the Model of another copy of Objection */

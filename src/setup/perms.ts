@@ -7,6 +7,7 @@ import type { CookieSettings } from '../http/caller/cookies.js'
 import type { Actor } from '../policy/context.js'
 import type { Unguarded } from '../query/inspection/unguarded.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
+import type { ModelClass } from '../schema/model-class.js'
 import type { RegisteredUserClass } from '../users/caller/actor.js'
 import type { Domain } from '../users/domain.js'
 import type { Token } from '../users/token.js'
@@ -27,7 +28,12 @@ export interface Perms {
     readonly domain: typeof Domain
     readonly userSetting: typeof UserSetting
   }
-  readonly options: { readonly accessDenied: 404 | 403; readonly cookies: CookieSettings | undefined }
+  readonly options: {
+    readonly accessDenied: 404 | 403
+    readonly cookies: CookieSettings | undefined
+    /** The models of `initPerms({ models })` and the subclass of AuditLog, if there is one. */
+    readonly models: readonly ModelClass[]
+  }
   /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */
   readonly auth: Auth
   /** Creates or updates the library's tables. @returns the names of the migrations that ran */

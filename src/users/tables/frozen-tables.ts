@@ -94,6 +94,17 @@ export function columnsOfMigration(kind: TableKind, columns: FrozenTable['column
 const isRemoved = (property: string, own: Declaration, library: Declaration): boolean =>
   library.columns[property] !== undefined && own.columns[property] === undefined
 
+/**
+ * Returns the properties of the library's columns that a registered model leaves as they are. The packaged migrations create and change
+ * these columns.
+ *
+ * @param kind a kind of rows that have a model
+ */
+export function columnsOfLibrary(kind: TableKind): string[] {
+  const [own, library] = [declarationOf(modelOfTable(kind)), declarationOf(defaultModel(kind))]
+  return Object.keys(library.columns).filter((property) => !isRemoved(property, own, library) && !isReplaced(property, own, library))
+}
+
 function isReplaced(property: string, own: Declaration, library: Declaration): boolean {
   const [declared, original] = [own.columns[property], library.columns[property]]
   return declared !== undefined && original !== undefined && describe(declared.spec) !== describe(original.spec)

@@ -26,6 +26,11 @@ export function declaredPartOf(cls: object): TableSpec {
   return specOf(cls, (spec) => !spec.isExisting)
 }
 
+/** Returns the part of a table that a model describes: its columns of column.*() and those of `static jsonSchema`. */
+export function knownPartOf(cls: object): TableSpec {
+  return specOf(cls, () => true)
+}
+
 function specOf(cls: object, isIncluded: (spec: ColumnSpec) => boolean): TableSpec {
   const { tableName, specs, uniques, indexes } = definitionOf(cls)
   const resolved = Object.entries(specs)
