@@ -12,6 +12,11 @@ export interface CommandEntry {
 
 export const commands: readonly CommandEntry[] = [
   {
+    name: 'init',
+    summary: 'Writes a first application: models with policies, a migration, a server and a test.',
+    load: async () => (await import('../init/init.js')).init,
+  },
+  {
     name: 'secret',
     summary: 'Prints a random secret for JWT_SECRET.',
     load: async () => (await import('./secret.js')).secret,

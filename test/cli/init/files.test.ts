@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import ts from 'typescript-5.9'
+import { versions } from '../../../src/cli/init/dependencies.js'
+import { availableDatabases, createDatabase, type OwnDatabase } from '../../helpers/databases.js'
+import { runNode } from '../../run-node.js'
+import { allCombinations, type Combination, createFolder, type Folder, generate, packagesOf, root, titleOf } from './generated.js'
+
+const bin = (path: string) => join(root, 'node_modules', path)
+const sources = (folder: Folder) => Object.entries(folder.files()).filter(([path]) => /\.(?:ts|js|mjs)$/.test(path))
+
+describe('The files that init writes', function () {
+  this.timeout(120_000)
+  const folders = new Map<Combination, Folder>()
+
+  before(async () => {
+    for (const combination of allCombinations) {
+      const folder = createFolder()
+      folders.set(combination, folder)
+      await generate(folder, combination)
+    }
+  })
+  after(() => {
+    for (const folder of folders.values()) folder.remove()
+  })
+
+  it('are 11 in TypeScript and 10 in JavaScript, in an empty folder', () => {
+    for (const [{ language }, folder] of folders) {
+      const paths = Object.keys(folder.files()).filter((path) => !path.endsWith('/'))
+      expect(paths).to.have.length(language === 'ts' ? 11 : 10)
+      expect(paths.filter((path) => path.startsWith('src/'))).to.have.members(
+        ['app', 'models', 'perms', 'server'].map((name) => `src/${name}.${language}`),
+      )
+    }
+  })
+
+  it('import only packages that package.json names', () => {
+    for (const [combination, folder] of folders) {
+      const imported = sources(folder).flatMap(([, text]) =>
+        ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName),
+      )
+      const external = imported.filter((name) => !name.startsWith('.') && !isBuiltin(name))
+      const names = external.map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0])
+      expect(names).to.include.members(['knex', 'objection-perms'])
+      expect(packagesOf(folder), titleOf(combination)).to.include.members(names)
+    }
+  })
+
+  it('contain no credentials', () => {
+    for (const [, folder] of folders) {
+      const example = folder.read('.env.example')
+      expect(example).to.match(/^JWT_SECRET=$/m)
+      expect(example.match(/^\w+=.+$/gm)).to.equal(null)
+      for (const [path, text] of Object.entries(folder.files())) {
+        expect(text, path).not.to.match(/[A-Za-z0-9_-]{32,}/)
+        expect(text, path).not.to.match(/(?:password|secret)\s*[:=]\s*['"]/i)
+        expect(text, path).not.to.match(/:\/\/\w+:\w+@/)
+      }
+    }
+  })
+
+  it('let git ignore .env and database files', () => {
+    for (const [{ database }, folder] of folders) {
+      const lines = folder.read('.gitignore').split('\n')
+      expect(lines).to.include.members(['node_modules/', '.env', ...(database === 'sqlite' ? ['*.db'] : [])])
+    }
+  })
+
+  it('satisfy the default rules of Biome', async () => {
+    for (const [combination, folder] of folders) {
+      if (combination.database === 'mariadb') continue
+      const { output, failure } = await runNode([bin('@biomejs/biome/bin/biome'), 'lint', '--error-on-warnings', '.'], {
+        cwd: folder.path,
+        timeout: 60_000,
+      })
+      expect(failure, `${titleOf(combination)}\n${output}`).to.equal(undefined)
+    }
+  })
+
+  for (const compiler of ['typescript', 'typescript-5.9'])
+    it(`have no type errors in strict mode (${compiler})`, async () => {
+      for (const [combination, folder] of folders) {
+        if (combination.language === 'js' || (compiler !== 'typescript' && titleOf(combination) !== 'express, ts, pg')) continue
+        const { output, failure } = await runNode([bin(`${compiler}/bin/tsc`), '--pretty', 'false'], { cwd: folder.path, timeout: 60_000 })
+        expect(failure, `${titleOf(combination)}\n${output}`).to.equal(undefined)
+      }
+    })
+
+  it('name the versions that this package is tested with', () => {
+    const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
+    for (const [name, range] of Object.entries(versions)) expect(devDependencies[name], name).to.be.oneOf([range, undefined])
+    expect(Object.keys(versions).filter((name) => devDependencies[name] === undefined)).to.deep.equal([])
+  })
+
+  describe('pass their own test', () => {
+    const clients = { sqlite: 'sqlite3', pg: 'pg', mariadb: 'mysql2' } as const
+    // Each framework once, each database and both languages among them.
+    const chosen = allCombinations.filter((_, index) => [0, 9, 16, 19].includes(index))
+    const databases: OwnDatabase[] = []
+    after(async () => {
+      for (const database of databases) await database.destroy()
+    })
+
+    for (const combination of chosen) {
+      const client = clients[combination.database]
+      if (!availableDatabases.includes(client)) continue
+      it(`with ${titleOf(combination)}`, async () => {
+        const folder = folders.get(combination) as Folder
+        const database = await createDatabase(client)
+        databases.push(database)
+        const { scripts } = JSON.parse(folder.read('package.json')) as { scripts: { test: string } }
+        const extension = combination.language
+        const args = scripts.test
+          .replace(/^node /, '')
+          .replace('*', 'api')
+          .split(' ')
+        expect(args.at(-1)).to.equal(`test/api.test.${extension}`)
+        const env = { DATABASE_URL: '', TEST_DATABASE_URL: database.url, JWT_SECRET: '' }
+        const { output, failure } = await runNode(args, { cwd: folder.path, timeout: 90_000, env })
+        expect(failure, output).to.equal(undefined)
+        expect(output).to.match(/^# pass 5$/m)
+      })
+    }
+  })
+})
