@@ -125,7 +125,7 @@ export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigra
   const { with: given, after } = options
   const own =
     given === undefined ? noMigrations : typeof given === 'string' ? migrationsInFolder(resolve(given)) : migrationsOfSource(given)
-  return {
+  const source: PermsMigrations = {
     async getMigrations(extensions) {
       const steps = await own.steps(extensions)
       return steps.toSpliced(positionAfter(steps, after), 0, ...packagedSteps.map(({ step }) => step))
@@ -144,6 +144,16 @@ export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigra
       return packaged ? withTables(packaged.migration) : await own.load(step)
     },
   }
+  sources.add(source)
+  return source
+}
+
+/** All results of permsMigrations(). */
+const sources = new WeakSet<object>()
+
+/** Returns whether a migration source is a result of permsMigrations(), which contains the library's migrations. */
+export function isPermsMigrations(source: unknown): source is PermsMigrations {
+  return typeof source === 'object' && source !== null && sources.has(source)
 }
 
 function positionAfter(steps: readonly PermsMigrationStep[], after: string | undefined): number {
@@ -162,6 +172,12 @@ function withTables(migration: PackagedMigration): Knex.Migration {
   }
 }
 
+/** Returns the table of the library's own history of migrations, for Knex. */
+export function libraryHistory(): { tableName: string; schemaName?: string } {
+  const schema = schemaOfTables()
+  return { tableName: libraryName('migrations', 'objection_perms_'), ...(schema === undefined ? {} : { schemaName: schema }) }
+}
+
 /**
  * Creates or updates the library's tables, with a migration history of their own. When several processes call it at once, one runs
  * the migrations and the others wait. Tables that the library did not create stay unchanged: if they lack columns, it throws.
@@ -172,10 +188,8 @@ function withTables(migration: PackagedMigration): Knex.Migration {
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   return await withAdvisoryLock(knex, async () => {
-    const schema = schemaOfTables()
-    await createSchema(knex, schema)
-    const history = { tableName: libraryName('migrations', 'objection_perms_'), ...(schema === undefined ? {} : { schemaName: schema }) }
-    const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), ...history })) as [number, string[]]
+    await createSchema(knex, schemaOfTables())
+    const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), ...libraryHistory() })) as [number, string[]]
     await checkTables(knex)
     return ran
   })

@@ -5,7 +5,7 @@ import { CliError, firstLine } from './failure.js'
 
 const applicationOptions = {
   app: { type: 'string', value: 'FILE', summary: 'The module of the application that calls initPerms().' },
-  'env-file': { type: 'string', value: 'FILE', summary: 'Environment variables for the application. Default: .env, if it exists.' },
+  env: { type: 'string', value: 'FILE', summary: 'Environment variables for the application. Default: .env, if it exists.' },
 } as const satisfies Record<string, OptionSpec>
 
 const generalOptions = {
@@ -24,7 +24,7 @@ export function optionsOf({ options, usesApplication = true }: Command): Readonl
 /** The arguments of a command, checked against its definition. */
 export interface ParsedArguments {
   readonly common: OptionValues<CommonOptions>
-  readonly options: Readonly<Record<string, string | boolean | undefined>>
+  readonly options: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
   readonly args: readonly string[]
 }
 
@@ -39,19 +39,27 @@ export function parseArguments(name: string, command: Command, argv: readonly st
   const common = {
     json: values['json'] === true,
     app: text('app'),
-    'env-file': text('env-file'),
+    env: text('env'),
     debug: values['debug'] === true,
     help: values['help'] === true,
   }
   if (!common.help) assertArguments(name, command, positionals)
   const options = Object.fromEntries(
-    Object.entries(command.options).map(([option, { type }]) => [option, type === 'boolean' ? values[option] === true : text(option)]),
+    Object.entries(command.options).map(([option, { type }]) => {
+      if (type === 'boolean') return [option, values[option] === true]
+      if (type === 'string') return [option, text(option)]
+      const list = values[option]
+      return [option, Array.isArray(list) ? list.map(String) : []]
+    }),
   )
   return { common, options, args: positionals }
 }
 
+const parsedAs = (type: OptionSpec['type']) =>
+  type === 'boolean' ? ({ type: 'boolean' } as const) : ({ type: 'string', multiple: type === 'list' } as const)
+
 function parse(name: string, specs: Readonly<Record<string, OptionSpec>>, argv: readonly string[]) {
-  const options = Object.fromEntries(Object.entries(specs).map(([option, { type }]) => [option, { type }]))
+  const options = Object.fromEntries(Object.entries(specs).map(([option, { type }]) => [option, parsedAs(type)]))
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: true, strict: true })
   } catch (error) {

@@ -2,9 +2,10 @@
 import type { Application } from './application/application.js'
 import type { Progress } from './output.js'
 
-/** An option of a command. Each command also has `--json`, `--debug` and `--help`, and `--app` and `--env-file` if it loads the application. */
+/** An option of a command. Each command also has `--json`, `--debug` and `--help`, and `--app` and `--env` if it loads the application. */
 export interface OptionSpec {
-  readonly type: 'string' | 'boolean'
+  /** A list may be given several times. */
+  readonly type: 'string' | 'boolean' | 'list'
   /** The name of the value in the help, such as FILE. */
   readonly value?: string
   /** One line for the help. */
@@ -13,9 +14,9 @@ export interface OptionSpec {
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>
 
-type OptionValue<T> = T extends 'boolean' ? boolean : string | undefined
+type OptionValue<T> = T extends 'boolean' ? boolean : T extends 'list' ? readonly string[] : string | undefined
 
-/** The values of options: false for an absent flag, undefined for an absent text. */
+/** The values of options: false for an absent flag, undefined for an absent text, an empty list for an absent list. */
 export type OptionValues<O extends OptionSpecs> = { readonly [K in keyof O]: OptionValue<O[K]['type']> }
 
 /** An argument without a name, such as the name of a migration. */

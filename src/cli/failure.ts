@@ -48,6 +48,8 @@ export function describeFailure(error: unknown): string {
 export function describeKnown(error: Error): string | undefined {
   const { code, address, port, path, syscall } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   const name = code ?? error.name
+  // better-sqlite3 throws a TypeError without a code.
+  if (error.message.startsWith('Cannot open database')) return `${firstLine(error)} Create the folder, or correct the connection of Knex.`
   const problem = fileProblems[name]
   if (problem !== undefined && path !== undefined) return `${path} cannot be ${syscall === 'mkdir' ? 'created' : 'used'}: ${problem}.`
   if (unreachable.has(name)) {
@@ -67,14 +69,25 @@ function isPermsError(error: unknown): error is PermsError {
 function withCause(error: CliError | PermsError): string {
   const code = (error.cause as { code?: unknown } | undefined)?.code
   const isUnavailable = 'status' in error && error.status === 503
-  return isUnavailable && typeof code === 'string'
-    ? `The database cannot be reached (${code}). Start it, or correct the connection of Knex.`
-    : error.message
+  if (isUnavailable && typeof code === 'string')
+    return `The database cannot be reached (${code}). Start it, or correct the connection of Knex.`
+  const fields = 'errors' in error ? error.errors.filter(({ message }) => !error.message.includes(message)) : []
+  return fields.length === 0 ? error.message : `${error.message} ${fields.map(({ field, message }) => `${field} ${message}`).join('; ')}.`
+}
+
+/** Returns why a module of the application failed while it was loaded, for the end of a sentence. */
+export function loadFailure(error: unknown): string {
+  if (!(error instanceof Error)) return `${String(error)}.`
+  if (isPermsError(error)) return withCause(error)
+  if (error instanceof SyntaxError) return `${firstLine(error)} \`node --check FILE\` shows the line.`
+  return describeKnown(error) ?? firstLine(error)
 }
 
 /** Returns the first line of a message as a sentence. Knex puts the SQL before the driver's message: it is left out. */
 export function firstLine(error: Error): string {
-  const [line = ''] = (error.message || error.name).split('\n')
+  const [first = '', second = ''] = (error.message || error.name).split('\n')
+  // esbuild writes "Transform failed with 1 error:", and the error below.
+  const line = first.endsWith(':') && second !== '' ? `${first} ${second}` : first
   const hasSql = /^(?:select|insert|update|delete|create|alter|drop|with|pragma)\b/i.test(line)
   const text = (hasSql && line.includes(' - ') ? line.slice(line.lastIndexOf(' - ') + 3) : line).trim()
   return /[.!?]$/.test(text) ? text : `${text}.`

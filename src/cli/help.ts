@@ -2,13 +2,14 @@
 import { optionsOf } from './arguments.js'
 import type { Command, OptionSpec } from './command.js'
 import type { CommandEntry } from './commands/index.js'
+import { table } from './table.js'
 
 /** Returns the help of the command line: the list of commands, or of those of a group such as `migrate`. */
 export function overview(entries: readonly CommandEntry[], group?: string): string[] {
   return [
     `Usage: npx objection-perms ${group ?? 'COMMAND'}${group === undefined ? '' : ' COMMAND'} [options]`,
     '',
-    ...table(entries.map(({ name, summary }) => [name, summary])),
+    ...indented(entries.map(({ name, summary }) => [name, summary])),
     '',
     'npx objection-perms COMMAND --help shows the options of a command, and an example.',
   ]
@@ -23,8 +24,8 @@ export function helpOf({ name, summary }: CommandEntry, command: Command): strin
     summary,
     ...(command.details ?? []),
     '',
-    ...(command.args ? [...table(command.args.map((arg) => [arg.name, arg.summary])), ''] : []),
-    ...table(Object.entries(optionsOf(command)).map(([option, spec]) => [flag(option, spec), spec.summary])),
+    ...(command.args ? [...indented(command.args.map((arg) => [arg.name, arg.summary])), ''] : []),
+    ...indented(Object.entries(optionsOf(command)).map(([option, spec]) => [flag(option, spec), spec.summary])),
     '',
     'Example:',
     `  ${command.example}`,
@@ -35,7 +36,4 @@ function flag(option: string, { type, value }: OptionSpec): string {
   return type === 'boolean' ? `--${option}` : `--${option} ${value ?? 'TEXT'}`
 }
 
-function table(rows: readonly (readonly [string, string])[]): string[] {
-  const width = Math.max(...rows.map(([left]) => left.length))
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
-}
+const indented = (rows: readonly (readonly string[])[]): string[] => table(rows).map((line) => `  ${line}`)

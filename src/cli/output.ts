@@ -18,7 +18,10 @@ export interface Output {
 /** Takes stdout for the result of the command. From now on, console.log() of the application prints on stderr. */
 export function takeOutput(): Output {
   const write = stdout.write.bind(stdout)
-  Object.assign(stdout, { write: stderr.write.bind(stderr) })
+  Object.assign(stdout, {
+    // Knex prints the stack trace of an error that it also throws.
+    write: (...args: Parameters<typeof stderr.write>) => String(args[0]).includes('Acquire connection error: ') || stderr.write(...args),
+  })
   // A reader such as `head` may end early.
   stdout.on('error', () => undefined)
   const note = (line: string) => void stderr.write(`${line}\n`)
@@ -31,8 +34,10 @@ export function takeOutput(): Output {
       let again: NodeJS.Timeout | undefined
       const first = setTimeout(() => {
         report(0)
-        again = setInterval(() => report(Math.round((Date.now() - started) / 1000)), NEXT_REPORT)
+        again = setInterval(() => report(Math.round((Date.now() - started) / 1000)), NEXT_REPORT).unref()
       }, FIRST_REPORT)
+      // Only what the command waits for keeps the process alive.
+      first.unref()
       try {
         return await fn()
       } finally {

@@ -1,5 +1,5 @@
 import process from 'node:process'
-import { CliError, describeKnown, firstLine } from './failure.js'
+import { CliError, loadFailure } from './failure.js'
 import type { Output } from './output.js'
 
 /**
@@ -47,7 +47,7 @@ export class ProcessWatch {
   }
 
   #onUncaught(error: unknown): void {
-    const known = error instanceof Error ? (describeKnown(error) ?? firstLine(error)) : String(error)
+    const known = loadFailure(error)
     if (this.#loading === undefined) this.#output.note(`objection-perms: the application reported an error: ${known}`)
     else this.#fail(new CliError(`${this.#loading} failed while it was loaded: ${known}`, { cause: error }))
   }
@@ -58,16 +58,13 @@ export class ProcessWatch {
     process.exitCode = 2
     const file = this.#loading
     if (file === undefined) this.#output.note('objection-perms: The application ended the process before the command was done.')
-    else if (code === 13 || code === 0) this.#output.note(`objection-perms: ${file} ended before it was loaded: ${unsettled(code)}`)
+    else if (code === 0)
+      this.#output.note(
+        `objection-perms: ${file} ended before it was loaded. It called process.exit(), or its top-level await waits for a promise that nothing settles.`,
+      )
     else
       this.#output.note(
         `objection-perms: ${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`,
       )
   }
 }
-
-/** Node ends with code 13 when a top-level await waits for a promise that nothing can settle. */
-const unsettled = (code: number): string =>
-  code === 13
-    ? 'its top-level await waits for a promise that nothing settles.'
-    : 'it called process.exit(), or waits for a promise that nothing settles. Call initPerms() in a module that does neither, and name it with --app.'

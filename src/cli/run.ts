@@ -123,7 +123,7 @@ function contextOf(session: Session, { common, options, args }: ParsedArguments)
     async application() {
       if (session.application) return session.application
       const { loadApplication } = await import('./application/application.js')
-      const loading = loadApplication({ cwd: folder, app: common.app, envFile: common['env-file'], watch })
+      const loading = loadApplication({ cwd: folder, app: common.app, envFile: common.env, watch })
       session.application = await output.progress('Loading the application', () => loading)
       return session.application
     },

@@ -2,10 +2,9 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import process from 'node:process'
-import { ConfigurationError } from '../../core/errors.js'
 import { asSystem } from '../../policy/context.js'
 import type { Perms } from '../../setup/perms.js'
-import { CliError, describeKnown, firstLine } from '../failure.js'
+import { CliError, loadFailure } from '../failure.js'
 import type { ProcessWatch } from '../process-watch.js'
 import { findPerms } from './find-perms.js'
 import { keepPortsFree } from './listening.js'
@@ -34,7 +33,7 @@ export interface LoadOptions {
   readonly cwd: string
   /** The option `--app`. */
   readonly app: string | undefined
-  /** The option `--env-file`. */
+  /** The option `--env`. */
   readonly envFile: string | undefined
   readonly watch: ProcessWatch
 }
@@ -48,6 +47,8 @@ export async function loadApplication({ cwd, app, envFile, watch }: LoadOptions)
   const project = await findProject(app === undefined ? cwd : dirname(resolve(cwd, app)))
   loadEnvironment(project, envFile, cwd)
   const path = findModule(project, app, cwd)
+  // Relative paths, such as the file of an SQLite database, are relative to the project, as in its npm scripts.
+  process.chdir(project.folder)
   const file = shownPath(path, project.folder)
   keepPortsFree()
   const { exports, perms } = await watch.whileLoading(file, async () => {
@@ -71,7 +72,7 @@ export async function loadApplication({ cwd, app, envFile, watch }: LoadOptions)
 function loadEnvironment({ folder }: Project, given: string | undefined, cwd: string): void {
   const path = given === undefined ? join(folder, '.env') : resolve(cwd, given)
   if (existsSync(path)) process.loadEnvFile(path)
-  else if (given !== undefined) throw new CliError(`${path} does not exist (--env-file). Check the path.`)
+  else if (given !== undefined) throw new CliError(`${path} does not exist (--env). Check the path.`)
 }
 
 async function importApplication(path: string, file: string, folder: string): Promise<Exports> {
@@ -79,12 +80,6 @@ async function importApplication(path: string, file: string, folder: string): Pr
     return await importModule(path, folder)
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`${file} failed while it was loaded: ${reasonOf(error)}`, { cause: error })
+    throw new CliError(`${file} failed while it was loaded: ${loadFailure(error)}`, { cause: error })
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  if (error instanceof ConfigurationError || 'clientMessage' in error) return error.message
-  return describeKnown(error) ?? firstLine(error)
 }

@@ -7,7 +7,7 @@ import { CliError } from '../failure.js'
 import { defaultExport, type Exports } from './modules.js'
 
 /** Milliseconds to wait for a module that calls initPerms() in an asynchronous function. */
-const LATE_LIMIT = 10_000
+const LATE_LIMIT = 5000
 
 /**
  * Returns the result of the initPerms() call of a module: its export `perms`, its default export, what such an exported function
@@ -53,7 +53,7 @@ function isPerms(value: unknown): value is Perms {
   return typeof value === 'object' && value !== null && 'knex' in value && 'models' in value && 'listUnguarded' in value
 }
 
-/** Whether the application's code still works on something. The timer of this module is left out. */
+/** Returns whether the application still waits for something. This module's own timer has fired when it is called. */
 function isBusy(): boolean {
-  return process.getActiveResourcesInfo().some((name) => !/^(?:TTYWrap|Timeout|PipeWrap|Immediate)$/.test(name))
+  return process.getActiveResourcesInfo().some((name) => !/^(?:TTYWrap|PipeWrap|Immediate)$/.test(name))
 }

@@ -8,13 +8,6 @@ import { CliError } from '../failure.js'
 /** The exports of a module. */
 export type Exports = Readonly<Record<string, unknown>>
 
-/** The part of tsx that is used. */
-interface Tsx {
-  register(): unknown
-}
-
-let isTsxRegistered = false
-
 /**
  * Imports a module of the application. TypeScript runs with the application's tsx, or with Node's own support for types.
  *
@@ -27,19 +20,15 @@ export async function importModule(path: string, folder: string): Promise<Export
   return await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(path).href)
 }
 
-async function supportTypeScript(path: string, folder: string): Promise<void> {
-  if (isTsxRegistered) return
-  const [esm, cjs] = ['tsx/esm/api', 'tsx/cjs/api'].map((name) => resolveFrom(folder, name))
-  if (esm !== undefined && cjs !== undefined) {
-    for (const file of [cjs, esm]) {
-      const { register }: Tsx = await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(file).href)
-      register()
-    }
-    isTsxRegistered = true
-    return
-  }
-  if (Reflect.get(process.features, 'typescript')) return
-  throw new CliError(`${path} is TypeScript, which Node ${process.versions.node} cannot run by itself. Run \`npm install --save-dev tsx\`.`)
+/** Lets this process import TypeScript. @throws CliError without tsx on a Node that cannot run it */
+export async function supportTypeScript(path: string, folder: string): Promise<void> {
+  // The main module of tsx registers itself for import and require, as `node --import tsx` does.
+  const tsx = resolveFrom(folder, 'tsx')
+  if (tsx !== undefined) await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(tsx).href)
+  else if (!Reflect.get(process.features, 'typescript'))
+    throw new CliError(
+      `${path} is TypeScript, which Node ${process.versions.node} cannot run by itself. Run \`npm install --save-dev tsx\`.`,
+    )
 }
 
 function resolveFrom(folder: string, name: string): string | undefined {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, extname, isAbsolute, join, relative, resolve } from 'node:path'
-import { CliError, firstLine } from '../failure.js'
+import { CliError, firstLine, loadFailure } from '../failure.js'
 import { defaultExport, importModule } from './modules.js'
 
 /** The configuration: `"objection-perms"` in package.json, or the default export of objection-perms.config.js. Paths are relative to it. */
@@ -24,7 +24,7 @@ export interface Project {
 const keys = ['app', 'api', 'migrations'] as const
 const configFiles = ['js', 'mjs', 'cjs', 'ts', 'mts', 'cts'].map((extension) => `objection-perms.config.${extension}`)
 const extensions = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
-const moduleNames = ['perms', 'app', 'server', 'index', 'main'].flatMap((name) => [name, `src/${name}`])
+const moduleNames = ['perms', 'app', 'server', 'index', 'main']
 
 /**
  * Finds the project that a folder belongs to, and reads its configuration.
@@ -66,10 +66,7 @@ async function configOfModule(path: string, folder: string): Promise<unknown> {
     return defaultExport(await importModule(path, folder))
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(
-      `${relative(folder, path)} failed while it was loaded: ${error instanceof Error ? firstLine(error) : String(error)}`,
-      { cause: error },
-    )
+    throw new CliError(`${relative(folder, path)} failed while it was loaded: ${loadFailure(error)}`, { cause: error })
   }
 }
 
@@ -95,13 +92,18 @@ export function findModule(project: Project, given: string | undefined, cwd: str
   if (given !== undefined) return existing(resolve(cwd, given), `--app ${given}`)
   const { app } = project.config
   if (app !== undefined) return existing(resolve(project.folder, app), `the option 'app' of objection-perms`)
-  const files = moduleNames.flatMap((name) => extensions.map((extension) => join(project.folder, `${name}.${extension}`)))
-  const found = files.find((path) => existsSync(path))
+  const [found] = moduleFiles(project.folder, moduleNames)
   if (found !== undefined) return found
   throw new CliError(
     `There is no module that calls initPerms() in ${project.folder}: no perms, app, server, index or main (.ts, .js) there or in src/. ` +
       'Name it with --app FILE, or with { "objection-perms": { "app": "FILE" } } in package.json. `npx objection-perms init` creates one.',
   )
+}
+
+/** Returns the modules with these names that exist in the folder or in its folder src, in the order of the names. */
+export function moduleFiles(folder: string, names: readonly string[]): string[] {
+  const places = names.flatMap((name) => [name, `src/${name}`])
+  return places.flatMap((place) => extensions.map((extension) => join(folder, `${place}.${extension}`))).filter((path) => existsSync(path))
 }
 
 function existing(path: string, source: string): string {

@@ -21,4 +21,49 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Prints a random secret for JWT_SECRET.',
     load: async () => (await import('./secret.js')).secret,
   },
+  {
+    name: 'create-superuser',
+    summary: 'Creates the first admin, or another one.',
+    load: async () => (await import('./create-superuser.js')).createSuperuser,
+  },
+  {
+    name: 'migrate up',
+    summary: 'Runs all pending migrations, those of the library too.',
+    load: async () => (await import('./migrate/up.js')).migrateUp,
+  },
+  {
+    name: 'migrate down',
+    summary: "Rolls back the application's last batch of migrations.",
+    load: async () => (await import('./migrate/down.js')).migrateDown,
+  },
+  {
+    name: 'migrate status',
+    summary: 'Lists the migrations that have run, and those that are pending.',
+    load: async () => (await import('./migrate/status.js')).migrateStatus,
+  },
+  {
+    name: 'users list',
+    summary: 'Lists the users with their roles.',
+    load: async () => (await import('./users/list.js')).listUsers,
+  },
+  {
+    name: 'users disable',
+    summary: 'Disables a user and ends the sessions.',
+    load: async () => (await import('./users/disable.js')).disableUser,
+  },
+  {
+    name: 'users sign-out',
+    summary: 'Ends all sessions of a user.',
+    load: async () => (await import('./users/sign-out.js')).signOutUser,
+  },
+  {
+    name: 'openapi',
+    summary: 'Prints the OpenAPI document of the API, or writes it into a file.',
+    load: async () => (await import('./openapi.js')).openapi,
+  },
+  {
+    name: 'maintain',
+    summary: 'Deletes expired tokens and other rows that have aged.',
+    load: async () => (await import('./maintain.js')).maintain,
+  },
 ]

@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { type Actor, currentActor, enterAsActor } from '../../policy/context.js'
+import { currentRuntime, runtimeSlot } from '../../runtime.js'
 import { authenticatorOf, isInContextOf, type RequestAuthenticator } from '../caller/request-authenticator.js'
 import { type BodyLimits, defaultBodyLimits } from '../core/body.js'
 import { Endpoint } from '../core/endpoint.js'
@@ -119,6 +120,13 @@ export interface MountOptions {
   onError?: OnError | undefined
 }
 
+const mounted = runtimeSlot<Set<Api>>(() => new Set())
+
+/** Returns the Apis that adapters of the current runtime serve. */
+export function mountedApis(): Api[] {
+  return [...mounted.get()]
+}
+
 type Match = Found<Endpoint> | readonly string[]
 
 /** An Api that serves one application. The routers of all adapters use it. */
@@ -136,7 +144,11 @@ export class MountedApi {
     this.#perms = perms
     this.#authenticator = authenticatorOf(perms)
     this.#reporter = new Reporter(perms, options.onError)
-    perms.enter(() => this.#compile())
+    perms.enter(() => {
+      this.#compile()
+      const runtime = currentRuntime()
+      if (runtime) mounted.of(runtime).add(api)
+    })
   }
 
   /** The paths of all endpoints, with parameters as `:name`. */

@@ -16,6 +16,8 @@ export interface Ran {
   readonly code: number | string | null
   readonly stdout: string
   readonly stderr: string
+  /** The last sentence on stderr, without the name of the program and without progress. */
+  readonly problem: string
   /** The parsed stdout, for `--json`. */
   readonly json: any
 }
@@ -80,6 +82,7 @@ function runMain(args: readonly string[], { cwd, env = {}, stdin = '', node = []
           code,
           stdout,
           stderr,
+          problem: problemIn(stderr),
           get json() {
             return JSON.parse(stdout)
           },
@@ -90,6 +93,16 @@ function runMain(args: readonly string[], { cwd, env = {}, stdin = '', node = []
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(stdin)
   })
+}
+
+function problemIn(stderr: string): string {
+  const line =
+    stderr
+      .trimEnd()
+      .split('\n')
+      .filter((one) => one !== '' && !one.endsWith(' ...'))
+      .at(-1) ?? ''
+  return line.replace(/^objection-perms: /, '')
 }
 
 /** Returns the text of the module that connects to a database and calls initPerms(). */
