@@ -226,3 +226,18 @@ export function isInTransaction(connection: object): boolean {
 export function tableNameOfBuilder(table: Knex.CreateTableBuilder): string {
   return String((table as { _tableName?: unknown })._tableName)
 }
+
+interface WithUserParams {
+  userParams?: Record<string, unknown>
+}
+
+/** Marks a Knex instance. Its transactions and the copies that Knex makes for migrations have the mark too. */
+export function markKnex(knex: Knex, mark: string): void {
+  const marked = knex as WithUserParams
+  marked.userParams = { ...marked.userParams, [mark]: true }
+}
+
+/** Returns whether a Knex instance or transaction has a mark of `markKnex`. */
+export function isMarkedKnex(knex: Knex, mark: string): boolean {
+  return (knex as WithUserParams).userParams?.[mark] === true
+}

@@ -33,6 +33,9 @@ export function declaredTables(perms: Perms): DeclaredTable[] {
 /**
  * Returns the tables that the packaged migrations create, with their history. The table of a user model that does not declare all its
  * columns is the application's.
+ *
+ * In a new database, `perms.migrate()` creates the registered models' present columns, with their indexes and keys, before the
+ * application's migrations run. So each statement of such a migration must first look whether the column, index or key exists.
  */
 export function libraryTableNames(perms: Perms): string[] {
   return perms.enter(() => {

@@ -5,7 +5,7 @@
 import type { TableSpec } from '../../database/tables/tables.js'
 import { defaultModel, modelOfTable, type TableKind } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { Column, type ColumnSpec, type ColumnType, column, type OnDelete } from '../../schema/column.js'
+import { Column, type ColumnSpec, type ColumnType, column, columnNameOf, type OnDelete } from '../../schema/column.js'
 import { type Declaration, declarationOf } from '../../schema/definition/declarations.js'
 import { idProperties } from '../../schema/definition/definition.js'
 import { idSpecOf } from '../../schema/ids.js'
@@ -43,12 +43,22 @@ export interface FrozenTable {
 /** The tables of a packaged migration, by the kind of their rows. */
 export type FrozenTables = Partial<Readonly<Record<TableKind | 'throttle', FrozenTable>>>
 
+/** Which columns a packaged migration creates. */
+export interface MigrationScope {
+  readonly dialect: Dialect
+  /**
+   * Whether to create only the library's columns, with the types and names that they had before the registered models changed them: for a
+   * replay of the application's history, whose own migrations create the other columns.
+   */
+  readonly isReplay: boolean
+}
+
 /**
  * Returns the table that a migration creates: the frozen columns, and those that the registered model adds or replaces.
  *
  * @param kind a kind of rows that have a model
  */
-export function tableOfMigration(kind: TableKind, frozen: FrozenTable, dialect: Dialect): TableSpec {
+export function tableOfMigration(kind: TableKind, frozen: FrozenTable, { dialect, isReplay }: MigrationScope): TableSpec {
   const model = modelOfTable(kind)
   const [own, library] = [declarationOf(model), declarationOf(defaultModel(kind))]
   const declared = declaredPartOf(model)
@@ -57,19 +67,27 @@ export function tableOfMigration(kind: TableKind, frozen: FrozenTable, dialect: 
   for (const [property, frozenColumn] of Object.entries(frozen.columns)) {
     if (isRemoved(property, own, library)) continue
     const ofModel = declared.columns[property]
-    if (ofModel && (frozenColumn.isId || isReplaced(property, own, library))) columns[property] = ofModel
+    if (ofModel && (frozenColumn.isId || (!isReplay && isReplaced(property, own, library)))) columns[property] = ofModel
     else {
-      columns[property] = columnOfMigration(frozenColumn, ofModel?.spec.columnName)
+      columns[property] = columnOfMigration(frozenColumn, isReplay ? earlierName(ofModel?.spec) : ofModel?.spec.columnName)
       if (frozenColumn.type) types[property] = typeOfMigration(frozenColumn, dialect)
     }
   }
-  for (const [property, ofModel] of Object.entries(declared.columns))
-    if (!library.columns[property] && !frozen.columns[property]) columns[property] = ofModel
+  if (!isReplay) {
+    for (const [property, ofModel] of Object.entries(declared.columns))
+      if (!library.columns[property] && !frozen.columns[property]) columns[property] = ofModel
+  }
   const isComplete = (properties: readonly string[]) => properties.every((property) => columns[property])
-  const keys = (list: 'uniques' | 'indexes') =>
-    [...(frozen[list] ?? []), ...added(own[list], [...library[list], ...(frozen[list] ?? [])])].filter(isComplete)
+  const keys = (list: 'uniques' | 'indexes') => {
+    const ofModel = isReplay ? [] : added(own[list], [...library[list], ...(frozen[list] ?? [])])
+    return [...(frozen[list] ?? []), ...ofModel].filter(isComplete)
+  }
   return { name: tableOf(model), columns, types, primaryKey: idProperties(model), uniques: keys('uniques'), indexes: keys('indexes') }
 }
+
+// A migration of the application renames the column.
+const earlierName = (spec: ColumnSpec | undefined): string | undefined =>
+  spec?.renamedFrom === undefined ? spec?.columnName : columnNameOf(spec.renamedFrom)
 
 /** Returns the table of the throttle, which has no model. */
 export function throttleTableOfMigration(name: string, frozen: FrozenTable, dialect: Dialect): TableSpec {
@@ -84,8 +102,8 @@ export function throttleTableOfMigration(name: string, frozen: FrozenTable, dial
 }
 
 /** Returns columns of a packaged migration that adds them to a table which an earlier one created. */
-export function columnsOfMigration(kind: TableKind, columns: FrozenTable['columns'], dialect: Dialect): TableSpec {
-  const { name, columns: all, types, primaryKey } = tableOfMigration(kind, { columns }, dialect)
+export function columnsOfMigration(kind: TableKind, columns: FrozenTable['columns'], scope: MigrationScope): TableSpec {
+  const { name, columns: all, types, primaryKey } = tableOfMigration(kind, { columns }, scope)
   const isAdded = ([property]: [string, unknown]) => columns[property] !== undefined
   return { name, columns: Object.fromEntries(Object.entries(all).filter(isAdded)), types: types ?? {}, primaryKey }
 }

@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
+import { isMarkedKnex, markKnex } from '../../database/knex-internals.js'
 import { createSchema, hasUniqueIndex, tableExists, tablesReferringTo } from '../../database/tables/existing-tables.js'
 import { assertColumns } from '../../database/tables/missing-columns.js'
 import { MARK, TableRecord } from '../../database/tables/table-record.js'
@@ -9,9 +10,16 @@ import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } 
 import { libraryTable, type ModelKind, registeredModel, schemaOfTables, type TableKind } from '../../policy/registered-models.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { columnOf } from '../../schema/definition/definition.js'
-import { type Dialect, dialectOf } from '../../schema/storage.js'
+import { dialectOf } from '../../schema/storage.js'
 import { identifiersOf } from '../account/identifiers.js'
-import { columnsOfMigration, type FrozenTable, type FrozenTables, tableOfMigration, throttleTableOfMigration } from './frozen-tables.js'
+import {
+  columnsOfMigration,
+  type FrozenTable,
+  type FrozenTables,
+  type MigrationScope,
+  tableOfMigration,
+  throttleTableOfMigration,
+} from './frozen-tables.js'
 import { internalModels } from './internal-models.js'
 import { declaredPartOf, declaresTable } from './table-specs.js'
 
@@ -24,6 +32,21 @@ export function libraryTables(): string[] {
   return [libraryTable('throttle'), ...libraryModels().map(tableOf)]
 }
 
+/** Marks the databases in which the history of an application is replayed. */
+const REPLAY = 'objectionPermsReplay'
+
+/**
+ * Makes the packaged migrations create only the library's columns in a database, with the types and names that they had before the
+ * registered models changed them. The migrations of the application add the other columns, as they did when it had earlier models.
+ *
+ * @param scratchKnex an empty database, in which the migrations of the application are replayed
+ */
+export function replayLibraryColumnsOnly(scratchKnex: Knex): void {
+  markKnex(scratchKnex, REPLAY)
+}
+
+const scopeOf = (knex: Knex): MigrationScope => ({ dialect: dialectOf(knex), isReplay: isMarkedKnex(knex, REPLAY) })
+
 const recordOf = (knex: Knex) => new TableRecord(knex, libraryTable('tables'))
 
 /** The functions that a packaged migration gets. */
@@ -32,7 +55,7 @@ export const migrationTables = {
   create: async (knex: Knex, tables: FrozenTables): Promise<void> => {
     await createSchema(knex, schemaOfTables())
     const record = recordOf(knex)
-    const specs = specsOf(tables, dialectOf(knex))
+    const specs = specsOf(tables, scopeOf(knex))
     await record.removeLost(libraryTables())
     if (tables.user) await assertTablesOfApplication(knex)
     else if (!(await record.exists())) {
@@ -49,7 +72,7 @@ export const migrationTables = {
   },
   /** Adds columns to a table that an earlier migration created. */
   addColumns: async (knex: Knex, kind: TableKind, columns: FrozenTable['columns']): Promise<void> => {
-    const spec = columnsOfMigration(kind, columns, dialectOf(knex))
+    const spec = columnsOfMigration(kind, columns, scopeOf(knex))
     const record = recordOf(knex)
     const isOwn = !(await record.exists()) || (await record.ownOf([spec.name])).length > 0
     if (isOwn) await addMissingColumns(knex, spec, Object.keys(spec.columns))
@@ -57,7 +80,7 @@ export const migrationTables = {
   /** Drops the tables that the library created. */
   drop: async (knex: Knex, tables: FrozenTables): Promise<void> => {
     const record = recordOf(knex)
-    const specs = specsOf(tables, dialectOf(knex))
+    const specs = specsOf(tables, scopeOf(knex))
     const names = specs.map(({ name }) => name)
     // Without a record, version 0.1.0 has created the tables.
     const own = (await record.exists()) ? await record.ownOf(names) : names
@@ -74,12 +97,12 @@ export const migrationTables = {
   },
 }
 
-function specsOf(tables: FrozenTables, dialect: Dialect): TableSpec[] {
+function specsOf(tables: FrozenTables, scope: MigrationScope): TableSpec[] {
   return (Object.entries(tables) as [TableKind | 'throttle', FrozenTable][]).flatMap(([kind, frozen]) => {
-    if (kind === 'throttle') return [throttleTableOfMigration(libraryTable('throttle'), frozen, dialect)]
+    if (kind === 'throttle') return [throttleTableOfMigration(libraryTable('throttle'), frozen, scope.dialect)]
     // The application creates the table of a model that does not declare all its columns.
     if (kind === 'user' && !declaresTable(registeredModel('user'))) return []
-    return [tableOfMigration(kind, frozen, dialect)]
+    return [tableOfMigration(kind, frozen, scope)]
   })
 }
 
@@ -108,6 +131,8 @@ export async function checkTables(knex: Knex): Promise<void> {
 
 /** Throws when a table that the application created lacks columns of its model. Tables that do not exist are skipped. */
 async function assertTablesOfApplication(knex: Knex): Promise<void> {
+  // A replay ends with the tables of earlier models, which are then compared with the present ones.
+  if (scopeOf(knex).isReplay) return
   const own = new Set(await recordOf(knex).ownOf(libraryTables()))
   for (const model of libraryModels()) {
     const spec = declaredPartOf(model)
