@@ -144,16 +144,22 @@ export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigra
       return packaged ? withTables(packaged.migration) : await own.load(step)
     },
   }
-  sources.add(source)
+  sources.set(source, typeof given === 'string' ? resolve(given) : undefined)
   return source
 }
 
-/** All results of permsMigrations(). */
-const sources = new WeakSet<object>()
+/** The results of permsMigrations(), with the folder of the application's migrations. */
+const sources = new WeakMap<object, string | undefined>()
 
 /** Returns whether a migration source is a result of permsMigrations(), which contains the library's migrations. */
 export function isPermsMigrations(source: unknown): source is PermsMigrations {
   return typeof source === 'object' && source !== null && sources.has(source)
+}
+
+/** Returns the folder of the application's migrations in a result of permsMigrations({ with }). */
+export function folderOfMigrations(source: object): string | undefined {
+  return sources.get(source)
+}
 }
 
 function positionAfter(steps: readonly PermsMigrationStep[], after: string | undefined): number {

@@ -241,3 +241,54 @@ export function markKnex(knex: Knex, mark: string): void {
 export function isMarkedKnex(knex: Knex, mark: string): boolean {
   return (knex as WithUserParams).userParams?.[mark] === true
 }
+
+/** The part of a Knex client that connects. */
+interface ConnectingClient {
+  readonly connectionSettings?: object
+  readonly connectionConfigProvider?: () => object | Promise<object>
+  readonly pool?: object
+}
+
+/** Returns how a Knex instance connects: what its connection function returns, or its settings with the password, which Knex hides. */
+export async function connectionSettingsOf(knex: Knex): Promise<object> {
+  const { connectionConfigProvider, connectionSettings = {} } = knex.client as ConnectingClient
+  if (!connectionConfigProvider) return connectionSettings
+  const { expirationChecker: _checker, ...settings } = (await connectionConfigProvider()) as { expirationChecker?: unknown }
+  return settings
+}
+
+type Acquire = (this: object) => unknown
+
+/**
+ * Refuses connections to all Knex instances of the process except one. Transactions that are already open go on.
+ *
+ * @param allowed the instance that may connect
+ * @param others instances whose pools may be of another kind, such as the application's
+ * @param refuse throws the error
+ * @returns a function that ends that
+ */
+export function refuseOtherConnections(allowed: Knex, others: readonly Knex[], refuse: () => never): () => void {
+  const pool = (knex: Knex) => (knex.client as ConnectingClient).pool
+  const own = pool(allowed)
+  const holders = new Set([allowed, ...others].flatMap((knex) => holderOf(pool(knex), 'acquire') ?? []))
+  // Connection pools share their class, so one method serves all Knex instances, including those of other copies of Knex.
+  const undo = [...holders].map((holder) => {
+    const before = Object.getOwnPropertyDescriptor(holder, 'acquire') as PropertyDescriptor
+    const acquire = before.value as Acquire
+    function guarded(this: object): unknown {
+      return this === own ? Reflect.apply(acquire, this, []) : refuse()
+    }
+    Object.defineProperty(holder, 'acquire', { ...before, value: guarded })
+    return () => Object.defineProperty(holder, 'acquire', before)
+  })
+  return () => {
+    for (const restore of undo) restore()
+  }
+}
+
+/** Returns the object that has a method: the given one, or one of its prototypes. */
+function holderOf(object: object | undefined, name: string): object | undefined {
+  for (let holder = object; holder; holder = Object.getPrototypeOf(holder) as object | undefined)
+    if (Object.hasOwn(holder, name)) return holder
+  return undefined
+}

@@ -1,0 +1,147 @@
+/** Code that refuses a migration before it changes anything, when rows do not fit. */
+import type { ColumnSchema, SchemaChange } from '../../database/catalogue/schema-types.js'
+import type { Block, CodeContext } from './code.js'
+import { inside } from './code.js'
+import { codeString, inComment, sqlName, sqlTable } from './literals.js'
+import { conversionIn, renamesIn, type Step } from './steps.js'
+import { shapeOf } from './types.js'
+
+/**
+ * Returns the checks of rows that exist before the migration. Names are those before its renames.
+ *
+ * @param steps all steps of the migration
+ */
+export function guardBlocks(steps: readonly Step[], context: CodeContext): Block[] {
+  const active = steps.filter(({ isDisabled }) => !isDisabled)
+  const changes = active.map(({ change }) => change)
+  const earlier = earlierNames(changes)
+  const added = new Set(changes.flatMap((change) => (change.kind === 'addColumn' ? [`${change.table}.${change.column.name}`] : [])))
+  return active.flatMap(({ change, needsValues }) => {
+    if (needsValues || columnsOf(change).some(([table, column]) => added.has(`${table}.${column}`))) return []
+    return guardOf(change, earlier, context)
+  })
+}
+
+/** Returns a function that tells the name of a column before the renames among changes. */
+function earlierNames(changes: readonly SchemaChange[]): (table: string, column: string) => string {
+  const opposites = changes.flatMap((change) => (change.kind === 'renameColumn' ? [{ ...change, from: change.to, to: change.from }] : []))
+  return renamesIn(opposites)
+}
+
+function columnsOf(change: SchemaChange): (readonly [table: string, column: string])[] {
+  if (change.kind === 'addIndex') return change.index.columns.map((column) => [change.table, column])
+  if (change.kind === 'addCheck') return change.check.column === undefined ? [] : [[change.table, change.check.column]]
+  return change.kind === 'changeColumn' ? [[change.table, change.to.name]] : []
+}
+
+type Earlier = (table: string, column: string) => string
+
+function guardOf(change: SchemaChange, earlier: Earlier, context: CodeContext): Block[] {
+  if (change.kind === 'changeColumn') {
+    const before = earlier(change.table, change.to.name)
+    return [
+      ...(change.from.isNullable && !change.to.isNullable ? [notNullGuard(change.table, { ...change.to, name: before }, context)] : []),
+      ...lengthGuard(change, before, context),
+    ]
+  }
+  if (change.kind === 'addIndex' && change.index.isUnique && change.index.sql === undefined)
+    return [
+      uniqueGuard(
+        change.table,
+        change.index.columns.map((column) => earlier(change.table, column)),
+        context,
+      ),
+    ]
+  const { column, values } = change.kind === 'addCheck' ? change.check : {}
+  if (change.kind === 'addCheck' && column !== undefined && values)
+    return [valuesGuard(change.table, earlier(change.table, column), values, context)]
+  return []
+}
+
+/** Refuses rows without a value, below a place where the developer fills them in. */
+export function notNullGuard(table: string, column: ColumnSchema, context: CodeContext): Block {
+  const [name, query] = [columnCode(column.name, context), `${context.knex}(${tableCode(table, context)})`]
+  const title = `${inComment(table)}.${inComment(column.name)}`
+  const example = exampleOf(column, context)
+  const key = name.startsWith("'") ? `[${name}]: ${example}` : undefined
+  const update = key
+    ? `await ${query}.whereNull(${name}).update({ ${/^'[a-zA-Z_$][\w$]*'$/.test(name) ? `${name.slice(1, -1)}: ${example}` : key} })`
+    : `await ${query}.whereNull(${name}).update(${context.knex}.raw(...))`
+  return {
+    comments: [`BACKFILL: ${title} becomes NOT NULL. Give the rows without a value one here, for example:`, update],
+    lines: refusing(
+      `${query}.whereNull(${name})`,
+      `${title}: rows without a value exist. Fill them in (see BACKFILL in this migration), and run it again.`,
+    ),
+  }
+}
+
+function exampleOf(column: ColumnSchema, { knex, dialect }: CodeContext): string {
+  if (column.default !== undefined) return `${knex}.raw(${codeString(column.default)})`
+  switch (shapeOf(column.type, dialect).family) {
+    case 'integer':
+    case 'decimal':
+    case 'float':
+      return '0'
+    case 'boolean':
+      return 'false'
+    case 'date':
+    case 'datetime':
+      return dialect === 'sqlite' ? 'Date.now()' : `${knex}.fn.now()`
+    case 'json':
+      return "'{}'"
+    default:
+      return "'...'"
+  }
+}
+
+function uniqueGuard(table: string, columns: readonly string[], context: CodeContext): Block {
+  const names = columns.map((column) => columnCode(column, context))
+  const present = names.map((name) => `.whereNotNull(${name})`).join('')
+  const query = `${context.knex}(${tableCode(table, context)}).select(${names.join(', ')})${present}.groupBy(${names.join(', ')}).havingRaw('count(*) > 1')`
+  const title = `${inComment(table)}.${columns.map(inComment).join(', ')}`
+  return {
+    lines: refusing(query, `${title}: several rows have the same value, which is to be unique. Change them, and run the migration again.`),
+  }
+}
+
+function valuesGuard(table: string, column: string, values: readonly string[], context: CodeContext): Block {
+  const query = `${context.knex}(${tableCode(table, context)}).whereNotIn(${columnCode(column, context)}, [${values.map(codeString).join(', ')}])`
+  const title = `${inComment(table)}.${inComment(column)}`
+  return {
+    lines: refusing(
+      query,
+      `${title}: rows have other values than ${values.map(inComment).join(', ')}. Change them, and run the migration again.`,
+    ),
+  }
+}
+
+// Only `down` narrows without a loss that its name tells: of rows that came after `up`.
+function lengthGuard(change: Extract<SchemaChange, { kind: 'changeColumn' }>, before: string, context: CodeContext): Block[] {
+  const { cutTo } = conversionIn(change, context.dialect) ?? {}
+  if (cutTo === undefined || !context.isDown) return []
+  const length = `${context.dialect === 'sqlite' ? 'length' : 'char_length'}(${sqlName(context.dialect, before)})`
+  const query = `${context.knex}(${tableCode(change.table, context)}).whereRaw(${codeString(`${length} > ${cutTo}`)})`
+  const title = `${inComment(change.table)}.${inComment(before)}`
+  return [{ lines: refusing(query, `${title}: rows have text of more than ${cutTo} characters. Shorten it, and run the migration again.`) }]
+}
+
+function refusing(query: string, message: string): string[] {
+  return inside(`await ${query}.first()`, [`throw new Error(${codeString(message)})`])
+}
+
+/** Returns the statement that cuts text to the new length, so that the loss is visible in the migration. */
+export function cutSql(table: string, column: string, length: number, dialect: CodeContext['dialect']): string {
+  const name = sqlName(dialect, column)
+  const [cut, size] = dialect === 'sqlite' ? [`substr(${name}, 1, ${length})`, 'length'] : [`left(${name}, ${length})`, 'char_length']
+  return `update ${sqlTable(dialect, table)} set ${name} = ${cut} where ${size}(${name}) > ${length}`
+}
+
+/** Returns the code of a column in a query. */
+function columnCode(name: string, { naming, knex, dialect }: CodeContext): string {
+  return naming.code(name) ?? `${knex}.raw(${codeString(sqlName(dialect, name))})`
+}
+
+function tableCode(table: string, { naming, knex, dialect }: CodeContext): string {
+  return naming.tableCode(table) ?? `${knex}.raw(${codeString(sqlTable(dialect, table))})`
+}

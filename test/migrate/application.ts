@@ -1,0 +1,76 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Knex } from 'knex'
+import type { SchemaChange } from '../../src/database/catalogue/schema-types.js'
+import { readSchema } from '../../src/database/catalogue/read-schema.js'
+import { initPerms, type Perms } from '../../src/index.js'
+import { checkMigrations, type MadeMigration, type MakeOptions, makeMigration } from '../../src/migrate/make.js'
+import type { ModelClass } from '../../src/schema/model-class.js'
+import { rawRows } from '../helpers/raw-rows.js'
+
+type Models = readonly ModelClass[]
+
+/** An application with a folder of migrations, whose models change. */
+export class Application {
+  readonly folder = mkdtempSync(join(tmpdir(), 'objection-perms-migrations-'))
+  readonly knex: Knex
+
+  constructor(knex: Knex) {
+    this.knex = knex
+  }
+
+  /** Runs fn with a Perms object of these models. */
+  async with<T>(models: Models, fn: (perms: Perms) => Promise<T>): Promise<T> {
+    const perms = initPerms({ knex: this.knex, jwt: { secret: 'a secret of at least thirty-two characters' }, models: [...models] })
+    try {
+      return await fn(perms)
+    } finally {
+      await perms.close()
+    }
+  }
+
+  make(models: Models, options: Partial<MakeOptions> = {}): Promise<MadeMigration | null> {
+    return this.with(models, (perms) => makeMigration(perms, { name: 'change', directory: this.folder, ...options }))
+  }
+
+  check(models: Models): Promise<readonly SchemaChange[]> {
+    return this.with(models, (perms) => checkMigrations(perms, { directory: this.folder }))
+  }
+
+  /** Makes a migration and runs it. */
+  async change(models: Models, options: Partial<MakeOptions> = {}): Promise<string> {
+    const made = await this.make(models, options)
+    await this.up()
+    return made?.text ?? ''
+  }
+
+  async up(): Promise<void> {
+    await this.knex.migrate.latest(this.#config)
+  }
+
+  /** Undoes the last migration. */
+  async down(): Promise<void> {
+    await this.knex.migrate.down(this.#config)
+  }
+
+  get #config(): Knex.MigratorConfig {
+    return { directory: this.folder }
+  }
+
+  /** Returns all tables with their rows, except those of Knex. */
+  async dump(): Promise<Record<string, unknown>> {
+    const { tables } = await readSchema(this.knex)
+    const dump: Record<string, unknown> = {}
+    for (const [name, table] of tables) {
+      if (name.startsWith('knex_migrations')) continue
+      const { sql: _sql, ...schema } = table
+      dump[name] = { schema: { ...schema, columns: [...schema.columns.values()] }, rows: await rawRows(this.knex, name) }
+    }
+    return dump
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
