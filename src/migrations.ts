@@ -160,7 +160,6 @@ export function isPermsMigrations(source: unknown): source is PermsMigrations {
 export function folderOfMigrations(source: object): string | undefined {
   return sources.get(source)
 }
-}
 
 function positionAfter(steps: readonly PermsMigrationStep[], after: string | undefined): number {
   if (after === undefined) return 0

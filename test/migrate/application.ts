@@ -2,12 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Knex } from 'knex'
-import type { SchemaChange } from '../../src/database/catalogue/schema-types.js'
 import { readSchema } from '../../src/database/catalogue/read-schema.js'
+import type { SchemaChange } from '../../src/database/catalogue/schema-types.js'
+import { select } from '../../src/database/tables/existing-tables.js'
 import { initPerms, type Perms } from '../../src/index.js'
 import { checkMigrations, type MadeMigration, type MakeOptions, makeMigration } from '../../src/migrate/make.js'
+import { sqlTable } from '../../src/migrate/text/literals.js'
 import type { ModelClass } from '../../src/schema/model-class.js'
-import { rawRows } from '../helpers/raw-rows.js'
+import { dialectOf } from '../../src/schema/storage.js'
 
 type Models = readonly ModelClass[]
 
@@ -65,7 +67,10 @@ export class Application {
     for (const [name, table] of tables) {
       if (name.startsWith('knex_migrations')) continue
       const { sql: _sql, ...schema } = table
-      dump[name] = { schema: { ...schema, columns: [...schema.columns.values()] }, rows: await rawRows(this.knex, name) }
+      dump[name] = {
+        schema: { ...schema, columns: [...schema.columns.values()] },
+        rows: await select(this.knex, `select * from ${sqlTable(dialectOf(this.knex), name)}`, []),
+      }
     }
     return dump
   }

@@ -21,7 +21,7 @@ const ofPostgres = [
       and not exists (select 1 from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype in ('e', 'i'))`,
 ]
 
-const identifier = (column: string): string => "concat('`', replace(" + column + ", '`', '``'), '`')"
+const identifier = (column: string): string => `concat('\`', replace(${column}, '\`', '\`\`'), '\`')`
 
 const ofMariadb = [
   `select concat('the table ', table_name) as a, concat(if(table_type = 'VIEW', 'drop view if exists ',
