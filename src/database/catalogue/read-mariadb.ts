@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { select } from '../tables/existing-tables.js'
 import { valueCheck } from './check-values.js'
+import { declaredIn } from './create-table.js'
 import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type TablesToRead, textRows } from './rows.js'
 import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
 
@@ -31,6 +32,8 @@ async function readDatabase(knex: Knex, schema: string | undefined, names: reado
   const indexes = await byTable(indexesSql(of('s')))
   const foreignKeys = await byTable(foreignKeysSql(of('r', 'constraint')))
   const checks = await byTable(checksSql(of('c', 'constraint')))
+  for (const [table, rows] of checks)
+    checks.set(table, await withAllCharacters(knex, schema === undefined ? table : `${schema}.${table}`, rows))
   return [...columns].map(([table, rows]) =>
     tableOf({
       columns: rows,
@@ -39,6 +42,17 @@ async function readDatabase(knex: Knex, schema: string | undefined, names: reado
       checks: checks.get(table) ?? [],
     }),
   )
+}
+
+// The catalogue writes a question mark for each byte of a character outside of the Basic Multilingual Plane.
+async function withAllCharacters(knex: Knex, table: string, checks: readonly Row[]): Promise<Row[]> {
+  if (!checks.some((row) => at(row, 3).includes('?'))) return [...checks]
+  const [[created]] = (await knex.raw(`show create table ${table.split('.').map(identifier).join('.')}`)) as [object[]]
+  const declared = declaredIn(String(Object.values(created ?? {})[1]), 'mysql').checks
+  return checks.map(([name = null, constraint = null, level = null, clause = null]) => [
+    ...[name, constraint, level],
+    declared.find((check) => check.name === constraint)?.sql ?? clause,
+  ])
 }
 
 const nameOf = (schema: string, table: string): string => `if(${schema} = database(), ${table}, concat(${schema}, '.', ${table}))`

@@ -2,9 +2,9 @@
 import type { Knex } from 'knex'
 import { select } from '../tables/existing-tables.js'
 import { valueCheck } from './check-values.js'
+import { type DeclaredTable, declaredIn } from './create-table.js'
 import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type TablesToRead, textRows } from './rows.js'
 import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
-import { type DeclaredTable, declaredIn } from './sqlite-ddl.js'
 
 /** Returns the tables. @throws the driver's error */
 export async function readSqlite(knex: Knex, { tables, schema }: TablesToRead): Promise<TableSchema[]> {
@@ -66,7 +66,7 @@ interface Rows {
 }
 
 function tableOf(name: string, [, type, sql]: Row, rows: Rows): TableSchema {
-  const declared = declaredIn(sql ?? '')
+  const declared = declaredIn(sql ?? '', 'sqlite')
   const key = sortedBy(
     rows.columns.filter((row) => at(row, 6) !== '0'),
     6,

@@ -306,8 +306,8 @@ function sqliteFailure(error: DriverError): Failure | null {
   if (kind === 'CHECK')
     return failure(
       'check',
-      columnsOf(statement, (_, column) => column === what),
-      undefined,
+      constraintOf(what)?.columns ?? columnsOf(statement, (_, column) => column === what),
+      constraintOf(what)?.table,
       what,
     )
   if (kind === undefined) return null

@@ -3,7 +3,7 @@ import { modelSlot } from '../../runtime.js'
 import { columnNameOf } from '../../schema/column.js'
 import type { TableSpec } from './tables.js'
 
-export type ConstraintKind = 'pkey' | 'unique' | 'index' | 'foreign'
+export type ConstraintKind = 'pkey' | 'unique' | 'index' | 'foreign' | 'check'
 
 export interface Constraint {
   readonly table: string
@@ -57,6 +57,7 @@ export function registerTables(specs: readonly TableSpec[]): void {
       const name = [columnNameOf(property, column)]
       if (column.isUnique) constraintName(spec.name, name, 'unique')
       if (column.reference) constraintName(spec.name, name, 'foreign')
+      if (column.type === 'enum') constraintName(spec.name, name, 'check')
     }
     for (const properties of spec.uniques ?? []) constraintName(spec.name, columnsIn(spec, properties), 'unique')
   }

@@ -217,7 +217,11 @@ function addColumn(
   type = sqlType(spec as ColumnSpec, dialect),
 ): Knex.ColumnBuilder {
   const column = columnNameOf(property, spec)
-  const built = builder.specificType(column, `${type}${spec.isGenerated ? numbering[dialect] : ''}`)
+  const check = enumCheck(knex, dialect, table.name, column, spec)
+  // MariaDB ignores the name of a check of a column. SQLite cannot add one of a table to an existing table.
+  const inColumn = check && dialect !== 'mysql' ? ` constraint ${check.name} check (${check.sql})` : ''
+  const built = builder.specificType(column, `${type}${spec.isGenerated ? numbering[dialect] : ''}${inColumn}`)
+  if (check && dialect === 'mysql') builder.check(check.sql, undefined, check.name)
   if (spec.isGenerated && dialect !== 'pg') return built
   if (spec.isNullable) built.nullable()
   else built.notNullable()
@@ -247,10 +251,27 @@ export function literalDefault(spec: ColumnSpec, dialect: Dialect): unknown {
   return encode(spec, spec.defaultValue, dialect)
 }
 
-// Knex reads a question mark in PostgreSQL's DDL as a placeholder, even inside quotes, so it is written as an escape.
+// Knex reads a question mark in PostgreSQL's DDL as a placeholder, even inside quotes, so it is written as an escape. After a backslash,
+// Knex removes the backslash: on MariaDB, adjacent literals are one.
 function literal(knex: Knex, value: Knex.RawBinding, dialect: Dialect): Knex.Raw {
-  if (dialect !== 'pg' || typeof value !== 'string' || !value.includes('?')) return knex.raw('?', [value])
-  return knex.raw(`E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''").replaceAll('?', '\\x3f')}'`)
+  if (dialect === 'sqlite' || typeof value !== 'string' || !value.includes('?')) return knex.raw('?', [value])
+  const quoted = value.replaceAll('\\', '\\\\').replaceAll("'", "''")
+  if (dialect === 'pg') return knex.raw(`E'${quoted.replaceAll('?', '\\x3f')}'`)
+  return knex.raw(`'${quoted.replaceAll('\\?', "\\' '\\?")}'`)
+}
+
+/** Returns the check of a column.enum(): its name with quotes, and its condition. */
+function enumCheck(
+  knex: Knex,
+  dialect: Dialect,
+  table: string,
+  column: string,
+  { type, values, isExisting }: MaybeReference,
+): { readonly name: string; readonly sql: string } | undefined {
+  if (type !== 'enum' || isExisting || !values || values.length === 0) return undefined
+  const list = values.map((value) => literal(knex, value, dialect).toString())
+  const quoted = (name: string) => knex.raw('??', [name]).toString()
+  return { name: quoted(constraintName(table, [column], 'check')), sql: `${quoted(column)} in (${list.join(', ')})` }
 }
 
 function addUnique(builder: Builder, table: string, columns: string[]): void {

@@ -1,4 +1,4 @@
-/** Reads the parts of CREATE TABLE statements that no pragma of SQLite returns. */
+/** Reads the parts of CREATE TABLE statements that the catalogues of SQLite and MariaDB do not return. */
 
 import { type SqlToken, sqlTokens } from './sql-tokens.js'
 
@@ -16,9 +16,9 @@ export interface DeclaredTable {
   readonly computed: ReadonlyMap<string, string>
 }
 
-/** @param sql a CREATE TABLE statement of sqlite_master */
-export function declaredIn(sql: string): DeclaredTable {
-  const tokens = sqlTokens(sql, false, true)
+/** @param sql a CREATE TABLE statement of the catalogue */
+export function declaredIn(sql: string, dialect: 'sqlite' | 'mysql'): DeclaredTable {
+  const tokens = sqlTokens(sql, dialect === 'mysql', dialect === 'sqlite')
   const checks: DeclaredCheck[] = []
   const computed = new Map<string, string>()
   for (const item of itemsOf(tokens)) {
