@@ -41,7 +41,7 @@ async function assertReplaceable(path: string): Promise<void> {
     text = await readFile(path, 'utf8')
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
-    throw error
+    throw error instanceof Error ? Object.assign(error, { path }) : error
   }
   if (/^\s*\{\s*"openapi"\s*:/.test(text)) return
   throw new CliError(`${path} exists, and is no OpenAPI document. Choose another file, or replace it with --force.`)
