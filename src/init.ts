@@ -18,6 +18,7 @@ import { mapIdentifiers } from './database/identifiers.js'
 import { outsideTransaction } from './database/transaction.js'
 import { selfCheck } from './enforce/self-check.js'
 import { type CookieSettings, cookieSettings } from './http/caller/cookies.js'
+import { readNeededTypes } from './http/crud/existing/table-types.js'
 import { migrate } from './migrations.js'
 import { noteAdapterMade, setOutsideContext } from './policy/context.js'
 import { registerModels } from './policy/registered-models.js'
@@ -171,6 +172,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, has
       return boundAuth
     },
     migrate: () => enterRuntime(runtime, () => migrate(knex)),
+    ready: () => enterRuntime(runtime, readNeededTypes),
     maintain: (given) => enterRuntime(runtime, () => outsideTransaction(() => maintain(maintainedParts(options), given))),
     on: (name, listener) => listeners.add(name, listener),
     authenticate: (token) => perms.auth.authenticate(token),

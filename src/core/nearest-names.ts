@@ -9,15 +9,21 @@ const MAX_LISTED = 40
  * @param what the subject of the list, such as 'Its columns'
  */
 export function nearestNames(wrong: string, names: readonly string[], what: string): string {
-  const near = names
-    .map((name) => ({ name, distance: distanceOf(fold(wrong), fold(name)) }))
-    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(Math.min(wrong.length, name.length) / 3)))
-    .sort((a, b) => a.distance - b.distance)
+  const near = namesNear(wrong, names)
     .slice(0, 3)
-    .map(({ name }) => `'${name}'`)
+    .map((name) => `'${name}'`)
   const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : ''
   const list = `${what} are ${names.slice(0, MAX_LISTED).join(', ') || 'none'}${more}.`
   return near.length > 0 ? `${list} Did you mean ${near.join(' or ')}?` : list
+}
+
+/** Returns the known names that a wrong one may be a misspelling of, the nearest first. */
+export function namesNear(wrong: string, names: readonly string[]): string[] {
+  return names
+    .map((name) => ({ name, distance: distanceOf(fold(wrong), fold(name)) }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(Math.min(wrong.length, name.length) / 3)))
+    .sort((a, b) => a.distance - b.distance)
+    .map(({ name }) => name)
 }
 
 // 'project_id' and 'projectid' are near to 'projectId'.

@@ -78,6 +78,11 @@ export interface ColumnSpec {
    * JSON Schema validates them.
    */
   readonly isExisting?: boolean
+  /**
+   * Whether the type was read from the catalogue of the database. Only with `isExisting`. The values are checked like those of a declared
+   * column, because no JSON Schema of the application describes them.
+   */
+  readonly isCatalogued?: boolean
   readonly isNullable: boolean
   readonly hasDefault: boolean
   /** A value, or a function that returns the value of each new row. */
@@ -99,6 +104,9 @@ export interface ColumnSpec {
   readonly writable?: RuleLike
   readonly readable?: RuleLike
 }
+
+/** Returns whether only the application's JSON Schema says which values a column takes. */
+export const isDescribedOnly = (spec: ColumnSpec): boolean => spec.isExisting === true && spec.isCatalogued !== true
 
 function targetOf(method: string, target: string): { table: string; column: string } {
   const [table, column, more] = target.split('.')

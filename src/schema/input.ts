@@ -1,5 +1,6 @@
 import { type FieldError, ValidationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import { isDescribedOnly } from './column.js'
 import { type Definition, definitionOf } from './definition/definition.js'
 import type { ModelSchemas } from './json-schemas.js'
 import { assertNoErrors, firstErrorPerField, hasBeforeValidate, MAX_ERRORS, schemaErrors, textErrors } from './validator.js'
@@ -58,7 +59,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   // normalize() checks the columns. The schema checks the other properties.
   const rest = {
     ...schema,
-    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name] || specs[name].isExisting)),
+    properties: Object.fromEntries(Object.entries(schema.properties).filter(([name]) => !specs[name] || isDescribedOnly(specs[name]))),
     required: [],
     additionalProperties: true,
   }
@@ -68,7 +69,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   for (const name of missing) errors.push({ field: name, message: 'is required' })
   for (const [name, value] of Object.entries(known)) {
     const spec = specs[name]
-    if (!spec || spec.isExisting) continue
+    if (!spec || isDescribedOnly(spec)) continue
     const checked = normalize(spec, value)
     if (checked.error !== undefined) errors.push({ field: name, message: checked.error })
   }

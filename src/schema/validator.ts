@@ -3,6 +3,7 @@ import formats from 'ajv-formats'
 import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs, type ValidatorContext } from 'objection'
 import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
 import { modelSlot } from '../runtime.js'
+import { isDescribedOnly } from './column.js'
 import { type Definition, definitionOf, idProperties } from './definition/definition.js'
 import { withoutRequired } from './definition/hand-schema.js'
 import { extraColumnsOf } from './join-columns.js'
@@ -272,7 +273,7 @@ export class RecordValidator extends Validator {
         continue
       }
       const spec = definition.specs[name]
-      if (!spec || spec.isExisting) {
+      if (!spec || isDescribedOnly(spec)) {
         if (isJsonPath(name) && !rest.has(name) && !definition.columnOf.has(name)) {
           const message = isPatch ? jsonPathError(definition, name, given, schemaErrors) : 'is not known here'
           if (message === null) values[name] = given

@@ -187,12 +187,6 @@ eachDatabase('Models over an existing base class with columns in camelCase', (db
     expect((await ask('GET', '/papers/', tokens.ada)).body.data).to.have.length(1)
     expect(await db.knex('papers').first()).to.include({ title: 't', writtenBy: ada.id })
   })
-
-  it('without a declared column are refused by CrudResource [promise 78]', () => {
-    const error = thrown(() => clientOf(new Api({ resources: [new CrudResource({ model: Note })] }), perms))
-    expect(error).to.be.instanceOf(ConfigurationError)
-    expect(String(error)).to.match(/Note declares no columns/)
-  })
 })
 
 describe('The table of a model', () => {

@@ -23,6 +23,7 @@ export interface ServedRow {
   $id(): MaybeCompositeId
   $fetchGraph(relations: string): SingleQueryBuilder<QueryBuilder<Model>>
   toJSON(options?: { shallow?: boolean }): object
+  update(values: object, trx?: TransactionOrKnex): Promise<unknown>
   updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<unknown>
   delete(trx?: TransactionOrKnex): Promise<void>
   /** Only models with permissions have these two methods. */
@@ -36,6 +37,7 @@ interface ServedStatics {
   readonly publicRegistration?: boolean
   getRelation(name: string): { readonly relatedModelClass: ServedModel; isOneToOne(): boolean }
   query(trx?: TransactionOrKnex): QueryBuilder<Model & ServedRow>
+  create(values: object, trx?: TransactionOrKnex): Promise<ServedRow>
   createFrom(input: object, trx?: TransactionOrKnex): Promise<ServedRow>
   afterGet(rows: readonly Model[], trx?: TransactionOrKnex): Promise<void>
   canCreate?(values: object): Promise<boolean>

@@ -1,13 +1,14 @@
 import { abilitiesFor, abilityNames, nameAbilities } from '../../policy/abilities.js'
 import { policyOf } from '../../policy/policy.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from '../core/endpoint.js'
-import type { PermsPort, ResourceModel, ServedRow } from '../core/ports.js'
+import { type PermsPort, type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
-import { checkColumns } from './columns.js'
 import type { CrudMethod } from './crud-options.js'
 import { CrudRows } from './crud-rows.js'
+import { describedBy } from './described.js'
 import { checkIfMatch, checkPreconditions, etagOf } from './etag.js'
+import { noteBound, readFurtherTypes, readTypes } from './existing/table-types.js'
 import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
@@ -26,11 +27,13 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
   #lists = new WeakMap<object, List>()
 
   override bind(_perms: PermsPort): void {
-    checkColumns(this.served)
+    const model = servedModel(this.model)
     void this.idProperty
-    checkParent(this.served, this.options.parent)
-    nameAbilities(this.served, this.abilityName)
-    for (const path of this.included.paths) checkInclude(this.served, path)
+    checkParent(model, this.options.parent)
+    nameAbilities(model, this.abilityName)
+    for (const path of this.included.paths) checkInclude(model, path)
+    if (this.modelsWithoutTypes.length === 0) this.assertColumns()
+    noteBound(this)
   }
 
   override endpoints(): Endpoint[] {
@@ -41,18 +44,25 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
       update: () => this.updateEndpoint(),
       delete: () => this.deleteEndpoint(),
     }
+    const models = this.modelsWithoutTypes
     const own = [...this.enabledMethods.keys()].map((method) => made[method]())
-    return [...own, ...super.endpoints().map((endpoint) => this.#withRows(this.#presenting(endpoint)))]
+    return [...own, ...super.endpoints().map((endpoint) => this.#withRows(this.#presenting(endpoint)))].map((one) =>
+      this.#withTypes(one, models),
+    )
   }
 
   /** `GET /` */
   listEndpoint(): Endpoint {
-    const list = this.#list()
+    const list = () => this.#list()
+    if (!this.needsTypes) list()
     return this.#make('list', {
       method: 'GET',
       path: '',
-      handler: async (context) => await list.run(context, conditionUnder(this.options.parent, context.parents)),
-      description: { parameters: listParameters(list, this.queryOptionsOf('list')), output: this.outputOf('list') },
+      handler: async (context) => await list().run(context, conditionUnder(this.options.parent, context.parents)),
+      description: describedBy({
+        parameters: () => listParameters(list(), this.queryOptionsOf('list')),
+        output: () => this.outputOf('list'),
+      }),
     })
   }
 
@@ -65,13 +75,16 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
       queryKeys: ['fields', 'include'],
       precondition: (context) => checkIfMatch(context.request, () => etagOf(context.row as ServedRow, this.served, context.perms)),
       handler: async (context) => await this.showRow(context as ItemContext),
-      description: { parameters: itemParameters(this.queryOptionsOf('get')), output: this.outputOf('get'), problems: [412] },
+      description: describedBy({
+        parameters: () => itemParameters(this.queryOptionsOf('get')),
+        output: () => this.outputOf('get'),
+        problems: [412],
+      }),
     })
   }
 
   /** `POST /` */
   createEndpoint(): Endpoint {
-    const { create } = this.served.schema
     const { argSchema } = this.methodOptions('create') ?? {}
     return this.#make('create', {
       method: 'POST',
@@ -79,13 +92,16 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
       queryKeys: [],
       handler: async (context) => await this.createRow(context),
       assertAllowed: async () => this.refuseCreate(),
-      description: { input: narrowedInput(create, argSchema), output: this.outputOf('create'), problems: [409, 413, 415, 422] },
+      description: describedBy({
+        input: () => narrowedInput(this.served.schema.create, argSchema),
+        output: () => this.outputOf('create'),
+        problems: [409, 413, 415, 422],
+      }),
     })
   }
 
   /** `PATCH /:id` */
   updateEndpoint(): Endpoint {
-    const { update } = this.served.schema
     const { argSchema } = this.methodOptions('update') ?? {}
     return this.#make('update', {
       method: 'PATCH',
@@ -95,7 +111,11 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
       precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
       handler: async (context) => await this.updateRow(context as ItemContext),
       assertAllowed: async (context) => await this.refuseUpdate(context.row as ServedRow),
-      description: { input: narrowedInput(update, argSchema), output: this.outputOf('update'), problems: [409, 412, 413, 415, 422] },
+      description: describedBy({
+        input: () => narrowedInput(this.served.schema.update, argSchema),
+        output: () => this.outputOf('update'),
+        problems: [409, 412, 413, 415, 422],
+      }),
     })
   }
 
@@ -126,7 +146,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   /** Returns the abilities for a method. An API key needs one of them. */
   protected abilitiesOf(method: CrudMethod): readonly string[] {
-    const cls = this.served
+    const cls = servedModel(this.model)
     const action = method === 'list' || method === 'get' ? 'read' : method
     return 'policy' in cls ? abilitiesFor(action, cls, policyOf(cls)) : abilityNames(cls).map((name) => `${name}:${action}`)
   }
@@ -149,21 +169,42 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
+  // The first request waits until the database has told the types of the columns.
+  #withTypes(endpoint: Endpoint, models: readonly ServedModel[]): Endpoint {
+    const { load } = endpoint.options
+    if (models.length === 0) return endpoint
+    return endpoint.with({
+      load: async (context): Promise<Loaded> => {
+        const reading = readTypes(models)
+        if (reading) await reading.then(() => this.assertColumns())
+        return load ? await load(context) : { row: undefined, parents: [] }
+      },
+    })
+  }
+
   // Shows the rows in the result of a custom endpoint like in all other responses.
   #presenting(endpoint: Endpoint): Endpoint {
     const { handler } = endpoint.options
-    return endpoint.with({ handler: async (context) => presented(await handler(context), context.resources, context.actor, this) })
+    return endpoint.with({
+      handler: async (context) => {
+        const result = await handler(context)
+        // The result may contain rows of any model.
+        await readFurtherTypes()
+        return presented(result, context.resources, context.actor, this)
+      },
+    })
   }
 
   #list(): List {
-    let list = this.#lists.get(this.model)
+    const model = this.served
+    let list = this.#lists.get(model)
     if (!list) {
       const { pageSize = 20, maxPageSize = 100 } = this.options
       const fields = this.fieldsOf('list')
       const argSchema = this.enabledMethods.get('list')?.argSchema
       const filterBy = argSchema === undefined ? undefined : namesOf(argSchema)
-      list = new List(this.served, {
-        idProperty: 'id' in this.served.columnSpecs ? 'id' : this.idProperty,
+      list = new List(model, {
+        idProperty: 'id' in model.columnSpecs ? 'id' : this.idProperty,
         pageSize,
         maxPageSize,
         include: this.included.paths,
@@ -174,11 +215,11 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
           // A caller of list sees its columns, even if a subclass allows more callers than the options.
           return fields.every((name) => shown.includes(name))
             ? shown
-            : outputFields(this.served).filter((name) => shown.includes(name) || fields.includes(name))
+            : outputFields(model).filter((name) => shown.includes(name) || fields.includes(name))
         },
         shaper: (context, asked, include) => this.shaperFor('list', context, asked, include),
       })
-      this.#lists.set(this.model, list)
+      this.#lists.set(model, list)
     }
     return list
   }

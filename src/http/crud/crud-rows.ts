@@ -3,6 +3,7 @@ import { transaction } from '../../database/transaction.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import { currentActor, runAsActor } from '../../policy/context.js'
 import { effective } from '../../policy/effective.js'
+import { fromClient } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
@@ -97,13 +98,34 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
     const row = await this.#inTransaction(context.perms, hooks.beforeCreate ?? hooks.afterCreate, async () => {
       const hookContext = this.#hookContext(context, split)
       await hooks.beforeCreate?.(hookContext)
-      const made = await this.#withDefaults(await this.served.createFrom({ ...hookContext.input, ...above }))
+      const made = await this.#withDefaults(await this.#create({ ...hookContext.input, ...above }))
       await hooks.afterCreate?.(made, hookContext)
       return made
     })
     const key = String(valuesByName(row)[this.idProperty])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
     return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
+  }
+
+  async #create(values: Record<string, unknown>): Promise<ServedRow> {
+    const { input, added } = this.#withoutAdded(values, 'create')
+    if (added === null) return await this.served.createFrom(input)
+    return await this.served.create({ ...fromClient(this.served, input, 'create'), ...added })
+  }
+
+  async #update(row: ServedRow, values: Record<string, unknown>): Promise<void> {
+    const { input, added } = this.#withoutAdded(values, 'update')
+    if (added === null) await row.updateFrom(input)
+    else await row.update({ ...fromClient(this.served, input, 'update'), ...added })
+  }
+
+  // The options of the resource name the columns of a model without a schema that clients use. Hooks may set others, as code does.
+  #withoutAdded(values: Record<string, unknown>, action: 'create' | 'update') {
+    const { columnSpecs, schema } = this.served
+    const isAdded = (name: string) => !Object.hasOwn(columnSpecs, name) && !Object.hasOwn(schema[action].properties, name)
+    const added = this.declaresByOptions ? Object.entries(values).filter(([name]) => isAdded(name)) : []
+    if (added.length === 0) return { input: values, added: null }
+    return { input: Object.fromEntries(Object.entries(values).filter(([name]) => !isAdded(name))), added: Object.fromEntries(added) }
   }
 
   // The defaults of existing columns are known to the database only. A caller who may not read the row sees what was sent.
@@ -146,7 +168,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
       await hooks.beforeUpdate?.(row, hookContext)
       // An empty change runs no statement, so check the permission here.
       if (Object.keys(hookContext.input).length === 0) await this.refuseUpdate(row)
-      await row.updateFrom(hookContext.input)
+      await this.#update(row, hookContext.input)
       await hooks.afterUpdate?.(row, hookContext)
     })
     return this.#written(row, 'update', context.perms)

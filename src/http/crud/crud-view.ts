@@ -8,10 +8,14 @@ import { type ResourceModel, type ServedModel, type ServedRow, servedModel } fro
 import { Resource } from '../core/resource.js'
 import { joinPath } from '../core/routes.js'
 import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from './crud-options.js'
+import { columnsNamedBy, type NamedColumns } from './existing/named-columns.js'
+import { assertIncludeColumns, assertOptionColumns } from './existing/option-columns.js'
+import { servedAs, typedRow } from './existing/served-class.js'
+import { isWithoutSchema, needsTypes, noteResource } from './existing/table-types.js'
 import { narrowedOutput } from './input.js'
 import { idPropertyOf, parentPath } from './parents.js'
 import { type Included, type RelatedRows, readInclude, relatedShaper } from './related.js'
-import { type Include, narrowed, narrowedFields, outputFields, type Shaper, shape, shaper, withRelations } from './shape.js'
+import { type Include, includedModels, narrowed, narrowedFields, outputFields, type Shaper, shape, shaper, withRelations } from './shape.js'
 
 /** Says what a resource serves, and what it shows of a row: the base class of CrudResource. */
 export class CrudView<M extends ResourceModel = ResourceModel> extends Resource {
@@ -19,6 +23,7 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
   /** The relations that clients may include. */
   readonly included: Included
   protected readonly enabledMethods: ReadonlyMap<CrudMethod, MethodOptions>
+  #namedColumns: NamedColumns | undefined
 
   constructor(options: CrudResourceOptions<M>) {
     const { model, parent, path } = options
@@ -29,6 +34,8 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
     this.options = Object.freeze({ ...options })
     this.included = readInclude(options.include)
     this.enabledMethods = methodsOf(options)
+    // UserResource may get its model later.
+    if (model) noteResource(this)
   }
 
   /** The model that the resource serves. */
@@ -42,8 +49,42 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
     return this.options.name ?? this.model.name
   }
 
-  protected get served(): ServedModel {
-    return servedModel(this.model)
+  /**
+   * The class of the rows: the model, or a subclass that adds types from the database.
+   *
+   * @throws ConfigurationError if the model does not declare its columns, and they have not been read yet
+   */
+  get served(): ServedModel {
+    return servedAs(servedModel(this.model), this.#named)
+  }
+
+  get #named(): NamedColumns {
+    this.#namedColumns ??= columnsNamedBy(this.options, this.enabledMethods)
+    return this.#namedColumns
+  }
+
+  /** Whether the types of the columns are known to the database only. */
+  get needsTypes(): boolean {
+    return needsTypes(servedModel(this.model))
+  }
+
+  /** The models of this resource whose columns only the database knows: its own, those of its parents, and included ones. */
+  get modelsWithoutTypes(): ServedModel[] {
+    const parents: ServedModel[] = []
+    for (let { parent } = this.options; parent; parent = parent.parent) parents.push(servedModel(parent.model))
+    const included = this.included.paths.flatMap((path) => includedModels(servedModel(this.model), path))
+    return [...new Set([servedModel(this.model), ...parents, ...included])].filter(needsTypes)
+  }
+
+  /** Checks the names of columns in the options. @throws ConfigurationError for a column that does not exist, with similar names */
+  assertColumns(): void {
+    assertOptionColumns(this.served, { ...this.options, methods: this.enabledMethods }, this.hasOwnShape)
+    for (const path of this.included.schemas.keys()) assertIncludeColumns(servedModel(this.model), path, this.included)
+  }
+
+  /** Whether the options declare the columns: others are neither shown nor written. */
+  protected get declaresByOptions(): boolean {
+    return isWithoutSchema(servedModel(this.model))
   }
 
   /** The column that identifies a row in the path. @throws ConfigurationError for a composite key, unless the option `id` names one */
@@ -56,7 +97,13 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
     const said = this.enabledMethods.get(method)
     if (!said) return undefined
     const { schema, argSchema } = this.options
-    return { ...said, schema: said.schema ?? schema, argSchema: said.argSchema ?? argSchema }
+    return { ...said, schema: said.schema ?? schema, argSchema: said.argSchema ?? argSchema ?? this.#writtenByDefault(method) }
+  }
+
+  // Clients write the columns of mixins, and those that argSchema lists.
+  #writtenByDefault(method: CrudMethod): readonly string[] | undefined {
+    if ((method !== 'create' && method !== 'update') || !this.declaresByOptions) return undefined
+    return Object.keys(servedModel(this.model).schema[method].properties)
   }
 
   /**
@@ -77,7 +124,7 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
 
   /** Returns the columns that a method shows. */
   protected fieldsOf(method: CrudMethod): readonly string[] {
-    return narrowedFields(this.served, (this.methodOptions(method) ?? this.options).schema)
+    return narrowedFields(servedModel(this.model), (this.methodOptions(method) ?? this.options).schema)
   }
 
   /**
@@ -87,12 +134,12 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
    */
   shownTo(actor?: Actor | null): readonly string[] {
     const reads = (['list', 'get'] as const).filter((method) => this.methodOptions(method))
-    if (reads.length === 0) return narrowedFields(this.served, this.options.schema)
+    if (reads.length === 0) return narrowedFields(servedModel(this.model), this.options.schema)
     const open = actor === undefined ? reads : reads.filter((method) => this.isOpenTo(method, actor))
     const shown = (open.length > 0 ? open : reads).map((method) => this.fieldsOf(method))
     const isShown = (name: string) =>
       open.length > 0 ? shown.some((fields) => fields.includes(name)) : shown.every((fields) => fields.includes(name))
-    const all = outputFields(this.served)
+    const all = this.needsTypes ? [...new Set(shown.flat())] : outputFields(this.served)
     const names = all.filter(isShown)
     return names.length === all.length ? all : names
   }
@@ -100,7 +147,8 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
   override relatedRows(model: ServedModel, actor?: Actor | null): RelatedRows | null {
     if (model.getTableName() !== this.served.getTableName()) return null
     const method = actor === undefined || this.isOpenTo('get', actor) || !this.isOpenTo('list', actor) ? 'get' : 'list'
-    return { fields: this.shownTo(actor), show: this.hasOwnShape ? (row) => this.shape(row, method) : null }
+    const show: Shaper = (row) => this.shape(typedRow(row, this.served), method)
+    return { fields: this.shownTo(actor), show: this.hasOwnShape ? show : null, served: () => this.served }
   }
 
   /** Whether a subclass overrides shape(). */

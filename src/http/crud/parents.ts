@@ -11,6 +11,8 @@ import type { Checked } from '../../schema/values.js'
 import { type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { joinPath } from '../core/routes.js'
 import { ModelColumn } from './columns.js'
+import { servedById } from './existing/served-class.js'
+import { isWithoutSchema } from './existing/table-types.js'
 import { applyFilter, isWithin, scalar } from './filters.js'
 
 /** The parent of a resource's rows in the path: `/users/:userId/documents/`. */
@@ -100,7 +102,7 @@ export function parentPath(parent: Parent | undefined): string {
 export async function loadParents(parent: Parent | undefined, params: Readonly<Record<string, string>>): Promise<object[]> {
   if (!parent) return []
   const above = await loadParents(parent.parent, params)
-  const model = servedModel(parent.model)
+  const model = servedById(servedModel(parent.model))
   const row = await findRow(model, idPropertyOf(model), params[parent.param] ?? '', conditionUnder(parent.parent, above))
   return [...above, row]
 }
@@ -117,7 +119,7 @@ export function checkParent(model: ServedModel, parent: Parent | undefined): voi
   if (!parent) return
   idPropertyOf(parent.model)
   const field = parent.field ?? parent.param
-  if (!definitionOf(model).specs[field]) {
+  if (!isWithoutSchema(model) && !definitionOf(model).specs[field]) {
     throw new ConfigurationError(
       `${model.name} has no column '${field}' for the id of its parent ${parent.model.name}. Name the column in parent.field.`,
     )

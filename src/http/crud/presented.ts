@@ -1,9 +1,11 @@
 import { Model } from 'objection'
 import type { Actor } from '../../policy/context.js'
+import { structureOf } from '../../schema/definition/definition.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { isServedModel, isServedRow } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
-import { commonFields, sourcesOf, throughSources } from './related.js'
+import { needsTypes } from './existing/table-types.js'
+import { commonFields, sourcesOf, throughSources, typedShaper } from './related.js'
 import { narrowed, outputFields } from './shape.js'
 
 /**
@@ -27,9 +29,13 @@ export function presented(value: unknown, resources: readonly Resource[], actor:
     const relations = Object.keys(all).filter((name) => isRelated(values[name]))
     const sources = sourcesOf(model, own.relatedRows(model, actor) ? [own] : resources, actor)
     const fields = commonFields(model, sources)
-    const isNarrowed = fields.length < outputFields(model).length || sources.some((source) => source.show !== null)
+    // A row of an existing table may have columns that nobody declared. Other keys that are not columns stay.
+    const { isStrict } = structureOf(model)
+    const isNarrowed = !isStrict || fields.length < outputFields(model).length || sources.some((source) => source.show !== null)
     if (!isNarrowed && relations.length === 0) return row
-    const shown = throughSources(model, fields, sources, () => narrowed(all, model, fields))(row)
+    const [first] = sources
+    const plain = isStrict ? () => narrowed(all, model, fields) : typedShaper(needsTypes(model) && first ? first.served() : model, fields)
+    const shown = throughSources(model, fields, sources, plain)(row)
     return { ...shown, ...Object.fromEntries(relations.map((name) => [name, show(values[name])])) }
   }
   return show(value)

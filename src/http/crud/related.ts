@@ -1,8 +1,12 @@
+import { memoize } from '../../core/memoize.js'
 import type { Actor } from '../../policy/context.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
-import { narrowed, narrowedFields, outputFields, type RelatedShaper, type Shaper, shaper } from './shape.js'
+import { type NamedColumns, namesIn } from './existing/named-columns.js'
+import { servedAs, servedById, typedRow } from './existing/served-class.js'
+import { needsTypes } from './existing/table-types.js'
+import { defaultFields, narrowed, narrowedFields, outputFields, type RelatedShaper, type Shaper, shaper } from './shape.js'
 
 /** How a resource shows rows of its model when other resources include them. */
 export interface RelatedRows {
@@ -10,6 +14,8 @@ export interface RelatedRows {
   readonly fields: readonly string[]
   /** The shape() of the resource if a subclass overrides it, otherwise null. */
   readonly show: Shaper | null
+  /** Returns the class through which the resource serves a model that does not declare its columns. Throws if their types are unknown. */
+  readonly served: () => ServedModel
 }
 
 /**
@@ -56,11 +62,38 @@ export function relatedFields(
 /** Returns a function that creates the shapers of included rows. */
 export function relatedShaper(included: Included, resources: readonly Resource[], actor: Actor | null): RelatedShaper {
   return (model, path) => {
-    if (included.schemas.has(path)) return shaper(model, relatedFields(model, path, included, resources, actor))
-    const sources = sourcesOf(model, resources, actor)
-    const fields = commonFields(model, sources)
-    return throughSources(model, fields, sources, shaper(model, fields))
+    const fields = relatedFields(model, path, included, resources, actor)
+    const plain = typedShaper(relatedModel(model, path, included, resources, actor), fields)
+    if (included.schemas.has(path)) return plain
+    return throughSources(model, fields, sourcesOf(model, resources, actor), plain)
   }
+}
+
+/** Returns the class whose types the rows of a relation have in responses. */
+export function relatedModel(
+  model: ServedModel,
+  path: string,
+  included: Included,
+  resources: readonly Resource[],
+  actor?: Actor | null,
+): ServedModel {
+  if (!needsTypes(model)) return model
+  const explicit = included.schemas.get(path)
+  if (explicit !== undefined) return servedAs(model, namesOfInclude(path, explicit))
+  const [source] = sourcesOf(model, resources, actor)
+  return source ? source.served() : servedById(model)
+}
+
+const includeNames = new WeakMap<object, NamedColumns>()
+
+function namesOfInclude(path: string, option: SchemaOption): NamedColumns {
+  return memoize(includeNames, option, () => new Map(namesIn(`include['${path}']`, option)))
+}
+
+/** Returns a shaper for rows of a model: those of a model without a schema get the types that the database has. */
+export function typedShaper(served: ServedModel, fields: readonly string[]): Shaper {
+  const show = shaper(served, fields)
+  return (row) => show(typedRow(row, served))
 }
 
 /** Returns how each resource of a model shows its rows. */
@@ -70,8 +103,10 @@ export function sourcesOf(model: ServedModel, resources: readonly Resource[], ac
 
 /** Returns the columns that all resources of a model show. A relation must not reveal a column that one of them hides. */
 export function commonFields(model: ServedModel, sources: readonly RelatedRows[]): readonly string[] {
-  if (sources.length === 0) return outputFields(model)
-  return outputFields(model).filter((name) => sources.every(({ fields }) => fields.includes(name)))
+  const [first, ...others] = sources
+  if (!first) return defaultFields(model)
+  const all = needsTypes(model) ? first.fields : outputFields(model).filter((name) => first.fields.includes(name))
+  return all.filter((name) => others.every(({ fields }) => fields.includes(name)))
 }
 
 /**

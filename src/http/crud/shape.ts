@@ -1,13 +1,16 @@
 import { Model } from 'objection'
 import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { memoize } from '../../core/memoize.js'
 import { hasReadableRules } from '../../policy/fields.js'
 import { jsonFormattingNames, omitsFromJson } from '../../query/objection-internals.js'
 import { lineage } from '../../schema/class-statics.js'
 import { isIntermediate } from '../../schema/definition/declarations.js'
+import { idProperties } from '../../schema/definition/definition.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
+import { isWithoutSchema, needsTypes } from './existing/table-types.js'
 
 /** The relations to show, by name, each with its own relations. */
 export interface Include {
@@ -119,11 +122,28 @@ export function namesOf(option: SchemaOption): readonly string[] {
   return Object.keys((option as { properties?: object }).properties ?? {})
 }
 
-/** Returns the properties that a `schema` option leaves of the model's output. */
+/**
+ * Returns the properties that a `schema` option leaves of the model's output. For a model without a schema, the option declares the
+ * columns that clients see. By default, these are the id and the columns of mixins.
+ */
 export function narrowedFields(model: ServedModel, option: SchemaOption | undefined): readonly string[] {
-  if (option === undefined) return outputFields(model)
+  if (option === undefined) return defaultFields(model)
   const names = namesOf(option)
-  return outputFields(model).filter((name) => names.includes(name))
+  if (isWithoutSchema(model)) return names
+  return defaultFields(model).filter((name) => names.includes(name))
+}
+
+const withId = new WeakMap<object, readonly string[]>()
+
+/** Returns the properties of a model that clients see if no option says otherwise: its output, and an id that it does not declare. */
+export function defaultFields(model: ServedModel): readonly string[] {
+  const all = outputFields(model)
+  return needsTypes(model) ? memoize(withId, model, () => [...new Set([...singleId(model), ...all])]) : all
+}
+
+function singleId(model: ServedModel): readonly string[] {
+  const ids = idProperties(model)
+  return ids.length === 1 ? ids : []
 }
 
 /** Parses `fields=a,b`. */
@@ -180,6 +200,15 @@ export function checkInclude(model: ServedModel, path: string): void {
       throw new ConfigurationError(`include: ${at.name} has no relation '${name}'. Correct the name, or add it to relationMappings.`)
     at = at.getRelation(name).relatedModelClass
   }
+}
+
+/** Returns the models of the relations on a path of the `include` option. */
+export function includedModels(model: ServedModel, path: string): ServedModel[] {
+  let at = model
+  return path.split('.').map((name) => {
+    at = at.getRelation(name).relatedModelClass
+    return at
+  })
 }
 
 /** The maximum number of related rows per relation in a response, for all rows of the page together. */

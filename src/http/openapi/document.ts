@@ -4,9 +4,10 @@ import { schemaWithCookies } from '../caller/token-response.js'
 import { type PermsPort, type ServedModel, servedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { CrudResource } from '../crud/crud-resource.js'
+import { servedById } from '../crud/existing/served-class.js'
 import { narrowedOutput } from '../crud/input.js'
 import { idPropertyOf } from '../crud/parents.js'
-import { type Included, relatedFields } from '../crud/related.js'
+import { type Included, relatedFields, relatedModel } from '../crud/related.js'
 import type { Api, Route } from '../serve/api.js'
 import { exampleOf, problemExample } from './examples.js'
 import { conditionParameter, preferParameter } from './parameters.js'
@@ -148,9 +149,9 @@ function pathParameter(name: string, resource: unknown): object {
 }
 
 function idSchema(resource: CrudResource, name: string): object | undefined {
-  if (name === 'id') return columnSchema(servedModel(resource.model), resource.idProperty)
+  if (name === 'id') return columnSchema(resource.served, resource.idProperty)
   for (let { parent } = resource.options; parent; parent = parent.parent) {
-    const model = servedModel(parent.model)
+    const model = servedById(servedModel(parent.model))
     if (parent.param === name) return columnSchema(model, idPropertyOf(model))
   }
   return undefined
@@ -206,7 +207,7 @@ function responsesOf(
 }
 
 function modelOutput(resource: Resource): object | undefined {
-  return resource instanceof CrudResource ? resource.model.schema.output : undefined
+  return resource instanceof CrudResource ? resource.served.schema.output : undefined
 }
 
 // No property is required, because `fields` and readableBy may omit any.
@@ -218,7 +219,7 @@ function shown(output: object, relations: object = {}): object {
 /** Returns the schemas of the relations that `include` adds to a row. */
 function relationsOf(resource: Resource, resources: readonly Resource[]): Record<string, object> {
   if (!(resource instanceof CrudResource)) return {}
-  return relationSchemas(servedModel(resource.model), resource.included, resources, '')
+  return relationSchemas(resource.served, resource.included, resources, '')
 }
 
 function relationSchemas(model: ServedModel, included: Included, resources: readonly Resource[], above: string): Record<string, object> {
@@ -229,7 +230,8 @@ function relationSchemas(model: ServedModel, included: Included, resources: read
     const related = relation.relatedModelClass
     const fields = relatedFields(related, above + name, included, resources)
     const deeper = relationSchemas(related, included, resources, `${above}${name}.`)
-    const row = shown(narrowedOutput(related.schema.output, fields), deeper)
+    const { output } = relatedModel(related, above + name, included, resources).schema
+    const row = shown(narrowedOutput(output, fields), deeper)
     schemas[name] = relation.isOneToOne() ? { anyOf: [row, { type: 'null' }] } : { type: 'array', items: row }
   }
   return schemas

@@ -11,6 +11,7 @@ import { type HttpRequest, mountPathOf } from '../core/request.js'
 import type { Resource } from '../core/resource.js'
 import { HttpResponse } from '../core/response.js'
 import { type Found, joinPath, RouteTable } from '../core/routes.js'
+import { readServedTypes } from '../crud/existing/table-types.js'
 import { type OpenApiDocument, openApiDocument, serversAt } from '../openapi/document.js'
 import { docsEndpoints } from './docs-page.js'
 import { Reporter, requestId } from './reporter.js'
@@ -192,8 +193,9 @@ export class MountedApi {
       path: '',
       public: true,
       forgivesCookies: true,
-      handler: ({ request }) => {
+      handler: async ({ request }) => {
         const mountPath = mountPathOf(request)
+        if (!document) await readServedTypes()
         document ??= openApiDocument(this.#api, this.#perms)
         if (last?.mountPath !== mountPath)
           last = { mountPath, text: JSON.stringify({ ...document, servers: serversAt(mountPath), ...this.#api.document }) }

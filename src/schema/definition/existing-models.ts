@@ -53,12 +53,33 @@ export function existingName(cls: RecordClass): (property: string) => string | u
   }
 }
 
-/** Returns a column that only `static jsonSchema` describes. */
+/** Columns of classes whose types were read from the database. */
+const catalogued = new WeakMap<object, Readonly<Record<string, ColumnSpec>>>()
+
+/** Sets the columns of a class whose types were read from the database. Its `static jsonSchema` names them too. */
+export function setCataloguedColumns(cls: object, specs: Readonly<Record<string, ColumnSpec>>): void {
+  catalogued.set(cls, specs)
+}
+
+/** Returns whether a class has columns whose types were read from the database. */
+export function hasCataloguedColumns(cls: object): boolean {
+  return catalogued.has(cls)
+}
+
+/** Returns the column of a property of an existing model, as models name it. */
+export function existingColumnName(cls: RecordClass, property: string): string {
+  return givenColumnName(cls, property) ?? existingName(cls)(property) ?? columnNameOf(property)
+}
+
+/** Returns a column that only `static jsonSchema` describes, or whose type was read from the database. */
 export function existingSpec(
   cls: RecordClass,
   name: string,
   known: Pick<Definition, 'handWritten' | 'handRequired' | 'jsonAttributes'> & { readonly columnName: string | undefined },
 ): ColumnSpec | undefined {
+  const { columnName } = known
+  const read = catalogued.get(cls)?.[name]
+  if (read) return Object.freeze({ ...read, ...(columnName === undefined ? {} : { columnName }) })
   const schema = known.handWritten[name]
   if (typeof schema !== 'object' || schema === null) return undefined
   return existingColumn(schema, {
