@@ -29,15 +29,19 @@ export function namesNear(wrong: string, names: readonly string[]): string[] {
 // 'project_id' and 'projectid' are near to 'projectId'.
 const fold = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '')
 
-/** Returns the number of characters to insert, delete or replace (Levenshtein). */
+/** Returns the number of characters to insert, delete, replace or swap with the next one (optimal string alignment). */
 function distanceOf(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  let before: number[] = []
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i]
     for (let j = 1; j <= b.length; j += 1) {
       const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+      const isSwapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = isSwapped ? (before[j - 2] as number) + 1 : replaced
+      next.push(Math.min(replaced, swapped, (row[j] as number) + 1, (next[j - 1] as number) + 1))
     }
+    before = row
     row = next
   }
   return row[b.length] as number

@@ -50,13 +50,11 @@ export interface Perms {
   maintain(options?: MaintenanceOptions): Promise<MaintenanceReport>
   /**
    * Reads the types of the columns that only the database knows: those of models without a schema that resources serve. Otherwise the
-   * first request reads them. Call it before openApiDocument(), and to find a wrong column name in an option when the server starts.
+   * first request reads them. Call it before the server listens, to find a wrong column name in an option at the start.
    *
    * @throws ServiceUnavailableError when the database does not answer, MissingTableError, and ConfigurationError for an option that
    * names a column that does not exist
-   * @example
-   * await perms.ready()
-   * writeFileSync('openapi.json', JSON.stringify(openApiDocument(api, perms)))
+   * @example await perms.ready()
    */
   ready(): Promise<void>
   /**

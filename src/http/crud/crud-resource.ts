@@ -8,7 +8,7 @@ import type { CrudMethod } from './crud-options.js'
 import { CrudRows } from './crud-rows.js'
 import { describedBy } from './described.js'
 import { checkIfMatch, checkPreconditions, etagOf } from './etag.js'
-import { noteBound, readFurtherTypes, readTypes } from './existing/table-types.js'
+import { assertOptions, noteBound, readFurtherTypes, readTypes } from './existing/table-types.js'
 import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
@@ -175,8 +175,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     if (models.length === 0) return endpoint
     return endpoint.with({
       load: async (context): Promise<Loaded> => {
-        const reading = readTypes(models)
-        if (reading) await reading.then(() => this.assertColumns())
+        await readTypes(models)
+        assertOptions(this)
         return load ? await load(context) : { row: undefined, parents: [] }
       },
     })

@@ -16,6 +16,7 @@ import { column } from '../../../src/schema/column.js'
 import { definitionOf } from '../../../src/schema/definition/definition.js'
 import { User } from '../../../src/users/user.js'
 import { Critter, openZoo, UserDocument, type Zoo } from '../../conformance/zoo.js'
+import { thrown } from '../../helpers/errors.js'
 import { clientOf } from '../client.js'
 
 class Cage extends HasUserMixin(BasePermsModel).withColumns({
@@ -144,13 +145,38 @@ describe('CrudResource', () => {
 
   describe('schema and argSchema', () => {
     it('restrict the shown columns and the accepted keys', async () => {
-      const ask = serve(
-        new CrudResource({ model: Cage, methods: { create: { argSchema: ['label', 'code'], schema: ['id', 'passwordHash', 'label'] } } }),
-      )
+      const ask = serve(new CrudResource({ model: Cage, methods: { create: { argSchema: ['label', 'code'], schema: ['id', 'label'] } } }))
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: { ...cage(), size: 2 } })).body.errors).to.deep.equal([
         { field: 'size', message: 'is not known here' },
       ])
       expect((await ask('POST', '/cages', zoo.tokens.ada, { body: cage() })).body).to.have.all.keys('id', 'label')
+    })
+
+    it('refuse a name that is not a column, with similar names', () => {
+      const refused = (options: object) => thrown(() => serve(new CrudResource({ model: Cage, ...options })))
+      const wrong: [object, RegExp][] = [
+        [{ schema: ['id', 'labl'] }, /schema of Cage names 'labl', which is not a column.*Did you mean 'label'\?/],
+        [{ schema: { properties: { nmae: {}, lable: {} } } }, /names 'nmae'/],
+        [{ argSchema: ['label', 'ocde'] }, /argSchema of Cage names 'ocde'.*no hooks.*Did you mean 'code'\?/],
+        [{ methods: { get: { schema: ['szie'] } } }, /methods.get.schema of Cage names 'szie'.*Did you mean 'size'\?/],
+        [{ methods: { list: { argSchema: ['anything'] } } }, /methods.list.argSchema of Cage names 'anything'/],
+        [{ methods: { update: { argSchema: { properties: { codes: {} } } } } }, /methods.update.argSchema of Cage names 'codes'/],
+        [{ id: 'lebel' }, /id of Cage names 'lebel'.*Did you mean 'label'\?/],
+        [{ include: { user: ['emial'] } }, /include\['user'\] of Cage names 'emial'.*Did you mean 'email'\?/],
+      ]
+      for (const [options, message] of wrong) {
+        const error = refused(options)
+        expect(error).to.be.instanceOf(ConfigurationError)
+        expect(error.message).to.match(message)
+      }
+      serve(new CrudResource({ model: Cage, argSchema: ['label', 'codes'], hooks: { beforeCreate: () => undefined } }))
+      serve(new CrudResource({ model: Cage, argSchema: ['label', 'reason'] }))
+      class Linked extends CrudResource {
+        protected override shape(): Record<string, unknown> {
+          return { self: '/' }
+        }
+      }
+      serve(new Linked({ model: Cage, schema: ['id', 'self'] }))
     })
 
     it('pass keys that are not columns to the hooks, and cannot make a read-only column writable', async () => {

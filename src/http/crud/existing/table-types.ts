@@ -17,9 +17,17 @@ interface State {
   readonly reading: WeakMap<object, Promise<void>>
   /** The models whose look-up has failed at least once. */
   readonly failed: WeakSet<object>
+  /** The resources whose options have passed the check. */
+  readonly checked: WeakSet<object>
 }
 
-const states = runtimeSlot<State>(() => ({ bound: new Set(), known: new WeakMap(), reading: new WeakMap(), failed: new WeakSet() }))
+const states = runtimeSlot<State>(() => ({
+  bound: new Set(),
+  known: new WeakMap(),
+  reading: new WeakMap(),
+  failed: new WeakSet(),
+  checked: new WeakSet(),
+}))
 
 /** Returns whether a model over the application's own base class has no JSON Schema: its columns are known to the database only. */
 export function isWithoutSchema(model: object): boolean {
@@ -63,6 +71,14 @@ export function columnsKnown(model: object): TableColumns | undefined {
   return states.get().known.get(model)
 }
 
+/** Checks the options of a resource once, when the types are known. @throws ConfigurationError */
+export function assertOptions(resource: ResourceWithTypes): void {
+  const { checked } = states.get()
+  if (checked.has(resource)) return
+  resource.assertColumns()
+  checked.add(resource)
+}
+
 /**
  * Reads the columns of these models that are not known yet.
  *
@@ -84,7 +100,7 @@ export function readTypes(models: readonly ServedModel[]): Promise<void> | undef
 export async function readServedTypes(): Promise<void> {
   const { bound } = states.get()
   await readTypes(modelsOf(bound))
-  for (const resource of bound) resource.assertColumns()
+  for (const resource of bound) assertOptions(resource)
 }
 
 /**
