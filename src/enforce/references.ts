@@ -9,7 +9,7 @@ import { type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
 import { effective, isAdminHere } from '../policy/effective.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { enforcerKey, protectedClass, protectedClasses, protectionVersion } from '../query/inspection/protected-tables.js'
-import { isBelongsToOne, relationsOf } from '../query/objection-internals.js'
+import { isBelongsToOne, type ObjectionRelation, relationsOf } from '../query/objection-internals.js'
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -51,14 +51,29 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   // Relations that only the other model declares, such as hasMany(() => Comment, 'docId').
   for (const target of classes) {
     for (const relation of usableRelations(target).relations) {
-      if (relation.joinTableModelClass || isBelongsToOne(relation) || tableOf(relation.relatedModelClass) !== tableOf(cls)) continue
-      const props = relation.relatedProp.cols.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
-      if (!props.includes('id') && isKey(target, relation.ownerProp.props)) note(props, target, relation.ownerProp.cols)
+      for (const { columns, of, by } of endsIn(cls, relation)) {
+        const props = columns.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
+        if (enforcerKey in of && !props.includes('id') && isKey(of, by.props)) note(props, of, by.cols)
+      }
     }
   }
   const references = [...list.values()]
   known.get().set(cls, { version, references })
   return references
+}
+
+/** Returns the columns of a class through which a relation of another model finds rows: the class is related to it, or links it. */
+function endsIn(cls: typeof Model, relation: ObjectionRelation) {
+  const { ownerModelClass: owner, relatedModelClass: related, ownerProp, relatedProp, joinTableModelClass: links } = relation
+  if (!links) {
+    const isOther = isBelongsToOne(relation) || tableOf(related) !== tableOf(cls)
+    return isOther ? [] : [{ columns: relatedProp.cols, of: owner, by: ownerProp }]
+  }
+  if (tableOf(links) !== tableOf(cls)) return []
+  return [
+    { columns: relation.joinTableOwnerProp?.cols ?? [], of: owner, by: ownerProp },
+    { columns: relation.joinTableRelatedProp?.cols ?? [], of: related, by: relatedProp },
+  ]
 }
 
 const fields = new WeakMap<readonly Reference[], ReadonlySet<string>>()

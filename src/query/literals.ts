@@ -47,11 +47,11 @@ function exact(cls: object, ref: string, key: string, value: unknown): unknown {
   const bare = key.slice(dot + 1)
   const property = columnOf.has(bare) ? bare : propertyOf.get(bare)
   const spec = property === undefined ? undefined : specs[property]
-  return spec && !spec.isExisting ? inTypeOf(spec, property as string, value) : value
+  return spec && (!spec.isExisting || spec.isKey) ? inTypeOf(spec, property as string, value) : value
 }
 
 function inTypeOf(spec: ColumnSpec, property: string, value: string | number | bigint): unknown {
-  if (spec.isRowId) {
+  if (spec.isKey) {
     if (typeof value !== 'string' || decodeKey(spec, value) !== undefined) return value
     throw new ValidationError(`${property} must be an id.`, [{ field: property, message: 'must be an id' }])
   }

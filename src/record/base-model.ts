@@ -26,7 +26,7 @@ export class BaseModelWithoutId extends ActiveRecordMixin(Model) {
   declare updatedAt: Date
 }
 markIntermediate(BaseModelWithoutId)
-declareColumns(BaseModelWithoutId, baseColumns)
+declareColumns(BaseModelWithoutId, baseColumns, { isDefaultId: true, isWhole: true })
 
 /**
  * A base class without permissions: id (UUIDv7), createdAt, updatedAt, and the methods of ActiveRecordMixin.

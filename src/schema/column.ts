@@ -96,6 +96,8 @@ export interface ColumnSpec {
   readonly isGenerated?: boolean
   /** Whether the values are ids that a database made. SQLite stores such a bigint as an integer, not as text. */
   readonly isRowId?: boolean
+  /** Whether the values are integer or bigint ids, whoever makes them. An id has one spelling: '07' is no id. */
+  readonly isKey?: boolean
   readonly isHidden: boolean
   readonly isReadOnly: boolean
   readonly isImmutable: boolean

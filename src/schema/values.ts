@@ -89,7 +89,7 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
     case 'float':
       return typeof value === 'number' && Number.isFinite(value) ? range(spec, value) : { error: 'must be a number' }
     case 'bigint':
-      return spec.isRowId && typeof value === 'string' && !canonicalInteger.test(value) ? { error: 'must be an id' } : bigint(value)
+      return spec.isKey && typeof value === 'string' && !canonicalInteger.test(value) ? { error: 'must be an id' } : bigint(value)
     case 'decimal':
       return decimal(spec, value)
     case 'boolean':

@@ -59,6 +59,12 @@ export const suiteIds: readonly SuiteIds[] = [
 /** Returns an order of ids, the same for each kind. */
 export const byText = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : Number(String(a) > String(b)))
 
+/** Returns one of a list. The next day it is the next one. ID_DAY=n, a number of days, repeats the choice of another day. */
+export function rotating<T>(list: readonly T[], offset = 0): T {
+  const day = Number(process.env['ID_DAY'] ?? Math.floor(Date.now() / 86_400_000))
+  return list[(day + offset) % list.length] as T
+}
+
 /** Where each kind is most likely to fail: MariaDB compares text with numbers, and text without case. */
 const riskiest: Readonly<Record<SuiteIds['name'], readonly DatabaseName[]>> = {
   uuid: availableDatabases,

@@ -101,7 +101,7 @@ const anyNumber = /^-?\d{1,310}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/
 
 /** Converts the text of a query parameter to a value of the column, never to null. */
 export function scalar(spec: ColumnSpec, text: string): Checked {
-  if (spec.isRowId) {
+  if (spec.isKey) {
     const id = decodeKey(spec, text)
     return id === undefined ? { error: 'must be an id' } : { value: id }
   }

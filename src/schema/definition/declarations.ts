@@ -34,6 +34,7 @@ const ownIndexes = new WeakMap<object, readonly (readonly string[])[]>()
 const ownInputs = new WeakMap<object, Record<string, VirtualInput>>()
 const ownSecrets = new WeakMap<object, readonly string[]>()
 const ownWhole = new WeakSet<object>()
+const ownDefaultIds = new WeakSet<object>()
 const intermediates = new WeakSet<object>()
 
 /** Marks a class that a mixin or withColumns() created: it has no table of its own. */
@@ -58,8 +59,11 @@ export function declareColumns(
     secrets?: readonly string[]
     /** Whether the table has no columns besides these and those of the base classes. */
     isWhole?: boolean
+    /** Whether the column `id` is only for classes whose `static idColumn` names no other column. */
+    isDefaultId?: boolean
   } = {},
 ): void {
+  if (more.isDefaultId) ownDefaultIds.add(cls)
   if (more.isWhole) ownWhole.add(cls)
   ownColumns.set(cls, columns)
   if (more.uniques) ownUniques.set(cls, more.uniques)
@@ -85,6 +89,20 @@ function declaresId(cls: object, final: object): boolean {
   return (typeof own === 'function' ? own(final as RecordClass) : own)?.id !== undefined
 }
 
+// Whether a class has no `id`: only BaseModel declares it, and `static idColumn` names other columns.
+function isWithoutDefaultId(cls: object): boolean {
+  const idColumns = ownIdColumns(cls)
+  if (idColumns === onlyId || idColumns.includes('id')) return false
+  return !lineage(cls).some((c) => !ownDefaultIds.has(c) && declaresId(c, cls))
+}
+
+/** Returns the columns or properties in the `static idColumn` of the application. The getter of the library needs the definition. */
+export function ownIdColumns(cls: object): readonly string[] {
+  const owner = lineage(cls).findLast((c) => !isIntermediate(c) && Object.hasOwn(c, 'idColumn'))
+  const value = owner ? ownStatic(owner, 'idColumn') : 'id'
+  return value === 'id' ? onlyId : ([value ?? []].flat() as string[])
+}
+
 /** Returns the columns of a class and its base classes, with the names and ids that the final class gives them. */
 export function mergedColumns(cls: object): Record<string, AnyColumn> {
   const merged: Record<string, AnyColumn> = {}
@@ -93,6 +111,7 @@ export function mergedColumns(cls: object): Record<string, AnyColumn> {
     Object.assign(merged, typeof own === 'function' ? own(cls as RecordClass) : own)
   }
   if (merged.id && hasIntegerId(cls)) merged.id = integerId
+  if (merged.id && isWithoutDefaultId(cls)) delete merged.id
   for (const name of secretsOf(cls)) {
     const declared = merged[name]
     if (declared && !declared.spec.isHidden) merged[name] = declared.hidden()

@@ -50,6 +50,7 @@ export function existingColumn(schema: object, use: PropertyUse): ColumnSpec | u
     hasDefault: defaultValue !== undefined,
     isReadOnly: property.readOnly === true || isMadeByDatabase,
     isImmutable: use.isId,
+    ...(use.isId && type === 'integer' ? { isKey: true } : {}),
     isFilterable: isOpen,
     isSortable: isOpen,
     ...(use.columnName === undefined ? {} : { columnName: use.columnName }),

@@ -1,8 +1,8 @@
 /** Reads the columns of classes that the application wrote without this library. */
 import { snakeCase } from '../../core/names.js'
-import { lineage, mergedList, ownStatic } from '../class-statics.js'
+import { mergedList } from '../class-statics.js'
 import { Column, type ColumnSpec, columnNameOf } from '../column.js'
-import { type AnyColumn, givenColumnName, isIntermediate, type RecordClass, secretsOf } from './declarations.js'
+import { type AnyColumn, givenColumnName, ownIdColumns, type RecordClass, secretsOf } from './declarations.js'
 import type { Definition } from './definition.js'
 import { allowsNull, existingColumn } from './existing-columns.js'
 
@@ -85,15 +85,9 @@ export function existingSpec(
   return existingColumn(schema, {
     isRequired: known.handRequired.includes(name),
     isJson: known.jsonAttributes.has(name),
-    isId: [ownIdColumn(cls)].flat().some((column) => column === name || column === (known.columnName ?? snakeCase(name))),
+    isId: ownIdColumns(cls).some((column) => column === name || column === (known.columnName ?? snakeCase(name))),
     columnName: known.columnName,
   })
-}
-
-// Objection's getIdProperty() reads rows, for which it needs this definition.
-function ownIdColumn(cls: RecordClass): unknown {
-  const owner = lineage(cls).findLast((c) => !isIntermediate(c) && Object.hasOwn(c, 'idColumn'))
-  return owner ? ownStatic(owner, 'idColumn') : 'id'
 }
 
 /** Returns the properties that are stored as JSON. */

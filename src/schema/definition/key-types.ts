@@ -2,14 +2,14 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { modelSlot } from '../../runtime.js'
 import { type ColumnSpec, columnNameOf } from '../column.js'
-import { mergedColumns, onlyId, type RecordClass } from './declarations.js'
+import { mergedColumns, ownIdColumns, type RecordClass } from './declarations.js'
 import type { Definition } from './definition.js'
 
 /** The model for each table name that references() may name: the registered user model for 'user'. */
 const referenceTargets = modelSlot<ReadonlyMap<string, object>>(() => new Map())
 
 /** The parts of a column's type that a column shares with the column that it refers to. */
-type KeyType = Pick<ColumnSpec, 'type' | 'maxLength' | 'minimum' | 'maximum' | 'isRowId'>
+type KeyType = Pick<ColumnSpec, 'type' | 'maxLength' | 'minimum' | 'maximum' | 'isRowId' | 'isKey'>
 
 /** Returns the definition of a class. It is a parameter, because definitions are made with the functions of this file. */
 type Structure = (cls: object) => Pick<Definition, 'specs'>
@@ -25,6 +25,7 @@ function keyTypeOf(cls: object, property: string, structureOf: Structure): KeyTy
     ...(maxLength === undefined ? {} : { maxLength }),
     ...range,
     ...(isMadeByDatabase(cls as RecordClass, property, spec) ? { isRowId: true } : {}),
+    ...(isNumber(spec) && isIdOf(cls as RecordClass, property) ? { isKey: true } : {}),
   }
 }
 
@@ -44,33 +45,33 @@ function existingKey(cls: object, property: string, structureOf: Structure): Col
 
 // An integer id that nothing else sets is made by the database.
 function isMadeByDatabase(cls: RecordClass, property: string, spec: ColumnSpec): boolean {
-  const isNumber = spec.type === 'integer' || spec.type === 'bigint'
-  return isNumber && !spec.hasDefault && !spec.reference && isOnlyId(cls, property)
+  return isNumber(spec) && !spec.hasDefault && !spec.reference && isOnlyId(cls, property)
 }
 
-// Returns whether a property is the only id column. getIdProperty() needs the definition that is being made.
-function isOnlyId(cls: RecordClass, property: string): boolean {
-  const [column, ...further] = declaredIdColumn(cls)
-  if (further.length > 0) return false
-  return column === property || column === (mergedColumns(cls)[property]?.spec.columnName ?? columnNameOf(property))
-}
+const isNumber = ({ type }: ColumnSpec): boolean => type === 'integer' || type === 'bigint'
 
-// The getter of idColumn needs the definition too. It stands for the property id.
-function declaredIdColumn(cls: RecordClass): readonly string[] {
-  for (let c: object | null = cls; c !== null; c = Object.getPrototypeOf(c) as object | null) {
-    const value: unknown = Object.getOwnPropertyDescriptor(c, 'idColumn')?.value
-    if (value !== undefined) return [value].flat() as string[]
-  }
-  return onlyId
+const isOnlyId = (cls: RecordClass, property: string): boolean => ownIdColumns(cls).length === 1 && isIdOf(cls, property)
+
+// Returns whether a property is an id column, or one of several. getIdProperty() needs the definition that is being made.
+function isIdOf(cls: RecordClass, property: string): boolean {
+  const column = mergedColumns(cls)[property]?.spec.columnName ?? columnNameOf(property)
+  return ownIdColumns(cls).some((id) => id === property || id === column)
 }
 
 /**
- * Returns a column with the type of the column that it refers to.
+ * Returns the declaration of a column as it applies: with the type of the column that it refers to, and with what follows from being an
+ * id. Clients cannot change ids.
  *
  * @throws ConfigurationError for a column that is declared with another type
  */
 export function resolvedSpec(cls: RecordClass, name: string, spec: ColumnSpec, structureOf: Structure): ColumnSpec {
-  if (isMadeByDatabase(cls, name, spec)) return Object.freeze({ ...spec, isGenerated: true, isRowId: true })
+  if (!isIdOf(cls, name)) return withTypeOfTarget(cls, name, spec, structureOf)
+  if (isMadeByDatabase(cls, name, spec)) return Object.freeze({ ...spec, isGenerated: true, isRowId: true, isKey: true, isImmutable: true })
+  const resolved = withTypeOfTarget(cls, name, spec, structureOf)
+  return Object.freeze({ ...resolved, isImmutable: true, ...(isNumber(resolved) ? { isKey: true } : {}) })
+}
+
+function withTypeOfTarget(cls: RecordClass, name: string, spec: ColumnSpec, structureOf: Structure): ColumnSpec {
   const reference = spec.reference ?? spec.typeOf
   const target = reference && referenceTargets.get().get(reference.table)
   const type = target && keyTypeOf(target, propertyOfReference(target, reference.column), structureOf)
@@ -86,7 +87,7 @@ export function resolvedSpec(cls: RecordClass, name: string, spec: ColumnSpec, s
 }
 
 const isSameType = (type: KeyType, spec: ColumnSpec): boolean =>
-  (['type', 'maxLength', 'minimum', 'maximum', 'isRowId'] as const).every((key) => type[key] === spec[key])
+  (['type', 'maxLength', 'minimum', 'maximum', 'isRowId', 'isKey'] as const).every((key) => type[key] === spec[key])
 
 const propertyOfReference = (cls: object, column: string): string =>
   mergedColumns(cls)[column] ? column : (Object.keys(mergedColumns(cls)).find((name) => columnNameOf(name) === column) ?? column)

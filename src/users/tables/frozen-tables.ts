@@ -161,8 +161,8 @@ function columnOfMigration(frozen: FrozenColumn, columnName?: string | undefined
 function keyTypeOf(kind: 'user' | 'domain'): Partial<ColumnSpec> {
   const spec = idSpecOf(modelOfTable(kind))
   if (!spec) return {}
-  const { type, maxLength, isRowId } = spec
-  return { type, ...(maxLength === undefined ? {} : { maxLength }), ...(isRowId ? { isRowId } : {}) }
+  const { type, maxLength, isRowId, isKey } = spec
+  return { type, ...(maxLength === undefined ? {} : { maxLength }), ...(isRowId ? { isRowId } : {}), ...(isKey ? { isKey } : {}) }
 }
 
 function typeOfMigration({ type, holdsIdOf }: FrozenColumn, dialect: Dialect): string {
