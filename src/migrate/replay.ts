@@ -43,8 +43,13 @@ export async function replayMigrations(perms: Perms, scratch: Knex, options: Rep
   }
 }
 
-// The library's tables refer to the table of users.
-const ownsUsers = (perms: Perms): boolean => !declaresTable(perms.models.user)
+/**
+ * Returns whether the application's migrations create the table of users. Then they run before the library's, whose tables refer to
+ * that table.
+ */
+export function ownsUsers(perms: Perms): boolean {
+  return !declaresTable(perms.models.user)
+}
 
 function refuseConnection(): never {
   throw new ConfigurationError(

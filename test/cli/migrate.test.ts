@@ -1,3 +1,5 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { eachDatabase } from '../helpers/databases.js'
 import { createProject, permsModule, type TestProject } from './helpers/project.js'
@@ -143,12 +145,34 @@ export const down = (knex) => permsMigrations().down(knex)`,
   it('status reports a migration that ran and has no file', async () => {
     const { run, folder } = create({ 'migrations/001_note.js': migration('note'), 'migrations/002_task.js': migration('task') })
     await run(['migrate', 'up'])
-    const { rmSync } = await import('node:fs')
     rmSync(`${folder}/migrations/002_task.js`)
     const { code, stdout } = await run(['migrate', 'status'])
     expect(code).to.equal(1)
     expect(stdout).to.match(/^application +missing +002_task\.js$/m)
   }).timeout(60_000)
+
+  const withNote = (columns: string) =>
+    permsModule({
+      database: db.name,
+      url: db.url(),
+      before: `import { BasePermsModel, column } from 'objection-perms'\nclass Note extends BasePermsModel.withColumns({ ${columns} }) {}`,
+      options: 'models: [Note]',
+    })
+
+  it('make writes the migration from the models, check finds no difference then, and the real database stays unchanged until up', async () => {
+    const { run } = create({ 'perms.js': withNote('title: column.string({ maxLength: 100 })') })
+    const missing = await run(['migrate', 'check', '--json'])
+    expect([missing.code, missing.json]).to.deep.equal([1, { changes: ['note: the table does not exist.'] }])
+    const { code, json, stderr } = await run(['migrate', 'make', 'notes', '--json'])
+    expect(code, stderr).to.equal(0)
+    expect(json.file).to.match(/\/migrations\/\d{14}_notes\.js$/)
+    expect(json.changes).to.deep.equal(['note: the table does not exist.'])
+    expect(await hasTable('user')).to.equal(false)
+    expect((await run(['migrate', 'check'])).code).to.equal(0)
+    expect((await run(['migrate', 'up'])).code).to.equal(0)
+    await db.knex('note').select('title')
+    expect((await run(['migrate', 'make', 'again'])).stdout).to.contain('nothing to write')
+  }).timeout(120_000)
 
   it('up reports a migration that fails in one sentence, and records nothing of it', async () => {
     const { run } = create({
@@ -182,6 +206,72 @@ export const down = (knex: Knex): Promise<void> => knex.schema.dropTable('note')
       project.remove()
     }
   })
+
+  it('make writes the first migration in the language of the application, and later ones in that of the others', async () => {
+    const model = (columns: string) =>
+      permsModule({
+        before: `import { BasePermsModel, column } from 'objection-perms'\nclass Note extends BasePermsModel.withColumns({ ${columns} }) {}`,
+        options: 'models: [Note]',
+      })
+    const project = createProject({ 'src/perms.ts': model('title: column.string()') })
+    try {
+      expect((await project.run(['migrate', 'make', 'notes', '--json'])).json.file).to.match(/_notes\.ts$/)
+      expect((await project.run(['migrate', 'up'])).code).to.equal(0)
+      project.write({ 'src/perms.ts': model('title: column.string(), body: column.text().nullable()') })
+      expect((await project.run(['migrate', 'make', 'body', '--language', 'js', '--json'])).json.file).to.match(/_body\.js$/)
+    } finally {
+      project.remove()
+    }
+  }).timeout(60_000)
+
+  it('make leaves out steps that lose values, unless --allow-loss or --drop-table is given', async () => {
+    const note = (length: number) => `class Note extends BasePermsModel.withColumns({ title: column.string({ maxLength: ${length} }) }) {}`
+    const model = (classes: string, models: string) =>
+      permsModule({ before: `import { BasePermsModel, column } from 'objection-perms'\n${classes}`, options: `models: [${models}]` })
+    const project = createProject({
+      'perms.js': model(`${note(100)}\nclass Task extends BasePermsModel.withColumns({}) {}`, 'Note, Task'),
+    })
+    try {
+      expect((await project.run(['migrate', 'make', 'first'])).code).to.equal(0)
+      project.write({ 'perms.js': model(note(10), 'Note') })
+      const made = async (...args: string[]) => (await project.run(['migrate', 'make', ...args, '--json'])).json
+      const [careful, bold] = [await made('careful'), await made('bold', '--allow-loss', '--drop-table', 'task')]
+      expect(careful.changes).to.have.length(1)
+      expect(bold.changes).to.include('task: no model declares the table.')
+      const up = (file: string) => readFileSync(file, 'utf8').replaceAll(/^ *\/\/.*$/gm, '')
+      expect(up(careful.file)).not.to.contain('varchar(10)')
+      expect(up(bold.file)).to.contain('varchar(10)')
+    } finally {
+      project.remove()
+    }
+  }).timeout(120_000)
+
+  const refused: readonly [title: string, args: readonly string[], problem: RegExp][] = [
+    ['make without a name', ['make'], /^migrate make needs NAME: /],
+    ['a name that is a path', ['make', '../notes'], /^'\.\.\/notes' cannot be the name of a migration/],
+    ['an unknown language', ['make', 'notes', '--language', 'coffee'], /^--language coffee: must be ts or js\.$/],
+    ['--against on SQLite', ['check', '--against', 'other.db'], /^--against is for PostgreSQL and MariaDB/],
+    ['a folder of migrations that is a file', ['make', 'notes'], /migrations/],
+  ]
+  for (const [title, args, problem] of refused) {
+    it(`refuses ${title} with one sentence, and writes no file`, async () => {
+      const before = `import { BasePermsModel, column } from 'objection-perms'\nclass Note extends BasePermsModel.withColumns({ title: column.string() }) {}`
+      const isFile = title.includes('is a file')
+      const project = createProject({
+        'perms.js': permsModule({ before, options: 'models: [Note]' }),
+        ...(isFile ? { migrations: 'text' } : {}),
+      })
+      try {
+        const ran = await project.run(['migrate', ...args])
+        expect([ran.code, ran.stdout]).to.deep.equal([2, ''])
+        expect(ran.problem).to.match(problem)
+        expect(ran.stderr).not.to.match(/^\s+at /m)
+        expect(existsSync(join(project.folder, 'migrations'))).to.equal(isFile)
+      } finally {
+        project.remove()
+      }
+    })
+  }
 
   it('up reports progress on stderr after two seconds, and keeps stdout for the result', async () => {
     const project = createProject({

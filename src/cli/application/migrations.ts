@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import type { Knex } from 'knex'
-import { isPermsMigrations, libraryHistory, permsMigrations } from '../../migrations.js'
+import { folderOfMigrations, isPermsMigrations, libraryHistory, permsMigrations } from '../../migrations.js'
 import type { Application } from './application.js'
 import { supportTypeScript } from './modules.js'
 
@@ -39,7 +39,7 @@ const defaultExtensions: readonly string[] = ['.co', '.coffee', '.eg', '.iced', 
 export async function findMigrations(app: Application): Promise<Migrations> {
   const given: Knex.MigratorConfig = app.perms.knex.client.config.migrations ?? {}
   const source = app.project.config.migrations === undefined ? given.migrationSource : undefined
-  const application = source === undefined ? await historyOfFolders(app, given) : await historyOfSource(source, given)
+  const application = source === undefined ? await historyOfFolders(app, given) : await historyOfSource(app, source, given)
   const place = isPermsMigrations(source) ? 'same source' : (application?.library.size ?? 0) > 0 ? 'a migration' : 'own history'
   return { place, application, library: place === 'own history' ? await ownHistory(app) : null }
 }
@@ -69,7 +69,13 @@ async function historyOfFolders(app: Application, given: Knex.MigratorConfig): P
   return { settings: { ...rest, directory }, names: given.sortDirsSeparately ? names : names.sort(), library }
 }
 
-async function historyOfSource(source: Knex.MigrationSource<unknown>, settings: Knex.MigratorConfig): Promise<History> {
+async function historyOfSource(
+  { project }: Application,
+  source: Knex.MigrationSource<unknown>,
+  settings: Knex.MigratorConfig,
+): Promise<History> {
+  const folder = folderOfMigrations(source)
+  if (folder !== undefined && (await readdir(folder)).some((name) => name.endsWith('.ts'))) await supportTypeScript(folder, project.folder)
   const steps = await source.getMigrations(settings.loadExtensions ?? defaultExtensions)
   const packaged = await packagedNames()
   const names = steps.map((step) => source.getMigrationName(step))

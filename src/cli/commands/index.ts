@@ -42,6 +42,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./migrate/status.js')).migrateStatus,
   },
   {
+    name: 'migrate make',
+    summary: 'Writes a migration that changes the tables to those that the models declare.',
+    load: async () => (await import('./migrate/make.js')).migrateMake,
+  },
+  {
+    name: 'migrate check',
+    summary: 'Compares the tables that the migrations make with those that the models declare.',
+    load: async () => (await import('./migrate/check.js')).migrateCheck,
+  },
+  {
     name: 'users list',
     summary: 'Lists the users with their roles.',
     load: async () => (await import('./users/list.js')).listUsers,
