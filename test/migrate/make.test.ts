@@ -44,14 +44,12 @@ eachDatabase('makeMigration()', (db) => {
   it('writes nothing to the database of the application', async function () {
     this.timeout(60_000)
     await app.change([modelClass(Post)])
-    await db
-      .knex('post')
-      .insert({
-        id: '00000000-0000-4000-8000-000000000001',
-        title: 'x',
-        created_at: datetime(db.dialect),
-        updated_at: datetime(db.dialect),
-      })
+    await db.knex('post').insert({
+      id: '00000000-0000-4000-8000-000000000001',
+      title: 'x',
+      created_at: datetime(db.dialect),
+      updated_at: datetime(db.dialect),
+    })
     const before = await app.dump()
     const statements: string[] = []
     const listen = ({ sql }: { sql: string }) => void statements.push(sql)
