@@ -19,9 +19,11 @@ import { outsideTransaction } from './database/transaction.js'
 import { selfCheck } from './enforce/self-check.js'
 import { type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { readNeededTypes } from './http/crud/existing/table-types.js'
+import { StartCheck } from './migrate/table-check.js'
 import { migrate } from './migrations.js'
 import { noteAdapterMade, setOutsideContext } from './policy/context.js'
 import { registerModels } from './policy/registered-models.js'
+import { setTableCheck } from './query/execution/table-check.js'
 import { inspectPlainClasses } from './query/inspection/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/inspection/protected-tables.js'
 import { findUnguarded } from './query/inspection/unguarded.js'
@@ -66,6 +68,8 @@ export function initPerms(options: PermsOptions): Perms {
   const hasher = hasherOf(options)
   if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
     throw new ConfigurationError('initPerms({ tables: { schema } }): SQLite has no schemas. Use tables.prefix.')
+  if (!['warn', 'refuse', undefined].includes(options.checkTables))
+    throw new ConfigurationError(`initPerms({ checkTables: ${JSON.stringify(options.checkTables)} }): use 'warn' or 'refuse'.`)
   const runtime = startRuntime(knex, options.name)
   try {
     // A hasher of the application may be used again in its next runtime.
@@ -74,6 +78,7 @@ export function initPerms(options: PermsOptions): Perms {
     const models = prepareModels(runtime, options, hasher)
     const signIn = startSignIn(runtime, options, hasher)
     const perms = permsOf(runtime, options, { models, cookies, hasher, ...signIn })
+    if (options.checkTables !== undefined) addTableCheck(runtime, perms, options.checkTables)
     setPerms(runtime, perms)
     runtime.confirm()
     return perms
@@ -201,6 +206,19 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, has
 function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOptions): MaintainedParts {
   const countsInDatabase = typeof throttle === 'object' && 'store' in throttle && throttle.store === 'database'
   return { knex, countsInDatabase, auditModel: auditModel(auditLog || true), auditRetention }
+}
+
+/** Adds the check of the tables to the object. The check begins after initPerms(). */
+function addTableCheck(runtime: Runtime, perms: Perms, mode: 'warn' | 'refuse'): void {
+  const check = new StartCheck(perms, runtime, mode)
+  if (mode === 'refuse') setTableCheck(runtime, (knex) => check.pass(knex))
+  check.start()
+  const { migrate: run, close } = perms
+  perms.migrate = () => check.aroundMigrations(run)
+  perms.close = async () => {
+    await check.close()
+    await close()
+  }
 }
 
 // Nothing else reports an error of the audit log.

@@ -1,6 +1,7 @@
 /** Counts the rows of queries that enforce policies, and finds the rows that a write affects first. */
 import { inRuntimeOf } from '../runtime.js'
 import type { BuilderState } from './enforcing-query.js'
+import { afterTableCheck } from './execution/table-check.js'
 import { joinsManyRows } from './joined-graphs.js'
 import type { BuilderClass } from './objection-internals.js'
 import type { Execution } from './policy-enforcer.js'
@@ -23,9 +24,9 @@ export function CountMixin(Base: BuilderClass<BuilderState>): BuilderClass<Build
   }
 }
 
-/** Runs a query for the rows of a write after the enforcer has restricted it to the rows that the write may change. */
+/** Runs a query after the check of the tables and, for the rows of a write, after the enforcer has restricted it to the rows that the write may change. */
 export function afterNarrowing<T>(query: BuilderState, run: () => Promise<T>): Promise<T> {
-  return query.affectedBy ? narrow(query).then(run) : run()
+  return afterTableCheck(query.unsafeKnex(), () => (query.affectedBy ? narrow(query).then(run) : run()))
 }
 
 async function narrow(query: BuilderState): Promise<void> {

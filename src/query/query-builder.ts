@@ -8,6 +8,7 @@ import { BuilderStateMixin } from './builder-state.js'
 import { afterNarrowing, CountMixin } from './counts.js'
 import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { executeCopy, isAsExpected } from './execution/execution.js'
+import { afterTableCheck } from './execution/table-check.js'
 import { writeOnce, writeRelated } from './execution/write-execution.js'
 import { assertHomeOfOwners, isGraphWrite, isWriting, writeOf } from './execution/write-operation.js'
 import type { Template } from './fragments.js'
@@ -89,7 +90,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       try {
         return inRuntimeOf(this.unsafeKnex(), () => {
           const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
-          return isChecked ? writeRelated(this) : writeOnce(this)
+          return afterTableCheck(this.unsafeKnex(), () => (isChecked ? writeRelated(this) : writeOnce(this)))
         })
       } catch (error) {
         return Promise.reject(error)

@@ -64,6 +64,14 @@ export interface PermsOptions {
   ids?: LibraryIds | undefined
   /** Models to check at start instead of at their first use. Relations from the user to them work from the start. */
   models?: readonly (abstract new (...args: never[]) => Model)[] | undefined
+  /**
+   * Compares the tables with the models at start, in one statement: missing tables and columns, types that hold other values, and NOT
+   * NULL columns that the models leave out. 'warn' prints the differences once. 'refuse' rejects all statements of models until there
+   * are none.
+   *
+   * @defaultValue no check
+   */
+  checkTables?: 'warn' | 'refuse' | undefined
   passwords?:
     | (PasswordPolicy & {
         /** The cost of bcrypt, at least 10. @defaultValue 12 */

@@ -5,6 +5,7 @@ import { mapDatabaseError } from '../../database/errors/database-errors.js'
 import { isTransaction, joinAmbient, retryStatement } from '../../database/transaction.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { send } from '../../query/execution/send.js'
+import { afterTableCheck } from '../../query/execution/table-check.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { columnOf, definitionOf } from '../../schema/definition/definition.js'
@@ -87,7 +88,7 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
     const dialect = dialectOfClass(parts.user.cls)
     try {
       const db = joinAmbient(knex)
-      const ask = () => send(db, sql, [value])
+      const ask = () => afterTableCheck(db, () => send(db, sql, [value]))
       const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : retryStatement(error, ask)))
       return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {

@@ -7,41 +7,59 @@ import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type Table
 import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
 
 /** Returns the tables. @throws the driver's error */
-export async function readMariadb(knex: Knex, { tables, schema }: TablesToRead): Promise<TableSchema[]> {
-  if (!tables) return await readDatabase(knex, schema, undefined)
-  // The catalogue is fast only for one database at a time.
-  const byDatabase = grouped(tables, (table) => table.schema ?? '')
-  const found: TableSchema[] = []
-  for (const list of byDatabase.values())
-    found.push(
-      ...(await readDatabase(
-        knex,
-        list[0]?.schema,
-        list.map(({ name }) => name),
-      )),
+export async function readMariadb(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  return await eachDatabase(toRead, async (place) => {
+    const byTable = async (sql: string) => grouped(await read(knex, place, sql), (row) => at(row, 0))
+    const columns = await byTable(columnsSql(whereOf(place, 't')))
+    const indexes = await byTable(indexesSql(whereOf(place, 's')))
+    const foreignKeys = await byTable(foreignKeysSql(whereOf(place, 'r', 'constraint')))
+    const checks = await byTable(checksSql(whereOf(place, 'c', 'constraint')))
+    const fullName = (table: string) => (place.schema === undefined ? table : `${place.schema}.${table}`)
+    for (const [table, rows] of checks) checks.set(table, await withAllCharacters(knex, fullName(table), rows))
+    return [...columns].map(([table, rows]) =>
+      tableOf({
+        columns: rows,
+        indexes: indexes.get(table) ?? [],
+        foreignKeys: foreignKeys.get(table) ?? [],
+        checks: checks.get(table) ?? [],
+      }),
     )
+  })
+}
+
+/** Returns the tables with their columns only, in one statement for each database. @throws the driver's error */
+export async function readMariadbColumns(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  return await eachDatabase(toRead, async (place) => {
+    const columns = grouped(await read(knex, place, columnsSql(whereOf(place, 't'))), (row) => at(row, 0))
+    return [...columns.values()].map((rows) => tableOf({ columns: rows, indexes: [], foreignKeys: [], checks: [] }))
+  })
+}
+
+/** The tables to read in a database of the server: the connection's, unless `schema` names it. */
+interface Place {
+  readonly schema: string | undefined
+  readonly names: readonly string[] | undefined
+}
+
+// The catalogue is fast only for one database at a time.
+async function eachDatabase(
+  { tables, schema }: TablesToRead,
+  readTables: (place: Place) => Promise<TableSchema[]>,
+): Promise<TableSchema[]> {
+  if (!tables) return await readTables({ schema, names: undefined })
+  const found: TableSchema[] = []
+  for (const list of grouped(tables, (table) => table.schema ?? '').values())
+    found.push(...(await readTables({ schema: list[0]?.schema, names: list.map(({ name }) => name) })))
   return found
 }
 
-async function readDatabase(knex: Knex, schema: string | undefined, names: readonly string[] | undefined): Promise<TableSchema[]> {
-  const of = (alias: string, column = 'table') =>
-    `${alias}.${column}_schema = coalesce(?, database())${names ? ` and ${alias}.table_name in (${names.map(() => '?').join(', ')})` : ''}`
-  const read = async (sql: string) => textRows(await select(knex, sql, [schema ?? null, ...(names ?? [])]))
-  const byTable = async (sql: string) => grouped(await read(sql), (row) => at(row, 0))
-  const columns = await byTable(columnsSql(of('t')))
-  const indexes = await byTable(indexesSql(of('s')))
-  const foreignKeys = await byTable(foreignKeysSql(of('r', 'constraint')))
-  const checks = await byTable(checksSql(of('c', 'constraint')))
-  for (const [table, rows] of checks)
-    checks.set(table, await withAllCharacters(knex, schema === undefined ? table : `${schema}.${table}`, rows))
-  return [...columns].map(([table, rows]) =>
-    tableOf({
-      columns: rows,
-      indexes: indexes.get(table) ?? [],
-      foreignKeys: foreignKeys.get(table) ?? [],
-      checks: checks.get(table) ?? [],
-    }),
-  )
+async function read(knex: Knex, { schema, names }: Place, sql: string): Promise<Row[]> {
+  return textRows(await select(knex, sql, [schema ?? null, ...(names ?? [])]))
+}
+
+function whereOf({ names }: Place, alias: string, column = 'table'): string {
+  const isOfDatabase = `${alias}.${column}_schema = coalesce(?, database())`
+  return names ? `${isOfDatabase} and ${alias}.table_name in (${names.map(() => '?').join(', ')})` : isOfDatabase
 }
 
 // The catalogue writes a question mark for each byte of a character outside of the Basic Multilingual Plane.

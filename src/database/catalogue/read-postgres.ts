@@ -6,19 +6,29 @@ import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type Table
 import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
 
 /** Returns the tables. @throws the driver's error */
-export async function readPostgres(knex: Knex, { tables, schema }: TablesToRead): Promise<TableSchema[]> {
-  const [where, bindings] = tables
-    ? [`c.oid in (${tables.map(() => 'to_regclass(?)').join(', ')})`, tables.map(({ sql }) => sql)]
-    : schema === undefined
-      ? ["pg_table_is_visible(c.oid) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not c.relispartition", []]
-      : ['n.nspname = ? and not c.relispartition', [schema]]
-  const columns = grouped(textRows(await select(knex, columnsSql(where), bindings)), (row) => at(row, 0))
+export async function readPostgres(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  const columns = await readColumns(knex, toRead)
   const ids = [...columns.keys()]
   if (ids.length === 0) return []
   const list = ids.map(() => '?').join(', ')
   const indexes = grouped(textRows(await select(knex, indexesSql(list), ids)), (row) => at(row, 0))
   const constraints = grouped(textRows(await select(knex, constraintsSql(list), ids)), (row) => at(row, 0))
   return [...columns].map(([id, rows]) => tableOf(rows, indexes.get(id) ?? [], constraints.get(id) ?? []))
+}
+
+/** Returns the tables with their columns only, in one statement. @throws the driver's error */
+export async function readPostgresColumns(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  return [...(await readColumns(knex, toRead)).values()].map((rows) => tableOf(rows, [], []))
+}
+
+/** Returns the rows of columns by the id of their table. */
+async function readColumns(knex: Knex, { tables, schema }: TablesToRead): Promise<Map<string, Row[]>> {
+  const [where, bindings] = tables
+    ? [`c.oid in (${tables.map(() => 'to_regclass(?)').join(', ')})`, tables.map(({ sql }) => sql)]
+    : schema === undefined
+      ? ["pg_table_is_visible(c.oid) and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not c.relispartition", []]
+      : ['n.nspname = ? and not c.relispartition', [schema]]
+  return grouped(textRows(await select(knex, columnsSql(where), bindings)), (row) => at(row, 0))
 }
 
 const nameOf = (relation: string, namespace: string): string =>

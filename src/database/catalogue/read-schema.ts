@@ -1,10 +1,10 @@
 /** Reads tables, columns, keys, indexes, foreign keys and checks from the catalogue of a database. */
 import type { Knex } from 'knex'
-import { dialectOf } from '../../schema/storage.js'
+import { type Dialect, dialectOf } from '../../schema/storage.js'
 import { sentName } from '../tables/existing-tables.js'
-import { readMariadb } from './read-mariadb.js'
-import { readPostgres } from './read-postgres.js'
-import { readSqlite } from './read-sqlite.js'
+import { readMariadb, readMariadbColumns } from './read-mariadb.js'
+import { readPostgres, readPostgresColumns } from './read-postgres.js'
+import { readSqlite, readSqliteColumns } from './read-sqlite.js'
 import type { TablesToRead } from './rows.js'
 import type { DatabaseSchema, TableSchema } from './schema-types.js'
 
@@ -24,16 +24,26 @@ export interface ReadOptions {
  * @throws the driver's error
  * @example (await readSchema(knex, { tables: ['user'] })).tables.get('user')?.columns.get('email')?.type // 'character varying(254)'
  */
-export async function readSchema(knex: Knex, { tables, schema }: ReadOptions = {}): Promise<DatabaseSchema> {
+export async function readSchema(knex: Knex, options: ReadOptions = {}): Promise<DatabaseSchema> {
+  return await readWith({ pg: readPostgres, mysql: readMariadb, sqlite: readSqlite }, knex, options)
+}
+
+/**
+ * Reads the columns of tables, in one statement for each database of the server. Keys, indexes and checks are missing in the result.
+ *
+ * @throws the driver's error
+ */
+export async function readColumns(knex: Knex, options: ReadOptions = {}): Promise<DatabaseSchema> {
+  return await readWith({ pg: readPostgresColumns, mysql: readMariadbColumns, sqlite: readSqliteColumns }, knex, options)
+}
+
+type Read = (knex: Knex, toRead: TablesToRead) => Promise<TableSchema[]>
+
+async function readWith(read: Readonly<Record<Dialect, Read>>, knex: Knex, { tables, schema }: ReadOptions): Promise<DatabaseSchema> {
   const dialect = dialectOf(knex)
   const toRead = {
     tables: tables && [...new Set(tables)].map((table) => sentName(knex, table)),
     schema: schema === undefined ? undefined : sentName(knex, schema).name,
-  }
-  const read: Readonly<Record<typeof dialect, (knex: Knex, toRead: TablesToRead) => Promise<TableSchema[]>>> = {
-    pg: readPostgres,
-    mysql: readMariadb,
-    sqlite: readSqlite,
   }
   const found = toRead.tables?.length === 0 ? [] : await read[dialect](knex, toRead)
   const sorted = [...found].sort((one, other) => (one.name < other.name ? -1 : 1))

@@ -7,47 +7,63 @@ import { actionNamed, at, byName, grouped, isSet, type Row, sortedBy, type Table
 import type { CheckSchema, ColumnSchema, ForeignKeySchema, IndexSchema, TableSchema } from './schema-types.js'
 
 /** Returns the tables. @throws the driver's error */
-export async function readSqlite(knex: Knex, { tables, schema }: TablesToRead): Promise<TableSchema[]> {
-  if (!tables) return await readAttached(knex, schema, undefined)
-  const found: TableSchema[] = []
-  for (const list of grouped(tables, (table) => table.schema ?? '').values())
-    found.push(
-      ...(await readAttached(
-        knex,
-        list[0]?.schema,
-        list.map(({ name }) => name),
-      )),
-    )
-  return found
-}
-
-/** Reads an attached database, or the main one. */
-async function readAttached(knex: Knex, schema: string | undefined, names: readonly string[] | undefined): Promise<TableSchema[]> {
-  const place = schema ?? 'main'
-  const master = `"${place.replaceAll('"', '""')}".sqlite_master`
-  const where = names ? `lower(m.name) in (${names.map(() => 'lower(?)').join(', ')})` : `m.name not like 'sqlite\\_%' escape '\\'`
-  const read = async (sql: string, places: number) =>
-    textRows(await select(knex, sql, [...Array<string>(places).fill(place), ...(names ?? [])]))
-  const byTable = async (sql: string, places: number) => grouped(await read(sql, places), (row) => at(row, 0))
-  const tables = await read(
-    `select m.name as a, m.type as b, m.sql as c from ${master} m where m.type in ('table', 'view') and ${where}`,
-    0,
-  )
-  // The pragmas fail for a view over a table that does not exist, and for a virtual table whose module is not loaded.
-  const isTable = `m.type = 'table' and m.sql not like 'create virtual%' and ${where}`
-  const columns = await byTable(columnsSql(master, isTable), 1)
-  const indexes = await byTable(indexesSql(master, isTable), 1)
-  const foreignKeys = await byTable(foreignKeysSql(master, isTable), 2)
-  return tables.map((row) => {
-    const name = at(row, 0)
-    const rows = { columns: columns.get(name) ?? [], indexes: indexes.get(name) ?? [], foreignKeys: foreignKeys.get(name) ?? [] }
-    return tableOf(schema === undefined ? name : `${schema}.${name}`, row, rows)
+export async function readSqlite(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  return await eachDatabase(toRead, async (place) => {
+    const byTable = async (sql: string, places: number) => grouped(await read(knex, place, sql, places), (row) => at(row, 0))
+    const isTable = `${isOrdinary} and ${place.where}`
+    const columns = await byTable(columnsSql(place), 1)
+    const indexes = await byTable(indexesSql(place.master, isTable), 1)
+    const foreignKeys = await byTable(foreignKeysSql(place.master, isTable), 2)
+    return [...columns].map(([name, rows]) => tableOf(place, rows, indexes.get(name) ?? [], foreignKeys.get(name) ?? []))
   })
 }
 
-const columnsSql = (master: string, where: string): string => `
-  select m.name as a, x.cid as b, x.name as c, x.type as d, x."notnull" as e, x.dflt_value as f, x.pk as g, x.hidden as h
-  from ${master} m join pragma_table_xinfo(m.name, ?) x where ${where}`
+/** Returns the tables with their columns only, in one statement for each attached database. @throws the driver's error */
+export async function readSqliteColumns(knex: Knex, toRead: TablesToRead): Promise<TableSchema[]> {
+  return await eachDatabase(toRead, async (place) => {
+    const columns = grouped(await read(knex, place, columnsSql(place), 1), (row) => at(row, 0))
+    return [...columns.values()].map((rows) => tableOf(place, rows, [], []))
+  })
+}
+
+/** The tables to read in an attached database, or in the main one. */
+interface Place {
+  readonly schema: string | undefined
+  readonly master: string
+  readonly where: string
+  readonly names: readonly string[]
+}
+
+async function eachDatabase(
+  { tables, schema }: TablesToRead,
+  readTables: (place: Place) => Promise<TableSchema[]>,
+): Promise<TableSchema[]> {
+  if (!tables) return await readTables(placeOf(schema, undefined))
+  const found: TableSchema[] = []
+  for (const list of grouped(tables, (table) => table.schema ?? '').values()) {
+    const names = list.map(({ name }) => name)
+    found.push(...(await readTables(placeOf(list[0]?.schema, names))))
+  }
+  return found
+}
+
+function placeOf(schema: string | undefined, names: readonly string[] | undefined): Place {
+  const master = `"${(schema ?? 'main').replaceAll('"', '""')}".sqlite_master`
+  const where = names ? `lower(m.name) in (${names.map(() => 'lower(?)').join(', ')})` : `m.name not like 'sqlite\\_%' escape '\\'`
+  return { schema, master, where, names: names ?? [] }
+}
+
+async function read(knex: Knex, { schema = 'main', names }: Place, sql: string, places: number): Promise<Row[]> {
+  return textRows(await select(knex, sql, [...Array<string>(places).fill(schema), ...names]))
+}
+
+// The pragmas fail for a view over a table that does not exist, and for a virtual table whose module is not loaded.
+const isOrdinary = "m.type = 'table' and m.sql not like 'create virtual%'"
+
+const columnsSql = ({ master, where }: Place): string => `
+  select m.name as a, x.cid as b, x.name as c, x.type as d, x."notnull" as e, x.dflt_value as f, x.pk as g, x.hidden as h,
+    case when coalesce(x.cid, 0) = 0 then m.sql end as i, m.type as j
+  from ${master} m left join pragma_table_xinfo(case when ${isOrdinary} then m.name end, ?) x where m.type in ('table', 'view') and ${where}`
 
 const indexesSql = (master: string, where: string): string => `
   select m.name as a, l.name as b, l."unique" as c, l.origin as d, l.partial as e, x.seqno as f, x.cid as g, x.name as h, x."desc" as i,
@@ -59,32 +75,30 @@ const foreignKeysSql = (master: string, where: string): string => `
     coalesce(f."to", (select p.name from pragma_table_info(f."table", ?) p where p.pk = f.seq + 1)) as f, f.on_delete as g, f.on_update as h
   from ${master} m join pragma_foreign_key_list(m.name, ?) f where ${where}`
 
-interface Rows {
-  readonly columns: readonly Row[]
-  readonly indexes: readonly Row[]
-  readonly foreignKeys: readonly Row[]
-}
-
-function tableOf(name: string, [, type, sql]: Row, rows: Rows): TableSchema {
-  const declared = declaredIn(sql ?? '', 'sqlite')
+function tableOf({ schema }: Place, rows: readonly Row[], indexes: readonly Row[], foreignKeys: readonly Row[]): TableSchema {
+  const [first] = rows
+  const sql = rows.find((row) => row[8] !== null)?.[8] ?? undefined
+  const isView = at(first, 9) === 'view' || /^create\s+virtual/i.test(sql ?? '')
+  const declared = declaredIn(isView ? '' : (sql ?? ''), 'sqlite')
+  const existing = rows.filter((row) => row[1] !== null)
   const key = sortedBy(
-    rows.columns.filter((row) => at(row, 6) !== '0'),
+    existing.filter((row) => at(row, 6) !== '0'),
     6,
   )
   // A primary key of one INTEGER column is the rowid.
   const [id] = key.length === 1 && /^integer$/i.test(at(key[0], 3)) && !/\bwithout\s+rowid\b[^)]*$/i.test(sql ?? '') ? key : []
-  const columns = sortedBy(rows.columns, 1)
+  const columns = sortedBy(existing, 1)
     .filter((row) => at(row, 7) !== '1')
     .map((row) => columnOf(row, declared, row === id))
   return {
-    name,
-    ...(type === 'view' || /^create\s+virtual/i.test(sql ?? '') ? { isView: true } : {}),
+    name: schema === undefined ? at(first, 0) : `${schema}.${at(first, 0)}`,
+    ...(isView ? { isView } : {}),
     columns: new Map(columns.map((column) => [column.name, column])),
     primaryKey: key.map((row) => at(row, 2)),
-    indexes: byName([...grouped(sortedBy(rows.indexes, 5), (row) => at(row, 1)).values()].map(indexOf)),
-    foreignKeys: byName([...grouped(sortedBy(rows.foreignKeys, 2), (row) => at(row, 1)).values()].map(foreignKeyOf)),
+    indexes: byName([...grouped(sortedBy(indexes, 5), (row) => at(row, 1)).values()].map(indexOf)),
+    foreignKeys: byName([...grouped(sortedBy(foreignKeys, 2), (row) => at(row, 1)).values()].map(foreignKeyOf)),
     checks: declared.checks.map((check): CheckSchema => ({ ...check, ...valueCheck(check.sql) })),
-    ...(sql === null || sql === undefined ? {} : { sql }),
+    ...(sql === undefined ? {} : { sql }),
   }
 }
 
