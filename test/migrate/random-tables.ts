@@ -199,7 +199,7 @@ export function changesOf(tables: readonly TableSpec[], dialect: 'sqlite' | 'pg'
       ...(spec.isUnique || (spec.isIndexed && isFree)
         ? [{ title: title('remove the key of'), tables: withColumn(property, { ...spec, isUnique: false, isIndexed: false }), kinds: keys }]
         : []),
-      ...(spec.hasDefault
+      ...(spec.hasDefault && !(dialect === 'mysql' && spec.type === 'json')
         ? [
             {
               title: title('remove the default of'),
