@@ -158,15 +158,23 @@ export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
 export { AuditLog } from './users/audit-log.js'
-export { type AnyUser, currentUser, type RegisteredUser, type RegisteredUserClass, runAs, type UserClass } from './users/caller/actor.js'
+export {
+  type AnyUser,
+  currentUser,
+  type RegisteredUser,
+  type RegisteredUserClass,
+  runAs,
+  type UserClass,
+  type UserRow,
+} from './users/caller/actor.js'
 export { inDomain } from './users/caller/in-domain.js'
-export { Domain } from './users/domain.js'
+export { Domain, type DomainWithoutId } from './users/domain.js'
 export type { UserEvents } from './users/events.js'
 export { Invitation } from './users/invitation.js'
-export { type DomainRef, HasRolesMixin, type WithRoles } from './users/roles/has-roles-mixin.js'
+export { type DomainRef, type DomainRow, HasRolesMixin, type WithRoles } from './users/roles/has-roles-mixin.js'
 export { Role } from './users/roles/roles.js'
 export { SecondFactor } from './users/second-factor.js'
 export { type IssueOptions, Token } from './users/token.js'
 export { User, type UserWithoutId } from './users/user.js'
-export { UserRole } from './users/user-role.js'
-export { UserSetting } from './users/user-setting.js'
+export { UserRole, type UserRoleWithoutId } from './users/user-role.js'
+export { UserSetting, type UserSettingWithoutId } from './users/user-setting.js'

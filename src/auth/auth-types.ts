@@ -3,7 +3,7 @@ import type { Actor } from '../policy/context.js'
 import type { RoleName, UserId } from '../policy/registered-types.js'
 import type { Runtime } from '../runtime.js'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
-import type { User } from '../users/user.js'
+import type { RegisteredUser, UserRow } from '../users/caller/actor.js'
 import type { AuditTrail } from './audit-trail.js'
 import type { OnEvent } from './events.js'
 import type { Impersonation } from './flows/impersonation.js'
@@ -30,13 +30,13 @@ export interface AuthOptions {
   readonly runtime?: Pick<Runtime, 'name' | 'scope'> | undefined
   readonly jwt: JwtOptions & {
     /** Returns further claims of access tokens. Permission checks do not read them. */
-    readonly claims?: ((user: User) => object) | undefined
+    readonly claims?: ((user: RegisteredUser) => object) | undefined
     /** Accepts the access tokens of an earlier scheme until a fixed date. */
     readonly legacyTokens?: LegacyTokenOptions | undefined
   }
   readonly hasher: PasswordHasher
   /** Loads the user of a valid access token in place of the library's query. The library still checks the session. */
-  readonly loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
+  readonly loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
   readonly onEvent?: OnEvent | undefined
   /** The audit log that `onEvent` writes to: settled() waits for it. */
   readonly trail?: AuditTrail | undefined
@@ -64,7 +64,7 @@ export interface SignedIn {
   readonly refreshToken: string
   /** Seconds until the access token expires. */
   readonly expiresIn: number
-  readonly user: User
+  readonly user: RegisteredUser
   readonly challenge?: undefined
 }
 
@@ -118,7 +118,7 @@ export interface Auth {
    * @throws ConfigurationError inside the application's transaction()
    * @example const user = await perms.auth.register({ email, password }, { role: Role.USER })
    */
-  register(values: object, options?: { role?: RoleName | undefined }): Promise<User>
+  register(values: object, options?: { role?: RoleName | undefined }): Promise<RegisteredUser>
   /**
    * Imports users of another system with their stored hashes, in batches of one transaction each. Users who exist already, by id or
    * address, are skipped, so that an interrupted import can be run again. Users whose values are refused are reported.
@@ -140,7 +140,7 @@ export interface Auth {
    * @throws like signIn, except InvalidCredentialsError and AccountDisabledError
    * @example const user = await perms.auth.checkPassword(email, password)
    */
-  checkPassword(email: string, password: string): Promise<User | null>
+  checkPassword(email: string, password: string): Promise<RegisteredUser | null>
   /**
    * Creates an access token with a new session that lasts as long as the token. With `refreshToken` it uses the session of that
    * refresh token.
@@ -148,9 +148,9 @@ export interface Auth {
    * @throws AccountDisabledError
    * @example const accessToken = await perms.auth.createAccessToken(user)
    */
-  createAccessToken(user: User, options?: { refreshToken?: string | undefined }): Promise<string>
+  createAccessToken(user: UserRow, options?: { refreshToken?: string | undefined }): Promise<string>
   /** Creates a refresh token with a new session. @throws AccountDisabledError */
-  createRefreshToken(user: User, options?: { device?: string | undefined }): Promise<string>
+  createRefreshToken(user: UserRow, options?: { device?: string | undefined }): Promise<string>
   /** Returns the claims of a valid access token. It does not check the session: `authenticate` does. @throws InvalidTokenError */
   verifyAccessToken(token: string): AccessClaims
   /**
@@ -164,11 +164,11 @@ export interface Auth {
   /** Ends the caller's session and invalidates its tokens at once. @throws UnauthorizedError for an anonymous caller */
   signOut(): Promise<void>
   /** Ends all sessions of a user except `except`. It does not check who the caller is. @returns the number of ended sessions */
-  signOutEverywhere(user: User | UserId, options?: { except?: string | null | undefined }): Promise<number>
+  signOutEverywhere(user: UserRow | UserId, options?: { except?: string | null | undefined }): Promise<number>
   /** Returns the active sessions of a user, the most recently used first. It does not check who the caller is. */
-  sessions(user: User | UserId): Promise<SessionInfo[]>
+  sessions(user: UserRow | UserId): Promise<SessionInfo[]>
   /** Ends one session of this user. It does not check who the caller is. @returns false when the user has no such session */
-  endSession(user: User | UserId, sessionId: string): Promise<boolean>
+  endSession(user: UserRow | UserId, sessionId: string): Promise<boolean>
   /**
    * Returns the caller of an access token, a legacy token or an API key. It runs one query.
    *

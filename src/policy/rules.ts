@@ -227,6 +227,9 @@ export function isComparison(value: unknown): value is Comparison {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }
 
+// One rule type for each relation: related<Post>('project', ...) names the row's type only, and leaves N to all relations of Post.
+type RelatedRowRule<R, N> = N extends string ? SqlRule<NoInfer<RelatedRow<R, N>>> : never
+
 /**
  * Allows rows with at least one related row that satisfies the rule. Global scopes of the related model apply, such as soft
  * deletion; its policy does not.
@@ -236,7 +239,7 @@ export function isComparison(value: unknown): value is Comparison {
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any relation
 export const related = <R extends object = any, N extends RelationName<R> = RelationName<R>>(
   relation: N,
-  rule: SqlRule<NoInfer<RelatedRow<R, N>>>,
+  rule: RelatedRowRule<R, N>,
 ): SqlRule<R> => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
 
 /**

@@ -14,12 +14,12 @@ import { definitionOf } from '../schema/definition/definition.js'
 import { type ModelClass, modelClass } from '../schema/model-class.js'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
 import { AuditLog } from '../users/audit-log.js'
-import type { UserClass } from '../users/caller/actor.js'
-import { Domain } from '../users/domain.js'
+import type { RegisteredUser, UserClass } from '../users/caller/actor.js'
+import { Domain, type DomainWithoutId } from '../users/domain.js'
 import { Token } from '../users/token.js'
 import { User } from '../users/user.js'
-import { UserRole } from '../users/user-role.js'
-import { UserSetting } from '../users/user-setting.js'
+import { UserRole, type UserRoleWithoutId } from '../users/user-role.js'
+import { UserSetting, type UserSettingWithoutId } from '../users/user-setting.js'
 
 export interface PermsOptions {
   /**
@@ -34,7 +34,7 @@ export interface PermsOptions {
   jwt?:
     | (JwtOptions & {
         /** Returns additional claims of access tokens. Permissions never depend on them. */
-        claims?: ((user: User) => object) | undefined
+        claims?: ((user: RegisteredUser) => object) | undefined
         /** Accepts the access tokens that the application issued before it used this library, until a fixed date. */
         legacyTokens?: LegacyTokenOptions | undefined
       })
@@ -42,13 +42,13 @@ export interface PermsOptions {
   /** The application's user model. @defaultValue User */
   user?: UserClass | undefined
   /** A subclass of UserRole. @defaultValue UserRole */
-  userRole?: typeof UserRole | undefined
+  userRole?: typeof UserRoleWithoutId | undefined
   /** A subclass of Token. @defaultValue Token */
   token?: typeof Token | undefined
   /** A subclass of Domain. @defaultValue Domain */
-  domain?: typeof Domain | undefined
+  domain?: typeof DomainWithoutId | undefined
   /** A subclass of UserSetting. @defaultValue UserSetting */
-  userSetting?: typeof UserSetting | undefined
+  userSetting?: typeof UserSettingWithoutId | undefined
   /**
    * The names of the library's tables: a schema, a prefix, and names of single tables. A model's `static tableName` wins.
    *
@@ -120,7 +120,7 @@ export interface PermsOptions {
   /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
   mail?: MailOptions | undefined
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
-  loadUser?: ((claims: Record<string, unknown>) => Promise<User | null> | User | null) | undefined
+  loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
 }
 
 /** Returns the classes that replace models of the library. */

@@ -3,6 +3,7 @@ import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { currentPerms, type Perms } from '../setup/perms.js'
 import { identifiersOf } from '../users/account/identifiers.js'
+import type { RegisteredUser } from '../users/caller/actor.js'
 import type { DomainRef } from '../users/roles/has-roles-mixin.js'
 import type { User } from '../users/user.js'
 
@@ -18,7 +19,7 @@ export interface SignInAsOptions extends CreateUserOptions {
 }
 
 /** A signed-in user. */
-export interface SignedInAs<U extends User = User> {
+export interface SignedInAs<U extends RegisteredUser = RegisteredUser> {
   readonly user: U
   readonly accessToken: string
   readonly refreshToken: string
@@ -36,7 +37,10 @@ let count = 0
  * @throws UniqueViolationError when the e-mail address is taken
  * @example const editor = await createUser<Employee>({ department: 'Press' }, { role: 'editor', domain: 'press' })
  */
-export async function createUser<U extends User = User>(values: Partial<U> = {}, { role, domain }: CreateUserOptions = {}): Promise<U> {
+export async function createUser<U extends RegisteredUser = RegisteredUser>(
+  values: Partial<U> = {},
+  { role, domain }: CreateUserOptions = {},
+): Promise<U> {
   count += 1
   // The random part avoids addresses of an earlier test run in the same database.
   const email = `user-${count}-${randomBytes(4).toString('hex')}@example.com`
@@ -59,7 +63,7 @@ export async function createUser<U extends User = User>(values: Partial<U> = {},
  * const { headers, user } = await signInAs({ email: 'ada@example.com' }, { role: Role.ADMIN })
  * const answer = await fetch(`${url}/api/users/me/`, { headers })
  */
-export async function signInAs<U extends User = User>(
+export async function signInAs<U extends RegisteredUser = RegisteredUser>(
   who: U | Partial<U> = {},
   { perms = currentPerms(), ...options }: SignInAsOptions = {},
 ): Promise<SignedInAs<U>> {
@@ -69,7 +73,7 @@ export async function signInAs<U extends User = User>(
   return { user, accessToken, refreshToken, headers: { authorization: `Bearer ${accessToken}` } }
 }
 
-async function userFor<U extends User>(who: U | Partial<U>, { role, domain }: CreateUserOptions): Promise<U> {
+async function userFor<U extends RegisteredUser>(who: U | Partial<U>, { role, domain }: CreateUserOptions): Promise<U> {
   const model = registeredModel('user') as typeof User
   const isSaved = who.id !== undefined
   const { email } = who

@@ -1,8 +1,9 @@
 import { setClassName } from '../core/names.js'
-import { LibraryModel } from '../enforce/base-perms-model.js'
+import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
 import { globalRole } from '../policy/compiler/role-conditions.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { describePattern } from '../schema/validator.js'
 import { forbidImpersonation } from './caller/caller-restrictions.js'
@@ -17,11 +18,11 @@ const NAME_PATTERN = describePattern(
 )
 
 /**
- * A domain (tenant). Rows with HasDomainMixin belong to one, and users hold roles in one.
+ * Domain without its id, which withColumns() may declare with another type.
  *
- * @example const press = await Domain.create({ name: 'press' })
+ * @example class Team extends Domain.withColumns({ id: column.integer() }) {} // a DomainWithoutId with a number as id
  */
-export class Domain extends ReplaceableMixin(LibraryModel, 'domain').withColumns({
+export class DomainWithoutId extends ReplaceableMixin(BasePermsModelWithoutId, 'domain').withColumns({
   name: column.string({ maxLength: 100, minLength: 1, pattern: NAME_PATTERN }).unique(),
   displayName: column.string({ maxLength: 200 }).nullable(),
   /** Roles in a domain that is not active have no effect. */
@@ -41,10 +42,18 @@ export class Domain extends ReplaceableMixin(LibraryModel, 'domain').withColumns
 }
 
 // Policies refer to domains by name, and deactivating a domain removes the effect of all its roles.
-declareWriteLimits(Domain, {
+declareWriteLimits(DomainWithoutId, {
   on: ['update'],
   columns: ['name', 'active'],
   takes: 'Only global admins rename, activate and deactivate domains.',
   condition: (scope) => globalRole(scope, [Role.ADMIN]),
 })
-redirectToRegistered(Domain, 'domain')
+redirectToRegistered(DomainWithoutId, 'domain')
+
+/**
+ * A domain (tenant). Rows with HasDomainMixin belong to one, and users hold roles in one.
+ *
+ * @example const press = await Domain.create({ name: 'press' })
+ */
+export const Domain: typeof DomainWithoutId & AbstractConstructor<LibraryRow> = DomainWithoutId as never
+export interface Domain extends DomainWithoutId, LibraryRow {}

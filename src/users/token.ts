@@ -16,6 +16,7 @@ import { assertHome } from '../query/home.js'
 import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
+import type { UserRow } from './caller/actor.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
 import { endDeletedLegacyTokens, LEGACY, rememberLegacyTokens } from './legacy-tokens.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
@@ -113,7 +114,7 @@ export class Token extends ReplaceableMixin(
    */
   static issue<M extends Model>(
     this: Constructor<M>,
-    user: User,
+    user: UserRow,
     options?: IssueOptions,
     trx?: TransactionOrKnex,
   ): Promise<{ token: M; plain: string }>

@@ -2,7 +2,7 @@ import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { UniqueViolationError, ValidationError } from '../core/errors.js'
 import { setClassName } from '../core/names.js'
 import { inTransaction, isTransaction, onRollback, transaction } from '../database/transaction.js'
-import { LibraryModel } from '../enforce/base-perms-model.js'
+import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition, sql } from '../policy/compiler/condition.js'
@@ -14,7 +14,7 @@ import { declareWriteLimits } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import type { DomainId, UserId } from '../policy/registered-types.js'
 import { anyOf, belowOwnRank, member, owner, type Policy } from '../policy/rules.js'
-import type { Constructor } from '../record/record-types.js'
+import type { AbstractConstructor, Constructor } from '../record/record-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition/declarations.js'
@@ -52,12 +52,12 @@ interface Grant {
 }
 
 /**
- * A role of a user: global (`domainId` is null) or in one domain.
+ * UserRole without its id, which withColumns() may declare with another type.
  *
- * @example const grant = await UserRole.create({ user, role: 'editor', domain: 'press' })
+ * @example class Grant extends UserRole.withColumns({ id: column.integer() }) {} // a UserRoleWithoutId with a number as id
  */
-export class UserRole extends ReplaceableMixin(
-  CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidImpersonation('Roles')),
+export class UserRoleWithoutId extends ReplaceableMixin(
+  CheckedWritesMixin(HasUserMixin(BasePermsModelWithoutId), () => forbidImpersonation('Roles')),
   'userRole',
 ).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
@@ -101,12 +101,16 @@ export class UserRole extends ReplaceableMixin(
     values: Omit<Partial<M>, 'domain' | 'user'> & Pick<Grant, 'domain' | 'user'>,
     trx?: TransactionOrKnex,
   ): Promise<M>
-  static override async create(this: typeof UserRole, { domain, ...rest }: Grant, trx?: TransactionOrKnex): Promise<UserRole> {
+  static override async create(
+    this: typeof UserRoleWithoutId,
+    { domain, ...rest }: Grant,
+    trx?: TransactionOrKnex,
+  ): Promise<UserRoleWithoutId> {
     if (domain === undefined) requireDomain(rest.domainId)
     const domainId = domain === undefined ? (rest.domainId ?? null) : await this.domainIdOf(domain, trx)
     const given: object = { ...rest, domainId }
     const grant = this.build(given)
-    let saved: UserRole
+    let saved: UserRoleWithoutId
     try {
       // Uses a savepoint: PostgreSQL refuses all further statements after a failed one.
       if (isTransaction(trx)) saved = await transaction((savepoint) => grant.save(savepoint), { knex: trx })
@@ -150,7 +154,7 @@ export class UserRole extends ReplaceableMixin(
     const { user } = this
     if (!Array.isArray(user?.roles)) return
     const { roles } = user
-    user.roles = roles.filter((grant) => grant.id !== this.id)
+    user.roles = roles.filter((grant) => grant.$id() !== this.$id())
     onRollback(trx, () => Object.assign(user, { roles }))
   }
 
@@ -175,7 +179,7 @@ export class UserRole extends ReplaceableMixin(
   }
 }
 declareColumns(
-  UserRole,
+  UserRoleWithoutId,
   () => ({
     userId: column.uuid().references('user.id', { onDelete: 'cascade' }).index().writableBy(belowOwnRank()),
     domainKey: column
@@ -188,7 +192,7 @@ declareColumns(
 
 // These limits apply under every policy. Only global admins move a grant to another user or domain.
 declareWriteLimits(
-  UserRole,
+  UserRoleWithoutId,
   {
     on: ['create', 'update', 'delete'],
     reads: ['role', 'domainId', 'userId'],
@@ -212,4 +216,12 @@ function isUnchanged(scope: Scope, name: 'userId' | 'domainId', set: Readonly<Re
   const column = columnSql(scope, name)
   return value === null ? sql(`${column.sql} is null`, ...column.bindings) : sql(`${column.sql} = ?`, ...column.bindings, value)
 }
-redirectToRegistered(UserRole, 'userRole')
+redirectToRegistered(UserRoleWithoutId, 'userRole')
+
+/**
+ * A role of a user: global (`domainId` is null) or in one domain.
+ *
+ * @example const grant = await UserRole.create({ user, role: 'editor', domain: 'press' })
+ */
+export const UserRole: typeof UserRoleWithoutId & AbstractConstructor<LibraryRow> = UserRoleWithoutId as never
+export interface UserRole extends UserRoleWithoutId, LibraryRow {}

@@ -1,17 +1,21 @@
 import { setClassName } from '../core/names.js'
-import { LibraryModel } from '../enforce/base-perms-model.js'
+import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
 import { UserOwnershipMixin } from '../mixins/user-ownership.js'
+import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns } from '../schema/definition/declarations.js'
 import { ReplaceableMixin, redirectToRegistered } from './replaceable.js'
 
 /**
- * One setting of a user: any JSON value under a key.
+ * UserSetting without its id, which withColumns() may declare with another type.
  *
- * @example await UserSetting.create({ userId: user.id, key: 'theme', value: 'dark' })
+ * @example class Setting extends UserSetting.withColumns({ id: column.integer() }) {} // a UserSettingWithoutId with a number as id
  */
-export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixin(LibraryModel)), 'userSetting').withColumns({
+export class UserSettingWithoutId extends ReplaceableMixin(
+  UserOwnershipMixin(HasUserMixin(BasePermsModelWithoutId)),
+  'userSetting',
+).withColumns({
   key: column.string({ maxLength: 100, minLength: 1 }),
   value: column.json().nullable(),
 }) {
@@ -19,5 +23,13 @@ export class UserSetting extends ReplaceableMixin(UserOwnershipMixin(HasUserMixi
     setClassName(this, 'UserSetting')
   }
 }
-declareColumns(UserSetting, {}, { uniques: [['userId', 'key']] })
-redirectToRegistered(UserSetting, 'userSetting')
+declareColumns(UserSettingWithoutId, {}, { uniques: [['userId', 'key']] })
+redirectToRegistered(UserSettingWithoutId, 'userSetting')
+
+/**
+ * One setting of a user: any JSON value under a key.
+ *
+ * @example await UserSetting.create({ userId: user.id, key: 'theme', value: 'dark' })
+ */
+export const UserSetting: typeof UserSettingWithoutId & AbstractConstructor<LibraryRow> = UserSettingWithoutId as never
+export interface UserSetting extends UserSettingWithoutId, LibraryRow {}

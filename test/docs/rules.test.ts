@@ -88,7 +88,7 @@ async function explainAll(titles: readonly string[]): Promise<Map<string, Map<st
   const results = new Map(titles.map((title) => [title, new Map<string, string>()]))
   for (const [database, client] of Object.entries(drivers)) {
     const knex = Knex({ client, connection: { filename: ':memory:' }, useNullAsDefault: true })
-    const perms = initPerms({ knex, user: Employee, domain: Region as unknown as typeof Domain })
+    const perms = initPerms({ knex, user: Employee, domain: Region })
     try {
       for (const [title, found] of results) found.set(database, explained(title))
     } finally {

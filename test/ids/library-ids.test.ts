@@ -73,7 +73,7 @@ describe('The ids of the library', () => {
   eachDatabase('A model with an id of its own', (db) => {
     it("keeps it with initPerms({ ids: 'integer' })", () => {
       class Account extends User.withColumns({ id: column.uuid() }) {}
-      class Place extends Domain.withColumns({ id: column.string({ maxLength: 20 }) as never }) {}
+      class Place extends Domain.withColumns({ id: column.string({ maxLength: 20 }) }) {}
       const perms = setUp(db.knex, { ids: 'integer', user: Account, domain: Place })
       close.push(() => perms.close())
       expect(Account.columnSpecs.id?.type).to.equal('uuid')

@@ -8,6 +8,8 @@ import { manyModels } from './many-models.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const compilers = ['typescript-5.9', 'typescript-6.0', 'typescript'] as const
+/** Applications that declare the interface Register, each in a program of its own. */
+const registering = ['registered', 'registered-own-base']
 const formats = { esm: 'module', cjs: 'commonjs' } as const
 
 /** The upper bound of instantiations for the consumer: twice the number when this was written, so that only a large increase fails. */
@@ -59,8 +61,8 @@ describe('A consumer of the packed package', function () {
     rmSync(join(folder, 'node_modules/package'), { recursive: true })
     for (const [format, type] of Object.entries(formats)) {
       cpSync(join(root, 'test/types/consumer'), join(folder, format), { recursive: true })
-      cpSync(join(root, 'test/types/registered'), join(folder, `registered-${format}`), { recursive: true })
-      for (const name of [format, `registered-${format}`]) writeProject(join(folder, name), type)
+      for (const name of registering) cpSync(join(root, 'test/types', name), join(folder, `${name}-${format}`), { recursive: true })
+      for (const name of ['', ...registering.map((one) => `${one}-`)]) writeProject(join(folder, `${name}${format}`), type)
     }
     mkdirSync(join(folder, 'many'))
     writeFileSync(join(folder, 'many/models.ts'), manyModels(60))
@@ -91,11 +93,13 @@ describe('A consumer of the packed package', function () {
       })
     }
 
-    it(`the interface Register types ids, users and roles of an application, as ${format}`, async () => {
-      const args = [tsc('typescript'), '-p', '.', '--pretty', 'false', '--noEmit']
-      const { output } = await runNode(args, { cwd: join(folder, `registered-${format}`), timeout: 120_000 })
-      expect(output.split('\n').filter((line) => line.includes('error TS') && !notOurs.test(line))).to.deep.equal([])
-    })
+    for (const name of registering) {
+      it(`the interface Register types ids, users, roles and adapters of an application, as ${format}: ${name}`, async () => {
+        const args = [tsc('typescript'), '-p', '.', '--pretty', 'false', '--noEmit']
+        const { output } = await runNode(args, { cwd: join(folder, `${name}-${format}`), timeout: 120_000 })
+        expect(output.split('\n').filter((line) => line.includes('error TS') && !notOurs.test(line))).to.deep.equal([])
+      })
+    }
 
     it(`runs as ${format}, where import and require reach the same classes`, async () => {
       const file = join(folder, format, 'out-typescript/run.js')

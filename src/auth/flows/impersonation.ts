@@ -3,7 +3,7 @@ import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import type { UserId } from '../../policy/registered-types.js'
 import { decodeId } from '../../schema/ids.js'
-import { isActive } from '../../users/caller/actor.js'
+import { isActive, type RegisteredUser, type UserRow } from '../../users/caller/actor.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import { isSuperadmin, Role } from '../../users/roles/roles.js'
 import { hashToken, randomToken } from '../../users/token.js'
@@ -33,9 +33,9 @@ export interface Impersonation {
    * @example const { accessToken } = await perms.auth.impersonation.start(user, { reason: 'ticket 4711', expiresIn: 600 })
    */
   start(
-    user: User | UserId,
+    user: UserRow | UserId,
     options?: { reason?: string | undefined; expiresIn?: number | undefined },
-  ): Promise<{ accessToken: string; expiresIn: number; user: User }>
+  ): Promise<{ accessToken: string; expiresIn: number; user: RegisteredUser }>
   /** Ends the current impersonation. @throws ForbiddenError when there is none */
   stop(): Promise<void>
 }

@@ -25,7 +25,7 @@ export function sessionFlows(core: AuthCore): Pick<Auth, CreatesTokens | EndsSes
 function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
   const { accessTokens, knex, sessions } = core
   return {
-    async createAccessToken(user, { refreshToken } = {}) {
+    async createAccessToken(user: User, { refreshToken } = {}) {
       forbidApiKey('Tokens and sessions')
       assertRegisteredUser(user)
       const sessionId =
@@ -35,7 +35,7 @@ function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
       return accessTokens.create(user, sessionId)
     },
 
-    async createRefreshToken(user, { device } = {}) {
+    async createRefreshToken(user: User, { device } = {}) {
       forbidApiKey('Tokens and sessions')
       assertRegisteredUser(user)
       return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken

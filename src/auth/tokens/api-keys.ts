@@ -2,10 +2,11 @@ import { InvalidTokenError, ValidationError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { assertRegisteredUser } from '../../policy/registered-models.js'
+import type { UserId } from '../../policy/registered-types.js'
 import { isId } from '../../schema/ids.js'
 import { hashToken, isApiKey } from '../../users/api-key-format.js'
 import { requireRankOver } from '../../users/caller/account-rank.js'
-import { isActive } from '../../users/caller/actor.js'
+import { isActive, type UserRow } from '../../users/caller/actor.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { Token } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -43,13 +44,13 @@ export interface ApiKeys {
    * @example const { plain } = await perms.auth.apiKeys.issue(user, { description: 'CI', abilities: ['documents:read'], expiresIn: 86_400 * 90 })
    */
   issue(
-    user: User,
+    user: UserRow,
     options: { description?: string | null | undefined; abilities: readonly string[]; expiresIn?: number | undefined },
   ): Promise<{ key: ApiKeyInfo; plain: string }>
   /** Returns the active keys of a user, the newest first. */
-  list(userId: string): Promise<ApiKeyInfo[]>
+  list(userId: UserId): Promise<ApiKeyInfo[]>
   /** Revokes a key permanently. @returns false when the user has no such active key */
-  revoke(userId: string, keyId: string): Promise<boolean>
+  revoke(userId: UserId, keyId: string): Promise<boolean>
 }
 
 /** Returns the key and its user for an API key that a request sends as its Bearer token. */
@@ -76,7 +77,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
   }
 
   return {
-    async issue(user, { description = null, abilities, expiresIn }) {
+    async issue(user: User, { description = null, abilities, expiresIn }) {
       forbidApiKey('API keys')
       assertRegisteredUser(user)
       await requireRankOver(user.id)

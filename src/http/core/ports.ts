@@ -9,6 +9,7 @@ import type { SecondFactors } from '../../auth/flows/second-factor/second-factor
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
 import { ConfigurationError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import type { UserId } from '../../policy/registered-types.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../../record/record-types.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import type { ModelSchemas } from '../../schema/json-schemas.js'
@@ -92,11 +93,11 @@ export interface PermsPort {
     }): Promise<IssuedTokens | FactorAsked>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
-    signOutEverywhere(userId: string, options: { except?: string | null | undefined }): Promise<unknown>
+    signOutEverywhere(userId: UserId, options: { except?: string | null | undefined }): Promise<unknown>
     /** Returns the active sessions of a user, as responses show them. */
-    sessions(userId: string): Promise<readonly object[]>
+    sessions(userId: UserId): Promise<readonly object[]>
     /** Ends a session. Returns false if the user has no such session. */
-    endSession(userId: string, sessionId: string): Promise<boolean>
+    endSession(userId: UserId, sessionId: string): Promise<boolean>
     /** Returns the public keys that verify access tokens. Shared secrets are not included. */
     jwks(): { readonly keys: readonly object[] }
     /** Derives a 32-byte key for a purpose. It is the same in all processes of the application. */

@@ -2,7 +2,7 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { type Actor, asSystem, currentActor, runAsActor } from '../../policy/context.js'
 import { assertRegisteredUser, registeredModel } from '../../policy/registered-models.js'
-import type { Register, UserId } from '../../policy/registered-types.js'
+import type { Register, RoleName, UserId } from '../../policy/registered-types.js'
 import { isActiveUser, rolesSatisfying } from '../../policy/user-tables.js'
 import { assertHome } from '../../query/home.js'
 import type { ActiveRecord } from '../../record/record-types.js'
@@ -64,7 +64,7 @@ export async function loadActor(given: unknown, more: ActorDetails = {}): Promis
  *
  * @example const me = currentUser<Employee>()
  */
-export function currentUser<U extends User = RegisteredUser>(): U | null {
+export function currentUser<U extends UserRow = RegisteredUser>(): U | null {
   return (currentActor()?.user as U | undefined) ?? null
 }
 
@@ -78,7 +78,7 @@ export function currentUser<U extends User = RegisteredUser>(): U | null {
  * @throws ConfigurationError for a user without an id
  * @example const mine = await runAs(user, () => UserDocument.query())
  */
-export async function runAs<T>(user: User | Actor | UserId, fn: () => T): Promise<Awaited<T>> {
+export async function runAs<T>(user: UserRow | Actor | UserId, fn: () => T): Promise<Awaited<T>> {
   const id: unknown = typeof user === 'object' ? user?.id : user
   if (id === undefined || id === null || id === '' || typeof id === 'object')
     throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
@@ -88,7 +88,7 @@ export async function runAs<T>(user: User | Actor | UserId, fn: () => T): Promis
   return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
 }
 
-function isActor(user: User | Actor | UserId): user is Actor {
+function isActor(user: UserRow | Actor | UserId): user is Actor {
   return typeof user === 'object' && user !== null && Array.isArray((user as Partial<Actor>).grants)
 }
 
@@ -97,15 +97,21 @@ function isActor(user: User | Actor | UserId): user is Actor {
  *
  * @throws ConfigurationError for a user that was never saved, and for a value that is no id of the user model
  */
-export function userIdOf(user: User | UserId): UserId {
+export function userIdOf(user: UserRow | UserId): UserId {
   assertRegisteredUser(user)
   const id = decodeId(registeredModel('user'), typeof user === 'object' ? user?.id : user)
   if (id !== undefined) return id as UserId
   throw new ConfigurationError('Pass a saved user or its id.')
 }
 
+/** A row of a user model, as functions take it: of User, or of a class made with HasRolesMixin, with an id of any type. */
+export interface UserRow {
+  readonly id: string | number
+  hasRole(role?: RoleName): boolean
+}
+
 /** The registered user model: `Register.user`, else User. */
-export type RegisteredUser = Register extends { user: infer U extends User } ? U : User
+export type RegisteredUser = Register extends { user: infer U extends UserRow } ? U : User
 
 /** A row of a user model: of User, or of a class made with HasRolesMixin and PasswordMixin over the application's base class. */
 export type AnyUser = Model & ActiveRecord & WithRoles & WithPassword & { id: string | number }

@@ -11,7 +11,6 @@ import type { AbstractConstructor, ActiveRecord } from '../../record/record-type
 import { markIntermediate, type RecordClass } from '../../schema/definition/declarations.js'
 import { definitionOf } from '../../schema/definition/definition.js'
 import { AccountMixin } from '../account/account-mixin.js'
-import type { Domain } from '../domain.js'
 import type { Token } from '../token.js'
 import type { UserRole } from '../user-role.js'
 import type { UserSetting } from '../user-setting.js'
@@ -21,7 +20,14 @@ import { Role } from './roles.js'
  * A domain as an object, as `{ id }`, by its id or by its name; `'*'` for a global role. A string is a name, unless ids of domains
  * are UUIDs and it is a UUID.
  */
-export type DomainRef = string | DomainId | Domain | { readonly id: DomainId }
+export type DomainRef = string | DomainId | DomainRow | { readonly id: DomainId }
+
+/** A row of the domain model, with an id of any type. */
+export interface DomainRow {
+  readonly id: string | number
+  readonly name: string
+  readonly active: boolean
+}
 
 /** The members that HasRolesMixin adds to each row. */
 export interface WithRoles {

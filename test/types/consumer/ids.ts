@@ -1,17 +1,23 @@
 // Ids of other types than string, seen through the published declarations.
+import Knex from 'knex'
 import {
   BasePermsModel,
   column,
   currentUser,
   currentUserId,
+  Domain,
   explain,
   HasUserMixin,
+  inDomain,
+  initPerms,
   ProfileMixin,
   runAs,
   SoftDeleteMixin,
   TimestampMixin,
   User,
   UserOwnershipMixin,
+  UserRole,
+  UserSetting,
 } from 'objection-perms'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -58,4 +64,32 @@ export async function use(): Promise<void> {
   if (same) explain(Ticket, 'read', same).sql.trim()
   await ticket.canWrite(same)
   same?.department.trim()
+}
+
+export class Organisation extends Domain.withColumns({ id: column.integer(), plan: column.string() }) {
+  static override tableName = 'organisations'
+}
+export class Grant extends UserRole.withColumns({ id: column.integer() }) {}
+export class Setting extends UserSetting.withColumns({ id: column.bigint() }) {}
+yes<Same<Organisation['id'], number>>()
+yes<Same<Grant['id'], number>>()
+yes<Same<Setting['id'], string>>()
+yes<Same<Domain['id'], string>>()
+yes<Same<UserRole['id'], string>>()
+yes<Same<UserSetting['id'], string>>()
+
+export async function useLibraryModels(worker: Worker): Promise<void> {
+  initPerms({ knex: Knex({ client: 'pg' }), user: Worker, userRole: Grant, domain: Organisation, userSetting: Setting })
+  const north = await Organisation.create({ name: 'north', plan: 'free' })
+  const same: Organisation | null = await Organisation.get(north.id)
+  // @ts-expect-error the id is a number
+  await Organisation.get('7')
+  const grant: Grant = await Grant.create({ user: worker, role: 'agent', domain: same })
+  await worker.grantRole('agent', { domain: north })
+  await inDomain(north, () => Ticket.query())
+  worker.hasRole('agent', { domain: north })
+  worker.hasDomainAccess(north)
+  void grant.id.toFixed()
+  // Without Register, TypeScript takes ids of users as strings. Users themselves may have ids of any type.
+  await runAs(worker, () => Ticket.query())
 }

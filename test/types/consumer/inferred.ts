@@ -104,6 +104,7 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   cacheCallers: undefined,
   cookies: undefined,
   auditLog: undefined,
+  auditRetention: undefined,
   secondFactor: undefined,
   mail: undefined,
   loadUser: undefined,

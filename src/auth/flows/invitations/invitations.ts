@@ -3,9 +3,9 @@ import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentActor } from '../../../policy/context.js'
 import type { DomainName, LibraryId } from '../../../policy/registered-types.js'
 import { decodeId } from '../../../schema/ids.js'
+import type { RegisteredUser } from '../../../users/caller/actor.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { Invitation } from '../../../users/invitation.js'
-import type { User } from '../../../users/user.js'
 import type { UserRole } from '../../../users/user-role.js'
 import type { AuthCore } from '../../core.js'
 import { activeDomain } from '../domain-roles.js'
@@ -41,7 +41,7 @@ export interface Invitations {
    * anything is written.
    * @throws like accept, ValidationError, UniqueViolationError (409) when the address has an account: sign in and accept instead
    */
-  acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<User>
+  acceptNew(given: { token: string; [name: string]: unknown }, prepare?: PrepareRegistration): Promise<RegisteredUser>
   /** Returns the newest open invitations that the caller may see, at most 500, of one domain or of all. */
   list(domain?: DomainName): Promise<Invitation[]>
   /** Revokes an open invitation that the caller made or could make. @throws NotFoundError, ForbiddenError by rank */

@@ -1,3 +1,4 @@
+import type { RegisteredUser, UserRow } from '../../../users/caller/actor.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
@@ -23,7 +24,7 @@ export interface MailFlows {
   /** Mails a verification link when the address belongs to a user and is not verified. @throws ValidationError, TooManyAttemptsError */
   requestVerification(email: string): Promise<void>
   /** Marks the user's address as verified. @throws InvalidTokenError */
-  verifyEmail(token: string): Promise<User>
+  verifyEmail(token: string): Promise<RegisteredUser>
   /** Mails a password reset link when the address belongs to a user. @throws ValidationError, TooManyAttemptsError */
   requestPasswordReset(email: string): Promise<void>
   /**
@@ -32,19 +33,19 @@ export interface MailFlows {
    *
    * @throws InvalidTokenError, ValidationError for the password (the token stays usable)
    */
-  resetPassword(given: { token: string; password: string }): Promise<User>
+  resetPassword(given: { token: string; password: string }): Promise<RegisteredUser>
   /**
    * Mails a confirmation link to the new address and a notice to the old one.
    *
    * @throws ValidationError for a wrong old password or an invalid address, TooManyAttemptsError, ForbiddenError with an API key
    */
-  requestEmailChange(user: User, given: { email: string; oldPassword: string }): Promise<void>
+  requestEmailChange(user: UserRow, given: { email: string; oldPassword: string }): Promise<void>
   /**
    * Changes the user's address to the confirmed one and ends all sessions.
    *
    * @throws InvalidTokenError, UniqueViolationError (409) when the address is taken by now
    */
-  confirmEmailChange(token: string): Promise<User>
+  confirmEmailChange(token: string): Promise<RegisteredUser>
   /** Mails a sign-in link when the address belongs to a user. @throws ValidationError, TooManyAttemptsError */
   requestMagicLink(email: string): Promise<void>
   /**
@@ -71,7 +72,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     verifyEmail: (token) => verifyEmail(context, token),
     requestPasswordReset: (email) => requestPasswordReset(context, email),
     resetPassword: (given) => resetPassword(context, given),
-    requestEmailChange: (user, given) => requestEmailChange(context, user, given),
+    requestEmailChange: (user: User, given) => requestEmailChange(context, user, given),
     confirmEmailChange: (token) => confirmEmailChange(context, token),
     requestMagicLink: (email) => requestMagicLink(context, email),
     signInWithMagicLink: (token, { device } = {}) => signInWithMagicLink(context, token, device),

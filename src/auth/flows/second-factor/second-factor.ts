@@ -1,5 +1,6 @@
 import { ValidationError } from '../../../core/errors.js'
 import { requireRankOver } from '../../../users/caller/account-rank.js'
+import type { UserRow } from '../../../users/caller/actor.js'
 import { skipCallerChange } from '../../../users/caller/caller-changes.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { SecondFactor } from '../../../users/second-factor.js'
@@ -47,11 +48,11 @@ export interface SecondFactors {
    * @param options `password`: the user's password, if the user has one
    * @throws ValidationError for a wrong password, or when the user already has a factor; ForbiddenError with an API key
    */
-  begin(user: User, options?: { password?: string | undefined }): Promise<{ secret: string; uri: string }>
+  begin(user: UserRow, options?: { password?: string | undefined }): Promise<{ secret: string; uri: string }>
   /** Completes the set-up with a code of the app and ends the user's other sessions. @returns the recovery codes, which are shown once */
-  confirm(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
+  confirm(user: UserRow, code: string): Promise<{ recoveryCodes: readonly string[] }>
   /** Removes the factor, with a code of the app or a recovery code. */
-  remove(user: User, code: string): Promise<void>
+  remove(user: UserRow, code: string): Promise<void>
   /**
    * Removes the factor without a code, for a user who lost the phone. The caller must outrank the user; a route must check further
    * conditions itself.
@@ -59,10 +60,10 @@ export interface SecondFactors {
    * @returns whether there was a factor
    * @throws ForbiddenError when the caller's rank is not higher than the user's
    */
-  reset(user: User): Promise<boolean>
+  reset(user: UserRow): Promise<boolean>
   /** Replaces the recovery codes. */
-  renewRecoveryCodes(user: User, code: string): Promise<{ recoveryCodes: readonly string[] }>
-  status(user: User): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
+  renewRecoveryCodes(user: UserRow, code: string): Promise<{ recoveryCodes: readonly string[] }>
+  status(user: UserRow): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
 }
 
 export function secondFactors(core: AuthCore, options: SecondFactorOptions | undefined): SecondFactors {
@@ -71,33 +72,33 @@ export function secondFactors(core: AuthCore, options: SecondFactorOptions | und
   return {
     verify: (challenge, code, { device } = {}) => verifyChallenge(context, challenge, code, device),
 
-    async begin(user, { password } = {}) {
+    async begin(user: User, { password } = {}) {
       await assertMayChange(core, 'secondFactors.begin', user)
       return await beginSetUp(context, user, password)
     },
 
-    async confirm(user, code) {
+    async confirm(user: User, code) {
       await assertMayChange(core, 'secondFactors.confirm', user)
       return { recoveryCodes: await confirmSetUp(context, user, code) }
     },
 
-    async remove(user, code) {
+    async remove(user: User, code) {
       await withVerifiedCode(context, user, code, () => removeAll(user.id))
       core.emit('factorRemoved', { userId: user.id })
     },
 
-    async reset(user) {
+    async reset(user: User) {
       await assertMayChange(core, 'secondFactors.reset', user)
       const isRemoved = await asSystemInTransaction(core, () => removeAll(user.id))
       if (isRemoved) core.emit('factorRemoved', { userId: user.id })
       return isRemoved
     },
 
-    async renewRecoveryCodes(user, code) {
+    async renewRecoveryCodes(user: User, code) {
       return { recoveryCodes: await withVerifiedCode(context, user, code, () => makeRecoveryCodes(user.id)) }
     },
 
-    async status(user) {
+    async status(user: User) {
       const isOn = Boolean((await factorOf(user.id))?.confirmedAt)
       return { isOn, recoveryCodesLeft: isOn ? await countUnusedCodes(user.id) : 0 }
     },
