@@ -21,10 +21,11 @@ import { joinTablesOf, relationNamesIn } from './join-tables.js'
 export function declaredTables(perms: Perms): DeclaredTable[] {
   return perms.enter(() => {
     const library = tableKinds().map((kind) => tableOfModel(modelClass(modelOfTable(kind)), new Set(columnsOfLibrary(kind)), true))
-    const own = perms.options.models.filter(declaresColumns).map((model) => tableOfModel(model, new Set(), false))
+    const declared = perms.options.models.map(modelClass)
+    const own = declared.filter(declaresColumns).map((model) => tableOfModel(model, new Set(), false))
     const tables = new Map<string, DeclaredTable>()
     for (const table of [...library, ...own]) tables.set(table.spec.name, merged(tables.get(table.spec.name), table))
-    const models = [...tableKinds().map((kind) => modelClass(modelOfTable(kind))), ...perms.options.models]
+    const models = [...tableKinds().map((kind) => modelClass(modelOfTable(kind))), ...declared]
     for (const table of models.flatMap(joinTablesOf)) if (!tables.has(table.spec.name)) tables.set(table.spec.name, table)
     return [...tables.values()]
   })

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { Model } from 'objection'
 import type { Auth } from '../auth/auth.js'
 import type { AuthEventName, AuthEvents } from '../auth/events.js'
 import type { MaintenanceOptions, MaintenanceReport } from '../auth/maintenance.js'
@@ -7,7 +8,6 @@ import type { CookieSettings } from '../http/caller/cookies.js'
 import type { Actor } from '../policy/context.js'
 import type { Unguarded } from '../query/inspection/unguarded.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
-import type { ModelClass } from '../schema/model-class.js'
 import type { RegisteredUserClass } from '../users/caller/actor.js'
 import type { Domain } from '../users/domain.js'
 import type { Token } from '../users/token.js'
@@ -32,7 +32,7 @@ export interface Perms {
     readonly accessDenied: 404 | 403
     readonly cookies: CookieSettings | undefined
     /** The models of `initPerms({ models })` and the subclass of AuditLog, if there is one. */
-    readonly models: readonly ModelClass[]
+    readonly models: readonly (typeof Model)[]
   }
   /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */
   readonly auth: Auth
