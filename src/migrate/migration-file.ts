@@ -35,20 +35,24 @@ export async function newMigrationFile(config: Knex.MigratorConfig, { name, dire
     throw new ConfigurationError(
       'The folder of the migrations is unknown, because they come from a migrationSource. Name it with --directory.',
     )
-  const existing = await migrationsIn(folder)
+  const existing = await migrationsIn(folder, config)
   const extension = extensionOf(existing, config, language)
   return { file: join(folder, `${prefixAfter(existing)}_${words}${extension}`), language: await languageOf(folder, existing, extension) }
 }
 
-async function migrationsIn(folder: string): Promise<string[]> {
+async function migrationsIn(folder: string, { migrationSource, loadExtensions }: Knex.MigratorConfig): Promise<string[]> {
   const files = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []
     throw new ConfigurationError(`The folder ${folder} cannot be read: ${error.message}.`, { cause: error })
   })
-  return files.filter((file) => extensions.includes(extname(file)) && !/\.d\.[mc]?ts$/.test(file)).sort()
+  const loaded = migrationSource ? extensions : (loadExtensions ?? knexExtensions)
+  return files.filter((file) => extensions.includes(extname(file)) && loaded.includes(extname(file)) && !/\.d\.[mc]?ts$/.test(file)).sort()
 }
 
-const extensions = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs']
+/** Those that Knex loads unless its configuration names others. */
+const knexExtensions: readonly string[] = ['.js', '.cjs', '.ts']
+
+const extensions: readonly string[] = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs']
 
 function extensionOf(existing: readonly string[], { extension }: Knex.MigratorConfig, language: 'ts' | 'js' | undefined): string {
   const last = existing

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
+import { sqlTokens } from '../database/catalogue/sql-tokens.js'
 import { refuseOtherConnections } from '../database/knex-internals.js'
 import { folderOfMigrations, isPermsMigrations, migrate } from '../migrations.js'
 import type { Perms } from '../setup/perms.js'
@@ -26,6 +27,7 @@ export interface ReplayOptions {
 export async function replayMigrations(perms: Perms, scratch: Knex, options: ReplayOptions = {}): Promise<void> {
   const config = migrationsConfig(perms.knex, options)
   replayLibraryColumnsOnly(scratch)
+  scratch.on('query', refuseOtherFiles)
   const allow = refuseOtherConnections(scratch, [perms.knex], refuseConnection)
   try {
     await perms.enter(async () => {
@@ -54,6 +56,15 @@ export function ownsUsers(perms: Perms): boolean {
 function refuseConnection(): never {
   throw new ConfigurationError(
     "A migration used another Knex instance while migrations were replayed. Use the argument of up(knex) and down(knex) instead of importing the application's Knex instance or models.",
+  )
+}
+
+// In memory, a statement could still open the file of the application's SQLite database.
+function refuseOtherFiles({ sql }: { sql: string }): void {
+  const [first, ...others] = sqlTokens(sql).map(({ text }) => text.toLowerCase())
+  if (first !== 'attach' && !(first === 'vacuum' && others.includes('into'))) return
+  throw new ConfigurationError(
+    `A migration used ${first.toUpperCase()}, which reaches other files, while migrations were replayed in memory. Do that outside a migration.`,
   )
 }
 

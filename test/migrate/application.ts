@@ -6,10 +6,23 @@ import { readSchema } from '../../src/database/catalogue/read-schema.js'
 import type { SchemaChange } from '../../src/database/catalogue/schema-types.js'
 import { select } from '../../src/database/tables/existing-tables.js'
 import { initPerms, type Perms } from '../../src/index.js'
+import { compareSchemas } from '../../src/migrate/compare.js'
+import { declaredSchema } from '../../src/migrate/declared-schema.js'
+import { declaredTables } from '../../src/migrate/declared-tables.js'
 import { checkMigrations, type MadeMigration, type MakeOptions, makeMigration } from '../../src/migrate/make.js'
+import { withScratchDatabase } from '../../src/migrate/scratch.js'
 import { sqlTable } from '../../src/migrate/text/literals.js'
 import type { ModelClass } from '../../src/schema/model-class.js'
 import { dialectOf } from '../../src/schema/storage.js'
+
+/** A table with its rows. */
+export interface Dump {
+  readonly columns: readonly string[]
+  /** The values of each row, in the order of the columns. */
+  readonly rows: readonly (readonly unknown[])[]
+  readonly types: unknown
+  readonly keys: unknown
+}
 
 type Models = readonly ModelClass[]
 
@@ -40,6 +53,15 @@ export class Application {
     return this.with(models, (perms) => checkMigrations(perms, { directory: this.folder }))
   }
 
+  /** Returns the differences between the database itself and the models. */
+  drift(models: Models): Promise<readonly SchemaChange[]> {
+    return this.with(models, async (perms) => {
+      const tables = declaredTables(perms)
+      const to = await withScratchDatabase(this.knex, {}, (scratch) => perms.enter(() => declaredSchema(scratch, tables)))
+      return compareSchemas(await readSchema(this.knex), to)
+    })
+  }
+
   /** Makes a migration and runs it. */
   async change(models: Models, options: Partial<MakeOptions> = {}): Promise<string> {
     const made = await this.make(models, options)
@@ -61,16 +83,13 @@ export class Application {
   }
 
   /** Returns all tables with their rows, except those of Knex. */
-  async dump(): Promise<Record<string, unknown>> {
+  async dump(): Promise<Record<string, Dump>> {
     const { tables } = await readSchema(this.knex)
-    const dump: Record<string, unknown> = {}
-    for (const [name, table] of tables) {
+    const dump: Record<string, Dump> = {}
+    for (const [name, { sql: _sql, columns, ...keys }] of tables) {
       if (name.startsWith('knex_migrations')) continue
-      const { sql: _sql, ...schema } = table
-      dump[name] = {
-        schema: { ...schema, columns: [...schema.columns.values()] },
-        rows: await select(this.knex, `select * from ${sqlTable(dialectOf(this.knex), name)}`, []),
-      }
+      const rows = await select(this.knex, `select * from ${sqlTable(dialectOf(this.knex), name)}`, [])
+      dump[name] = { columns: [...columns.keys()], rows, types: [...columns.values()], keys }
     }
     return dump
   }

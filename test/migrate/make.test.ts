@@ -77,7 +77,7 @@ describe('The file of a migration', () => {
       afterEach(() => app.remove())
       const models = [modelClass(Post)]
       const nameOf = async (name: string, files: readonly string[]) => {
-        for (const file of files) writeFileSync(join(app.folder, file), 'export async function up() {}\nexport async function down() {}\n')
+        for (const file of files) writeFileSync(join(app.folder, file), 'exports.up = async () => {}\nexports.down = async () => {}\n')
         return basename((await app.make(models, { name }))?.file ?? '')
       }
 
@@ -86,11 +86,11 @@ describe('The file of a migration', () => {
       })
 
       it('continues the numbers and the language of the other files', async () => {
-        expect(await nameOf('add_title', ['001_first.mjs', '002_second.mjs'])).to.equal('003_add_title.mjs')
+        expect(await nameOf('add_title', ['001_first.cjs', '002_second.cjs'])).to.equal('003_add_title.cjs')
       })
 
       it('comes after the others when the clock is behind', async () => {
-        expect(await nameOf('next', ['99991231235959_far.mjs'])).to.equal('99991231235960_next.mjs')
+        expect(await nameOf('next', ['99991231235959_far.cjs'])).to.equal('99991231235960_next.cjs')
       })
 
       for (const name of ['../escape', 'a/b', '', 'a.b', 'a\0b', 'x'.repeat(101)])

@@ -44,6 +44,8 @@ async function create(knex: Knex, name: string, password: string): Promise<void>
 }
 
 async function drop(knex: Knex, name: string): Promise<void> {
+  // A user without the right to create roles may not even drop one that does not exist.
+  if ((await select(knex, 'select 1 from pg_roles where rolname = ?', [name])).length === 0) return
   await knex.raw(`drop database if exists "${name}" with (force)`)
   await knex.raw(`drop role if exists "${name}"`)
 }

@@ -79,9 +79,10 @@ class SqliteWriter implements SqliteCode {
   }
 
   createTable(change: Extract<SchemaChange, { kind: 'createTable' }>): void {
-    const [create, ...others] = change.table.sql === undefined ? createTableSql(change.table, 'sqlite') : [change.table.sql]
-    this.definitions.set(change.table.name, parseDefinition(create as string))
-    const lines = builderLines(change, this.#context) ?? [create as string, ...others].map((sql) => rawLine(this.#context, sql))
+    const [made, ...indexes] = createTableSql(change.table, 'sqlite')
+    const create = change.table.sql ?? (made as string)
+    this.definitions.set(change.table.name, parseDefinition(create))
+    const lines = builderLines(change, this.#context) ?? [create, ...indexes].map((sql) => rawLine(this.#context, sql))
     this.blocks.push({ lines })
   }
 

@@ -123,7 +123,15 @@ function renamedConstraint({ kind, sql, target }: Definition['constraints'][numb
 /** Returns a change with the names after a rename of a column. */
 export function renamedChange(change: SchemaChange, { table, from, to }: Extract<SchemaChange, { kind: 'renameColumn' }>): SchemaChange {
   const inList = (columns: readonly string[]) => columns.map((column) => (column === from ? to : column))
+  const inColumn = (column: ColumnSchema) => (column.name === from ? { ...column, name: to } : column)
   switch (change.kind) {
+    case 'addColumn':
+    case 'dropColumn':
+      return change.table === table ? { ...change, column: inColumn(change.column) } : change
+    case 'changeColumn':
+      return change.table === table ? { ...change, from: inColumn(change.from), to: inColumn(change.to) } : change
+    case 'changePrimaryKey':
+      return change.table === table ? { ...change, from: inList(change.from), to: inList(change.to) } : change
     case 'addIndex':
     case 'dropIndex':
       return change.table === table ? { ...change, index: { ...change.index, columns: inList(change.index.columns) } } : change
