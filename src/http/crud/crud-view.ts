@@ -73,7 +73,8 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
     const parents: ServedModel[] = []
     for (let { parent } = this.options; parent; parent = parent.parent) parents.push(servedModel(parent.model))
     const included = this.included.paths.flatMap((path) => includedModels(servedModel(this.model), path))
-    return [...new Set([servedModel(this.model), ...parents, ...included])].filter(needsTypes)
+    const own = this.needsTypes ? [servedModel(this.model)] : []
+    return [...own, ...new Set([...parents, ...included])].filter(needsTypes)
   }
 
   /** Checks the names of columns in the options. @throws ConfigurationError for a column that does not exist, with similar names */

@@ -4,7 +4,7 @@ import type { ObjectSchema } from '../../schema/json-schemas.js'
 import { identifiersOf } from '../../users/account/identifiers.js'
 import { tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext, type Loaded } from '../core/endpoint.js'
-import type { PermsPort, ResourceModel, ServedModel, ServedRow } from '../core/ports.js'
+import { type PermsPort, type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
 import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from '../crud/crud-options.js'
 import { CrudResource } from '../crud/crud-resource.js'
@@ -62,6 +62,15 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     if (!model)
       throw new ConfigurationError('UserResource has no model before its API is mounted. Mount the API first, or pass the option `model`.')
     return model
+  }
+
+  // Sign-in needs the columns of users before any request, so the registered model declares them.
+  override get served(): ServedModel {
+    return servedModel(this.model)
+  }
+
+  override get needsTypes(): boolean {
+    return false
   }
 
   override bind(perms: PermsPort): void {
