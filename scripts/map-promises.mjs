@@ -93,10 +93,29 @@ const promises = [
   'columns that nobody declared are not shown, filtered or written over HTTP',
   'sign-in costs the same whatever hash is stored; parameters of imported hashes are bounded',
   'old tokens of an adopted application obey sign-out, disabling and a fixed end',
+  'flags, reasons and counterfactuals tell nothing about what the asker may not read',
+  'no answer leaves for a remembered caller until session, user and grants are proven',
+  'no client can exhaust statement names or plan caches',
+  "an export of one's data holds no hash and no secret",
+  // Step-up: RFC 9470, RFC 8176, ASVS 5.0 (6.3, 7.1.1, 7.5.1, 7.5.3).
+  'a session records when and how its user proved to be present; a refresh renews neither',
+  'an unknown time or method is never recent: older sessions, API keys, impersonations, legacy tokens, runAs()',
+  'recent() and factor() decide the same in SQL and in memory, also negated; an unmet rule hides rows from reads',
+  'the bypass of admins does not cover recent() and factor()',
+  'a request for a fresh session (401) is answered only where the row is readable and a fresh session would suffice',
+  'confirming a session counts wrong passwords and codes like failed sign-ins, with one answer; a code works once',
+  'only an active session is confirmed, and only the one that asked; an ended session never becomes recent',
+  'with stepUp, changes of credentials, factors, keys, sessions and accounts need a recent session',
+  'the lifetime that a client chooses for its session stays within the bounds of the application; a refresh does not extend it',
 ]
 
 /** Promises of features that are not there yet. */
-const notYet = {}
+const notYet = {
+  81: 'The feature does not exist yet.',
+  82: 'The feature does not exist yet.',
+  83: 'The feature does not exist yet.',
+  84: 'The feature does not exist yet.',
+}
 
 function* testFiles(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {

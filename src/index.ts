@@ -1,5 +1,6 @@
-export type { AccessClaims, Auth, SecondFactorAsked, SignedIn, SignInResult } from './auth/auth.js'
+export type { AccessClaims, Auth, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
+export type { ConfirmCredentials, Confirmed } from './auth/flows/confirm.js'
 export type { Impersonation } from './auth/flows/impersonation.js'
 export type {
   ImportedRole,
@@ -43,6 +44,7 @@ export type { JwtClaims } from './auth/tokens/jwt.js'
 export type { AsymmetricKeyInput, JwtAlgorithm, JwtKeyOptions } from './auth/tokens/key.js'
 export type { JwtOptions, PublicJwks } from './auth/tokens/key-set.js'
 export type { LegacyTokenOptions } from './auth/tokens/legacy-tokens.js'
+export type { RememberMeOptions } from './auth/tokens/session-life.js'
 export type { SessionInfo } from './auth/tokens/sessions.js'
 export * from './core/errors.js'
 export { type TransactionOptions, transaction } from './database/transaction.js'
@@ -101,6 +103,7 @@ export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixi
 export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
+export type { StepUpRule } from './policy/fresh-session.js'
 export type { Action } from './policy/policy.js'
 export type { LibraryIds, TableKind, TableOptions } from './policy/registered-models.js'
 export type { DomainId, DomainName, LibraryId, Register, RoleName, UserId } from './policy/registered-types.js'
@@ -125,6 +128,7 @@ export {
   type WhereConditions,
   where,
 } from './policy/rules.js'
+export { type Factor, type FactorRule, factor, type RecentRule, recent } from './policy/session-rules.js'
 export type { Unguarded } from './query/inspection/unguarded.js'
 export { ActiveRecordMixin } from './record/active-record.js'
 export { BaseModel, type BaseModelWithoutId } from './record/base-model.js'
@@ -153,7 +157,7 @@ export {
 } from './schema/column.js'
 export type { ColumnNames } from './schema/definition/declarations.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
-export type { PermsOptions } from './setup/options.js'
+export type { PermsOptions, StepUpOptions } from './setup/options.js'
 export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
@@ -161,6 +165,7 @@ export { AuditLog } from './users/audit-log.js'
 export {
   type AnyUser,
   currentUser,
+  type Presence,
   type RegisteredUser,
   type RegisteredUserClass,
   runAs,

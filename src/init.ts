@@ -22,6 +22,7 @@ import { readNeededTypes } from './http/crud/existing/table-types.js'
 import { StartCheck } from './migrate/table-check.js'
 import { migrate } from './migrations.js'
 import { noteAdapterMade, setOutsideContext } from './policy/context.js'
+import type { StepUpRule } from './policy/fresh-session.js'
 import { registerModels } from './policy/registered-models.js'
 import { setTableCheck } from './query/execution/table-check.js'
 import { inspectPlainClasses } from './query/inspection/plain-classes.js'
@@ -36,7 +37,7 @@ import { dialectOf } from './schema/storage.js'
 import { bindToRuntime } from './setup/bind-to-runtime.js'
 import { Listeners } from './setup/listeners.js'
 import { throttledProof } from './setup/old-password.js'
-import { assertModelClasses, auditModel, declaredModels, given, type PermsOptions } from './setup/options.js'
+import { assertModelClasses, auditModel, declaredModels, given, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
@@ -64,6 +65,7 @@ export function initPerms(options: PermsOptions): Perms {
   assertModelClasses(options)
   minPasswordLength(options.passwords)
   assertRetention(options.auditRetention)
+  const stepUp = stepUpRule(options.stepUp)
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = hasherOf(options)
   if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
@@ -77,7 +79,7 @@ export function initPerms(options: PermsOptions): Perms {
     prepareDatabase(runtime, options)
     const models = prepareModels(runtime, options, hasher)
     const signIn = startSignIn(runtime, options, hasher)
-    const perms = permsOf(runtime, options, { models, cookies, hasher, ...signIn })
+    const perms = permsOf(runtime, options, { models, cookies, stepUp, hasher, ...signIn })
     if (options.checkTables !== undefined) addTableCheck(runtime, perms, options.checkTables)
     setPerms(runtime, perms)
     runtime.confirm()
@@ -158,17 +160,18 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
 interface PermsParts extends SignInParts {
   readonly models: Perms['models']
   readonly cookies: CookieSettings | undefined
+  readonly stepUp: StepUpRule | undefined
   readonly hasher: PasswordHasher
 }
 
-function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, hasher, listeners, trail, auth }: PermsParts): Perms {
+function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, stepUp, hasher, listeners, trail, auth }: PermsParts): Perms {
   const { knex } = options
   const boundAuth = auth && bindToRuntime(runtime, auth)
   let isUnguardedListed = false
   const perms: Perms = {
     knex,
     models,
-    options: { accessDenied: options.accessDenied ?? 404, cookies, models: declaredModels(options) },
+    options: { accessDenied: options.accessDenied ?? 404, cookies, models: declaredModels(options), stepUp, rememberMe: options.jwt?.rememberMe },
     get auth() {
       if (!boundAuth)
         throw new ConfigurationError(

@@ -6,6 +6,7 @@ import type { PasswordHasher } from '../users/account/password-hasher.js'
 import type { RegisteredUser, UserRow } from '../users/caller/actor.js'
 import type { AuditTrail } from './audit-trail.js'
 import type { OnEvent } from './events.js'
+import type { ConfirmCredentials, Confirmed } from './flows/confirm.js'
 import type { Impersonation } from './flows/impersonation.js'
 import type { ImportUsers } from './flows/import/import-users.js'
 import type { Invitations } from './flows/invitations/invitations.js'
@@ -95,7 +96,19 @@ export interface SignInCredentials {
   readonly password: string
   /** A description for the list of sessions. */
   readonly device?: string | undefined
-  readonly [identifier: string]: string | undefined
+  /** Whether the session lasts for `jwt.rememberMe.max` seconds instead of `jwt.rememberMe.min`. */
+  readonly remember?: boolean | undefined
+  /** Seconds after which the session ends even if it is refreshed, within `jwt.rememberMe`. */
+  readonly sessionExpires?: number | undefined
+  readonly [identifier: string]: string | boolean | number | undefined
+}
+
+/** When and how the user of a new session proved to be present, for the rules recent() and factor(). */
+export interface SessionProof {
+  /** Default: now, if `amr` is given. */
+  readonly authTime?: Date | undefined
+  /** Names of RFC 8176, such as `['pwd', 'otp']`. Without `amr` and `authTime`, the session is not recent. */
+  readonly amr?: readonly string[] | undefined
 }
 
 /** Signs users in and manages their sessions: `perms.auth`. */
@@ -148,9 +161,9 @@ export interface Auth {
    * @throws AccountDisabledError
    * @example const accessToken = await perms.auth.createAccessToken(user)
    */
-  createAccessToken(user: UserRow, options?: { refreshToken?: string | undefined }): Promise<string>
+  createAccessToken(user: UserRow, options?: { refreshToken?: string | undefined } & SessionProof): Promise<string>
   /** Creates a refresh token with a new session. @throws AccountDisabledError */
-  createRefreshToken(user: UserRow, options?: { device?: string | undefined }): Promise<string>
+  createRefreshToken(user: UserRow, options?: { device?: string | undefined } & SessionProof): Promise<string>
   /** Returns the claims of a valid access token. It does not check the session: `authenticate` does. @throws InvalidTokenError */
   verifyAccessToken(token: string): AccessClaims
   /**
@@ -161,6 +174,18 @@ export interface Auth {
    * @example const { accessToken, refreshToken } = await perms.auth.refresh(oldRefreshToken)
    */
   refresh(refreshToken: string): Promise<SignedIn>
+  /**
+   * Confirms the caller's session with the password, a code of the second factor, or both, so that the rules recent() and factor()
+   * hold. `amr` then names what was given. It takes effect at the next request. Wrong ones count like failed sign-ins.
+   *
+   * @param credentials `password`: the caller's password; `code`: a code of the authenticator app, or a recovery code
+   * @returns the time and the methods, and an access token if tokens show them (`jwt.authTimeClaims`)
+   * @throws InvalidCredentialsError for a wrong password or code, TooManyAttemptsError, ValidationError for missing or invalid input
+   * @throws UnauthorizedError for an anonymous caller or an ended session, ForbiddenError for an API key or an impersonation
+   * @throws ConfigurationError inside the application's transaction()
+   * @example const { authTime, amr } = await perms.auth.confirm({ password: 'correct horse battery' })
+   */
+  confirm(credentials: ConfirmCredentials): Promise<Confirmed>
   /** Ends the caller's session and invalidates its tokens at once. @throws UnauthorizedError for an anonymous caller */
   signOut(): Promise<void>
   /** Ends all sessions of a user except `except`. It does not check who the caller is. @returns the number of ended sessions */

@@ -6,6 +6,7 @@ import type { Auth, AuthOptions } from './auth-types.js'
 import { Background } from './background.js'
 import type { AuthCore } from './core.js'
 import { type AuthEventName, type Emit, emitter } from './events.js'
+import { confirmFlow } from './flows/confirm.js'
 import { impersonation } from './flows/impersonation.js'
 import { importUsers } from './flows/import/import-users.js'
 import { invitations } from './flows/invitations/invitations.js'
@@ -14,7 +15,7 @@ import { MailService } from './flows/mail/mail-service.js'
 import { members } from './flows/members.js'
 import { registrationFlow } from './flows/register.js'
 import { FactorChallenges } from './flows/second-factor/challenges.js'
-import { secondFactors } from './flows/second-factor/second-factor.js'
+import { factorContext, secondFactors } from './flows/second-factor/second-factor.js'
 import { sessionFlows } from './flows/session-flows.js'
 import { signInFlows } from './flows/sign-in.js'
 import { resolveThrottle } from './throttle/throttle.js'
@@ -26,20 +27,20 @@ import { deriveKeys } from './tokens/derived-keys.js'
 import { type KeySet, parseKeys, publicJwks } from './tokens/key-set.js'
 import { LegacyTokens } from './tokens/legacy-tokens.js'
 import { callerLoader } from './tokens/load-caller.js'
+import { SessionLife } from './tokens/session-life.js'
 import { Sessions } from './tokens/sessions.js'
 
-export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SignedIn, SignInResult } from './auth-types.js'
-
-const DEFAULT_ABSOLUTE_LIFETIME = 7_776_000
+export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth-types.js'
 
 /** Events that make cached callers of the user stale. */
-const endsSessions = new Set<AuthEventName>([
+const changesSessions = new Set<AuthEventName>([
   'signOut',
   'tokenReused',
   'impersonationStopped',
   'passwordReset',
   'emailChanged',
   'accessRevoked',
+  'sessionConfirmed',
 ])
 
 /** Lets initPerms drop cached callers when users, roles, domains or tokens change outside this API. */
@@ -61,12 +62,14 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   const cache = options.cacheCallers === undefined ? null : new CallerCache(options.cacheCallers, load)
   const core = createCore(options, keys, load, forgettingEmitter(options, cache))
   const { accessTokens, background, sessions } = core
+  const factors = factorContext(core, options.secondFactor)
   const { authenticate: findApiKey, ...ownKeys } = apiKeys(core)
   const context = { accessTokens, sessions, findApiKey, legacyTokens, cache, loadUser }
 
   return {
     ...signInFlows(core),
     ...sessionFlows(core),
+    confirm: confirmFlow(factors),
     register: registrationFlow(core),
     importUsers: importUsers(core),
     authenticate: (token) => authenticate(context, token),
@@ -80,7 +83,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     },
     apiKeys: ownKeys,
     mail: mailFlows(core),
-    secondFactors: secondFactors(core, options.secondFactor),
+    secondFactors: secondFactors(factors),
     invitations: invitations(core),
     members: members(),
     impersonation: impersonation(core),
@@ -90,6 +93,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 /** Creates the parts that the flows share. */
 function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof callerLoader>, emit: Emit): AuthCore {
   const { knex, hasher, runtime } = options
+  const life = new SessionLife(options.jwt, keys.refreshTokenExpires)
   return {
     knex,
     keys,
@@ -97,19 +101,20 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     emit,
     background: new Background(),
     throttle: resolveThrottle(options.throttle ?? false, { knex, emit }),
-    sessions: new Sessions({ knex, keys, absoluteLife: absoluteLifeOf(options.jwt, keys.refreshTokenExpires), load, emit }),
-    accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, runtime }),
+    sessions: new Sessions({ knex, keys, life, load, emit }),
+    life,
+    accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
     challenges: new FactorChallenges(),
     mailService: options.mail === undefined ? null : new MailService(options.mail),
     assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }
 }
 
-/** Returns an emitter that also drops cached callers whose sessions an event ended. */
+/** Returns an emitter that also drops cached callers whose sessions an event ended or raised. */
 function forgettingEmitter({ onEvent }: AuthOptions, cache: CallerCache | null): Emit {
   const emitToListeners = emitter(onEvent)
   return (name, payload) => {
-    if (endsSessions.has(name)) cache?.forget({ userId: (payload as { userId: string }).userId })
+    if (changesSessions.has(name)) cache?.forget({ userId: (payload as { userId: string }).userId })
     emitToListeners(name, payload)
   }
 }
@@ -121,10 +126,4 @@ function assertNoTransaction(knex: Knex, name: string): void {
   throw new ConfigurationError(
     `auth.${name}() writes counters and single-use tokens, which must not be rolled back: call it outside transaction().`,
   )
-}
-
-function absoluteLifeOf({ sessionExpires }: AuthOptions['jwt'], refreshTokenExpires: number): number {
-  if (sessionExpires === undefined) return Math.max(DEFAULT_ABSOLUTE_LIFETIME, refreshTokenExpires)
-  if (Number.isInteger(sessionExpires) && sessionExpires > 0) return sessionExpires
-  throw new ConfigurationError(`jwt.sessionExpires: ${sessionExpires}: must be a whole number of seconds, 1 or more.`)
 }

@@ -7,6 +7,7 @@ import type { FactorChallenges } from './flows/second-factor/challenges.js'
 import type { Throttle } from './throttle/throttle.js'
 import type { AccessTokens } from './tokens/access-tokens.js'
 import type { KeySet } from './tokens/key-set.js'
+import type { SessionLife } from './tokens/session-life.js'
 import type { Sessions } from './tokens/sessions.js'
 
 /** The parts that all sign-in flows share. createAuth creates it and passes it to each flow. */
@@ -16,6 +17,8 @@ export interface AuthCore {
   readonly hasher: PasswordHasher
   readonly throttle: Throttle
   readonly sessions: Sessions
+  /** Decides how long new sessions last. */
+  readonly life: SessionLife
   readonly emit: Emit
   /** Runs work that no response waits for. */
   readonly background: Background

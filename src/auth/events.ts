@@ -19,11 +19,13 @@ export interface AuthEvents extends UserEvents {
     email: string
     /** The address, or the identifier with its column: `'username:ada'`. */
     account: string
-    reason: 'credentials' | 'disabled' | 'secondFactor'
+    reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm'
     address: string | undefined
   }
   signOut: { userId: UserId; sessionIds: readonly string[] | 'all' }
   refresh: { userId: UserId; sessionId: string }
+  /** The user of a session proved again to be present. `amr`: how, in names of RFC 8176 */
+  sessionConfirmed: { userId: UserId; sessionId: string; amr: readonly string[]; address: string | undefined }
   /** A refresh token was used a second time, so a copy of it may be in other hands. The session has ended. */
   tokenReused: { userId: UserId; sessionId: string; address: string | undefined }
   /** A limit was reached. Further attempts return 429 until its window ends. */

@@ -28,6 +28,7 @@ export type PermsErrorCode =
   | 'unauthorized'
   | 'invalid_token'
   | 'invalid_credentials'
+  | 'insufficient_user_authentication'
   | 'forbidden'
   | 'insufficient_ability'
   | 'account_disabled'
@@ -124,6 +125,29 @@ export class InvalidCredentialsError extends UnauthorizedError {
   override readonly code = 'invalid_credentials'
   constructor(message = 'The e-mail address or the password is wrong.', options: PermsErrorOptions = {}) {
     super(message, options)
+  }
+}
+
+/**
+ * 401: the caller may do this after confirming the session, with `POST me/confirm/` or by signing in again (RFC 9470).
+ *
+ * @example if (error instanceof InsufficientUserAuthenticationError) await askForPassword(error.maxAge, error.acrValues)
+ */
+export class InsufficientUserAuthenticationError extends UnauthorizedError {
+  override readonly code = 'insufficient_user_authentication'
+  /** The user must have proved to be present within this number of seconds. Undefined: any time is enough. */
+  readonly maxAge: number | undefined
+  /** The user needs one of these second factors, the preferred one first: 'passkey', 'totp'. Empty: the password is enough. */
+  readonly acrValues: readonly string[]
+  constructor(
+    needs: { readonly maxAge?: number | undefined; readonly acrValues?: readonly string[] | undefined } = {},
+    options: PermsErrorOptions = {},
+  ) {
+    const { maxAge, acrValues = [] } = needs
+    const how = acrValues.length > 0 ? ` with a second factor (${acrValues.join(' or ')})` : ''
+    super(`Confirm that it is you${how}, then try again: send POST me/confirm/, or sign in again.`, options)
+    this.maxAge = maxAge
+    this.acrValues = acrValues
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Model, Model as PlainModel } from 'objection'
+import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
@@ -8,7 +8,7 @@ import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
-import { type Action, columnsRead, policyOf } from '../policy/policy.js'
+import { type Action, policyOf } from '../policy/policy.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
@@ -25,6 +25,7 @@ import type {
 import { dialectOfClass } from '../record/codec.js'
 import { writtenNames } from '../record/written-names.js'
 import { tableOf } from '../schema/class-statics.js'
+import { checkChange, needsIdsForHook, withExecution } from './changes.js'
 import {
   isCallerActive,
   isOneOf,
@@ -40,18 +41,8 @@ import { addInsertConditions, checkInserts, isFailedInsertCondition } from './in
 import { lookUpKeys } from './key-queries.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
-import {
-  allowsAnyResult,
-  checkAfter,
-  checkUpdate,
-  deletionColumns,
-  findTargetIds,
-  hasOwnHook,
-  loadAllowed,
-  onlyRuleDecides,
-  readAfterUpdate,
-  unrestricted,
-} from './updates.js'
+import { orStepUp, orStepUpForWrite } from './step-up.js'
+import { allowsAnyResult, checkAfter, deletionColumns, hasOwnHook, onlyRuleDecides, readAfterUpdate, unrestricted } from './updates.js'
 import { checkWritten } from './written-values.js'
 
 /** A check of writes that applies to every caller, for example that the last superadmin stays. */
@@ -176,13 +167,8 @@ export const policyEnforcer: PolicyEnforcer = {
   async narrow(execution, builder, write) {
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return
-    const { cls, ref, schema, db, withDeleted, context, readableFilters } = builder
     const own: Execution = { ids: undefined, action: execution.action, session: undefined }
-    const place: QueryHandle = {
-      ...{ cls, ref, schema, db, withDeleted, context, readableFilters, execution: own },
-      targets: (action, noted) => builder.targets(action, noted),
-      query: (other) => builder.query(other),
-    }
+    const place = withExecution(builder, own)
     const session = newWriteSession()
     try {
       await runMaybeAsync(checkChange(place, write, authority, session))
@@ -233,28 +219,16 @@ function* checkBefore(
   if (authority === 'free') return
   const session = newWriteSession()
   builder.execution.session = session
-  if (write.kind === 'insert') {
-    for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-    yield* checkInserts(builder, write, authority, session)
-  } else yield* checkChange(builder, write, authority, session)
+  try {
+    if (write.kind === 'insert') {
+      for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
+      yield* checkInserts(builder, write, authority, session)
+    } else yield* checkChange(builder, write, authority, session)
+  } catch (error) {
+    throw yield* awaitMaybe(orStepUpForWrite(error, builder, write, authority))
+  }
   // onBuild() could still change the rows.
   session.models = write.models.map(snapshotOfRow)
-}
-
-function* checkChange(builder: QueryHandle, write: WriteOperation, actor: Actor | null, session: WriteSession): MaybeAsyncSteps<void> {
-  const policy = policyOf(builder.cls)
-  const { action } = builder.execution
-  for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, session)
-  else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
-  if (needsIdsForHook(builder.cls, write, action) && builder.execution.ids === undefined)
-    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', session))
-}
-
-/** Returns whether a static afterUpdate() may look for rows that the update moved out of the rule that found them. */
-function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
-  if (write.kind !== 'update' || cls.afterUpdate === PlainModel.afterUpdate) return false
-  return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
 }
 
 /** Returns the condition of the rows that a write changes. @throws ConfigurationError if check() decides about them */
@@ -292,13 +266,27 @@ async function checkResult(
       if (write.isNarrowed) return
       throw new NotFoundError(`There is no ${builder.cls.name} with this id.`)
     }
-    const error = await missedWriteError(builder, write, authority)
+    const error = await orStepUpForWrite(await missedWriteError(builder, write, authority), builder, write, authority)
     // An update by id of a row that the caller may not access looks like a missing row: Objection returns 0.
     if ((write.instance && !write.isNarrowed) || !(error instanceof NotFoundError)) throw error
     return
   }
-  if (authority !== 'free' && recheck) await checkAfter(builder, write, authority, recheck)
+  if (authority !== 'free' && recheck) await checkAfterOrStepUp(builder, write, authority, recheck)
   for (const check of checks) await check.after(builder, write)
+}
+
+async function checkAfterOrStepUp(
+  builder: QueryHandle,
+  write: WriteOperation,
+  actor: Actor | null,
+  ids: readonly unknown[],
+): Promise<void> {
+  try {
+    await checkAfter(builder, write, actor, ids)
+  } catch (error) {
+    const rules = [policyOf(builder.cls).updateTo]
+    throw await orStepUp(error, rules, actor, (fresh) => checkAfter(builder, write, fresh, ids).then(() => true))
+  }
 }
 
 /** @throws ConfigurationError if the statement uses another schema than its rules, which use that of withSchema() */

@@ -16,6 +16,7 @@ import { tableOf } from '../schema/class-statics.js'
 import { valuesByName } from '../schema/model-class.js'
 import { checkSchema, isEnforcedAnywhere } from './enforcer.js'
 import { lookUpKeys } from './key-queries.js'
+import { orStepUp, rulesOfWrite } from './step-up.js'
 
 /** The members of Objection's ManyToManyRelation that this file uses. */
 interface ThroughRelation {
@@ -103,9 +104,12 @@ async function assertMayLink(
   const mine = relation.joinTableOwnerProp.props.map((name) => sql('?', row[name]))
   const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
   if (!(await holds(db, mayReach(owner, 'update', actor, ownerProp.cols, mine, true, schema)))) {
-    if (await holds(db, mayReach(owner, 'read', actor, ownerProp.cols, mine, false, schema)))
-      throw new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
-    throw new NotFoundError(`There is no ${owner.name} with this id.`)
+    if (!(await holds(db, mayReach(owner, 'read', actor, ownerProp.cols, mine, false, schema))))
+      throw new NotFoundError(`There is no ${owner.name} with this id.`)
+    const error = new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
+    throw await orStepUp(error, rulesOfWrite(owner, 'update'), actor, async (fresh) =>
+      holds(db, mayReach(owner, 'update', fresh, ownerProp.cols, mine, true, schema)),
+    )
   }
   if (!(await holds(db, mayReach(related, 'read', actor, relatedProp.cols, theirs, false, schema)))) {
     throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {

@@ -43,7 +43,8 @@ export function policyNamesAbilities(action: Action, policy: Resolved): boolean 
   return rulesOf(action, policy).some((rule) => mentions(rule, 'ability'))
 }
 
-const rulesOf = (action: Action, policy: Resolved): readonly Rule[] =>
+/** Returns the rules that decide about an action: two for an update. */
+export const rulesOf = (action: Action, policy: Resolved): readonly Rule[] =>
   action === 'update' ? [policy.updateFrom, policy.updateTo] : [policy[action]]
 
 function abilitiesIn(rule: Rule): string[] {

@@ -35,6 +35,10 @@ export interface Actor {
   readonly keyMadeAt?: Date | null | undefined
   /** The superadmin who impersonates this user, or null. */
   readonly impersonatorId: UserId | null
+  /** When the user last proved to be present in this session. Without it, the session is never recent. */
+  readonly authTime?: Date | null | undefined
+  /** How the user did that: names of RFC 8176, 'mail', 'recovery' and 'legacy'. */
+  readonly amr?: readonly string[] | null | undefined
 }
 
 /** A bypass of policies. It ends when its function settles. */
@@ -216,6 +220,11 @@ export interface Entry {
   readonly address?: string | undefined
   /** The framework's request object. */
   readonly origin?: object | undefined
+}
+
+/** Runs fn as another form of the current actor, such as one with a fresh session. Domain, consent and bypasses stay. */
+export function withActor<T>(actor: Actor, fn: () => T): Promise<Awaited<T>> {
+  return enter({ ...frame(), actor }, fn)
 }
 
 /** Calls fn synchronously in the actor's context and returns its result, for callback-style frameworks. */

@@ -1,10 +1,11 @@
-import { apiKeyAllows, policyNamesAbilities } from './abilities.js'
+import { apiKeyAllows, policyNamesAbilities, rulesOf } from './abilities.js'
 import { compile, globalScopeConditions } from './compiler/compile.js'
 import { all, any, type Condition, sql } from './compiler/condition.js'
 import { domainAdmin, excludesAdmins, globalRole } from './compiler/role-conditions.js'
 import type { Scope } from './compiler/scope.js'
 import { type Action, policyOf, type WriteLimit } from './policy.js'
 import { type Rule, usesCheck } from './rules.js'
+import { allowsSession } from './session-part.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
 
 export interface Options {
@@ -51,6 +52,7 @@ export function bypass(action: Action, scope: Scope): Condition {
   if (!scope.actor) return false
   // Rules that name abilities also apply to the API keys of admins.
   if (scope.actor.abilities && policyNamesAbilities(action, policy)) return false
+  if (!rulesOf(action, policy).every((rule) => allowsSession(rule, scope.actor))) return false
   if (action === 'read') return policy.bypass.read ? any(globalRole(scope, [ADMIN]), domainAdmin(scope)) : false
   if (!policy.bypass.write) return false
   const admin = any(globalRole(scope, [ADMIN]), domainAdmin(scope))
@@ -58,9 +60,14 @@ export function bypass(action: Action, scope: Scope): Condition {
   return any(globalRole(scope, [SUPERADMIN]), all(admin, excludesAdmins({ ...scope, writes: true })))
 }
 
-/** Returns whether the actor bypasses field rules as a global admin. */
-export function isAdminHere(scope: Scope): boolean {
-  return scope.policy.bypass.write && !scope.actor?.abilities && globalRole({ ...scope, live: false }, [ADMIN]) === true
+/** Returns whether the actor bypasses field rules as a global admin. @param rule the field rule; without it, a limit of the library */
+export function isAdminHere(scope: Scope, rule?: Rule): boolean {
+  return (
+    (!rule || allowsSession(rule, scope.actor)) &&
+    scope.policy.bypass.write &&
+    !scope.actor?.abilities &&
+    globalRole({ ...scope, live: false }, [ADMIN]) === true
+  )
 }
 
 /** Returns the condition that, when a write runs, the caller is enabled and not deleted, and the session is not revoked. */

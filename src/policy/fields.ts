@@ -28,14 +28,11 @@ onDefinition((cls, { specs }) => {
 
 /** Returns the condition under which the actor may set these columns, from their writableBy rules. @throws ForbiddenError */
 export function writableFields(scope: Scope, values: Readonly<Record<string, unknown>>, isNew: boolean): Condition {
-  const ruled = fieldsWithRules(scope.cls)
-  if (ruled.length === 0 || isAdminHere(scope)) return true
   const denied: FieldError[] = []
   const conditions: Condition[] = []
-  for (const [name, spec] of ruled) {
-    if (values[name] === undefined) continue
-    if (isNew && isDefault(spec, values[name])) continue
-    const condition = compile(spec.writable as Rule, scope)
+  for (const { name, rule } of rulesOfFields(scope.cls, values, isNew)) {
+    if (isAdminHere(scope, rule)) continue
+    const condition = compile(rule, scope)
     if (condition === false) denied.push({ field: name, message: 'may not be set by you' })
     conditions.push(condition)
   }
@@ -43,6 +40,21 @@ export function writableFields(scope: Scope, values: Readonly<Record<string, unk
   return all(...conditions)
 }
 
+/** Returns the writableBy rules of the columns that a write sets. A new row may have defaults, whatever their rules. */
+export function rulesOfFields(
+  cls: typeof Model,
+  values: Readonly<Record<string, unknown>>,
+  isNew: boolean,
+): readonly { readonly name: string; readonly rule: Rule }[] {
+  const ruled = fieldsWithRules(cls)
+  if (ruled.length === 0) return none
+  return ruled.flatMap(([name, spec]) => {
+    if (!spec.writable || values[name] === undefined || (isNew && isDefault(spec, values[name]))) return []
+    return [{ name, rule: spec.writable }]
+  })
+}
+
+const none: readonly never[] = []
 const writables = new WeakMap<object, readonly (readonly [string, ColumnSpec])[]>()
 
 function fieldsWithRules(cls: typeof Model): readonly (readonly [string, ColumnSpec])[] {
@@ -57,7 +69,7 @@ function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullab
 /** Returns the columns of a row that this actor may not read. */
 export function unreadableFields(scope: Scope): string[] {
   return Object.entries(definitionOf(scope.cls).specs)
-    .filter(([, spec]) => spec.readable && !isAdminHere(scope) && compile(spec.readable, scope) !== true)
+    .filter(([, spec]) => spec.readable && !isAdminHere(scope, spec.readable) && compile(spec.readable, scope) !== true)
     .map(([name]) => name)
 }
 
@@ -65,7 +77,7 @@ export function unreadableFields(scope: Scope): string[] {
 export function isReadableEverywhere(scope: Scope, name: string): boolean {
   const spec = definitionOf(scope.cls).specs[name]
   if (!spec || spec.isHidden) return false
-  return !spec.readable || isAdminHere(scope) || compile(spec.readable, { ...scope, row: undefined }) === true
+  return !spec.readable || isAdminHere(scope, spec.readable) || compile(spec.readable, { ...scope, row: undefined }) === true
 }
 
 const restricted = new WeakMap<object, boolean>()

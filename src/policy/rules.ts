@@ -4,6 +4,7 @@ import type { IdColumn, RelatedRow, RelationName, RowMember } from '../record/ro
 import type { RuleLike } from '../schema/column.js'
 import type { Actor } from './context.js'
 import type { DomainName, RoleName } from './registered-types.js'
+import type { FactorRule, RecentRule } from './session-rules.js'
 
 declare const rowOf: unique symbol
 
@@ -142,6 +143,8 @@ export type AnyRule =
   | RankRule
   | MemberRule
   | DelegateRule
+  | RecentRule
+  | FactorRule
 
 const freeze = <T extends object>(rule: T): T => Object.freeze(rule)
 

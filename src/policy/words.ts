@@ -19,6 +19,10 @@ export function words(given: Rule): string {
       return `holders of ${rule.roles.join(' or ')}${rule.domain ? ` in ${nameOf(rule.domain)}` : ''}`
     case 'ability':
       return `callers with the ability ${rule.ability}`
+    case 'recent':
+      return `callers who confirmed their session within ${rule.seconds} seconds`
+    case 'factor':
+      return `sessions with ${rule.factor === 'any' ? 'any second factor' : `the second factor ${rule.factor}`}`
     case 'where':
       return `rows where ${JSON.stringify(rule.conditions)}`
     case 'related':

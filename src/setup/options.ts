@@ -9,7 +9,9 @@ import type { JwtOptions } from '../auth/tokens/key-set.js'
 import type { LegacyTokenOptions } from '../auth/tokens/legacy-tokens.js'
 import { ConfigurationError } from '../core/errors.js'
 import type { CookieOptions } from '../http/caller/cookies.js'
+import type { StepUpRule } from '../policy/fresh-session.js'
 import type { LibraryIds, TableOptions } from '../policy/registered-models.js'
+import { recent } from '../policy/session-rules.js'
 import { definitionOf } from '../schema/definition/definition.js'
 import { type ModelClass, modelClass } from '../schema/model-class.js'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
@@ -111,6 +113,13 @@ export interface PermsOptions {
    * @defaultValue false
    */
   cookies?: boolean | CookieOptions | undefined
+  /**
+   * Whether the library's own endpoints for changes of credentials, second factors, API keys, sessions and accounts need a session that
+   * the user confirmed recently. `maxAge` in seconds.
+   *
+   * @defaultValue false. With true, `maxAge` is 300.
+   */
+  stepUp?: boolean | StepUpOptions | undefined
   /** Writes events into AuditLog, or into the given subclass of AuditLog. @defaultValue false */
   auditLog?: boolean | typeof AuditLog | undefined
   /** Days after which `perms.maintain()` deletes rows of the audit log. @defaultValue rows are kept */
@@ -122,6 +131,20 @@ export interface PermsOptions {
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
 }
+
+/** How recently a user must have confirmed the session for the sensitive endpoints. */
+export interface StepUpOptions {
+  /** In seconds. @defaultValue 300 */
+  readonly maxAge?: number | undefined
+}
+
+/** Returns the rule of the option `stepUp`. @throws ConfigurationError for an invalid number of seconds */
+export function stepUpRule(option: PermsOptions['stepUp']): StepUpRule | undefined {
+  if (!option) return undefined
+  return recent(option === true ? DEFAULT_MAX_AGE : (option.maxAge ?? DEFAULT_MAX_AGE))
+}
+
+const DEFAULT_MAX_AGE = 300
 
 /** Returns the classes that replace models of the library. */
 export function given(options: PermsOptions): Record<string, typeof Model> {

@@ -3,9 +3,11 @@ import type { Model } from 'objection'
 import type { Auth } from '../auth/auth.js'
 import type { AuthEventName, AuthEvents } from '../auth/events.js'
 import type { MaintenanceOptions, MaintenanceReport } from '../auth/maintenance.js'
+import type { RememberMeOptions } from '../auth/tokens/session-life.js'
 import { ConfigurationError } from '../core/errors.js'
 import type { CookieSettings } from '../http/caller/cookies.js'
 import type { Actor } from '../policy/context.js'
+import type { StepUpRule } from '../policy/fresh-session.js'
 import type { Unguarded } from '../query/inspection/unguarded.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import type { RegisteredUserClass } from '../users/caller/actor.js'
@@ -33,6 +35,8 @@ export interface Perms {
     readonly cookies: CookieSettings | undefined
     /** The models of `initPerms({ models })` and the subclass of AuditLog, if there is one. */
     readonly models: readonly (typeof Model)[]
+    readonly stepUp: StepUpRule | undefined
+    readonly rememberMe: RememberMeOptions | undefined
   }
   /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */
   readonly auth: Auth

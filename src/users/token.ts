@@ -94,6 +94,13 @@ export class Token extends ReplaceableMixin(
   impersonatorId: column.uuid().references('user.id', { onDelete: 'cascade' }).nullable().readOnly(),
   /** A further condition of the token: the e-mail address of a mailed token, or the superadmin's own session of an impersonation. */
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
+  /** When the user of a session last proved to be present. NULL is unknown, and never recent. */
+  authTime: column.datetime().nullable().readOnly(),
+  /** How the user did that: names of RFC 8176, 'mail', 'recovery' and 'legacy'. */
+  amr: column
+    .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
+    .nullable()
+    .readOnly(),
 }) {
   static {
     setClassName(this, 'Token')

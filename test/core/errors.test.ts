@@ -10,6 +10,7 @@ const codes: Record<PermsErrorCode, true> = {
   unauthorized: true,
   invalid_token: true,
   invalid_credentials: true,
+  insufficient_user_authentication: true,
   forbidden: true,
   insufficient_ability: true,
   account_disabled: true,

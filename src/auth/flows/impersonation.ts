@@ -72,7 +72,7 @@ export function impersonation(core: AuthCore): Impersonation {
       }
       const { id: sessionId } = await transaction(() => asSystem(() => tokens().create(values)), { knex: core.knex })
       core.emit('impersonationStarted', { userId: user.id, by: actor.id, sessionId, reason: reason ?? null })
-      return { accessToken: core.accessTokens.create(user, sessionId, expiresIn), expiresIn, user }
+      return { accessToken: core.accessTokens.create(user, { id: sessionId }, expiresIn), expiresIn, user }
     },
 
     async stop() {

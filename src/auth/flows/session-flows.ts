@@ -6,9 +6,11 @@ import { requireRankOver } from '../../users/caller/account-rank.js'
 import { userIdOf } from '../../users/caller/actor.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
-import type { Auth, SignedIn } from '../auth-types.js'
+import type { Auth, SessionProof, SignedIn } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
 import { withAttempt } from '../throttle/attempts.js'
+import type { ShownSession } from '../tokens/access-tokens.js'
+import type { SessionState } from '../tokens/load-caller.js'
 import { forActiveCaller } from './active-caller.js'
 import { signedIn } from './start-session.js'
 
@@ -25,20 +27,18 @@ export function sessionFlows(core: AuthCore): Pick<Auth, CreatesTokens | EndsSes
 function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
   const { accessTokens, knex, sessions } = core
   return {
-    async createAccessToken(user: User, { refreshToken } = {}) {
+    async createAccessToken(user: User, { refreshToken, ...proof } = {}) {
       forbidApiKey('Tokens and sessions')
       assertRegisteredUser(user)
-      const sessionId =
-        refreshToken === undefined
-          ? (await forActiveCaller(knex, user.id, () => sessions.start(user, 'access'))).sessionId
-          : await sessionOf(core, user, refreshToken)
-      return accessTokens.create(user, sessionId)
+      if (refreshToken !== undefined) return accessTokens.create(user, await sessionOf(core, user, refreshToken))
+      const { sessionId } = await forActiveCaller(knex, user.id, () => sessions.start(user, 'access', proof))
+      return accessTokens.create(user, { id: sessionId, ...shown(proof) })
     },
 
-    async createRefreshToken(user: User, { device } = {}) {
+    async createRefreshToken(user: User, { device, ...proof } = {}) {
       forbidApiKey('Tokens and sessions')
       assertRegisteredUser(user)
-      return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', device))).refreshToken
+      return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', { device, ...proof }))).refreshToken
     },
 
     async refresh(refreshToken) {
@@ -87,16 +87,20 @@ function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
   }
 }
 
-// Returns the id of the user's active session with a refresh token.
-async function sessionOf({ sessions }: AuthCore, user: User, refreshToken: string): Promise<string> {
+function shown({ amr, authTime }: SessionProof): Partial<ShownSession> {
+  return amr || authTime ? { authTime: authTime ?? new Date(), amr: amr ?? null } : {}
+}
+
+// Returns the user's active session with a refresh token.
+async function sessionOf({ sessions }: AuthCore, user: User, refreshToken: string): Promise<SessionState> {
   const { session } = await sessions.findActive(sessions.sessionIdOf(refreshToken) ?? '')
   if (session.userId !== user.id) throw new InvalidTokenError()
-  return session.id
+  return session
 }
 
 async function refresh(core: AuthCore, refreshToken: string): Promise<SignedIn> {
   const attempt = await core.throttle.begin('refresh', { address: currentAddress() })
   const isFailure = (error: unknown) => error instanceof InvalidTokenError
   const { caller, refreshToken: next } = await withAttempt(attempt, isFailure, () => core.sessions.rotate(refreshToken))
-  return signedIn(core, caller.user, caller.session.id, next)
+  return signedIn(core, caller.user, caller.session, next)
 }

@@ -7,7 +7,7 @@ import type { Auth, SignInResult } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
 import type { Attempt, Throttle } from '../throttle/throttle.js'
 import { type Credentials, findNamedUser, freshHash, readCredentials, signInIdentifiers, type Verdict } from './credentials.js'
-import { completeSignIn } from './start-session.js'
+import { completeSignIn, type StartOptions } from './start-session.js'
 
 /** How often a sign-in is tried again when the user's row changes meanwhile. */
 const MAX_TRIES = 3
@@ -18,7 +18,8 @@ export function signInFlows(core: AuthCore): Pick<Auth, 'signIn' | 'checkPasswor
     async signIn(given) {
       core.assertNoTransaction('signIn')
       const credentials = readCredentials(given)
-      return await signIn(core, credentials, typeof given.device === 'string' ? given.device : undefined)
+      const life = core.life.of(given)
+      return await signIn(core, credentials, { device: typeof given.device === 'string' ? given.device : undefined, life })
     },
 
     async checkPassword(email, password) {
@@ -29,7 +30,7 @@ export function signInFlows(core: AuthCore): Pick<Auth, 'signIn' | 'checkPasswor
   }
 }
 
-async function signIn(core: AuthCore, credentials: Credentials, device: string | undefined): Promise<SignInResult> {
+async function signIn(core: AuthCore, credentials: Credentials, session: Pick<StartOptions, 'device' | 'life'>): Promise<SignInResult> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const { user, isRight, attempt } = await verify(core, credentials)
     if (!user || !isRight) {
@@ -42,7 +43,7 @@ async function signIn(core: AuthCore, credentials: Credentials, device: string |
       throw new AccountDisabledError()
     }
     const rehashed = await freshHash(core.hasher, user.passwordHash as string, credentials.password)
-    const result = await completeSignIn(core, user, { device, rehashed }).catch(async (error: unknown) => {
+    const result = await completeSignIn(core, user, { ...session, amr: ['pwd'], rehashed }).catch(async (error: unknown) => {
       // The password was correct but the database failed: do not count the attempt.
       await attempt.withdrawn()
       throw error

@@ -4,11 +4,13 @@ import { isActive } from '../../users/caller/actor.js'
 import type { User } from '../../users/user.js'
 import type { SecondFactorAsked, SignedIn, SignInResult } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
+import type { ShownSession } from '../tokens/access-tokens.js'
+import type { NewSession } from '../tokens/sessions.js'
 import { withLockedUser } from './credentials.js'
 
-export interface StartOptions {
-  /** A description for the list of sessions. */
-  readonly device?: string | undefined
+export interface StartOptions extends Pick<NewSession, 'device' | 'life'> {
+  /** How the user proved to be present: names of RFC 8176, and 'mail' and 'recovery'. */
+  readonly amr: readonly string[]
   /** Replaces the stored hash in the same transaction. */
   readonly rehashed?: string | null | undefined
 }
@@ -19,10 +21,10 @@ export interface StartOptions {
  * @returns null when the user's row changed since it was read
  * @throws AccountDisabledError
  */
-export async function completeSignIn(core: AuthCore, user: User, options: StartOptions = {}): Promise<SignInResult | null> {
+export async function completeSignIn(core: AuthCore, user: User, options: StartOptions): Promise<SignInResult | null> {
   if (!isActive(user)) throw new AccountDisabledError()
   await core.challenges.prepare()
-  return await start(core, user, options, () => core.challenges.create(user))
+  return await start(core, user, options, () => core.challenges.create(user, options))
 }
 
 /**
@@ -31,21 +33,21 @@ export async function completeSignIn(core: AuthCore, user: User, options: StartO
  * @returns null when the user's row changed since it was read
  * @throws AccountDisabledError
  */
-export async function startSession(core: AuthCore, user: User, options: StartOptions = {}): Promise<SignInResult | null> {
+export async function startSession(core: AuthCore, user: User, options: StartOptions): Promise<SignInResult | null> {
   if (!isActive(user)) throw new AccountDisabledError()
   return await start(core, user, options, async () => null)
 }
 
 /** Returns the result of a sign-in or a refresh, with a new access token. */
-export function signedIn({ accessTokens }: AuthCore, user: User, sessionId: string, refreshToken: string): SignedIn {
-  const accessToken = accessTokens.create(user, sessionId)
+export function signedIn({ accessTokens }: AuthCore, user: User, session: ShownSession, refreshToken: string): SignedIn {
+  const accessToken = accessTokens.create(user, session)
   return { status: 'signedIn', accessToken, refreshToken, expiresIn: accessTokens.lifetime, user }
 }
 
 async function start(
   core: AuthCore,
   user: User,
-  { device, rehashed = null }: StartOptions,
+  { rehashed = null, ...session }: StartOptions,
   challenge: () => Promise<SecondFactorAsked | null>,
 ): Promise<SignInResult | null> {
   const { knex, sessions, emit } = core
@@ -53,10 +55,10 @@ async function start(
     knex,
     user,
     rehashed,
-    async () => (await challenge()) ?? (await sessions.start(user, 'refresh', device)),
+    async () => (await challenge()) ?? (await sessions.start(user, 'refresh', session)),
   )
   if (!started || 'status' in started) return started
-  const { user: loaded } = await sessions.findActive(started.sessionId)
+  const { user: loaded, session: stored } = await sessions.findActive(started.sessionId)
   emit('signIn', { userId: user.id, sessionId: started.sessionId, address: currentAddress() })
-  return signedIn(core, loaded, started.sessionId, started.refreshToken)
+  return signedIn(core, loaded, stored, started.refreshToken)
 }

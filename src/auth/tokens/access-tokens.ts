@@ -5,13 +5,19 @@ import type { AccessClaims, AuthOptions } from '../auth-types.js'
 import { userClass } from '../flows/credentials.js'
 import { ACCESS_TOKEN_TYPE, signJwt, verifyJwt } from './jwt.js'
 import type { KeySet } from './key-set.js'
+import type { SessionState } from './load-caller.js'
 
 export interface AccessTokensOptions {
   readonly keys: KeySet
   /** Returns further claims for a user. */
   readonly claims: AuthOptions['jwt']['claims']
   readonly runtime: AuthOptions['runtime']
+  /** Whether the tokens tell when and how the user proved to be present: `auth_time` and `amr`. */
+  readonly showsProof: boolean
 }
+
+/** A session, as far as its tokens show it. */
+export type ShownSession = Pick<SessionState, 'id'> & Partial<Pick<SessionState, 'authTime' | 'amr'>>
 
 /** Creates and verifies access tokens. It does not check sessions. */
 export class AccessTokens {
@@ -27,10 +33,16 @@ export class AccessTokens {
   }
 
   /** Creates a token for a session of the user. @param expiresIn in seconds */
-  create(user: User, sessionId: string, expiresIn = this.lifetime): string {
+  create(user: User, session: ShownSession, expiresIn = this.lifetime): string {
     const { keys, claims, runtime } = this.#options
-    const own = { sub: String(user.id), sid: String(sessionId), usr: tableOf(userClass()), ...(runtime && { app: runtime.name }) }
-    return signJwt(keys, { ...claims?.(user), ...own }, { expiresIn, typ: ACCESS_TOKEN_TYPE })
+    const own = { sub: String(user.id), sid: String(session.id), usr: tableOf(userClass()), ...(runtime && { app: runtime.name }) }
+    const proof = this.#options.showsProof ? proofClaims(session) : {}
+    return signJwt(keys, { ...claims?.(user), ...proof, ...own }, { expiresIn, typ: ACCESS_TOKEN_TYPE })
+  }
+
+  /** Whether a raised session needs a new token to show it. */
+  get showsProof(): boolean {
+    return this.#options.showsProof
   }
 
   /** Returns the claims of a token of this application. @throws InvalidTokenError */
@@ -42,4 +54,9 @@ export class AccessTokens {
     if (scope !== null && claims.app !== scope) throw new InvalidTokenError()
     return claims as AccessClaims
   }
+}
+
+// OpenID Connect Core, 2. Undefined members are left out of the JSON.
+function proofClaims({ authTime, amr }: ShownSession): object {
+  return { auth_time: authTime ? Math.floor(authTime.getTime() / 1000) : undefined, amr: amr ?? undefined }
 }

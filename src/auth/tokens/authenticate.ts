@@ -75,6 +75,6 @@ function claimsOf(user: User, credential: object): Record<string, unknown> {
   return { sub: String(user.id), usr: tableOf(userClass()), ...credential }
 }
 
-function detailsOf({ id, impersonatorId }: SessionState): ActorDetails {
-  return { sessionId: id, impersonatorId }
+function detailsOf({ id, impersonatorId, authTime, amr }: SessionState): ActorDetails {
+  return { sessionId: id, impersonatorId, authTime, amr }
 }

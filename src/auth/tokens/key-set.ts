@@ -1,6 +1,7 @@
 import type { JsonWebKey } from 'node:crypto'
 import { ConfigurationError } from '../../core/errors.js'
 import { type JwtKey, type JwtKeyOptions, parseKey } from './key.js'
+import type { RememberMeOptions } from './session-life.js'
 
 export interface JwtOptions {
   /** The HS256 key, as UTF-8 text of at least 32 bytes. Use either this or `keys`. */
@@ -25,6 +26,19 @@ export interface JwtOptions {
    * @defaultValue 7776000 (90 days), or `refreshTokenExpires` if that is longer
    */
   sessionExpires?: number | undefined
+  /**
+   * Lets clients choose at sign-in how long their session lasts, with `remember` or `sessionExpires`. A sign-in without a choice gets
+   * `min`.
+   *
+   * @defaultValue clients cannot choose
+   */
+  rememberMe?: RememberMeOptions | undefined
+  /**
+   * Adds `auth_time` and `amr` to access tokens, for services that verify the tokens themselves. This library reads the session.
+   *
+   * @defaultValue false
+   */
+  authTimeClaims?: boolean | undefined
   /** The `iss` claim that every token gets and must have. */
   issuer?: string | undefined
   /** The `aud` claim that every token gets and must have. */

@@ -141,6 +141,8 @@ export class LegacyTokens {
       expiresAt: expiresAt === null ? null : new Date(Math.min(expiresAt, now + TEN_YEARS)),
       endsAt: new Date(this.#until),
       lastUsedAt: new Date(now),
+      // When the user signed in to the earlier application is not known.
+      amr: ['legacy'],
     }
     const write = async (trx: Knex.Transaction) => {
       await lockRow(trx, userClass(), userId)

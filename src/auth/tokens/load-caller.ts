@@ -31,6 +31,9 @@ export type SessionState = {
   readonly impersonatorId: string | null
   /** Only for an impersonation: the superadmin's own session. */
   readonly boundTo: string | null
+  /** When and how the user last proved to be present; null for an unknown time or way. */
+  readonly authTime: Date | null
+  readonly amr: readonly string[] | null
 }
 
 /** A session with its user, all roles and their domains. */
@@ -53,6 +56,8 @@ const sessionColumns = [
   'abilities',
   'impersonatorId',
   'boundTo',
+  'authTime',
+  'amr',
 ] as const
 
 type DatabaseRow = Readonly<Record<string, unknown>>

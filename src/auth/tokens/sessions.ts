@@ -13,6 +13,7 @@ import type { Emit } from '../events.js'
 import type { KeySet } from './key-set.js'
 import type { Caller, SessionState } from './load-caller.js'
 import { hashSecret, type RefreshToken, RefreshTokens } from './refresh-tokens.js'
+import type { SessionLife } from './session-life.js'
 import { revokeTokens, tokens, updateActiveTokens } from './token-updates.js'
 
 /** `'refresh'`: a session that can be refreshed; `'access'`: a session of a single access token. */
@@ -38,11 +39,22 @@ export interface SessionInfo {
   readonly isCurrent: boolean
 }
 
+/** The properties of a new session. */
+export interface NewSession {
+  /** A description for the list of sessions. */
+  readonly device?: string | undefined
+  /** How the user just proved to be present. Without it, the session is not recent. */
+  readonly amr?: readonly string[] | undefined
+  /** When the user did that. Default: now, if `amr` is given. */
+  readonly authTime?: Date | undefined
+  /** Seconds after which it ends even if it is refreshed. Default: the usual lifetime. */
+  readonly life?: number | undefined
+}
+
 export interface SessionsOptions {
   readonly knex: Knex
   readonly keys: KeySet
-  /** In seconds. */
-  readonly absoluteLife: number
+  readonly life: SessionLife
   readonly load: (sessionId: string) => Promise<Caller | null>
   readonly emit: Emit
 }
@@ -58,12 +70,16 @@ export class Sessions {
   }
 
   /** Starts a session. Joins the open transaction, if any. @throws AccountDisabledError for a user who is not active */
-  async start(user: User, kind: SessionKind, device?: string): Promise<{ sessionId: string; refreshToken: string }> {
+  async start(
+    user: User,
+    kind: SessionKind,
+    { device, amr, authTime, life }: NewSession = {},
+  ): Promise<{ sessionId: string; refreshToken: string }> {
     if (!isActive(user)) throw new AccountDisabledError()
     const now = Date.now()
-    const { keys, absoluteLife } = this.#options
+    const { keys, life: lives } = this.#options
     const secret = this.#tokens.newSecret()
-    const endsAt = new Date(now + absoluteLife * 1000)
+    const endsAt = new Date(now + (life ?? lives.usual) * 1000)
     const values = {
       userId: user.id,
       kind,
@@ -74,6 +90,8 @@ export class Sessions {
       expiresAt: kind === 'refresh' ? this.#slide(now, endsAt) : new Date(now + keys.accessTokenExpires * 1000),
       endsAt,
       lastUsedAt: new Date(now),
+      authTime: authTime ?? (amr ? new Date(now) : null),
+      amr: amr ? [...amr] : null,
     }
     const { id } = await asSystem(() => tokens().create(values))
     return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
@@ -136,6 +154,18 @@ export class Sessions {
       knex: this.#options.knex,
     })
     return changed > 0
+  }
+
+  /**
+   * Records that the user of a session just proved to be present. One UPDATE changes the session only while it is active: a concurrent
+   * sign-out either ends it first, and nothing changes, or ends the raised session.
+   *
+   * @returns the time, or null when the session has ended
+   */
+  async raise(sessionId: string, amr: readonly string[]): Promise<Date | null> {
+    const now = new Date()
+    const count = await updateActiveTokens({ id: sessionId }, { authTime: now, amr }).whereIn('kind', endedKinds)
+    return count > 0 ? now : null
   }
 
   /** Returns an active session, also one of a legacy token. @throws InvalidTokenError */

@@ -2,6 +2,7 @@ import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, Unauthoriz
 import { isAble } from '../../policy/abilities.js'
 import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
 import { isGrantIn } from '../../policy/domain-ref.js'
+import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { DomainName } from '../../policy/registered-types.js'
 import { rolesSatisfying } from '../../policy/user-tables.js'
 import type { PermsPort } from '../core/ports.js'
@@ -10,14 +11,20 @@ import { segmentsOf } from '../core/routes.js'
 import { accessCookie, assertSingleCredential, usesCookies } from './cookies.js'
 import { assertOwnOrigin } from './origin.js'
 
-/** The abilities that a route requires of an API key. Callers who signed in need none. */
+/** What a route requires of its callers. */
 export interface CallerOptions {
   /**
-   * The accepted abilities, such as `['reports:read']`; a key needs one of them. `[]` accepts every key, `'none'` no key.
+   * The abilities of API keys; callers who signed in need none. The accepted abilities, such as `['reports:read']`; a key needs one of them. `[]` accepts every key, `'none'` no key.
    *
    * @defaultValue only keys with `*`
    */
   abilities?: readonly string[] | 'none' | undefined
+  /**
+   * What the caller's session must be, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`.
+   *
+   * @defaultValue any active session
+   */
+  stepUp?: StepUpRule | undefined
 }
 
 /** The domain in which a role is required. */

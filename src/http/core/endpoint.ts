@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { assertStepUpRule, type StepUpRule } from '../../policy/fresh-session.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 import type { Resource } from './resource.js'
@@ -66,6 +67,13 @@ export interface EndpointOptions<Row = unknown> {
    * @defaultValue the ability `<name of the resource>:*` for endpoints of `resource.endpoint()`, else only keys with `*`
    */
   abilities?: (() => readonly string[]) | 'none' | undefined
+  /**
+   * What the caller's session must be, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`. Checked
+   * after the row was loaded and roles were checked.
+   *
+   * @defaultValue any active session
+   */
+  stepUp?: StepUpRule | undefined
   /** The status of the response, if the handler does not return an HttpResponse. Default: 200. */
   status?: number | undefined
   /** The JSON Schema of the body. Makes the body required. */
@@ -119,9 +127,10 @@ export class Endpoint<Row = unknown> {
 
   constructor(options: EndpointOptions<Row>) {
     segmentsOf(options.path)
-    if (options.public && (options.adminOnly || options.role !== undefined)) {
+    if (options.stepUp) assertStepUpRule(options.stepUp, `${options.method} '${options.path}': stepUp`)
+    if (options.public && (options.adminOnly || options.role !== undefined || options.stepUp)) {
       throw new ConfigurationError(
-        `${options.method} '${options.path}': 'public' cannot be combined with 'adminOnly' or 'role'. Remove one of them.`,
+        `${options.method} '${options.path}': 'public' cannot be combined with 'adminOnly', 'role' or 'stepUp'. Remove one of them.`,
       )
     }
     this.options = Object.freeze({ ...options, assertAllowed: options.assertAllowed ?? options.refuseFirst })

@@ -1,15 +1,18 @@
 import type { Knex } from 'knex'
 import type { MaybeCompositeId, Model, QueryBuilder, SingleQueryBuilder, TransactionOrKnex } from 'objection'
 import type { AuthEventName, AuthEvents } from '../../auth/events.js'
+import type { ConfirmCredentials, Confirmed } from '../../auth/flows/confirm.js'
 import type { Impersonation } from '../../auth/flows/impersonation.js'
 import type { Invitations } from '../../auth/flows/invitations/invitations.js'
 import type { MailFlows } from '../../auth/flows/mail/mail-flows.js'
 import type { Members } from '../../auth/flows/members.js'
 import type { SecondFactors } from '../../auth/flows/second-factor/second-factor.js'
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
+import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { ConfigurationError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
 import type { UserId } from '../../policy/registered-types.js'
+import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics } from '../../record/record-types.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import type { ModelSchemas } from '../../schema/json-schemas.js'
@@ -83,14 +86,24 @@ export interface FactorAsked {
 export interface PermsPort {
   readonly knex: Knex
   readonly models: { readonly user: unknown }
-  /** `cookies`: settings for tokens in cookies. Undefined if cookies are off. */
-  readonly options: { readonly accessDenied: 404 | 403; readonly cookies?: CookieSettings | undefined }
+  readonly options: {
+    readonly accessDenied: 404 | 403
+    /** Settings for tokens in cookies. Undefined if cookies are off. */
+    readonly cookies?: CookieSettings | undefined
+    /** What the caller's session must be to change credentials, factors, keys, sessions and accounts. */
+    readonly stepUp?: StepUpRule | undefined
+    /** The bounds of the lifetime that clients choose at sign-in. Undefined if they cannot choose. */
+    readonly rememberMe?: RememberMeOptions | undefined
+  }
   readonly auth: {
     signIn(credentials: {
       readonly password: string
       readonly device?: string | undefined
-      readonly [identifier: string]: string | undefined
+      readonly remember?: boolean | undefined
+      readonly sessionExpires?: number | undefined
+      readonly [identifier: string]: string | boolean | number | undefined
     }): Promise<IssuedTokens | FactorAsked>
+    confirm(credentials: ConfirmCredentials): Promise<Confirmed>
     refresh(refreshToken: string): Promise<IssuedTokens>
     signOut(): Promise<unknown>
     signOutEverywhere(userId: UserId, options: { except?: string | null | undefined }): Promise<unknown>

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { InsufficientAbilityError, InvalidTokenError, PermsError } from '../../core/errors.js'
+import { InsufficientAbilityError, InsufficientUserAuthenticationError, InvalidTokenError, PermsError } from '../../core/errors.js'
 import { MethodNotAllowedError } from './errors.js'
 import { HttpResponse } from './response.js'
 
@@ -12,6 +12,10 @@ export interface Problem {
   readonly code: string
   readonly detail?: string
   readonly errors: readonly { readonly field: string; readonly message: string }[]
+  /** With `insufficient_user_authentication` (RFC 9470): the seconds within which the user must have confirmed the session. */
+  readonly max_age?: number
+  /** With `insufficient_user_authentication`: the second factors of which the user needs one, separated by spaces. */
+  readonly acr_values?: string
 }
 
 /** Describes the request in which a server error occurred. The client does not see it. */
@@ -36,7 +40,33 @@ export function problemOf(error: unknown): Problem {
   const errors = error.errors
     .slice(0, most.errors)
     .map((one) => ({ field: cut(one.field, most.field), message: cut(one.message, most.message) }))
-  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status, code, detail: cut(clientMessage, most.detail), errors }
+  const problem = {
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    code,
+    detail: cut(clientMessage, most.detail),
+    errors,
+  }
+  return error instanceof InsufficientUserAuthenticationError ? { ...problem, ...stepUpOf(error) } : problem
+}
+
+function stepUpOf({ maxAge, acrValues }: InsufficientUserAuthenticationError): Pick<Problem, 'max_age' | 'acr_values'> {
+  return { ...(maxAge !== undefined && { max_age: maxAge }), ...(acrValues.length > 0 && { acr_values: acrValues.join(' ') }) }
+}
+
+/** Returns the challenge of a 401 (RFC 6750, 3; RFC 9470, 3). */
+function challengeOf(error: unknown): string {
+  if (error instanceof InvalidTokenError) return 'Bearer error="invalid_token"'
+  if (!(error instanceof InsufficientUserAuthenticationError)) return 'Bearer'
+  const { max_age, acr_values } = stepUpOf(error)
+  const parts = [
+    'error="insufficient_user_authentication"',
+    'error_description="A more recent or stronger authentication is required"',
+    ...(acr_values === undefined ? [] : [`acr_values="${acr_values}"`]),
+    ...(max_age === undefined ? [] : [`max_age="${max_age}"`]),
+  ]
+  return `Bearer ${parts.join(', ')}`
 }
 
 // Field names come from the client: limit them, so that the response does not grow with the input.
@@ -54,7 +84,7 @@ export function problemResponse(error: unknown): HttpResponse {
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   }
-  if (problem.status === 401) headers['www-authenticate'] = error instanceof InvalidTokenError ? 'Bearer error="invalid_token"' : 'Bearer'
+  if (problem.status === 401) headers['www-authenticate'] = challengeOf(error)
   // RFC 6750, 3.1.
   if (error instanceof InsufficientAbilityError) {
     const scope = error.abilities.filter((one) => /^[\w:*-]+$/.test(one)).join(' ')

@@ -1,4 +1,5 @@
 import type { Actor } from '../../policy/context.js'
+import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { EndpointContext, SchemaOption } from '../core/endpoint.js'
 import type { ResourceModel } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
@@ -18,6 +19,8 @@ export interface MethodOptions {
   adminOnly?: boolean | undefined
   /** Allows only callers with this global role. */
   role?: string | undefined
+  /** What the caller's session must be, such as `recent(300)`. Otherwise the response is 401. Default: any active session. */
+  stepUp?: StepUpRule | undefined
   /** The columns to show: a list, or a JSON Schema. Cannot add to those that the model shows. Default: all of these. */
   schema?: SchemaOption | undefined
   /**

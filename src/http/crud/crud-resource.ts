@@ -135,12 +135,12 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   #make(method: CrudMethod, options: EndpointOptions): Endpoint {
-    const { public: isPublic, adminOnly, role, schema } = this.methodOptions(method) ?? {}
+    const { public: isPublic, adminOnly, role, stepUp, schema } = this.methodOptions(method) ?? {}
     const name = `${method}${this.name}`
     const output = schema && !Array.isArray(schema) ? schema : undefined
     const abilities = options.abilities ?? (() => this.abilitiesOf(method))
     return this.#withRows(
-      new Endpoint({ ...options, abilities, public: isPublic, adminOnly, role, name: options.name ?? name, schema: output }),
+      new Endpoint({ ...options, abilities, public: isPublic, adminOnly, role, stepUp, name: options.name ?? name, schema: output }),
     )
   }
 

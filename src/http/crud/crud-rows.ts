@@ -1,9 +1,11 @@
 import { ForbiddenError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
+import { orStepUp, rulesOfWrite } from '../../enforce/step-up.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
-import { currentActor, runAsActor } from '../../policy/context.js'
+import { type Actor, currentActor, runAsActor } from '../../policy/context.js'
 import { effective } from '../../policy/effective.js'
 import { fromClient } from '../../schema/input.js'
+import { freshSessions } from '../../policy/fresh-session.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
@@ -140,16 +142,29 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   /** Checks whether the caller may create any row at all, before the input is validated. @throws ForbiddenError */
   protected refuseCreate(): void {
     if (!this.served.canCreate) return
-    const scope = scopeOf(this.served, currentActor(), { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
-    if (effective('create', scope, { withDeleted: true }) === false) throw this.refusal('create')
+    const actor = currentActor()
+    const canCreate = (caller: Actor | null) => {
+      const scope = scopeOf(this.served, caller, { dialect: dialectOf(this.served.knex()), ref: this.served.getTableName() })
+      return effective('create', scope, { withDeleted: true })
+    }
+    if (canCreate(actor) !== false) return
+    const [fresh] = freshSessions(rulesOfWrite(this.served, 'create'), actor).filter((one) => canCreate(one.actor) !== false)
+    if (!fresh) throw this.refusal('create')
+    // If the values of the row decide too, they are checked first.
+    if (canCreate(fresh.actor) === true) throw fresh.error
   }
 
   protected async refuseUpdate(row: ServedRow): Promise<void> {
-    if ((await row.canWrite?.()) === false) throw this.refusal('update')
+    await this.#refuse('update', async () => (await row.canWrite?.()) !== false)
   }
 
   protected async refuseDelete(row: ServedRow): Promise<void> {
-    if ((await row.canDelete?.()) === false) throw this.refusal('delete')
+    await this.#refuse('delete', async () => (await row.canDelete?.()) !== false)
+  }
+
+  async #refuse(action: 'update' | 'delete', isAllowed: () => Promise<boolean>): Promise<void> {
+    if (await isAllowed()) return
+    throw await orStepUp(this.refusal(action), rulesOfWrite(this.served, action), currentActor(), isAllowed)
   }
 
   // Uses the same message as the permission engine, so that it does not reveal which check failed.

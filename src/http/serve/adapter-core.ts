@@ -1,5 +1,6 @@
 import { UnauthorizedError } from '../../core/errors.js'
 import { type Actor, currentActor, enterAsActor, enterRefused } from '../../policy/context.js'
+import { assertSession, assertStepUpRule } from '../../policy/fresh-session.js'
 import {
   assertAbility,
   assertRole,
@@ -58,7 +59,7 @@ export interface Adapter {
   mount(api: Api): ServedApi
   /** Identifies the caller and continues in the caller's context. An invalid or expired token gives 401. */
   authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T>
-  /** Like authenticate(). Gives 401 without a caller, and 403 for an API key without `*` or one of `abilities`. */
+  /** Like authenticate(). Gives 401 without a caller or a session that `stepUp` requires, and 403 for an API key without `*` or one of `abilities`. */
   requireUser<T>(request: HttpRequest, continuation: Continuation<T>, options?: CallerOptions): T | Promise<T>
   /** Like requireUser(). Gives 403 for a caller without the role. */
   requireRole<T>(request: HttpRequest, role: string, continuation: Continuation<T>, options?: RoleOptions): T | Promise<T>
@@ -201,18 +202,22 @@ class AdapterCore implements Adapter {
 }
 
 /** Returns a check that accepts signed-in users, and API keys with one of the abilities. */
-export function requireCaller({ abilities }: CallerOptions = {}): CallerCheck {
+export function requireCaller({ abilities, stepUp }: CallerOptions = {}): CallerCheck {
+  if (stepUp) assertStepUpRule(stepUp, 'stepUp')
   return (actor) => {
     if (actor === null) throw new UnauthorizedError()
     if (actor.abilities) assertAbility(actor.abilities, abilities)
+    if (stepUp) assertSession(actor, stepUp)
   }
 }
 
-/** Returns a check that also requires a role. */
-export function requireCallerRole(role: string, options?: RoleOptions): CallerCheck {
+/** Returns a check that also requires a role. Only callers with the role are asked for a fresh session. */
+export function requireCallerRole(role: string, { stepUp, ...options }: RoleOptions = {}): CallerCheck {
   const isKnown = requireCaller(options)
+  const isFresh = requireCaller({ abilities: [], stepUp })
   return (actor) => {
     isKnown(actor)
     assertRole(actor, role, { ...options, isOption: true })
+    isFresh(actor)
   }
 }

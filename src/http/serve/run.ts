@@ -4,6 +4,7 @@ import { ADMIN } from '../../policy/user-tables.js'
 import { assertNoErrors, schemaErrors } from '../../schema/validator.js'
 import { moveTokensToCookies } from '../caller/cookie-session.js'
 import { assertAbility, assertRole } from '../caller/request-authenticator.js'
+import { requireSession } from '../caller/step-up.js'
 import { TokenResponse } from '../caller/token-response.js'
 import { type BodyLimits, readJson } from '../core/body.js'
 import type { Endpoint, EndpointContext } from '../core/endpoint.js'
@@ -31,7 +32,8 @@ export async function runEndpoint(
   limits: BodyLimits,
   resources: readonly Resource[],
 ): Promise<HttpResponse> {
-  const { options } = found.target
+  const endpoint = found.target
+  const { options } = endpoint
   const needsCaller = options.public !== true
   if (needsCaller && actor === null) throw new UnauthorizedError()
   if (!options.anyFormat && !acceptsJson(request)) throw new NotAcceptableError()
@@ -52,6 +54,7 @@ export async function runEndpoint(
   if (options.load) Object.assign(context, await options.load(context))
   if (options.adminOnly) assertRole(actor, ADMIN)
   if (options.role !== undefined) assertRole(actor, options.role)
+  if (options.stepUp) await requireSession(options.stepUp, endpoint, context)
   try {
     options.precondition?.(context)
     checkQuery(context.query, options.queryKeys)

@@ -1,3 +1,4 @@
+import type { LifetimeChoice, RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { MAX_EMAIL_INPUT_LENGTH, MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
 import { tokenAnswer, tokenSchema } from '../caller/token-response.js'
@@ -5,8 +6,18 @@ import { Endpoint } from '../core/endpoint.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
 
-/** Returns the endpoint of UserResource.loginEndpoint(). @param output the schema of the response */
-export function loginEndpoint(name: string, identifiersOf: () => readonly string[], output: object): Endpoint {
+/**
+ * Returns the endpoint of UserResource.loginEndpoint().
+ *
+ * @param output the schema of the response
+ * @param bounds of the session's lifetime; undefined: clients cannot choose
+ */
+export function loginEndpoint(
+  name: string,
+  identifiersOf: () => readonly string[],
+  output: object,
+  bounds: RememberMeOptions | undefined,
+): Endpoint {
   return new Endpoint({
     method: 'POST',
     path: 'login',
@@ -17,14 +28,15 @@ export function loginEndpoint(name: string, identifiersOf: () => readonly string
     queryKeys: [],
     handler: async ({ input, perms, request }) => {
       const identifiers = identifiersOf()
-      const named = identifiers.filter((identifier) => Object.hasOwn(objectOf(input), identifier))
-      const { password, ...who } = textsOf(input, [...(named.length > 0 ? named : identifiers.slice(0, 1)), 'password'])
+      const { chosen, texts } = splitLifetime(objectOf(input), bounds !== undefined)
+      const named = identifiers.filter((identifier) => Object.hasOwn(texts, identifier))
+      const { password, ...who } = textsOf(texts, [...(named.length > 0 ? named : identifiers.slice(0, 1)), 'password'])
       // The list of sessions shows the User-Agent.
       return tokenAnswer(
-        await perms.auth.signIn({ ...who, password: password as string, device: request.header('user-agent') || undefined }),
+        await perms.auth.signIn({ ...who, ...chosen, password: password as string, device: request.header('user-agent') || undefined }),
       )
     },
-    description: { input: loginSchema(identifiersOf()), output, problems: [401, 403, 413, 415, 422, 429] },
+    description: { input: loginSchema(identifiersOf(), bounds), output, problems: [401, 403, 413, 415, 422, 429] },
   })
 }
 
@@ -68,8 +80,28 @@ export function logoutEndpoint(name: string, takesCookies: boolean): Endpoint {
   })
 }
 
+/** Separates the lifetime that a client chooses from the texts of the body. auth.signIn() checks it. */
+function splitLifetime(given: Readonly<Record<string, unknown>>, isChosen: boolean): { chosen: LifetimeChoice; texts: object } {
+  if (!isChosen) return { chosen: {}, texts: given }
+  const { remember, sessionExpires, ...texts } = given as LifetimeChoice & Record<string, unknown>
+  return { chosen: { remember, sessionExpires }, texts }
+}
+
+function lifetimeSchema({ min, max }: RememberMeOptions): object {
+  return {
+    remember: { type: 'boolean', description: `Whether the session lasts ${max} seconds instead of ${min}.` },
+    sessionExpires: { type: 'integer', format: 'int32', minimum: min, maximum: max, description: 'Seconds until the session ends.' },
+  }
+}
+
+function loginSchema(identifiers: readonly string[], bounds: RememberMeOptions | undefined): object {
+  const schema = credentialsSchema(identifiers)
+  if (!bounds) return schema
+  return { ...schema, properties: { ...(schema as { properties: object }).properties, ...lifetimeSchema(bounds) } }
+}
+
 // The body has one of the identifiers.
-function loginSchema(identifiers: readonly string[]): object {
+function credentialsSchema(identifiers: readonly string[]): object {
   const lengthOf = (name: string) => (name === 'email' ? MAX_EMAIL_LENGTH : MAX_EMAIL_INPUT_LENGTH)
   const lengths = { ...Object.fromEntries(identifiers.map((name) => [name, lengthOf(name)])), password: 4096 }
   const [first, ...others] = identifiers

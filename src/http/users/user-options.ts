@@ -18,6 +18,7 @@ export type FurtherUserFeature =
   | 'invitations'
   | 'impersonation'
   | 'privateRegistration'
+  | 'confirm'
 
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 

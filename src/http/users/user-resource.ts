@@ -12,6 +12,7 @@ import { narrowedInput, narrowedOutput, objectOf, splitInput } from '../crud/inp
 import { conditionUnder, findRow, loadParents } from '../crud/parents.js'
 import { narrowed, narrowedFields, shape } from '../crud/shape.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
+import { confirmEndpoint } from './confirm-endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
 import {
@@ -26,6 +27,7 @@ import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
 import { impersonatorSchema, rolesSchema } from './profile-schemas.js'
 import { secondFactorEndpoints } from './second-factor-endpoints.js'
+import { requireRecentSession } from './sensitive-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
 import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
@@ -42,6 +44,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   readonly #me: MeOptions
   #registered: ServedModel | undefined
   #takesCookies = false
+  #options: PermsPort['options'] | undefined
 
   constructor(options: UserResourceOptions<M> = {}) {
     const { features = {}, me = {}, ...crud } = options
@@ -83,6 +86,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       )
     }
     this.#takesCookies = perms.options.cookies !== undefined
+    this.#options = perms.options
     assertMailFeatures(this.features, this.served, perms)
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
@@ -91,7 +95,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   override endpoints(): Endpoint[] {
     const { features } = this
     const isOn = (feature: UserFeature) => features[feature] !== false
-    return [
+    const endpoints = [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
       ...(isOn('logout') ? [this.logoutEndpoint()] : []),
@@ -104,10 +108,13 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.changeEmail ? this.changeEmailEndpoints() : []),
       ...(features.magicLink ? this.magicLinkEndpoints() : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
+      ...((features.confirm ?? this.#options?.stepUp !== undefined) ? [this.confirmEndpoint()] : []),
       ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
     ]
+    const stepUp = this.#options?.stepUp
+    return stepUp ? endpoints.map((endpoint) => requireRecentSession(endpoint, stepUp, this.served)) : endpoints
   }
 
   protected override methodOptions(method: CrudMethod): MethodOptions | undefined {
@@ -155,7 +162,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }`, or `{ status: 'second_factor', challenge }` */
   loginEndpoint(): Endpoint {
-    return loginEndpoint(this.name, () => identifiersOf(this.served), this.#signedInSchema())
+    return loginEndpoint(this.name, () => identifiersOf(this.served), this.#signedInSchema(), this.#options?.rememberMe)
   }
 
   /** `POST refresh/` with `{ refresh_token }`, or with a refresh cookie and no body → the response of login */
@@ -181,6 +188,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   /** `DELETE sessions/` ends all sessions of the caller except the current one: 204 */
   deleteOtherSessionsEndpoint(): Endpoint {
     return deleteOtherSessions(this.name)
+  }
+
+  /** `POST me/confirm/` with `{ password }` or `{ code }` → `{ authTime, amr }`: makes the caller's session recent. */
+  confirmEndpoint(): Endpoint {
+    return confirmEndpoint(this.name)
   }
 
   apiKeyEndpoints(): Endpoint[] {

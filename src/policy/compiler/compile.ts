@@ -4,6 +4,8 @@ import { isAble } from '../abilities.js'
 import { type GlobalScope, policyOf } from '../policy.js'
 import { registeredModel } from '../registered-models.js'
 import { type AnyRule, type Rule, usesCheck } from '../rules.js'
+import { allowsSession } from '../session-part.js'
+import { hasProved, isRecent } from '../session-rules.js'
 import { ADMIN, holdsUsers, userTables } from '../user-tables.js'
 import { whereCondition } from './column-conditions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
@@ -22,6 +24,10 @@ export function compile(given: Rule, scope: Scope): Condition {
       return actor !== null
     case 'ability':
       return actor !== null && (actor.abilities === null || isAble(actor.abilities, rule.ability))
+    case 'recent':
+      return isRecent(actor, rule.seconds)
+    case 'factor':
+      return hasProved(actor, rule.factor)
     case 'owner':
       if (rule.field === undefined && policy.isUserModel && !policy.ownerField) return isOwnAccount(scope)
       return actor !== null && equals(scope, rule.field ?? policy.ownerField ?? 'userId', actor.id)
@@ -90,7 +96,9 @@ function delegateCondition(scope: Scope): Condition {
   }
   const theirs = any(
     compile(policy.updateFrom, inner),
-    inner.policy.bypass.write ? all(globalRole(inner, [ADMIN]), excludesAdmins({ ...inner, writes: true })) : false,
+    inner.policy.bypass.write && allowsSession(policy.updateFrom, scope.actor)
+      ? all(globalRole(inner, [ADMIN]), excludesAdmins({ ...inner, writes: true }))
+      : false,
   )
   if (theirs === false) return false
   const column = columnSql(scope, field)

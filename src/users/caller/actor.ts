@@ -19,7 +19,10 @@ export function isActive(user: User): boolean {
 }
 
 /** The parts of an actor that come from a session or an API key, not from the user. */
-export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyMadeAt' | 'impersonatorId'>>
+export type ActorDetails = Partial<Pick<Actor, 'sessionId' | 'abilities' | 'keyMadeAt' | 'impersonatorId' | 'authTime' | 'amr'>>
+
+/** When and how a user proved to be present. */
+export type Presence = Partial<Pick<Actor, 'authTime' | 'amr'>>
 
 /**
  * Returns the user without the admin roles that were granted or changed after the API key was made. A promotion does not widen
@@ -39,7 +42,7 @@ function withoutLaterAdminRoles(user: User, madeAt: Date | null): User {
 /** Returns the actor of a user whose roles are loaded. @throws RolesNotLoadedError */
 export function toActor(given: User, more: ActorDetails = {}): Actor {
   if (!Array.isArray(given.roles)) given.hasRole()
-  const { sessionId = null, abilities = null, keyMadeAt, impersonatorId = null } = more
+  const { sessionId = null, abilities = null, keyMadeAt, impersonatorId = null, authTime = null, amr = null } = more
   const user = keyMadeAt === undefined ? given : withoutLaterAdminRoles(given, keyMadeAt)
   const grants = (user.roles ?? []).filter(isEffectiveGrant).map((grant) => ({
     id: grant.id,
@@ -47,7 +50,8 @@ export function toActor(given: User, more: ActorDetails = {}): Actor {
     domainId: grant.domainId ?? null,
     domainName: grant.domain?.name ?? null,
   }))
-  return { id: user.id, user, grants, sessionId, abilities, impersonatorId, ...(keyMadeAt === undefined ? {} : { keyMadeAt }) }
+  const proof = { authTime, amr }
+  return { id: user.id, user, grants, sessionId, abilities, impersonatorId, ...proof, ...(keyMadeAt === undefined ? {} : { keyMadeAt }) }
 }
 
 /** Loads a user with all roles and returns the actor, or null when the user does not exist, is disabled or deleted. */
@@ -74,18 +78,21 @@ export function currentUser<U extends UserRow = RegisteredUser>(): U | null {
  *
  * @param user a user, an id, or the actor that `perms.authenticate(token)` returned. With an actor, the abilities of its API key
  * and its impersonator apply inside too.
+ * @param proof when and how the user proved to be present, for the rules recent() and factor(). Without it, a user or an id is not
+ * recent. An actor keeps the proof of its session.
  * @returns the value that fn resolves to. If fn returns a query builder, the query runs inside.
  * @throws ConfigurationError for a user without an id
  * @example const mine = await runAs(user, () => UserDocument.query())
+ * @example await runAs(user, () => UserDocument.query(), { authTime: new Date(), amr: ['pwd', 'otp'] })
  */
-export async function runAs<T>(user: UserRow | Actor | UserId, fn: () => T): Promise<Awaited<T>> {
+export async function runAs<T>(user: UserRow | Actor | UserId, fn: () => T, proof: Presence = {}): Promise<Awaited<T>> {
   const id: unknown = typeof user === 'object' ? user?.id : user
   if (id === undefined || id === null || id === '' || typeof id === 'object')
     throw new ConfigurationError('runAs(user, fn): pass a saved user or an id. For an anonymous caller use asAnonymous(fn).')
   const row = isActor(user) ? user.user : user
   assertHome(row)
   assertRegisteredUser(row)
-  return await runAsActor(await loadActor(id, isActor(user) ? user : {}), fn)
+  return await runAsActor(await loadActor(id, { ...(isActor(user) ? user : {}), ...proof }), fn)
 }
 
 function isActor(user: UserRow | Actor | UserId): user is Actor {

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type { SignedIn } from '../../../src/auth/auth.js'
 import { parseKeys } from '../../../src/auth/tokens/key-set.js'
 import { callerLoader } from '../../../src/auth/tokens/load-caller.js'
+import { SessionLife } from '../../../src/auth/tokens/session-life.js'
 import { Sessions } from '../../../src/auth/tokens/sessions.js'
 import { ConfigurationError, InvalidTokenError, Token, transaction } from '../../../src/index.js'
 import { asAnonymous, runAsActor } from '../../../src/policy/context.js'
@@ -157,7 +158,7 @@ eachDatabase('refresh', (db) => {
     const slow = new Sessions({
       knex: db.knex,
       keys: parseKeys({ secret }),
-      absoluteLife: 1000,
+      life: new SessionLife({ sessionExpires: 1000 }, 1000),
       emit: () => {},
       load: async (id) => {
         const caller = await load(id)

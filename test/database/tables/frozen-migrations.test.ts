@@ -68,7 +68,7 @@ eachDatabase('The packaged migrations', (db) => {
   const down = () => db.knex.migrate.rollback(config, true)
   afterEach(() => perms?.close())
 
-  it('send the statements that 0.1.0 sent, literally: change a model in a new migration, never in these', async () => {
+  it('send the statements that their releases sent, literally: change a model in a new migration, never in these', async () => {
     start()
     const { statements } = await countQueries(db.knex, up)
     const created = statements.filter((sql) => /^(?:create|alter) /.test(sql) && !sql.includes(history) && !sql.includes('perms_tables'))

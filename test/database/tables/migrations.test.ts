@@ -100,7 +100,7 @@ eachDatabase('Migrations', (db) => {
   const exist = async (...names: string[]) => Promise.all(names.map((name) => db.knex.schema.hasTable(name)))
 
   it('create the library’s tables once, with their own history', async () => {
-    expect(await perms.migrate()).to.have.length(2)
+    expect(await perms.migrate()).to.have.length(3)
     expect(await exist('user', ...tables)).to.deep.equal([true, true, true, true, true])
     expect(await exist('objection_perms_migrations', 'knex_migrations')).to.deep.equal([true, false])
     expect(await perms.migrate()).to.deep.equal([])
@@ -125,7 +125,7 @@ eachDatabase('Migrations', (db) => {
     expect(await exist('objection_perms_migrations')).to.deep.equal([false])
     const user = await User.create({ email: 'ada@example.com' })
     // Both ways to migrate agree on what is there.
-    expect(await perms.migrate()).to.have.length(2)
+    expect(await perms.migrate()).to.have.length(3)
     expect((await User.getOr404(user.id)).email).to.equal('ada@example.com')
     await db.knex.migrate.rollback({ migrationSource })
     expect(await exist('user', ...tables, 'second_factor')).to.deep.equal([false, false, false, false, false, false])
@@ -179,7 +179,7 @@ eachDatabase('Migrations', (db) => {
   it('come before the application’s migrations in one history: permsMigrations({ with })', async () => {
     const config = { migrationSource: permsMigrations({ with: folder }) }
     const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
-    expect(ran.map((name) => name.replace(/_.*/, ''))).to.deep.equal(['objection', 'objection', '001'])
+    expect(ran.map((name) => name.replace(/_.*/, ''))).to.deep.equal(['objection', 'objection', 'objection', '001'])
     expect(ran.at(-1)).to.equal('001_application.mjs')
     expect(await exist('user', 'own_thing', 'objection_perms_migrations')).to.deep.equal([true, true, false])
     expect(((await db.knex.migrate.latest(config)) as [number, string[]])[1]).to.deep.equal([])
@@ -205,7 +205,7 @@ eachDatabase('Migrations', (db) => {
     const config = { migrationSource: permsMigrations({ with: source, after: '1_clerks' }) }
     const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
     expect(ran).to.deep.equal([
-      ...['1_clerks', 'objection_perms_001_users_roles_tokens.js', 'objection_perms_002_further_tables.js', '2_things'],
+      ...['1_clerks', 'objection_perms_001_users_roles_tokens.js', 'objection_perms_002_further_tables.js', 'objection_perms_003_step_up.js', '2_things'],
     ])
     expect((await db.knex('perms_tables')).map(({ name }) => name)).to.not.include('clerk')
     await db.knex.migrate.rollback(config, true)
@@ -268,9 +268,9 @@ describe('A knexfile', () => {
   it('knexfile.ts migrates the database of DATABASE_URL with the knex command, up and down', async function () {
     this.timeout(60_000)
     const knexfile = join(root, 'knexfile.ts')
-    expect(await knex(knexfile, 'migrate:latest')).to.match(/2 migrations/)
+    expect(await knex(knexfile, 'migrate:latest')).to.match(/3 migrations/)
     expect(await knex(knexfile, 'migrate:latest')).to.match(/Already up to date/)
-    expect(await knex(knexfile, 'migrate:rollback')).to.match(/2 migrations/)
+    expect(await knex(knexfile, 'migrate:rollback')).to.match(/3 migrations/)
   })
 
   it('in CommonJS runs the library’s migrations between those of the application', async function () {
@@ -304,7 +304,7 @@ describe('A knexfile', () => {
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
     for (const [name, content] of Object.entries(text)) writeFileSync(join(folder, name), content)
     const knexfile = join(folder, 'knexfile.cjs')
-    expect(await knex(knexfile, 'migrate:latest')).to.match(/4 migrations/)
-    expect(await knex(knexfile, 'migrate:rollback')).to.match(/4 migrations/)
+    expect(await knex(knexfile, 'migrate:latest')).to.match(/5 migrations/)
+    expect(await knex(knexfile, 'migrate:rollback')).to.match(/5 migrations/)
   })
 })

@@ -14,7 +14,7 @@ export function requestMagicLink(context: MailContext, email: string): Promise<v
 export function signInWithMagicLink(context: MailContext, token: string, device: string | undefined): Promise<SignInResult> {
   return redeem(context.core, 'signInWithMagicLink', token, async (plain) => {
     const user = await useProvingToken(context, 'magicLink', plain, { act: async (row) => row })
-    const result = await completeSignIn(context.core, user, { device })
+    const result = await completeSignIn(context.core, user, { device, amr: ['mail'] })
     if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: ask for another link.')
     return result
   })

@@ -7,6 +7,7 @@ import { SecondFactor } from '../../../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
 import type { SecondFactorAsked } from '../../auth-types.js'
+import type { NewSession } from '../../tokens/sessions.js'
 import { tokens, updateActiveTokens } from '../../tokens/token-updates.js'
 import { userClass } from '../credentials.js'
 import { factorOf } from './factors.js'
@@ -43,16 +44,25 @@ export class FactorChallenges {
     }
   }
 
-  /** Creates a challenge after the first factor. @returns null when the user has no second factor */
-  async create(user: User): Promise<SecondFactorAsked | null> {
+  /**
+   * Creates a challenge after the first factor.
+   *
+   * @param session what the session will have: how the first factor was proved, and a lifetime
+   * @returns null when the user has no second factor
+   */
+  async create(user: User, { amr, life }: Pick<NewSession, 'amr' | 'life'>): Promise<SecondFactorAsked | null> {
     if (!this.#hasTable || !(await factorOf(user.id))?.confirmedAt) return null
     const challenge = PREFIX + randomToken()
+    const now = Date.now()
     const values = {
       userId: user.id,
       kind: CHALLENGE,
       token: hashToken(challenge),
       boundTo: '0',
-      expiresAt: new Date(Date.now() + LIFETIME),
+      expiresAt: new Date(now + LIFETIME),
+      amr: amr ?? null,
+      // The end of the session, if its lifetime was chosen.
+      endsAt: life === undefined ? null : new Date(now + life * 1000),
     }
     await asSystem(() => tokens().create(values))
     return { status: 'secondFactor', challenge }

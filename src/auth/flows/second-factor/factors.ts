@@ -53,6 +53,11 @@ export function isTotpCode(code: string): boolean {
   return /^\d{6}$/.test(code)
 }
 
+/** Returns the name of RFC 8176 for the method of a code. A recovery code has none there. */
+export function methodOfCode(code: string): string {
+  return isTotpCode(code) ? 'otp' : 'recovery'
+}
+
 /** Removes blanks and dashes: apps show codes in groups, and users type them that way. @throws ValidationError */
 export function readCode(value: unknown): string {
   const given = requireText(value, 'code')

@@ -66,9 +66,13 @@ export interface SecondFactors {
   status(user: UserRow): Promise<{ isOn: boolean; recoveryCodesLeft: number }>
 }
 
-export function secondFactors(core: AuthCore, options: SecondFactorOptions | undefined): SecondFactors {
-  const secretKeys = deriveKeys(core.keys, 'second factor secret')
-  const context: FactorContext = { core, secretKeys, issuer: options?.issuer ?? 'Application' }
+/** Returns the objects that the functions of second factors share. */
+export function factorContext(core: AuthCore, options: SecondFactorOptions | undefined): FactorContext {
+  return { core, secretKeys: deriveKeys(core.keys, 'second factor secret'), issuer: options?.issuer ?? 'Application' }
+}
+
+export function secondFactors(context: FactorContext): SecondFactors {
+  const { core } = context
   return {
     verify: (challenge, code, { device } = {}) => verifyChallenge(context, challenge, code, device),
 

@@ -16,6 +16,7 @@ import {
   consumeCode,
   type FactorContext,
   factorOf,
+  methodOfCode,
   readCode,
   rethrowFailedAttempt,
   wrongCode,
@@ -42,9 +43,15 @@ export async function verifyChallenge(
     return await rethrowFailedAttempt(error, attempt)
   }
   await attempt.succeeded()
-  const result = await startSession(core, user, { device })
+  const amr = [...(found.amr ?? []), methodOfCode(text)]
+  const result = await startSession(core, user, { device, amr, life: chosenLife(found) })
   if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
   return result
+}
+
+// The client chose the lifetime with the password. Null: the usual one.
+function chosenLife({ endsAt }: Token): number | undefined {
+  return endsAt ? Math.max(1, Math.floor((endsAt.getTime() - Date.now()) / 1000)) : undefined
 }
 
 /** Uses the challenge and the code up. The attempt is counted even if the code is wrong. */

@@ -1,0 +1,106 @@
+import { ConfigurationError, InvalidCredentialsError, UnauthorizedError } from '../../core/errors.js'
+import { currentActor, currentAddress } from '../../policy/context.js'
+import { invalidField, requireText } from '../../schema/text-input.js'
+import { accountNameOf } from '../../users/account/identifiers.js'
+import { storedHash } from '../../users/account/stored-password.js'
+import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
+import { LEGACY } from '../../users/legacy-tokens.js'
+import type { User } from '../../users/user.js'
+import type { AuthCore } from '../core.js'
+import { forActiveCaller } from './active-caller.js'
+import {
+  asSystemInTransaction,
+  beginAttempt,
+  consumeCode,
+  type FactorContext,
+  factorOf,
+  methodOfCode,
+  readCode,
+} from './second-factor/factors.js'
+
+/** What confirms a session. Give at least one. */
+export interface ConfirmCredentials {
+  readonly password?: string | undefined
+  /** A code of the authenticator app, or a recovery code. */
+  readonly code?: string | undefined
+}
+
+/** A confirmed session. */
+export interface Confirmed {
+  readonly authTime: Date
+  /** Names of RFC 8176, and 'recovery' for a recovery code. */
+  readonly amr: readonly string[]
+  /** Only if tokens show when and how users proved to be present (`jwt.authTimeClaims`). */
+  readonly accessToken?: string | undefined
+  /** Seconds until the access token expires. */
+  readonly expiresIn?: number | undefined
+}
+
+/** Returns `perms.auth.confirm`. */
+export function confirmFlow(context: FactorContext): (credentials: ConfirmCredentials) => Promise<Confirmed> {
+  const { core } = context
+  return async (given) => {
+    core.assertNoTransaction('confirm')
+    const actor = currentActor()
+    if (!actor) throw new UnauthorizedError()
+    forbidApiKey('Sessions')
+    const { sessionId } = actor
+    if (!sessionId) throw new ConfigurationError('confirm() confirms the session of an access token, and runAs() has none.')
+    const credentials = readCredentials(given)
+    const user = actor.user as User
+    await prove(context, user, credentials)
+    const amr = [
+      ...(credentials.password === undefined ? [] : ['pwd']),
+      ...(credentials.code === undefined ? [] : [methodOfCode(credentials.code)]),
+    ]
+    const authTime = await forActiveCaller(core.knex, actor.id, () => core.sessions.raise(sessionId, amr))
+    if (authTime === null) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+    core.emit('sessionConfirmed', { userId: actor.id, sessionId, amr, address: currentAddress() })
+    return { authTime, amr, ...(await newToken(core, sessionId)) }
+  }
+}
+
+function readCredentials(given: ConfirmCredentials | null | undefined): ConfirmCredentials {
+  const { password, code } = given ?? {}
+  if (password === undefined && code === undefined) throw invalidField('password', 'is required, or code')
+  return {
+    ...(password === undefined ? {} : { password: requireText(password, 'password') }),
+    ...(code === undefined ? {} : { code: readCode(code) }),
+  }
+}
+
+/** Checks the credentials under the throttle of sign-ins. @throws InvalidCredentialsError, with one message for all of them */
+async function prove(context: FactorContext, user: User, credentials: ConfirmCredentials): Promise<void> {
+  const { core } = context
+  const attempt = await beginAttempt(core, user)
+  const isRight = await verify(context, user, credentials).catch(async (error: unknown) => {
+    await attempt.withdrawn()
+    throw error
+  })
+  if (isRight) {
+    // A correct password must not reset the limit on wrong codes, nor a correct code that on wrong passwords.
+    await attempt.withdrawn()
+    return
+  }
+  const account = accountNameOf(user)
+  core.emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'confirm', address: currentAddress() })
+  throw new InvalidCredentialsError('The password or the code is wrong, or the code was already used.')
+}
+
+async function verify(context: FactorContext, user: User, { password, code }: ConfirmCredentials): Promise<boolean> {
+  const { core } = context
+  // Does the work of a hash for users without a password too. A wrong password uses no code up.
+  if (password !== undefined && !(await core.hasher.verify(password, await storedHash(user)))) return false
+  if (code === undefined) return true
+  const factor = await factorOf(user.id)
+  if (!factor?.confirmedAt) return false
+  return await asSystemInTransaction(core, () => consumeCode(context, factor, code))
+}
+
+// The session of a legacy token has no token of this library.
+async function newToken({ accessTokens, sessions }: AuthCore, sessionId: string): Promise<Pick<Confirmed, 'accessToken' | 'expiresIn'>> {
+  if (!accessTokens.showsProof) return {}
+  const { user, session } = await sessions.findActiveOfAnyKind(sessionId)
+  if (session.kind === LEGACY) return {}
+  return { accessToken: accessTokens.create(user, session), expiresIn: accessTokens.lifetime }
+}

@@ -1,0 +1,42 @@
+import { type Model, Model as PlainModel } from 'objection'
+import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
+import type { Actor } from '../policy/context.js'
+import { columnsRead, policyOf } from '../policy/policy.js'
+import { usesCheck } from '../policy/rules.js'
+import type { Execution, QueryHandle, StatementKind, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import { setNames, touches } from './evaluate.js'
+import { lookUpKeys } from './key-queries.js'
+import { referenceFields } from './references.js'
+import { checkUpdate, findTargetIds, loadAllowed } from './updates.js'
+
+/** Checks an update or a delete before its statement, and stores further conditions in the session. @throws like checkUpdate */
+export function* checkChange(
+  builder: QueryHandle,
+  write: WriteOperation,
+  actor: Actor | null,
+  session: WriteSession,
+): MaybeAsyncSteps<void> {
+  const policy = policyOf(builder.cls)
+  const { action } = builder.execution
+  for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
+  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, session)
+  else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
+  if (needsIdsForHook(builder.cls, write, action) && builder.execution.ids === undefined)
+    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', session))
+}
+
+/** Returns whether a static afterUpdate() may look for rows that the update moved out of the rule that found them. */
+export function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
+  if (write.kind !== 'update' || cls.afterUpdate === PlainModel.afterUpdate) return false
+  return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
+}
+
+/** Returns the same query with another state, for a check that must not change the state of the query. */
+export function withExecution(builder: QueryHandle, execution: Execution): QueryHandle {
+  const { cls, ref, schema, db, withDeleted, context, readableFilters } = builder
+  return {
+    ...{ cls, ref, schema, db, withDeleted, context, readableFilters, execution },
+    targets: (action, session) => builder.targets(action, session),
+    query: (other) => builder.query(other),
+  }
+}
