@@ -16,6 +16,10 @@ export interface CreateUserOptions {
 export interface SignInAsOptions extends CreateUserOptions {
   /** The result of initPerms(). Default: the result of the initPerms() call in effect. */
   perms?: Perms | undefined
+  /** How the user proved to be present, for the rules recent() and factor(). Default: `['pwd']`. */
+  amr?: readonly string[] | undefined
+  /** When the user did that. Default: now. */
+  authTime?: Date | undefined
 }
 
 /** A signed-in user. */
@@ -58,6 +62,7 @@ export async function createUser<U extends RegisteredUser = RegisteredUser>(
  * Starts a session for a user, without the password, second factor and limits of a real sign-in.
  *
  * @param who a saved user, or values of a user. A user with this e-mail address is reused; otherwise a new one is created.
+ * @param options a role to grant, and how and when the user signed in
  * @throws AccountDisabledError
  * @example
  * const { headers, user } = await signInAs({ email: 'ada@example.com' }, { role: Role.ADMIN })
@@ -65,10 +70,10 @@ export async function createUser<U extends RegisteredUser = RegisteredUser>(
  */
 export async function signInAs<U extends RegisteredUser = RegisteredUser>(
   who: U | Partial<U> = {},
-  { perms = currentPerms(), ...options }: SignInAsOptions = {},
+  { perms = currentPerms(), amr = ['pwd'], authTime, ...options }: SignInAsOptions = {},
 ): Promise<SignedInAs<U>> {
   const user = await userFor<U>(who, options)
-  const refreshToken = await perms.auth.createRefreshToken(user)
+  const refreshToken = await perms.auth.createRefreshToken(user, { amr, authTime })
   const accessToken = await perms.auth.createAccessToken(user, { refreshToken })
   return { user, accessToken, refreshToken, headers: { authorization: `Bearer ${accessToken}` } }
 }
