@@ -171,7 +171,13 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, ste
   const perms: Perms = {
     knex,
     models,
-    options: { accessDenied: options.accessDenied ?? 404, cookies, models: declaredModels(options), stepUp, rememberMe: options.jwt?.rememberMe },
+    options: {
+      accessDenied: options.accessDenied ?? 404,
+      cookies,
+      models: declaredModels(options),
+      stepUp,
+      rememberMe: options.jwt?.rememberMe,
+    },
     get auth() {
       if (!boundAuth)
         throw new ConfigurationError(

@@ -205,7 +205,13 @@ eachDatabase('Migrations', (db) => {
     const config = { migrationSource: permsMigrations({ with: source, after: '1_clerks' }) }
     const [, ran] = (await db.knex.migrate.latest(config)) as [number, string[]]
     expect(ran).to.deep.equal([
-      ...['1_clerks', 'objection_perms_001_users_roles_tokens.js', 'objection_perms_002_further_tables.js', 'objection_perms_003_step_up.js', '2_things'],
+      ...[
+        '1_clerks',
+        'objection_perms_001_users_roles_tokens.js',
+        'objection_perms_002_further_tables.js',
+        'objection_perms_003_step_up.js',
+        '2_things',
+      ],
     ])
     expect((await db.knex('perms_tables')).map(({ name }) => name)).to.not.include('clerk')
     await db.knex.migrate.rollback(config, true)
