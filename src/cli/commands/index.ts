@@ -72,6 +72,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./openapi.js')).openapi,
   },
   {
+    name: 'doctor',
+    summary: 'Looks for faults of the set-up, and says what to do about them.',
+    load: async () => (await import('./doctor/doctor.js')).doctor,
+  },
+  {
     name: 'maintain',
     summary: 'Deletes expired tokens and other rows that have aged.',
     load: async () => (await import('./maintain.js')).maintain,
