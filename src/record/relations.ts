@@ -206,7 +206,7 @@ function inherit(mapping: RelationMapping<Model>, from: RecordClass, to: RecordC
           ...join.through,
           from: ref(join.through.from as string, null, through),
           to: ref(join.through.to as string, null, through),
-          ...(join.through.extra !== undefined && { extra: extras(join.through.extra, through) }),
+          ...(join.through.extra !== undefined && { extra: extras(join.through.extra, through, to) }),
         },
       }),
     },
@@ -224,10 +224,15 @@ function modelClassOf({ modelClass }: RelationMapping<Model>): RelationMapping<M
 }
 
 // Returns the extra columns of a join table by property name.
-function extras(extra: string | readonly string[] | Record<string, string>, cls: object | undefined): Record<string, string> {
+function extras(
+  extra: string | readonly string[] | Record<string, string>,
+  cls: object | undefined,
+  owner: RecordClass,
+): Record<string, string> {
+  const nameFor = (name: string) => (cls === undefined && namesColumnsAsObjection(owner) ? name : columnFor(cls, name))
   const names = typeof extra === 'string' ? [extra] : extra
   const named = Array.isArray(names) ? Object.fromEntries(names.map((name) => [name, name])) : names
-  return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, columnFor(cls, name as string)]))
+  return Object.fromEntries(Object.entries(named).map(([alias, name]) => [alias, nameFor(name as string)]))
 }
 
 // 'user.managerId' of User becomes employee.manager_id in a subclass Employee with its own table.

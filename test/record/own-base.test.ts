@@ -276,3 +276,41 @@ eachDatabase('An application’s own user model, made of the parts', (db) => {
     expect(BaseModel.prototype).to.be.instanceOf(Model)
   })
 })
+
+class Film extends ActiveRecordMixin(Model) {
+  static override tableName = 'films'
+  declare billedAs: string
+}
+class Star extends ActiveRecordMixin(Model) {
+  static override tableName = 'stars'
+  declare id: number
+  declare films: Film[]
+  static override relationMappings = {
+    films: {
+      relation: Model.ManyToManyRelation,
+      modelClass: Film,
+      join: { from: 'stars.id', through: { from: 'casts.starId', to: 'casts.filmId', extra: ['billedAs'] }, to: 'films.id' },
+    },
+  }
+}
+
+eachDatabase('A join table without a model, between models without mappers of names', (db) => {
+  let perms: Perms
+  before(async () => {
+    perms = initPerms({ knex: db.knex, models: [Star, Film] })
+    await db.knex.schema.createTable('stars', (table) => table.increments('id'))
+    await db.knex.schema.createTable('films', (table) => table.increments('id'))
+    await db.knex.schema.createTable('casts', (table) => {
+      for (const name of ['starId', 'filmId']) table.integer(name)
+      table.string('billedAs')
+    })
+  })
+  after(() => perms.close())
+
+  it('has extra columns with the names that the relation gives them, like its keys', async () => {
+    const star = await Star.query().insert({})
+    await star.$relatedQuery('films').insert({ billedAs: 'the detective' } as never)
+    const read = await Star.query().findById(star.id).withGraphFetched('films').throwIfNotFound()
+    expect(read.films.map(({ billedAs }) => billedAs)).to.deep.equal(['the detective'])
+  })
+})
