@@ -83,6 +83,8 @@ function report({ project, choices, plan, isDryRun, folder }: Written): CommandR
     '',
     'Then, in another terminal, with the password that create-superuser printed:',
     ...requests.map((request) => `  ${request}`),
+    '',
+    'The last request gives 401, because anonymous callers may not read notes.',
   ]
   return { lines, json: { directory: project.directory, framework, language, database, written: !isDryRun, files, notes, steps, requests } }
 }

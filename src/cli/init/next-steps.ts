@@ -43,7 +43,7 @@ export function nextSteps(choices: Choices, { folder, keptScripts, scripts }: Si
   ]
 }
 
-/** Returns requests for a second terminal: sign in, create a note, list the notes. */
+/** Returns requests for a second terminal: sign in, create a note, list the notes, and list them as an anonymous caller. */
 export function firstRequests(): string[] {
   const json = "-H 'content-type: application/json'"
   const credentials = '{ "email": "admin@example.com", "password": "PASSWORD" }'
@@ -52,6 +52,6 @@ export function firstRequests(): string[] {
     `TOKEN=$(curl -s ${SERVER}/api/users/login/ ${json} -d '${credentials}' | ${token})`,
     `curl -s ${SERVER}/api/notes/ -H "authorization: Bearer $TOKEN" ${json} -d '{ "title": "Hello", "text": "World" }'`,
     `curl -s ${SERVER}/api/notes/ -H "authorization: Bearer $TOKEN"`,
-    `curl -s ${SERVER}/api/notes/    # 401: anonymous callers see nothing`,
+    `curl -s ${SERVER}/api/notes/`,
   ]
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { join } from 'node:path'
@@ -8,6 +9,7 @@ import { availableDatabases, createDatabase, type OwnDatabase } from '../../help
 import { runNode } from '../../run-node.js'
 import { allCombinations, type Combination, createFolder, type Folder, generate, packagesOf, root, titleOf } from './generated.js'
 
+const clients = { sqlite: 'sqlite3', pg: 'pg', mariadb: 'mysql2' } as const
 const bin = (path: string) => join(root, 'node_modules', path)
 const sources = (folder: Folder) => Object.entries(folder.files()).filter(([path]) => /\.(?:ts|js|mjs)$/.test(path))
 
@@ -94,8 +96,48 @@ describe('The files that init writes', function () {
     expect(Object.keys(versions).filter((name) => devDependencies[name] === undefined)).to.deep.equal([])
   })
 
+  describe('create the tables that their models declare', () => {
+    for (const combination of allCombinations.filter(
+      ({ framework, language, database }) => framework === 'koa' && (language === 'js' || database === 'sqlite'),
+    )) {
+      const client = clients[combination.database]
+      if (!availableDatabases.includes(client)) continue
+      it(`on ${combination.database}, in ${combination.language}`, async () => {
+        const folder = folders.get(combination) as Folder
+        const database = await createDatabase(client)
+        try {
+          const env = { DATABASE_URL: database.url, JWT_SECRET: randomBytes(32).toString('base64url') }
+          folder.write({ 'migrations.mjs': migrations(combination.language) })
+          const { output, failure } = await runNode([...(combination.language === 'ts' ? ['--import', 'tsx'] : []), 'migrations.mjs'], {
+            cwd: folder.path,
+            timeout: 60_000,
+            env,
+          })
+          expect(failure, output).to.equal(undefined)
+          expect(output.trim().split('\n').at(-1)).to.equal(
+            '{"changes":[],"up":["first_tables"],"down":["first_tables"],"again":["first_tables"]}',
+          )
+        } finally {
+          await database.destroy()
+        }
+      })
+    }
+
+    // Compares the migration with the models, and runs it up, down and up again.
+    const migrations = (extension: string) => `
+      import { checkMigrations } from ${JSON.stringify(join(root, 'dist/migrate/make.js'))}
+      import { knex, perms } from './src/perms.${extension}'
+      const changes = await checkMigrations(perms)
+      await perms.migrate()
+      const ran = ([, files]) => files.map((file) => /\\d{14}_(\\w+)\\./.exec(file)?.[1])
+      const [up, down, again] = [ran(await knex.migrate.latest()), ran(await knex.migrate.rollback()), ran(await knex.migrate.latest())]
+      console.log(JSON.stringify({ changes, up, down, again }))
+      await perms.close()
+      await knex.destroy()
+    `
+  })
+
   describe('pass their own test', () => {
-    const clients = { sqlite: 'sqlite3', pg: 'pg', mariadb: 'mysql2' } as const
     // Each framework once, each database and both languages among them.
     const chosen = allCombinations.filter((_, index) => [0, 9, 16, 19].includes(index))
     const databases: OwnDatabase[] = []

@@ -31,13 +31,6 @@ export function firstMigration(choices: Choices): string {
   const done = ts(': Promise<void>')
   return `${head}/** perms.migrate() creates the library's tables first, such as \`account\`. Later migrations: npx objection-perms migrate make NAME */
 export async function up(${knex})${done} {
-  // A new \`account\` table has all columns of its model already.
-  if (!(await knex.schema.hasColumn('account', 'display_name'))) {
-    await knex.schema.alterTable('account', (table) => {
-      table.specificType('display_name', '${types.string(100)}')
-    })
-  }
-
   await knex.schema.createTable('note', (table) => {
     table.specificType('id', '${types.id}').notNullable()
     table.specificType('created_at', '${types.datetime}').notNullable()
@@ -45,14 +38,36 @@ export async function up(${knex})${done} {
     table.specificType('user_id', '${types.id}').notNullable()
     table.specificType('title', '${types.string(200)}').notNullable()
     table.specificType('text', '${types.text}').notNullable()
-    table.primary(['id'], 'note_pkey')
+    table.primary(['id'])
     table.index(['user_id'], 'note_user_id_index')
-    table.foreign('user_id', 'note_user_id_foreign').references('id').inTable('account').onDelete('CASCADE')
+    table.foreign(['user_id'], 'note_user_id_foreign').references(['id']).inTable('account').onDelete('cascade')
   })
+
+  // A new \`account\` table has all columns of its model already.
+  if (!(await knex.schema.hasColumn('account', 'display_name'))) {
+    await knex.schema.alterTable('account', (table) => {
+      table.specificType('display_name', '${types.string(100)}').nullable()
+    })
+  }
 }
 
 export async function down(${knex})${done} {
+  if (await knex.schema.hasColumn('account', 'display_name')) {
+${dropColumn[choices.database]}
+  }
+
   await knex.schema.dropTable('note')
 }
 `
+}
+
+const dropByKnex = `    await knex.schema.alterTable('account', (table) => {
+      table.dropColumn('display_name')
+    })`
+
+// On SQLite, Knex would create the table anew, and drop the rows that refer to it.
+const dropColumn: Readonly<Record<Database, string>> = {
+  sqlite: `    await knex.raw('alter table "account" drop column "display_name"')`,
+  pg: dropByKnex,
+  mariadb: dropByKnex,
 }
