@@ -45,7 +45,7 @@ export const doctor = defineCommand({
       lines: [
         ...table(Object.entries(versions)),
         '',
-        ...findings.flatMap(({ severity, check, what, advice }) => [`${severity}: ${what} (${check})`, `  ${advice}`]),
+        ...findings.flatMap(linesOf),
         ...(findings.length > 0 ? [''] : []),
         findings.length === 0 ? 'Nothing found.' : `Errors: ${errors}. Warnings: ${findings.length - errors}.`,
       ],
@@ -54,6 +54,11 @@ export const doctor = defineCommand({
     }
   },
 })
+
+/** Consecutive findings with the same advice show it once. */
+function linesOf({ severity, check, what, advice }: Finding, at: number, all: readonly Finding[]): string[] {
+  return [`${severity}: ${what} (${check})`, ...(all[at + 1]?.advice === advice ? [] : [`  ${advice}`])]
+}
 
 async function examine(app: Application): Promise<{ versions: Record<string, string>; findings: Finding[] }> {
   const { knex } = app.perms

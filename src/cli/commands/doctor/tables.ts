@@ -4,6 +4,7 @@ import type { ColumnSchema, DatabaseSchema, TableSchema } from '../../../databas
 import { columnIn } from '../../../database/tables/constraints.js'
 import { select, sentName } from '../../../database/tables/existing-tables.js'
 import type { TableSpec } from '../../../database/tables/tables.js'
+import { findTableDrift } from '../../../migrate/table-drift.js'
 import { identifiersOf } from '../../../users/account/identifiers.js'
 import { type Check, error, type Finding, warning } from './finding.js'
 
@@ -20,37 +21,10 @@ export function columnOfProperty(knex: Knex, table: TableSchema, spec: TableSpec
   return table.columns.get(sentName(knex, columnIn(spec, property)).name)
 }
 
-/** Reports tables and columns that models declare and the database does not have, and columns that make each insert fail. */
-export const checkTables: Check = ({ app, declared, schema }) => {
-  const { knex } = app.perms
-  const found = declared.map(({ spec, declaredBy }) => ({ spec, declaredBy, table: tableIn(schema, knex, spec.name) }))
-  const missing = found.flatMap(({ spec, table }) => (table ? [] : [`'${spec.name}'`]))
-  const noTables =
-    missing.length === 0 ? [] : [error('tables', `The database has no table ${missing.join(', ')}, which models declare.`, UPDATE)]
-  return [...noTables, ...found.flatMap(({ spec, declaredBy, table }) => (table ? checkColumns(knex, table, spec, declaredBy) : []))]
-}
-
-function checkColumns(knex: Knex, table: TableSchema, spec: TableSpec, model: string): Finding[] {
-  const properties = Object.keys(spec.columns)
-  const missing = properties
-    .filter((property) => !columnOfProperty(knex, table, spec, property))
-    .map((property) => `'${columnIn(spec, property)}'`)
-  const known = new Set(properties.map((property) => columnOfProperty(knex, table, spec, property)?.name))
-  const required = [...table.columns.values()].filter(
-    ({ name, isNullable, isGenerated, default: given }) => !known.has(name) && !isNullable && !isGenerated && given === undefined,
-  )
-  return [
-    ...(missing.length === 0
-      ? []
-      : [error('tables', `The table '${spec.name}' has no column ${missing.join(', ')}, which ${model} declares.`, UPDATE)]),
-    ...required.map(({ name }) =>
-      warning(
-        'tables',
-        `'${spec.name}' requires a value for ${name}, which ${model} does not declare: inserts of ${model} fail.`,
-        `Declare the column in ${model}, or give it a default or NULL.`,
-      ),
-    ),
-  ]
+/** Reports tables that lag behind their models, so that statements fail. */
+export const checkTables: Check = async ({ app, declared }) => {
+  const { differences } = await findTableDrift(app.perms.knex, declared)
+  return differences.map((what) => error('tables', what, UPDATE))
 }
 
 /** Reports text columns that the database compares without regard to case: rules compare exactly. */
