@@ -22,7 +22,7 @@ const options = {
 export const createSuperuser = defineCommand({
   options,
   details: [
-    'Creates a user with the global role superadmin. The password comes from stdin (--password-stdin) or from the environment variable',
+    'The user gets the global role superadmin. The password comes from stdin (--password-stdin) or from the environment variable',
     'SUPERUSER_PASSWORD. Otherwise a random one is created, and printed once.',
   ],
   example: 'npx objection-perms create-superuser --email admin@example.com --password-stdin < password.txt',

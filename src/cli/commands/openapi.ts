@@ -18,7 +18,7 @@ export const openapi = defineCommand({
     export: { type: 'string', value: 'NAME', summary: 'The name of the exported Api, if the module exports several.' },
     force: { type: 'boolean', summary: 'Replace FILE even if it is no OpenAPI document.' },
   },
-  details: ['Prints the OpenAPI document that the Api serves at /openapi.json. Nothing is read from the database.'],
+  details: ['It is the document that the Api serves at /openapi.json. Nothing is read from the database.'],
   example: 'npx objection-perms openapi --out openapi.json',
   async run({ options, cwd, application }) {
     const out = options.out === undefined ? undefined : resolve(cwd, options.out)

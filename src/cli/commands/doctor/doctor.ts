@@ -32,7 +32,7 @@ const checks: Readonly<Record<string, Check>> = {
 export const doctor = defineCommand({
   options: {},
   details: [
-    'Looks for faults of the set-up: versions, second copies of packages, the database, a pooler, the clocks, time zones, collations,',
+    'It examines versions, second copies of packages, the database, a pooler, the clocks, time zones, collations,',
     'tables that lag behind their models, missing indexes under policies, views and functions over protected tables, secrets, cookies and',
     'proxies. It changes nothing. The exit code is 1 if there are errors.',
   ],

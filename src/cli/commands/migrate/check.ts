@@ -7,7 +7,7 @@ import { comparisonOf, comparisonOptions } from './comparison-options.js'
 export const migrateCheck = defineCommand({
   options: comparisonOptions,
   details: [
-    "Replays the migrations in a temporary database, and compares its tables with the models. Nothing is written to the application's",
+    "The migrations are replayed in a temporary database. Nothing is written to the application's",
     'database. The exit code is 1 if there are differences, for CI.',
   ],
   example: 'npx objection-perms migrate check',

@@ -8,10 +8,7 @@ export const migrateDown = defineCommand({
   options: {
     library: { type: 'boolean', summary: "Roll back the library's migrations: drops the tables of users, roles and sessions." },
   },
-  details: [
-    "Rolls back the application's last batch: the migrations that the last `migrate up` ran. The library's tables stay, unless --library",
-    'is given.',
-  ],
+  details: ["The last batch are the migrations that the last `migrate up` ran. The library's tables stay, unless --library is given."],
   example: 'npx objection-perms migrate down',
   async run({ options, application, progress }) {
     const app = await application()

@@ -19,7 +19,7 @@ export const migrateMake = defineCommand({
     },
   },
   details: [
-    'Replays the migrations in a temporary database, compares its tables with the models, and writes the differences as a Knex migration.',
+    'The migrations are replayed in a temporary database, whose tables are compared with the models.',
     "Nothing is written to the application's database. Declare a rename with column.string().renamedFrom('title').",
   ],
   example: 'npx objection-perms migrate make add_title',

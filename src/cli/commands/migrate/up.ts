@@ -7,7 +7,7 @@ import { runPending } from './run-migrations.js'
 export const migrateUp = defineCommand({
   options: {},
   details: [
-    "Runs the library's pending migrations, and then those of the application; the other way round if the application creates the table",
+    "The library's migrations run first, and then those of the application; the other way round if the application creates the table",
     "of users. If the application's migrations contain those of the library (permsMigrations), they run as one.",
     'Several processes may start it at the same time: one runs, the others wait.',
   ],

@@ -5,7 +5,7 @@ import { findUser, nameOf, noSuchUser, userArgument } from './find-user.js'
 export const disableUser = defineCommand({
   args: [userArgument],
   options: {},
-  details: ['The user cannot sign in any more, and the sessions end. The last superadmin cannot be disabled.'],
+  details: ['The user cannot sign in any more. The last superadmin cannot be disabled.'],
   example: 'npx objection-perms users disable eve@example.com',
   async run({ args: [given = ''], application }) {
     const app = await application()

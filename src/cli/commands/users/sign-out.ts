@@ -5,7 +5,7 @@ import { findUser, nameOf, noSuchUser, userArgument } from './find-user.js'
 export const signOutUser = defineCommand({
   args: [userArgument],
   options: {},
-  details: ['Ends all sessions of the user at once. The user can sign in again, and API keys stay valid.'],
+  details: ['The sessions end at once. The user can sign in again, and API keys stay valid.'],
   example: 'npx objection-perms users sign-out ada@example.com',
   async run({ args: [given = ''], application }) {
     const app = await application()
