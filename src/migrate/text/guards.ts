@@ -1,5 +1,5 @@
 /** Code that refuses a migration before it changes anything, when rows do not fit. */
-import type { ColumnSchema, SchemaChange } from '../../database/catalogue/schema-types.js'
+import type { CheckSchema, ColumnSchema, SchemaChange } from '../../database/catalogue/schema-types.js'
 import type { Block, CodeContext } from './code.js'
 import { inside } from './code.js'
 import { codeString, inComment, sqlName, sqlTable } from './literals.js'
@@ -15,11 +15,16 @@ export function guardBlocks(steps: readonly Step[], context: CodeContext): Block
   const active = steps.filter(({ isDisabled }) => !isDisabled)
   const changes = active.map(({ change }) => change)
   const earlier = earlierNames(changes)
-  const added = new Set(changes.flatMap((change) => (change.kind === 'addColumn' ? [`${change.table}.${change.column.name}`] : [])))
+  const added = addedColumns(steps)
   return active.flatMap(({ change, needsValues }) => {
     if (needsValues || columnsOf(change).some(([table, column]) => added.has(`${table}.${column}`))) return []
     return guardOf(change, earlier, context)
   })
+}
+
+/** Returns the columns that steps add, as 'table.column'. */
+export function addedColumns(steps: readonly Step[]): ReadonlySet<string> {
+  return new Set(steps.flatMap(({ change }) => (change.kind === 'addColumn' ? [`${change.table}.${change.column.name}`] : [])))
 }
 
 /** Returns a function that tells the name of a column before the renames among changes. */
@@ -34,6 +39,7 @@ function columnsOf(change: SchemaChange): (readonly [table: string, column: stri
   return change.kind === 'changeColumn' ? [[change.table, change.to.name]] : []
 }
 
+/** Returns the name of a column before the renames of the migration. */
 type Earlier = (table: string, column: string) => string
 
 function guardOf(change: SchemaChange, earlier: Earlier, context: CodeContext): Block[] {
@@ -52,9 +58,8 @@ function guardOf(change: SchemaChange, earlier: Earlier, context: CodeContext): 
         context,
       ),
     ]
-  const { column, values } = change.kind === 'addCheck' ? change.check : {}
-  if (change.kind === 'addCheck' && column !== undefined && values)
-    return [valuesGuard(change.table, earlier(change.table, column), values, context)]
+  // The other databases refuse the new values until the old check is dropped, so that their guard stands before the new one.
+  if (change.kind === 'addCheck' && context.dialect === 'sqlite') return valuesGuard(change, earlier, context)
   return []
 }
 
@@ -105,15 +110,31 @@ function uniqueGuard(table: string, columns: readonly string[], context: CodeCon
   }
 }
 
-function valuesGuard(table: string, column: string, values: readonly string[], context: CodeContext): Block {
-  const query = `${context.knex}(${tableCode(table, context)}).whereNotIn(${columnCode(column, context)}, [${values.map(codeString).join(', ')}])`
+/** Refuses rows with values that a check does not allow, below a place where the developer changes them. */
+export function valuesGuard(
+  { table, check }: Extract<SchemaChange, { readonly check: CheckSchema }>,
+  earlier: Earlier,
+  context: CodeContext,
+): Block[] {
+  if (check.column === undefined || !check.values) return []
+  const column = earlier(table, check.column)
+  const [name, query] = [columnCode(column, context), `${context.knex}(${tableCode(table, context)})`]
   const title = `${inComment(table)}.${inComment(column)}`
-  return {
-    lines: refusing(
-      query,
-      `${title}: rows have other values than ${values.map(inComment).join(', ')}. Change them, and run the migration again.`,
-    ),
-  }
+  const example = `await ${query}.where(${name}, '...').update(${name}, '...')`
+  const pragma = (value: string) => `await ${context.knex}.raw('pragma ignore_check_constraints = ${value}')`
+  const allowed = check.values.map(inComment).join(', ')
+  return [
+    {
+      comments: [
+        `BACKFILL: ${title} allows only ${allowed}. Give rows with other values one of these here, for example:`,
+        ...(context.dialect === 'sqlite' ? [pragma('on'), example, pragma('off')] : [example]),
+      ],
+      lines: refusing(
+        `${query}.whereNotIn(${name}, [${check.values.map(codeString).join(', ')}])`,
+        `${title}: rows have other values than ${allowed}. Change them (see BACKFILL in this migration), and run it again.`,
+      ),
+    },
+  ]
 }
 
 // Only `down` narrows without a loss that its name tells: of rows that came after `up`.

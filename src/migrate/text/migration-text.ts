@@ -42,7 +42,7 @@ export function migrationText(changes: readonly SchemaChange[], options: Migrati
   const up = stepsUp(changes, { dialect, from, allowLoss })
   const applied = up.filter(({ isDisabled }) => !isDisabled).map(({ change }) => change)
   const after = appliedSchema(from, applied)
-  const down = stepsDown(up)
+  const down = stepsDown(up, after)
   const refusal = refusalOfDown(up)
   const code = directions(up, down, after, options)
   const downCode: Direction = refusal === undefined ? code.down : { blocks: [{ lines: [refusal] }], needsNoForeignKeys: false }

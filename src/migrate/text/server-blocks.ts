@@ -2,14 +2,20 @@
 import type { SchemaChange } from '../../database/catalogue/schema-types.js'
 import { builderLines } from './builder.js'
 import { type Block, type CodeContext, inside, rawLine } from './code.js'
-import { cutSql, guardBlocks, notNullGuard } from './guards.js'
+import { addedColumns, cutSql, guardBlocks, notNullGuard, valuesGuard } from './guards.js'
 import { codeString } from './literals.js'
 import { changeSql } from './sql.js'
 import { conversionIn, type Step } from './steps.js'
 
 /** Returns the code of a migration: refusals first, because MariaDB cannot undo the steps before an error. */
 export function serverBlocks(steps: readonly Step[], context: CodeContext): Block[] {
-  return [...guardBlocks(steps, context), ...steps.flatMap((step) => blocksOf(step, context))]
+  const added = addedColumns(steps)
+  return [...guardBlocks(steps, context), ...steps.flatMap((step) => [...checkGuard(step, added, context), ...blocksOf(step, context)])]
+}
+
+function checkGuard({ change }: Step, added: ReadonlySet<string>, context: CodeContext): Block[] {
+  if (change.kind !== 'addCheck' || added.has(`${change.table}.${change.check.column}`)) return []
+  return valuesGuard(change, (_table, column) => column, context)
 }
 
 function blocksOf(step: Step, context: CodeContext): Block[] {

@@ -29,15 +29,25 @@ export function stepsUp(changes: readonly SchemaChange[], options: StepsOptions)
   return changes.flatMap((change) => stepsOf(change, options))
 }
 
-/** Returns the steps of `down`: the opposites of steps that ran, in reverse. */
-export function stepsDown(up: readonly Step[]): Step[] {
+/** Returns the steps of `down`: the opposites of steps that ran, in reverse. @param after the schema after `up` */
+export function stepsDown(up: readonly Step[], after: DatabaseSchema): Step[] {
   const changes = up.filter(({ isDisabled }) => !isDisabled).map(({ change }) => opposite(change))
   const dropped = new Set(changes.flatMap((change) => (change.kind === 'dropColumn' ? [`${change.table}.${change.column.name}`] : [])))
   const isNeeded = (change: SchemaChange) => change.kind !== 'changeColumn' || !dropped.has(`${change.table}.${change.from.name}`)
   return changes
     .filter(isNeeded)
     .reverse()
-    .map((change) => ({ change }))
+    .flatMap((change) => [{ change }, ...indexOfKey(change, after)])
+}
+
+// MariaDB makes an index for a foreign key whose columns have none, and keeps it.
+function indexOfKey(change: SchemaChange, { dialect, tables }: DatabaseSchema): Step[] {
+  if (dialect !== 'mysql' || change.kind !== 'dropForeignKey') return []
+  const { table } = change
+  const { name, columns } = change.key
+  const { indexes = [], primaryKey = [] } = tables.get(table) ?? {}
+  const isServed = [primaryKey, ...indexes.map((index) => index.columns)].some((list) => columns.every((column, i) => list[i] === column))
+  return isServed ? [] : [{ change: { kind: 'dropIndex', table, index: { name: name ?? '', columns, isUnique: false } } }]
 }
 
 function stepsOf(change: SchemaChange, options: StepsOptions): Step[] {
@@ -85,7 +95,7 @@ function stepsOfColumn(change: ColumnChange, { dialect, allowLoss }: StepsOption
   const { table, from, to } = change
   const conversion = conversionIn(change, dialect)
   if (!conversion?.loss) return [{ change }]
-  const loss = `${nameOf(table, from)} from ${shortType(from, dialect)} to ${shortType(to, dialect)}: ${conversion.loss}`
+  const loss = `${nameOf(table, from)} from ${shortType({ type: from.type }, dialect)} to ${shortType({ type: to.type }, dialect)}: ${conversion.loss}`
   if (allowLoss) return [{ change, loss }]
   const isOtherFamily = shapeOf(from.type, dialect).family !== shapeOf(to.type, dialect).family
   const rest = { ...to, type: from.type, collation: from.collation, default: isOtherFamily ? from.default : to.default }
