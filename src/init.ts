@@ -17,6 +17,7 @@ import { mapObjectionError } from './database/errors/objection-errors.js'
 import { mapIdentifiers } from './database/identifiers.js'
 import { outsideTransaction } from './database/transaction.js'
 import { selfCheck } from './enforce/self-check.js'
+import { tokenReader } from './http/caller/authorization.js'
 import { type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { readNeededTypes } from './http/crud/existing/table-types.js'
 import { StartCheck } from './migrate/table-check.js'
@@ -66,6 +67,7 @@ export function initPerms(options: PermsOptions): Perms {
   minPasswordLength(options.passwords)
   assertRetention(options.auditRetention)
   const stepUp = stepUpRule(options.stepUp)
+  tokenReader(options.jwt?.schemes) // checks the names
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = hasherOf(options)
   if (options.tables?.schema !== undefined && dialectOf(knex) === 'sqlite')
@@ -167,6 +169,7 @@ interface PermsParts extends SignInParts {
 function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, stepUp, hasher, listeners, trail, auth }: PermsParts): Perms {
   const { knex } = options
   const boundAuth = auth && bindToRuntime(runtime, auth)
+  const schemes = [...(options.jwt?.schemes ?? [])]
   let isUnguardedListed = false
   const perms: Perms = {
     knex,
@@ -174,6 +177,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, ste
     options: {
       accessDenied: options.accessDenied ?? 404,
       cookies,
+      schemes,
       models: declaredModels(options),
       stepUp,
       rememberMe: options.jwt?.rememberMe,

@@ -99,7 +99,10 @@ export class BadRequestError extends PermsError {
 export class UnauthorizedError extends PermsError {
   readonly status = 401
   readonly code: PermsErrorCode = 'unauthorized'
-  constructor(message = 'Sign in first: this needs a valid access token in the Authorization header.', options: PermsErrorOptions = {}) {
+  constructor(
+    message = 'Sign in first: this needs a valid access token, sent as "Authorization: Bearer ...".',
+    options: PermsErrorOptions = {},
+  ) {
     super(message, options)
   }
 }

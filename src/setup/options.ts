@@ -39,6 +39,13 @@ export interface PermsOptions {
         claims?: ((user: RegisteredUser) => object) | undefined
         /** Accepts the access tokens that the application issued before it used this library, until a fixed date. */
         legacyTokens?: LegacyTokenOptions | undefined
+        /**
+         * Further schemes of the Authorization header that carry access tokens and API keys: `['Token']` accepts
+         * `Authorization: Token ...`. Adapters and sockets read them like Bearer.
+         *
+         * @defaultValue only Bearer
+         */
+        schemes?: readonly string[] | undefined
       })
     | undefined
   /** The application's user model. @defaultValue User */

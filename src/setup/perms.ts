@@ -33,6 +33,8 @@ export interface Perms {
   readonly options: {
     readonly accessDenied: 404 | 403
     readonly cookies: CookieSettings | undefined
+    /** Schemes of the Authorization header that carry tokens, in addition to Bearer. */
+    readonly schemes: readonly string[]
     /** The models of `initPerms({ models })` and the subclass of AuditLog, if there is one. */
     readonly models: readonly (typeof Model)[]
     readonly stepUp: StepUpRule | undefined

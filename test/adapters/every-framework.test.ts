@@ -144,7 +144,7 @@ describe('In every framework', function () {
   this.timeout(20_000)
   let zoo: Zoo
   before(async () => {
-    zoo = await openZoo()
+    zoo = await openZoo('better-sqlite3', { jwt: { secret: 'a secret of the tests, 32 bytes long', schemes: ['Token'] } })
   })
   after(() => zoo.close())
   const asAda = () => ({ authorization: `Bearer ${zoo.tokens.ada}` })
@@ -173,6 +173,13 @@ describe('In every framework', function () {
         expect((await fetch(`${app.url}/v1/api/documents`)).status).to.equal(401)
         expect((await fetch(`${app.url}/api/documents`, { headers: asAda() })).status).to.equal(404)
         expect((await fetch(`${app.url}/v1/api/nowhere`, { headers: asAda() })).status).to.equal(404)
+      })
+
+      it('a token in a scheme of jwt.schemes signs in, and a bad one gives 401 [promise 19]', async () => {
+        const status = async (authorization: string) => (await fetch(`${app.url}/v1/api/documents`, { headers: { authorization } })).status
+        expect(await status(`Token ${zoo.tokens.ada}`)).to.equal(200)
+        expect(await status(`token ${zoo.tokens.ada}`)).to.equal(200)
+        expect((await fetch(`${app.url}/mine`, { headers: { authorization: 'Token bad' } })).status).to.equal(401)
       })
 
       it("errors that are not the library's are answered in the framework's own manner", async () => {

@@ -8,6 +8,7 @@ import { rolesSatisfying } from '../../policy/user-tables.js'
 import type { PermsPort } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { segmentsOf } from '../core/routes.js'
+import { type TokenReader, tokenReader } from './authorization.js'
 import { accessCookie, assertSingleCredential, usesCookies } from './cookies.js'
 import { assertOwnOrigin } from './origin.js'
 
@@ -65,15 +66,6 @@ export function assertAbility(held: readonly string[], wanted: CallerOptions['ab
   if (wanted.length > 0 && !wanted.some((one) => isAble(held, one))) throw new InsufficientAbilityError(wanted)
 }
 
-// A header that starts with "Bearer" is a credential, valid or not: it may give 401, never an anonymous caller.
-const bearer = /^bearer(?![\w!#$%&'*+.^`|~-])(?: +(.*))?/is
-
-/** Returns the Bearer token of the Authorization header, '' for an empty one, and null without a Bearer header. */
-export function bearerToken(request: HttpRequest): string | null {
-  const match = bearer.exec(request.header('authorization') ?? '')
-  return match ? (match[1]?.trim() ?? '') : null
-}
-
 /** A postponed refusal, with the routers that may still have a lenient route for the request. */
 interface Waiting {
   readonly refusal: Refusal
@@ -83,6 +75,7 @@ interface Waiting {
 /** Identifies the caller once per request. All adapters of an application share one instance. */
 export class RequestAuthenticator {
   readonly #perms: PermsPort
+  readonly #tokenOf: TokenReader
   readonly #known = new WeakMap<object, Actor | null>()
   readonly #waiting = new WeakMap<object, Waiting>()
   /** Routes that ignore credentials, such as `POST /api/users/login`, or ignore expired cookies. */
@@ -90,6 +83,7 @@ export class RequestAuthenticator {
 
   constructor(perms: PermsPort) {
     this.#perms = perms
+    this.#tokenOf = tokenReader(perms.options.schemes)
   }
 
   /** Registers a route of a router that ignores credentials or expired cookies. */
@@ -139,7 +133,7 @@ export class RequestAuthenticator {
 
   /**
    * Identifies the caller by the Authorization header, or by a cookie if cookies are on. Returns null for an anonymous caller, and
-   * for other authentication schemes than Bearer.
+   * for authentication schemes other than Bearer and those of `jwt.schemes`.
    *
    * @param options `forgivesCookies`: treats an expired cookie as no cookie
    * @throws InvalidTokenError, AmbiguousCredentialsError, ForeignOriginError (synchronously or as a rejection)
@@ -147,7 +141,7 @@ export class RequestAuthenticator {
   identify(request: HttpRequest, options: { forgivesCookies?: boolean | undefined } = {}): Actor | null | Promise<Actor | null> {
     const known = this.#known.get(request.raw)
     if (known !== undefined) return known
-    const given = bearerToken(request)
+    const given = this.#tokenOf(request)
     if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given, options.forgivesCookies === true)
     return given === null ? this.#keep(request, null) : this.#verify(request, given)
   }

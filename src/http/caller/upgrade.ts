@@ -1,9 +1,9 @@
 import { BadRequestError } from '../../core/errors.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
 import type { HttpRequest } from '../core/request.js'
+import type { TokenReader } from './authorization.js'
 import { accessCookie, assertSingleCredential, type CookieSettings, usesCookies } from './cookies.js'
 import { assertOwnOriginHeader } from './origin.js'
-import { bearerToken } from './request-authenticator.js'
 
 /** The WebSocket subprotocol whose next entry is a token: `new WebSocket(url, ['objection-perms', accessToken])`. */
 export const TOKEN_SUBPROTOCOL = 'objection-perms'
@@ -16,8 +16,8 @@ export const TOKEN_SUBPROTOCOL = 'objection-perms'
  * @throws ForeignOriginError for cookies without the Origin of an allowed page: browsers send cookies with sockets of every page
  * @throws InvalidTokenError for an access cookie that is missing beside a refresh cookie
  */
-export function upgradeToken(request: HttpRequest, cookies: CookieSettings | undefined): string | null {
-  const header = bearerToken(request)
+export function upgradeToken(request: HttpRequest, tokenOf: TokenReader, cookies: CookieSettings | undefined): string | null {
+  const header = tokenOf(request)
   const subprotocol = subprotocolToken(request)
   if (header !== null && subprotocol !== null) throw new AmbiguousCredentialsError('The request has two tokens. Send only one of them.')
   const token = header ?? subprotocol

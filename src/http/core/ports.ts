@@ -94,6 +94,8 @@ export interface PermsPort {
     readonly stepUp?: StepUpRule | undefined
     /** The bounds of the lifetime that clients choose at sign-in. Undefined if they cannot choose. */
     readonly rememberMe?: RememberMeOptions | undefined
+    /** Schemes of the Authorization header that carry tokens, in addition to Bearer. */
+    readonly schemes?: readonly string[] | undefined
   }
   readonly auth: {
     signIn(credentials: {

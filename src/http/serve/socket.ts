@@ -1,6 +1,7 @@
 import { ConfigurationError, InvalidTokenError, PermsError, UnauthorizedError } from '../../core/errors.js'
 import { outsideTransaction } from '../../database/transaction.js'
 import { type Actor, enterAsActor } from '../../policy/context.js'
+import { type TokenReader, tokenReader } from '../caller/authorization.js'
 import { upgradeToken } from '../caller/upgrade.js'
 import type { PermsPort } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
@@ -52,17 +53,19 @@ const sessionEvents = [
 /** Authenticates the sockets of one application. */
 export class SocketAuthenticator {
   readonly #perms: PermsPort
+  readonly #tokenOf: TokenReader
   readonly #open = new Set<Connection>()
   #listens = false
 
   constructor(perms: PermsPort) {
     this.#perms = perms
+    this.#tokenOf = tokenReader(perms.options.schemes)
   }
 
   async upgrade(request: HttpRequest, { anonymous = false, checkEvery = 30 }: UpgradeOptions = {}): Promise<SocketConnection> {
     if (!(Number.isFinite(checkEvery) && checkEvery > 0 && checkEvery <= 3600))
       throw new ConfigurationError('upgrade({ checkEvery }): pass a number of seconds above 0, at most 3600.')
-    const token = upgradeToken(request, this.#perms.options.cookies)
+    const token = upgradeToken(request, this.#tokenOf, this.#perms.options.cookies)
     if (token === null && !anonymous) throw new UnauthorizedError()
     if (token === '') throw new InvalidTokenError()
     this.#listen()
