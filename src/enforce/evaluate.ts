@@ -12,7 +12,7 @@ import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { queryNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
-import { definitionOf, idProperties } from '../schema/definition/definition.js'
+import { idProperties, namedColumn } from '../schema/definition/definition.js'
 
 /** The location of a row: its class, the connection, and the alias of its table. */
 export type Place = Pick<QueryHandle, 'cls' | 'db' | 'ref'> & { readonly schema?: string | undefined }
@@ -63,8 +63,7 @@ export function touches(names: Iterable<string>, read: Set<string>): boolean {
 
 /** Returns the columns of a model's id, as the database names them. */
 export function idColumns(cls: typeof Model): readonly string[] {
-  const { columnOf } = definitionOf(cls)
-  return idProperties(cls).map((name) => columnOf.get(name) ?? name)
+  return idProperties(cls).map((name) => namedColumn(cls, name))
 }
 
 /** Whether a row has its id: all parts of it where the key is composite. */

@@ -13,7 +13,7 @@ import { isBelongsToOne, type ObjectionRelation, relationsOf } from '../query/ob
 import { usableRelations } from '../query/usable-relations.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
-import { columnOf, definitionOf, idProperties, structureOf } from '../schema/definition/definition.js'
+import { columnOf, definitionOf, idProperties, namedProperty, structureOf } from '../schema/definition/definition.js'
 import { resolveTable } from '../schema/definition/table-names.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
@@ -52,7 +52,7 @@ function referencesOf(cls: typeof Model): readonly Reference[] {
   for (const target of classes) {
     for (const relation of usableRelations(target).relations) {
       for (const { columns, of, by } of endsIn(cls, relation)) {
-        const props = columns.map((column) => definitionOf(cls).propertyOf.get(column) ?? column)
+        const props = columns.map((column) => namedProperty(cls, column))
         if (enforcerKey in of && !props.includes('id') && isKey(of, by.props)) note(props, of, by.cols)
       }
     }

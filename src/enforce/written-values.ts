@@ -4,7 +4,7 @@ import { ForbiddenError } from '../core/errors.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import type { QueryHandle } from '../query/policy-enforcer.js'
 import { codecNow, dialectOfClass } from '../record/codec.js'
-import { definitionOf, idProperties, propertyMeant } from '../schema/definition/definition.js'
+import { definitionOf, idProperties, namedProperty, propertyMeant } from '../schema/definition/definition.js'
 import { encode } from '../schema/storage.js'
 import { setNames, valuesOf } from './evaluate.js'
 import { referenceFields } from './references.js'
@@ -31,7 +31,7 @@ function checkUpdated(cls: typeof Model, model: Model | undefined, row: Row): vo
   const names = setNames(model)
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
-    if (!isDecisive(cls, name)) continue
+    if (!decides(cls, name, key)) continue
     if (!names.includes(name)) rejectValue(cls, key, name)
     // Other columns are checked again in the updated row.
     if ((idProperties(cls).includes(name) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key]))
@@ -45,18 +45,21 @@ function checkInserted(cls: typeof Model, model: Model | undefined, row: Row): v
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
     written.add(name)
-    if (isDecisive(cls, name) && !(names.includes(name) && isWritten(cls, name, model, row[key]))) rejectValue(cls, key, name)
+    if (decides(cls, name, key) && !(names.includes(name) && isWritten(cls, name, model, row[key]))) rejectValue(cls, key, name)
   }
   for (const name of names)
     if (!written.has(name) && definitionOf(cls).columnOf.has(name) && isDecisive(cls, name)) rejectValue(cls, name, name)
 }
+
+// A rule may name a column of an application's class by its column name.
+const decides = (cls: typeof Model, name: string, column: string) => isDecisive(cls, name) || isDecisive(cls, column)
 
 /** Returns the property of a column. Rejects other spellings that the database reads as a column name. */
 function propertyFor(cls: typeof Model, key: string): string {
   const property = definitionOf(cls).propertyOf.get(key)
   if (property !== undefined) return property
   const meant = propertyMeant(cls, key)
-  return meant === undefined ? key : rejectValue(cls, key, meant)
+  return meant === undefined ? namedProperty(cls, key) : rejectValue(cls, key, meant)
 }
 
 function isWritten(cls: typeof Model, name: string, model: Model | undefined, value: unknown): boolean {

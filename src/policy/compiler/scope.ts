@@ -1,7 +1,7 @@
 /** The scope of a rule: for whom, over which rows and for which statement it is compiled. */
 import type { Model } from 'objection'
 import { tableOf } from '../../schema/class-statics.js'
-import { structureOf } from '../../schema/definition/definition.js'
+import { namedColumn, structureOf } from '../../schema/definition/definition.js'
 import { type Dialect, encode } from '../../schema/storage.js'
 import type { Actor } from '../context.js'
 import { type PolicyFrame, policyOf } from '../policy.js'
@@ -52,7 +52,7 @@ export function tableIn({ schema }: Pick<Scope, 'schema'>, cls: typeof Model): s
 
 /** Returns a property of the scope's row: its value if known, else its column. */
 export function columnSql(scope: Scope, property: string): Sql {
-  const { columnOf, specs } = structureOf(scope.cls)
+  const { specs } = structureOf(scope.cls)
   if (scope.row) {
     const spec = specs[property]
     const value = scope.row[property] ?? null
@@ -60,12 +60,12 @@ export function columnSql(scope: Scope, property: string): Sql {
       ? sql('cast(? as uuid)', value)
       : sql('?', spec ? encode({ ...spec, isNullable: true }, value, scope.dialect) : value)
   }
-  return sql('??', `${scope.ref}.${columnOf.get(property) ?? property}`)
+  return sql('??', `${scope.ref}.${namedColumn(scope.cls, property)}`)
 }
 
 /** Returns the condition that a property equals a value. */
 export function equals(scope: Scope, property: string, value: string): Condition {
   if (scope.row) return scope.row[property] === value
-  const column = `${scope.ref}.${structureOf(scope.cls).columnOf.get(property) ?? property}`
+  const column = `${scope.ref}.${namedColumn(scope.cls, property)}`
   return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
 }

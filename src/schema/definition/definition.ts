@@ -15,7 +15,7 @@ import {
   type VirtualInput,
 } from './declarations.js'
 import { assertDistinctColumns, assertKnownColumnNames, assertNoInitialisedFields } from './definition-checks.js'
-import { claimSecrets, existingName, existingSpec, jsonAttributesOf } from './existing-models.js'
+import { claimSecrets, existingColumnName, existingName, existingSpec, jsonAttributesOf } from './existing-models.js'
 import { handSchemaOf } from './hand-schema.js'
 import { replaceReferenceTargets, resolvedSpec } from './key-types.js'
 import { hasNamedColumns, noteName, noteTable } from './known-names.js'
@@ -78,6 +78,20 @@ const effects: DefinitionHook[] = []
 /** Returns the database column of a property of a class. An undeclared property is its own column. */
 export function columnOf(cls: object, property: string): string {
   return structureOf(cls).columnOf.get(property) ?? property
+}
+
+/** Returns the column that a rule or query names by property. On a class of the application, columnNameMappers apply to undeclared ones. */
+export function namedColumn(cls: object, property: string): string {
+  const { columnOf, propertyOf, keepsNames } = structureOf(cls)
+  const column = columnOf.get(property)
+  if (column !== undefined) return column
+  return keepsNames && !propertyOf.has(property) ? existingColumnName(cls as RecordClass, property) : property
+}
+
+/** Returns the property of a column: the reverse of namedColumn(). */
+export function namedProperty(cls: object, column: string): string {
+  const { propertyOf, keepsNames, modelClass } = structureOf(cls)
+  return propertyOf.get(column) ?? (keepsNames ? modelClass.columnNameToPropertyName(column) : column)
 }
 
 /** Adds a check that runs at the first use of each class. A check must not change state, since a later check may fail. */
