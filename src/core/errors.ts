@@ -365,7 +365,7 @@ export class NoContextError extends PermsError {
   readonly status = 500
   readonly code = 'no_context'
   constructor(
-    message = 'This code has no caller: wrap it in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn).',
+    message = 'This code has no caller: wrap it in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn). Routes need authenticate() before them, also those that everyone may call.',
     options: PermsErrorOptions = {},
   ) {
     super(message, options)

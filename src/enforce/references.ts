@@ -149,9 +149,12 @@ export function* checkReferences(
     if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })
   }
   if (missing.length > 0) {
-    throw new MissingReferenceError(`${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist.`, {
-      errors: missing,
-    })
+    throw new MissingReferenceError(
+      `${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist, or that the caller may not read.`,
+      {
+        errors: missing,
+      },
+    )
   }
   return all(...conditions)
 }

@@ -1,3 +1,4 @@
+import { ConfigurationError } from '../core/errors.js'
 import { snakeCase } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -46,6 +47,10 @@ export function userTables(): UserTables {
  */
 export function isActiveUser(user: object): boolean {
   const { isEnabled, deletedAt } = user as { isEnabled?: unknown; deletedAt?: unknown }
+  if (isEnabled !== undefined && !userTables().user.hasIsEnabled && Object.hasOwn(user, 'isEnabled'))
+    throw new ConfigurationError(
+      `${user.constructor.name}: its table has a column for isEnabled, which the model does not declare. Add isEnabled: { type: 'boolean', default: true } to its jsonSchema.`,
+    )
   const isOn = isEnabled === true || (isEnabled === undefined && !userTables().user.hasIsEnabled)
   return isOn && (deletedAt === undefined || deletedAt === null)
 }

@@ -13,6 +13,7 @@ import { foldName } from '../database/arriving-names.js'
 import { mapDatabaseError } from '../database/errors/database-errors.js'
 import { noteValidationError, validationErrorOf } from '../database/errors/objection-errors.js'
 import { joinAmbient, registeredKnex } from '../database/transaction.js'
+import { noteMissingRow } from '../query/missing-rows.js'
 import { forgetTableMetadata, queryValuesOf } from '../query/objection-internals.js'
 import { enforcingQueryBuilder } from '../query/query-builder.js'
 import { errorsOf } from '../query/typed-errors.js'
@@ -122,7 +123,7 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
     // Errors of the application's own class stay.
     static override createNotFoundError(context: QueryContext, props: Partial<CreateNotFoundErrorArgs> = {}): Error {
       const isOwn = Base.createNotFoundError !== Model.createNotFoundError
-      return isOwn ? super.createNotFoundError(context, props as never) : new NotFoundError(props.message)
+      return noteMissingRow(isOwn ? super.createNotFoundError(context, props as never) : new NotFoundError(props.message))
     }
 
     static override createValidationError(props: CreateValidationErrorArgs): Error {

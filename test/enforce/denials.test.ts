@@ -392,6 +392,9 @@ eachDatabase('Denials', (db) => {
         () => theirs.$query().patch({ title: 'x' }),
         () => DenNotice.query().findById(theirs.id).patch({ title: 'x' }),
         () => DenNotice.query().patchAndFetchById(theirs.id, { title: 'x' }),
+        () => DenNotice.query().patchAndFetchById(theirs.id, { title: 'x' }).throwIfNotFound(),
+        () => DenNotice.query().findById(theirs.id).patch({ title: 'x' }).throwIfNotFound(),
+        () => DenNotice.query().deleteById(theirs.id).throwIfNotFound(),
         () => DenNotice.query().deleteById(theirs.id),
       ] as (() => PromiseLike<unknown>)[]) {
         expect(await rejection(runAs(ada, way)), String(way)).to.be.instanceOf(ForbiddenError)

@@ -387,7 +387,16 @@ eachDatabase('ActiveRecord', (db) => {
     }
     const error = thrown(() => Wrong.build({ label: 'y' }))
     expect(error).to.be.instanceOf(ConfigurationError)
-    expect(error.message).to.include('declare label')
+    expect(error.message).to.include('declare label').and.not.to.include('tsconfig')
+  })
+
+  it('names the setting of TypeScript that keeps fields without a value, as applications on Objection declare columns', () => {
+    class Wrong extends BaseModel.withColumns({ label: column.string() }) {
+      override label!: string
+      size!: number
+    }
+    const error = thrown(() => Wrong.build({ label: 'y' }))
+    expect(error.message).to.include('(label, size)').and.to.include('"useDefineForClassFields": false')
   })
 
   it('joins transaction() by itself, whatever method is called', async () => {

@@ -8,6 +8,7 @@ import { definitionOf } from '../../schema/definition/definition.js'
 import { type EnforcingQuery, runCopy } from '../enforcing-query.js'
 import { assertHome } from '../home.js'
 import { anyEnforcer } from '../inspection/protected-tables.js'
+import { isMissingRow } from '../missing-rows.js'
 import { findOperation, operationsOf } from '../objection-internals.js'
 import type { WriteOperation } from '../policy-enforcer.js'
 import { typedError } from '../typed-errors.js'
@@ -121,7 +122,14 @@ function copyOfRows(builder: EnforcingQuery, models: readonly Model[], trx: Knex
 
 async function runChecked(builder: EnforcingQuery, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
   const { copy, result: pending } = builder[runCopy](trx)
-  const result = await pending
+  let result: unknown
+  try {
+    result = await pending
+  } catch (error) {
+    // throwIfNotFound() throws before afterWrite(), which distinguishes a row that the caller may read (403) from a missing one (404).
+    if (write && write.kind !== 'insert' && isMissingRow(error)) await builder.enforcer?.afterWrite(copy.handle, write, 0)
+    throw error
+  }
   const checked = write ? builder.enforcer?.afterWrite(copy.handle, write, result) : undefined
   if (checked) await checked
   return result

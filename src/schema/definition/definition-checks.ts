@@ -51,8 +51,13 @@ export function assertNoInitialisedFields(cls: RecordClass): void {
   if (withoutFields.has(cls)) return
   const fields = Object.keys(new cls()).filter((name) => !name.startsWith('$'))
   if (fields.length === 0) return
+  // Fields without a value come from "id!: number", as applications on Objection declare their columns.
+  const values: object = new cls()
+  const setting = Object.entries(values).every(([name, value]) => name.startsWith('$') || value === undefined)
+    ? ' To keep declarations such as "id!: number", set "useDefineForClassFields": false in tsconfig.json.'
+    : ''
   throw new ConfigurationError(
     `${cls.name} has class fields (${fields.join(', ')}) that would overwrite the values from the database: write "declare ${fields[0]}: ..." ` +
-      'for a column, column.*().default(...) for its default, and a getter for anything derived.',
+      `for a column, column.*().default(...) for its default, and a getter for anything derived.${setting}`,
   )
 }
