@@ -63,6 +63,8 @@ export interface CommandDefinition<O extends OptionSpecs> {
   readonly options: O
   /** Set it to false for a command that does not load the application. @defaultValue true */
   readonly usesApplication?: boolean
+  /** Whether the command itself is about the tables: then `initPerms({ checkTables: 'warn' })` warns of nothing. @defaultValue false */
+  readonly examinesTables?: boolean
   /** Sentences for the help, after the summary. */
   readonly details?: readonly string[]
   /** A complete command line for the help. */

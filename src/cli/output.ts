@@ -13,6 +13,8 @@ export interface Output {
   print(text: string): Promise<void>
   note(line: string): void
   readonly progress: Progress
+  /** Leaves out the warning of initPerms({ checkTables: 'warn' }) from now on. */
+  leaveOutTableWarning(): void
 }
 
 /** Takes stdout for the result of the command. From now on, console.log() of the application prints on stderr. */
@@ -27,6 +29,12 @@ export function takeOutput(): Output {
   const note = (line: string) => void stderr.write(`${line}\n`)
   return {
     note,
+    leaveOutTableWarning() {
+      const { warn } = console
+      console.warn = (...args) => {
+        if (!String(args[0]).startsWith('objection-perms: The tables of the database differ')) warn(...args)
+      }
+    },
     print: (text) => new Promise((resolve) => write(text, () => resolve())),
     async progress(title, fn) {
       const started = Date.now()

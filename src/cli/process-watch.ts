@@ -1,6 +1,10 @@
+import { writeSync } from 'node:fs'
 import process from 'node:process'
 import { CliError, loadFailure } from './failure.js'
 import type { Output } from './output.js'
+
+/** The exit code of a command that failed. */
+export const FAILURE = 2
 
 /**
  * Reports errors that the application's code throws outside of the command, and an end of the process that the command did not
@@ -9,14 +13,16 @@ import type { Output } from './output.js'
  */
 export class ProcessWatch {
   readonly #output: Output
+  readonly #isJson: boolean
   /** The module that is being loaded. */
   #loading: string | undefined
   #isFinished = false
   readonly #failure: Promise<never>
   #fail: (error: CliError) => void = () => undefined
 
-  constructor(output: Output) {
+  constructor(output: Output, isJson: boolean) {
     this.#output = output
+    this.#isJson = isJson
     this.#failure = new Promise((_, reject) => {
       this.#fail = reject
     })
@@ -55,16 +61,16 @@ export class ProcessWatch {
   // Node takes the code of the process from process.exitCode, also after process.exit().
   #onExit(code: number): void {
     if (this.#isFinished) return
-    process.exitCode = 2
-    const file = this.#loading
-    if (file === undefined) this.#output.note('objection-perms: The application ended the process before the command was done.')
-    else if (code === 0)
-      this.#output.note(
-        `objection-perms: ${file} ended before it was loaded. It called process.exit(), or its top-level await waits for a promise that nothing settles.`,
-      )
-    else
-      this.#output.note(
-        `objection-perms: ${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`,
-      )
+    process.exitCode = FAILURE
+    const message = endMessage(this.#loading, code)
+    this.#output.note(`objection-perms: ${message}`)
+    // Only synchronous writes work now.
+    if (this.#isJson) writeSync(1, `${JSON.stringify({ error: { message } }, null, 2)}\n`)
   }
+}
+
+function endMessage(file: string | undefined, code: number): string {
+  if (file === undefined) return 'The application ended the process before the command was done.'
+  if (code !== 0) return `${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`
+  return `${file} ended before it was loaded. It called process.exit(), or its top-level await waits for a promise that nothing settles.`
 }

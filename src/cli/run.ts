@@ -4,17 +4,16 @@ import { nearestNames } from '../core/nearest-names.js'
 import { VERSION } from '../version.js'
 import type { Application } from './application/application.js'
 import { type ParsedArguments, parseArguments } from './arguments.js'
-import type { CommandContext } from './command.js'
+import type { Command, CommandContext } from './command.js'
 import { type CommandEntry, commands } from './commands/index.js'
 import { CliError, describeFailure } from './failure.js'
 import { helpOf, overview } from './help.js'
 import { type Output, takeOutput } from './output.js'
-import { ProcessWatch } from './process-watch.js'
+import { FAILURE, ProcessWatch } from './process-watch.js'
 
 /** Exit codes. */
 const SUCCESS = 0
 const NEGATIVE = 1
-const FAILURE = 2
 
 /**
  * Runs a command line and ends the process, also if the application leaves connections or servers open.
@@ -24,7 +23,7 @@ const FAILURE = 2
  */
 export async function runCommandLine(argv: readonly string[]): Promise<never> {
   const output = takeOutput()
-  const watch = new ProcessWatch(output)
+  const watch = new ProcessWatch(output, argv.includes('--json'))
   const session: Session = { output, watch, isJson: argv.includes('--json'), application: undefined }
   let code: number
   try {
@@ -68,7 +67,7 @@ async function runNamed(session: Session, argv: readonly string[]): Promise<numb
     await session.output.print(`${helpOf(entry, command).join('\n')}\n`)
     return SUCCESS
   }
-  const { lines, json, isNegative = false } = await command.run(contextOf(session, parsed))
+  const { lines, json, isNegative = false } = await command.run(contextOf(session, command, parsed))
   const text = session.isJson ? JSON.stringify(json, null, 2) : lines.join('\n')
   if (text !== '') await session.output.print(`${text}\n`)
   return isNegative ? NEGATIVE : SUCCESS
@@ -111,7 +110,7 @@ async function runWithoutCommand({ output }: Session, argv: readonly string[]): 
 
 const listOf = (entries: readonly CommandEntry[]): string => `The commands are ${entries.map(({ name }) => name).join(', ')}.`
 
-function contextOf(session: Session, { common, options, args }: ParsedArguments): CommandContext {
+function contextOf(session: Session, { examinesTables = false }: Command, { common, options, args }: ParsedArguments): CommandContext {
   const { output, watch } = session
   const folder = cwd()
   return {
@@ -122,6 +121,7 @@ function contextOf(session: Session, { common, options, args }: ParsedArguments)
     note: output.note,
     async application() {
       if (session.application) return session.application
+      if (examinesTables) output.leaveOutTableWarning()
       const { loadApplication } = await import('./application/application.js')
       const loading = loadApplication({ cwd: folder, app: common.app, envFile: common.env, watch })
       session.application = await output.progress('Loading the application', () => loading)

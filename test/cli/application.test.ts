@@ -156,6 +156,11 @@ module.exports = { perms: initPerms({ knex }) }`,
     it('when it ends the process', async () =>
       expect(await problemOf({ 'app.js': 'process.exit(7)' })).to.match(/^app\.js ended the process with exit code 7 while it was loaded/))
 
+    it('when it ends the process, as JSON too', async () => {
+      const { json, problem } = await run({ 'app.js': 'process.exit(7)' })
+      expect(json.error.message).to.equal(problem)
+    })
+
     it('when it waits for a promise that nothing settles', async () =>
       expect(await problemOf({ 'app.js': 'await new Promise(() => undefined)' })).to.match(/^app\.js ended before it was loaded\./))
 

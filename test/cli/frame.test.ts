@@ -71,6 +71,26 @@ describe('The command line', () => {
   })
 })
 
+describe('The command line of another copy', () => {
+  it("runs if it is the project's, also for the module of --app in another project", async () => {
+    const project = createProject({}, { without: ['objection-perms'] })
+    try {
+      const own = `console.log('the copy of the project', process.argv.slice(2).join(' '))`
+      for (const folder of ['.', 'packages/shop'])
+        project.write({
+          [`${folder}/package.json`]: '{ "type": "module" }',
+          [`${folder}/node_modules/objection-perms/package.json`]: '{ "name": "objection-perms", "version": "9.9.9" }',
+          [`${folder}/node_modules/objection-perms/dist/cli/main.js`]: own.replace('project', folder),
+        })
+      expect((await project.run(['users', 'list'])).stdout).to.equal('the copy of the . users list\n')
+      const other = await project.run(['users', 'list', '--app', 'packages/shop/app.js'])
+      expect(other.stdout).to.equal('the copy of the packages/shop users list --app packages/shop/app.js\n')
+    } finally {
+      project.remove()
+    }
+  })
+})
+
 describe('objection-perms secret', () => {
   it('prints another secret of 32 bytes at each call, without an application', async () => {
     const project = createProject()

@@ -224,6 +224,16 @@ export const down = (knex: Knex): Promise<void> => knex.schema.dropTable('note')
     }
   }).timeout(60_000)
 
+  it("leaves out the warning of initPerms({ checkTables: 'warn' }), since up changes the tables", async () => {
+    const project = createProject({ 'perms.js': permsModule({ options: "checkTables: 'warn'" }) })
+    try {
+      for (const args of [['status'], ['up']])
+        expect((await project.run(['migrate', ...args])).stderr).not.to.contain('differ from the models')
+    } finally {
+      project.remove()
+    }
+  })
+
   it('make leaves out steps that lose values, unless --allow-loss or --drop-table is given', async () => {
     const note = (length: number) => `class Note extends BasePermsModel.withColumns({ title: column.string({ maxLength: ${length} }) }) {}`
     const model = (classes: string, models: string) =>

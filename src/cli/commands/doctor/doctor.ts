@@ -30,6 +30,7 @@ const checks: Readonly<Record<string, Check>> = {
 
 /** `objection-perms doctor` */
 export const doctor = defineCommand({
+  examinesTables: true,
   options: {},
   details: [
     'It examines versions, second copies of packages, the database, a pooler, the clocks, time zones, collations,',

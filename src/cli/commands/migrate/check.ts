@@ -5,6 +5,7 @@ import { comparisonOf, comparisonOptions } from './comparison-options.js'
 
 /** `objection-perms migrate check` */
 export const migrateCheck = defineCommand({
+  examinesTables: true,
   options: comparisonOptions,
   details: [
     "The migrations are replayed in a temporary database. Nothing is written to the application's",

@@ -5,6 +5,7 @@ import { rollBack } from './run-migrations.js'
 
 /** `objection-perms migrate down` */
 export const migrateDown = defineCommand({
+  examinesTables: true,
   options: {
     library: { type: 'boolean', summary: "Roll back the library's migrations: drops the tables of users, roles and sessions." },
   },

@@ -8,6 +8,7 @@ import { comparisonOf, comparisonOptions } from './comparison-options.js'
 
 /** `objection-perms migrate make NAME` */
 export const migrateMake = defineCommand({
+  examinesTables: true,
   args: [{ name: 'NAME', summary: 'What the migration does, such as add_title.' }],
   options: {
     ...comparisonOptions,

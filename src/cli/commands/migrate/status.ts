@@ -5,6 +5,7 @@ import { table } from '../../table.js'
 
 /** `objection-perms migrate status` */
 export const migrateStatus = defineCommand({
+  examinesTables: true,
   options: {},
   details: [
     'Reads the histories and changes nothing. The exit code is 1 if migrations are pending, or if files of migrations that ran are missing.',

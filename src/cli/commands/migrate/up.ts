@@ -5,6 +5,7 @@ import { runPending } from './run-migrations.js'
 
 /** `objection-perms migrate up` */
 export const migrateUp = defineCommand({
+  examinesTables: true,
   options: {},
   details: [
     "The library's migrations run first, and then those of the application; the other way round if the application creates the table",
