@@ -24,11 +24,27 @@ export async function importModule(path: string, folder: string): Promise<Export
 export async function supportTypeScript(path: string, folder: string): Promise<void> {
   // The main module of tsx registers itself for import and require, as `node --import tsx` does.
   const tsx = resolveFrom(folder, 'tsx')
+  if (tsx !== undefined) requireOwnModules(folder)
   if (tsx !== undefined) await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(tsx).href)
   else if (!Reflect.get(process.features, 'typescript'))
     throw new CliError(
       `${path} is TypeScript, which Node ${process.versions.node} cannot run by itself. Run \`npm install --save-dev tsx\`.`,
     )
+}
+
+/**
+ * Loads this package for require(). In a CommonJS project, tsx would otherwise compile it to CommonJS: a second copy, whose models are not
+ * those of the command.
+ */
+function requireOwnModules(folder: string): void {
+  const require = createRequire(join(folder, 'index.js'))
+  for (const name of ['', '/express', '/koa', '/fastify', '/hono', '/fetch', '/node', '/testing']) {
+    try {
+      require(`objection-perms${name}`)
+    } catch {
+      // Not installed in the project, or a Node that cannot require() an ES module: the import reports it.
+    }
+  }
 }
 
 function resolveFrom(folder: string, name: string): string | undefined {
