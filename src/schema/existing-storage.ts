@@ -73,4 +73,13 @@ export function needsSqlValue(spec: ColumnSpec, dialect: Dialect): boolean {
   return dialect === 'pg' ? spec.type === 'integer' || spec.type === 'float' : spec.type === 'datetime'
 }
 
+/**
+ * Returns the SQL of an existing column before LIKE. On MariaDB, its collation may ignore case. On PostgreSQL, it may be an enum or a
+ * UUID, which have no LIKE.
+ */
+export function likeSql(columnSql: string, dialect: Dialect): string {
+  if (dialect === 'mysql') return `convert(${columnSql} using utf8mb4) collate utf8mb4_nopad_bin`
+  return dialect === 'pg' ? `(${columnSql})::text` : columnSql
+}
+
 const isText = ({ type }: ColumnSpec): boolean => type === 'string' || type === 'text' || type === 'enum' || type === 'uuid'

@@ -3,7 +3,7 @@ import type { FieldError } from '../../core/errors.js'
 import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compiler/compare.js'
 import { filterReadable } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
-import { needsSqlValue } from '../../schema/existing-storage.js'
+import { likeSql as existingLikeSql, needsSqlValue } from '../../schema/existing-storage.js'
 import { decodeKey } from '../../schema/ids.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
@@ -224,7 +224,7 @@ function applyLike(
 function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect, isExisting: boolean): [sql: string, bound: string] {
   // SQLite's LIKE ignores the case of ASCII letters only. GLOB is case-sensitive; a set such as [aA] ignores the case.
   if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
-  // An existing column of strings may be an enum or a UUID of PostgreSQL, which have no LIKE.
-  if (dialect === 'pg') return [`${isExisting ? '(??)::text' : '??'} ${operator} ?`, likeOf(pattern)]
-  return [operator === 'like' ? '?? like ?' : 'lower(??) like lower(?)', likeOf(pattern)]
+  const column = isExisting ? existingLikeSql('??', dialect) : '??'
+  if (dialect === 'pg') return [`${column} ${operator} ?`, likeOf(pattern)]
+  return [operator === 'like' ? `${column} like ?` : 'lower(??) like lower(?)', likeOf(pattern)]
 }

@@ -1,8 +1,8 @@
 /** Compiles comparisons of columns with values. */
 import { ConfigurationError } from '../../core/errors.js'
-import { MAX_DECIMAL_PRECISION } from '../../schema/column.js'
+import { type ColumnSpec, column as columns, MAX_DECIMAL_PRECISION } from '../../schema/column.js'
 import { structureOf } from '../../schema/definition/definition.js'
-import { needsSqlValue } from '../../schema/existing-storage.js'
+import { likeSql, needsSqlValue } from '../../schema/existing-storage.js'
 import { encode, sqlValue } from '../../schema/storage.js'
 import { normalize } from '../../schema/values.js'
 import { isComparison, type WhereRule } from '../rules.js'
@@ -24,6 +24,12 @@ function columnCondition(name: string, asked: unknown, scope: Scope): Condition 
 
 // SQLite compares non-integers as doubles, which are exact for this many digits.
 const exactOnSqlite = 15
+
+const existingText = Object.freeze({ ...columns.text().spec, isExisting: true })
+
+// A column that nobody declared is compared like text, byte by byte, unless the value may be a datetime or a number.
+const undeclaredText = (asked: unknown): ColumnSpec | undefined =>
+  typeof asked === 'string' && !/^\s*[-+.]?\d/.test(asked) ? existingText : undefined
 
 const isOrdering = (operator: string): boolean => operator in signs && operator !== 'eq' && operator !== 'ne'
 
@@ -71,13 +77,14 @@ function comparison(name: string, operator: string, asked: unknown, scope: Scope
     const pattern = String(asked)
     return scope.dialect === 'sqlite'
       ? sql(`${column.sql} glob ?`, ...column.bindings, globOf(pattern))
-      : sql(`${column.sql} like ?`, ...column.bindings, likeOf(pattern))
+      : sql(`${spec && !spec.isExisting ? column.sql : likeSql(column.sql, scope.dialect)} like ?`, ...column.bindings, likeOf(pattern))
   }
   const bound = spec ? encode(spec, value(asked), scope.dialect) : asked
   const isOrder = isOrdering(operator)
-  const isConverted = spec && (isOrder || needsSqlValue(spec, scope.dialect))
-  const left = isConverted ? sqlValue(spec, column.sql, scope.dialect) : column.sql
-  const right = isConverted ? sqlValue(spec, '?', scope.dialect) : '?'
+  const type = spec ?? undeclaredText(asked)
+  const isConverted = type && (isOrder || needsSqlValue(type, scope.dialect))
+  const left = isConverted ? sqlValue(type, column.sql, scope.dialect) : column.sql
+  const right = isConverted ? sqlValue(type, '?', scope.dialect) : '?'
   const exact = sql(`${left} ${signs[operator]} ${right}`, ...column.bindings, bound)
   // MariaDB finds the rows by an index, and compares them byte by byte.
   return isConverted && operator === 'eq' && scope.dialect === 'mysql'

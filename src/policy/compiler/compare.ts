@@ -3,7 +3,9 @@ import type { ColumnSpec } from '../../schema/column.js'
 
 /** Compares two values of a column in memory like the database compares their stored forms. */
 export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
-  const order = orderOf(spec, spec?.isExisting ? inType(spec, held) : held, asked)
+  const order = spec ? orderOf(spec, spec.isExisting ? inType(spec, held) : held, asked) : untypedOrder(held, asked)
+  // The database would not find such a value either.
+  if (Number.isNaN(order)) return operator === 'ne'
   switch (operator) {
     case 'eq':
       return order === 0
@@ -29,16 +31,29 @@ function inType({ type }: ColumnSpec, held: unknown): unknown {
   return held
 }
 
-function orderOf(spec: ColumnSpec | undefined, a: unknown, b: unknown): number {
-  if (a instanceof Date || b instanceof Date) return sign(Number(a) - Number(b))
-  if (spec?.type === 'bigint') return bigOrder(BigInt(String(a)), BigInt(String(b)))
-  if (spec?.type === 'decimal') return bigOrder(scaled(String(a), spec.scale ?? 0), scaled(String(b), spec.scale ?? 0))
-  if (typeof a === 'number' || typeof a === 'boolean') return sign(Number(a) - Number(b))
-  // Databases compare UTF-8 bytes; JavaScript's < compares UTF-16 units.
-  return Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b)))
+// The type of a column that nobody declared is unknown. Drivers return 64-bit integers and decimals as text, and datetimes as Dates.
+function untypedOrder(held: unknown, asked: unknown): number {
+  const isTime = held instanceof Date || asked instanceof Date
+  const isNumber = [held, asked].some((one) => typeof one === 'number' || typeof one === 'boolean' || typeof one === 'bigint')
+  if (isTime) return sign(timeOf(held) - timeOf(asked))
+  return isNumber ? sign(Number(held) - Number(asked)) : bytesOrder(held, asked)
 }
 
-const sign = (difference: number): number => (difference > 0 ? 1 : difference < 0 ? -1 : 0)
+const timeOf = (value: unknown): number => Number(typeof value === 'string' ? datetimeFromDriver(value) : value)
+
+function orderOf(spec: ColumnSpec, a: unknown, b: unknown): number {
+  if (a instanceof Date || b instanceof Date) return sign(Number(a) - Number(b))
+  if (spec.type === 'bigint') return bigOrder(BigInt(String(a)), BigInt(String(b)))
+  if (spec.type === 'decimal') return bigOrder(scaled(String(a), spec.scale ?? 0), scaled(String(b), spec.scale ?? 0))
+  if (typeof a === 'number' || typeof a === 'boolean') return sign(Number(a) - Number(b))
+  return bytesOrder(a, b)
+}
+
+// Databases compare UTF-8 bytes; JavaScript's < compares UTF-16 units.
+const bytesOrder = (a: unknown, b: unknown): number => Buffer.compare(Buffer.from(String(a)), Buffer.from(String(b)))
+
+/** NaN for values that cannot be compared. */
+const sign = (difference: number): number => (Number.isNaN(difference) ? difference : Math.sign(difference))
 
 const bigOrder = (a: bigint, b: bigint): number => (a > b ? 1 : a < b ? -1 : 0)
 
