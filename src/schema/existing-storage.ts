@@ -1,8 +1,11 @@
 /** Reads, binds and compares values of columns that only `static jsonSchema` describes: their stored form is the application's. */
 import { datetimeFromDriver, storableJson } from './canonical.js'
-import type { ColumnSpec } from './column.js'
+import { type ColumnSpec, column as columns } from './column.js'
 import type { Decoder, Dialect } from './storage.js'
 import { parseDatetime } from './values.js'
+
+/** A column that may contain any text, such as one that nobody declared. */
+export const existingText: ColumnSpec = Object.freeze({ ...columns.text().spec, isExisting: true })
 
 /** Does for an existing column what `encode` does: values keep their form, except where a driver would refuse them. */
 export function encodeExisting(spec: ColumnSpec, value: unknown, dialect: Dialect): unknown {

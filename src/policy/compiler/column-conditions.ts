@@ -1,8 +1,8 @@
 /** Compiles comparisons of columns with values. */
 import { ConfigurationError } from '../../core/errors.js'
-import { type ColumnSpec, column as columns, MAX_DECIMAL_PRECISION } from '../../schema/column.js'
+import { type ColumnSpec, MAX_DECIMAL_PRECISION } from '../../schema/column.js'
 import { structureOf } from '../../schema/definition/definition.js'
-import { likeSql, needsSqlValue } from '../../schema/existing-storage.js'
+import { existingText, likeSql, needsSqlValue } from '../../schema/existing-storage.js'
 import { encode, sqlValue } from '../../schema/storage.js'
 import { normalize } from '../../schema/values.js'
 import { isComparison, type WhereRule } from '../rules.js'
@@ -24,8 +24,6 @@ function columnCondition(name: string, asked: unknown, scope: Scope): Condition 
 
 // SQLite compares non-integers as doubles, which are exact for this many digits.
 const exactOnSqlite = 15
-
-const existingText = Object.freeze({ ...columns.text().spec, isExisting: true })
 
 // A column that nobody declared is compared like text, byte by byte, unless the value may be a datetime or a number.
 const undeclaredText = (asked: unknown): ColumnSpec | undefined =>

@@ -2,12 +2,14 @@
 import type { Model } from 'objection'
 import { tableOf } from '../../schema/class-statics.js'
 import { namedColumn, structureOf } from '../../schema/definition/definition.js'
-import { type Dialect, encode } from '../../schema/storage.js'
+import { existingText, needsSqlValue } from '../../schema/existing-storage.js'
+import { type Dialect, encode, sqlValue } from '../../schema/storage.js'
+import { isUuid } from '../../schema/values.js'
 import type { Actor } from '../context.js'
 import { type PolicyFrame, policyOf } from '../policy.js'
 import type { CheckRule } from '../rules.js'
 import { isUserTable } from '../user-tables.js'
-import { type Condition, type Sql, sql } from './condition.js'
+import { all, type Condition, type Sql, sql } from './condition.js'
 
 /** The actor, the class and the statement for which a rule is compiled to a condition. */
 export interface Scope {
@@ -67,5 +69,9 @@ export function columnSql(scope: Scope, property: string): Sql {
 export function equals(scope: Scope, property: string, value: string): Condition {
   if (scope.row) return scope.row[property] === value
   const column = `${scope.ref}.${namedColumn(scope.cls, property)}`
-  return { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
+  const found: Sql = { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
+  const spec = structureOf(scope.cls).specs[property] ?? existingText
+  // The collation of an existing column may equate 'ann' and 'ANN', which are two ids. A UUID is the same in both cases.
+  const isLoose = scope.dialect === 'mysql' && typeof value === 'string' && !isUuid(value) && needsSqlValue(spec, 'mysql')
+  return isLoose ? all(found, sql(`${sqlValue(spec, '??', 'mysql')} = ?`, column, value)) : found
 }
