@@ -40,6 +40,26 @@ expressAdapter(perms).router(api)`
     expect((await run({ 'perms.js': permsModule({ after }) })).json.info.title).to.equal('Zoo')
   })
 
+  it('reads the columns of a model without a schema from the database', async () => {
+    const after = `import { Model } from 'objection'
+import { Api, CrudResource, PermsMixin } from 'objection-perms'
+class Note extends PermsMixin(Model) {
+  static tableName = 'notes'
+  static policy = {}
+}
+await knex.schema.createTable('notes', (table) => {
+  table.increments('id')
+  table.boolean('isPinned')
+  table.string('secretText')
+})
+export const api = new Api({ resources: [new CrudResource({ model: Note, schema: ['id', 'isPinned'] })] })`
+    const { json, stderr } = await run({ 'perms.js': permsModule({ after }) })
+    expect(stderr).to.equal('')
+    const { properties } = json.components.schemas.Note
+    expect(properties).to.have.all.keys('id', 'isPinned')
+    expect(properties.isPinned.type).to.deep.equal(['boolean', 'null'])
+  })
+
   it('--out writes the file, replaces an earlier document, and leaves no temporary file', async () => {
     const { code, stdout } = await run({ 'api.js': api('api') }, ['--out', 'openapi.json'])
     expect([code, stdout]).to.match(/^0,Wrote \d+ paths to openapi\.json\.\n$/)

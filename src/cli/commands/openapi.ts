@@ -18,13 +18,15 @@ export const openapi = defineCommand({
     export: { type: 'string', value: 'NAME', summary: 'The name of the exported Api, if the module exports several.' },
     force: { type: 'boolean', summary: 'Replace FILE even if it is no OpenAPI document.' },
   },
-  details: ['It is the document that the Api serves at /openapi.json. Nothing is read from the database.'],
+  details: ['It is the document that the Api serves at /openapi.json. Only models without a schema need the database.'],
   example: 'npx objection-perms openapi --out openapi.json',
   async run({ options, cwd, application }) {
     const out = options.out === undefined ? undefined : resolve(cwd, options.out)
     if (out !== undefined && !options.force) await assertReplaceable(out)
     const app = await application()
     const api = await findApi(app, { cwd, file: options.api, name: options.export })
+    // Reads nothing if the models declare their columns.
+    await app.perms.ready()
     const document = app.perms.enter(() => openApiDocument(api, app.perms))
     const text = JSON.stringify(document, null, 2)
     if (out === undefined) return { lines: [text], json: document }
