@@ -32,3 +32,17 @@ export function inside(condition: string, lines: readonly string[]): string[] {
 
 /** Indents a line of code by one level. */
 export const indented = (line: string): string => (line === '' ? line : `  ${line}`)
+
+/**
+ * Returns whether the steps of a table may have been made before: on MariaDB by a run that stopped, and on tables of the library by
+ * `perms.migrate()`, which creates them from the present models.
+ */
+export function isRepeatable(table: string, { dialect, libraryTables }: CodeContext): boolean {
+  return dialect === 'mysql' || libraryTables.has(table)
+}
+
+/** Returns the call that tells whether a table has a column. On PostgreSQL, Knex takes the name in the database. */
+export function hasColumn(table: string, column: string, { knex }: CodeContext): string {
+  const [name, schema] = table.split('.').reverse() as [string, string | undefined]
+  return `${knex}.schema${schema === undefined ? '' : `.withSchema(${codeString(schema)})`}.hasColumn(${codeString(name)}, ${codeString(column)})`
+}

@@ -1,7 +1,7 @@
 /** Code that refuses a migration before it changes anything, when rows do not fit. */
 import type { CheckSchema, ColumnSchema, SchemaChange } from '../../database/catalogue/schema-types.js'
 import type { Block, CodeContext } from './code.js'
-import { inside } from './code.js'
+import { hasColumn, inside, isRepeatable } from './code.js'
 import { codeString, inComment, sqlName, sqlTable } from './literals.js'
 import { conversionIn, renamesIn, type Step } from './steps.js'
 import { shapeOf } from './types.js'
@@ -18,8 +18,16 @@ export function guardBlocks(steps: readonly Step[], context: CodeContext): Block
   const added = addedColumns(steps)
   return active.flatMap(({ change, needsValues }) => {
     if (needsValues || columnsOf(change).some(([table, column]) => added.has(`${table}.${column}`))) return []
-    return guardOf(change, earlier, context)
+    return guardOf(change, earlier, context).map((block) => whileNamed(block, change, earlier, context))
   })
+}
+
+// After a run that stopped, the columns may have their new names already.
+function whileNamed(block: Block, change: SchemaChange, earlier: Earlier, context: CodeContext): Block {
+  const renamed = columnsOf(change).find(([table, column]) => earlier(table, column) !== column && isRepeatable(table, context))
+  if (!renamed) return block
+  const [table, column] = renamed
+  return { ...block, lines: inside(`await ${hasColumn(table, earlier(table, column), context)}`, block.lines) }
 }
 
 /** Returns the columns that steps add, as 'table.column'. */

@@ -1,7 +1,7 @@
 /** The code of steps on PostgreSQL and MariaDB. */
 import type { SchemaChange } from '../../database/catalogue/schema-types.js'
 import { builderLines } from './builder.js'
-import { type Block, type CodeContext, inside, rawLine } from './code.js'
+import { type Block, type CodeContext, hasColumn, inside, isRepeatable as isRepeatableTable, rawLine } from './code.js'
 import { addedColumns, cutSql, guardBlocks, notNullGuard, valuesGuard } from './guards.js'
 import { codeString } from './literals.js'
 import { changeSql } from './sql.js'
@@ -33,10 +33,8 @@ function linesOf(change: SchemaChange, context: CodeContext): string[] {
   return isRepeatable ? guarded(change, lines, context) : lines
 }
 
-// Library tables may have the change already, when perms.migrate() has created them from the present models.
-function isRepeatableIn(change: SchemaChange, { dialect, libraryTables }: CodeContext): boolean {
-  const table = 'table' in change ? (typeof change.table === 'string' ? change.table : change.table.name) : ''
-  return dialect === 'mysql' || libraryTables.has(table)
+function isRepeatableIn(change: SchemaChange, context: CodeContext): boolean {
+  return isRepeatableTable('table' in change ? (typeof change.table === 'string' ? change.table : change.table.name) : '', context)
 }
 
 function statementLines(change: SchemaChange, context: CodeContext, isRepeatable: boolean): string[] {
@@ -73,12 +71,6 @@ function guarded(change: SchemaChange, lines: readonly string[], context: CodeCo
 function hasTable(table: string, { knex }: CodeContext): string {
   const [name, schema] = table.split('.').reverse() as [string, string | undefined]
   return `${knex}.schema${schema === undefined ? '' : `.withSchema(${codeString(schema)})`}.hasTable(${codeString(name)})`
-}
-
-/** Returns the call that tells whether a table has a column. */
-export function hasColumn(table: string, column: string, { knex }: CodeContext): string {
-  const [name, schema] = table.split('.').reverse() as [string, string | undefined]
-  return `${knex}.schema${schema === undefined ? '' : `.withSchema(${codeString(schema)})`}.hasColumn(${codeString(name)}, ${codeString(column)})`
 }
 
 /** Returns the line that refuses `down` after a loss. */
