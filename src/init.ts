@@ -38,7 +38,7 @@ import { dialectOf } from './schema/storage.js'
 import { bindToRuntime } from './setup/bind-to-runtime.js'
 import { Listeners } from './setup/listeners.js'
 import { throttledProof } from './setup/old-password.js'
-import { assertModelClasses, auditModel, declaredModels, given, type PermsOptions, stepUpRule } from './setup/options.js'
+import { auditModel, declaredModels, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
@@ -47,6 +47,7 @@ import type { PasswordHasher } from './users/account/password-hasher.js'
 import { registerPasswords } from './users/account/passwords.js'
 import { onCallerChange } from './users/caller/caller-changes.js'
 import { registerUserEvents } from './users/events.js'
+import { assertModelClasses, given } from './users/registration.js'
 import { libraryTables } from './users/tables/migration-tables.js'
 import { requireDomains } from './users/user-role.js'
 import './users/defaults.js'
@@ -63,7 +64,7 @@ export function initPerms(options: PermsOptions): Perms {
   const { knex } = options
   if (typeof knex !== 'function' || !knex.client)
     throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')
-  assertModelClasses(options)
+  assertModelClasses(options, 'initPerms')
   minPasswordLength(options.passwords)
   assertRetention(options.auditRetention)
   const stepUp = stepUpRule(options.stepUp)

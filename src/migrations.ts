@@ -3,13 +3,15 @@ import { extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { type PackagedMigration, packagedMigrations } from '../migrations/index.js'
+import { packagedMigrations } from '../migrations/index.js'
 import { ConfigurationError } from './core/errors.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
 import { createSchema } from './database/tables/existing-tables.js'
 import { createTablesFromSpecs, type TableSpec } from './database/tables/tables.js'
-import { libraryName, schemaOfTables } from './policy/registered-models.js'
-import { checkTables, migrationTables } from './users/tables/migration-tables.js'
+import { schemaOfTables } from './policy/registered-models.js'
+import { type Registration, withRegistration } from './users/registration.js'
+import { assertNotMigratedAlone, assertOnlyHistory, libraryHistory } from './users/tables/histories.js'
+import { checkTables, isReplay, libraryTables, migrationTables } from './users/tables/migration-tables.js'
 import { tableSpecOf } from './users/tables/table-specs.js'
 
 /** A model class made with ActiveRecordMixin. */
@@ -39,8 +41,11 @@ export interface PermsMigrationStep {
   readonly isPackaged: boolean
 }
 
-/** Options of `permsMigrations()`. */
-export interface PermsMigrationOptions {
+/**
+ * Options of `permsMigrations()`. Without initPerms() in effect, give it those of initPerms() that decide about the tables: `user` and so
+ * on, `tables`, `ids`.
+ */
+export interface PermsMigrationOptions extends Registration {
   /** The migrations of the application: their folder, or a Knex migration source. @defaultValue none */
   readonly with?: string | Knex.MigrationSource<unknown> | undefined
   /**
@@ -55,6 +60,7 @@ const packagedSteps = packagedMigrations.map(({ file, migration }) => ({
   step: { name: `objection_perms_${file}`, path: file, isPackaged: true },
   migration,
 }))
+const packagedNames = packagedSteps.map(({ step }) => step.name)
 
 /** Migrations of the application: their steps, and how to load one. */
 interface OwnMigrations {
@@ -105,7 +111,8 @@ export interface PermsMigrations extends Knex.MigrationSource<PermsMigrationStep
    * Creates or updates the library's tables inside a migration of the application, after the migration that creates its table of users.
    * Tables that exist stay unchanged. A later version of the library with further migrations needs another file that calls up().
    *
-   * @throws ConfigurationError for a table of the application without all columns of its model
+   * @throws ConfigurationError for a table of the application without all columns of its model, without registered models, and if
+   * `perms.migrate()` has created the tables
    * @example export const up = (knex: Knex) => permsMigrations().up(knex)
    */
   up(knex: Knex): Promise<void>
@@ -117,12 +124,15 @@ export interface PermsMigrations extends Knex.MigrationSource<PermsMigrationStep
  * Returns a Knex migration source with the library's migrations and those of the application. For applications that keep both in one
  * history. An application that keeps its own history calls `up()` and `down()` in one of its migrations instead.
  *
- * @throws ConfigurationError from Knex's methods if there is no migration with the name `after`
+ * The tables depend on the registered models: call initPerms() in the module that configures Knex, or name them here.
+ *
+ * @throws ConfigurationError from Knex's methods if there is no migration with the name `after`, if no models are registered or given,
+ * if initPerms() got others, and if `perms.migrate()` has run the library's migrations
  * @example const knexfile: Knex.Config = { migrations: { migrationSource: permsMigrations({ with: './migrations' }) } }
- * @example permsMigrations({ with: './migrations', after: '20240101_create_employees.js' })
+ * @example permsMigrations({ with: './migrations', after: '20240101_create_employees.js', user: Employee })
  */
 export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigrations {
-  const { with: given, after } = options
+  const { with: given, after, ...registration } = options
   const own =
     given === undefined ? noMigrations : typeof given === 'string' ? migrationsInFolder(resolve(given)) : migrationsOfSource(given)
   const source: PermsMigrations = {
@@ -130,18 +140,24 @@ export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigra
       const steps = await own.steps(extensions)
       return steps.toSpliced(positionAfter(steps, after), 0, ...packagedSteps.map(({ step }) => step))
     },
-    async up(knex) {
-      await createSchema(knex, schemaOfTables())
-      for (const { migration } of packagedSteps) await withTables(migration).up(knex)
-      await checkTables(knex)
-    },
-    async down(knex) {
-      for (const { migration } of packagedSteps.toReversed()) await withTables(migration).down?.(knex)
-    },
+    up: (knex) =>
+      withRegistration(registration, async () => {
+        await createSchema(knex, schemaOfTables())
+        for (const packaged of packagedSteps) await runUp(knex, packaged)
+        await checkTables(knex)
+      }),
+    down: (knex) =>
+      withRegistration(registration, async () => {
+        for (const { migration } of packagedSteps.toReversed()) await migration.down(knex, migrationTables)
+      }),
     getMigrationName: (step) => step.name,
     async getMigration(step) {
       const packaged = packagedSteps.find((other) => other.step === step)
-      return packaged ? withTables(packaged.migration) : await own.load(step)
+      if (!packaged) return await own.load(step)
+      return {
+        up: (knex) => withRegistration(registration, () => runUp(knex, packaged)),
+        down: (knex) => withRegistration(registration, () => packaged.migration.down(knex, migrationTables)),
+      }
     },
   }
   sources.set(source, typeof given === 'string' ? resolve(given) : undefined)
@@ -170,30 +186,25 @@ function positionAfter(steps: readonly PermsMigrationStep[], after: string | und
   )
 }
 
-function withTables(migration: PackagedMigration): Knex.Migration {
-  return {
-    up: (knex) => migration.up(knex, migrationTables),
-    down: (knex) => migration.down(knex, migrationTables),
-  }
-}
-
-/** Returns the table of the library's own history of migrations, for Knex. */
-export function libraryHistory(): { tableName: string; schemaName?: string } {
-  const schema = schemaOfTables()
-  return { tableName: libraryName('migrations', 'objection_perms_'), ...(schema === undefined ? {} : { schemaName: schema }) }
+async function runUp(knex: Knex, { step, migration }: (typeof packagedSteps)[number]): Promise<void> {
+  // A replay runs both histories of an application that has two.
+  if (!isReplay(knex)) await assertNotMigratedAlone(knex, step.name)
+  await migration.up(knex, migrationTables)
 }
 
 /**
  * Creates or updates the library's tables, with a migration history of their own. When several processes call it at once, one runs
  * the migrations and the others wait. Tables that the library did not create stay unchanged: if they lack columns, it throws.
  *
- * @throws ConfigurationError for a table of the application without all columns of its model
+ * @throws ConfigurationError for a table of the application without all columns of its model, and if the library's migrations have run
+ * in another history
  * @returns the names of the migrations that ran
  * @example await migrate(knex) // ['objection_perms_001_users_roles_tokens.js', ...]
  */
 export async function migrate(knex: Knex): Promise<string[]> {
   return await withAdvisoryLock(knex, async () => {
     await createSchema(knex, schemaOfTables())
+    await assertOnlyHistory(knex, packagedNames, libraryTables())
     const [, ran] = (await knex.migrate.latest({ migrationSource: permsMigrations(), ...libraryHistory() })) as [number, string[]]
     await checkTables(knex)
     return ran

@@ -211,6 +211,11 @@ function endLast(): () => void {
   }
 }
 
+/** Resets the data about model classes, which code without initPerms() has set. Does nothing while a runtime is active. */
+export function forgetModelsUnlessUsed(): void {
+  if (shared.runtimes.size === 0) endLast()
+}
+
 /**
  * Starts a runtime. A second call with the same Knex instance replaces the first runtime.
  *

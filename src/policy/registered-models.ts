@@ -67,21 +67,7 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
   const models: Models = { ...defaults.models, ...given }
   const before = registered.get()
   if (before && runtimeCount() > 1) {
-    const other = (Object.keys(models) as ModelKind[]).find((kind) => before[kind] !== models[kind])
-    if (other !== undefined) {
-      throw new ConfigurationError(
-        `initPerms({ ${other}: ${models[other].name} }): another open runtime uses ${before[other].name}. Use the same classes, or close that runtime first.`,
-      )
-    }
-    const { schema, prefix } = tableOptions.get()
-    if (
-      tables.schema !== schema ||
-      (tables.prefix ?? '') !== (prefix ?? '') ||
-      [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table)
-    )
-      throw new ConfigurationError('initPerms({ tables }): another open runtime uses other tables for the same models. Use the same names.')
-    if (ids !== libraryIds.get())
-      throw new ConfigurationError(`initPerms({ ids: '${ids}' }): another open runtime uses '${libraryIds.get()}'. Use the same ids.`)
+    assertSame(before, models, { tables, ids }, 'initPerms', 'another open runtime')
     return before
   }
   assertIds(ids)
@@ -106,6 +92,44 @@ export function registerModels(given: Partial<Models>, tables: TableOptions = {}
     token: userTable('token'),
   })
   return models
+}
+
+/**
+ * Throws when migrations name other models or tables than initPerms() did.
+ *
+ * @throws ConfigurationError
+ */
+export function assertRegistered(given: Partial<Models>, tables?: TableOptions, ids?: LibraryIds): void {
+  const before = registered.get()
+  if (!before) return
+  const options = { tables: tables ?? tableOptions.get(), ids: ids ?? libraryIds.get() }
+  assertSame(before, { ...before, ...given }, options, 'permsMigrations', 'initPerms()')
+}
+
+/** @param other what uses the registered models, for messages */
+function assertSame(
+  before: Models,
+  models: Models,
+  { tables, ids }: { readonly tables: TableOptions; readonly ids: LibraryIds },
+  caller: string,
+  other: string,
+): void {
+  const kind = (Object.keys(models) as ModelKind[]).find((one) => before[one] !== models[one])
+  if (kind !== undefined) {
+    const further = caller === 'initPerms' ? ', or close that runtime first' : ''
+    throw new ConfigurationError(
+      `${caller}({ ${kind}: ${models[kind].name} }): ${other} uses ${before[kind].name}. Use the same classes${further}.`,
+    )
+  }
+  const { schema, prefix } = tableOptions.get()
+  if (
+    tables.schema !== schema ||
+    (tables.prefix ?? '') !== (prefix ?? '') ||
+    [...tablesOf(models, tables)].some(([cls, table]) => tableOf(cls) !== table)
+  )
+    throw new ConfigurationError(`${caller}({ tables }): ${other} uses other tables for the same models. Use the same names.`)
+  if (ids !== libraryIds.get())
+    throw new ConfigurationError(`${caller}({ ids: '${ids}' }): ${other} uses '${libraryIds.get()}'. Use the same ids.`)
 }
 
 const tableOptions = modelSlot<TableOptions>(() => ({}))

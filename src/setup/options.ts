@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { Model } from 'objection'
+import type { Model } from 'objection'
 import type { MailOptions } from '../auth/flows/mail/mail-service.js'
 import type { SecondFactorOptions } from '../auth/flows/second-factor/second-factor.js'
 import type { LegacyPasswordScheme } from '../auth/passwords/legacy/scheme.js'
@@ -17,11 +17,10 @@ import { type ModelClass, modelClass } from '../schema/model-class.js'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
 import { AuditLog } from '../users/audit-log.js'
 import type { RegisteredUser, UserClass } from '../users/caller/actor.js'
-import { Domain, type DomainWithoutId } from '../users/domain.js'
-import { Token } from '../users/token.js'
-import { User } from '../users/user.js'
-import { UserRole, type UserRoleWithoutId } from '../users/user-role.js'
-import { UserSetting, type UserSettingWithoutId } from '../users/user-setting.js'
+import type { DomainWithoutId } from '../users/domain.js'
+import type { Token } from '../users/token.js'
+import type { UserRoleWithoutId } from '../users/user-role.js'
+import type { UserSettingWithoutId } from '../users/user-setting.js'
 
 export interface PermsOptions {
   /**
@@ -153,32 +152,9 @@ export function stepUpRule(option: PermsOptions['stepUp']): StepUpRule | undefin
 
 const DEFAULT_MAX_AGE = 300
 
-/** Returns the classes that replace models of the library. */
-export function given(options: PermsOptions): Record<string, typeof Model> {
-  const { user, userRole, token, domain, userSetting } = options
-  return Object.fromEntries(
-    Object.entries({ user, userRole, token, domain, userSetting }).filter(([, cls]) => cls !== undefined),
-  ) as Record<string, typeof Model>
-}
-
 /** Returns the further models whose tables the application uses. */
 export function declaredModels({ models = [], auditLog }: PermsOptions): ModelClass[] {
   return [...models, ...(typeof auditLog === 'function' ? [auditLog] : [])].map(modelClass)
-}
-
-/** @throws ConfigurationError for a class that extends the wrong base, or the Model of another copy of Objection */
-export function assertModelClasses(options: PermsOptions): void {
-  const bases = { user: User, userRole: UserRole, token: Token, domain: Domain, userSetting: UserSetting }
-  for (const [kind, cls] of Object.entries(given(options))) {
-    if (!(cls.prototype instanceof Model)) {
-      throw new ConfigurationError(
-        `initPerms({ ${kind}: ${cls.name} }): the class extends Model of another copy of Objection than this library uses. Install only one: run \`npm ls objection\`.`,
-      )
-    }
-    const Base = bases[kind as keyof typeof bases]
-    if (kind !== 'user' && cls !== Base && !(cls.prototype instanceof Base))
-      throw new ConfigurationError(`initPerms({ ${kind}: ${cls.name} }): the class must extend ${Base.name}.`)
-  }
 }
 
 /** Returns the class of the audit log. @throws ConfigurationError for a class that does not extend AuditLog */

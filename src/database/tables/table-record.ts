@@ -35,6 +35,13 @@ export class TableRecord {
     return own
   }
 
+  /** Returns the given tables that the library marked, in this record or in that of another prefix. */
+  async markedOf(tables: readonly string[]): Promise<string[]> {
+    const marked: string[] = []
+    for (const table of tables) if ((await tableExists(this.#knex, table)) && (await isMarked(this.#knex, table))) marked.push(table)
+    return marked
+  }
+
   /** Adds tables that were just created. Add them afterwards: an interrupted migration must not claim a table of the application. */
   async add(tables: readonly string[]): Promise<void> {
     if (!(await this.exists())) await this.#create()

@@ -45,7 +45,12 @@ export function replayLibraryColumnsOnly(scratchKnex: Knex): void {
   markKnex(scratchKnex, REPLAY)
 }
 
-const scopeOf = (knex: Knex): MigrationScope => ({ dialect: dialectOf(knex), isReplay: isMarkedKnex(knex, REPLAY) })
+/** Returns whether the history of an application is replayed in a database. */
+export function isReplay(knex: Knex): boolean {
+  return isMarkedKnex(knex, REPLAY)
+}
+
+const scopeOf = (knex: Knex): MigrationScope => ({ dialect: dialectOf(knex), isReplay: isReplay(knex) })
 
 const recordOf = (knex: Knex) => new TableRecord(knex, libraryTable('tables'))
 

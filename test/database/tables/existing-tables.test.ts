@@ -227,7 +227,7 @@ eachDatabase('A database with tables of the application', (db) => {
 
   it('refuses to go on when the migrations ran with another user model', async () => {
     await perms.close()
-    await db.knex.migrate.latest(history)
+    await db.knex.migrate.latest({ ...history, migrationSource: permsMigrations({ user: User }) })
     perms = initPerms({ knex: db.knex, user: Employee as never, passwordHasher: testHasher() })
     const error = await rejection(perms.migrate())
     expect(error).to.be.instanceOf(ConfigurationError)
