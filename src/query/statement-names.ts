@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { IdentifierNames, NamesContext } from '../database/identifiers.js'
 import { clausesOf, isKnexBuilder, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
+import { givenColumnName } from '../schema/definition/declarations.js'
 import { structureOf } from '../schema/definition/definition.js'
 import { classOfTable, columnForIdentifier, hasNamedColumns } from '../schema/definition/known-names.js'
 import { enclosingQueryOf, type ObjectionBuilder } from './objection-internals.js'
@@ -92,6 +93,10 @@ function noteSource(classes: Map<string, object>, source: unknown): void {
 }
 
 function columnIn(cls: object, identifier: string): string {
-  const { columnOf, propertyOf } = structureOf(cls)
-  return columnOf.get(identifier) ?? (propertyOf.has(identifier) ? identifier : columnForIdentifier(identifier))
+  const { columnOf, propertyOf, keepsNames } = structureOf(cls)
+  const column = columnOf.get(identifier)
+  if (column !== undefined) return column
+  // `static columnNames = (property) => property` keeps undeclared names too, such as an updatedAt that a hook sets.
+  const isKept = propertyOf.has(identifier) || (keepsNames && givenColumnName(cls, identifier) === identifier)
+  return isKept ? identifier : columnForIdentifier(identifier)
 }

@@ -1,6 +1,19 @@
 import { expect } from 'chai'
 import { Model, snakeCaseMappers } from 'objection'
-import { allOf, anyOf, explain, initPerms, owner, type Perms, PermsMixin, related, runAs, User, where } from '../../src/index.js'
+import {
+  allOf,
+  anyOf,
+  authenticated,
+  explain,
+  initPerms,
+  owner,
+  type Perms,
+  PermsMixin,
+  related,
+  runAs,
+  User,
+  where,
+} from '../../src/index.js'
 import { createTables } from '../../src/migrations.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -39,6 +52,40 @@ class Band extends PermsMixin(AppBase) {
 }
 
 const codeOf = async (query: PromiseLike<unknown>) => ((await rejection(query)) as { code?: string }).code
+
+class Pump extends PermsMixin(Model) {
+  declare id: number
+  declare updatedAt: string
+  static override tableName = 'pump'
+  static override columnNames = (property: string) => property
+  static override jsonSchema = { type: 'object', properties: { id: { type: 'integer' }, title: { type: 'string' } } }
+  static override policy = { read: authenticated(), update: authenticated() }
+  override $beforeUpdate(): void {
+    this.updatedAt = 'now'
+  }
+}
+
+eachDatabase('A model whose columnNames keep the names', (db) => {
+  it('writes, filters and sorts by undeclared columns whose names other models have too', async () => {
+    const perms = initPerms({ knex: db.knex, models: [Pump] })
+    await perms.migrate()
+    await db.knex.schema.createTable('pump', (table) => {
+      table.integer('id').primary()
+      table.string('title')
+      table.string('updatedAt') // the library's own models have the column updated_at
+    })
+    await db.knex('pump').insert({ id: 1, title: 'Old' })
+    const ada = await User.create({ email: 'ada@example.com' })
+    const found = await runAs(ada, async () => {
+      await Pump.query()
+        .findById(1)
+        .patch({ title: 'New' } as object)
+      return await Pump.query().where('updatedAt', 'now').orderBy('updatedAt').select('updatedAt', 'pump.id')
+    })
+    expect(found.map((row) => row.toJSON())).to.deep.equal([{ updatedAt: 'now', id: 1 }])
+    await perms.close()
+  })
+})
 
 eachDatabase('A model with columnNameMappers and without a schema', (db) => {
   let perms: Perms
