@@ -2,6 +2,8 @@
  * Loaded before every run (.mocharc.json). A run without servers tests on SQLite and says what it left out;
  * with REQUIRE_DATABASES=1 (CI) leaving one out is a failure, so that a green run cannot be a partial one.
  */
+import { idDay } from './helpers/repetitions.js'
+
 const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'REDIS_URL' } as const
 
 const leftOut = Object.entries(services).filter(([, variable]) => !process.env[variable])
@@ -16,7 +18,8 @@ export function mochaGlobalSetup(): void {
 export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
     console.log(
-      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, and some types of ids.',
+      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, and types of ids on ' +
+        `some databases, which change every day (this run: ID_DAY=${idDay()}).`,
     )
   }
   if (leftOut.length === 0) return

@@ -5,7 +5,7 @@ import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
 import { domainAdmin, excludesAdmins, globalRole } from '../policy/compiler/role-conditions.js'
-import { type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
+import { isSameId, type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
 import { effective, isAdminHere } from '../policy/effective.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { enforcerKey, protectedClass, protectedClasses, protectionVersion } from '../query/inspection/protected-tables.js'
@@ -93,7 +93,7 @@ export function namesRows(scope: Scope, values: Readonly<Record<string, unknown>
 }
 
 function isOwn(scope: Scope, field: string, value: unknown): boolean {
-  return field === scope.policy.ownerField && value === scope.actor?.id
+  return field === scope.policy.ownerField && scope.actor !== null && isSameId(value, scope.actor.id)
 }
 
 /**

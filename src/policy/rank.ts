@@ -1,6 +1,6 @@
 import { all, any, type Condition, negate, type Sql, sql } from './compiler/condition.js'
 import { globalRole, grantColumn, holdsAdminRole } from './compiler/role-conditions.js'
-import { columnSql, type Scope } from './compiler/scope.js'
+import { columnSql, equals, type Scope } from './compiler/scope.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
 import type { Action } from './policy.js'
@@ -40,9 +40,7 @@ function ownerOf({ policy }: Scope): string | undefined {
 
 function isActor(scope: Scope, field: string, actor: Actor): Condition {
   if (scope.policy.isUserModel && field === 'id' && !holdsUsers(scope.cls)) return false
-  if (scope.row) return scope.row[field] === actor.id
-  const column = columnSql(scope, field)
-  return sql(`${column.sql} = ?`, ...column.bindings, actor.id)
+  return equals(scope, field, actor.id)
 }
 
 // The ranks are superadmin, global admin, admin of a domain, and all other users.

@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { column } from '../../src/index.js'
 import type { Column } from '../../src/schema/column.js'
 import { availableDatabases, type DatabaseName, eachDatabase, type TestDatabase } from './databases.js'
+import { idDay } from './repetitions.js'
 
 /** The ids that an application has, for suites that run with each kind. */
 export interface SuiteIds {
@@ -59,10 +60,9 @@ export const suiteIds: readonly SuiteIds[] = [
 /** Returns an order of ids, the same for each kind. */
 export const byText = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : Number(String(a) > String(b)))
 
-/** Returns one of a list. The next day it is the next one. ID_DAY=n, a number of days, repeats the choice of another day. */
+/** Returns one of a list. The next day it is the next one. */
 export function rotating<T>(list: readonly T[], offset = 0): T {
-  const day = Number(process.env['ID_DAY'] ?? Math.floor(Date.now() / 86_400_000))
-  return list[(day + offset) % list.length] as T
+  return list[(idDay() + offset) % list.length] as T
 }
 
 /** Where each kind is most likely to fail: MariaDB compares text with numbers, and text without case. */
@@ -73,11 +73,15 @@ const riskiest: Readonly<Record<SuiteIds['name'], readonly DatabaseName[]>> = {
   string: availableDatabases.filter((name) => name === 'mysql2'),
 }
 
+/** The pairs of a kind, other than UUIDs, and a database: every suite runs with another one each day. */
+const pairs = suiteIds.slice(1).flatMap((ids) => availableDatabases.map((database) => ({ ids, database })))
+const pairOfDay = rotating(pairs)
+
 /**
- * A describe for each kind of ids on each database. By default, UUIDs run on all databases and other ids on one; with FULL=1, all run
- * on all.
+ * A describe for each kind of ids on each database. By default, UUIDs run on all databases, other kinds where they are most likely to
+ * fail, and one kind on one database that change every day. With FULL=1, all run on all.
  *
- * @param further the other kinds of ids that run by default. Default: all. A long suite names fewer.
+ * @param further the other kinds of ids that run every day. Default: all. A long suite names fewer.
  * @example eachKindOfIds('Rules', (db, ids) => { ... })
  */
 export function eachKindOfIds(
@@ -86,7 +90,8 @@ export function eachKindOfIds(
   further: readonly SuiteIds['name'][] = ['integer', 'bigint', 'string'],
 ): void {
   for (const ids of suiteIds) {
-    const defaults = ids.name === 'uuid' || further.includes(ids.name) ? riskiest[ids.name] : []
+    const usual = ids.name === 'uuid' || further.includes(ids.name) ? riskiest[ids.name] : []
+    const defaults = pairOfDay?.ids === ids ? [...new Set([...usual, pairOfDay.database])] : usual
     const databases = process.env['FULL'] === '1' ? availableDatabases : defaults
     eachDatabase(ids.name === 'uuid' ? title : `${title}, with ${ids.name} ids`, (db) => body(db, ids), databases)
   }

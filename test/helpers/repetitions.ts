@@ -15,3 +15,8 @@ export function generatedCases(full: number, variable: string, part = 3): number
   if (chosen) return Number(chosen)
   return process.env['FULL'] === '1' ? full : Math.ceil(full / part)
 }
+
+/** The number of the day, which chooses the kinds of ids of a run. `ID_DAY=20785` repeats the choice of an earlier run. */
+export function idDay(): number {
+  return Number(process.env['ID_DAY'] ?? Math.floor(Date.now() / 86_400_000))
+}

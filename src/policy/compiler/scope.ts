@@ -65,13 +65,26 @@ export function columnSql(scope: Scope, property: string): Sql {
   return sql('??', `${scope.ref}.${namedColumn(scope.cls, property)}`)
 }
 
-/** Returns the condition that a property equals a value. */
-export function equals(scope: Scope, property: string, value: string): Condition {
-  if (scope.row) return scope.row[property] === value
+/** Returns the condition that a property equals the id of the caller. */
+export function equals(scope: Scope, property: string, id: string): Condition {
+  if (scope.row) return isSameId(scope.row[property], id)
   const column = `${scope.ref}.${namedColumn(scope.cls, property)}`
-  const found: Sql = { sql: '?? = ?', bindings: [column, value], equals: [column, value] }
   const spec = structureOf(scope.cls).specs[property] ?? existingText
+  // MariaDB would compare text with a number as numbers, so that '7abc' is 7.
+  const bound = typeof id === 'number' && (spec.type === 'string' || (spec.type === 'text' && spec !== existingText)) ? String(id) : id
+  const found: Sql = { sql: '?? = ?', bindings: [column, bound], equals: [column, bound] }
   // The collation of an existing column may equate 'ann' and 'ANN', which are two ids. A UUID is the same in both cases.
-  const isLoose = scope.dialect === 'mysql' && typeof value === 'string' && !isUuid(value) && needsSqlValue(spec, 'mysql')
-  return isLoose ? all(found, sql(`${sqlValue(spec, '??', 'mysql')} = ?`, column, value)) : found
+  const isLoose = scope.dialect === 'mysql' && typeof bound === 'string' && !isUuid(bound) && needsSqlValue(spec, 'mysql')
+  return isLoose ? all(found, sql(`${sqlValue(spec, '??', 'mysql')} = ?`, column, bound)) : found
 }
+
+/**
+ * Returns whether two values are the same id. A column that only a JSON Schema describes may hold an id of users as a number, where the
+ * user model has strings of digits, or the other way round.
+ */
+export function isSameId(a: unknown, b: unknown): boolean {
+  return a === b || isTextOf(a, b) || isTextOf(b, a)
+}
+
+const isTextOf = (text: unknown, number: unknown): boolean =>
+  typeof text === 'string' && Number.isSafeInteger(number) && text === String(number)

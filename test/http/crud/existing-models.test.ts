@@ -122,6 +122,19 @@ eachDatabase('A model with only a jsonSchema, over HTTP', (db) => {
   const make = async (values: object = {}) =>
     await ask('POST', '/tasks/', tokens.ada, { body: { title: 'Paint the fence', user_id: users.ada.id, ...values } })
 
+  it('filters by __like with regard to case, and by __ilike without, whatever the collation of the column is', async () => {
+    for (const title of ['paint', 'Paint', 'päint', 'paint ']) await make({ title })
+    const find = async (query: string) => {
+      const { data } = (await ask('GET', `/tasks?sort=title&${query}`, tokens.ada)).body
+      return data.map(({ title }: { title: string }) => title)
+    }
+    expect(await find('title__like=p%25')).to.deep.equal(['paint', 'paint ', 'päint'])
+    expect(await find('title__like=P%25')).to.deep.equal(['Paint'])
+    expect(await find('title__like=p_int')).to.deep.equal(['paint', 'päint'])
+    expect(await find('title__like=paint')).to.deep.equal(['paint'])
+    expect(await find('title__ilike=PAINT')).to.include.members(['Paint', 'paint'])
+  })
+
   it('creates, shows, changes and deletes rows', async () => {
     const made = await make({ priority: 3, labels: ['garden'], due_on: '2030-01-31', due_at: '2030-01-31T12:00:00.000Z', estimate: 2.5 })
     expect(made.status, JSON.stringify(made.body)).to.equal(201)
