@@ -155,7 +155,7 @@ export {
   type RuleLike,
   type StringOptions,
 } from './schema/column.js'
-export type { ColumnNames } from './schema/definition/declarations.js'
+export type { ColumnNames, TableKeys } from './schema/definition/declarations.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
 export type { PermsOptions, StepUpOptions } from './setup/options.js'
 export type { Perms } from './setup/perms.js'

@@ -1,9 +1,11 @@
 /** Makes and checks migrations: compares the tables that migrations make with those that models declare. */
+import type { Knex } from 'knex'
 import { readSchema } from '../database/catalogue/read-schema.js'
 import type { DatabaseSchema, SchemaChange } from '../database/catalogue/schema-types.js'
 import type { Perms } from '../setup/perms.js'
 import { compareSchemas } from './compare.js'
 import { declaredSchema } from './declared-schema.js'
+import type { DeclaredTable } from './declared-table.js'
 import { declaredTables, libraryTableNames } from './declared-tables.js'
 import { newMigrationFile, writeNewFile } from './migration-file.js'
 import { migrationsConfig, replayMigrations } from './replay.js'
@@ -82,7 +84,15 @@ async function differences(
   const to = await withScratchDatabase(perms.knex, { against }, (scratch) => perms.enter(() => declaredSchema(scratch, tables)))
   const from = await withScratchDatabase(perms.knex, { against }, async (scratch) => {
     await replayMigrations(perms, scratch, { directory })
-    return await readSchema(scratch)
+    return await readAll(scratch, tables)
   })
   return { from, changes: compareSchemas(from, to, { dropTables }) }
+}
+
+/** Reads the tables that queries find without a schema, and those of models with a schema in their name. */
+async function readAll(scratch: Knex, tables: readonly DeclaredTable[]): Promise<DatabaseSchema> {
+  const visible = await readSchema(scratch)
+  const qualified = tables.map(({ spec }) => spec.name).filter((name) => name.includes('.'))
+  const further = await readSchema(scratch, { tables: qualified })
+  return { ...visible, tables: new Map([...visible.tables, ...further.tables]) }
 }

@@ -20,7 +20,7 @@ import { errorsOf } from '../query/typed-errors.js'
 import { modelSlot } from '../runtime.js'
 import { lineage, mergedList, mergedStatic } from '../schema/class-statics.js'
 import type { ColumnSpec, Columns } from '../schema/column.js'
-import { declareColumns, isIntermediate, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
+import { declareColumns, isIntermediate, markIntermediate, type RecordClass, type TableKeys } from '../schema/definition/declarations.js'
 import { afterDefinition, columnOf, type Definition, definitionOf } from '../schema/definition/definition.js'
 import { hasOwnValidator, schemaForOwnValidator } from '../schema/definition/hand-schema.js'
 import { tableNameOf } from '../schema/definition/table-names.js'
@@ -42,7 +42,7 @@ const withMetadata = modelSlot(() => new WeakSet<object>())
 export interface ModelSetupStatics {
   readonly schema: ModelSchemas
   readonly columnSpecs: Readonly<Record<string, ColumnSpec>>
-  withColumns(columns: Columns): unknown
+  withColumns(columns: Columns, keys?: TableKeys): unknown
   [ownKnex](): Knex | null
 }
 
@@ -63,8 +63,8 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
       return definitionOf(this).specs
     }
 
-    static withColumns(columns: Columns): unknown {
-      return withColumns(this, columns)
+    static withColumns(columns: Columns, keys?: TableKeys): unknown {
+      return withColumns(this, columns, keys)
     }
 
     static override getTableName(): string {
@@ -155,10 +155,14 @@ function defineAssignable(owner: object, name: string, valueFor: (cls: RecordCla
 }
 
 /** Returns a subclass that declares columns and has no table of its own. */
-export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(Base: T, columns: C): ClassWithColumns<T, C> {
+export function withColumns<T extends AbstractConstructor<Model>, C extends Columns>(
+  Base: T,
+  columns: C,
+  keys: TableKeys = {},
+): ClassWithColumns<T, C> {
   abstract class WithColumns extends Base {}
   markIntermediate(WithColumns)
-  declareColumns(WithColumns, columns, { isWhole: true })
+  declareColumns(WithColumns, columns, { ...keys, isWhole: true })
   return WithColumns as ClassWithColumns<T, C>
 }
 

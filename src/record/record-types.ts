@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import type { Column, ColumnSpec, Columns, Row } from '../schema/column.js'
-import type { ColumnNames, RecordClass } from '../schema/definition/declarations.js'
+import type { ColumnNames, RecordClass, TableKeys } from '../schema/definition/declarations.js'
 import { idProperties } from '../schema/definition/definition.js'
 import type { ModelSchemas } from '../schema/json-schemas.js'
 
@@ -72,9 +72,12 @@ export interface ActiveRecordStatics {
   /**
    * Returns a subclass with these columns. Types, validation, table and schemas come from this one declaration.
    *
+   * @param keys unique constraints and indexes over several columns
    * @example class Critter extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }) }) {}
+   * @example
+   * class Seat extends BasePermsModel.withColumns({ row: column.string(), number: column.integer() }, { uniques: [['row', 'number']] }) {}
    */
-  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C): ClassWithColumns<T, C>
+  withColumns<T extends AbstractConstructor<Model>, C extends Columns>(this: T, columns: C, keys?: TableKeys): ClassWithColumns<T, C>
   /** Creates and validates a row without saving it. @throws ValidationError */
   build<M extends Model>(this: Constructor<M>, values: Partial<M>): M
   /** Creates, validates and saves a row. @throws ValidationError, UniqueViolationError, ForbiddenError */

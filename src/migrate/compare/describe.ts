@@ -7,7 +7,41 @@ import type { ColumnSchema, ForeignKeySchema, IndexSchema, SchemaChange } from '
  * @example describeChanges(changes) // ['post.title: varchar(100) not null, the models declare varchar(200) not null.']
  */
 export function describeChanges(changes: readonly SchemaChange[]): string[] {
-  return changes.map(describe)
+  const replaced = new Set<SchemaChange>()
+  return changes.flatMap((change) => {
+    if (replaced.has(change)) return []
+    const successor = changes.find((other) => !replaced.has(other) && replaces(other, change))
+    if (!successor) return [describe(change)]
+    replaced.add(successor)
+    return describeReplacement(change, successor)
+  })
+}
+
+/** Whether a change adds again what another one dropped: with other actions or values, or because a change in between needs it gone. */
+function replaces(added: SchemaChange, dropped: SchemaChange): boolean {
+  if (dropped.kind === 'dropForeignKey' && added.kind === 'addForeignKey')
+    return added.table === dropped.table && isSameKey(added.key, dropped.key)
+  return (
+    dropped.kind === 'dropCheck' &&
+    added.kind === 'addCheck' &&
+    added.table === dropped.table &&
+    added.check.column !== undefined &&
+    added.check.column === dropped.check.column
+  )
+}
+
+const isSameKey = (one: ForeignKeySchema, other: ForeignKeySchema): boolean =>
+  one.table === other.table && one.columns.join() === other.columns.join() && one.targetColumns.join() === other.targetColumns.join()
+
+function describeReplacement(dropped: SchemaChange, added: SchemaChange): string[] {
+  if (dropped.kind === 'dropForeignKey' && added.kind === 'addForeignKey') {
+    const [before, after] = [actionOf(dropped.key), actionOf(added.key)]
+    // The key stays: only a change of its columns needs it gone for a while.
+    return before === after ? [] : [`${added.table}: the ${describeKey(dropped.key)}, the models declare ${after}.`]
+  }
+  if (dropped.kind !== 'dropCheck' || added.kind !== 'addCheck') return []
+  const [before, after] = [dropped.check, added.check].map(({ values = [] }) => values.map((value) => `'${value}'`).join(', '))
+  return [`${added.table}.${added.check.column}: the values are ${before}, the models declare ${after}.`]
 }
 
 function describe(change: SchemaChange): string {
@@ -58,7 +92,9 @@ function describeIndex({ name, columns, isUnique }: IndexSchema): string {
   return `${isUnique ? 'unique ' : ''}index ${name} (${columns.join(', ')})`
 }
 
-function describeKey({ columns, table, targetColumns, onDelete }: ForeignKeySchema): string {
-  const action = onDelete === undefined ? '' : ` with ON DELETE ${onDelete.toUpperCase()}`
-  return `foreign key (${columns.join(', ')}) to ${table} (${targetColumns.join(', ')})${action}`
+const actionOf = ({ onDelete }: ForeignKeySchema): string => `ON DELETE ${(onDelete ?? 'no action').toUpperCase()}`
+
+function describeKey(key: ForeignKeySchema): string {
+  const { columns, table, targetColumns } = key
+  return `foreign key (${columns.join(', ')}) to ${table} (${targetColumns.join(', ')}) with ${actionOf(key)}`
 }

@@ -47,6 +47,14 @@ export function isIntermediate(cls: object): boolean {
   return intermediates.has(cls)
 }
 
+/** Keys over several columns, as lists of properties. The columns of base classes and mixins are allowed too. */
+export interface TableKeys {
+  /** Combinations of values that only one row has. NULL differs from NULL. */
+  readonly uniques?: readonly (readonly string[])[]
+  /** Indexes for queries that filter or sort by the first of these columns. */
+  readonly indexes?: readonly (readonly string[])[]
+}
+
 /** Declares columns of a class, which its subclasses inherit. */
 export function declareColumns(
   cls: object,

@@ -1,5 +1,6 @@
 /** Checks that run at the first use of each model class. */
 import { ConfigurationError } from '../../core/errors.js'
+import { nearestNames } from '../../core/nearest-names.js'
 import { lineage, ownStatic } from '../class-statics.js'
 import type { ColumnNames, RecordClass } from './declarations.js'
 import type { Definition } from './definition.js'
@@ -14,6 +15,17 @@ export function assertKnownColumnNames(cls: RecordClass, { columnOf: columns }: 
       throw new ConfigurationError(
         `${(c as RecordClass).name}.columnNames: ${cls.name} has no column ${unknown}. Use names of properties as keys.`,
       )
+  }
+}
+
+/** @throws ConfigurationError for a key over a column that the class does not have */
+export function assertKnownKeyColumns(cls: RecordClass, { columnOf: columns, uniques, indexes }: Definition): void {
+  for (const [list, keys] of Object.entries({ uniques, indexes })) {
+    const unknown = keys.flat().find((property) => !columns.has(property))
+    if (unknown === undefined) continue
+    throw new ConfigurationError(
+      `${cls.name}.withColumns(..., { ${list} }): there is no column '${unknown}'. ${nearestNames(unknown, [...columns.keys()], 'Its columns')}`,
+    )
   }
 }
 

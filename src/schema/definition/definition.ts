@@ -14,7 +14,7 @@ import {
   replaceIntegerModels,
   type VirtualInput,
 } from './declarations.js'
-import { assertDistinctColumns, assertKnownColumnNames, assertNoInitialisedFields } from './definition-checks.js'
+import { assertDistinctColumns, assertKnownColumnNames, assertKnownKeyColumns, assertNoInitialisedFields } from './definition-checks.js'
 import { claimSecrets, existingColumnName, existingName, existingSpec, jsonAttributesOf } from './existing-models.js'
 import { handSchemaOf } from './hand-schema.js'
 import { replaceReferenceTargets, resolvedSpec } from './key-types.js'
@@ -72,7 +72,7 @@ const structures = modelSlot(() => new WeakMap<object, Definition>())
 /** The definitions of classes that have passed all checks. */
 const definitions = modelSlot(() => new WeakMap<object, Definition>())
 type DefinitionHook = (cls: ModelClass, definition: Definition) => void
-const checks: DefinitionHook[] = [assertNoInitialisedFields, assertKnownColumnNames, assertDistinctColumns]
+const checks: DefinitionHook[] = [assertNoInitialisedFields, assertKnownColumnNames, assertDistinctColumns, assertKnownKeyColumns]
 const effects: DefinitionHook[] = []
 
 /** Returns the database column of a property of a class. An undeclared property is its own column. */
