@@ -1,10 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { poolerFinding, skewFinding } from '../../src/cli/commands/doctor/database.js'
 import { compareVersions } from '../../src/cli/commands/doctor/packages.js'
 import { secretFinding } from '../../src/cli/commands/doctor/security.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { availableDatabases, eachDatabase } from '../helpers/databases.js'
 import { createProject, permsModule, type TestProject } from './helpers/project.js'
 
 interface Found {
@@ -137,6 +138,46 @@ eachDatabase('objection-perms doctor', (db) => {
     expect(JSON.stringify(findings)).not.to.contain(secret)
   })
 })
+
+/** Gives clients another process id than the server's, as PgBouncer does: the message 'K' is 12 bytes long, and the id comes first. */
+function poolerLike(host: string, port: number): Server {
+  return createServer((client) => {
+    const server = connect(port, host)
+    client.pipe(server)
+    server.on('data', (data) => {
+      const at = data.indexOf(Buffer.from([0x4b, 0, 0, 0, 12]))
+      if (at >= 0) data.writeInt32BE(1_000_000_007, at + 5)
+      client.write(data)
+    })
+    for (const socket of [client, server])
+      socket.on('error', () => undefined).on('close', () => (socket === client ? server : client).destroy())
+  })
+}
+
+eachDatabase(
+  'objection-perms doctor, through a pooler',
+  (db) => {
+    it('reports the pooler', async () => {
+      const url = new URL(db.url())
+      const pooler = poolerLike(url.hostname, Number(url.port || 5432)).listen(0, '127.0.0.1')
+      await new Promise((done) => pooler.once('listening', done))
+      url.hostname = '127.0.0.1'
+      url.port = String((pooler.address() as AddressInfo).port)
+      const project = createProject({ 'perms.js': permsModule({ database: db.name, url: url.href }) })
+      try {
+        const { json, stderr } = await project.run(['doctor', '--json'])
+        expect(
+          json.findings.filter(({ check }: Found) => check === 'pooler'),
+          stderr,
+        ).to.have.length(1)
+      } finally {
+        project.remove()
+        pooler.close()
+      }
+    })
+  },
+  availableDatabases.filter((name) => name === 'pg'),
+)
 
 describe('objection-perms doctor', () => {
   let project: TestProject | undefined
