@@ -11,7 +11,7 @@ export class CliError extends Error {
 
 const unreachable = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
-  ...['PROTOCOL_CONNECTION_LOST', '57P03', '53300', 'SQLITE_CANTOPEN', 'unavailable', 'KnexTimeoutError'],
+  ...['PROTOCOL_CONNECTION_LOST', '57P03', '53300', 'unavailable', 'KnexTimeoutError'],
 ])
 
 /** The database refuses the user, the password or the name of the database. */
@@ -19,6 +19,9 @@ const refused = new Set([
   ...['28P01', '28000', '3D000', '42501', 'ER_ACCESS_DENIED_ERROR', 'ER_DBACCESS_DENIED_ERROR', 'ER_BAD_DB_ERROR'],
   ...['ER_ACCESS_DENIED_NO_PASSWORD_ERROR', 'SQLITE_NOTADB', 'SQLITE_READONLY'],
 ])
+
+const CANNOT_OPEN =
+  'The SQLite file cannot be opened: its folder does not exist, or this user may not use it. Correct the connection of Knex, or create the folder.'
 
 const fileProblems: Readonly<Record<string, string>> = {
   EACCES: 'this user may not do that: change the permissions of the folder, or choose another one',
@@ -45,19 +48,28 @@ export function describeFailure(error: unknown): string {
 }
 
 /** Returns a description of an error of the database or the file system, or undefined for other errors. */
-export function describeKnown(error: Error): string | undefined {
+export function describeKnown(given: Error): string | undefined {
+  const error = nativeOf(given)
   const { code, address, port, path, syscall } = error as NodeJS.ErrnoException & { address?: string; port?: number }
   const name = code ?? error.name
   // better-sqlite3 throws a TypeError without a code.
   if (error.message.startsWith('Cannot open database')) return `${firstLine(error)} Create the folder, or correct the connection of Knex.`
   const problem = fileProblems[name]
   if (problem !== undefined && path !== undefined) return `${path} cannot be ${syscall === 'mkdir' ? 'created' : 'used'}: ${problem}.`
+  if (name === 'SQLITE_CANTOPEN') return CANNOT_OPEN
   if (unreachable.has(name)) {
     const where = address === undefined ? '' : ` at ${address}${port === undefined ? '' : `:${port}`}`
     return `The database${where} cannot be reached (${name}). Start it, or correct the connection of Knex.`
   }
-  if (refused.has(name)) return `The database refuses the connection or the statement: ${firstLine(error)} Correct the connection of Knex.`
+  if (refused.has(name))
+    return `The database refuses the connection or the statement: ${firstLine(error)} Correct the connection of Knex, or grant the privilege.`
   return undefined
+}
+
+/** Returns the error of the driver: Objection wraps it. */
+function nativeOf(error: Error): Error {
+  const native = 'nativeError' in error ? error.nativeError : undefined
+  return native instanceof Error ? nativeOf(native) : error
 }
 
 // Another copy of this package may have thrown it.
@@ -69,6 +81,7 @@ function isPermsError(error: unknown): error is PermsError {
 function withCause(error: CliError | PermsError): string {
   const code = (error.cause as { code?: unknown } | undefined)?.code
   const isUnavailable = 'status' in error && error.status === 503
+  if (isUnavailable && code === 'SQLITE_CANTOPEN') return CANNOT_OPEN
   if (isUnavailable && typeof code === 'string')
     return `The database cannot be reached (${code}). Start it, or correct the connection of Knex.`
   const fields = 'errors' in error ? error.errors.filter(({ message }) => !error.message.includes(message)) : []
@@ -85,10 +98,10 @@ export function loadFailure(error: unknown): string {
 
 /** Returns the first line of a message as a sentence. Knex puts the SQL before the driver's message: it is left out. */
 export function firstLine(error: Error): string {
-  const [first = '', second = ''] = (error.message || error.name).split('\n')
+  const message = nativeOf(error).message || error.name
+  const hasSql = /^(?:select|insert|update|delete|create|alter|drop|with|pragma|set|begin)\b/i.test(message)
+  const [first = '', second = ''] = (hasSql ? message.slice(message.lastIndexOf(' - ') + 1).replace(/^- /, '') : message).split('\n')
   // esbuild writes "Transform failed with 1 error:", and the error below.
-  const line = first.endsWith(':') && second !== '' ? `${first} ${second}` : first
-  const hasSql = /^(?:select|insert|update|delete|create|alter|drop|with|pragma)\b/i.test(line)
-  const text = (hasSql && line.includes(' - ') ? line.slice(line.lastIndexOf(' - ') + 3) : line).trim()
+  const text = (first.endsWith(':') && second !== '' ? `${first} ${second}` : first).trim()
   return /[.!?]$/.test(text) ? text : `${text}.`
 }

@@ -236,6 +236,16 @@ await knex.destroy()`,
     expect((await project.run(['users', 'disable', 'bob'])).stdout).to.equal('bob@example.com was disabled already. Ended sessions: 0.\n')
   })
 
+  it('disable changes nothing in an application without a secret, whose sessions it could not end', async () => {
+    const text = project.read('perms.js')
+    project.write({ 'without.js': text.replace(/jwt: \{[^}]*\}, /, '') })
+    const { code, problem } = await project.run(['users', 'disable', 'ada', '--app', 'without.js'])
+    expect(code).to.equal(2)
+    expect(problem).to.match(/^Signing in needs a secret/)
+    const [ada] = await db.knex('keeper').where({ email: 'ada@example.com' })
+    expect(Boolean(ada.is_enabled)).to.equal(true)
+  })
+
   it('disable refuses the last superadmin', async () => {
     const { code, problem } = await project.run(['users', 'disable', 'ada@example.com'])
     expect(code).to.equal(2)

@@ -9,12 +9,14 @@ export const disableUser = defineCommand({
   example: 'npx objection-perms users disable eve@example.com',
   async run({ args: [given = ''], application }) {
     const app = await application()
+    // Throws without a secret, before anything is changed.
+    const { auth } = app.perms
     const user = await findUser(app, given)
     if (!user) return noSuchUser(given)
     const wasEnabled = user.isEnabled
     const sessions = await app.run(async () => {
       if (wasEnabled) await user.update({ isEnabled: false })
-      return await app.perms.auth.signOutEverywhere(user)
+      return await auth.signOutEverywhere(user)
     })
     return {
       lines: [`${nameOf(user)} ${wasEnabled ? 'is disabled' : 'was disabled already'}. Ended sessions: ${sessions}.`],
