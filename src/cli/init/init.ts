@@ -1,7 +1,7 @@
 import { relative, resolve } from 'node:path'
 import { type CommandResult, defineCommand } from '../command.js'
 import { CliError } from '../failure.js'
-import { type Choices, databases, frameworks, languages } from './choices.js'
+import { type Choices, databases, frameworks, languages, sourceExtension } from './choices.js'
 import { firstRequests, nextSteps } from './next-steps.js'
 import { scriptsOf } from './package-json.js'
 import { type Plan, planFiles } from './plan.js'
@@ -38,8 +38,9 @@ export const init = defineCommand({
       const choices = chooseFor(project, wishes)
       const plan = planFiles(project, choices, new Date())
       await assertNoConflicts(directory, plan.files, options.force)
+      const result = report({ project, choices, plan, isDryRun, folder: shownFolder(cwd, directory) })
       if (!isDryRun) await writeFiles(directory, plan.files)
-      return report({ project, choices, plan, isDryRun, folder: shownFolder(cwd, directory) })
+      return result
     } catch (error) {
       throw explained(error, directory)
     }
@@ -90,10 +91,19 @@ function report({ project, choices, plan, isDryRun, folder }: Written): CommandR
 }
 
 /** Sentences about settings of the project that init leaves as they are. */
-function notesOn({ tsconfig }: Project, { language }: Choices, { keptScripts }: Plan): string[] {
+function notesOn({ tsconfig, knexfile }: Project, choices: Choices, { keptScripts }: Plan): string[] {
   const kept = keptScripts.length > 0 ? [`package.json keeps its own scripts: ${keptScripts.join(', ')}.`] : []
   const needsModules =
-    language === 'ts' && tsconfig !== undefined && !/"module(?:Resolution)?"\s*:\s*"(?:nodenext|node2\d|bundler|preserve)"/i.test(tsconfig)
+    choices.language === 'ts' &&
+    tsconfig !== undefined &&
+    !/"module(?:Resolution)?"\s*:\s*"(?:nodenext|node2\d|bundler|preserve)"/i.test(tsconfig)
   const modules = needsModules ? ['tsconfig.json needs "module": "nodenext", because objection-perms is an ES module.'] : []
-  return [...kept, ...modules]
+  const extension = sourceExtension(choices)
+  const connection =
+    knexfile === undefined
+      ? []
+      : [
+          `src/perms.${extension} connects to DATABASE_URL, and uses the folder 'migrations'. If the knexfile names others, write them into it.`,
+        ]
+  return [...kept, ...modules, ...connection]
 }

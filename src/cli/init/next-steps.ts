@@ -32,7 +32,7 @@ export function nextSteps(choices: Choices, { folder, keptScripts, scripts }: Si
     return name === 'start' ? 'npm start' : 'npm test'
   }
   return [
-    ...(folder === '' ? [] : [`cd ${folder}`]),
+    ...(folder === '' ? [] : [`cd ${shellWord(folder)}`]),
     'npm install',
     'echo "JWT_SECRET=$(npx objection-perms secret)" >> .env',
     ...databaseSteps[choices.database],
@@ -42,6 +42,9 @@ export function nextSteps(choices: Choices, { folder, keptScripts, scripts }: Si
     script('start'),
   ]
 }
+
+/** Quotes a path for a shell where it needs that. */
+const shellWord = (path: string): string => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`)
 
 /** Returns requests for a second terminal: sign in, create a note, list the notes, and list them as an anonymous caller. */
 export function firstRequests(): string[] {

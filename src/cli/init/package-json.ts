@@ -45,8 +45,8 @@ export function mergeManifest(manifest: PackageJson, text: string | undefined, n
   const allowed = Object.fromEntries(packagesWithInstallScripts(choices).map((key) => [key, true]))
   const merged = {
     ...(text === undefined ? { name, version: '0.1.0', private: true } : {}),
-    ...(manifest.type === undefined && choices.isModule ? { type: 'module' } : {}),
     ...manifest,
+    ...(manifest.type === undefined && choices.isModule ? { type: 'module' } : {}),
     scripts: { ...present, ...absentFrom(present, scripts) },
     dependencies: { ...section(manifest, 'dependencies'), ...missing(packages.dependencies) },
     devDependencies: { ...section(manifest, 'devDependencies'), ...missing(packages.devDependencies) },
@@ -54,8 +54,9 @@ export function mergeManifest(manifest: PackageJson, text: string | undefined, n
     'objection-perms': { ...modules, ...section(manifest, 'objection-perms') },
   }
   const entries = Object.entries(merged).filter(([key, value]) => key in manifest || !isEmptyObject(value))
+  const result = `${JSON.stringify(Object.fromEntries(entries), null, indentationOf(text))}\n`
   return {
-    text: `${JSON.stringify(Object.fromEntries(entries), null, indentationOf(text))}\n`,
+    text: text?.includes('\r\n') ? result.replaceAll('\n', '\r\n') : result,
     keptScripts: Object.keys(scripts).filter((key) => present[key] !== undefined && present[key] !== scripts[key]),
   }
 }

@@ -103,6 +103,18 @@ describe('objection-perms init', function () {
     expect(stdout).to.contain('\n  npm test\n  npx tsx src/server.ts\n')
   })
 
+  it('quotes the name of the folder for the shell', async () => {
+    const { json } = await newProject().run(['init', "Ada's notes", '--json'])
+    expect(json.steps[0]).to.equal("cd 'Ada'\\''s notes'")
+  })
+
+  it('says which connection and migrations it uses beside a knexfile', async () => {
+    const { json } = await newProject({ 'knexfile.js': "export default { client: 'pg' }" }).run(['init', '--json'])
+    expect(json.notes).to.deep.equal([
+      "src/perms.js connects to DATABASE_URL, and uses the folder 'migrations'. If the knexfile names others, write them into it.",
+    ])
+  })
+
   it('says that an existing tsconfig.json needs "module": "nodenext"', async () => {
     const run = async (tsconfig: string) => (await newProject({ 'tsconfig.json': tsconfig }).run(['init', '--json'])).json.notes
     expect(await run('{ "compilerOptions": { "module": "commonjs" } }')).to.deep.equal([

@@ -87,6 +87,13 @@ describe('init in an existing project', () => {
     expect(plan.keptScripts).to.deep.equal(['start'])
   })
 
+  it('keeps Windows line ends of package.json', async () => {
+    const { text } = await chosen({ 'package.json': '{\r\n  "name": "shop"\r\n}\r\n' })
+    expect(text('package.json')?.replaceAll('\r\n', ''))
+      .to.match(/^\{ {2}"name": "shop",/)
+      .and.not.to.contain('\n')
+  })
+
   it('replaces the test script that npm init writes', async () => {
     const scripts = { test: 'echo "Error: no test specified" && exit 1' }
     const { manifest: merged, plan } = await chosen(manifest({ scripts }))

@@ -28,6 +28,7 @@ export const perms = initPerms({
   user: Account,
   models: [Note],
   jwt: { secret: JWT_SECRET },
+  checkTables: 'refuse', // no statement runs before the migrations have run
   outsideContext: 'deny', // code outside of requests names its caller: runAs(user, ...) or asSystem(...)
 })
 `
