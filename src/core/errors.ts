@@ -134,7 +134,7 @@ export class InvalidCredentialsError extends UnauthorizedError {
 /**
  * 401: the caller may do this after confirming the session, with `POST me/confirm/` or by signing in again (RFC 9470).
  *
- * @example if (error instanceof InsufficientUserAuthenticationError) await askForPassword(error.maxAge, error.acrValues)
+ * @example if (error instanceof InsufficientUserAuthenticationError) showError(`Confirm your session: ${error.acrValues.join(' or ') || 'password'}`)
  */
 export class InsufficientUserAuthenticationError extends UnauthorizedError {
   override readonly code = 'insufficient_user_authentication'

@@ -62,15 +62,22 @@ export function registerToActor(convert: (user: UserLike) => Actor): void {
   conversion.toActor = convert
 }
 
-/** Returns the actor for a user, or null for a disabled or deleted one. @throws RolesNotLoadedError, ConfigurationError */
-export function actorOf(user: UserLike | null): Actor | null {
-  if (user === null) return null
+/** Returns the actor for a user, or null for a disabled or deleted one. An actor keeps its session. @throws RolesNotLoadedError, ConfigurationError */
+export function actorOf(given: UserLike | Actor | null): Actor | null {
+  if (given === null) return null
+  const user = isActor(given) ? (given.user as UserLike) : given
   assertHome(user)
   assertRegisteredUser(user)
   const { toActor } = conversion
   if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
   // To every rule, a disabled or deleted user is an anonymous caller.
-  return isActiveUser(user) ? toActor(user) : null
+  if (!isActiveUser(user)) return null
+  return isActor(given) ? given : toActor(user)
+}
+
+// perms.authenticate() returns an actor, with the session of its token.
+function isActor(given: UserLike | Actor): given is Actor {
+  return 'grants' in given && Array.isArray(given.grants) && 'sessionId' in given
 }
 
 const overrides = ['canRead', 'canWrite', 'canDelete', 'canUpdate', 'canCreate']

@@ -7,6 +7,7 @@ import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, enterAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { type Action, policyOf, type Resolved } from '../policy/policy.js'
+import { decidingRule, sessionRulesIn } from '../policy/session-part.js'
 import { words } from '../policy/words.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -23,7 +24,7 @@ export interface Explanation {
 /**
  * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words.
  *
- * @param actor a user with loaded roles; null for an anonymous caller
+ * @param actor a user with loaded roles, or the actor that perms.authenticate() returned; null for an anonymous caller
  * @example console.log(explain(Critter, 'read', user).statement)
  * @throws RolesNotLoadedError, ConfigurationError before initPerms
  */
@@ -60,6 +61,7 @@ function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
   const parts = [`${action} ${cls.name}: ${words(rule)}`]
   if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
   for (const globalScope of policy.globalScopes) parts.push(`and always (${globalScope.name}) ${words(globalScope.rule)}`)
-  if (action === 'read' ? policy.bypass.read : policy.bypass.write) parts.push('or a global admin')
+  if (action === 'read' ? policy.bypass.read : policy.bypass.write)
+    parts.push(sessionRulesIn(decidingRule(rule)).length > 0 ? 'or a global admin with such a session' : 'or a global admin')
   return parts.join('; ')
 }

@@ -17,12 +17,16 @@ import {
   type Policy,
   Role,
   User,
+  type UserLike,
   UserRole,
 } from '../../src/index.js'
+import { toActor } from '../../src/users/caller/actor.js'
 
 const page = fileURLToPath(new URL('../../docs/rules.md', import.meta.url))
 const ruleNames = [
-  ...readFileSync(new URL('../../src/index.ts', import.meta.url), 'utf8').matchAll(/export \{([^}]*)\} from '.\/policy\/rules.js'/g),
+  ...readFileSync(new URL('../../src/index.ts', import.meta.url), 'utf8').matchAll(
+    /export \{([^}]*)\} from '.\/policy\/(?:session-)?rules.js'/g,
+  ),
 ]
   .flatMap(([, names = '']) => names.split(',').map((name) => name.trim()))
   .filter((name) => /^[a-z]\w+$/.test(name))
@@ -103,11 +107,12 @@ function explained(title: string): string {
   const [, name = '', action = '', source = '', caller = ''] = /^(\w+)\.(read|update|delete): (.+), for (.+)$/.exec(title) ?? []
   const rule = new Function(...Object.keys(library), `return ${source}`)(...Object.values(library))
   const model = (modelsWith({ read: library.everyone(), [action]: rule }) as Record<string, AnyModel>)[name] as AnyModel
-  const callers: Record<string, Employee | null> = {
+  const callers: Record<string, UserLike | null> = {
     Ada: person(7),
     'Ed, an editor': person(8, { role: 'editor' }),
     'Pat, an author in the domain press': person(9, { role: 'author', domain: press }),
     'an admin': person(1, { role: Role.ADMIN }),
+    'Ada, who signed in with a code a minute ago': toActor(person(7) as never, { authTime: new Date(Date.now() - 60_000), amr: ['pwd', 'otp'] }),
     'an anonymous caller': null,
   }
   expect(callers, `the caller of '-- ${title}'`).to.have.property(caller)

@@ -109,6 +109,7 @@ const bodies: StallCase[] = [
   inBody('magic link', (text) => json('POST', '/api/users/magic-link/request/', { email: text })),
   inBody('reset token', (text) => json('POST', '/api/users/reset-password/', { token: text, password: text })),
   inBody('second factor', (text) => json('POST', '/api/users/second-factor/', { challenge: text, code: text })),
+  inBody('confirmed code', (text) => json('POST', '/api/users/me/confirm/', { code: text }, true)),
   inBody('factor code', (text) => json('POST', '/api/users/me/second-factor/confirm/', { code: text }, true)),
   ...['email', 'role', 'domain'].map((field) =>
     inBody(`invitation ${field}`, (text) =>

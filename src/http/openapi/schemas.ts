@@ -19,6 +19,18 @@ export const problemSchema = {
         additionalProperties: false,
       },
     },
+    max_age: {
+      type: 'integer',
+      format: 'int32',
+      minimum: 1,
+      maximum: 315_360_000,
+      description: 'With insufficient_user_authentication: confirm your session, then try again within this number of seconds (RFC 9470).',
+    },
+    acr_values: {
+      type: 'string',
+      maxLength: 64,
+      description: 'With insufficient_user_authentication: the second factors of which you need one, separated by spaces.',
+    },
   },
   required: ['type', 'title', 'status', 'code', 'errors'],
   additionalProperties: false,

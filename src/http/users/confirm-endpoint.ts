@@ -44,7 +44,7 @@ const inputSchema = {
     password: { type: 'string', minLength: 1, maxLength: 4096, description: 'Your password.' },
     code: { type: 'string', minLength: 1, maxLength: 128, description: 'A code of your authenticator app, or a recovery code.' },
   },
-  anyOf: [{ required: ['password'] }, { required: ['code'] }],
+  minProperties: 1,
   additionalProperties: false,
 }
 

@@ -106,6 +106,19 @@ export const cookieChecks: readonly CookieCheck[] = [
     },
   },
   {
+    title: 'a session in cookies is confirmed from a page of this server only',
+    async run(server) {
+      const cookie = await server.cookie()
+      const confirm = (headers: { readonly origin: string }) =>
+        server.send('POST', '/api/users/me/confirm/', { ...headers, cookie }, { password })
+      assert.equal(jsonOf(await confirm({ origin: 'https://evil.example.com' }))['code'], 'foreign_origin')
+      const answer = await confirm(server.home)
+      assert.equal(answer.status, 200, answer.body)
+      assert.deepEqual(jsonOf(answer)['amr'], ['pwd'])
+      assert.equal((await server.send('GET', '/vault', { cookie })).status, 200)
+    },
+  },
+  {
     title: "a page of another site changes nothing, also on the application's routes",
     async run(server) {
       const cookie = await server.cookie()

@@ -1,3 +1,4 @@
+import { createTables } from '../../migrations.js'
 import { asSystem, runAsActor } from '../../policy/context.js'
 import { runAs } from '../../users/caller/actor.js'
 import { Domain } from '../../users/domain.js'
@@ -7,7 +8,7 @@ import { UserRole } from '../../users/user-role.js'
 import { createUser, signInAs } from '../users.js'
 import { type Case, noStore, password } from './case.js'
 import { totpCode } from './totp-code.js'
-import { type FullWorld, Keeper } from './world.js'
+import { type FullWorld, Keeper, Treasure } from './world.js'
 
 export const email = 'carol@example.com'
 /** The address to which carol's account moves. */
@@ -27,6 +28,9 @@ interface People {
   key: string
   keyId: string
   impersonation: string
+  /** An access token of ada whose session is ten minutes old, until a case confirms it. */
+  stale: string
+  treasureId: string
 }
 
 export interface PopulatedWorld extends FullWorld {
@@ -35,12 +39,14 @@ export interface PopulatedWorld extends FullWorld {
 
 /** Adds the users of the feature cases. */
 export async function populate(world: FullWorld): Promise<PopulatedWorld> {
+  await createTables(world.perms.knex, [Treasure])
   const people = await asSystem(async () => {
+    const { id: treasureId } = await Treasure.create({ title: 'Gold', userId: world.ids.ada })
     await Domain.create({ name: 'press' })
     const carol = await createUser({ email, password })
     const superadmin = await createUser({ email: 'root@example.com' }, { role: Role.SUPERADMIN })
     const { id } = await UserRole.create({ user: await createUser({ email: 'dan@example.com' }), role: 'editor', domain: 'press' })
-    return { carol, superadmin, grantId: id, secret: '', token: '', key: '', keyId: '', impersonation: '' }
+    return { carol, superadmin, grantId: id, secret: '', token: '', key: '', keyId: '', impersonation: '', stale: '', treasureId }
   })
   return { ...world, people }
 }
@@ -94,6 +100,15 @@ const keyOf =
   (user: 'carol' | 'superadmin', abilities: readonly string[]) =>
   async ({ perms, people }: PopulatedWorld) =>
     (await perms.auth.apiKeys.issue(people[user], { abilities })).plain
+
+/** Returns an access token of ada whose session was proved ten minutes ago, the same in all cases. */
+export async function stale({ people }: PopulatedWorld): Promise<string> {
+  const authTime = new Date(Date.now() - 600_000)
+  people.stale ||= (await signInAs({ email: 'ada@example.com' }, { authTime })).accessToken
+  return people.stale
+}
+
+export const treasure = async ({ people }: PopulatedWorld) => `/api/treasures/${people.treasureId}`
 
 /** Returns an access token with which a superadmin impersonates ada. */
 export async function impersonation(world: PopulatedWorld): Promise<string> {

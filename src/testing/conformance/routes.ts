@@ -1,6 +1,7 @@
 import { ValidationError } from '../../core/errors.js'
 import type { CallerOptions } from '../../http/caller/request-authenticator.js'
 import { currentUserId } from '../../policy/context.js'
+import { factor, recent } from '../../policy/session-rules.js'
 import { Role } from '../../users/roles/roles.js'
 
 /** A route of the application beside the API. */
@@ -26,6 +27,8 @@ export const applicationRoutes: readonly ApplicationRoute[] = [
   { path: '/account', requires: {}, handler: caller },
   { path: '/shelf', requires: { options: readers }, handler: caller },
   { path: '/reports', requires: { role: Role.ADMIN }, handler: reports },
+  { path: '/vault', requires: { options: { stepUp: recent(300) } }, handler: caller },
+  { path: '/safe', requires: { role: Role.ADMIN, options: { stepUp: factor('any') } }, handler: reports },
   { path: '/archive', requires: { role: Role.ADMIN, options: readers }, handler: reports },
   // Its path ends like a route of the API that accepts requests with expired cookies.
   { path: '/own/openapi.json', handler: reports },

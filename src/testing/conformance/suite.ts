@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { CrudResource } from '../../http/crud/crud-resource.js'
 import { Api } from '../../http/serve/api.js'
 import { UserResource } from '../../http/users/user-resource.js'
+import { recent } from '../../policy/session-rules.js'
 import type { Perms } from '../../setup/perms.js'
 import type { Case } from './case.js'
 import { callerCases } from './cases/caller-cases.js'
@@ -16,12 +17,13 @@ import { ownRouteCases } from './cases/own-route-cases.js'
 import { preconditionCases } from './cases/precondition-cases.js'
 import { protocolCases } from './cases/protocol-cases.js'
 import { signInCases } from './cases/sign-in-cases.js'
+import { stepUpCases } from './cases/step-up-cases.js'
 import { writeCases } from './cases/write-cases.js'
 import { CookieClient, cookieChecks } from './cookie-checks.js'
 import { type PopulatedWorld, populate } from './feature-steps.js'
 import { type ApplicationRoute, applicationRoutes } from './routes.js'
 import { send, transcript } from './send.js'
-import { allFeatures, Critter, Keeper, openFullWorld, UserDocument } from './world.js'
+import { allFeatures, Critter, Keeper, openFullWorld, Treasure, UserDocument } from './world.js'
 
 /** A server that listens on 127.0.0.1. */
 export interface ConformanceServer {
@@ -74,6 +76,7 @@ function fullApi(): Api {
         path: 'critters',
         methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } },
       }),
+      new CrudResource({ model: Treasure, path: 'treasures', methods: { list: { stepUp: recent(300) } } }),
     ],
   })
 }
@@ -81,13 +84,13 @@ function fullApi(): Api {
 function cookieApi(): Api {
   const documents = new CrudResource({ model: UserDocument, path: 'documents' })
   const critters = new CrudResource({ model: Critter, path: 'critters' })
-  return new Api({ prefix: '/api', resources: [new UserResource({ features: { magicLink: true } }), documents, critters] })
+  return new Api({ prefix: '/api', resources: [new UserResource({ features: { magicLink: true, confirm: true } }), documents, critters] })
 }
 
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases].flat(),
-  ...[mailCases, factorCases, keyCases, memberCases].flat(),
+  ...[mailCases, factorCases, keyCases, memberCases, stepUpCases].flat(),
 ]
 
 /** Returns the cases that a target can answer. */

@@ -7,7 +7,8 @@ import { HasUserMixin } from '../../mixins/has-user.js'
 import { TimestampMixin } from '../../mixins/timestamps.js'
 import { UserOwnershipMixin } from '../../mixins/user-ownership.js'
 import { asSystem } from '../../policy/context.js'
-import { anyOf, authenticated, owner, role, where } from '../../policy/rules.js'
+import { allOf, anyOf, authenticated, owner, role, where } from '../../policy/rules.js'
+import { factor, recent } from '../../policy/session-rules.js'
 import { column } from '../../schema/column.js'
 import type { PermsOptions } from '../../setup/options.js'
 import type { Perms } from '../../setup/perms.js'
@@ -44,6 +45,17 @@ export class Critter extends HasUserMixin(BasePermsModel).withColumns({
   }
 }
 
+/** Changes need a session that its user confirmed within five minutes; deletions also need a second factor. */
+export class Treasure extends HasUserMixin(BasePermsModel).withColumns({ title: column.string({ maxLength: 100 }) }) {
+  static override tableName = 'treasure'
+  static override policy = {
+    read: owner(),
+    create: allOf(owner(), recent(300)),
+    update: allOf(owner(), recent(300)),
+    delete: allOf(owner(), recent(300), factor('totp')),
+  }
+}
+
 /** A user model with verified addresses, in the library's own table. */
 export class Keeper extends TimestampMixin(User) {
   static override tableName = 'user'
@@ -59,6 +71,7 @@ export const allFeatures = {
   totp: true,
   invitations: true,
   impersonation: true,
+  confirm: true,
 } as const satisfies UserFeatures
 
 /** Three users and their rows. */

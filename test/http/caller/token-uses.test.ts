@@ -131,6 +131,8 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
         (await post('me/second-factor/remove', { code: token }, accessToken)).status,
       'me/second-factor/recovery-codes/': async (token, { accessToken }) =>
         (await post('me/second-factor/recovery-codes', { code: token }, accessToken)).status,
+      'me/confirm/ as the password': async (token, { accessToken }) => (await post('me/confirm', { password: token }, accessToken)).status,
+      'me/confirm/ as the code': async (token, { accessToken }) => (await post('me/confirm', { code: token }, accessToken)).status,
       'invitations/accept/': async (token, { accessToken }) => (await post('invitations/accept', { token }, accessToken)).status,
       'invitations/register/': async (token) => (await post('invitations/register', { token, password })).status,
       'Token.verify()': async (token) => ((await Token.verify(token)) === null ? 401 : 200),
@@ -152,9 +154,15 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
       'mail to change the address': ['change-email/'],
       'magic link': ['magic-link/'],
       challenge: ['second-factor/ as the challenge'],
-      'code of the app': ['second-factor/ as the code', 'me/second-factor/remove/', 'me/second-factor/recovery-codes/'],
+      'code of the app': [
+        ...['second-factor/ as the code', 'me/second-factor/remove/', 'me/second-factor/recovery-codes/'],
+        'me/confirm/ as the code',
+      ],
       'code of an app being set up': ['me/second-factor/confirm/'],
-      'recovery code': ['second-factor/ as the code', 'me/second-factor/remove/', 'me/second-factor/recovery-codes/'],
+      'recovery code': [
+        ...['second-factor/ as the code', 'me/second-factor/remove/', 'me/second-factor/recovery-codes/'],
+        'me/confirm/ as the code',
+      ],
       invitation: ['invitations/accept/'],
       'invitation of a new address': ['invitations/register/'],
       'custom token': ['Token.verify()'],
@@ -216,7 +224,7 @@ for (const database of availableDrivers.filter((name) => name !== 'sqlite3')) {
           return fields.some((field) => field in (input.properties ?? {}))
         })
         .map(({ path }) => `${path.replace('/users/', '')}/`)
-      expect(taking).to.have.length(11)
+      expect(taking).to.have.length(12)
       for (const path of taking)
         expect(
           Object.keys(uses).filter((use) => use.startsWith(path)),

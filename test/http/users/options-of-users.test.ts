@@ -58,6 +58,7 @@ const table: Readonly<Record<string, readonly [Body, Access, Shown]>> = {
   'POST me/second-factor/confirm': ['fixed', 'feature', 'no user'],
   'POST me/second-factor/remove': ['fixed', 'feature', 'no user'],
   'POST me/second-factor/recovery-codes': ['fixed', 'feature', 'no user'],
+  'POST me/confirm': ['fixed', 'feature', 'no user'],
   'POST invitations': ['fixed', 'feature', 'no user'],
   'GET invitations': ['none', 'feature', 'no user'],
   'DELETE invitations/:invitationId': ['none', 'feature', 'no user'],
