@@ -4,6 +4,7 @@ import { initPerms, type Perms, User } from '../../src/index.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
 import { repetitions } from '../helpers/repetitions.js'
+import { addFactor } from './flows/second-factor/factor.js'
 import { outdated, racingHasher } from './passwords/racing-hasher.js'
 import { type ServerProcess, startServer } from './server-process.js'
 
@@ -122,6 +123,47 @@ for (const client of databases) {
         expect(await me(body.access_token)).to.equal(401)
         expect((await refresh(0, body.refresh_token)).status).to.equal(401)
       }
+    })
+
+    const confirm = (turn: number, token: string, json: object) => ask(turn, 'POST', '/users/me/confirm', { token, json })
+    const authTimeOf = async (user: User) => (await own.knex('token').where({ user_id: user.id }).first()).auth_time
+
+    race('a session that signs out during its confirmations stays ended [promise 91]', async () => {
+      const user = await newUser(await hasher.hash(password))
+      const { accessToken, refreshToken } = await newSession(user)
+      const signOut = async () => {
+        await sleepUpTo(20)
+        return await ask(1, 'POST', '/users/logout', { token: accessToken })
+      }
+      const [{ status }, ...confirmed] = await Promise.all([
+        signOut(),
+        ...Array.from({ length: 4 }, (_, i) => confirm(i, accessToken, { password })),
+      ])
+      expect(status).to.equal(204)
+      for (const answer of confirmed) expect(answer.status).to.be.oneOf([200, 401])
+      expect((await stored(user)).map(({ revoked }) => revoked)).to.deep.equal([true])
+      const before = await authTimeOf(user)
+      expect(await me(accessToken)).to.equal(401)
+      expect((await confirm(0, accessToken, { password })).status).to.equal(401)
+      expect((await refresh(0, refreshToken)).status).to.equal(401)
+      expect(await authTimeOf(user)).to.deep.equal(before)
+    })
+
+    race('one of several concurrent confirmations with a recovery code succeeds [promise 90]', async () => {
+      const user = await newUser(await hasher.hash(password))
+      const { recoveryCodes } = await addFactor(perms, user, password)
+      const { accessToken } = await newSession(user)
+      const answers = await many(6, (i) => confirm(i, accessToken, { code: recoveryCodes[0] }))
+      expect(answers.map(({ status }) => status).sort()).to.deep.equal([200, 401, 401, 401, 401, 401])
+    })
+
+    race('wrong confirmations of both processes count together, and no more are checked at once [promise 90]', async () => {
+      const user = await newUser(await hasher.hash(password))
+      const { accessToken } = await newSession(user)
+      const answers = await many(15, (i) => confirm(i, accessToken, { password: 'wrong' }))
+      expect(answers.filter(({ status }) => status === 401)).to.have.length(10)
+      expect(answers.filter(({ status }) => status === 429)).to.have.length(5)
+      expect((await confirm(0, accessToken, { password })).status).to.equal(429)
     })
 
     race('a changed password wins over the rehash of a concurrent sign-in, and ends the session of that sign-in [promise 5]', async () => {

@@ -20,7 +20,7 @@ const perms = initPerms({
   throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
 })
 const { router } = nodeAdapter(perms, { onError: () => undefined })
-const server = createServer(router(new Api({ resources: [new UserResource(features ? { features: allFeatures } : {})] })))
+const server = createServer(router(new Api({ resources: [new UserResource({ features: features ? allFeatures : { confirm: true } })] })))
 server.listen(0, '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 // Does not outlive the tests, however they end.
 process.stdin.on('end', () => process.exit(0)).resume()

@@ -117,7 +117,7 @@ export async function startApplication(
   })
   const features = {
     ...{ apiKeys: true, verifyEmail: true, resetPassword: true, changeEmail: true, magicLink: true },
-    ...{ totp: true, invitations: true, impersonation: true },
+    ...{ totp: true, invitations: true, impersonation: true, confirm: true },
   }
   const api = new root.Api({
     resources: [

@@ -80,6 +80,14 @@ for (const model of userModelNames)
       expect((await post('refresh', { refresh_token: next.body.refresh_token })).status).to.equal(200)
     })
 
+    it('keeps sessions that never count as recent, until their users confirm them [promise 86]', async () => {
+      const actor = await app.perms.authenticate(given.ada.accessToken)
+      expect(actor).to.deep.include({ authTime: null, amr: null })
+      const confirmed = await post('me/confirm', { password }, given.ada.accessToken)
+      expect([confirmed.status, confirmed.body.amr]).to.deep.equal([200, ['pwd']])
+      expect((await app.perms.authenticate(given.ada.accessToken)).authTime).to.be.instanceOf(Date)
+    })
+
     it('revokes the family of a refresh token that 0.1.0 had replaced', async () => {
       expect((await post('refresh', { refresh_token: given.rotated.usedRefreshToken })).status).to.equal(401)
       expect((await post('refresh', { refresh_token: given.rotated.refreshToken })).status).to.equal(401)

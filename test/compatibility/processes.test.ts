@@ -114,6 +114,14 @@ function cases(db: Parameters<Parameters<typeof eachDatabase>[1]>[0], model: Use
     expect((await login(from, user.email, 'another long passphrase')).status).to.equal(200)
   })
 
+  it('lets sessions of 0.1.0 be confirmed at this version, and serves them at both [promise 86]', async () => {
+    const user = await newUser(old)
+    const confirmed = await post(current, '/users/me/confirm', { password }, user.token)
+    expect([confirmed.status, confirmed.body.amr]).to.deep.equal([200, ['pwd']])
+    for (const at of [old, current]) expect((await me(at, user.token)).status).to.equal(200)
+    expect((await post(old, '/users/refresh', { refresh_token: user.refreshToken })).status).to.equal(200)
+  })
+
   it('counts failed sign-ins of both processes together', async () => {
     const { email } = await newUser(current)
     for (let tries = 0; tries < 10; tries += 1) expect((await login(tries % 2 ? old : current, email, 'wrong')).status).to.equal(401)

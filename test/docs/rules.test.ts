@@ -112,7 +112,10 @@ function explained(title: string): string {
     'Ed, an editor': person(8, { role: 'editor' }),
     'Pat, an author in the domain press': person(9, { role: 'author', domain: press }),
     'an admin': person(1, { role: Role.ADMIN }),
-    'Ada, who signed in with a code a minute ago': toActor(person(7) as never, { authTime: new Date(Date.now() - 60_000), amr: ['pwd', 'otp'] }),
+    'Ada, who signed in with a code a minute ago': toActor(person(7) as never, {
+      authTime: new Date(Date.now() - 60_000),
+      amr: ['pwd', 'otp'],
+    }),
     'an anonymous caller': null,
   }
   expect(callers, `the caller of '-- ${title}'`).to.have.property(caller)

@@ -156,6 +156,12 @@ eachDatabase('Migrations', (db) => {
     expect((await AuditLog.query())[0]).to.deep.include({ event: 'signIn', actorId: null, details: { sessionId: 'x' } })
   })
 
+  it('of a later version do not stop this one, which may start again beside it', async () => {
+    await perms.migrate()
+    await db.knex('objection_perms_migrations').insert({ name: 'objection_perms_999_later.js', batch: 2, migration_time: new Date() })
+    expect(await perms.migrate()).to.deep.equal([])
+  })
+
   it('at once from several processes run once', async () => {
     const others = [db.connect(), db.connect()]
     const results = await Promise.allSettled([perms.migrate(), perms.migrate()])
