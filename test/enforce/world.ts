@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
-import { Model } from 'objection'
+import { Model, snakeCaseMappers } from 'objection'
 import {
   anyOf,
   authenticated,
@@ -14,6 +15,7 @@ import {
   initPerms,
   owner,
   type Perms,
+  PermsMixin,
   Role,
   role,
   SoftDeleteMixin,
@@ -25,11 +27,52 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
+import type { Columns } from '../../src/schema/column.js'
+import { schemaOf } from '../../src/schema/json-schemas.js'
 import { dialectOf } from '../../src/schema/storage.js'
 import { type SuiteIds, suiteIds } from '../helpers/id-kinds.js'
 
+/** How the models declare their columns: with withColumns(), or over Objection's Model, as an application had them before. */
+export type WorldForm = 'declared' | 'with a jsonSchema' | 'without a schema'
+
+// The base class of such an application. It sets the columns that have no default. Its withColumns() lets the models look the same.
+function existingBase(form: WorldForm): typeof BasePermsModel {
+  class Existing extends PermsMixin(Model) {
+    declare id: string
+    declare createdAt: Date
+    declare updatedAt: Date
+    static override columnNameMappers = snakeCaseMappers()
+
+    static override get tableName(): string {
+      return this.name.toLowerCase()
+    }
+
+    static override withColumns(columns: Columns): never {
+      const properties = Object.fromEntries(
+        Object.entries(columns).map(([name, { spec }]) => [name, schemaOf({ ...spec, isNullable: true })]),
+      )
+      abstract class WithSchema extends this {
+        static override jsonSchema = { type: 'object', properties: form === 'without a schema' ? {} : properties } as never
+      }
+      return WithSchema as never
+    }
+
+    override $beforeInsert(): void {
+      this.id ??= randomUUID()
+      this.createdAt ??= new Date()
+      this.updatedAt ??= new Date()
+    }
+
+    override $beforeUpdate(): void {
+      this.updatedAt = new Date()
+    }
+  }
+  return Existing as unknown as typeof BasePermsModel
+}
+
 /** Makes the models of this file, with ids of one kind. */
-function modelsWith(ids: SuiteIds) {
+function modelsWith(ids: SuiteIds, form: WorldForm = 'declared') {
+  const Base = form === 'declared' ? BasePermsModel : existingBase(form)
   // UUIDs are the default: the library's own models.
   const isDefault = ids.name === 'uuid'
   const User = isDefault ? StockUser : (class User extends StockUser.withColumns({ id: ids.key() }) {} as unknown as typeof StockUser)
@@ -37,7 +80,7 @@ function modelsWith(ids: SuiteIds) {
     ? StockDomain
     : (class Domain extends StockDomain.withColumns({ id: ids.key() }) {} as unknown as typeof StockDomain)
   /** Every caller may read a public project. Only its owner may read another one. */
-  class Project extends HasUserMixin(BasePermsModel).withColumns({
+  class Project extends HasUserMixin(Base).withColumns({
     id: ids.key(),
     name: column.string({ maxLength: 100 }),
     isPublic: column.boolean().default(false),
@@ -46,18 +89,18 @@ function modelsWith(ids: SuiteIds) {
   }
 
   /** A tag belongs to a user; which documents carry it stands in a table without a model. */
-  class Tag extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  class Tag extends UserOwnershipMixin(HasUserMixin(Base)).withColumns({
     id: ids.key(),
     name: column.string({ maxLength: 100 }),
   }) {}
 
-  class Comment extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  class Comment extends UserOwnershipMixin(HasUserMixin(Base)).withColumns({
     id: ids.key(),
     text: column.text(),
     docId: ids.column().references('doc.id', { onDelete: 'cascade' }).nullable(),
   }) {}
 
-  class Doc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
+  class Doc extends UserOwnershipMixin(HasUserMixin(Base)).withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
     rating: column.integer().default(0),
@@ -81,14 +124,14 @@ function modelsWith(ids: SuiteIds) {
   }
 
   /** Members of its domain read it. */
-  class Article extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({
+  class Article extends HasDomainMixin(HasUserMixin(Base)).withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
   }) {
     static override policy = { read: authenticated(), create: authenticated(), update: owner(), delete: role(Role.ADMIN) }
   }
 
-  class Post extends SoftDeleteMixin(UserOwnershipMixin(HasUserMixin(BasePermsModel))).withColumns({
+  class Post extends SoftDeleteMixin(UserOwnershipMixin(HasUserMixin(Base))).withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
   }) {}
@@ -99,7 +142,7 @@ function modelsWith(ids: SuiteIds) {
   }
 
   /** Every caller may read it, only its owner may write it. */
-  class Notice extends HasUserMixin(BasePermsModel).withColumns({
+  class Notice extends HasUserMixin(Base).withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
     // Without a foreign key: it may name what is not there.
@@ -123,25 +166,27 @@ function modelsWith(ids: SuiteIds) {
   }
 
   /** A model without a policy. */
-  class Closed extends BasePermsModel.withColumns({ id: ids.key(), title: column.string({ maxLength: 200 }) }) {}
+  class Closed extends Base.withColumns({ id: ids.key(), title: column.string({ maxLength: 200 }) }) {}
 
   const models = [Project, Doc, Comment, Tag, Article, Post, Notice, Closed, Plain]
 
-  return { ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models }
+  return { form, ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models }
 }
 
 /** The models with the ids of the last useIds(). Paths see them through live bindings. */
-export let { ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(
-  suiteIds[0] as SuiteIds,
-)
+export let { form, ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } =
+  modelsWith(suiteIds[0] as SuiteIds)
 export type Doc = InstanceType<typeof Doc>
 
 /**
  * Replaces the models of this file by models with these ids. Call it without ids when the suite ends: other suites in the same process
  * share this file, and expect UUIDs.
  */
-export function useIds(kind: SuiteIds = suiteIds[0] as SuiteIds): void {
-  ;({ ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(kind))
+export function useIds(kind: SuiteIds = suiteIds[0] as SuiteIds, how: WorldForm = 'declared'): void {
+  ;({ form, ids, Project, Tag, Comment, Doc, Article, Post, LegacyDoc, Notice, Plain, BareDoc, Closed, User, Domain, models } = modelsWith(
+    kind,
+    how,
+  ))
 }
 
 export const tables = ['project', 'tag', 'doc', 'comment', 'doc_tag', 'article', 'post', 'notice', 'closed', 'plain']
@@ -151,14 +196,23 @@ export async function openWorld(knex: Knex): Promise<Perms> {
   // Nothing here has to outlive the process.
   if (/sqlite/.test(knex.client.driverName))
     for (const off of ['journal_mode = memory', 'synchronous = off']) await knex.raw(`pragma ${off}`)
+  if (form !== 'declared') await createDeclaredTables(knex)
   const perms = initPerms({ knex, user: User, domain: Domain, models: [...models] })
-  await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
+  if (form === 'declared') await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
   await knex.schema.createTable('doc_tag', (table) => {
     for (const name of ['doc_id', 'tag_id']) ids.inTable(table, name, dialectOf(knex)).notNullable()
     table.string('note')
     table.primary(['doc_id', 'tag_id'])
   })
   return perms
+}
+
+// The existing tables are those that the declared models describe. A runtime of its own forgets these models.
+async function createDeclaredTables(knex: Knex): Promise<void> {
+  const { User, Domain, models } = modelsWith(ids)
+  const perms = initPerms({ knex, user: User, domain: Domain, models: [...models] })
+  await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
+  await perms.close()
 }
 
 let count = 0
