@@ -36,12 +36,25 @@ export class Worker extends SoftDeleteMixin(ProfileMixin(TimestampMixin(User))).
 }
 
 export class Ticket extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ id: column.integer(), title: column.text() }) {}
+/** Three mixins over a user model with integer ids. */
+class Person extends User.withColumns({ id: column.integer(), nickname: column.string() }) {}
+export class Member extends SoftDeleteMixin(ProfileMixin(TimestampMixin(Person))) {}
+/** A text that names a table and a column has no type to check. */
+export class Receipt extends BasePermsModel.withColumns({
+  id: column.integer(),
+  ticketId: column.integer().references('ticket.id', { onDelete: 'set null' }).nullable(),
+  ownerId: column.uuid().references('user.id'),
+}) {}
 export class Big extends BasePermsModel.withColumns({ id: column.bigint(), title: column.text() }) {}
 export class Plain extends BasePermsModel.withColumns({ title: column.text() }) {}
 
 yes<Same<Worker['id'], number>>()
 yes<Same<Worker['email'], string>>()
 yes<Same<Worker['createdAt'], Date>>()
+yes<Same<Member['id'], number>>()
+yes<Same<Member['nickname'], string>>()
+yes<Same<Receipt['ticketId'], number | null>>()
+yes<Same<Receipt['ownerId'], string>>()
 yes<Same<Ticket['id'], number>>()
 yes<Same<Big['id'], string>>()
 yes<Same<Plain['id'], string>>()

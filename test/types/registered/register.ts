@@ -36,6 +36,13 @@ export class Employee extends SoftDeleteMixin(ProfileMixin(TimestampMixin(User))
   department: column.string(),
 }) {}
 export class Organisation extends Domain.withColumns({ id: column.integer() }) {}
+/** Three mixins over a user model with integer ids. */
+class Person extends User.withColumns({ id: column.integer(), nickname: column.string() }) {}
+export class Member extends SoftDeleteMixin(ProfileMixin(TimestampMixin(Person))) {
+  get label(): string {
+    return `${this.id.toFixed()} ${this.nickname} ${this.fullName} ${this.lastLoginAt?.getTime()} ${this.deletedAt?.getTime()}`
+  }
+}
 export class Ticket extends HasUserMixin(BasePermsModel).withColumns({ id: column.integer(), title: column.text() }) {
   static override policy = { read: role('agent'), update: role(['customer', 'admin']) }
 }
@@ -54,9 +61,17 @@ export async function use(employee: Employee): Promise<void> {
   const text: string | undefined = user?.id
   await employee.softDelete()
   const found: Employee | null = await Employee.get(7)
+  const member: Member = await Member.getOr404(7)
+  const memberId: number = member.id
+  // @ts-expect-error ids of members are numbers, and neither any nor string & number
+  const memberText: string = member.id
+  // @ts-expect-error ids of members are numbers
+  await Member.get('7')
+  await member.update({ nickname: 'al', firstName: 'Al' })
+  await member.softDelete()
   // @ts-expect-error ids of employees are numbers
   await Employee.get('7')
-  void [ownId, text, found]
+  void [ownId, text, found, memberId, memberText]
   const department: string | undefined = currentUser()?.department
   await runAs(7, () => Ticket.query())
   // @ts-expect-error ids of employees are numbers
