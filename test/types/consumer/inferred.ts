@@ -105,6 +105,8 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   cookies: undefined,
   auditLog: undefined,
   auditRetention: undefined,
+  checkTables: undefined,
+  stepUp: undefined,
   secondFactor: undefined,
   mail: undefined,
   loadUser: undefined,
