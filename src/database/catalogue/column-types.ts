@@ -62,7 +62,7 @@ export function valueTypeOf(sqlType: string, dialect: Dialect): ValueType | unde
     .replace(/ (?:unsigned|zerofill)/g, '')
     .trim()
   if (name === 'tinyint' && length === 1) return { type: 'boolean' }
-  const bits = integerBits[name]
+  const bits = Object.hasOwn(integerBits, name) ? integerBits[name] : undefined
   // SQLite stores 64 bits in each column of integers.
   if (bits !== undefined) return dialect === 'sqlite' ? { type: 'integer' } : { type: 'integer', ...rangeOf(bits, isUnsigned) }
   if (name === 'year') return { type: 'integer' }

@@ -1,10 +1,12 @@
 /** Reads the types of the columns of one table. */
 import type { Knex } from 'knex'
 import { dialectOf } from '../../schema/storage.js'
-import { sentName } from '../tables/existing-tables.js'
+import { select, sentName } from '../tables/existing-tables.js'
 import { type ValueType, valueTypeOf } from './column-types.js'
 import { namedTypes } from './named-types.js'
 import { readSchema } from './read-schema.js'
+import { at, textRows } from './rows.js'
+import type { ColumnSchema } from './schema-types.js'
 
 /** A column of an existing table. */
 export interface TableColumn {
@@ -34,7 +36,8 @@ export async function readTableColumns(knex: Knex, table: string): Promise<Table
   const dialect = dialectOf(knex)
   const [found] = [...(await readSchema(knex, { tables: [table] })).tables.values()]
   if (!found) return null
-  const all = [...found.columns.values()]
+  // readSchema() leaves out the columns of views of SQLite.
+  const all = dialect === 'sqlite' && found.isView ? await columnsOfView(knex, found.name) : [...found.columns.values()]
   const typed = all.map((one) => ({ ...one, valueType: valueTypeOf(one.type, dialect) }))
   const unknown = dialect === 'pg' ? typed.filter(({ valueType }) => !valueType).map(({ type }) => type) : []
   const named = await namedTypes(knex, [...new Set(unknown)])
@@ -46,4 +49,10 @@ export async function readTableColumns(knex: Knex, table: string): Promise<Table
     ]),
   )
   return { names: all.map(({ name }) => name), get: (name) => byName.get(spelled(sentName(knex, name).name)) }
+}
+
+async function columnsOfView(knex: Knex, view: string): Promise<ColumnSchema[]> {
+  const [name, schema = 'main'] = view.split('.').reverse()
+  const rows = textRows(await select(knex, 'select x.name as a, x.type as b from pragma_table_xinfo(?, ?) x', [name as string, schema]))
+  return rows.map((row) => ({ name: at(row, 0), type: at(row, 1).toLowerCase(), isNullable: true }))
 }

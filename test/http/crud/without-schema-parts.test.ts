@@ -147,6 +147,8 @@ eachDatabase('A resource for a model without a schema', (db) => {
     const ask = serve(books({ parent: { model: Shelf, path: 'shelves', param: 'shelf_id' } }), shelves())
     expect((await ask('GET', '/shelves/1/books/')).body.data).to.deep.equal([{ id: 1, title: 'one', is_lent: true }])
     expect((await ask('GET', '/shelves/2/books/1')).status).to.equal(404)
+    expect((await ask('GET', '/shelves/1/books/?shelf_id=1')).status).to.equal(422)
+    expect((await ask('GET', '/shelves/1/books/?sort=shelf_id')).status).to.equal(422)
     for (const id of ['9', 'x', '2147483648', '9223372036854775808'])
       expect((await ask('GET', `/shelves/${id}/books/`)).status, id).to.equal(404)
     const made = await ask('POST', '/shelves/2/books/', null, { body: { title: 'new' } })
@@ -230,6 +232,30 @@ eachDatabase('A resource for a model without a schema', (db) => {
     expect((await ask('GET', '/books/?level__gt=2')).body.data).to.have.length(1)
     expect((await ask('PATCH', '/books/1', null, { body: { level: 4 } })).body).to.deep.equal({ id: 1, level: 4 })
     expect((await ask('PATCH', '/books/1', null, { body: { level: 6 } })).status).to.equal(422)
+  })
+
+  it('serves a view', async () => {
+    await db.knex.raw(
+      'create view lent_books as select id, title, is_lent, price from books where is_lent = ?'.replace(
+        '?',
+        db.dialect === 'pg' ? 'true' : '1',
+      ),
+    )
+    class LentBook extends PermsMixin(AppModel) {
+      static override tableName = 'lent_books'
+      static override policy = { read: everyone() }
+    }
+    const ask = serve(
+      new CrudResource({
+        model: LentBook,
+        schema: ['id', 'is_lent'],
+        methods: { ...allMethods, create: false, update: false, delete: false },
+      }),
+    )
+    expect((await ask('GET', '/lent-books/?is_lent=true')).body.data).to.deep.equal([{ id: 1, is_lent: true }])
+    expect((await ask('GET', '/lent-books/1')).body).to.deep.equal({ id: 1, is_lent: true })
+    expect((await ask('GET', '/lent-books/?price=7')).status).to.equal(422)
+    await db.knex.raw('drop view lent_books')
   })
 
   it('reads the columns once, also for concurrent requests', async () => {
