@@ -1,4 +1,4 @@
-import { Api, AuditLog, CrudResource, Domain, UserResource } from 'objection-perms'
+import { Api, AuditLog, CrudResource, Domain, recent, UserResource } from 'objection-perms'
 import { Critter, UserDocument } from './models.js'
 
 /** The REST API: it knows no framework. */
@@ -19,6 +19,7 @@ export function zooApi(): Api {
           totp: true,
           invitations: true,
           impersonation: true,
+          confirm: true,
         },
       }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
@@ -26,8 +27,8 @@ export function zooApi(): Api {
         model: Critter,
         methods: { list: { public: true }, get: { public: true }, delete: { adminOnly: true } },
       }),
-      // Made by admins, seen by their members.
-      new CrudResource({ model: Domain }),
+      // Made by admins, seen by their members. Deleting one takes a session that the admin confirmed a short time ago.
+      new CrudResource({ model: Domain, methods: { delete: { stepUp: recent(300) } } }),
       // Seen by admins, and by a domain's admins where it is about the domain.
       new CrudResource({ model: AuditLog, path: 'audit', methods: ['list', 'get'] }),
     ],

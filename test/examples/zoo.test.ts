@@ -315,6 +315,17 @@ for (const [framework, its] of Object.entries(places)) {
           expect(me.body.emailVerifiedAt).to.be.a('string')
         })
 
+        it('confirm a session with the password, and ask for that before a domain is deleted', async () => {
+          const token = (await send('POST', '/auth/login', { json: admin })).body.access_token
+          const { id } = (await send('POST', '/api/domains/', { token, json: { name: `pond of ${framework}` } })).body
+          await own.knex('token').update({ auth_time: null })
+          expectProblem(await send('DELETE', `/api/domains/${id}`, { token }), 401)
+          expectProblem(await send('POST', '/api/users/me/confirm/', { token, json: { password: 'wrong' } }), 401)
+          const confirmed = await send('POST', '/api/users/me/confirm/', { token, json: { password: admin.password } })
+          expect(confirmed.body.amr).to.deep.equal(['pwd'])
+          expect((await send('DELETE', `/api/domains/${id}`, { token })).status).to.equal(204)
+        })
+
         it('let only admins create domains and read the audit log', async () => {
           const json = { name: `aquarium of ${framework}` }
           expectProblem(await send('POST', '/api/domains/', { json }), 401)

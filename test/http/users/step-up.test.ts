@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import {
   Api,
+  AuditLog,
   allOf,
   asSystem,
   BasePermsModel,
@@ -63,7 +64,7 @@ describe('Step-up over HTTP', () => {
   let other: string
   let id: string
   before(async () => {
-    zoo = await openFullZoo('better-sqlite3', { models: [Treasure, Hoard] })
+    zoo = await openFullZoo('better-sqlite3', { models: [Treasure, Hoard], auditLog: true })
     await createTables(zoo.perms.knex, [Treasure, Hoard])
     const status = new Resource({ path: 'status' })
     status.endpoint({ method: 'GET', path: '', stepUp: recent(60), handler: () => ({ ok: true }) })
@@ -187,6 +188,27 @@ describe('Step-up over HTTP', () => {
       Token.issue((await signInAs({ email: 'ada@example.com' })).user, { kind: 'api', abilities: ['*'] }),
     )
     for (const body of [{ password }, {}]) expect((await confirm(body, plain)).status).to.equal(403)
+  })
+
+  it('writes confirmations and failed ones into the audit log', async () => {
+    await confirm()
+    await confirm({ password: 'wrong' })
+    await zoo.perms.auth.settled()
+    const rows = await asSystem(() =>
+      AuditLog.query().whereIn('event', ['sessionConfirmed', 'signInFailed']).orderBy('createdAt', 'desc').orderBy('id', 'desc').limit(2),
+    )
+    const found = rows.map(({ event, actorId, subjectId, details }) => ({
+      event,
+      actorId,
+      subjectId,
+      reason: details?.['reason'],
+      amr: details?.['amr'],
+    }))
+    const { ada } = zoo.ids
+    expect(found).to.have.deep.members([
+      { event: 'sessionConfirmed', actorId: ada, subjectId: ada, reason: undefined, amr: ['pwd'] },
+      { event: 'signInFailed', actorId: ada, subjectId: ada, reason: 'confirm', amr: undefined },
+    ])
   })
 
   it('has no me/confirm/ unless the feature is on', () => {
