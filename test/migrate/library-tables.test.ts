@@ -1,61 +1,82 @@
 import { expect } from 'chai'
-import { readSchema } from '../../src/database/catalogue/read-schema.js'
-import type { SchemaChange } from '../../src/database/catalogue/schema-types.js'
-import { column, initPerms, type Perms, User } from '../../src/index.js'
-import { describeChanges } from '../../src/migrate/compare/describe.js'
-import { compareSchemas } from '../../src/migrate/compare.js'
-import { declaredSchema } from '../../src/migrate/declared-schema.js'
-import { declaredTables, libraryTableNames } from '../../src/migrate/declared-tables.js'
-import { migrate } from '../../src/migrations.js'
-import { replayLibraryColumnsOnly } from '../../src/users/tables/migration-tables.js'
-import { createDatabase, eachDatabase, type TestDatabase } from '../helpers/databases.js'
+import type Knex from 'knex'
+import { BaseModel, column, initPerms, permsMigrations, User } from '../../src/index.js'
+import { makeMigration } from '../../src/migrate/make.js'
+import { modelClass } from '../../src/schema/model-class.js'
+import { createDatabase, eachDriver } from '../helpers/databases.js'
+import { Application } from './application.js'
 
-class Member extends User.withColumns({
-  email: column.string({ maxLength: 320 }).unique().named('login_email').renamedFrom('email'),
-  badge: column.string({ maxLength: 12 }).unique(),
+const secret = 'a secret of at least thirty-two characters'
+class Employee extends User.withColumns({
+  nickName: column.string({ maxLength: 40 }).nullable().index(),
+  level: column.integer().default(1),
 }) {
-  static override tableName = 'member'
+  static override tableName = 'user'
+}
+class RenamedEmployee extends User.withColumns({
+  alias: column.string({ maxLength: 60 }).nullable().unique().renamedFrom('nickName'),
+  level: column.integer().default(1),
+}) {
+  static override tableName = 'user'
 }
 
-/** Returns the differences between a database with the library's tables and the models. */
-async function differences(db: TestDatabase, perms: Perms, isReplay: boolean): Promise<SchemaChange[]> {
-  const [own, scratch] = [await createDatabase(db.name), await createDatabase(db.name)]
-  try {
-    if (isReplay) replayLibraryColumnsOnly(own.knex)
-    await perms.run(() => migrate(own.knex))
-    return compareSchemas(await readSchema(own.knex), await declaredSchema(scratch.knex, declaredTables(perms)))
-  } finally {
-    await own.destroy()
-    await scratch.destroy()
-  }
-}
-
-eachDatabase('The tables of the library', (db) => {
-  let perms: Perms
-  before(() => {
-    perms = initPerms({ knex: db.knex, user: Member, tables: { prefix: 'own_' } })
+eachDriver('A migration of columns that the application adds to a table of the library', (db) => {
+  it('adds them to a database with users, and leaves a new database as perms.migrate() makes it', async function () {
+    this.timeout(180_000)
+    const app = new Application(db.knex)
+    const fresh = await createDatabase(db.name)
+    const as = async <T>(user: typeof User, knex: Knex.Knex, fn: (perms: ReturnType<typeof initPerms>) => Promise<T>): Promise<T> => {
+      const perms = initPerms({ knex, jwt: { secret }, user })
+      try {
+        return await fn(perms)
+      } finally {
+        await perms.close()
+      }
+    }
+    try {
+      await as(User, db.knex, (perms) => perms.migrate())
+      for (const [i, user] of [Employee, RenamedEmployee].entries()) {
+        const made = await as(user as typeof User, db.knex, (perms) => makeMigration(perms, { name: `step_${i}`, directory: app.folder }))
+        expect(made?.text).to.include('hasColumn')
+        await as(user as typeof User, db.knex, () => app.up())
+        expect(await as(user as typeof User, db.knex, (perms) => makeMigration(perms, { name: 'none', directory: app.folder }))).to.equal(
+          null,
+        )
+        expect(await db.knex.schema.hasColumn('user', i === 0 ? 'nick_name' : 'alias')).to.equal(true)
+      }
+      await as(RenamedEmployee as typeof User, fresh.knex, async (perms) => {
+        await perms.migrate()
+        await fresh.knex.migrate.latest({ directory: app.folder })
+        const columns = Object.keys(await fresh.knex('user').columnInfo())
+        expect(columns).to.include('alias').and.not.include('nick_name')
+      })
+    } finally {
+      app.remove()
+      await fresh.destroy()
+    }
   })
-  after(() => perms.close())
+})
 
-  it('have the names that the registered models and the options give them', () => {
-    expect(libraryTableNames(perms)).to.have.members([
-      ...['member', 'own_user_role', 'own_domain', 'own_token', 'own_user_setting', 'own_second_factor', 'own_invitation', 'own_audit_log'],
-      ...['own_throttle', 'own_tables', 'own_migrations', 'own_migrations_lock'],
-    ])
-  })
-
-  it('do not differ from the models after perms.migrate()', async () => {
-    expect(describeChanges(await differences(db, perms, false))).to.deep.equal([])
-  })
-
-  it('have only the columns of the library in a replay, with earlier names, so that the columns of the application are differences', async () => {
-    const changes = await differences(db, perms, true)
-    expect(changes.map(({ kind }) => kind)).to.deep.equal(['renameColumn', 'addColumn', 'changeColumn', 'addIndex'])
-    expect(changes[0]).to.deep.equal({ kind: 'renameColumn', table: 'member', from: 'email', to: 'login_email' })
-    expect(changes[1]).to.deep.include({ kind: 'addColumn', table: 'member' })
-    expect(changes[2])
-      .to.have.nested.property('to.type')
-      .that.matches(/\(320\)/)
-    expect(changes[3]).to.have.nested.property('index.columns').that.deep.equals(['badge'])
+describe('A migration of an application with one history', () => {
+  it('is made from permsMigrations(), into the folder of the application', async function () {
+    this.timeout(60_000)
+    const own = await createDatabase('sqlite3')
+    const app = new Application(own.knex)
+    class Note extends BaseModel.withColumns({ userId: column.uuid().references('user.id'), text: column.text() }) {
+      static override tableName = 'note'
+    }
+    const knex = own.connect({ migrations: { migrationSource: permsMigrations({ with: app.folder }) } })
+    const perms = initPerms({ knex, jwt: { secret }, models: [modelClass(Note)] })
+    try {
+      const made = await makeMigration(perms, { name: 'notes' })
+      expect(made?.file.startsWith(app.folder)).to.equal(true)
+      await knex.migrate.latest()
+      expect(await makeMigration(perms, { name: 'none' })).to.equal(null)
+      expect(await knex.schema.hasTable('note')).to.equal(true)
+    } finally {
+      await perms.close()
+      app.remove()
+      await own.destroy()
+    }
   })
 })

@@ -1,6 +1,6 @@
 /** Pieces of the code of a migration. */
 import type { Dialect } from '../../schema/storage.js'
-import { codeString } from './literals.js'
+import { codeString, inComment } from './literals.js'
 import type { Naming } from './names.js'
 
 /** Statements of code that belong together, with the comment above them. */
@@ -45,4 +45,31 @@ export function isRepeatable(table: string, { dialect, libraryTables }: CodeCont
 export function hasColumn(table: string, column: string, { knex }: CodeContext): string {
   const [name, schema] = table.split('.').reverse() as [string, string | undefined]
   return `${knex}.schema${schema === undefined ? '' : `.withSchema(${codeString(schema)})`}.hasColumn(${codeString(name)}, ${codeString(column)})`
+}
+
+/**
+ * Returns the lines of a rename that may have been made before. A new database has the new column from the present models, and the old
+ * one from an earlier migration: the old one goes, if no row has a value in it.
+ *
+ * @param rename the lines that rename the column
+ * @param drop the lines that drop the old one
+ */
+export function renameLines(
+  { table, from, to }: { readonly table: string; readonly from: string; readonly to: string },
+  { rename, drop }: { readonly rename: readonly string[]; readonly drop: readonly string[] },
+  context: CodeContext,
+): string[] {
+  if (!context.libraryTables.has(table)) return inside(`await ${hasColumn(table, from, context)}`, rename)
+  const [tableName, column] = [context.naming.tableCode(table), context.naming.code(from)]
+  const rows = `${context.knex}(${tableName ?? codeString(table)}).whereNotNull(${column ?? codeString(from)})`
+  const message = `${inComment(table)} has values in ${inComment(from)}, which is to be renamed, although ${inComment(to)} exists. Drop one of the two columns.`
+  return inside(`await ${hasColumn(table, from, context)}`, [
+    `if (!(await ${hasColumn(table, to, context)})) {`,
+    ...rename.map(indented),
+    `} else if (await ${rows}.first()) {`,
+    `  throw new Error(${codeString(message)})`,
+    '} else {',
+    ...drop.map(indented),
+    '}',
+  ])
 }

@@ -1,7 +1,7 @@
 /** The code of steps on PostgreSQL and MariaDB. */
 import type { SchemaChange } from '../../database/catalogue/schema-types.js'
 import { builderLines } from './builder.js'
-import { type Block, type CodeContext, hasColumn, inside, isRepeatable as isRepeatableTable, rawLine } from './code.js'
+import { type Block, type CodeContext, hasColumn, inside, isRepeatable as isRepeatableTable, rawLine, renameLines } from './code.js'
 import { addedColumns, cutSql, guardBlocks, notNullGuard, valuesGuard } from './guards.js'
 import { codeString } from './literals.js'
 import { changeSql } from './sql.js'
@@ -60,8 +60,11 @@ function guarded(change: SchemaChange, lines: readonly string[], context: CodeCo
       return inside(`!(await ${has(change.table, change.column.name)})`, lines)
     case 'dropColumn':
       return inside(`await ${has(change.table, change.column.name)}`, lines)
-    case 'renameColumn':
-      return inside(`await ${has(change.table, change.from)}`, lines)
+    case 'renameColumn': {
+      const column = { name: change.from, type: '', isNullable: true }
+      const drop = statementLines({ kind: 'dropColumn', table: change.table, column }, context, true)
+      return renameLines(change, { rename: lines, drop }, context)
+    }
     default:
       return [...lines]
   }

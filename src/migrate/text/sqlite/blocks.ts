@@ -2,7 +2,7 @@
 import { grouped } from '../../../database/catalogue/rows.js'
 import type { DatabaseSchema, IndexSchema, SchemaChange } from '../../../database/catalogue/schema-types.js'
 import { builderLines } from '../builder.js'
-import { type Block, type CodeContext, hasColumn, inside, rawLine } from '../code.js'
+import { type Block, type CodeContext, hasColumn, inside, rawLine, renameLines } from '../code.js'
 import { guardBlocks, notNullGuard } from '../guards.js'
 import { inComment, sqlName, sqlTable } from '../literals.js'
 import { changeSql, createTableSql, indexSql } from '../sql.js'
@@ -102,7 +102,14 @@ class SqliteWriter implements SqliteCode {
       this.definitions.set(name, withRenamedTarget(own, table, from, to))
     }
     const lines = builderLines(change, this.#context) ?? changeSql(change, 'sqlite', false).map((sql) => rawLine(this.#context, sql))
-    this.blocks.push({ lines: this.#isLibraryTable(table) ? inside(`await ${hasColumn(table, from, this.#context)}`, lines) : lines })
+    const indexes = (this.#schema.tables.get(table)?.indexes ?? []).filter(
+      ({ columns, isConstraint }) => !isConstraint && columns.includes(from),
+    )
+    const drop = [
+      ...indexes.map((index) => `drop index if exists ${sqlName('sqlite', index.name)}`),
+      `alter table ${sqlTable('sqlite', table)} drop column ${sqlName('sqlite', from)}`,
+    ].map((sql) => rawLine(this.#context, sql))
+    this.blocks.push({ lines: this.#isLibraryTable(table) ? renameLines(change, { rename: lines, drop }, this.#context) : lines })
   }
 
   changeTable(table: string, steps: readonly TableStep[]): void {
