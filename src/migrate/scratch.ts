@@ -24,7 +24,7 @@ export interface ScratchOptions {
  * @returns the result of the function
  * @throws ConfigurationError when the database user may create no databases or roles; for a database in `against` that is not empty,
  *   or that is the application's one
- * @example const tables = await withScratchDatabase(knex, {}, async (scratch) => (await readSchema(scratch)).tables)
+ * @example await withScratchDatabase(knex, {}, async (scratch) => await scratch.migrate.latest({ directory: './migrations' }))
  */
 export async function withScratchDatabase<T>(knex: Knex, options: ScratchOptions, fn: (scratch: Knex) => Promise<T>): Promise<T> {
   const dialect = dialectOf(knex)

@@ -6,7 +6,7 @@ import { type Block, type CodeContext, indented } from './code.js'
 import { Naming } from './names.js'
 import { refusalOfDown, serverBlocks } from './server-blocks.js'
 import { definitionsOf, sqliteCode } from './sqlite/blocks.js'
-import { helpers } from './sqlite/rebuild.js'
+import { foreignKeysFunction, rebuildFunction } from './sqlite/helpers.js'
 import { type Step, stepsDown, stepsUp } from './steps.js'
 
 /** The language of a migration: TypeScript, JavaScript with `export`, or JavaScript with `exports`. */
@@ -79,6 +79,7 @@ function directions(
 function fileText(up: Direction, down: Direction, { language }: MigrationTextOptions): string {
   const isTypeScript = language === 'ts'
   const needsHelpers = up.needsNoForeignKeys || down.needsNoForeignKeys
+  const replacesTables = [...up.blocks, ...down.blocks].some(({ lines }) => lines.some((line) => line.includes('rebuildTable(')))
   const parts = [
     ...(isTypeScript ? ["import type { Knex } from 'knex'"] : []),
     ...(needsHelpers
@@ -88,7 +89,8 @@ function fileText(up: Direction, down: Direction, { language }: MigrationTextOpt
       : []),
     functionText('up', up, language),
     functionText('down', down, language),
-    ...(needsHelpers ? [helpers(isTypeScript)] : []),
+    ...(replacesTables ? [rebuildFunction(isTypeScript)] : []),
+    ...(needsHelpers ? [foreignKeysFunction(isTypeScript)] : []),
   ]
   return `${parts.join('\n\n')}\n`
 }

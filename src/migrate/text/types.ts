@@ -64,7 +64,7 @@ export function shapeOf(type: string, dialect: Dialect): TypeShape {
 /**
  * Returns a type as people write it.
  *
- * @example shortType({ name: 'title', type: 'character varying(100)', isNullable: false }, 'pg') // 'varchar(100)'
+ * @example shortType({ type: 'character varying(100)' }, 'pg') // 'varchar(100)'
  */
 export function shortType({ type, collation }: Pick<ColumnSchema, 'type' | 'collation'>, dialect: Dialect): string {
   if (dialect === 'mysql') {

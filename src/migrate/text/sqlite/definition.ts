@@ -37,7 +37,7 @@ const keywordOf = (token: SqlToken | undefined): string => (token?.kind === 'nam
 /**
  * Reads a CREATE TABLE statement.
  *
- * @example parseDefinition('create table `post` (`id` integer primary key)').columns[0].name // 'id'
+ * @example parseDefinition('create table `post` (`id` integer primary key)').columns[0]?.name // 'id'
  */
 export function parseDefinition(statement: string): Definition {
   const sql = withQuotes(statement)
