@@ -23,7 +23,9 @@ export interface CompareOptions {
  *
  * @param from the database, from `readSchema`
  * @param to the schema that models declare, from `declaredSchema`
- * @example compareSchemas(await readSchema(knex), await declaredSchema(scratchKnex, declaredTables(perms))) // [{ kind: 'addColumn', ... }]
+ * @example
+ * const empty = { dialect: 'sqlite', tables: new Map() } as const
+ * compareSchemas(empty, empty) // []
  */
 export function compareSchemas(from: DatabaseSchema, to: TargetSchema, { dropTables = [] }: CompareOptions = {}): SchemaChange[] {
   const rulesOf = (table: string): TableRules => to.rules?.get(table) ?? (to.rules ? { ...exactRules, isWhole: false } : exactRules)

@@ -22,7 +22,7 @@ export interface DeclaredSchema extends DatabaseSchema {
  *
  * @param scratchKnex an empty database of the application's dialect, with the same mappers of names
  * @throws the driver's error
- * @example const changes = compareSchemas(await readSchema(knex, { tables: namesOf(tables) }), await declaredSchema(scratchKnex, tables))
+ * @example (await declaredSchema(knex, [])).tables.size // 0
  */
 export async function declaredSchema(scratchKnex: Knex, tables: readonly DeclaredTable[]): Promise<DeclaredSchema> {
   const declared = tables.map(({ spec }) => spec)

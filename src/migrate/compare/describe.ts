@@ -4,7 +4,9 @@ import type { ColumnSchema, ForeignKeySchema, IndexSchema, SchemaChange } from '
 /**
  * Returns one sentence for each difference between a database and its models.
  *
- * @example describeChanges(changes) // ['post.title: varchar(100) not null, the models declare varchar(200) not null.']
+ * @example
+ * describeChanges([{ kind: 'renameColumn', table: 'post', from: 'title', to: 'headline' }])
+ * // ['post.title: the models renamed the column to headline.']
  */
 export function describeChanges(changes: readonly SchemaChange[]): string[] {
   const replaced = new Set<SchemaChange>()
