@@ -96,6 +96,35 @@ describe('The files that init writes', function () {
     expect(Object.keys(versions).filter((name) => devDependencies[name] === undefined)).to.deep.equal([])
   })
 
+  it('refuse to start without a secret, and without the address of a database server', async () => {
+    const messageOf = async (combination: string, env: NodeJS.ProcessEnv) => {
+      const [, folder] = [...folders].find(([one]) => titleOf(one) === combination) as [Combination, Folder]
+      const { output, failure } = await runNode(['src/server.js'], { cwd: folder.path, timeout: 30_000, env: { DATABASE_URL: '', ...env } })
+      expect(failure).to.equal('ended with 1')
+      return output
+    }
+    const secret = { JWT_SECRET: randomBytes(32).toString('base64url') }
+    expect(await messageOf('hono, js, sqlite', { JWT_SECRET: '' })).to.contain(
+      'Error: JWT_SECRET is not set. Run `npx objection-perms secret`',
+    )
+    expect(await messageOf('hono, js, sqlite', { JWT_SECRET: 'short' })).to.match(
+      /ConfigurationError: jwt\.secret has 5 bytes, and HS256 needs 32/,
+    )
+    for (const database of ['pg', 'mariadb'])
+      expect(await messageOf(`koa, js, ${database}`, secret)).to.contain('Error: DATABASE_URL is not set. Write it into the file .env')
+  })
+
+  it('refuse to test in the database of the application', async () => {
+    const [, folder] = [...folders].find(([one]) => titleOf(one) === 'koa, js, pg') as [Combination, Folder]
+    const address = 'postgres://127.0.0.1:1/app'
+    for (const TEST_DATABASE_URL of ['', address]) {
+      const env = { DATABASE_URL: address, TEST_DATABASE_URL }
+      const { output, failure } = await runNode(['--test', 'test/api.test.js'], { cwd: folder.path, timeout: 30_000, env })
+      expect(failure).to.equal('ended with 1')
+      expect(output).to.contain('TEST_DATABASE_URL must name another database than DATABASE_URL')
+    }
+  })
+
   describe('create the tables that their models declare', () => {
     for (const combination of allCombinations.filter(
       ({ framework, language, database }) => framework === 'koa' && (language === 'js' || database === 'sqlite'),
