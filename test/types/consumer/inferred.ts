@@ -110,8 +110,6 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   secondFactor: undefined,
   mail: undefined,
   loadUser: undefined,
-  checkTables: undefined,
-  stepUp: undefined,
 }
 export const again = () => initPerms({ knex, ...unset })
 export const nested = () =>
