@@ -24,7 +24,8 @@ describe('The command line', () => {
     expect(stdout).to.contain('Usage: npx objection-perms COMMAND')
   })
 
-  for (const { name, summary } of commands) {
+  // test/docs/cli.test.ts reads the help of all commands.
+  for (const { name, summary } of commands.filter(({ name: one }) => ['init', 'secret', 'users list'].includes(one))) {
     it(`${name} --help shows its options and an example`, async () => {
       const { code, stdout, stderr } = await project.run([...name.split(' '), '--help'])
       expect([code, stderr]).to.deep.equal([0, ''])

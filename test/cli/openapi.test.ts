@@ -103,6 +103,7 @@ export const api = new Api({ resources: [new CrudResource({ model: Note, schema:
     ['no Api', {}, [], /^No module exports an Api\. Write `export const api = new Api/],
     ['a module that does not exist', {}, ['--api', 'x.js'], /^x\.js does not exist\. Name the module that exports the Api/],
     ['a module without an Api', { 'x.js': 'export const x = 1' }, ['--api', 'x.js'], /^x\.js exports no Api\. Write/],
+    ['a module that ends the process', { 'x.js': 'process.exit(3)' }, ['--api', 'x.js'], /^x\.js ended the process with exit code 3/],
     ['a module that throws', { 'x.js': "throw new Error('broken')" }, ['--api', 'x.js'], /^x\.js failed while it was loaded: broken\.$/],
     [
       'several Apis',

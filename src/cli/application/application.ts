@@ -22,6 +22,8 @@ export interface Application {
   readonly file: string
   /** The exports of that module. */
   readonly exports: Exports
+  /** Imports a further module of the application. @throws CliError when it fails */
+  load(path: string): Promise<Exports>
   /** Runs fn in the runtime of the application, as the application itself. */
   run<T>(fn: () => T): Promise<Awaited<T>>
   /** Waits for audit events, and closes the runtime and the connections. Never throws. */
@@ -51,15 +53,18 @@ export async function loadApplication({ cwd, app, envFile, watch }: LoadOptions)
   process.chdir(project.folder)
   const file = shownPath(path, project.folder)
   keepPortsFree()
-  const { exports, perms } = await watch.whileLoading(file, async () => {
-    const exports = await importApplication(path, file, project.folder)
-    return { exports, perms: await findPerms(exports, file) }
-  })
+  const load = (module: string) => {
+    const shown = shownPath(module, project.folder)
+    return watch.whileLoading(shown, () => importApplication(module, shown, project.folder))
+  }
+  const exports = await load(path)
+  const perms = await watch.whileLoading(file, () => findPerms(exports, file))
   return {
     perms,
     project,
     file,
     exports,
+    load,
     run: (fn) => perms.run(() => asSystem(fn)),
     async close() {
       const closing = perms.close().then(() => perms.knex.destroy())

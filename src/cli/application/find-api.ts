@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Api, mountedApis } from '../../http/serve/api.js'
-import { CliError, loadFailure } from '../failure.js'
+import { CliError } from '../failure.js'
 import type { Application } from './application.js'
-import { type Exports, importModule } from './modules.js'
+import type { Exports } from './modules.js'
 import { moduleFiles, shownPath } from './project.js'
 
 /** Where the user says the Api is. */
@@ -28,7 +28,7 @@ export async function findApi(app: Application, place: ApiPlace): Promise<Api> {
   if (given !== undefined) {
     const shown = shownPath(given, project.folder)
     if (!existsSync(given)) throw new CliError(`${shown} does not exist. Name the module that exports the Api with --api FILE.`)
-    const found = chosen(await load(given, app), place.name, shown)
+    const found = chosen(await app.load(given), place.name, shown)
     if (found) return found
     throw new CliError(`${shown} exports no Api. Write \`export const api = new Api({ ... })\` in it.`)
   }
@@ -44,19 +44,10 @@ async function inOtherModules(app: Application, name: string | undefined): Promi
   const { folder } = app.project
   const files = moduleFiles(folder, ['api', 'app', 'server', 'index', 'main']).filter((file) => file !== join(folder, app.file))
   for (const file of files) {
-    const found = chosen(await load(file, app), name, shownPath(file, folder))
+    const found = chosen(await app.load(file), name, shownPath(file, folder))
     if (found) return found
   }
   return undefined
-}
-
-async function load(file: string, { project }: Application): Promise<Exports> {
-  try {
-    return await importModule(file, project.folder)
-  } catch (error) {
-    if (error instanceof CliError) throw error
-    throw new CliError(`${shownPath(file, project.folder)} failed while it was loaded: ${loadFailure(error)}`, { cause: error })
-  }
 }
 
 function onlyMounted({ perms }: Application): Api | undefined {
