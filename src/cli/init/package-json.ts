@@ -8,10 +8,15 @@ export interface PackageJson {
   readonly [key: string]: unknown
 }
 
+/** Returns whether a value of JSON is an object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Returns an object of package.json, or an empty one if the key is missing or holds something else. */
 export function section(manifest: PackageJson, key: string): Record<string, unknown> {
   const value = manifest[key]
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
+  return isObject(value) ? value : {}
 }
 
 /** Returns the names of all packages that package.json depends on. */
@@ -64,7 +69,7 @@ export function mergeManifest(manifest: PackageJson, text: string | undefined, n
 /** The script that `npm init` writes. It is replaced. */
 const noTests = 'echo "Error: no test specified" && exit 1'
 
-const isEmptyObject = (value: unknown): boolean => typeof value === 'object' && value !== null && Object.keys(value).length === 0
+const isEmptyObject = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0
 
 const absentFrom = <T>(present: Record<string, unknown>, wanted: Record<string, T>): Record<string, T> =>
   Object.fromEntries(Object.entries(wanted).filter(([key]) => present[key] === undefined))

@@ -2,7 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import { CliError } from '../failure.js'
 import { type Choices, type Client, type Database, type Framework, frameworks, type Language } from './choices.js'
-import { dependencyNames, type PackageJson } from './package-json.js'
+import { dependencyNames, isObject, type PackageJson } from './package-json.js'
 
 /** What the folder of an application contains before init runs. */
 export interface Project {
@@ -55,17 +55,13 @@ function parseManifest(text: string | undefined): PackageJson {
   } catch (error) {
     throw new CliError(`package.json is not valid JSON: ${(error as Error).message}. Correct it, and run init again.`)
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw new CliError('package.json must contain a JSON object. Correct it, and run init again.')
-  }
-  const manifest = parsed as PackageJson
+  if (!isObject(parsed)) throw new CliError('package.json must contain a JSON object. Correct it, and run init again.')
   for (const key of ['scripts', 'dependencies', 'devDependencies', 'allowScripts', 'objection-perms']) {
-    const value = manifest[key]
-    if (value !== undefined && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    const value = parsed[key]
+    if (value !== undefined && !isObject(value))
       throw new CliError(`package.json: '${key}' must be an object. Correct it, and run init again.`)
-    }
   }
-  return manifest
+  return parsed
 }
 
 /** Returns the extensions of the source files in the folder, and in its folders src, lib, app, test and migrations. */
@@ -109,7 +105,11 @@ function languageOf({ tsconfig, sources }: Project, packages: ReadonlySet<string
   return sources.has('.js') || sources.has('.cjs') || sources.has('.mjs') ? 'js' : 'ts'
 }
 
-const clients: Readonly<Record<Database, readonly Client[]>> = { sqlite: ['sqlite3', 'better-sqlite3'], pg: ['pg'], mariadb: ['mysql2'] }
+const clients: Readonly<Record<Database, readonly [Client, ...Client[]]>> = {
+  sqlite: ['sqlite3', 'better-sqlite3'],
+  pg: ['pg'],
+  mariadb: ['mysql2'],
+}
 
 function databaseOf(packages: ReadonlySet<string>, knexfile: string): Database {
   const named = (test: (client: Client) => boolean) =>
@@ -123,7 +123,7 @@ function databaseOf(packages: ReadonlySet<string>, knexfile: string): Database {
 
 function clientOf(database: Database, packages: ReadonlySet<string>): Client {
   const [first, ...others] = clients[database]
-  return others.find((client) => packages.has(client) && !packages.has(String(first))) ?? (first as Client)
+  return others.find((client) => packages.has(client) && !packages.has(first)) ?? first
 }
 
 /** Returns a valid name of a package for the folder. */
