@@ -2,6 +2,7 @@
 import type { ColumnSchema, DatabaseSchema, SchemaChange } from '../../database/catalogue/schema-types.js'
 import type { Dialect } from '../../schema/storage.js'
 import { type Conversion, conversionOf } from './conversions.js'
+import { withKeyTypes } from './key-types.js'
 import { inComment } from './literals.js'
 import { shapeOf, shortType } from './types.js'
 
@@ -26,7 +27,7 @@ export interface StepsOptions {
 
 /** Returns the steps of `up`. */
 export function stepsUp(changes: readonly SchemaChange[], options: StepsOptions): Step[] {
-  return changes.flatMap((change) => stepsOf(change, options))
+  return withKeyTypes(changes, options.from).flatMap((change) => stepsOf(change, options))
 }
 
 /** Returns the steps of `down`: the opposites of steps that ran, in reverse. @param after the schema after `up` */
