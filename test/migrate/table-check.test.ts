@@ -1,5 +1,8 @@
 import { expect } from 'chai'
+import { fetchAdapter } from '../../src/adapters/fetch.js'
 import {
+  Api,
+  asSystem,
   BasePermsModel,
   ConfigurationError,
   column,
@@ -10,6 +13,7 @@ import {
   ServiceUnavailableError,
   transaction,
   User,
+  UserResource,
 } from '../../src/index.js'
 import { countQueries, createDatabase, eachDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -104,6 +108,25 @@ eachDatabase('initPerms({ checkTables })', (db) => {
       expect(printed[0]).to.match(names)
     })
   }
+
+  it("'refuse' answers requests with 500, reports the differences to onError, and hides them from the client", async () => {
+    await createTables(db.knex, [Post])
+    perms = initPerms({ knex: db.knex, models: [Post], checkTables: 'refuse', jwt: { secret: 'k'.repeat(48) } })
+    const user = await asSystem(() => User.create({ email: `${db.name}@example.com` }))
+    const token = await perms.auth.createAccessToken(user)
+    await perms.close()
+    await db.knex.schema.dropTable('post')
+    perms = initPerms({ knex: db.knex, models: [Post], checkTables: 'refuse', jwt: { secret: 'k'.repeat(48) } })
+    const reported: unknown[] = []
+    const { router } = fetchAdapter(perms, { onError: (error) => void reported.push(error) })
+    const answer = router(new Api({ resources: [new UserResource()] }))
+    expect((await answer(new Request('http://localhost/users/')))?.status, 'an anonymous caller').to.equal(401)
+    const response = await answer(new Request('http://localhost/users/', { headers: { authorization: `Bearer ${token}` } }))
+    expect(response?.status).to.equal(500)
+    expect(await response?.text()).to.not.contain('post')
+    expect(reported).to.have.length(1)
+    expect(reported[0]).to.be.instanceOf(ConfigurationError)
+  })
 
   it('takes one statement, and none after it has succeeded', async () => {
     await createTables(db.knex, [Post])
