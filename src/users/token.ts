@@ -96,11 +96,8 @@ export class Token extends ReplaceableMixin(
   boundTo: column.string({ maxLength: 320 }).nullable().hidden(),
   /** When the user of a session last proved to be present. NULL is unknown, and never recent. */
   authTime: column.datetime().nullable().readOnly(),
-  /** How the user did that: names of RFC 8176, 'mail', 'recovery' and 'legacy'. */
-  amr: column
-    .json<readonly string[]>({ type: 'array', items: { type: 'string' } })
-    .nullable()
-    .readOnly(),
+  /** How the user did that, separated by spaces: names of RFC 8176, 'mail', 'recovery' and 'legacy'. */
+  amr: column.string({ maxLength: 255 }).nullable().readOnly(),
 }) {
   static {
     setClassName(this, 'Token')

@@ -142,7 +142,7 @@ export class LegacyTokens {
       endsAt: new Date(this.#until),
       lastUsedAt: new Date(now),
       // When the user signed in to the earlier application is not known.
-      amr: ['legacy'],
+      amr: 'legacy',
     }
     const write = async (trx: Knex.Transaction) => {
       await lockRow(trx, userClass(), userId)

@@ -13,6 +13,7 @@ import { type Dialect, decoder } from '../../schema/storage.js'
 import type { Domain } from '../../users/domain.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
+import { methodsIn } from './methods.js'
 
 /** The columns of a session's row that are read. */
 export type SessionState = {
@@ -192,5 +193,5 @@ function sessionOf(part: Part, row: DatabaseRow, dialect: Dialect): SessionState
     const decode = spec ? decoder(spec, dialect) : null
     state[name] = decode && value !== null && value !== undefined ? decode(value) : value
   })
-  return state as SessionState
+  return { ...state, amr: methodsIn(state['amr'] as string | null) } as SessionState
 }

@@ -12,6 +12,7 @@ import type { User } from '../../users/user.js'
 import type { Emit } from '../events.js'
 import type { KeySet } from './key-set.js'
 import type { Caller, SessionState } from './load-caller.js'
+import { storedMethods } from './methods.js'
 import { hashSecret, type RefreshToken, RefreshTokens } from './refresh-tokens.js'
 import type { SessionLife } from './session-life.js'
 import { revokeTokens, tokens, updateActiveTokens } from './token-updates.js'
@@ -91,7 +92,7 @@ export class Sessions {
       endsAt,
       lastUsedAt: new Date(now),
       authTime: authTime ?? (amr ? new Date(now) : null),
-      amr: amr ? [...amr] : null,
+      amr: amr ? storedMethods(amr) : null,
     }
     const { id } = await asSystem(() => tokens().create(values))
     return { sessionId: id, refreshToken: kind === 'refresh' ? this.#tokens.format(id, secret) : '' }
@@ -164,7 +165,7 @@ export class Sessions {
    */
   async raise(sessionId: string, amr: readonly string[]): Promise<Date | null> {
     const now = new Date()
-    const count = await updateActiveTokens({ id: sessionId }, { authTime: now, amr }).whereIn('kind', endedKinds)
+    const count = await updateActiveTokens({ id: sessionId }, { authTime: now, amr: storedMethods(amr) }).whereIn('kind', endedKinds)
     return count > 0 ? now : null
   }
 

@@ -115,6 +115,8 @@ eachDatabase('Sessions', (db) => {
       const refreshToken = await all.perms.auth.createRefreshToken(user as never, { authTime, amr: ['hwk'] })
       const token = await all.perms.auth.createAccessToken(user as never, { refreshToken })
       expect(await authenticate(token)).to.deep.include({ authTime, amr: ['hwk'] })
+      for (const amr of [['two words'], [''], ['x'.repeat(256)]])
+        expect((await rejection(all.perms.auth.createRefreshToken(user as never, { amr }))).message).to.include('names of RFC 8176')
     })
 
     it('not for legacy tokens, API keys, impersonations and sessions of earlier versions [promise 86]', async () => {

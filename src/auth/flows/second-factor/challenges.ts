@@ -7,6 +7,7 @@ import { SecondFactor } from '../../../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
 import type { SecondFactorAsked } from '../../auth-types.js'
+import { storedMethods } from '../../tokens/methods.js'
 import type { NewSession } from '../../tokens/sessions.js'
 import { tokens, updateActiveTokens } from '../../tokens/token-updates.js'
 import { userClass } from '../credentials.js'
@@ -60,7 +61,7 @@ export class FactorChallenges {
       token: hashToken(challenge),
       boundTo: '0',
       expiresAt: new Date(now + LIFETIME),
-      amr: amr ?? null,
+      amr: amr ? storedMethods(amr) : null,
       // The end of the session, if its lifetime was chosen.
       endsAt: life === undefined ? null : new Date(now + life * 1000),
     }

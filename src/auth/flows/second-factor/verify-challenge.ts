@@ -7,6 +7,7 @@ import type { Token } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
+import { methodsIn } from '../../tokens/methods.js'
 import { revokeTokens } from '../../tokens/token-updates.js'
 import { startSession } from '../start-session.js'
 import { countChallengeAttempt, readChallenge } from './challenges.js'
@@ -43,7 +44,7 @@ export async function verifyChallenge(
     return await rethrowFailedAttempt(error, attempt)
   }
   await attempt.succeeded()
-  const amr = [...(found.amr ?? []), methodOfCode(text)]
+  const amr = [...(methodsIn(found.amr) ?? []), methodOfCode(text)]
   const result = await startSession(core, user, { device, amr, life: chosenLife(found) })
   if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
   return result
