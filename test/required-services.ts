@@ -2,7 +2,7 @@
  * Loaded before every run (.mocharc.json). A run without servers tests on SQLite and says what it left out;
  * with REQUIRE_DATABASES=1 (CI) leaving one out is a failure, so that a green run cannot be a partial one.
  */
-import { idDay } from './helpers/repetitions.js'
+import { idChoice } from './helpers/repetitions.js'
 
 const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'REDIS_URL' } as const
 
@@ -19,7 +19,7 @@ export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
     console.log(
       '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, and types of ids on ' +
-        `some databases, which change every day (this run: ID_DAY=${idDay()}).`,
+        `some databases (this run: ID_CHOICE=${idChoice()}).`,
     )
   }
   if (leftOut.length === 0) return

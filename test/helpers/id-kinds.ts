@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { column } from '../../src/index.js'
 import type { Column } from '../../src/schema/column.js'
 import { availableDatabases, type DatabaseName, eachDatabase, type TestDatabase } from './databases.js'
-import { idDay } from './repetitions.js'
+import { idChoice } from './repetitions.js'
 
 /** The ids that an application has, for suites that run with each kind. */
 export interface SuiteIds {
@@ -60,9 +60,9 @@ export const suiteIds: readonly SuiteIds[] = [
 /** Returns an order of ids, the same for each kind. */
 export const byText = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : Number(String(a) > String(b)))
 
-/** Returns one of a list. The next day it is the next one. */
+/** Returns one of a list. With the next ID_CHOICE it is the next one. */
 export function rotating<T>(list: readonly T[], offset = 0): T {
-  return list[(idDay() + offset) % list.length] as T
+  return list[(idChoice() + offset) % list.length] as T
 }
 
 /** Where each kind is most likely to fail: MariaDB compares text with numbers, and text without case. */
@@ -79,9 +79,9 @@ const pairOfDay = rotating(pairs)
 
 /**
  * A describe for each kind of ids on each database. By default, UUIDs run on all databases, other kinds where they are most likely to
- * fail, and one kind on one database that change every day. With FULL=1, all run on all.
+ * fail, and one kind on one database that ID_CHOICE selects. With FULL=1, all run on all.
  *
- * @param further the other kinds of ids that run every day. Default: all. A long suite names fewer.
+ * @param further the other kinds of ids that always run. Default: all. A long suite names fewer.
  * @example eachKindOfIds('Rules', (db, ids) => { ... })
  */
 export function eachKindOfIds(
