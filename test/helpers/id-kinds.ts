@@ -75,7 +75,7 @@ const riskiest: Readonly<Record<SuiteIds['name'], readonly DatabaseName[]>> = {
 
 /** The pairs of a kind, other than UUIDs, and a database: every suite runs with another one each day. */
 const pairs = suiteIds.slice(1).flatMap((ids) => availableDatabases.map((database) => ({ ids, database })))
-const pairOfDay = rotating(pairs)
+const chosenPair = rotating(pairs)
 
 /**
  * A describe for each kind of ids on each database. By default, UUIDs run on all databases, other kinds where they are most likely to
@@ -91,7 +91,7 @@ export function eachKindOfIds(
 ): void {
   for (const ids of suiteIds) {
     const usual = ids.name === 'uuid' || further.includes(ids.name) ? riskiest[ids.name] : []
-    const defaults = pairOfDay?.ids === ids ? [...new Set([...usual, pairOfDay.database])] : usual
+    const defaults = chosenPair?.ids === ids ? [...new Set([...usual, chosenPair.database])] : usual
     const databases = process.env['FULL'] === '1' ? availableDatabases : defaults
     eachDatabase(ids.name === 'uuid' ? title : `${title}, with ${ids.name} ids`, (db) => body(db, ids), databases)
   }

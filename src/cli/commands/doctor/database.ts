@@ -47,7 +47,7 @@ export const checkClock: Check = async ({ app, dialect }) => {
 /**
  * Returns the finding for a time of the database that was read between two times of the process, in milliseconds.
  *
- * @example skewFinding(database, before, after)
+ * @example skewFinding(1_010_000, 1_000_000, 1_000_000) // one finding: the clock of the database is 10.0 seconds ahead
  */
 export function skewFinding(database: number, before: number, after: number): Finding[] {
   const skew = database < before ? before - database : database > after ? database - after : 0
