@@ -26,7 +26,8 @@ export interface DeclaredSchema extends DatabaseSchema {
  */
 export async function declaredSchema(scratchKnex: Knex, tables: readonly DeclaredTable[]): Promise<DeclaredSchema> {
   const declared = tables.map(({ spec }) => spec)
-  const specs = [...declared, ...targetsOutside(declared)]
+  const partial = new Set(tables.filter(({ isWhole }) => !isWhole).map(({ spec }) => spec.name))
+  const specs = [...declared.map((spec) => (partial.has(spec.name) ? withKeys(spec, declared) : spec)), ...targetsOutside(declared)]
   const all = dialectOf(scratchKnex) === 'mysql' ? specs.map(withIndexableText) : specs
   for (const schema of new Set(all.map(({ name }) => schemaOf(name)))) await createSchema(scratchKnex, schema)
   await createTablesFromSpecs(scratchKnex, all)
@@ -59,6 +60,21 @@ function targetsOutside(specs: readonly TableSpec[]): TableSpec[] {
     }
   }
   return [...targets.values()]
+}
+
+/** Returns a table with a unique key for each column that the tables refer to: a JSON Schema does not describe keys. */
+function withKeys(table: TableSpec, specs: readonly TableSpec[]): TableSpec {
+  const targets = new Set(
+    specs
+      .flatMap(({ columns }) => Object.values(columns))
+      .flatMap(({ spec: { reference } }) => (reference?.table === table.name ? [reference.column, columnNameOf(reference.column)] : [])),
+  )
+  const keys = new Set([table.primaryKey].flat())
+  const columns = Object.entries(table.columns).map(([property, declared]) => {
+    const isKey = !keys.has(property) && (targets.has(property) || targets.has(columnIn(table, property)))
+    return [property, isKey ? new Column({ ...declared.spec, isUnique: true }) : declared] as const
+  })
+  return { ...table, columns: Object.fromEntries(columns) }
 }
 
 function targetOf(spec: ColumnSpec, columnName: string): Column<unknown, boolean> {

@@ -13,6 +13,7 @@ class Author extends PermsMixin(Model) {
 }
 class Book extends BaseModel.withColumns({
   authorId: column.integer().references('author.id', { onDelete: 'cascade' }),
+  authorCode: column.string({ maxLength: 20 }).references('author.code'),
 }) {
   static override tableName = 'book'
 }
