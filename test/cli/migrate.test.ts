@@ -39,6 +39,8 @@ eachDatabase('objection-perms migrate', (db) => {
     project = createProject({ 'perms.js': permsModule({ database: db.name, url: db.url(), ...perms }), ...files })
     return project
   }
+  /** On servers, only cases that could differ there run without FULL=1: each starts several processes. */
+  const isComplete = db.dialect === 'sqlite' || process.env['FULL'] === '1'
   const hasTable = (name: string) => db.knex.schema.hasTable(name)
 
   it("up runs the library's migrations and then the application's, once", async () => {
@@ -51,54 +53,58 @@ eachDatabase('objection-perms migrate', (db) => {
     expect((await run(['migrate', 'up'])).stdout).to.equal('All migrations have run.\n')
   }).timeout(60_000)
 
-  it('up works without migrations of the application', async () => {
-    const { code, json } = await create().run(['migrate', 'up', '--json'])
-    expect(code).to.equal(0)
-    expect(json.ran).to.have.length.above(0)
-    expect(await hasTable('user')).to.equal(true)
-  })
-
-  it('up takes the folder of the option migrations in package.json', async () => {
-    const { run } = create({
-      'package.json': '{ "type": "module", "objection-perms": { "migrations": "db/steps" } }',
-      'db/steps/001_note.js': migration('note'),
+  if (isComplete)
+    it('up works without migrations of the application', async () => {
+      const { code, json } = await create().run(['migrate', 'up', '--json'])
+      expect(code).to.equal(0)
+      expect(json.ran).to.have.length.above(0)
+      expect(await hasTable('user')).to.equal(true)
     })
-    expect((await run(['migrate', 'up', '--json'])).json.ran.at(-1)).to.equal('001_note.js')
-  })
 
-  it('up runs one history when the source of Knex is permsMigrations({ with })', async () => {
-    const module = permsModule({ database: db.name, url: db.url() })
-    const { run } = create({
-      'migrations/001_note.js': migration('note'),
-      'perms.js': module
-        .replace('import { initPerms', 'import { permsMigrations, initPerms')
-        .replace("client: '", "migrations: { migrationSource: permsMigrations({ with: './migrations' }) }, client: '"),
+  if (isComplete)
+    it('up takes the folder of the option migrations in package.json', async () => {
+      const { run } = create({
+        'package.json': '{ "type": "module", "objection-perms": { "migrations": "db/steps" } }',
+        'db/steps/001_note.js': migration('note'),
+      })
+      expect((await run(['migrate', 'up', '--json'])).json.ran.at(-1)).to.equal('001_note.js')
     })
-    const { json, code, stderr } = await run(['migrate', 'up', '--json'])
-    expect(code, stderr).to.equal(0)
-    expect([json.ran.at(-1), json.ran.length > 1]).to.deep.equal(['001_note.js', true])
-    expect(await hasTable('objection_perms_migrations')).to.equal(false)
-    const refused = await run(['migrate', 'down'])
-    expect(refused.code).to.equal(2)
-    expect(refused.problem).to.match(/^The last batch contains objection_perms_001.*Add --library if you mean that\.$/)
-    expect([await hasTable('user'), await hasTable('note')]).to.deep.equal([true, true])
-    expect((await run(['migrate', 'down', '--library'])).code).to.equal(0)
-    expect([await hasTable('user'), await hasTable('note')]).to.deep.equal([false, false])
-  }).timeout(60_000)
 
-  it("up leaves the library to a migration that calls permsMigrations().up(), and down refuses to drop the library's tables", async () => {
-    const { run } = create({
-      'migrations/001_perms.js': `import { permsMigrations } from 'objection-perms'
+  if (isComplete)
+    it('up runs one history when the source of Knex is permsMigrations({ with })', async () => {
+      const module = permsModule({ database: db.name, url: db.url() })
+      const { run } = create({
+        'migrations/001_note.js': migration('note'),
+        'perms.js': module
+          .replace('import { initPerms', 'import { permsMigrations, initPerms')
+          .replace("client: '", "migrations: { migrationSource: permsMigrations({ with: './migrations' }) }, client: '"),
+      })
+      const { json, code, stderr } = await run(['migrate', 'up', '--json'])
+      expect(code, stderr).to.equal(0)
+      expect([json.ran.at(-1), json.ran.length > 1]).to.deep.equal(['001_note.js', true])
+      expect(await hasTable('objection_perms_migrations')).to.equal(false)
+      const refused = await run(['migrate', 'down'])
+      expect(refused.code).to.equal(2)
+      expect(refused.problem).to.match(/^The last batch contains objection_perms_001.*Add --library if you mean that\.$/)
+      expect([await hasTable('user'), await hasTable('note')]).to.deep.equal([true, true])
+      expect((await run(['migrate', 'down', '--library'])).code).to.equal(0)
+      expect([await hasTable('user'), await hasTable('note')]).to.deep.equal([false, false])
+    }).timeout(60_000)
+
+  if (isComplete)
+    it("up leaves the library to a migration that calls permsMigrations().up(), and down refuses to drop the library's tables", async () => {
+      const { run } = create({
+        'migrations/001_perms.js': `import { permsMigrations } from 'objection-perms'
 export const up = (knex) => permsMigrations().up(knex)
 export const down = (knex) => permsMigrations().down(knex)`,
-    })
-    const { json, code, stderr } = await run(['migrate', 'up', '--json'])
-    expect(code, stderr).to.equal(0)
-    expect(json.ran).to.deep.equal(['001_perms.js'])
-    expect(await hasTable('user')).to.equal(true)
-    expect((await run(['migrate', 'down'])).problem).to.match(/^The last batch contains 001_perms\.js: /)
-    expect(await hasTable('user')).to.equal(true)
-  }).timeout(60_000)
+      })
+      const { json, code, stderr } = await run(['migrate', 'up', '--json'])
+      expect(code, stderr).to.equal(0)
+      expect(json.ran).to.deep.equal(['001_perms.js'])
+      expect(await hasTable('user')).to.equal(true)
+      expect((await run(['migrate', 'down'])).problem).to.match(/^The last batch contains 001_perms\.js: /)
+      expect(await hasTable('user')).to.equal(true)
+    }).timeout(60_000)
 
   it('several processes that run up at the same time apply each migration once', async () => {
     const { run } = create({ 'migrations/001_note.js': migration('note') })
@@ -142,14 +148,15 @@ export const down = (knex) => permsMigrations().down(knex)`,
     expect(behind.stdout).to.match(/^application +pending +002_task\.js$/m)
   }).timeout(60_000)
 
-  it('status reports a migration that ran and has no file', async () => {
-    const { run, folder } = create({ 'migrations/001_note.js': migration('note'), 'migrations/002_task.js': migration('task') })
-    await run(['migrate', 'up'])
-    rmSync(`${folder}/migrations/002_task.js`)
-    const { code, stdout } = await run(['migrate', 'status'])
-    expect(code).to.equal(1)
-    expect(stdout).to.match(/^application +missing +002_task\.js$/m)
-  }).timeout(60_000)
+  if (isComplete)
+    it('status reports a migration that ran and has no file', async () => {
+      const { run, folder } = create({ 'migrations/001_note.js': migration('note'), 'migrations/002_task.js': migration('task') })
+      await run(['migrate', 'up'])
+      rmSync(`${folder}/migrations/002_task.js`)
+      const { code, stdout } = await run(['migrate', 'status'])
+      expect(code).to.equal(1)
+      expect(stdout).to.match(/^application +missing +002_task\.js$/m)
+    }).timeout(60_000)
 
   const withNote = (columns: string) =>
     permsModule({

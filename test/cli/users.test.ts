@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { eachDatabase, type TestDatabase } from '../helpers/databases.js'
+import { eachDatabase, sqliteAnd, type TestDatabase } from '../helpers/databases.js'
 import { runNode } from '../run-node.js'
 import { createProject, permsModule, type TestProject } from './helpers/project.js'
 
@@ -28,99 +28,103 @@ const mailer = { send: async (mail) => {
   })
 }
 
-eachDatabase('objection-perms create-superuser', (db) => {
-  let project: TestProject
-  before(async function () {
-    this.timeout(60_000)
-    project = createProject({ 'perms.js': application(db) })
-    const { code, stderr } = await project.run(['migrate', 'up'])
-    expect(code, stderr).to.equal(0)
-  })
-  after(() => project.remove())
+eachDatabase(
+  'objection-perms create-superuser',
+  (db) => {
+    let project: TestProject
+    before(async function () {
+      this.timeout(60_000)
+      project = createProject({ 'perms.js': application(db) })
+      const { code, stderr } = await project.run(['migrate', 'up'])
+      expect(code, stderr).to.equal(0)
+    })
+    after(() => project.remove())
 
-  const create = (args: readonly string[], options = {}) => project.run(['create-superuser', ...args], options)
-  const count = async () => Number((await db.knex('keeper').count({ count: '*' }))[0]?.['count'])
-  const events = async () => await db.knex('audit_log').orderBy('id').pluck('event')
+    const create = (args: readonly string[], options = {}) => project.run(['create-superuser', ...args], options)
+    const count = async () => Number((await db.knex('keeper').count({ count: '*' }))[0]?.['count'])
+    const events = async () => await db.knex('audit_log').orderBy('id').pluck('event')
 
-  it('creates a superadmin with a random password that is printed once, and records the event', async () => {
-    const { code, stdout } = await create(['--email', ' Ada@Example.com '])
-    expect(code).to.equal(0)
-    const [, password = ''] = /^The password is (\S+)$/m.exec(stdout) ?? []
-    expect(password).to.have.length(20)
-    expect(stdout).to.contain('Created the superadmin ada@example.com.')
-    const { json } = await project.run(['users', 'list', '--json'])
-    expect(json.users[0]).to.deep.include({ email: 'ada@example.com', roles: [{ role: 'superadmin', domain: null }] })
-    expect(await events()).to.include('roleGranted')
-    expect(await signIn('ada@example.com', password)).to.equal('signedIn')
-  }).timeout(60_000)
+    it('creates a superadmin with a random password that is printed once, and records the event', async () => {
+      const { code, stdout } = await create(['--email', ' Ada@Example.com '])
+      expect(code).to.equal(0)
+      const [, password = ''] = /^The password is (\S+)$/m.exec(stdout) ?? []
+      expect(password).to.have.length(20)
+      expect(stdout).to.contain('Created the superadmin ada@example.com.')
+      const { json } = await project.run(['users', 'list', '--json'])
+      expect(json.users[0]).to.deep.include({ email: 'ada@example.com', roles: [{ role: 'superadmin', domain: null }] })
+      expect(await events()).to.include('roleGranted')
+      expect(await signIn('ada@example.com', password)).to.equal('signedIn')
+    }).timeout(60_000)
 
-  /** Signs in with the application itself, in another process. */
-  async function signIn(email: string, password: string): Promise<string> {
-    project.write({
-      'sign-in.js': `import { knex, perms } from './perms.js'
+    /** Signs in with the application itself, in another process. */
+    async function signIn(email: string, password: string): Promise<string> {
+      project.write({
+        'sign-in.js': `import { knex, perms } from './perms.js'
 const result = await perms.auth.signIn(JSON.parse(process.argv[2])).catch((error) => ({ status: error.code }))
 console.log(result.status)
 await perms.close()
 await knex.destroy()`,
+      })
+      return (await runNode(['sign-in.js', JSON.stringify({ email, password })], { cwd: project.folder, timeout: 60_000 })).output.trim()
+    }
+
+    it('refuses a second user with the same address, in any spelling', async () => {
+      const before = await count()
+      const { code, stdout } = await create(['--email', 'ADA@example.com'])
+      expect([code, stdout]).to.deep.equal([
+        1,
+        'There is a user ada@example.com already. Choose another address, or grant this user the role with --existing.\n',
+      ])
+      expect(await count()).to.equal(before)
     })
-    return (await runNode(['sign-in.js', JSON.stringify({ email, password })], { cwd: project.folder, timeout: 60_000 })).output.trim()
-  }
 
-  it('refuses a second user with the same address, in any spelling', async () => {
-    const before = await count()
-    const { code, stdout } = await create(['--email', 'ADA@example.com'])
-    expect([code, stdout]).to.deep.equal([
-      1,
-      'There is a user ada@example.com already. Choose another address, or grant this user the role with --existing.\n',
-    ])
-    expect(await count()).to.equal(before)
-  })
+    it('reads the password from stdin without its line break, and from SUPERUSER_PASSWORD', async () => {
+      const bob = await create(['--email', 'bob@example.com', '--password-stdin'], { stdin: ' correct horse battery\n' })
+      expect([bob.code, bob.stdout]).to.deep.equal([0, 'Created the superadmin bob@example.com.\n'])
+      expect(await signIn('bob@example.com', ' correct horse battery')).to.equal('signedIn')
+      const eve = await create(['--email', 'eve@example.com', '--json'], { env: { SUPERUSER_PASSWORD: 'battery horse correct' } })
+      expect(Object.keys(eve.json)).to.deep.equal(['isCreated', 'user'])
+      expect(await signIn('eve@example.com', 'battery horse correct')).to.equal('signedIn')
+    }).timeout(60_000)
 
-  it('reads the password from stdin without its line break, and from SUPERUSER_PASSWORD', async () => {
-    const bob = await create(['--email', 'bob@example.com', '--password-stdin'], { stdin: ' correct horse battery\n' })
-    expect([bob.code, bob.stdout]).to.deep.equal([0, 'Created the superadmin bob@example.com.\n'])
-    expect(await signIn('bob@example.com', ' correct horse battery')).to.equal('signedIn')
-    const eve = await create(['--email', 'eve@example.com', '--json'], { env: { SUPERUSER_PASSWORD: 'battery horse correct' } })
-    expect(Object.keys(eve.json)).to.deep.equal(['isCreated', 'user'])
-    expect(await signIn('eve@example.com', 'battery horse correct')).to.equal('signedIn')
-  }).timeout(60_000)
+    it('takes further identifiers and columns with --set, in the types of the columns', async () => {
+      const { code, json, stderr } = await create([
+        '--email',
+        'cleo@example.com',
+        '--set',
+        'username=cleo',
+        '--set',
+        'badge=7',
+        '--set',
+        'isTrainee=true',
+        '--json',
+      ])
+      expect(code, stderr).to.equal(0)
+      const [row] = await db.knex('keeper').where({ username: 'cleo' })
+      expect([row.id, row.badge, Boolean(row.is_trainee)]).to.deep.equal([json.user.id, 7, true])
+      expect((await create(['--email', 'c2@example.com', '--set', 'username=cleo'])).code).to.equal(1)
+    })
 
-  it('takes further identifiers and columns with --set, in the types of the columns', async () => {
-    const { code, json, stderr } = await create([
-      '--email',
-      'cleo@example.com',
-      '--set',
-      'username=cleo',
-      '--set',
-      'badge=7',
-      '--set',
-      'isTrainee=true',
-      '--json',
-    ])
-    expect(code, stderr).to.equal(0)
-    const [row] = await db.knex('keeper').where({ username: 'cleo' })
-    expect([row.id, row.badge, Boolean(row.is_trainee)]).to.deep.equal([json.user.id, 7, true])
-    expect((await create(['--email', 'c2@example.com', '--set', 'username=cleo'])).code).to.equal(1)
-  })
+    it('grants the role to an existing user with --existing', async () => {
+      expect((await create(['--email', 'none@example.com', '--existing'])).code).to.equal(1)
+      const { code, stdout } = await create(['--set', 'username=cleo', '--existing'])
+      expect([code, stdout]).to.deep.equal([0, 'cleo@example.com is a superadmin now.\n'])
+    })
 
-  it('grants the role to an existing user with --existing', async () => {
-    expect((await create(['--email', 'none@example.com', '--existing'])).code).to.equal(1)
-    const { code, stdout } = await create(['--set', 'username=cleo', '--existing'])
-    expect([code, stdout]).to.deep.equal([0, 'cleo@example.com is a superadmin now.\n'])
-  })
-
-  it('mails a link to choose a password with --invite, and names the user when the mailer fails', async () => {
-    const { code, stdout } = await create(['--email', 'dan@example.com', '--invite'], { env: { MAIL: 'on' } })
-    expect([code, stdout]).to.deep.equal([
-      0,
-      'Created the superadmin dan@example.com.\nA link to choose a password was sent to dan@example.com.\n',
-    ])
-    expect(project.read(SENT)).to.contain('dan@example.com').and.to.contain('https://zoo.example.com')
-    const broken = await create(['--email', 'finn@example.com', '--invite'], { env: { MAIL: 'broken' } })
-    expect(broken.code).to.equal(2)
-    expect(broken.problem).to.match(/^The superadmin finn@example\.com exists, but the mailer could not send the link\./)
-  })
-})
+    it('mails a link to choose a password with --invite, and names the user when the mailer fails', async () => {
+      const { code, stdout } = await create(['--email', 'dan@example.com', '--invite'], { env: { MAIL: 'on' } })
+      expect([code, stdout]).to.deep.equal([
+        0,
+        'Created the superadmin dan@example.com.\nA link to choose a password was sent to dan@example.com.\n',
+      ])
+      expect(project.read(SENT)).to.contain('dan@example.com').and.to.contain('https://zoo.example.com')
+      const broken = await create(['--email', 'finn@example.com', '--invite'], { env: { MAIL: 'broken' } })
+      expect(broken.code).to.equal(2)
+      expect(broken.problem).to.match(/^The superadmin finn@example\.com exists, but the mailer could not send the link\./)
+    })
+  },
+  sqliteAnd('mysql2'),
+)
 
 eachDatabase(
   'objection-perms create-superuser, with bad input',
@@ -187,7 +191,7 @@ await asSystem(async () => {
   const user = await perms.models.user.query().findOne({ email: process.argv[2] })
   await perms.auth.createRefreshToken(user)
   await perms.auth.createRefreshToken(user)
-})
+}, sqliteAnd('pg'))
 await perms.close()
 await knex.destroy()`,
     })

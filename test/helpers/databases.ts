@@ -40,6 +40,15 @@ export const availableDatabases: readonly DatabaseName[] = availableDrivers.filt
 )
 
 /**
+ * SQLite and one server, for tests that start a process for each case. With FULL=1: every driver.
+ *
+ * @example eachDatabase('objection-perms users', (db) => { ... }, sqliteAnd('pg'))
+ */
+export function sqliteAnd(server: 'pg' | 'mysql2'): readonly DatabaseName[] {
+  return process.env['FULL'] === '1' ? availableDrivers : availableDatabases.filter((name) => name === 'sqlite3' || name === server)
+}
+
+/**
  * Makes an empty database and a Knex on it: a temporary file for SQLite, a uniquely named database on the servers.
  * MariaDB gets utf8mb4_general_ci on purpose: it is what users have, and nothing may depend on a better default.
  */
