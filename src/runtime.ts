@@ -27,6 +27,10 @@ interface Shared {
   readonly served: WeakSet<object>
   /** The databases whose runtime has ended. */
   readonly ended: WeakSet<object>
+  /** The only runtime of this process until now; null once a second one began or one has ended, so that a context may name another one. */
+  first: Runtime | null
+  /** Whether any runtime ever began. */
+  hasBegun: boolean
 }
 
 const shared: Shared = sharedState()
@@ -41,6 +45,8 @@ function sharedState(): Shared {
     adapterCreated: false,
     served: new WeakSet(),
     ended: new WeakSet(),
+    first: null,
+    hasBegun: false,
   }
   return holder[key]
 }
@@ -167,6 +173,7 @@ export class Runtime {
 
   #deactivate(): void {
     this.#isAlive = false
+    shared.first = null
     shared.runtimes.delete(this)
     shared.ended.add(configOf(this.knex))
     for (const { undo } of [...this.#installed].reverse()) undo()
@@ -234,6 +241,8 @@ export function startRuntime(knex: Knex, name: string | undefined): Runtime {
     throw error
   }
   if (hadAdapter) shared.served.add(configOf(knex))
+  shared.first = shared.runtimes.size === 0 && !shared.hasBegun ? runtime : null
+  shared.hasBegun = true
   shared.runtimes.add(runtime)
   shared.ended.delete(configOf(knex))
   return runtime
@@ -264,6 +273,7 @@ function isReplacedBy(other: Runtime, knex: Knex): boolean {
 
 /** Throws while another copy of the package is in use. @throws ConfigurationError */
 export function assertOnlyCopy(): void {
+  if (firstAndOnly()?.copy === copy) return
   for (const { copy: other } of shared.runtimes) {
     if (other === copy) continue
     throw new ConfigurationError(
@@ -307,6 +317,8 @@ export function wasAdapterCreated(): boolean {
  * @throws RuntimeClosedError when the runtime of the context has ended
  */
 export function currentRuntime(): Runtime | null {
+  const usual = firstAndOnly()
+  if (usual) return usual
   const own = shared.contexts.getStore()?.runtime
   if (own !== undefined) {
     if (!own.isAlive) throw new RuntimeClosedError()
@@ -315,6 +327,15 @@ export function currentRuntime(): Runtime | null {
   if (shared.runtimes.size > 1) throw new NoRuntimeError()
   for (const only of shared.runtimes) return only
   return null
+}
+
+/**
+ * Returns the only runtime that this process ever had, or null. While it is active, each context names it or none, so the context need
+ * not be read: a query asks for its runtime some twenty times.
+ */
+function firstAndOnly(): Runtime | null {
+  // A copy of another version may have added a runtime.
+  return shared.runtimes.size === 1 ? shared.first : null
 }
 
 /** Returns the runtime of a Knex instance or transaction, or null. */
@@ -332,6 +353,7 @@ export function runtimeOf(knex: Knex): Runtime | null {
  */
 export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   assertOnlyCopy()
+  if (firstAndOnly()) return fn()
   const own = shared.contexts.getStore()?.runtime
   if (own !== undefined) {
     if (!own.isAlive) throw new RuntimeClosedError()
@@ -342,6 +364,12 @@ export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
   const runtime = knex === null ? null : runtimeOf(knex)
   if (runtime === null) throw new NoRuntimeError()
   return enterRuntime(runtime, fn)
+}
+
+/** Checks the same as inRuntimeOf(), without running anything. @param knexOf called only while other runtimes may exist */
+export function assertRuntimeOf(knexOf: () => Knex | null): void {
+  if (firstAndOnly()) assertOnlyCopy()
+  else inRuntimeOf(knexOf(), () => undefined)
 }
 
 // A caller of one runtime is not a user of another runtime's database, even after the first runtime was closed.

@@ -37,7 +37,10 @@ export function valuesOf(model: Model | undefined): Values {
   return (model ?? {}) as Values
 }
 
-const columnOfKey = (key: string): string => key.split(':')[0] as string
+function columnOfKey(key: string): string {
+  const end = key.indexOf(':')
+  return end < 0 ? key : key.slice(0, end)
+}
 
 /** Returns the properties that are set by raw SQL or in part, such as 'billing:plan', rather than by a plain value. */
 export function rawNames(model: Model | undefined): string[] {

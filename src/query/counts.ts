@@ -26,7 +26,10 @@ export function CountMixin(Base: BuilderClass<BuilderState>): BuilderClass<Build
 
 /** Runs a query after the check of the tables and, for the rows of a write, after the enforcer has restricted it to the rows that the write may change. */
 export function afterNarrowing<T>(query: BuilderState, run: () => Promise<T>): Promise<T> {
-  return afterTableCheck(query.unsafeKnex(), () => (query.affectedBy ? narrow(query).then(run) : run()))
+  return afterTableCheck(
+    () => query.unsafeKnex(),
+    () => (query.affectedBy ? narrow(query).then(run) : run()),
+  )
 }
 
 async function narrow(query: BuilderState): Promise<void> {

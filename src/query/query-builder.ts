@@ -90,7 +90,10 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       try {
         return inRuntimeOf(this.unsafeKnex(), () => {
           const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
-          return afterTableCheck(this.unsafeKnex(), () => (isChecked ? writeRelated(this) : writeOnce(this)))
+          return afterTableCheck(
+            () => this.unsafeKnex(),
+            () => (isChecked ? writeRelated(this) : writeOnce(this)),
+          )
         })
       } catch (error) {
         return Promise.reject(error)
@@ -99,7 +102,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
 
     // Objection executes a copy of the builder. State of one execution is kept in that copy.
     [runCopy](trx?: Knex): { copy: EnforcingBuilder; result: Promise<unknown> } {
-      assertHomeOfOwners(this, trx ?? this.knex())
+      assertHomeOfOwners(this, trx)
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone()) : super.execute()
       const { copy } = this.#forCopy

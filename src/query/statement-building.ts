@@ -1,7 +1,7 @@
 /** Builds the statements of query builders that enforce policies. */
 import type { Knex } from 'knex'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
-import { inRuntimeOf } from '../runtime.js'
+import { assertRuntimeOf } from '../runtime.js'
 import { definitionOf } from '../schema/definition/definition.js'
 import type { BuilderState } from './enforcing-query.js'
 import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
@@ -36,8 +36,8 @@ export function StatementBuildingMixin(Base: BuilderClass<BuilderState>): Builde
 
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       // A hook of the query, such as onBuild(), may have set another Knex since.
-      inRuntimeOf(this.unsafeKnex(), () => undefined)
-      if (!this.isRunning) assertHomeOfOwners(this, this.knex())
+      assertRuntimeOf(() => this.unsafeKnex())
+      if (!this.isRunning) assertHomeOfOwners(this)
       const built = this.#build(knexBuilder)
       this.#listsColumns = false
       if (!this.isPartial() && !this.#isBuiltIn()) retryOnDeadlock(built)

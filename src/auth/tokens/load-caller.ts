@@ -94,7 +94,11 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
     const dialect = dialectOfClass(parts.user.cls)
     try {
       const db = joinAmbient(knex)
-      const ask = () => afterTableCheck(db, () => send(db, sql, [value]))
+      const ask = () =>
+        afterTableCheck(
+          () => db,
+          () => send(db, sql, [value]),
+        )
       const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : retryStatement(error, ask)))
       return assemble(rowsOf(found, dialect), parts, dialect)
     } catch (error) {

@@ -18,12 +18,16 @@ export function setTableCheck(runtime: Runtime, check: TableCheck): void {
   current.set(runtime, check)
 }
 
-/** Calls fn after the check of the tables. Calls it at once without a check, and after a successful one. */
-export function afterTableCheck<T>(knex: Knex | null, fn: () => Promise<T>): Promise<T> {
+/**
+ * Calls fn after the check of the tables. Calls it at once without a check, and after a successful one.
+ *
+ * @param knexOf returns what the statement runs on. It is called only if there is a check
+ */
+export function afterTableCheck<T>(knexOf: () => Knex | null, fn: () => Promise<T>): Promise<T> {
   const check = current.get()
   if (check === null) return fn()
   // A model without a Knex instance of its own uses that of the runtime.
-  const used = knex ?? registeredKnex()
+  const used = knexOf() ?? registeredKnex()
   const pending = used === null ? undefined : check(joinAmbient(used))
   return pending ? pending.then(fn) : fn()
 }

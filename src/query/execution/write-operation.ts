@@ -26,9 +26,16 @@ export function writeOf(builder: ObjectionBuilder): WriteOperation | null {
   return { kind, models, instance, id, isNarrowed }
 }
 
-/** Throws when a query of a relation begins at, or relates, rows of another runtime than that of `knex`. @throws RuntimeMismatchError */
-export function assertHomeOfOwners(builder: ObjectionBuilder, knex: Knex): void {
+/**
+ * Throws when a query of a relation begins at, or relates, rows of another runtime than that of `trx`.
+ *
+ * @param trx Default: the builder's Knex instance.
+ * @throws RuntimeMismatchError
+ */
+export function assertHomeOfOwners(builder: ObjectionBuilder, trx?: Knex): void {
   for (const { owner, input } of operationsOf(builder)) {
+    if (!owner?.isModels && input === undefined) continue
+    const knex = trx ?? builder.knex()
     if (owner?.isModels) for (const row of owner.modelArray) assertHome(row, knex)
     if (Array.isArray(input)) for (const row of input) assertHome(row, knex)
     else assertHome(input, knex)
