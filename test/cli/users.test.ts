@@ -174,98 +174,102 @@ eachDatabase(
   ['sqlite3'],
 )
 
-eachDatabase('objection-perms users', (db) => {
-  let project: TestProject
-  before(async function () {
-    this.timeout(60_000)
-    project = createProject({ 'perms.js': application(db) })
-    await project.run(['migrate', 'up'])
-    for (const name of ['ada', 'bob']) {
-      const { code, stderr } = await project.run(['create-superuser', '--email', `${name}@example.com`, '--set', `username=${name}`])
-      expect(code, stderr).to.equal(0)
-    }
-    project.write({
-      'sessions.js': `import { asSystem } from 'objection-perms'
+eachDatabase(
+  'objection-perms users',
+  (db) => {
+    let project: TestProject
+    before(async function () {
+      this.timeout(60_000)
+      project = createProject({ 'perms.js': application(db) })
+      await project.run(['migrate', 'up'])
+      for (const name of ['ada', 'bob']) {
+        const { code, stderr } = await project.run(['create-superuser', '--email', `${name}@example.com`, '--set', `username=${name}`])
+        expect(code, stderr).to.equal(0)
+      }
+      project.write({
+        'sessions.js': `import { asSystem } from 'objection-perms'
 import { knex, perms } from './perms.js'
 await asSystem(async () => {
   const user = await perms.models.user.query().findOne({ email: process.argv[2] })
   await perms.auth.createRefreshToken(user)
   await perms.auth.createRefreshToken(user)
-}, sqliteAnd('pg'))
+})
 await perms.close()
 await knex.destroy()`,
+      })
     })
-  })
-  after(() => project.remove())
+    after(() => project.remove())
 
-  async function startSessions(email: string): Promise<void> {
-    expect((await runNode(['sessions.js', email], { cwd: project.folder, timeout: 60_000 })).output).to.equal('')
-  }
+    async function startSessions(email: string): Promise<void> {
+      expect((await runNode(['sessions.js', email], { cwd: project.folder, timeout: 60_000 })).output).to.equal('')
+    }
 
-  it('list shows ids, identifiers, state and roles, page by page', async () => {
-    const { code, json } = await project.run(['users', 'list', '--json', '--page-size', '1', '--page', '2'])
-    expect(code).to.equal(0)
-    expect(json.pagination).to.deep.equal({ page: 2, pageSize: 1, total: 2, totalPages: 2 })
-    expect(json.users.map(({ email, username, isEnabled }: Record<string, unknown>) => [email, username, isEnabled])).to.deep.equal([
-      ['bob@example.com', 'bob', true],
-    ])
-    const { stdout } = await project.run(['users', 'list'])
-    expect(stdout)
-      .to.match(/^id +email +username +enabled +roles$/m)
-      .and.to.match(/ada@example\.com +ada +yes +superadmin$/m)
-    expect(stdout).to.contain('2 users, page 1 of 1.')
-    expect(stdout).not.to.match(/\$2[aby]\$/)
-  })
+    it('list shows ids, identifiers, state and roles, page by page', async () => {
+      const { code, json } = await project.run(['users', 'list', '--json', '--page-size', '1', '--page', '2'])
+      expect(code).to.equal(0)
+      expect(json.pagination).to.deep.equal({ page: 2, pageSize: 1, total: 2, totalPages: 2 })
+      expect(json.users.map(({ email, username, isEnabled }: Record<string, unknown>) => [email, username, isEnabled])).to.deep.equal([
+        ['bob@example.com', 'bob', true],
+      ])
+      const { stdout } = await project.run(['users', 'list'])
+      expect(stdout)
+        .to.match(/^id +email +username +enabled +roles$/m)
+        .and.to.match(/ada@example\.com +ada +yes +superadmin$/m)
+      expect(stdout).to.contain('2 users, page 1 of 1.')
+      expect(stdout).not.to.match(/\$2[aby]\$/)
+    })
 
-  it('list refuses a page that is no number', async () => {
-    const { code, problem } = await project.run(['users', 'list', '--page', 'first'])
-    expect([code, problem]).to.deep.equal([2, '--page first: must be a whole number from 1.'])
-  })
+    it('list refuses a page that is no number', async () => {
+      const { code, problem } = await project.run(['users', 'list', '--page', 'first'])
+      expect([code, problem]).to.deep.equal([2, '--page first: must be a whole number from 1.'])
+    })
 
-  it('sign-out ends the sessions of a user, found by any identifier or by the id, and records the event', async () => {
-    await startSessions('ada@example.com')
-    const [{ id }] = await db.knex('keeper').where({ email: 'ada@example.com' })
-    expect((await project.run(['users', 'sign-out', 'ada', '--json'])).json).to.deep.equal({ user: { id }, endedSessions: 2 })
-    expect(await db.knex('audit_log').orderBy('id').pluck('event')).to.include('signOut')
-    expect((await project.run(['users', 'sign-out', id])).stdout).to.equal('ada@example.com is signed out. Ended sessions: 0.\n')
-  })
+    it('sign-out ends the sessions of a user, found by any identifier or by the id, and records the event', async () => {
+      await startSessions('ada@example.com')
+      const [{ id }] = await db.knex('keeper').where({ email: 'ada@example.com' })
+      expect((await project.run(['users', 'sign-out', 'ada', '--json'])).json).to.deep.equal({ user: { id }, endedSessions: 2 })
+      expect(await db.knex('audit_log').orderBy('id').pluck('event')).to.include('signOut')
+      expect((await project.run(['users', 'sign-out', id])).stdout).to.equal('ada@example.com is signed out. Ended sessions: 0.\n')
+    })
 
-  it('disable disables a user and ends the sessions, and says when the user was disabled before', async () => {
-    await startSessions('bob@example.com')
-    const { code, json, stderr } = await project.run(['users', 'disable', 'bob@example.com', '--json'])
-    expect(code, stderr).to.equal(0)
-    expect(json).to.deep.include({ isChanged: true, endedSessions: 2 })
-    const [bob] = await db.knex('keeper').where({ email: 'bob@example.com' })
-    expect(Boolean(bob.is_enabled)).to.equal(false)
-    expect((await project.run(['users', 'disable', 'bob'])).stdout).to.equal('bob@example.com was disabled already. Ended sessions: 0.\n')
-  })
+    it('disable disables a user and ends the sessions, and says when the user was disabled before', async () => {
+      await startSessions('bob@example.com')
+      const { code, json, stderr } = await project.run(['users', 'disable', 'bob@example.com', '--json'])
+      expect(code, stderr).to.equal(0)
+      expect(json).to.deep.include({ isChanged: true, endedSessions: 2 })
+      const [bob] = await db.knex('keeper').where({ email: 'bob@example.com' })
+      expect(Boolean(bob.is_enabled)).to.equal(false)
+      expect((await project.run(['users', 'disable', 'bob'])).stdout).to.equal('bob@example.com was disabled already. Ended sessions: 0.\n')
+    })
 
-  it('disable changes nothing in an application without a secret, whose sessions it could not end', async () => {
-    const text = project.read('perms.js')
-    project.write({ 'without.js': text.replace(/jwt: \{[^}]*\}, /, '') })
-    const { code, problem } = await project.run(['users', 'disable', 'ada', '--app', 'without.js'])
-    expect(code).to.equal(2)
-    expect(problem).to.match(/^Signing in needs a secret/)
-    const [ada] = await db.knex('keeper').where({ email: 'ada@example.com' })
-    expect(Boolean(ada.is_enabled)).to.equal(true)
-  })
+    it('disable changes nothing in an application without a secret, whose sessions it could not end', async () => {
+      const text = project.read('perms.js')
+      project.write({ 'without.js': text.replace(/jwt: \{[^}]*\}, /, '') })
+      const { code, problem } = await project.run(['users', 'disable', 'ada', '--app', 'without.js'])
+      expect(code).to.equal(2)
+      expect(problem).to.match(/^Signing in needs a secret/)
+      const [ada] = await db.knex('keeper').where({ email: 'ada@example.com' })
+      expect(Boolean(ada.is_enabled)).to.equal(true)
+    })
 
-  it('disable refuses the last superadmin', async () => {
-    const { code, problem } = await project.run(['users', 'disable', 'ada@example.com'])
-    expect(code).to.equal(2)
-    expect(problem).to.match(/last .*superadmin/i)
-    const [ada] = await db.knex('keeper').where({ email: 'ada@example.com' })
-    expect(Boolean(ada.is_enabled)).to.equal(true)
-  })
+    it('disable refuses the last superadmin', async () => {
+      const { code, problem } = await project.run(['users', 'disable', 'ada@example.com'])
+      expect(code).to.equal(2)
+      expect(problem).to.match(/last .*superadmin/i)
+      const [ada] = await db.knex('keeper').where({ email: 'ada@example.com' })
+      expect(Boolean(ada.is_enabled)).to.equal(true)
+    })
 
-  it('exits with 1 for a user who does not exist, and with 2 without a user', async () => {
-    const missing = await project.run(['users', 'sign-out', 'nobody@example.com', '--json'])
-    expect([missing.code, missing.json]).to.deep.equal([1, { user: null }])
-    const { code, problem } = await project.run(['users', 'disable'])
-    expect(code).to.equal(2)
-    expect(problem).to.match(/^users disable needs USER: .*Example: npx objection-perms users disable/)
-  })
-})
+    it('exits with 1 for a user who does not exist, and with 2 without a user', async () => {
+      const missing = await project.run(['users', 'sign-out', 'nobody@example.com', '--json'])
+      expect([missing.code, missing.json]).to.deep.equal([1, { user: null }])
+      const { code, problem } = await project.run(['users', 'disable'])
+      expect(code).to.equal(2)
+      expect(problem).to.match(/^users disable needs USER: .*Example: npx objection-perms users disable/)
+    })
+  },
+  sqliteAnd('pg'),
+)
 
 describe('objection-perms users, before the migrations have run', () => {
   it('names the command that creates the tables', async () => {
