@@ -211,6 +211,9 @@ eachDatabase('A database with tables of the application', (db) => {
       static override tableName = 'employees'
     }
     await perms.close()
+    // PostgreSQL keeps the parameter types of the statements that a connection prepared for tables with UUIDs.
+    await db.knex.destroy()
+    db.knex.initialize()
     await db.knex.schema.createTable('employees', (table) => {
       table.increments('id')
       table.specificType('email', text()).unique()
