@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 import { knexSnakeCaseMappers } from 'objection'
 import { readSchema } from '../../src/database/catalogue/read-schema.js'
 import { select } from '../../src/database/tables/existing-tables.js'
-import { MARK } from '../../src/migrate/scratch/names.js'
+import { MARK, PREFIX } from '../../src/migrate/scratch/names.js'
 import { withScratchDatabase } from '../../src/migrate/scratch.js'
 import { createDatabase, eachDatabase, eachDriver, type OwnDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -87,6 +87,16 @@ eachDatabase(
       }
     })
 
+    it('that a killed process left is dropped by one of several runs that start at once, and all of them succeed', async function () {
+      this.timeout(60_000)
+      for (let round = 0; round < 3; round += 1) {
+        const id = `${Date.now().toString(36)}_${randomBytes(4).toString('hex')}`
+        await createMarked(db, `${PREFIX}000000_4194305_${id}`.replace('000000', await hostPart(db)))
+        const runs = Array.from({ length: 4 }, (_, i) => withScratchDatabase(db.knex, {}, async () => i))
+        expect(await Promise.all(runs)).to.deep.equal([0, 1, 2, 3])
+      }
+    })
+
     it('cannot be made by a user without the right, which the error says with the way out', async function () {
       this.timeout(60_000)
       const limited = await limitedUser(db)
@@ -100,6 +110,14 @@ eachDatabase(
   },
   servers.filter((name) => process.env[name === 'pg' ? 'POSTGRES_URL' : 'MARIADB_URL']),
 )
+
+/** Returns the part of the names of scratch databases that stands for this host. */
+async function hostPart(db: TestDatabase): Promise<string> {
+  return await withScratchDatabase(db.knex, {}, async (scratch) => {
+    const [[own] = []] = await select(scratch, db.dialect === 'pg' ? 'select current_database()::text' : 'select database()', [])
+    return String(own).slice(PREFIX.length).split('_')[0] as string
+  })
+}
 
 async function createMarked(db: TestDatabase, name: string): Promise<void> {
   if (db.dialect === 'pg') {

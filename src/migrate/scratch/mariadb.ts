@@ -84,6 +84,7 @@ async function drop(knex: Knex, name: string, host: string): Promise<void> {
 
 async function dropLeftOver(knex: Knex, host: string): Promise<void> {
   const sql = 'select schema_name from information_schema.schemata where left(schema_name, ?) = ? and schema_comment = ?'
+  // Several runs may drop it at the same moment. If one remains, the next run drops it.
   for (const [name] of await select(knex, sql, [PREFIX.length, PREFIX, MARK]))
-    if (isLeftOver(String(name))) await drop(knex, String(name), host)
+    if (isLeftOver(String(name))) await drop(knex, String(name), host).catch(() => undefined)
 }
