@@ -27,7 +27,7 @@ export interface ArgumentSpec {
   readonly isOptional?: boolean
 }
 
-/** What a running command can use. */
+/** The arguments and functions that a running command gets. */
 export interface CommandContext<O extends OptionSpecs = OptionSpecs> {
   readonly options: OptionValues<O>
   /** The arguments without a name, as many as the command declares. */
@@ -48,7 +48,7 @@ export interface CommandContext<O extends OptionSpecs = OptionSpecs> {
   readStdin(): Promise<string>
 }
 
-/** What a command prints. */
+/** The result that a command prints. */
 export interface CommandResult {
   /** The output for people. */
   readonly lines: readonly string[]

@@ -1,4 +1,4 @@
-/** What a command prints: its result on stdout, everything else on stderr. */
+/** Prints the result of a command on stdout, and everything else on stderr. */
 import { stderr, stdout } from 'node:process'
 
 /** Milliseconds after which a step reports that it is still running, and after which it reports it again. */

@@ -24,7 +24,7 @@ export interface CheckOptions {
 
 /** Options of `makeMigration()`. */
 export interface MakeOptions extends CheckOptions {
-  /** What the migration does, for the name of its file: 'add_title'. */
+  /** The purpose of the migration, for the name of its file: 'add_title'. */
   readonly name: string
   /** Whether steps that lose values run. Otherwise they stand in a comment. @defaultValue false */
   readonly allowLoss?: boolean | undefined

@@ -12,7 +12,7 @@ export interface NewMigrationFile {
   readonly language: MigrationLanguage
 }
 
-/** What the developer says about the file. */
+/** The name, folder and language that the developer chose for the file. */
 export interface FileWishes {
   readonly name: string
   readonly directory?: string | undefined

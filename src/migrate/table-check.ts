@@ -92,7 +92,7 @@ export class StartCheck {
     if (this.#migrations === 0) this.#isFine = true
   }
 
-  // What is not known counts as a difference.
+  // An unknown result counts as a difference.
   async #find(knex: Knex): Promise<TableDrift> {
     try {
       return await findTableDrift(knex, declaredTables(this.#perms))

@@ -6,6 +6,34 @@ import { eachServedId, type Id, openServed, type ServedWorld } from './served-wo
 
 type Row = Record<string, any>
 
+/** The parts of an OpenAPI document that these tests read. */
+interface OpenApi {
+  readonly paths: Readonly<Record<string, Readonly<Partial<Record<string, Operation>>>>>
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>
+    readonly parameters: Readonly<Record<string, Parameter>>
+  }
+}
+interface Operation {
+  readonly parameters?: readonly Parameter[]
+  readonly requestBody?: { readonly content: Content }
+  readonly responses: Readonly<Record<string, { readonly content: Content }>>
+}
+type Content = Readonly<Record<string, { readonly schema: Schema; readonly example?: Readonly<Record<string, unknown>> }>>
+interface Named {
+  readonly $ref?: string
+}
+interface Schema extends Named {
+  readonly type?: string | readonly string[]
+  readonly format?: string
+  readonly properties?: Readonly<Record<string, Schema>>
+}
+interface Parameter extends Named {
+  readonly in?: string
+  readonly schema?: Schema
+  readonly example?: unknown
+}
+
 eachServedId('Over HTTP', (db, ids) => {
   let world: ServedWorld
   let ada: User
@@ -152,11 +180,17 @@ eachServedId('Over HTTP', (db, ids) => {
   })
 
   it('the OpenAPI document gives path parameters, properties and examples the type of the ids', () => {
-    const document = openApiDocument(world.api, world.perms) as any
+    // As a client receives it.
+    const document: OpenApi = JSON.parse(JSON.stringify(openApiDocument(world.api, world.perms)))
     const types = { integer: 'integer', bigint: 'string', uuid: 'string', string: 'string' }
     const ajv = new Ajv2020({ strict: false, validateFormats: false })
-    const resolve = (schema: any) => (schema.$ref ? document.components.schemas[schema.$ref.split('/').pop()] : schema)
-    const check = (what: string, schema: any, id: Id, example?: unknown) => {
+    const named = <T extends Named>(one: T, all: Readonly<Record<string, T>>): T =>
+      one.$ref ? (all[one.$ref.split('/').pop() ?? ''] as T) : one
+    const propertiesOf = (schema: Schema | undefined) => named(schema as Schema, document.components.schemas).properties ?? {}
+    const bodyOf = (path: string, method: 'post' | 'patch') =>
+      propertiesOf(document.paths[path]?.[method]?.requestBody?.content['application/json']?.schema)
+    const check = (what: string, schema: Schema | undefined, id: Id, example?: unknown) => {
+      if (!schema) throw new Error(`The document has no schema of ${what}.`)
       expect([schema.type].flat(), what).to.include(types[ids.type])
       if (ids.type === 'uuid') expect(schema.format, what).to.equal('uuid')
       expect(ajv.validate(schema, id), `${what}: ${JSON.stringify(schema)} allows ${id}`).to.equal(true)
@@ -168,22 +202,21 @@ eachServedId('Over HTTP', (db, ids) => {
       ['/projects/{projectId}/below', world.idOf(project)],
       ['/users/{userId}/owned', ada.id as Id],
     ] as const) {
-      const operation = document.paths[path].get
-      const parameter = operation.parameters
-        .map((one: any) => (one.$ref ? document.components.parameters[one.$ref.split('/').pop()] : one))
-        .find((one: any) => one.in === 'path')
-      check(path, parameter.schema, ids.type === 'integer' ? id : String(id), parameter.example)
+      const parameter = document.paths[path]?.get?.parameters
+        ?.map((one) => named(one, document.components.parameters))
+        .find((one) => one.in === 'path')
+      check(path, parameter?.schema, ids.type === 'integer' ? id : String(id), parameter?.example)
     }
-    const { content } = document.paths['/notes/{id}'].get.responses['200']
-    const media = content['application/json']
-    const note = resolve(media.schema).properties
-    check('the id', note[world.property], own, media.example?.[world.property])
-    check('the owner', note.userId, ada.id as Id, media.example?.userId)
-    check('the project', note.projectId, world.idOf(project), media.example?.projectId)
-    const input = resolve(document.paths['/notes'].post.requestBody.content['application/json'].schema).properties
+    const media = document.paths['/notes/{id}']?.get?.responses['200']?.content['application/json']
+    const note = propertiesOf(media?.schema)
+    check('the id', note[world.property], own, media?.example?.[world.property])
+    check('the owner', note['userId'], ada.id as Id, media?.example?.['userId'])
+    check('the project', note['projectId'], world.idOf(project), media?.example?.['projectId'])
+    const input = bodyOf('/notes', 'post')
     expect(input).to.have.any.keys('title')
     expect(Object.hasOwn(input, world.property)).to.equal(ids.given !== undefined)
-    const change = resolve(document.paths['/notes/{id}'].patch.requestBody.content['application/json'].schema).properties
+    const change = bodyOf('/notes/{id}', 'patch')
+    expect(change).to.have.any.keys('title')
     expect(change).to.not.have.property(world.property)
   })
 })

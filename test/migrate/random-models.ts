@@ -1,5 +1,6 @@
 /** Random models, and random changes of them. */
 import { BaseModel, type Column, column } from '../../src/index.js'
+import type { ColumnType } from '../../src/schema/column.js'
 import { type ModelClass, modelClass } from '../../src/schema/model-class.js'
 
 /** Returns numbers from 0 to 1 that depend on a seed only. */
@@ -36,20 +37,7 @@ export class Choices {
 
 /** A column of a random model. */
 export interface RandomColumn {
-  readonly type:
-    | 'string'
-    | 'text'
-    | 'integer'
-    | 'bigint'
-    | 'decimal'
-    | 'float'
-    | 'boolean'
-    | 'date'
-    | 'datetime'
-    | 'uuid'
-    | 'json'
-    | 'enum'
-    | 'reference'
+  readonly type: ColumnType | 'reference'
   readonly length?: number
   readonly precision?: number
   readonly scale?: number

@@ -58,7 +58,8 @@ eachDatabase(
       const [[real] = []] = await select(db.knex, db.dialect === 'pg' ? 'select current_database()::text' : 'select database()', [])
       await withScratchDatabase(db.knex, {}, async (scratch) => {
         const table = db.dialect === 'pg' ? `"${real}".public.real` : `\`${real}\`.\`real\``
-        expect((await rejection(scratch.raw(`insert into ${table} values (1)`))).message).to.match(/not implemented|denied/)
+        const message = db.dialect === 'pg' ? 'cross-database references are not implemented' : 'command denied to user'
+        expect((await rejection(scratch.raw(`insert into ${table} values (1)`))).message).to.include(message)
         expect((await rejection(scratch.raw('create database objection_perms_other'))).message).to.match(/denied/)
       })
       expect(await db.knex('real')).to.deep.equal([])

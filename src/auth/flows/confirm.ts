@@ -18,7 +18,7 @@ import {
   readCode,
 } from './second-factor/factors.js'
 
-/** What confirms a session. Give at least one. */
+/** The credentials with which a user confirms a session. Give at least one. */
 export interface ConfirmCredentials {
   readonly password?: string | undefined
   /** A code of the authenticator app, or a recovery code. */

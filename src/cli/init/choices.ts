@@ -11,7 +11,7 @@ export type Database = (typeof databases)[number]
 /** The Knex clients of the databases. */
 export type Client = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
 
-/** What the generated application consists of. */
+/** The framework, language, database and other parts of the generated application. */
 export interface Choices {
   readonly framework: Framework
   readonly language: Language

@@ -14,7 +14,7 @@ const databaseSteps: Readonly<Record<Database, readonly string[]>> = {
   mariadb: serverSteps('mysql://USER:PASSWORD@127.0.0.1:3306'),
 }
 
-/** What the steps depend on besides the choices. */
+/** The state of the project, which the printed steps depend on besides the choices. */
 export interface Situation {
   /** The folder to change to, relative to the working directory; '' for none. */
   readonly folder: string

@@ -4,7 +4,7 @@ import { CliError } from '../failure.js'
 import { type Choices, type Client, type Database, type Framework, frameworks, type Language } from './choices.js'
 import { dependencyNames, isObject, type PackageJson } from './package-json.js'
 
-/** What the folder of an application contains before init runs. */
+/** The folder of an application before init runs. */
 export interface Project {
   readonly directory: string
   readonly manifest: PackageJson
@@ -80,7 +80,7 @@ const namesIn = async (folder: string): Promise<string[]> => await readdir(folde
 
 const sourceFiles: ReadonlySet<string> = new Set(['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts', '.jsx', '.tsx'])
 
-/** What the user named on the command line. */
+/** The options that the user gave on the command line. */
 export interface Wishes {
   readonly framework?: Framework | undefined
   readonly language?: Language | undefined

@@ -33,7 +33,7 @@ export interface IndexSchema {
   readonly isPartial?: boolean | undefined
 }
 
-/** What a foreign key does when the row that it refers to is deleted, or its key changes. Models declare the first three. */
+/** The action of a foreign key when its target row is deleted, or the key of that row changes. Models can declare the actions of `OnDelete`. */
 export type ForeignKeyAction = OnDelete | 'set default'
 
 export interface ForeignKeySchema {

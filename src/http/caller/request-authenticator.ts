@@ -12,7 +12,7 @@ import { type TokenReader, tokenReader } from './authorization.js'
 import { accessCookie, assertSingleCredential, usesCookies } from './cookies.js'
 import { assertOwnOrigin } from './origin.js'
 
-/** What a route requires of its callers. */
+/** The requirements of a route on its callers. */
 export interface CallerOptions {
   /**
    * The abilities of API keys; callers who signed in need none. The accepted abilities, such as `['reports:read']`; a key needs one of them. `[]` accepts every key, `'none'` no key.
@@ -21,7 +21,7 @@ export interface CallerOptions {
    */
   abilities?: readonly string[] | 'none' | undefined
   /**
-   * What the caller's session must be, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`.
+   * A rule that the caller's session must satisfy, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`.
    *
    * @defaultValue any active session
    */

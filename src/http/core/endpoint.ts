@@ -68,7 +68,7 @@ export interface EndpointOptions<Row = unknown> {
    */
   abilities?: (() => readonly string[]) | 'none' | undefined
   /**
-   * What the caller's session must be, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`. Checked
+   * A rule that the caller's session must satisfy, such as `recent(300)`. Otherwise the response is 401 `insufficient_user_authentication`. Checked
    * after the row was loaded and roles were checked.
    *
    * @defaultValue any active session

@@ -90,7 +90,7 @@ export interface PermsPort {
     readonly accessDenied: 404 | 403
     /** Settings for tokens in cookies. Undefined if cookies are off. */
     readonly cookies?: CookieSettings | undefined
-    /** What the caller's session must be to change credentials, factors, keys, sessions and accounts. */
+    /** A rule that the caller's session must satisfy to change credentials, factors, keys, sessions and accounts. */
     readonly stepUp?: StepUpRule | undefined
     /** The bounds of the lifetime that clients choose at sign-in. Undefined if they cannot choose. */
     readonly rememberMe?: RememberMeOptions | undefined

@@ -19,7 +19,7 @@ export interface MethodOptions {
   adminOnly?: boolean | undefined
   /** Allows only callers with this global role. */
   role?: string | undefined
-  /** What the caller's session must be, such as `recent(300)`. Otherwise the response is 401. Default: any active session. */
+  /** A rule that the caller's session must satisfy, such as `recent(300)`. Otherwise the response is 401. Default: any active session. */
   stepUp?: StepUpRule | undefined
   /** The columns to show: a list, or a JSON Schema. Cannot add to those that the model shows. Default: all of these. */
   schema?: SchemaOption | undefined

@@ -2,7 +2,7 @@
 import type { CheckSchema, ForeignKeySchema, IndexSchema, TableSchema } from '../../database/catalogue/schema-types.js'
 import { constraintName } from '../../database/tables/constraints.js'
 
-/** What a comparison drops and adds. */
+/** The parts of a table that a comparison drops and adds. */
 export interface Difference<T> {
   readonly dropped: readonly T[]
   readonly added: readonly T[]

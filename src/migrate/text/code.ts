@@ -11,7 +11,7 @@ export interface Block {
   readonly isDisabled?: boolean | undefined
 }
 
-/** What the code of a step depends on. */
+/** The settings that the code of a step depends on. */
 export interface CodeContext {
   readonly dialect: Dialect
   readonly naming: Naming

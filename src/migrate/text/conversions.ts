@@ -1,11 +1,11 @@
-/** What a change of a column's type does to the values in it. */
+/** Describes how the values of a column change when its type changes. */
 import type { ColumnSchema } from '../../database/catalogue/schema-types.js'
 import type { Dialect } from '../../schema/storage.js'
 import { shapeOf, shortType, type TypeShape } from './types.js'
 
 /** How the values of a column become values of another type. */
 export interface Conversion {
-  /** What may be lost or refused; undefined for a conversion that keeps every value. */
+  /** The values that may be lost or refused; undefined for a conversion that keeps every value. */
   readonly loss?: string | undefined
   /** The most characters of the new type, when longer values exist or may exist. */
   readonly cutTo?: number | undefined

@@ -12,7 +12,7 @@ import { type Step, stepsDown, stepsUp } from './steps.js'
 /** The language of a migration: TypeScript, JavaScript with `export`, or JavaScript with `exports`. */
 export type MigrationLanguage = 'ts' | 'esm' | 'cjs'
 
-/** What the text of a migration depends on. */
+/** The settings that the text of a migration depends on. */
 export interface MigrationTextOptions {
   /** An instance with the settings of the application: names are written as its migrations write them. */
   readonly knex: Knex

@@ -9,7 +9,7 @@ import { shapeOf, shortType } from './types.js'
 /** A change of the migration. */
 export interface Step {
   readonly change: SchemaChange
-  /** What the step loses, with the name of the table. */
+  /** The values that the step loses, with the name of the table. */
   readonly loss?: string | undefined
   /** Whether the step stands in a comment, because it loses something. */
   readonly isDisabled?: boolean
@@ -17,7 +17,7 @@ export interface Step {
   readonly needsValues?: boolean
 }
 
-/** What the steps of a migration depend on. */
+/** The settings that the steps of a migration depend on. */
 export interface StepsOptions {
   readonly dialect: Dialect
   /** The schema before the migration. */

@@ -17,7 +17,7 @@ import { writeFiles } from '../../../src/cli/init/write-files.js'
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** What a generated application is made of. */
+/** The choices for a generated application. */
 export interface Combination {
   readonly framework: Framework
   readonly language: Language

@@ -9,13 +9,13 @@ export interface Finding {
   readonly severity: 'error' | 'warning'
   /** The subject, such as 'indexes'. */
   readonly check: string
-  /** What is the case. */
+  /** The problem, in one sentence. */
   readonly what: string
-  /** What to do. */
+  /** The next step for the reader. */
   readonly advice: string
 }
 
-/** What the checks read. */
+/** The application and its database, as the checks read them. */
 export interface Examined {
   readonly app: Application
   readonly dialect: Dialect
