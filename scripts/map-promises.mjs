@@ -109,6 +109,14 @@ const promises = [
   'the lifetime that a client chooses for its session stays within the bounds of the application; a refresh does not extend it',
 ]
 
+/** Promises of later features, whose numbers have gaps: a range for each feature. */
+const featurePromises = {}
+
+const numbered = new Map([
+  ...promises.map((about, i) => [i + 1, about]),
+  ...Object.entries(featurePromises).map(([n, about]) => [Number(n), about]),
+])
+
 /** Promises of features that are not there yet. */
 const notYet = {
   81: 'The feature does not exist yet.',
@@ -125,7 +133,7 @@ function* testFiles(folder) {
   }
 }
 
-const found = new Map(promises.map((_, i) => [i + 1, new Map()]))
+const found = new Map([...numbered.keys()].map((number) => [number, new Map()]))
 const folders = ['test', 'src/testing/conformance']
 for (const file of folders.flatMap((folder) => [...testFiles(join(root, folder))])) {
   const source = readFileSync(file, 'utf8')
@@ -148,8 +156,7 @@ const lines = [
   '',
 ]
 const missing = []
-promises.forEach((about, i) => {
-  const number = i + 1
+for (const [number, about] of numbered) {
   const files = [...(found.get(number) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
   lines.push(`## ${number}. ${about}`, '')
   if (files.length === 0) {
@@ -161,7 +168,7 @@ promises.forEach((about, i) => {
     for (const title of [...new Set(titles)]) lines.push(`  - ${title}`)
   }
   if (files.length > 0) lines.push('')
-})
+}
 const text = `${lines.join('\n').trimEnd()}\n`
 
 if (process.argv.includes('--check')) {
