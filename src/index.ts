@@ -161,6 +161,7 @@ export type { PermsOptions, StepUpOptions } from './setup/options.js'
 export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
+export { AccountDeletion, type DeletionReport, type DeletionState, type ModelReport } from './users/account-deletion.js'
 export { AuditLog } from './users/audit-log.js'
 export {
   type AnyUser,

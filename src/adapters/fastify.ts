@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import { isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
@@ -14,7 +15,7 @@ import {
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { RoleName } from '../policy/registered-types.js'
-import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
+import { interceptResponse, keepContext, nodeBody, nodeHeader, readableOf } from './node-http.js'
 
 /** The properties of a Fastify 5 request that the adapter uses. */
 export interface FastifyRequestLike {
@@ -128,8 +129,10 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
   for (const [name, value] of Object.entries(response.headers)) reply.header(name, value)
   // Fastify appends repeated set-cookie headers.
   for (const line of response.cookies) reply.header('set-cookie', line)
-  if (response.body === null) reply.send()
-  else reply.send(typeof response.body === 'string' ? response.body : Buffer.from(response.body))
+  const { body } = response
+  if (body === null) reply.send()
+  else if (isBodyStream(body)) reply.send(readableOf(body))
+  else reply.send(typeof body === 'string' ? body : Buffer.from(body))
 }
 
 /**

@@ -1,4 +1,5 @@
 import { readWebStream } from '../http/core/body.js'
+import { type BodyStream, isBodyStream } from '../http/core/body-stream.js'
 import type { BodySource, HttpRequest } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 
@@ -70,10 +71,31 @@ export function fetchRequest(request: Request, options: { base?: string | undefi
  * }
  */
 export function toResponse({ status, headers, body, cookies }: HttpResponse): Response {
-  const length = body === null ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
-  const response = new Response(body as string | null, { status, headers: { ...headers, ...length } })
+  const isStream = isBodyStream(body)
+  const length =
+    body === null || isStream ? {} : { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength) }
+  const content = isStream ? webStreamOf(body) : body
+  const response = new Response(content as string | null, { status, headers: { ...headers, ...length } })
   for (const line of cookies) response.headers.append('set-cookie', line)
   return response
+}
+
+// Reads the next chunk only when the client has taken the previous one.
+function webStreamOf(body: BodyStream): ReadableStream<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next()
+        if (done) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel() {
+        await chunks.return?.()
+      },
+    },
+    { highWaterMark: 0 },
+  )
 }
 
 // Some runtimes provide the host only in the URL.

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
+import { type BodyStream, isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
@@ -13,7 +15,7 @@ import {
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { RoleName } from '../policy/registered-types.js'
-import { interceptResponse, keepContext, nodeBody, nodeHeader } from './node-http.js'
+import { interceptResponse, keepContext, nodeBody, nodeHeader, readableOf } from './node-http.js'
 
 /** The properties of a Koa 2 or 3 context that the adapter uses. */
 export interface KoaContext {
@@ -98,7 +100,8 @@ class KoaHttpRequest implements HttpRequest {
 
 function send(response: HttpResponse, ctx: KoaContext): void {
   ctx.status = response.status
-  if (response.body !== null) ctx.body = typeof response.body === 'string' ? response.body : Buffer.from(response.body)
+  const { body } = response
+  if (body !== null) ctx.body = typeof body === 'string' ? body : isBodyStream(body) ? streamFor(ctx, body) : Buffer.from(body)
   else if (ctx.method !== 'HEAD' && response.status !== 204 && response.status !== 304) {
     // Without a body, Koa would send the name of the status.
     ctx.body = ''
@@ -106,6 +109,13 @@ function send(response: HttpResponse, ctx: KoaContext): void {
   }
   for (const [name, value] of Object.entries(response.headers)) ctx.set(name, value)
   if (response.cookies.length > 0) ctx.append('set-cookie', [...response.cookies])
+}
+
+// Koa leaves the connection open when a stream fails after the headers were sent: the client would wait for the rest.
+function streamFor({ res }: KoaContext, body: BodyStream): Readable {
+  const stream = readableOf(body)
+  stream.once('error', () => res.destroy())
+  return stream
 }
 
 /**

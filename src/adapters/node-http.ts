@@ -1,7 +1,8 @@
 import { AsyncResource } from 'node:async_hooks'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { type Duplex, pipeline, Readable } from 'node:stream'
 import { readStream } from '../http/core/body.js'
+import { type BodyStream, discardBody, isBodyStream } from '../http/core/body-stream.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import type { HttpResponse } from '../http/core/response.js'
 
@@ -166,17 +167,32 @@ export function interceptResponse(res: ServerResponse, refusal: () => HttpRespon
  * @example const answer = mounted.handle(nodeRequest(req)); if (answer !== null) sendNode(await answer, res)
  */
 export function sendNode(response: HttpResponse, res: ServerResponse): void {
-  if (res.headersSent || res.destroyed) return
+  if (res.headersSent || res.destroyed) {
+    discardBody(response.body).catch(() => undefined)
+    return
+  }
   res.statusCode = response.status
   for (const [name, value] of Object.entries(response.headers)) res.setHeader(name, value)
   for (const line of response.cookies) res.appendHeader('set-cookie', line)
-  if (response.body === null) res.end()
-  else res.end(response.body)
+  const { body } = response
+  if (body === null) res.end()
+  else if (isBodyStream(body)) sendStream(body, res)
+  else res.end(body)
+}
+
+// pipeline() waits for the client, ends the source when the client disconnects, and closes the connection when the source fails.
+function sendStream(body: BodyStream, res: ServerResponse): void {
+  pipeline(readableOf(body), res, () => undefined)
+}
+
+/** Returns a streamed body as a Node stream. */
+export function readableOf(body: BodyStream): Readable {
+  return Readable.from(body, { objectMode: false })
 }
 
 /** Rejects a request that opens a WebSocket: sends the response on the raw socket and closes it. */
 export function rejectUpgrade({ status, headers, body }: HttpResponse, socket: Duplex): void {
-  const content = body ?? ''
+  const content = typeof body === 'string' || body instanceof Uint8Array ? body : ''
   const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(content)), connection: 'close' })
   const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines.map(([name, value]) => `${name}: ${value}`), '', '']
   socket.once('finish', () => socket.destroy())

@@ -48,12 +48,19 @@ export function clientOf(api: Api, perms: PermsPort, errors: unknown[] = []): Cl
   return async (method, target, token, more) => {
     const response = await mounted.handle(neutralRequest(method, target, token, more))
     if (response === null) throw new Error(`${method} ${target} is none of the API's paths.`)
-    const text = response.body === null ? '' : Buffer.from(response.body as string).toString()
+    const text = await textOf(response.body)
     return {
       status: response.status,
       headers: response.headers,
       cookies: response.cookies,
-      body: text === '' ? undefined : JSON.parse(text),
+      body: text === '' ? undefined : isBodyStream(response.body) ? text : JSON.parse(text),
     }
   }
+}
+
+async function textOf(body: HttpResponse['body']): Promise<string> {
+  if (!isBodyStream(body)) return body === null ? '' : Buffer.from(body as string).toString()
+  const chunks: Uint8Array[] = []
+  for await (const chunk of body) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
 }

@@ -1,3 +1,5 @@
+import { type BodyStream, bodyStream, discardBody, isBodyStream } from './body-stream.js'
+
 export interface ResponseOptions {
   /** Default: 200, or 204 without a body. */
   status?: number | undefined
@@ -12,15 +14,15 @@ export interface ResponseOptions {
 export class HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** The encoded body, or null for no body. */
-  readonly body: string | Uint8Array | null
+  /** The encoded body, a body that is produced while it is sent, or null for no body. */
+  readonly body: string | Uint8Array | BodyStream | null
   /** The Set-Cookie headers, which cannot be joined into one. */
   readonly cookies: readonly string[]
 
   constructor(
     status: number,
     headers: Readonly<Record<string, string>>,
-    body: string | Uint8Array | null,
+    body: string | Uint8Array | BodyStream | null,
     cookies: readonly string[] = [],
   ) {
     this.status = status
@@ -48,6 +50,22 @@ export class HttpResponse {
     return new HttpResponse(options.status ?? 204, { ...emptyHeaders, ...options.headers }, null)
   }
 
+  /**
+   * Creates a response whose body is produced while it is sent. The source runs in the async context of this call. It is asked for the next
+   * chunk only when the client has taken the previous ones, and its return() is called when the client disconnects. If it throws, the
+   * connection is closed, so that the client notices the missing rest.
+   *
+   * @param source chunks of text or bytes, for example from an async generator
+   * @example
+   * async function* lines() {
+   *   for (let i = 0; i < 1000; i += 1) yield `${i}\n`
+   * }
+   * const response = HttpResponse.stream(lines(), { headers: { 'content-type': 'text/plain' } })
+   */
+  static stream(source: AsyncIterable<string | Uint8Array>, options: ResponseOptions = {}): HttpResponse {
+    return new HttpResponse(options.status ?? 200, { ...emptyHeaders, ...options.headers }, bodyStream(source))
+  }
+
   /** Returns a copy with additional headers. */
   with(headers: Readonly<Record<string, string>>): HttpResponse {
     return new HttpResponse(this.status, { ...this.headers, ...headers }, this.body, this.cookies)
@@ -58,9 +76,19 @@ export class HttpResponse {
     return new HttpResponse(this.status, this.headers, this.body, [...this.cookies, ...lines])
   }
 
+  /** Returns a copy that passes an error of its streamed body to `onError` before the connection is closed. */
+  reportingErrors(onError: (error: unknown) => void): HttpResponse {
+    return isBodyStream(this.body) ? new HttpResponse(this.status, this.headers, bodyStream(this.body, onError), this.cookies) : this
+  }
+
   /** Returns the response to a HEAD request: a copy without the body. */
   withoutBody(): HttpResponse {
     if (this.body === null) return this
+    if (isBodyStream(this.body)) {
+      // A source that was never asked for a chunk holds nothing.
+      discardBody(this.body).catch(() => undefined)
+      return new HttpResponse(this.status, this.headers, null, this.cookies)
+    }
     const length = typeof this.body === 'string' ? Buffer.byteLength(this.body) : this.body.byteLength
     return new HttpResponse(this.status, { ...this.headers, 'content-length': String(length) }, null, this.cookies)
   }

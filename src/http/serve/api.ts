@@ -242,7 +242,8 @@ export class MountedApi {
     }
     const id = requestId(request)
     if (id !== undefined) response = response.with({ 'x-request-id': id })
-    return request.method === 'HEAD' ? response.withoutBody() : response
+    if (request.method === 'HEAD') return response.withoutBody()
+    return response.reportingErrors((error) => this.#reporter.report(error, request))
   }
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {

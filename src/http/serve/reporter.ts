@@ -27,7 +27,7 @@ export class Reporter {
   /** Returns a response for any error. For the library's own routes. */
   answer(error: unknown, request: HttpRequest): HttpResponse {
     const known = this.#perms.mapError(error)
-    if (!isPermsError(known) || known.status >= 500) this.#notify(error, request)
+    if (!isPermsError(known) || known.status >= 500) this.report(error, request)
     const id = requestId(request)
     const response = problemResponse(known)
     return id === undefined ? response : response.with({ 'x-request-id': id })
@@ -38,8 +38,8 @@ export class Reporter {
     return isPermsError(this.#perms.mapError(error)) ? this.answer(error, request) : null
   }
 
-  // An error in onError must not fail the request.
-  #notify(error: unknown, request: HttpRequest): void {
+  /** Passes an error to the application. An error in onError must not fail the request. */
+  report(error: unknown, request: HttpRequest): void {
     try {
       redactError(error)
       this.#onError(error, { method: request.method, url: request.url, requestId: requestId(request) })

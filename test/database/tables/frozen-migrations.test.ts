@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { dropTables } from '../../../src/database/tables/tables.js'
 import {
+  AccountDeletion,
   AuditLog,
   column,
   createTables,
@@ -94,9 +95,9 @@ eachDatabase('The packaged migrations', (db) => {
       const migrated = await describeTables(db.knex, db.dialect, isOfModel)
       await down()
       expect(await describeTables(db.knex, db.dialect, isOfModel)).to.deep.equal({})
-      await createTables(db.knex, [...Object.values(models), SecondFactor, Invitation, AuditLog])
+      await createTables(db.knex, [...Object.values(models), SecondFactor, Invitation, AuditLog, AccountDeletion])
       const declared = await describeTables(db.knex, db.dialect, isOfModel)
-      expect(Object.keys(declared)).to.have.length(8)
+      expect(Object.keys(declared)).to.have.length(9)
       expect(migrated).to.deep.equal(declared)
       await dropTables(
         db.knex,
