@@ -1,6 +1,8 @@
+import { isBodyStream } from '../../src/http/core/body-stream.js'
 import type { PermsPort } from '../../src/http/core/ports.js'
 import type { HttpRequest } from '../../src/http/core/request.js'
 import { splitTarget } from '../../src/http/core/request.js'
+import type { HttpResponse } from '../../src/http/core/response.js'
 import { createAdapter } from '../../src/http/serve/adapter-core.js'
 import type { Api } from '../../src/http/serve/api.js'
 import { MountedApi } from '../../src/http/serve/api.js'
