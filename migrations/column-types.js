@@ -15,6 +15,7 @@ export const string = (length) => ({
   mysql: `varchar(${length}) ${mysqlText}`,
 })
 
+export const text = { kind: 'text', sqlite: 'text', pg: 'text', mysql: `longtext ${mysqlText}` }
 export const boolean = { kind: 'boolean', sqlite: 'boolean', pg: 'boolean', mysql: 'tinyint(1)' }
 export const integer = { kind: 'integer', sqlite: 'integer', pg: 'integer', mysql: 'integer' }
 export const json = { kind: 'json', sqlite: 'text', pg: 'jsonb', mysql: `longtext ${mysqlText}` }

@@ -1,6 +1,7 @@
 import * as usersRolesTokens from './001_users_roles_tokens.js'
 import * as furtherTables from './002_further_tables.js'
 import * as stepUp from './003_step_up.js'
+import * as identities from './005_identities.js'
 import * as accountLifecycle from './007_account_lifecycle.js'
 
 /** The packaged migrations in their order. They are imported rather than read from the folder, so that a bundle contains them. */
@@ -8,5 +9,6 @@ export const packagedMigrations = [
   { file: '001_users_roles_tokens.js', migration: usersRolesTokens },
   { file: '002_further_tables.js', migration: furtherTables },
   { file: '003_step_up.js', migration: stepUp },
+  { file: '005_identities.js', migration: identities },
   { file: '007_account_lifecycle.js', migration: accountLifecycle },
 ]

@@ -27,7 +27,7 @@ export interface TableOptions {
 }
 
 /** The tables of the library that have a model. */
-export type TableKind = ModelKind | 'secondFactor' | 'invitation' | 'auditLog' | 'accountDeletion'
+export type TableKind = ModelKind | 'secondFactor' | 'invitation' | 'auditLog' | 'identity' | 'providerSignIn' | 'accountDeletion'
 
 /** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
@@ -182,7 +182,8 @@ export function libraryTable(name: string, defaultPrefix?: string): string {
 
 const inSchema = (schema: string | undefined, table: string): string => (schema === undefined ? table : `${schema}.${table}`)
 
-const furtherKinds: readonly TableKind[] = ['secondFactor', 'invitation', 'auditLog', 'accountDeletion']
+// In the order of internalModels.
+const furtherKinds: readonly TableKind[] = ['secondFactor', 'invitation', 'auditLog', 'identity', 'providerSignIn', 'accountDeletion']
 
 // Returns the tables that the options name, by class.
 function tablesOf(models: Models, options: TableOptions): Map<object, string> {

@@ -1,8 +1,12 @@
 import { type ModelClass, modelClass } from '../../schema/model-class.js'
 import { AccountDeletion } from '../account-deletion.js'
 import { AuditLog } from '../audit-log.js'
+import { Identity } from '../identity.js'
 import { Invitation } from '../invitation.js'
+import { ProviderSignIn } from '../provider-sign-in.js'
 import { SecondFactor } from '../second-factor.js'
 
 /** Models that the library owns and applications cannot replace. createTables() creates their tables too. */
-export const internalModels: readonly ModelClass[] = [SecondFactor, Invitation, AuditLog, AccountDeletion].map(modelClass)
+export const internalModels: readonly ModelClass[] = [SecondFactor, Invitation, AuditLog, Identity, ProviderSignIn, AccountDeletion].map(
+  modelClass,
+)
