@@ -10,6 +10,7 @@ import { resolveThrottle } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE } from './auth/tokens/key-set.js'
 import { registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
 import { ConfigurationError, PermsError } from './core/errors.js'
+import { Languages } from './core/messages/languages.js'
 import { prepareConnections } from './database/connections.js'
 import { mapDatabaseError } from './database/errors/database-errors.js'
 import { registerLibraryTables } from './database/errors/missing-tables.js'
@@ -68,6 +69,7 @@ export function initPerms(options: PermsOptions): Perms {
   minPasswordLength(options.passwords)
   assertRetention(options.auditRetention)
   const stepUp = stepUpRule(options.stepUp)
+  const languages = new Languages(options)
   tokenReader(options.jwt?.schemes) // checks the names
   const cookies = cookieSettings(options.cookies, options.jwt?.refreshTokenExpires ?? DEFAULT_REFRESH_LIFE)
   const hasher = hasherOf(options)
@@ -81,8 +83,8 @@ export function initPerms(options: PermsOptions): Perms {
     if (!options.passwordHasher) runtime.onEnd(() => void hasher.close?.())
     prepareDatabase(runtime, options)
     const models = prepareModels(runtime, options, hasher)
-    const signIn = startSignIn(runtime, options, hasher)
-    const perms = permsOf(runtime, options, { models, cookies, stepUp, hasher, ...signIn })
+    const signIn = startSignIn(runtime, options, hasher, languages)
+    const perms = permsOf(runtime, options, { models, cookies, stepUp, hasher, languages, ...signIn })
     if (options.checkTables !== undefined) addTableCheck(runtime, perms, options.checkTables)
     setPerms(runtime, perms)
     runtime.confirm()
@@ -138,7 +140,7 @@ interface SignInParts {
   readonly auth: (Auth & CallerCacheControl) | null
 }
 
-function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher): SignInParts {
+function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
   const { knex, jwt, cacheCallers, loadUser, mail, secondFactor } = options
   const listeners = new Listeners()
   const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
@@ -149,7 +151,19 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
   const emit = emitter(onEvent)
   const throttle = resolveThrottle(options.throttle ?? {}, { knex, emit, scope: () => runtime.scope() })
   registerOldPasswordCheck(runtime, throttledProof(throttle))
-  const parts = { knex, hasher, throttle, onEvent, trail: trail ?? undefined, cacheCallers, mail, secondFactor, loadUser, runtime }
+  const parts = {
+    knex,
+    hasher,
+    throttle,
+    onEvent,
+    trail: trail ?? undefined,
+    cacheCallers,
+    mail,
+    languages,
+    secondFactor,
+    loadUser,
+    runtime,
+  }
   const auth = jwt ? createAuth({ ...parts, jwt }) : null
   registerLegacyTokens(runtime, jwt)
   registerUserEvents(runtime, (name, payload) => {
@@ -165,9 +179,11 @@ interface PermsParts extends SignInParts {
   readonly cookies: CookieSettings | undefined
   readonly stepUp: StepUpRule | undefined
   readonly hasher: PasswordHasher
+  readonly languages: Languages
 }
 
-function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, stepUp, hasher, listeners, trail, auth }: PermsParts): Perms {
+function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Perms {
+  const { models, cookies, stepUp, hasher, languages, listeners, trail, auth } = parts
   const { knex } = options
   const boundAuth = auth && bindToRuntime(runtime, auth)
   const schemes = [...(options.jwt?.schemes ?? [])]
@@ -181,6 +197,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, { models, cookies, ste
       schemes,
       models: declaredModels(options),
       stepUp,
+      languages,
       rememberMe: options.jwt?.rememberMe,
     },
     get auth() {

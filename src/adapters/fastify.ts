@@ -3,7 +3,7 @@ import type { CallerOptions, RoleOptions } from '../http/caller/request-authenti
 import { isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
-import type { HttpResponse } from '../http/core/response.js'
+import { type HttpResponse, headerValue } from '../http/core/response.js'
 import {
   type AdapterOptions,
   type CallerCheck,
@@ -32,6 +32,7 @@ export interface FastifyReplyLike {
   readonly raw: ServerResponse
   code(status: number): unknown
   header(name: string, value: string): unknown
+  getHeader(name: string): unknown
   send(payload?: unknown): unknown
   callNotFound(): unknown
 }
@@ -126,7 +127,7 @@ class FastifyHttpRequest implements HttpRequest {
 function send(response: HttpResponse, reply: FastifyReplyLike): void {
   if (reply.sent) return
   reply.code(response.status)
-  for (const [name, value] of Object.entries(response.headers)) reply.header(name, value)
+  for (const [name, value] of Object.entries(response.headers)) reply.header(name, headerValue(name, value, reply.getHeader(name)))
   // Fastify appends repeated set-cookie headers.
   for (const line of response.cookies) reply.header('set-cookie', line)
   const { body } = response

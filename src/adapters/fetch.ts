@@ -1,7 +1,5 @@
-import { NotFoundError } from '../core/errors.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
-import { problemResponse } from '../http/core/problems.js'
 import {
   type AdapterOptions,
   type CallerCheck,
@@ -68,11 +66,12 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
       (handler) =>
       async (request, ...rest) =>
         await core.authenticate(toRequest(request, rest), continuation(handler, request, rest)),
-    router: (api, otherwise = notFound) => {
+    router: (api, otherwise) => {
       const mounted = core.mount(api)
       return async (request, ...rest) => {
         const answer = mounted.handle(toRequest(request, rest))
-        return answer === null ? await otherwise(request, ...rest) : toResponse(await answer)
+        if (answer !== null) return toResponse(await answer)
+        return otherwise ? await otherwise(request, ...rest) : toResponse(core.notFound(toRequest(request, rest)))
       }
     },
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
@@ -90,5 +89,3 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
       },
   }
 }
-
-const notFound: FetchHandler = () => toResponse(problemResponse(new NotFoundError()))

@@ -4,7 +4,7 @@ import type { CallerOptions, RoleOptions } from '../http/caller/request-authenti
 import { type BodyStream, isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
-import type { HttpResponse } from '../http/core/response.js'
+import { type HttpResponse, headerValue } from '../http/core/response.js'
 import {
   type AdapterOptions,
   type CallerCheck,
@@ -107,7 +107,7 @@ function send(response: HttpResponse, ctx: KoaContext): void {
     ctx.body = ''
     ctx.remove('content-type')
   }
-  for (const [name, value] of Object.entries(response.headers)) ctx.set(name, value)
+  for (const [name, value] of Object.entries(response.headers)) ctx.set(name, headerValue(name, value, ctx.res.getHeader(name)))
   if (response.cookies.length > 0) ctx.append('set-cookie', [...response.cookies])
 }
 

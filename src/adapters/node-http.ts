@@ -4,7 +4,7 @@ import { type Duplex, pipeline, Readable } from 'node:stream'
 import { readStream } from '../http/core/body.js'
 import { type BodyStream, discardBody, isBodyStream } from '../http/core/body-stream.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
-import type { HttpResponse } from '../http/core/response.js'
+import { type HttpResponse, headerValue } from '../http/core/response.js'
 
 /** A request of node:http, with the properties that frameworks and body parsers add. */
 export type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string | undefined; ip?: string | undefined }
@@ -172,7 +172,7 @@ export function sendNode(response: HttpResponse, res: ServerResponse): void {
     return
   }
   res.statusCode = response.status
-  for (const [name, value] of Object.entries(response.headers)) res.setHeader(name, value)
+  for (const [name, value] of Object.entries(response.headers)) res.setHeader(name, headerValue(name, value, res.getHeader(name)))
   for (const line of response.cookies) res.appendHeader('set-cookie', line)
   const { body } = response
   if (body === null) res.end()

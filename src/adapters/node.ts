@@ -1,9 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { NotFoundError } from '../core/errors.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
-import { problemResponse } from '../http/core/problems.js'
+import { languageOf, problemResponse } from '../http/core/problems.js'
 import type { HttpResponse } from '../http/core/response.js'
 import {
   type AdapterOptions,
@@ -73,7 +72,7 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
   const responseTo = (error: unknown, req: NodeRequest): HttpResponse => {
     const response = core.answerError(error, toRequest(req))
     if (response === null) (options.onError ?? toConsole)(error, { method: req.method ?? 'GET', url: req.url ?? '/', requestId: undefined })
-    return response ?? problemResponse(error)
+    return response ?? problemResponse(error, languageOf(toRequest(req), perms))
   }
   const continuation = (handler: NodeHandler, req: NodeRequest, res: ServerResponse): Continuation<unknown> => ({
     next: () => handler(req, res),
@@ -105,12 +104,13 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
         keepContext(req)
         return core.authenticate(toRequest(req), continuation(handler, req, res))
       }),
-    router: (api, otherwise = notFound) => {
+    router: (api, otherwise) => {
       const mounted = core.mount(api)
       return inRuntime(async (req, res) => {
         const answer = mounted.handle(toRequest(req))
-        if (answer === null) await otherwise(req, res)
-        else sendNode(await answer, res)
+        if (answer !== null) sendNode(await answer, res)
+        else if (otherwise) await otherwise(req, res)
+        else sendNode(core.notFound(toRequest(req)), res)
       })
     },
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
@@ -131,7 +131,5 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     },
   }
 }
-
-const notFound: NodeHandler = (_req, res) => sendNode(problemResponse(new NotFoundError()), res)
 
 const toConsole: NonNullable<AdapterOptions['onError']> = (error, { method, url }) => console.error(`${method} ${url}:`, error)

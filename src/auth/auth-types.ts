@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { Languages } from '../core/messages/languages.js'
 import type { Actor } from '../policy/context.js'
 import type { RoleName, UserId } from '../policy/registered-types.js'
 import type { Runtime } from '../runtime.js'
@@ -50,6 +51,8 @@ export interface AuthOptions {
   readonly secondFactor?: SecondFactorOptions | undefined
   /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
+  /** The languages of mails. Default: English and German. */
+  readonly languages?: Languages | undefined
   /**
    * Limits on failed attempts: options, a custom throttle, or false for no limits.
    *

@@ -105,7 +105,7 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     life,
     accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
     challenges: new FactorChallenges(),
-    mailService: options.mail === undefined ? null : new MailService(options.mail),
+    mailService: options.mail === undefined ? null : new MailService(options.mail, options.languages),
     assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }
 }

@@ -1,3 +1,5 @@
+import { either, type Message, message, quoted } from './messages/message.js'
+
 /** One error in one field of the input. */
 export interface FieldError {
   /** The property name that the client sent (camelCase), or a path such as `address.city`. */
@@ -5,13 +7,25 @@ export interface FieldError {
   message: string
 }
 
+/** One error in one field, before it is rendered in the language of the client. */
+export interface FieldProblem {
+  readonly field: string
+  readonly message: string | Message
+}
+
+/** The texts of an error, before they are rendered in the language of the client. */
+export interface ErrorTexts {
+  readonly detail: string | Message
+  readonly errors: readonly FieldProblem[]
+}
+
 export interface PermsErrorOptions {
-  errors?: readonly FieldError[] | undefined
+  errors?: readonly FieldProblem[] | undefined
   /** Seconds until the client should try again; sent as `Retry-After`. */
   retryAfter?: number | undefined
   cause?: unknown
   /** The text of an HTTP response. @defaultValue the message */
-  clientMessage?: string | undefined
+  clientMessage?: string | Message | undefined
 }
 
 /**
@@ -71,14 +85,29 @@ export abstract class PermsError extends Error {
   readonly retryAfter: number | undefined
   /** The text of an HTTP response: the message without details for developers, such as the rules of a policy. */
   readonly clientMessage: string
+  readonly #texts: ErrorTexts
 
-  constructor(message: string, options: PermsErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+  /** @param text a string, or a Message, which responses contain in the client's language. `message` is English. */
+  constructor(text: string | Message, options: PermsErrorOptions = {}) {
+    super(String(text), options.cause === undefined ? undefined : { cause: options.cause })
+    const { errors = [], clientMessage = text } = options
     this.name = new.target.name
-    this.errors = options.errors ?? []
+    this.errors = inEnglish(errors)
     this.retryAfter = options.retryAfter
-    this.clientMessage = options.clientMessage ?? message
+    this.clientMessage = String(clientMessage)
+    this.#texts = { detail: clientMessage, errors }
   }
+
+  /** The texts of an HTTP response, before they are rendered in the language of the client. */
+  get texts(): ErrorTexts {
+    return this.#texts
+  }
+}
+
+/** Renders the messages of field errors in English. */
+export function inEnglish(errors: readonly FieldProblem[]): readonly FieldError[] {
+  const isText = (one: FieldProblem): one is FieldError => typeof one.message === 'string'
+  return errors.every(isText) ? errors : errors.map(({ field, message: text }) => ({ field, message: String(text) }))
 }
 
 /**
@@ -99,11 +128,8 @@ export class BadRequestError extends PermsError {
 export class UnauthorizedError extends PermsError {
   readonly status = 401
   readonly code: PermsErrorCode = 'unauthorized'
-  constructor(
-    message = 'Sign in first: this needs a valid access token, sent as "Authorization: Bearer ...".',
-    options: PermsErrorOptions = {},
-  ) {
-    super(message, options)
+  constructor(text: string | Message = message('signIn.required'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -114,8 +140,8 @@ export class UnauthorizedError extends PermsError {
  */
 export class InvalidTokenError extends UnauthorizedError {
   override readonly code = 'invalid_token'
-  constructor(message = 'The token is not valid or has expired: sign in again.', options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(text: string | Message = message('token.invalid'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -126,8 +152,8 @@ export class InvalidTokenError extends UnauthorizedError {
  */
 export class InvalidCredentialsError extends UnauthorizedError {
   override readonly code = 'invalid_credentials'
-  constructor(message = 'The e-mail address or the password is wrong.', options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(text: string | Message = message('signIn.wrong'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -147,8 +173,7 @@ export class InsufficientUserAuthenticationError extends UnauthorizedError {
     options: PermsErrorOptions = {},
   ) {
     const { maxAge, acrValues = [] } = needs
-    const how = acrValues.length > 0 ? ` with a second factor (${acrValues.join(' or ')})` : ''
-    super(`Confirm that it is you${how}, then try again: send POST me/confirm/, or sign in again.`, options)
+    super(acrValues.length > 0 ? message('session.confirmFactor', { factors: either(acrValues) }) : message('session.confirm'), options)
     this.maxAge = maxAge
     this.acrValues = acrValues
   }
@@ -162,8 +187,8 @@ export class InsufficientUserAuthenticationError extends UnauthorizedError {
 export class ForbiddenError extends PermsError {
   readonly status = 403
   readonly code: PermsErrorCode = 'forbidden'
-  constructor(message = 'You may not do this.', options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(text: string | Message = message('row.forbidden'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -178,9 +203,7 @@ export class InsufficientAbilityError extends ForbiddenError {
   readonly abilities: readonly string[]
   constructor(abilities: readonly string[], options: PermsErrorOptions = {}) {
     super(
-      abilities.length > 0
-        ? `This API key lacks the ability ${abilities.map((one) => `'${one}'`).join(' or ')}: create a key that has it.`
-        : 'API keys cannot be used here: sign in.',
+      abilities.length > 0 ? message('apiKey.lacksAbility', { abilities: either(abilities.map(quoted)) }) : message('apiKey.notHere'),
       options,
     )
     this.abilities = abilities
@@ -194,8 +217,8 @@ export class InsufficientAbilityError extends ForbiddenError {
  */
 export class AccountDisabledError extends ForbiddenError {
   override readonly code = 'account_disabled'
-  constructor(message = 'This account is disabled: ask an administrator to enable it.', options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(text: string | Message = message('signIn.disabled'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -207,8 +230,8 @@ export class AccountDisabledError extends ForbiddenError {
 export class NotFoundError extends PermsError {
   readonly status = 404
   readonly code = 'not_found'
-  constructor(message = 'There is nothing here under this address or id.', options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(text: string | Message = message('row.notFound'), options: PermsErrorOptions = {}) {
+    super(text, options)
   }
 }
 
@@ -278,8 +301,8 @@ export class UnsupportedMediaTypeError extends PermsError {
 export class ValidationError extends PermsError {
   readonly status = 422
   readonly code: PermsErrorCode = 'invalid'
-  constructor(message: string, options: PermsErrorOptions | readonly FieldError[] = {}) {
-    super(message, Array.isArray(options) ? { errors: options } : (options as PermsErrorOptions))
+  constructor(text: string | Message, options: PermsErrorOptions | readonly FieldProblem[] = {}) {
+    super(text, Array.isArray(options) ? { errors: options } : (options as PermsErrorOptions))
   }
 }
 
@@ -319,8 +342,8 @@ export class TooManyAttemptsError extends PermsError {
 export class ServiceUnavailableError extends PermsError {
   readonly status = 503
   readonly code: PermsErrorCode = 'unavailable'
-  constructor(message = 'The service cannot answer right now: try again shortly.', options: PermsErrorOptions = {}) {
-    super(message, { retryAfter: 2, ...options })
+  constructor(text: string | Message = message('service.unavailable'), options: PermsErrorOptions = {}) {
+    super(text, { retryAfter: 2, ...options })
   }
 }
 
@@ -332,11 +355,8 @@ export class ServiceUnavailableError extends PermsError {
  */
 export class SecondFactorUnreadableError extends ServiceUnavailableError {
   override readonly code = 'second_factor_unreadable'
-  constructor(
-    message = 'The server cannot check codes of your authenticator app now: use a recovery code, or ask an administrator.',
-    options: PermsErrorOptions = {},
-  ) {
-    super(message, { retryAfter: 300, ...options })
+  constructor(text: string | Message = message('factor.unreadable'), options: PermsErrorOptions = {}) {
+    super(text, { retryAfter: 300, ...options })
   }
 }
 
@@ -349,10 +369,10 @@ export class RolesNotLoadedError extends PermsError {
   readonly status = 500
   readonly code = 'roles_not_loaded'
   constructor(
-    message = 'The roles of this user are not loaded: call `await user.loadRoles()`, or fetch it with User.get(), getBy() or withGraphFetched("roles").',
+    text = 'The roles of this user are not loaded: call `await user.loadRoles()`, or fetch it with User.get(), getBy() or withGraphFetched("roles").',
     options: PermsErrorOptions = {},
   ) {
-    super(message, options)
+    super(text, options)
   }
 }
 
@@ -365,10 +385,10 @@ export class NoContextError extends PermsError {
   readonly status = 500
   readonly code = 'no_context'
   constructor(
-    message = 'This code has no caller: wrap it in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn). Routes need authenticate() before them, also those that everyone may call.',
+    text = 'This code has no caller: wrap it in runAs(user, fn), asAnonymous(fn) or, if it is the application itself, asSystem(fn). Routes need authenticate() before them, also those that everyone may call.',
     options: PermsErrorOptions = {},
   ) {
-    super(message, options)
+    super(text, options)
   }
 }
 
@@ -381,10 +401,10 @@ export class NoRuntimeError extends PermsError {
   readonly status = 500
   readonly code = 'no_runtime'
   constructor(
-    message = 'Several databases are set up, and this code does not say which one it uses: wrap it in perms.run(fn), or pass a transaction.',
+    text = 'Several databases are set up, and this code does not say which one it uses: wrap it in perms.run(fn), or pass a transaction.',
     options: PermsErrorOptions = {},
   ) {
-    super(message, options)
+    super(text, options)
   }
 }
 
@@ -397,10 +417,10 @@ export class RuntimeClosedError extends PermsError {
   readonly status = 500
   readonly code = 'runtime_closed'
   constructor(
-    message = 'perms.close() has closed the runtime of this code: call close() after the last request and job, or call initPerms() again.',
+    text = 'perms.close() has closed the runtime of this code: call close() after the last request and job, or call initPerms() again.',
     options: PermsErrorOptions = {},
   ) {
-    super(message, options)
+    super(text, options)
   }
 }
 
@@ -413,10 +433,10 @@ export class RuntimeMismatchError extends PermsError {
   readonly status = 500
   readonly code = 'other_runtime'
   constructor(
-    message = 'This row, query or transaction belongs to the database of another runtime: load it again inside perms.run(fn) of that runtime.',
+    text = 'This row, query or transaction belongs to the database of another runtime: load it again inside perms.run(fn) of that runtime.',
     options: PermsErrorOptions = {},
   ) {
-    super(message, options)
+    super(text, options)
   }
 }
 
@@ -439,8 +459,8 @@ export class MissingTableError extends ConfigurationError {
   /** The name of the table. The tables of the library are named without their schema. */
   readonly table: string
 
-  constructor(table: string, message: string, options: PermsErrorOptions = {}) {
-    super(message, options)
+  constructor(table: string, text: string, options: PermsErrorOptions = {}) {
+    super(text, options)
     this.table = table
   }
 }

@@ -58,6 +58,8 @@ interface Frame {
   readonly domainId: string | undefined
   /** The client's address, set by the adapter. */
   readonly address: string | undefined
+  /** The client's header Accept-Language, set by the adapter. */
+  readonly acceptLanguage?: string | undefined
   /** The superadmin who impersonates the request's caller, also inside asSystem() and runAs(). */
   readonly impersonatorId: string | null
   /** The request for which an adapter entered the frame, also inside asSystem() and runAs(). */
@@ -189,6 +191,11 @@ export function currentAddress(): string | undefined {
   return frame().address
 }
 
+/** Returns the client's header Accept-Language that the adapter set, for the language of mails. */
+export function currentAcceptLanguage(): string | undefined {
+  return frame().acceptLanguage
+}
+
 // Code that starts in the only runtime stays in it, even if another one starts later.
 function withRuntime(next: Frame): Frame {
   return next.runtime === undefined ? { ...next, runtime: currentRuntime() ?? undefined } : next
@@ -208,16 +215,24 @@ async function enterWithBypass<T>(base: Frame, model: object | null, fn: () => T
   }
 }
 
+/** What a custom route passes on from its request. */
+export interface Client {
+  /** The client's address, for throttling. */
+  readonly address?: string | undefined
+  /** The header Accept-Language, for the language of mails. */
+  readonly acceptLanguage?: string | undefined
+}
+
 /** Runs fn as this actor (null: anonymous), without outer bypasses. */
-export function runAsActor<T>(actor: Actor | null, fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
-  const { runtime, address, origin, consent } = frame()
+export function runAsActor<T>(actor: Actor | null, fn: () => T, more: Client = {}): Promise<Awaited<T>> {
+  const { runtime, origin, consent, ...before } = frame()
+  const { address = before.address, acceptLanguage = before.acceptLanguage } = more
   const impersonatorId = currentImpersonatorId()
-  return enter({ runtime, actor, bypasses: [], domainId: undefined, address: more.address ?? address, impersonatorId, origin, consent }, fn)
+  return enter({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, impersonatorId, origin, consent }, fn)
 }
 
 /** The data of a request that an adapter passes on. */
-export interface Entry {
-  readonly address?: string | undefined
+export interface Entry extends Client {
   /** The framework's request object. */
   readonly origin?: object | undefined
 }
@@ -228,9 +243,13 @@ export function withActor<T>(actor: Actor, fn: () => T): Promise<Awaited<T>> {
 }
 
 /** Calls fn synchronously in the actor's context and returns its result, for callback-style frameworks. */
-export function enterAsActor<T>(actor: Actor | null, fn: () => T, { address, origin }: Entry = {}): T {
+export function enterAsActor<T>(actor: Actor | null, fn: () => T, entry: Entry = {}): T {
   const { runtime } = frame()
-  return storage.run(withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, impersonatorId: null, origin }), fn)
+  const { address, acceptLanguage, origin } = entry
+  return storage.run(
+    withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, impersonatorId: null, origin }),
+    fn,
+  )
 }
 
 /** Returns the request whose context the code runs in, if any. */
@@ -239,8 +258,8 @@ export function currentOrigin(): object | undefined {
 }
 
 /** Calls fn inside a request whose credentials are rejected, unless it reaches a route that skips authentication. */
-export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, origin }: Entry = {}): T {
-  return storage.run(withRuntime({ ...emptyFrame, runtime: frame().runtime, address, origin, refusal }), fn)
+export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, acceptLanguage, origin }: Entry = {}): T {
+  return storage.run(withRuntime({ ...emptyFrame, runtime: frame().runtime, address, acceptLanguage, origin, refusal }), fn)
 }
 
 /** Returns the pending rejection of the current request's credentials, if any. */
@@ -251,11 +270,12 @@ export function currentRefusal(): Refusal | undefined {
 /**
  * Runs fn as an anonymous caller, without outer bypasses.
  *
- * @param more `address`: the client's address, for throttling. Needed in custom routes that run before authenticate().
+ * @param more `address`: the client's address, for throttling; `acceptLanguage`: the header, for the language of mails. Needed in
+ * custom routes that run before authenticate().
  * @example const visible = await asAnonymous(() => Critter.query())
  * @example await asAnonymous(() => perms.auth.signIn(req.body), { address: req.ip })
  */
-export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined } = {}): Promise<Awaited<T>> {
+export function asAnonymous<T>(fn: () => T, more: Client = {}): Promise<Awaited<T>> {
   return runAsActor(null, fn, more)
 }
 
@@ -266,8 +286,8 @@ export function asAnonymous<T>(fn: () => T, more: { address?: string | undefined
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // Code that is still running after fn settled acts as an anonymous caller.
-  const { address, origin } = frame()
-  return enterWithBypass({ ...emptyFrame, actor: null, address, impersonatorId: currentImpersonatorId(), origin }, null, fn)
+  const { address, acceptLanguage, origin } = frame()
+  return enterWithBypass({ ...emptyFrame, actor: null, address, acceptLanguage, impersonatorId: currentImpersonatorId(), origin }, null, fn)
 }
 
 /**

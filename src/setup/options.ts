@@ -8,6 +8,7 @@ import type { Throttle, ThrottleOptions } from '../auth/throttle/throttle.js'
 import type { JwtOptions } from '../auth/tokens/key-set.js'
 import type { LegacyTokenOptions } from '../auth/tokens/legacy-tokens.js'
 import { ConfigurationError } from '../core/errors.js'
+import type { LanguageOptions } from '../core/messages/languages.js'
 import type { CookieOptions } from '../http/caller/cookies.js'
 import type { StepUpRule } from '../policy/fresh-session.js'
 import type { LibraryIds, TableOptions } from '../policy/registered-models.js'
@@ -134,6 +135,15 @@ export interface PermsOptions {
   secondFactor?: SecondFactorOptions | undefined
   /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
   mail?: MailOptions | undefined
+  /**
+   * Texts of error responses and mails in further languages, by language tag and message id; see docs/languages.md. English texts
+   * replace missing ones. False removes a language.
+   *
+   * @defaultValue English and German
+   */
+  languages?: LanguageOptions['languages']
+  /** The language for clients that ask for none of the languages. @defaultValue 'en' */
+  defaultLanguage?: string | undefined
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
 }

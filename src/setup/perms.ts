@@ -5,6 +5,7 @@ import type { AuthEventName, AuthEvents } from '../auth/events.js'
 import type { MaintenanceOptions, MaintenanceReport } from '../auth/maintenance.js'
 import type { RememberMeOptions } from '../auth/tokens/session-life.js'
 import { ConfigurationError } from '../core/errors.js'
+import type { Languages } from '../core/messages/languages.js'
 import type { CookieSettings } from '../http/caller/cookies.js'
 import type { Actor } from '../policy/context.js'
 import type { StepUpRule } from '../policy/fresh-session.js'
@@ -38,6 +39,7 @@ export interface Perms {
     /** The models of `initPerms({ models })` and the subclass of AuditLog, if there is one. */
     readonly models: readonly (typeof Model)[]
     readonly stepUp: StepUpRule | undefined
+    readonly languages: Languages
     readonly rememberMe: RememberMeOptions | undefined
   }
   /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { InvalidTokenError } from '../../core/errors.js'
+import { type Message, message } from '../../core/messages/message.js'
 import { mapDatabaseError } from '../../database/errors/database-errors.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { definitionOf } from '../../schema/definition/definition.js'
@@ -130,17 +131,18 @@ export async function proveAddress(
 
 const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, invitations: 0 }
 
-/** Describes the ended access in words: `the password, 2 sessions, 1 API key`. */
-export function describeEnded(ended: EndedAccess): string {
-  const counted = (number: number, noun: string) => (number === 0 ? [] : [`${number} ${noun}${number === 1 ? '' : 's'}`])
+/** Describes the ended access in words, for a list: `the password`, `2 sessions`, `1 API key`. */
+export function describeEnded(ended: EndedAccess): readonly Message[] {
+  const counted = (id: 'sessions' | 'apiKeys' | 'otherTokens' | 'invitations') =>
+    ended[id] === 0 ? [] : [message(`ended.${id}`, { count: ended[id] })]
   return [
-    ...(ended.password ? ['the password'] : []),
-    ...counted(ended.sessions, 'session'),
-    ...counted(ended.apiKeys, 'API key'),
-    ...counted(ended.otherTokens, 'other token'),
-    ...(ended.secondFactor ? ['the second factor'] : []),
-    ...counted(ended.invitations, 'invitation'),
-  ].join(', ')
+    ...(ended.password ? [message('ended.password')] : []),
+    ...counted('sessions'),
+    ...counted('apiKeys'),
+    ...counted('otherTokens'),
+    ...(ended.secondFactor ? [message('ended.secondFactor')] : []),
+    ...counted('invitations'),
+  ]
 }
 
 /** Revokes the usable tokens of a user. @returns the number of revoked tokens of each kind */

@@ -3,7 +3,7 @@ import { enterAsActor } from '../../policy/context.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
 import type { PermsPort } from '../core/ports.js'
-import { problemResponse } from '../core/problems.js'
+import { languageOf, problemResponse } from '../core/problems.js'
 import type { HttpRequest } from '../core/request.js'
 import { HttpResponse } from '../core/response.js'
 import { asksForCookies, clearedCookies, isAccessToken, readTokenCookies, type TokenCookies, tokenCookies } from './cookies.js'
@@ -40,7 +40,7 @@ export async function refreshFromCookie({ request, input, perms }: EndpointConte
     return tokenAnswer(await perms.auth.refresh(refresh), { isRenewal: true })
   } catch (error) {
     if (!(error instanceof InvalidTokenError || error instanceof ValidationError)) throw error
-    return problemResponse(new InvalidTokenError()).withCookies(clearedCookies)
+    return problemResponse(new InvalidTokenError(), languageOf(request, perms)).withCookies(clearedCookies)
   }
 }
 

@@ -10,6 +10,7 @@ import type { SecondFactors } from '../../auth/flows/second-factor/second-factor
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { ConfigurationError } from '../../core/errors.js'
+import type { Languages } from '../../core/messages/languages.js'
 import type { Actor } from '../../policy/context.js'
 import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { UserId } from '../../policy/registered-types.js'
@@ -94,6 +95,8 @@ export interface PermsPort {
     readonly stepUp?: StepUpRule | undefined
     /** The bounds of the lifetime that clients choose at sign-in. Undefined if they cannot choose. */
     readonly rememberMe?: RememberMeOptions | undefined
+    /** The languages of error responses. Undefined: English. */
+    readonly languages?: Languages | undefined
     /** Schemes of the Authorization header that carry tokens, in addition to Bearer. */
     readonly schemes?: readonly string[] | undefined
   }

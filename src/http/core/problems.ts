@@ -1,6 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 import { InsufficientAbilityError, InsufficientUserAuthenticationError, InvalidTokenError, PermsError } from '../../core/errors.js'
+import { Languages } from '../../core/messages/languages.js'
 import { MethodNotAllowedError } from './errors.js'
+import type { PermsPort } from './ports.js'
+import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
 
 /** The body of an error response (RFC 9457). */
@@ -32,20 +35,37 @@ export function isPermsError(error: unknown): error is PermsError {
   return error instanceof PermsError
 }
 
+/** The part of a request that chooses the language of a problem, and the languages of the application. */
+export interface ProblemLanguage {
+  readonly languages: Languages
+  /** The header Accept-Language. */
+  readonly accepted: string | undefined
+}
+
+/** Returns the languages of the application with the choice of a request. */
+export function languageOf(request: Pick<HttpRequest, 'header'>, perms: Pick<PermsPort, 'options'>): ProblemLanguage {
+  return { languages: perms.options.languages ?? english, accepted: request.header('accept-language') }
+}
+
+const english = new Languages({ languages: { de: false } })
+const inEnglish: ProblemLanguage = { languages: english, accepted: undefined }
+
 /** Returns the problem details for an error. A 500 contains no details. */
-export function problemOf(error: unknown): Problem {
+export function problemOf(error: unknown, { languages, accepted }: ProblemLanguage = inEnglish): Problem {
+  const language = languages.choose(accepted)
+  const titleOf = (status: number) => languages.renderId(`title.${status}`, language) ?? STATUS_CODES[status] ?? 'Error'
   if (!isPermsError(error) || error.status === 500)
-    return { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'internal', errors: [] }
-  const { status, code, clientMessage } = error
-  const errors = error.errors
+    return { type: 'about:blank', title: titleOf(500), status: 500, code: 'internal', errors: [] }
+  const { status, code, texts } = error
+  const errors = texts.errors
     .slice(0, most.errors)
-    .map((one) => ({ field: cut(one.field, most.field), message: cut(one.message, most.message) }))
+    .map((one) => ({ field: cut(one.field, most.field), message: cut(languages.render(one.message, language), most.message) }))
   const problem = {
     type: 'about:blank',
-    title: STATUS_CODES[status] ?? 'Error',
+    title: titleOf(status),
     status,
     code,
-    detail: cut(clientMessage, most.detail),
+    detail: cut(languages.render(texts.detail, language), most.detail),
     errors,
   }
   return error instanceof InsufficientUserAuthenticationError ? { ...problem, ...stepUpOf(error) } : problem
@@ -77,8 +97,8 @@ function cut(text: string, length: number): string {
 }
 
 /** Returns the response for an error. */
-export function problemResponse(error: unknown): HttpResponse {
-  const problem = problemOf(error)
+export function problemResponse(error: unknown, language: ProblemLanguage = inEnglish): HttpResponse {
+  const problem = problemOf(error, language)
   const headers: Record<string, string> = {
     'content-type': 'application/problem+json; charset=utf-8',
     'cache-control': 'no-store',
@@ -92,5 +112,11 @@ export function problemResponse(error: unknown): HttpResponse {
   }
   if (isPermsError(error) && error.retryAfter !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfter)))
   if (error instanceof MethodNotAllowedError) headers.allow = error.allow.join(', ')
-  return new HttpResponse(problem.status, headers, JSON.stringify(problem))
+  return new HttpResponse(problem.status, { ...headers, ...languageHeaders(language) }, JSON.stringify(problem))
+}
+
+// Problems are never stored by caches, so a response to a request without Accept-Language needs neither header.
+function languageHeaders({ languages, accepted }: ProblemLanguage): Record<string, string> {
+  if (accepted === undefined) return languages.fallback === 'en' ? {} : { 'content-language': languages.fallback }
+  return { 'content-language': languages.choose(accepted), vary: 'Accept-Language' }
 }

@@ -1,3 +1,5 @@
+import type { Entry } from '../../policy/context.js'
+
 /** Provides the body of a request. */
 export interface BodySource {
   /** The value that a body parser of the application parsed. Undefined if none has read the body. */
@@ -22,6 +24,11 @@ export interface HttpRequest {
   /** Returns a header by its lower-case name. */
   header(name: string): string | undefined
   body(): BodySource
+}
+
+/** Returns the data of a request that its context keeps. */
+export function entryOf(request: Pick<HttpRequest, 'address' | 'raw' | 'header'>): Entry {
+  return { address: request.address, acceptLanguage: request.header('accept-language'), origin: request.raw }
 }
 
 /** Returns the path that the router is mounted at, such as `/v1`, or '' for the root. */

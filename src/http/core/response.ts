@@ -97,3 +97,15 @@ export class HttpResponse {
 // Responses depend on the caller: shared caches must not store them, and private caches must revalidate.
 const emptyHeaders = { 'cache-control': 'private, no-cache', 'x-content-type-options': 'nosniff' }
 const jsonHeaders = { 'content-type': 'application/json; charset=utf-8', ...emptyHeaders }
+
+/**
+ * Returns the value of a header that a response adds to the headers set so far. `Vary` is added to the present one, such as that
+ * of CORS middleware.
+ */
+export function headerValue(name: string, value: string, present: unknown): string {
+  if (name !== 'vary' || present === undefined || present === '') return value
+  const fields = String(present)
+    .split(',')
+    .map((field) => field.trim().toLowerCase())
+  return fields.includes('*') || fields.includes(value.toLowerCase()) ? String(present) : `${String(present)}, ${value}`
+}

@@ -1,4 +1,4 @@
-import { UnauthorizedError } from '../../core/errors.js'
+import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { type Actor, currentActor, enterAsActor, enterRefused } from '../../policy/context.js'
 import { assertSession, assertStepUpRule } from '../../policy/fresh-session.js'
 import {
@@ -11,8 +11,8 @@ import {
   type RoleOptions,
 } from '../caller/request-authenticator.js'
 import type { PermsPort } from '../core/ports.js'
-import type { OnError } from '../core/problems.js'
-import type { HttpRequest } from '../core/request.js'
+import { languageOf, type OnError, problemResponse } from '../core/problems.js'
+import { entryOf, type HttpRequest } from '../core/request.js'
 import type { HttpResponse } from '../core/response.js'
 import { type Api, MountedApi } from './api.js'
 import { Reporter } from './reporter.js'
@@ -67,6 +67,8 @@ export interface Adapter {
   requireCaller<T>(request: HttpRequest, check: CallerCheck, continuation: Continuation<T>): T | Promise<T>
   /** Returns the response for an error of the library, or null for an error that the framework should handle. */
   answerError(error: unknown, request: HttpRequest): HttpResponse | null
+  /** Returns the response to a request that no route of the application matches: 404 as problem details. */
+  notFound(request: HttpRequest): HttpResponse
   /**
    * Authenticates a request that opens a socket, such as a WebSocket. Accepts a Bearer token in the Authorization header or after the
    * subprotocol `objection-perms`, and the access cookie together with the Origin of an allowed page. See docs/sockets.md.
@@ -153,12 +155,16 @@ class AdapterCore implements Adapter {
     return this.#reporter.answerLibraryError(error, request)
   }
 
+  notFound(request: HttpRequest): HttpResponse {
+    return problemResponse(new NotFoundError(), languageOf(request, this.#perms))
+  }
+
   #run<T>(request: HttpRequest, continuation: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
     return this.#perms.enter(() => this.#enterRequest(request, continuation, check))
   }
 
   #enterRequest<T>(request: HttpRequest, continuation: Continuation<T>, check: CallerCheck | undefined): T | Promise<T> {
-    const entry = { address: request.address, origin: request.raw }
+    const entry = entryOf(request)
     const stop = (error: unknown): T => {
       const response = this.#reporter.answerLibraryError(error, request)
       return response === null ? continuation.fail(error) : continuation.refuse(response)

@@ -7,7 +7,7 @@ import { Endpoint } from '../core/endpoint.js'
 import { MethodNotAllowedError } from '../core/errors.js'
 import type { PermsPort } from '../core/ports.js'
 import type { OnError } from '../core/problems.js'
-import { type HttpRequest, mountPathOf } from '../core/request.js'
+import { entryOf, type HttpRequest, mountPathOf } from '../core/request.js'
 import type { Resource } from '../core/resource.js'
 import { HttpResponse } from '../core/response.js'
 import { type Found, joinPath, RouteTable } from '../core/routes.js'
@@ -248,7 +248,7 @@ export class MountedApi {
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
     const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits, this.#api.resources)
-    const entry = { address: request.address, origin: request.raw }
+    const entry = entryOf(request)
     const { ignoresCredentials, forgivesCookies } = found.target.options
     if (ignoresCredentials) {
       this.#authenticator.lift(request)

@@ -1,6 +1,6 @@
 import { redactError } from '../../database/errors/redacted-errors.js'
 import type { PermsPort } from '../core/ports.js'
-import { isPermsError, type OnError, problemResponse } from '../core/problems.js'
+import { isPermsError, languageOf, type OnError, problemResponse } from '../core/problems.js'
 import type { HttpRequest } from '../core/request.js'
 import type { HttpResponse } from '../core/response.js'
 
@@ -29,7 +29,7 @@ export class Reporter {
     const known = this.#perms.mapError(error)
     if (!isPermsError(known) || known.status >= 500) this.report(error, request)
     const id = requestId(request)
-    const response = problemResponse(known)
+    const response = problemResponse(known, languageOf(request, this.#perms))
     return id === undefined ? response : response.with({ 'x-request-id': id })
   }
 

@@ -1,10 +1,10 @@
 import { ConfigurationError, InvalidTokenError, PermsError, UnauthorizedError } from '../../core/errors.js'
 import { outsideTransaction } from '../../database/transaction.js'
-import { type Actor, enterAsActor } from '../../policy/context.js'
+import { type Actor, type Entry, enterAsActor } from '../../policy/context.js'
 import { type TokenReader, tokenReader } from '../caller/authorization.js'
 import { upgradeToken } from '../caller/upgrade.js'
 import type { PermsPort } from '../core/ports.js'
-import type { HttpRequest } from '../core/request.js'
+import { entryOf, type HttpRequest } from '../core/request.js'
 
 export interface UpgradeOptions {
   /** Whether a client without credentials may connect. Its code runs as an anonymous caller. Default: false. */
@@ -97,9 +97,8 @@ export class SocketAuthenticator {
 
 class Connection implements SocketConnection {
   readonly #perms: PermsPort
-  readonly #request: HttpRequest
   readonly #token: string | null
-  readonly #address: string | undefined
+  readonly #entry: Entry
   readonly #forget: (connection: Connection) => void
   readonly #listeners: ((why: unknown) => void)[] = []
   #actor: Actor | null = null
@@ -108,10 +107,9 @@ class Connection implements SocketConnection {
 
   constructor(perms: PermsPort, request: HttpRequest, token: string | null, forget: (connection: Connection) => void) {
     this.#perms = perms
-    this.#request = request
     this.#token = token
     // The framework may reuse the request object after the upgrade.
-    this.#address = request.address
+    this.#entry = entryOf(request)
     this.#forget = forget
   }
 
@@ -145,8 +143,7 @@ class Connection implements SocketConnection {
 
   async run<T>(fn: () => T): Promise<Awaited<T>> {
     const actor = await this.#prove()
-    const entry = { address: this.#address, origin: this.#request.raw }
-    return await this.#perms.enter(() => enterAsActor(actor, async () => await fn(), entry))
+    return await this.#perms.enter(() => enterAsActor(actor, async () => await fn(), this.#entry))
   }
 
   onEnd(listener: (why: unknown) => void): void {

@@ -4,7 +4,7 @@ import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import type { Attempt, ThrottledWho } from '../../throttle/throttle.js'
 import { describeEnded, originOf, type Proof, type ProofResult } from '../first-proof.js'
-import type { MailKind } from './mail-service.js'
+import type { MailDetail, MailKind } from './mail-service.js'
 import { formatDateTime, networkAddress } from './mail-text.js'
 
 /** Counts and sends mails for all flows. */
@@ -20,9 +20,9 @@ export interface MailDelivery {
    * Sends a counted mail. For a null user it composes the mail without sending it, which takes the same time. A failing mailer
    * emits mailFailed.
    */
-  send(kind: MailKind, user: User | null, to: string, token?: string, details?: Record<string, string>): Promise<void>
+  send(kind: MailKind, user: User | null, to: string, token?: string, details?: Record<string, MailDetail>): Promise<void>
   /** Counts and sends a notice. Emits mailFailed instead of sending when the address has received too many mails. */
-  notify(kind: MailKind, user: User, to: string, details: Record<string, string>): Promise<void>
+  notify(kind: MailKind, user: User, to: string, details: Record<string, MailDetail>): Promise<void>
   /** Emits an event about the access that a proof ended, and mails the user after the response. */
   reportProof(user: User, by: Proof, result: ProofResult): void
 }
@@ -34,7 +34,7 @@ export function mailDelivery({ background, emit, mailService, throttle }: AuthCo
     async send(kind, user, to, token, details) {
       if (!mailService) return
       try {
-        const mail = mailService.compose(kind, to, token, details)
+        const mail = mailService.compose(kind, to, token, details, mailService.languageFor(user))
         await (user ? mailService.send(mail) : mailService.rehearse(mail))
       } catch {
         if (user) emit('mailFailed', { userId: user.id, kind })

@@ -1,7 +1,12 @@
 import { ConfigurationError } from '../../../core/errors.js'
+import { Languages } from '../../../core/messages/languages.js'
+import type { Message } from '../../../core/messages/message.js'
 import { loadOptionalPackage } from '../../../core/optional-package.js'
+import { currentAcceptLanguage } from '../../../policy/context.js'
 import { isEmailAddress } from '../../../schema/email.js'
+import type { RegisteredUser } from '../../../users/caller/actor.js'
 import { plainWords, subjectLine } from './mail-text.js'
+import { textsOf } from './mail-texts.js'
 
 /** The subject of a mail. The kinds of LinkKind carry a token in a link. */
 export type MailKind =
@@ -50,7 +55,12 @@ export interface MailContent {
    * `ended`: accessRevoked.
    */
   readonly details: Readonly<Record<string, string>>
+  /** The language of the mail, such as 'en' or 'de'. */
+  readonly language: string
 }
+
+/** A value of a mail: text, or a message that is rendered in the language of the mail. */
+export type MailDetail = string | Message | readonly Message[]
 
 export type LinkKind = 'verifyEmail' | 'resetPassword' | 'changeEmail' | 'magicLink' | 'invitation'
 
@@ -70,6 +80,12 @@ export interface MailOptions {
    * @defaultValue verification a day, reset and change an hour, magic link 15 minutes, invitation a week
    */
   readonly expires?: { readonly [K in LinkKind]?: number | undefined } | undefined
+  /**
+   * Returns the language of a user's mails, such as the value of a column of the application: `(user) => user.language`.
+   *
+   * @defaultValue the Accept-Language header of the request that causes the mail
+   */
+  readonly languageOf?: ((user: RegisteredUser) => string | null | undefined) | undefined
   /** Writes mails. The library's text replaces the parts that it omits. */
   readonly write?: ((content: MailContent) => Partial<Pick<Mail, 'subject' | 'text' | 'html'>> | undefined) | undefined
 }
@@ -94,15 +110,17 @@ const defaultExpires: Readonly<Record<LinkKind, number>> = {
 export class MailService {
   readonly #options: MailOptions
   readonly #base: string
+  readonly #languages: Languages
 
   /** @throws ConfigurationError for an invalid baseUrl, and for http to another host */
-  constructor(options: MailOptions) {
+  constructor(options: MailOptions, languages = new Languages()) {
     if (typeof options.mailer?.send !== 'function')
       throw new ConfigurationError('initPerms({ mail: { mailer } }): pass an object with send(mail), such as consoleMailer().')
     for (const [name, seconds] of Object.entries(options.expires ?? {}))
       if (!(Number.isInteger(seconds) && (seconds as number) > 0))
         throw new ConfigurationError(`mail.expires.${name}: ${seconds}: must be a whole number of seconds, 1 or more.`)
     this.#options = options
+    this.#languages = languages
     this.#base = baseOf(options.baseUrl)
   }
 
@@ -117,14 +135,27 @@ export class MailService {
     return `${this.#base}/${path.replace(/^\/+/, '')}#token=${encodeURIComponent(token)}`
   }
 
+  /** Returns the language for a user, or for an address without one: by `languageOf`, else by the request. */
+  languageFor(user: RegisteredUser | null): string {
+    const own = user && this.#options.languageOf?.(user)
+    return this.#languages.choose(own ?? currentAcceptLanguage())
+  }
+
   /**
    * Writes a mail.
    *
    * @param to must be one address; rows from before addresses were validated may hold other text, which is refused
    * @param details `role` and `domain` contain text of users
+   * @param language Default: the language of the request.
    * @throws ConfigurationError when `to` is not exactly one address; errors of `write`
    */
-  compose(kind: MailKind, to: string, token?: string, details: Readonly<Record<string, string>> = {}): Mail {
+  compose(
+    kind: MailKind,
+    to: string,
+    token?: string,
+    details: Readonly<Record<string, MailDetail>> = {},
+    language = this.languageFor(null),
+  ): Mail {
     // The message omits the recipient: it may be a list of other people's addresses.
     if (!isEmailAddress(to)) throw new ConfigurationError(`The mail '${kind}' was not sent: its recipient is not one e-mail address.`)
     const linked = token === undefined ? undefined : (kind as LinkKind)
@@ -133,11 +164,30 @@ export class MailService {
       to,
       link: linked && this.link(linked, token as string),
       expiresIn: linked && this.expires(linked),
-      details: shownDetails(details),
+      details: this.#shownDetails(details, language),
+      language,
     }
-    const mail = { kind, to, ...usual(content), ...this.#options.write?.(content) }
+    const mail = { kind, to, ...this.#usual(content), ...this.#options.write?.(content) }
     // `write` cannot change the kind or the recipient.
     return { ...mail, kind, to, subject: subjectLine(mail.subject) }
+  }
+
+  #usual(content: MailContent): Pick<Mail, 'subject' | 'text'> {
+    const render = (text: string | Message) => this.#languages.render(text, content.language)
+    const { subject, paragraphs } = textsOf(content)
+    return { subject: render(subject), text: `${paragraphs.map(render).join('\n\n')}\n` }
+  }
+
+  #shownDetails(details: Readonly<Record<string, MailDetail>>, language: string): Record<string, string> {
+    const render = (value: MailDetail) =>
+      [value]
+        .flat()
+        .map((one: string | Message) => this.#languages.render(one, language))
+        .join(', ')
+    const shown = Object.entries(details).map(
+      ([name, value]) => [name, userText.has(name) ? plainWords(render(value)) : render(value)] as const,
+    )
+    return Object.fromEntries(shown.filter(([, text]) => text !== ''))
   }
 
   /** Sends a mail. @throws errors of the mailer */
@@ -153,11 +203,6 @@ export class MailService {
 
 const userText = new Set(['role', 'domain'])
 
-function shownDetails(details: Readonly<Record<string, string>>): Record<string, string> {
-  const shown = Object.entries(details).map(([name, text]) => [name, userText.has(name) ? plainWords(text) : text] as const)
-  return Object.fromEntries(shown.filter(([, text]) => text !== ''))
-}
-
 function baseOf(baseUrl: unknown): string {
   let url: URL | undefined
   try {
@@ -171,83 +216,6 @@ function baseOf(baseUrl: unknown): string {
       `initPerms({ mail: { baseUrl: ${JSON.stringify(baseUrl)} } }): the https address of the application's pages, such as 'https://app.example.com'.`,
     )
   return url.href.replace(/\/+$/, '')
-}
-
-function usual({ kind, link, expiresIn, details }: MailContent): Pick<Mail, 'subject' | 'text'> {
-  const until = expiresIn === undefined ? '' : `The link works once, for ${duration(expiresIn)}.`
-  const notYou = 'If this was not you, you can ignore this mail.'
-  const origin = (what: string) =>
-    details.createdAt === undefined
-      ? ''
-      : `${what} was created on ${details.createdAt}${details.createdFrom === undefined ? '' : ` from the network address ${details.createdFrom}`}.`
-  const write = (subject: string, ...lines: string[]) => ({ subject, text: `${lines.filter((line) => line !== '').join('\n\n')}\n` })
-  switch (kind) {
-    case 'verifyEmail':
-      return write(
-        'Confirm your e-mail address',
-        origin('The account with this e-mail address'),
-        'If you created it, confirm that the address is yours:',
-        link ?? '',
-        until,
-        'If you did not create it, do not use the link. Ask for a new password or a link to sign in instead: that ends all access of whoever created it.',
-      )
-    case 'resetPassword':
-      return write('Choose a new password', 'A new password was requested for your account. Choose one here:', link ?? '', until, notYou)
-    case 'changeEmail':
-      return write(
-        'Confirm your new e-mail address',
-        `The account${details.accountEmail === undefined ? '' : ` with the address ${details.accountEmail}`} asked to have this address instead.`,
-        origin('That account'),
-        'If it is yours, confirm the new address:',
-        link ?? '',
-        until,
-        'If it is not yours, do not use the link.',
-      )
-    case 'emailChangeRequested':
-      return write(
-        'Your e-mail address is about to change',
-        `A change of your account's address to ${details.newEmail ?? 'another one'} was requested with your password.`,
-        'If it was not you, change your password now.',
-      )
-    case 'emailChanged':
-      return write(
-        'Your e-mail address was changed',
-        `Your account now has the address ${details.newEmail ?? 'that you confirmed'}.`,
-        'If it was not you, get in touch with us.',
-      )
-    case 'magicLink':
-      return write('Sign in', 'Sign in with this link:', link ?? '', until, notYou)
-    case 'alreadyRegistered':
-      return write(
-        'You have an account already',
-        'A registration with this address was attempted, but it already has an account: sign in instead.',
-        notYou,
-      )
-    case 'accessRevoked':
-      return write(
-        'Access to your account was revoked',
-        origin('Your account'),
-        `You have just shown that this address is yours. Earlier access to the account was ended: ${details.ended ?? 'everything'}.`,
-        'If something of yours stopped working, sign in and set it up again. Choose a new password if you had one that was removed.',
-      )
-    case 'invitation':
-      return write(
-        `You are invited${details.domain === undefined ? '' : ` to ${details.domain}`}`,
-        `You are invited${details.domain === undefined ? '' : ` to ${details.domain}`}${details.role === undefined ? '' : ` as ${details.role}`}:`,
-        link ?? '',
-        until,
-      )
-  }
-}
-
-function duration(seconds: number): string {
-  const [count, unit] =
-    seconds % 86_400 === 0
-      ? [seconds / 86_400, 'day']
-      : seconds % 3600 === 0
-        ? [seconds / 3600, 'hour']
-        : [Math.ceil(seconds / 60), 'minute']
-  return `${count} ${unit}${count === 1 ? '' : 's'}`
 }
 
 /**

@@ -1,0 +1,111 @@
+import { type Message, type MessageId, type MessageValue, message } from '../../../core/messages/message.js'
+import type { MailKind } from './mail-service.js'
+
+/** What the text of a mail names. */
+export interface MailFacts {
+  readonly kind: MailKind
+  readonly link: string | undefined
+  /** In seconds. */
+  readonly expiresIn: number | undefined
+  readonly details: Readonly<Record<string, string>>
+}
+
+/** The subject and the paragraphs of a mail. */
+export interface MailTexts {
+  readonly subject: Message
+  readonly paragraphs: readonly (string | Message)[]
+}
+
+type Paragraph = string | Message | undefined
+
+/** Returns the library's own text of a mail. */
+export function textsOf(facts: MailFacts): MailTexts {
+  const [subject, ...paragraphs] = partsOf(facts)
+  return { subject, paragraphs: paragraphs.filter((one) => one !== undefined && one !== '') as (string | Message)[] }
+}
+
+function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Message, ...Paragraph[]] {
+  const until = expiresIn === undefined ? undefined : message('mail.linkExpires', { duration: durationOf(expiresIn) })
+  const { newEmail, accountEmail, domain, role, ended } = details
+  switch (kind) {
+    case 'verifyEmail':
+      return [
+        message('mail.verifyEmail.subject'),
+        originText('address', details),
+        message('mail.verifyEmail.confirm'),
+        link,
+        until,
+        message('mail.verifyEmail.notYou'),
+      ]
+    case 'resetPassword':
+      return [message('mail.resetPassword.subject'), message('mail.resetPassword.choose'), link, until, message('mail.ignore')]
+    case 'changeEmail':
+      return [
+        message('mail.changeEmail.subject'),
+        accountEmail === undefined ? message('mail.changeEmail.asked') : message('mail.changeEmail.askedFrom', { accountEmail }),
+        originText('that', details),
+        message('mail.changeEmail.confirm'),
+        link,
+        until,
+        message('mail.changeEmail.notYours'),
+      ]
+    case 'emailChangeRequested':
+      return [
+        message('mail.emailChangeRequested.subject'),
+        newEmail === undefined
+          ? message('mail.emailChangeRequested.requestedAnother')
+          : message('mail.emailChangeRequested.requested', { newEmail }),
+        message('mail.emailChangeRequested.notYou'),
+      ]
+    case 'emailChanged':
+      return [
+        message('mail.emailChanged.subject'),
+        newEmail === undefined ? message('mail.emailChanged.changedConfirmed') : message('mail.emailChanged.changed', { newEmail }),
+        message('mail.emailChanged.notYou'),
+      ]
+    case 'magicLink':
+      return [message('mail.magicLink.subject'), message('mail.magicLink.signIn'), link, until, message('mail.ignore')]
+    case 'alreadyRegistered':
+      return [message('mail.alreadyRegistered.subject'), message('mail.alreadyRegistered.attempted'), message('mail.ignore')]
+    case 'accessRevoked':
+      return [
+        message('mail.accessRevoked.subject'),
+        originText('yours', details),
+        message('mail.accessRevoked.ended', { ended: ended ?? message('ended.everything') }),
+        message('mail.accessRevoked.restore'),
+      ]
+    case 'invitation':
+      return [
+        domain === undefined ? message('mail.invitation.subject') : message('mail.invitation.subjectTo', { domain }),
+        invitationText(domain, role),
+        link,
+        until,
+      ]
+  }
+}
+
+function invitationText(domain: string | undefined, role: string | undefined): Message {
+  if (domain === undefined) return role === undefined ? message('mail.invitation.text') : message('mail.invitation.textAs', { role })
+  return role === undefined ? message('mail.invitation.textTo', { domain }) : message('mail.invitation.textToAs', { domain, role })
+}
+
+type Origin = 'address' | 'that' | 'yours'
+const origins = {
+  address: ['mail.origin.address', 'mail.origin.addressFrom'],
+  that: ['mail.origin.that', 'mail.origin.thatFrom'],
+  yours: ['mail.origin.yours', 'mail.origin.yoursFrom'],
+} as const satisfies Record<Origin, readonly [MessageId, MessageId]>
+
+/** Says when and from where an account was created, if that is known. */
+function originText(which: Origin, { createdAt, createdFrom }: Readonly<Record<string, string>>): Message | undefined {
+  if (createdAt === undefined) return undefined
+  const [alone, withAddress] = origins[which]
+  return createdFrom === undefined ? message(alone, { date: createdAt }) : message(withAddress, { date: createdAt, from: createdFrom })
+}
+
+/** Returns a duration in words: '1 day', '15 minutes'. */
+function durationOf(seconds: number): MessageValue {
+  if (seconds % 86_400 === 0) return message('duration.days', { count: seconds / 86_400 })
+  if (seconds % 3600 === 0) return message('duration.hours', { count: seconds / 3600 })
+  return message('duration.minutes', { count: Math.ceil(seconds / 60) })
+}

@@ -1,0 +1,9 @@
+import { fields } from './en/fields.js'
+import { mails } from './en/mails.js'
+import { problems } from './en/problems.js'
+import { schemas } from './en/schemas.js'
+
+/** The English texts by message id. They define the ids and the placeholders of all languages. */
+export const en = { ...problems, ...fields, ...schemas, ...mails }
+
+export type EnglishTexts = typeof en
