@@ -89,7 +89,7 @@ module.exports = { perms: initPerms({ knex }) }`,
       try {
         await new Promise((done) => taken.once('listening', done))
         const { port } = taken.address() as { port: number }
-        const { code, json, stderr } = await run({ 'server.js': server }, [], { env: { TAKEN: String(port) } })
+        const { code, json, stderr } = await run({ 'server.js': server }, [], { env: { TAKEN: String(port) }, ownProcess: true })
         expect([code, json.migrations.length > 0]).to.deep.equal([1, true])
         expect(stderr).to.contain('listening 127.0.0.1')
       } finally {
@@ -154,15 +154,19 @@ module.exports = { perms: initPerms({ knex }) }`,
       ).to.equal('app.js failed while it was loaded: too late.'))
 
     it('when it ends the process', async () =>
-      expect(await problemOf({ 'app.js': 'process.exit(7)' })).to.match(/^app\.js ended the process with exit code 7 while it was loaded/))
+      expect(await problemOf({ 'app.js': 'process.exit(7)' }, [], { ownProcess: true })).to.match(
+        /^app\.js ended the process with exit code 7 while it was loaded/,
+      ))
 
     it('when it ends the process, as JSON too', async () => {
-      const { json, problem } = await run({ 'app.js': 'process.exit(7)' })
+      const { json, problem } = await run({ 'app.js': 'process.exit(7)' }, [], { ownProcess: true })
       expect(json.error.message).to.equal(problem)
     })
 
     it('when it waits for a promise that nothing settles', async () =>
-      expect(await problemOf({ 'app.js': 'await new Promise(() => undefined)' })).to.match(/^app\.js ended before it was loaded\./))
+      expect(await problemOf({ 'app.js': 'await new Promise(() => undefined)' }, [], { ownProcess: true })).to.match(
+        /^app\.js ended before it was loaded\./,
+      ))
 
     it('when a model has an error', async () => {
       const wrong = permsModule({

@@ -47,7 +47,7 @@ eachDatabase('objection-perms doctor', (db) => {
   const whats = (findings: readonly Found[], check: string) => findings.filter((one) => one.check === check).map(({ what }) => what)
 
   it('reports the versions, and the columns without an index that policies compare', async () => {
-    const { code, stdout } = await project.run(['doctor'])
+    const { code, stdout } = await project.run(['doctor'], { ownProcess: true })
     expect(code).to.equal(0)
     expect(stdout)
       .to.match(/^node +\d+\./m)

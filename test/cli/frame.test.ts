@@ -11,7 +11,7 @@ describe('The command line', () => {
   after(() => project.remove())
 
   it('lists its commands with --help, and prints its version', async () => {
-    const help = await project.run(['--help'])
+    const help = await project.run(['--help'], { ownProcess: true })
     expect(help.code).to.equal(0)
     for (const { name, summary } of commands)
       expect(help.stdout).to.match(new RegExp(`^  ${name} +${summary.replaceAll(/[()?.]/g, '\\$&')}$`, 'm'))

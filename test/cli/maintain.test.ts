@@ -16,7 +16,7 @@ eachDatabase(
         const wrong = await project.run(['maintain', '--audit-retention', 'long'])
         expect([wrong.code, wrong.problem]).to.deep.equal([2, '--audit-retention long: must be a whole number of days, 1 or more.'])
         expect(await db.knex('audit_log')).to.have.length(rows)
-        const { code, json, stderr } = await project.run(['maintain', '--audit-retention', '30', '--json'])
+        const { code, json, stderr } = await project.run(['maintain', '--audit-retention', '30', '--json'], { ownProcess: true })
         expect(code, stderr).to.equal(0)
         expect(json).to.deep.equal({ tokens: 0, invitations: 0, attempts: 0, auditRows: rows })
         expect((await project.run(['maintain'])).stdout).to.equal(

@@ -45,7 +45,7 @@ eachDatabase('objection-perms migrate', (db) => {
 
   it("up runs the library's migrations and then the application's, once", async () => {
     const { run } = create({ 'migrations/001_note.js': migration('note') })
-    const first = await run(['migrate', 'up', '--json'])
+    const first = await run(['migrate', 'up', '--json'], { ownProcess: true })
     expect(first.code, first.stderr).to.equal(0)
     expect(first.json.ran.at(0)).to.match(/^objection_perms_001/)
     expect(first.json.ran.at(-1)).to.equal('001_note.js')
@@ -112,7 +112,7 @@ export const down = (knex) => permsMigrations().down(knex)`,
     const ran =
       db.dialect === 'sqlite'
         ? [await run(['migrate', 'up', '--json'])]
-        : await Promise.all([1, 2, 3].map(() => run(['migrate', 'up', '--json'])))
+        : await Promise.all([1, 2, 3].map(() => run(['migrate', 'up', '--json'], { ownProcess: true })))
     for (const { code, stderr } of ran) expect(code, stderr).to.equal(0)
     const names = ran.flatMap(({ json }) => json.ran as string[])
     expect(names.filter((name) => name === '001_note.js')).to.have.length(1)
@@ -123,7 +123,7 @@ export const down = (knex) => permsMigrations().down(knex)`,
     await run(['migrate', 'up'])
     write({ 'migrations/002_task.js': migration('task') })
     await run(['migrate', 'up'])
-    expect((await run(['migrate', 'down', '--json'])).json).to.deep.equal({ rolledBack: ['002_task.js'] })
+    expect((await run(['migrate', 'down', '--json'], { ownProcess: true })).json).to.deep.equal({ rolledBack: ['002_task.js'] })
     expect([await hasTable('user'), await hasTable('note'), await hasTable('task')]).to.deep.equal([true, true, false])
     await run(['migrate', 'down'])
     expect((await run(['migrate', 'down'])).stdout).to.equal('Nothing to roll back.\n')
@@ -132,7 +132,7 @@ export const down = (knex) => permsMigrations().down(knex)`,
 
   it('status lists both histories, exits with 1 while migrations are pending, and writes nothing', async () => {
     const { run, write } = create({ 'migrations/001_note.js': migration('note') })
-    const fresh = await run(['migrate', 'status', '--json'])
+    const fresh = await run(['migrate', 'status', '--json'], { ownProcess: true })
     expect(fresh.code, fresh.stderr).to.equal(1)
     expect(fresh.json.migrations.at(-1)).to.deep.equal({ history: 'application', state: 'pending', name: '001_note.js' })
     expect(await hasTable('knex_migrations')).to.equal(false)
@@ -168,9 +168,9 @@ export const down = (knex) => permsMigrations().down(knex)`,
 
   it('make writes the migration from the models, check finds no difference then, and the real database stays unchanged until up', async () => {
     const { run } = create({ 'perms.js': withNote('title: column.string({ maxLength: 100 })') })
-    const missing = await run(['migrate', 'check', '--json'])
+    const missing = await run(['migrate', 'check', '--json'], { ownProcess: true })
     expect([missing.code, missing.json]).to.deep.equal([1, { changes: ['note: the table does not exist.'] }])
-    const { code, json, stderr } = await run(['migrate', 'make', 'notes', '--json'])
+    const { code, json, stderr } = await run(['migrate', 'make', 'notes', '--json'], { ownProcess: true })
     expect(code, stderr).to.equal(0)
     expect(json.file).to.match(/\/migrations\/\d{14}_notes\.js$/)
     expect(json.changes).to.deep.equal(['note: the table does not exist.'])

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { createProject, permsModule, type TestProject } from './helpers/project.js'
+import { createProject, permsModule, type RunOptions, type TestProject } from './helpers/project.js'
 
 const api = (name: string, title = 'Zoo') => `import { Api, UserResource } from 'objection-perms'
 export const ${name} = new Api({ title: '${title}', version: '1.2.3', prefix: '/api', resources: [new UserResource()] })`
@@ -9,13 +9,15 @@ export const ${name} = new Api({ title: '${title}', version: '1.2.3', prefix: '/
 describe('objection-perms openapi', () => {
   let project: TestProject
   afterEach(() => project.remove())
-  const run = (files: Record<string, string>, args: readonly string[] = []) => {
+  const run = (files: Record<string, string>, args: readonly string[] = [], options: RunOptions = {}) => {
     project = createProject({ 'perms.js': permsModule(), ...files })
-    return project.run(['openapi', ...args])
+    return project.run(['openapi', ...args], options)
   }
 
   it('prints the document of the Api that the module of initPerms exports, without a database', async () => {
-    const { code, json, stderr } = await run({ 'perms.js': permsModule({ url: 'no/such/folder/app.db', after: api('zoo') }) })
+    const { code, json, stderr } = await run({ 'perms.js': permsModule({ url: 'no/such/folder/app.db', after: api('zoo') }) }, [], {
+      ownProcess: true,
+    })
     expect(code, stderr).to.equal(0)
     expect([json.openapi, json.info.title, json.info.version]).to.deep.equal(['3.1.0', 'Zoo', '1.2.3'])
     expect(Object.keys(json.paths)).to.include('/api/users/login')
@@ -115,7 +117,7 @@ export const api = new Api({ resources: [new CrudResource({ model: Note, schema:
   ]
   for (const [title, files, args, problem] of refused) {
     it(`refuses ${title} with one sentence`, async () => {
-      const ran = await run(files, args)
+      const ran = await run(files, args, { ownProcess: title.includes('ends the process') })
       expect([ran.code, ran.stdout]).to.deep.equal([2, ''])
       expect(ran.problem).to.match(problem)
     })

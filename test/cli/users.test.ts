@@ -1,6 +1,5 @@
 import { expect } from 'chai'
 import { eachDatabase, sqliteAnd, type TestDatabase } from '../helpers/databases.js'
-import { runNode } from '../run-node.js'
 import { createProject, permsModule, type TestProject } from './helpers/project.js'
 
 const SENT = 'sent.log'
@@ -45,7 +44,7 @@ eachDatabase(
     const events = async () => await db.knex('audit_log').orderBy('id').pluck('event')
 
     it('creates a superadmin with a random password that is printed once, and records the event', async () => {
-      const { code, stdout } = await create(['--email', ' Ada@Example.com '])
+      const { code, stdout } = await create(['--email', ' Ada@Example.com '], { ownProcess: true })
       expect(code).to.equal(0)
       const [, password = ''] = /^The password is (\S+)$/m.exec(stdout) ?? []
       expect(password).to.have.length(20)
@@ -56,7 +55,7 @@ eachDatabase(
       expect(await signIn('ada@example.com', password)).to.equal('signedIn')
     }).timeout(60_000)
 
-    /** Signs in with the application itself, in another process. */
+    /** Signs in with the application itself. */
     async function signIn(email: string, password: string): Promise<string> {
       project.write({
         'sign-in.js': `import { knex, perms } from './perms.js'
@@ -65,7 +64,7 @@ console.log(result.status)
 await perms.close()
 await knex.destroy()`,
       })
-      return (await runNode(['sign-in.js', JSON.stringify({ email, password })], { cwd: project.folder, timeout: 60_000 })).output.trim()
+      return await project.runModule('sign-in.js', [JSON.stringify({ email, password })])
     }
 
     it('refuses a second user with the same address, in any spelling', async () => {
@@ -201,11 +200,11 @@ await knex.destroy()`,
     after(() => project.remove())
 
     async function startSessions(email: string): Promise<void> {
-      expect((await runNode(['sessions.js', email], { cwd: project.folder, timeout: 60_000 })).output).to.equal('')
+      expect(await project.runModule('sessions.js', [email])).to.equal('')
     }
 
     it('list shows ids, identifiers, state and roles, page by page', async () => {
-      const { code, json } = await project.run(['users', 'list', '--json', '--page-size', '1', '--page', '2'])
+      const { code, json } = await project.run(['users', 'list', '--json', '--page-size', '1', '--page', '2'], { ownProcess: true })
       expect(code).to.equal(0)
       expect(json.pagination).to.deep.equal({ page: 2, pageSize: 1, total: 2, totalPages: 2 })
       expect(json.users.map(({ email, username, isEnabled }: Record<string, unknown>) => [email, username, isEnabled])).to.deep.equal([
@@ -227,14 +226,17 @@ await knex.destroy()`,
     it('sign-out ends the sessions of a user, found by any identifier or by the id, and records the event', async () => {
       await startSessions('ada@example.com')
       const [{ id }] = await db.knex('keeper').where({ email: 'ada@example.com' })
-      expect((await project.run(['users', 'sign-out', 'ada', '--json'])).json).to.deep.equal({ user: { id }, endedSessions: 2 })
+      expect((await project.run(['users', 'sign-out', 'ada', '--json'], { ownProcess: true })).json).to.deep.equal({
+        user: { id },
+        endedSessions: 2,
+      })
       expect(await db.knex('audit_log').orderBy('id').pluck('event')).to.include('signOut')
       expect((await project.run(['users', 'sign-out', id])).stdout).to.equal('ada@example.com is signed out. Ended sessions: 0.\n')
     })
 
     it('disable disables a user and ends the sessions, and says when the user was disabled before', async () => {
       await startSessions('bob@example.com')
-      const { code, json, stderr } = await project.run(['users', 'disable', 'bob@example.com', '--json'])
+      const { code, json, stderr } = await project.run(['users', 'disable', 'bob@example.com', '--json'], { ownProcess: true })
       expect(code, stderr).to.equal(0)
       expect(json).to.deep.include({ isChanged: true, endedSessions: 2 })
       const [bob] = await db.knex('keeper').where({ email: 'bob@example.com' })

@@ -1,9 +1,9 @@
-import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DatabaseName } from '../../helpers/databases.js'
+import { type Ended, type Program, runInOwnProcess, runInSharedProcess } from './run-program.js'
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url))
 const main = join(root, 'dist/cli/main.js')
@@ -12,10 +12,7 @@ const main = join(root, 'dist/cli/main.js')
 const packages = ['objection', 'knex', 'sqlite3', 'better-sqlite3', 'pg', 'mysql2', 'express', 'tsx']
 
 /** How a command ended. */
-export interface Ran {
-  readonly code: number | string | null
-  readonly stdout: string
-  readonly stderr: string
+export interface Ran extends Ended {
   /** The last sentence on stderr, without the name of the program and without progress. */
   readonly problem: string
   /** The parsed stdout, for `--json`. */
@@ -27,8 +24,10 @@ export interface RunOptions {
   readonly stdin?: string
   /** The folder below the project in which the command starts. */
   readonly cwd?: string
-  /** Options of Node itself. */
+  /** Options of Node itself. They need a process of their own. */
   readonly node?: readonly string[]
+  /** Starts a process for this program, for tests of the process itself. Default: for programs in TypeScript and CommonJS. */
+  readonly ownProcess?: boolean
 }
 
 /** An application in a temporary folder, with the built package in its node_modules. */
@@ -38,6 +37,8 @@ export interface TestProject {
   read(path: string): string
   /** Runs `objection-perms ARGS` in the folder, to its end. */
   run(args: readonly string[], options?: RunOptions): Promise<Ran>
+  /** Runs a module of the application in the folder, to its end, and returns the text that it printed on stdout and stderr. */
+  runModule(path: string, args?: readonly string[]): Promise<string>
   remove(): void
 }
 
@@ -59,40 +60,48 @@ export function createProject(files: Readonly<Record<string, string>> = {}, { wi
   mkdirSync(join(folder, 'node_modules'))
   for (const name of [...packages, 'objection-perms'].filter((one) => !without.includes(one)))
     symlinkSync(name === 'objection-perms' ? root : installed(name), join(folder, 'node_modules', name))
-  write({ 'package.json': '{ "type": "module" }', ...files })
+  const given = { 'package.json': '{ "type": "module" }', ...files }
+  write(given)
+  const canShare = given['package.json'].includes('"module"') && without.length === 0
+  let hasTypeScript = false
+  const start = (file: string, args: readonly string[], { cwd = '.', env = {}, stdin = '', node = [], ownProcess = false }: RunOptions) => {
+    hasTypeScript ||= containsTypeScript(folder)
+    const program: Program = { file, args, cwd: join(folder, cwd), env: environment(env), stdin, folder }
+    const isShared = canShare && !hasTypeScript && !ownProcess && node.length === 0
+    return isShared ? runInSharedProcess(program) : runInOwnProcess(program, node)
+  }
   return {
     folder,
     write,
     read: (path) => readFileSync(join(folder, path), 'utf8'),
-    run: (args, options = {}) => runMain(args, { ...options, cwd: join(folder, options.cwd ?? '.') }),
+    async run(args, options = {}) {
+      const ended = await start(main, args, options)
+      return {
+        ...ended,
+        problem: problemIn(ended.stderr),
+        get json() {
+          return JSON.parse(ended.stdout)
+        },
+      }
+    },
+    async runModule(path, args = []) {
+      const { stdout, stderr } = await start(join(folder, path), args, {})
+      return `${stdout}${stderr}`.trim()
+    },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
 }
 
-function runMain(args: readonly string[], { cwd, env = {}, stdin = '', node = [] }: RunOptions & { cwd: string }): Promise<Ran> {
+/** Whether a project has a TypeScript file of its own, which would install tsx for all later programs. */
+function containsTypeScript(folder: string): boolean {
+  return readdirSync(folder, { withFileTypes: true }).some((entry) =>
+    entry.isDirectory() ? entry.name !== 'node_modules' && containsTypeScript(join(folder, entry.name)) : /\.[mc]?ts$/.test(entry.name),
+  )
+}
+
+function environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { NODE_V8_COVERAGE: _coverage, NODE_OPTIONS: _options, JWT_SECRET: _secret, ...inherited } = process.env
-  return new Promise((done) => {
-    const child = execFile(
-      process.execPath,
-      [...node, main, ...args],
-      { cwd, env: { ...inherited, NO_COLOR: '1', ...env }, timeout: 60_000, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : error.killed ? 'timeout' : (error.code ?? error.signal ?? null)
-        done({
-          code,
-          stdout,
-          stderr,
-          problem: problemIn(stderr),
-          get json() {
-            return JSON.parse(stdout)
-          },
-        })
-      },
-    )
-    // A command that does not read stdin may end before it is written.
-    child.stdin?.on('error', () => undefined)
-    child.stdin?.end(stdin)
-  })
+  return { ...inherited, NO_COLOR: '1', ...more }
 }
 
 function problemIn(stderr: string): string {
