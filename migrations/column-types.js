@@ -18,6 +18,7 @@ export const string = (length) => ({
 export const text = { kind: 'text', sqlite: 'text', pg: 'text', mysql: `longtext ${mysqlText}` }
 export const boolean = { kind: 'boolean', sqlite: 'boolean', pg: 'boolean', mysql: 'tinyint(1)' }
 export const integer = { kind: 'integer', sqlite: 'integer', pg: 'integer', mysql: 'integer' }
+export const bigint = { kind: 'bigint', sqlite: 'text', pg: 'bigint', mysql: 'bigint' }
 export const json = { kind: 'json', sqlite: 'text', pg: 'jsonb', mysql: `longtext ${mysqlText}` }
 export const datetime = { kind: 'datetime', sqlite: 'datetime', pg: 'timestamptz(3)', mysql: 'datetime(3)' }
 

@@ -1,6 +1,7 @@
 import * as usersRolesTokens from './001_users_roles_tokens.js'
 import * as furtherTables from './002_further_tables.js'
 import * as stepUp from './003_step_up.js'
+import * as passkeys from './004_passkeys.js'
 import * as identities from './005_identities.js'
 import * as accountLifecycle from './007_account_lifecycle.js'
 
@@ -9,6 +10,7 @@ export const packagedMigrations = [
   { file: '001_users_roles_tokens.js', migration: usersRolesTokens },
   { file: '002_further_tables.js', migration: furtherTables },
   { file: '003_step_up.js', migration: stepUp },
+  { file: '004_passkeys.js', migration: passkeys },
   { file: '005_identities.js', migration: identities },
   { file: '007_account_lifecycle.js', migration: accountLifecycle },
 ]

@@ -18,6 +18,8 @@ import { FactorChallenges } from './flows/second-factor/challenges.js'
 import { factorContext, secondFactors } from './flows/second-factor/second-factor.js'
 import { sessionFlows } from './flows/session-flows.js'
 import { signInFlows } from './flows/sign-in.js'
+import { SignInMethods } from './flows/sign-in-methods.js'
+import { optionalTables } from './optional-tables.js'
 import { resolveThrottle } from './throttle/throttle.js'
 import { AccessTokens } from './tokens/access-tokens.js'
 import { apiKeys } from './tokens/api-keys.js'
@@ -94,6 +96,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
 function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof callerLoader>, emit: Emit): AuthCore {
   const { knex, hasher, runtime } = options
   const life = new SessionLife(options.jwt, keys.refreshTokenExpires)
+  const tables = optionalTables(knex)
   return {
     knex,
     keys,
@@ -105,6 +108,8 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     life,
     accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
     challenges: new FactorChallenges(),
+    signInMethods: new SignInMethods(tables),
+    tables,
     mailService: options.mail === undefined ? null : new MailService(options.mail, options.languages),
     assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }

@@ -4,6 +4,8 @@ import type { Background } from './background.js'
 import type { Emit } from './events.js'
 import type { MailService } from './flows/mail/mail-service.js'
 import type { FactorChallenges } from './flows/second-factor/challenges.js'
+import type { SignInMethods } from './flows/sign-in-methods.js'
+import type { OptionalTables } from './optional-tables.js'
 import type { Throttle } from './throttle/throttle.js'
 import type { AccessTokens } from './tokens/access-tokens.js'
 import type { KeySet } from './tokens/key-set.js'
@@ -25,6 +27,10 @@ export interface AuthCore {
   readonly accessTokens: AccessTokens
   /** Challenges for the second factor. */
   readonly challenges: FactorChallenges
+  /** Refuses to remove the last method by which a user can sign in. */
+  readonly signInMethods: SignInMethods
+  /** Finds out which optional tables exist. Call it outside transactions. */
+  readonly tables: () => Promise<OptionalTables>
   /** Writes and sends mail; null without `initPerms({ mail })`. */
   readonly mailService: MailService | null
   /**

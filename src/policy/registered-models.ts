@@ -27,7 +27,16 @@ export interface TableOptions {
 }
 
 /** The tables of the library that have a model. */
-export type TableKind = ModelKind | 'secondFactor' | 'invitation' | 'auditLog' | 'identity' | 'providerSignIn' | 'accountDeletion'
+export type TableKind =
+  | ModelKind
+  | 'secondFactor'
+  | 'invitation'
+  | 'auditLog'
+  | 'passkey'
+  | 'passkeyChallenge'
+  | 'identity'
+  | 'providerSignIn'
+  | 'accountDeletion'
 
 /** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
@@ -183,7 +192,16 @@ export function libraryTable(name: string, defaultPrefix?: string): string {
 const inSchema = (schema: string | undefined, table: string): string => (schema === undefined ? table : `${schema}.${table}`)
 
 // In the order of internalModels.
-const furtherKinds: readonly TableKind[] = ['secondFactor', 'invitation', 'auditLog', 'identity', 'providerSignIn', 'accountDeletion']
+const furtherKinds: readonly TableKind[] = [
+  'secondFactor',
+  'invitation',
+  'auditLog',
+  'passkey',
+  'passkeyChallenge',
+  'identity',
+  'providerSignIn',
+  'accountDeletion',
+]
 
 // Returns the tables that the options name, by class.
 function tablesOf(models: Models, options: TableOptions): Map<object, string> {

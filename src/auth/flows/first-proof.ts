@@ -1,17 +1,15 @@
-import type { Knex } from 'knex'
 import { InvalidTokenError } from '../../core/errors.js'
 import { type Message, message } from '../../core/messages/message.js'
-import { mapDatabaseError } from '../../database/errors/database-errors.js'
-import { tableOf } from '../../schema/class-statics.js'
 import { definitionOf } from '../../schema/definition/definition.js'
-import { dialectOf } from '../../schema/storage.js'
 import { hasPassword, noPassword } from '../../users/account/stored-password.js'
 import { skipCallerChange } from '../../users/caller/caller-changes.js'
 import { Invitation } from '../../users/invitation.js'
 import { endLegacyTokens, LEGACY } from '../../users/legacy-tokens.js'
+import { Passkey } from '../../users/passkey.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
+import type { OptionalTables } from '../optional-tables.js'
 import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
@@ -27,6 +25,7 @@ export interface EndedAccess {
   /** The application's own tokens, mailed links and recovery codes. */
   readonly otherTokens: number
   readonly secondFactor: boolean
+  readonly passkeys: number
   /** Open invitations that the account had sent. */
   readonly invitations: number
 }
@@ -47,35 +46,11 @@ export interface ProofOptions {
   readonly isReset?: boolean | undefined
 }
 
-export interface OptionalTables {
-  readonly factors: boolean
-  readonly invitations: boolean
-}
-
-/**
- * Returns a function that finds out which optional tables exist. It caches only "exists", and throws on a database error. Call it
- * outside transactions: it may need a second connection.
- */
-export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
-  const known = new Set<string>()
-  const has = async (cls: object): Promise<boolean> => {
-    const table = tableOf(cls)
-    if (known.has(table)) return true
-    try {
-      if (await knex.schema.hasTable(table)) known.add(table)
-    } catch (error) {
-      throw mapDatabaseError(error, dialectOf(knex))
-    }
-    return known.has(table)
-  }
-  return async () => ({ factors: await has(SecondFactor), invitations: await has(Invitation) })
-}
-
 const sessionKinds = ['refresh', 'access', LEGACY]
 
 /**
  * Records that the owner of the mailbox proved the address. Before the first proof, someone else may have created the account
- * in the owner's name. So the first proof removes the password and ends the existing sessions, keys and factors. Call it as the
+ * in the owner's name. So the first proof removes the password and ends the existing sessions, keys, passkeys and factors. Call it as the
  * system, inside a transaction that has locked the user's row (lockRow).
  *
  * @param user receives the new values
@@ -106,6 +81,7 @@ export async function proveAddress(
   // Also ends impersonations that this user started as a superadmin.
   await tokens().query().patch({ revoked: true, revokedAt: now }).where({ impersonatorId: user.id, revoked: false })
   const factors = tables.factors ? await SecondFactor.query().delete().where('userId', user.id) : 0
+  const passkeys = tables.passkeys ? await Passkey.query().delete().where('userId', user.id) : 0
   const invitations = tables.invitations
     ? await Invitation.query().patch({ revoked: true }).where({ invitedById: user.id, revoked: false }).whereNull('acceptedAt')
     : 0
@@ -124,16 +100,17 @@ export async function proveAddress(
     apiKeys: api,
     otherTokens: count((kind) => !sessionKinds.includes(kind)),
     secondFactor: factors > 0,
+    passkeys,
     invitations,
   }
   return Object.values(all).some(Boolean) ? { isFirstProof: true, ended: all } : null
 }
 
-const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, invitations: 0 }
+const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, passkeys: 0, invitations: 0 }
 
 /** Describes the ended access in words, for a list: `the password`, `2 sessions`, `1 API key`. */
 export function describeEnded(ended: EndedAccess): readonly Message[] {
-  const counted = (id: 'sessions' | 'apiKeys' | 'otherTokens' | 'invitations') =>
+  const counted = (id: 'sessions' | 'apiKeys' | 'otherTokens' | 'passkeys' | 'invitations') =>
     ended[id] === 0 ? [] : [message(`ended.${id}`, { count: ended[id] })]
   return [
     ...(ended.password ? [message('ended.password')] : []),
@@ -141,6 +118,7 @@ export function describeEnded(ended: EndedAccess): readonly Message[] {
     ...counted('apiKeys'),
     ...counted('otherTokens'),
     ...(ended.secondFactor ? [message('ended.secondFactor')] : []),
+    ...counted('passkeys'),
     ...counted('invitations'),
   ]
 }

@@ -119,7 +119,15 @@ for (const model of [Member, Plain] as const) {
         const event = all.events.find(({ name }) => name === 'accessRevoked')?.payload as Record<string, unknown>
         expect(event).to.deep.include({ userId: given.user.id, by: kind, isFirstProof: true })
         // The link that proved it is used up, the one that changes the address, the recovery code and the application's own token end.
-        expect(event.ended).to.deep.equal({ password: true, sessions: 2, apiKeys: 1, otherTokens: 3, secondFactor: true, invitations: 1 })
+        expect(event.ended).to.deep.equal({
+          password: true,
+          sessions: 2,
+          apiKeys: 1,
+          otherTokens: 3,
+          secondFactor: true,
+          passkeys: 0,
+          invitations: 1,
+        })
         const { to, text } = mailer.last('accessRevoked')
         expect(to).to.equal(given.email)
         expect(text)

@@ -9,7 +9,6 @@ import { Invitation } from '../../../users/invitation.js'
 import type { UserRole } from '../../../users/user-role.js'
 import type { AuthCore } from '../../core.js'
 import { activeDomain } from '../domain-roles.js'
-import { optionalTables } from '../first-proof.js'
 import { mailDelivery } from '../mail/mail-delivery.js'
 import type { MailContext } from '../mail/mail-requests.js'
 import { acceptAsNewUser, acceptInvitation, type PrepareRegistration } from './accept.js'
@@ -51,7 +50,7 @@ export interface Invitations {
 const maxListed = 500
 
 export function invitations(core: AuthCore): Invitations {
-  const context: MailContext = { core, delivery: mailDelivery(core), tables: optionalTables(core.knex) }
+  const context: MailContext = { core, delivery: mailDelivery(core), tables: core.tables }
   return {
     invite: (given) => invite(context, given),
     accept: (token) => acceptInvitation(context, token),

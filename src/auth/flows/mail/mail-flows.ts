@@ -2,7 +2,6 @@ import type { RegisteredUser, UserRow } from '../../../users/caller/actor.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
-import { optionalTables } from '../first-proof.js'
 import type { RegistrationSteps } from '../register.js'
 import { confirmEmailChange, requestEmailChange } from './change-email.js'
 import { requestMagicLink, signInWithMagicLink } from './magic-link.js'
@@ -65,7 +64,7 @@ export interface MailFlows {
 }
 
 export function mailFlows(core: AuthCore): MailFlows {
-  const context: MailContext = { core, delivery: mailDelivery(core), tables: optionalTables(core.knex) }
+  const context: MailContext = { core, delivery: mailDelivery(core), tables: core.tables }
   return {
     isReady: core.mailService !== null,
     requestVerification: (email) => requestVerification(context, email),

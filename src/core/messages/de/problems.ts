@@ -38,6 +38,7 @@ export const problems = translationOf(english)({
   'factor.setUpAlready': 'Es gibt schon einen zweiten Faktor: Entfernen Sie ihn zuerst.',
   'factor.nothingToConfirm': 'Es gibt keinen zweiten Faktor zu bestätigen: Beginnen Sie zuerst mit der Einrichtung.',
   'factor.none': 'Es gibt keinen zweiten Faktor: Richten Sie zuerst einen ein.',
+  'signIn.onlyMethod': 'Nur so können Sie sich noch anmelden: Setzen Sie zuerst ein Passwort, oder fügen Sie einen anderen Weg hinzu.',
   'factor.unavailable':
     'Der zweite Faktor dieses Kontos kann gerade nicht gelesen werden: Versuchen Sie bald noch einmal, sich anzumelden.',
   'factor.unreadable':
@@ -59,6 +60,7 @@ export const problems = translationOf(english)({
   'subject.credentials': 'Passwörter, E-Mail-Adressen und andere Kennungen zum Anmelden',
   'subject.passwords': 'Passwörter und E-Mail-Adressen',
   'subject.factors': 'Zweite Faktoren',
+  'subject.passkeys': 'Passkeys',
   'subject.impersonations': 'Handeln im Namen anderer',
   'subject.invitations': 'Einladungen',
   'subject.mailedLink': 'Was ein Link aus einer E-Mail ändert',

@@ -47,6 +47,7 @@ export const mails = {
   'ended.apiKeys': { one: '{count} API key', other: '{count} API keys' },
   'ended.otherTokens': { one: '{count} other token', other: '{count} other tokens' },
   'ended.secondFactor': 'the second factor',
+  'ended.passkeys': { one: '{count} passkey', other: '{count} passkeys' },
   'ended.invitations': { one: '{count} invitation', other: '{count} invitations' },
   'duration.days': { one: '{count} day', other: '{count} days' },
   'duration.hours': { one: '{count} hour', other: '{count} hours' },
