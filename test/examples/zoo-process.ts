@@ -1,8 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { startInSharedProcess } from '../helpers/shared-process/programs.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -28,26 +29,56 @@ function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return { ...inherited, PORT: '0', ...env }
 }
 
-function spawnZoo(env: Readonly<Record<string, string>>, command = [process.execPath]): { child: ChildProcess; output: () => string } {
+interface Started {
+  output(): string
+  /** The exit code. */
+  readonly ended: Promise<number | null>
+  signal(name: NodeJS.Signals): void
+}
+
+function start(env: Readonly<Record<string, string>>, onOutput: () => void, command?: readonly string[]): Started {
   if (!existsSync(join(root, 'dist/index.js'))) throw new Error('The example runs on the built package: npm run build first.')
-  const [first = process.execPath, ...rest] = command
+  // Frameworks read NODE_ENV once.
+  if (command === undefined && env['NODE_ENV'] === undefined) return startShared(env, onOutput)
+  const [first = process.execPath, ...rest] = command ?? []
   const child = spawn(first, [...rest, '--import', 'tsx', 'examples/zoo/main.ts'], { cwd: root, env: environment(env) })
   let text = ''
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (text += chunk.toString()))
-  return { child, output: () => text }
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      text += chunk.toString()
+      onOutput()
+    })
+  const ended = once(child, 'close').then(([code]) => code as number | null)
+  return { output: () => text, ended, signal: (name) => void child.kill(name) }
+}
+
+/** Starts it in a process that an earlier zoo has used: loading the frameworks takes longer than most tests. */
+function startShared(env: Readonly<Record<string, string>>, onOutput: () => void): Started {
+  let text = ''
+  const file = join(root, 'examples/zoo/main.ts')
+  const program = { file, args: [], cwd: root, env: environment(env), stdin: '', folder: join(root, 'examples/zoo') }
+  const { ended, signal } = startInSharedProcess(program, {
+    node: ['--import', 'tsx'],
+    onOutput(more) {
+      text += more
+      onOutput()
+    },
+  })
+  return { output: () => text, ended: ended.then(({ code }) => (typeof code === 'number' ? code : null)), signal }
 }
 
 /** Starts it and waits until it is open. @throws Error with what it printed where it ends before */
 export async function startZoo(env: Readonly<Record<string, string>>, command?: string[]): Promise<ZooProcess> {
-  const { child, output } = spawnZoo(env, command)
+  let started: Started | undefined
   const url = await new Promise<string>((resolve, reject) => {
-    const look = () => {
-      const found = /The zoo is open at (http:\/\/\S+)/.exec(output())
+    const onOutput = () => {
+      const found = /The zoo is open at (http:\/\/\S+)/.exec(started?.output() ?? '')
       if (found) resolve(found[1] as string)
     }
-    child.stdout?.on('data', look)
-    child.once('exit', (code) => reject(new Error(`The zoo ended with ${code}:\n${output()}`)))
+    started = start(env, onOutput, command)
+    void started.ended.then((code) => reject(new Error(`The zoo ended with ${code}:\n${started?.output()}`)))
   })
+  const { output, ended, signal } = started as Started
   return {
     url,
     output,
@@ -61,21 +92,18 @@ export async function startZoo(env: Readonly<Record<string, string>>, command?: 
       }
       throw new Error(`No mail '${subject}' to ${to}:\n${output()}`)
     },
-    async stop(signal = 'SIGTERM') {
-      if (child.exitCode !== null) return child.exitCode
-      const ended = once(child, 'exit')
-      child.kill(signal)
-      const [code] = (await ended) as [number | null]
-      return code
+    async stop(name = 'SIGTERM') {
+      signal(name)
+      return await ended
     },
   }
 }
 
 /** Runs it where it must not start. @returns how it ended, and what it printed */
 export async function failToStart(env: Readonly<Record<string, string>>): Promise<{ code: number | null; output: string }> {
-  const { child, output } = spawnZoo(env)
-  const timer = setTimeout(() => child.kill(), 15_000)
-  const [code] = (await once(child, 'close')) as [number | null]
+  const { output, ended, signal } = start(env, () => undefined)
+  const timer = setTimeout(() => signal('SIGKILL'), 15_000)
+  const code = await ended
   clearTimeout(timer)
   return { code, output: output() }
 }

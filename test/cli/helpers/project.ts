@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { DatabaseName } from '../../helpers/databases.js'
-import { type Ended, type Program, runInOwnProcess, runInSharedProcess } from './run-program.js'
+import { type Ended, type Program, runInOwnProcess, runInSharedProcess } from '../../helpers/shared-process/programs.js'
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url))
 const main = join(root, 'dist/cli/main.js')
