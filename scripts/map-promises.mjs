@@ -111,6 +111,17 @@ const promises = [
 
 /** Promises of later features, whose numbers have gaps: a range for each feature. */
 const featurePromises = {
+  // One-time codes: ASVS 5.0 (6.3.1, 6.5.1 to 6.5.5, 6.6.2, 6.6.3), NIST 800-63B-4 (3.1.3, 3.2.2), RFC 8176.
+  141: 'a one-time code is six digits of the CSPRNG, and is stored only as a hash with a key of the server',
+  142: 'a code works once, for ten minutes at most, while it is the newest, and ends with the password',
+  143: 'a code is dead after five wrong attempts, counted over all processes; they count like failed sign-ins',
+  144: 'asking for a code and sending a wrong one give the same answer, statements and hashes for known and unknown users',
+  145: 'codes count toward the limits of mails, and each number of a sender has the same limit',
+  146: 'a mailed code proves its address, with the consequences of a first proof; a code to a number proves no address',
+  147: 'a code is no second factor: a user with one is asked for it, and the session names the method mail or sms',
+  148: 'a code is refused for another user, address, number, use or session',
+  149: 'a code confirms only the session that asked for it, and no API key or impersonation can ask',
+  150: 'the lifetime that a client chooses with a link or code stays within the bounds of the application',
   176: 'Values in messages and mails are data: a placeholder inside of a value is not expanded, and subjects and HTML stay safe. [CWE-134]',
   177: 'A text that a language lacks is English, never empty. The language changes neither codes, statuses nor field names.',
   178: 'Accept-Language is bounded and read in linear time. [promise 62]',

@@ -1,5 +1,7 @@
 export type { AccessClaims, Auth, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
+export type { CodeMessage, CodeOptions, CodePurpose, CodeSender } from './auth/flows/codes/code-options.js'
+export type { CodeSignIn, Codes } from './auth/flows/codes/codes.js'
 export type { ConfirmCredentials, Confirmed } from './auth/flows/confirm.js'
 export type { Impersonation } from './auth/flows/impersonation.js'
 export type {

@@ -141,7 +141,7 @@ interface SignInParts {
 }
 
 function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
-  const { knex, jwt, cacheCallers, loadUser, mail, secondFactor } = options
+  const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor } = options
   const listeners = new Listeners()
   const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
   const onEvent: OnEvent = (name, payload) => {
@@ -159,6 +159,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     trail: trail ?? undefined,
     cacheCallers,
     mail,
+    codes,
     languages,
     secondFactor,
     loadUser,

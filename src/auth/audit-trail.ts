@@ -14,6 +14,7 @@ const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'registrationFailed',
   'passwordResetRequested',
   'mailFailed',
+  'codeFailed',
   'alreadyRegistered',
 ])
 

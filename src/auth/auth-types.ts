@@ -7,6 +7,8 @@ import type { PasswordHasher } from '../users/account/password-hasher.js'
 import type { RegisteredUser, UserRow } from '../users/caller/actor.js'
 import type { AuditTrail } from './audit-trail.js'
 import type { OnEvent } from './events.js'
+import type { CodeOptions } from './flows/codes/code-options.js'
+import type { Codes } from './flows/codes/codes.js'
 import type { ConfirmCredentials, Confirmed } from './flows/confirm.js'
 import type { Impersonation } from './flows/impersonation.js'
 import type { ImportUsers } from './flows/import/import-users.js'
@@ -53,6 +55,8 @@ export interface AuthOptions {
   readonly mail?: MailOptions | undefined
   /** The languages of mails. Default: English and German. */
   readonly languages?: Languages | undefined
+  /** One-time codes: their lifetime, and a sender in place of the mailer. */
+  readonly codes?: CodeOptions | undefined
   /**
    * Limits on failed attempts: options, a custom throttle, or false for no limits.
    *
@@ -181,7 +185,8 @@ export interface Auth {
    * Confirms the caller's session with the password, a code of the second factor, or both, so that the rules recent() and factor()
    * hold. `amr` then names what was given. It takes effect at the next request. Wrong ones count like failed sign-ins.
    *
-   * @param credentials `password`: the caller's password; `code`: a code of the authenticator app, or a recovery code
+   * @param credentials `password`: the caller's password; `code`: a code of the authenticator app, or a recovery code;
+   * `sentCode`: a code of `codes.requestConfirmation()`
    * @returns the time and the methods, and an access token if tokens show them (`jwt.authTimeClaims`)
    * @throws InvalidCredentialsError for a wrong password or code, TooManyAttemptsError, ValidationError for missing or invalid input
    * @throws UnauthorizedError for an anonymous caller or an ended session, ForbiddenError for an API key or an impersonation
@@ -220,6 +225,8 @@ export interface Auth {
   readonly apiKeys: ApiKeys
   /** E-mail flows: verifying and changing addresses, resetting passwords, magic links. */
   readonly mail: MailFlows
+  /** One-time codes to sign in and to confirm sessions. */
+  readonly codes: Codes
   readonly secondFactors: SecondFactors
   readonly invitations: Invitations
   readonly members: Members

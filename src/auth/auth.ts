@@ -6,6 +6,7 @@ import type { Auth, AuthOptions } from './auth-types.js'
 import { Background } from './background.js'
 import type { AuthCore } from './core.js'
 import { type AuthEventName, type Emit, emitter } from './events.js'
+import { codeContext, codes } from './flows/codes/codes.js'
 import { confirmFlow } from './flows/confirm.js'
 import { impersonation } from './flows/impersonation.js'
 import { importUsers } from './flows/import/import-users.js'
@@ -66,12 +67,13 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   const { accessTokens, background, sessions } = core
   const factors = factorContext(core, options.secondFactor)
   const { authenticate: findApiKey, ...ownKeys } = apiKeys(core)
+  const sentCodes = codeContext(core, options.codes)
   const context = { accessTokens, sessions, findApiKey, legacyTokens, cache, loadUser }
 
   return {
     ...signInFlows(core),
     ...sessionFlows(core),
-    confirm: confirmFlow(factors),
+    confirm: confirmFlow(factors, sentCodes),
     register: registrationFlow(core),
     importUsers: importUsers(core),
     authenticate: (token) => authenticate(context, token),
@@ -85,6 +87,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     },
     apiKeys: ownKeys,
     mail: mailFlows(core),
+    codes: codes(sentCodes),
     secondFactors: secondFactors(factors),
     invitations: invitations(core),
     members: members(),

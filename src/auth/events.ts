@@ -2,6 +2,7 @@ import { onCommit } from '../database/transaction.js'
 import { currentImpersonatorId } from '../policy/context.js'
 import type { DomainId, UserId } from '../policy/registered-types.js'
 import type { UserEvents } from '../users/events.js'
+import type { CodePurpose } from './flows/codes/code-options.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
 import type { MailKind } from './flows/mail/mail-service.js'
 import type { ThrottledAction } from './throttle/throttle.js'
@@ -19,7 +20,7 @@ export interface AuthEvents extends UserEvents {
     email: string
     /** The address, or the identifier with its column: `'username:ada'`. */
     account: string
-    reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm'
+    reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm' | 'code'
     address: string | undefined
   }
   signOut: { userId: UserId; sessionIds: readonly string[] | 'all' }
@@ -53,6 +54,8 @@ export interface AuthEvents extends UserEvents {
   emailChanged: { userId: UserId }
   /** The mailer threw. The caller who requested the mail does not learn this. `userId` is null for an unknown address. */
   mailFailed: { userId: UserId | null; kind: MailKind }
+  /** The application's sender of codes threw. The caller who requested the code does not learn this. */
+  codeFailed: { userId: UserId; purpose: CodePurpose; address: string | undefined }
   impersonationStarted: { userId: UserId; by: UserId; sessionId: string; reason: string | null }
   impersonationStopped: { userId: UserId; by: UserId; sessionId: string }
   invited: { email: string; role: string; domainId: DomainId; by: UserId }

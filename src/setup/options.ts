@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
+import type { CodeOptions } from '../auth/flows/codes/code-options.js'
 import type { MailOptions } from '../auth/flows/mail/mail-service.js'
 import type { SecondFactorOptions } from '../auth/flows/second-factor/second-factor.js'
 import type { LegacyPasswordScheme } from '../auth/passwords/legacy/scheme.js'
@@ -144,6 +145,8 @@ export interface PermsOptions {
   languages?: LanguageOptions['languages']
   /** The language for clients that ask for none of the languages. @defaultValue 'en' */
   defaultLanguage?: string | undefined
+  /** One-time codes: their lifetime, and a sender in place of the mailer, such as SMS. */
+  codes?: CodeOptions | undefined
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
 }

@@ -10,6 +10,8 @@ export interface CapturedMailer<M extends Mail = Mail> {
   last(kindOrAddress?: string): M
   /** Returns the token in the link of a mail. @throws ConfigurationError if the mail has none */
   tokenFrom(mail: M): string
+  /** Returns the one-time code in a mail. @throws ConfigurationError if the mail has none */
+  codeFrom(mail: M): string
   /** Removes all stored mail. */
   clear(): void
 }
@@ -45,6 +47,11 @@ export function capturedMailer<M extends Mail = Mail>(): CapturedMailer<M> {
         if (token) return token
       }
       throw new ConfigurationError(`The mail '${kind}' to ${to} has no link with a token.`)
+    },
+    codeFrom({ text, kind, to }) {
+      const [code] = /\b\d{6}\b/.exec(text) ?? []
+      if (code) return code
+      throw new ConfigurationError(`The mail '${kind}' to ${to} has no code.`)
     },
     clear() {
       mails.length = 0

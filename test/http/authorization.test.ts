@@ -75,6 +75,8 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /users/change-email': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'POST /users/magic-link/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'POST /users/magic-link': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/codes/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/codes': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'POST /users/second-factor': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'GET /users/me/second-factor': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
   'POST /users/me/second-factor': [401, 401, 401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403],
@@ -82,6 +84,7 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /users/me/second-factor/remove': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
   'POST /users/me/second-factor/recovery-codes': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
   'POST /users/me/confirm': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
+  'POST /users/me/confirm/code': [401, 401, 401, 202, 202, 202, 202, 202, 202, 403, 403, 401, 403],
   'POST /users/invitations': [401, 401, 401, 403, 403, 403, 201, 201, 201, 403, 403, 401, 403],
   'GET /users/invitations': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
   'DELETE /users/invitations/:invitationId': [401, 401, 401, 404, 204, 404, 204, 204, 204, 403, 403, 401, 403],
@@ -187,6 +190,8 @@ describe('The authorization table', function () {
     'DELETE /users/impersonation',
     'DELETE /users/:id',
   ]
+  /** The paths of POST endpoints that read no body. */
+  const withoutBody = ['/users/logout', '/users/me/confirm/code']
   const known = new Map<Who, Caller>()
   async function callerFor(name: string, who: Who): Promise<Caller> {
     if (changing.includes(name)) return await caller(who)
@@ -266,7 +271,7 @@ describe('The authorization table', function () {
         const sound = await bodies[name]?.(asking)
         const body = sound ?? (method === 'POST' ? { nope: 1 } : method === 'PATCH' ? {} : undefined)
         const target = path.replace(/:(\w+)/g, (_, parameter: string) => rows[parameter] ?? '')
-        const answer = await ask(method, target, asking.token, body === undefined || path.endsWith('logout') ? {} : { body })
+        const answer = await ask(method, target, asking.token, body === undefined || withoutBody.includes(path) ? {} : { body })
         answers.push(answer.status)
       }
       expect(Object.fromEntries(actors.map((who, i) => [who, answers[i]]))).to.deep.equal(

@@ -8,6 +8,9 @@ import { LEGACY } from '../../users/legacy-tokens.js'
 import type { User } from '../../users/user.js'
 import type { AuthCore } from '../core.js'
 import { forActiveCaller } from './active-caller.js'
+import { isStillSentTo } from './codes/codes.js'
+import type { CodeContext } from './codes/send-code.js'
+import { consumeFoundCode, matchCode, readDigits } from './codes/stored-codes.js'
 import {
   asSystemInTransaction,
   beginAttempt,
@@ -23,6 +26,8 @@ export interface ConfirmCredentials {
   readonly password?: string | undefined
   /** A code of the authenticator app, or a recovery code. */
   readonly code?: string | undefined
+  /** A code of `perms.auth.codes.requestConfirmation()`. It makes the session recent, and is no second factor. */
+  readonly sentCode?: string | undefined
 }
 
 /** A confirmed session. */
@@ -37,7 +42,7 @@ export interface Confirmed {
 }
 
 /** Returns `perms.auth.confirm`. */
-export function confirmFlow(context: FactorContext): (credentials: ConfirmCredentials) => Promise<Confirmed> {
+export function confirmFlow(context: FactorContext, codes: CodeContext): (credentials: ConfirmCredentials) => Promise<Confirmed> {
   const { core } = context
   return async (given) => {
     core.assertNoTransaction('confirm')
@@ -48,10 +53,11 @@ export function confirmFlow(context: FactorContext): (credentials: ConfirmCreden
     if (!sessionId) throw new ConfigurationError('confirm() confirms the session of an access token, and runAs() has none.')
     const credentials = readCredentials(given)
     const user = actor.user as User
-    await prove(context, user, credentials)
+    await prove({ ...context, codes, sessionId }, user, credentials)
     const amr = [
       ...(credentials.password === undefined ? [] : ['pwd']),
       ...(credentials.code === undefined ? [] : [methodOfCode(credentials.code)]),
+      ...(credentials.sentCode === undefined ? [] : [codes.settings.method]),
     ]
     const authTime = await forActiveCaller(core.knex, actor.id, () => core.sessions.raise(sessionId, amr))
     if (authTime === null) throw new UnauthorizedError('Your account or session has ended: sign in again.')
@@ -61,16 +67,23 @@ export function confirmFlow(context: FactorContext): (credentials: ConfirmCreden
 }
 
 function readCredentials(given: ConfirmCredentials | null | undefined): ConfirmCredentials {
-  const { password, code } = given ?? {}
-  if (password === undefined && code === undefined) throw invalidField('password', 'is required, or code')
+  const { password, code, sentCode } = given ?? {}
+  if (password === undefined && code === undefined && sentCode === undefined) throw invalidField('password', 'is required, or code')
   return {
     ...(password === undefined ? {} : { password: requireText(password, 'password') }),
     ...(code === undefined ? {} : { code: readCode(code) }),
+    ...(sentCode === undefined ? {} : { sentCode: readDigits(sentCode, 'sentCode') }),
   }
 }
 
+/** The parts that check the proofs of one session. */
+interface ConfirmContext extends FactorContext {
+  readonly codes: CodeContext
+  readonly sessionId: string
+}
+
 /** Checks the credentials under the throttle of sign-ins. @throws InvalidCredentialsError, with one message for all of them */
-async function prove(context: FactorContext, user: User, credentials: ConfirmCredentials): Promise<void> {
+async function prove(context: ConfirmContext, user: User, credentials: ConfirmCredentials): Promise<void> {
   const { core } = context
   const attempt = await beginAttempt(core, user)
   const isRight = await verify(context, user, credentials).catch(async (error: unknown) => {
@@ -87,14 +100,28 @@ async function prove(context: FactorContext, user: User, credentials: ConfirmCre
   throw new InvalidCredentialsError('The password or the code is wrong, or the code was already used.')
 }
 
-async function verify(context: FactorContext, user: User, { password, code }: ConfirmCredentials): Promise<boolean> {
+async function verify(context: ConfirmContext, user: User, { password, code, sentCode }: ConfirmCredentials): Promise<boolean> {
   const { core } = context
   // Does the work of a hash for users without a password too. A wrong password uses no code up.
   if (password !== undefined && !(await core.hasher.verify(password, await storedHash(user)))) return false
-  if (code === undefined) return true
+  if (code !== undefined && !(await useFactorCode(context, user, code))) return false
+  return sentCode === undefined || (await useSentCode(context, user, sentCode))
+}
+
+async function useFactorCode(context: ConfirmContext, user: User, code: string): Promise<boolean> {
   const factor = await factorOf(user.id)
   if (!factor?.confirmedAt) return false
-  return await asSystemInTransaction(core, () => consumeCode(context, factor, code))
+  return await asSystemInTransaction(context.core, () => consumeCode(context, factor, code))
+}
+
+async function useSentCode({ core, codes, sessionId }: ConfirmContext, user: User, code: string): Promise<boolean> {
+  const found = await matchCode(core, user, null, { purpose: 'confirm', sessionId }, code)
+  if (!found || !(await isStillSentTo(codes, user, found))) return false
+  // Another request may use the code up at the same moment.
+  return await consumeFoundCode(core, user, found, async () => true).catch((error: unknown) => {
+    if (error instanceof InvalidCredentialsError) return false
+    throw error
+  })
 }
 
 // The session of a legacy token has no token of this library.

@@ -14,7 +14,7 @@ import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
 /** The flow with which a user proved to own a mailbox. */
-export type Proof = 'magicLink' | 'passwordReset' | 'invitation'
+export type Proof = 'magicLink' | 'code' | 'passwordReset' | 'invitation'
 
 /** The numbers of sessions, keys and other access that a proof ended. */
 export interface EndedAccess {

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { MaybeCompositeId, Model, QueryBuilder, SingleQueryBuilder, TransactionOrKnex } from 'objection'
 import type { AuthEventName, AuthEvents } from '../../auth/events.js'
+import type { Codes } from '../../auth/flows/codes/codes.js'
 import type { ConfirmCredentials, Confirmed } from '../../auth/flows/confirm.js'
 import type { Impersonation } from '../../auth/flows/impersonation.js'
 import type { Invitations } from '../../auth/flows/invitations/invitations.js'
@@ -122,6 +123,7 @@ export interface PermsPort {
     deriveKey(purpose: string): Uint8Array
     readonly apiKeys: ApiKeys
     readonly mail: MailFlows
+    readonly codes: Codes
     readonly secondFactors: SecondFactors
     readonly invitations: Invitations
     readonly members: Members

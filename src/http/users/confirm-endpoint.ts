@@ -7,8 +7,14 @@ import { HttpResponse } from '../core/response.js'
 import { textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
 
-/** Returns the endpoint of UserResource.confirmEndpoint(). @param name the name of the resource, for the operation id */
-export function confirmEndpoint(name: string): Endpoint {
+/**
+ * Returns the endpoint of UserResource.confirmEndpoint().
+ *
+ * @param name the name of the resource, for the operation id
+ * @param takesSentCodes whether users can have a code sent
+ */
+export function confirmEndpoint(name: string, takesSentCodes: boolean): Endpoint {
+  const keys = ['password', 'code', ...(takesSentCodes ? (['sentCode'] as const) : [])] as const
   return new Endpoint({
     method: 'POST',
     path: 'me/confirm',
@@ -18,11 +24,11 @@ export function confirmEndpoint(name: string): Endpoint {
     queryKeys: [],
     handler: async (context) => {
       const given = objectOf(context.input)
-      const names = (['password', 'code'] as const).filter((one) => Object.hasOwn(given, one))
+      const names = keys.filter((one) => Object.hasOwn(given, one))
       return confirmed(await context.perms.auth.confirm(textsOf(given, names)), context)
     },
     assertAllowed: async () => forbidApiKey('Sessions'),
-    description: { input: inputSchema, output: outputSchema, problems: [413, 415, 422, 429] },
+    description: { input: takesSentCodes ? inputWithSentCode : inputSchema, output: outputSchema, problems: [413, 415, 422, 429] },
   })
 }
 
@@ -46,6 +52,14 @@ const inputSchema = {
   },
   minProperties: 1,
   additionalProperties: false,
+}
+
+const inputWithSentCode = {
+  ...inputSchema,
+  properties: {
+    ...inputSchema.properties,
+    sentCode: { type: 'string', minLength: 1, maxLength: 64, description: 'A code that me/confirm/code/ sent to you.' },
+  },
 }
 
 const outputSchema = {

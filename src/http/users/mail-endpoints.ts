@@ -1,3 +1,4 @@
+import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { UnauthorizedError } from '../../core/errors.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
@@ -7,6 +8,8 @@ import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import type { PermsPort } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
+import { objectOf } from '../crud/input.js'
+import { splitLifetime, withLifetime } from './lifetime-input.js'
 
 type Mail = PermsPort['auth']['mail']
 
@@ -81,8 +84,13 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
   ]
 }
 
-/** `POST magic-link/request/` and `POST magic-link/`. @param output the schema of the sign-in response */
-export function magicLinkEndpoints(name: string, output: object): Endpoint[] {
+/**
+ * `POST magic-link/request/` and `POST magic-link/`
+ *
+ * @param output the schema of the sign-in response
+ * @param bounds of the session's lifetime; undefined: clients cannot choose
+ */
+export function magicLinkEndpoints(name: string, output: object, bounds: RememberMeOptions | undefined): Endpoint[] {
   return [
     request('magic-link', `request${name}MagicLink`, 'Mail a link to sign in with', (mail, email) => mail.requestMagicLink(email)),
     new Endpoint({
@@ -90,10 +98,12 @@ export function magicLinkEndpoints(name: string, output: object): Endpoint[] {
       name: `login${name}ByMagicLink`,
       summary: 'Sign in with the token of the mail',
       handler: async ({ input, perms, request }) => {
-        const { token } = textsOf(input, ['token'])
-        return tokenAnswer(await perms.auth.mail.signInWithMagicLink(token, { device: request.header('user-agent') || undefined }))
+        const { chosen, texts } = splitLifetime(objectOf(input), bounds !== undefined)
+        const { token } = textsOf(texts, ['token'])
+        const device = request.header('user-agent') || undefined
+        return tokenAnswer(await perms.auth.mail.signInWithMagicLink(token, { ...chosen, device }))
       },
-      description: { input: textSchema(['token'], { token: 128 }), output, problems: [401, 403, 413, 415, 422, 429] },
+      description: { input: withLifetime(textSchema(['token'], { token: 128 }), bounds), output, problems: [401, 403, 413, 415, 422, 429] },
     }),
   ]
 }

@@ -1,10 +1,11 @@
-import type { LifetimeChoice, RememberMeOptions } from '../../auth/tokens/session-life.js'
+import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { MAX_EMAIL_INPUT_LENGTH, MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
 import { tokenAnswer, tokenSchema } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
+import { splitLifetime, withLifetime } from './lifetime-input.js'
 
 /**
  * Returns the endpoint of UserResource.loginEndpoint().
@@ -80,24 +81,8 @@ export function logoutEndpoint(name: string, takesCookies: boolean): Endpoint {
   })
 }
 
-/** Separates the lifetime that a client chooses from the texts of the body. auth.signIn() checks it. */
-function splitLifetime(given: Readonly<Record<string, unknown>>, isChosen: boolean): { chosen: LifetimeChoice; texts: object } {
-  if (!isChosen) return { chosen: {}, texts: given }
-  const { remember, sessionExpires, ...texts } = given as LifetimeChoice & Record<string, unknown>
-  return { chosen: { remember, sessionExpires }, texts }
-}
-
-function lifetimeSchema({ min, max }: RememberMeOptions): object {
-  return {
-    remember: { type: 'boolean', description: `Whether the session lasts ${max} seconds instead of ${min}.` },
-    sessionExpires: { type: 'integer', format: 'int32', minimum: min, maximum: max, description: 'Seconds until the session ends.' },
-  }
-}
-
 function loginSchema(identifiers: readonly string[], bounds: RememberMeOptions | undefined): object {
-  const schema = credentialsSchema(identifiers)
-  if (!bounds) return schema
-  return { ...schema, properties: { ...(schema as { properties: object }).properties, ...lifetimeSchema(bounds) } }
+  return withLifetime(credentialsSchema(identifiers), bounds)
 }
 
 // The body has one of the identifiers.

@@ -14,6 +14,7 @@ export type FurtherUserFeature =
   | 'resetPassword'
   | 'changeEmail'
   | 'magicLink'
+  | 'codes'
   | 'totp'
   | 'invitations'
   | 'impersonation'
@@ -45,8 +46,17 @@ export function assertMailFeatures(features: UserFeatures, model: ServedModel, p
       `features.${wanted} sends mail, but initPerms has no mailer. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).`,
     )
   if (wanted !== undefined) requireEmailColumn(model, `features.${wanted}`)
+  if (features.codes) assertCodes(model, perms)
   if (features.verifyEmail && !('emailVerifiedAt' in model.columnSpecs))
     throw new ConfigurationError(
       `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${model.name} extends TimestampMixin(User).`,
     )
+}
+
+function assertCodes(model: ServedModel, perms: PermsPort): void {
+  requireEmailColumn(model, 'features.codes')
+  if (perms.auth.codes.isReady) return
+  throw new ConfigurationError(
+    "features.codes sends codes, but initPerms has no mailer and no sender. Add initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }), or initPerms({ codes: { sender } }).",
+  )
 }

@@ -12,6 +12,7 @@ import { narrowedInput, narrowedOutput, objectOf, splitInput } from '../crud/inp
 import { conditionUnder, findRow, loadParents } from '../crud/parents.js'
 import { narrowed, narrowedFields, shape } from '../crud/shape.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
+import { codeEndpoints, confirmCodeEndpoint } from './code-endpoints.js'
 import { confirmEndpoint } from './confirm-endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
@@ -95,6 +96,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   override endpoints(): Endpoint[] {
     const { features } = this
     const isOn = (feature: UserFeature) => features[feature] !== false
+    const hasConfirm = features.confirm ?? this.#options?.stepUp !== undefined
     const endpoints = [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
@@ -107,8 +109,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.resetPassword ? this.resetPasswordEndpoints() : []),
       ...(features.changeEmail ? this.changeEmailEndpoints() : []),
       ...(features.magicLink ? this.magicLinkEndpoints() : []),
+      ...(features.codes ? this.codeEndpoints() : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
-      ...((features.confirm ?? this.#options?.stepUp !== undefined) ? [this.confirmEndpoint()] : []),
+      ...(hasConfirm ? [this.confirmEndpoint(), ...(features.codes ? [this.confirmCodeEndpoint()] : [])] : []),
       ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
@@ -190,9 +193,19 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return deleteOtherSessions(this.name)
   }
 
-  /** `POST me/confirm/` with `{ password }` or `{ code }` → `{ authTime, amr }`: makes the caller's session recent. */
+  /** `POST me/confirm/` with `{ password }`, `{ code }` or `{ sentCode }` → `{ authTime, amr }`: makes the caller's session recent. */
   confirmEndpoint(): Endpoint {
-    return confirmEndpoint(this.name)
+    return confirmEndpoint(this.name, this.features.codes === true)
+  }
+
+  /** `POST me/confirm/code/` sends the caller a code for `POST me/confirm/`: 202 */
+  confirmCodeEndpoint(): Endpoint {
+    return confirmCodeEndpoint(this.name)
+  }
+
+  /** `POST codes/request/` with `{ email }`: 202; `POST codes/` with `{ email, code }` → the response of login */
+  codeEndpoints(): Endpoint[] {
+    return codeEndpoints(this.name, this.#signedInSchema(), this.#options?.rememberMe)
   }
 
   apiKeyEndpoints(): Endpoint[] {
@@ -212,7 +225,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   magicLinkEndpoints(): Endpoint[] {
-    return magicLinkEndpoints(this.name, this.#signedInSchema())
+    return magicLinkEndpoints(this.name, this.#signedInSchema(), this.#options?.rememberMe)
   }
 
   #signedInSchema(): object {

@@ -23,7 +23,7 @@ interface People {
   readonly grantId: string
   /** The secret of carol's second factor. */
   secret: string
-  /** The last token of a mail, or the last challenge. */
+  /** The last token or code of a mail, or the last challenge. */
   token: string
   key: string
   keyId: string
@@ -64,6 +64,16 @@ export const mailed =
     await world.perms.auth.settled()
     world.people.token = world.mailer.tokenFrom(world.mailer.last())
     return { token: world.people.token }
+  }
+
+/** Returns the code that a request sends to an address, as the body of `codes/`. */
+export const codeMailedTo =
+  (address: string, change: (code: string) => string = (code) => code) =>
+  async (world: PopulatedWorld): Promise<{ email: string; code: string }> => {
+    await world.perms.auth.codes.request(address)
+    await world.perms.auth.settled()
+    world.people.token = world.mailer.codeFrom(world.mailer.last(address))
+    return { email: address, code: change(world.people.token) }
   }
 
 /** Returns the token that the last `mailed` request or challenge stored. */

@@ -7,6 +7,7 @@ import { recent } from '../../policy/session-rules.js'
 import type { Perms } from '../../setup/perms.js'
 import type { Case } from './case.js'
 import { callerCases } from './cases/caller-cases.js'
+import { codeCases } from './cases/code-cases.js'
 import { factorCases } from './cases/factor-cases.js'
 import { itemCases } from './cases/item-cases.js'
 import { keyCases } from './cases/key-cases.js'
@@ -90,7 +91,7 @@ function cookieApi(): Api {
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases].flat(),
-  ...[mailCases, factorCases, keyCases, memberCases, stepUpCases].flat(),
+  ...[mailCases, codeCases, factorCases, keyCases, memberCases, stepUpCases].flat(),
 ]
 
 /** Returns the cases that a target can answer. */

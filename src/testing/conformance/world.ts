@@ -68,6 +68,7 @@ export const allFeatures = {
   resetPassword: true,
   changeEmail: true,
   magicLink: true,
+  codes: true,
   totp: true,
   invitations: true,
   impersonation: true,

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { createTables, Domain, Invitation, type Mail, Role, runAs, type User } from '../../../src/index.js'
+import { createTables, Domain, InvalidCredentialsError, Invitation, type Mail, Role, runAs, type User } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
 import { AuditLog } from '../../../src/users/audit-log.js'
 import { countQueries, eachDatabase } from '../../helpers/databases.js'
@@ -79,10 +79,11 @@ eachDatabase('The work behind a response', (db) => {
     requestPasswordReset: (email) => all.auth.mail.requestPasswordReset(email),
     requestMagicLink: (email) => all.auth.mail.requestMagicLink(email),
     requestVerification: (email) => all.auth.mail.requestVerification(email),
+    requestCode: (email) => all.auth.codes.request(email),
   }
 
   for (const [name, ask] of Object.entries(flows)) {
-    it(`${name}: every kind of address causes the same statements, hashes and mails [promise 10]`, async () => {
+    it(`${name}: every kind of address causes the same statements, hashes and mails [promises 10, 144]`, async () => {
       const { sent: none, ...unknown } = await workOf(() => ask(stranger()))
       expect(unknown.statements.length).to.be.above(4)
       expect(none).to.equal(0)
@@ -100,6 +101,24 @@ eachDatabase('The work behind a response', (db) => {
       expect(await db.knex('token').count({ rows: '*' })).to.deep.equal(before)
     })
   }
+
+  it('a wrong code causes the same statements and hashes for every kind of address [promise 144]', async () => {
+    const signIn = (email: string) =>
+      all.auth.codes.signIn({ email, code: '000000' }).then(
+        () => expect.fail('signed in'),
+        (error: unknown) => expect(error).to.be.instanceOf(InvalidCredentialsError),
+      )
+    const unknown = await workOf(() => signIn(stranger()))
+    expect(unknown.statements.length).to.be.above(3)
+    for (const [kind, make] of Object.entries(kinds)) {
+      const email = await make()
+      expect(await workOf(() => signIn(email)), kind).to.deep.equal(unknown)
+      await all.auth.codes.request(email)
+      await all.auth.settled()
+      for (let tries = 1; tries <= 6; tries += 1)
+        expect(await workOf(() => signIn(email)), `${kind}, attempt ${tries}`).to.deep.equal(unknown)
+    }
+  })
 
   for (const address of ['203.0.113.7', undefined]) {
     it(`a private registration${address ? '' : ' without a client address'}: as many statements, hashes and mails for every kind of address [promise 10]`, async () => {

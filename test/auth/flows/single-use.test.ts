@@ -111,6 +111,36 @@ for (const client of ['pg', 'mysql2'] as const) {
       expect(await activeTokens(user, 'refresh')).to.equal(1)
     })
 
+    repeat('a mailed code: one session begins [promise 142]', async (turn) => {
+      const user = await createUser()
+      await perms.auth.codes.request(user.email)
+      await perms.auth.settled()
+      const use = { path: 'codes', body: { email: user.email, code: mailer.codeFrom(mailer.last(user.email)) } }
+      mailer.clear()
+      await race(use, use, turn)
+      expect(await activeTokens(user, 'refresh')).to.equal(1)
+    })
+
+    repeat('the last attempt on a code: twenty wrong ones at once do not get more than five [promise 143]', async () => {
+      const user = await createUser()
+      await perms.auth.codes.request(user.email)
+      await perms.auth.settled()
+      const code = mailer.codeFrom(mailer.last(user.email))
+      mailer.clear()
+      const wrong = (i: number) => String((Number(code) + i + 1) % 1_000_000).padStart(6, '0')
+      const send = (i: number, given: string) =>
+        request((servers[i % 2] as ServerProcess).url, 'POST', '/users/codes', { json: { email: user.email, code: given } })
+      const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => send(i, wrong(i))))
+      for (const { status } of answers) expect(status).to.be.oneOf([401, 429])
+      const [row] = await own.knex('token').where({ user_id: user.id, kind: 'code-sign-in' })
+      const counted = Number(row.bound_to.split(' ')[0])
+      expect(counted).to.be.at.least(1)
+      // The attempts that were not counted were not compared: the rest of the five is left, and no more.
+      const left = Math.max(0, 5 - counted)
+      for (let i = 0; i < left; i += 1) await send(i, wrong(i))
+      expect((await send(0, code)).status).to.be.oneOf([401, 429])
+    })
+
     describe('the second factor', () => {
       let user: User
       let factor: Factor

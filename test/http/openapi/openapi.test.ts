@@ -104,10 +104,11 @@ describe('The OpenAPI document', function () {
       'reset-password',
       'change-email',
       'magic-link',
+      'codes',
       'second-factor',
       'invitations/register',
     ]
-    const requesting = ['verify-email/request', 'reset-password/request', 'magic-link/request']
+    const requesting = ['verify-email/request', 'reset-password/request', 'magic-link/request', 'codes/request']
     expect(open).to.have.members([...proving, ...requesting].map((path) => `post /api/users/${path}`))
   })
 

@@ -1,5 +1,6 @@
 import { ServiceUnavailableError } from '../../../core/errors.js'
 import type { SignInResult } from '../../auth-types.js'
+import type { LifetimeChoice } from '../../tokens/session-life.js'
 import { completeSignIn } from '../start-session.js'
 import { type MailContext, mailLink, redeem, requestMail, useProvingToken } from './mail-requests.js'
 
@@ -11,10 +12,15 @@ export function requestMagicLink(context: MailContext, email: string): Promise<v
 }
 
 /** Signs the user of a mailed link in. */
-export function signInWithMagicLink(context: MailContext, token: string, device: string | undefined): Promise<SignInResult> {
+export function signInWithMagicLink(
+  context: MailContext,
+  token: string,
+  { device, ...chosen }: { device?: string | undefined } & LifetimeChoice,
+): Promise<SignInResult> {
+  const life = context.core.life.of(chosen)
   return redeem(context.core, 'signInWithMagicLink', token, async (plain) => {
     const user = await useProvingToken(context, 'magicLink', plain, { act: async (row) => row })
-    const result = await completeSignIn(context.core, user, { device, amr: ['mail'] })
+    const result = await completeSignIn(context.core, user, { device, amr: ['mail'], life })
     if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: ask for another link.')
     return result
   })

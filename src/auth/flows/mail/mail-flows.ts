@@ -2,6 +2,7 @@ import type { RegisteredUser, UserRow } from '../../../users/caller/actor.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
+import type { LifetimeChoice } from '../../tokens/session-life.js'
 import type { RegistrationSteps } from '../register.js'
 import { confirmEmailChange, requestEmailChange } from './change-email.js'
 import { requestMagicLink, signInWithMagicLink } from './magic-link.js'
@@ -51,9 +52,10 @@ export interface MailFlows {
    * Signs in, or returns a challenge for the second factor. If the address had never been proved, it ends everything from before:
    * password, sessions, API keys, second factors and links.
    *
-   * @throws InvalidTokenError
+   * @param options `remember`, `sessionExpires`: the lifetime of the session, within `jwt.rememberMe`
+   * @throws InvalidTokenError; ValidationError for a lifetime out of bounds (the token stays usable)
    */
-  signInWithMagicLink(token: string, options?: { device?: string | undefined }): Promise<SignInResult>
+  signInWithMagicLink(token: string, options?: { device?: string | undefined } & LifetimeChoice): Promise<SignInResult>
   /**
    * Registers a user without revealing whether the address is taken: only the mail tells.
    *
@@ -74,7 +76,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     requestEmailChange: (user: User, given) => requestEmailChange(context, user, given),
     confirmEmailChange: (token) => confirmEmailChange(context, token),
     requestMagicLink: (email) => requestMagicLink(context, email),
-    signInWithMagicLink: (token, { device } = {}) => signInWithMagicLink(context, token, device),
+    signInWithMagicLink: (token, options = {}) => signInWithMagicLink(context, token, options),
     registerPrivately: (values, steps) => registerPrivately(context, values, steps),
   }
 }

@@ -16,6 +16,7 @@ export type MailKind =
   | 'emailChangeRequested'
   | 'emailChanged'
   | 'magicLink'
+  | 'code'
   | 'alreadyRegistered'
   | 'invitation'
   | 'accessRevoked'
@@ -52,7 +53,7 @@ export interface MailContent {
   /**
    * Further values, safe as text and in HTML except addresses. `newEmail`: changed addresses. `domain`, `role`: invitations.
    * `createdAt`, and for a registration `createdFrom`: verifyEmail, changeEmail and accessRevoked. `accountEmail`: changeEmail.
-   * `ended`: accessRevoked.
+   * `ended`: accessRevoked. `code`, `purpose` ('signIn' or 'confirm') and `minutes`, for which the code works: code.
    */
   readonly details: Readonly<Record<string, string>>
   /** The language of the mail, such as 'en' or 'de'. */

@@ -65,6 +65,8 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
       ]
     case 'magicLink':
       return [message('mail.magicLink.subject'), message('mail.magicLink.signIn'), link, until, message('mail.ignore')]
+    case 'code':
+      return codeText(details)
     case 'alreadyRegistered':
       return [message('mail.alreadyRegistered.subject'), message('mail.alreadyRegistered.attempted'), message('mail.ignore')]
     case 'accessRevoked':
@@ -82,6 +84,17 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
         until,
       ]
   }
+}
+
+function codeText({ code = '', purpose, minutes = '' }: Readonly<Record<string, string>>): readonly [Message, ...Paragraph[]] {
+  const isConfirm = purpose === 'confirm'
+  return [
+    message(isConfirm ? 'mail.code.confirmSubject' : 'mail.code.signInSubject'),
+    isConfirm ? message('mail.code.confirm', { code }) : message('mail.code.signIn', { code }),
+    message('mail.code.expires', { duration: durationOf(Number(minutes) * 60) }),
+    message('mail.code.secret'),
+    message('mail.ignore'),
+  ]
 }
 
 function invitationText(domain: string | undefined, role: string | undefined): Message {

@@ -17,7 +17,7 @@ const PREFIX = 'mt_'
 const FORM = /^mt_[\w-]{43}$/
 
 /** The kind of a row that is inserted and deleted in one transaction. */
-const DECOY = 'decoy'
+export const DECOY = 'decoy'
 
 export interface MailTokenOrder {
   readonly kind: MailTokenKind
@@ -46,9 +46,28 @@ export async function issueMailToken(
   const plain = PREFIX + randomToken()
   const userId = user?.id ?? standIn
   if (userId === null) return null
-  const { boundTo, expiresIn, whilePassword } = order
+  const isMade = await replaceToken(core, user, userId, { ...order, token: hashToken(plain) })
+  return user && isMade ? plain : null
+}
+
+/** A single-use token of a user. */
+export interface TokenOrder extends Omit<MailTokenOrder, 'kind'> {
+  readonly kind: string
+  /** The hash to store. */
+  readonly token: string
+}
+
+/**
+ * Creates a token and revokes earlier ones of the same kind. For an unknown user it runs the same statements on a decoy row.
+ *
+ * @param user null for an unknown user
+ * @param userId the user's id, or that of any user
+ * @returns false when the password has changed
+ */
+export async function replaceToken(core: AuthCore, user: User | null, userId: string, order: TokenOrder): Promise<boolean> {
+  const { token, boundTo, expiresIn, whilePassword } = order
   const kind = user ? order.kind : DECOY
-  const isMade = await transaction(
+  return await transaction(
     (trx) =>
       asSystem(async () => {
         const now = Date.now()
@@ -58,14 +77,13 @@ export async function issueMailToken(
           if (user && stored?.passwordHash !== whilePassword) return false
         }
         await revokeTokens({ userId, kind })
-        const values = { userId, kind, token: hashToken(plain), boundTo, expiresAt: new Date(now + expiresIn * 1000) }
+        const values = { userId, kind, token, boundTo, expiresAt: new Date(now + expiresIn * 1000) }
         const { id } = await tokens().create(values)
         await deleteDecoy(id)
         return true
       }),
     { knex: core.knex },
   )
-  return user && isMade ? plain : null
 }
 
 /** Inserts and deletes a row of a user. Joins the open transaction. */

@@ -32,6 +32,12 @@ export const mails = translationOf(english)({
   'mail.emailChanged.notYou': 'Wenn Sie das nicht waren, wenden Sie sich an uns.',
   'mail.magicLink.subject': 'Anmelden',
   'mail.magicLink.signIn': 'Melden Sie sich mit diesem Link an:',
+  'mail.code.signInSubject': 'Ihr Code zum Anmelden',
+  'mail.code.confirmSubject': 'Ihr Code zur Bestätigung',
+  'mail.code.signIn': 'Melden Sie sich mit diesem Code an: {code}',
+  'mail.code.confirm': 'Bestätigen Sie mit diesem Code, dass Sie es sind: {code}',
+  'mail.code.expires': 'Der Code funktioniert einmal und ist {duration} gültig.',
+  'mail.code.secret': 'Geben Sie ihn nur auf der Seite ein, die danach gefragt hat, und sagen Sie ihn niemandem: Wir fragen nie danach.',
   'mail.alreadyRegistered.subject': 'Sie haben schon ein Konto',
   'mail.alreadyRegistered.attempted':
     'Mit dieser Adresse wurde eine Registrierung versucht, aber sie hat schon ein Konto: Melden Sie sich stattdessen an.',

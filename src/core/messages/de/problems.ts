@@ -35,6 +35,8 @@ export const problems = translationOf(english)({
     'Bestätigen Sie mit einem zweiten Faktor ({factors}), dass Sie es sind, und versuchen Sie es noch einmal: mit POST me/confirm/, oder durch erneutes Anmelden.',
   'session.wrongConfirmation': 'Das Passwort oder der Code ist falsch, oder der Code wurde schon benutzt.',
   'factor.wrongCode': 'Der Code ist falsch oder wurde schon benutzt.',
+  'code.wrong': 'Der Code ist falsch, abgelaufen oder schon benutzt.',
+  'code.accountChanged': 'Ihr Konto hat sich in der Zwischenzeit geändert: Fordern Sie einen neuen Code an.',
   'factor.setUpAlready': 'Es gibt schon einen zweiten Faktor: Entfernen Sie ihn zuerst.',
   'factor.nothingToConfirm': 'Es gibt keinen zweiten Faktor zu bestätigen: Beginnen Sie zuerst mit der Einrichtung.',
   'factor.none': 'Es gibt keinen zweiten Faktor: Richten Sie zuerst einen ein.',

@@ -31,6 +31,8 @@ export const problems = {
     'Confirm that it is you with a second factor ({factors}), then try again: send POST me/confirm/, or sign in again.',
   'session.wrongConfirmation': 'The password or the code is wrong, or the code was already used.',
   'factor.wrongCode': 'The code is wrong or was already used.',
+  'code.wrong': 'The code is wrong, has expired or was already used.',
+  'code.accountChanged': 'Your account has changed in the meantime: ask for another code.',
   'factor.setUpAlready': 'There is a second factor already: remove it first.',
   'factor.nothingToConfirm': 'There is no second factor to confirm: begin first.',
   'factor.none': 'There is no second factor: set one up first.',

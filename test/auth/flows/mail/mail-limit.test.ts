@@ -42,6 +42,7 @@ eachDatabase('The limit of mail to one mailbox', (db) => {
   const flows: Record<string, (auth: OneFactorAuth, email: string, from: User) => Promise<unknown>> = {
     'a password reset': (auth, email) => auth.mail.requestPasswordReset(email),
     'a magic link': (auth, email) => auth.mail.requestMagicLink(email),
+    'a code': (auth, email) => auth.codes.request(email),
     'a verification': (auth, email) => auth.mail.requestVerification(email),
     'a private registration': (auth, email) => auth.mail.registerPrivately({ email, password: 'a good long password' }),
     'an invitation': (auth, email) => runAs(boss, () => auth.invitations.invite({ email, role: 'editor', domain: 'press' })),
