@@ -6,7 +6,7 @@ import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import type { LifetimeChoice } from '../../tokens/session-life.js'
-import { optionalTables, proveAddress } from '../first-proof.js'
+import { proveAddress } from '../first-proof.js'
 import { mailDelivery } from '../mail/mail-delivery.js'
 import { findByEmail, readEmail, runInBackground } from '../mail/mail-requests.js'
 import { completeSignIn } from '../start-session.js'
@@ -58,7 +58,7 @@ export interface Codes {
 
 /** Returns the objects that the functions of codes share. @throws ConfigurationError for invalid options */
 export function codeContext(core: AuthCore, options: CodeOptions | undefined): CodeContext {
-  return { core, settings: codeSettings(options), delivery: mailDelivery(core), tables: optionalTables(core.knex) }
+  return { core, settings: codeSettings(options), delivery: mailDelivery(core) }
 }
 
 export function codes(context: CodeContext): Codes {
@@ -129,9 +129,9 @@ export async function isStillSentTo(context: CodeContext, user: User, { to }: Fo
 }
 
 /** Uses a code up. A mailed code proves the address, with the consequences of a magic link. */
-async function useCode({ core, delivery, settings, tables }: CodeContext, user: User, found: FoundCode): Promise<void> {
+async function useCode({ core, delivery, settings }: CodeContext, user: User, found: FoundCode): Promise<void> {
   if (settings.method !== 'mail') return await consumeFoundCode(core, user, found, async () => {})
-  const present = await tables()
-  const revoked = await consumeFoundCode(core, user, found, () => proveAddress(user, { email: found.to, tables: present }))
+  const tables = await core.tables()
+  const revoked = await consumeFoundCode(core, user, found, () => proveAddress(user, { email: found.to, tables }))
   if (revoked) delivery.reportProof(user, 'code', revoked)
 }

@@ -5,7 +5,6 @@ import { requireEmailColumn } from '../../../users/account/identifiers.js'
 import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import { userClass } from '../credentials.js'
-import type { OptionalTables } from '../first-proof.js'
 import type { MailDelivery } from '../mail/mail-delivery.js'
 import type { Found } from '../mail/mail-requests.js'
 import type { CodeSettings } from './code-options.js'
@@ -16,8 +15,6 @@ export interface CodeContext {
   readonly core: AuthCore
   readonly settings: CodeSettings
   readonly delivery: MailDelivery
-  /** Finds out which optional tables exist. */
-  readonly tables: () => Promise<OptionalTables>
 }
 
 /** The placeholder code in a mail that is composed but not sent. */
