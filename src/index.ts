@@ -27,6 +27,33 @@ export {
   nodemailerMailer,
 } from './auth/flows/mail/mail-service.js'
 export type { Member, Members } from './auth/flows/members.js'
+export type { Fetch, FetchInit } from './auth/flows/providers/bounded-fetch.js'
+export type { ProviderTokens } from './auth/flows/providers/connection.js'
+export type { IdentityInfo } from './auth/flows/providers/identities.js'
+export type { ProviderSignInOptions, SignUpRule } from './auth/flows/providers/options.js'
+export {
+  type AppleOptions,
+  apple,
+  type ConfidentialProviderOptions,
+  type GitLabOptions,
+  github,
+  gitlab,
+  google,
+  type MicrosoftOptions,
+  microsoft,
+  type OidcProviderOptions,
+  oidc,
+} from './auth/flows/providers/presets.js'
+export type { IdentityProvider, ProviderClaims, ProviderOptions, ProviderProfile } from './auth/flows/providers/provider.js'
+export { ProviderRefusal, ProviderResponseError } from './auth/flows/providers/provider-error.js'
+export type {
+  FinishProviderOptions,
+  ProviderResult,
+  Providers,
+  StartedProviderSignIn,
+  StartProviderOptions,
+} from './auth/flows/providers/providers.js'
+export type { Exchange } from './auth/flows/providers/sign-in-store.js'
 export type { RegistrationSteps } from './auth/flows/register.js'
 export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor/second-factor.js'
 export type { MaintenanceOptions, MaintenanceReport } from './auth/maintenance.js'

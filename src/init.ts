@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { AuditTrail } from './auth/audit-trail.js'
 import { type Auth, type CallerCacheControl, createAuth } from './auth/auth.js'
 import { emitter, type OnEvent } from './auth/events.js'
+import { providerSettings } from './auth/flows/providers/options.js'
 import { assertRetention, type MaintainedParts, maintain } from './auth/maintenance.js'
 import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 import { LegacyHasher } from './auth/passwords/legacy/legacy-hasher.js'
@@ -142,6 +143,7 @@ interface SignInParts {
 
 function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
   const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor } = options
+  const providers = providerSettings(options.providers, options.providerSignIn)
   const listeners = new Listeners()
   const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
   const onEvent: OnEvent = (name, payload) => {
@@ -162,6 +164,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     codes,
     languages,
     secondFactor,
+    providers,
     loadUser,
     runtime,
   }

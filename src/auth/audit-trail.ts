@@ -9,6 +9,7 @@ import type { AuthEventName } from './events.js'
 /** Events that anonymous callers can cause. Their actor is the signed-in caller, if any, and never the user whom the event is about. */
 const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'signInFailed',
+  'providerSignInFailed',
   'locked',
   'tokenReused',
   'registrationFailed',

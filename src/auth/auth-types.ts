@@ -16,6 +16,8 @@ import type { Invitations } from './flows/invitations/invitations.js'
 import type { MailFlows } from './flows/mail/mail-flows.js'
 import type { MailOptions } from './flows/mail/mail-service.js'
 import type { Members } from './flows/members.js'
+import type { ProviderSettings } from './flows/providers/options.js'
+import type { Providers } from './flows/providers/providers.js'
 import type { SecondFactorOptions, SecondFactors } from './flows/second-factor/second-factor.js'
 import type { Throttle, ThrottleOptions } from './throttle/throttle.js'
 import type { ApiKeys } from './tokens/api-keys.js'
@@ -51,6 +53,8 @@ export interface AuthOptions {
    */
   readonly cacheCallers?: number | undefined
   readonly secondFactor?: SecondFactorOptions | undefined
+  /** Identity providers, and how users sign in with them. Without it, functions of `providers` throw. */
+  readonly providers?: ProviderSettings | undefined
   /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
   /** The languages of mails. Default: English and German. */
@@ -228,6 +232,7 @@ export interface Auth {
   /** One-time codes to sign in and to confirm sessions. */
   readonly codes: Codes
   readonly secondFactors: SecondFactors
+  readonly providers: Providers
   readonly invitations: Invitations
   readonly members: Members
   readonly impersonation: Impersonation

@@ -14,6 +14,7 @@ import { invitations } from './flows/invitations/invitations.js'
 import { mailFlows } from './flows/mail/mail-flows.js'
 import { MailService } from './flows/mail/mail-service.js'
 import { members } from './flows/members.js'
+import { providers } from './flows/providers/providers.js'
 import { registrationFlow } from './flows/register.js'
 import { FactorChallenges } from './flows/second-factor/challenges.js'
 import { factorContext, secondFactors } from './flows/second-factor/second-factor.js'
@@ -89,6 +90,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     mail: mailFlows(core),
     codes: codes(sentCodes),
     secondFactors: secondFactors(factors),
+    providers: providers(core, options.providers),
     invitations: invitations(core),
     members: members(),
     impersonation: impersonation(core),

@@ -1,6 +1,6 @@
 import { onCommit } from '../database/transaction.js'
 import { currentImpersonatorId } from '../policy/context.js'
-import type { DomainId, UserId } from '../policy/registered-types.js'
+import type { DomainId, LibraryId, UserId } from '../policy/registered-types.js'
 import type { UserEvents } from '../users/events.js'
 import type { CodePurpose } from './flows/codes/code-options.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
@@ -23,6 +23,11 @@ export interface AuthEvents extends UserEvents {
     reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm' | 'code'
     address: string | undefined
   }
+  /** A sign-in with an identity provider failed. `reason` names the check, or why the user was not let in. Do not show it to the caller. */
+  providerSignInFailed: { provider: string; reason: string; address: string | undefined }
+  /** `how`: the user linked it, the provider proved the address of the account, or the user is new. */
+  identityLinked: { userId: UserId; identityId: LibraryId; provider: string; how: 'user' | 'email' | 'signUp' }
+  identityUnlinked: { userId: UserId; identityId: LibraryId; provider: string }
   signOut: { userId: UserId; sessionIds: readonly string[] | 'all' }
   refresh: { userId: UserId; sessionId: string }
   /** The user of a session proved again to be present. `amr`: how, in names of RFC 8176 */

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { mapDatabaseError } from '../database/errors/database-errors.js'
 import { tableOf } from '../schema/class-statics.js'
 import { dialectOf } from '../schema/storage.js'
+import { Identity } from '../users/identity.js'
 import { Invitation } from '../users/invitation.js'
 import { Passkey } from '../users/passkey.js'
 import { SecondFactor } from '../users/second-factor.js'
@@ -11,6 +12,7 @@ export interface OptionalTables {
   readonly factors: boolean
   readonly invitations: boolean
   readonly passkeys: boolean
+  readonly identities: boolean
 }
 
 /**
@@ -29,5 +31,10 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
     }
     return known.has(table)
   }
-  return async () => ({ factors: await has(SecondFactor), invitations: await has(Invitation), passkeys: await has(Passkey) })
+  return async () => ({
+    factors: await has(SecondFactor),
+    invitations: await has(Invitation),
+    passkeys: await has(Passkey),
+    identities: await has(Identity),
+  })
 }

@@ -1,3 +1,4 @@
+import { pathToFileURL } from 'node:url'
 import { loadPackage } from './current-file.js'
 import { ConfigurationError } from './errors.js'
 
@@ -14,6 +15,26 @@ export function loadOptionalPackage<T>(name: string, wantedBy: string): T {
   } catch (cause) {
     throw new ConfigurationError(
       `${wantedBy} needs a package that is not installed, or not for this platform (a bundle needs it in node_modules too): npm install ${name}`,
+      { cause },
+    )
+  }
+}
+
+/**
+ * Imports an optional dependency that is an ES module.
+ *
+ * @param wantedBy the feature that needs the package, for the error message
+ * @throws ConfigurationError when the package is not installed
+ * @example const client = await importOptionalPackage<typeof import('openid-client')>('openid-client', 'Sign-in with providers')
+ */
+export async function importOptionalPackage<T>(name: string, wantedBy: string): Promise<T> {
+  try {
+    // Bundles often lie outside the folder whose node_modules they use.
+    const url = loadPackage((require) => pathToFileURL(require.resolve(name)).href)
+    return (await import(url)) as T
+  } catch (cause) {
+    throw new ConfigurationError(
+      `${wantedBy} needs a package that is not installed (a bundle needs it in node_modules too): npm install ${name}`,
       { cause },
     )
   }

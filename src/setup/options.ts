@@ -2,6 +2,8 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { CodeOptions } from '../auth/flows/codes/code-options.js'
 import type { MailOptions } from '../auth/flows/mail/mail-service.js'
+import type { ProviderSignInOptions } from '../auth/flows/providers/options.js'
+import type { IdentityProvider } from '../auth/flows/providers/provider.js'
 import type { SecondFactorOptions } from '../auth/flows/second-factor/second-factor.js'
 import type { LegacyPasswordScheme } from '../auth/passwords/legacy/scheme.js'
 import type { PasswordPolicy } from '../auth/passwords/password-policy.js'
@@ -134,6 +136,14 @@ export interface PermsOptions {
   auditRetention?: number | undefined
   /** Options of the second factor, such as the name that authenticator apps show. */
   secondFactor?: SecondFactorOptions | undefined
+  /**
+   * Identity providers by name: users sign in with them. The name is a part of the callback URL. Needs `providerSignIn`.
+   *
+   * @example const providers = { github: github({ clientId, clientSecret }) }
+   */
+  providers?: Readonly<Record<string, IdentityProvider>> | undefined
+  /** How users sign in with identity providers: the callback URL, the places to return to, and who may sign up. */
+  providerSignIn?: ProviderSignInOptions | undefined
   /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
   mail?: MailOptions | undefined
   /**

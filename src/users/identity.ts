@@ -17,7 +17,7 @@ export const MAX_SUBJECT_LENGTH = 255
  *
  * @example const linked = await asSystem(() => Identity.query().where('userId', user.id).resultSize())
  */
-export class Identity extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Identities')).withColumns({
+export class Identity extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Linked accounts')).withColumns({
   /** The name of the provider in `initPerms({ providers })`. */
   provider: column.string({ maxLength: 64 }),
   issuer: column.string({ maxLength: MAX_SUBJECT_LENGTH }),

@@ -9,7 +9,7 @@ import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.j
  *
  * @example const waiting = await asSystem(() => ProviderSignIn.query().whereNull('usedAt').resultSize())
  */
-export class ProviderSignIn extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Identities')).withColumns({
+export class ProviderSignIn extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Linked accounts')).withColumns({
   provider: column.string({ maxLength: 64 }),
   /** The hash of the state that the provider returns. */
   state: column.string({ maxLength: 64 }).unique().hidden(),

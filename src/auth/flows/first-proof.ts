@@ -3,9 +3,11 @@ import { type Message, message } from '../../core/messages/message.js'
 import { definitionOf } from '../../schema/definition/definition.js'
 import { hasPassword, noPassword } from '../../users/account/stored-password.js'
 import { skipCallerChange } from '../../users/caller/caller-changes.js'
+import { Identity } from '../../users/identity.js'
 import { Invitation } from '../../users/invitation.js'
 import { endLegacyTokens, LEGACY } from '../../users/legacy-tokens.js'
 import { Passkey } from '../../users/passkey.js'
+import { ProviderSignIn } from '../../users/provider-sign-in.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import type { User } from '../../users/user.js'
@@ -13,8 +15,8 @@ import type { OptionalTables } from '../optional-tables.js'
 import { tokens } from '../tokens/token-updates.js'
 import { userClass } from './credentials.js'
 
-/** The flow with which a user proved to own a mailbox. */
-export type Proof = 'magicLink' | 'code' | 'passwordReset' | 'invitation'
+/** The flow with which a user proved to own a mailbox. 'provider': an identity provider that is trusted for the address. */
+export type Proof = 'magicLink' | 'code' | 'passwordReset' | 'invitation' | 'provider'
 
 /** The numbers of sessions, keys and other access that a proof ended. */
 export interface EndedAccess {
@@ -26,6 +28,8 @@ export interface EndedAccess {
   readonly otherTokens: number
   readonly secondFactor: boolean
   readonly passkeys: number
+  /** Accounts at identity providers that were linked. */
+  readonly identities: number
   /** Open invitations that the account had sent. */
   readonly invitations: number
 }
@@ -85,6 +89,7 @@ export async function proveAddress(
   const invitations = tables.invitations
     ? await Invitation.query().patch({ revoked: true }).where({ invitedById: user.id, revoked: false }).whereNull('acceptedAt')
     : 0
+  const identities = tables.identities ? await endIdentities(user.id) : 0
   const changes = { ...(isReset ? {} : { passwordHash: noPassword(cls) }), ...(hasColumn ? { emailVerifiedAt: now } : {}) }
   if (Object.keys(changes).length > 0) {
     await cls.query().findById(user.id).patch(changes)
@@ -101,16 +106,26 @@ export async function proveAddress(
     otherTokens: count((kind) => !sessionKinds.includes(kind)),
     secondFactor: factors > 0,
     passkeys,
+    identities,
     invitations,
   }
   return Object.values(all).some(Boolean) ? { isFirstProof: true, ended: all } : null
 }
 
-const nothing: EndedAccess = { password: false, sessions: 0, apiKeys: 0, otherTokens: 0, secondFactor: false, passkeys: 0, invitations: 0 }
+const nothing: EndedAccess = {
+  password: false,
+  sessions: 0,
+  apiKeys: 0,
+  otherTokens: 0,
+  secondFactor: false,
+  passkeys: 0,
+  identities: 0,
+  invitations: 0,
+}
 
 /** Describes the ended access in words, for a list: `the password`, `2 sessions`, `1 API key`. */
 export function describeEnded(ended: EndedAccess): readonly Message[] {
-  const counted = (id: 'sessions' | 'apiKeys' | 'otherTokens' | 'passkeys' | 'invitations') =>
+  const counted = (id: 'sessions' | 'apiKeys' | 'otherTokens' | 'passkeys' | 'identities' | 'invitations') =>
     ended[id] === 0 ? [] : [message(`ended.${id}`, { count: ended[id] })]
   return [
     ...(ended.password ? [message('ended.password')] : []),
@@ -119,6 +134,7 @@ export function describeEnded(ended: EndedAccess): readonly Message[] {
     ...counted('otherTokens'),
     ...(ended.secondFactor ? [message('ended.secondFactor')] : []),
     ...counted('passkeys'),
+    ...counted('identities'),
     ...counted('invitations'),
   ]
 }
@@ -143,6 +159,12 @@ async function endTokens(userId: string, isWanted: (kind: string) => boolean, ke
         wanted.slice(i, i + chunk).map(({ id }) => id),
       )
   return counts
+}
+
+/** Deletes the linked accounts of a user, and the sign-ins with them that wait for their exchange. @returns the number of accounts */
+async function endIdentities(userId: string): Promise<number> {
+  await ProviderSignIn.query().delete().where({ userId })
+  return await Identity.query().delete().where({ userId })
 }
 
 /** Databases limit how many values one statement binds. */

@@ -3,6 +3,7 @@ import { ConflictError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { asSystem } from '../../policy/context.js'
 import { hasPassword } from '../../users/account/stored-password.js'
+import { Identity } from '../../users/identity.js'
 import { Passkey } from '../../users/passkey.js'
 import type { User } from '../../users/user.js'
 import type { OptionalTables } from '../optional-tables.js'
@@ -22,6 +23,7 @@ const methods: readonly ((context: MethodContext) => boolean | Promise<boolean>)
   ({ user }) => hasPassword(user.passwordHash ?? null),
   ({ user, offersMail }) => offersMail && typeof user.email === 'string' && user.email !== '',
   async ({ user, tables }) => tables.passkeys && (await Passkey.query().where('userId', user.id).resultSize()) > 0,
+  async ({ user, tables }) => tables.identities && (await Identity.query().where('userId', user.id).resultSize()) > 0,
 ]
 
 /** Refuses to remove the last method by which a user can sign in. */

@@ -7,7 +7,7 @@ import { clientNetwork } from './client-network.js'
 import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
 
 /** The limited actions. `signInOfUser` counts the sign-ins of a user with several identifiers, whichever of them is given. */
-export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken'
+export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken' | 'provider'
 
 /**
  * The properties by which attempts are counted: the client address as the adapter determined it, and the account as the caller
@@ -81,6 +81,8 @@ export interface ThrottleOptions {
   readonly mail?: { account?: number; address?: number; caller?: number; window?: number } | undefined
   /** Invalid mailed tokens in `window` seconds (900): 100 for an address. */
   readonly mailToken?: { address?: number; window?: number } | undefined
+  /** Sign-ins with identity providers that begin in `window` seconds (900): 300 for an address. */
+  readonly provider?: { address?: number; window?: number } | undefined
 }
 
 /**
@@ -128,7 +130,7 @@ type Counters = Readonly<Record<ThrottledAction, readonly Counter[]>>
 
 /** Returns the counters of each action. @throws ConfigurationError for a limit that is not a whole number of 1 or more */
 function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): Counters {
-  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {} } = options
+  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {}, provider = {} } = options
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
     assertPositiveInteger(`throttle.${action}.${dimension}`, points)
     assertPositiveInteger(`throttle.${action}.window`, duration)
@@ -154,6 +156,7 @@ function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): 
       counter('mail', 'caller', mail.caller ?? 100, mail.window ?? 3600),
     ],
     mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
+    provider: [counter('provider', 'address', provider.address ?? 300, provider.window ?? 900)],
   }
 }
 

@@ -344,6 +344,7 @@ describe('createThrottle', () => {
       { keyPrefix: 'mail.address', points: 100, duration: hour },
       { keyPrefix: 'mail.caller', points: 100, duration: hour },
       { keyPrefix: 'mailToken.address', points: 100, duration: quarter },
+      { keyPrefix: 'provider.address', points: 300, duration: quarter },
     ])
   })
 

@@ -13,15 +13,12 @@ import type { AuthCore } from '../../core.js'
 import { withAttempt } from '../../throttle/attempts.js'
 import { userClass } from '../credentials.js'
 import { activeDomain, assertActor, grants } from '../domain-roles.js'
-import { proveAddress, recordProof } from '../first-proof.js'
-import { hasVerifiedColumn, type MailContext, verifiedValues } from '../mail/mail-requests.js'
-import { type RegistrationSteps, readRegistration } from '../register.js'
+import { proveAddress } from '../first-proof.js'
+import type { MailContext } from '../mail/mail-requests.js'
+import { type PreparedUser, registerProven } from '../register-proven.js'
 
 /** Turns the body of a registration by invitation into the values of the new user. */
-export type PrepareRegistration = (
-  values: object,
-  known: { email: string },
-) => Promise<{ values: object; afterCreate?: RegistrationSteps['afterCreate'] }>
+export type PrepareRegistration = (values: object, known: { email: string }) => Promise<PreparedUser>
 
 const FORM = /^in_[\w-]{43}$/
 
@@ -71,22 +68,10 @@ export function acceptAsNewUser(core: AuthCore, token: string, values: object, p
 async function registerInvited(core: AuthCore, invitation: Invitation, values: object, prepare?: PrepareRegistration): Promise<User> {
   const { email } = invitation
   const prepared = (await prepare?.(values, { email })) ?? { values }
-  const input = readRegistration({ ...prepared.values, email })
-  const draft = await asSystem(() => userClass().build({ ...input, ...verifiedValues() }))
-  // Hashes the password before the transaction takes a connection.
-  await asSystem(() => draft.$settle())
-  return await transaction(
-    () =>
-      asSystem(async () => {
-        await markAsUsed(invitation)
-        const row = await draft.getClone().save()
-        if (!hasVerifiedColumn()) await recordProof(row.id, row.email)
-        await grantOnBehalfOfInviter(row, invitation)
-        await prepared.afterCreate?.(row)
-        return row
-      }),
-    { knex: core.knex },
-  )
+  return await registerProven(core, email, prepared, {
+    before: () => markAsUsed(invitation),
+    after: async (row) => void (await grantOnBehalfOfInviter(row, invitation)),
+  })
 }
 
 /** Runs work under the throttle of mailed tokens, which counts by client address. */

@@ -59,6 +59,7 @@ export const mails = translationOf(english)({
   'ended.otherTokens': { one: '{count} weiteres Token', other: '{count} weitere Tokens' },
   'ended.secondFactor': 'der zweite Faktor',
   'ended.passkeys': { one: '{count} Passkey', other: '{count} Passkeys' },
+  'ended.identities': { one: '{count} verknüpftes Konto', other: '{count} verknüpfte Konten' },
   'ended.invitations': { one: '{count} Einladung', other: '{count} Einladungen' },
   'duration.days': { one: '{count} Tag', other: '{count} Tage' },
   'duration.hours': { one: '{count} Stunde', other: '{count} Stunden' },

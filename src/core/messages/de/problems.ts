@@ -40,6 +40,14 @@ export const problems = translationOf(english)({
   'factor.setUpAlready': 'Es gibt schon einen zweiten Faktor: Entfernen Sie ihn zuerst.',
   'factor.nothingToConfirm': 'Es gibt keinen zweiten Faktor zu bestätigen: Beginnen Sie zuerst mit der Einrichtung.',
   'factor.none': 'Es gibt keinen zweiten Faktor: Richten Sie zuerst einen ein.',
+  'provider.unknown': 'Diesen Anbieter gibt es nicht.',
+  'provider.invalid': 'Die Anmeldung mit dem Anbieter gilt nicht mehr: Beginnen Sie von vorn.',
+  'provider.down': '{provider} antwortet gerade nicht: Versuchen Sie es bald noch einmal.',
+  'provider.unreadable': 'Der Server kann diese Anmeldung nicht mehr lesen: Beginnen Sie von vorn.',
+  'provider.signUpClosed': 'Zu dieser Person beim Anbieter gibt es kein Konto, und neue Konten stehen ihr nicht offen.',
+  'provider.emailNotVerified':
+    'Zu dieser Person beim Anbieter gibt es kein Konto. Wenn Sie ein Konto haben, melden Sie sich an, und fügen Sie den Anbieter dort hinzu.',
+  'provider.identityTaken': 'Diese Person beim Anbieter ist mit einem anderen Konto verknüpft.',
   'signIn.onlyMethod': 'Nur so können Sie sich noch anmelden: Setzen Sie zuerst ein Passwort, oder fügen Sie einen anderen Weg hinzu.',
   'factor.unavailable':
     'Der zweite Faktor dieses Kontos kann gerade nicht gelesen werden: Versuchen Sie bald noch einmal, sich anzumelden.',

@@ -54,6 +54,7 @@ export const mails = {
   'ended.otherTokens': { one: '{count} other token', other: '{count} other tokens' },
   'ended.secondFactor': 'the second factor',
   'ended.passkeys': { one: '{count} passkey', other: '{count} passkeys' },
+  'ended.identities': { one: '{count} linked account', other: '{count} linked accounts' },
   'ended.invitations': { one: '{count} invitation', other: '{count} invitations' },
   'duration.days': { one: '{count} day', other: '{count} days' },
   'duration.hours': { one: '{count} hour', other: '{count} hours' },
