@@ -2,6 +2,8 @@ import { expect } from 'chai'
 import { asAnonymous, createTables, Domain, Invitation, type Mail, Role, runAs, Token, User } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
 import { capturedMailer } from '../../../src/testing/index.js'
+import { Identity } from '../../../src/users/identity.js'
+import { ProviderSignIn } from '../../../src/users/provider-sign-in.js'
 import { SecondFactor } from '../../../src/users/second-factor.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { repetitions } from '../../helpers/repetitions.js'
@@ -29,7 +31,7 @@ for (const model of [Member, Plain] as const) {
       const mail = { mailer, baseUrl: 'https://app.example.com' }
       const throttle = { mail: { account: 1000, address: 1000, caller: 1000 }, signIn: { pair: 1000, account: 1000, address: 1000 } }
       all = await setUp(db.knex, { mail, user: model as never }, { mail, throttle })
-      await createTables(db.knex, [SecondFactor, Invitation] as never)
+      await createTables(db.knex, [SecondFactor, Invitation, Identity, ProviderSignIn] as never)
       press = await Domain.create({ name: 'press' })
     })
     after(() => all.perms.close())
@@ -69,6 +71,16 @@ for (const model of [Member, Plain] as const) {
       await mails().requestEmailChange(user, { email: `thief${count}@example.com`, oldPassword: password })
       const change = await tokenOf('changeEmail')
       await SecondFactor.create({ userId: user.id, secret: 'sealed', confirmedAt: new Date() } as never)
+      await Identity.create({
+        userId: user.id,
+        provider: 'company',
+        issuer: 'https://login.example.com',
+        subject: `thief ${count}`,
+      } as never)
+      await ProviderSignIn.create({
+        ...{ userId: user.id, provider: 'company', state: `thief ${count}`, code: `thief ${count}`, details: 'sealed' },
+        expiresAt: new Date(Date.now() + 60_000),
+      } as never)
       await Token.create({ userId: user.id, kind: 'recovery', token: `recovery ${count}`, boundTo: user.id } as never)
       const other = await runAs(user, () =>
         all.auth.invitations.invite({ email: `friend${count}@example.com`, role: 'editor', domain: 'press' }),
@@ -93,6 +105,8 @@ for (const model of [Member, Plain] as const) {
       for (const [name, use] of Object.entries(ways)) expect(await outcome(use()), name).to.match(/^Invalid(Credentials|Token)Error$/)
       expect(await Token.verify(custom)).to.equal(null)
       expect(await SecondFactor.query().where('userId', user.id)).to.deep.equal([])
+      expect(await Identity.query().where('userId', user.id)).to.deep.equal([])
+      expect(await ProviderSignIn.query().where({ userId: user.id })).to.deep.equal([])
       expect(await Token.query().where({ userId: user.id, kind: 'recovery', revoked: false } as never)).to.deep.equal([])
       expect((await rowOf(user.id)).email).to.equal(email)
     }
@@ -126,6 +140,7 @@ for (const model of [Member, Plain] as const) {
           otherTokens: 3,
           secondFactor: true,
           passkeys: 0,
+          identities: 1,
           invitations: 1,
         })
         const { to, text } = mailer.last('accessRevoked')
