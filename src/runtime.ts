@@ -404,8 +404,11 @@ export function runtimeSlot<T>(initial: () => T): RuntimeSlot<T> {
   }
   function slotOf(runtime: Runtime | null): T {
     if (runtime === null) return initial()
-    if (!runtime.slots.has(key)) runtime.slots.set(key, initial())
-    return runtime.slots.get(key) as T
+    const known = runtime.slots.get(key)
+    if (known !== undefined || runtime.slots.has(key)) return known as T
+    const value = initial()
+    runtime.slots.set(key, value)
+    return value
   }
 }
 

@@ -132,10 +132,10 @@ export const policyEnforcer: PolicyEnforcer = {
     const authority = authorityFor(cls)
     if (authority === 'free') return false
     const policy = policyOf(cls)
-    const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 't', schema })
+    const scope = () => scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 't', schema })
     if (write.kind === 'insert') {
       if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true
-      return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope, withRaws(model)))
+      return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope(), withRaws(model)))
     }
     const isDelete = write.kind === 'delete' || execution.action === 'delete'
     if (usesCheck(isDelete ? policy.delete : policy.updateFrom) || needsIdsForHook(cls, write, execution.action)) return true
@@ -144,9 +144,9 @@ export const policyEnforcer: PolicyEnforcer = {
     const names = setNames(change)
     if (!hasOwnHook(cls, '$beforeUpdate') && onlyRuleDecides(cls, names)) return false
     if (usesCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
-    if (namesRows(scope, withRaws(change))) return true
+    if (namesRows(scope(), withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
-    return !allowsAnyResult({ ...scope, writes: true })
+    return !allowsAnyResult({ ...scope(), writes: true })
   },
 
   beforeWrite(builder, write) {

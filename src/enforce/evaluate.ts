@@ -44,19 +44,19 @@ function columnOfKey(key: string): string {
 
 /** Returns the properties that are set by raw SQL or in part, such as 'billing:plan', rather than by a plain value. */
 export function rawNames(model: Model | undefined): string[] {
-  const raws = model === undefined ? [] : queryNamesOf(model)
-  const paths = Object.keys(valuesOf(model)).filter((key) => key.includes(':') && valuesOf(model)[key] !== undefined)
-  return paths.length === 0 && raws.length === 0 ? raws : [...new Set([...raws, ...paths].map(columnOfKey))]
+  if (model === undefined) return []
+  const values = valuesOf(model)
+  const names = queryNamesOf(model)
+  for (const key of Object.keys(values)) if (key.includes(':') && values[key] !== undefined) names.push(key)
+  return names.length === 0 ? names : [...new Set(names.map(columnOfKey))]
 }
 
 export function setNames(model: Model | undefined): string[] {
   const values = valuesOf(model)
-  return [
-    ...Object.keys(values)
-      .filter((name) => values[name] !== undefined && !name.startsWith('$'))
-      .map(columnOfKey),
-    ...rawNames(model),
-  ]
+  const names: string[] = []
+  for (const key of Object.keys(values)) if (values[key] !== undefined && !key.startsWith('$')) names.push(columnOfKey(key))
+  names.push(...rawNames(model))
+  return names
 }
 
 export function touches(names: Iterable<string>, read: Set<string>): boolean {

@@ -110,16 +110,20 @@ function decisiveColumns(cls: typeof Model): ReadonlySet<string> {
   })
 }
 
-/** Returns whether the value of this column may decide about a write. */
-export function isDecisive(cls: typeof Model, name: string): boolean {
+/** Returns a function that returns whether the value of a column may decide about a write. */
+export function decisiveIn(cls: typeof Model): (name: string) => boolean {
   const names = decisiveColumns(cls)
-  return names.has(name) || names.has('*') || referenceFields(cls).has(name)
+  const references = referenceFields(cls)
+  const isAny = names.has('*')
+  return (name) => isAny || names.has(name) || references.has(name)
 }
 
 /** Returns whether only its rule decides about an update, not the values that it sets. */
 export function onlyRuleDecides(cls: typeof Model, names: readonly string[]): boolean {
+  if (usesCheck(policyOf(cls).updateFrom)) return false
   const { specs } = definitionOf(cls)
-  return !usesCheck(policyOf(cls).updateFrom) && !names.some((name) => isDecisive(cls, name) || specs[name]?.reference !== undefined)
+  const isDecisive = decisiveIn(cls)
+  return !names.some((name) => isDecisive(name) || specs[name]?.reference !== undefined)
 }
 
 /** Checks an update and stores further conditions in the session. @throws ForbiddenError, NotFoundError, MissingReferenceError */

@@ -8,7 +8,7 @@ import { definitionOf, idProperties, namedProperty, propertyMeant } from '../sch
 import { encode } from '../schema/storage.js'
 import { setNames, valuesOf } from './evaluate.js'
 import { referenceFields } from './references.js'
-import { isDecisive } from './updates.js'
+import { decisiveIn } from './updates.js'
 
 type Row = Readonly<Record<string, unknown>>
 
@@ -29,9 +29,11 @@ export function checkWritten(builder: QueryHandle, statement: OpenKnexBuilder, m
 
 function checkUpdated(cls: typeof Model, model: Model | undefined, row: Row): void {
   const names = setNames(model)
+  const isDecisive = decisiveIn(cls)
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
-    if (!decides(cls, name, key)) continue
+    // A rule may name a column of an application's class by its column name.
+    if (!isDecisive(name) && !isDecisive(key)) continue
     if (!names.includes(name)) rejectValue(cls, key, name)
     // Other columns are checked again in the updated row.
     if ((idProperties(cls).includes(name) || referenceFields(cls).has(name)) && !isWritten(cls, name, model, row[key]))
@@ -41,18 +43,16 @@ function checkUpdated(cls: typeof Model, model: Model | undefined, row: Row): vo
 
 function checkInserted(cls: typeof Model, model: Model | undefined, row: Row): void {
   const names = setNames(model)
+  const isDecisive = decisiveIn(cls)
   const written = new Set<string>()
   for (const key of Object.keys(row)) {
     const name = propertyFor(cls, key)
     written.add(name)
-    if (decides(cls, name, key) && !(names.includes(name) && isWritten(cls, name, model, row[key]))) rejectValue(cls, key, name)
+    if ((isDecisive(name) || isDecisive(key)) && !(names.includes(name) && isWritten(cls, name, model, row[key])))
+      rejectValue(cls, key, name)
   }
-  for (const name of names)
-    if (!written.has(name) && definitionOf(cls).columnOf.has(name) && isDecisive(cls, name)) rejectValue(cls, name, name)
+  for (const name of names) if (!written.has(name) && definitionOf(cls).columnOf.has(name) && isDecisive(name)) rejectValue(cls, name, name)
 }
-
-// A rule may name a column of an application's class by its column name.
-const decides = (cls: typeof Model, name: string, column: string) => isDecisive(cls, name) || isDecisive(cls, column)
 
 /** Returns the property of a column. Rejects other spellings that the database reads as a column name. */
 function propertyFor(cls: typeof Model, key: string): string {

@@ -47,7 +47,7 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
 
     override addOperation(op: Operation, args: unknown[]): this {
       allowExtraColumns(op)
-      const added = super.addOperation(op, exactLiterals(this.modelClass(), this.tableRef(), op.name, args))
+      const added = super.addOperation(op, exactLiterals(this, op.name, args))
       if (isGraphWrite(op)) allowExtraColumnsOfGraph(op)
       return added
     }

@@ -36,7 +36,11 @@ async function narrow(query: BuilderState): Promise<void> {
   const { enforcer, affectedBy } = query
   if (!enforcer || !affectedBy) return
   const execution = { ...(query.execution as Execution) }
-  await enforcer.narrow(execution, affectedBy.builder, affectedBy.write)
+  try {
+    await enforcer.narrow(execution, affectedBy.builder, affectedBy.write)
+  } catch (error) {
+    throw typedError(query.modelClass(), error)
+  }
   query.execution = execution
   query.affectedBy = undefined
 }

@@ -3,6 +3,9 @@ import { ValidationError } from '../core/errors.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { structureOf } from '../schema/definition/definition.js'
 import { decodeKey } from '../schema/ids.js'
+import type { ObjectionBuilder } from './objection-internals.js'
+
+type Builder = Pick<ObjectionBuilder, 'modelClass' | 'tableRef'>
 
 const conditions = new Set(
   ['where', 'whereNot', 'whereIn', 'whereNotIn'].flatMap((name) => {
@@ -16,20 +19,20 @@ const comparisons = new Set(['=', '<>', '!=', '<', '<=', '>', '>=', 'in', 'not i
 /**
  * Returns the arguments of a condition with values in the types of their columns: a number for a text column becomes text.
  *
- * @param ref the alias or the table by which the statement names the rows of the class
+ * @param builder the query whose class has the columns
  * @throws ValidationError for text that is no id, in a condition on ids that the database makes
  */
-export function exactLiterals(cls: object, ref: string, name: string, args: unknown[]): unknown[] {
+export function exactLiterals(builder: Builder, name: string, args: unknown[]): unknown[] {
   if (!conditions.has(name)) return args
   const [first, ...further] = args
   if (typeof first === 'string') {
-    if (further.length === 1) return [first, exact(cls, ref, first, further[0])]
+    if (further.length === 1) return [first, exact(builder, first, further[0])]
     const [operator, value] = further
     if (further.length !== 2 || typeof operator !== 'string' || !comparisons.has(operator.toLowerCase())) return args
-    return [first, operator, exact(cls, ref, first, value)]
+    return [first, operator, exact(builder, first, value)]
   }
   if (typeof first !== 'object' || first === null || further.length > 0 || !isPlain(first)) return args
-  return [Object.fromEntries(Object.entries(first).map(([key, value]) => [key, exact(cls, ref, key, value)]))]
+  return [Object.fromEntries(Object.entries(first).map(([key, value]) => [key, exact(builder, key, value)]))]
 }
 
 const isPlain = (value: object): boolean => {
@@ -37,13 +40,13 @@ const isPlain = (value: object): boolean => {
   return prototype === Object.prototype || prototype === null
 }
 
-function exact(cls: object, ref: string, key: string, value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((one) => exact(cls, ref, key, one))
+function exact(builder: Builder, key: string, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((one) => exact(builder, key, one))
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'bigint') return value
   const dot = key.lastIndexOf('.')
-  if (dot >= 0 && key.slice(0, dot) !== ref) return value
+  if (dot >= 0 && key.slice(0, dot) !== builder.tableRef()) return value
   // Not definitionOf(): an error in the class belongs to the execution of the query.
-  const { specs, columnOf, propertyOf } = structureOf(cls)
+  const { specs, columnOf, propertyOf } = structureOf(builder.modelClass())
   const bare = key.slice(dot + 1)
   const property = columnOf.has(bare) ? bare : propertyOf.get(bare)
   const spec = property === undefined ? undefined : specs[property]

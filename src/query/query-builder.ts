@@ -73,19 +73,21 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
       return isWriting(this) ? this.#write() : this.#read()
     }
 
-    async #read(): Promise<unknown> {
+    // An async function around another one costs each query several promises.
+    #read(): Promise<unknown> {
       try {
-        return await inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#find()))
+        return inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#find()))
       } catch (error) {
-        throw typedError(this.modelClass(), error)
+        return Promise.reject(typedError(this.modelClass(), error))
       }
     }
 
     #find(): Promise<unknown> {
-      return isStock ? executeCopy(this.clone()) : super.execute()
+      const convert = (error: unknown) => typedError(this.modelClass(), error)
+      if (isStock) return executeCopy(this.clone(), convert)
+      return super.execute().catch((error: unknown) => Promise.reject(convert(error)))
     }
 
-    // An async function around another one costs each write several promises.
     #write(): Promise<unknown> {
       try {
         return inRuntimeOf(this.unsafeKnex(), () => {

@@ -69,9 +69,10 @@ const afterStages: readonly Stage[] = [
 /**
  * Executes a builder and modifies it: pass a copy.
  *
+ * @param convert converts errors. It is called here, because a promise around this one would cost each query two more.
  * @throws the same errors as Objection, with driver errors wrapped in the same classes
  */
-export async function executeCopy(builder: ObjectionBuilder): Promise<unknown> {
+export async function executeCopy(builder: ObjectionBuilder, convert?: (error: unknown) => unknown): Promise<unknown> {
   try {
     addImplicitOperations(builder)
     let value: unknown
@@ -88,7 +89,12 @@ export async function executeCopy(builder: ObjectionBuilder): Promise<unknown> {
     return value
   } catch (error) {
     if (error instanceof EndedEarly) return error.value
-    return await answerError(builder, error)
+    if (!convert) return await answerError(builder, error)
+    try {
+      return await answerError(builder, error)
+    } catch (answer) {
+      throw convert(answer)
+    }
   }
 }
 
@@ -130,16 +136,18 @@ function withHook(operations: readonly Operation[], name: HookName, found: Opera
 function callHooks(builder: ObjectionBuilder, operations: readonly Operation[], name: HookName, given: unknown, from: number): unknown {
   let value = given
   for (let i = from; i < operations.length; i += 1) {
-    const next = callHook(builder, operations[i] as Operation, name, value)
+    const next = callHook(builder, operations, name, value, i)
     assertNotEnded(builder)
-    if (isPromise(next)) return next.then((result) => callHooks(builder, operations, name, result, i + 1))
+    if (isPromise(next)) return next
     value = next
   }
   return value
 }
 
-function callHook(builder: ObjectionBuilder, operation: Operation, name: HookName, value: unknown): unknown {
+/** Calls the hook of one operation; if it returns a promise, also the hooks of the operations after it. */
+function callHook(builder: ObjectionBuilder, operations: readonly Operation[], name: HookName, value: unknown, at: number): unknown {
   const active = runningOperationsOf(builder)
+  const operation = operations[at] as Operation
   operation.removeChildOperationsByHookName(name)
   // Operations that a hook adds to the builder become children of its operation.
   active.push({ operation, hookName: name })
@@ -157,7 +165,7 @@ function callHook(builder: ObjectionBuilder, operation: Operation, name: HookNam
   return result.then(
     (settled) => {
       active.pop()
-      return settled
+      return callHooks(builder, operations, name, settled, at + 1)
     },
     (error) => {
       active.pop()
@@ -251,7 +259,7 @@ async function answerError(builder: ObjectionBuilder, error: unknown): Promise<u
     .reject(error as Error)
     .execute()
   builder.forEachOperation(true, (operation) => {
-    if (operation.hasHook('onError')) answer = answer.catch((wrapped: unknown) => callHook(builder, operation, 'onError', wrapped))
+    if (operation.hasHook('onError')) answer = answer.catch((wrapped: unknown) => callHook(builder, [operation], 'onError', wrapped, 0))
   })
   return await answer
 }

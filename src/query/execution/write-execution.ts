@@ -27,31 +27,39 @@ export async function writeRelated(builder: EnforcingQuery): Promise<unknown> {
 }
 
 /** Executes a write under the policy of its model: in parts, in a transaction, or as one statement. */
-export async function writeOnce(builder: EnforcingQuery): Promise<unknown> {
-  const cls = builder.modelClass()
-  const { enforcer } = builder
-  const write = enforcer ? writeOf(builder) : null
+export function writeOnce(builder: EnforcingQuery): Promise<unknown> {
+  const write = builder.enforcer ? writeOf(builder) : null
   if (write) {
     const db = builder.knex()
     assertHome(write.instance, db)
     for (const row of write.models) assertHome(row, db)
   }
+  const failed = (error: unknown) => rejectTyped(builder, write, error)
   try {
-    const operations = operationsOf(builder)
-    const insert = findOperation(operations, isPlainInsert) as InsertOperation | null
-    const size = insert ? rowsAtOnce(builder, insert) : 0
-    if (insert && insert.models.length > size) return await insertInParts(builder, insertIn(insert).models, size)
-    const isGraph = findOperation(operations, isGraphWrite) !== null
-    if (!enforcer && !isGraph) return await builder[runCopy]().result
-    const isWhole = isGraph || isOfLinks(builder, write)
-    const checked = isWhole ? null : write
-    if (!needsTransaction(builder, write, isWhole, isGraph)) return await runChecked(builder, checked)
-    return await runInTransaction(builder, write, checked)
+    return execute(builder, write).catch(failed)
   } catch (error) {
-    const answer = typedError(cls, enforcer ? await enforcer.translate(builder.handle, write, error) : error)
-    recordThrownError(error, answer)
-    throw answer
+    return failed(error)
   }
+}
+
+function execute(builder: EnforcingQuery, write: WriteOperation | null): Promise<unknown> {
+  const operations = operationsOf(builder)
+  const insert = findOperation(operations, isPlainInsert) as InsertOperation | null
+  const size = insert ? rowsAtOnce(builder, insert) : 0
+  if (insert && insert.models.length > size) return insertInParts(builder, insertIn(insert).models, size)
+  const isGraph = findOperation(operations, isGraphWrite) !== null
+  if (!builder.enforcer && !isGraph) return builder[runCopy]().result
+  const isWhole = isGraph || isOfLinks(builder, write)
+  const checked = isWhole ? null : write
+  if (!needsTransaction(builder, write, isWhole, isGraph)) return runChecked(builder, checked)
+  return runInTransaction(builder, write, checked)
+}
+
+async function rejectTyped(builder: EnforcingQuery, write: WriteOperation | null, error: unknown): Promise<never> {
+  const { enforcer } = builder
+  const answer = typedError(builder.modelClass(), enforcer ? await enforcer.translate(builder.handle, write, error) : error)
+  recordThrownError(error, answer)
+  throw answer
 }
 
 // Returns whether a write links or unlinks rows.
@@ -120,17 +128,19 @@ function copyOfRows(builder: EnforcingQuery, models: readonly Model[], trx: Knex
   return part
 }
 
-async function runChecked(builder: EnforcingQuery, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
-  const { copy, result: pending } = builder[runCopy](trx)
-  let result: unknown
-  try {
-    result = await pending
-  } catch (error) {
-    // throwIfNotFound() throws before afterWrite(), which distinguishes a row that the caller may read (403) from a missing one (404).
-    if (write && write.kind !== 'insert' && isMissingRow(error)) await builder.enforcer?.afterWrite(copy.handle, write, 0)
-    throw error
-  }
-  const checked = write ? builder.enforcer?.afterWrite(copy.handle, write, result) : undefined
-  if (checked) await checked
-  return result
+function runChecked(builder: EnforcingQuery, write: WriteOperation | null, trx?: Knex): Promise<unknown> {
+  const { copy, result } = builder[runCopy](trx)
+  if (!write) return result
+  const { enforcer } = builder
+  return result.then(
+    (value) => {
+      const checked = enforcer?.afterWrite(copy.handle, write, value)
+      return checked ? checked.then(() => value) : value
+    },
+    async (error: unknown) => {
+      // throwIfNotFound() throws before afterWrite(), which distinguishes a row that the caller may read (403) from a missing one (404).
+      if (write.kind !== 'insert' && isMissingRow(error)) await enforcer?.afterWrite(copy.handle, write, 0)
+      throw error
+    },
+  )
 }
