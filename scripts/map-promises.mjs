@@ -125,6 +125,7 @@ const featurePromises = {
   176: 'Values in messages and mails are data: a placeholder inside of a value is not expanded, and subjects and HTML stay safe. [CWE-134]',
   177: 'A text that a language lacks is English, never empty. The language changes neither codes, statuses nor field names.',
   178: 'Accept-Language is bounded and read in linear time. [promise 62]',
+  191: 'a named action needs its rule, its ability and a readable row, checked under a lock in the transaction of its handler',
 }
 
 const numbered = new Map([
@@ -134,7 +135,6 @@ const numbered = new Map([
 
 /** Promises of features that are not there yet. */
 const notYet = {
-  81: 'The feature does not exist yet.',
   82: 'The feature does not exist yet.',
   83: 'The feature does not exist yet.',
   84: 'The feature does not exist yet.',

@@ -133,9 +133,10 @@ export { type Profile, ProfileMixin } from './mixins/profile.js'
 export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
 export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
+export type { Action, ActionName } from './policy/actions.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
 export type { StepUpRule } from './policy/fresh-session.js'
-export type { Action } from './policy/policy.js'
+
 export type { LibraryIds, TableKind, TableOptions } from './policy/registered-models.js'
 export type { DomainId, DomainName, LibraryId, Register, RoleName, UserId } from './policy/registered-types.js'
 export {

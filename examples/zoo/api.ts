@@ -1,8 +1,17 @@
-import { Api, AuditLog, CrudResource, Domain, recent, UserResource } from 'objection-perms'
+import { Api, AuditLog, asSystem, CrudResource, Domain, recent, UserResource } from 'objection-perms'
 import { Critter, UserDocument } from './models.js'
 
 /** The REST API: it knows no framework. */
 export function zooApi(): Api {
+  const critters = new CrudResource({
+    model: Critter,
+    methods: { list: { public: true }, get: { public: true }, delete: { adminOnly: true } },
+  })
+  // POST critters/:id/adopt. The policy lets nobody else change an animal, so the action does it as the system.
+  critters.action('adopt', {
+    summary: 'Adopt an animal',
+    handler: async ({ row, actor }) => actor && (await asSystem(() => row.update({ isAdoptable: false, userId: actor.id }))),
+  })
   return new Api({
     title: 'Zoo',
     version: '1.0.0',
@@ -23,10 +32,7 @@ export function zooApi(): Api {
         },
       }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
-      new CrudResource({
-        model: Critter,
-        methods: { list: { public: true }, get: { public: true }, delete: { adminOnly: true } },
-      }),
+      critters,
       // Made by admins, seen by their members. Deleting one takes a session that the admin confirmed a short time ago.
       new CrudResource({ model: Domain, methods: { delete: { stepUp: recent(300) } } }),
       // Seen by admins, and by a domain's admins where it is about the domain.

@@ -1,10 +1,12 @@
 import {
+  allOf,
   anyOf,
   authenticated,
   BasePermsModel,
   column,
   HasUserMixin,
   User as LibraryUser,
+  not,
   owner,
   Role,
   role,
@@ -33,5 +35,6 @@ export class Critter extends HasUserMixin(BasePermsModel).withColumns({
     create: authenticated(),
     update: owner(),
     delete: role(Role.ADMIN),
+    adopt: allOf(authenticated(), where({ isAdoptable: true }), not(owner())),
   }
 }

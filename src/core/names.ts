@@ -11,6 +11,11 @@ export function camelCase(name: string): string {
   return name.replace(/_+([a-z0-9])/gi, (_, letter: string) => letter.toUpperCase())
 }
 
+/** `closeTicket` → `CloseTicket`. */
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
 /** `UserDocument` → `user-documents`, `Category` → `categories`, `Box` → `boxes`. */
 export function kebabPlural(name: string): string {
   const kebab = snakeCase(name).replaceAll('_', '-')

@@ -2,13 +2,14 @@ import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
+import type { Action } from '../policy/actions.js'
 import { globalScopeConditions } from '../policy/compiler/compile.js'
 import { all, type Condition } from '../policy/compiler/condition.js'
 import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
-import { type Action, policyOf } from '../policy/policy.js'
+import { policyOf } from '../policy/policy.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
@@ -25,6 +26,7 @@ import type {
 import { dialectOfClass } from '../record/codec.js'
 import { writtenNames } from '../record/written-names.js'
 import { tableOf } from '../schema/class-statics.js'
+import { allowedFlags, assertRowActions, passesChecks } from './allowed.js'
 import { checkChange, needsIdsForHook, withExecution } from './changes.js'
 import {
   isCallerActive,
@@ -192,6 +194,12 @@ export const policyEnforcer: PolicyEnforcer = {
     if (!changedNothing && !recheck && checks.length === 0) return undefined
     return checkResult(builder, write, { authority, changedNothing, recheck, checks })
   },
+
+  assertActions: assertRowActions,
+
+  allowedFlags,
+
+  passesChecks,
 
   async translate(builder, write, error) {
     const isOpen = undetermined.delete(error as object)

@@ -2,12 +2,13 @@ import type { Model } from 'objection'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { apiKeyAllows } from '../policy/abilities.js'
+import type { Action, ActionName } from '../policy/actions.js'
 import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
 import { type Scope, scopeOf } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
-import { type Action, columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
+import { columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { queryNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
@@ -109,7 +110,7 @@ export function allows(
   rule: Rule,
   row: Values,
   scope: Scope,
-  action: Action,
+  action: ActionName,
 ): Condition | Promise<Condition> {
   return runMaybeAsync(allowsMaybeAsync(place, rule, row, scope, action))
 }
@@ -120,7 +121,7 @@ export function* allowsMaybeAsync(
   rule: Rule,
   row: Values,
   scope: Scope,
-  action: Action,
+  action: ActionName,
 ): MaybeAsyncSteps<Condition> {
   if (!apiKeyAllows(action, place.cls, policyOf(place.cls), scope.actor)) return false
   const checks = usesCheck(rule) ? yield* awaitMaybe(runChecks(rule, row, scope.actor)) : undefined

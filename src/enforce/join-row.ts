@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
-import { ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
+import { ConfigurationError, ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
 import { runMaybeAsync } from '../core/maybe-async.js'
 import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { all, type Condition, holds, type Sql, sql } from '../policy/compiler/condition.js'
@@ -130,6 +130,11 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
     isEnforcedAnywhere,
     caller: currentActor,
     checkTruncate() {},
+    assertActions() {
+      throw new ConfigurationError('withAllowed() does not work for a join table, which has no policy of its own.')
+    },
+    allowedFlags: () => [],
+    passesChecks: async () => false,
     needsTransaction: (_builder, write) => write?.kind === 'insert' && authority() !== 'free',
     restrict(builder, statement, kind) {
       const actor = authority()

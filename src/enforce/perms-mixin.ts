@@ -1,11 +1,12 @@
 import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../core/errors.js'
+import type { ActionName } from '../policy/actions.js'
 import { all, holds } from '../policy/compiler/condition.js'
 import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, bypassModel, runAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { hasReadableRules, unreadableFields } from '../policy/fields.js'
-import { type Action, policyOf } from '../policy/policy.js'
+import { assertAction, policyOf, ruleOf } from '../policy/policy.js'
 import { assertRegisteredUser } from '../policy/registered-models.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
 import { isActiveUser } from '../policy/user-tables.js'
@@ -38,6 +39,13 @@ export interface Permissions {
   canWrite(user?: UserLike | null): Promise<boolean>
   /** Returns whether a user may delete this row. */
   canDelete(user?: UserLike | null): Promise<boolean>
+  /**
+   * Returns whether a user may do an action with this row: 'read', 'update', 'delete', or a key of the policy such as 'publish'.
+   *
+   * @throws ConfigurationError for an action that the policy does not have
+   * @example if (await post.can('publish')) await post.update({ status: 'published' })
+   */
+  can(action: ActionName, user?: UserLike | null): Promise<boolean>
 }
 
 /** The static members that PermsMixin adds. */
@@ -173,6 +181,10 @@ export function PermsMixin(Base: AbstractConstructor<Model>): AbstractConstructo
       return mayAct(this, 'delete', user)
     }
 
+    async can(action: ActionName, user?: UserLike | null): Promise<boolean> {
+      return await mayAct(this, action, user)
+    }
+
     override $formatJson(json: Pojo): Pojo {
       const shown: Record<string, unknown> = super.$formatJson(json)
       const cls = classOf(this)
@@ -193,14 +205,13 @@ export function PermsMixin(Base: AbstractConstructor<Model>): AbstractConstructo
   return Perms
 }
 
-async function mayAct(
-  row: Model & ActiveRecord,
-  action: Exclude<Action, 'create'>,
-  user: UserLike | null | undefined,
-  trx?: TransactionOrKnex,
-): Promise<boolean> {
+/** Returns whether a user may do an action with a row. @param user Default: the current user */
+export async function mayAct(row: Model, action: ActionName, user?: UserLike | Actor | null, trx?: TransactionOrKnex): Promise<boolean> {
   assertHome(row, trx)
   const cls = classOf(row)
+  assertAction(cls, action)
+  if (action === 'create')
+    throw new ConfigurationError(`${cls.name}: a row that exists cannot be created. Use ${cls.name}.canCreate(values).`)
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
   if (!hasId(row)) return false
@@ -218,7 +229,7 @@ async function mayAct(
     }))
   )
     return false
-  const rule = action === 'delete' ? policy.delete : policy.updateFrom
+  const rule = ruleOf(policy, action)
   if (action === 'read' || !usesCheck(rule)) return true
   try {
     return (await allows({ cls, db }, rule, valuesByName(row), scope, action)) !== false

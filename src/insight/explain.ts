@@ -2,11 +2,12 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { actorOf, type UserLike } from '../enforce/perms-mixin.js'
+import type { ActionName } from '../policy/actions.js'
 import type { Condition } from '../policy/compiler/condition.js'
 import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, enterAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
-import { type Action, policyOf, type Resolved } from '../policy/policy.js'
+import { assertAction, policyOf, type Resolved, ruleOf } from '../policy/policy.js'
 import { decidingRule, sessionRulesIn } from '../policy/session-part.js'
 import { words } from '../policy/words.js'
 import { dialectOfClass } from '../record/codec.js'
@@ -24,12 +25,14 @@ export interface Explanation {
 /**
  * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words.
  *
+ * @param action one of the four, or a key of the policy such as 'publish'
  * @param actor a user with loaded roles, or the actor that perms.authenticate() returned; null for an anonymous caller
  * @example console.log(explain(Critter, 'read', user).statement)
  * @throws RolesNotLoadedError, ConfigurationError before initPerms
  */
-export function explain(model: abstract new (...args: never[]) => Model, action: Action, actor: UserLike | null): Explanation {
+export function explain(model: abstract new (...args: never[]) => Model, action: ActionName, actor: UserLike | null): Explanation {
   const cls = model as typeof Model
+  assertAction(cls, action)
   const policy = policyOf(cls)
   const table = tableOf(cls)
   const knex = cls.knex()
@@ -47,7 +50,7 @@ export function explain(model: abstract new (...args: never[]) => Model, action:
   return { sql, statement: statementOf(cls, table, action, caller, condition), words: inWords(cls, action, policy) }
 }
 
-function statementOf(cls: typeof Model, table: string, action: Action, caller: Actor | null, condition: Condition): string {
+function statementOf(cls: typeof Model, table: string, action: ActionName, caller: Actor | null, condition: Condition): string {
   // Builds the query like the caller's own.
   if (action === 'read') return enterAsActor(caller, () => cls.query().toKnexQuery().toString())
   const rows = cls.knex().queryBuilder().from(table).select('*')
@@ -55,9 +58,8 @@ function statementOf(cls: typeof Model, table: string, action: Action, caller: A
   return (condition ? rows : rows.whereRaw('1 = 0')).toString()
 }
 
-function inWords(cls: typeof Model, action: Action, policy: Resolved): string {
-  const rule =
-    action === 'read' ? policy.read : action === 'create' ? policy.create : action === 'delete' ? policy.delete : policy.updateFrom
+function inWords(cls: typeof Model, action: ActionName, policy: Resolved): string {
+  const rule = ruleOf(policy, action)
   const parts = [`${action} ${cls.name}: ${words(rule)}`]
   if (action === 'update' && policy.updateTo !== policy.updateFrom) parts.push(`afterwards ${words(policy.updateTo)}`)
   for (const globalScope of policy.globalScopes) parts.push(`and always (${globalScope.name}) ${words(globalScope.rule)}`)

@@ -3,8 +3,9 @@ import { kebabPlural } from '../core/names.js'
 import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { modelClass } from '../schema/model-class.js'
+import type { ActionName } from './actions.js'
 import type { Actor } from './context.js'
-import type { Action, Resolved } from './policy.js'
+import { type Resolved, ruleOf } from './policy.js'
 import { mentions, type Rule, walk } from './rules.js'
 
 const resourceNames = modelSlot(() => new Map<string, Set<string>>())
@@ -33,19 +34,19 @@ export function isAble(abilities: readonly string[], wanted: string): boolean {
 const changes = new Set(['create', 'update', 'delete'])
 
 /** Returns the abilities of which an API key needs one: those named by the action's rule, else `<model>:<action>`. */
-export function abilitiesFor(action: Action, cls: typeof Model, policy: Resolved): readonly string[] {
+export function abilitiesFor(action: ActionName, cls: typeof Model, policy: Resolved): readonly string[] {
   const named = rulesOf(action, policy).flatMap(abilitiesIn)
   return named.length > 0 ? named : abilityNames(cls).map((name) => `${name}:${action}`)
 }
 
 /** Returns whether the action's rule names abilities itself. */
-export function policyNamesAbilities(action: Action, policy: Resolved): boolean {
+export function policyNamesAbilities(action: ActionName, policy: Resolved): boolean {
   return rulesOf(action, policy).some((rule) => mentions(rule, 'ability'))
 }
 
 /** Returns the rules that decide about an action: two for an update. */
-export const rulesOf = (action: Action, policy: Resolved): readonly Rule[] =>
-  action === 'update' ? [policy.updateFrom, policy.updateTo] : [policy[action]]
+export const rulesOf = (action: ActionName, policy: Resolved): readonly Rule[] =>
+  action === 'update' ? [policy.updateFrom, policy.updateTo] : [ruleOf(policy, action)]
 
 function abilitiesIn(rule: Rule): string[] {
   if (!mentions(rule, 'ability')) return []
@@ -56,7 +57,7 @@ function abilitiesIn(rule: Rule): string[] {
  * Returns whether the caller's API key allows this action, before any rule or bypass; true without an API key. No API key allows
  * access to credentials.
  */
-export function apiKeyAllows(action: Action, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
+export function apiKeyAllows(action: ActionName, cls: typeof Model, policy: Resolved, actor: Actor | null): boolean {
   const abilities = actor?.abilities
   if (abilities && modelClass(cls).isCredential) return false
   return !abilities || abilitiesFor(action, cls, policy).some((wanted) => isAble(abilities, wanted))

@@ -1,9 +1,10 @@
 import { apiKeyAllows, policyNamesAbilities, rulesOf } from './abilities.js'
+import type { ActionName } from './actions.js'
 import { compile, globalScopeConditions } from './compiler/compile.js'
 import { all, any, type Condition, sql } from './compiler/condition.js'
 import { domainAdmin, excludesAdmins, globalRole } from './compiler/role-conditions.js'
 import type { Scope } from './compiler/scope.js'
-import { type Action, policyOf, type WriteLimit } from './policy.js'
+import { policyOf, ruleOf, type WriteLimit } from './policy.js'
 import { type Rule, usesCheck } from './rules.js'
 import { allowsSession } from './session-part.js'
 import { ADMIN, SUPERADMIN, userTables } from './user-tables.js'
@@ -20,26 +21,28 @@ export interface Options {
  *
  * @param phase for an update: whether the row is checked before or after it
  */
-export function effective(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
+export function effective(action: ActionName, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
   return all(permitted(action, scope, options, phase), limited(action, scope))
 }
 
 /** Returns the condition of the write limits of the class, which apply in addition to the policy. */
-export function limited(action: Action, scope: Scope): Condition {
+export function limited(action: ActionName, scope: Scope): Condition {
   if (action === 'read' || scope.policy.limits.length === 0) return true
-  const isAsked = ({ on, columns }: WriteLimit) => on.includes(action) && (action !== 'update' || columns === undefined)
+  // An action that the model adds may change the row in any way, as an update may.
+  const kind: 'create' | 'update' | 'delete' = action === 'create' ? 'create' : action === 'delete' ? 'delete' : 'update'
+  const isAsked = ({ on, columns }: WriteLimit) => on.includes(kind) && (kind !== 'update' || columns === undefined)
   return all(...scope.policy.limits.filter(isAsked).map((limit) => limit.condition(scope, action, scope.row ?? {})))
 }
 
 /** Returns the same condition as effective(), without write limits. */
-export function permitted(action: Action, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
+export function permitted(action: ActionName, scope: Scope, options: Options, phase: 'before' | 'after' = 'before'): Condition {
   if (phase === 'before' && !apiKeyAllows(action, scope.cls, policyOf(scope.cls), scope.actor)) return false
   const always = globalScopeConditions(scope, { free: false, withDeleted: options.withDeleted || phase === 'after' || action === 'create' })
   const policy = policyOf(scope.cls)
   const ruled = (rule: Rule): Condition => !(options.withoutChecks && usesCheck(rule)) && compile(rule, scope)
   if (action === 'read') return all(...always, any(bypass('read', scope), compile(policy.read, scope)))
   if (action === 'create') return all(...always, any(bypass('create', scope), ruled(policy.create)), requireActiveCaller(scope))
-  const rule = action === 'delete' ? policy.delete : phase === 'after' ? policy.updateTo : policy.updateFrom
+  const rule = phase === 'after' ? policy.updateTo : ruleOf(policy, action)
   const may = any(bypass(action, scope), ruled(rule))
   if (phase === 'after') return all(...always, may)
   const read = any(bypass('read', { ...scope, writes: false }), compile(policy.read, { ...scope, writes: false }))
@@ -47,7 +50,7 @@ export function permitted(action: Action, scope: Scope, options: Options, phase:
 }
 
 /** Returns the condition under which admins bypass the rule of an action. */
-export function bypass(action: Action, scope: Scope): Condition {
+export function bypass(action: ActionName, scope: Scope): Condition {
   const policy = policyOf(scope.cls)
   if (!scope.actor) return false
   // Rules that name abilities also apply to the API keys of admins.

@@ -5,11 +5,10 @@ import { nearestNames } from '../core/nearest-names.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { lineage, ownStatic } from '../schema/class-statics.js'
 import { structureOf } from '../schema/definition/definition.js'
+import { type Action, type ActionName, assertNewAction, crudActions, isCrudAction } from './actions.js'
 import type { Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
 import { type AnyRule, delegate, everyone, isComparison, nobody, type Policy, type Rule, usesCheck, walk } from './rules.js'
-
-export type Action = 'read' | 'create' | 'update' | 'delete'
 
 /** A condition that is always combined with the rules of a class by AND. The policy cannot replace it. */
 export interface GlobalScope {
@@ -29,7 +28,7 @@ export interface WriteLimit {
   /** The requirements of the write, for the error message. */
   readonly takes: string
   /** Returns the condition. @param set the values of an update or of a new row */
-  condition(scope: Scope, action: Action, set: Readonly<Record<string, unknown>>): Condition
+  condition(scope: Scope, action: ActionName, set: Readonly<Record<string, unknown>>): Condition
 }
 
 /** A limit of a class and its subclasses. The columns may depend on the subclass. */
@@ -56,6 +55,8 @@ export interface Resolved extends PolicyFrame {
   readonly updateFrom: Rule
   readonly updateTo: Rule
   readonly delete: Rule
+  /** The rules of the actions that the model adds. */
+  readonly named: ReadonlyMap<string, Rule>
 }
 
 /** The statics of a class that concern permissions. */
@@ -104,8 +105,6 @@ export function isUserModel(cls: object): boolean {
   return lineage(cls).some((c) => userModels.has(c))
 }
 
-const actions: readonly Action[] = ['read', 'create', 'update', 'delete']
-
 /** Returns the resolved policy of a class. @throws ConfigurationError if a rule is invalid */
 export function policyOf(cls: typeof Model): Resolved {
   let known = resolved.get(cls)
@@ -144,16 +143,14 @@ function resolve(cls: typeof Model): Resolved {
   for (const c of lineage(cls)) {
     const said = ownStatic(c, 'policy') as Policy | undefined
     for (const [action, rule] of Object.entries(said ?? {})) {
-      if (!actions.includes(action as Action)) {
-        throw new ConfigurationError(`${cls.name}.policy.${action} is not an action. Use read, create, update or delete.`)
-      }
+      if (!isCrudAction(action)) assertNewAction(`${cls.name}.policy`, action)
       if (rule === undefined)
         throw new ConfigurationError(`${cls.name}.policy.${action} is undefined. Set a rule, for example owner() or nobody().`)
       Object.assign(merged, { [action]: rule })
     }
   }
   const statics = cls as PermsStatics
-  if (statics.delegateToUser === true) for (const action of actions) merged[action] = delegate()
+  if (statics.delegateToUser === true) for (const action of [...crudActions, ...Object.keys(merged)]) merged[action] = delegate()
   const update = merged.update ?? nobody()
   const [updateFrom, updateTo] = 'from' in update ? [update.from, update.to] : [update, update]
   const known: Resolved = {
@@ -163,6 +160,7 @@ function resolve(cls: typeof Model): Resolved {
     updateFrom,
     updateTo,
     delete: merged.delete ?? updateFrom,
+    named: new Map(Object.entries(merged).flatMap(([name, rule]) => (isCrudAction(name) ? [] : [[name, rule as Rule]]))),
   }
   if (usesCheck(known.read)) {
     const why = merged.read ? '' : ' (taken from update, because read is missing)'
@@ -181,6 +179,7 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
     ['update', policy.updateFrom],
     ['update', policy.updateTo],
     ['delete', policy.delete],
+    ...policy.named,
   ]
   for (const [action, rule] of rules) {
     if (typeof rule !== 'object' || rule === null || typeof rule.kind !== 'string') {
@@ -254,6 +253,26 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
       checkRule(relatedModelClass, `${at}, in related('${rule.relation}')`, part, [...path, step])
     }
   }
+}
+
+/** Returns the rule of an action, for an update the one that must hold before it. An action without a rule is denied. */
+export function ruleOf(policy: Resolved, action: ActionName): Rule {
+  if (!isCrudAction(action)) return policy.named.get(action) ?? nobody()
+  return action === 'update' ? policy.updateFrom : policy[action]
+}
+
+/**
+ * Checks the name of an action on the rows of a class.
+ *
+ * @throws ConfigurationError for an action that the policy of the class does not have, with similar names
+ */
+export function assertAction(cls: typeof Model, action: string): void {
+  const { named } = policyOf(cls)
+  if (isCrudAction(action) || named.has(action)) return
+  const names = [...crudActions, ...named.keys()]
+  throw new ConfigurationError(
+    `${cls.name}.policy has no action '${action}'. ${nearestNames(action, names, 'Its actions')} Add the rule: static policy = { ${action}: ... }.`,
+  )
 }
 
 /** Returns the properties that a rule reads; `'*'` for check(), which may read any. */

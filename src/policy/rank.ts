@@ -1,9 +1,9 @@
+import type { ActionName } from './actions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './compiler/condition.js'
 import { globalRole, grantColumn, holdsAdminRole } from './compiler/role-conditions.js'
 import { columnSql, equals, type Scope } from './compiler/scope.js'
 import type { Actor } from './context.js'
 import { permitted } from './effective.js'
-import type { Action } from './policy.js'
 import { ADMIN, holdsUsers, SUPERADMIN, userTables } from './user-tables.js'
 
 /** The requirement of outranks(), for error messages. */
@@ -14,7 +14,7 @@ export const OUTRANKS =
  * Returns the condition that a row belongs to the actor, or to a user whose admin roles all rank below the actor's. If the right to
  * this action comes from a domain, the user may hold no role outside it.
  */
-export function outranks(scope: Scope, action: Action): Condition {
+export function outranks(scope: Scope, action: ActionName): Condition {
   const { actor } = scope
   const field = ownerOf(scope)
   if (!actor || !field) return false
@@ -72,7 +72,7 @@ function holdsNothingOutside(scope: Scope, field: string, domainId: string): Sql
 }
 
 // A right from global grants covers every domain. A right that needs grants of a domain ends with it.
-function rightWithinDomains(scope: Scope, action: Action, actor: Actor): Condition {
+function rightWithinDomains(scope: Scope, action: ActionName, actor: Actor): Condition {
   const field = ownerOf(scope) as string
   const withDeleted = true
   return any(

@@ -37,6 +37,8 @@ export interface Policy<R extends object = any> {
   /** One rule that must hold before and after, or `{ from, to }` if an update may move a row out of the rule that allowed it. */
   readonly update?: Rule<R> | { readonly from: Rule<R>; readonly to: Rule<R> }
   readonly delete?: Rule<R>
+  /** Actions of the application, such as `publish: role('editor')`. A row must be readable for them. They fall back to nothing. */
+  readonly [action: string]: Rule<R> | { readonly from: Rule<R>; readonly to: Rule<R> } | undefined
 }
 
 export type Scalar = string | number | boolean | bigint | Date

@@ -2,6 +2,7 @@
 
 import type { NamesContext } from '../database/identifiers.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
+import { assertAllowedActions, readFlags } from './allowed-flags.js'
 import { type BuilderState, Handle } from './enforcing-query.js'
 import { isGraphWrite, writeOf } from './execution/write-operation.js'
 import type { Template } from './fragments.js'
@@ -9,13 +10,15 @@ import { inspectsItself } from './inspection/plain-classes.js'
 import { enforcerKey } from './inspection/protected-tables.js'
 import { exactLiterals } from './literals.js'
 import type { BuilderClass, ObjectionBuilder, Operation } from './objection-internals.js'
-import type { Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
+import type { AllowedFlag, Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
 
 interface Statics {
   [enforcerKey]?: PolicyEnforcer
 }
 
 const noFilters: readonly Template[] = []
+const noActions: readonly string[] = []
+const noFlags: readonly AllowedFlag[] = []
 
 /** Adds the state of a query, its enforcer, and the queries for the rows that a write changes. */
 export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): BuilderClass<BuilderState> {
@@ -28,6 +31,8 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
     isRunning = false
     deletedToo = false
     readableFilters: readonly Template[] = noFilters
+    allowedActions: readonly string[] = noActions
+    allowedFlags: readonly AllowedFlag[] = noFlags
     /** Whether the statement was built: hooks that run now run after it. */
     isSent = false
     /** The columns of identifiers in the statement that is being built. */
@@ -58,6 +63,7 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
       copy.readableFilters = this.readableFilters
+      copy.allowedActions = this.allowedActions
       copy.affectedBy = this.affectedBy
       return copy
     }
@@ -101,7 +107,17 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
       return this
     }
 
+    /** Adds `row.allowed` to the rows: for each action, whether the caller may do it. */
+    withAllowed(...actions: readonly string[]): this {
+      const isFirst = this.allowedActions.length === 0
+      this.allowedActions = [...new Set([...this.allowedActions, ...actions])]
+      assertAllowedActions(this, this.allowedActions)
+      if (isFirst) this.runAfter((result, builder) => readFlags(builder as BuilderState, result))
+      return this
+    }
+
     override isSelectAll(): boolean {
+      if (this.allowedActions.length > 0) return false
       // Objection joins a subquery, which carries the rule, instead of the bare table.
       if (!super.isSelectAll()) return false
       return !this.enforcer || this.enforcer.isFree(this.modelClass())

@@ -19,6 +19,11 @@ export function CountMixin(Base: BuilderClass<BuilderState>): BuilderClass<Build
     }
 
     #count(): Promise<number> {
+      if (this.allowedActions.length > 0) {
+        const plain = this.clone() as BuilderState
+        plain.allowedActions = []
+        return plain.resultSize()
+      }
       return joinsManyRows(this) ? countRoots(this) : super.resultSize()
     }
   }

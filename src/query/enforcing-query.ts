@@ -4,7 +4,15 @@ import type { Model, QueryBuilder } from 'objection'
 import type { NamesContext } from '../database/identifiers.js'
 import type { Template } from './fragments.js'
 import type { ObjectionBuilder } from './objection-internals.js'
-import type { EnforcerSession, Execution, PolicyEnforcer, QueryHandle, StatementKind, WriteOperation } from './policy-enforcer.js'
+import type {
+  AllowedFlag,
+  EnforcerSession,
+  Execution,
+  PolicyEnforcer,
+  QueryHandle,
+  StatementKind,
+  WriteOperation,
+} from './policy-enforcer.js'
 
 /** Executes a copy of the builder, as Objection does. Applications may give their own methods any name. */
 export const runCopy: unique symbol = Symbol('run a copy')
@@ -19,6 +27,10 @@ export interface BuilderState extends ObjectionBuilder {
   isRunning: boolean
   deletedToo: boolean
   readableFilters: readonly Template[]
+  /** The actions of withAllowed(). */
+  allowedActions: readonly string[]
+  /** The flags in the statement, once it was built. */
+  allowedFlags: readonly AllowedFlag[]
   /** Whether the statement was built: hooks that run now run after it. */
   isSent: boolean
   /** The columns of identifiers in the statement that is being built. */

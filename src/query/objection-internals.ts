@@ -252,7 +252,7 @@ export interface ObjectionBuilder {
   clear(selector: RegExp | ((operation: Operation) => boolean)): ObjectionBuilder
   findLastOperation(selector: RegExp): Operation | null
   forEachOperation(selector: true, callback: (operation: Operation) => void): void
-  runAfter(then: (rows: unknown) => unknown): this
+  runAfter(then: (rows: unknown, builder: unknown) => unknown): this
   fullIdColumn(): string | string[]
   whereComposite(...args: unknown[]): this
   whereInComposite(...args: unknown[]): this

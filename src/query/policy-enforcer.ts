@@ -64,6 +64,15 @@ export interface Execution {
   session: EnforcerSession | undefined
 }
 
+/** Whether the caller may do an action with the rows of a statement. */
+export interface AllowedFlag {
+  readonly action: string
+  /** For which rows the rule holds. */
+  readonly condition: Condition
+  /** Whether check() decides too, for each row for which the condition holds. */
+  readonly usesCheck: boolean
+}
+
 /** The hooks that the query builder calls. src/enforce implements them. */
 export interface PolicyEnforcer extends Enforcer {
   /** Returns whether no condition applies to statements over this class in the current context. */
@@ -82,6 +91,12 @@ export interface PolicyEnforcer extends Enforcer {
   narrow(execution: Execution, builder: QueryHandle, write: WriteOperation): Promise<void>
   /** Runs after the statement, inside its transaction. Throws to roll back. */
   afterWrite(builder: QueryHandle, write: WriteOperation, result: unknown): Promise<void> | undefined
+  /** @throws ConfigurationError for a name that is not an action on rows of the class */
+  assertActions(cls: typeof Model, actions: readonly string[]): void
+  /** Returns for which rows of the statement the caller may do each action, where `builder.ref` is the alias of the table. */
+  allowedFlags(builder: QueryHandle, actions: readonly string[]): readonly AllowedFlag[]
+  /** Calls the check() rules of an action for a row. */
+  passesChecks(builder: QueryHandle, action: string, row: Model): Promise<boolean>
   /** Returns the error that the caller sees for an error of the statement. */
   translate(builder: QueryHandle, write: WriteOperation | null, error: unknown): Promise<unknown>
 }

@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { clausesOf, methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { assertRuntimeOf } from '../runtime.js'
 import { definitionOf } from '../schema/definition/definition.js'
+import { selectFlags } from './allowed-flags.js'
 import type { BuilderState } from './enforcing-query.js'
 import { addPolicy, keepKnownIds, noteConflicts } from './enforcing-statements.js'
 import { retryOnDeadlock } from './execution/deadlock-retry.js'
@@ -35,6 +36,12 @@ export function StatementBuildingMixin(Base: BuilderClass<BuilderState>): Builde
     }
 
     override executeOnBuildKnex(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
+      const built = this.#complete(knexBuilder)
+      if (this.allowedActions.length > 0) selectFlags(this, built)
+      return built
+    }
+
+    #complete(knexBuilder: Knex.QueryBuilder): OpenKnexBuilder {
       // A hook of the query, such as onBuild(), may have set another Knex since.
       assertRuntimeOf(() => this.unsafeKnex())
       if (!this.isRunning) assertHomeOfOwners(this)

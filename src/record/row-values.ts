@@ -3,6 +3,7 @@ import { type FieldError, ValidationError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
 import { thenMaybe } from '../core/maybe-async.js'
 import { snakeCase } from '../core/names.js'
+import { allowedOf } from '../query/allowed-flags.js'
 import { assertHome } from '../query/home.js'
 import { isHiddenElsewhere } from '../query/inspection/hidden-elsewhere.js'
 import { isBelongsToOne, queryValuesOf, relationsOf } from '../query/objection-internals.js'
@@ -169,6 +170,8 @@ function withoutHidden(row: object, shown: Pojo): Pojo {
   const ordered: Pojo = {}
   for (const name of Object.keys(specs)) if (shown[name] !== undefined && !specs[name]?.isHidden) ordered[name] = shown[name]
   for (const name of Object.keys(shown)) if (!specs[name] && !isHiddenElsewhere(row, name)) ordered[name] = shown[name]
+  const allowed = allowedOf(row)
+  if (allowed) ordered.allowed = allowed
   return ordered
 }
 

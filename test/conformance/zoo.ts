@@ -3,7 +3,7 @@ import { openWorld, type World } from '../../src/testing/conformance/world.js'
 import { createDatabase, type DatabaseName, type OwnDatabase } from '../helpers/databases.js'
 
 export { password } from '../../src/testing/conformance/case.js'
-export { Critter, UserDocument } from '../../src/testing/conformance/world.js'
+export { Critter, critterResource, UserDocument } from '../../src/testing/conformance/world.js'
 
 export type Zoo = World
 

@@ -444,6 +444,17 @@ for (const [framework, its] of Object.entries(places)) {
           expect((await change(tokens.ada)).body.name).to.equal('Ottilie')
         })
 
+        it('are adopted once, by another user', async () => {
+          const otter = (await send('POST', '/api/critters/', { token: tokens.ada, json: { name: 'Odo', species: 'otter' } })).body.id
+          const adopt = (token?: string) => send('POST', `/api/critters/${otter}/adopt/`, { token })
+          const list = await send('GET', '/api/critters/?pageSize=100&allowed=adopt', { token: tokens.bob })
+          expect(list.body.data.find(({ id }: { id: string }) => id === otter).allowed).to.deep.equal({ adopt: true })
+          expectProblem(await adopt(), 401)
+          expectProblem(await adopt(tokens.ada), 403)
+          expect((await adopt(tokens.bob)).body.isAdoptable).to.equal(false)
+          expectProblem(await adopt(tokens.bob), 403)
+        })
+
         it('are deleted by admins', async () => {
           const remove = (token?: string) => send('DELETE', `/api/critters/${adoptable}`, { token })
           expectProblem(await remove(), 401)

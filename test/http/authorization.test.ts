@@ -19,7 +19,7 @@ import type { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
 import { addFactor, challengeOf } from '../auth/flows/second-factor/factor.js'
 import { allFeatures, type FullZoo, Keeper, openFullZoo } from '../conformance/full-zoo.js'
-import { Critter, password, UserDocument } from '../conformance/zoo.js'
+import { Critter, critterResource, password, UserDocument } from '../conformance/zoo.js'
 import { type Client, clientOf } from './client.js'
 
 class Notice extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
@@ -110,6 +110,7 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /critters': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 422, 401, 422],
   'PATCH /critters/:id': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200],
   'DELETE /critters/:id': [401, 401, 401, 403, 403, 403, 403, 204, 204, 403, 204, 401, 403],
+  'POST /critters/:id/feed': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200],
   'GET /notices': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
   'GET /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 200, 401, 404],
   'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422, 403, 422, 401, 403],
@@ -125,7 +126,7 @@ describe('The authorization table', function () {
     resources: [
       new UserResource({ features: allFeatures }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
-      new CrudResource({ model: Critter, methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
+      critterResource({ methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
       new CrudResource({ model: Notice }),
     ],
   })
@@ -226,6 +227,7 @@ describe('The authorization table', function () {
     'POST /users/invitations/accept': async ({ email }) => ({ token: await invited(email || newAddress()) }),
     'POST /users/invitations/register': async () => ({ token: await invited(newAddress()), password }),
     'PATCH /users/domains/:domainId/members/:grantId': () => ({ role: 'reader' }),
+    'POST /critters/:id/feed': () => ({ food: 'hay' }),
     'POST /users/impersonation': async () => ({ userId: (await createUser()).id }),
   }
 

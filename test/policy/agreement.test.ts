@@ -71,6 +71,16 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     return rows.map((row) => row.id as string).sort(byText)
   }
 
+  async function byFlag(rule: SqlRule, actor: Actor | null): Promise<string[]> {
+    const cls = class extends Item {
+      static override tableName = 'agree_item'
+      static override policy = { read: everyone(), publish: rule }
+    }
+    const rows = await runAsActor(actor, () => cls.query().select('id').withAllowed('publish'))
+    expect(rows.length, 'readable rows').to.equal(items.length)
+    return rows.flatMap((row) => (row.allowed.publish ? [row.id as string] : [])).sort(byText)
+  }
+
   async function inMemory(rule: SqlRule, actor: Actor | null): Promise<string[]> {
     const cls = under(rule) as unknown as typeof Model
     const found: string[] = []
@@ -85,6 +95,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     const meant = items.filter((row) => means(described, row, actor, world)).map((row) => row.id)
     expect(await bySql(rule, actor), 'in SQL').to.deep.equal(keyReaches(described, actor) ? meant : [])
     expect(await inMemory(rule, actor), 'in memory').to.deep.equal(meant)
+    if (!actor?.abilities) expect(await byFlag(rule, actor), 'as flags').to.deep.equal(meant)
   }
 
   it(`[promise 30] agrees on ${numRuns} random policies and actors over ${items.length} rows (seed ${seed})`, async function () {

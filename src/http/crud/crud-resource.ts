@@ -1,9 +1,16 @@
+import type { Model } from 'objection'
+import { ConfigurationError } from '../../core/errors.js'
+import { capital } from '../../core/names.js'
+import { transaction } from '../../database/transaction.js'
 import { abilitiesFor, abilityNames, nameAbilities } from '../../policy/abilities.js'
-import { policyOf } from '../../policy/policy.js'
+import { isCrudAction } from '../../policy/actions.js'
+import type { Actor } from '../../policy/context.js'
+import { assertAction, policyOf } from '../../policy/policy.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from '../core/endpoint.js'
 import { type PermsPort, type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
+import { askedActions, isOpenNow, type OfferedActions } from './allowed.js'
 import type { CrudMethod } from './crud-options.js'
 import { CrudRows } from './crud-rows.js'
 import { describedBy } from './described.js'
@@ -13,6 +20,7 @@ import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
 import { presented } from './presented.js'
+import { type ActionOptions, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
 
 type ItemContext = EndpointContext<ServedRow>
@@ -25,6 +33,7 @@ type ItemContext = EndpointContext<ServedRow>
  */
 export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudRows<M> {
   #lists = new WeakMap<object, List>()
+  readonly #actions = new Map<string, Endpoint>()
 
   override bind(_perms: PermsPort): void {
     const model = servedModel(this.model)
@@ -33,7 +42,81 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     nameAbilities(model, this.abilityName)
     for (const path of this.included.paths) checkInclude(model, path)
     if (this.modelsWithoutTypes.length === 0) this.assertColumns()
+    for (const name of this.#actions.keys()) this.#assertAction(model, name)
     noteBound(this)
+  }
+
+  /**
+   * Adds the endpoint of an action that the policy of the model adds: `POST /:id/<name>`. The row is loaded under its read rule (404),
+   * locked, and checked by the rule of the action (403, or 401 if a fresh session would suffice).
+   *
+   * @param name a key of `static policy`, such as 'close'
+   * @throws ConfigurationError when the API is mounted, if the policy has no such rule
+   * @example
+   * tickets.action('close', {
+   *   input: { type: 'object', properties: { reason: { type: 'string', maxLength: 200 } }, required: ['reason'] },
+   *   handler: async ({ row, input }) => await asSystem(() => row.update({ status: 'closed', reason: input.reason })),
+   * })
+   */
+  action<Input = Record<string, unknown>>(name: string, options: ActionOptions<InstanceType<M>, Input>): Endpoint {
+    if (isCrudAction(name))
+      throw new ConfigurationError(`action('${name}'): this action has an endpoint of its own. Use the option 'methods'.`)
+    const { handler, input, path, schema, ...access } = options
+    const endpoint = this.endpoint({
+      ...access,
+      method: 'POST',
+      path: actionPath(name, path),
+      name: `${name}${this.options.name ?? this.options.model?.name ?? capital(this.abilityName)}`,
+      item: true,
+      queryKeys: [],
+      readsBody: input !== undefined,
+      abilities: () => abilitiesFor(name, servedModel(this.model), policyOf(servedModel(this.model))),
+      precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
+      assertAllowed: async (context) => await this.refuseAction(name, context.row as ServedRow & Model),
+      handler: async (context) => {
+        const given = input === undefined ? undefined : checkedInput(this.served, context.input, input)
+        return await transaction(
+          async () => {
+            const row = await this.lockedFor(name, context.row as ServedRow & Model)
+            checkPreconditions(context.request, row, this.served, context.perms)
+            return await handler({ ...context, row: row as InstanceType<M>, input: given as Input })
+          },
+          { knex: context.perms.knex },
+        )
+      },
+      description: describedBy({
+        ...(input === undefined ? {} : { input: () => actionSchema(this.served, input) }),
+        output: () => schema ?? this.outputOf('get'),
+        problems: input === undefined ? [409, 412] : [409, 412, 413, 415, 422],
+      }),
+    })
+    this.#actions.set(name, endpoint)
+    return endpoint
+  }
+
+  #assertAction(model: ServedModel, name: string): void {
+    if (!('policy' in model))
+      throw new ConfigurationError(`action('${name}'): ${model.name} has no policy. Extend BasePermsModel, and add the rule '${name}'.`)
+    assertAction(model, name)
+  }
+
+  override get offeredActions(): OfferedActions {
+    const model = this.options.model ?? this.model
+    if ('allowed' in servedModel(model).columnSpecs) return { names: [], isOpenTo: () => false }
+    const methods = (['update', 'delete'] as const).filter((method) => this.methodOptions(method))
+    return {
+      names: [...methods, ...this.#actions.keys()],
+      isOpenTo: (name, actor) => this.isActionOpen(name, actor),
+    }
+  }
+
+  /** Returns whether a caller may use the endpoint of an action at all, with this session. */
+  protected isActionOpen(name: string, actor: Actor | null): boolean {
+    const action = this.#actions.get(name)
+    if (action) return isOpenNow(action.options, actor)
+    const method = name as CrudMethod
+    const options = this.methodOptions(method)
+    return options !== undefined && isOpenNow({ ...options, abilities: () => this.abilitiesOf(method) }, actor)
   }
 
   override endpoints(): Endpoint[] {
@@ -72,7 +155,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
       method: 'GET',
       path: ':id',
       item: true,
-      queryKeys: ['fields', 'include'],
+      queryKeys: this.offeredActions.names.length > 0 ? ['fields', 'include', 'allowed'] : ['fields', 'include'],
       precondition: (context) => checkIfMatch(context.request, () => etagOf(context.row as ServedRow, this.served, context.perms)),
       handler: async (context) => await this.showRow(context as ItemContext),
       description: describedBy({
@@ -154,13 +237,16 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
   // Makes endpoints with parents or an `:id` load these rows first.
   #withRows(endpoint: Endpoint): Endpoint {
     const { parent } = this.options
-    const { item, load } = endpoint.options
+    const { item, load, queryKeys } = endpoint.options
     if (load || (!parent && !item)) return endpoint
     return endpoint.with({
-      load: async ({ params, perms }): Promise<Loaded> => {
+      load: async ({ params, query, perms }): Promise<Loaded> => {
+        const allowed = queryKeys?.includes('allowed') ? askedActions(query, this.offeredActions) : []
         try {
           const parents = await loadParents(parent, params)
-          const row = item ? await findRow(this.served, this.idProperty, params.id ?? '', conditionUnder(parent, parents)) : undefined
+          const row = item
+            ? await findRow(this.served, this.idProperty, params.id ?? '', { more: conditionUnder(parent, parents), allowed })
+            : undefined
           return { parents, row }
         } catch (error) {
           throw applyAccessDenied(error, perms)
@@ -208,6 +294,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
         pageSize,
         maxPageSize,
         include: this.included.paths,
+        actions: () => this.offeredActions,
         filterBy,
         fields,
         shownTo: (actor) => {

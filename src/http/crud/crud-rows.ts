@@ -1,17 +1,23 @@
-import { ForbiddenError } from '../../core/errors.js'
+import type { Model } from 'objection'
+import { ForbiddenError, NotFoundError } from '../../core/errors.js'
 import { transaction } from '../../database/transaction.js'
+import { lockForAction } from '../../enforce/locked-row.js'
+import { mayAct } from '../../enforce/perms-mixin.js'
 import { orStepUp, rulesOfWrite } from '../../enforce/step-up.js'
+import { rulesOf } from '../../policy/abilities.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import { type Actor, currentActor, runAsActor } from '../../policy/context.js'
 import { effective } from '../../policy/effective.js'
 import { freshSessions } from '../../policy/fresh-session.js'
+import { policyOf } from '../../policy/policy.js'
 import { fromClient } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { EndpointContext } from '../core/endpoint.js'
-import type { PermsPort, ResourceModel, ServedRow } from '../core/ports.js'
+import { isServedRow, type PermsPort, type ResourceModel, type ServedRow } from '../core/ports.js'
 import { HttpResponse, type ResponseOptions } from '../core/response.js'
+import { withFlags } from './allowed.js'
 import { type CrudHooks, type CrudMethod, type HookContext, hookContextOf } from './crud-options.js'
 import { CrudView } from './crud-view.js'
 import { isConditional, isNoneMatch, recheckPreconditions, represent } from './etag.js'
@@ -32,20 +38,40 @@ export interface PreparedRow {
 export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<M> {
   protected async showRow(context: ItemContext): Promise<HttpResponse> {
     const { row, query, request, perms } = context
-    const { fields, include } = parseItemQuery(query, this.fieldsOf('get'), this.included.paths)
+    const { fields, include, allowed } = parseItemQuery(query, this.fieldsOf('get'), this.included.paths, () => this.offeredActions)
     const graph = graphOf(include)
     if (graph !== null) {
       const fetching = row.$fetchGraph(graph)
       limitIncluded(fetching, this.served, include)
       await fetching
       checkIncluded([row], this.served, include)
-      return HttpResponse.json(this.shaperFor('get', context, fields, include)(row))
     }
+    const show = () => this.shaperFor('get', context, fields, include)
+    if (allowed.length > 0) return HttpResponse.json(withFlags(show(), allowed, this.offeredActions, context.actor)(row))
+    if (graph !== null) return HttpResponse.json(show()(row))
     const { text, etag } = represent(row, this.served, perms)
     const known = request.header('if-none-match')
     if (known !== undefined && isNoneMatch(known, etag)) return HttpResponse.empty({ status: 304, headers: { etag } })
     if (fields === outputFields(this.served) && !this.hasOwnShape) return HttpResponse.jsonText(text, { headers: { etag } })
-    return HttpResponse.json(this.shaperFor('get', context, fields, {})(row), { headers: { etag } })
+    return HttpResponse.json(show()(row), { headers: { etag } })
+  }
+
+  /** Locks the row of an action. @throws ForbiddenError, InsufficientUserAuthenticationError, NotFoundError */
+  protected async lockedFor(action: string, row: ServedRow & Model): Promise<ServedRow & Model> {
+    const locked = await lockForAction(row, action)
+    if (!locked || !isServedRow(locked)) {
+      if (!(await mayAct(row, 'read'))) throw new NotFoundError(`There is no ${this.model.name} with this id.`)
+      await this.refuseAction(action, row)
+      throw this.refusal(action)
+    }
+    await this.served.afterGet([locked])
+    return locked
+  }
+
+  protected async refuseAction(action: string, row: ServedRow & Model): Promise<void> {
+    const rules = rulesOf(action, policyOf(this.served))
+    if (await mayAct(row, action)) return
+    throw await orStepUp(this.refusal(action), rules, currentActor(), () => mayAct(row, action))
   }
 
   // Returns the response to a write. The text for the ETag is also the body, if the resource shows all columns.
@@ -168,7 +194,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   }
 
   // Uses the same message as the permission engine, so that it does not reveal which check failed.
-  protected refusal(action: 'create' | 'update' | 'delete'): ForbiddenError {
+  protected refusal(action: string): ForbiddenError {
     return new ForbiddenError(`You may not ${action} this ${this.model.name}.`)
   }
 

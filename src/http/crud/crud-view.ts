@@ -7,6 +7,7 @@ import type { EndpointContext } from '../core/endpoint.js'
 import { type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
 import { Resource } from '../core/resource.js'
 import { joinPath } from '../core/routes.js'
+import type { OfferedActions } from './allowed.js'
 import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from './crud-options.js'
 import { columnsNamedBy, type NamedColumns } from './existing/named-columns.js'
 import { assertIncludeColumns, assertOptionColumns } from './existing/option-columns.js'
@@ -152,6 +153,11 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
     return { fields: this.shownTo(actor), show: this.hasOwnShape ? show : null, served: () => this.served }
   }
 
+  /** The actions for the parameter `allowed`. */
+  get offeredActions(): OfferedActions {
+    return { names: [], isOpenTo: () => false }
+  }
+
   /** Whether a subclass overrides shape(). */
   protected get hasOwnShape(): boolean {
     return this.shape !== CrudView.prototype.shape
@@ -170,7 +176,7 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
 
   protected queryOptionsOf(method: CrudMethod) {
     const { pageSize = 20, maxPageSize = 100 } = this.options
-    return { pageSize, maxPageSize, include: this.included.paths, fields: this.fieldsOf(method) }
+    return { pageSize, maxPageSize, include: this.included.paths, fields: this.fieldsOf(method), allowed: this.offeredActions.names }
   }
 
   protected shaperFor(method: CrudMethod, { resources, actor }: EndpointContext, fields: readonly string[], include: Include): Shaper {

@@ -10,6 +10,7 @@ import { normalize } from '../../schema/values.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
+import { type OfferedActions, parseAllowed, withFlags } from './allowed.js'
 import { columnsRemovedByFormat, ModelColumn, selectColumns } from './columns.js'
 import { openCursor, sealCursor } from './cursor.js'
 import { applyFilter, type Filter, type ListColumn, parseFilter } from './filters.js'
@@ -33,6 +34,8 @@ export interface ListOptions {
   readonly maxPageSize: number
   /** The relations that clients may include, as paths. */
   readonly include: readonly string[]
+  /** The actions for the parameter `allowed`. */
+  readonly actions: () => OfferedActions
   /** The columns that a row shows. */
   readonly fields: readonly string[]
   /** Returns the columns that the caller may see through list or get. Without an actor: that at least one caller may see. */
@@ -43,7 +46,7 @@ export interface ListOptions {
   readonly filterBy: readonly string[] | undefined
 }
 
-const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include'])
+const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include', 'allowed'])
 export const maxPage = 1_000_000_000
 
 interface ListQuery {
@@ -55,6 +58,7 @@ interface ListQuery {
   readonly after: readonly unknown[] | null
   readonly fields: readonly string[]
   readonly include: Include
+  readonly allowed: readonly string[]
   /** The text that binds a cursor to this list. */
   readonly about: string
 }
@@ -132,6 +136,7 @@ export class List {
     if (offset > 0) query.offset(offset)
     const graph = graphOf(asked.include)
     if (graph !== null) limitIncluded(query.withGraphFetched(graph), model, asked.include)
+    if (asked.allowed.length > 0) query.withAllowed(...asked.allowed)
     const rows = await query
     checkIncluded(rows, model, asked.include)
     const hasMore = rows.length > asked.pageSize
@@ -145,7 +150,8 @@ export class List {
       totalPages: total === null ? null : Math.ceil(total / asked.pageSize),
       nextCursor,
     }
-    const show = this.#options.shaper(context, asked.fields, asked.include)
+    const plain = this.#options.shaper(context, asked.fields, asked.include)
+    const show = asked.allowed.length === 0 ? plain : withFlags(plain, asked.allowed, this.#options.actions(), context.actor)
     const data = rows.map((row) => show(row))
     return HttpResponse.json({ data, pagination }, hasMore ? { headers: { link: this.#nextLink(context, asked, nextCursor) } } : {})
   }
@@ -194,6 +200,7 @@ export class List {
     if (withTotal !== 'true' && withTotal !== 'false') errors.push({ field: 'total', message: 'must be true or false' })
     const fields = text('fields')
     const include = text('include')
+    const allowed = text('allowed')
     const about = JSON.stringify([
       this.#model.name,
       actor?.id ?? null,
@@ -215,6 +222,7 @@ export class List {
       after,
       fields: fields === null ? this.#options.fields : take(parseFields(fields, this.#options.fields), []),
       include: include === null ? {} : take<Include>(parseInclude(include, this.#options.include), {}),
+      allowed: allowed === null ? [] : take(parseAllowed(allowed, this.#options.actions()), []),
       about,
     }
     assertNoErrors(errors)

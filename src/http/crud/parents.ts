@@ -26,13 +26,25 @@ export interface Parent {
   parent?: Parent | undefined
 }
 
+interface FindOptions {
+  /** Further values that the row must have. */
+  readonly more?: object
+  /** The actions for which the row says whether the caller may do them. */
+  readonly allowed?: readonly string[]
+}
+
 /** Returns the row that a path segment identifies. @throws NotFoundError also if the text is not a value of the column */
-export async function findRow(model: ServedModel, property: string, text: string, more: object = {}): Promise<ServedRow> {
+export async function findRow(
+  model: ServedModel,
+  property: string,
+  text: string,
+  { more = {}, allowed = [] }: FindOptions = {},
+): Promise<ServedRow> {
   const checked = decoded(model.columnSpecs[property], text)
   // `more` may have a condition on the same column: both must hold.
   const isElsewhere = property in more && valuesByName(more)[property] !== checked.value
   const isFindable = checked.error === undefined && !isElsewhere
-  const row = isFindable ? await find(model, { ...more, [property]: checked.value }).catch(nullForUnstorable) : null
+  const row = isFindable ? await find(model, { ...more, [property]: checked.value }, allowed).catch(nullForUnstorable) : null
   if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
   return row
 }
@@ -69,7 +81,7 @@ function nullForUnstorable(error: unknown): null {
 }
 
 // Works like getBy(), which a model may override.
-async function find(model: ServedModel, where: object): Promise<ServedRow | null> {
+async function find(model: ServedModel, where: object, allowed: readonly string[]): Promise<ServedRow | null> {
   const values = lookup(definitionOf(model), where)
   if (values === null) return null
   const dialect = dialectOf(model.knex())
@@ -82,6 +94,7 @@ async function find(model: ServedModel, where: object): Promise<ServedRow | null
       applyFilter(query, { column: new ModelColumn(model, name, spec), operator: 'eq', value }, dialect)
     else query.where({ [name]: value })
   }
+  if (allowed.length > 0) query.withAllowed(...allowed)
   const row = await query.first()
   if (!row) return null
   await model.afterGet([row])
@@ -103,7 +116,7 @@ export async function loadParents(parent: Parent | undefined, params: Readonly<R
   if (!parent) return []
   const above = await loadParents(parent.parent, params)
   const model = servedById(servedModel(parent.model))
-  const row = await findRow(model, idPropertyOf(model), params[parent.param] ?? '', conditionUnder(parent.parent, above))
+  const row = await findRow(model, idPropertyOf(model), params[parent.param] ?? '', { more: conditionUnder(parent.parent, above) })
   return [...above, row]
 }
 

@@ -10,6 +10,7 @@ import { valuesByName } from '../../schema/model-class.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
+import { type OfferedActions, parseAllowed } from './allowed.js'
 import { isWithoutSchema, needsTypes } from './existing/table-types.js'
 
 /** The relations to show, by name, each with its own relations. */
@@ -175,18 +176,22 @@ export function parseInclude(text: string, allowed: readonly string[]): Include 
   return include
 }
 
-/** Parses `fields` and `include` of a request for one row. @throws ValidationError with the unknown names */
+const noActions: OfferedActions = { names: [], isOpenTo: () => false }
+
+/** Parses `fields`, `include` and `allowed` of a request for one row. @throws ValidationError with the unknown names */
 export function parseItemQuery(
   query: URLSearchParams,
   available: readonly string[],
-  allowed: readonly string[] = [],
-): { readonly fields: readonly string[]; readonly include: Include } {
-  const [fieldsText, includeText] = [query.get('fields'), query.get('include')]
+  included: readonly string[] = [],
+  offered?: () => OfferedActions,
+): { readonly fields: readonly string[]; readonly include: Include; readonly allowed: readonly string[] } {
+  const [fieldsText, includeText, allowedText] = [query.get('fields'), query.get('include'), query.get('allowed')]
   const fields = fieldsText === null ? available : parseFields(fieldsText, available)
-  const include = includeText === null ? {} : parseInclude(includeText, allowed)
-  const errors = [fields, include].filter((one): one is FieldError => 'message' in one && typeof one.message === 'string')
+  const include = includeText === null ? {} : parseInclude(includeText, included)
+  const allowed = allowedText === null ? [] : parseAllowed(allowedText, offered?.() ?? noActions)
+  const errors = [fields, include, allowed].filter((one): one is FieldError => 'message' in one && typeof one.message === 'string')
   assertNoErrors(errors)
-  return { fields: fields as readonly string[], include: include as Include }
+  return { fields: fields as readonly string[], include: include as Include, allowed: allowed as readonly string[] }
 }
 
 /** Checks a path of the `include` option. @throws ConfigurationError if it is too deep or not a relation */

@@ -1,8 +1,10 @@
 import { STATUS_CODES } from 'node:http'
+import { capital } from '../../core/names.js'
 import { ACCESS_COOKIE } from '../caller/cookies.js'
 import { schemaWithCookies } from '../caller/token-response.js'
 import { type PermsPort, type ServedModel, servedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
+import { flagsSchema } from '../crud/allowed.js'
 import { CrudResource } from '../crud/crud-resource.js'
 import { servedById } from '../crud/existing/served-class.js'
 import { narrowedOutput } from '../crud/input.js'
@@ -169,17 +171,18 @@ function responsesOf(
   const { description } = options
   const responses: Record<string, object> = {}
   const output = options.schema ?? description?.output
-  const isCreate = operationId.startsWith('create') && options.method === 'POST'
+  const isCreate = operationId.startsWith('create') && options.method === 'POST' && !options.item
   const isGet = options.item === true && options.method === 'GET'
   const isPatch = options.precondition !== undefined && options.method === 'PATCH'
   const headers = { ...(isGet || isPatch || isCreate ? { ETag: etag } : {}), ...around }
   if (output) {
     const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
     const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
-    const takesInclude = description?.parameters?.some((one) => (one as { name?: string }).name === 'include') ?? false
+    const takes = (parameter: string) => description?.parameters?.some((one) => (one as { name?: string }).name === parameter) ?? false
     // Rows with and without relations share a schema. Relations are present only if the request includes them.
-    const relations = takesInclude || output === modelOutput(resource) ? relationsOf(resource, resources) : {}
-    const one = reference(document, name, bounded(shown(output, relations)))
+    const relations = takes('include') || output === modelOutput(resource) ? relationsOf(resource, resources) : {}
+    const flags = resource instanceof CrudResource && (takes('allowed') || output === modelOutput(resource)) ? flagsOf(resource) : {}
+    const one = reference(document, name, bounded(shown(output, { ...relations, ...flags })))
     const schema = isList ? reference(document, `${name}List`, listOf(one)) : one
     const row = exampleOf(output)
     const example = isList && row !== undefined ? { data: [row], pagination: { ...onePage } } : row
@@ -204,6 +207,11 @@ function responsesOf(
     responses[String(status)] = problemReference(document, status)
   }
   return responses
+}
+
+function flagsOf(resource: CrudResource): Record<string, object> {
+  const { names } = resource.offeredActions
+  return names.length > 0 ? { allowed: flagsSchema(names) } : {}
 }
 
 function modelOutput(resource: Resource): object | undefined {
@@ -257,5 +265,3 @@ function problemReference(document: OpenApiDocument, status: number): object {
   }
   return { $ref: `#/components/responses/${name}` }
 }
-
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

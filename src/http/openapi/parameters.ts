@@ -9,6 +9,8 @@ interface Described {
   readonly maxPageSize: number
   /** The relation paths that clients may include. */
   readonly include: readonly string[]
+  /** The actions for which clients may ask whether they may do them. */
+  readonly allowed: readonly string[]
   /** The properties that a row shows. */
   readonly fields: readonly string[]
 }
@@ -46,9 +48,11 @@ export function listParameters(list: List, options: Described): object[] {
 }
 
 /** Returns the query parameters of a request for one row. */
-export function itemParameters({ fields, include }: Pick<Described, 'fields' | 'include'>): object[] {
+export function itemParameters({ fields, include, allowed }: Pick<Described, 'fields' | 'include' | 'allowed'>): object[] {
   const parameters = [query('fields', `The properties to show: ${fields.join(', ')}.`, text())]
   if (include.length > 0) parameters.push(query('include', `The relations to show: ${include.join(', ')}.`, text()))
+  if (allowed.length > 0)
+    parameters.push(query('allowed', `The actions for which each row says whether the caller may do them: ${allowed.join(', ')}.`, text()))
   return parameters
 }
 

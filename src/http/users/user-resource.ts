@@ -1,5 +1,6 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
+import { allowsSession } from '../../policy/session-part.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
 import { identifiersOf } from '../../users/account/identifiers.js'
 import { tokenOrFactorSchema, tokenSchema } from '../caller/token-response.js'
@@ -124,6 +125,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     const said = super.methodOptions(method)
     const isOpen = method === 'create' && said && !said.adminOnly && said.role === undefined && said.public === undefined
     return isOpen && this.served.publicRegistration ? { ...said, public: true } : said
+  }
+
+  protected override isActionOpen(name: string, actor: Actor | null): boolean {
+    const stepUp = name === 'delete' ? this.#options?.stepUp : undefined
+    return super.isActionOpen(name, actor) && (stepUp === undefined || allowsSession(stepUp, actor))
   }
 
   override createEndpoint(): Endpoint {
@@ -308,7 +314,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   async #loadOwnRow({ actor, params }: EndpointContext): Promise<Loaded> {
     const { parent } = this.options
     const parents = await loadParents(parent, params)
-    const row = await findRow(this.served, 'id', String(requireActor(actor).id), conditionUnder(parent, parents)).catch(
+    const row = await findRow(this.served, 'id', String(requireActor(actor).id), { more: conditionUnder(parent, parents) }).catch(
       (error: unknown) => {
         throw error instanceof NotFoundError ? new ForbiddenError() : error
       },

@@ -6,6 +6,7 @@ import { UserResource } from '../../http/users/user-resource.js'
 import { recent } from '../../policy/session-rules.js'
 import type { Perms } from '../../setup/perms.js'
 import type { Case } from './case.js'
+import { actionCases } from './cases/action-cases.js'
 import { callerCases } from './cases/caller-cases.js'
 import { codeCases } from './cases/code-cases.js'
 import { factorCases } from './cases/factor-cases.js'
@@ -24,7 +25,7 @@ import { CookieClient, cookieChecks } from './cookie-checks.js'
 import { type PopulatedWorld, populate } from './feature-steps.js'
 import { type ApplicationRoute, applicationRoutes } from './routes.js'
 import { send, transcript } from './send.js'
-import { allFeatures, Critter, Keeper, openFullWorld, Treasure, UserDocument } from './world.js'
+import { allFeatures, Critter, critterResource, Keeper, openFullWorld, Treasure, UserDocument } from './world.js'
 
 /** A server that listens on 127.0.0.1. */
 export interface ConformanceServer {
@@ -66,18 +67,19 @@ const onlyPrivateRegistration = {
 } as const
 
 function fullApi(): Api {
+  const treasures = new CrudResource({ model: Treasure, path: 'treasures', methods: { list: { stepUp: recent(300) } } })
+  treasures.action('polish', { handler: ({ row }) => row })
   return new Api({
     prefix: '/api',
     resources: [
       new UserResource({ methods: { update: { adminOnly: true }, delete: { adminOnly: true } }, features: allFeatures }),
       new UserResource({ model: Newcomer, path: 'newcomers', methods: ['create'], features: onlyPrivateRegistration }),
       new CrudResource({ model: UserDocument, path: 'documents', include: ['user'] }),
-      new CrudResource({
-        model: Critter,
+      critterResource({
         path: 'critters',
         methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } },
       }),
-      new CrudResource({ model: Treasure, path: 'treasures', methods: { list: { stepUp: recent(300) } } }),
+      treasures,
     ],
   })
 }
@@ -90,7 +92,7 @@ function cookieApi(): Api {
 
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
-  ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases].flat(),
+  ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases, actionCases].flat(),
   ...[mailCases, codeCases, factorCases, keyCases, memberCases, stepUpCases].flat(),
 ]
 

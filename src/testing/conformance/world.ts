@@ -1,5 +1,7 @@
 import type { Knex } from 'knex'
 import { BasePermsModel } from '../../enforce/base-perms-model.js'
+import type { CrudResourceOptions } from '../../http/crud/crud-options.js'
+import { CrudResource } from '../../http/crud/crud-resource.js'
 import type { UserFeatures } from '../../http/users/user-options.js'
 import { initPerms } from '../../init.js'
 import { createTables } from '../../migrations.js'
@@ -42,6 +44,7 @@ export class Critter extends HasUserMixin(BasePermsModel).withColumns({
     create: authenticated(),
     update: owner(),
     delete: role(Role.ADMIN),
+    feed: owner(),
   }
 }
 
@@ -53,7 +56,19 @@ export class Treasure extends HasUserMixin(BasePermsModel).withColumns({ title: 
     create: allOf(owner(), recent(300)),
     update: allOf(owner(), recent(300)),
     delete: allOf(owner(), recent(300), factor('totp')),
+    polish: allOf(owner(), recent(300)),
   }
+}
+
+/** Serves critters with the action 'feed'. */
+export function critterResource(options: Omit<CrudResourceOptions<typeof Critter>, 'model'>): CrudResource<typeof Critter> {
+  const critters = new CrudResource({ model: Critter, ...options })
+  critters.action<{ food: string }>('feed', {
+    input: { type: 'object', properties: { food: { type: 'string', maxLength: 50 } }, required: ['food'] },
+    schema: { type: 'object', properties: { fed: { type: 'string' }, food: { type: 'string' } } },
+    handler: ({ row, input }) => ({ fed: row.name, food: input.food }),
+  })
+  return critters
 }
 
 /** A user model with verified addresses, in the library's own table. */

@@ -53,6 +53,14 @@ export const stepUpCases: readonly Case[] = [
     ...recently,
   },
   {
+    title: 'an action of the policy asks for a recent session [promises 88, 191]',
+    method: 'POST',
+    path: async (world) => `/api/treasures/${world.people.treasureId}/polish`,
+    token: stale,
+    status: 401,
+    ...recently,
+  },
+  {
     title: 'a deletion asks for a recent session and a factor [promise 88]',
     method: 'DELETE',
     path: treasure,
