@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type Ended, startInSharedProcess } from '../helpers/shared-process/programs.js'
 import { runNode } from '../run-node.js'
 import type { Program } from './parse.js'
 
@@ -19,8 +20,13 @@ export interface Compiled {
   remove(): void
 }
 
-/** Compiles the programs into a folder inside the package, where `import 'objection-perms'` finds dist/: build first. */
-export async function compile(programs: readonly Program[]): Promise<Compiled> {
+/**
+ * Compiles the programs into a folder inside the package, where `import 'objection-perms'` finds dist/: build first.
+ *
+ * @param shareProcess runs ES modules one after the other in one process, which has loaded the package. A program that fails there
+ * runs again in a process of its own, whose result counts.
+ */
+export async function compile(programs: readonly Program[], { shareProcess = false } = {}): Promise<Compiled> {
   mkdirSync(join(packageRoot, '.tmp'), { recursive: true })
   const folder = mkdtempSync(join(packageRoot, '.tmp', 'snippets-'))
   for (const program of programs) {
@@ -57,6 +63,12 @@ export async function compile(programs: readonly Program[]): Promise<Compiled> {
       const cwd = mkdtempSync(join(tmpdir(), 'objection-perms-snippet-'))
       try {
         const file = join(folder, fileName(program).replace(/\.ts$/, '.js'))
+        if (shareProcess && program.extension !== 'cjs') {
+          const { code, stdout, stderr } = await runShared(file, cwd, timeout)
+          if (code === 0) return stdout + stderr
+          rmSync(cwd, { recursive: true, force: true })
+          mkdirSync(cwd)
+        }
         const { output, failure } = await runNode(['--enable-source-maps', file], { cwd, timeout, env })
         const readable = output.replaceAll(`${folder}/${fileName(program)}`, program.document)
         if (failure) throw new Error(`${program.document}, program '${program.name}': ${failure}\n${readable}`)
@@ -67,6 +79,12 @@ export async function compile(programs: readonly Program[]): Promise<Compiled> {
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
+}
+
+function runShared(file: string, cwd: string, timeout: number): Promise<Ended> {
+  const { NODE_V8_COVERAGE: _coverage, NODE_OPTIONS: _options, ...inherited } = process.env
+  const program = { file, args: [], cwd, env: { ...inherited, NO_COLOR: '1', ...env }, stdin: '', folder: dirname(file) }
+  return startInSharedProcess(program, { node: ['--enable-source-maps'], timeout }).ended
 }
 
 const fileName = ({ document, name, extension }: Program) => `${document.replaceAll(/[^\w.]/g, '-')}-${name}.${extension}`

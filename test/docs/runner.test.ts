@@ -51,10 +51,16 @@ describe('The runner of the snippets', () => {
     const programs = ['story.md', 'wrong-type.md', 'fails.md'].flatMap(fixture)
     const named = (document: string, name: string) => programs.find((p) => p.document === document && p.name === name) as Program
     let compiled: Compiled
+    let shared: Compiled
     before(async () => {
       compiled = await compile(programs)
+      const fails = programs.filter(({ name }) => name === 'apart' || name === 'throws')
+      shared = await compile(fails, { shareProcess: true })
     })
-    after(() => compiled?.remove())
+    after(() => {
+      compiled?.remove()
+      shared?.remove()
+    })
 
     it('a program to its end, with its hidden checks', async () => {
       const main = named('story.md', 'main')
@@ -66,6 +72,14 @@ describe('The runner of the snippets', () => {
       const apart = named('story.md', 'apart')
       expect(compiled.errorsOf(apart)).to.deep.equal([])
       expect(await compiled.run(apart)).to.equal('apart 7 false\n')
+    })
+
+    it('programs one after the other in one process, with the same results', async () => {
+      const run = (name: string) => shared.run(named(name === 'throws' ? 'fails.md' : 'story.md', name))
+      expect(await run('apart')).to.equal('apart 7 false\n')
+      const error = await run('throws').catch((failure: Error) => failure.message)
+      expect(error).to.match(/fails\.md:4[\s\S]*the snippet is wrong/)
+      expect(await run('apart')).to.equal('apart 7 false\n')
     })
 
     it('JavaScript, imported and required', async () => {

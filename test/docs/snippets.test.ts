@@ -24,7 +24,7 @@ describe('The snippets of the documents, compiled and run', function () {
     const apart = documents.filter(({ programs }) => programs.some(augments)).map(({ programs }) => programs)
     const together = documents.flatMap(({ programs }) => (apart.includes(programs) ? [] : programs))
     for (const programs of [together, ...apart]) {
-      const result = await compile(programs)
+      const result = await compile(programs, { shareProcess: process.env['FULL'] !== '1' })
       for (const program of programs) compiled.set(program, result)
     }
   })

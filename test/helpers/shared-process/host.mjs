@@ -74,6 +74,7 @@ async function run({ file, args, cwd, env: given, stdin, folder }) {
   process.argv = [process.execPath, file, ...args]
   Object.defineProperty(process, 'stdin', { value: Readable.from(stdin === '' ? [] : [Buffer.from(stdin)]), configurable: true })
 
+  let hasLeftovers = false
   const idle = activeResources()
   const code = await new Promise((done) => {
     end = done
@@ -85,8 +86,9 @@ async function run({ file, args, cwd, env: given, stdin, folder }) {
     syncBuiltinESMExports()
     import(`${pathToFileURL(file).href}?run=${runs}`).then(
       async () => {
-        await untilIdle(idle)
-        done(process.exitCode ?? 0)
+        if (await untilIdle(idle)) return done(process.exitCode ?? 0)
+        hasLeftovers = true
+        done('did not end')
       },
       (error) => {
         stderr.write(`${inspect(error)}\n`)
@@ -105,7 +107,7 @@ async function run({ file, args, cwd, env: given, stdin, folder }) {
   Server.prototype.listen = listen
   process.exitCode = undefined
   process.chdir('/')
-  const isClean = openRuntimes() === 0
+  const isClean = openRuntimes() === 0 && !hasLeftovers
   if (shared()) Object.assign(shared(), { adapterCreated: false, first: null, hasBegun: false })
   return { code, isClean }
 }
@@ -115,11 +117,17 @@ function activeResources() {
   return process.getActiveResourcesInfo().filter((name) => name !== 'Immediate').length
 }
 
-/** Waits until the program has closed what it opened: then its process would end. */
+/** Milliseconds that a program may take to end after it has closed its last runtime. */
+const PATIENCE = 3000
+
+/** Waits until the program has closed what it opened: then its process would end. Returns whether it did. */
 async function untilIdle(idle) {
+  let closed = Date.now()
   for (let quiet = 0; quiet < 2; ) {
-    const isIdle = openRuntimes() === 0 && activeResources() <= idle
-    quiet = isIdle ? quiet + 1 : 0
-    if (quiet < 2) await sleep(5)
+    if (openRuntimes() > 0 || !shared()?.hasBegun) closed = Date.now()
+    if (Date.now() - closed > PATIENCE) return false
+    quiet = openRuntimes() === 0 && activeResources() <= idle ? quiet + 1 : 0
+    if (quiet < 2) await sleep(10)
   }
+  return true
 }
