@@ -1,3 +1,4 @@
+import { inEnglish } from './messages/in-english.js'
 import { either, type Message, message, quoted } from './messages/message.js'
 
 /** One error in one field of the input. */
@@ -102,12 +103,6 @@ export abstract class PermsError extends Error {
   get texts(): ErrorTexts {
     return this.#texts
   }
-}
-
-/** Renders the messages of field errors in English. */
-export function inEnglish(errors: readonly FieldProblem[]): readonly FieldError[] {
-  const isText = (one: FieldProblem): one is FieldError => typeof one.message === 'string'
-  return errors.every(isText) ? errors : errors.map(({ field, message: text }) => ({ field, message: String(text) }))
 }
 
 /**

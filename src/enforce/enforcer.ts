@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError, NotFoundError, PermsError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import type { Action } from '../policy/actions.js'
 import { globalScopeConditions } from '../policy/compiler/compile.js'
@@ -206,9 +207,9 @@ export const policyEnforcer: PolicyEnforcer = {
     if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error, builder))) return error
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
-    const why = new ForbiddenError(`You may not create this ${builder.cls.name}: your rights have changed.`)
+    const why = new ForbiddenError(message('row.createRightsChanged', { model: builder.cls.name }))
     try {
-      return (await isCallerActive(builder, authority)) ? why : new UnauthorizedError('Your account or session has ended: sign in again.')
+      return (await isCallerActive(builder, authority)) ? why : new UnauthorizedError(message('session.ended'))
     } catch {
       // PostgreSQL rejects queries in a failed transaction. The caller of translate() asks again after the rollback.
       undetermined.add(why)
@@ -272,7 +273,7 @@ async function checkResult(
   if (changedNothing && isNamed && (write.kind === 'delete' || writtenNames(write.models[0] ?? {}).length > 0)) {
     if (authority === 'free') {
       if (write.isNarrowed) return
-      throw new NotFoundError(`There is no ${builder.cls.name} with this id.`)
+      throw new NotFoundError(message('row.noneWithId', { model: builder.cls.name }))
     }
     const error = await orStepUpForWrite(await missedWriteError(builder, write, authority), builder, write, authority)
     // An update by id of a row that the caller may not access looks like a missing row: Objection returns 0.

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { apiKeyAllows } from '../policy/abilities.js'
 import type { Action, ActionName } from '../policy/actions.js'
 import { compile } from '../policy/compiler/compile.js'
@@ -152,11 +153,12 @@ function limitsOf({ cls }: QueryHandle, write: WriteOperation, action: Action): 
 
 /** Returns the error for a write that did not change the row it names. */
 export async function missedWriteError(builder: QueryHandle, write: WriteOperation, actor: Actor | null): Promise<Error> {
-  if (!(await isCallerActive(builder, actor))) return new UnauthorizedError('Your account or session has ended: sign in again.')
+  if (!(await isCallerActive(builder, actor))) return new UnauthorizedError(message('session.ended'))
   const name = builder.cls.name
-  if (!(await isReadable(builder))) return new NotFoundError(`There is no ${name} with this id.`)
+  if (!(await isReadable(builder))) return new NotFoundError(message('row.noneWithId', { model: name }))
   const action = (builder.execution.action ?? write.kind) as Action
   const limits = limitsOf(builder, write, action)
-  const takes = limits.map((limit) => ` ${limit.takes}`).join('')
-  return new ForbiddenError(`You may not ${action} this ${name}.${takes}`)
+  const refusal = message('row.action', { action, model: name })
+  const items = [refusal, ...limits.map((limit) => limit.takes)]
+  return new ForbiddenError(limits.length === 0 ? refusal : message('row.refusal', { sentences: { items, separator: ' ' } }))
 }

@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { globalScopeConditions } from '../policy/compiler/compile.js'
 import { all, type Condition, holds, type Sql } from '../policy/compiler/condition.js'
@@ -42,17 +43,17 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
   const allowed = yield* allowsMaybeAsync(place, policy.create, values, scopeFor(place, actor), 'create')
   if (allowed === false) {
     if (yield* isAllowedWithChoice(place, model, actor)) (model as Completable).$complete?.()
-    throw new ForbiddenError(`You may not create this ${cls.name}.`)
+    throw new ForbiddenError(message('row.create', { model: cls.name }))
   }
   const fields = writableFields(row, withRaws(model), true)
   if (!(yield* awaitMaybe(holds(db, fields))))
-    throw new ForbiddenError(`You may not create this ${cls.name} with these values.`)
+    throw new ForbiddenError(message('row.createValues', { model: cls.name }))
     // Report missing fields only to callers who may create such a row.
   ;(model as Completable).$complete?.()
   const live = { ...row, live: true }
   const named = yield* checkReferences(db, row, values, live)
   const always = globalScopeConditions(row, { free: false, withDeleted: true })
-  if (!(yield* awaitMaybe(holds(db, all(...always))))) throw new ForbiddenError(`You may not create this ${cls.name} here.`)
+  if (!(yield* awaitMaybe(holds(db, all(...always))))) throw new ForbiddenError(message('row.createHere', { model: cls.name }))
   assertPlainValues(cls, model)
   return all(allowed, named, ...globalScopeConditions(live, { free: false, withDeleted: true }), requireActiveCaller(live))
 }
@@ -91,7 +92,7 @@ function assertPlainValues(cls: typeof Model, model: Model): void {
   for (const globalScope of policy.globalScopes) for (const name of columnsRead(cls, globalScope.rule)) read.add(name)
   for (const name of referenceFields(cls)) read.add(name)
   const bad = raws.filter((name) => read.has(name) || read.has('*') || definitionOf(cls).specs[name]?.reference)
-  if (bad.length > 0) throw new ForbiddenError(`Set ${bad.join(', ')} of a new ${cls.name} to plain values: the policy reads them.`)
+  if (bad.length > 0) throw new ForbiddenError(message('row.plainNew', { fields: bad, model: cls.name }))
 }
 
 // A value that every primary key rejects; on SQLite and MariaDB an expression that fails in every column. SQLite accepts NULL in some keys, and MariaDB's INSERT IGNORE turns NULL into ''. The
@@ -106,11 +107,11 @@ export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBui
   const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
   const list = Array.isArray(rows) ? rows : [rows]
-  if (!session || list.length !== conditions.length) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
+  if (!session || list.length !== conditions.length) throw new ForbiddenError(message('row.create', { model: builder.cls.name }))
   list.forEach((row, i) => {
     const condition = conditions[i] as Condition
     if (condition === true) return
-    if (condition === false) throw new ForbiddenError(`You may not create this ${builder.cls.name}.`)
+    if (condition === false) throw new ForbiddenError(message('row.create', { model: builder.cls.name }))
     const { sql: text, bindings } = condition
     const column = checkedColumn(builder, row)
     const [value, otherwise] = branches(builder, column)

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ConfigurationError, ForbiddenError, MissingReferenceError, NotFoundError } from '../core/errors.js'
 import { runMaybeAsync } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { all, type Condition, holds, type Sql, sql } from '../policy/compiler/condition.js'
 import { scopeOf, tableIn } from '../policy/compiler/scope.js'
@@ -87,7 +88,7 @@ function assertCheckedLinks(relation: ThroughRelation, builder: QueryHandle, sta
   const { session } = builder.execution
   const written = linksOf(relation, [singlePartsOf(statement).insert].flat() as Record<string, unknown>[], 'cols')
   if (session?.kind !== 'links' || !isDeepStrictEqual(session.links, written))
-    throw new ForbiddenError(`${relation.name}: the inserted links differ from the checked ones. Set the keys in relate() or insert().`)
+    throw new ForbiddenError(message('row.linksDiffer', { relation: relation.name }))
 }
 
 /**
@@ -105,15 +106,15 @@ async function assertMayLink(
   const theirs = relation.joinTableRelatedProp.props.map((name) => sql('?', row[name]))
   if (!(await holds(db, mayReach(owner, 'update', actor, ownerProp.cols, mine, true, schema)))) {
     if (!(await holds(db, mayReach(owner, 'read', actor, ownerProp.cols, mine, false, schema))))
-      throw new NotFoundError(`There is no ${owner.name} with this id.`)
-    const error = new ForbiddenError(`You may not change the ${relation.name} of this ${owner.name}.`)
+      throw new NotFoundError(message('row.noneWithId', { model: owner.name }))
+    const error = new ForbiddenError(message('row.changeRelation', { relation: relation.name, model: owner.name }))
     throw await orStepUp(error, rulesOfWrite(owner, 'update'), actor, async (fresh) =>
       holds(db, mayReach(owner, 'update', fresh, ownerProp.cols, mine, true, schema)),
     )
   }
   if (!(await holds(db, mayReach(related, 'read', actor, relatedProp.cols, theirs, false, schema)))) {
-    throw new MissingReferenceError(`${relation.name} refers to a row that does not exist.`, {
-      errors: [{ field: relation.name, message: 'refers to a row that does not exist' }],
+    throw new MissingReferenceError(message('row.missingRelated', { relation: relation.name }), {
+      errors: [{ field: relation.name, message: message('field.missingRow') }],
     })
   }
 }
@@ -143,7 +144,7 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
       if (kind === 'read') return add(statement, visibleLinks(relation, actor, builder.ref, builder.schema))
       if (kind === 'insert') return assertCheckedLinks(relation, builder, statement)
       if (kind === 'update' && Object.keys(singlePartsOf(statement).update as object).some((column) => keys.includes(column)))
-        throw new ForbiddenError(`${relation.name}: the keys of a link cannot be changed. Call unrelate() and relate() instead.`)
+        throw new ForbiddenError(message('row.linkKeys', { relation: relation.name }))
       const columns = relation.joinTableOwnerProp.cols.map((column) => sql('??', `${builder.ref}.${column}`))
       add(statement, mayReach(owner, 'update', actor, relation.ownerProp.cols, columns, true, builder.schema))
     },

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { type Model, QueryBuilder } from 'objection'
 import { ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { queryValuesOf } from '../query/objection-internals.js'
 import { valuesByName } from '../schema/model-class.js'
 
@@ -24,7 +25,7 @@ export function* lookUpKeys(model: Model, names: Iterable<string>, db: Knex): Ma
         .limit(2),
     )
     const [first, further] = [found ?? []].flat()
-    if (further) throw new ValidationError(`The query for ${name} returns several rows. Narrow it to one row.`)
+    if (further) throw new ValidationError(message('row.severalRows', { name }))
     delete queries[name]
     row[name] = first === undefined ? null : Object.values(first)[0]
   }

@@ -1,8 +1,9 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
-import { type FieldError, ForbiddenError, MissingReferenceError } from '../core/errors.js'
+import { type FieldProblem, ForbiddenError, MissingReferenceError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
+import { message } from '../core/messages/message.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
 import { domainAdmin, excludesAdmins, globalRole } from '../policy/compiler/role-conditions.js'
 import { isSameId, type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
@@ -112,7 +113,7 @@ export function* checkReferences(
   place: Scope,
 ): MaybeAsyncSteps<Condition> {
   const { specs } = definitionOf(scope.cls)
-  const missing: FieldError[] = []
+  const missing: FieldProblem[] = []
   const conditions: Condition[] = []
   for (const { fields, target, columns } of referencesOf(scope.cls)) {
     const named = fields.map((name) => values[name])
@@ -121,8 +122,7 @@ export function* checkReferences(
     // A key with NULL refers to no row. Columns that a new row does not set are NULL.
     if (named.includes(null) || named.every((one) => one === undefined) || (place.row && named.includes(undefined))) continue
     if (named.includes(undefined)) {
-      for (const name of fields)
-        missing.push({ field: name, message: `refers to a row together with ${fields.join(', ')}: set all of them` })
+      for (const name of fields) missing.push({ field: name, message: message('field.incompleteReference', { fields }) })
       continue
     }
     if (field === scope.policy.ownerField) {
@@ -130,8 +130,8 @@ export function* checkReferences(
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
       // Admins may not set other admins as owners.
       if (asAdmin === false || !(yield* awaitMaybe(holds(knex, excludesAdmins({ ...scope, live: false, writes: true }, field)))))
-        throw new ForbiddenError('You may create this only with yourself as owner.', {
-          errors: [{ field, message: 'must be your own id' }],
+        throw new ForbiddenError(message('row.createOwner'), {
+          errors: [{ field, message: message('field.ownId') }],
         })
       conditions.push(asAdmin)
       continue
@@ -146,15 +146,12 @@ export function* checkReferences(
       (yield* awaitMaybe(
         holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
       ))
-    if (!isThere) for (const name of fields) missing.push({ field: name, message: 'refers to a row that does not exist' })
+    if (!isThere) for (const name of fields) missing.push({ field: name, message: message('field.missingRow') })
   }
   if (missing.length > 0) {
-    throw new MissingReferenceError(
-      `${missing.map(({ field }) => field).join(', ')} refers to a row that does not exist, or that the caller may not read.`,
-      {
-        errors: missing,
-      },
-    )
+    throw new MissingReferenceError(message('row.missingReference', { fields: missing.map(({ field }) => field) }), {
+      errors: missing,
+    })
   }
   return all(...conditions)
 }

@@ -2,6 +2,7 @@ import type { MaybeCompositeId, Model } from 'objection'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
+import { message } from '../core/messages/message.js'
 import { compile } from '../policy/compiler/compile.js'
 import { all, type Condition, holds, negate, sql } from '../policy/compiler/condition.js'
 import { type Scope, tableIn } from '../policy/compiler/scope.js'
@@ -80,9 +81,7 @@ export async function loadAllowed(builder: QueryHandle, action: 'update' | 'dele
     .forUpdate()
   const rows = Array.isArray(loaded) ? loaded : loaded ? [loaded] : []
   if (rows.length > MAX_LOADED_ROWS) {
-    throw new ValidationError(
-      `The policy of ${builder.cls.name} uses check(), which runs for each row: one ${action} may cover at most ${MAX_LOADED_ROWS} rows. Narrow the where().`,
-    )
+    throw new ValidationError(message('row.tooManyLoaded', { model: builder.cls.name, action, limit: MAX_LOADED_ROWS }))
   }
   const ids: unknown[] = []
   for (const row of rows) {
@@ -145,7 +144,7 @@ export function* checkUpdate(
     const limits = columnLimits(policy, names).map((limit) => limit.condition(scope, 'update', withRaws(change)))
     session.fields = all(writableFields(scope, withRaws(change), false), named, ...limits)
     assertPlainReferences(cls, rawNames(change), policy.ownerField)
-    if (setsAnotherId(cls, names, values, write.id)) throw new ForbiddenError(`The id of a ${cls.name} stays as it is.`)
+    if (setsAnotherId(cls, names, values, write.id)) throw new ForbiddenError(message('row.fixedId', { model: cls.name }))
   } catch (error) {
     // If the caller may not access the row, report that before any problem of the values.
     if (!(error instanceof ForbiddenError || error instanceof MissingReferenceError) || write.id === undefined) throw error
@@ -209,7 +208,7 @@ function inBoth(ids: readonly unknown[], others: readonly unknown[]): unknown[] 
 function assertPlainReferences(cls: typeof Model, names: readonly string[], ownerField: string | undefined): void {
   const { specs } = definitionOf(cls)
   const bad = names.filter((name) => name === ownerField || specs[name]?.reference || referenceFields(cls).has(name))
-  if (bad.length > 0) throw new ForbiddenError(`Set ${bad.join(', ')} to a plain value: a raw expression could refer to any row.`)
+  if (bad.length > 0) throw new ForbiddenError(message('row.plain', { fields: bad }))
 }
 
 /** Returns the ids of the rows that a write will change, or undefined if they are too many for one statement. */
@@ -231,9 +230,7 @@ export async function findTargetIds(
 async function targetIds(builder: QueryHandle, session: WriteSession): Promise<unknown[]> {
   const ids = await findTargetIds(builder, 'update', session)
   if (ids) return ids
-  throw new ValidationError(
-    `Each ${builder.cls.name} must be checked after this update: at most ${MAX_CHECKED_ROWS} rows at once. Narrow the where().`,
-  )
+  throw new ValidationError(message('row.tooManyChecked', { model: builder.cls.name, limit: MAX_CHECKED_ROWS }))
 }
 
 /** Checks that the rows of an update satisfy the rule after it. @throws ForbiddenError */
@@ -251,11 +248,11 @@ export async function checkAfter(builder: QueryHandle, write: WriteOperation, ac
 
 // The client learns only that the result is not allowed. The rule is for developers.
 function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenError {
-  const clientMessage = `You may not ${kind} this ${cls.name} to these values.`
+  const clientMessage = message('row.actionTo', { action: kind, model: cls.name })
   const why = `The row after the update does not satisfy ${rule}.`
   // Frameworks without errorHandler() may send the message to clients.
-  const message = process.env.NODE_ENV === 'production' ? clientMessage : `${clientMessage} ${why}`
-  return new ForbiddenError(message, { clientMessage, cause: why })
+  const text = process.env.NODE_ENV === 'production' ? clientMessage : `${clientMessage} ${why}`
+  return new ForbiddenError(text, { clientMessage, cause: why })
 }
 
 /** Returns the name and words of the part of a policy that a row does not satisfy after an update. */

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import type { QueryHandle } from '../query/policy-enforcer.js'
 import { codecNow, dialectOfClass } from '../record/codec.js'
@@ -72,7 +73,5 @@ function isWritten(cls: typeof Model, name: string, model: Model | undefined, va
 }
 
 function rejectValue(cls: typeof Model, key: string, name: string): never {
-  throw new ForbiddenError(
-    `${cls.name}: the value written to '${key}' differs from the checked one. Set the property ${name}, in the values or in a hook such as $beforeUpdate().`,
-  )
+  throw new ForbiddenError(message('row.valueDiffers', { model: cls.name, key, name }))
 }

@@ -1,5 +1,6 @@
 import { Model, type RelationMappings } from 'objection'
 import { ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { authorityFor, currentActor, currentDomainId } from '../policy/context.js'
 import { declareGlobalScope } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
@@ -38,11 +39,14 @@ const maxListed = 10
 function noDomain(): ValidationError {
   const grants = currentActor()?.grants ?? []
   const names = [...new Set(grants.flatMap(({ domainName }) => (domainName === null ? [] : [domainName])))].sort()
-  const more = names.length > maxListed ? ` and ${names.length - maxListed} more` : ''
-  const whose = names.length > 1 ? ` You belong to several: ${names.slice(0, maxListed).join(', ')}${more}.` : ''
-  return new ValidationError(`A domain is required.${whose} Set domainId, or wrap the call in inDomain(domain, fn).`, [
-    { field: 'domainId', message: 'is required' },
-  ])
+  const listed = names.slice(0, maxListed)
+  const why =
+    names.length <= 1
+      ? message('domain.required')
+      : names.length <= maxListed
+        ? message('domain.requiredSeveral', { names: listed })
+        : message('domain.requiredMany', { names: listed, count: names.length - maxListed })
+  return new ValidationError(why, [{ field: 'domainId', message: message('field.required') }])
 }
 
 /**

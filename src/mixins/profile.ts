@@ -1,11 +1,12 @@
 import type { Model } from 'objection'
+import { message } from '../core/messages/message.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
 import { describePattern } from '../schema/validator.js'
 
 // URLs are shown as links or images, where 'javascript:' and 'data:' would run in the page.
-const HTTP_URL = describePattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', 'must be an http:// or https:// URL')
+const HTTP_URL = describePattern('^[Hh][Tt][Tt][Pp][Ss]?://[^/?#]', message('field.httpUrl'))
 
 /** The instance members that ProfileMixin adds. */
 export interface Profile {

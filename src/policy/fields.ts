@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
-import { ConfigurationError, type FieldError, ForbiddenError } from '../core/errors.js'
+import { ConfigurationError, type FieldProblem, ForbiddenError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import { message } from '../core/messages/message.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { definitionOf, onDefinition } from '../schema/definition/definition.js'
 import { compile } from './compiler/compile.js'
@@ -28,15 +29,16 @@ onDefinition((cls, { specs }) => {
 
 /** Returns the condition under which the actor may set these columns, from their writableBy rules. @throws ForbiddenError */
 export function writableFields(scope: Scope, values: Readonly<Record<string, unknown>>, isNew: boolean): Condition {
-  const denied: FieldError[] = []
+  const denied: FieldProblem[] = []
   const conditions: Condition[] = []
   for (const { name, rule } of rulesOfFields(scope.cls, values, isNew)) {
     if (isAdminHere(scope, rule)) continue
     const condition = compile(rule, scope)
-    if (condition === false) denied.push({ field: name, message: 'may not be set by you' })
+    if (condition === false) denied.push({ field: name, message: message('field.notByYou') })
     conditions.push(condition)
   }
-  if (denied.length > 0) throw new ForbiddenError(`You may not set ${denied.map(({ field }) => field).join(', ')}.`, { errors: denied })
+  if (denied.length > 0)
+    throw new ForbiddenError(message('row.setFields', { fields: denied.map(({ field }) => field) }), { errors: denied })
   return all(...conditions)
 }
 

@@ -1,4 +1,5 @@
 /** The sessions with which a caller could repeat a refused write (RFC 9470). */
+
 import {
   ConfigurationError,
   ForbiddenError,
@@ -6,6 +7,7 @@ import {
   InsufficientUserAuthenticationError,
   UnauthorizedError,
 } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import type { Actor } from './context.js'
 import { type AnyRule, type Rule, type SqlRule, walk } from './rules.js'
 import { allowsSession, decidingRule, sessionRulesIn } from './session-part.js'
@@ -77,7 +79,5 @@ export function assertSession(actor: Actor | null, rule: StepUpRule): void {
   const fresh = freshSessions([rule], actor).find((one) => allowsSession(rule, one.actor))
   if (fresh) throw fresh.error
   if (actor.abilities) throw new InsufficientAbilityError([])
-  throw new ForbiddenError(
-    actor.impersonatorId === null ? undefined : 'You may not do this while you impersonate a user: end the impersonation.',
-  )
+  throw new ForbiddenError(actor.impersonatorId === null ? undefined : message('impersonation.notAllowed'))
 }

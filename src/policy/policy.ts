@@ -1,6 +1,7 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import type { Message } from '../core/messages/message.js'
 import { nearestNames } from '../core/nearest-names.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { lineage, ownStatic } from '../schema/class-statics.js'
@@ -26,7 +27,7 @@ export interface WriteLimit {
   /** The columns that the condition reads. An update that sets one is checked again after the statement. */
   readonly reads?: readonly string[]
   /** The requirements of the write, for the error message. */
-  readonly takes: string
+  readonly takes: Message
   /** Returns the condition. @param set the values of an update or of a new row */
   condition(scope: Scope, action: ActionName, set: Readonly<Record<string, unknown>>): Condition
 }

@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import type { ActionName } from './actions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './compiler/condition.js'
 import { globalRole, grantColumn, holdsAdminRole } from './compiler/role-conditions.js'
@@ -7,8 +8,7 @@ import { permitted } from './effective.js'
 import { ADMIN, holdsUsers, SUPERADMIN, userTables } from './user-tables.js'
 
 /** The requirement of outranks(), for error messages. */
-export const OUTRANKS =
-  'Changing the account of another user requires a higher rank than all of their admin roles. Rights from a domain do not cover users who hold roles outside it.'
+export const OUTRANKS = message('limit.outranks')
 
 /**
  * Returns the condition that a row belongs to the actor, or to a user whose admin roles all rank below the actor's. If the right to

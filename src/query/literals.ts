@@ -1,5 +1,7 @@
 /** Compares ids in conditions exactly: MariaDB would compare text with a number as numbers, so that '7abc' is 7 and 0 is any text. */
+
 import { ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { structureOf } from '../schema/definition/definition.js'
 import { decodeKey } from '../schema/ids.js'
@@ -56,7 +58,9 @@ function exact(builder: Builder, key: string, value: unknown): unknown {
 function inTypeOf(spec: ColumnSpec, property: string, value: string | number | bigint): unknown {
   if (spec.isKey) {
     if (typeof value !== 'string' || decodeKey(spec, value) !== undefined) return value
-    throw new ValidationError(`${property} must be an id.`, [{ field: property, message: 'must be an id' }])
+    throw new ValidationError(message('input.fieldSentence', { field: property, problem: message('field.id') }), [
+      { field: property, message: message('field.id') },
+    ])
   }
   // PostgreSQL reads several spellings of a UUID, all of which mean the same one.
   const isText = spec.type === 'string' || spec.type === 'text' || spec.type === 'uuid' || spec.type === 'enum'

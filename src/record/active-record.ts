@@ -1,5 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { NotFoundError, ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { queryNamesOf } from '../query/objection-internals.js'
 import { markIntermediate } from '../schema/definition/declarations.js'
 import { assertNoUndefined, fromClient } from '../schema/input.js'
@@ -62,7 +63,7 @@ function SavingMixin(Base: StatefulBase): ModelBase {
     }
 
     async update(values: object, trx?: TransactionOrKnex): Promise<this> {
-      if (this.isNew) throw new ValidationError('update(): this row has never been saved. Call save() first.')
+      if (this.isNew) throw new ValidationError(message('row.updateUnsaved'))
       assertNoUndefined(values)
       const patch = classOf(this).fromJson(values, { patch: true, active: true, old: this })
       await patch.$settle(trx)
@@ -75,7 +76,7 @@ function SavingMixin(Base: StatefulBase): ModelBase {
     }
 
     async delete(trx?: TransactionOrKnex): Promise<void> {
-      if (this.isNew) throw new ValidationError('delete(): this row has never been saved, so it cannot be deleted.')
+      if (this.isNew) throw new ValidationError(message('row.deleteUnsaved'))
       const count: unknown = await this.$query(trx).delete()
       if (count === 0) throw notFound(this)
     }
@@ -103,5 +104,5 @@ function patchRow(row: Model, changes: object, trx: TransactionOrKnex | undefine
 }
 
 function notFound(row: object): NotFoundError {
-  return new NotFoundError(`There is no ${row.constructor.name} with this id.`)
+  return new NotFoundError(message('row.noneWithId', { model: row.constructor.name }))
 }

@@ -1,5 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { NotFoundError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { markIntermediate } from '../schema/definition/declarations.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { decodeIdParts } from '../schema/ids.js'
@@ -32,7 +33,7 @@ export function FindingMixin(Base: SetUpBase): FindingBase {
 
     static async getByOr404(where: object, trx?: TransactionOrKnex): Promise<Model> {
       const row = await this.getBy(where, trx)
-      if (!row) throw new NotFoundError(`No ${this.name} matches these values.`)
+      if (!row) throw new NotFoundError(message('row.noMatch', { model: this.name }))
       return row
     }
 
@@ -44,7 +45,7 @@ export function FindingMixin(Base: SetUpBase): FindingBase {
 
     static async getOr404(id: unknown, trx?: TransactionOrKnex): Promise<Model> {
       const row = await this.get(id, trx)
-      if (!row) throw new NotFoundError(`There is no ${this.name} with this id.`)
+      if (!row) throw new NotFoundError(message('row.noneWithId', { model: this.name }))
       return row
     }
 

@@ -1,7 +1,8 @@
 import { Model, type ModelOptions, type Pojo, type QueryContext } from 'objection'
-import { type FieldError, ValidationError } from '../core/errors.js'
+import { type FieldProblem, ValidationError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
 import { thenMaybe } from '../core/maybe-async.js'
+import { message } from '../core/messages/message.js'
 import { snakeCase } from '../core/names.js'
 import { allowedOf } from '../query/allowed-flags.js'
 import { assertHome } from '../query/home.js'
@@ -110,13 +111,13 @@ function fillIn(record: object): void {
 function assertComplete(record: object): void {
   const { specs } = definitionOf(record.constructor)
   const row = valuesOf(record)
-  const errors: FieldError[] = []
+  const errors: FieldProblem[] = []
   for (const name in specs) {
     if (row[name] !== undefined || hasQueryValue(row, name)) continue
     const spec = specs[name] as ColumnSpec
     if (spec.isExisting) continue
     if (spec.isNullable) row[name] = null
-    else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: 'is required' })
+    else if (spec.hasDefault || isRequired(name, spec)) errors.push({ field: name, message: message('field.required') })
   }
   assertNoErrors(errors)
 }
@@ -132,12 +133,14 @@ function withForeignKeys(row: object, given: Pojo, options: FromJsonOptions | un
     const { relatedModelClass: Related } = relation
     // Rows of another table may have the same ids.
     if (tableOf(value.constructor) !== tableOf(Related))
-      throw new ValidationError(`${name} must be a ${Related.name}.`, [{ field: name, message: `must be a ${Related.name}` }])
+      throw new ValidationError(message('row.instanceOf', { name, model: Related.name }), [
+        { field: name, message: message('field.instanceOf', { model: Related.name }) },
+      ])
     relation.ownerProp.props.forEach((property, i) => {
       const id = valuesOf(value)[relation.relatedProp.props[i] as string]
       if (id !== undefined) values = { ...values, [property]: id }
       else if (options?.active)
-        throw new ValidationError(`${name} has never been saved: save it first.`, [{ field: name, message: 'was never saved' }])
+        throw new ValidationError(message('row.neverSaved', { name }), [{ field: name, message: message('field.neverSaved') }])
     })
   }
   return values

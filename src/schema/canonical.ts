@@ -1,35 +1,47 @@
 import { ValidationError } from '../core/errors.js'
+import { type Message, message } from '../core/messages/message.js'
 import { canonicalDecimal, isDate, isStorableText, parseDatetime } from './values.js'
 
 // Converts values to the one form in which they are stored, so that equal values are equal bytes.
 
-function invalid(message: string): ValidationError {
-  return new ValidationError(`The value ${message}.`)
+/** An error of a value whose field is not known yet. */
+class InvalidValueError extends ValidationError {
+  readonly problem: Message
+
+  constructor(problem: Message) {
+    super(message('input.value', { problem }))
+    this.name = 'ValidationError'
+    this.problem = problem
+  }
+}
+
+function invalid(problem: Message): ValidationError {
+  return new InvalidValueError(problem)
 }
 
 /** Adds the field's name to an error of the functions below, which do not know it. Returns other errors unchanged. */
 export function withField(error: unknown, field: string): unknown {
-  if (!(error instanceof ValidationError) || error.errors.length > 0) return error
-  const message = error.message.replace(/^The value (.*)\.$/, '$1')
-  return new ValidationError(`${field} ${message}`, { errors: [{ field, message }], cause: error })
+  if (!(error instanceof InvalidValueError)) return error
+  const { problem } = error
+  return new ValidationError(message('input.field', { field, problem }), { errors: [{ field, message: problem }], cause: error })
 }
 
 /** @throws ValidationError for a value that is not a boolean */
 export function storableBoolean(value: unknown): boolean {
-  if (typeof value !== 'boolean') throw invalid('must be true or false')
+  if (typeof value !== 'boolean') throw invalid(message('field.boolean'))
   return value
 }
 
 /** @throws ValidationError for a value that is not a finite number */
 export function storableNumber(value: unknown): number {
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw invalid('must be a number')
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw invalid(message('field.number'))
   return value
 }
 
 /** @throws ValidationError for a value that is not a string, or that a database cannot store */
 export function storableText(value: unknown): string {
-  if (typeof value !== 'string') throw invalid('must be a string')
-  if (!isStorableText(value)) throw invalid('must be well-formed text without NUL characters')
+  if (typeof value !== 'string') throw invalid(message('field.string'))
+  if (!isStorableText(value)) throw invalid(message('field.wellFormed'))
   return value
 }
 
@@ -44,8 +56,8 @@ export function storableJson(value: unknown): string {
   } catch {
     // The value has a cycle or a BigInt.
   }
-  if (text === undefined) throw invalid('has no form in JSON')
-  if (unstorableInJson.test(text)) throw invalid('must hold well-formed text without NUL characters')
+  if (text === undefined) throw invalid(message('field.noJson'))
+  if (unstorableInJson.test(text)) throw invalid(message('field.jsonText'))
   return text
 }
 
@@ -57,17 +69,16 @@ export function storableBigint(value: unknown): string {
   const isExact =
     typeof value === 'bigint' ||
     (typeof value === 'number' ? Number.isSafeInteger(value) : typeof value === 'string' && /^-?\d{1,40}$/.test(value))
-  if (!isExact) throw invalid('must be a whole number, as a string of digits')
+  if (!isExact) throw invalid(message('field.digits'))
   const number = BigInt(value as string | number | bigint)
-  if (number < smallest || number > largest) throw invalid('must be a whole number of 64 bits')
+  if (number < smallest || number > largest) throw invalid(message('field.bits64'))
   return number.toString()
 }
 
 /** Returns the digits of an id that SQLite stores as an integer, which its drivers return as a double. @throws ValidationError for inexact ones */
 export function storableRowId(value: unknown): string {
   const id = storableBigint(value)
-  if (!Number.isSafeInteger(Number(id)))
-    throw invalid(`must be at most ${Number.MAX_SAFE_INTEGER} on SQLite: declare larger ids with a default`)
+  if (!Number.isSafeInteger(Number(id))) throw invalid(message('field.rowId', { max: Number.MAX_SAFE_INTEGER }))
   return id
 }
 
@@ -75,14 +86,14 @@ export function storableRowId(value: unknown): string {
 export function storableDecimal(value: unknown, precision: number, scale: number): string {
   const isNumeric = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'
   const text = isNumeric ? canonicalDecimal(String(value), precision, scale) : null
-  if (text === null) throw invalid(`must be a number of at most ${precision} digits, ${scale} of them after the point`)
+  if (text === null) throw invalid(message('field.decimalValue', { precision, scale }))
   return text
 }
 
 /** @throws ValidationError for a value that is not an existing date, as YYYY-MM-DD */
 export function storableDate(value: unknown, firstYear: number): string {
-  if (typeof value !== 'string' || !isDate(value)) throw invalid('must be an existing date, as YYYY-MM-DD')
-  if (Number(value.slice(0, 4)) < firstYear) throw invalid(`must not be before the year ${firstYear}`)
+  if (typeof value !== 'string' || !isDate(value)) throw invalid(message('field.dateText'))
+  if (Number(value.slice(0, 4)) < firstYear) throw invalid(message('field.firstYear', { year: firstYear }))
   return value
 }
 
@@ -94,10 +105,10 @@ export function storableDate(value: unknown, firstYear: number): string {
 export function storableDatetime(value: unknown, firstYear: number): Date {
   const datetime = typeof value === 'string' ? parseDatetime(value) : value
   if (!(datetime instanceof Date) || Number.isNaN(datetime.getTime())) {
-    throw invalid('must be a datetime: a Date, or RFC 3339 text with an offset')
+    throw invalid(message('field.datetimeValue'))
   }
   const year = datetime.getUTCFullYear()
-  if (year < firstYear || year > 9999) throw invalid(`must be a datetime in the years ${firstYear} to 9999`)
+  if (year < firstYear || year > 9999) throw invalid(message('field.datetimeYears', { first: firstYear }))
   return datetime
 }
 

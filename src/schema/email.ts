@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { describePattern } from './validator.js'
 
 /** The most characters of an e-mail address (RFC 5321, without the angle brackets). */
@@ -29,7 +30,7 @@ const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
  */
 export const EMAIL_PATTERN = describePattern(
   `^[A-Za-z0-9.!#$%&'*+/=?^_\`{|}~-]{1,64}@(?:${label}\\.)+(?![0-9]+$)${label}$`,
-  'must be an e-mail address',
+  message('field.email'),
 )
 
 const form = new RegExp(EMAIL_PATTERN)

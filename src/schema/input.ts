@@ -1,5 +1,6 @@
-import { type FieldError, ValidationError } from '../core/errors.js'
+import { type FieldProblem, ValidationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
+import { message } from '../core/messages/message.js'
 import { isDescribedOnly } from './column.js'
 import { type Definition, definitionOf } from './definition/definition.js'
 import type { ModelSchemas } from './json-schemas.js'
@@ -10,22 +11,22 @@ import { isUuid, normalize } from './values.js'
 export function assertNoUndefined(values: object): void {
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined)
-      throw new ValidationError(`${name} is undefined: omit it, or pass null.`, [{ field: name, message: 'is undefined' }])
+      throw new ValidationError(message('row.undefinedValue', { name }), [{ field: name, message: message('field.undefined') }])
   }
 }
 
 /** Validates the values of getBy(). @returns the normalised values; null when no row can match. @throws ValidationError */
 export function lookup(definition: Definition, where: object): Record<string, unknown> | null {
   const values: Record<string, unknown> = {}
-  const errors: FieldError[] = []
+  const errors: FieldProblem[] = []
   const entries = Object.entries(where)
-  if (entries.length === 0) throw new ValidationError('The condition is empty and would match any row: pass at least one value.')
+  if (entries.length === 0) throw new ValidationError(message('row.emptyCondition'))
   for (const [name, value] of entries) {
     const spec = definition.specs[name]
-    if (value === undefined) errors.push({ field: name, message: 'is undefined: without this condition more rows would match' })
+    if (value === undefined) errors.push({ field: name, message: message('field.undefinedCondition') })
     else if (!spec) {
       const isKnown = name === 'id' || definition.columnOf.has(name)
-      if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
+      if (definition.isStrict && !isKnown) errors.push({ field: name, message: message('field.unknown') })
       else values[name] = value
     } else if (value === null) values[name] = null
     else if (spec.type === 'uuid' && typeof value === 'string' && !isUuid(value)) return null
@@ -44,15 +45,15 @@ export function lookup(definition: Definition, where: object): Record<string, un
 
 /** Validates a client's input and returns it as values for build() or update(). @throws ValidationError naming each invalid field */
 export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action: 'create' | 'update'): object {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError(message('request.bodyObject'))
   const schema = cls.schema[action]
   const specs = definitionOf(cls).specs
-  const errors: FieldError[] = []
+  const errors: FieldProblem[] = []
   for (const [name, value] of Object.entries(input)) {
     if (errors.length >= MAX_ERRORS) assertNoErrors(errors)
     if (!Object.hasOwn(schema.properties, name)) {
       const isKnown = specs[name] !== undefined && !specs[name].isHidden
-      errors.push({ field: name, message: isKnown ? 'cannot be set here' : 'is not known here' })
+      errors.push({ field: name, message: isKnown ? message('field.readOnly') : message('field.unknown') })
     } else errors.push(...textErrors(name, value))
   }
   const known = Object.fromEntries(Object.entries(input).filter(([name]) => Object.hasOwn(schema.properties, name)))
@@ -66,7 +67,7 @@ export function fromClient(cls: { schema: ModelSchemas }, input: unknown, action
   // $beforeValidate() of the model may fill in missing values. The model checks them afterwards.
   const isChecked = action === 'create' && !hasBeforeValidate(cls)
   const missing = isChecked ? schema.required.filter((name) => known[name] === undefined) : []
-  for (const name of missing) errors.push({ field: name, message: 'is required' })
+  for (const name of missing) errors.push({ field: name, message: message('field.required') })
   for (const [name, value] of Object.entries(known)) {
     const spec = specs[name]
     if (!spec || isDescribedOnly(spec)) continue

@@ -1,5 +1,6 @@
 import { ref } from 'objection'
-import type { FieldError } from '../core/errors.js'
+import type { FieldProblem } from '../core/errors.js'
+import { type Message, message } from '../core/messages/message.js'
 import { type Definition, propertyMeant } from './definition/definition.js'
 import { normalize } from './values.js'
 
@@ -35,7 +36,7 @@ interface ParsedReference {
 /** Returns whether Objection reads a key as a path into a json column. */
 export const isJsonPath = (key: string): boolean => key.includes(':')
 
-type Validate = (schema: object, value: unknown) => readonly FieldError[]
+type Validate = (schema: object, value: unknown) => readonly FieldProblem[]
 
 /**
  * Validates a value for a part of a json column.
@@ -43,13 +44,13 @@ type Validate = (schema: object, value: unknown) => readonly FieldError[]
  * @param validate validates a value against a JSON Schema
  * @returns the error message, or null for a valid value
  */
-export function jsonPathError(definition: Definition, key: string, value: unknown, validate: Validate): string | null {
+export function jsonPathError(definition: Definition, key: string, value: unknown, validate: Validate): string | Message | null {
   const { specs, handWritten, isStrict, modelClass } = definition
   const path = jsonPathOf(key)
-  if (!path) return 'is not known here'
+  if (!path) return message('field.unknown')
   const property = isStrict ? path.column : (propertyMeant(modelClass, path.column) ?? path.column)
   const spec = specs[property]
-  if (spec ? spec.type !== 'json' : isStrict) return 'is not known here'
+  if (spec ? spec.type !== 'json' : isStrict) return message('field.unknown')
   if (spec) {
     const { error } = normalize({ ...spec, isNullable: true }, value)
     if (error !== undefined) return error
@@ -58,15 +59,21 @@ export function jsonPathError(definition: Definition, key: string, value: unknow
   return schema === undefined ? null : partError(schema, path.steps, value, property, validate)
 }
 
-function partError(schema: object, steps: readonly string[], value: unknown, property: string, validate: Validate): string | null {
-  const whole = `cannot be set by itself: the schema of ${property} depends on the whole value; set ${property}`
+function partError(
+  schema: object,
+  steps: readonly string[],
+  value: unknown,
+  property: string,
+  validate: Validate,
+): string | Message | null {
+  const whole = message('field.notAlone', { property })
   const parts = partsOf(schema, steps)
   if (parts === null) return whole
-  if (parts.includes(false)) return 'is not known here'
+  if (parts.includes(false)) return message('field.unknown')
   try {
     for (const part of parts) {
       const [error] = typeof part === 'object' ? validate(part, value) : []
-      if (error) return error.field === '' ? error.message : `${error.field} ${error.message}`
+      if (error) return error.field === '' ? error.message : message('field.part', { field: error.field, problem: error.message })
     }
     return null
   } catch {

@@ -1,12 +1,13 @@
 import { ValidationError } from '../core/errors.js'
+import { type Message, message } from '../core/messages/message.js'
 import { isStorableText } from './values.js'
 
-export const UNSTORABLE_TEXT = 'may not contain NUL characters or unpaired surrogates'
+export const UNSTORABLE_TEXT = message('field.storableText')
 
 /** Returns undefined for a string that is not blank, and an error message for all other values. */
-export function textProblem(value: unknown): string | undefined {
-  if (typeof value !== 'string') return value === undefined ? 'is required' : 'must be a string'
-  return value.trim() === '' ? 'may not be blank' : undefined
+export function textProblem(value: unknown): Message | undefined {
+  if (typeof value !== 'string') return value === undefined ? message('field.required') : message('field.string')
+  return value.trim() === '' ? message('field.blank') : undefined
 }
 
 /**
@@ -29,6 +30,6 @@ export function requireStorableText(value: unknown, field: string): string {
 }
 
 /** Returns the ValidationError of one field. */
-export function invalidField(field: string, message: string): ValidationError {
-  return new ValidationError(`${field} ${message}.`, [{ field, message }])
+export function invalidField(field: string, problem: string | Message): ValidationError {
+  return new ValidationError(message('input.fieldSentence', { field, problem }), [{ field, message: problem }])
 }

@@ -1,7 +1,8 @@
 import { _, Ajv2020, type ErrorObject, str, type ValidateFunction } from 'ajv/dist/2020.js'
-import formats from 'ajv-formats'
+import ajvFormats from 'ajv-formats'
 import { type JSONSchema, Model, type Pojo, Validator, type ValidatorArgs, type ValidatorContext } from 'objection'
-import { ConfigurationError, type FieldError, ValidationError } from '../core/errors.js'
+import { ConfigurationError, type FieldProblem, ValidationError } from '../core/errors.js'
+import { isMessageId, Message, message } from '../core/messages/message.js'
 import { modelSlot } from '../runtime.js'
 import { isDescribedOnly } from './column.js'
 import { type Definition, definitionOf, idProperties } from './definition/definition.js'
@@ -54,7 +55,7 @@ const maxChanged = 200
 
 function createAjv(): Ajv2020 {
   const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
-  formats.default(ajv)
+  ajvFormats.default(ajv)
   boundFormats(ajv)
   limitPatterns(ajv)
   // Stricter than ajv-formats: accepts only values that every database can store.
@@ -77,17 +78,17 @@ function deduplicated(schema: object): object {
   return schema
 }
 
-const patterns = new Map<string, string>()
-const formatNames: Readonly<Record<string, string>> = {
-  uuid: 'a UUID',
-  date: 'a date',
-  'date-time': 'a date-time',
-  email: 'an e-mail address',
+const patterns = new Map<string, Message>()
+const formats: Readonly<Record<string, Message>> = {
+  uuid: message('field.uuid'),
+  date: message('field.formatDate'),
+  'date-time': message('field.formatDatetime'),
+  email: message('field.email'),
 }
 
 /** Sets the error message for values that do not match a pattern, since users cannot read regular expressions. Returns the pattern. */
-export function describePattern(pattern: string, message: string): string {
-  patterns.set(pattern, message)
+export function describePattern(pattern: string, problem: Message): string {
+  patterns.set(pattern, problem)
   return pattern
 }
 
@@ -103,30 +104,41 @@ export function validatorFor(schema: object): ValidateFunction {
 }
 
 /** Validates a value against a JSON Schema. @returns one error per field; empty for a valid value */
-export function schemaErrors(schema: object, value: unknown): FieldError[] {
+export function schemaErrors(schema: object, value: unknown): FieldProblem[] {
   const validate = validatorFor(schema)
   if (validate(value)) return []
   return firstErrorPerField((validate.errors ?? []).slice(0, MAX_ERRORS).map(toFieldError))
 }
 
-function toFieldError(error: ErrorObject): FieldError {
+function toFieldError(error: ErrorObject): FieldProblem {
   const path = error.instancePath
     .slice(1)
     .split('/')
     .filter(Boolean)
     .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
   const { missingProperty, additionalProperty, allowedValues, pattern, format } = error.params as Record<string, unknown>
-  if (typeof missingProperty === 'string') return { field: [...path, missingProperty].join('.'), message: 'is required' }
-  if (typeof additionalProperty === 'string') return { field: [...path, additionalProperty].join('.'), message: 'is not known here' }
+  if (typeof missingProperty === 'string') return { field: [...path, missingProperty].join('.'), message: message('field.required') }
+  if (typeof additionalProperty === 'string') return { field: [...path, additionalProperty].join('.'), message: message('field.unknown') }
+  const field = path.join('.')
   if (Array.isArray(allowedValues))
-    return { field: path.join('.'), message: `must be one of ${allowedValues.filter((v) => v !== null).join(', ')}` }
-  const message = patterns.get(String(pattern)) ?? (formatNames[String(format)] ? `must be ${formatNames[String(format)]}` : error.message)
-  return { field: path.join('.'), message: message ?? 'is not valid' }
+    return { field, message: message('field.enum', { values: allowedValues.filter((v) => v !== null).map(String) }) }
+  return { field, message: patterns.get(String(pattern)) ?? formats[String(format)] ?? keywordMessage(error) }
+}
+
+/** Returns the message of a keyword. Those of other keywords than the usual ones stay as ajv writes them. */
+function keywordMessage({ keyword, params, message: text }: ErrorObject): string | Message {
+  const id = `schema.${keyword === 'false schema' ? 'false' : keyword}`
+  const values = Object.entries(params as Record<string, unknown>).map(([name, value]) => [
+    name,
+    typeof value === 'number' ? value : String(value),
+  ])
+  const known = isMessageId(id) ? new Message(id, Object.fromEntries(values)) : undefined
+  return known && String(known) === text ? known : (text ?? message('field.invalid'))
 }
 
 /** Returns the first error of each field: a client may send tens of thousands of errors. */
-export function firstErrorPerField(errors: readonly FieldError[]): FieldError[] {
-  const seen = new Map<string, FieldError>()
+export function firstErrorPerField(errors: readonly FieldProblem[]): FieldProblem[] {
+  const seen = new Map<string, FieldProblem>()
   for (const error of errors) if (!seen.has(error.field)) seen.set(error.field, error)
   return [...seen.values()]
 }
@@ -135,18 +147,18 @@ export function firstErrorPerField(errors: readonly FieldError[]): FieldError[] 
 export const MAX_ERRORS = 100
 
 /** @throws ValidationError naming each field, the first 100 of them, where there is any */
-export function assertNoErrors(errors: readonly FieldError[]): void {
+export function assertNoErrors(errors: readonly FieldProblem[]): void {
   if (errors.length === 0) return
   const named = errors.length > MAX_ERRORS ? errors.slice(0, MAX_ERRORS) : errors
   throw new ValidationError(describe(named), { errors: named })
 }
 
 /** The keys of an object that `isKnown` does not know, as errors: the first 100. */
-export function unknownKeys(given: object, isKnown: (name: string) => boolean): FieldError[] {
-  const errors: FieldError[] = []
+export function unknownKeys(given: object, isKnown: (name: string) => boolean): FieldProblem[] {
+  const errors: FieldProblem[] = []
   for (const name of Object.keys(given)) {
     if (errors.length === MAX_ERRORS) break
-    if (!isKnown(name)) errors.push({ field: name, message: 'is not known here' })
+    if (!isKnown(name)) errors.push({ field: name, message: message('field.unknown') })
   }
   return errors
 }
@@ -263,28 +275,28 @@ export class RecordValidator extends Validator {
     const isPatch = options.patch === true
     const values: Record<string, unknown> = {}
     const wire: Record<string, unknown> = {}
-    const errors: FieldError[] = []
+    const errors: FieldProblem[] = []
     const rest = new Set([...relationNames(model), ...extraColumnsOf(model, options)])
     for (const [name, given] of Object.entries(json as Record<string, unknown>)) {
       if (given === undefined || name.startsWith('$')) continue
       if (errors.length >= MAX_ERRORS) break
       if (name === '__proto__') {
-        errors.push({ field: name, message: 'is not known here' })
+        errors.push({ field: name, message: message('field.unknown') })
         continue
       }
       const spec = definition.specs[name]
       if (!spec || isDescribedOnly(spec)) {
         if (isJsonPath(name) && !rest.has(name) && !definition.columnOf.has(name)) {
-          const message = isPatch ? jsonPathError(definition, name, given, schemaErrors) : 'is not known here'
-          if (message === null) values[name] = given
-          else errors.push({ field: name, message })
+          const problem = isPatch ? jsonPathError(definition, name, given, schemaErrors) : message('field.unknown')
+          if (problem === null) values[name] = given
+          else errors.push({ field: name, message: problem })
           continue
         }
         values[name] = given
         if (rest.has(name)) continue
         wire[name] = given instanceof Date && spec?.type !== 'json' ? given.toISOString() : given
         const isKnown = definition.handWritten[name] !== undefined || name === 'id' || name.startsWith('#') || isAccessor(model, name)
-        if (definition.isStrict && !isKnown) errors.push({ field: name, message: 'is not known here' })
+        if (definition.isStrict && !isKnown) errors.push({ field: name, message: message('field.unknown') })
         continue
       }
       const checked = normalize(spec, given)
@@ -319,7 +331,7 @@ export class RecordValidator extends Validator {
       if (value === undefined) continue
       const checked = spec.isExisting ? { value, error: undefined } : normalize(spec, value)
       if (checked.error !== undefined)
-        throw new ValidationError(`The default of ${name} ${checked.error}`, [{ field: name, message: checked.error }])
+        throw new ValidationError(message('input.default', { name, problem: checked.error }), [{ field: name, message: checked.error }])
       values[name] = checked.value
       wire[name] = checked.value instanceof Date ? checked.value.toISOString() : checked.value
     }
@@ -365,8 +377,6 @@ function isAccessor(model: Model, name: string): boolean {
 }
 
 /** Returns the errors of a client's text that a database could not store. */
-export function textErrors(field: string, value: unknown): FieldError[] {
-  return typeof value === 'string' && !isStorableText(value)
-    ? [{ field, message: 'may not contain NUL characters or unpaired surrogates' }]
-    : []
+export function textErrors(field: string, value: unknown): FieldProblem[] {
+  return typeof value === 'string' && !isStorableText(value) ? [{ field, message: message('field.storableText') }] : []
 }

@@ -1,8 +1,9 @@
-import type { FieldError } from '../core/errors.js'
+import type { FieldProblem } from '../core/errors.js'
+import { type Message, message } from '../core/messages/message.js'
 import { type ColumnSpec, MAX_DECIMAL_PRECISION } from './column.js'
 
 /** A normalised value, or the message of its error. */
-export type Checked = { readonly value: unknown; readonly error?: undefined } | { readonly error: string; readonly value?: undefined }
+export type Checked = { readonly value: unknown; readonly error?: undefined } | { readonly error: Message; readonly value?: undefined }
 
 /** A whole number in its only spelling: no plus sign, no leading zeros, no negative zero. */
 export const canonicalInteger = /^(?:0|-?[1-9]\d{0,18})$/
@@ -75,7 +76,7 @@ function withoutTrailingZeros(digits: string): string {
 
 /** Validates a value of a column and returns it in normalised form. */
 export function normalize(spec: ColumnSpec, value: unknown): Checked {
-  if (value === null) return spec.isNullable ? { value } : { error: 'may not be null' }
+  if (value === null) return spec.isNullable ? { value } : { error: message('field.null') }
   switch (spec.type) {
     case 'string':
     case 'text':
@@ -83,37 +84,37 @@ export function normalize(spec: ColumnSpec, value: unknown): Checked {
     case 'enum':
       return typeof value === 'string' && (spec.values ?? []).includes(value)
         ? { value }
-        : { error: `must be one of ${(spec.values ?? []).join(', ')}` }
+        : { error: message('field.enum', { values: spec.values ?? [] }) }
     case 'integer':
-      return Number.isInteger(value) ? range(spec, value as number) : { error: 'must be a whole number' }
+      return Number.isInteger(value) ? range(spec, value as number) : { error: message('field.wholeNumber') }
     case 'float':
-      return typeof value === 'number' && Number.isFinite(value) ? range(spec, value) : { error: 'must be a number' }
+      return typeof value === 'number' && Number.isFinite(value) ? range(spec, value) : { error: message('field.number') }
     case 'bigint':
-      return spec.isKey && typeof value === 'string' && !canonicalInteger.test(value) ? { error: 'must be an id' } : bigint(value)
+      return spec.isKey && typeof value === 'string' && !canonicalInteger.test(value) ? { error: message('field.id') } : bigint(value)
     case 'decimal':
       return decimal(spec, value)
     case 'boolean':
-      return typeof value === 'boolean' ? { value } : { error: 'must be true or false' }
+      return typeof value === 'boolean' ? { value } : { error: message('field.boolean') }
     case 'date':
-      return typeof value === 'string' && isDate(value) ? { value } : { error: "must be an existing date, as 'YYYY-MM-DD'" }
+      return typeof value === 'string' && isDate(value) ? { value } : { error: message('field.date') }
     case 'datetime':
       return datetime(value)
     case 'uuid':
-      return isUuid(value) ? { value: value.toLowerCase() } : { error: 'must be a UUID' }
+      return isUuid(value) ? { value: value.toLowerCase() } : { error: message('field.uuid') }
     case 'json':
-      return jsonIsStorable(value) ? { value } : { error: 'must be a JSON value without NUL characters or broken surrogate pairs' }
+      return jsonIsStorable(value) ? { value } : { error: message('field.json') }
   }
 }
 
 function text(spec: ColumnSpec, value: unknown): Checked {
-  if (typeof value !== 'string') return { error: 'must be a string' }
+  if (typeof value !== 'string') return { error: message('field.string') }
   const { maxLength, minLength } = spec
   // A character has at most two code units, so longer text need not be counted.
-  const isTooLong = maxLength !== undefined && value.length > maxLength && (value.length > 2 * maxLength || codePoints(value) > maxLength)
-  if (isTooLong) return { error: `must have at most ${maxLength} characters` }
-  if (!isStorableText(value)) return { error: 'may not contain NUL characters or unpaired surrogates' }
+  if (maxLength !== undefined && value.length > maxLength && (value.length > 2 * maxLength || codePoints(value) > maxLength))
+    return { error: message('field.maxLength', { limit: maxLength }) }
+  if (!isStorableText(value)) return { error: message('field.storableText') }
   if (minLength !== undefined && value.length < 2 * minLength && codePoints(value) < minLength)
-    return { error: minLength === 1 ? 'may not be empty' : `must have at least ${minLength} characters` }
+    return { error: minLength === 1 ? message('field.empty') : message('field.minLength', { limit: minLength }) }
   return { value }
 }
 
@@ -124,32 +125,32 @@ function codePoints(value: string): number {
 }
 
 function range(spec: ColumnSpec, value: number): Checked {
-  if (spec.minimum !== undefined && value < spec.minimum) return { error: `must be at least ${spec.minimum}` }
-  if (spec.maximum !== undefined && value > spec.maximum) return { error: `must be at most ${spec.maximum}` }
+  if (spec.minimum !== undefined && value < spec.minimum) return { error: message('field.minimum', { limit: spec.minimum }) }
+  if (spec.maximum !== undefined && value > spec.maximum) return { error: message('field.maximum', { limit: spec.maximum }) }
   return { value: value === 0 ? 0 : value }
 }
 
+const notBigint: Checked = { error: message('field.bigint') }
+
 function bigint(value: unknown): Checked {
-  const error = 'must be a 64-bit whole number, as a string of digits'
-  if (typeof value === 'number' && !Number.isSafeInteger(value)) return { error }
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) return notBigint
   const digits = typeof value === 'bigint' || typeof value === 'number' ? String(value) : value
-  if (typeof digits !== 'string' || !/^-?\d{1,19}$/.test(digits)) return { error }
+  if (typeof digits !== 'string' || !/^-?\d{1,19}$/.test(digits)) return notBigint
   const whole = BigInt(digits)
-  return whole > bigintMax || whole < -bigintMax - 1n ? { error } : { value: String(whole) }
+  return whole > bigintMax || whole < -bigintMax - 1n ? notBigint : { value: String(whole) }
 }
 
 function decimal(spec: ColumnSpec, value: unknown): Checked {
   const precision = spec.precision ?? MAX_DECIMAL_PRECISION
   const scale = spec.scale ?? 0
-  const error = `must be an exact number of at most ${precision} digits, ${scale} of them after the point`
-  if (typeof value !== 'string' && typeof value !== 'number') return { error }
-  const canonical = canonicalDecimal(String(value), precision, scale)
-  return canonical === null ? { error } : { value: canonical }
+  const isNumeric = typeof value === 'string' || typeof value === 'number'
+  const canonical = isNumeric ? canonicalDecimal(String(value), precision, scale) : null
+  return canonical === null ? { error: message('field.decimal', { precision, scale }) } : { value: canonical }
 }
 
 function datetime(value: unknown): Checked {
   const date = value instanceof Date ? value : typeof value === 'string' ? parseDatetime(value) : null
-  return date && isStorable(date) ? { value: date } : { error: 'must be a datetime, as RFC 3339 with an offset (2030-01-31T12:00:00.000Z)' }
+  return date && isStorable(date) ? { value: date } : { error: message('field.datetime') }
 }
 
 function jsonIsStorable(value: unknown): boolean {
@@ -160,6 +161,7 @@ function jsonIsStorable(value: unknown): boolean {
 }
 
 /** Joins field errors into one sentence, for logs and for the `detail` of a response. */
-export function describe(errors: readonly FieldError[]): string {
-  return errors.map(({ field, message }) => `${field} ${message}`).join('; ')
+export function describe(errors: readonly FieldProblem[]): Message {
+  const items = errors.map(({ field, message: problem }) => message('input.field', { field, problem }))
+  return message('input.fields', { problems: { items, separator: '; ' } })
 }

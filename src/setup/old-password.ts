@@ -1,5 +1,6 @@
 import type { Throttle } from '../auth/throttle/throttle.js'
 import { ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { inTransaction } from '../database/transaction.js'
 import { currentAddress } from '../policy/context.js'
 import { accountNameOf } from '../users/account/identifiers.js'
@@ -9,9 +10,7 @@ import { type registerOldPasswordCheck, wrongOldPassword } from '../users/accoun
 export function throttledProof(throttle: Throttle): Parameters<typeof registerOldPasswordCheck>[1] {
   return async (row, verify) => {
     if (inTransaction()) {
-      throw new ValidationError('The old password cannot be checked inside a transaction or with If-Match: send the change alone.', [
-        { field: 'oldPassword', message: 'cannot be checked inside a transaction' },
-      ])
+      throw new ValidationError(message('password.oldUncheckable'), [{ field: 'oldPassword', message: message('field.inTransaction') }])
     }
     const attempt = await throttle.begin('signIn', { account: accountNameOf(row), address: currentAddress() })
     const isRight = await verify().catch(async (error: unknown) => {

@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { nobody, type Policy } from '../policy/rules.js'
@@ -29,7 +30,7 @@ export type DeletionReport = Readonly<Record<string, ModelReport>>
  *
  * @example const reports = await asSystem(() => AccountDeletion.query().where({ state: 'done' }))
  */
-export class AccountDeletion extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Accounts')).withColumns({
+export class AccountDeletion extends CheckedWritesMixin(LibraryModel, () => forbidApiKey(message('subject.accounts'))).withColumns({
   /** Kept after the user is deleted. */
   userId: column.uuid().sameTypeAs('user.id').unique(),
   state: column.string({ maxLength: 16 }).index(),

@@ -1,5 +1,6 @@
 import { ForbiddenError } from '../core/errors.js'
 import { newId } from '../core/ids.js'
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { member, nobody, type Policy } from '../policy/rules.js'
@@ -57,4 +58,4 @@ class AppendOnlyBuilder extends LibraryModel.QueryBuilder<AuditLog> {
 }
 Object.defineProperty(AuditLog, 'QueryBuilder', { value: AppendOnlyBuilder })
 
-const appendOnly = () => new ForbiddenError('The audit log is append-only: its rows cannot be changed or deleted.')
+const appendOnly = () => new ForbiddenError(message('audit.appendOnly'))

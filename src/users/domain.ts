@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
 import { globalRole } from '../policy/compiler/role-conditions.js'
@@ -14,7 +15,7 @@ import { Role } from './roles/roles.js'
 // write `id:` before an id.
 const NAME_PATTERN = describePattern(
   '^(?!id:)(?!(?:\\*|any|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$)',
-  "may not be '*', 'any' or an id, and may not begin with 'id:'",
+  message('field.domainName'),
 )
 
 /**
@@ -36,7 +37,7 @@ export class DomainWithoutId extends ReplaceableMixin(BasePermsModelWithoutId, '
 
   // Deleting a domain deletes the roles that users hold in it.
   static override beforeDelete(args: never): unknown {
-    forbidImpersonation('Roles')
+    forbidImpersonation(message('subject.roles'))
     return super.beforeDelete(args)
   }
 }
@@ -45,7 +46,7 @@ export class DomainWithoutId extends ReplaceableMixin(BasePermsModelWithoutId, '
 declareWriteLimits(DomainWithoutId, {
   on: ['update'],
   columns: ['name', 'active'],
-  takes: 'Only global admins rename, activate and deactivate domains.',
+  takes: message('limit.domains'),
   condition: (scope) => globalRole(scope, [Role.ADMIN]),
 })
 redirectToRegistered(DomainWithoutId, 'domain')

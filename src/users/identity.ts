@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
@@ -17,7 +18,9 @@ export const MAX_SUBJECT_LENGTH = 255
  *
  * @example const linked = await asSystem(() => Identity.query().where('userId', user.id).resultSize())
  */
-export class Identity extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Linked accounts')).withColumns({
+export class Identity extends CheckedWritesMixin(HasUserMixin(LibraryModel), () =>
+  forbidApiKey(message('subject.linkedAccounts')),
+).withColumns({
   /** The name of the provider in `initPerms({ providers })`. */
   provider: column.string({ maxLength: 64 }),
   issuer: column.string({ maxLength: MAX_SUBJECT_LENGTH }),

@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { anyOf, member, nobody, owner, type Policy } from '../policy/rules.js'
@@ -11,7 +12,7 @@ import { Role } from './roles/roles.js'
  *
  * @example new CrudResource({ model: Invitation, path: 'invitations', methods: ['list'] })
  */
-export class Invitation extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Invitations')).withColumns({
+export class Invitation extends CheckedWritesMixin(LibraryModel, () => forbidApiKey(message('subject.invitations'))).withColumns({
   email: column.string({ maxLength: MAX_EMAIL_LENGTH, pattern: EMAIL_PATTERN }).index(),
   role: column.string({ maxLength: 100 }),
   domainId: column.uuid().references('domain.id', { onDelete: 'cascade' }).index(),

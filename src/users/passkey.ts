@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
@@ -19,7 +20,7 @@ export const MAX_PASSKEY_NAME_LENGTH = 100
  *
  * @example const count = await asSystem(() => Passkey.query().where('userId', user.id).resultSize())
  */
-export class Passkey extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Passkeys')).withColumns({
+export class Passkey extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey(message('subject.passkeys'))).withColumns({
   /** The id that the authenticator gave the credential, in base64url. */
   credentialId: column.string({ maxLength: MAX_CREDENTIAL_ID_LENGTH }).hidden(),
   /** The hash of the credential id. It is unique: ids are too long for an index of MariaDB. */

@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { nobody, type Policy } from '../policy/rules.js'
@@ -9,7 +10,7 @@ import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.j
  *
  * @example const waiting = await asSystem(() => ProviderSignIn.query().whereNull('usedAt').resultSize())
  */
-export class ProviderSignIn extends CheckedWritesMixin(LibraryModel, () => forbidApiKey('Linked accounts')).withColumns({
+export class ProviderSignIn extends CheckedWritesMixin(LibraryModel, () => forbidApiKey(message('subject.linkedAccounts'))).withColumns({
   provider: column.string({ maxLength: 64 }),
   /** The hash of the state that the provider returns. */
   state: column.string({ maxLength: 64 }).unique().hidden(),

@@ -1,3 +1,4 @@
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { LibraryModel } from '../enforce/base-perms-model.js'
 import { HasUserMixin } from '../mixins/has-user.js'
@@ -13,7 +14,9 @@ import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.j
  *
  * @example const enabled = await asSystem(() => SecondFactor.query().whereNotNull('confirmedAt').resultSize())
  */
-export class SecondFactor extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Second factors')).withColumns({
+export class SecondFactor extends CheckedWritesMixin(HasUserMixin(LibraryModel), () =>
+  forbidApiKey(message('subject.factors')),
+).withColumns({
   /** The shared secret, encrypted with a server key: read access to the database is not enough to generate codes. */
   secret: column.string({ maxLength: 255 }).hidden(),
   /** When the user confirmed the factor with a code; null until then. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import { ValidationError } from '../core/errors.js'
+import { type Message, message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { lockRow } from '../database/lock-row.js'
 import { transaction } from '../database/transaction.js'
@@ -15,6 +16,7 @@ import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import type { Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
+import { invalidField } from '../schema/text-input.js'
 import { hashToken, isApiKey, looksLikeApiKey, newApiKey } from './api-key-format.js'
 import type { UserRow } from './caller/actor.js'
 import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.js'
@@ -60,7 +62,7 @@ export interface IssueOptions {
   expiresIn?: number | undefined
 }
 
-const forbidApiKeyForTokens = () => forbidApiKey('Tokens and sessions')
+const forbidApiKeyForTokens = () => forbidApiKey(message('subject.tokens'))
 
 /**
  * A token of a user. The database stores only its hash; the token itself is shown once.
@@ -133,15 +135,14 @@ export class Token extends ReplaceableMixin(
     const isKey = options.kind === 'api'
     const plain = options.token ?? (isKey ? newApiKey() : randomToken())
     if (isKey ? !isApiKey(plain) : looksLikeApiKey(plain))
-      throw new ValidationError('The library generates API keys: leave token out.', [{ field: 'token', message: 'is made by the library' }])
+      throw new ValidationError(message('apiKey.generated'), [{ field: 'token', message: message('field.madeByLibrary') }])
     checkAbilities(options.abilities, isKey)
     if (plain.length < 22)
-      throw new ValidationError('token must have at least 22 characters (128 bits).', [
-        { field: 'token', message: 'must have at least 22 characters' },
+      throw new ValidationError(message('input.fieldSentence', { field: 'token', problem: message('field.tokenBits') }), [
+        { field: 'token', message: message('field.minLength', { limit: 22 }) },
       ])
     const expiresAt = options.expiresIn === undefined ? (options.expiresAt ?? null) : new Date(Date.now() + options.expiresIn * 1000)
-    if (expiresAt !== null && !(expiresAt.getTime() > Date.now()))
-      throw new ValidationError('expiresAt must be in the future.', [{ field: 'expiresAt', message: 'must be in the future' }])
+    if (expiresAt !== null && !(expiresAt.getTime() > Date.now())) throw invalidField('expiresAt', message('field.future'))
     const values = {
       userId: user.id,
       token: hashToken(plain),
@@ -234,9 +235,7 @@ export class Token extends ReplaceableMixin(
     // Revoking twice keeps the first date.
     if (this.revoked === true) this.revokedAt ??= (options as { old?: Token }).old?.revokedAt ?? new Date()
     if (this.revoked === false)
-      throw new ValidationError('A revoked token cannot be restored: issue a new one.', [
-        { field: 'revoked', message: 'cannot be taken back' },
-      ])
+      throw new ValidationError(message('tokens.notRestorable'), [{ field: 'revoked', message: message('field.notTakenBack') }])
   }
 }
 
@@ -255,13 +254,12 @@ const maxAbilities = 100
 const abilityForm = /^(?:\*|[\w-]{1,64}(?::(?:\*|[\w-]{1,64}))?)$/
 
 function checkAbilities(abilities: unknown, isKey: boolean): void {
-  const refuse = (message: string): never => {
-    throw new ValidationError(`abilities ${message}.`, [{ field: 'abilities', message }])
+  const refuse = (problem: Message): never => {
+    throw invalidField('abilities', problem)
   }
   if (abilities === undefined || abilities === null) return
-  if (!isKey) refuse("are for API keys: kind: 'api'")
-  if (!Array.isArray(abilities) || abilities.length > maxAbilities) refuse(`must be a list of ${maxAbilities} at most`)
-  if (!(abilities as unknown[]).every((one) => typeof one === 'string' && abilityForm.test(one)))
-    refuse("must be of the form 'documents:read', 'documents:*' or '*'")
+  if (!isKey) refuse(message('field.onlyApiKeys'))
+  if (!Array.isArray(abilities) || abilities.length > maxAbilities) refuse(message('field.listAtMost', { limit: maxAbilities }))
+  if (!(abilities as unknown[]).every((one) => typeof one === 'string' && abilityForm.test(one))) refuse(message('field.abilityForm'))
 }
 redirectToRegistered(Token, 'token')

@@ -1,5 +1,6 @@
 import { Model, type RelationMappings, type TransactionOrKnex } from 'objection'
 import { UniqueViolationError, ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { inTransaction, isTransaction, onRollback, transaction } from '../database/transaction.js'
 import { BasePermsModelWithoutId, type LibraryRow } from '../enforce/base-perms-model.js'
@@ -37,7 +38,7 @@ export function requireDomains(runtime: Runtime, value: boolean): void {
 /** Throws when a grant must name a domain and does not. @throws ValidationError */
 function requireDomain(domainId: string | null | undefined): void {
   if (!isDomainRequired.get() || domainId !== undefined) return
-  throw new ValidationError("Name the domain of this role, or '*' for all domains.", [{ field: 'domain', message: 'is required' }])
+  throw new ValidationError(message('role.domainNeeded'), [{ field: 'domain', message: message('field.required') }])
 }
 
 // A user joins a domain only by consent: the rows that they create belong to it.
@@ -57,7 +58,7 @@ interface Grant {
  * @example class Grant extends UserRole.withColumns({ id: column.integer() }) {} // a UserRoleWithoutId with a number as id
  */
 export class UserRoleWithoutId extends ReplaceableMixin(
-  CheckedWritesMixin(HasUserMixin(BasePermsModelWithoutId), () => forbidImpersonation('Roles')),
+  CheckedWritesMixin(HasUserMixin(BasePermsModelWithoutId), () => forbidImpersonation(message('subject.roles'))),
   'userRole',
 ).withColumns({
   role: column.string({ maxLength: 100, minLength: 1 }).index(),
@@ -145,7 +146,10 @@ export class UserRoleWithoutId extends ReplaceableMixin(
         .query(trx)
         .findOne({ name: name ?? '' }),
     )) as Domain | undefined
-    if (!found) throw new ValidationError(`There is no domain '${name ?? 'of this id'}'.`, [{ field: 'domain', message: 'does not exist' }])
+    if (!found)
+      throw new ValidationError(name === undefined ? message('role.unknownDomainId') : message('role.unknownDomain', { name }), [
+        { field: 'domain', message: message('field.notThere') },
+      ])
     return found.id
   }
 
@@ -196,13 +200,13 @@ declareWriteLimits(
   {
     on: ['create', 'update', 'delete'],
     reads: ['role', 'domainId', 'userId'],
-    takes: 'Callers grant, change and revoke roles below their own rank; admins of a domain only in that domain.',
+    takes: message('limit.roles'),
     condition: (scope, action) => compile(action === 'create' ? grantByRank : belowOwnRank(), scope),
   },
   {
     on: ['update'],
     columns: ['userId', 'domainId'],
-    takes: 'Only global admins move a grant to another user or domain: revoke it and create a new one.',
+    takes: message('limit.grantMoves'),
     condition: (scope, _action, set) =>
       any(globalRole(scope, [Role.ADMIN]), all(isUnchanged(scope, 'userId', set), isUnchanged(scope, 'domainId', set))),
   },

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { lockRow } from '../../database/lock-row.js'
 import { joinAmbient, transaction } from '../../database/transaction.js'
 import { scopeFor } from '../../enforce/evaluate.js'
@@ -24,8 +25,7 @@ export async function forActiveCaller<T>(knex: Knex, userId: string, write: (trx
       asSystem(async () => {
         await lockRow(trx, registeredModel('user'), userId)
         const scope = scopeFor({ cls: registeredModel('token'), ref: 't' }, actor, { live: true })
-        if (!(await holds(joinAmbient(knex), requireActiveCaller(scope))))
-          throw new UnauthorizedError('Your account or session has ended: sign in again.')
+        if (!(await holds(joinAmbient(knex), requireActiveCaller(scope)))) throw new UnauthorizedError(message('session.ended'))
         return await write(trx)
       }),
     { knex },

@@ -1,4 +1,5 @@
 import { ConfigurationError, InvalidCredentialsError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { currentActor, currentAddress } from '../../policy/context.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
 import { accountNameOf } from '../../users/account/identifiers.js'
@@ -48,7 +49,7 @@ export function confirmFlow(context: FactorContext, codes: CodeContext): (creden
     core.assertNoTransaction('confirm')
     const actor = currentActor()
     if (!actor) throw new UnauthorizedError()
-    forbidApiKey('Sessions')
+    forbidApiKey(message('subject.sessions'))
     const { sessionId } = actor
     if (!sessionId) throw new ConfigurationError('confirm() confirms the session of an access token, and runAs() has none.')
     const credentials = readCredentials(given)
@@ -60,7 +61,7 @@ export function confirmFlow(context: FactorContext, codes: CodeContext): (creden
       ...(credentials.sentCode === undefined ? [] : [codes.settings.method]),
     ]
     const authTime = await forActiveCaller(core.knex, actor.id, () => core.sessions.raise(sessionId, amr))
-    if (authTime === null) throw new UnauthorizedError('Your account or session has ended: sign in again.')
+    if (authTime === null) throw new UnauthorizedError(message('session.ended'))
     core.emit('sessionConfirmed', { userId: actor.id, sessionId, amr, address: currentAddress() })
     return { authTime, amr, ...(await newToken(core, sessionId)) }
   }
@@ -68,7 +69,8 @@ export function confirmFlow(context: FactorContext, codes: CodeContext): (creden
 
 function readCredentials(given: ConfirmCredentials | null | undefined): ConfirmCredentials {
   const { password, code, sentCode } = given ?? {}
-  if (password === undefined && code === undefined && sentCode === undefined) throw invalidField('password', 'is required, or code')
+  if (password === undefined && code === undefined && sentCode === undefined)
+    throw invalidField('password', message('field.requiredOrCode'))
   return {
     ...(password === undefined ? {} : { password: requireText(password, 'password') }),
     ...(code === undefined ? {} : { code: readCode(code) }),
@@ -97,7 +99,7 @@ async function prove(context: ConfirmContext, user: User, credentials: ConfirmCr
   }
   const account = accountNameOf(user)
   core.emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'confirm', address: currentAddress() })
-  throw new InvalidCredentialsError('The password or the code is wrong, or the code was already used.')
+  throw new InvalidCredentialsError(message('session.wrongConfirmation'))
 }
 
 async function verify(context: ConfirmContext, user: User, { password, code, sentCode }: ConfirmCredentials): Promise<boolean> {

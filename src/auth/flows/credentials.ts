@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
-import { ConfigurationError, type FieldError, ValidationError } from '../../core/errors.js'
+import { ConfigurationError, type FieldProblem, ValidationError } from '../../core/errors.js'
+import { either, type Message, message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
@@ -31,21 +32,23 @@ export interface Credentials {
 export function readCredentials(values: object | null | undefined): Credentials {
   const given = valuesByName(values ?? {})
   const { password } = given
-  const errors: FieldError[] = []
-  const wrong = (field: string, message: string) => errors.push({ field, message })
+  const errors: FieldProblem[] = []
+  const wrong = (field: string, problem: Message) => errors.push({ field, message: problem })
   const identifiers = signInIdentifiers()
   const [identifier = identifiers[0] as string, ...others] = identifiers.filter((name) => given[name] !== undefined)
   const value = given[identifier]
   const problem = textProblem(value)
-  for (const other of others) wrong(other, `cannot be combined with ${identifier}`)
-  if (value === undefined && identifiers.length > 1) wrong(identifier, `is required, or ${identifiers.slice(1).join(' or ')}`)
+  for (const other of others) wrong(other, message('field.notCombined', { other: identifier }))
+  if (value === undefined && identifiers.length > 1)
+    wrong(identifier, message('field.requiredOr', { others: either(identifiers.slice(1)) }))
   else if (problem !== undefined) wrong(identifier, problem)
-  else if ((value as string).length > MAX_EMAIL_INPUT_LENGTH) wrong(identifier, `may have ${MAX_EMAIL_INPUT_LENGTH} characters at most`)
+  else if ((value as string).length > MAX_EMAIL_INPUT_LENGTH)
+    wrong(identifier, message('field.charactersAtMost', { limit: MAX_EMAIL_INPUT_LENGTH }))
   else if (!isStorableText(value as string)) wrong(identifier, UNSTORABLE_TEXT)
-  if (typeof password !== 'string') wrong('password', password === undefined ? 'is required' : 'must be a string')
-  else if (password === '') wrong('password', 'may not be blank')
+  if (typeof password !== 'string') wrong('password', password === undefined ? message('field.required') : message('field.string'))
+  else if (password === '') wrong('password', message('field.blank'))
   assertNoErrors(errors)
-  if (typeof value !== 'string' || typeof password !== 'string') throw new ValidationError('The input is not valid.')
+  if (typeof value !== 'string' || typeof password !== 'string') throw new ValidationError(message('input.invalid'))
   return { identifier, value: canonicalIdentifier(identifier, value), password }
 }
 

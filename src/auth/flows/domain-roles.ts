@@ -1,4 +1,5 @@
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { type Actor, asSystem, currentActor, type Grant } from '../../policy/context.js'
 import { namedDomain } from '../../policy/domain-ref.js'
 import { policyOf } from '../../policy/policy.js'
@@ -59,7 +60,7 @@ export const isDomainRef = (given: unknown): given is DomainName =>
  */
 export function assertInviter(): void {
   const actor = assertActor()
-  forbidApiKey('Invitations')
+  forbidApiKey(message('subject.invitations'))
   if (policyOf(grants()).create.kind === 'rank' && !actor.grants.some(isAdminGrant)) throw roleNotGrantable()
 }
 
@@ -69,7 +70,7 @@ export function canGrantInEveryDomain(actor: Actor, role: string): boolean {
   return global.some((grant) => role !== SUPERADMIN || grant.role === SUPERADMIN)
 }
 
-export const roleNotGrantable = () => new ForbiddenError('You may not grant this role in this domain.')
+export const roleNotGrantable = () => new ForbiddenError(message('role.notGrantable'))
 
 function isAdminGrant({ role }: Grant): boolean {
   return rolesSatisfying([ADMIN]).includes(role)

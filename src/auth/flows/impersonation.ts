@@ -1,4 +1,5 @@
 import { ForbiddenError, InvalidTokenError, NotFoundError, UnauthorizedError, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import type { UserId } from '../../policy/registered-types.js'
@@ -46,16 +47,17 @@ export function impersonation(core: AuthCore): Impersonation {
       core.assertNoTransaction('impersonation.start')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
-      forbidApiKey('Impersonations')
-      if (!isSuperadmin(actor) || actor.sessionId === null) throw new ForbiddenError('Only a signed-in superadmin may impersonate a user.')
+      forbidApiKey(message('subject.impersonations'))
+      if (!isSuperadmin(actor) || actor.sessionId === null) throw new ForbiddenError(message('impersonation.onlySuperadmin'))
       if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > MAX_LIFETIME)
-        throw new ValidationError(`expiresIn must be 1 to ${MAX_LIFETIME} seconds.`, [
-          { field: 'expiresIn', message: `must be 1 to ${MAX_LIFETIME}` },
-        ])
+        throw new ValidationError(
+          message('input.fieldSentence', { field: 'expiresIn', problem: message('field.oneToSeconds', { max: MAX_LIFETIME }) }),
+          [{ field: 'expiresIn', message: message('field.oneTo', { max: MAX_LIFETIME }) }],
+        )
       const id = decodeId(userClass(), typeof target === 'object' ? target?.id : target)
       const user = id === undefined ? null : await asSystem(() => userClass().get(id as string))
       if (!user || !isActive(user)) throw new NotFoundError()
-      if (user.id === actor.id || user.hasRole(Role.SUPERADMIN)) throw new ForbiddenError('A superadmin cannot be impersonated.')
+      if (user.id === actor.id || user.hasRole(Role.SUPERADMIN)) throw new ForbiddenError(message('impersonation.ofSuperadmin'))
       const now = Date.now()
       const end = new Date(now + expiresIn * 1000)
       const values = {
@@ -78,7 +80,7 @@ export function impersonation(core: AuthCore): Impersonation {
     async stop() {
       core.assertNoTransaction('impersonation.stop')
       const actor = currentActor()
-      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError('This session does not impersonate a user.')
+      if (!actor?.impersonatorId || !actor.sessionId) throw new ForbiddenError(message('impersonation.none'))
       await core.sessions.end({ userId: actor.id, id: actor.sessionId })
       core.emit('impersonationStopped', { userId: actor.id, by: actor.impersonatorId, sessionId: actor.sessionId })
     },

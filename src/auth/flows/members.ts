@@ -1,4 +1,5 @@
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { asSystem } from '../../policy/context.js'
 import type { DomainName, LibraryId, UserId } from '../../policy/registered-types.js'
 import { decodeId } from '../../schema/ids.js'
@@ -56,7 +57,7 @@ export function members(): Members {
     change: async (domain, grantId, role) => shown(await changeGrant(domain, grantId, role)),
 
     async remove(domain, grantId) {
-      forbidApiKey('Roles')
+      forbidApiKey(message('subject.roles'))
       await (await grantIn(domain, grantId)).delete()
     },
   }
@@ -82,7 +83,7 @@ export async function memberGrants(domain: DomainName, page: number, pageSize: n
 
 /** Replaces a member's role and returns the grant with its user. @throws like Members.change */
 export async function changeGrant(domain: DomainName, grantId: LibraryId, role: string): Promise<UserRole> {
-  forbidApiKey('Roles')
+  forbidApiKey(message('subject.roles'))
   const grant = await grantIn(domain, grantId)
   await grant.update({ role: requireStorableText(role, 'role') })
   return await withUser(grant)
@@ -90,7 +91,7 @@ export async function changeGrant(domain: DomainName, grantId: LibraryId, role: 
 
 /** Throws when the caller may not change the grant at all. @throws NotFoundError, ForbiddenError */
 export async function assertChangeable(domain: DomainName, grantId: LibraryId): Promise<void> {
-  forbidApiKey('Roles')
+  forbidApiKey(message('subject.roles'))
   if (!(await (await grantIn(domain, grantId)).canWrite())) throw new ForbiddenError()
 }
 

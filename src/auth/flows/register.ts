@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { PermsError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem, currentAddress } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
@@ -21,7 +22,7 @@ export function readRegistration(values: object): object {
   assertNoErrors(
     Object.keys(input)
       .filter((name) => specs[name]?.writable)
-      .map((field) => ({ field, message: 'cannot be set here' })),
+      .map((field) => ({ field, message: message('field.readOnly') })),
   )
   return input
 }

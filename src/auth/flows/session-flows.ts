@@ -1,4 +1,5 @@
 import { ConfigurationError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { currentActor, currentAddress } from '../../policy/context.js'
 import { assertRegisteredUser } from '../../policy/registered-models.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
@@ -28,7 +29,7 @@ function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
   const { accessTokens, knex, sessions } = core
   return {
     async createAccessToken(user: User, { refreshToken, ...proof } = {}) {
-      forbidApiKey('Tokens and sessions')
+      forbidApiKey(message('subject.tokens'))
       assertRegisteredUser(user)
       if (refreshToken !== undefined) return accessTokens.create(user, await sessionOf(core, user, refreshToken))
       const { sessionId } = await forActiveCaller(knex, user.id, () => sessions.start(user, 'access', proof))
@@ -36,14 +37,15 @@ function tokenFlows(core: AuthCore): Pick<Auth, CreatesTokens> {
     },
 
     async createRefreshToken(user: User, { device, ...proof } = {}) {
-      forbidApiKey('Tokens and sessions')
+      forbidApiKey(message('subject.tokens'))
       assertRegisteredUser(user)
       return (await forActiveCaller(knex, user.id, () => sessions.start(user, 'refresh', { device, ...proof }))).refreshToken
     },
 
     async refresh(refreshToken) {
       core.assertNoTransaction('refresh')
-      if (requireText(refreshToken, 'refresh_token').length > MAX_REFRESH_TOKEN) throw invalidField('refresh_token', 'is too long')
+      if (requireText(refreshToken, 'refresh_token').length > MAX_REFRESH_TOKEN)
+        throw invalidField('refresh_token', message('field.tooLong'))
       return await refresh(core, refreshToken)
     },
   }
@@ -65,7 +67,7 @@ function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
 
     async signOutEverywhere(user, { except } = {}) {
       core.assertNoTransaction('signOutEverywhere')
-      forbidApiKey('Sessions')
+      forbidApiKey(message('subject.sessions'))
       const userId = userIdOf(user)
       await requireRankOver(userId)
       const count = await sessions.end({ userId, except })
@@ -77,7 +79,7 @@ function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
 
     async endSession(user, sessionId) {
       core.assertNoTransaction('endSession')
-      forbidApiKey('Sessions')
+      forbidApiKey(message('subject.sessions'))
       const userId = userIdOf(user)
       await requireRankOver(userId)
       if ((await sessions.end({ userId, id: sessionId })) === 0) return false

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { commonPasswords, foldPassword } from './common-passwords.js'
 import { refusedPassword, settablePassword } from './password-text.js'
 
@@ -39,22 +40,22 @@ export async function checkPasswordPolicy(
   policy: PasswordPolicy & { identifiers?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
   const minLength = minPasswordLength(policy)
-  if (typeof password !== 'string') throw refusedPassword('The password must be text.')
+  if (typeof password !== 'string') throw refusedPassword(message('password.notText'))
   const text = settablePassword(password)
   // NFKC turns some single characters into many, and some sequences into one. The smaller count is the security-relevant one.
   if (Math.min(codePoints(password), codePoints(text)) < minLength) {
-    throw refusedPassword(`The password is too short: use at least ${minLength} characters.`)
+    throw refusedPassword(message('password.tooShort', { limit: minLength }))
   }
   const folded = foldPassword(text)
   for (const [name, value] of Object.entries(policy.identifiers ?? {})) {
     if (isIdentifier(folded, foldPassword(value.trim())))
-      throw refusedPassword(`The password is your ${name === 'email' ? 'e-mail address' : name}: choose another.`)
+      throw refusedPassword(message('password.identifier', { identifier: name === 'email' ? message('word.email') : name }))
   }
   if ((await commonPasswords()).has(folded)) {
-    throw refusedPassword('The password is one of the most common ones: choose another.')
+    throw refusedPassword(message('password.common'))
   }
   if (policy.breached !== undefined && (await policy.breached(text))) {
-    throw refusedPassword('The password is known from a data breach: choose another.')
+    throw refusedPassword(message('password.breached'))
   }
 }
 

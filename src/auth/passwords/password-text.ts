@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { type FieldError, ValidationError } from '../../core/errors.js'
+import { type FieldProblem, ValidationError } from '../../core/errors.js'
+import { type Message, message } from '../../core/messages/message.js'
 
 /** The maximum number of UTF-8 bytes of a new password in canonical form. */
 export const MAX_PASSWORD_BYTES = 4096
@@ -26,8 +27,8 @@ export function canonicalPassword(password: string): PasswordText {
 }
 
 const PROBLEMS = {
-  'too long': `The password is too long: use at most ${MAX_PASSWORD_BYTES} bytes.`,
-  'not text': 'The password contains half a character (a lone UTF-16 surrogate): type it again.',
+  'too long': message('password.tooLong', { limit: MAX_PASSWORD_BYTES }),
+  'not text': message('password.surrogate'),
 }
 
 /** Returns the canonical form of a new password. @throws ValidationError when it is too long or not valid Unicode text */
@@ -38,7 +39,7 @@ export function settablePassword(password: string): string {
 }
 
 /** Returns the ValidationError for a refused password. */
-export function refusedPassword(message: string): ValidationError {
-  const error: FieldError = { field: 'password', message }
-  return new ValidationError(message, [error])
+export function refusedPassword(problem: Message): ValidationError {
+  const error: FieldProblem = { field: 'password', message: problem }
+  return new ValidationError(problem, [error])
 }

@@ -1,4 +1,5 @@
 import { ServiceUnavailableError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 
 /** Seconds: about the time in which a full queue is processed. */
 const RETRY_AFTER = 5
@@ -19,10 +20,9 @@ export class WorkQueue {
 
   /** Runs a task when its turn comes. @throws ServiceUnavailableError when the queue is full or closed */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw new ServiceUnavailableError('The password hasher is closed: the application is shutting down.')
+    if (this.#isClosed) throw new ServiceUnavailableError(message('service.shuttingDown'))
     if (this.#underWay.size >= this.#atOnce + this.#maxQueue) {
-      const message = 'Too many passwords are being checked right now: try again shortly.'
-      throw new ServiceUnavailableError(message, { retryAfter: RETRY_AFTER })
+      throw new ServiceUnavailableError(message('attempts.tooManyPasswords'), { retryAfter: RETRY_AFTER })
     }
     const result = this.#inTurn(work)
     this.#underWay.add(result)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { ConfigurationError, PermsError, ServiceUnavailableError, TooManyAttemptsError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import type { Emit } from '../events.js'
 import { clientNetwork } from './client-network.js'
 import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
@@ -213,7 +214,7 @@ class CountingThrottle implements Throttle {
     const { points, dimension } = counter
     const { consumedPoints, msBeforeNext } = reason
     if (consumedPoints === points + 1) this.#emit('locked', { action, by: dimension, account: who.account, address: who.address })
-    return new TooManyAttemptsError('Too many attempts: wait before you try again.', {
+    return new TooManyAttemptsError(message('attempts.tooMany'), {
       retryAfter: Math.max(1, Math.ceil(msBeforeNext / 1000)),
     })
   }

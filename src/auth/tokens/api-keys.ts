@@ -1,4 +1,5 @@
 import { InvalidTokenError, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { assertRegisteredUser } from '../../policy/registered-models.js'
@@ -78,11 +79,10 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
 
   return {
     async issue(user: User, { description = null, abilities, expiresIn }) {
-      forbidApiKey('API keys')
+      forbidApiKey(message('subject.apiKeys'))
       assertRegisteredUser(user)
       await requireRankOver(user.id)
-      if ((await activeKeys(user.id)).length >= MAX_KEYS)
-        throw new ValidationError(`A user may have at most ${MAX_KEYS} API keys: revoke one first.`)
+      if ((await activeKeys(user.id)).length >= MAX_KEYS) throw new ValidationError(message('apiKey.tooMany', { limit: MAX_KEYS }))
       const options = { kind: 'api', description, abilities, ...(expiresIn === undefined ? {} : { expiresIn }) }
       const { token, plain } = await forActiveCaller(knex, user.id, () => tokens().issue(user, options))
       emit('apiKeyCreated', { userId: user.id, keyId: token.id, abilities: token.abilities ?? [] })
@@ -94,7 +94,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
     },
 
     async revoke(userId, keyId) {
-      forbidApiKey('API keys')
+      forbidApiKey(message('subject.apiKeys'))
       await requireRankOver(userId)
       if (!isId(tokens(), keyId)) return false
       const count = await transaction(() => asSystem(() => revokeTokens({ id: keyId, userId, kind: 'api' })), { knex })
@@ -104,8 +104,7 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
 
     async authenticate(plain) {
       const caller = isApiKey(plain) ? await load(hashToken(plain)) : null
-      if (!caller || !isActiveKey(caller))
-        throw new InvalidTokenError('The API key is not valid, has expired or was revoked: create a new one.')
+      if (!caller || !isActiveKey(caller)) throw new InvalidTokenError(message('apiKey.invalid'))
       recordUse(caller)
       return caller
     },

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { invalidField } from '../../schema/text-input.js'
 
 const DEFAULT_ABSOLUTE_LIFETIME = 7_776_000
@@ -56,15 +57,15 @@ export class SessionLife {
   of({ remember, sessionExpires }: LifetimeChoice): number | undefined {
     const bounds = this.#bounds
     if (bounds === undefined) {
-      if (remember !== undefined) throw invalidField('remember', 'is not known here')
-      if (sessionExpires !== undefined) throw invalidField('sessionExpires', 'is not known here')
+      if (remember !== undefined) throw invalidField('remember', message('field.unknown'))
+      if (sessionExpires !== undefined) throw invalidField('sessionExpires', message('field.unknown'))
       return undefined
     }
-    if (remember !== undefined && typeof remember !== 'boolean') throw invalidField('remember', 'must be true or false')
+    if (remember !== undefined && typeof remember !== 'boolean') throw invalidField('remember', message('field.boolean'))
     if (sessionExpires === undefined) return remember === true ? bounds.max : bounds.min
-    if (remember !== undefined) throw invalidField('sessionExpires', 'cannot be combined with remember')
+    if (remember !== undefined) throw invalidField('sessionExpires', message('field.notCombined', { other: 'remember' }))
     if (!Number.isInteger(sessionExpires) || sessionExpires < bounds.min || sessionExpires > bounds.max)
-      throw invalidField('sessionExpires', `must be a whole number of seconds from ${bounds.min} to ${bounds.max}`)
+      throw invalidField('sessionExpires', message('field.secondsBetween', { min: bounds.min, max: bounds.max }))
     return sessionExpires
   }
 }

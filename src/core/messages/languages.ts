@@ -3,7 +3,7 @@ import { namesNear } from '../nearest-names.js'
 import { negotiateLanguage } from './accept-language.js'
 import { de } from './de.js'
 import { en } from './en.js'
-import { Message, type MessageId, type MessageText } from './message.js'
+import { isMessageId, Message, type MessageId, type MessageText } from './message.js'
 import { renderText } from './render.js'
 
 /** The texts of a language by message id. English texts replace the missing ones. */
@@ -72,8 +72,6 @@ export class Languages {
   }
 }
 
-const isMessageId = (id: string): id is MessageId => Object.hasOwn(en, id)
-
 function canonicalTag(tag: unknown): string {
   try {
     const [canonical] = typeof tag === 'string' ? Intl.getCanonicalLocales(tag) : []
@@ -89,7 +87,7 @@ function checkedTexts(tag: string, texts: LanguageTexts): LanguageTexts {
   if (typeof texts !== 'object' || texts === null)
     throw new ConfigurationError(`${where}: must be an object of texts by message id, or false.`)
   for (const [id, text] of Object.entries(texts)) {
-    if (!Object.hasOwn(en, id))
+    if (!isMessageId(id))
       throw new ConfigurationError(
         `${where}: there is no message '${id}'. Did you mean ${namesNear(id, Object.keys(en))[0] ?? 'another one'}? docs/languages.md lists all ids.`,
       )

@@ -9,7 +9,13 @@ export type PluralText = { readonly other: string } & { readonly [K in Exclude<I
 export type MessageId = keyof EnglishTexts
 
 /** The value of a placeholder. A list is joined with commas. A message is rendered in the same language. */
-export type MessageValue = string | number | Message | readonly MessageValue[]
+export type MessageValue = string | number | Message | MessageList | readonly MessageValue[]
+
+/** A list with another separator than a comma. */
+export interface MessageList {
+  readonly items: readonly MessageValue[]
+  readonly separator: string
+}
 
 type TextOf<T> = T extends string ? T : T extends { readonly other: infer O } ? O : never
 /** The names of the placeholders in a text. Braces around other text, as in code, are no placeholder. */
@@ -34,6 +40,9 @@ export class Message {
     return renderText(this, (id) => en[id], 'en')
   }
 }
+
+/** Returns whether a text is the id of a message. */
+export const isMessageId = (id: string): id is MessageId => Object.hasOwn(en, id)
 
 /**
  * Returns a text of the catalogue. Errors and field errors take it in place of a string. Responses contain it in the client's language.

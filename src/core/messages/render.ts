@@ -22,6 +22,7 @@ function renderValue(value: MessageValue, textOf: TextSource, language: string):
   if (typeof value === 'string') return value
   if (typeof value === 'number') return String(value)
   if (isList(value)) return value.map((one) => renderValue(one, textOf, language)).join(', ')
+  if ('items' in value) return value.items.map((one) => renderValue(one, textOf, language)).join(value.separator)
   return renderText(value, textOf, language)
 }
 

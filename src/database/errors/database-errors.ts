@@ -1,5 +1,5 @@
 import {
-  type FieldError,
+  type FieldProblem,
   MissingReferenceError,
   PermsError,
   ServiceUnavailableError,
@@ -8,6 +8,7 @@ import {
   UniqueViolationError,
   ValidationError,
 } from '../../core/errors.js'
+import { type Message, message } from '../../core/messages/message.js'
 import { camelCase } from '../../core/names.js'
 import type { Dialect } from '../../schema/storage.js'
 import { columnsOfName, type Failure, type FailureKind, failureOf } from './driver-errors.js'
@@ -20,19 +21,13 @@ export class RetryableDatabaseError extends ServiceUnavailableError {}
 /** Returns the property of a column; undefined for a column that must not be named. Some errors do not name their table. */
 export type FieldOf = (table: string | undefined, column: string) => string | undefined
 
-const fieldMessages: Partial<Record<FailureKind, string>> = {
-  unique: 'is already taken',
-  missingReference: 'refers to something that does not exist',
-  notNull: 'is required',
-  tooLong: 'is too long',
-  badValue: 'is not a value that can be stored',
-  check: 'is not allowed',
-}
-
-const maxValues: Readonly<Record<Dialect, string>> = {
-  pg: 'PostgreSQL takes 65535 in one statement',
-  mysql: 'MariaDB takes 65535 in one prepared statement, and max_allowed_packet bytes in any',
-  sqlite: 'SQLite takes 32766 in one statement',
+const fieldMessages: Partial<Record<FailureKind, Message>> = {
+  unique: message('field.taken'),
+  missingReference: message('field.missingReference'),
+  notNull: message('field.required'),
+  tooLong: message('field.tooLong'),
+  badValue: message('field.notStorable'),
+  check: message('field.notAllowed'),
 }
 
 /**
@@ -68,21 +63,23 @@ export function mapDatabaseError(
   // Logs print causes, and the driver's error contains SQL and values such as password hashes. So it is not the cause.
   const cause = { code: failure.code, table: failure.table, columns: failure.columns, constraint: failure.constraint }
   const errors = fieldErrors(failure, fieldOf)
-  const which = errors.length > 0 ? `: ${errors.map(({ field }) => field).join(', ')}` : ''
+  const fields = errors.map(({ field }) => field)
+  const named = (id: 'taken' | 'missingReference' | 'missing' | 'tooLong' | 'notStorable') =>
+    fields.length > 0 ? message(`value.${id}Fields`, { fields }) : message(`value.${id}`)
   switch (failure.kind) {
     case 'unique':
-      return new UniqueViolationError(`This is already taken${which}.`, { errors, cause })
+      return new UniqueViolationError(named('taken'), { errors, cause })
     case 'missingReference':
-      return new MissingReferenceError(`This refers to something that does not exist${which}.`, { errors, cause })
+      return new MissingReferenceError(named('missingReference'), { errors, cause })
     case 'stillReferenced':
-      return new StillReferencedError('This is still in use: remove what refers to it first.', { cause })
+      return new StillReferencedError(message('value.stillReferenced'), { cause })
     case 'notNull':
-      return new ValidationError(`A value is missing${which}.`, { errors, cause })
+      return new ValidationError(named('missing'), { errors, cause })
     case 'tooLong':
-      return new ValidationError(`A value is too long${which}.`, { errors, cause })
+      return new ValidationError(named('tooLong'), { errors, cause })
     case 'badValue':
     case 'check':
-      return new ValidationError(`A value cannot be stored${which}.`, { errors, cause })
+      return new ValidationError(named('notStorable'), { errors, cause })
     case 'missingTable':
     case 'missingColumn': {
       const declared = missing(failure, isDeclared, cause)
@@ -90,9 +87,7 @@ export function mapDatabaseError(
       return declared ?? error
     }
     case 'tooManyValues':
-      return new TooManyValuesError(`This statement has too many values: ${maxValues[dialect]}. Split it into several statements.`, {
-        cause,
-      })
+      return new TooManyValuesError(message(`value.tooMany.${dialect}`), { cause })
     case 'retryable':
       return new RetryableDatabaseError(undefined, { cause })
     case 'unavailable':
@@ -118,10 +113,10 @@ export function nativeOf(error: unknown): unknown {
   return native
 }
 
-function fieldErrors(failure: Failure, fieldOf: FieldOf): FieldError[] {
-  const message = fieldMessages[failure.kind]
-  if (message === undefined) return []
+function fieldErrors(failure: Failure, fieldOf: FieldOf): FieldProblem[] {
+  const problem = fieldMessages[failure.kind]
+  if (problem === undefined) return []
   const columns = failure.columns ?? columnsOfName(failure, (column) => fieldOf(failure.table, column) !== undefined)
   const fields = columns.map((column) => fieldOf(failure.table, column)).filter((field) => field !== undefined)
-  return [...new Set(fields)].map((field) => ({ field, message }))
+  return [...new Set(fields)].map((field) => ({ field, message: problem }))
 }

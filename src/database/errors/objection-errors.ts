@@ -1,24 +1,28 @@
 import { ValidationError as ObjectionValidationError } from 'objection'
-import { type FieldError, ValidationError } from '../../core/errors.js'
+import { type FieldProblem, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 
 /**
  * Reads the field errors from `data` of an Objection ValidationError, one message per field. Objection documents
  * `{ field: [{ message, keyword, params }] }`. A single entry and plain text are accepted too.
  */
-function fieldErrors(data: unknown): FieldError[] {
+function fieldErrors(data: unknown): FieldProblem[] {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) return []
   return Object.entries(data).flatMap(([field, entries]) => {
     const [first] = [entries].flat()
-    const message = typeof first === 'string' ? first : (first as { message?: unknown } | null | undefined)?.message
-    return typeof message === 'string' ? [{ field, message }] : []
+    const problem = typeof first === 'string' ? first : (first as { message?: unknown } | null | undefined)?.message
+    return typeof problem === 'string' ? [{ field, message: problem }] : []
   })
 }
 
 /** Converts the argument of Objection's `createValidationError()`, which plugins such as objection-unique call too. */
-export function validationErrorOf({ message, data }: { message?: string | undefined; data?: unknown }, cause?: unknown): ValidationError {
+export function validationErrorOf(
+  { message: text, data }: { message?: string | undefined; data?: unknown },
+  cause?: unknown,
+): ValidationError {
   const errors = fieldErrors(data)
   const summary = errors.map((one) => `${one.field}: ${one.message}`).join(', ')
-  return new ValidationError(message || summary || 'The input is not valid.', { errors, ...(cause === undefined ? {} : { cause }) })
+  return new ValidationError(text || summary || message('input.invalid'), { errors, ...(cause === undefined ? {} : { cause }) })
 }
 
 const noted = new WeakMap<object, { message?: string | undefined; data?: unknown }>()

@@ -1,4 +1,5 @@
 import { InvalidTokenError, PermsError, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { enterAsActor } from '../../policy/context.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
@@ -35,7 +36,7 @@ export async function moveTokensToCookies(response: TokenResponse, { request, ac
 export async function refreshFromCookie({ request, input, perms }: EndpointContext): Promise<HttpResponse | undefined> {
   const { refresh } = perms.options.cookies ? readTokenCookies(request) : {}
   if (refresh === undefined) return undefined
-  if (input !== undefined) throw new AmbiguousCredentialsError('The request has both a refresh cookie and a body. Send only one of them.')
+  if (input !== undefined) throw new AmbiguousCredentialsError(message('request.cookieAndBody'))
   try {
     return tokenAnswer(await perms.auth.refresh(refresh), { isRenewal: true })
   } catch (error) {

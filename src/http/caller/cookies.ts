@@ -1,4 +1,5 @@
 import { BadRequestError, ConfigurationError, InvalidTokenError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
 import type { IssuedTokens } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
@@ -63,7 +64,7 @@ export function readTokenCookies(request: HttpRequest): TokenCookies {
     const at = pair.indexOf('=')
     const name = at === -1 ? '' : trimmed(pair.slice(0, at))
     if (name !== ACCESS_COOKIE && name !== REFRESH_COOKIE) continue
-    if (found.has(name)) throw new BadRequestError(`The request has the cookie ${name} twice. Send it once.`)
+    if (found.has(name)) throw new BadRequestError(message('request.cookieTwice', { name }))
     found.set(name, trimmed(pair.slice(at + 1)))
   }
   return { access: found.get(ACCESS_COOKIE), refresh: found.get(REFRESH_COOKIE) }
@@ -114,7 +115,7 @@ export function accessCookie(request: HttpRequest): string | null {
   const { access, refresh } = readTokenCookies(request)
   if (access === undefined && refresh === undefined) return null
   // The browser deletes an expired access cookie. A signed-in user must not become an anonymous caller by that.
-  if (access === undefined) throw new InvalidTokenError('The access cookie has expired: send POST refresh/ without a body, then try again.')
+  if (access === undefined) throw new InvalidTokenError(message('request.accessCookieExpired'))
   if (!isAccessToken(access)) throw new InvalidTokenError()
   return access
 }

@@ -19,7 +19,7 @@ export function assertOwnOrigin(request: HttpRequest, settings: CookieSettings):
   if (site === 'same-origin') return
   const referer = request.header('referer')
   if (site === undefined && referer !== undefined && isAllowed(originOf(referer), request, settings)) return
-  throw new ForeignOriginError(noOrigin)
+  throw new ForeignOriginError(true)
 }
 
 /**
@@ -30,12 +30,10 @@ export function assertOwnOrigin(request: HttpRequest, settings: CookieSettings):
  */
 export function assertOwnOriginHeader(request: HttpRequest, settings: CookieSettings): void {
   const origin = request.header('origin')
-  if (origin === undefined) throw new ForeignOriginError(noOrigin)
+  if (origin === undefined) throw new ForeignOriginError(true)
   if (isAllowed(origin, request, settings)) return
-  throw new ForeignOriginError(`Its Origin is not this server's own origin. Add it to initPerms({ cookies: { origins } }) to allow it.`)
+  throw new ForeignOriginError(false)
 }
-
-const noOrigin = 'It has no Origin header. Send one, or use a Bearer token instead of cookies.'
 
 function isAllowed(origin: string | null, request: HttpRequest, { origins }: CookieSettings): boolean {
   return origin !== null && (origins.includes(origin) || ownOrigins(request).includes(origin))

@@ -1,4 +1,5 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { isAble } from '../../policy/abilities.js'
 import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
 import { isGrantIn } from '../../policy/domain-ref.js'
@@ -55,9 +56,8 @@ export function assertRole(actor: Actor | null, role: string, options: RoleOptio
   if (holdsRole(actor, role, options)) return
   // The message reveals only the caller's own roles.
   const isElsewhere = options.domain === undefined && holdsRole(actor, role, { domain: 'any' })
-  const why = isElsewhere ? ' everywhere. You hold it in a domain only' : ''
-  const fix = isElsewhere && options.isOption ? `: requireRole('${role}', { domain: 'any' }) accepts that` : ''
-  throw new ForbiddenError(`This needs the role '${role}'${why}${fix}.`)
+  if (!isElsewhere) throw new ForbiddenError(message('role.needed', { role }))
+  throw new ForbiddenError(options.isOption ? message('role.neededEverywhereOption', { role }) : message('role.neededEverywhere', { role }))
 }
 
 /** Checks that an API key has one of the wanted abilities. @throws InsufficientAbilityError with the wanted abilities */

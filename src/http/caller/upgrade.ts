@@ -1,4 +1,5 @@
 import { BadRequestError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
 import type { HttpRequest } from '../core/request.js'
 import type { TokenReader } from './authorization.js'
@@ -19,7 +20,7 @@ export const TOKEN_SUBPROTOCOL = 'objection-perms'
 export function upgradeToken(request: HttpRequest, tokenOf: TokenReader, cookies: CookieSettings | undefined): string | null {
   const header = tokenOf(request)
   const subprotocol = subprotocolToken(request)
-  if (header !== null && subprotocol !== null) throw new AmbiguousCredentialsError('The request has two tokens. Send only one of them.')
+  if (header !== null && subprotocol !== null) throw new AmbiguousCredentialsError(message('request.twoTokens'))
   const token = header ?? subprotocol
   if (cookies === undefined) return token
   if (token !== null) {
@@ -36,6 +37,6 @@ function subprotocolToken(request: HttpRequest): string | null {
   const at = entries.indexOf(TOKEN_SUBPROTOCOL)
   if (at === -1) return null
   if (entries.indexOf(TOKEN_SUBPROTOCOL, at + 1) !== -1)
-    throw new BadRequestError(`The subprotocol '${TOKEN_SUBPROTOCOL}' occurs twice. Send it once, followed by the token.`)
+    throw new BadRequestError(message('request.subprotocolTwice', { name: TOKEN_SUBPROTOCOL }))
   return entries[at + 1] ?? ''
 }

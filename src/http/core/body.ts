@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { BadRequestError, PayloadTooLargeError, UnsupportedMediaTypeError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { assertNoErrors } from '../../schema/validator.js'
 import type { HttpRequest } from './request.js'
 
@@ -51,7 +52,7 @@ export async function readJson(request: HttpRequest, limits: BodyLimits): Promis
 }
 
 function tooLarge(maxBytes: number): PayloadTooLargeError {
-  return new PayloadTooLargeError(`The body is larger than ${maxBytes} bytes. Send a smaller body.`)
+  return new PayloadTooLargeError(message('request.bodyTooLarge', { limit: maxBytes }))
 }
 
 const jsonType = /^application\/(?:[\w!#$&^.+-]+\+)?json\s*(?:;|$)/i
@@ -60,13 +61,13 @@ const otherCharset = /;\s*charset\s*=\s*"?(?!utf-?8\b)/i
 function checkType(request: HttpRequest): void {
   const type = request.header('content-type')
   if (type !== undefined && jsonType.test(type) && !otherCharset.test(type)) return
-  throw new UnsupportedMediaTypeError('The body must be JSON in UTF-8: send it with "Content-Type: application/json".')
+  throw new UnsupportedMediaTypeError(message('request.bodyType'))
 }
 
 function checkEncoding(request: HttpRequest): void {
   const encoding = request.header('content-encoding')
   if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return
-  throw new UnsupportedMediaTypeError('The body must not be compressed. Send it without Content-Encoding.')
+  throw new UnsupportedMediaTypeError(message('request.bodyCompressed'))
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true })
@@ -76,7 +77,7 @@ function parse(input: Uint8Array, limits: BodyLimits): unknown {
   try {
     return JSON.parse(decoder.decode(input)) as unknown
   } catch {
-    throw new BadRequestError('The body is not valid JSON in UTF-8.')
+    throw new BadRequestError(message('request.bodyJson'))
   }
 }
 
@@ -98,8 +99,8 @@ function assertParseable(bytes: Uint8Array, { maxKeys, maxValues }: BodyLimits):
 
 function assertLimits(keys: number, values: number, maxKeys: number, maxValues: number): void {
   assertNoErrors([
-    ...(keys > maxKeys ? [{ field: 'body', message: `may have at most ${maxKeys} keys` }] : []),
-    ...(values > maxValues ? [{ field: 'body', message: `may hold at most ${maxValues} values` }] : []),
+    ...(keys > maxKeys ? [{ field: 'body', message: message('field.maxKeys', { limit: maxKeys }) }] : []),
+    ...(values > maxValues ? [{ field: 'body', message: message('field.holdsValues', { limit: maxValues }) }] : []),
   ])
 }
 
@@ -109,7 +110,7 @@ function assertBodyLimits(body: unknown, { maxDepth, maxKeys, maxValues }: BodyL
   let values = 0
   const visit = (value: unknown, depth: number): void => {
     if (typeof value !== 'object' || value === null) return
-    if (depth === 0) throw new PayloadTooLargeError(`The body is nested deeper than ${maxDepth} levels. Send a flatter body.`)
+    if (depth === 0) throw new PayloadTooLargeError(message('request.bodyTooDeep', { limit: maxDepth }))
     const items = Array.isArray(value) ? value : Object.values(value)
     if (!Array.isArray(value)) keys += items.length
     values += items.length
@@ -130,7 +131,7 @@ export function readStream(stream: Readable, limit: number): Promise<Uint8Array>
       else chunks.push(chunk)
     }
     const onEnd = (): void => finish(() => resolve(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)))
-    const onGone = (): void => finish(() => reject(new BadRequestError('The request ended before its body did.')))
+    const onGone = (): void => finish(() => reject(new BadRequestError(message('request.bodyEnded'))))
     const finish = (settle: () => void): void => {
       stream.off('data', onData)
       stream.off('end', onEnd)
@@ -154,7 +155,7 @@ export async function readWebStream(stream: ReadableStream<Uint8Array> | null, l
   const reader = stream.getReader()
   for (;;) {
     const { done, value } = await reader.read().catch(() => {
-      throw new BadRequestError('The request ended before its body did.')
+      throw new BadRequestError(message('request.bodyEnded'))
     })
     if (done) return Buffer.concat(chunks)
     size += value.byteLength

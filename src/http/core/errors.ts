@@ -1,4 +1,5 @@
 import { BadRequestError, ForbiddenError, PermsError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 
 /** 405: the path exists but does not support the method. */
 export class MethodNotAllowedError extends PermsError {
@@ -8,7 +9,7 @@ export class MethodNotAllowedError extends PermsError {
   readonly allow: readonly string[]
 
   constructor(allow: readonly string[]) {
-    super(`This path supports only ${allow.join(', ')}. Use one of these methods.`)
+    super(message('request.methods', { methods: allow }))
     this.allow = allow
   }
 }
@@ -17,8 +18,8 @@ export class MethodNotAllowedError extends PermsError {
 export class UriTooLongError extends PermsError {
   readonly status = 414
   readonly code = 'uri_too_long'
-  constructor(message = 'The query is longer than 65536 characters. Send fewer or shorter values.') {
-    super(message)
+  constructor() {
+    super(message('request.longQuery'))
   }
 }
 
@@ -26,8 +27,8 @@ export class UriTooLongError extends PermsError {
 export class NotAcceptableError extends PermsError {
   readonly status = 406
   readonly code = 'not_acceptable'
-  constructor(message = 'Responses are application/json. Add it to the Accept header, or omit the header.') {
-    super(message)
+  constructor() {
+    super(message('request.onlyJson'))
   }
 }
 
@@ -37,15 +38,15 @@ export class NotAcceptableError extends PermsError {
  */
 export class AmbiguousCredentialsError extends BadRequestError {
   override readonly code = 'ambiguous_credentials'
-  constructor(message = 'The request has both a Bearer token and a cookie. Send only one of them, or sign out with the cookie first.') {
-    super(message)
+  constructor(text = message('request.twoCredentials')) {
+    super(text)
   }
 }
 
 /** 403: a page of another site sent a request with cookies that would change something. */
 export class ForeignOriginError extends ForbiddenError {
   override readonly code = 'foreign_origin'
-  constructor(why: string) {
-    super(`A request with cookies that changes something must come from a page of this server. ${why}`)
+  constructor(isMissing: boolean) {
+    super(isMissing ? message('request.noOrigin') : message('request.foreignOrigin'))
   }
 }

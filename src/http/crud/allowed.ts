@@ -1,5 +1,5 @@
 /** The parameter `allowed` of lists and single rows: which actions the caller may do with a row. */
-import type { FieldError } from '../../core/errors.js'
+import type { FieldProblem } from '../../core/errors.js'
 import { isAble } from '../../policy/abilities.js'
 import type { Actor } from '../../policy/context.js'
 import { allowsSession } from '../../policy/session-part.js'
@@ -17,7 +17,7 @@ export interface OfferedActions {
 }
 
 /** Parses `allowed=update,delete`. */
-export function parseAllowed(text: string, { names }: OfferedActions): readonly string[] | FieldError {
+export function parseAllowed(text: string, { names }: OfferedActions): readonly string[] | FieldProblem {
   const asked = text.split(',')
   const unknown = asked.find((name) => !names.includes(name))
   if (unknown !== undefined) return { field: 'allowed', message: `'${unknown.slice(0, 64)}' is not known here` }

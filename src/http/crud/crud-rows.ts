@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
 import { ForbiddenError, NotFoundError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { lockForAction } from '../../enforce/locked-row.js'
 import { mayAct } from '../../enforce/perms-mixin.js'
@@ -89,7 +90,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
     assertNoErrors(
       Object.entries(above)
         .filter(([name, value]) => split.input[name] !== undefined && split.input[name] !== value)
-        .map(([name]) => ({ field: name, message: 'is not the one in the path' })),
+        .map(([name]) => ({ field: name, message: message('field.notOfPath') })),
     )
     return { split, above }
   }
@@ -195,7 +196,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
 
   // Uses the same message as the permission engine, so that it does not reveal which check failed.
   protected refusal(action: string): ForbiddenError {
-    return new ForbiddenError(`You may not ${action} this ${this.model.name}.`)
+    return new ForbiddenError(message('row.action', { action, model: this.model.name }))
   }
 
   protected async updateRow(context: ItemContext): Promise<HttpResponse> {

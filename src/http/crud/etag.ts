@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { PreconditionFailedError } from '../../core/errors.js'
 import { memoize } from '../../core/memoize.js'
+import { message } from '../../core/messages/message.js'
 import { valuesByName } from '../../schema/model-class.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
@@ -58,7 +59,7 @@ export function isConditional(request: HttpRequest): boolean {
 export function checkIfMatch(request: HttpRequest, etag: () => string): void {
   const wanted = request.header('if-match')
   if (wanted === undefined || isMatch(wanted, etag())) return
-  throw new PreconditionFailedError('The row has changed: its ETag is not in If-Match. Fetch it again.')
+  throw new PreconditionFailedError(message('row.changed'))
 }
 
 /** Checks If-Match and If-None-Match of a write (RFC 9110, 13.1.2). @throws PreconditionFailedError */
@@ -66,7 +67,7 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
   checkIfMatch(request, () => etagOf(row, model, perms))
   const unwanted = request.header('if-none-match')
   if (unwanted === undefined || !isNoneMatch(unwanted, etagOf(row, model, perms))) return
-  throw new PreconditionFailedError("The row's ETag is in If-None-Match. Omit that header to change the row.")
+  throw new PreconditionFailedError(message('row.unchanged'))
 }
 
 /**
@@ -75,6 +76,6 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
 export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
   const id = row.$id()
   const now = await model.query().findById(id).forUpdate()
-  if (!now) throw new PreconditionFailedError('The row has been deleted.')
+  if (!now) throw new PreconditionFailedError(message('row.deleted'))
   checkPreconditions(request, now, model, perms)
 }

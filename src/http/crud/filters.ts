@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
-import type { FieldError } from '../../core/errors.js'
+import type { FieldProblem } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compiler/compare.js'
 import { filterReadable } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
@@ -55,13 +56,13 @@ export function splitKey(key: string, columns: ReadonlyMap<string, ListColumn>):
   return { name: key.slice(0, at), operator: key.slice(at + 2) }
 }
 
-/** Parses a filter of the query string. Returns a FieldError if it is not valid. */
-export function parseFilter(key: string, text: string, columns: ReadonlyMap<string, ListColumn>): Filter | FieldError {
+/** Parses a filter of the query string. Returns a FieldProblem if it is not valid. */
+export function parseFilter(key: string, text: string, columns: ReadonlyMap<string, ListColumn>): Filter | FieldProblem {
   const { name, operator } = splitKey(key, columns)
   const column = columns.get(name)
-  if (!column) return { field: key, message: 'is not known here' }
+  if (!column) return { field: key, message: message('field.unknown') }
   if (!(operatorsOf(column.spec) as readonly string[]).includes(operator)) {
-    return { field: key, message: `is not known here; ${name} takes ${operatorsOf(column.spec).join(', ')}` }
+    return { field: key, message: message('field.unknownOperator', { name, operators: operatorsOf(column.spec) }) }
   }
   const checked = parseValue(column.spec, operator as Operator, text)
   return checked.error === undefined
@@ -70,22 +71,21 @@ export function parseFilter(key: string, text: string, columns: ReadonlyMap<stri
 }
 
 function parseValue(spec: ColumnSpec, operator: Operator, text: string): Checked {
-  if (operator === 'null') return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: 'must be true or false' }
+  if (operator === 'null') return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: message('field.boolean') }
   if (operator === 'in') {
     const parts = text.split(',')
-    if (parts.length > maxInValues) return { error: `takes at most ${maxInValues} values` }
+    if (parts.length > maxInValues) return { error: message('field.maxValues', { limit: maxInValues }) }
     const values: unknown[] = []
     for (const part of parts) {
       const checked = scalar(spec, part)
-      if (checked.error !== undefined) return { error: `${checked.error} (each of the values between commas)` }
+      if (checked.error !== undefined) return { error: message('field.eachValue', { problem: checked.error }) }
       values.push(checked.value)
     }
     return { value: values }
   }
   if (operator === 'like' || operator === 'ilike') {
-    if (text.length > maxPattern) return { error: `may have at most ${maxPattern} characters` }
-    if (wildcardsIn(text) > maxWildcards)
-      return { error: `may have at most ${maxWildcards} wildcards (% and _); write \\% and \\_ for the characters` }
+    if (text.length > maxPattern) return { error: message('field.maxCharacters', { limit: maxPattern }) }
+    if (wildcardsIn(text) > maxWildcards) return { error: message('field.maxWildcards', { limit: maxWildcards }) }
   }
   if (operator === 'to' && spec.type === 'datetime' && isDate(text)) return { value: { before: dayAfter(text) } }
   return scalar(spec, text)
@@ -103,19 +103,21 @@ const anyNumber = /^-?\d{1,310}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?$/
 export function scalar(spec: ColumnSpec, text: string): Checked {
   if (spec.isKey) {
     const id = decodeKey(spec, text)
-    return id === undefined ? { error: 'must be an id' } : { value: id }
+    return id === undefined ? { error: message('field.id') } : { value: id }
   }
   switch (spec.type) {
     case 'integer':
       // A number with more than 32 bits is still valid as a bound.
-      return wholeNumber.test(text) && Number.isSafeInteger(Number(text)) ? { value: Number(text) } : { error: 'must be a whole number' }
+      return wholeNumber.test(text) && Number.isSafeInteger(Number(text))
+        ? { value: Number(text) }
+        : { error: message('field.wholeNumber') }
     case 'float':
-      return anyNumber.test(text) && Number.isFinite(Number(text)) ? { value: Number(text) } : { error: 'must be a number' }
+      return anyNumber.test(text) && Number.isFinite(Number(text)) ? { value: Number(text) } : { error: message('field.number') }
     case 'boolean':
-      return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: 'must be true or false' }
+      return text === 'true' || text === 'false' ? { value: text === 'true' } : { error: message('field.boolean') }
     case 'string':
     case 'text':
-      return isStorableText(text) ? { value: text } : { error: 'may not contain NUL characters or unpaired surrogates' }
+      return isStorableText(text) ? { value: text } : { error: message('field.storableText') }
     case 'datetime':
       return normalize(spec, isDate(text) ? `${text}T00:00:00.000Z` : text.replace(/ (\d\d:\d\d)$/, '+$1'))
     default:

@@ -1,4 +1,5 @@
 import { ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
 import { assertNoErrors, schemaErrors, unknownKeys } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
@@ -14,7 +15,7 @@ export interface SplitInput {
 /** Returns a body that must be a JSON object. @throws ValidationError */
 export function objectOf(body: unknown): Record<string, unknown> {
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>
-  throw new ValidationError(body === undefined ? 'The request has no body. Send a JSON object.' : 'The body must be a JSON object.')
+  throw new ValidationError(body === undefined ? message('request.noBody') : message('request.bodyObject'))
 }
 
 /**

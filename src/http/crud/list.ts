@@ -1,4 +1,5 @@
-import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { ConfigurationError, type FieldProblem } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
@@ -170,13 +171,13 @@ export class List {
 
   #parse(context: EndpointContext, base: object, dialect: Dialect): ListQuery {
     const { query, actor, perms } = context
-    const errors: FieldError[] = []
+    const errors: FieldProblem[] = []
     const filters: Filter[] = []
     const filterable = this.#visible(this.#filterable, actor, dialect)
     const seen = new Set<string>()
     for (const [key, text] of query) {
       if (seen.has(key)) {
-        errors.push({ field: key, message: 'is there more than once' })
+        errors.push({ field: key, message: message('field.repeated') })
         continue
       }
       seen.add(key)
@@ -185,7 +186,7 @@ export class List {
       if ('message' in filter) errors.push(filter)
       else filters.push(filter)
     }
-    const take = <T>(value: T | FieldError, instead: T): T => {
+    const take = <T>(value: T | FieldProblem, instead: T): T => {
       if (typeof value !== 'object' || value === null || !('message' in value)) return value
       errors.push(value)
       return instead
@@ -195,9 +196,9 @@ export class List {
     const pageSize = take(wholeNumber('pageSize', text('pageSize'), this.#options.pageSize, this.#options.maxPageSize), 1)
     const cursor = text('cursor')
     const page = take(wholeNumber('page', text('page'), 1, maxPage), 1)
-    if (cursor !== null && text('page') !== null) errors.push({ field: 'page', message: 'and cursor exclude each other' })
+    if (cursor !== null && text('page') !== null) errors.push({ field: 'page', message: message('field.excludesCursor') })
     const withTotal = text('total') ?? 'true'
-    if (withTotal !== 'true' && withTotal !== 'false') errors.push({ field: 'total', message: 'must be true or false' })
+    if (withTotal !== 'true' && withTotal !== 'false') errors.push({ field: 'total', message: message('field.boolean') })
     const fields = text('fields')
     const include = text('include')
     const allowed = text('allowed')
@@ -211,7 +212,7 @@ export class List {
     let after: readonly unknown[] | null = null
     if (cursor !== null && errors.length === 0) {
       after = this.#openCursor(perms, cursor, about, sort)
-      if (after === null) errors.push({ field: 'cursor', message: 'does not belong to this list. Start again without a cursor' })
+      if (after === null) errors.push({ field: 'cursor', message: message('field.otherList') })
     }
     const parsed: ListQuery = {
       page: cursor === null ? page : null,
@@ -229,7 +230,7 @@ export class List {
     return parsed
   }
 
-  #parseSort(text: string | null, actor: Actor | null, dialect: Dialect): readonly SortKey[] | FieldError {
+  #parseSort(text: string | null, actor: Actor | null, dialect: Dialect): readonly SortKey[] | FieldProblem {
     // The default order is allowed explicitly, even if the caller may not see its columns.
     if (text === null || text === this.defaultSort) return this.#defaultSort
     return parseSort(text, this.#visible(this.#sortable, actor, dialect)(), this.#id)
@@ -272,9 +273,9 @@ function totalIn(rows: readonly object[], isLater: boolean): number | null {
   return Number((first as { [totalAlias]: unknown })[totalAlias])
 }
 
-/** Parses a number of the query string. Returns a FieldError if it is not valid. */
-export function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldError {
+/** Parses a number of the query string. Returns a FieldProblem if it is not valid. */
+export function wholeNumber(key: string, text: string | null, instead: number, most: number): number | FieldProblem {
   if (text === null) return instead
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
-  return value >= 1 && value <= most ? value : { field: key, message: `must be a whole number from 1 to ${most}` }
+  return value >= 1 && value <= most ? value : { field: key, message: message('field.wholeNumberBetween', { min: 1, max: most }) }
 }

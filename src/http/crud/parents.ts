@@ -1,4 +1,5 @@
 import { ConfigurationError, NotFoundError, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { kebabPlural } from '../../core/names.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition/definition.js'
@@ -45,7 +46,7 @@ export async function findRow(
   const isElsewhere = property in more && valuesByName(more)[property] !== checked.value
   const isFindable = checked.error === undefined && !isElsewhere
   const row = isFindable ? await find(model, { ...more, [property]: checked.value }, allowed).catch(nullForUnstorable) : null
-  if (!row) throw new NotFoundError(`There is no ${model.name} with this ${property}.`)
+  if (!row) throw new NotFoundError(message('row.noneWith', { model: model.name, property }))
   return row
 }
 
@@ -56,7 +57,7 @@ function decoded(spec: ColumnSpec | undefined, text: string): Checked {
   if (!spec) return { value: text }
   if (!keyTypes.has(spec.type)) return scalar(spec, text)
   const value = decodeKey(spec, text)
-  return value === undefined ? { error: 'is no id' } : { value }
+  return value === undefined ? { error: message('field.noId') } : { value }
 }
 
 /**

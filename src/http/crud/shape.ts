@@ -1,6 +1,7 @@
 import { Model } from 'objection'
-import { ConfigurationError, type FieldError } from '../../core/errors.js'
+import { ConfigurationError, type FieldProblem } from '../../core/errors.js'
 import { memoize } from '../../core/memoize.js'
+import { Message, message } from '../../core/messages/message.js'
 import { hasReadableRules } from '../../policy/fields.js'
 import { jsonFormattingNames, omitsFromJson } from '../../query/objection-internals.js'
 import { lineage } from '../../schema/class-statics.js'
@@ -148,10 +149,10 @@ function singleId(model: ServedModel): readonly string[] {
 }
 
 /** Parses `fields=a,b`. */
-export function parseFields(text: string, available: readonly string[]): readonly string[] | FieldError {
+export function parseFields(text: string, available: readonly string[]): readonly string[] | FieldProblem {
   const names = text.split(',')
   const unknown = names.find((name) => !available.includes(name))
-  if (unknown !== undefined) return { field: 'fields', message: `'${unknown.slice(0, 64)}' is not known here` }
+  if (unknown !== undefined) return { field: 'fields', message: message('field.unknownName', { name: unknown.slice(0, 64) }) }
   return available.filter((name) => names.includes(name))
 }
 
@@ -159,13 +160,13 @@ const maxIncludes = 10
 const deepestInclude = 3
 
 /** Parses `include=user,items.product` against the paths that the resource allows. */
-export function parseInclude(text: string, allowed: readonly string[]): Include | FieldError {
+export function parseInclude(text: string, allowed: readonly string[]): Include | FieldProblem {
   const paths = text.split(',')
-  if (paths.length > maxIncludes) return { field: 'include', message: `takes at most ${maxIncludes} relations` }
+  if (paths.length > maxIncludes) return { field: 'include', message: message('field.maxRelations', { limit: maxIncludes }) }
   const include: Record<string, Include> = {}
   for (const path of paths) {
     const isAllowed = allowed.some((one) => one === path || one.startsWith(`${path}.`))
-    if (!isAllowed) return { field: 'include', message: `'${path.slice(0, 64)}' is not known here` }
+    if (!isAllowed) return { field: 'include', message: message('field.unknownName', { name: path.slice(0, 64) }) }
     let at = include
     for (const name of path.split('.')) {
       const next = at[name] ?? {}
@@ -189,10 +190,13 @@ export function parseItemQuery(
   const fields = fieldsText === null ? available : parseFields(fieldsText, available)
   const include = includeText === null ? {} : parseInclude(includeText, included)
   const allowed = allowedText === null ? [] : parseAllowed(allowedText, offered?.() ?? noActions)
-  const errors = [fields, include, allowed].filter((one): one is FieldError => 'message' in one && typeof one.message === 'string')
+  const errors = [fields, include, allowed].filter(isFieldProblem)
   assertNoErrors(errors)
   return { fields: fields as readonly string[], include: include as Include, allowed: allowed as readonly string[] }
 }
+
+const isFieldProblem = (one: object): one is FieldProblem =>
+  'message' in one && (typeof one.message === 'string' || one.message instanceof Message)
 
 /** Checks a path of the `include` option. @throws ConfigurationError if it is too deep or not a relation */
 export function checkInclude(model: ServedModel, path: string): void {
@@ -234,9 +238,7 @@ export function checkIncluded(rows: readonly object[], model: ServedModel, inclu
     let at: readonly object[] = rows
     for (const name of path.split('.')) at = at.flatMap((row) => (row as Record<string, object | object[] | null>)[name] ?? [])
     if (at.length > maxIncludedRows)
-      assertNoErrors([
-        { field: 'include', message: `'${path}' has more than ${maxIncludedRows} rows here. Request them with a list of their own` },
-      ])
+      assertNoErrors([{ field: 'include', message: message('field.tooManyIncluded', { path, limit: maxIncludedRows }) }])
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Model, QueryBuilder } from 'objection'
-import type { FieldError } from '../../core/errors.js'
+import type { FieldProblem } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
 import { type Dialect, encode, sqlValue } from '../../schema/storage.js'
 import type { ListColumn } from './filters.js'
@@ -14,17 +15,17 @@ const maxSortKeys = 5
 /**
  * Parses `-createdAt,title`. Adds the id as the last key, so that rows with equal values have a fixed order.
  */
-export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>, id: ListColumn): SortKey[] | FieldError {
+export function parseSort(text: string, columns: ReadonlyMap<string, ListColumn>, id: ListColumn): SortKey[] | FieldProblem {
   const keys: SortKey[] = []
   for (const part of text.split(',')) {
     const isDescending = part.startsWith('-')
     const name = isDescending ? part.slice(1) : part
     const column = columns.get(name)
-    if (!column) return { field: 'sort', message: `'${name.slice(0, 64)}' is not a sortable column` }
-    if (keys.some((key) => key.column === column)) return { field: 'sort', message: `names ${name} twice` }
+    if (!column) return { field: 'sort', message: message('field.notSortable', { name: name.slice(0, 64) }) }
+    if (keys.some((key) => key.column === column)) return { field: 'sort', message: message('field.namedTwice', { name }) }
     keys.push({ column, isDescending })
   }
-  if (keys.length > maxSortKeys) return { field: 'sort', message: `takes at most ${maxSortKeys} columns` }
+  if (keys.length > maxSortKeys) return { field: 'sort', message: message('field.maxColumns', { limit: maxSortKeys }) }
   return withTieBreak(keys, id)
 }
 

@@ -1,4 +1,5 @@
-import { BadRequestError, type FieldError, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../../core/errors.js'
+import { BadRequestError, type FieldProblem, ForbiddenError, PermsError, UnauthorizedError, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import type { Actor } from '../../policy/context.js'
 import { ADMIN } from '../../policy/user-tables.js'
 import { assertNoErrors, schemaErrors } from '../../schema/validator.js'
@@ -93,7 +94,7 @@ function decodeParams({ names, values }: Found<Endpoint>): Record<string, string
     try {
       params[names[i] as string] = decodeURIComponent(values[i] as string)
     } catch {
-      throw new BadRequestError('The path has an invalid percent-encoding.')
+      throw new BadRequestError(message('request.percentEncoding'))
     }
   }
   return params
@@ -101,18 +102,18 @@ function decodeParams({ names, values }: Found<Endpoint>): Record<string, string
 
 function checkQuery(query: URLSearchParams, keys: readonly string[] | undefined): void {
   if (!keys) return
-  const errors = new Map<string, FieldError>()
+  const errors = new Map<string, FieldProblem>()
   const seen = new Set<string>()
   for (const key of query.keys()) {
-    if (!keys.includes(key)) errors.set(key, { field: key, message: 'is not known here' })
-    else if (seen.has(key)) errors.set(key, { field: key, message: 'is there more than once' })
+    if (!keys.includes(key)) errors.set(key, { field: key, message: message('field.unknown') })
+    else if (seen.has(key)) errors.set(key, { field: key, message: message('field.repeated') })
     seen.add(key)
   }
   assertNoErrors([...errors.values()])
 }
 
 function checkInput(schema: object, input: unknown): void {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError('The body must be a JSON object.')
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) throw new ValidationError(message('request.bodyObject'))
   assertNoErrors(schemaErrors(schema, input))
 }
 

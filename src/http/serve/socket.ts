@@ -1,4 +1,5 @@
 import { ConfigurationError, InvalidTokenError, PermsError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { outsideTransaction } from '../../database/transaction.js'
 import { type Actor, type Entry, enterAsActor } from '../../policy/context.js'
 import { type TokenReader, tokenReader } from '../caller/authorization.js'
@@ -170,7 +171,7 @@ class Connection implements SocketConnection {
   }
 
   #assertOpen(): void {
-    if (this.#end !== null) throw new InvalidTokenError('The connection has ended with its session: sign in and connect again.')
+    if (this.#end !== null) throw new InvalidTokenError(message('session.connectionEnded'))
   }
 
   #finish(why: unknown, byCaller: boolean): void {

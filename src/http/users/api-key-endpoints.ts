@@ -1,5 +1,6 @@
 import type { ApiKeyInfo } from '../../auth/tokens/api-keys.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { assertNoErrors, describePattern } from '../../schema/validator.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
@@ -30,11 +31,11 @@ function createKey(name: string): Endpoint {
     argSchema: inputSchema,
     handler: async ({ caller, input, perms }) => {
       const { description, abilities, expiresIn } = objectOf(input) as KeyInput
-      if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: 'must contain at least one ability' }])
+      if (abilities.length === 0) assertNoErrors([{ field: 'abilities', message: message('field.oneAbility') }])
       const { key, plain } = await perms.auth.apiKeys.issue(userOf(caller), { description, abilities, expiresIn })
       return HttpResponse.json({ ...shown(key), key: plain }, { status: 201, headers: noStore })
     },
-    assertAllowed: async () => forbidApiKey('API keys'),
+    assertAllowed: async () => forbidApiKey(message('subject.apiKeys')),
     description: { input: inputSchema, output: createdSchema, problems: [413, 415, 422] },
     status: 201,
   })
@@ -71,7 +72,7 @@ function revokeKey(name: string): Endpoint {
       if (!(await perms.auth.apiKeys.revoke(userOf(caller).id, params.keyId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    assertAllowed: async () => forbidApiKey('API keys'),
+    assertAllowed: async () => forbidApiKey(message('subject.apiKeys')),
   })
 }
 
@@ -92,10 +93,7 @@ function shown({ id, description, abilities, createdAt, lastUsedAt, expiresAt }:
 
 const century = 3_153_600_000
 
-const abilityPattern = describePattern(
-  '^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$',
-  "must be an ability: 'documents:read', 'documents:*' or '*'",
-)
+const abilityPattern = describePattern('^(?:\\*|[\\w-]{1,64}(?::(?:\\*|[\\w-]{1,64}))?)$', message('field.ability'))
 
 const inputSchema = {
   type: 'object',

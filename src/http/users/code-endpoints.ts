@@ -1,4 +1,5 @@
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
+import { message } from '../../core/messages/message.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import { tokenAnswer } from '../caller/token-response.js'
@@ -65,7 +66,7 @@ export function confirmCodeEndpoint(name: string): Endpoint {
       return accepted()
     },
     status: 202,
-    assertAllowed: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey(message('subject.sessions')),
     description: { output: acceptedSchema, problems: [429] },
   })
 }

@@ -1,4 +1,5 @@
 import type { Confirmed } from '../../auth/flows/confirm.js'
+import { message } from '../../core/messages/message.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import { readTokenCookies, tokenCookies } from '../caller/cookies.js'
 import { noStore } from '../caller/token-response.js'
@@ -27,7 +28,7 @@ export function confirmEndpoint(name: string, takesSentCodes: boolean): Endpoint
       const names = keys.filter((one) => Object.hasOwn(given, one))
       return confirmed(await context.perms.auth.confirm(textsOf(given, names)), context)
     },
-    assertAllowed: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey(message('subject.sessions')),
     description: { input: takesSentCodes ? inputWithSentCode : inputSchema, output: outputSchema, problems: [413, 415, 422, 429] },
   })
 }

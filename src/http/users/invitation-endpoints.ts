@@ -1,6 +1,7 @@
 import { assertInviter } from '../../auth/flows/domain-roles.js'
 import type { PrepareRegistration } from '../../auth/flows/invitations/accept.js'
 import { ForbiddenError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { domainFromClient } from '../../policy/domain-ref.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
@@ -76,7 +77,7 @@ export function invitationEndpoints(name: string, registration: Registration | n
         await perms.auth.invitations.revoke(params.invitationId ?? '')
         return HttpResponse.empty({ headers: noStore })
       },
-      assertAllowed: async () => forbidApiKey('Invitations'),
+      assertAllowed: async () => forbidApiKey(message('subject.invitations')),
     }),
     new Endpoint({
       ...signedInOnly('POST', 'invitations/accept'),
@@ -86,7 +87,7 @@ export function invitationEndpoints(name: string, registration: Registration | n
         const { role, domainId } = await perms.auth.invitations.accept(textsOf(input, ['token']).token)
         return HttpResponse.json({ role, domain: domainId }, { headers: noStore })
       },
-      assertAllowed: async () => forbidApiKey('Invitations'),
+      assertAllowed: async () => forbidApiKey(message('subject.invitations')),
       description: { input: textSchema(['token'], { token: 128 }), output: roleSchema, problems: [413, 415, 422, 429] },
     }),
     ...(registration ? [registerEndpoint(name, registration)] : []),
@@ -104,8 +105,7 @@ function registerEndpoint(name: string, { prepare, shown: show, input: schema, i
     summary: 'Register with an invitation',
     status: 201,
     load: async () => {
-      if (isRefused)
-        throw new ForbiddenError('Registration is closed. Ask the person who invited you for an account, then accept the invitation.')
+      if (isRefused) throw new ForbiddenError(message('registration.closed'))
       return { row: undefined, parents: [] }
     },
     handler: async (context) => {

@@ -1,5 +1,6 @@
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
@@ -67,7 +68,7 @@ export function changeEmailEndpoints(name: string): Endpoint[] {
         return accepted()
       },
       status: 202,
-      assertAllowed: async () => forbidApiKey('Passwords and e-mail addresses'),
+      assertAllowed: async () => forbidApiKey(message('subject.passwords')),
       description: {
         input: textSchema(['email', 'oldPassword'], { email: MAX_EMAIL_LENGTH, oldPassword: 4096 }),
         output: acceptedSchema,

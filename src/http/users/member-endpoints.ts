@@ -1,6 +1,6 @@
 import { administeredDomain } from '../../auth/flows/domain-roles.js'
 import { assertChangeable, changeGrant, memberGrants } from '../../auth/flows/members.js'
-import type { FieldError } from '../../core/errors.js'
+import type { FieldProblem } from '../../core/errors.js'
 import type { Actor } from '../../policy/context.js'
 import { domainFromClient } from '../../policy/domain-ref.js'
 import { MAX_EMAIL_LENGTH } from '../../schema/email.js'
@@ -83,7 +83,7 @@ export function memberEndpoints(name: string, shape: (user: object, actor: Actor
 
 /** @throws ValidationError */
 function pageOf(query: URLSearchParams): { page: number; pageSize: number } {
-  const errors: FieldError[] = []
+  const errors: FieldProblem[] = []
   const number = (key: string, instead: number, most: number): number => {
     const value = wholeNumber(key, query.get(key), instead, most)
     if (typeof value === 'number') return value

@@ -1,4 +1,5 @@
 import { UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
@@ -117,7 +118,7 @@ function withCode(
 
 const codeInput = textSchema(['code'], { code: 128 })
 
-const assertAllowed = async () => forbidApiKey('Second factors')
+const assertAllowed = async () => forbidApiKey(message('subject.factors'))
 
 function userOf(caller: EndpointContext['caller']): User {
   if (caller === null) throw new UnauthorizedError()

@@ -1,4 +1,5 @@
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import type { Actor } from '../../policy/context.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import { noStore } from '../caller/token-response.js'
@@ -40,7 +41,7 @@ export function deleteSession(name: string): Endpoint {
       if (!(await perms.auth.endSession(idOf(actor), params.sessionId ?? ''))) throw new NotFoundError()
       return HttpResponse.empty({ headers: noStore })
     },
-    assertAllowed: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey(message('subject.sessions')),
   })
 }
 
@@ -58,7 +59,7 @@ export function deleteOtherSessions(name: string): Endpoint {
       await perms.auth.signOutEverywhere(idOf(actor), { except: actor?.sessionId })
       return HttpResponse.empty({ headers: noStore })
     },
-    assertAllowed: async () => forbidApiKey('Sessions'),
+    assertAllowed: async () => forbidApiKey(message('subject.sessions')),
   })
 }
 

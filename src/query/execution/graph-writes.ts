@@ -1,6 +1,8 @@
 /** Checks the statements of upsertGraph(). A row that a policy protects is an error there, because the caller named each row. */
+
 import type { MaybeCompositeId, Model, PrimitiveValue } from 'objection'
 import { ForbiddenError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from '../objection-internals.js'
 
 /** A builder with the execution that an enforcing one has. */
@@ -53,8 +55,8 @@ export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal
   const name = relation.relatedModelClass.name
   throw new ForbiddenError(
     isUnrelate
-      ? `You may not remove this ${name} from ${relation.ownerModelClass.name}.${relation.name}.`
-      : `You may not delete this ${name}. Keep it in the graph, or pass noDelete.`,
+      ? message('row.removeRelated', { related: name, model: relation.ownerModelClass.name, relation: relation.name })
+      : message('row.deleteRelated', { related: name }),
   )
 }
 
@@ -69,5 +71,5 @@ export function assertChanged(builder: ObjectionBuilder, count: unknown): void {
   if (count !== 0) return
   const above = builder.parentQuery()
   const { relation } = (above && operationsOf(above).find((one) => one.relation !== undefined)) ?? {}
-  throw new ForbiddenError(`You may not change the link ${relation?.name} of this ${relation?.ownerModelClass.name}.`)
+  throw new ForbiddenError(message('row.changeLink', { relation: String(relation?.name), model: String(relation?.ownerModelClass.name) }))
 }

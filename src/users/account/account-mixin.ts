@@ -1,4 +1,5 @@
 import type { Model, ModelOptions, Pojo, TransactionOrKnex } from 'objection'
+import { message } from '../../core/messages/message.js'
 import { inTransaction, transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../../policy/policy.js'
@@ -47,7 +48,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
 
     // Deleting a user deletes roles, tokens, keys and factors.
     static override beforeDelete(args: never): unknown {
-      forbidImpersonation('Accounts')
+      forbidImpersonation(message('subject.accounts'))
       return super.beforeDelete(args)
     }
 
@@ -103,7 +104,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     }
 
     override async $beforeUpdate(options: never, context: never): Promise<void> {
-      if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation('Accounts')
+      if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation(message('subject.accounts'))
       canonicalizeIdentifiers(this)
       await super.$beforeUpdate(options, context)
     }

@@ -1,5 +1,7 @@
 /** The columns by which users sign in: `static identifiers` of the user model. */
+
 import { ConfigurationError } from '../../core/errors.js'
+import { either, type MessageValue, message } from '../../core/messages/message.js'
 import { structureOf } from '../../schema/definition/definition.js'
 import { canonicalEmail, MAX_EMAIL_INPUT_LENGTH } from '../../schema/email.js'
 import { valuesByName } from '../../schema/model-class.js'
@@ -68,11 +70,11 @@ export function identifierValues(user: object): Record<string, string> {
 }
 
 /** Returns the protected columns for a message: `password, e-mail address or username`. */
-export function credentialsInWords(cls: object): string {
+export function credentialsInWords(cls: object): MessageValue {
   const { specs } = structureOf(cls)
   const named = protectedIdentifiers(cls).filter((name) => specs[name])
-  const words = ['password', ...named.map((name) => (name === 'email' ? 'e-mail address' : name))]
-  return words.length === 1 ? 'password' : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+  const words = [message('word.password'), ...named.map((name) => (name === 'email' ? message('word.email') : name))]
+  return either([words.slice(0, -1), ...words.slice(-1)].filter((one) => !Array.isArray(one) || one.length > 0))
 }
 
 /** Returns the name under which the throttle counts attempts on an account. The name of an address is the address. */

@@ -1,4 +1,5 @@
 import type { Model } from 'objection'
+import { message } from '../../core/messages/message.js'
 import { invalidField } from '../../schema/text-input.js'
 import { identifierValues } from './identifiers.js'
 import { registeredPasswords } from './passwords.js'
@@ -63,7 +64,7 @@ export class NewPassword {
 
   async #hash(password: string, turn: number): Promise<void> {
     const { hasher, check } = registeredPasswords()
-    if (typeof password !== 'string') throw invalidField('password', 'must be a string')
+    if (typeof password !== 'string') throw invalidField('password', message('field.string'))
     await check(password, { ...(this.owner && identifierValues(this.owner)), ...identifierValues(this.#row) })
     const hash = await hasher.hash(password)
     // The latest call wins, whichever hash finishes first.

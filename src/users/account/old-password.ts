@@ -1,5 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import type { ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { authorityFor } from '../../policy/context.js'
 import { holdsUsers } from '../../policy/user-tables.js'
 import { type Runtime, runtimeSlot } from '../../runtime.js'
@@ -23,9 +24,9 @@ export function isCaller(row: Model): boolean {
 }
 
 /** The subject of errors of forbidApiKey(). */
-export const CREDENTIALS = 'Passwords, e-mail addresses and other identifiers for sign-in'
+export const CREDENTIALS = message('subject.credentials')
 
-const requiredFor = (row: Model): string => `is required to change your own ${credentialsInWords(row.constructor)}`
+const requiredFor = (row: Model) => message('field.requiredToChange', { credentials: credentialsInWords(row.constructor) })
 
 /**
  * Checks the old password for a change of a password or an identifier. Users need it for their own row: a session may be left open on
@@ -42,7 +43,8 @@ export async function proveOldPassword(
   trx?: TransactionOrKnex,
 ): Promise<Proven | null> {
   if (!isChange) {
-    if (old !== undefined) throw invalidField('oldPassword', `is only for a new ${credentialsInWords(row.constructor)}`)
+    if (old !== undefined)
+      throw invalidField('oldPassword', message('field.onlyForNew', { credentials: credentialsInWords(row.constructor) }))
     return null
   }
   // Checked before the old password, so that an API key cannot be used to guess it.
@@ -68,7 +70,7 @@ export async function assertProof(
   // A concurrent sign-in may have rehashed the same password.
   if (proven && (await registeredPasswords().hasher.verify(proven.password, stored?.passwordHash))) return
   if (proven) throw wrongOldPassword()
-  throw invalidField('oldPassword', `${requiredFor(row)}: update({ ..., oldPassword })`)
+  throw invalidField('oldPassword', message('field.requiredToUpdate', { credentials: credentialsInWords(row.constructor) }))
 }
 
 type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<void>
@@ -76,7 +78,7 @@ type OldPasswordCheck = (row: Model, verify: () => Promise<boolean>) => Promise<
 const oldPasswordCheck = runtimeSlot<OldPasswordCheck>(() => verifyOnly)
 
 async function verifyOnly(_row: Model, verify: () => Promise<boolean>): Promise<void> {
-  if (!(await verify())) throw invalidField('oldPassword', 'is wrong')
+  if (!(await verify())) throw invalidField('oldPassword', message('field.wrong'))
 }
 
 /** Sets the function that checks old passwords, so that the throttle counts wrong ones. */
@@ -86,5 +88,5 @@ export function registerOldPasswordCheck(runtime: Runtime, check: OldPasswordChe
 
 /** Returns the error for a wrong old password. */
 export function wrongOldPassword(): ValidationError {
-  return invalidField('oldPassword', 'is wrong')
+  return invalidField('oldPassword', message('field.wrong'))
 }

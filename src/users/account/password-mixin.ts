@@ -1,5 +1,6 @@
 import type { Model, Pojo, TransactionOrKnex } from 'objection'
-import { ConfigurationError, type FieldError, ValidationError } from '../../core/errors.js'
+import { ConfigurationError, type FieldProblem, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { allValuesOf } from '../../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
 import type { FromJsonOptions } from '../../record/row-values.js'
@@ -152,15 +153,13 @@ interface PasswordInput {
 function readPasswords(json: Pojo, options: FromJsonOptions | undefined): PasswordInput {
   const { password, oldPassword, ...rest } = json
   if (!options?.active) {
-    throw new ValidationError('A query cannot hash a password: use create(), update() or setPassword() and save().', [
-      { field: 'password', message: 'cannot be set by a query' },
-    ])
+    throw new ValidationError(message('password.byQuery'), [{ field: 'password', message: message('field.passwordByQuery') }])
   }
-  const errors: FieldError[] = []
-  if (password !== undefined && typeof password !== 'string') errors.push({ field: 'password', message: 'must be a string' })
-  if (oldPassword !== undefined && typeof oldPassword !== 'string') errors.push({ field: 'oldPassword', message: 'must be a string' })
-  if (oldPassword !== undefined && !options.patch) errors.push({ field: 'oldPassword', message: 'is not known here' })
-  if (errors[0]) throw new ValidationError(`${errors[0].field} ${errors[0].message}`, errors)
+  const errors: FieldProblem[] = []
+  if (password !== undefined && typeof password !== 'string') errors.push({ field: 'password', message: message('field.string') })
+  if (oldPassword !== undefined && typeof oldPassword !== 'string') errors.push({ field: 'oldPassword', message: message('field.string') })
+  if (oldPassword !== undefined && !options.patch) errors.push({ field: 'oldPassword', message: message('field.unknown') })
+  if (errors[0]) throw new ValidationError(message('input.field', { field: errors[0].field, problem: errors[0].message }), errors)
   return { password: password as string | undefined, oldPassword: oldPassword as string | undefined, rest }
 }
 

@@ -1,4 +1,5 @@
 import { ForbiddenError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { all, holds, sql } from '../../policy/compiler/condition.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import { authorityFor, runsForCaller } from '../../policy/context.js'
@@ -37,5 +38,5 @@ export async function requireRankOver(userId: string): Promise<void> {
       sql: `exists (select 1 from ?? as ?? where ${condition.sql})`,
       bindings: [table, 'perms_user', ...condition.bindings],
     }))
-  if (!isHigher) throw new ForbiddenError(`You may not change the account of this user. ${OUTRANKS}`)
+  if (!isHigher) throw new ForbiddenError(message('account.notChangeable', { takes: OUTRANKS }))
 }

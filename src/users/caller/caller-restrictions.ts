@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
 import { ForbiddenError } from '../../core/errors.js'
+import { type Message, message } from '../../core/messages/message.js'
 import { currentActor, currentImpersonatorId } from '../../policy/context.js'
 import type { AbstractConstructor } from '../../record/record-types.js'
 import { markIntermediate } from '../../schema/definition/declarations.js'
@@ -8,25 +9,24 @@ import { markIntermediate } from '../../schema/definition/declarations.js'
  * Throws when the caller uses an API key or impersonates a user. Only users themselves change passwords, addresses, keys, factors
  * and sessions. Code without a caller (asSystem, a script) passes.
  *
- * @param what the subject of the message: 'Passwords', 'Sessions'
+ * @param subject the subject of the message: 'Passwords', 'Sessions'
  * @throws ForbiddenError
- * @example forbidApiKey('API keys')
+ * @example forbidApiKey(message('subject.apiKeys'))
  */
-export function forbidApiKey(what: string): void {
-  if (currentActor()?.abilities) throw new ForbiddenError(`${what} cannot be changed with an API key: sign in.`)
-  forbidImpersonation(what)
+export function forbidApiKey(subject: string | Message): void {
+  if (currentActor()?.abilities) throw new ForbiddenError(message('apiKey.notChangeable', { subject }))
+  forbidImpersonation(subject)
 }
 
 /** Throws when the caller impersonates a user, also inside runAs(). @throws ForbiddenError */
-export function forbidImpersonation(what: string): void {
-  if (currentActor() && currentImpersonatorId())
-    throw new ForbiddenError(`${what} cannot be changed while impersonating a user: end the impersonation.`)
+export function forbidImpersonation(subject: string | Message): void {
+  if (currentActor() && currentImpersonatorId()) throw new ForbiddenError(message('impersonation.notChangeable', { subject }))
 }
 
 /**
  * Calls `check` before every insert, update and delete of the model. Hooks run for each kind of query, also under bypassPerms().
  *
- * @param check throws to refuse the write, such as `() => forbidApiKey('Tokens')`
+ * @param check throws to refuse the write, such as `() => forbidApiKey(message('subject.tokens'))`
  */
 export function CheckedWritesMixin<T extends AbstractConstructor<Model>>(Base: T, check: () => void): T
 export function CheckedWritesMixin(Base: typeof Model, check: () => void): AbstractConstructor<Model> {

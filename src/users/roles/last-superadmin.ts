@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { ConflictError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { addWriteCheck } from '../../enforce/enforcer.js'
 import { userTables } from '../../policy/user-tables.js'
 import { allValuesOf } from '../../query/objection-internals.js'
@@ -84,8 +85,8 @@ addWriteCheck({
 
   async after(builder) {
     if (!hadSuperadmin.get(builder.execution) || (await lockSuperadmins(builder)).length > 0) return
-    throw new ConflictError('This is the last superadmin who can sign in: appoint another one first.', {
-      errors: [{ field: tableOf(builder.cls) === userTables().user.table ? 'id' : 'role', message: 'belongs to the last superadmin' }],
+    throw new ConflictError(message('role.lastSuperadmin'), {
+      errors: [{ field: tableOf(builder.cls) === userTables().user.table ? 'id' : 'role', message: message('field.ofLastSuperadmin') }],
     })
   },
 })

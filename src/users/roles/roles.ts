@@ -1,4 +1,5 @@
-import { type FieldError, ValidationError } from '../../core/errors.js'
+import { type FieldProblem, ValidationError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import type { Actor } from '../../policy/context.js'
 
 /**
@@ -40,14 +41,14 @@ function foldRoleName(role: string): string {
  * @throws ValidationError for a blank name, and for one that looks like a built-in role ('ADMIN', 'admin ')
  */
 export function checkRole(role: unknown): string {
-  const errors: FieldError[] = []
-  if (typeof role !== 'string' || role.trim() === '') errors.push({ field: 'role', message: 'must be the name of a role' })
-  else if (role.length > 2 * MAX_ROLE) errors.push({ field: 'role', message: `must have at most ${MAX_ROLE} characters` })
+  const errors: FieldProblem[] = []
+  if (typeof role !== 'string' || role.trim() === '') errors.push({ field: 'role', message: message('field.roleName') })
+  else if (role.length > 2 * MAX_ROLE) errors.push({ field: 'role', message: message('field.maxLength', { limit: MAX_ROLE }) })
   else if (!reserved.includes(role) && reserved.includes(foldRoleName(role)))
     errors.push({
       field: 'role',
-      message: `looks like the reserved role '${foldRoleName(role)}': write it exactly like that, or choose another name`,
+      message: message('field.reservedRole', { role: foldRoleName(role) }),
     })
-  if (errors[0]) throw new ValidationError(`role ${errors[0].message}`, errors)
+  if (errors[0]) throw new ValidationError(message('input.field', { field: 'role', problem: errors[0].message }), errors)
   return role as string
 }

@@ -75,7 +75,7 @@ export function codes(context: CodeContext): Codes {
 
     async signIn(given) {
       requireCodes(context, 'signIn')
-      forbidApiKey('Sessions')
+      forbidApiKey(message('subject.sessions'))
       return await signIn(context, given)
     },
 
@@ -83,7 +83,7 @@ export function codes(context: CodeContext): Codes {
       requireCodes(context, 'requestConfirmation')
       const actor = currentActor()
       if (!actor) throw new UnauthorizedError()
-      forbidApiKey('Sessions')
+      forbidApiKey(message('subject.sessions'))
       const { sessionId } = actor
       if (!sessionId) throw new ConfigurationError('requestConfirmation() needs the session of an access token, and runAs() has none.')
       const user = actor.user as User

@@ -41,7 +41,7 @@ export const wrongCode = () => new InvalidCredentialsError(message('code.wrong')
 /** Returns the digits of a code. Users type blanks and dashes. @throws ValidationError */
 export function readDigits(value: unknown, field: string): string {
   const given = requireText(value, field)
-  if (given.length > MAX_INPUT) throw invalidField(field, 'is too long')
+  if (given.length > MAX_INPUT) throw invalidField(field, message('field.tooLong'))
   const digits = given.replace(/[\s-]/g, '')
   if (!/^\d{6}$/.test(digits)) throw invalidField(field, 'must be six digits')
   return digits

@@ -1,5 +1,7 @@
 import type { Model, TransactionOrKnex } from 'objection'
-import { type FieldError, PermsError, UniqueViolationError } from '../../../core/errors.js'
+import { type FieldProblem, PermsError, UniqueViolationError } from '../../../core/errors.js'
+import { inEnglish } from '../../../core/messages/in-english.js'
+import { message } from '../../../core/messages/message.js'
 import { transaction } from '../../../database/transaction.js'
 import { registeredModel } from '../../../policy/registered-models.js'
 import { inParts } from '../../../query/execution/insert-results.js'
@@ -66,7 +68,8 @@ export class UserBatches {
 
   /** @throws ValidationError for values that the model, the hasher or an earlier user of the iterable excludes */
   async #candidate(index: number, user: unknown): Promise<Candidate> {
-    if (typeof user !== 'object' || user === null || Array.isArray(user)) throw new Refused([{ field: '', message: 'must be an object' }])
+    if (typeof user !== 'object' || user === null || Array.isArray(user))
+      throw new Refused([{ field: '', message: message('field.object') }])
     const { roles, ...values } = user as { roles?: unknown }
     this.#assertPlainValues(values)
     const row = this.#cls.fromJson(values)
@@ -74,10 +77,10 @@ export class UserBatches {
     if (hash === undefined || hash === null) valuesByName(row).passwordHash = noPassword(this.#cls)
     if (typeof hash === 'string' && !canVerify(this.#core.hasher, hash)) throw new Refused([passwordProblem(this.#core.hasher, hash)])
     const keys = this.#keysOf(row)
-    if (keys.length === 0) throw new Refused([{ field: this.#identifiers[0] ?? 'id', message: 'is required' }])
+    if (keys.length === 0) throw new Refused([{ field: this.#identifiers[0] ?? 'id', message: message('field.required') }])
     const taken = keys.find(({ key }) => this.#seen.has(key))
     for (const { key } of keys) this.#seen.add(key)
-    if (taken) throw new Refused([{ field: taken.name, message: 'is that of an earlier row' }])
+    if (taken) throw new Refused([{ field: taken.name, message: message('field.ofEarlierRow') }])
     return { index, row, grants: await this.#grants.read(roles) }
   }
 
@@ -85,7 +88,8 @@ export class UserBatches {
   #assertPlainValues(values: object): void {
     const isPlain = (name: string) => typeof (columnValue(values, name) ?? '') !== 'object'
     const field = ['id', ...this.#identifiers, 'passwordHash'].find((name) => !isPlain(name))
-    if (field !== undefined) throw new Refused([{ field, message: field === 'id' ? 'must be a string or a number' : 'must be a string' }])
+    if (field !== undefined)
+      throw new Refused([{ field, message: field === 'id' ? 'must be a string or a number' : message('field.string') }])
   }
 
   /** Returns the candidates whom the database does not contain. One with the address of another user is refused. */
@@ -105,7 +109,7 @@ export class UserBatches {
       if (!taken) return true
       const isSame = columnValue(row, 'id') === undefined || known.get(taken.key) === String(columnValue(row, 'id'))
       if (isSame) skipped += 1
-      else refused.push({ index, errors: [{ field: taken.name, message: 'is that of a user with another id' }] })
+      else refused.push({ index, errors: inEnglish([{ field: taken.name, message: message('field.ofOtherId') }]) })
       return false
     })
     return { fresh, skipped }
@@ -194,7 +198,7 @@ export class UserBatches {
 
 /** The errors of one user. */
 class Refused extends Error {
-  constructor(readonly errors: readonly FieldError[]) {
+  constructor(readonly errors: readonly FieldProblem[]) {
     super('This user cannot be imported.')
   }
 }
@@ -210,7 +214,7 @@ function refusal(index: number, error: unknown): RefusedUser {
   const { errors, message } = error as Refused | PermsError
   return {
     index,
-    errors: errors.length > 0 ? errors.map(({ field, message: why }) => ({ field, message: why })) : [{ field: '', message }],
+    errors: errors.length > 0 ? inEnglish(errors) : [{ field: '', message }],
   }
 }
 
@@ -225,7 +229,7 @@ function canVerify(hasher: PasswordHasher, hash: string): boolean {
   return hasher.recognises?.(hash) ?? true
 }
 
-function passwordProblem(hasher: PasswordHasher, hash: string): FieldError {
+function passwordProblem(hasher: PasswordHasher, hash: string): FieldProblem {
   const problem = hasher instanceof LegacyHasher ? hasher.problemOf(hash) : undefined
   const message = problem === undefined ? 'is no hash of a configured scheme' : `exceeds the bounds of its scheme: ${problem}`
   return { field: 'passwordHash', message }

@@ -1,5 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { ValidationError } from '../../../core/errors.js'
+import { type Message, message } from '../../../core/messages/message.js'
 import { registeredModel } from '../../../policy/registered-models.js'
 import { inParts } from '../../../query/execution/insert-results.js'
 import { valuesByName } from '../../../schema/model-class.js'
@@ -27,7 +28,7 @@ export class ImportedGrants {
   /** @throws ValidationError for the field `roles`: no roles, or a domain that does not exist */
   async read(roles: unknown): Promise<GrantValues[]> {
     if (roles === undefined) return []
-    if (!Array.isArray(roles)) throw invalidRoles('must be a list')
+    if (!Array.isArray(roles)) throw invalidRoles(message('field.list'))
     const grants = new Map<string, GrantValues>()
     for (const given of roles as readonly unknown[]) {
       const grant = await this.#grant(typeof given === 'object' && given !== null ? given : { role: given })
@@ -50,7 +51,7 @@ export class ImportedGrants {
       const name = checkRole(role)
       return domain === undefined ? { role: name } : { role: name, domainId: await this.#domainIdOf(domain) }
     } catch (error) {
-      if (error instanceof ValidationError) throw invalidRoles(error.errors[0]?.message ?? 'are not valid')
+      if (error instanceof ValidationError) throw invalidRoles(error.texts.errors[0]?.message ?? message('field.plural.invalid'))
       throw error
     }
   }
@@ -66,6 +67,6 @@ export class ImportedGrants {
   }
 }
 
-function invalidRoles(message: string): ValidationError {
-  return new ValidationError(`roles ${message}`, [{ field: 'roles', message }])
+function invalidRoles(problem: string | Message): ValidationError {
+  return new ValidationError(message('input.field', { field: 'roles', problem }), [{ field: 'roles', message: problem }])
 }

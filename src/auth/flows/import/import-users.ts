@@ -1,4 +1,5 @@
 import { ConfigurationError, type FieldError, ForbiddenError, UnauthorizedError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { authorityFor, bypassPerms } from '../../../policy/context.js'
 import type { RoleName } from '../../../policy/registered-types.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
@@ -103,10 +104,10 @@ export function importUsers(core: AuthCore): ImportUsers {
 
 /** @throws UnauthorizedError for an anonymous caller, ForbiddenError for a caller who is no global superadmin */
 function assertMayImport(): void {
-  forbidApiKey('User accounts')
+  forbidApiKey(message('subject.userAccounts'))
   const authority = authorityFor(userClass())
   if (authority === null) throw new UnauthorizedError()
-  if (authority !== 'free' && !isSuperadmin(authority)) throw new ForbiddenError('Only a superadmin may import users.')
+  if (authority !== 'free' && !isSuperadmin(authority)) throw new ForbiddenError(message('role.onlySuperadminImports'))
 }
 
 function assertIterable(users: unknown): void {

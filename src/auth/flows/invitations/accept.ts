@@ -1,4 +1,5 @@
 import { ForbiddenError, InvalidTokenError, UnauthorizedError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { lockRow } from '../../../database/lock-row.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentAddress, runAsActor, withConsent } from '../../../policy/context.js'
@@ -30,7 +31,7 @@ export function acceptInvitation({ core, delivery, tables }: MailContext, token:
     const user = await asSystem(() => userClass().get(actor.id))
     const present = await tables()
     if (!user || !isActive(user)) throw new UnauthorizedError()
-    if (user.email !== invitation.email) throw new ForbiddenError('The invitation is for another address: sign in with that one.')
+    if (user.email !== invitation.email) throw new ForbiddenError(message('invitation.otherAddress'))
     const { grant, revoked } = await transaction(
       (trx) =>
         asSystem(async () => {
@@ -51,7 +52,7 @@ export function acceptInvitation({ core, delivery, tables }: MailContext, token:
 export function acceptAsNewUser(core: AuthCore, token: string, values: object, prepare?: PrepareRegistration): Promise<User> {
   return redeem(core, 'acceptNew', async () => {
     const invitation = await readInvitation(token)
-    if ('email' in values) throw invalidField('email', 'is the invited one')
+    if ('email' in values) throw invalidField('email', message('field.invitedAddress'))
     const attempt = await core.throttle.begin('registration', { address: currentAddress() })
     try {
       const user = await registerInvited(core, invitation, values, prepare)
@@ -77,7 +78,7 @@ async function registerInvited(core: AuthCore, invitation: Invitation, values: o
 /** Runs work under the throttle of mailed tokens, which counts by client address. */
 async function redeem<T>(core: AuthCore, name: string, work: () => Promise<T>): Promise<T> {
   core.assertNoTransaction(`invitations.${name}`)
-  forbidApiKey('Invitations')
+  forbidApiKey(message('subject.invitations'))
   const attempt = await core.throttle.begin('mailToken', { address: currentAddress() })
   return await withAttempt(attempt, (error) => error instanceof InvalidTokenError, work)
 }
@@ -110,8 +111,8 @@ async function grantOnBehalfOfInviter(user: User, { invitedById, role, domainId 
     return await runAsActor(inviter, () => withConsent({ userId: user.id, domainId }, () => grants().create({ user, role, domainId })))
   } catch (error) {
     if (!(error instanceof ForbiddenError || error instanceof UnauthorizedError)) throw error
-    throw new ForbiddenError('The user who invited you may no longer grant this role: ask for another invitation.')
+    throw new ForbiddenError(message('invitation.notGrantable'))
   }
 }
 
-const invalidInvitation = () => new InvalidTokenError('The invitation is no longer valid: ask for another.')
+const invalidInvitation = () => new InvalidTokenError(message('invitation.invalid'))

@@ -1,4 +1,5 @@
 import { ForbiddenError, NotFoundError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentActor } from '../../../policy/context.js'
 import type { DomainName, LibraryId } from '../../../policy/registered-types.js'
@@ -74,7 +75,7 @@ async function listInvitations(domain: DomainName | undefined): Promise<Invitati
 
 async function revokeInvitation(core: AuthCore, id: string): Promise<void> {
   core.assertNoTransaction('invitations.revoke')
-  forbidApiKey('Invitations')
+  forbidApiKey(message('subject.invitations'))
   const known = decodeId(Invitation, id)
   const found = known === undefined ? undefined : await Invitation.query().findById(known)
   if (!found) throw new NotFoundError()

@@ -1,4 +1,5 @@
 import { ConfigurationError, MissingReferenceError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { lockRow } from '../../../database/lock-row.js'
 import { type Actor, currentAddress, withConsent } from '../../../policy/context.js'
 import { registeredModel } from '../../../policy/registered-models.js'
@@ -41,7 +42,7 @@ export async function invite(
       "Invitations go by mail: initPerms({ mail: { mailer: consoleMailer(), baseUrl: 'http://localhost:3000' } }).",
     )
   const actor = assertActor()
-  forbidApiKey('Invitations')
+  forbidApiKey(message('subject.invitations'))
   const offer = await readOffer(actor, given)
   await delivery.count(offer.email, { address: currentAddress(), caller: actor.id })
   const plain = PREFIX + randomToken()
@@ -55,7 +56,7 @@ export async function invite(
 /** @throws ValidationError, ForbiddenError for a role that the caller may not grant in the domain */
 async function readOffer(actor: Actor, given: { email: string; role: string; domain: DomainName }): Promise<Offer> {
   const email = canonicalEmail(requireStorableText(given.email, 'email'))
-  if (!isEmailAddress(email)) throw invalidField('email', 'must be an e-mail address')
+  if (!isEmailAddress(email)) throw invalidField('email', message('field.email'))
   const role = requireStorableText(given.role, 'role')
   checkRole(role)
   const ref = typeof given.domain !== 'string' && isDomainRef(given.domain) ? given.domain : requireStorableText(given.domain, 'domain')
@@ -100,6 +101,4 @@ export function canGrantToNewUser(role: string, domainId: string): Promise<boole
 }
 
 const noSuchDomain = () =>
-  new MissingReferenceError('There is no active domain of this id or name.', [
-    { field: 'domain', message: 'does not exist, or is not active' },
-  ])
+  new MissingReferenceError(message('domain.noneActive'), [{ field: 'domain', message: message('field.notActive') }])

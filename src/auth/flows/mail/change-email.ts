@@ -1,3 +1,4 @@
+import { message } from '../../../core/messages/message.js'
 import { currentAddress } from '../../../policy/context.js'
 import { invalidField } from '../../../schema/text-input.js'
 import { accountNameOf } from '../../../users/account/identifiers.js'
@@ -20,9 +21,9 @@ export async function requestEmailChange(
 ): Promise<void> {
   const { core } = context
   const mailService = requireMail(core, 'requestEmailChange')
-  forbidApiKey('Passwords and e-mail addresses')
+  forbidApiKey(message('subject.passwords'))
   const address = readEmail(email)
-  if (typeof oldPassword !== 'string' || oldPassword === '') throw invalidField('oldPassword', 'is required')
+  if (typeof oldPassword !== 'string' || oldPassword === '') throw invalidField('oldPassword', message('field.required'))
   const stored = await proveOldPassword(core, user, oldPassword)
   await countBoth(context, user, address)
   runInBackground(core, () => sendBoth(context, mailService, user, { address, whilePassword: stored }))

@@ -1,4 +1,5 @@
 import { ServiceUnavailableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { LifetimeChoice } from '../../tokens/session-life.js'
 import { completeSignIn } from '../start-session.js'
@@ -21,7 +22,7 @@ export function signInWithMagicLink(
   return redeem(context.core, 'signInWithMagicLink', token, async (plain) => {
     const user = await useProvingToken(context, 'magicLink', plain, { act: async (row) => row })
     const result = await completeSignIn(context.core, user, { device, amr: ['mail'], life })
-    if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: ask for another link.')
+    if (!result) throw new ServiceUnavailableError(message('link.accountChanged'))
     return result
   })
 }

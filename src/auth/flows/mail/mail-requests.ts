@@ -1,5 +1,7 @@
 /** Handles requests for a mail and the use of mailed tokens, for all flows by e-mail. */
+
 import { ConfigurationError, PermsError, ServiceUnavailableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
 import { definitionOf } from '../../../schema/definition/definition.js'
 import { canonicalEmail, isEmailAddress } from '../../../schema/email.js'
@@ -83,7 +85,7 @@ export async function mailLink(
 /** Runs work under the throttle of mailed tokens, which counts wrong tokens by client address. */
 export async function redeem<T>(core: AuthCore, name: string, token: unknown, work: (token: string) => Promise<T>): Promise<T> {
   requireMail(core, name)
-  forbidApiKey('What a mailed link changes')
+  forbidApiKey(message('subject.mailedLink'))
   const plain = requireText(token, 'token')
   const attempt = await core.throttle.begin('mailToken', { address: currentAddress() })
   return await withAttempt(
@@ -129,7 +131,7 @@ export async function findByEmail(email: string): Promise<Found> {
 /** Returns an e-mail address in canonical form. @throws ValidationError */
 export function readEmail(value: unknown): string {
   const address = canonicalEmail(requireText(value, 'email'))
-  if (!isEmailAddress(address)) throw invalidField('email', 'must be an e-mail address')
+  if (!isEmailAddress(address)) throw invalidField('email', message('field.email'))
   return address
 }
 

@@ -1,4 +1,5 @@
 import { InvalidTokenError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { lockRow } from '../../../database/lock-row.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem } from '../../../policy/context.js'
@@ -151,5 +152,5 @@ export async function useMailToken<T>(
   )
 }
 
-const invalidLink = () => new InvalidTokenError('The link is no longer valid: ask for another.')
+const invalidLink = () => new InvalidTokenError(message('link.invalid'))
 const users = () => registeredModel('user') as typeof User

@@ -1,3 +1,4 @@
+import { message } from '../../../core/messages/message.js'
 import { invalidField } from '../../../schema/text-input.js'
 import type { User } from '../../../users/user.js'
 import { type MailContext, mailLink, redeem, requestMail, useProvingToken } from './mail-requests.js'
@@ -13,7 +14,7 @@ export function requestPasswordReset(context: MailContext, email: string): Promi
 /** Sets a new password. */
 export function resetPassword(context: MailContext, { token, password }: { token: string; password: string }): Promise<User> {
   return redeem(context.core, 'resetPassword', token, async (plain) => {
-    if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
+    if (typeof password !== 'string' || password === '') throw invalidField('password', message('field.required'))
     // Saving the new hash ends every session and every other mailed link.
     const user = await useProvingToken(context, 'passwordReset', plain, {
       act: async (row) => await row.save(),

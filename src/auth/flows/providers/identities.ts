@@ -1,4 +1,5 @@
 /** The linked accounts of a user. */
+import { message } from '../../../core/messages/message.js'
 import { asSystem } from '../../../policy/context.js'
 import type { LibraryId } from '../../../policy/registered-types.js'
 import { decodeId } from '../../../schema/ids.js'
@@ -34,7 +35,7 @@ export async function listIdentities(user: User): Promise<readonly IdentityInfo[
 /** Removes a linked account. @throws ConflictError for the last way to sign in */
 export async function unlinkIdentity({ core }: ProvidersContext, user: User, identityId: LibraryId): Promise<boolean> {
   core.assertNoTransaction('providers.unlink')
-  forbidApiKey('Linked accounts')
+  forbidApiKey(message('subject.linkedAccounts'))
   await requireRankOver(user.id)
   const id = decodeId(Identity, identityId)
   if (id === undefined) return false

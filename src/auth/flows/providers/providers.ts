@@ -162,7 +162,7 @@ export function providers(core: AuthCore, settings: ProviderSettings | undefined
 function linkingSession(): NonNullable<SignInDetails['link']> {
   const actor = currentActor()
   if (!actor) throw new UnauthorizedError()
-  forbidApiKey('Linked accounts')
+  forbidApiKey(message('subject.linkedAccounts'))
   assertSession(actor, recent(LINK_MAX_AGE))
   if (!actor.sessionId) throw new ConfigurationError('startLink() needs the session of an access token, and runAs() has none.')
   return { userId: actor.id, sessionId: actor.sessionId }
@@ -183,7 +183,7 @@ async function begin(
     invitation: invitation === undefined ? null : requireStorableText(invitation, 'invitation'),
     link,
   }
-  if (details.invitation !== null && details.invitation.length > 128) throw invalidField('invitation', 'is too long')
+  if (details.invitation !== null && details.invitation.length > 128) throw invalidField('invitation', message('field.tooLong'))
   if (challenge !== undefined && !(typeof challenge === 'string' && CHALLENGE_FORM.test(challenge)))
     throw invalidField('challenge', 'must be the SHA-256 of the verifier in base64url, without padding')
   await core.throttle.begin('provider', { address: currentAddress() })

@@ -1,5 +1,7 @@
 /** Challenges: proof of the first factor, with which a user sends the code of the second one. */
+
 import { InvalidTokenError, MissingTableError, ServiceUnavailableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { asSystem } from '../../../policy/context.js'
 import { tableOf } from '../../../schema/class-statics.js'
 import { isActive } from '../../../users/caller/actor.js'
@@ -39,7 +41,7 @@ export class FactorChallenges {
     } catch (error) {
       // The table is missing in a database of an earlier version: no user has a second factor.
       if (error instanceof MissingTableError && error.table === tableOf(SecondFactor)) return
-      throw new ServiceUnavailableError('The second factor of this account cannot be looked up right now: try to sign in again shortly.', {
+      throw new ServiceUnavailableError(message('factor.unavailable'), {
         cause: error,
       })
     }

@@ -1,7 +1,8 @@
-import { ConfigurationError, InvalidCredentialsError, SecondFactorUnreadableError, ValidationError } from '../../../core/errors.js'
+import { ConfigurationError, InvalidCredentialsError, SecondFactorUnreadableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
-import { requireText } from '../../../schema/text-input.js'
+import { invalidField, requireText } from '../../../schema/text-input.js'
 import { accountNameOf } from '../../../users/account/identifiers.js'
 import { SecondFactor } from '../../../users/second-factor.js'
 import type { User } from '../../../users/user.js'
@@ -62,7 +63,7 @@ export function methodOfCode(code: string): string {
 export function readCode(value: unknown): string {
   const given = requireText(value, 'code')
   const text = given.length > 128 ? given : given.replace(/[\s-]/g, '')
-  if (text.length > 64) throw new ValidationError('code is too long.', [{ field: 'code', message: 'is too long' }])
+  if (text.length > 64) throw invalidField('code', message('field.tooLong'))
   return text
 }
 
@@ -83,7 +84,7 @@ export function asSystemInTransaction<T>({ knex }: AuthCore, fn: () => Promise<T
 }
 
 /** Returns the error for a wrong or used code. */
-export const wrongCode = () => new InvalidCredentialsError('The code is wrong or was already used.')
+export const wrongCode = () => new InvalidCredentialsError(message('factor.wrongCode'))
 
 const unreadable = (userId: string) =>
   new SecondFactorUnreadableError(undefined, {

@@ -1,4 +1,5 @@
 import { ValidationError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { requireRankOver } from '../../../users/caller/account-rank.js'
 import type { UserRow } from '../../../users/caller/actor.js'
 import { skipCallerChange } from '../../../users/caller/caller-changes.js'
@@ -112,7 +113,7 @@ export function secondFactors(context: FactorContext): SecondFactors {
 /** Throws unless the caller may change the factors of a user, outside transactions. @throws ForbiddenError, ConfigurationError */
 async function assertMayChange(core: AuthCore, name: string, user: User): Promise<void> {
   core.assertNoTransaction(name)
-  forbidApiKey('Second factors')
+  forbidApiKey(message('subject.factors'))
   await requireRankOver(user.id)
 }
 
@@ -122,8 +123,7 @@ async function withVerifiedCode<T>(context: FactorContext, user: User, code: str
   await assertMayChange(core, 'secondFactors', user)
   const text = readCode(code)
   const factor = await factorOf(user.id)
-  if (!factor?.confirmedAt)
-    throw new ValidationError('There is no second factor: set one up first.', [{ field: 'code', message: 'has nothing to prove' }])
+  if (!factor?.confirmedAt) throw new ValidationError(message('factor.none'), [{ field: 'code', message: message('field.nothingToProve') }])
   const attempt = await beginAttempt(core, user)
   const result = await asSystemInTransaction(core, async () => {
     if (!(await consumeCode(context, factor, text))) throw wrongCode()

@@ -1,4 +1,5 @@
 import { ValidationError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { currentActor } from '../../../policy/context.js'
 import { invalidField } from '../../../schema/text-input.js'
 import { accountNameOf } from '../../../users/account/identifiers.js'
@@ -20,7 +21,7 @@ export async function beginSetUp(
 ): Promise<{ secret: string; uri: string }> {
   await provePassword(core, user, password)
   if ((await factorOf(user.id))?.confirmedAt)
-    throw new ValidationError('There is a second factor already: remove it first.', [{ field: 'code', message: 'is set up already' }])
+    throw new ValidationError(message('factor.setUpAlready'), [{ field: 'code', message: message('field.setUpAlready') }])
   const secret = newTotpSecret()
   await forActiveCaller(core.knex, user.id, async () => {
     await SecondFactor.query().delete().where('userId', user.id).whereNull('confirmedAt')
@@ -36,7 +37,7 @@ export async function confirmSetUp(context: FactorContext, user: User, code: str
   const factor = await factorOf(user.id)
   // A factor whose secret cannot be decrypted must be set up again.
   if (!factor || factor.confirmedAt || secretOf(context, factor) === null)
-    throw new ValidationError('There is no second factor to confirm: begin first.', [{ field: 'code', message: 'has nothing to confirm' }])
+    throw new ValidationError(message('factor.nothingToConfirm'), [{ field: 'code', message: message('field.nothingToConfirm') }])
   const attempt = await beginAttempt(context.core, user)
   const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
     if (!isTotpCode(text) || !(await consumeCode(context, factor, text))) throw wrongCode()
@@ -54,8 +55,8 @@ export async function confirmSetUp(context: FactorContext, user: User, code: str
 async function provePassword(core: AuthCore, user: User, password: string | undefined): Promise<void> {
   const stored = await storedHash(user)
   if (stored === null) return
-  if (typeof password !== 'string' || password === '') throw invalidField('password', 'is required')
+  if (typeof password !== 'string' || password === '') throw invalidField('password', message('field.required'))
   const attempt = await beginAttempt(core, user)
-  if (!(await core.hasher.verify(password, stored))) throw invalidField('password', 'is wrong')
+  if (!(await core.hasher.verify(password, stored))) throw invalidField('password', message('field.wrong'))
   await attempt.succeeded()
 }

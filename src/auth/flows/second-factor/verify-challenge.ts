@@ -1,4 +1,5 @@
 import { InvalidCredentialsError, InvalidTokenError, ServiceUnavailableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { currentAddress } from '../../../policy/context.js'
 import { requireText } from '../../../schema/text-input.js'
 import { accountNameOf } from '../../../users/account/identifiers.js'
@@ -46,7 +47,7 @@ export async function verifyChallenge(
   await attempt.succeeded()
   const amr = [...(methodsIn(found.amr) ?? []), methodOfCode(text)]
   const result = await startSession(core, user, { device, amr, life: chosenLife(found) })
-  if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
+  if (!result) throw new ServiceUnavailableError(message('signIn.accountChanged'))
   return result
 }
 
