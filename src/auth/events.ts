@@ -20,7 +20,7 @@ export interface AuthEvents extends UserEvents {
     email: string
     /** The address, or the identifier with its column: `'username:ada'`. */
     account: string
-    reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm' | 'code'
+    reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm' | 'code' | 'passkey'
     address: string | undefined
   }
   /** A sign-in with an identity provider failed. `reason` names the check, or why the user was not let in. Do not show it to the caller. */
@@ -68,6 +68,10 @@ export interface AuthEvents extends UserEvents {
   invitationRevoked: { email: string; role: string; domainId: DomainId }
   factorAdded: { userId: UserId }
   factorRemoved: { userId: UserId }
+  passkeyAdded: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
+  passkeyRemoved: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
+  /** The signature counter of a passkey went back, so its key may have been copied. The sign-in was refused. */
+  passkeyCounterRegressed: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
   recoveryCodeUsed: { userId: UserId }
   apiKeyCreated: { userId: UserId; keyId: string; abilities: readonly string[] }
   apiKeyRevoked: { userId: UserId; keyId: string }

@@ -13,6 +13,8 @@ export interface StartOptions extends Pick<NewSession, 'device' | 'life'> {
   readonly amr: readonly string[]
   /** Replaces the stored hash in the same transaction. */
   readonly rehashed?: string | null | undefined
+  /** Runs before the session starts, in the transaction that has locked the user's row. An error refuses the sign-in. */
+  readonly whileLocked?: (() => Promise<void>) | undefined
 }
 
 /**
@@ -47,16 +49,14 @@ export function signedIn({ accessTokens }: AuthCore, user: User, session: ShownS
 async function start(
   core: AuthCore,
   user: User,
-  { rehashed = null, ...session }: StartOptions,
+  { rehashed = null, whileLocked, ...session }: StartOptions,
   challenge: () => Promise<SecondFactorAsked | null>,
 ): Promise<SignInResult | null> {
   const { knex, sessions, emit } = core
-  const started = await withLockedUser(
-    knex,
-    user,
-    rehashed,
-    async () => (await challenge()) ?? (await sessions.start(user, 'refresh', session)),
-  )
+  const started = await withLockedUser(knex, user, rehashed, async () => {
+    await whileLocked?.()
+    return (await challenge()) ?? (await sessions.start(user, 'refresh', session))
+  })
   if (!started || 'status' in started) return started
   const { user: loaded, session: stored } = await sessions.findActive(started.sessionId)
   emit('signIn', { userId: user.id, sessionId: started.sessionId, address: currentAddress() })

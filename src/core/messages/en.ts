@@ -1,9 +1,10 @@
 import { fields } from './en/fields.js'
 import { mails } from './en/mails.js'
+import { passkeys } from './en/passkeys.js'
 import { problems } from './en/problems.js'
 import { schemas } from './en/schemas.js'
 
 /** The English texts by message id. They define the ids and the placeholders of all languages. */
-export const en = { ...problems, ...fields, ...schemas, ...mails }
+export const en = { ...problems, ...fields, ...schemas, ...mails, ...passkeys }
 
 export type EnglishTexts = typeof en
