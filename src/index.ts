@@ -15,6 +15,9 @@ export type {
 } from './auth/flows/import/import-users.js'
 export type { PrepareRegistration } from './auth/flows/invitations/accept.js'
 export type { Invitations } from './auth/flows/invitations/invitations.js'
+export type { AccountDeletions, PendingDeletion } from './auth/flows/lifecycle/account-deletion.js'
+export type { DueAccountsOptions, DueAccountsReport } from './auth/flows/lifecycle/delete-due.js'
+export type { ExportData, ExportedRow, ExportHeader } from './auth/flows/lifecycle/export-data.js'
 export type { MailFlows } from './auth/flows/mail/mail-flows.js'
 export {
   consoleMailer,
@@ -56,7 +59,7 @@ export type {
 export type { Exchange } from './auth/flows/providers/sign-in-store.js'
 export type { RegistrationSteps } from './auth/flows/register.js'
 export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-factor/second-factor.js'
-export type { MaintenanceOptions, MaintenanceReport } from './auth/maintenance.js'
+export type { MaintenanceOptions, MaintenanceReport, MaintenanceResult } from './auth/maintenance.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
 export { type FirebaseScryptOptions, firebaseScrypt } from './auth/passwords/legacy/firebase-scrypt.js'
@@ -128,7 +131,7 @@ export {
   permsMigrations,
 } from './migrations.js'
 export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
-export { HasUserMixin, type Owned, type OwnedStatics } from './mixins/has-user.js'
+export { HasUserMixin, type OnUserDeleted, type Owned, type OwnedStatics, type UserDeletion } from './mixins/has-user.js'
 export { type Profile, ProfileMixin } from './mixins/profile.js'
 export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
 export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
@@ -189,7 +192,7 @@ export {
 } from './schema/column.js'
 export type { ColumnNames, TableKeys } from './schema/definition/declarations.js'
 export type { ModelSchemas, ObjectSchema } from './schema/json-schemas.js'
-export type { PermsOptions, StepUpOptions } from './setup/options.js'
+export type { AccountDeletionOptions, PermsOptions, StepUpOptions } from './setup/options.js'
 export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'

@@ -36,11 +36,12 @@ import { forgetRelations } from './record/model-relations.js'
 import { assertRelations } from './record/relations.js'
 import { enterRuntime, forgetAdapters, installForProcess, type Runtime, startRuntime } from './runtime.js'
 import { definitionOf } from './schema/definition/definition.js'
+import { modelClass } from './schema/model-class.js'
 import { dialectOf } from './schema/storage.js'
 import { bindToRuntime } from './setup/bind-to-runtime.js'
 import { Listeners } from './setup/listeners.js'
 import { throttledProof } from './setup/old-password.js'
-import { auditModel, declaredModels, type PermsOptions, stepUpRule } from './setup/options.js'
+import { auditModel, declaredModels, lifecycleOptions, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
@@ -49,6 +50,8 @@ import type { PasswordHasher } from './users/account/password-hasher.js'
 import { registerPasswords } from './users/account/passwords.js'
 import { onCallerChange } from './users/caller/caller-changes.js'
 import { registerUserEvents } from './users/events.js'
+import { assertFreesEmail } from './users/lifecycle/freed-identifiers.js'
+import { registerUserData } from './users/lifecycle/user-data.js'
 import { assertModelClasses, given } from './users/registration.js'
 import { libraryTables } from './users/tables/migration-tables.js'
 import { requireDomains } from './users/user-role.js'
@@ -120,6 +123,8 @@ function prepareDatabase(runtime: Runtime, { knex, namedStatements }: PermsOptio
 function prepareModels(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher): Perms['models'] {
   const models = registerModels(given(options), options.tables, options.ids) as Perms['models']
   assertIdentifiers(models.user)
+  assertFreesEmail(modelClass(models.user))
+  registerUserData(runtime, declaredModels(options))
   registerLibraryTables(libraryTables())
   registerPasswords(runtime, {
     hasher,
@@ -144,6 +149,7 @@ interface SignInParts {
 function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
   const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor } = options
   const providers = providerSettings(options.providers, options.providerSignIn)
+  const lifecycle = lifecycleOptions(options, stepUpRule(options.stepUp))
   const listeners = new Listeners()
   const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
   const onEvent: OnEvent = (name, payload) => {
@@ -167,6 +173,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     providers,
     loadUser,
     runtime,
+    lifecycle,
   }
   const auth = jwt ? createAuth({ ...parts, jwt }) : null
   registerLegacyTokens(runtime, jwt)
@@ -213,7 +220,8 @@ function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Pe
     },
     migrate: () => enterRuntime(runtime, () => migrate(knex)),
     ready: () => enterRuntime(runtime, readNeededTypes),
-    maintain: (given) => enterRuntime(runtime, () => outsideTransaction(() => maintain(maintainedParts(options), given))),
+    maintain: (given) => enterRuntime(runtime, () => outsideTransaction(() => maintain(maintainedParts(options, auth), given))),
+    deleteDueAccounts: (given) => perms.auth.accountDeletion.deleteDue(given),
     on: (name, listener) => listeners.add(name, listener),
     authenticate: (token) => perms.auth.authenticate(token),
     deriveKey: (purpose) => perms.auth.deriveKey(purpose),
@@ -238,9 +246,15 @@ function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Pe
   return perms
 }
 
-function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOptions): MaintainedParts {
+function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOptions, auth: Auth | null): MaintainedParts {
   const countsInDatabase = typeof throttle === 'object' && 'store' in throttle && throttle.store === 'database'
-  return { knex, countsInDatabase, auditModel: auditModel(auditLog || true), auditRetention }
+  return {
+    knex,
+    countsInDatabase,
+    auditModel: auditModel(auditLog || true),
+    auditRetention,
+    deleteDueAccounts: auth?.accountDeletion.deleteDue,
+  }
 }
 
 /** Adds the check of the tables to the object. The check begins after initPerms(). */

@@ -30,6 +30,11 @@ export class AuditTrail {
     this.#onLost = onLost
   }
 
+  /** The class of the rows. */
+  get model(): typeof AuditLog {
+    return this.#model
+  }
+
   record(event: string, payload: object): void {
     const { userId, by: cause, domainId, address, impersonatorId, ...rest } = payload as Record<string, unknown>
     // `by` is a user's id, or null for the application. Events such as `locked` name a cause there: it is a detail.

@@ -13,6 +13,8 @@ import type { ConfirmCredentials, Confirmed } from './flows/confirm.js'
 import type { Impersonation } from './flows/impersonation.js'
 import type { ImportUsers } from './flows/import/import-users.js'
 import type { Invitations } from './flows/invitations/invitations.js'
+import type { AccountDeletions, LifecycleOptions } from './flows/lifecycle/account-deletion.js'
+import type { ExportData } from './flows/lifecycle/export-data.js'
 import type { MailFlows } from './flows/mail/mail-flows.js'
 import type { MailOptions } from './flows/mail/mail-service.js'
 import type { Members } from './flows/members.js'
@@ -55,6 +57,8 @@ export interface AuthOptions {
   readonly secondFactor?: SecondFactorOptions | undefined
   /** Identity providers, and how users sign in with them. Without it, functions of `providers` throw. */
   readonly providers?: ProviderSettings | undefined
+  /** How accounts are deleted. */
+  readonly lifecycle?: Partial<LifecycleOptions> | undefined
   /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
   /** The languages of mails. Default: English and German. */
@@ -236,4 +240,17 @@ export interface Auth {
   readonly invitations: Invitations
   readonly members: Members
   readonly impersonation: Impersonation
+  /** Deletes accounts after a delay, within which the user can undo it. */
+  readonly accountDeletion: AccountDeletions
+  /**
+   * Returns the data of a user: the user, roles, settings, tokens without their values, and the rows of every model that belong to the user,
+   * as far as the user may read them. Hidden columns are left out. It reads a page of rows at a time. It does not check who the caller is,
+   * except that an API key and an impersonation are refused.
+   *
+   * @param user a user, or an id
+   * @returns first a header with the names of the models, then `{ model, row }` for each row
+   * @throws ForbiddenError, TooManyAttemptsError for a user who exports own data too often, NotFoundError: when the first value is read
+   * @example for await (const line of perms.auth.exportData(user)) file.write(`${JSON.stringify(line)}\n`)
+   */
+  readonly exportData: ExportData
 }

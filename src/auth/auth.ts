@@ -1,6 +1,8 @@
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import { inTransaction } from '../database/transaction.js'
+import { recent } from '../policy/session-rules.js'
+import { AuditLog } from '../users/audit-log.js'
 import type { CallerChange } from '../users/caller/caller-changes.js'
 import type { Auth, AuthOptions } from './auth-types.js'
 import { Background } from './background.js'
@@ -11,6 +13,8 @@ import { confirmFlow } from './flows/confirm.js'
 import { impersonation } from './flows/impersonation.js'
 import { importUsers } from './flows/import/import-users.js'
 import { invitations } from './flows/invitations/invitations.js'
+import { accountDeletions, DEFAULT_DELAY } from './flows/lifecycle/account-deletion.js'
+import { exportData } from './flows/lifecycle/export-data.js'
 import { mailFlows } from './flows/mail/mail-flows.js'
 import { MailService } from './flows/mail/mail-service.js'
 import { members } from './flows/members.js'
@@ -94,6 +98,8 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     invitations: invitations(core),
     members: members(),
     impersonation: impersonation(core),
+    accountDeletion: accountDeletions(core),
+    exportData: exportData(core),
   }
 }
 
@@ -115,6 +121,8 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     challenges: new FactorChallenges(),
     signInMethods: new SignInMethods(tables),
     tables,
+    lifecycle: { delay: DEFAULT_DELAY, proof: recent(300), ...options.lifecycle },
+    auditModel: options.trail?.model ?? AuditLog,
     mailService: options.mail === undefined ? null : new MailService(options.mail, options.languages),
     assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }

@@ -1,7 +1,9 @@
 import type { Knex } from 'knex'
 import type { PasswordHasher } from '../users/account/password-hasher.js'
+import type { AuditLog } from '../users/audit-log.js'
 import type { Background } from './background.js'
 import type { Emit } from './events.js'
+import type { LifecycleOptions } from './flows/lifecycle/account-deletion.js'
 import type { MailService } from './flows/mail/mail-service.js'
 import type { FactorChallenges } from './flows/second-factor/challenges.js'
 import type { SignInMethods } from './flows/sign-in-methods.js'
@@ -31,6 +33,9 @@ export interface AuthCore {
   readonly signInMethods: SignInMethods
   /** Finds out which optional tables exist. Call it outside transactions. */
   readonly tables: () => Promise<OptionalTables>
+  readonly lifecycle: LifecycleOptions
+  /** The class of the rows of the audit log. */
+  readonly auditModel: typeof AuditLog
   /** Writes and sends mail; null without `initPerms({ mail })`. */
   readonly mailService: MailService | null
   /**

@@ -1,6 +1,7 @@
 import { onCommit } from '../database/transaction.js'
 import { currentImpersonatorId } from '../policy/context.js'
 import type { DomainId, LibraryId, UserId } from '../policy/registered-types.js'
+import type { DeletionReport } from '../users/account-deletion.js'
 import type { UserEvents } from '../users/events.js'
 import type { CodePurpose } from './flows/codes/code-options.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
@@ -75,6 +76,15 @@ export interface AuthEvents extends UserEvents {
   recoveryCodeUsed: { userId: UserId }
   apiKeyCreated: { userId: UserId; keyId: string; abilities: readonly string[] }
   apiKeyRevoked: { userId: UserId; keyId: string }
+  /** An export of the user's data has begun. */
+  dataExported: { userId: UserId; by: UserId | null }
+  /** The account will be deleted at `deletionAt`, unless that is undone. */
+  accountDeletionScheduled: { userId: UserId; deletionAt: Date; by: UserId | null }
+  accountDeletionUndone: { userId: UserId; by: UserId | null }
+  /** The job has deleted the account. `report`: the numbers of rows, by model. */
+  accountDeleted: { userId: UserId; report: DeletionReport; by: null }
+  /** The job could not delete the account, and tries again later. */
+  accountDeletionFailed: { userId: UserId; problem: string; by: null }
 }
 
 export type AuthEventName = keyof AuthEvents

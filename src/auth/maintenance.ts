@@ -11,6 +11,7 @@ import type { AuditLog } from '../users/audit-log.js'
 import { Invitation } from '../users/invitation.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
+import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
 import { deleteExpiredCounts } from './throttle/throttle-store.js'
 
 const DAY = 86_400_000
@@ -43,6 +44,12 @@ export interface MaintenanceReport {
   readonly auditRows: number
 }
 
+/** What `perms.maintain()` did. */
+export interface MaintenanceResult extends MaintenanceReport {
+  /** Accounts that were due and were deleted, and those that could not be. Left out when there were none. */
+  readonly accounts?: { readonly deleted: number; readonly failed: number }
+}
+
 /** The parts of an application that maintenance needs. */
 export interface MaintainedParts {
   readonly knex: Knex
@@ -50,6 +57,8 @@ export interface MaintainedParts {
   readonly countsInDatabase: boolean
   readonly auditModel: typeof AuditLog
   readonly auditRetention: number | undefined
+  /** Deletes the accounts that are due. Undefined for an application without sign-in. */
+  readonly deleteDueAccounts: ((options: DueAccountsOptions) => Promise<DueAccountsReport>) | undefined
 }
 
 /** @throws ConfigurationError for a retention that is not a whole number of days */
@@ -59,7 +68,7 @@ export function assertRetention(days: unknown): void {
 }
 
 /** Implements `perms.maintain()`. */
-export async function maintain(parts: MaintainedParts, options: MaintenanceOptions = {}): Promise<MaintenanceReport> {
+export async function maintain(parts: MaintainedParts, options: MaintenanceOptions = {}): Promise<MaintenanceResult> {
   const { auditRetention = parts.auditRetention, batch = 1000, signal } = options
   assertRetention(auditRetention)
   if (!Number.isInteger(batch) || batch < 1 || batch > 10_000)
@@ -67,7 +76,10 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
   const { knex } = parts
   const now = Date.now()
   const inBatches = async (next: (limit: number) => Promise<Batch>): Promise<number> => await deleteInBatches(next, batch, signal)
+  const accounts = await parts.deleteDueAccounts?.({ batch, signal })
+  const counts = accounts && { deleted: accounts.deleted.length, failed: accounts.failed.length }
   return {
+    ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
     tokens: await inBatches(expiredTokens(new Date(now))),
     invitations: await inBatches(expiredInvitations(new Date(now - INVITATION_DAYS * DAY))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,

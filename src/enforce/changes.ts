@@ -17,12 +17,20 @@ export function* checkChange(
   session: WriteSession,
 ): MaybeAsyncSteps<void> {
   const policy = policyOf(builder.cls)
-  const { action } = builder.execution
+  const { action, ids: checked } = builder.execution
   for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
   if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, session)
   else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
+  // A write check has locked the rows that it judged: no other row is written.
+  if (checked !== undefined) builder.execution.ids = bothOf(checked, builder.execution.ids)
   if (needsIdsForHook(builder.cls, write, action) && builder.execution.ids === undefined)
     builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', session))
+}
+
+function bothOf(checked: readonly unknown[], found: readonly unknown[] | undefined): readonly unknown[] {
+  if (found === undefined || found === checked) return checked
+  const known = new Set(checked.map(String))
+  return found.filter((id) => known.has(String(id)))
 }
 
 /** Returns whether a static afterUpdate() may look for rows that the update moved out of the rule that found them. */

@@ -107,7 +107,9 @@ export const policyEnforcer: PolicyEnforcer = {
     if (authority === 'free') {
       if (kind === 'insert') return
       const scope = scopeFor(builder, null)
-      const rule = all(...globalScopeConditions(scope, { free: true, withDeleted: builder.withDeleted }))
+      const { ids } = builder.execution
+      const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
+      const rule = all(...globalScopeConditions(scope, { free: true, withDeleted: builder.withDeleted }), only)
       return addRule(statement, rule, builder.readableFilters, scope.dialect)
     }
     checkSchema(builder, statement, kind)

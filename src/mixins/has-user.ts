@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import { Model, type RelationMappings } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { currentUserId } from '../policy/context.js'
@@ -20,6 +21,38 @@ export interface Owned {
   userId: UserId
 }
 
+/** What a function of `onUserDeleted` gets. */
+export interface UserDeletion {
+  /** The user who is deleted. */
+  readonly userId: UserId
+  /** The transaction of this batch. Queries of models join it by themselves. */
+  readonly trx: Knex.Transaction
+}
+
+interface UserDeletionHandler {
+  handle(rows: readonly Model[], deletion: UserDeletion): unknown
+}
+
+/**
+ * What happens to rows when the user whom they belong to is deleted permanently:
+ *
+ * - `'delete'`: the rows are deleted permanently, also those of SoftDeleteMixin
+ * - `'softDelete'`: the rows are marked as deleted and lose their owner. Only with SoftDeleteMixin
+ * - `'anonymise'`: the rows lose their owner
+ * - `{ anonymise: { authorName: 'deleted user', note: null } }`: the rows lose their owner, and these columns get these values
+ * - `'keep'`: the rows stay as they are. Only without a foreign key that deletes them
+ * - a function: handles a batch of rows, which must not belong to the user afterwards. It runs again for the same rows after a crash
+ *
+ * @example static override onUserDeleted: OnUserDeleted = { anonymise: { authorName: 'deleted user' } }
+ */
+export type OnUserDeleted =
+  | 'delete'
+  | 'softDelete'
+  | 'anonymise'
+  | 'keep'
+  | { readonly anonymise: Readonly<Record<string, unknown>> }
+  | UserDeletionHandler['handle']
+
 /** The static members that HasUserMixin adds. */
 export interface OwnedStatics {
   /** The column with the owner's id. @defaultValue 'userId' */
@@ -37,6 +70,15 @@ export interface OwnedStatics {
   userBackref: string | null
   /** Whether the right to update the owner decides about all actions, instead of this model's policy. @defaultValue false */
   delegateToUser: boolean
+  /**
+   * What happens to the rows when their owner is deleted permanently. Deleting a user who owns rows of SoftDeleteMixin is refused unless their
+   * model says it.
+   *
+   * @defaultValue what the foreign key does: `userOnDelete`
+   */
+  onUserDeleted: OnUserDeleted | undefined
+  /** Whether `perms.auth.exportData()` and `GET me/export/` contain the rows of their owner. @defaultValue true */
+  exported: boolean
 }
 
 type Statics = RecordClass & OwnedStatics
@@ -101,6 +143,8 @@ export function HasUserMixin(Base: AbstractConstructor<Model>): AbstractConstruc
     static userIdNullable = false
     static userBackref: string | null = null
     static delegateToUser = false
+    static onUserDeleted: OnUserDeleted | undefined = undefined
+    static exported = true
     static relationMappings(this: Statics): RelationMappings {
       return {
         [this.userRelation]: {

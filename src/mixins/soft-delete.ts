@@ -59,6 +59,21 @@ function softDeletingBuilder(Base: Constructor<Open>): Constructor<Open> {
   return SoftDeleting
 }
 
+/** Returns whether deleted rows of a model stay in its table. */
+export function isSoftDeletable(cls: object): boolean {
+  return 'withDeleted' in cls && typeof cls.withDeleted === 'function'
+}
+
+/** Makes a query include deleted rows. The policy still applies. */
+export function includingDeleted<Q extends QueryBuilder<Model, unknown>>(query: Q): Q {
+  return Object.assign(query, { deletedToo: true })
+}
+
+/** Makes a query that includes deleted rows delete its rows permanently. */
+export function deletingPermanently<Q extends QueryBuilder<Model, unknown>>(query: Q): Q {
+  return Object.assign(query, { deletedToo: true, isHard: true })
+}
+
 function asDelete(builder: Open): void {
   builder.execution = { ids: undefined, action: 'delete', session: undefined }
 }

@@ -72,7 +72,9 @@ export function addPolicy(builder: BuilderState, built: OpenKnexBuilder): void {
   if (singlePartsOf(built).limit !== undefined || singlePartsOf(built).offset !== undefined) rejectLimitedGraph(builder)
   if (methodOf(built) === 'truncate') enforcer?.checkTruncate(cls)
   const isRestricted =
-    enforcer !== undefined && (context.isEnforced || !enforcer.isFree(cls)) && restrict(builder, context, enforcer, built)
+    enforcer !== undefined &&
+    (context.isEnforced || builder.execution?.ids !== undefined || !enforcer.isFree(cls)) &&
+    restrict(builder, context, enforcer, built)
   if (!isRestricted && builder.readableFilters.length > 0) {
     groupWheres(built, builder.names as NamesContext)
     for (const filter of builder.readableFilters) built.whereRaw(fragment(built.client, filter))

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { CodeOptions } from '../auth/flows/codes/code-options.js'
+import type { LifecycleOptions } from '../auth/flows/lifecycle/account-deletion.js'
 import type { MailOptions } from '../auth/flows/mail/mail-service.js'
 import type { ProviderSignInOptions } from '../auth/flows/providers/options.js'
 import type { IdentityProvider } from '../auth/flows/providers/provider.js'
@@ -134,6 +135,8 @@ export interface PermsOptions {
   auditLog?: boolean | typeof AuditLog | undefined
   /** Days after which `perms.maintain()` deletes rows of the audit log. @defaultValue rows are kept */
   auditRetention?: number | undefined
+  /** How accounts are deleted: `perms.auth.accountDeletion` and the feature `deleteAccount` of UserResource. */
+  accountDeletion?: AccountDeletionOptions | undefined
   /** Options of the second factor, such as the name that authenticator apps show. */
   secondFactor?: SecondFactorOptions | undefined
   /**
@@ -159,6 +162,22 @@ export interface PermsOptions {
   codes?: CodeOptions | undefined
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
+}
+
+/** How accounts are deleted. */
+export interface AccountDeletionOptions {
+  /** Seconds between the request and the deletion, 0 to 365 days. Within them, the user can undo it. @defaultValue 1209600, which is 14 days */
+  readonly delay?: number | undefined
+}
+
+const MAX_DELAY = 365 * 86_400
+
+/** Returns the settings of the flow that deletes accounts. @throws ConfigurationError for an invalid delay */
+export function lifecycleOptions({ accountDeletion }: PermsOptions, stepUp: StepUpRule | undefined): Partial<LifecycleOptions> {
+  const delay = accountDeletion?.delay
+  if (delay !== undefined && !(Number.isInteger(delay) && delay >= 0 && delay <= MAX_DELAY))
+    throw new ConfigurationError(`initPerms({ accountDeletion: { delay: ${String(delay)} } }): pass whole seconds from 0 to ${MAX_DELAY}.`)
+  return { ...(delay === undefined ? {} : { delay }), ...(stepUp ? { proof: stepUp } : {}) }
 }
 
 /** How recently a user must have confirmed the session for the sensitive endpoints. */

@@ -2,7 +2,8 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import type { Auth } from '../auth/auth.js'
 import type { AuthEventName, AuthEvents } from '../auth/events.js'
-import type { MaintenanceOptions, MaintenanceReport } from '../auth/maintenance.js'
+import type { DueAccountsOptions, DueAccountsReport } from '../auth/flows/lifecycle/delete-due.js'
+import type { MaintenanceOptions, MaintenanceResult } from '../auth/maintenance.js'
 import type { RememberMeOptions } from '../auth/tokens/session-life.js'
 import { ConfigurationError } from '../core/errors.js'
 import type { Languages } from '../core/messages/languages.js'
@@ -48,14 +49,23 @@ export interface Perms {
   migrate(): Promise<string[]>
   /**
    * Deletes rows that are no longer needed: expired sessions and other tokens, old invitations, expired counts of failed attempts, and
-   * audit rows older than `auditRetention`. Each transaction deletes at most `batch` rows. Several processes may call it at once. Call it
+   * audit rows older than `auditRetention`. Deletes the accounts that are due. Each transaction deletes at most `batch` rows. Several processes may call it at once. Call it
    * once a day.
    *
    * @returns the numbers of deleted rows
    * @throws ConfigurationError for an invalid option
    * @example const { tokens } = await perms.maintain({ auditRetention: 365 })
    */
-  maintain(options?: MaintenanceOptions): Promise<MaintenanceReport>
+  maintain(options?: MaintenanceOptions): Promise<MaintenanceResult>
+  /**
+   * Deletes the accounts whose deletion is due, and their rows as the models say it (`static onUserDeleted`), in batches. The work can be
+   * interrupted at any time: the next call continues. Several processes may call it at once. `perms.maintain()` calls it too.
+   *
+   * @returns a report for each account. It stays in the table of AccountDeletion.
+   * @throws ConfigurationError for an invalid option, and without `jwt`
+   * @example const { deleted, failed } = await perms.deleteDueAccounts({ limit: 10 })
+   */
+  deleteDueAccounts(options?: DueAccountsOptions): Promise<DueAccountsReport>
   /**
    * Reads the types of the columns that only the database knows: those of models without a schema that resources serve. Otherwise the
    * first request reads them. Call it before the server listens, to find a wrong column name in an option at the start.

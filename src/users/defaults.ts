@@ -7,6 +7,8 @@ import { Token } from './token.js'
 import { User } from './user.js'
 import { UserRole } from './user-role.js'
 import { UserSetting } from './user-setting.js'
+import './lifecycle/deletion-check.js'
+import './lifecycle/freed-identifiers.js'
 import './roles/last-superadmin.js'
 import './roles/role-events.js'
 

@@ -27,6 +27,7 @@ export class Invitation extends CheckedWritesMixin(LibraryModel, () => forbidApi
     setClassName(this, 'Invitation')
   }
 
+  static ownerFields: readonly string[] = ['invitedById']
   /** API keys cannot access this model, whatever their abilities. */
   static isCredential = true
   static override adminBypass: boolean | 'read' = 'read'

@@ -25,6 +25,13 @@ export class UserWithoutId extends ReplaceableMixin(HasRolesMixin(PasswordMixin(
 
   /** Whether an anonymous caller may create a user. */
   static publicRegistration = false
+  /**
+   * Whether soft-deleting a user frees the e-mail address and the other `identifiers` for new accounts, and ends all credentials of the user.
+   * With 'recoverable', restore() gives them back, or fails if another account has one of them by then. Needs SoftDeleteMixin.
+   *
+   * @defaultValue false: the address stays taken
+   */
+  static freesEmail: boolean | 'recoverable' = false
   static override policy: Policy = { read: self(), update: self(), delete: nobody() }
 }
 redirectToRegistered(UserWithoutId, 'user')

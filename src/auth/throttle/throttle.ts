@@ -8,7 +8,7 @@ import { clientNetwork } from './client-network.js'
 import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
 
 /** The limited actions. `signInOfUser` counts the sign-ins of a user with several identifiers, whichever of them is given. */
-export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken' | 'provider'
+export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken' | 'provider' | 'export'
 
 /**
  * The properties by which attempts are counted: the client address as the adapter determined it, and the account as the caller
@@ -84,6 +84,8 @@ export interface ThrottleOptions {
   readonly mailToken?: { address?: number; window?: number } | undefined
   /** Sign-ins with identity providers that begin in `window` seconds (900): 300 for an address. */
   readonly provider?: { address?: number; window?: number } | undefined
+  /** Exports of a user's own data in `window` seconds (3600): 10 for a user. */
+  readonly export?: { caller?: number; window?: number } | undefined
 }
 
 /**
@@ -131,7 +133,7 @@ type Counters = Readonly<Record<ThrottledAction, readonly Counter[]>>
 
 /** Returns the counters of each action. @throws ConfigurationError for a limit that is not a whole number of 1 or more */
 function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): Counters {
-  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {}, provider = {} } = options
+  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {}, provider = {}, export: exported = {} } = options
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
     assertPositiveInteger(`throttle.${action}.${dimension}`, points)
     assertPositiveInteger(`throttle.${action}.window`, duration)
@@ -158,6 +160,7 @@ function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): 
     ],
     mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
     provider: [counter('provider', 'address', provider.address ?? 300, provider.window ?? 900)],
+    export: [counter('export', 'caller', exported.caller ?? 10, exported.window ?? 3600)],
   }
 }
 

@@ -1,4 +1,4 @@
-import { AsyncResource } from 'node:async_hooks'
+import { boundIterable } from '../../core/bound-iterable.js'
 
 /** A response body that is produced while it is sent. An adapter reads it once, chunk by chunk, and calls return() if the client disconnects. */
 export type BodyStream = AsyncIterable<Uint8Array>
@@ -8,30 +8,35 @@ export function isBodyStream(body: unknown): body is BodyStream {
   return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
 }
 
-/**
- * Returns a body whose source runs in the async context of this call, whatever code reads the body. Text is encoded as UTF-8.
- *
- * @param onError receives an error of the source. The reader gets it too, and must break off the response.
- */
-export function bodyStream(source: AsyncIterable<string | Uint8Array>, onError?: (error: unknown) => void): BodyStream {
-  const context = new AsyncResource('objection-perms.body')
-  const chunks = source[Symbol.asyncIterator]()
-  const step = async (next: () => Promise<IteratorResult<string | Uint8Array>>): Promise<IteratorResult<Uint8Array>> => {
+/** Returns a body whose source runs in the async context of this call, whatever code reads the body. Text is encoded as UTF-8. */
+export function bodyStream(source: AsyncIterable<string | Uint8Array>): BodyStream {
+  const chunks = boundIterable(source)
+  return mapped(chunks, async () => {
+    const { done, value } = await chunks.next()
+    if (done) return { done, value: undefined }
+    return { done: false, value: typeof value === 'string' ? Buffer.from(value) : value }
+  })
+}
+
+/** Returns a body that reports an error of its source. The reader gets it too, and must break off the response. */
+export function reportingStream(body: BodyStream, onError: (error: unknown) => void): BodyStream {
+  const chunks = body[Symbol.asyncIterator]()
+  return mapped(chunks, async () => {
     try {
-      const { done, value } = await context.runInAsyncScope(next)
-      if (done) return { done, value: undefined }
-      return { done: false, value: typeof value === 'string' ? Buffer.from(value) : value }
+      return await chunks.next()
     } catch (error) {
-      onError?.(error)
+      onError(error)
       throw error
     }
+  })
+}
+
+function mapped(chunks: AsyncIterator<unknown>, next: () => Promise<IteratorResult<Uint8Array>>): BodyStream {
+  const end = async () => {
+    await chunks.return?.()
+    return { done: true as const, value: undefined }
   }
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => step(() => chunks.next()),
-      return: () => step(async () => (await chunks.return?.()) ?? { done: true, value: undefined }),
-    }),
-  }
+  return { [Symbol.asyncIterator]: () => ({ next, return: end }) }
 }
 
 /** Ends a body that is not sent, such as that of a response to HEAD. */

@@ -45,6 +45,8 @@ export interface EndpointDescription {
   /** Whether the body is optional. */
   readonly isInputOptional: boolean
   readonly output: object | undefined
+  /** The media type of the response. Default: 'application/json'. */
+  readonly mediaType: string | undefined
   /** Additional error statuses. The other options already imply the common ones. */
   readonly problems: readonly number[]
 }

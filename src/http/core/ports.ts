@@ -5,6 +5,8 @@ import type { Codes } from '../../auth/flows/codes/codes.js'
 import type { ConfirmCredentials, Confirmed } from '../../auth/flows/confirm.js'
 import type { Impersonation } from '../../auth/flows/impersonation.js'
 import type { Invitations } from '../../auth/flows/invitations/invitations.js'
+import type { AccountDeletions } from '../../auth/flows/lifecycle/account-deletion.js'
+import type { ExportData } from '../../auth/flows/lifecycle/export-data.js'
 import type { MailFlows } from '../../auth/flows/mail/mail-flows.js'
 import type { Members } from '../../auth/flows/members.js'
 import type { SecondFactors } from '../../auth/flows/second-factor/second-factor.js'
@@ -128,6 +130,8 @@ export interface PermsPort {
     readonly invitations: Invitations
     readonly members: Members
     readonly impersonation: Impersonation
+    readonly accountDeletion: AccountDeletions
+    readonly exportData: ExportData
   }
   /** Returns the caller that a Bearer token identifies. @throws InvalidTokenError */
   authenticate(token: string): Promise<Actor>

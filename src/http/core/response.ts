@@ -1,4 +1,4 @@
-import { type BodyStream, bodyStream, discardBody, isBodyStream } from './body-stream.js'
+import { type BodyStream, bodyStream, discardBody, isBodyStream, reportingStream } from './body-stream.js'
 
 export interface ResponseOptions {
   /** Default: 200, or 204 without a body. */
@@ -78,7 +78,8 @@ export class HttpResponse {
 
   /** Returns a copy that passes an error of its streamed body to `onError` before the connection is closed. */
   reportingErrors(onError: (error: unknown) => void): HttpResponse {
-    return isBodyStream(this.body) ? new HttpResponse(this.status, this.headers, bodyStream(this.body, onError), this.cookies) : this
+    if (!isBodyStream(this.body)) return this
+    return new HttpResponse(this.status, this.headers, reportingStream(this.body, onError), this.cookies)
   }
 
   /** Returns the response to a HEAD request: a copy without the body. */

@@ -189,7 +189,7 @@ function responsesOf(
     responses[isCreate ? '201' : String(options.status ?? 200)] = {
       description: 'Done.',
       headers,
-      content: { 'application/json': media(schema, example) },
+      content: { [description?.mediaType ?? 'application/json']: media(schema, example) },
     }
     if (isGet) responses['304'] = { description: 'The row still has the ETag of If-None-Match.', headers }
   } else {

@@ -10,6 +10,8 @@ import { objectOf } from '../crud/input.js'
 /** The endpoints that always need it. */
 const always = new Set([
   'POST me/email',
+  'POST me/deletion',
+  'GET me/export',
   'POST me/second-factor',
   'POST me/second-factor/confirm',
   'POST me/second-factor/remove',

@@ -20,6 +20,8 @@ export type FurtherUserFeature =
   | 'impersonation'
   | 'privateRegistration'
   | 'confirm'
+  | 'export'
+  | 'deleteAccount'
 
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 

@@ -17,6 +17,7 @@ import { codeEndpoints, confirmCodeEndpoint } from './code-endpoints.js'
 import { confirmEndpoint } from './confirm-endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints } from './invitation-endpoints.js'
+import { accountDeletionEndpoints, deletionAtSchema, exportEndpoint } from './lifecycle-endpoints.js'
 import {
   accepted,
   acceptedSchema,
@@ -113,6 +114,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.codes ? this.codeEndpoints() : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
       ...(hasConfirm ? [this.confirmEndpoint(), ...(features.codes ? [this.confirmCodeEndpoint()] : [])] : []),
+      ...(features.export ? [this.exportEndpoint()] : []),
+      ...(features.deleteAccount ? this.accountDeletionEndpoints() : []),
       ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
@@ -214,6 +217,16 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return codeEndpoints(this.name, this.#signedInSchema(), this.#options?.rememberMe)
   }
 
+  /** `GET me/export/` → the caller's data as JSON lines. */
+  exportEndpoint(): Endpoint {
+    return exportEndpoint(this.name)
+  }
+
+  /** `POST me/deletion/` with `{ password }` → `{ deletionAt }`; `DELETE me/deletion/` undoes it: 204. */
+  accountDeletionEndpoints(): Endpoint[] {
+    return accountDeletionEndpoints(this.name)
+  }
+
   apiKeyEndpoints(): Endpoint[] {
     return apiKeyEndpoints(this.name)
   }
@@ -276,7 +289,10 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       // Every API key may read its user.
       abilities: () => [],
       queryKeys: [],
-      handler: ({ actor }) => HttpResponse.json(this.profile(requireActor(actor).user as ServedRow, requireActor(actor))),
+      handler: async ({ actor, perms }) => {
+        const profile = this.profile(requireActor(actor).user as ServedRow, requireActor(actor))
+        return HttpResponse.json(await this.#withDeletion(profile, requireActor(actor), perms))
+      },
       description: { output: this.#profileSchema() },
     })
   }
@@ -299,7 +315,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
         if (this.#me.argSchema !== undefined) splitInput(this.served, context.input, this.#me.argSchema)
         const answer = await handler(context)
         const headers = answer instanceof HttpResponse ? answer.headers : {}
-        return HttpResponse.json(this.profile(context.row as ServedRow, requireActor(context.actor), 'update'), { headers })
+        const profile = this.profile(context.row as ServedRow, requireActor(context.actor), 'update')
+        return HttpResponse.json(await this.#withDeletion(profile, requireActor(context.actor), context.perms), { headers })
       },
       schema: undefined,
       description: {
@@ -330,6 +347,12 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return actor.impersonatorId === null ? shown : { ...shown, impersonator: { id: actor.impersonatorId } }
   }
 
+  // One more statement, while the feature is on.
+  async #withDeletion(profile: Record<string, unknown>, { id }: Actor, { auth }: PermsPort): Promise<Record<string, unknown>> {
+    if (!this.features.deleteAccount) return profile
+    return { ...profile, deletionAt: (await auth.accountDeletion.status(id))?.deletionAt ?? null }
+  }
+
   #shown(user: ServedRow, fields: readonly string[], method: CrudMethod): Record<string, unknown> {
     return this.hasOwnShape ? narrowed(this.shape(user, method), this.served, fields) : shape(user, this.served, fields)
   }
@@ -342,7 +365,12 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     const output = narrowedOutput(this.served.schema.output, this.#profileFields())
     return {
       ...output,
-      properties: { ...output.properties, roles: rolesSchema, impersonator: impersonatorSchema },
+      properties: {
+        ...output.properties,
+        roles: rolesSchema,
+        impersonator: impersonatorSchema,
+        ...(this.features.deleteAccount ? { deletionAt: deletionAtSchema } : {}),
+      },
       required: [...output.required, 'roles'],
     }
   }

@@ -88,6 +88,8 @@ export const allFeatures = {
   invitations: true,
   impersonation: true,
   confirm: true,
+  export: true,
+  deleteAccount: true,
 } as const satisfies UserFeatures
 
 /** Three users and their rows. */

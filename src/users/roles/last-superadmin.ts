@@ -2,20 +2,13 @@ import type { Knex } from 'knex'
 import { ConflictError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { addWriteCheck } from '../../enforce/enforcer.js'
+import { registeredModel } from '../../policy/registered-models.js'
 import { userTables } from '../../policy/user-tables.js'
-import { allValuesOf } from '../../query/objection-internals.js'
 import type { Execution, QueryHandle, WriteOperation } from '../../query/policy-enforcer.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { propertyMeant } from '../../schema/definition/definition.js'
+import { writtenValuesOf } from '../written-values.js'
 import { Role } from './roles.js'
-
-/** Returns the values that a write sets, by property name. It includes raw expressions and keys given as column names. */
-function writtenValuesOf(write: WriteOperation): Record<string, unknown>[] {
-  return write.models.map((model) =>
-    Object.fromEntries(Object.entries(allValuesOf(model)).map(([key, value]) => [propertyMeant(model.constructor, key) ?? key, value])),
-  )
-}
 
 // An insert counts only with onConflict().merge(), which changes existing rows.
 function affectsSuperadmins(write: WriteOperation): boolean {
@@ -38,7 +31,7 @@ function concernsRoles(write: WriteOperation): boolean {
  * Returns the ids of the enabled global superadmins and locks them until the transaction ends. It locks the grants first, in the
  * order of their ids: a lock through another index would take more rows or another order, and could deadlock.
  */
-async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
+async function lockSuperadmins({ cls, db }: Pick<QueryHandle, 'cls' | 'db'>): Promise<string[]> {
   const { user, userRole } = userTables()
   const dialect = dialectOfClass(cls)
   const lock = async (query: Knex.QueryBuilder, id: string): Promise<Record<string, string>[]> => {
@@ -66,6 +59,25 @@ async function lockSuperadmins({ cls, db }: QueryHandle): Promise<string[]> {
   return found.length > 0 || dialect === 'sqlite' ? found : await holders(grants())
 }
 
+/**
+ * Throws for the last enabled global superadmin. Locks the superadmins only if the user is one of them.
+ *
+ * @throws ConflictError
+ */
+export async function assertNotLastSuperadmin(userId: unknown, trx: Knex): Promise<void> {
+  const { userRole } = userTables()
+  const cls = registeredModel('user')
+  const grants = trx(userRole.table)
+    .where({ [userRole.column('userId')]: userId as string, [userRole.column('role')]: Role.SUPERADMIN })
+    .whereNull(userRole.column('domainId'))
+  if ((await grants.select(userRole.column('id')).limit(1)).length === 0) return
+  const ids = await lockSuperadmins({ cls, db: trx })
+  if (ids.length === 1 && String(ids[0]) === String(userId)) throw lastSuperadmin('id')
+}
+
+const lastSuperadmin = (field: 'id' | 'role') =>
+  new ConflictError(message('role.lastSuperadmin'), { errors: [{ field, message: message('field.ofLastSuperadmin') }] })
+
 const hadSuperadmin = new WeakMap<Execution, boolean>()
 
 /**
@@ -85,8 +97,6 @@ addWriteCheck({
 
   async after(builder) {
     if (!hadSuperadmin.get(builder.execution) || (await lockSuperadmins(builder)).length > 0) return
-    throw new ConflictError(message('role.lastSuperadmin'), {
-      errors: [{ field: tableOf(builder.cls) === userTables().user.table ? 'id' : 'role', message: message('field.ofLastSuperadmin') }],
-    })
+    throw lastSuperadmin(tableOf(builder.cls) === userTables().user.table ? 'id' : 'role')
   },
 })

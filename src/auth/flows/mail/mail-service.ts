@@ -20,6 +20,9 @@ export type MailKind =
   | 'alreadyRegistered'
   | 'invitation'
   | 'accessRevoked'
+  | 'accountDeletionScheduled'
+  | 'accountDeletionUndone'
+  | 'accountDeleted'
 
 /** A mail, ready to be sent. */
 export interface Mail {
@@ -54,6 +57,7 @@ export interface MailContent {
    * Further values, safe as text and in HTML except addresses. `newEmail`: changed addresses. `domain`, `role`: invitations.
    * `createdAt`, and for a registration `createdFrom`: verifyEmail, changeEmail and accessRevoked. `accountEmail`: changeEmail.
    * `ended`: accessRevoked. `code`, `purpose` ('signIn' or 'confirm') and `minutes`, for which the code works: code.
+   * `deletionAt`: accountDeletionScheduled.
    */
   readonly details: Readonly<Record<string, string>>
   /** The language of the mail, such as 'en' or 'de'. */

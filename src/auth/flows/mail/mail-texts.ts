@@ -76,6 +76,21 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
         message('mail.accessRevoked.ended', { ended: ended ?? message('ended.everything') }),
         message('mail.accessRevoked.restore'),
       ]
+    case 'accountDeletionScheduled':
+      return [
+        message('mail.accountDeletionScheduled.subject'),
+        message('mail.accountDeletionScheduled.date', { date: details.deletionAt ?? '' }),
+        message('mail.accountDeletionScheduled.undo'),
+        message('mail.accountDeletionScheduled.notYou'),
+      ]
+    case 'accountDeletionUndone':
+      return [
+        message('mail.accountDeletionUndone.subject'),
+        message('mail.accountDeletionUndone.undone'),
+        message('mail.accountDeletionUndone.notYou'),
+      ]
+    case 'accountDeleted':
+      return [message('mail.accountDeleted.subject'), message('mail.accountDeleted.deleted')]
     case 'invitation':
       return [
         domain === undefined ? message('mail.invitation.subject') : message('mail.invitation.subjectTo', { domain }),
