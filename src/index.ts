@@ -1,4 +1,4 @@
-export type { AccessClaims, Auth, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth/auth.js'
+export type { AccessClaims, Auth, FactorName, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth/auth.js'
 export type { AuthEventName, AuthEvents, OnEvent } from './auth/events.js'
 export type { CodeMessage, CodeOptions, CodePurpose, CodeSender } from './auth/flows/codes/code-options.js'
 export type { CodeSignIn, Codes } from './auth/flows/codes/codes.js'
@@ -30,6 +30,11 @@ export {
   nodemailerMailer,
 } from './auth/flows/mail/mail-service.js'
 export type { Member, Members } from './auth/flows/members.js'
+export type { Passkeys } from './auth/flows/passkeys/passkeys.js'
+export type { AddedPasskey } from './auth/flows/passkeys/register.js'
+export type { PasskeyOptions } from './auth/flows/passkeys/settings.js'
+export type { PasskeySignInOptions } from './auth/flows/passkeys/sign-in.js'
+export type { PasskeyCreationOptions, PasskeyRequestOptions } from './auth/flows/passkeys/webauthn.js'
 export type { Fetch, FetchInit } from './auth/flows/providers/bounded-fetch.js'
 export type { ProviderTokens } from './auth/flows/providers/connection.js'
 export type { IdentityInfo } from './auth/flows/providers/identities.js'

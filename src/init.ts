@@ -147,7 +147,7 @@ interface SignInParts {
 }
 
 function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
-  const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor } = options
+  const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor, passkeys } = options
   const providers = providerSettings(options.providers, options.providerSignIn)
   const lifecycle = lifecycleOptions(options, stepUpRule(options.stepUp))
   const listeners = new Listeners()
@@ -171,6 +171,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     languages,
     secondFactor,
     providers,
+    passkeys,
     loadUser,
     runtime,
     lifecycle,
@@ -210,6 +211,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Pe
       stepUp,
       languages,
       rememberMe: options.jwt?.rememberMe,
+      passkeys: options.passkeys !== undefined,
     },
     get auth() {
       if (!boundAuth)

@@ -12,6 +12,7 @@ const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'providerSignInFailed',
   'locked',
   'tokenReused',
+  'passkeyCounterRegressed',
   'registrationFailed',
   'passwordResetRequested',
   'mailFailed',

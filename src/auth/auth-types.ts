@@ -18,6 +18,8 @@ import type { ExportData } from './flows/lifecycle/export-data.js'
 import type { MailFlows } from './flows/mail/mail-flows.js'
 import type { MailOptions } from './flows/mail/mail-service.js'
 import type { Members } from './flows/members.js'
+import type { Passkeys } from './flows/passkeys/passkeys.js'
+import type { PasskeyOptions } from './flows/passkeys/settings.js'
 import type { ProviderSettings } from './flows/providers/options.js'
 import type { Providers } from './flows/providers/providers.js'
 import type { SecondFactorOptions, SecondFactors } from './flows/second-factor/second-factor.js'
@@ -59,6 +61,7 @@ export interface AuthOptions {
   readonly providers?: ProviderSettings | undefined
   /** How accounts are deleted. */
   readonly lifecycle?: Partial<LifecycleOptions> | undefined
+  readonly passkeys?: PasskeyOptions | undefined
   /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
   /** The languages of mails. Default: English and German. */
@@ -84,11 +87,16 @@ export interface SignedIn {
   readonly challenge?: undefined
 }
 
+/** A second factor: an authenticator app, or a passkey. */
+export type FactorName = 'totp' | 'passkey'
+
 /** The result of signIn() when the password is correct and a second factor is still needed. The user is not signed in yet. */
 export interface SecondFactorAsked {
   readonly status: 'secondFactor'
   /** Pass it to `perms.auth.secondFactors.verify` together with a code. */
   readonly challenge: string
+  /** The second factors that the user has. A recovery code replaces each of them. */
+  readonly factors: readonly FactorName[]
   readonly accessToken?: undefined
   readonly refreshToken?: undefined
   readonly expiresIn?: undefined
@@ -194,7 +202,7 @@ export interface Auth {
    * hold. `amr` then names what was given. It takes effect at the next request. Wrong ones count like failed sign-ins.
    *
    * @param credentials `password`: the caller's password; `code`: a code of the authenticator app, or a recovery code;
-   * `sentCode`: a code of `codes.requestConfirmation()`
+   * `sentCode`: a code of `codes.requestConfirmation()`; `passkey`: the answer of a browser to `passkeys.confirmationOptions()`
    * @returns the time and the methods, and an access token if tokens show them (`jwt.authTimeClaims`)
    * @throws InvalidCredentialsError for a wrong password or code, TooManyAttemptsError, ValidationError for missing or invalid input
    * @throws UnauthorizedError for an anonymous caller or an ended session, ForbiddenError for an API key or an impersonation
@@ -237,6 +245,7 @@ export interface Auth {
   readonly codes: Codes
   readonly secondFactors: SecondFactors
   readonly providers: Providers
+  readonly passkeys: Passkeys
   readonly invitations: Invitations
   readonly members: Members
   readonly impersonation: Impersonation

@@ -18,6 +18,7 @@ import { exportData } from './flows/lifecycle/export-data.js'
 import { mailFlows } from './flows/mail/mail-flows.js'
 import { MailService } from './flows/mail/mail-service.js'
 import { members } from './flows/members.js'
+import { passkeyContext, passkeys } from './flows/passkeys/passkeys.js'
 import { providers } from './flows/providers/providers.js'
 import { registrationFlow } from './flows/register.js'
 import { FactorChallenges } from './flows/second-factor/challenges.js'
@@ -38,7 +39,7 @@ import { callerLoader } from './tokens/load-caller.js'
 import { SessionLife } from './tokens/session-life.js'
 import { Sessions } from './tokens/sessions.js'
 
-export type { AccessClaims, Auth, AuthOptions, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth-types.js'
+export type { AccessClaims, Auth, AuthOptions, FactorName, SecondFactorAsked, SessionProof, SignedIn, SignInResult } from './auth-types.js'
 
 /** Events that make cached callers of the user stale. */
 const changesSessions = new Set<AuthEventName>([
@@ -71,6 +72,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   const core = createCore(options, keys, load, forgettingEmitter(options, cache))
   const { accessTokens, background, sessions } = core
   const factors = factorContext(core, options.secondFactor)
+  const passkeyParts = passkeyContext(core, options.passkeys)
   const { authenticate: findApiKey, ...ownKeys } = apiKeys(core)
   const sentCodes = codeContext(core, options.codes)
   const context = { accessTokens, sessions, findApiKey, legacyTokens, cache, loadUser }
@@ -78,7 +80,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
   return {
     ...signInFlows(core),
     ...sessionFlows(core),
-    confirm: confirmFlow(factors, sentCodes),
+    confirm: confirmFlow(factors, sentCodes, passkeyParts),
     register: registrationFlow(core),
     importUsers: importUsers(core),
     authenticate: (token) => authenticate(context, token),
@@ -95,6 +97,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     codes: codes(sentCodes),
     secondFactors: secondFactors(factors),
     providers: providers(core, options.providers),
+    passkeys: passkeys(passkeyParts),
     invitations: invitations(core),
     members: members(),
     impersonation: impersonation(core),
@@ -118,7 +121,7 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     sessions: new Sessions({ knex, keys, life, load, emit }),
     life,
     accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
-    challenges: new FactorChallenges(),
+    challenges: new FactorChallenges({ asksForPasskeys: options.passkeys?.secondFactor !== false }),
     signInMethods: new SignInMethods(tables),
     tables,
     lifecycle: { delay: DEFAULT_DELAY, proof: recent(300), ...options.lifecycle },

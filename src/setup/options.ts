@@ -3,6 +3,7 @@ import type { Model } from 'objection'
 import type { CodeOptions } from '../auth/flows/codes/code-options.js'
 import type { LifecycleOptions } from '../auth/flows/lifecycle/account-deletion.js'
 import type { MailOptions } from '../auth/flows/mail/mail-service.js'
+import type { PasskeyOptions } from '../auth/flows/passkeys/settings.js'
 import type { ProviderSignInOptions } from '../auth/flows/providers/options.js'
 import type { IdentityProvider } from '../auth/flows/providers/provider.js'
 import type { SecondFactorOptions } from '../auth/flows/second-factor/second-factor.js'
@@ -147,6 +148,8 @@ export interface PermsOptions {
   providers?: Readonly<Record<string, IdentityProvider>> | undefined
   /** How users sign in with identity providers: the callback URL, the places to return to, and who may sign up. */
   providerSignIn?: ProviderSignInOptions | undefined
+  /** The domain and the origins of passkeys. Without it, users have none. Needs the package @simplewebauthn/server. */
+  passkeys?: PasskeyOptions | undefined
   /** The mailer and the base URL of links in mail, for verified addresses, password resets and so on. */
   mail?: MailOptions | undefined
   /**

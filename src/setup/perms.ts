@@ -42,6 +42,8 @@ export interface Perms {
     readonly stepUp: StepUpRule | undefined
     readonly languages: Languages
     readonly rememberMe: RememberMeOptions | undefined
+    /** Whether users may have passkeys. */
+    readonly passkeys: boolean
   }
   /** Functions to sign in, refresh and sign out. @throws ConfigurationError when initPerms() got no `jwt` */
   readonly auth: Auth

@@ -12,10 +12,13 @@ import { forActiveCaller } from './active-caller.js'
 import { isStillSentTo } from './codes/codes.js'
 import type { CodeContext } from './codes/send-code.js'
 import { consumeFoundCode, matchCode, readDigits } from './codes/stored-codes.js'
+import { type PasskeyConfirmation, provePasskey } from './passkeys/confirm.js'
+import type { PasskeyContext } from './passkeys/context.js'
+import { type AssertionResponse, readAssertion } from './passkeys/responses.js'
 import {
   asSystemInTransaction,
   beginAttempt,
-  consumeCode,
+  consumeCodeOf,
   type FactorContext,
   factorOf,
   methodOfCode,
@@ -29,6 +32,8 @@ export interface ConfirmCredentials {
   readonly code?: string | undefined
   /** A code of `perms.auth.codes.requestConfirmation()`. It makes the session recent, and is no second factor. */
   readonly sentCode?: string | undefined
+  /** The answer of a browser to `perms.auth.passkeys.confirmationOptions()`, as JSON. */
+  readonly passkey?: object | undefined
 }
 
 /** A confirmed session. */
@@ -43,7 +48,11 @@ export interface Confirmed {
 }
 
 /** Returns `perms.auth.confirm`. */
-export function confirmFlow(context: FactorContext, codes: CodeContext): (credentials: ConfirmCredentials) => Promise<Confirmed> {
+export function confirmFlow(
+  context: FactorContext,
+  codes: CodeContext,
+  passkeys: PasskeyContext,
+): (credentials: ConfirmCredentials) => Promise<Confirmed> {
   const { core } = context
   return async (given) => {
     core.assertNoTransaction('confirm')
@@ -54,66 +63,86 @@ export function confirmFlow(context: FactorContext, codes: CodeContext): (creden
     if (!sessionId) throw new ConfigurationError('confirm() confirms the session of an access token, and runAs() has none.')
     const credentials = readCredentials(given)
     const user = actor.user as User
-    await prove({ ...context, codes, sessionId }, user, credentials)
+    const passkey = await prove({ ...context, codes, passkeys, sessionId }, user, credentials)
     const amr = [
       ...(credentials.password === undefined ? [] : ['pwd']),
       ...(credentials.code === undefined ? [] : [methodOfCode(credentials.code)]),
       ...(credentials.sentCode === undefined ? [] : [codes.settings.method]),
+      ...(passkey?.amr ?? []),
     ]
-    const authTime = await forActiveCaller(core.knex, actor.id, () => core.sessions.raise(sessionId, amr))
+    const raise = () => core.sessions.raise(sessionId, amr)
+    const write = () => forActiveCaller(core.knex, actor.id, () => (passkey ? passkey.use(raise) : raise()))
+    const authTime = await (passkey ? passkey.reporting(write) : write())
     if (authTime === null) throw new UnauthorizedError(message('session.ended'))
     core.emit('sessionConfirmed', { userId: actor.id, sessionId, amr, address: currentAddress() })
     return { authTime, amr, ...(await newToken(core, sessionId)) }
   }
 }
 
-function readCredentials(given: ConfirmCredentials | null | undefined): ConfirmCredentials {
-  const { password, code, sentCode } = given ?? {}
-  if (password === undefined && code === undefined && sentCode === undefined)
-    throw invalidField('password', message('field.requiredOrCode'))
+interface ReadCredentials extends Omit<ConfirmCredentials, 'passkey'> {
+  readonly passkey?: AssertionResponse | undefined
+}
+
+function readCredentials(given: ConfirmCredentials | null | undefined): ReadCredentials {
+  const { password, code, sentCode, passkey } = given ?? {}
+  if ([password, code, sentCode, passkey].every((one) => one === undefined)) throw invalidField('password', message('field.requiredOrCode'))
   return {
     ...(password === undefined ? {} : { password: requireText(password, 'password') }),
     ...(code === undefined ? {} : { code: readCode(code) }),
     ...(sentCode === undefined ? {} : { sentCode: readDigits(sentCode, 'sentCode') }),
+    ...(passkey === undefined ? {} : { passkey: readAssertion(passkey) }),
   }
 }
 
 /** The parts that check the proofs of one session. */
 interface ConfirmContext extends FactorContext {
   readonly codes: CodeContext
+  readonly passkeys: PasskeyContext
   readonly sessionId: string
 }
 
 /** Checks the credentials under the throttle of sign-ins. @throws InvalidCredentialsError, with one message for all of them */
-async function prove(context: ConfirmContext, user: User, credentials: ConfirmCredentials): Promise<void> {
+async function prove(context: ConfirmContext, user: User, credentials: ReadCredentials): Promise<PasskeyConfirmation | null> {
   const { core } = context
   const attempt = await beginAttempt(core, user)
-  const isRight = await verify(context, user, credentials).catch(async (error: unknown) => {
+  const { isRight, passkey = null } = await verify(context, user, credentials).catch(async (error: unknown) => {
     await attempt.withdrawn()
     throw error
   })
   if (isRight) {
     // A correct password must not reset the limit on wrong codes, nor a correct code that on wrong passwords.
     await attempt.withdrawn()
-    return
+    return passkey
   }
   const account = accountNameOf(user)
   core.emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'confirm', address: currentAddress() })
   throw new InvalidCredentialsError(message('session.wrongConfirmation'))
 }
 
-async function verify(context: ConfirmContext, user: User, { password, code, sentCode }: ConfirmCredentials): Promise<boolean> {
+interface ConfirmVerdict {
+  readonly isRight: boolean
+  readonly passkey?: PasskeyConfirmation
+}
+
+async function verify(context: ConfirmContext, user: User, credentials: ReadCredentials): Promise<ConfirmVerdict> {
+  const { password, code, sentCode, passkey } = credentials
   const { core } = context
   // Does the work of a hash for users without a password too. A wrong password uses no code up.
-  if (password !== undefined && !(await core.hasher.verify(password, await storedHash(user)))) return false
-  if (code !== undefined && !(await useFactorCode(context, user, code))) return false
-  return sentCode === undefined || (await useSentCode(context, user, sentCode))
+  if (password !== undefined && !(await core.hasher.verify(password, await storedHash(user)))) return { isRight: false }
+  if (code !== undefined && !(await useFactorCode(context, user, code))) return { isRight: false }
+  if (sentCode !== undefined && !(await useSentCode(context, user, sentCode))) return { isRight: false }
+  if (passkey === undefined) return { isRight: true }
+  try {
+    return { isRight: true, passkey: await provePasskey(context.passkeys, user, passkey) }
+  } catch (error) {
+    if (error instanceof InvalidCredentialsError) return { isRight: false }
+    throw error
+  }
 }
 
 async function useFactorCode(context: ConfirmContext, user: User, code: string): Promise<boolean> {
   const factor = await factorOf(user.id)
-  if (!factor?.confirmedAt) return false
-  return await asSystemInTransaction(context.core, () => consumeCode(context, factor, code))
+  return await asSystemInTransaction(context.core, () => consumeCodeOf(context, user.id, factor, code))
 }
 
 async function useSentCode({ core, codes, sessionId }: ConfirmContext, user: User, code: string): Promise<boolean> {

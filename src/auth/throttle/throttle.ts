@@ -8,7 +8,16 @@ import { clientNetwork } from './client-network.js'
 import { KnexLimiter, MAX_EXCESS } from './throttle-store.js'
 
 /** The limited actions. `signInOfUser` counts the sign-ins of a user with several identifiers, whichever of them is given. */
-export type ThrottledAction = 'signIn' | 'signInOfUser' | 'registration' | 'refresh' | 'mail' | 'mailToken' | 'provider' | 'export'
+export type ThrottledAction =
+  | 'signIn'
+  | 'signInOfUser'
+  | 'registration'
+  | 'refresh'
+  | 'mail'
+  | 'mailToken'
+  | 'provider'
+  | 'export'
+  | 'passkeyOptions'
 
 /**
  * The properties by which attempts are counted: the client address as the adapter determined it, and the account as the caller
@@ -80,6 +89,8 @@ export interface ThrottleOptions {
    * signed-in user, such as invitations.
    */
   readonly mail?: { account?: number; address?: number; caller?: number; window?: number } | undefined
+  /** Challenges for passkeys in `window` seconds (900): 1000 for an address; 100 for a user who has signed in or given the password. */
+  readonly passkeyOptions?: { address?: number; caller?: number; window?: number } | undefined
   /** Invalid mailed tokens in `window` seconds (900): 100 for an address. */
   readonly mailToken?: { address?: number; window?: number } | undefined
   /** Sign-ins with identity providers that begin in `window` seconds (900): 300 for an address. */
@@ -133,7 +144,16 @@ type Counters = Readonly<Record<ThrottledAction, readonly Counter[]>>
 
 /** Returns the counters of each action. @throws ConfigurationError for a limit that is not a whole number of 1 or more */
 function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): Counters {
-  const { signIn = {}, registration = {}, refresh = {}, mail = {}, mailToken = {}, provider = {}, export: exported = {} } = options
+  const {
+    signIn = {},
+    registration = {},
+    refresh = {},
+    mail = {},
+    mailToken = {},
+    provider = {},
+    export: exported = {},
+    passkeyOptions = {},
+  } = options
   const counter = (action: ThrottledAction, dimension: Dimension, points: number, duration: number): Counter => {
     assertPositiveInteger(`throttle.${action}.${dimension}`, points)
     assertPositiveInteger(`throttle.${action}.window`, duration)
@@ -157,6 +177,10 @@ function countersOf(options: ThrottleOptions, make: (limit: Limit) => Limiter): 
       counter('mail', 'account', mail.account ?? 10, mail.window ?? 3600),
       counter('mail', 'address', mail.address ?? 100, mail.window ?? 3600),
       counter('mail', 'caller', mail.caller ?? 100, mail.window ?? 3600),
+    ],
+    passkeyOptions: [
+      counter('passkeyOptions', 'address', passkeyOptions.address ?? 1000, passkeyOptions.window ?? 900),
+      counter('passkeyOptions', 'caller', passkeyOptions.caller ?? 100, passkeyOptions.window ?? 900),
     ],
     mailToken: [counter('mailToken', 'address', mailToken.address ?? 100, mailToken.window ?? 900)],
     provider: [counter('provider', 'address', provider.address ?? 300, provider.window ?? 900)],

@@ -34,7 +34,7 @@ export class TokenResponse extends HttpResponse {
  */
 export function tokenAnswer(result: IssuedTokens | FactorAsked, { isRenewal = false }: { isRenewal?: boolean } = {}): HttpResponse {
   if (result.status !== 'secondFactor') return new TokenResponse(result, isRenewal)
-  return HttpResponse.json({ status: 'second_factor', challenge: result.challenge }, { headers: noStore })
+  return HttpResponse.json({ status: 'second_factor', challenge: result.challenge, factors: result.factors }, { headers: noStore })
 }
 
 export const tokenSchema = {
@@ -52,9 +52,15 @@ const factorSchema = {
   type: 'object',
   properties: {
     status: { type: 'string', enum: ['second_factor'] },
-    challenge: { type: 'string', maxLength: 128, description: 'Send it to second-factor/ with a code, within five minutes.' },
+    challenge: { type: 'string', maxLength: 128, description: 'Send it to second-factor/ with a code or a passkey, within five minutes.' },
+    factors: {
+      type: 'array',
+      items: { type: 'string', enum: ['totp', 'passkey'] },
+      maxItems: 2,
+      description: 'The second factors of the account.',
+    },
   },
-  required: ['status', 'challenge'],
+  required: ['status', 'challenge', 'factors'],
 }
 
 /** The schema of a sign-in response, if users may have a second factor. */

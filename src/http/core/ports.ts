@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import type { MaybeCompositeId, Model, QueryBuilder, SingleQueryBuilder, TransactionOrKnex } from 'objection'
+import type { FactorName } from '../../auth/auth-types.js'
 import type { AuthEventName, AuthEvents } from '../../auth/events.js'
 import type { Codes } from '../../auth/flows/codes/codes.js'
 import type { ConfirmCredentials, Confirmed } from '../../auth/flows/confirm.js'
@@ -9,6 +10,7 @@ import type { AccountDeletions } from '../../auth/flows/lifecycle/account-deleti
 import type { ExportData } from '../../auth/flows/lifecycle/export-data.js'
 import type { MailFlows } from '../../auth/flows/mail/mail-flows.js'
 import type { Members } from '../../auth/flows/members.js'
+import type { Passkeys } from '../../auth/flows/passkeys/passkeys.js'
 import type { SecondFactors } from '../../auth/flows/second-factor/second-factor.js'
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
@@ -84,6 +86,7 @@ export interface IssuedTokens {
 export interface FactorAsked {
   readonly status: 'secondFactor'
   readonly challenge: string
+  readonly factors: readonly FactorName[]
 }
 
 /** The part of the result of initPerms that the HTTP layer uses. */
@@ -96,6 +99,8 @@ export interface PermsPort {
     readonly cookies?: CookieSettings | undefined
     /** A rule that the caller's session must satisfy to change credentials, factors, keys, sessions and accounts. */
     readonly stepUp?: StepUpRule | undefined
+    /** Whether `initPerms({ passkeys })` is set. */
+    readonly passkeys?: boolean | undefined
     /** The bounds of the lifetime that clients choose at sign-in. Undefined if they cannot choose. */
     readonly rememberMe?: RememberMeOptions | undefined
     /** The languages of error responses. Undefined: English. */
@@ -127,6 +132,7 @@ export interface PermsPort {
     readonly mail: MailFlows
     readonly codes: Codes
     readonly secondFactors: SecondFactors
+    readonly passkeys: Passkeys
     readonly invitations: Invitations
     readonly members: Members
     readonly impersonation: Impersonation

@@ -7,15 +7,17 @@ import { Endpoint, type EndpointContext } from '../core/endpoint.js'
 import { HttpResponse } from '../core/response.js'
 import { textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
+import { readPasskey } from './passkey-endpoints.js'
+import { assertionSchema } from './passkey-schemas.js'
 
 /**
  * Returns the endpoint of UserResource.confirmEndpoint().
  *
  * @param name the name of the resource, for the operation id
- * @param takesSentCodes whether users can have a code sent
+ * @param takes `sentCodes`: whether users can have a code sent; `passkeys`: whether a passkey confirms
  */
-export function confirmEndpoint(name: string, takesSentCodes: boolean): Endpoint {
-  const keys = ['password', 'code', ...(takesSentCodes ? (['sentCode'] as const) : [])] as const
+export function confirmEndpoint(name: string, takes: { readonly sentCodes: boolean; readonly passkeys: boolean }): Endpoint {
+  const keys = ['password', 'code', ...(takes.sentCodes ? (['sentCode'] as const) : [])] as const
   return new Endpoint({
     method: 'POST',
     path: 'me/confirm',
@@ -26,10 +28,13 @@ export function confirmEndpoint(name: string, takesSentCodes: boolean): Endpoint
     handler: async (context) => {
       const given = objectOf(context.input)
       const names = keys.filter((one) => Object.hasOwn(given, one))
-      return confirmed(await context.perms.auth.confirm(textsOf(given, names)), context)
+      if (!takes.passkeys || !Object.hasOwn(given, 'passkey'))
+        return confirmed(await context.perms.auth.confirm(textsOf(given, names)), context)
+      const { passkey, ...texts } = readPasskey(given, names)
+      return confirmed(await context.perms.auth.confirm({ ...texts, passkey }), context)
     },
     assertAllowed: async () => forbidApiKey(message('subject.sessions')),
-    description: { input: takesSentCodes ? inputWithSentCode : inputSchema, output: outputSchema, problems: [413, 415, 422, 429] },
+    description: { input: inputOf(takes), output: outputSchema, problems: [413, 415, 422, 429] },
   })
 }
 
@@ -55,12 +60,14 @@ const inputSchema = {
   additionalProperties: false,
 }
 
-const inputWithSentCode = {
-  ...inputSchema,
-  properties: {
+function inputOf(takes: { readonly sentCodes: boolean; readonly passkeys: boolean }): object {
+  const sentCode = { type: 'string', minLength: 1, maxLength: 64, description: 'A code that me/confirm/code/ sent to you.' }
+  const properties = {
     ...inputSchema.properties,
-    sentCode: { type: 'string', minLength: 1, maxLength: 64, description: 'A code that me/confirm/code/ sent to you.' },
-  },
+    ...(takes.sentCodes && { sentCode }),
+    ...(takes.passkeys && { passkey: assertionSchema }),
+  }
+  return { ...inputSchema, properties }
 }
 
 const outputSchema = {

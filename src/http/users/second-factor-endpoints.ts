@@ -8,16 +8,48 @@ import type { PermsPort } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
+import { readPasskey } from './passkey-endpoints.js'
+import { assertionSchema, requestOptionsSchema } from './passkey-schemas.js'
 
 type Factors = PermsPort['auth']['secondFactors']
 
 /** Returns the endpoints for second factors. @param name the name of the resource, for operation ids */
 export function secondFactorEndpoints(name: string): Endpoint[] {
-  return [verifyEndpoint(name), ...setUpEndpoints(name), ...codeEndpoints(name)]
+  return [...setUpEndpoints(name), ...codeEndpoints(name)]
+}
+
+/**
+ * Returns the endpoints that complete a sign-in with a second factor.
+ *
+ * @param takesPasskeys whether a passkey may take the place of the code
+ */
+export function verifyFactorEndpoints(name: string, takesPasskeys: boolean): Endpoint[] {
+  return takesPasskeys ? [verifyEndpoint(name, true), passkeyOptionsEndpoint(name)] : [verifyEndpoint(name, false)]
+}
+
+function passkeyOptionsEndpoint(name: string): Endpoint {
+  return new Endpoint({
+    method: 'POST',
+    path: 'second-factor/options',
+    name: `get${name}SecondFactorOptions`,
+    summary: 'Options for a passkey as the second factor',
+    public: true,
+    ignoresCredentials: true,
+    queryKeys: [],
+    handler: async ({ input, perms }) => {
+      const { challenge } = textsOf(input, ['challenge'])
+      return HttpResponse.json(await perms.auth.passkeys.secondFactorOptions(challenge), { headers: noStore })
+    },
+    description: {
+      input: textSchema(['challenge'], { challenge: 128 }),
+      output: requestOptionsSchema,
+      problems: [401, 413, 415, 422, 429],
+    },
+  })
 }
 
 /** Returns the endpoint that completes a sign-in. */
-function verifyEndpoint(name: string): Endpoint {
+function verifyEndpoint(name: string, takesPasskeys: boolean): Endpoint {
   return new Endpoint({
     method: 'POST',
     path: 'second-factor',
@@ -27,11 +59,17 @@ function verifyEndpoint(name: string): Endpoint {
     ignoresCredentials: true,
     queryKeys: [],
     handler: async ({ input, perms, request }) => {
+      const device = request.header('user-agent') || undefined
+      const given = objectOf(input)
+      if (takesPasskeys && Object.hasOwn(given, 'passkey')) {
+        const { passkey, challenge = '' } = readPasskey(given, ['challenge'])
+        return tokenAnswer(await perms.auth.passkeys.verifySecondFactor(challenge, passkey, { device }))
+      }
       const { challenge, code } = textsOf(input, ['challenge', 'code'])
-      return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device: request.header('user-agent') || undefined }))
+      return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device }))
     },
     description: {
-      input: textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
+      input: takesPasskeys ? codeOrPasskeySchema : textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
       output: tokenSchema,
       problems: [401, 403, 413, 415, 422, 429],
     },
@@ -114,6 +152,19 @@ function withCode(
     const shown = await use(perms.auth.secondFactors, userOf(caller), textsOf(input, ['code']).code)
     return shown ? HttpResponse.json(shown, { headers: noStore }) : HttpResponse.empty({ headers: noStore })
   }
+}
+
+const codeOrPasskeySchema = {
+  type: 'object',
+  properties: {
+    challenge: { type: 'string', minLength: 1, maxLength: 128 },
+    code: { type: 'string', minLength: 1, maxLength: 128, description: 'A code of the authenticator app, or a recovery code.' },
+    passkey: assertionSchema,
+  },
+  required: ['challenge'],
+  minProperties: 2,
+  maxProperties: 2,
+  additionalProperties: false,
 }
 
 const codeInput = textSchema(['code'], { code: 128 })

@@ -16,6 +16,8 @@ const always = new Set([
   'POST me/second-factor/confirm',
   'POST me/second-factor/remove',
   'POST me/second-factor/recovery-codes',
+  'POST me/passkeys/options',
+  'DELETE me/passkeys/:passkeyId',
   'POST api-keys',
   'POST impersonation',
   'DELETE sessions',

@@ -22,6 +22,7 @@ export type FurtherUserFeature =
   | 'confirm'
   | 'export'
   | 'deleteAccount'
+  | 'passkeys'
 
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 
@@ -37,6 +38,14 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
    * @example new UserResource({ me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] } })
    */
   me?: MeOptions | undefined
+}
+
+/** @throws ConfigurationError for `features.passkeys` without the option of initPerms() */
+export function assertPasskeyFeature({ passkeys }: UserFeatures, { options }: PermsPort): void {
+  if (!passkeys || options.passkeys) return
+  throw new ConfigurationError(
+    "features.passkeys needs a domain: initPerms({ passkeys: { rpId: 'example.com', rpName: 'Example', origins: ['https://example.com'] } }).",
+  )
 }
 
 /** @throws ConfigurationError for a feature that sends mail without a mailer, or without a column that it needs */

@@ -28,13 +28,14 @@ import {
 } from './mail-endpoints.js'
 import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
+import { confirmOptionsEndpoint, passkeyEndpoints } from './passkey-endpoints.js'
 import { impersonatorSchema, rolesSchema } from './profile-schemas.js'
-import { secondFactorEndpoints } from './second-factor-endpoints.js'
+import { secondFactorEndpoints, verifyFactorEndpoints } from './second-factor-endpoints.js'
 import { requireRecentSession } from './sensitive-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
 import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
-import { assertMailFeatures } from './user-options.js'
+import { assertMailFeatures, assertPasskeyFeature } from './user-options.js'
 
 /**
  * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
@@ -91,6 +92,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     this.#takesCookies = perms.options.cookies !== undefined
     this.#options = perms.options
     assertMailFeatures(this.features, this.served, perms)
+    assertPasskeyFeature(this.features, perms)
+    if (this.features.magicLink) perms.auth.mail.offerSignIn()
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
   }
@@ -98,7 +101,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   override endpoints(): Endpoint[] {
     const { features } = this
     const isOn = (feature: UserFeature) => features[feature] !== false
-    const hasConfirm = features.confirm ?? this.#options?.stepUp !== undefined
+    // Adding a passkey needs a confirmed session.
+    const hasConfirm = features.confirm ?? (this.#options?.stepUp !== undefined || features.passkeys === true)
     const endpoints = [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
@@ -112,10 +116,13 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.changeEmail ? this.changeEmailEndpoints() : []),
       ...(features.magicLink ? this.magicLinkEndpoints() : []),
       ...(features.codes ? this.codeEndpoints() : []),
+      ...(features.totp || features.passkeys ? verifyFactorEndpoints(this.name, features.passkeys === true) : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
+      ...(features.passkeys ? this.passkeyEndpoints() : []),
       ...(hasConfirm ? [this.confirmEndpoint(), ...(features.codes ? [this.confirmCodeEndpoint()] : [])] : []),
       ...(features.export ? [this.exportEndpoint()] : []),
       ...(features.deleteAccount ? this.accountDeletionEndpoints() : []),
+      ...(hasConfirm && features.passkeys ? [confirmOptionsEndpoint(this.name)] : []),
       ...(features.invitations ? [...this.invitationEndpoints(), ...this.memberEndpoints()] : []),
       ...(features.impersonation ? this.impersonationEndpoints() : []),
       ...super.endpoints(),
@@ -202,9 +209,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return deleteOtherSessions(this.name)
   }
 
-  /** `POST me/confirm/` with `{ password }`, `{ code }` or `{ sentCode }` → `{ authTime, amr }`: makes the caller's session recent. */
+  /** `POST me/confirm/` with `{ password }`, `{ code }`, `{ sentCode }` or `{ passkey }` → `{ authTime, amr }`: makes the caller's session recent. */
   confirmEndpoint(): Endpoint {
-    return confirmEndpoint(this.name, this.features.codes === true)
+    return confirmEndpoint(this.name, { sentCodes: this.features.codes === true, passkeys: this.features.passkeys === true })
   }
 
   /** `POST me/confirm/code/` sends the caller a code for `POST me/confirm/`: 202 */
@@ -248,7 +255,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   #signedInSchema(): object {
-    return this.features.totp ? tokenOrFactorSchema : tokenSchema
+    return this.features.totp || this.features.passkeys ? tokenOrFactorSchema : tokenSchema
+  }
+
+  passkeyEndpoints(): Endpoint[] {
+    return passkeyEndpoints(this.name, this.#options?.rememberMe)
   }
 
   secondFactorEndpoints(): Endpoint[] {

@@ -46,6 +46,11 @@ export interface MailFlows {
    * @throws InvalidTokenError, UniqueViolationError (409) when the address is taken by now
    */
   confirmEmailChange(token: string): Promise<RegisteredUser>
+  /**
+   * Records that the application signs users in by mail. Then a user may remove a last passkey or password, because the mailbox remains.
+   * `features.magicLink` calls it. Call it once if you serve sign-in by mail with routes of your own.
+   */
+  offerSignIn(): void
   /** Mails a sign-in link when the address belongs to a user. @throws ValidationError, TooManyAttemptsError */
   requestMagicLink(email: string): Promise<void>
   /**
@@ -75,6 +80,7 @@ export function mailFlows(core: AuthCore): MailFlows {
     resetPassword: (given) => resetPassword(context, given),
     requestEmailChange: (user: User, given) => requestEmailChange(context, user, given),
     confirmEmailChange: (token) => confirmEmailChange(context, token),
+    offerSignIn: () => core.signInMethods.noteMail(),
     requestMagicLink: (email) => requestMagicLink(context, email),
     signInWithMagicLink: (token, options = {}) => signInWithMagicLink(context, token, options),
     registerPrivately: (values, steps) => registerPrivately(context, values, steps),

@@ -23,6 +23,8 @@ export type MailKind =
   | 'accountDeletionScheduled'
   | 'accountDeletionUndone'
   | 'accountDeleted'
+  | 'passkeyAdded'
+  | 'passkeyRemoved'
 
 /** A mail, ready to be sent. */
 export interface Mail {

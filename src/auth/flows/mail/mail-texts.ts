@@ -69,6 +69,10 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
       return codeText(details)
     case 'alreadyRegistered':
       return [message('mail.alreadyRegistered.subject'), message('mail.alreadyRegistered.attempted'), message('mail.ignore')]
+    case 'passkeyAdded':
+      return [message('mail.passkeyAdded.subject'), message('mail.passkeyAdded.added'), message('mail.passkey.notYou')]
+    case 'passkeyRemoved':
+      return [message('mail.passkeyRemoved.subject'), message('mail.passkeyRemoved.removed'), message('mail.passkey.notYou')]
     case 'accessRevoked':
       return [
         message('mail.accessRevoked.subject'),

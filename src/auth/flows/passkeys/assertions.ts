@@ -4,7 +4,7 @@ import { Passkey } from '../../../users/passkey.js'
 import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import { userClass } from '../credentials.js'
-import { CHALLENGE_LIFETIME, type Ceremony, consumeChallenge, issueChallenge } from './ceremonies.js'
+import { type Ceremony, CHALLENGE_LIFETIME, consumeChallenge, issueChallenge } from './ceremonies.js'
 import { descriptorsOf, hashOfCredential, type PasskeyContext, passkeysOf, refusedPasskey } from './context.js'
 import { type AssertionResponse, readClientData } from './responses.js'
 import type { PasskeySettings } from './settings.js'
@@ -34,7 +34,11 @@ export async function requestOptions(settings: PasskeySettings, wanted: Ceremony
  *
  * @throws InvalidCredentialsError, with one message for all reasons
  */
-export async function verifyProof({ core, settings }: PasskeyContext, response: AssertionResponse, wanted: Ceremony): Promise<PasskeyProof> {
+export async function verifyProof(
+  { core, settings }: PasskeyContext,
+  response: AssertionResponse,
+  wanted: Ceremony,
+): Promise<PasskeyProof> {
   const data = readClientData(response.response)
   // A page inside a frame of another site could show something else while the user confirms.
   if (!data || data.isCrossOrigin || !(await consumeChallenge(core, data.challenge, wanted))) throw refusedPasskey()

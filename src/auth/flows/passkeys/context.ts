@@ -5,6 +5,7 @@ import { type Actor, asSystem, currentActor } from '../../../policy/context.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { Passkey } from '../../../users/passkey.js'
 import { hashToken } from '../../../users/token.js'
+import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import type { MailDelivery } from '../mail/mail-delivery.js'
 import type { PasskeySettings } from './settings.js'
@@ -33,7 +34,7 @@ export interface SessionCaller {
 export function requireSessionCaller(): SessionCaller {
   const actor = currentActor()
   if (!actor) throw new UnauthorizedError()
-  forbidApiKey('Passkeys')
+  forbidApiKey(message('subject.passkeys'))
   const { sessionId } = actor
   if (!sessionId) throw new ConfigurationError('Passkeys belong to the user of a session, and runAs() has no session.')
   return { actor, sessionId }
@@ -52,6 +53,13 @@ export const newUserHandle = (): string => randomBytes(32).toString('base64url')
 /** Returns the names of RFC 8176 for a passkey: it is something that the user has, and it has verified the user. */
 export function methodsOfPasskey({ deviceType }: Pick<Passkey, 'deviceType'>): readonly string[] {
   return [deviceType === 'multiDevice' ? 'swk' : 'hwk', 'user', 'mfa']
+}
+
+/** Mails the user that a passkey was added or removed, after the response. */
+export function sendNotice({ core, delivery }: PasskeyContext, kind: 'passkeyAdded' | 'passkeyRemoved', user: User): void {
+  const { email } = user
+  // A user model may have no addresses.
+  if (typeof email === 'string' && email !== '') core.background.run(() => delivery.notify(kind, user, email, {}))
 }
 
 /** Returns the error of a sign-in or confirmation that is refused, whatever the reason. */

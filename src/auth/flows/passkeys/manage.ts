@@ -1,4 +1,5 @@
 import { NotFoundError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { currentAddress } from '../../../policy/context.js'
 import type { LibraryId } from '../../../policy/registered-types.js'
 import { decodeId } from '../../../schema/ids.js'
@@ -8,7 +9,7 @@ import { Passkey } from '../../../users/passkey.js'
 import type { User } from '../../../users/user.js'
 import { forActiveCaller } from '../active-caller.js'
 import { endFactorTokens } from '../second-factor/recovery-codes.js'
-import { begin, type PasskeyContext, requireSessionCaller } from './context.js'
+import { begin, type PasskeyContext, requireSessionCaller, sendNotice } from './context.js'
 import { readName, requireProof } from './register.js'
 
 /** Renames a passkey of the caller. @throws NotFoundError, ValidationError */
@@ -23,7 +24,7 @@ export async function rename({ core }: PasskeyContext, id: LibraryId, name: unkn
 
 /** Removes a passkey of the caller. @throws like Passkeys.remove */
 export async function remove(context: PasskeyContext, id: LibraryId): Promise<void> {
-  const { core, delivery } = context
+  const { core } = context
   begin(context, 'remove')
   const caller = requireSessionCaller()
   await requireProof(context, caller)
@@ -37,14 +38,14 @@ export async function remove(context: PasskeyContext, id: LibraryId): Promise<vo
     return passkey.id
   })
   core.emit('passkeyRemoved', { userId: user.id, passkeyId: removed, address: currentAddress() })
-  core.background.run(() => delivery.notify('passkeyRemoved', user, user.email, {}))
+  sendNotice(context, 'passkeyRemoved', user)
 }
 
 /** Removes all passkeys of a user. @throws like Passkeys.reset */
 export async function reset(context: PasskeyContext, user: User): Promise<number> {
-  const { core, delivery } = context
+  const { core } = context
   core.assertNoTransaction('passkeys.reset')
-  forbidApiKey('Passkeys')
+  forbidApiKey(message('subject.passkeys'))
   await requireRankOver(user.id)
   await core.challenges.prepare()
   const assertCanSignIn = await core.signInMethods.prepare()
@@ -57,7 +58,7 @@ export async function reset(context: PasskeyContext, user: User): Promise<number
     return passkeys
   })
   for (const { id } of removed) core.emit('passkeyRemoved', { userId: user.id, passkeyId: id, address: currentAddress() })
-  if (removed.length > 0) core.background.run(() => delivery.notify('passkeyRemoved', user, user.email, {}))
+  if (removed.length > 0) sendNotice(context, 'passkeyRemoved', user)
   return removed.length
 }
 

@@ -10,7 +10,7 @@ import { MAX_PASSKEY_NAME_LENGTH, Passkey } from '../../../users/passkey.js'
 import type { User } from '../../../users/user.js'
 import { forActiveCaller } from '../active-caller.js'
 import { countUnusedCodes, makeRecoveryCodes } from '../second-factor/recovery-codes.js'
-import { CHALLENGE_LIFETIME, type Ceremony, consumeChallenge, issueChallenge } from './ceremonies.js'
+import { type Ceremony, CHALLENGE_LIFETIME, consumeChallenge, issueChallenge } from './ceremonies.js'
 import {
   begin,
   descriptorsOf,
@@ -20,6 +20,7 @@ import {
   passkeysOf,
   requireSessionCaller,
   type SessionCaller,
+  sendNotice,
 } from './context.js'
 import { type RegistrationResponse, readClientData, readRegistration } from './responses.js'
 import { algorithms, verifyRegistration } from './verify.js'
@@ -64,7 +65,7 @@ export async function registrationOptions(context: PasskeyContext): Promise<Pass
 
 /** Adds a passkey to the caller's account. @throws like Passkeys.register */
 export async function register(context: PasskeyContext, given: unknown, name: unknown): Promise<AddedPasskey> {
-  const { core, delivery } = context
+  const { core } = context
   const settings = begin(context, 'register')
   const caller = requireSessionCaller()
   const response = readRegistration(given)
@@ -81,11 +82,16 @@ export async function register(context: PasskeyContext, given: unknown, name: un
   const needsCodes = settings.secondFactor && (await countUnusedCodes(user.id)) === 0
   const added = await forActiveCaller(core.knex, user.id, async (): Promise<AddedPasskey> => {
     assertRoom(await Passkey.query().where('userId', user.id).resultSize())
-    const passkey = await Passkey.create({ userId: user.id, userHandle: challenge.userHandle, name: text, ...valuesOf(info, response) } as object)
+    const passkey = await Passkey.create({
+      userId: user.id,
+      userHandle: challenge.userHandle,
+      name: text,
+      ...valuesOf(info, response),
+    } as object)
     return needsCodes ? { passkey, recoveryCodes: await makeRecoveryCodes(user.id) } : { passkey }
   }).catch(rethrowTaken)
   core.emit('passkeyAdded', { userId: user.id, passkeyId: added.passkey.id, address: currentAddress() })
-  core.background.run(() => delivery.notify('passkeyAdded', user, user.email, {}))
+  sendNotice(context, 'passkeyAdded', user)
   return added
 }
 

@@ -51,8 +51,7 @@ export function passkeySettings(options: PasskeyOptions): PasskeySettings {
     if (problem !== undefined) refuse('origins', origins, `${JSON.stringify(origin)} ${problem}`)
   }
   if (typeof secondFactor !== 'boolean') refuse('secondFactor', secondFactor, 'use true or false.')
-  if (!Number.isInteger(maxAge) || maxAge < 1 || maxAge > 86_400)
-    refuse('maxAge', maxAge, 'use a whole number of seconds from 1 to 86400.')
+  if (!Number.isInteger(maxAge) || maxAge < 1 || maxAge > 86_400) refuse('maxAge', maxAge, 'use a whole number of seconds from 1 to 86400.')
   return { rpId, rpName, origins: [...origins], secondFactor, maxAge }
 }
 

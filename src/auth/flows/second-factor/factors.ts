@@ -33,11 +33,7 @@ export function secretOf({ secretKeys }: FactorContext, factor: SecondFactor): s
 
 /** Checks a code and marks it as used. Of two concurrent uses one UPDATE succeeds. @throws SecondFactorUnreadableError */
 export async function consumeCode(context: FactorContext, factor: SecondFactor, code: string): Promise<boolean> {
-  if (!isTotpCode(code)) {
-    const isTaken = await useRecoveryCode(factor.userId, code)
-    if (isTaken) context.core.emit('recoveryCodeUsed', { userId: factor.userId })
-    return isTaken
-  }
+  if (!isTotpCode(code)) return await consumeRecoveryCode(context, factor.userId, code)
   const secret = secretOf(context, factor)
   if (secret === null) throw unreadable(factor.userId)
   const step = totpStep(secret, code, Date.now())
@@ -47,6 +43,27 @@ export async function consumeCode(context: FactorContext, factor: SecondFactor, 
     .where('id', factor.id)
     .where((which) => which.whereNull('lastStep').orWhere('lastStep', '<', step))
   return count > 0
+}
+
+/**
+ * Checks a code of a user who may have no confirmed authenticator app: then only a recovery code matches.
+ *
+ * @throws SecondFactorUnreadableError
+ */
+export async function consumeCodeOf(
+  context: FactorContext,
+  userId: string,
+  factor: SecondFactor | undefined,
+  code: string,
+): Promise<boolean> {
+  if (factor?.confirmedAt) return await consumeCode(context, factor, code)
+  return !isTotpCode(code) && (await consumeRecoveryCode(context, userId, code))
+}
+
+async function consumeRecoveryCode({ core }: FactorContext, userId: string, code: string): Promise<boolean> {
+  const isTaken = await useRecoveryCode(userId, code)
+  if (isTaken) core.emit('recoveryCodeUsed', { userId })
+  return isTaken
 }
 
 /** Returns whether a text has the form of a code of an authenticator app. */

@@ -4,6 +4,9 @@ import { skipCallerChange } from '../../../users/caller/caller-changes.js'
 import { hashToken } from '../../../users/token.js'
 import { revokeTokens, tokens } from '../../tokens/token-updates.js'
 
+/** The kind of a challenge for the second factor, as stored in `token.kind`. */
+export const CHALLENGE = 'second-factor'
+
 const KIND = 'recovery'
 const COUNT = 10
 const BYTES = 16
@@ -25,6 +28,11 @@ export async function makeRecoveryCodes(userId: string): Promise<readonly string
 /** Uses a recovery code up. Of two concurrent calls one UPDATE succeeds. @returns whether the code was valid */
 export async function useRecoveryCode(userId: string, code: string): Promise<boolean> {
   return (await revokeTokens({ userId, kind: KIND, token: hashOf(code) }, { lastUsedAt: new Date() })) > 0
+}
+
+/** Deletes the recovery codes of a user, and the open challenges of sign-ins, after the last factor was removed. */
+export async function endFactorTokens(userId: string): Promise<void> {
+  await skipCallerChange(tokens().query()).delete().where('userId', userId).whereIn('kind', [KIND, CHALLENGE])
 }
 
 /** Returns the number of unused recovery codes. */

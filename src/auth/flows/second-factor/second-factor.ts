@@ -2,15 +2,12 @@ import { ValidationError } from '../../../core/errors.js'
 import { message } from '../../../core/messages/message.js'
 import { requireRankOver } from '../../../users/caller/account-rank.js'
 import type { UserRow } from '../../../users/caller/actor.js'
-import { skipCallerChange } from '../../../users/caller/caller-changes.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { SecondFactor } from '../../../users/second-factor.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { deriveKeys } from '../../tokens/derived-keys.js'
-import { tokens } from '../../tokens/token-updates.js'
-import { CHALLENGE } from './challenges.js'
 import {
   asSystemInTransaction,
   beginAttempt,
@@ -21,7 +18,7 @@ import {
   rethrowFailedAttempt,
   wrongCode,
 } from './factors.js'
-import { countUnusedCodes, makeRecoveryCodes } from './recovery-codes.js'
+import { countUnusedCodes, endFactorTokens, makeRecoveryCodes } from './recovery-codes.js'
 import { beginSetUp, confirmSetUp } from './set-up.js'
 import { verifyChallenge } from './verify-challenge.js'
 
@@ -88,13 +85,13 @@ export function secondFactors(context: FactorContext): SecondFactors {
     },
 
     async remove(user: User, code) {
-      await withVerifiedCode(context, user, code, () => removeAll(user.id))
+      await withVerifiedCode(context, user, code, () => removeAll(core, user.id))
       core.emit('factorRemoved', { userId: user.id })
     },
 
     async reset(user: User) {
       await assertMayChange(core, 'secondFactors.reset', user)
-      const isRemoved = await asSystemInTransaction(core, () => removeAll(user.id))
+      const isRemoved = await asSystemInTransaction(core, () => removeAll(core, user.id))
       if (isRemoved) core.emit('factorRemoved', { userId: user.id })
       return isRemoved
     },
@@ -115,6 +112,7 @@ async function assertMayChange(core: AuthCore, name: string, user: User): Promis
   core.assertNoTransaction(name)
   forbidApiKey(message('subject.factors'))
   await requireRankOver(user.id)
+  await core.challenges.prepare()
 }
 
 /** Runs work after checking a code under the throttle of sign-ins. @throws InvalidCredentialsError */
@@ -133,8 +131,9 @@ async function withVerifiedCode<T>(context: FactorContext, user: User, code: str
   return result
 }
 
-async function removeAll(userId: string): Promise<boolean> {
+/** Removes the authenticator app. Recovery codes stay while the user has passkeys, which they replace too. */
+async function removeAll(core: AuthCore, userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)
-  await skipCallerChange(tokens().query()).delete().where('userId', userId).whereIn('kind', ['recovery', CHALLENGE])
+  if ((await core.challenges.factorsOf(userId)).length === 0) await endFactorTokens(userId)
   return count > 0
 }

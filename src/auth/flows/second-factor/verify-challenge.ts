@@ -9,13 +9,12 @@ import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { methodsIn } from '../../tokens/methods.js'
-import { revokeTokens } from '../../tokens/token-updates.js'
 import { startSession } from '../start-session.js'
-import { countChallengeAttempt, readChallenge } from './challenges.js'
+import { countChallengeAttempt, readChallenge, useChallenge } from './challenges.js'
 import {
   asSystemInTransaction,
   beginAttempt,
-  consumeCode,
+  consumeCodeOf,
   type FactorContext,
   factorOf,
   methodOfCode,
@@ -36,12 +35,11 @@ export async function verifyChallenge(
   const [plain, text] = [requireText(challenge, 'challenge'), readCode(code)]
   const { found, user } = await readChallenge(plain)
   const factor = await factorOf(user.id)
-  if (!factor?.confirmedAt) throw new InvalidTokenError()
   const attempt = await beginAttempt(core, user)
   try {
-    await useChallenge(context, found, factor, text)
+    await useCode(context, found, factor, text)
   } catch (error) {
-    if (error instanceof InvalidCredentialsError) emitFailure(core, user)
+    if (error instanceof InvalidCredentialsError) emitFactorFailure(core, user)
     return await rethrowFailedAttempt(error, attempt)
   }
   await attempt.succeeded()
@@ -51,23 +49,23 @@ export async function verifyChallenge(
   return result
 }
 
-// The client chose the lifetime with the password. Null: the usual one.
-function chosenLife({ endsAt }: Token): number | undefined {
+/** Returns the lifetime in seconds that the client chose with the first factor. Undefined: the usual one. */
+export function chosenLife({ endsAt }: Token): number | undefined {
   return endsAt ? Math.max(1, Math.floor((endsAt.getTime() - Date.now()) / 1000)) : undefined
 }
 
 /** Uses the challenge and the code up. The attempt is counted even if the code is wrong. */
-async function useChallenge(context: FactorContext, challenge: Token, factor: SecondFactor, code: string): Promise<void> {
+async function useCode(context: FactorContext, challenge: Token, factor: SecondFactor | undefined, code: string): Promise<void> {
   const { core } = context
   if (!(await asSystemInTransaction(core, () => countChallengeAttempt(challenge)))) throw new InvalidTokenError()
   await asSystemInTransaction(core, async () => {
-    if (!(await consumeCode(context, factor, code))) throw wrongCode()
-    const count = await revokeTokens({ id: challenge.id }).where('expiresAt', '>', new Date())
-    if (count === 0) throw new InvalidTokenError()
+    if (!(await consumeCodeOf(context, challenge.userId, factor, code))) throw wrongCode()
+    await useChallenge(challenge)
   })
 }
 
-function emitFailure({ emit }: AuthCore, user: User): void {
+/** Emits that a second factor was refused. */
+export function emitFactorFailure({ emit }: AuthCore, user: User): void {
   const account = accountNameOf(user)
   emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'secondFactor', address: currentAddress() })
 }
