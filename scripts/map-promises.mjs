@@ -111,6 +111,24 @@ const promises = [
 
 /** Promises of later features, whose numbers have gaps: a range for each feature. */
 const featurePromises = {
+  // Identity providers: OpenID Connect Core 1.0 (3.1.2, 3.1.3), RFC 6749, 7636, 8252, 9207 and 9700, ASVS 5.0 chapter 10, CVE-2015-9284, CVE-2022-31107.
+  121: 'a response of a provider works once, for ten minutes, in the browser that began, or with PKCE for the app that began [RFC 9700, 2.1.1; RFC 6749, 10.12]',
+  122: 'an ID token is checked for signature, algorithm (neither none nor a shared secret), issuer, audience and azp [OIDC Core, 3.1.3.7]',
+  123: 'an ID token is checked for nonce, expiry and age, and a missing claim is a refusal [OIDC Core, 3.1.3.7]',
+  124: 'iss in the response is checked, and a state belongs to one provider with a callback of its own [RFC 9207; RFC 9700, 4.4]',
+  125: 'state, nonce, verifier, cookie and one-time code are stored hashed or encrypted only [ASVS 10.4.3]',
+  126: 'redirects and the callback URL come from exact lists of the application, never from a request, and no URL has a token [RFC 9700, 4.1, 4.11]',
+  127: 'a slow, failing, redirecting or huge answer of a provider is 503 with Retry-After, never an admission [ASVS 10.5]',
+  128: 'an identity is issuer and subject; the address is never the key [OIDC Core, 5.7]',
+  129: 'an address counts only if the provider verified it and is trusted for it; otherwise known and unknown addresses get one answer [CVE-2022-31107]',
+  130: 'the first proof of an address by a provider ends all earlier access to the account [pre-hijacking, promise 66]',
+  131: 'sign-in with a provider refuses disabled users and asks for the second factor',
+  132: 'a one-time code of a native app works once, for a minute, with the verifier of the app [RFC 8252, 8.1; RFC 7636]',
+  133: 'linking needs a recent and active session of a user, no API key and no impersonation, and an identity has one user [CVE-2015-9284]',
+  134: 'unlinking ends waiting sign-ins, and the last way to sign in stays',
+  135: 'tokens of a provider are stored on request only, encrypted for one user, and deleted with the link',
+  136: 'signing up is closed by default, and passes the checks of the endpoint that creates users [promise 64]',
+  137: 'cookies of a sign-in are __Host- cookies; a page of another origin cannot exchange them',
   // One-time codes: ASVS 5.0 (6.3.1, 6.5.1 to 6.5.5, 6.6.2, 6.6.3), NIST 800-63B-4 (3.1.3, 3.2.2), RFC 8176.
   141: 'a one-time code is six digits of the CSPRNG, and is stored only as a hash with a key of the server',
   142: 'a code works once, for ten minutes at most, while it is the newest, and ends with the password',

@@ -1,14 +1,16 @@
 /** Deletes rows that are no longer needed: expired tokens and invitations, expired counts of the throttle, old audit rows. */
 import type { Knex } from 'knex'
-import { ConfigurationError } from '../core/errors.js'
+import { ConfigurationError, MissingTableError } from '../core/errors.js'
 import { columnIn } from '../database/tables/constraints.js'
 import { transaction } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
+import { tableOf } from '../schema/class-statics.js'
 import { column } from '../schema/column.js'
 import { dialectOf, encode } from '../schema/storage.js'
 import type { AuditLog } from '../users/audit-log.js'
 import { Invitation } from '../users/invitation.js'
+import { ProviderSignIn } from '../users/provider-sign-in.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
 import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
@@ -38,6 +40,8 @@ export interface MaintenanceReport {
   readonly tokens: number
   /** Invitations that expired more than 30 days ago. */
   readonly invitations: number
+  /** Sign-ins with identity providers whose time is over. */
+  readonly providerSignIns: number
   /** Expired counts of failed attempts. 0 unless `throttle: { store: 'database' }`. */
   readonly attempts: number
   /** Rows of the audit log that are older than the retention. 0 without a retention. */
@@ -82,6 +86,7 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
     ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
     tokens: await inBatches(expiredTokens(new Date(now))),
     invitations: await inBatches(expiredInvitations(new Date(now - INVITATION_DAYS * DAY))),
+    providerSignIns: await inBatches(expiredProviderSignIns(new Date(now))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,
     auditRows:
       auditRetention === undefined ? 0 : await inBatches(oldAuditRows(knex, parts.auditModel, new Date(now - auditRetention * DAY))),
@@ -124,6 +129,23 @@ function expiredInvitations(before: Date): (limit: number) => Promise<Batch> {
       const ids = rows.map(({ id }) => id)
       return { found: rows.length, deleted: await Invitation.query().delete().whereIn('id', ids) }
     })
+}
+
+function expiredProviderSignIns(now: Date): (limit: number) => Promise<Batch> {
+  return async (limit) => {
+    try {
+      return await asSystem(async () => {
+        const rows = await ProviderSignIn.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
+        if (rows.length === 0) return { found: 0, deleted: 0 }
+        const ids = rows.map(({ id }) => id)
+        return { found: rows.length, deleted: await ProviderSignIn.query().delete().whereIn('id', ids) }
+      })
+    } catch (error) {
+      // A database of an earlier version has no such sign-ins.
+      if (error instanceof MissingTableError && error.table === tableOf(ProviderSignIn)) return { found: 0, deleted: 0 }
+      throw error
+    }
+  }
 }
 
 // Not through the model: it refuses to delete rows, also inside asSystem().

@@ -22,7 +22,7 @@ import { rejection } from '../helpers/errors.js'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-const none: MaintenanceReport = { tokens: 0, invitations: 0, attempts: 0, auditRows: 0 }
+const none: MaintenanceReport = { tokens: 0, invitations: 0, providerSignIns: 0, attempts: 0, auditRows: 0 }
 
 eachDatabase('perms.maintain()', (db) => {
   let perms: Perms
@@ -76,7 +76,7 @@ eachDatabase('perms.maintain()', (db) => {
       for (const days of [31, 29, -1])
         await Invitation.create({ ...invitation, token: newId(), expiresAt: new Date(now - days * DAY) } as never)
     })
-    expect(await perms.maintain()).to.deep.equal({ tokens: 3, invitations: 1, attempts: 4, auditRows: 5 })
+    expect(await perms.maintain()).to.deep.equal({ tokens: 3, invitations: 1, providerSignIns: 0, attempts: 4, auditRows: 5 })
     expect([await left('token'), await left('invitation'), await left('perms_throttle'), await left('audit_log')]).to.deep.equal([
       3, 2, 1, 2,
     ])

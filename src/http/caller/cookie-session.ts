@@ -3,7 +3,7 @@ import { message } from '../../core/messages/message.js'
 import { enterAsActor } from '../../policy/context.js'
 import type { EndpointContext } from '../core/endpoint.js'
 import { AmbiguousCredentialsError } from '../core/errors.js'
-import type { PermsPort } from '../core/ports.js'
+import type { IssuedTokens, PermsPort } from '../core/ports.js'
 import { languageOf, problemResponse } from '../core/problems.js'
 import type { HttpRequest } from '../core/request.js'
 import { HttpResponse } from '../core/response.js'
@@ -25,6 +25,18 @@ export async function moveTokensToCookies(response: TokenResponse, { request, ac
   return HttpResponse.json(body, { status, headers: { ...headers, ...(asks && { 'preference-applied': 'cookies' }) } }).withCookies(
     tokenCookies(tokens, cookies),
   )
+}
+
+/** Returns the response with the tokens in cookies. Ends the session of the cookies that they replace. */
+export async function replaceSession(
+  response: HttpResponse,
+  tokens: IssuedTokens,
+  { request, perms }: EndpointContext,
+): Promise<HttpResponse> {
+  const { cookies } = perms.options
+  if (!cookies) return response
+  await endSession(readTokenCookies(request), request, perms)
+  return response.withCookies(tokenCookies(tokens, cookies))
 }
 
 /**

@@ -25,6 +25,7 @@ export interface CookieSettings {
 /** The names of the cookies. `__Host-` binds them to this host, HTTPS and the path `/` (RFC 6265bis, 4.1.3.2). */
 export const ACCESS_COOKIE = '__Host-access'
 export const REFRESH_COOKIE = '__Host-refresh'
+export const PROVIDER_COOKIE = '__Host-provider'
 
 /** The maximum length of name and value that browsers store. */
 const MAX_BYTES = 4096
@@ -57,17 +58,27 @@ const noCookies: TokenCookies = { access: undefined, refresh: undefined }
  * @throws BadRequestError if a cookie is repeated, which browsers never send
  */
 export function readTokenCookies(request: HttpRequest): TokenCookies {
+  const found = readCookies(request, [ACCESS_COOKIE, REFRESH_COOKIE])
+  return found === null ? noCookies : { access: found.get(ACCESS_COOKIE), refresh: found.get(REFRESH_COOKIE) }
+}
+
+/** Returns the value that ties a sign-in with a provider to the browser. @throws BadRequestError if the cookie is repeated */
+export function readProviderCookie(request: HttpRequest): string | undefined {
+  return readCookies(request, [PROVIDER_COOKIE])?.get(PROVIDER_COOKIE)
+}
+
+function readCookies(request: HttpRequest, names: readonly string[]): ReadonlyMap<string, string> | null {
   const header = request.header('cookie')
-  if (header === undefined || !header.includes('__Host-')) return noCookies
+  if (header === undefined || !header.includes('__Host-')) return null
   const found = new Map<string, string>()
   for (const pair of header.split(';')) {
     const at = pair.indexOf('=')
     const name = at === -1 ? '' : trimmed(pair.slice(0, at))
-    if (name !== ACCESS_COOKIE && name !== REFRESH_COOKIE) continue
+    if (!names.includes(name)) continue
     if (found.has(name)) throw new BadRequestError(message('request.cookieTwice', { name }))
     found.set(name, trimmed(pair.slice(at + 1)))
   }
-  return { access: found.get(ACCESS_COOKIE), refresh: found.get(REFRESH_COOKIE) }
+  return found
 }
 
 // Removes only blanks and tabs. trim() removes other spaces too, so a subdomain could set a cookie that is read as `__Host-...`.
@@ -134,7 +145,22 @@ export function tokenCookies(tokens: IssuedTokens, settings: CookieSettings): st
 /** The Set-Cookie headers that delete both cookies. */
 export const clearedCookies: readonly string[] = [cookie(ACCESS_COOKIE, '', 0, 'Lax'), cookie(REFRESH_COOKIE, '', 0, 'Strict')]
 
-function cookie(name: string, value: string, maxAge: number, sameSite: 'Lax' | 'Strict'): string {
+/** Seconds in which a user signs in at a provider. */
+const PROVIDER_MAX_AGE = 600
+
+/**
+ * Returns the Set-Cookie header that ties a sign-in with a provider to the browser.
+ *
+ * @param isFormPost whether the provider returns with a POST from its own page: browsers send only SameSite=None cookies with it
+ */
+export function providerCookie(binding: string, isFormPost: boolean): string {
+  return cookie(PROVIDER_COOKIE, binding, PROVIDER_MAX_AGE, isFormPost ? 'None' : 'Lax')
+}
+
+/** The Set-Cookie header that deletes the cookie of a sign-in with a provider. */
+export const clearedProviderCookie: string = cookie(PROVIDER_COOKIE, '', 0, 'Lax')
+
+function cookie(name: string, value: string, maxAge: number, sameSite: 'Lax' | 'Strict' | 'None'): string {
   if (name.length + value.length > MAX_BYTES) {
     throw new ConfigurationError(
       `The cookie ${name} is larger than ${MAX_BYTES} bytes, the limit of browsers. Return fewer or shorter claims from jwt.claims.`,

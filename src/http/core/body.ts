@@ -120,6 +120,32 @@ function assertBodyLimits(body: unknown, { maxDepth, maxKeys, maxValues }: BodyL
   visit(body, maxDepth)
 }
 
+const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i
+
+/**
+ * Reads the body of a form, such as a provider's response that a page posts.
+ *
+ * @param maxBytes the largest body
+ * @throws UnsupportedMediaTypeError, PayloadTooLargeError
+ */
+export async function readForm(request: HttpRequest, maxBytes: number): Promise<URLSearchParams> {
+  if (!formType.test(request.header('content-type') ?? ''))
+    throw new UnsupportedMediaTypeError('The body must be a form: send it with "Content-Type: application/x-www-form-urlencoded".')
+  checkEncoding(request)
+  const source = request.body()
+  const { parsed } = source
+  if (parsed === undefined) return new URLSearchParams(Buffer.from(await source.read(maxBytes)).toString('utf8'))
+  if (typeof parsed === 'string' || parsed instanceof Uint8Array) {
+    if (Buffer.byteLength(parsed) > maxBytes) throw tooLarge(maxBytes)
+    return new URLSearchParams(typeof parsed === 'string' ? parsed : Buffer.from(parsed).toString('utf8'))
+  }
+  // The application's body parser: a repeated name became a list.
+  const pairs = Object.entries(typeof parsed === 'object' && parsed !== null ? parsed : {}).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, String(one)]),
+  )
+  return new URLSearchParams(pairs)
+}
+
 /** Reads a Node stream to its end. Discards the bytes past the limit, so that the client can read the response. */
 export function readStream(stream: Readable, limit: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {

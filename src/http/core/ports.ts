@@ -11,6 +11,7 @@ import type { ExportData } from '../../auth/flows/lifecycle/export-data.js'
 import type { MailFlows } from '../../auth/flows/mail/mail-flows.js'
 import type { Members } from '../../auth/flows/members.js'
 import type { Passkeys } from '../../auth/flows/passkeys/passkeys.js'
+import type { Providers } from '../../auth/flows/providers/providers.js'
 import type { SecondFactors } from '../../auth/flows/second-factor/second-factor.js'
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
@@ -133,6 +134,7 @@ export interface PermsPort {
     readonly codes: Codes
     readonly secondFactors: SecondFactors
     readonly passkeys: Passkeys
+    readonly providers: Providers
     readonly invitations: Invitations
     readonly members: Members
     readonly impersonation: Impersonation

@@ -1,4 +1,4 @@
-import { type ModelKind, registeredModel } from '../../policy/registered-models.js'
+import { modelOfTable, type TableKind } from '../../policy/registered-models.js'
 import { idSpecOf } from '../../schema/ids.js'
 import { schemaOf } from '../../schema/json-schemas.js'
 
@@ -8,7 +8,7 @@ import { schemaOf } from '../../schema/json-schemas.js'
  *
  * @example const properties = { get userId() { return idSchemaOf('user') } }
  */
-export function idSchemaOf(kind: ModelKind): object {
-  const spec = idSpecOf(registeredModel(kind))
+export function idSchemaOf(kind: TableKind): object {
+  const spec = idSpecOf(modelOfTable(kind))
   return spec ? schemaOf({ ...spec, isNullable: false }) : { type: 'string' }
 }

@@ -18,6 +18,8 @@ const always = new Set([
   'POST me/second-factor/recovery-codes',
   'POST me/passkeys/options',
   'DELETE me/passkeys/:passkeyId',
+  'POST me/identities',
+  'DELETE me/identities/:identityId',
   'POST api-keys',
   'POST impersonation',
   'DELETE sessions',

@@ -16,6 +16,7 @@ export type FurtherUserFeature =
   | 'magicLink'
   | 'codes'
   | 'totp'
+  | 'providers'
   | 'invitations'
   | 'impersonation'
   | 'privateRegistration'
@@ -46,6 +47,14 @@ export function assertPasskeyFeature({ passkeys }: UserFeatures, { options }: Pe
   throw new ConfigurationError(
     "features.passkeys needs a domain: initPerms({ passkeys: { rpId: 'example.com', rpName: 'Example', origins: ['https://example.com'] } }).",
   )
+}
+
+/** @throws ConfigurationError for `features.providers` without providers */
+export function assertProviders({ providers }: UserFeatures, perms: PermsPort): void {
+  if (providers && !perms.auth.providers.isReady)
+    throw new ConfigurationError(
+      'features.providers needs identity providers: initPerms({ providers: { github: github({ clientId, clientSecret }) }, providerSignIn: { usersUrl } }).',
+    )
 }
 
 /** @throws ConfigurationError for a feature that sends mail without a mailer, or without a column that it needs */

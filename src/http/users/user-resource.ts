@@ -16,7 +16,7 @@ import { apiKeyEndpoints } from './api-key-endpoints.js'
 import { codeEndpoints, confirmCodeEndpoint } from './code-endpoints.js'
 import { confirmEndpoint } from './confirm-endpoint.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
-import { invitationEndpoints } from './invitation-endpoints.js'
+import { invitationEndpoints, type Registration } from './invitation-endpoints.js'
 import { accountDeletionEndpoints, deletionAtSchema, exportEndpoint } from './lifecycle-endpoints.js'
 import {
   accepted,
@@ -30,12 +30,13 @@ import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
 import { confirmOptionsEndpoint, passkeyEndpoints } from './passkey-endpoints.js'
 import { impersonatorSchema, rolesSchema } from './profile-schemas.js'
+import { providerEndpoints } from './provider-endpoints.js'
 import { secondFactorEndpoints, verifyFactorEndpoints } from './second-factor-endpoints.js'
 import { requireRecentSession } from './sensitive-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
 import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
-import { assertMailFeatures, assertPasskeyFeature } from './user-options.js'
+import { assertMailFeatures, assertPasskeyFeature, assertProviders } from './user-options.js'
 
 /**
  * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
@@ -94,6 +95,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     assertMailFeatures(this.features, this.served, perms)
     assertPasskeyFeature(this.features, perms)
     if (this.features.magicLink) perms.auth.mail.offerSignIn()
+    assertProviders(this.features, perms)
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)
   }
@@ -101,8 +103,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   override endpoints(): Endpoint[] {
     const { features } = this
     const isOn = (feature: UserFeature) => features[feature] !== false
-    // Adding a passkey needs a confirmed session.
-    const hasConfirm = features.confirm ?? (this.#options?.stepUp !== undefined || features.passkeys === true)
+    // Adding a passkey or a linked account needs a confirmed session.
+    const hasConfirm =
+      features.confirm ?? (this.#options?.stepUp !== undefined || features.passkeys === true || features.providers === true)
     const endpoints = [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
@@ -119,6 +122,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.totp || features.passkeys ? verifyFactorEndpoints(this.name, features.passkeys === true) : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
       ...(features.passkeys ? this.passkeyEndpoints() : []),
+      ...(features.providers ? this.providerEndpoints() : []),
       ...(hasConfirm ? [this.confirmEndpoint(), ...(features.codes ? [this.confirmCodeEndpoint()] : [])] : []),
       ...(features.export ? [this.exportEndpoint()] : []),
       ...(features.deleteAccount ? this.accountDeletionEndpoints() : []),
@@ -262,6 +266,12 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     return passkeyEndpoints(this.name, this.#options?.rememberMe)
   }
 
+  /** `providers/` and `me/identities/`. Signing up uses the options of `create`, and is off if `create` is off. */
+  providerEndpoints(): Endpoint[] {
+    const register = this.#invitedRegistration()
+    return providerEndpoints(this.name, register && !register.isRefused ? register.prepare : null, this.#signedInSchema())
+  }
+
   secondFactorEndpoints(): Endpoint[] {
     return secondFactorEndpoints(this.name)
   }
@@ -271,15 +281,20 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
    * off.
    */
   invitationEndpoints(): Endpoint[] {
+    return invitationEndpoints(this.name, this.#invitedRegistration())
+  }
+
+  /** Returns how people register who need no public registration; null if `create` is off. */
+  #invitedRegistration(): Registration | null {
     const create = this.methodOptions('create')
-    const register = {
+    if (!create) return null
+    return {
       prepare: async (context: EndpointContext, values: object, known: object) => await this.prepareCreate(context, values, known),
       shown: (user: object) => this.shape(user as ServedRow, 'create'),
       input: narrowedInput(this.served.schema.create, create?.argSchema),
       // An invited person has no role yet.
       isRefused: create?.adminOnly === true || create?.role !== undefined,
     }
-    return invitationEndpoints(this.name, create ? register : null)
   }
 
   memberEndpoints(): Endpoint[] {

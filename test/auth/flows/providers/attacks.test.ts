@@ -1,0 +1,266 @@
+import { expect } from 'chai'
+import { Identity, ProviderResponseError } from '../../../../src/index.js'
+import { asSystem } from '../../../../src/policy/context.js'
+import { createDatabase, type OwnDatabase } from '../../../helpers/databases.js'
+import { rejection } from '../../../helpers/errors.js'
+import { clientId, clientSecret, type Forgery, hmac, signed } from './fake-provider.js'
+import { openProviders, type ProviderWorld, usersUrl } from './set-up.js'
+
+describe('A provider’s response', () => {
+  let own: OwnDatabase
+  let world: ProviderWorld
+  before(async () => {
+    own = await createDatabase('sqlite3')
+    world = await openProviders(own.knex)
+  })
+  after(async () => {
+    await world.close()
+    await own.destroy()
+  })
+  beforeEach(() => {
+    world.events.length = 0
+    world.company.forgery = {}
+    world.company.intercept = null
+    world.company.metadata = {}
+  })
+  const reasons = () => world.events.filter(({ name }) => name === 'providerSignInFailed').map(({ payload }) => payload.reason)
+  const begin = async (name = 'company') => {
+    const { url, binding } = await world.perms.auth.providers.start(name)
+    return { url, binding: binding as string }
+  }
+  const finish = (parameters: URLSearchParams, binding: string | undefined, name = 'company') =>
+    world.perms.auth.providers.finish(name, parameters, { binding, signsIn: true })
+
+  it('signs a user in whose ID token is right', async () => {
+    const result = await world.signIn()
+    expect(result.status).to.equal('signedIn')
+    expect(reasons()).to.deep.equal([])
+  })
+
+  const now = () => Math.floor(Date.now() / 1000)
+  const forgeries: [title: string, reason: string, forgery: () => Forgery][] = [
+    ['another nonce', 'nonce', () => ({ claims: (claims) => ({ ...claims, nonce: 'another' }) })],
+    ['no nonce', 'response', () => ({ claims: ({ nonce: _, ...claims }) => claims })],
+    ['the algorithm none', 'alg', () => ({ header: { alg: 'none' }, sign: () => '' })],
+    ['HS256 with the public key', 'alg', () => ({ header: { alg: 'HS256' }, sign: hmac(world.company.publicPem) })],
+    ['HS256 with the client secret', 'alg', () => ({ header: { alg: 'HS256' }, sign: hmac(clientSecret) })],
+    ['the key of another', 'signature', () => ({ sign: signed(world.company.otherKeys.privateKey) })],
+    ['an unknown key id', 'signature', () => ({ header: { kid: 'two' } })],
+    ['another issuer', 'iss', () => ({ claims: (claims) => ({ ...claims, iss: world.rival.issuer }) })],
+    ['another audience', 'aud', () => ({ claims: (claims) => ({ ...claims, aud: 'another client' }) })],
+    ['a further audience without azp', 'aud', () => ({ claims: (claims) => ({ ...claims, aud: [clientId, 'another client'] }) })],
+    ['another azp', 'azp', () => ({ claims: (claims) => ({ ...claims, azp: 'another client' }) })],
+    ['an expiry in the past', 'exp', () => ({ claims: (claims) => ({ ...claims, exp: now() - 60 }) })],
+    ['a start in the future', 'nbf', () => ({ claims: (claims) => ({ ...claims, nbf: now() + 300 }) })],
+    ['an issue long ago', 'iat', () => ({ claims: (claims) => ({ ...claims, iat: now() - 3600 }) })],
+    ['an issue in the future', 'iat', () => ({ claims: (claims) => ({ ...claims, iat: now() + 3600 }) })],
+    ['a subject of 256 characters', 'sub', () => ({ claims: (claims) => ({ ...claims, sub: 'x'.repeat(256) }) })],
+    ['no ID token', 'response', () => ({ response: { id_token: undefined } })],
+  ]
+  for (const [title, reason, forgery] of forgeries) {
+    it(`fails for an ID token with ${title} by its own check [promises 122, 123]`, async () => {
+      world.company.forgery = forgery()
+      const result = await world.signIn({ sub: `victim of ${title}`.slice(0, 200), email: 'victim@example.com', email_verified: true })
+      expect(result.status).to.equal('failed')
+      expect(reasons()).to.deep.equal([reason])
+      expect(await asSystem(() => Identity.query().where('subject', 'like', 'victim%'))).to.deep.equal([])
+    })
+  }
+
+  it('fails with another issuer or none, where the provider names itself [promise 124]', async () => {
+    for (const change of [
+      (parameters: URLSearchParams) => parameters.set('iss', world.rival.issuer),
+      (parameters: URLSearchParams) => parameters.delete('iss'),
+    ]) {
+      const { url, binding } = await begin()
+      const parameters = world.company.approve(url)
+      change(parameters)
+      expect((await finish(parameters, binding)).status).to.equal('failed')
+    }
+    expect(reasons()).to.deep.equal(['iss', 'iss'])
+  })
+
+  it('is refused at the callback of another provider: its state belongs to one [promise 124]', async () => {
+    const { url, binding } = await begin()
+    const parameters = world.company.approve(url)
+    expect(await rejection(finish(parameters, binding, 'rival'))).to.be.instanceOf(ProviderResponseError)
+    const other = await begin('rival')
+    parameters.set('state', new URL(other.url).searchParams.get('state') as string)
+    const mixed = await finish(parameters, other.binding, 'rival')
+    expect(mixed.status).to.equal('failed')
+    expect(reasons()).to.deep.equal(['state', 'iss'])
+    expect(world.rival.requests.filter((one) => one.includes('/token'))).to.deep.equal([])
+  })
+
+  it('is refused in another browser, and stays usable in its own [promise 121]', async () => {
+    const [mine, theirs] = [await begin(), await begin()]
+    const parameters = world.company.approve(mine.url)
+    for (const binding of [theirs.binding, undefined, '', `${mine.binding}x`, mine.binding.toUpperCase()])
+      expect((await rejection(finish(parameters, binding))).message).to.include('start again')
+    expect(reasons()).to.deep.equal(Array(5).fill('state'))
+    expect((await finish(parameters, mine.binding)).status).to.equal('signedIn')
+  })
+
+  it('is used once [promise 121]', async () => {
+    const { url, binding } = await begin()
+    const parameters = world.company.approve(url)
+    expect((await finish(parameters, binding)).status).to.equal('signedIn')
+    const again = world.company.approve(url)
+    expect(await rejection(finish(again, binding))).to.be.instanceOf(ProviderResponseError)
+    expect(await rejection(finish(parameters, binding))).to.be.instanceOf(ProviderResponseError)
+  })
+
+  it('is used once also when it fails, and its code is not sent to the provider without PKCE [promise 121]', async () => {
+    const [mine, other] = [await begin(), await begin()]
+    const parameters = world.company.approve(mine.url)
+    // The code of another sign-in: its challenge differs.
+    const stolen = world.company.approve(other.url)
+    stolen.set('state', parameters.get('state') as string)
+    expect((await finish(stolen, mine.binding)).status).to.equal('failed')
+    expect(await rejection(finish(parameters, mine.binding))).to.be.instanceOf(ProviderResponseError)
+    expect(new URL(mine.url).searchParams.get('code_challenge_method')).to.equal('S256')
+  })
+
+  it('is refused after ten minutes [promise 121]', async () => {
+    const { url, binding } = await begin()
+    await own.knex('provider_sign_in').update({ expires_at: new Date(Date.now() - 1) })
+    expect(await rejection(finish(world.company.approve(url), binding))).to.be.instanceOf(ProviderResponseError)
+  })
+
+  it('with an error returns the user with a code of the library, never with the provider’s text', async () => {
+    const { url, binding } = await begin()
+    const state = new URL(url).searchParams.get('state') as string
+    const denied = new URLSearchParams({ error: 'access_denied', error_description: '<script>', state, iss: world.company.issuer })
+    const result = await finish(denied, binding)
+    expect(result).to.deep.include({ status: 'failed', redirect: '/?error=access_denied' })
+  })
+
+  it('with repeated parameters fails', async () => {
+    const { url, binding } = await begin()
+    const parameters = world.company.approve(url)
+    parameters.append('code', 'another')
+    expect((await finish(parameters, binding)).status).to.equal('failed')
+  })
+
+  it('stores neither state nor nonce, verifier, cookie or code in readable form [promise 125]', async () => {
+    const { url, binding } = await begin()
+    const { searchParams } = new URL(url)
+    const native = await world.perms.auth.providers.start('company', { challenge: 'c'.repeat(43), redirect: 'com.example.app:/done' })
+    const result = await finish(world.company.approve(native.url), undefined)
+    const code = new URL(result.redirect).searchParams.get('code') as string
+    const dump = JSON.stringify(await own.knex('provider_sign_in'))
+    for (const secret of [searchParams.get('state'), searchParams.get('nonce'), binding, code])
+      expect(dump).to.not.include(secret as string)
+  })
+
+  it('returns to a place of the exact list only, which is checked when the sign-in begins [promise 126]', async () => {
+    for (const redirect of ['//evil.example', 'https://evil.example/', '/welcome', '/?x', '/\\evil.example', 'com.example.app:/done/x', ''])
+      expect((await rejection(world.perms.auth.providers.start('company', { redirect }))).message, redirect).to.include('redirect')
+    const result = await world.signIn(undefined, { redirect: '/welcome?from=1' })
+    expect(result.redirect).to.equal('/welcome?from=1')
+    // The callback URL comes from the configuration.
+    const { url } = await begin()
+    expect(new URL(url).searchParams.get('redirect_uri')).to.equal(`${usersUrl}/providers/company/callback/`)
+  })
+
+  describe('of a provider that', () => {
+    const later = async (intercept: NonNullable<ProviderWorld['company']['intercept']>, timeout = 5) => {
+      const other = await createDatabase('sqlite3')
+      const broken = await openProviders(other.knex, { timeout })
+      try {
+        const { url, binding } = await broken.perms.auth.providers.start('company')
+        broken.company.intercept = intercept
+        const result = await broken.perms.auth.providers.finish('company', broken.company.approve(url), { binding: binding as string })
+        return { result, broken }
+      } finally {
+        await broken.close()
+        await other.destroy()
+      }
+    }
+    const answers: Record<string, [NonNullable<ProviderWorld['company']['intercept']>, string, number?]> = {
+      'does not answer': [(path) => path === '/token', 'timeout', 0.2],
+      'answers without an end': [
+        (path, response) => {
+          if (path !== '/token') return false
+          response.writeHead(200, { 'content-type': 'application/json' }).write('{')
+          return true
+        },
+        'timeout',
+        0.2,
+      ],
+      'sends a huge answer': [
+        (path, response) => {
+          if (path !== '/token') return false
+          response.writeHead(200, { 'content-type': 'application/json' }).end(`"${'x'.repeat(300_000)}"`)
+          return true
+        },
+        'size',
+      ],
+      'redirects the token request': [
+        (path, response) => {
+          if (path !== '/token') return false
+          response.writeHead(307, { location: 'http://127.0.0.1:1/token' }).end()
+          return true
+        },
+        'redirect',
+      ],
+      fails: [
+        (path, response) => {
+          if (path !== '/token') return false
+          response.writeHead(502).end()
+          return true
+        },
+        'status',
+      ],
+      'ends the connection': [
+        (path, response) => {
+          if (path !== '/token') return false
+          response.destroy()
+          return true
+        },
+        'network',
+      ],
+      'has no keys': [
+        (path, response) => {
+          if (path !== '/jwks') return false
+          response.writeHead(503).end()
+          return true
+        },
+        'status',
+      ],
+    }
+    for (const [title, [intercept, reason, timeout]] of Object.entries(answers))
+      it(`${title} is 503 and no admission [promise 127]`, async () => {
+        const { result, broken } = await later(intercept, timeout)
+        if (result.status !== 'failed') throw new Error(result.status)
+        expect(result.redirect).to.equal('/?error=unavailable')
+        const { status, retryAfter, cause } = result.error as { status: number; retryAfter: number; cause: { reason: string } }
+        expect({ status, retryAfter, reason: cause.reason }).to.deep.equal({ status: 503, retryAfter: 30, reason })
+        expect(broken.events.map(({ payload }) => payload.reason)).to.deep.equal(['unavailable'])
+      })
+
+    it('is down or names another issuer is 503 at the start, and is asked again later [promise 127]', async () => {
+      const other = await createDatabase('sqlite3')
+      const fresh = await openProviders(other.knex)
+      try {
+        fresh.company.metadata = { issuer: 'https://evil.example' }
+        const start = () => fresh.perms.auth.providers.start('company')
+        expect(((await rejection(start())) as unknown as { status: number }).status).to.equal(503)
+        fresh.company.intercept = (_path, response) => {
+          response.destroy()
+          return true
+        }
+        expect(((await rejection(start())) as unknown as { status: number }).status).to.equal(503)
+        fresh.company.intercept = null
+        fresh.company.metadata = {}
+        expect((await start()).url).to.include(fresh.company.issuer)
+        await start()
+        // Found once, used by all later sign-ins.
+        expect(fresh.company.requests.filter((one) => one.includes('openid-configuration'))).to.have.length(3)
+      } finally {
+        await fresh.close()
+        await other.destroy()
+      }
+    })
+  })
+})
