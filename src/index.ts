@@ -67,6 +67,7 @@ export type { SecondFactorOptions, SecondFactors } from './auth/flows/second-fac
 export type { MaintenanceOptions, MaintenanceReport, MaintenanceResult } from './auth/maintenance.js'
 export { type Argon2idOptions, argon2idHasher } from './auth/passwords/argon2id.js'
 export { type BcryptHasher, type BcryptOptions, bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+export type { BreachCheckFailure, BreachedRange } from './auth/passwords/breached-range.js'
 export { type FirebaseScryptOptions, firebaseScrypt } from './auth/passwords/legacy/firebase-scrypt.js'
 export { type Pbkdf2Digest, type Pbkdf2Format, type Pbkdf2Options, pbkdf2 } from './auth/passwords/legacy/pbkdf2.js'
 export { type PhpassOptions, phpass } from './auth/passwords/legacy/phpass.js'

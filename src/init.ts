@@ -5,8 +5,9 @@ import { emitter, type OnEvent } from './auth/events.js'
 import { providerSettings } from './auth/flows/providers/options.js'
 import { assertRetention, type MaintainedParts, maintain } from './auth/maintenance.js'
 import { bcryptHasher } from './auth/passwords/bcrypt-hasher.js'
+import { registerBreachFailures } from './auth/passwords/breached-range.js'
 import { LegacyHasher } from './auth/passwords/legacy/legacy-hasher.js'
-import { checkPasswordPolicy, minPasswordLength } from './auth/passwords/password-policy.js'
+import { assertPasswordPolicy, checkPasswordPolicy } from './auth/passwords/password-policy.js'
 import { resolveThrottle } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE } from './auth/tokens/key-set.js'
 import { registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
@@ -24,7 +25,7 @@ import { type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { readNeededTypes } from './http/crud/existing/table-types.js'
 import { StartCheck } from './migrate/table-check.js'
 import { migrate } from './migrations.js'
-import { noteAdapterMade, setOutsideContext } from './policy/context.js'
+import { currentAddress, noteAdapterMade, setOutsideContext } from './policy/context.js'
 import type { StepUpRule } from './policy/fresh-session.js'
 import { registerModels } from './policy/registered-models.js'
 import { setTableCheck } from './query/execution/table-check.js'
@@ -70,7 +71,7 @@ export function initPerms(options: PermsOptions): Perms {
   if (typeof knex !== 'function' || !knex.client)
     throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')
   assertModelClasses(options, 'initPerms')
-  minPasswordLength(options.passwords)
+  assertPasswordPolicy(options.passwords)
   assertRetention(options.auditRetention)
   const stepUp = stepUpRule(options.stepUp)
   const languages = new Languages(options)
@@ -178,6 +179,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
   }
   const auth = jwt ? createAuth({ ...parts, jwt }) : null
   registerLegacyTokens(runtime, jwt)
+  registerBreachFailures(runtime, (reason, isAccepted) => emit('breachCheckFailed', { reason, isAccepted, address: currentAddress() }))
   registerUserEvents(runtime, (name, payload) => {
     auth?.forget({ userId: payload.userId })
     emit(name, payload as never)

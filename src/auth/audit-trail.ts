@@ -16,6 +16,7 @@ const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'registrationFailed',
   'passwordResetRequested',
   'mailFailed',
+  'breachCheckFailed',
   'codeFailed',
   'alreadyRegistered',
 ])

@@ -6,6 +6,7 @@ import type { UserEvents } from '../users/events.js'
 import type { CodePurpose } from './flows/codes/code-options.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
 import type { MailKind } from './flows/mail/mail-service.js'
+import type { BreachCheckFailure } from './passwords/breached-range.js'
 import type { ThrottledAction } from './throttle/throttle.js'
 
 /**
@@ -62,6 +63,8 @@ export interface AuthEvents extends UserEvents {
   mailFailed: { userId: UserId | null; kind: MailKind }
   /** The application's sender of codes threw. The caller who requested the code does not learn this. */
   codeFailed: { userId: UserId; purpose: CodePurpose; address: string | undefined }
+  /** The list of leaked passwords gave no valid answer. `isAccepted`: whether the new password was accepted (`onOutage`). */
+  breachCheckFailed: { reason: BreachCheckFailure; isAccepted: boolean; address: string | undefined }
   impersonationStarted: { userId: UserId; by: UserId; sessionId: string; reason: string | null }
   impersonationStopped: { userId: UserId; by: UserId; sessionId: string }
   invited: { email: string; role: string; domainId: DomainId; by: UserId }

@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import { assertBreachedRange, type BreachedRange, isInRange } from './breached-range.js'
 import { commonPasswords, foldPassword } from './common-passwords.js'
 import { refusedPassword, settablePassword } from './password-text.js'
 
@@ -11,14 +12,20 @@ export interface PasswordPolicy {
    */
   minLength?: number | undefined
   /**
-   * Returns whether a password is known from a leak, for example by asking a service. Errors reach the caller: catch them inside to
-   * accept passwords while the service is down.
+   * A list of leaked passwords that is asked by range: it sees only five digits of a hash. Or a function that returns whether a
+   * password is known from a leak; its errors reach the caller.
    */
-  breached?: ((password: string) => boolean | Promise<boolean>) | undefined
+  breached?: BreachedRange | ((password: string) => boolean | Promise<boolean>) | undefined
 }
 
 const MIN_LENGTH = 8
 const MAX_MIN_LENGTH = 512
+
+/** Throws for options that cannot work. @throws ConfigurationError */
+export function assertPasswordPolicy(policy: PasswordPolicy = {}): void {
+  minPasswordLength(policy)
+  if (typeof policy.breached === 'object') assertBreachedRange(policy.breached)
+}
 
 /** Returns the minimum length of a policy. @throws ConfigurationError below 8 (ASVS 6.2.1) or above 512 */
 export function minPasswordLength(policy: PasswordPolicy = {}): number {
@@ -54,9 +61,13 @@ export async function checkPasswordPolicy(
   if ((await commonPasswords()).has(folded)) {
     throw refusedPassword(message('password.common'))
   }
-  if (policy.breached !== undefined && (await policy.breached(text))) {
+  if (policy.breached !== undefined && (await isBreached(text, policy.breached))) {
     throw refusedPassword(message('password.breached'))
   }
+}
+
+function isBreached(text: string, breached: NonNullable<PasswordPolicy['breached']>): boolean | Promise<boolean> {
+  return typeof breached === 'function' ? breached(text) : isInRange(text, breached)
 }
 
 function codePoints(text: string): number {
