@@ -156,7 +156,6 @@ const numbered = new Map([
 /** Promises of features that are not there yet. */
 const notYet = {
   82: 'The feature does not exist yet.',
-  83: 'The feature does not exist yet.',
   84: 'The feature does not exist yet.',
 }
 

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { type CipherKey, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 
 export const IV_BYTES = 12
 export const TAG_BYTES = 16
@@ -18,7 +18,7 @@ export interface EncryptedText {
  * @param context authenticated but not encrypted: decryption needs the same value
  * @example const { iv, tag, ciphertext } = encryptText(randomBytes(32), 'secret', user.id)
  */
-export function encryptText(key: Buffer, plain: string, context: string): EncryptedText {
+export function encryptText(key: CipherKey, plain: string, context: string): EncryptedText {
   const iv = randomBytes(IV_BYTES)
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(context))
   const ciphertext = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()])
@@ -26,7 +26,7 @@ export function encryptText(key: Buffer, plain: string, context: string): Encryp
 }
 
 /** Returns the text; null for another key, another context or changed bytes. */
-export function decryptText(key: Buffer, { iv, tag, ciphertext }: EncryptedText, context: string): string | null {
+export function decryptText(key: CipherKey, { iv, tag, ciphertext }: EncryptedText, context: string): string | null {
   const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(context)).setAuthTag(tag)
   try {
     return Buffer.concat([decipher.update(ciphertext), decipher.final()]).toString('utf8')

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { LruMap } from '../core/lru-map.js'
 import { isInTransaction } from './knex-internals.js'
 import { replaceMethod } from './replace-method.js'
 
@@ -8,6 +9,13 @@ type Query = (config: unknown, values?: unknown, callback?: unknown) => unknown
 /** The members of a pg connection that this file uses. */
 export interface PgConnection {
   query: Query
+  /** The driver's own connection. The native driver has none. */
+  readonly connection?: {
+    /** Sends the message that ends a prepared statement on the server. */
+    close(statement: { readonly type: 'S'; readonly name: string }): void
+    /** The texts of the statements that are prepared on the server, by name. */
+    readonly parsedStatements: Record<string, string>
+  }
 }
 
 interface Statement {
@@ -18,7 +26,7 @@ interface Statement {
 
 /** The prepared statements of one connection. */
 interface Prepared {
-  readonly names: Set<string>
+  readonly names: LruMap<string, true>
   /** Part of each name. Increases when the earlier names are no longer valid. */
   generation: number
   losses: number
@@ -29,6 +37,8 @@ const maxNames = 500
 const maxListed = 100
 /** The most statements remembered as seen once, and the most statements with a name. */
 const maxTexts = 2000
+/** In characters. Longer statements get no name: the memory of server and process would depend on what clients ask for. */
+const maxTextLength = 16_384
 /** A connection that loses its statements this often is behind a pooler: it stops using names. */
 const maxLosses = 3
 
@@ -45,7 +55,7 @@ export function isNameError(error: unknown): boolean {
 
 /**
  * Gives statements a name, so that PostgreSQL parses and plans each only once per connection. A statement gets its name at its
- * second use. A connection has at most 500 names.
+ * second use. A connection has at most 500 names: then it closes the statement that it used least recently.
  *
  * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. The connection then uses new names. Outside a
  * transaction, the statement is sent again without a name and the caller sees no error. Inside a transaction, the statement fails,
@@ -57,7 +67,7 @@ export function isNameError(error: unknown): boolean {
 export function nameStatements(isActive: () => boolean): (connection: PgConnection) => void {
   const nameOf = namer()
   return (connection) => {
-    const prepared: Prepared = { names: new Set(), generation: 0, losses: 0 }
+    const prepared: Prepared = { names: new LruMap(maxNames), generation: 0, losses: 0 }
     replaceMethod(
       connection,
       'query',
@@ -66,7 +76,7 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
           const sendAsIs = () => send.call(this, config, values, callback)
           // Knex passes a config and a callback. A config with submit() is a cursor or a stream, which cannot be named.
           if (!isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
-          const name = nameFor(prepared, nameOf(config.text))
+          const name = nameFor(this, prepared, nameOf(config.text))
           if (!name) return sendAsIs()
           const done = values as Callback
           return send.call(this, { ...config, name }, (error: unknown, result?: unknown) => {
@@ -101,31 +111,38 @@ function canBeNamed(text: string): boolean {
 
 /** Returns a function that names a statement from its second use on. All connections share its bounded cache. */
 function namer(): (text: string) => string | null {
-  const known = new Map<string, string | null>()
-  const once = new Set<string>()
+  const known = new LruMap<string, string | null>(maxTexts)
+  const once = new LruMap<string, true>(maxTexts)
   return (text) => {
+    if (text.length > maxTextLength) return null
     const name = known.get(text)
     if (name !== undefined) return name
-    if (!once.has(text)) {
-      if (once.size >= maxTexts) once.clear()
-      once.add(text)
+    if (once.get(text) === undefined) {
+      once.set(text, true)
       return null
     }
     once.delete(text)
-    if (known.size >= maxTexts) known.clear()
     const made = canBeNamed(text) ? `op_${createHash('sha256').update(text).digest('base64url').slice(0, 22)}` : null
     known.set(text, made)
     return made
   }
 }
 
-function nameFor(prepared: Prepared, name: string | null): string | null {
+function nameFor(on: PgConnection, prepared: Prepared, name: string | null): string | null {
   if (name === null || prepared.losses >= maxLosses) return null
   const full = prepared.generation === 0 ? name : `${name}_${prepared.generation}`
-  if (prepared.names.has(full)) return full
-  if (prepared.names.size >= maxNames) return null
-  prepared.names.add(full)
+  if (prepared.names.get(full)) return full
+  if (prepared.names.size >= maxNames && !on.connection) return null
+  const dropped = prepared.names.set(full, true)
+  if (dropped !== undefined) closeStatement(on, dropped)
   return full
+}
+
+// Unlike DEALLOCATE, this message needs no answer before the next statement, and works in a failed transaction.
+function closeStatement({ connection }: PgConnection, name: string): void {
+  if (!connection) return
+  Reflect.deleteProperty(connection.parsedStatements, name)
+  connection.close({ type: 'S', name })
 }
 
 // New names instead of DEALLOCATE: the driver still lists the old names as prepared, and a changed table breaks several of them.

@@ -1,3 +1,4 @@
+import { LruMap } from '../core/lru-map.js'
 import { replaceSend } from './knex-internals.js'
 import { replaceMethod } from './replace-method.js'
 
@@ -24,7 +25,7 @@ const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
 /**
  * Caches prepared statements of better-sqlite3 per connection, which saves two thirds of the time of a small statement. SQLite
  * prepares a statement again by itself after its table has changed. A statement is cached at its second use; a connection caches
- * at most 300. Statements that the application prepares itself are not cached.
+ * at most the 300 that it used last. Statements that the application prepares itself are not cached.
  *
  * @returns `treat` enables the cache on a connection; `undo` stops caching
  */
@@ -46,7 +47,7 @@ export function cachePreparedStatements(client: BetterSqliteClient): { treat(con
   )
   const usual = client.connectionSettings?.options?.safeIntegers === true
   const treat = (connection: BetterSqliteConnection) => {
-    const cached = new Map<string, Statement | null>()
+    const cached = new LruMap<string, Statement | null>(maxCached)
     replaceMethod(
       connection,
       'prepare',
@@ -60,7 +61,6 @@ export function cachePreparedStatements(client: BetterSqliteClient): { treat(con
             return known
           }
           const made = prepare.call(this, sql)
-          if (known === undefined && cached.size >= maxCached) cached.clear()
           if (!known) cached.set(sql, known === undefined ? null : made)
           return made
         },

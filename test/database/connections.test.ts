@@ -313,13 +313,43 @@ if (availableDrivers.includes('pg')) {
       expect(await byId(1)).to.have.length(1)
     })
 
-    it('prepares at most 500 statements on a connection, and runs the rest without a name', async () => {
+    it('keeps the 500 statements that were used last, however many rare ones clients make it send [promise 83]', async () => {
+      const shape = (i: number, on: Knex = knex) => on.raw(`select ?::int + ${i} as n`, [1]).then(({ rows }) => rows[0].n as number)
+      await often(() => byId(1))
+      const [frequent] = await names()
       for (let i = 0; i < 510; i += 1) {
-        const ask = () => knex.raw(`select ?::int + ${i} as n`, [1])
-        await ask()
-        expect((await ask()).rows[0].n).to.equal(i + 1)
+        await shape(i)
+        expect(await shape(i)).to.equal(i + 1)
+        if (i % 100 === 0) await byId(1)
       }
-      expect(await names()).to.have.length(500)
+      const kept = await names()
+      expect(kept).to.have.length(500).and.to.include(frequent)
+      const isPrepared = async (i: number) =>
+        Number(await scalar(knex, `select count(*) from pg_prepared_statements where statement like '%+ ${i} as n'`)) === 1
+      expect([await isPrepared(0), await isPrepared(509)]).to.deep.equal([false, true])
+      // The first ones are prepared again when they are used again, also in a failed transaction.
+      expect(await shape(0)).to.equal(1)
+      await knex
+        .transaction(async (trx) => {
+          await trx.raw('select 1 / 0').catch(() => undefined)
+          await shape(1, trx)
+        })
+        .catch(() => undefined)
+      expect(await shape(1)).to.equal(2)
+      expect(await names())
+        .to.have.length(500)
+        .and.to.include(frequent)
+    })
+
+    it('gives no name to a statement of more than 16,384 characters [promise 83]', async () => {
+      const padded = (length: number) => {
+        const sql = 'select ?::int as n /* */'
+        return knex.raw(sql.replace('/* */', `, '${'x'.repeat(length - sql.length)}'`), [1])
+      }
+      await often(() => padded(16_500))
+      expect(await names()).to.deep.equal([])
+      await often(() => padded(16_300))
+      expect(await names()).to.have.length(1)
     })
   })
 }

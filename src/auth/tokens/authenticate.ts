@@ -33,7 +33,7 @@ export async function authenticate(context: AuthenticateContext, token: string):
   if (looksLikeApiKey(token)) return await authenticateKey(context, token)
   let claims: AccessClaims
   try {
-    claims = context.accessTokens.verify(token)
+    claims = context.accessTokens.sharedClaims(token)
   } catch (error) {
     if (!context.legacyTokens || !(error instanceof InvalidTokenError)) throw error
     return await authenticateLegacy(context, context.legacyTokens, token)
@@ -43,7 +43,7 @@ export async function authenticate(context: AuthenticateContext, token: string):
   // Text equality: each id has one spelling.
   if (claims.sub !== String(user.id)) throw new InvalidTokenError()
   if (session.impersonatorId) await assertImpersonator(sessions, session, user)
-  return loadUser ? await applicationActor(loadUser, claims, detailsOf(session)) : toActor(user, detailsOf(session))
+  return loadUser ? await applicationActor(loadUser, structuredClone(claims), detailsOf(session)) : toActor(user, detailsOf(session))
 }
 
 async function authenticateKey({ findApiKey, loadUser }: AuthenticateContext, plain: string): Promise<Actor> {

@@ -1,11 +1,12 @@
 import { Buffer } from 'node:buffer'
+import type { KeyObject } from 'node:crypto'
 import { decryptText, encryptText, IV_BYTES, TAG_BYTES } from '../../core/aes-gcm.js'
 import type { PermsPort } from '../core/ports.js'
 import { serverKey } from '../core/server-key.js'
 
 const maxLength = 4096
 
-const keyOf = (perms: PermsPort): Buffer => serverKey(perms, 'list cursor')
+const keyOf = (perms: PermsPort): KeyObject => serverKey(perms, 'list cursor')
 
 /**
  * Creates a cursor: the sort values of the last row, encrypted and authenticated with AES-256-GCM (RFC 5116).

@@ -163,6 +163,22 @@ eachDatabase('authenticate', (db) => {
     expect(await outcome(own.authenticate(token))).to.equal('InvalidTokenError')
   })
 
+  it('gives the application its own copy of the claims: requests with one token share what was verified', async () => {
+    const user = await member()
+    const seen: unknown[] = []
+    const own = all.another({
+      loadUser: (claims) => {
+        seen.push(claims.sub)
+        claims.sub = 'another'
+        return user
+      },
+    })
+    const token = await tokenOf(user)
+    for (let i = 0; i < 2; i += 1) await own.authenticate(token)
+    ;(own.verifyAccessToken(token) as { sub: string }).sub = 'another'
+    expect([...seen, own.verifyAccessToken(token).sub]).to.deep.equal([user.id, user.id, user.id])
+  })
+
   it('joins an open transaction', async () => {
     const token = await tokenOf(await member())
     expect(await transaction(async () => await answerTo(token))).to.equal('fine')

@@ -1,0 +1,42 @@
+/** A map with a maximum size. Beyond it, the entry that was used least recently is dropped. */
+export class LruMap<K, V> {
+  readonly #limit: number
+  readonly #entries = new Map<K, V>()
+
+  /** @param limit the maximum number of entries */
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Returns the value of a key, which counts as its use; undefined for an unknown key. */
+  get(key: K): V | undefined {
+    const value = this.#entries.get(key)
+    if (value === undefined) return undefined
+    // A Map keeps the order of insertion.
+    this.#entries.delete(key)
+    this.#entries.set(key, value)
+    return value
+  }
+
+  /**
+   * Sets the value of a key.
+   *
+   * @returns the key that was dropped for it; undefined if there was room
+   */
+  set(key: K, value: V): K | undefined {
+    this.#entries.delete(key)
+    this.#entries.set(key, value)
+    if (this.#entries.size <= this.#limit) return undefined
+    const [oldest] = this.#entries.keys() as Iterable<K>
+    this.#entries.delete(oldest as K)
+    return oldest
+  }
+
+  delete(key: K): void {
+    this.#entries.delete(key)
+  }
+}
