@@ -111,6 +111,26 @@ const promises = [
 
 /** Promises of later features, whose numbers have gaps: a range for each feature. */
 const featurePromises = {
+  // Passkeys: WebAuthn level 3 (5.1.3, 5.8.1, 6.1, 6.1.1, 7.1, 7.2, 13.4, 14.6), RFC 8176, ASVS 5.0 (6.3.3, 6.3.4, 6.5.7, 7.5.1).
+  101: 'origins and RP id come from the configuration, which is checked at start, never from a request (5.1.3, 13.4.9)',
+  102: 'a challenge works once, for five minutes, in its ceremony and session, and is stored as a hash (13.4.3)',
+  103: 'a response from an origin that is not in the list is refused (7.1 step 9, 7.2 step 13)',
+  104: 'a response signed for another RP id is refused (7.1 step 14, 7.2 step 16)',
+  105: 'a response of another type is refused (7.1 step 7, 7.2 step 11)',
+  106: 'a response without user presence or user verification is refused (7.1 steps 15 and 16, 7.2 steps 17 and 18)',
+  107: 'a response made in a frame of another origin is refused (7.1 steps 10 and 11, 7.2 steps 14 and 15)',
+  108: 'backup flags do not contradict each other or change; a counter that goes back is refused and reported unless the passkey is backed up (6.1.1)',
+  109: 'malformed and truncated data is refused, and never makes a 5xx (7.1 step 13)',
+  110: 'attestations with certificates or of other formats are refused: no certificate is read and no address fetched (7.1 step 21)',
+  111: 'keys are of an offered algorithm, of its type, and of a bounded size (7.1 step 20)',
+  112: 'a credential id is the signed one, and belongs to one user (7.1 steps 25 and 26)',
+  113: 'only the signature of the passkey and the handle of its user sign in; a passkey of another user proves nothing (7.2 steps 5 to 7 and 21)',
+  114: 'the length of each part of a response is checked before any other work',
+  115: 'a sign-in with a passkey asks for no second factor and records two; disabled users are refused (RFC 8176)',
+  116: 'a user with a passkey needs a second factor after a password or mail, and the challenge names the factors (ASVS 6.3.4)',
+  117: 'adding and removing a passkey needs a session that was just proved, with a second factor if the user has one; no API key, no impersonation',
+  118: 'the last method of sign-in is not removed, whoever else removes one at the same time',
+  119: 'no response shows keys, credential ids to others, or whether a user or a passkey exists; the first proof of an address ends passkeys (14.6.2)',
   // Identity providers: OpenID Connect Core 1.0 (3.1.2, 3.1.3), RFC 6749, 7636, 8252, 9207 and 9700, ASVS 5.0 chapter 10, CVE-2015-9284, CVE-2022-31107.
   121: 'a response of a provider works once, for ten minutes, in the browser that began, or with PKCE for the app that began [RFC 9700, 2.1.1; RFC 6749, 10.12]',
   122: 'an ID token is checked for signature, algorithm (neither none nor a shared secret), issuer, audience and azp [OIDC Core, 3.1.3.7]',
