@@ -163,6 +163,8 @@ const featurePromises = {
   176: 'Values in messages and mails are data: a placeholder inside of a value is not expanded, and subjects and HTML stay safe. [CWE-134]',
   177: 'A text that a language lacks is English, never empty. The language changes neither codes, statuses nor field names.',
   178: 'Accept-Language is bounded and read in linear time. [promise 62]',
+  180: 'Changes of the password, of identifiers and of factors are told to the address before the change, whoever makes them, after the commit only. [V6.3.7]',
+  181: 'Notices share the limit of all mail to a mailbox, and one over the limit is reported. [promise 67]',
   185: 'A look-up of leaked passwords sends five digits of the SHA-1 hash and nothing else, over TLS, with padding. [N 3.1.1.2, V6.2.12]',
   186: 'A list of leaked passwords that fails, is slow or answers anything but lines refuses the password, unless the application accepts that; an event says so. [promise 61]',
   191: 'a named action needs its rule, its ability and a readable row, checked under a lock in the transaction of its handler',

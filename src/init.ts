@@ -45,6 +45,7 @@ import { throttledProof } from './setup/old-password.js'
 import { auditModel, declaredModels, lifecycleOptions, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
+import { onAccountChange } from './users/account/account-changes.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
 import { registerOldPasswordCheck } from './users/account/old-password.js'
 import type { PasswordHasher } from './users/account/password-hasher.js'
@@ -184,6 +185,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     auth?.forget({ userId: payload.userId })
     emit(name, payload as never)
   })
+  if (auth && mail?.notices) onAccountChange(runtime, (change) => auth.noteAccountChange(change))
   if (cacheCallers !== undefined) onCallerChange(runtime, (change) => auth?.forget(change))
   return { listeners, trail, auth }
 }

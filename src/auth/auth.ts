@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
 import { inTransaction } from '../database/transaction.js'
 import { recent } from '../policy/session-rules.js'
+import type { AccountChange } from '../users/account/account-changes.js'
 import { AuditLog } from '../users/audit-log.js'
 import type { CallerChange } from '../users/caller/caller-changes.js'
 import type { Auth, AuthOptions } from './auth-types.js'
@@ -17,6 +18,7 @@ import { accountDeletions, DEFAULT_DELAY } from './flows/lifecycle/account-delet
 import { exportData } from './flows/lifecycle/export-data.js'
 import { mailFlows } from './flows/mail/mail-flows.js'
 import { MailService } from './flows/mail/mail-service.js'
+import { notifyOfAccountChange } from './flows/mail/notices.js'
 import { members } from './flows/members.js'
 import { passkeyContext, passkeys } from './flows/passkeys/passkeys.js'
 import { providers } from './flows/providers/providers.js'
@@ -57,13 +59,18 @@ export interface CallerCacheControl {
   forget(change: CallerChange): void
 }
 
+/** Lets initPerms report changes of accounts that happen outside this API. */
+export interface AccountChangeListener {
+  noteAccountChange(change: AccountChange): void
+}
+
 /**
  * Creates `perms.auth`. initPerms calls it after it has registered the models.
  *
  * @throws ConfigurationError for invalid keys or times
  * @example const auth = createAuth({ knex, jwt: { secret }, hasher: bcryptHasher() })
  */
-export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
+export function createAuth(options: AuthOptions): Auth & CallerCacheControl & AccountChangeListener {
   const { loadUser, runtime, trail } = options
   const keys = parseKeys(options.jwt)
   const legacyTokens = options.jwt.legacyTokens && new LegacyTokens(options.knex, options.jwt.legacyTokens, keys)
@@ -88,6 +95,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl {
     jwks: () => publicJwks(keys),
     deriveKey: (purpose) => deriveKeys(keys, [purpose, runtime?.scope() ?? []].flat().join(' of '))[0],
     forget: (change) => cache?.forget(change),
+    noteAccountChange: (change) => notifyOfAccountChange(core, change),
     async settled(seconds) {
       await background.settled(seconds)
       await trail?.settled(seconds)

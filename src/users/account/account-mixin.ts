@@ -15,6 +15,7 @@ import { forbidImpersonation } from '../caller/caller-restrictions.js'
 import { emitAfterCommit } from '../events.js'
 import { endLegacyTokens } from '../legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../token.js'
+import { reportAccountChange } from './account-changes.js'
 import { changedIdentifiers, protectedIdentifiers, setsIdentifier, withCanonicalIdentifiers } from './identifiers.js'
 
 const skipsNote: unique symbol = Symbol('no registration')
@@ -78,6 +79,8 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
         const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
         if (changed.length > 0 || changesPassword) await endAccess(this, { changesEmail, changesPassword }, trx)
         if (changesPassword && before) emitAfterCommit('passwordChanged', { userId: this.$id() as string }, trx)
+        if (before && (changed.length > 0 || changesPassword))
+          reportAccountChange({ user: this, before, identifiers: changed, changesPassword }, trx)
       }
       await (trx || inTransaction() ? run() : transaction(run))
     }

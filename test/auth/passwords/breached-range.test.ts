@@ -15,7 +15,7 @@ eachDatabase(
   'The list of leaked passwords',
   (database) => {
     let isMigrated = false
-  let asked: string[] = []
+    let asked: string[] = []
     let failures: AuthEvents['breachCheckFailed'][] = []
 
     /** Tries to store a password with this list. Returns null, or the error. */
@@ -29,7 +29,7 @@ eachDatabase(
         passwords: { breached },
       })
       if (!isMigrated) await perms.migrate()
-    isMigrated = true
+      isMigrated = true
       asked = []
       failures = []
       perms.on('breachCheckFailed', (payload) => failures.push(payload))

@@ -39,7 +39,8 @@ export function confirmEmailChange({ core, delivery }: MailContext, token: strin
       return await row.update(verifiedValues())
     })
     core.emit('emailChanged', { userId: user.id })
-    core.background.run(() => delivery.notify('emailChanged', user, before, { newEmail: user.email }))
+    // With notices, the change itself is told.
+    if (!core.mailService?.sendsNotices) core.background.run(() => delivery.notify('emailChanged', user, before, { newEmail: user.email }))
     return user
   })
 }

@@ -23,6 +23,13 @@ export type MailKind =
   | 'accountDeletionScheduled'
   | 'accountDeletionUndone'
   | 'accountDeleted'
+  | 'identifiersChanged'
+  | 'passwordChanged'
+  | 'factorAdded'
+  | 'factorRemoved'
+  | 'identityLinked'
+  | 'identityUnlinked'
+  | 'newPlace'
   | 'passkeyAdded'
   | 'passkeyRemoved'
 
@@ -93,6 +100,13 @@ export interface MailOptions {
    * @defaultValue the Accept-Language header of the request that causes the mail
    */
   readonly languageOf?: ((user: RegisteredUser) => string | null | undefined) | undefined
+  /**
+   * Whether users get a mail when the password, an identifier, the second factor or a linked account changes, whoever changes it. A
+   * changed address is told to the address before.
+   *
+   * @defaultValue false: only changes of the address by a mailed link are told
+   */
+  readonly notices?: boolean | undefined
   /** Writes mails. The library's text replaces the parts that it omits. */
   readonly write?: ((content: MailContent) => Partial<Pick<Mail, 'subject' | 'text' | 'html'>> | undefined) | undefined
 }
@@ -129,6 +143,11 @@ export class MailService {
     this.#options = options
     this.#languages = languages
     this.#base = baseOf(options.baseUrl)
+  }
+
+  /** Whether users are told of changes to their account. */
+  get sendsNotices(): boolean {
+    return this.#options.notices === true
   }
 
   /** Returns the lifetime of a link in seconds. */

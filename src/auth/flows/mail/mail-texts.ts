@@ -61,6 +61,7 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
       return [
         message('mail.emailChanged.subject'),
         newEmail === undefined ? message('mail.emailChanged.changedConfirmed') : message('mail.emailChanged.changed', { newEmail }),
+        details.by,
         message('mail.emailChanged.notYou'),
       ]
     case 'magicLink':
@@ -69,6 +70,32 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
       return codeText(details)
     case 'alreadyRegistered':
       return [message('mail.alreadyRegistered.subject'), message('mail.alreadyRegistered.attempted'), message('mail.ignore')]
+    case 'identifiersChanged':
+      return notice(
+        details,
+        message('mail.identifiersChanged.subject'),
+        message('mail.identifiersChanged.changed', { identifiers: details.identifiers ?? '' }),
+      )
+    case 'passwordChanged':
+      return notice(details, message('mail.passwordChanged.subject'), message('mail.passwordChanged.changed'))
+    case 'factorAdded':
+      return notice(details, message('mail.factorAdded.subject'), message('mail.factorAdded.added'))
+    case 'factorRemoved':
+      return notice(details, message('mail.factorRemoved.subject'), message('mail.factorRemoved.removed'))
+    case 'identityLinked':
+      return notice(
+        details,
+        message('mail.identityLinked.subject'),
+        message('mail.identityLinked.linked', { provider: details.provider ?? '' }),
+      )
+    case 'identityUnlinked':
+      return notice(
+        details,
+        message('mail.identityUnlinked.subject'),
+        message('mail.identityUnlinked.unlinked', { provider: details.provider ?? '' }),
+      )
+    case 'newPlace':
+      return newPlaceText(details)
     case 'passkeyAdded':
       return [message('mail.passkeyAdded.subject'), message('mail.passkeyAdded.added'), message('mail.passkey.notYou')]
     case 'passkeyRemoved':
@@ -103,6 +130,22 @@ function partsOf({ kind, link, expiresIn, details }: MailFacts): readonly [Messa
         until,
       ]
   }
+}
+
+/** A mail about a change that has happened: what, when, and by whom if another person did it. */
+function notice({ at, by }: Readonly<Record<string, string>>, subject: Message, text: Message): readonly [Message, ...Paragraph[]] {
+  return [subject, text, by, at && message('mail.notice.at', { at }), message('mail.notice.notYou')]
+}
+
+function newPlaceText({ at = '', network, device = '' }: Readonly<Record<string, string>>): readonly [Message, ...Paragraph[]] {
+  return [
+    message('mail.newPlace.subject'),
+    network === undefined
+      ? message('mail.newPlace.signedIn', { at, device })
+      : message('mail.newPlace.signedInFrom', { at, device, network }),
+    message('mail.newPlace.you'),
+    message('mail.newPlace.notYou'),
+  ]
 }
 
 function codeText({ code = '', purpose, minutes = '' }: Readonly<Record<string, string>>): readonly [Message, ...Paragraph[]] {

@@ -10,6 +10,7 @@ import { ProviderSignIn } from '../../../users/provider-sign-in.js'
 import type { User } from '../../../users/user.js'
 import { unseal } from '../../tokens/secret-box.js'
 import { forActiveCaller } from '../active-caller.js'
+import { notify } from '../mail/notices.js'
 import type { ProviderTokens } from './connection.js'
 import type { ProvidersContext } from './context.js'
 
@@ -51,6 +52,7 @@ export async function unlinkIdentity({ core }: ProvidersContext, user: User, ide
   })
   if (!found) return false
   core.emit('identityUnlinked', { userId: user.id, identityId: found.id, provider: found.provider })
+  notify(core, user, 'identityUnlinked', { provider: found.provider })
   return true
 }
 

@@ -15,6 +15,7 @@ import { tokens } from '../../tokens/token-updates.js'
 import { userClass } from '../credentials.js'
 import { proveAddress } from '../first-proof.js'
 import { acceptAsNewUser, type PrepareRegistration } from '../invitations/accept.js'
+import { notify } from '../mail/notices.js'
 import type { PreparedUser } from '../register-proven.js'
 import { registerProven } from '../register-proven.js'
 import type { ProvedUser } from './connection.js'
@@ -201,4 +202,5 @@ function reportLink(
   { user, identity, how }: { user: User; identity: Identity; how: 'user' | 'email' | 'signUp' },
 ): void {
   core.emit('identityLinked', { userId: user.id, identityId: identity.id, provider: name, how })
+  if (how !== 'signUp') notify(core, user, 'identityLinked', { provider: name })
 }

@@ -8,6 +8,7 @@ import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { deriveKeys } from '../../tokens/derived-keys.js'
+import { notify } from '../mail/notices.js'
 import {
   asSystemInTransaction,
   beginAttempt,
@@ -87,12 +88,16 @@ export function secondFactors(context: FactorContext): SecondFactors {
     async remove(user: User, code) {
       await withVerifiedCode(context, user, code, () => removeAll(core, user.id))
       core.emit('factorRemoved', { userId: user.id })
+      notify(core, user, 'factorRemoved')
     },
 
     async reset(user: User) {
       await assertMayChange(core, 'secondFactors.reset', user)
       const isRemoved = await asSystemInTransaction(core, () => removeAll(core, user.id))
-      if (isRemoved) core.emit('factorRemoved', { userId: user.id })
+      if (isRemoved) {
+        core.emit('factorRemoved', { userId: user.id })
+        notify(core, user, 'factorRemoved')
+      }
       return isRemoved
     },
 

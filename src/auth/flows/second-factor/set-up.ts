@@ -9,6 +9,7 @@ import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import { seal } from '../../tokens/secret-box.js'
 import { forActiveCaller } from '../active-caller.js'
+import { notify } from '../mail/notices.js'
 import { beginAttempt, consumeCode, type FactorContext, factorOf, isTotpCode, readCode, secretOf, wrongCode } from './factors.js'
 import { makeRecoveryCodes } from './recovery-codes.js'
 import { newTotpSecret, totpUri } from './totp.js'
@@ -49,6 +50,7 @@ export async function confirmSetUp(context: FactorContext, user: User, code: str
   await sessions.end({ userId: user.id, except: actor?.id === user.id ? actor?.sessionId : undefined })
   emit('signOut', { userId: user.id, sessionIds: 'all' })
   emit('factorAdded', { userId: user.id })
+  notify(context.core, user, 'factorAdded')
   return recoveryCodes
 }
 
