@@ -3,7 +3,7 @@ import { asAnonymous, asSystem, type Mail, type Perms, Role, runAs, transaction,
 import { capturedMailer } from '../../../../src/testing/index.js'
 import { eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
-import { type Member, member, password, setUp } from '../../set-up.js'
+import { Member, member, password, setUp } from '../../set-up.js'
 
 eachDatabase('Notices of changes to an account', (db) => {
   const mailer = capturedMailer<Mail>()
@@ -61,7 +61,7 @@ eachDatabase('Notices of changes to an account', (db) => {
     const admin = await member()
     await asSystem(() => UserRole.create({ userId: admin.id, role: Role.SUPERADMIN } as never))
     await runAs(admin as never, async () =>
-      (await perms.models.user.get(user.id))?.update({ password: 'a password of the admin' } as never),
+      (await Member.get(user.id as never))?.update({ password: 'a password of the admin' } as never),
     )
     const [other] = await sent()
     expect(other).to.include({ kind: 'passwordChanged', to: user.email })
