@@ -160,6 +160,22 @@ const featurePromises = {
   148: 'a code is refused for another user, address, number, use or session',
   149: 'a code confirms only the session that asked for it, and no API key or impersonation can ask',
   150: 'the lifetime that a client chooses with a link or code stays within the bounds of the application',
+  // Exports and the deletion of accounts: GDPR 15, 17 and 20, ASVS 5.0 (7.5.1, 14.2.7), CWE-362, CWE-404, GHSA-qq9h-g4jm-xgf3.
+  161: 'an export contains rows of its user only, also for admins; entries of the audit log tell nothing about others',
+  162: 'an export obeys policies and readableBy for its user, and leaves out what the user could not read otherwise',
+  163: 'a deletion that has begun cannot be undone, and no one signs in to the account any more',
+  164: 'an account is deleted after the delay only; until then its user signs in, sees the date and can undo it',
+  165: 'the deletion job comes to the same end and report after a crash anywhere, and with several processes at once',
+  166: 'rows of a deleted user are deleted, anonymised or kept as their model says, and the report tells which',
+  167: 'the last superadmin stays: the deletion is neither scheduled nor begun',
+  168: 'deleting a user destroys no row that could be restored, directly or through other rows, unless its model says so',
+  169: 'rows are handled in the transaction that deletes their user, and only if it deletes the user',
+  170: 'asking for the deletion takes the password or a recent session; API keys and impersonations neither export nor delete',
+  171: 'a soft-deleted user who gives up the address gets a placeholder that no one can use or guess',
+  172: 'credentials of a user who gave up the address end, and do not come back with the user',
+  173: 'an address that was given up comes back only if the model says so, and never from another account',
+  174: 'a streamed response is produced as fast as its client reads, ends with its client, and is broken off by an error',
+  175: 'exports are limited for each user; with stepUp, exports and deletions need a recent session',
   176: 'Values in messages and mails are data: a placeholder inside of a value is not expanded, and subjects and HTML stay safe. [CWE-134]',
   177: 'A text that a language lacks is English, never empty. The language changes neither codes, statuses nor field names.',
   178: 'Accept-Language is bounded and read in linear time. [promise 62]',
@@ -178,7 +194,6 @@ const numbered = new Map([
 /** Promises of features that are not there yet. */
 const notYet = {
   82: 'The feature does not exist yet.',
-  84: 'The feature does not exist yet.',
 }
 
 function* testFiles(folder) {

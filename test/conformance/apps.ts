@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { ReadableStream } from 'node:stream/web'
 import type Express from 'express'
 import type KoaApplication from 'koa'
 import { expressAdapter } from '../../src/adapters/express.js'
@@ -155,13 +156,14 @@ const fetch: Start = async (perms, api, routes = applicationRoutes) => {
   return await listen(async (req, res) => {
     const headers = new Headers()
     for (let i = 0; i < req.rawHeaders.length; i += 2) headers.append(req.rawHeaders[i] as string, req.rawHeaders[i + 1] as string)
-    const { Readable } = await import('node:stream')
+    const { pipeline, Readable } = await import('node:stream')
     const hasBody = req.method !== 'GET' && req.method !== 'HEAD'
     const init = { method: req.method ?? 'GET', headers, ...(hasBody && { body: Readable.toWeb(req), duplex: 'half' }) } as RequestInit
     const response = await handler(new Request(`http://127.0.0.1${req.url}`, init))
     const cookies = response.headers.getSetCookie()
     res.writeHead(response.status, { ...Object.fromEntries(response.headers), ...(cookies.length > 0 && { 'set-cookie': cookies }) })
-    res.end(Buffer.from(await response.arrayBuffer()))
+    if (response.body) pipeline(Readable.fromWeb(response.body as ReadableStream), res, () => undefined)
+    else res.end()
   })
 }
 
