@@ -184,6 +184,10 @@ const featurePromises = {
   185: 'A look-up of leaked passwords sends five digits of the SHA-1 hash and nothing else, over TLS, with padding. [N 3.1.1.2, V6.2.12]',
   186: 'A list of leaked passwords that fails, is slow or answers anything but lines refuses the password, unless the application accepts that; an event says so. [promise 61]',
   191: 'a named action needs its rule, its ability and a readable row, checked under a lock in the transaction of its handler',
+  192: "allowed() applies the related model's whole policy: rules, scopes, bypass and abilities; cycles, check() and large rules are refused",
+  193: 'before() judges each row of an update as it was, under a lock in the same transaction, and is refused elsewhere',
+  194: 'a row is created for another user only under the rule `others`, as it is in the inserting statement, and for a user whom the caller may read',
+  195: 'colleague() shows users of common active domains only, by roles held there; others look like missing users',
 }
 
 const numbered = new Map([

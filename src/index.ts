@@ -146,16 +146,21 @@ export type { Action, ActionName } from './policy/actions.js'
 export { type Actor, asAnonymous, asSystem, bypassPerms, currentUserId, type Grant } from './policy/context.js'
 export type { StepUpRule } from './policy/fresh-session.js'
 
+export { membersPolicy } from './policy/ready-policies.js'
 export type { LibraryIds, TableKind, TableOptions } from './policy/registered-models.js'
 export type { DomainId, DomainName, LibraryId, Register, RoleName, UserId } from './policy/registered-types.js'
 export {
   ability,
   allOf,
+  allowed,
   anyOf,
   authenticated,
+  before,
   type Comparison,
   check,
+  colleague,
   everyone,
+  member,
   nobody,
   not,
   owner,

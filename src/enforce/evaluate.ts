@@ -26,7 +26,7 @@ export function writeSessionOf(session: EnforcerSession | undefined): WriteSessi
 
 /** Creates the session of a write that has not been checked yet. */
 export function newWriteSession(): WriteSession {
-  return { kind: 'write', models: [], conditions: [], fields: true, recheck: null }
+  return { kind: 'write', models: [], conditions: [], fields: true, recheck: null, before: null }
 }
 
 export type Values = Readonly<Record<string, unknown>>

@@ -4,10 +4,13 @@ import { type FieldProblem, ForbiddenError, MissingReferenceError } from '../cor
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
 import { message } from '../core/messages/message.js'
+import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
 import { domainAdmin, excludesAdmins, globalRole } from '../policy/compiler/role-conditions.js'
 import { isSameId, type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
 import { effective, isAdminHere } from '../policy/effective.js'
+import { policyOf } from '../policy/policy.js'
+import { type Rule, usesCheck } from '../policy/rules.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { enforcerKey, protectedClass, protectedClasses, protectionVersion } from '../query/inspection/protected-tables.js'
 import { isBelongsToOne, type ObjectionRelation, relationsOf } from '../query/objection-internals.js'
@@ -16,6 +19,7 @@ import { modelSlot } from '../runtime.js'
 import { tableOf } from '../schema/class-statics.js'
 import { columnOf, definitionOf, idProperties, namedProperty, structureOf } from '../schema/definition/definition.js'
 import { resolveTable } from '../schema/definition/table-names.js'
+import { runChecks } from './evaluate.js'
 
 /** Columns of a model that refer to a row of a protected model, by a key of one or more columns. */
 interface Reference {
@@ -97,6 +101,30 @@ function isOwn(scope: Scope, field: string, value: unknown): boolean {
   return field === scope.policy.ownerField && scope.actor !== null && isSameId(value, scope.actor.id)
 }
 
+/** Returns whether the actor may read the row with these values. */
+function* isReadable(
+  knex: Knex,
+  scope: Scope,
+  target: typeof Model,
+  columns: readonly string[],
+  values: readonly unknown[],
+): MaybeAsyncSteps<boolean> {
+  const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref', schema: scope.schema })
+  const table = tableIn(scope, target)
+  const keys = columns.map((column, i) => sql('?? = ?', `perms_ref.${column}`, values[i]))
+  const rows = all(...keys, effective('read', policy, { withDeleted: false }))
+  if (typeof rows === 'boolean') return false
+  return yield* awaitMaybe(
+    holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
+  )
+}
+
+/** Returns whether a rule lets the actor create a row for another user. */
+function* mayName(knex: Knex, scope: Scope, rule: Rule, row: Readonly<Record<string, unknown>>): MaybeAsyncSteps<boolean> {
+  const checks = usesCheck(rule) ? yield* awaitMaybe(runChecks(rule, row, scope.actor)) : undefined
+  return yield* awaitMaybe(holds(knex, compile(rule, { ...scope, row, live: true, checks })))
+}
+
 /**
  * Checks the owner and other references of new values. Only admins may set another owner. A referenced row must be readable for the
  * actor; an unreadable row gives the same error as a missing one.
@@ -127,6 +155,13 @@ export function* checkReferences(
     }
     if (field === scope.policy.ownerField) {
       if (isOwn(scope, field, value) || specs[field]?.writable !== undefined) continue
+      const { createForOthers } = policyOf(scope.cls)
+      // Whether the policy lets this caller create the row was decided before. Its owner is a reference like any other.
+      if (place.row && createForOthers && (yield* mayName(knex, scope, createForOthers, values))) {
+        if (!(yield* isReadable(knex, scope, target, columns, named)))
+          missing.push({ field, message: message('field.missingRow') })
+        continue
+      }
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
       // Admins may not set other admins as owners.
       if (asAdmin === false || !(yield* awaitMaybe(holds(knex, excludesAdmins({ ...scope, live: false, writes: true }, field)))))
@@ -136,16 +171,7 @@ export function* checkReferences(
       conditions.push(asAdmin)
       continue
     }
-    const policy = scopeOf(target, scope.actor, { dialect: scope.dialect, ref: 'perms_ref', schema: scope.schema })
-    const table = tableIn(scope, target)
-    const keys = columns.map((column, i) => sql('?? = ?', `perms_ref.${column}`, named[i]))
-    const rows = all(...keys, effective('read', policy, { withDeleted: false }))
-    const isThere =
-      rows !== false &&
-      typeof rows !== 'boolean' &&
-      (yield* awaitMaybe(
-        holds(knex, { sql: `exists (select 1 from ?? as ?? where ${rows.sql})`, bindings: [table, 'perms_ref', ...rows.bindings] }),
-      ))
+    const isThere = yield* isReadable(knex, scope, target, columns, named)
     if (!isThere) for (const name of fields) missing.push({ field: name, message: message('field.missingRow') })
   }
   if (missing.length > 0) {

@@ -12,6 +12,7 @@ import { type FreshSession, freshSessions } from '../policy/fresh-session.js'
 import { policyOf } from '../policy/policy.js'
 import type { Rule } from '../policy/rules.js'
 import type { Execution, QueryHandle, WriteOperation } from '../query/policy-enforcer.js'
+import { type Befores, beforesOf } from './before-rules.js'
 import { checkChange, withExecution } from './changes.js'
 import { newWriteSession, runChecks, scopeFor, setNames, touches, valuesOf, withRaws } from './evaluate.js'
 import { checkInserts } from './inserts.js'
@@ -80,12 +81,14 @@ async function mayChange(builder: QueryHandle, write: WriteOperation, actor: Act
   const found: unknown = await query
   const [row] = [found].flat() as (Model | undefined)[]
   if (!row) return false
-  return session.recheck === null || (await mayBecome(builder, { ...valuesOf(row), ...valuesOf(write.models[0]) }, actor))
+  if (session.recheck === null) return true
+  const befores = beforesOf(session, row.$id())
+  return await mayBecome(builder, { ...valuesOf(row), ...valuesOf(write.models[0]) }, actor, befores)
 }
 
 /** Returns whether a row may have these values after an update. */
-async function mayBecome(builder: QueryHandle, row: Readonly<Record<string, unknown>>, actor: Actor): Promise<boolean> {
+async function mayBecome(builder: QueryHandle, row: Readonly<Record<string, unknown>>, actor: Actor, befores: Befores): Promise<boolean> {
   const checks = await runChecks(policyOf(builder.cls).updateTo, row, actor)
-  const scope = scopeFor(builder, actor, { row, writes: true, checks })
+  const scope = scopeFor(builder, actor, { row, writes: true, checks, befores })
   return await holds(builder.db, effective('update', scope, { withDeleted: true }, 'after'))
 }

@@ -10,13 +10,14 @@ import type { Actor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { columnLimits, columnsRead, policyOf } from '../policy/policy.js'
-import { type AnyRule, type Rule, usesCheck } from '../policy/rules.js'
+import { type AnyRule, mentions, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import type { Execution, QueryHandle, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
 import { isIntermediate } from '../schema/definition/declarations.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { modelClass } from '../schema/model-class.js'
+import { type Befores, byResults, judgeBefore, MAX_LOADED_ROWS } from './before-rules.js'
 import {
   allows,
   anyColumn,
@@ -33,9 +34,6 @@ import {
   withRaws,
 } from './evaluate.js'
 import { checkReferences, referenceFields } from './references.js'
-
-/** The most rows that a bulk write may load for check(). */
-const MAX_LOADED_ROWS = 1000
 
 /** The most rows of one update that may be checked after it: the limit of values in a statement. */
 const MAX_CHECKED_ROWS = 10_000
@@ -165,6 +163,10 @@ export function* checkUpdate(
       execution.ids = execution.ids ? inBoth(execution.ids, deletable) : deletable
     }
   }
+  if (mentions(policy.updateTo, 'before')) {
+    session.recheck = execution.ids = yield* awaitMaybe(judgeBefore(builder, actor, session))
+    return
+  }
   if (!touches(names, readAfterUpdate(cls)) || allowsAnyResult(scopeFor(builder, actor, { writes: true }))) return
   if (write.id !== undefined && execution.ids === undefined) session.recheck = [write.id]
   else {
@@ -173,9 +175,10 @@ export function* checkUpdate(
   }
 }
 
-/** Returns whether every result of an update is allowed. Always false if check() decides. */
+/** Returns whether every result of an update is allowed. Always false if check() or before() decides. */
 export function allowsAnyResult(scope: Scope): boolean {
-  return !usesCheck(policyOf(scope.cls).updateTo) && effective('update', scope, { withDeleted: true }, 'after') === true
+  const { updateTo } = policyOf(scope.cls)
+  return !usesCheck(updateTo) && !mentions(updateTo, 'before') && effective('update', scope, { withDeleted: true }, 'after') === true
 }
 
 /** Returns the columns that mark a row as deleted. */
@@ -238,11 +241,12 @@ export async function checkAfter(builder: QueryHandle, write: WriteOperation, ac
   const { cls, db } = builder
   const policy = policyOf(cls)
   for (let from = 0; from < ids.length; from += MAX_LOADED_ROWS) {
-    const some = ids.slice(from, from + MAX_LOADED_ROWS)
-    const areFine = usesCheck(policy.updateTo)
-      ? await areAllAllowed(builder, actor, some)
-      : !(await holds(db, anyViolates(builder, actor, some)))
-    if (!areFine) throw wrongResult(cls, write.kind, await failedRuleOf(builder, actor, some))
+    for (const [befores, some] of byResults(builder, ids.slice(from, from + MAX_LOADED_ROWS))) {
+      const areFine = usesCheck(policy.updateTo)
+        ? await areAllAllowed(builder, actor, some, befores)
+        : !(await holds(db, anyViolates(builder, actor, some, befores)))
+      if (!areFine) throw wrongResult(cls, write.kind, await failedRuleOf(builder, actor, some, befores))
+    }
   }
 }
 
@@ -256,13 +260,13 @@ function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenEr
 }
 
 /** Returns the name and words of the part of a policy that a row does not satisfy after an update. */
-async function failedRuleOf(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[]): Promise<string> {
+async function failedRuleOf(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[], befores: Befores): Promise<string> {
   const { cls, db } = builder
   const { globalScopes, updateTo } = policyOf(cls)
   const fails = (rule: Rule) =>
     holds(
       db,
-      anyViolates(builder, actor, ids, (scope) => compile(rule, scope)),
+      anyViolates(builder, actor, ids, befores, (scope) => compile(rule, scope)),
     )
   for (const globalScope of globalScopes) {
     if (globalScope.liftedFor !== 'nobody' && (await fails(globalScope.rule)))
@@ -282,20 +286,21 @@ function anyViolates(
   { cls, schema }: QueryHandle,
   actor: Actor | null,
   ids: readonly unknown[],
+  befores: Befores,
   conditionOf: (scope: Scope) => Condition = wholeRule,
 ): Condition {
   const ref = 'perms_row'
-  const scope = scopeFor({ cls, ref, schema }, actor, { writes: true })
+  const scope = scopeFor({ cls, ref, schema }, actor, { writes: true, befores })
   const condition = all(isOneOf(cls, ref, ids), negate(conditionOf(scope)))
   if (typeof condition === 'boolean') return condition
   return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableIn(scope, cls), ref, ...condition.bindings)
 }
 
-async function areAllAllowed(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[]): Promise<boolean> {
+async function areAllAllowed(builder: QueryHandle, actor: Actor | null, ids: readonly unknown[], befores: Befores): Promise<boolean> {
   const { updateTo } = policyOf(builder.cls)
   for (const row of await loadUnrestricted(builder, ids)) {
     const checks = await runChecks(updateTo, valuesOf(row), actor)
-    const scope = scopeFor(builder, actor, { row: valuesOf(row), writes: true, checks })
+    const scope = scopeFor(builder, actor, { row: valuesOf(row), writes: true, checks, befores })
     if (!(await holds(builder.db, effective('update', scope, { withDeleted: true }, 'after')))) return false
   }
   return true

@@ -17,7 +17,13 @@ onDefinition((cls, { specs }) => {
     for (const [method, rule] of [['readableBy', spec.readable] as const, ['writableBy', spec.writable] as const]) {
       if (!rule) continue
       for (const part of walk(rule)) {
-        if (part.kind === 'check' || part.kind === 'related' || part.kind === 'delegate') {
+        if (
+          part.kind === 'check' ||
+          part.kind === 'related' ||
+          part.kind === 'allowed' ||
+          part.kind === 'before' ||
+          part.kind === 'delegate'
+        ) {
           throw new ConfigurationError(
             `${cls.name}.${name}.${method}(): ${part.kind}() does not work for single fields. Use role(), owner(), self(), where() and their combinations.`,
           )

@@ -9,7 +9,23 @@ import { structureOf } from '../schema/definition/definition.js'
 import { type Action, type ActionName, assertNewAction, crudActions, isCrudAction } from './actions.js'
 import type { Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
-import { type AnyRule, delegate, everyone, isComparison, nobody, type Policy, type Rule, usesCheck, walk } from './rules.js'
+import {
+  type AnyRule,
+  allOf,
+  anyOf,
+  delegate,
+  everyone,
+  isComparison,
+  mentions,
+  nobody,
+  not,
+  owner,
+  type Policy,
+  type Rule,
+  usesCheck,
+  walk,
+  where,
+} from './rules.js'
 
 /** A condition that is always combined with the rules of a class by AND. The policy cannot replace it. */
 export interface GlobalScope {
@@ -53,6 +69,8 @@ export interface PolicyFrame {
 export interface Resolved extends PolicyFrame {
   readonly read: Rule
   readonly create: Rule
+  /** The rule for new rows that belong to another user. Undefined: only admins create them. */
+  readonly createForOthers: Rule | undefined
   readonly updateFrom: Rule
   readonly updateTo: Rule
   readonly delete: Rule
@@ -140,6 +158,17 @@ export function policyFrameOf(cls: typeof Model): PolicyFrame {
 }
 
 function resolve(cls: typeof Model): Resolved {
+  const known = mergedPolicyOf(cls)
+  checkRules(cls, known)
+  return known
+}
+
+const mergedPolicies = new WeakMap<object, Resolved>()
+
+// Returns the policy before its rules are checked: a check may lead through the policies of related models.
+const mergedPolicyOf = (cls: typeof Model): Resolved => memoize(mergedPolicies, cls, () => merge(cls))
+
+function merge(cls: typeof Model): Resolved {
   const merged: { -readonly [K in keyof Policy]: Policy[K] } = {}
   for (const c of lineage(cls)) {
     const said = ownStatic(c, 'policy') as Policy | undefined
@@ -157,7 +186,7 @@ function resolve(cls: typeof Model): Resolved {
   const known: Resolved = {
     ...policyFrameOf(cls),
     read: merged.read ?? updateFrom,
-    create: merged.create ?? (statics.publicRegistration === true && isUserModel(cls) ? everyone() : nobody()),
+    ...createRules(cls, merged.create),
     updateFrom,
     updateTo,
     delete: merged.delete ?? updateFrom,
@@ -169,7 +198,6 @@ function resolve(cls: typeof Model): Resolved {
       `${cls.name}.policy.read${why} uses check(), which cannot restrict lists. Set a read rule that has a form in SQL, for example owner().`,
     )
   }
-  checkRules(cls, known)
   return known
 }
 
@@ -186,16 +214,62 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
     if (typeof rule !== 'object' || rule === null || typeof rule.kind !== 'string') {
       throw new ConfigurationError(`${cls.name}.policy.${action} is not a rule. Set one such as owner(), role('admin') or anyOf(...).`)
     }
-    for (const part of walk(rule)) checkRule(cls, `${cls.name}.policy.${action}`, part, [])
+    checkBefore(`${cls.name}.policy.${action}`, rule, rule === policy.updateTo && rule !== policy.updateFrom)
+    const place: RulePlace = { at: `${cls.name}.policy.${action}`, path: [], parts: { count: 0 } }
+    for (const part of walk(rule)) checkRule(cls, part, place)
   }
 }
 
-/**
- * Checks before any query that the columns and relations of a rule exist.
- *
- * @param at the location of the rule, for messages. Inside related(), it belongs to another model than `cls`.
- */
-function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly string[]): void {
+// The row as it was is known only while an update is checked.
+function checkBefore(at: string, rule: Rule, isUpdateTo: boolean): void {
+  for (const part of walk(rule)) {
+    if (part.kind !== 'before') continue
+    if (!isUpdateTo)
+      throw new ConfigurationError(`${at}: before() works only in update.to. Write update: { from: rule, to: before(rule) }.`)
+    if (mentions(part.rule, 'check') || mentions(part.rule, 'before'))
+      throw new ConfigurationError(`${at}: before() can hold neither check() nor before().`)
+  }
+}
+
+// A rule for new rows of other users stands beside the one for the caller's own.
+function createRules(cls: typeof Model, said: Policy['create']): Pick<Resolved, 'create' | 'createForOthers'> {
+  if (said === undefined || !('own' in said)) {
+    const isOpen = (cls as PermsStatics).publicRegistration === true && isUserModel(cls)
+    return { create: said ?? (isOpen ? everyone() : nobody()), createForOthers: undefined }
+  }
+  const { own, others } = said
+  const at = `${cls.name}.policy.create`
+  const field = (cls as PermsStatics).userField
+  if (field === undefined)
+    throw new ConfigurationError(`${at}: { own, others } needs a model with an owner. Add HasUserMixin, or write one rule.`)
+  if (![own, others].every((rule) => typeof rule === 'object' && rule !== null && typeof rule.kind === 'string'))
+    throw new ConfigurationError(`${at}: { own, others } needs two rules, such as { own: authenticated(), others: role('agent') }.`)
+  const isOwn = anyOf(owner(field), where({ [field]: null }))
+  return { create: anyOf(allOf(isOwn, own), allOf(not(isOwn), others)), createForOthers: others }
+}
+
+/** The place of a rule inside a policy. */
+interface RulePlace {
+  /** For messages. Inside related(), it belongs to another model than the rule. */
+  readonly at: string
+  /** The relations that lead to it. */
+  readonly path: readonly string[]
+  /** The number of parts of the whole rule so far. */
+  readonly parts: { count: number }
+}
+
+/** The most relations on the way to a rule, and the most parts of a rule with those of the policies that allowed() names. */
+const MAX_RELATIONS = 6
+const MAX_PARTS = 300
+
+/** Checks before any query that the columns and relations of a rule exist, and that the rule ends and is not too large. */
+function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
+  const { at, path, parts } = place
+  parts.count += 1
+  if (parts.count > MAX_PARTS)
+    throw new ConfigurationError(
+      `${at}: the rule has more than ${MAX_PARTS} parts, with those of the policies that allowed() names. Write a shorter rule.`,
+    )
   const { specs, isStrict } = structureOf(cls)
   if (rule.kind === 'where') {
     for (const [name, value] of Object.entries(rule.conditions)) {
@@ -231,9 +305,9 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
       )
     }
   }
-  if (rule.kind === 'self' && !isUserModel(cls)) {
+  if ((rule.kind === 'self' || rule.kind === 'colleague') && !isUserModel(cls)) {
     throw new ConfigurationError(
-      `${at}: self() needs a user model, and ${cls.name} is not one. Use owner() for rows that belong to a user.`,
+      `${at}: ${rule.kind}() needs a user model, and ${cls.name} is not one. Use owner() for rows that belong to a user.`,
     )
   }
   if (rule.kind === 'member' && !specs[rule.field])
@@ -246,12 +320,34 @@ function checkRule(cls: typeof Model, at: string, rule: AnyRule, path: readonly 
       )
     }
     const step = `${cls.name}.${rule.relation}`
-    if (path.includes(step) || path.length > 5)
+    if (path.includes(step) || path.length >= MAX_RELATIONS)
       throw new ConfigurationError(`${at}: related('${rule.relation}') refers to itself. Break the cycle.`)
     const { relatedModelClass } = relationOf(cls, rule.relation)
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)
-      checkRule(relatedModelClass, `${at}, in related('${rule.relation}')`, part, [...path, step])
+      if (part.kind === 'before') throw new ConfigurationError(`${at}: related() cannot hold before(). Write before(related(...)).`)
+      checkRule(relatedModelClass, part, { at: `${at}, in related('${rule.relation}')`, path: [...path, step], parts })
+    }
+  }
+  if (rule.kind === 'allowed') checkAllowed(cls, rule.action, place)
+}
+
+// allowed() brings the rules of another policy, which may lead back to this one.
+function checkAllowed(cls: typeof Model, action: ActionName, { at, path, parts }: RulePlace): void {
+  const here = `${at}, in allowed('${action}')`
+  if (path.length === 0)
+    throw new ConfigurationError(`${at}: allowed() belongs inside related(), such as related('ticket', allowed('read')).`)
+  if (!('policy' in cls)) throw new ConfigurationError(`${here}: ${cls.name} has no policy. Use another rule, such as everyone().`)
+  const policy = mergedPolicyOf(cls)
+  if (action === 'create' || (!isCrudAction(action) && !policy.named.has(action)))
+    throw new ConfigurationError(`${here}: ${cls.name}.policy has no such action on its rows.`)
+  for (const rule of new Set([policy.read, ruleOf(policy, action)])) {
+    for (const part of walk(rule)) {
+      if (part.kind === 'check' || part.kind === 'recent' || part.kind === 'factor')
+        throw new ConfigurationError(
+          `${here}: the rule of ${cls.name} uses ${part.kind}(). Write a rule without it here, instead of allowed('${action}').`,
+        )
+      checkRule(cls, part, { at: here, path, parts })
     }
   }
 }
@@ -282,10 +378,10 @@ export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame =
   for (const part of walk(rule)) {
     if (part.kind === 'where') for (const name of Object.keys(part.conditions)) names.add(name)
     else if (part.kind === 'owner') names.add(part.field ?? policy.ownerField ?? 'id')
-    else if (part.kind === 'self') names.add('id')
+    else if (part.kind === 'self' || part.kind === 'colleague') names.add('id')
     else if (part.kind === 'member') names.add(part.field)
     else if (part.kind === 'role' && policy.domainField) names.add(policy.domainField)
-    else if (part.kind === 'check') names.add('*')
+    else if (part.kind === 'check' || part.kind === 'before') names.add('*')
     else if (part.kind === 'rank') for (const name of ['role', 'domainId', 'userId']) names.add(name)
     else if (part.kind === 'delegate' && policy.ownerField) names.add(policy.ownerField)
     else if (part.kind === 'related') {

@@ -2,6 +2,7 @@ import { ConfigurationError } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import type { IdColumn, RelatedRow, RelationName, RowMember } from '../record/row-names.js'
 import type { RuleLike } from '../schema/column.js'
+import type { ActionName } from './actions.js'
 import type { Actor } from './context.js'
 import type { DomainName, RoleName } from './registered-types.js'
 import type { FactorRule, RecentRule } from './session-rules.js'
@@ -33,12 +34,20 @@ export interface SqlRule<R extends object = any> extends Rule<R> {
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, a policy for rows of any type
 export interface Policy<R extends object = any> {
   readonly read?: SqlRule<R>
-  readonly create?: Rule<R>
+  /**
+   * One rule, or `{ own, others }` to let callers create rows for other users: `own` for rows that belong to the caller or to nobody,
+   * `others` for rows that belong to another user. With one rule, only admins set another owner.
+   */
+  readonly create?: Rule<R> | { readonly own: Rule<R>; readonly others: Rule<R> }
   /** One rule that must hold before and after, or `{ from, to }` if an update may move a row out of the rule that allowed it. */
   readonly update?: Rule<R> | { readonly from: Rule<R>; readonly to: Rule<R> }
   readonly delete?: Rule<R>
   /** Actions of the application, such as `publish: role('editor')`. A row must be readable for them. They fall back to nothing. */
-  readonly [action: string]: Rule<R> | { readonly from: Rule<R>; readonly to: Rule<R> } | undefined
+  readonly [action: string]:
+    | Rule<R>
+    | { readonly from: Rule<R>; readonly to: Rule<R> }
+    | { readonly own: Rule<R>; readonly others: Rule<R> }
+    | undefined
 }
 
 export type Scalar = string | number | boolean | bigint | Date
@@ -130,6 +139,19 @@ export interface MemberRule extends SqlRule {
 export interface DelegateRule extends SqlRule {
   readonly kind: 'delegate'
 }
+export interface AllowedRule extends SqlRule {
+  readonly kind: 'allowed'
+  readonly action: ActionName
+}
+export interface BeforeRule extends SqlRule {
+  readonly kind: 'before'
+  readonly rule: SqlRule
+}
+export interface ColleagueRule extends SqlRule {
+  readonly kind: 'colleague'
+  /** The roles that the caller needs in the common domain; undefined: any role. */
+  readonly roles: readonly string[] | undefined
+}
 export type AnyRule =
   | ConstantRule
   | AuthenticatedRule
@@ -139,11 +161,14 @@ export type AnyRule =
   | AbilityRule
   | WhereRule
   | RelatedRule
+  | AllowedRule
+  | BeforeRule
   | ManyRule
   | NotRule
   | CheckRule
   | RankRule
   | MemberRule
+  | ColleagueRule
   | DelegateRule
   | RecentRule
   | FactorRule
@@ -237,15 +262,36 @@ type RelatedRowRule<R, N> = N extends string ? SqlRule<NoInfer<RelatedRow<R, N>>
 
 /**
  * Allows rows with at least one related row that satisfies the rule. Global scopes of the related model apply, such as soft
- * deletion; its policy does not.
+ * deletion. Its policy applies with allowed().
  *
  * @example related('project', where({ isPublic: true }))
+ * @example related('ticket', allowed('read'))
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any relation
 export const related = <R extends object = any, N extends RelationName<R> = RelationName<R>>(
   relation: N,
   rule: RelatedRowRule<R, N>,
 ): SqlRule<R> => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
+
+/**
+ * Allows related rows with which the caller may do an action, by the related model's own policy: its rules, global scopes, bypass for
+ * admins and abilities. Only inside related().
+ *
+ * @param action Default: 'read'
+ * @example const policy: Policy = { read: related('ticket', allowed('read')) }
+ */
+export const allowed = (action: ActionName = 'read'): SqlRule => freeze<AllowedRule>({ kind: 'allowed', sql: true, action })
+
+/**
+ * Allows an update by the row as it was before it. Only in `update.to`. The row is locked from then on.
+ *
+ * @example
+ * // Only the earlier assignee may close a ticket.
+ * const policy: Policy = { update: { from: authenticated(), to: anyOf(where({ status: 'open' }), before(owner('assigneeId'))) } }
+ */
+// biome-ignore lint/suspicious/noExplicitAny: without a row type, a rule for rows of any type
+export const before = <R extends object = any>(rule: SqlRule<NoInfer<R>>): SqlRule<R> =>
+  freeze<BeforeRule>({ kind: 'before', sql: true, rule })
 
 /**
  * Allows what at least one of the rules allows; nothing if there are none.
@@ -311,12 +357,29 @@ export const belowOwnRank = (options: { joins?: boolean } = {}): SqlRule =>
   freeze<RankRule>({ kind: 'rank', sql: true, joins: options.joins ?? true })
 
 /**
- * Allows users who hold a role in the row's domain: any role, or one of `roles`.
+ * Allows users who hold a role in the row's domain: any role, or one of `roles`. The role must be held in the domain: a global one does
+ * not count.
  *
+ * @param field the column with the domain's id. Default: 'domainId', the column of HasDomainMixin
  * @example const policy: Policy = { read: member() }
+ * @example const policy: Policy = { update: member('domainId', ['editor']) }
  */
 export const member = (field = 'domainId', roles?: readonly string[]): SqlRule =>
   freeze<MemberRule>({ kind: 'member', sql: true, field, roles })
+
+/**
+ * Allows users who hold a role in a domain in which the caller holds one too. For user models only.
+ *
+ * @param roles the roles of which the caller needs one there. Default: any role
+ * @example const policy: Policy = { read: anyOf(self(), colleague()) }
+ * @example const policy: Policy = { read: anyOf(self(), colleague('admin')) } // those in the domains that the caller administers
+ */
+export function colleague(roles?: RoleName | readonly RoleName[]): SqlRule {
+  const list = typeof roles === 'string' ? [roles] : roles && [...roles]
+  if (list && (list.length === 0 || list.some((name) => typeof name !== 'string' || name === '')))
+    throw new ConfigurationError("colleague() needs the name of a role, for example colleague('admin'), or none for any role.")
+  return freeze<ColleagueRule>({ kind: 'colleague', sql: true, roles: list && freeze(list) })
+}
 
 /**
  * Allows callers who may update the owner of the row.
@@ -330,7 +393,7 @@ export function* walk(rule: Rule): Generator<AnyRule> {
   const one = rule as AnyRule
   yield one
   if (one.kind === 'anyOf' || one.kind === 'allOf') for (const part of one.rules) yield* walk(part)
-  if (one.kind === 'not') yield* walk(one.rule)
+  if (one.kind === 'not' || one.kind === 'before') yield* walk(one.rule)
 }
 
 const mentioned = new WeakMap<object, ReadonlySet<AnyRule['kind']>>()

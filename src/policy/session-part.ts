@@ -44,6 +44,7 @@ function couldHold(rule: AnyRule, actor: Actor | null, otherwise: boolean): bool
     case 'not':
       return !couldHold(rule.rule as AnyRule, actor, !otherwise)
     case 'related':
+    case 'before':
       return inner(rule.rule)
     default:
       return otherwise

@@ -27,10 +27,16 @@ export function words(given: Rule): string {
       return `rows where ${JSON.stringify(rule.conditions)}`
     case 'related':
       return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
+    case 'allowed':
+      return `the caller may ${rule.action} it`
+    case 'before':
+      return `before the change ${words(rule.rule)}`
     case 'rank':
       return 'users of a higher rank than the grant'
     case 'member':
       return rule.roles ? `${rule.roles.join(' or ')} of the domain` : 'members of the domain'
+    case 'colleague':
+      return `users with a role in a domain of the caller${rule.roles ? `, who is ${rule.roles.join(' or ')} there` : ''}`
     case 'delegate':
       return 'callers who may update the owner'
     case 'anyOf':

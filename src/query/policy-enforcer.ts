@@ -31,6 +31,8 @@ export interface WriteSession {
   fields: Condition
   /** The ids of the rows that must satisfy the rule after the statement too. */
   recheck: readonly unknown[] | null
+  /** The results of the before() rules for each row of an update, by the text of its id. */
+  before: ReadonlyMap<string, ReadonlyMap<object, boolean>> | null
 }
 
 /** Marks a query for the rows that a write changes. */

@@ -62,14 +62,24 @@ function modelsWith(policy: Policy) {
       },
     }
   }
-  class Comment extends HasUserMixin(BasePermsModel).withColumns({ id: column.integer(), postId: column.integer() }) {}
+  class Comment extends HasUserMixin(BasePermsModel).withColumns({ id: column.integer(), postId: column.integer() }) {
+    static override policy = policy
+    static override relationMappings = { post: belongsTo(() => ReadablePost, 'postId') }
+  }
+  class ReadablePost extends Post {
+    static override tableName = 'post'
+    static override policy: Policy = {
+      read: library.anyOf(library.where({ status: 'published' }), library.owner()),
+      update: library.owner(),
+    }
+  }
   class Article extends HasDomainMixin(BasePermsModel).withColumns({ id: column.integer(), title: column.string() }) {
     static override policy = policy
   }
   class Account extends Employee {
     static override policy = policy
   }
-  return { Post, Article, Account }
+  return { Post, Article, Account, Comment }
 }
 
 type AnyModel = ReturnType<typeof modelsWith>[keyof ReturnType<typeof modelsWith>]

@@ -228,5 +228,5 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
     { freq: 6 },
   )
 
-  return { policies, actors }
+  return { policies, actors, ofTags }
 }

@@ -3,9 +3,11 @@ import fc from 'fast-check'
 import type { Model } from 'objection'
 import {
   allOf,
+  allowed,
   anyOf,
   asSystem,
   authenticated,
+  belongsTo,
   createTables,
   everyone,
   initPerms,
@@ -37,7 +39,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
   const world = agreementWorld(ids)
   const numRuns = ids.name === 'uuid' || process.env['FULL'] === '1' ? allRuns : Math.ceil(allRuns / 2)
   const { Account, Place, Item, Part, Group, Tag, items, fill, userIds, domainIds, domainNames } = world
-  const { policies, actors } = agreementRules(world)
+  const { policies, actors, ofTags } = agreementRules(world)
 
   /** A class of its own for each policy, since what a class says is read once. */
   function under(rule: SqlRule): typeof Item {
@@ -101,6 +103,31 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
   it(`[promise 30] agrees on ${numRuns} random policies and actors over ${items.length} rows (seed ${seed})`, async function () {
     this.timeout(20_000 + numRuns * 400)
     await fc.assert(fc.asyncProperty(policies, actors, expectAgreement), { numRuns, seed })
+  })
+
+  it("[promise 192] agrees on the policy of the related model, which allowed('read') applies, for random policies and actors", async function () {
+    this.timeout(60_000)
+    await fc.assert(
+      fc.asyncProperty(ofTags, actors, async (described, given) => {
+        const actor = given && { ...given, abilities: null }
+        class Ruled extends Group {
+          static override tableName = 'agree_group'
+          static override adminBypass = false
+          static override policy = { read: ruleOf(described) }
+        }
+        class Reader extends Item {
+          static override tableName = 'agree_item'
+          static override policy = { read: related('group', allowed('read')) }
+          static override relationMappings = { ...Item.relationMappings, group: belongsTo(() => Ruled as never, 'groupId') }
+        }
+        const meant = items
+          .filter((row) => means({ is: 'related', relation: 'group', rule: described }, row, actor, world))
+          .map(({ id }) => id)
+        const rows = await runAsActor(actor, () => Reader.query().select('id'))
+        expect(rows.map((row) => row.id as string).sort(byText)).to.deep.equal(meant)
+      }),
+      { numRuns: Math.ceil(numRuns / 4), seed },
+    )
   })
 
   // The same for each kind of ids.

@@ -4,7 +4,7 @@ import { type Actor, type Grant, hasConsented } from '../context.js'
 import { isGrantIn } from '../domain-ref.js'
 import { policyFrameOf } from '../policy.js'
 import { registeredModel } from '../registered-models.js'
-import type { MemberRule, RoleRule } from '../rules.js'
+import type { ColleagueRule, MemberRule, RoleRule } from '../rules.js'
 import { ADMIN, rolesSatisfying, SUPERADMIN, userTables } from '../user-tables.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { columnSql, equals, type Scope } from './scope.js'
@@ -94,6 +94,30 @@ export function memberCondition({ field, roles }: MemberRule, scope: Scope): Con
   return roles
     ? inDomains(scope, field, grantsOf(scope.actor, roles), rolesSatisfying(roles))
     : inDomains(scope, field, scope.actor?.grants ?? [], null)
+}
+
+/** Compiles the rule that the user of the row holds a grant in a domain in which the actor holds one. */
+export function colleagueCondition({ roles }: ColleagueRule, scope: Scope): Condition {
+  const grants = roles ? grantsOf(scope.actor, roles) : (scope.actor?.grants ?? [])
+  const ids = [...new Set(grants.flatMap(({ domainId }) => (domainId === null ? [] : [domainId])))]
+  const [first] = ids
+  if (first === undefined) return false
+  const user = columnSql(scope, 'id')
+  const alias = `perms_c${scope.depth}`
+  const domain = sql('??', grantColumn(alias, 'domainId'))
+  const place = sql(`?? in (${ids.map(() => '?').join(', ')})`, ...domain.bindings, ...ids)
+  const isLive = (): Condition =>
+    all(
+      storedGrant(
+        scope,
+        roles ? rolesSatisfying(roles) : null,
+        sql('?? = ??', grantColumn(grantAlias(scope), 'domainId'), ...domain.bindings),
+      ),
+      activeDomain(scope, domain),
+    )
+  const isTheirs = sql(`?? = ${user.sql}`, grantColumn(alias, 'userId'), ...user.bindings)
+  const condition = all(isTheirs, place, scope.live ? isLive() : true) as Sql
+  return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, userTables().userRole.table, alias, ...condition.bindings)
 }
 
 /**

@@ -7,7 +7,7 @@ import { type Dialect, encode, sqlValue } from '../../schema/storage.js'
 import { isUuid } from '../../schema/values.js'
 import type { Actor } from '../context.js'
 import { type PolicyFrame, policyOf } from '../policy.js'
-import type { CheckRule } from '../rules.js'
+import type { BeforeRule, CheckRule } from '../rules.js'
 import { isUserTable } from '../user-tables.js'
 import { all, type Condition, type Sql, sql } from './condition.js'
 
@@ -27,6 +27,8 @@ export interface Scope {
   readonly writes: boolean
   /** The results of check() rules for `row`, computed before. In SQL, check() is true for every row and code decides afterwards. */
   readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
+  /** The results of before() rules for the rows of the statement, found before their update. */
+  readonly befores?: ReadonlyMap<BeforeRule, boolean> | undefined
   /** The nesting depth of EXISTS, for unique aliases. */
   readonly depth: number
   /** The schema of the statement's tables. Default: the schema of the connection. */

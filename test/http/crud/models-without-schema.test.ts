@@ -340,7 +340,7 @@ eachDatabase('A model without a schema, over HTTP', (db) => {
     const text = JSON.stringify(body)
     expect(text).not.to.match(/internal_note|secret_note|written_by|user_id/)
     const { properties } = schemas.Task
-    expect(Object.keys(properties)).to.have.members(shownColumns)
+    expect(Object.keys(properties)).to.have.members([...shownColumns, 'allowed'])
     expect(properties.priority.type).to.deep.equal(['integer', 'null'])
     expect(properties.is_public.type).to.equal('boolean')
     expect(properties.due_at).to.include({ format: 'date-time' })

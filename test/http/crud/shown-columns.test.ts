@@ -272,7 +272,7 @@ for (const database of availableDatabases) {
       for (const { name, description } of [...parametersOf('/tickets'), ...parametersOf('/tickets/{id}')])
         if (name === 'sort' || name === 'fields') expect(description).to.match(/: id, title\.$/)
       const schemas = document.components.schemas as Record<string, { properties?: Record<string, { anyOf?: { properties: object }[] }> }>
-      expect(keysOf(schemas['GetTicketOutput']?.properties ?? {})).to.have.members(['id', 'title', 'user'])
+      expect(keysOf(schemas['GetTicketOutput']?.properties ?? {})).to.have.members(['id', 'title', 'user', 'allowed'])
       expect(keysOf(schemas['GetTicketOutput']?.properties?.['user']?.anyOf?.[0]?.properties ?? {})).to.have.members(['id', 'nickname'])
       expect(keysOf(schemas['GetCurrentPersonOutput']?.properties ?? {})).to.have.members(['id', 'nickname', 'roles', 'impersonator'])
       function keysOf(value: object): string[] {
