@@ -1,5 +1,6 @@
 /** The parameter `allowed` of lists and single rows: which actions the caller may do with a row. */
 import type { FieldProblem } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { isAble } from '../../policy/abilities.js'
 import type { Actor } from '../../policy/context.js'
 import { allowsSession } from '../../policy/session-part.js'
@@ -20,7 +21,7 @@ export interface OfferedActions {
 export function parseAllowed(text: string, { names }: OfferedActions): readonly string[] | FieldProblem {
   const asked = text.split(',')
   const unknown = asked.find((name) => !names.includes(name))
-  if (unknown !== undefined) return { field: 'allowed', message: `'${unknown.slice(0, 64)}' is not known here` }
+  if (unknown !== undefined) return { field: 'allowed', message: message('field.unknownName', { name: unknown.slice(0, 64) }) }
   return names.filter((name) => asked.includes(name))
 }
 
