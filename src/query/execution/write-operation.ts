@@ -64,7 +64,8 @@ export function isFilterOfWrite(query: object): boolean {
 
 export function kindOf(builder: ObjectionBuilder): StatementKind {
   if (!isWriting(builder)) return 'read'
-  return builder.isInsert() ? 'insert' : builder.isUpdate() ? 'update' : builder.isDelete() ? 'delete' : 'read'
+  // Each of these calls searches all operations.
+  return builder.isUpdate() ? 'update' : builder.isInsert() ? 'insert' : builder.isDelete() ? 'delete' : 'read'
 }
 
 // Models with UUIDs generate the id right before the insert.
