@@ -17,6 +17,7 @@ import {
 } from '../../src/index.js'
 import { column } from '../../src/schema/column.js'
 import { dialectOf, encode } from '../../src/schema/storage.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -34,7 +35,7 @@ eachDatabase('perms.maintain()', (db) => {
       auditRetention: 90,
       throttle: { store: 'database' },
       outsideContext: 'deny',
-      passwords: { cost: 10 },
+      passwordHasher: testHasher(),
     })
   before(async () => {
     perms = open(db.knex)

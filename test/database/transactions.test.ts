@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import type { Knex } from 'knex'
 import { inTransaction, outsideTransaction } from '../../src/database/transaction.js'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms, transaction } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { countQueries, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -14,7 +15,7 @@ class Account extends BaseModel.withColumns({
 eachDriver('transaction()', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Account])
   })
   after(() => perms.close())
@@ -91,7 +92,7 @@ eachDriver('transaction()', (db) => {
     this.timeout(5000)
     await perms.close()
     const knex = db.connect({ pool: { min: 0, max: 1 }, acquireConnectionTimeout: 1500 })
-    const single = initPerms({ knex, passwords: { cost: 10 } })
+    const single = initPerms({ knex, passwordHasher: testHasher() })
     try {
       await transaction(async () => {
         await Account.create({ name: 'a' })
@@ -108,7 +109,7 @@ eachDriver('transaction()', (db) => {
     } finally {
       await single.close()
       await knex.destroy()
-      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     }
   })
 
@@ -414,7 +415,7 @@ eachDriver('transaction()', (db) => {
     if (db.dialect !== 'sqlite') this.skip()
     await perms.close()
     const [knex, reader] = [db.connect(), db.connect()]
-    const mine = initPerms({ knex, passwords: { cost: 10 } })
+    const mine = initPerms({ knex, passwordHasher: testHasher() })
     try {
       await knex.raw('select 1')
       await knex.raw('pragma busy_timeout = 20')
@@ -429,7 +430,7 @@ eachDriver('transaction()', (db) => {
     } finally {
       await mine.close()
       await knex.destroy()
-      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     }
   })
 
@@ -523,7 +524,7 @@ eachDriver('transaction()', (db) => {
     try {
       expect(await rejection(transaction(() => 1))).to.be.instanceOf(ConfigurationError)
     } finally {
-      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     }
   })
 })

@@ -35,6 +35,7 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -131,7 +132,7 @@ eachDatabase('Denials', (db) => {
 
   before(async function () {
     this.timeout(30_000)
-    perms = initPerms({ knex: db.knex, models, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, models, passwordHasher: testHasher() })
     await createTables(db.knex, [User, UserRole, Domain, Token, UserSetting, ...models])
     ada = await User.create({ email: 'ada@example.com' })
     bob = await User.create({ email: 'bob@example.com' })

@@ -24,6 +24,7 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
 
@@ -52,7 +53,7 @@ eachDatabase('Models whose policies lead to each other', (db) => {
   let perms: Perms
   const tables = [User, UserRole, Domain, Token, UserSetting]
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     const { Task, Project, Member } = projectModels()
     await createTables(db.knex, [...tables, Project, Task, Member])
     await asSystem(async () => {
@@ -69,7 +70,7 @@ eachDatabase('Models whose policies lead to each other', (db) => {
   for (const order of orders(['Task', 'Project', 'Member'])) {
     it(`work whatever the order they are given in: ${order.join(', ')} [promise 72]`, async () => {
       const made = projectModels()
-      perms = initPerms({ knex: db.knex, models: order.map((name) => made[name as keyof typeof made]), passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, models: order.map((name) => made[name as keyof typeof made]), passwordHasher: testHasher() })
       const ada = await asSystem(() => User.getByOr404({ email: 'ada@example.com' }))
       const seen = await runAs(ada, () => made.Task.query().withGraphFetched('project.[members, tasks]'))
       expect(seen.map(({ title }) => title)).to.deep.equal(['of seen'])
@@ -79,7 +80,7 @@ eachDatabase('Models whose policies lead to each other', (db) => {
 
     it(`work in the order of their first use: ${order.join(', ')} [promise 72]`, async () => {
       const made = projectModels()
-      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
       const ada = await asSystem(() => User.getByOr404({ email: 'ada@example.com' }))
       for (const name of order)
         expect(
@@ -106,7 +107,7 @@ eachDatabase('An error in one model', (db) => {
     static override policy = { read: related('box', where({ label: 'a' })), create: everyone() }
   }
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [User, UserRole, Domain, Token, UserSetting, Note, InBox])
     await db.knex.schema.createTable('box', (table) => {
       table.uuid('id').primary()
@@ -221,8 +222,10 @@ eachDatabase('An error in one model', (db) => {
 
   it('that initPerms() refuses does not affect a later initPerms() without that model [promise 72]', async () => {
     await perms.close()
-    expect(thrown(() => initPerms({ knex: db.knex, models: [Note, Box], passwords: { cost: 10 } })).message).to.match(/^Box\.policy\.read/)
-    perms = initPerms({ knex: db.knex, models: [Note], passwords: { cost: 10 } })
+    expect(thrown(() => initPerms({ knex: db.knex, models: [Note, Box], passwordHasher: testHasher() })).message).to.match(
+      /^Box\.policy\.read/,
+    )
+    perms = initPerms({ knex: db.knex, models: [Note], passwordHasher: testHasher() })
     await works()
   })
 
@@ -251,7 +254,7 @@ eachDatabase('A call to the user class that is not the registered one', (db) => 
   let perms: Perms
   let ada: Employee
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Employee, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Employee, passwordHasher: testHasher() })
     await createTables(db.knex, [Employee, UserRole, Domain, Token, UserSetting, Note, Plain])
     ada = await Employee.create({ email: 'ada@example.com' } as never)
   })

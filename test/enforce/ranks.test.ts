@@ -21,6 +21,7 @@ import {
   UserRole,
   UserSetting,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -56,7 +57,7 @@ eachDatabase('Ranks', (db) => {
 
   before(async function () {
     this.timeout(30_000)
-    perms = initPerms({ knex: db.knex, models, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, models, passwordHasher: testHasher() })
     await createTables(db.knex, [User, UserRole, Domain, Token, UserSetting, ...models])
     press = await Domain.create({ name: 'press' })
     radio = await Domain.create({ name: 'radio' })

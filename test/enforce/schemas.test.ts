@@ -24,6 +24,7 @@ import {
   UserSetting,
   where,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
@@ -118,7 +119,7 @@ eachDatabase('withSchema()', (db) => {
       await db.knex.raw('create schema tenant')
       other = db.connect({ searchPath: ['tenant'] })
     }
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     const rows = [Task, Project, Member, Label, Badge]
     await createTables(db.knex, [User, UserRole, Domain, Token, UserSetting, ...rows])
     await createTables(other, rows)
@@ -259,7 +260,7 @@ eachDatabase("A searchPath of Knex's", (db) => {
     this.timeout(20_000)
     await db.knex.raw('create schema tenant')
     const knex = db.connect({ searchPath: ['tenant', 'public'] })
-    const perms = initPerms({ knex, passwords: { cost: 10 } })
+    const perms = initPerms({ knex, passwordHasher: testHasher() })
     try {
       await createTables(knex, [User, UserRole, Domain, Token, UserSetting, Task, Project, Member, Label])
       await createTables(db.knex, [Task, Project, Member])

@@ -21,7 +21,7 @@ import { type FuzzRequest, type Operation, operationsOf, requestsOf } from './fu
 import { documentedApi } from './openapi/documented.js'
 
 /** Requests for each resource. */
-const runs = generatedCases(10_000, 'FUZZ_RUNS', 10)
+const runs = generatedCases(10_000, 'FUZZ_RUNS', 25)
 /** Stands in whatever is bob's alone; the fuzzer never sends it. */
 const marker = 'bobs-own-and-no-one-elses'
 const email = 'ada@example.com'
@@ -280,8 +280,8 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
       expect(count).to.be.at.least(runs)
       for (const operation of operations) {
         const { operationId } = operation
-        if (runs < 1000 || neverWork.has(operationId)) continue
-        // A thousand requests are some thirty for each operation, which may all be malformed by chance.
+        if (runs < 400 || neverWork.has(operationId)) continue
+        // Four hundred requests are some twelve for each operation, which may all be malformed by chance.
         const more = fc.sample(requestsOf([operation], named, callers), 1000)
         while (!seen.get(operationId)?.['2xx'] && more.length > 0) await send(more.pop() as FuzzRequest)
         expect(seen.get(operationId)?.['2xx'], `${operationId} never worked: ${JSON.stringify(seen.get(operationId))}`).to.be.greaterThan(0)

@@ -23,6 +23,7 @@ import {
   UserOwnershipMixin,
   UserRole,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 
@@ -61,7 +62,7 @@ eachDatabase('Mixins', (db) => {
   let ada: Person
   let bob: Person
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Person, models: [Jotting, Pin, Contract, Loose, Post], passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Person, models: [Jotting, Pin, Contract, Loose, Post], passwordHasher: testHasher() })
     await perms.migrate()
     await createTables(db.knex, [Jotting, Pin, Contract, Loose, Post])
   })
@@ -340,7 +341,7 @@ class Assistant extends SoftDeleteMixin(HasUserMixin(User)) {
 eachDatabase('A user model with an owner and soft deletion', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Assistant, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Assistant, passwordHasher: testHasher() })
     await perms.migrate()
   })
   after(() => perms.close())

@@ -19,6 +19,7 @@ import {
 } from '../../src/index.js'
 import { isAble } from '../../src/policy/abilities.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -57,7 +58,7 @@ eachDatabase('Abilities of an API key', (db) => {
   let ada: User
   let boss: User
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, models: [Page, Report, Sheet] })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), models: [Page, Report, Sheet] })
     await createTables(db.knex, [Domain, User, UserRole, Token, Page, Report, Sheet])
     ada = await User.create({ email: 'ada@example.com' })
     boss = await User.create({ email: 'boss@example.com' })

@@ -25,6 +25,7 @@ import {
   UserRole,
   UserSetting,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { signInAs } from '../../src/testing/index.js'
 import { countQueries, eachDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -115,7 +116,7 @@ eachDatabase('Accounts of admins', (db) => {
       user: RankedUser as never,
       token: OpenToken,
       userRole: OpenRole,
-      passwords: { cost: 10 },
+      passwordHasher: testHasher(),
       jwt: { secret: 'x'.repeat(32) },
     })
     await createTables(db.knex, [RankedUser, OpenRole, Domain, OpenToken, UserSetting, SecondFactor] as never)
@@ -308,7 +309,7 @@ eachDatabase('Accounts in domains', (db: TestDatabase) => {
       knex: db.knex,
       user: TenantUser as never,
       domain: OpenDomain,
-      passwords: { cost: 10 },
+      passwordHasher: testHasher(),
       jwt: { secret: 'x'.repeat(32) },
       outsideContext: 'allow',
     })

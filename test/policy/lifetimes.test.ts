@@ -31,6 +31,7 @@ import {
   where,
 } from '../../src/index.js'
 import { runAsActor } from '../../src/policy/context.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { loadActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
@@ -63,7 +64,7 @@ eachDatabase('Lifetimes of rights', (db) => {
 
   const start = (more: { outsideContext?: 'allow' | 'deny' } = {}) => {
     const secret = 'a secret for these tests, which is long enough'
-    perms = initPerms({ knex: db.knex, user: LifeMember, models, passwords: { cost: 10 }, jwt: { secret }, ...more })
+    perms = initPerms({ knex: db.knex, user: LifeMember, models, passwordHasher: testHasher(), jwt: { secret }, ...more })
   }
   before(async function () {
     this.timeout(30_000)

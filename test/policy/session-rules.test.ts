@@ -34,6 +34,7 @@ import {
 } from '../../src/index.js'
 import { type Actor, runAsActor } from '../../src/policy/context.js'
 import { tableOf } from '../../src/schema/class-statics.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { fakeClock } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/caller/actor.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
@@ -107,7 +108,7 @@ eachDatabase('A session in rules', (db) => {
   let bob: User
   let admin: User
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, models, outsideContext: 'allow' })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), models, outsideContext: 'allow' })
     await createTables(db.knex, [Domain, User, UserRole, Token, ...models])
   })
   after(() => perms.close())

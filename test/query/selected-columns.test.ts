@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { Model } from 'objection'
 import { BaseModel, belongsTo, column, createTables, hasMany, initPerms, type Perms } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 
 class Shelf extends BaseModel.withColumns({ label: column.string({ maxLength: 20 }) }) {
@@ -25,7 +26,7 @@ eachDatabase('A query that selects nothing in particular', (db) => {
   let perms: Perms
   let shelf: Shelf
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Shelf, Volume, Stray, Loose])
     for (const name of ['stray', 'loose']) await db.knex.schema.alterTable(name, (table) => table.string('place', 36))
     shelf = await Shelf.create({ label: 'a' })

@@ -12,6 +12,7 @@ import {
   UniqueViolationError,
   ValidationError,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 
@@ -27,7 +28,7 @@ class Shelf extends BaseModel.withColumns({
 eachDatabase('ActiveRecord', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Shelf])
   })
   after(() => perms.close())

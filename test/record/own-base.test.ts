@@ -18,6 +18,7 @@ import {
   UserRole,
   ValidationError,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
@@ -97,7 +98,7 @@ class Account extends HasRolesMixin(PasswordMixin(PermsMixin(ActiveRecordMixin(M
 eachDatabase('An application’s own base class', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await perms.migrate()
     await db.knex.schema.createTable('plain_thing', (table) => {
       table.increments('id')
@@ -256,7 +257,7 @@ eachDatabase('An application’s own base class', (db) => {
 eachDatabase('An application’s own user model, made of the parts', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Account as never, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Account as never, passwordHasher: testHasher() })
     await perms.migrate()
   })
   after(() => perms.close())

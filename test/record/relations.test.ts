@@ -13,6 +13,7 @@ import {
   type Perms,
   type Relations,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
@@ -79,7 +80,7 @@ eachDatabase('Relations and names in queries', (db) => {
   let ada: Author
   let bob: Author
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Author, Poet, Draft, Book, Genre, Country, Town])
     await db.knex.schema.createTable('book_genre', (table) => {
       table.string('book_id', 36)

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import type { AnyQueryBuilder, JSONSchema, Modifiers } from 'objection'
 import { BaseModel, ConfigurationError, column, createTables, initPerms, type Perms } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 
@@ -137,7 +138,7 @@ describe('withColumns()', () => {
 eachDatabase('Columns', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Parent, Child])
   })
   after(() => perms.close())

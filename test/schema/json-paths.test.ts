@@ -22,6 +22,7 @@ import {
   UserSetting,
   ValidationError,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 import { type Client, clientOf } from '../http/client.js'
@@ -86,7 +87,7 @@ eachDatabase('Keys of patch() that set a part of a json column', (db) => {
   let account: Account
   let shop: Shop
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, jwt: { secret: 'k'.repeat(48) } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), jwt: { secret: 'k'.repeat(48) } })
     await createTables(db.knex, [User, UserRole, Domain, Token, UserSetting, Shop, Account, Closed])
     const methods = { list: { public: true }, get: { public: true }, create: { public: true }, update: { public: true } }
     ask = clientOf(new Api({ resources: [new CrudResource({ model: Account, path: 'accounts', methods })] }), perms as never)

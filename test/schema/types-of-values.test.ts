@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { BaseModel, column, createTables, initPerms, type Perms } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDriver } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
@@ -83,7 +84,7 @@ const roundTrips: Partial<Record<keyof Sample, readonly unknown[]>> = {
 eachDriver('Values', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Sample])
   })
   after(() => perms.close())

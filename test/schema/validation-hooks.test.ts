@@ -21,6 +21,7 @@ import {
   UserSetting,
   ValidationError,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 import { type Client, clientOf } from '../http/client.js'
@@ -110,7 +111,7 @@ class Member extends User.withColumns({ nick: column.string().nullable() }) {
 eachDatabase('$beforeValidate and $afterValidate', (db) => {
   let perms: Perms
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Offer])
   })
   after(() => perms.close())
@@ -195,7 +196,7 @@ eachDatabase('Errors that the application throws while a row is written', (db) =
     perms = initPerms({
       knex: db.knex,
       user: Member,
-      passwords: { cost: 10 },
+      passwordHasher: testHasher(),
       jwt: { secret: 'k'.repeat(48) },
       throttle: false,
     })

@@ -11,6 +11,7 @@ import {
   UniqueViolationError,
   ValidationError,
 } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
 
@@ -35,7 +36,7 @@ eachDatabase('Errors', (db) => {
   let perms: Perms
   let team: Team
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await createTables(db.knex, [Player, Team])
   })
   after(() => perms.close())

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import { initPerms, type Perms, Role, runAs, SoftDeleteMixin, Token, User, ValidationError } from '../../src/index.js'
+import { testHasher } from '../../src/testing/hasher.js'
 import { fakeClock } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
@@ -12,7 +13,7 @@ eachDatabase('Tokens', (db) => {
   let ada: Member
   let bob: Member
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Member, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Member, passwordHasher: testHasher() })
     await perms.migrate()
   })
   after(() => perms.close())

@@ -13,6 +13,7 @@ import {
   User,
   UserRole,
 } from '../../../src/index.js'
+import { testHasher } from '../../../src/testing/hasher.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
 import { repetitions } from '../../helpers/repetitions.js'
@@ -24,7 +25,7 @@ eachDatabase('The last superadmin', (db) => {
   let ada: Member
   let bob: Member
   before(async () => {
-    perms = initPerms({ knex: db.knex, user: Member, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, user: Member, passwordHasher: testHasher() })
     await perms.migrate()
   })
   after(() => perms.close())

@@ -12,6 +12,7 @@ import {
   UserRole,
   ValidationError,
 } from '../../../src/index.js'
+import { testHasher } from '../../../src/testing/hasher.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../../helpers/errors.js'
 
@@ -26,7 +27,7 @@ eachDatabase('Roles', (db) => {
   let press: Domain
   let radio: Domain
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     await perms.migrate()
   })
   after(() => perms.close())
@@ -340,7 +341,7 @@ eachDatabase('Roles', (db) => {
 
   it('must name a domain or "*" with domains: "required"', async () => {
     await perms.close()
-    perms = initPerms({ knex: db.knex, passwords: { cost: 10 }, domains: 'required' })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), domains: 'required' })
     try {
       expect(fieldsOf(await rejection(UserRole.create({ user: ada, role: 'x' })))).to.deep.equal(['domain'])
       expect(fieldsOf(await rejection(ada.grantRole('x')))).to.deep.equal(['domain'])
@@ -352,7 +353,7 @@ eachDatabase('Roles', (db) => {
       expect((await UserRole.create({ userId: ada.id, role: 'y', domainId: press.id })).domainId).to.equal(press.id)
     } finally {
       await perms.close()
-      perms = initPerms({ knex: db.knex, passwords: { cost: 10 } })
+      perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
     }
     await ada.grantRole('free')
   })
