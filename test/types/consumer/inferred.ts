@@ -107,6 +107,7 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   auditRetention: undefined,
   checkTables: undefined,
   stepUp: undefined,
+  accountDeletion: undefined,
   secondFactor: undefined,
   mail: undefined,
   loadUser: undefined,

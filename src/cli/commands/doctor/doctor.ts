@@ -11,6 +11,7 @@ import { checkIndexes } from './indexes.js'
 import { checkCopies, checkVersions, versionsOf } from './packages.js'
 import { checkProxy, checkSecrets } from './security.js'
 import { checkCollation, checkTables, checkTimeZones, checkUnguarded } from './tables.js'
+import { checkUserRows } from './user-rows.js'
 
 const checks: Readonly<Record<string, Check>> = {
   versions: checkVersions,
@@ -24,6 +25,7 @@ const checks: Readonly<Record<string, Check>> = {
   tables: checkTables,
   indexes: checkIndexes,
   unguarded: checkUnguarded,
+  'user rows': checkUserRows,
   secrets: checkSecrets,
   proxy: checkProxy,
 }
@@ -34,7 +36,7 @@ export const doctor = defineCommand({
   options: {},
   details: [
     'It examines versions, second copies of packages, the database, a pooler, the clocks, time zones, collations,',
-    'tables that lag behind their models, missing indexes under policies, views and functions over protected tables, secrets, cookies and',
+    'tables that lag behind their models, missing indexes under policies, views and functions over protected tables, rows that deleting a user would destroy, secrets, cookies and',
     'proxies. It changes nothing. The exit code is 1 if there are errors.',
   ],
   example: 'npx objection-perms doctor',
