@@ -177,6 +177,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     loadUser,
     runtime,
     lifecycle,
+    newPlaces: options.newPlaces,
   }
   const auth = jwt ? createAuth({ ...parts, jwt }) : null
   registerLegacyTokens(runtime, jwt)

@@ -64,6 +64,8 @@ export interface AuthOptions {
   readonly passkeys?: PasskeyOptions | undefined
   /** How to send mail, and the base URL of its links. Without it, functions that send mail throw. */
   readonly mail?: MailOptions | undefined
+  /** Whether users are told of sign-ins from new places. Default: false. */
+  readonly newPlaces?: boolean | undefined
   /** The languages of mails. Default: English and German. */
   readonly languages?: Languages | undefined
   /** One-time codes: their lifetime, and a sender in place of the mailer. */

@@ -20,6 +20,7 @@ import { mailFlows } from './flows/mail/mail-flows.js'
 import { MailService } from './flows/mail/mail-service.js'
 import { notifyOfAccountChange } from './flows/mail/notices.js'
 import { members } from './flows/members.js'
+import { NewPlaces } from './flows/new-places.js'
 import { passkeyContext, passkeys } from './flows/passkeys/passkeys.js'
 import { providers } from './flows/providers/providers.js'
 import { registrationFlow } from './flows/register.js'
@@ -134,6 +135,7 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     tables,
     lifecycle: { delay: DEFAULT_DELAY, proof: recent(300), ...options.lifecycle },
     auditModel: options.trail?.model ?? AuditLog,
+    newPlaces: options.newPlaces ? new NewPlaces(deriveKeys(keys, 'places of users')[0]) : null,
     mailService: options.mail === undefined ? null : new MailService(options.mail, options.languages),
     assertNoTransaction: (name) => assertNoTransaction(knex, name),
   }

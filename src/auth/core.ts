@@ -5,6 +5,7 @@ import type { Background } from './background.js'
 import type { Emit } from './events.js'
 import type { LifecycleOptions } from './flows/lifecycle/account-deletion.js'
 import type { MailService } from './flows/mail/mail-service.js'
+import type { NewPlaces } from './flows/new-places.js'
 import type { FactorChallenges } from './flows/second-factor/challenges.js'
 import type { SignInMethods } from './flows/sign-in-methods.js'
 import type { OptionalTables } from './optional-tables.js'
@@ -36,6 +37,8 @@ export interface AuthCore {
   readonly lifecycle: LifecycleOptions
   /** The class of the rows of the audit log. */
   readonly auditModel: typeof AuditLog
+  /** Notes from where users sign in; null without `initPerms({ newPlaces: true })`. */
+  readonly newPlaces: NewPlaces | null
   /** Writes and sends mail; null without `initPerms({ mail })`. */
   readonly mailService: MailService | null
   /**

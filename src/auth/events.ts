@@ -15,6 +15,10 @@ import type { ThrottledAction } from './throttle/throttle.js'
  */
 export interface AuthEvents extends UserEvents {
   signIn: { userId: UserId; sessionId: string; address: string | undefined }
+  /** A sign-in from a network and program that the user has not used before. `device`: such as 'Firefox, Windows'; '' if unknown. */
+  signInFromNewPlace: { userId: UserId; sessionId: string; network: string | undefined; device: string; address: string | undefined }
+  /** The place of a sign-in could not be looked up. The sign-in succeeded. */
+  newPlaceCheckFailed: { userId: UserId; sessionId: string }
   /** `userId` is null for an unknown address. Do not show `reason` to the caller. */
   signInFailed: {
     userId: UserId | null

@@ -60,6 +60,8 @@ interface Frame {
   readonly address: string | undefined
   /** The client's header Accept-Language, set by the adapter. */
   readonly acceptLanguage?: string | undefined
+  /** The client's header User-Agent, set by the adapter. */
+  readonly userAgent?: string | undefined
   /** The superadmin who impersonates the request's caller, also inside asSystem() and runAs(). */
   readonly impersonatorId: string | null
   /** The request for which an adapter entered the frame, also inside asSystem() and runAs(). */
@@ -196,6 +198,11 @@ export function currentAcceptLanguage(): string | undefined {
   return frame().acceptLanguage
 }
 
+/** Returns the client's header User-Agent that the adapter set. */
+export function currentUserAgent(): string | undefined {
+  return frame().userAgent
+}
+
 // Code that starts in the only runtime stays in it, even if another one starts later.
 function withRuntime(next: Frame): Frame {
   return next.runtime === undefined ? { ...next, runtime: currentRuntime() ?? undefined } : next
@@ -221,14 +228,19 @@ export interface Client {
   readonly address?: string | undefined
   /** The header Accept-Language, for the language of mails. */
   readonly acceptLanguage?: string | undefined
+  /** The header User-Agent, for sign-ins from new places. */
+  readonly userAgent?: string | undefined
 }
 
 /** Runs fn as this actor (null: anonymous), without outer bypasses. */
 export function runAsActor<T>(actor: Actor | null, fn: () => T, more: Client = {}): Promise<Awaited<T>> {
   const { runtime, origin, consent, ...before } = frame()
-  const { address = before.address, acceptLanguage = before.acceptLanguage } = more
+  const { address = before.address, acceptLanguage = before.acceptLanguage, userAgent = before.userAgent } = more
   const impersonatorId = currentImpersonatorId()
-  return enter({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, impersonatorId, origin, consent }, fn)
+  return enter(
+    { runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, userAgent, impersonatorId, origin, consent },
+    fn,
+  )
 }
 
 /** The data of a request that an adapter passes on. */
@@ -245,9 +257,9 @@ export function withActor<T>(actor: Actor, fn: () => T): Promise<Awaited<T>> {
 /** Calls fn synchronously in the actor's context and returns its result, for callback-style frameworks. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, entry: Entry = {}): T {
   const { runtime } = frame()
-  const { address, acceptLanguage, origin } = entry
+  const { address, acceptLanguage, userAgent, origin } = entry
   return storage.run(
-    withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, impersonatorId: null, origin }),
+    withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, userAgent, impersonatorId: null, origin }),
     fn,
   )
 }
@@ -258,8 +270,8 @@ export function currentOrigin(): object | undefined {
 }
 
 /** Calls fn inside a request whose credentials are rejected, unless it reaches a route that skips authentication. */
-export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, acceptLanguage, origin }: Entry = {}): T {
-  return storage.run(withRuntime({ ...emptyFrame, runtime: frame().runtime, address, acceptLanguage, origin, refusal }), fn)
+export function enterRefused<T>(refusal: Refusal, fn: () => T, { address, acceptLanguage, userAgent, origin }: Entry = {}): T {
+  return storage.run(withRuntime({ ...emptyFrame, runtime: frame().runtime, address, acceptLanguage, userAgent, origin, refusal }), fn)
 }
 
 /** Returns the pending rejection of the current request's credentials, if any. */
@@ -286,8 +298,12 @@ export function asAnonymous<T>(fn: () => T, more: Client = {}): Promise<Awaited<
  */
 export function asSystem<T>(fn: () => T): Promise<Awaited<T>> {
   // Code that is still running after fn settled acts as an anonymous caller.
-  const { address, acceptLanguage, origin } = frame()
-  return enterWithBypass({ ...emptyFrame, actor: null, address, acceptLanguage, impersonatorId: currentImpersonatorId(), origin }, null, fn)
+  const { address, acceptLanguage, userAgent, origin } = frame()
+  return enterWithBypass(
+    { ...emptyFrame, actor: null, address, acceptLanguage, userAgent, impersonatorId: currentImpersonatorId(), origin },
+    null,
+    fn,
+  )
 }
 
 /**

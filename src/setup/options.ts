@@ -163,6 +163,13 @@ export interface PermsOptions {
   defaultLanguage?: string | undefined
   /** One-time codes: their lifetime, and a sender in place of the mailer, such as SMS. */
   codes?: CodeOptions | undefined
+  /**
+   * Whether users get a mail, and listeners the event `signInFromNewPlace`, for a sign-in from a network and program that the user has
+   * not used in the last 180 days.
+   *
+   * @defaultValue false
+   */
+  newPlaces?: boolean | undefined
   /** Loads the user of a request after its session was checked. null rejects the request. @defaultValue loads the registered user model */
   loadUser?: ((claims: Record<string, unknown>) => Promise<RegisteredUser | null> | RegisteredUser | null) | undefined
 }

@@ -60,5 +60,6 @@ async function start(
   if (!started || 'status' in started) return started
   const { user: loaded, session: stored } = await sessions.findActive(started.sessionId)
   emit('signIn', { userId: user.id, sessionId: started.sessionId, address: currentAddress() })
+  core.newPlaces?.note(core, loaded, started.sessionId)
   return signedIn(core, loaded, stored, started.refreshToken)
 }

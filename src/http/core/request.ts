@@ -28,7 +28,8 @@ export interface HttpRequest {
 
 /** Returns the data of a request that its context keeps. */
 export function entryOf(request: Pick<HttpRequest, 'address' | 'raw' | 'header'>): Entry {
-  return { address: request.address, acceptLanguage: request.header('accept-language'), origin: request.raw }
+  const { address, raw } = request
+  return { address, acceptLanguage: request.header('accept-language'), userAgent: request.header('user-agent'), origin: raw }
 }
 
 /** Returns the path that the router is mounted at, such as `/v1`, or '' for the root. */

@@ -60,9 +60,7 @@ eachDatabase('Notices of changes to an account', (db) => {
     expect(own?.text).not.to.include('administrator')
     const admin = await member()
     await asSystem(() => UserRole.create({ userId: admin.id, role: Role.SUPERADMIN } as never))
-    await runAs(admin as never, async () =>
-      (await Member.get(user.id as never))?.update({ password: 'a password of the admin' } as never),
-    )
+    await runAs(admin as never, async () => (await Member.get(user.id as never))?.update({ password: 'a password of the admin' } as never))
     const [other] = await sent()
     expect(other).to.include({ kind: 'passwordChanged', to: user.email })
     expect(other?.text).to.include('An administrator made this change.')
