@@ -18,7 +18,7 @@ export function mochaGlobalSetup(): void {
 export function mochaGlobalTeardown(): void {
   if (process.env['FULL'] !== '1') {
     console.log(
-      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, some cases of the command line, of init and of the zoo on some servers and frameworks, and types of ids on ' +
+      '  Left out without FULL=1: better-sqlite3 above the query layer, most repetitions of races, most generated cases, some cases of the command line, of init and of the zoo on some servers and frameworks, some callers of query paths on servers, snippets in processes of their own, and types of ids on ' +
         `some databases (this run: ID_CHOICE=${idChoice()}).`,
     )
   }
