@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { AuditLog, asSystem, Role, type User, UserRole } from '../../src/index.js'
+import { AccountDeletion, AuditLog, asSystem, Role, type User, UserRole } from '../../src/index.js'
 import { codeOf } from '../auth/flows/second-factor/factor.js'
 import { type FeaturesWorld, openFeatures } from './features-world.js'
 import { eachKindOfId, password } from './world.js'
@@ -112,6 +112,32 @@ eachKindOfId('Accounts', (db, kind) => {
     const { data } = await expectReply(200, 'GET', `/settings?userId=${bob.id}`, mine)
     expect(data.map(({ value }: { value: unknown }) => value)).to.deep.equal(['dark'])
     await expectReply(404, 'PATCH', `/settings/${made.id}`, theirs, { value: 'x' })
+  })
+
+  it('export their own rows, and are deleted with them when that is due', async () => {
+    const { expectReply, perms } = world
+    const user = await world.user('leaving@example.com')
+    const [mine, theirs] = [await world.signIn(user), await world.signIn(ada)]
+    await expectReply(201, 'POST', '/notes', mine, { title: 'mine' })
+    await expectReply(201, 'POST', '/notes', theirs, { title: 'theirs' })
+    const text: string = await expectReply(200, 'GET', '/users/me/export', mine)
+    const [header, ...rows] = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(header.userId).to.deep.equal(user.id)
+    expect(rows.filter(({ model }: { model: string }) => model === 'Note').map(({ row }: { row: object }) => row)).to.have.nested.property(
+      '[0].title',
+      'mine',
+    )
+    expect(text).to.not.include('theirs')
+    await expectReply(202, 'POST', '/users/me/deletion', mine, { password })
+    await asSystem(() => AccountDeletion.query().patch({ dueAt: new Date(Date.now() - 1000) }))
+    const { deleted, failed } = await perms.deleteDueAccounts()
+    expect(failed).to.deep.equal([])
+    expect(deleted.map(({ userId, report }) => [userId, report.Note])).to.deep.equal([[user.id, { deleted: 1 }]])
+    await expectReply(401, 'GET', '/users/me', mine)
+    expect((await expectReply(200, 'GET', '/notes', theirs)).data.map(({ title }: { title: string }) => title)).to.include('theirs')
   })
 
   it('are limited by the account that a wrong password names, not by one with a similar id', async () => {

@@ -12,6 +12,7 @@ import { codeCases } from './cases/code-cases.js'
 import { factorCases } from './cases/factor-cases.js'
 import { itemCases } from './cases/item-cases.js'
 import { keyCases } from './cases/key-cases.js'
+import { lifecycleCases } from './cases/lifecycle-cases.js'
 import { listCases } from './cases/list-cases.js'
 import { mailCases } from './cases/mail-cases.js'
 import { memberCases } from './cases/member-cases.js'
@@ -93,7 +94,7 @@ function cookieApi(): Api {
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases, actionCases].flat(),
-  ...[mailCases, codeCases, factorCases, keyCases, memberCases, stepUpCases].flat(),
+  ...[mailCases, codeCases, factorCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
 ]
 
 /** Returns the cases that a target can answer. */
