@@ -23,6 +23,7 @@ import type { PasskeyOptions } from './flows/passkeys/settings.js'
 import type { ProviderSettings } from './flows/providers/options.js'
 import type { Providers } from './flows/providers/providers.js'
 import type { SecondFactorOptions, SecondFactors } from './flows/second-factor/second-factor.js'
+import type { DeviceTrust, TrustedDevices } from './flows/second-factor/trusted-devices.js'
 import type { Throttle, ThrottleOptions } from './throttle/throttle.js'
 import type { ApiKeys } from './tokens/api-keys.js'
 import type { JwtClaims } from './tokens/jwt.js'
@@ -79,7 +80,7 @@ export interface AuthOptions {
 }
 
 /** The tokens and the user that sign-in and refresh return. */
-export interface SignedIn {
+export interface SignedIn extends Partial<DeviceTrust> {
   readonly status: 'signedIn'
   readonly accessToken: string
   readonly refreshToken: string
@@ -121,6 +122,8 @@ export interface SignInCredentials {
   readonly password: string
   /** A description for the list of sessions. */
   readonly device?: string | undefined
+  /** The token of a trusted device. It replaces the second factor, if it belongs to the user. */
+  readonly deviceToken?: string | undefined
   /** Whether the session lasts for `jwt.rememberMe.max` seconds instead of `jwt.rememberMe.min`. */
   readonly remember?: boolean | undefined
   /** Seconds after which the session ends even if it is refreshed, within `jwt.rememberMe`. */
@@ -214,7 +217,7 @@ export interface Auth {
   confirm(credentials: ConfirmCredentials): Promise<Confirmed>
   /** Ends the caller's session and invalidates its tokens at once. @throws UnauthorizedError for an anonymous caller */
   signOut(): Promise<void>
-  /** Ends all sessions of a user except `except`. It does not check who the caller is. @returns the number of ended sessions */
+  /** Ends all sessions of a user except `except`, and the trust in all devices. It does not check who the caller is. @returns the number of ended sessions */
   signOutEverywhere(user: UserRow | UserId, options?: { except?: string | null | undefined }): Promise<number>
   /** Returns the active sessions of a user, the most recently used first. It does not check who the caller is. */
   sessions(user: UserRow | UserId): Promise<SessionInfo[]>
@@ -248,6 +251,8 @@ export interface Auth {
   readonly secondFactors: SecondFactors
   readonly providers: Providers
   readonly passkeys: Passkeys
+  /** The devices on which users need not show the second factor again. */
+  readonly devices: TrustedDevices
   readonly invitations: Invitations
   readonly members: Members
   readonly impersonation: Impersonation

@@ -26,6 +26,7 @@ import { providers } from './flows/providers/providers.js'
 import { registrationFlow } from './flows/register.js'
 import { FactorChallenges } from './flows/second-factor/challenges.js'
 import { factorContext, secondFactors } from './flows/second-factor/second-factor.js'
+import { DeviceRegistry, trustedDevices } from './flows/second-factor/trusted-devices.js'
 import { sessionFlows } from './flows/session-flows.js'
 import { signInFlows } from './flows/sign-in.js'
 import { SignInMethods } from './flows/sign-in-methods.js'
@@ -107,6 +108,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl & Ac
     secondFactors: secondFactors(factors),
     providers: providers(core, options.providers),
     passkeys: passkeys(passkeyParts),
+    devices: trustedDevices(core),
     invitations: invitations(core),
     members: members(),
     impersonation: impersonation(core),
@@ -131,6 +133,7 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     life,
     accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
     challenges: new FactorChallenges({ asksForPasskeys: options.passkeys?.secondFactor !== false }),
+    devices: new DeviceRegistry(keys, options.secondFactor?.trustedDevices),
     signInMethods: new SignInMethods(tables),
     tables,
     lifecycle: { delay: DEFAULT_DELAY, proof: recent(300), ...options.lifecycle },

@@ -7,6 +7,7 @@ import type { LifecycleOptions } from './flows/lifecycle/account-deletion.js'
 import type { MailService } from './flows/mail/mail-service.js'
 import type { NewPlaces } from './flows/new-places.js'
 import type { FactorChallenges } from './flows/second-factor/challenges.js'
+import type { DeviceRegistry } from './flows/second-factor/trusted-devices.js'
 import type { SignInMethods } from './flows/sign-in-methods.js'
 import type { OptionalTables } from './optional-tables.js'
 import type { Throttle } from './throttle/throttle.js'
@@ -30,6 +31,8 @@ export interface AuthCore {
   readonly accessTokens: AccessTokens
   /** Challenges for the second factor. */
   readonly challenges: FactorChallenges
+  /** The devices on which users need not show the second factor again. */
+  readonly devices: DeviceRegistry
   /** Refuses to remove the last method by which a user can sign in. */
   readonly signInMethods: SignInMethods
   /** Finds out which optional tables exist. Call it outside transactions. */

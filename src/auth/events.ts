@@ -80,6 +80,10 @@ export interface AuthEvents extends UserEvents {
   passkeyRemoved: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
   /** The signature counter of a passkey went back, so its key may have been copied. The sign-in was refused. */
   passkeyCounterRegressed: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
+  /** A device need not show the second factor again for a while. */
+  deviceTrusted: { userId: UserId; address: string | undefined }
+  /** Devices have to show the second factor again. */
+  deviceRevoked: { userId: UserId; deviceIds: readonly string[] | 'all' }
   recoveryCodeUsed: { userId: UserId }
   apiKeyCreated: { userId: UserId; keyId: string; abilities: readonly string[] }
   apiKeyRevoked: { userId: UserId; keyId: string }

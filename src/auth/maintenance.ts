@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { ConfigurationError, MissingTableError } from '../core/errors.js'
 import { columnIn } from '../database/tables/constraints.js'
+import { tableExists } from '../database/tables/existing-tables.js'
 import { transaction } from '../database/transaction.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
@@ -14,6 +15,7 @@ import { ProviderSignIn } from '../users/provider-sign-in.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
 import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
+import { TrustedDevice } from '../users/trusted-device.js'
 import { deleteExpiredCounts } from './throttle/throttle-store.js'
 
 const DAY = 86_400_000
@@ -36,7 +38,7 @@ export interface MaintenanceOptions {
 
 /** How many rows `perms.maintain()` deleted. */
 export interface MaintenanceReport {
-  /** Expired sessions, API keys, second-factor challenges, mailed links, and other tokens. */
+  /** Expired sessions, API keys, second-factor challenges, mailed links, trusted devices, and other tokens. */
   readonly tokens: number
   /** Invitations that expired more than 30 days ago. */
   readonly invitations: number
@@ -84,7 +86,7 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
   const counts = accounts && { deleted: accounts.deleted.length, failed: accounts.failed.length }
   return {
     ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
-    tokens: await inBatches(expiredTokens(new Date(now))),
+    tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredDevices(knex, new Date(now)))),
     invitations: await inBatches(expiredInvitations(new Date(now - INVITATION_DAYS * DAY))),
     providerSignIns: await inBatches(expiredProviderSignIns(new Date(now))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,
@@ -118,6 +120,17 @@ function expiredTokens(now: Date): (limit: number) => Promise<Batch> {
       if (rows.length === 0) return { found: 0, deleted: 0 }
       const ids = rows.map(({ id }) => id)
       return { found: rows.length, deleted: await tokens.query().delete().whereIn('id', ids).modify(whereExpired, now) }
+    })
+}
+
+function expiredDevices(knex: Knex, now: Date): (limit: number) => Promise<Batch> {
+  return (limit) =>
+    asSystem(async () => {
+      if (!(await tableExists(knex, tableOf(TrustedDevice)))) return { found: 0, deleted: 0 }
+      const rows = await TrustedDevice.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
+      if (rows.length === 0) return { found: 0, deleted: 0 }
+      const ids = rows.map(({ id }) => id)
+      return { found: rows.length, deleted: await TrustedDevice.query().delete().whereIn('id', ids) }
     })
 }
 

@@ -6,6 +6,7 @@ import { Identity } from '../users/identity.js'
 import { Invitation } from '../users/invitation.js'
 import { Passkey } from '../users/passkey.js'
 import { SecondFactor } from '../users/second-factor.js'
+import { TrustedDevice } from '../users/trusted-device.js'
 
 /** Which optional tables exist: a database of an earlier version lacks some. */
 export interface OptionalTables {
@@ -13,6 +14,7 @@ export interface OptionalTables {
   readonly invitations: boolean
   readonly passkeys: boolean
   readonly identities: boolean
+  readonly trustedDevices: boolean
 }
 
 /**
@@ -36,5 +38,6 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
     invitations: await has(Invitation),
     passkeys: await has(Passkey),
     identities: await has(Identity),
+    trustedDevices: await has(TrustedDevice),
   })
 }

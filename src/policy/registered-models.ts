@@ -36,6 +36,7 @@ export type TableKind =
   | 'passkeyChallenge'
   | 'identity'
   | 'providerSignIn'
+  | 'trustedDevice'
   | 'accountDeletion'
 
 /** The kinds of models that an application may replace. */
@@ -200,6 +201,7 @@ const furtherKinds: readonly TableKind[] = [
   'passkeyChallenge',
   'identity',
   'providerSignIn',
+  'trustedDevice',
   'accountDeletion',
 ]
 

@@ -10,6 +10,7 @@ import { Passkey } from '../../users/passkey.js'
 import { ProviderSignIn } from '../../users/provider-sign-in.js'
 import { SecondFactor } from '../../users/second-factor.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
+import { TrustedDevice } from '../../users/trusted-device.js'
 import type { User } from '../../users/user.js'
 import type { OptionalTables } from '../optional-tables.js'
 import { tokens } from '../tokens/token-updates.js'
@@ -85,6 +86,7 @@ export async function proveAddress(
   // Also ends impersonations that this user started as a superadmin.
   await tokens().query().patch({ revoked: true, revokedAt: now }).where({ impersonatorId: user.id, revoked: false })
   const factors = tables.factors ? await SecondFactor.query().delete().where('userId', user.id) : 0
+  if (tables.trustedDevices) await TrustedDevice.query().delete().where('userId', user.id)
   const passkeys = tables.passkeys ? await Passkey.query().delete().where('userId', user.id) : 0
   const invitations = tables.invitations
     ? await Invitation.query().patch({ revoked: true }).where({ invitedById: user.id, revoked: false }).whereNull('acceptedAt')

@@ -1,11 +1,13 @@
 import { ConfigurationError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import { transaction } from '../../database/transaction.js'
 import { currentActor, currentAddress } from '../../policy/context.js'
 import { assertRegisteredUser } from '../../policy/registered-models.js'
 import { invalidField, requireText } from '../../schema/text-input.js'
 import { requireRankOver } from '../../users/caller/account-rank.js'
 import { userIdOf } from '../../users/caller/actor.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
+import { endTrustedDevices } from '../../users/trusted-device.js'
 import type { User } from '../../users/user.js'
 import type { Auth, SessionProof, SignedIn } from '../auth-types.js'
 import type { AuthCore } from '../core.js'
@@ -70,6 +72,7 @@ function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
       forbidApiKey(message('subject.sessions'))
       const userId = userIdOf(user)
       await requireRankOver(userId)
+      await transaction(() => endTrustedDevices(userId), { knex: core.knex })
       const count = await sessions.end({ userId, except })
       emit('signOut', { userId, sessionIds: 'all' })
       return count

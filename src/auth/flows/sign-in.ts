@@ -19,7 +19,11 @@ export function signInFlows(core: AuthCore): Pick<Auth, 'signIn' | 'checkPasswor
       core.assertNoTransaction('signIn')
       const credentials = readCredentials(given)
       const life = core.life.of(given)
-      return await signIn(core, credentials, { device: typeof given.device === 'string' ? given.device : undefined, life })
+      return await signIn(core, credentials, {
+        device: typeof given.device === 'string' ? given.device : undefined,
+        deviceToken: given.deviceToken,
+        life,
+      })
     },
 
     async checkPassword(email, password) {
@@ -30,7 +34,11 @@ export function signInFlows(core: AuthCore): Pick<Auth, 'signIn' | 'checkPasswor
   }
 }
 
-async function signIn(core: AuthCore, credentials: Credentials, session: Pick<StartOptions, 'device' | 'life'>): Promise<SignInResult> {
+async function signIn(
+  core: AuthCore,
+  credentials: Credentials,
+  session: Pick<StartOptions, 'device' | 'deviceToken' | 'life'>,
+): Promise<SignInResult> {
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const { user, isRight, attempt } = await verify(core, credentials)
     if (!user || !isRight) {

@@ -15,6 +15,10 @@ export interface StartOptions extends Pick<NewSession, 'device' | 'life'> {
   readonly rehashed?: string | null | undefined
   /** Runs before the session starts, in the transaction that has locked the user's row. An error refuses the sign-in. */
   readonly whileLocked?: (() => Promise<void>) | undefined
+  /** The token of a trusted device, which replaces the second factor. Give it after the user's password was verified. */
+  readonly deviceToken?: string | undefined
+  /** Whether to make the device trusted. Set it after the user's second factor was verified. */
+  readonly trustDevice?: boolean | undefined
 }
 
 /**
@@ -26,7 +30,12 @@ export interface StartOptions extends Pick<NewSession, 'device' | 'life'> {
 export async function completeSignIn(core: AuthCore, user: User, options: StartOptions): Promise<SignInResult | null> {
   if (!isActive(user)) throw new AccountDisabledError()
   await core.challenges.prepare()
-  return await start(core, user, options, () => core.challenges.create(user, options))
+  const { deviceToken, rehashed = null } = options
+  const isTrusted =
+    core.devices.mayBeToken(deviceToken) && (await core.tables()).trustedDevices
+      ? () => core.devices.recognise(user, deviceToken, rehashed)
+      : async () => false
+  return await start(core, user, options, async () => ((await isTrusted()) ? null : await core.challenges.create(user, options)))
 }
 
 /**
@@ -49,17 +58,21 @@ export function signedIn({ accessTokens }: AuthCore, user: User, session: ShownS
 async function start(
   core: AuthCore,
   user: User,
-  { rehashed = null, whileLocked, ...session }: StartOptions,
+  { rehashed = null, trustDevice, deviceToken: _, whileLocked, ...session }: StartOptions,
   challenge: () => Promise<SecondFactorAsked | null>,
 ): Promise<SignInResult | null> {
   const { knex, sessions, emit } = core
   const started = await withLockedUser(knex, user, rehashed, async () => {
     await whileLocked?.()
-    return (await challenge()) ?? (await sessions.start(user, 'refresh', session))
+    const asked = await challenge()
+    if (asked) return asked
+    const trust = trustDevice ? await core.devices.trust(user, session.device) : null
+    return { ...(await sessions.start(user, 'refresh', session)), trust }
   })
   if (!started || 'status' in started) return started
   const { user: loaded, session: stored } = await sessions.findActive(started.sessionId)
   emit('signIn', { userId: user.id, sessionId: started.sessionId, address: currentAddress() })
   core.newPlaces?.note(core, loaded, started.sessionId)
-  return signedIn(core, loaded, stored, started.refreshToken)
+  if (started.trust) emit('deviceTrusted', { userId: user.id, address: currentAddress() })
+  return { ...signedIn(core, loaded, stored, started.refreshToken), ...started.trust }
 }

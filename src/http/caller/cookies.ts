@@ -26,6 +26,7 @@ export interface CookieSettings {
 export const ACCESS_COOKIE = '__Host-access'
 export const REFRESH_COOKIE = '__Host-refresh'
 export const PROVIDER_COOKIE = '__Host-provider'
+export const DEVICE_COOKIE = '__Host-device'
 
 /** The maximum length of name and value that browsers store. */
 const MAX_BYTES = 4096
@@ -65,6 +66,15 @@ export function readTokenCookies(request: HttpRequest): TokenCookies {
 /** Returns the value that ties a sign-in with a provider to the browser. @throws BadRequestError if the cookie is repeated */
 export function readProviderCookie(request: HttpRequest): string | undefined {
   return readCookies(request, [PROVIDER_COOKIE])?.get(PROVIDER_COOKIE)
+}
+
+/**
+ * Returns the token of a trusted device. It is no credential: without the password it opens nothing.
+ *
+ * @throws BadRequestError if the cookie is repeated
+ */
+export function readDeviceCookie(request: HttpRequest): string | undefined {
+  return readCookies(request, [DEVICE_COOKIE])?.get(DEVICE_COOKIE)
 }
 
 function readCookies(request: HttpRequest, names: readonly string[]): ReadonlyMap<string, string> | null {
@@ -139,6 +149,8 @@ export function accessCookie(request: HttpRequest): string | null {
 export function tokenCookies(tokens: IssuedTokens, settings: CookieSettings): string[] {
   const lines = [cookie(ACCESS_COOKIE, tokens.accessToken, tokens.expiresIn, 'Lax')]
   if (tokens.refreshToken) lines.push(cookie(REFRESH_COOKIE, tokens.refreshToken, settings.refreshMaxAge, 'Strict'))
+  // Signing out keeps this cookie: the next sign-in needs it.
+  if (tokens.deviceToken) lines.push(cookie(DEVICE_COOKIE, tokens.deviceToken, tokens.deviceExpiresIn ?? 0, 'Strict'))
   return lines
 }
 

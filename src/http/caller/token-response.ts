@@ -13,8 +13,14 @@ export class TokenResponse extends HttpResponse {
   readonly isRenewal: boolean
 
   constructor(tokens: IssuedTokens, isRenewal: boolean, headers?: Readonly<Record<string, string>>) {
-    const { accessToken, refreshToken, expiresIn } = tokens
-    const body = { access_token: accessToken, refresh_token: refreshToken, token_type: 'Bearer', expires_in: expiresIn }
+    const { accessToken, refreshToken, expiresIn, deviceToken, deviceExpiresIn } = tokens
+    const body = {
+      access_token: accessToken,
+      refresh_token: refreshToken,
+      token_type: 'Bearer',
+      expires_in: expiresIn,
+      ...(deviceToken !== undefined && { device_token: deviceToken, device_expires_in: deviceExpiresIn }),
+    }
     const { status, headers: usual, body: text } = HttpResponse.json(body, { headers: { ...noStore, ...headers } })
     super(status, usual, text)
     this.tokens = tokens
@@ -66,6 +72,20 @@ const factorSchema = {
 /** The schema of a sign-in response, if users may have a second factor. */
 export const tokenOrFactorSchema = { anyOf: [tokenSchema, factorSchema] }
 
+/** The schema of the response to a second factor, if users may trust devices. */
+export const tokenOrDeviceSchema = withDevice(tokenSchema)
+
+function withDevice<T extends { readonly properties: object }>(schema: T) {
+  return {
+    ...schema,
+    properties: {
+      ...schema.properties,
+      device_token: { type: 'string', maxLength: 64, description: 'Send it as deviceToken to login/, instead of the second factor.' },
+      device_expires_in: { type: 'integer', format: 'int32', description: 'Seconds until the device token expires.' },
+    },
+  }
+}
+
 /** The schema of a token response, if cookies are on. */
 const tokenOrCookieSchema = {
   ...tokenSchema,
@@ -83,6 +103,7 @@ const tokenOrCookieSchema = {
 /** Returns the schema to use if cookies are on, or undefined for a schema without tokens. */
 export function schemaWithCookies(schema: object | undefined): object | undefined {
   if (schema === tokenSchema) return tokenOrCookieSchema
+  if (schema === tokenOrDeviceSchema) return withDevice(tokenOrCookieSchema)
   if (schema === tokenOrFactorSchema) return { anyOf: [tokenOrCookieSchema, factorSchema] }
   return undefined
 }

@@ -13,6 +13,7 @@ import type { Members } from '../../auth/flows/members.js'
 import type { Passkeys } from '../../auth/flows/passkeys/passkeys.js'
 import type { Providers } from '../../auth/flows/providers/providers.js'
 import type { SecondFactors } from '../../auth/flows/second-factor/second-factor.js'
+import type { TrustedDevices } from '../../auth/flows/second-factor/trusted-devices.js'
 import type { ApiKeys } from '../../auth/tokens/api-keys.js'
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { ConfigurationError } from '../../core/errors.js'
@@ -81,6 +82,9 @@ export interface IssuedTokens {
   readonly accessToken: string
   readonly refreshToken: string
   readonly expiresIn: number
+  /** The token of a device that has just become trusted, and its lifetime in seconds. */
+  readonly deviceToken?: string | undefined
+  readonly deviceExpiresIn?: number | undefined
 }
 
 /** The result of a sign-in with a correct password that still needs a second factor. */
@@ -115,6 +119,7 @@ export interface PermsPort {
       readonly device?: string | undefined
       readonly remember?: boolean | undefined
       readonly sessionExpires?: number | undefined
+      readonly deviceToken?: string | undefined
       readonly [identifier: string]: string | boolean | number | undefined
     }): Promise<IssuedTokens | FactorAsked>
     confirm(credentials: ConfirmCredentials): Promise<Confirmed>
@@ -135,6 +140,7 @@ export interface PermsPort {
     readonly secondFactors: SecondFactors
     readonly passkeys: Passkeys
     readonly providers: Providers
+    readonly devices: TrustedDevices
     readonly invitations: Invitations
     readonly members: Members
     readonly impersonation: Impersonation

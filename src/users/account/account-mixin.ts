@@ -15,6 +15,7 @@ import { forbidImpersonation } from '../caller/caller-restrictions.js'
 import { emitAfterCommit } from '../events.js'
 import { endLegacyTokens } from '../legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../token.js'
+import { endTrustedDevices } from '../trusted-device.js'
 import { reportAccountChange } from './account-changes.js'
 import { changedIdentifiers, protectedIdentifiers, setsIdentifier, withCanonicalIdentifiers } from './identifiers.js'
 
@@ -58,14 +59,23 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       return await super.save(trx)
     }
 
-    // A changed password or identifier ends the other sessions in the same transaction. The password is hashed before it begins.
+    // A changed password or identifier ends the other sessions in the same transaction. A disabled or deleted user trusts no device. The password is hashed before it begins.
     override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
       const set = allValuesOf(changes)
       const { passwordHash } = set
       const isProtected = passwordHash !== undefined || setsIdentifier(this.constructor, set)
-      if (!isProtected || !holdsUsers(this.constructor)) {
+      const isLockOut = locksOut(set)
+      if (!(isProtected || isLockOut) || !holdsUsers(this.constructor)) {
         await super.$around(write, changes, trx)
         return
+      }
+      const writeAll = async () => {
+        await write()
+        if (isLockOut) await endTrustedDevices(this.$id() as string, trx)
+      }
+      if (!isProtected) {
+        const lock = () => super.$around(writeAll, changes, trx)
+        return await (trx || inTransaction() ? lock() : transaction(lock))
       }
       const run = async () => {
         const Class = this.constructor as typeof Model
@@ -73,7 +83,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
         // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
         // access.
         const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as StoredHash | undefined
-        await super.$around(write, changes, trx)
+        await super.$around(writeAll, changes, trx)
         const changed = changedIdentifiers(Class, set, before)
         const changesEmail = changed.includes('email')
         const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
@@ -126,6 +136,11 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     { on: ['delete'], takes: OUTRANKS, condition: outranks },
   )
   return Account
+}
+
+/** Returns whether values disable or soft-delete a user. */
+function locksOut({ isEnabled, deletedAt }: Record<string, unknown>): boolean {
+  return isEnabled === false || (deletedAt !== undefined && deletedAt !== null)
 }
 
 function canonicalizeIdentifiers(row: Model): void {

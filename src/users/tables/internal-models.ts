@@ -7,6 +7,7 @@ import { Passkey } from '../passkey.js'
 import { PasskeyChallenge } from '../passkey-challenge.js'
 import { ProviderSignIn } from '../provider-sign-in.js'
 import { SecondFactor } from '../second-factor.js'
+import { TrustedDevice } from '../trusted-device.js'
 
 /** Models that the library owns and applications cannot replace. createTables() creates their tables too. */
 export const internalModels: readonly ModelClass[] = [
@@ -17,5 +18,6 @@ export const internalModels: readonly ModelClass[] = [
   PasskeyChallenge,
   Identity,
   ProviderSignIn,
+  TrustedDevice,
   AccountDeletion,
 ].map(modelClass)

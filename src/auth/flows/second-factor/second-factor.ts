@@ -4,6 +4,7 @@ import { requireRankOver } from '../../../users/caller/account-rank.js'
 import type { UserRow } from '../../../users/caller/actor.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { SecondFactor } from '../../../users/second-factor.js'
+import { endTrustedDevices } from '../../../users/trusted-device.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
@@ -21,11 +22,14 @@ import {
 } from './factors.js'
 import { countUnusedCodes, endFactorTokens, makeRecoveryCodes } from './recovery-codes.js'
 import { beginSetUp, confirmSetUp } from './set-up.js'
+import type { TrustedDeviceOptions } from './trusted-devices.js'
 import { verifyChallenge } from './verify-challenge.js'
 
 export interface SecondFactorOptions {
-  /** The name of the application in authenticator apps. */
-  readonly issuer: string
+  /** The name of the application in authenticator apps. @defaultValue 'Application' */
+  readonly issuer?: string | undefined
+  /** Lets users skip the second factor on devices that they trust, for a fixed time. @defaultValue none */
+  readonly trustedDevices?: TrustedDeviceOptions | undefined
 }
 
 /**
@@ -37,10 +41,15 @@ export interface SecondFactors {
    * Completes a sign-in with a code. Wrong codes count like wrong passwords, and five wrong codes end the challenge.
    *
    * @param code a code of the authenticator app, or a recovery code
+   * @param options `trustDevice`: whether the result has a token with which this device skips the second factor later
    * @throws InvalidTokenError for an expired challenge, InvalidCredentialsError for a wrong code, TooManyAttemptsError
    * @example const result = await perms.auth.secondFactors.verify(challenge, '123456')
    */
-  verify(challenge: string, code: string, options?: { device?: string | undefined }): Promise<SignInResult>
+  verify(
+    challenge: string,
+    code: string,
+    options?: { device?: string | undefined; trustDevice?: boolean | undefined },
+  ): Promise<SignInResult>
   /**
    * Starts the set-up: returns the secret for the user's app. Sign-in needs no code until `confirm`.
    *
@@ -73,7 +82,7 @@ export function factorContext(core: AuthCore, options: SecondFactorOptions | und
 export function secondFactors(context: FactorContext): SecondFactors {
   const { core } = context
   return {
-    verify: (challenge, code, { device } = {}) => verifyChallenge(context, challenge, code, device),
+    verify: (challenge, code, options = {}) => verifyChallenge(context, challenge, code, options),
 
     async begin(user: User, { password } = {}) {
       await assertMayChange(core, 'secondFactors.begin', user)
@@ -139,6 +148,7 @@ async function withVerifiedCode<T>(context: FactorContext, user: User, code: str
 /** Removes the authenticator app. Recovery codes stay while the user has passkeys, which they replace too. */
 async function removeAll(core: AuthCore, userId: string): Promise<boolean> {
   const count = await SecondFactor.query().delete().where('userId', userId)
+  await endTrustedDevices(userId)
   if ((await core.challenges.factorsOf(userId)).length === 0) await endFactorTokens(userId)
   return count > 0
 }

@@ -5,6 +5,7 @@ import { invalidField } from '../../../schema/text-input.js'
 import { accountNameOf } from '../../../users/account/identifiers.js'
 import { storedHash } from '../../../users/account/stored-password.js'
 import { SecondFactor } from '../../../users/second-factor.js'
+import { endTrustedDevices } from '../../../users/trusted-device.js'
 import type { User } from '../../../users/user.js'
 import type { AuthCore } from '../../core.js'
 import { seal } from '../../tokens/secret-box.js'
@@ -43,6 +44,7 @@ export async function confirmSetUp(context: FactorContext, user: User, code: str
   const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
     if (!isTotpCode(text) || !(await consumeCode(context, factor, text))) throw wrongCode()
     await SecondFactor.query().patch({ confirmedAt: new Date() }).where('id', factor.id)
+    await endTrustedDevices(user.id)
     return await makeRecoveryCodes(user.id)
   })
   await attempt.succeeded()

@@ -28,10 +28,11 @@ export async function verifyChallenge(
   context: FactorContext,
   challenge: string,
   code: string,
-  device: string | undefined,
+  { device, trustDevice = false }: { device?: string | undefined; trustDevice?: boolean | undefined },
 ): Promise<SignInResult> {
   const { core } = context
   core.assertNoTransaction('secondFactors.verify')
+  if (trustDevice) core.devices.requireReady()
   const [plain, text] = [requireText(challenge, 'challenge'), readCode(code)]
   const { found, user } = await readChallenge(plain)
   const factor = await factorOf(user.id)
@@ -44,7 +45,7 @@ export async function verifyChallenge(
   }
   await attempt.succeeded()
   const amr = [...(methodsIn(found.amr) ?? []), methodOfCode(text)]
-  const result = await startSession(core, user, { device, amr, life: chosenLife(found) })
+  const result = await startSession(core, user, { device, amr, trustDevice, life: chosenLife(found) })
   if (!result) throw new ServiceUnavailableError(message('signIn.accountChanged'))
   return result
 }
