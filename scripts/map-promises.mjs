@@ -160,6 +160,14 @@ const featurePromises = {
   148: 'a code is refused for another user, address, number, use or session',
   149: 'a code confirms only the session that asked for it, and no API key or impersonation can ask',
   150: 'the lifetime that a client chooses with a link or code stays within the bounds of the application',
+  // Trusted devices: NIST 800-63B-4 (5.1), ASVS 5.0 (6.3.3, 6.3.4, 7.2.3, 7.5.2).
+  151: 'the token of a trusted device replaces only the second factor, after the correct password, for its own user',
+  152: 'a session that a trusted device started names the password only: factor() does not hold',
+  153: 'tokens of devices have 256 bits, are stored as hashes, and end after a fixed time that the application sets',
+  154: 'a new password, a factor turned on or off, disabling, the first proof and signing out everywhere end the trust',
+  155: 'only a verified second factor makes a device trusted, and no API key or impersonation',
+  156: 'users list and revoke their own devices only; nobody reads a token',
+  157: 'while devices cannot be looked up, nobody signs in without the second factor',
   // Exports and the deletion of accounts: GDPR 15, 17 and 20, ASVS 5.0 (7.5.1, 14.2.7), CWE-362, CWE-404, GHSA-qq9h-g4jm-xgf3.
   161: 'an export contains rows of its user only, also for admins; entries of the audit log tell nothing about others',
   162: 'an export obeys policies and readableBy for its user, and leaves out what the user could not read otherwise',

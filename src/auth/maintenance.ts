@@ -14,8 +14,8 @@ import { Invitation } from '../users/invitation.js'
 import { ProviderSignIn } from '../users/provider-sign-in.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
-import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
 import { TrustedDevice } from '../users/trusted-device.js'
+import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
 import { deleteExpiredCounts } from './throttle/throttle-store.js'
 
 const DAY = 86_400_000

@@ -16,7 +16,8 @@ export function deviceEndpoints(name: string): Endpoint[] {
       path: 'me/devices',
       name: `list${name}Devices`,
       summary: 'List the devices that you trust',
-      handler: async ({ caller, perms }) => HttpResponse.json({ data: await perms.auth.devices.list(userOf(caller)) }, { headers: noStore }),
+      handler: async ({ caller, perms }) =>
+        HttpResponse.json({ data: await perms.auth.devices.list(userOf(caller)) }, { headers: noStore }),
       description: { output: listSchema },
     }),
     new Endpoint({

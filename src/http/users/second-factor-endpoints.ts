@@ -1,8 +1,9 @@
 import { UnauthorizedError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import { invalidField } from '../../schema/text-input.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
-import { noStore, tokenAnswer, tokenSchema } from '../caller/token-response.js'
+import { noStore, tokenAnswer, tokenOrDeviceSchema, tokenSchema } from '../caller/token-response.js'
 import { Endpoint, type EndpointContext, type EndpointOptions } from '../core/endpoint.js'
 import type { PermsPort } from '../core/ports.js'
 import { HttpResponse } from '../core/response.js'
@@ -18,13 +19,16 @@ export function secondFactorEndpoints(name: string): Endpoint[] {
   return [...setUpEndpoints(name), ...codeEndpoints(name)]
 }
 
-/**
- * Returns the endpoints that complete a sign-in with a second factor.
- *
- * @param takesPasskeys whether a passkey may take the place of the code
- */
-export function verifyFactorEndpoints(name: string, takesPasskeys: boolean): Endpoint[] {
-  return takesPasskeys ? [verifyEndpoint(name, true), passkeyOptionsEndpoint(name)] : [verifyEndpoint(name, false)]
+interface VerifyOptions {
+  /** Whether a passkey may take the place of the code. */
+  readonly takesPasskeys: boolean
+  /** Whether users may trust devices. */
+  readonly knowsDevices: boolean
+}
+
+/** Returns the endpoints that complete a sign-in with a second factor. */
+export function verifyFactorEndpoints(name: string, options: VerifyOptions): Endpoint[] {
+  return options.takesPasskeys ? [verifyEndpoint(name, options), passkeyOptionsEndpoint(name)] : [verifyEndpoint(name, options)]
 }
 
 function passkeyOptionsEndpoint(name: string): Endpoint {
@@ -49,7 +53,8 @@ function passkeyOptionsEndpoint(name: string): Endpoint {
 }
 
 /** Returns the endpoint that completes a sign-in. */
-function verifyEndpoint(name: string, takesPasskeys: boolean): Endpoint {
+function verifyEndpoint(name: string, { takesPasskeys, knowsDevices }: VerifyOptions): Endpoint {
+  const input = takesPasskeys ? codeOrPasskeySchema : textSchema(['challenge', 'code'], { challenge: 128, code: 128 })
   return new Endpoint({
     method: 'POST',
     path: 'second-factor',
@@ -60,20 +65,37 @@ function verifyEndpoint(name: string, takesPasskeys: boolean): Endpoint {
     queryKeys: [],
     handler: async ({ input, perms, request }) => {
       const device = request.header('user-agent') || undefined
-      const given = objectOf(input)
+      const { trustDevice, given } = splitTrust(objectOf(input), knowsDevices)
       if (takesPasskeys && Object.hasOwn(given, 'passkey')) {
         const { passkey, challenge = '' } = readPasskey(given, ['challenge'])
-        return tokenAnswer(await perms.auth.passkeys.verifySecondFactor(challenge, passkey, { device }))
+        return tokenAnswer(await perms.auth.passkeys.verifySecondFactor(challenge, passkey, { device, trustDevice }))
       }
-      const { challenge, code } = textsOf(input, ['challenge', 'code'])
-      return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device }))
+      const { challenge, code } = textsOf(given, ['challenge', 'code'])
+      return tokenAnswer(await perms.auth.secondFactors.verify(challenge, code, { device, trustDevice }))
     },
     description: {
-      input: takesPasskeys ? codeOrPasskeySchema : textSchema(['challenge', 'code'], { challenge: 128, code: 128 }),
-      output: tokenSchema,
+      input: knowsDevices ? withTrust(input) : input,
+      output: knowsDevices ? tokenOrDeviceSchema : tokenSchema,
       problems: [401, 403, 413, 415, 422, 429],
     },
   })
+}
+
+/** Separates the choice to trust the device from the texts of the body. @throws ValidationError */
+function splitTrust(
+  body: Readonly<Record<string, unknown>>,
+  knowsDevices: boolean,
+): { trustDevice: boolean; given: Readonly<Record<string, unknown>> } {
+  if (!knowsDevices) return { trustDevice: false, given: body }
+  const { trustDevice = false, ...given } = body
+  if (typeof trustDevice !== 'boolean') throw invalidField('trustDevice', 'must be true or false')
+  return { trustDevice, given }
+}
+
+function withTrust(schema: object): object {
+  const trustDevice = { type: 'boolean', description: 'Whether to skip the second factor on this device later.' }
+  const { properties, maxProperties, ...rest } = schema as { properties: object; maxProperties?: number }
+  return { ...rest, properties: { ...properties, trustDevice }, ...(maxProperties !== undefined && { maxProperties: maxProperties + 1 }) }
 }
 
 /** Returns the endpoints that show the status and start the set-up. */

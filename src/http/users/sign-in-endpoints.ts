@@ -1,23 +1,29 @@
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
 import { MAX_EMAIL_INPUT_LENGTH, MAX_EMAIL_LENGTH } from '../../schema/email.js'
 import { refreshFromCookie, signOut } from '../caller/cookie-session.js'
+import { readDeviceCookie } from '../caller/cookies.js'
 import { tokenAnswer, tokenSchema } from '../caller/token-response.js'
 import { Endpoint } from '../core/endpoint.js'
 import { textSchema, textsOf } from '../core/texts.js'
 import { objectOf } from '../crud/input.js'
 import { splitLifetime, withLifetime } from './lifetime-input.js'
 
+interface LoginOptions {
+  readonly bounds: RememberMeOptions | undefined
+  readonly knowsDevices: boolean
+}
+
 /**
  * Returns the endpoint of UserResource.loginEndpoint().
  *
  * @param output the schema of the response
- * @param bounds of the session's lifetime; undefined: clients cannot choose
+ * @param options `bounds` of the session's lifetime; undefined: clients cannot choose. `knowsDevices`: whether users may trust devices
  */
 export function loginEndpoint(
   name: string,
   identifiersOf: () => readonly string[],
   output: object,
-  bounds: RememberMeOptions | undefined,
+  { bounds, knowsDevices }: LoginOptions,
 ): Endpoint {
   return new Endpoint({
     method: 'POST',
@@ -31,13 +37,24 @@ export function loginEndpoint(
       const identifiers = identifiersOf()
       const { chosen, texts } = splitLifetime(objectOf(input), bounds !== undefined)
       const named = identifiers.filter((identifier) => Object.hasOwn(texts, identifier))
-      const { password, ...who } = textsOf(texts, [...(named.length > 0 ? named : identifiers.slice(0, 1)), 'password'])
+      const device = knowsDevices && Object.hasOwn(texts, 'deviceToken') ? (['deviceToken'] as const) : []
+      const { password, deviceToken, ...who } = textsOf<string>(texts, [
+        ...(named.length > 0 ? named : identifiers.slice(0, 1)),
+        'password',
+        ...device,
+      ])
       // The list of sessions shows the User-Agent.
       return tokenAnswer(
-        await perms.auth.signIn({ ...who, ...chosen, password: password as string, device: request.header('user-agent') || undefined }),
+        await perms.auth.signIn({
+          ...who,
+          ...chosen,
+          password: password as string,
+          device: request.header('user-agent') || undefined,
+          deviceToken: deviceToken ?? (knowsDevices && perms.options.cookies ? readDeviceCookie(request) : undefined),
+        }),
       )
     },
-    description: { input: loginSchema(identifiersOf(), bounds), output, problems: [401, 403, 413, 415, 422, 429] },
+    description: { input: loginSchema(identifiersOf(), { bounds, knowsDevices }), output, problems: [401, 403, 413, 415, 422, 429] },
   })
 }
 
@@ -81,8 +98,18 @@ export function logoutEndpoint(name: string, takesCookies: boolean): Endpoint {
   })
 }
 
-function loginSchema(identifiers: readonly string[], bounds: RememberMeOptions | undefined): object {
-  return withLifetime(credentialsSchema(identifiers), bounds)
+const deviceTokenSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 64,
+  description: 'The token of a trusted device, instead of the second factor. Browsers send the cookie `__Host-device`.',
+}
+
+function loginSchema(identifiers: readonly string[], { bounds, knowsDevices }: LoginOptions): object {
+  const schema = withLifetime(credentialsSchema(identifiers), bounds)
+  return knowsDevices
+    ? { ...schema, properties: { ...(schema as { properties: object }).properties, deviceToken: deviceTokenSchema } }
+    : schema
 }
 
 // The body has one of the identifiers.

@@ -24,6 +24,7 @@ export type FurtherUserFeature =
   | 'export'
   | 'deleteAccount'
   | 'passkeys'
+  | 'trustedDevices'
 
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 
@@ -67,6 +68,10 @@ export function assertMailFeatures(features: UserFeatures, model: ServedModel, p
     )
   if (wanted !== undefined) requireEmailColumn(model, `features.${wanted}`)
   if (features.codes) assertCodes(model, perms)
+  if (features.trustedDevices && !perms.auth.devices.isReady)
+    throw new ConfigurationError(
+      'features.trustedDevices needs a lifetime in seconds: initPerms({ secondFactor: { trustedDevices: { lifetime: 2_592_000 } } }).',
+    )
   if (features.verifyEmail && !('emailVerifiedAt' in model.columnSpecs))
     throw new ConfigurationError(
       `features.verifyEmail needs the column emailVerifiedAt. Add it with class ${model.name} extends TimestampMixin(User).`,

@@ -15,6 +15,7 @@ import { narrowed, narrowedFields, shape } from '../crud/shape.js'
 import { apiKeyEndpoints } from './api-key-endpoints.js'
 import { codeEndpoints, confirmCodeEndpoint } from './code-endpoints.js'
 import { confirmEndpoint } from './confirm-endpoint.js'
+import { deviceEndpoints } from './device-endpoints.js'
 import { impersonationEndpoints } from './impersonation-endpoints.js'
 import { invitationEndpoints, type Registration } from './invitation-endpoints.js'
 import { accountDeletionEndpoints, deletionAtSchema, exportEndpoint } from './lifecycle-endpoints.js'
@@ -106,6 +107,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     // Adding a passkey or a linked account needs a confirmed session.
     const hasConfirm =
       features.confirm ?? (this.#options?.stepUp !== undefined || features.passkeys === true || features.providers === true)
+    const factorOptions = { takesPasskeys: features.passkeys === true, knowsDevices: features.trustedDevices === true }
     const endpoints = [
       ...(isOn('login') ? [this.loginEndpoint()] : []),
       ...(isOn('refresh') ? [this.refreshEndpoint()] : []),
@@ -119,10 +121,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(features.changeEmail ? this.changeEmailEndpoints() : []),
       ...(features.magicLink ? this.magicLinkEndpoints() : []),
       ...(features.codes ? this.codeEndpoints() : []),
-      ...(features.totp || features.passkeys ? verifyFactorEndpoints(this.name, features.passkeys === true) : []),
+      ...(features.totp || features.passkeys ? verifyFactorEndpoints(this.name, factorOptions) : []),
       ...(features.totp ? this.secondFactorEndpoints() : []),
       ...(features.passkeys ? this.passkeyEndpoints() : []),
       ...(features.providers ? this.providerEndpoints() : []),
+      ...(features.trustedDevices ? this.deviceEndpoints() : []),
       ...(hasConfirm ? [this.confirmEndpoint(), ...(features.codes ? [this.confirmCodeEndpoint()] : [])] : []),
       ...(features.export ? [this.exportEndpoint()] : []),
       ...(features.deleteAccount ? this.accountDeletionEndpoints() : []),
@@ -185,7 +188,10 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   /** `POST login/` → `{ access_token, refresh_token, token_type, expires_in }`, or `{ status: 'second_factor', challenge }` */
   loginEndpoint(): Endpoint {
-    return loginEndpoint(this.name, () => identifiersOf(this.served), this.#signedInSchema(), this.#options?.rememberMe)
+    return loginEndpoint(this.name, () => identifiersOf(this.served), this.#signedInSchema(), {
+      bounds: this.#options?.rememberMe,
+      knowsDevices: this.features.trustedDevices === true,
+    })
   }
 
   /** `POST refresh/` with `{ refresh_token }`, or with a refresh cookie and no body → the response of login */
@@ -274,6 +280,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
 
   secondFactorEndpoints(): Endpoint[] {
     return secondFactorEndpoints(this.name)
+  }
+
+  /** `GET me/devices/`, `DELETE me/devices/:deviceId` and `DELETE me/devices/` */
+  deviceEndpoints(): Endpoint[] {
+    return deviceEndpoints(this.name)
   }
 
   /**

@@ -85,6 +85,7 @@ export const allFeatures = {
   magicLink: true,
   codes: true,
   totp: true,
+  trustedDevices: true,
   invitations: true,
   impersonation: true,
   confirm: true,
@@ -139,6 +140,12 @@ export async function openWorld(knex: Knex, options: Partial<PermsOptions> = {})
 export async function openFullWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<FullWorld> {
   const mailer = capturedMailer()
   const mail = { mailer, baseUrl: 'https://app.example.com' }
-  const world = await openWorld(knex, { user: Keeper, mail, secondFactor: { issuer: 'Zoo' }, throttle: false, ...options })
+  const world = await openWorld(knex, {
+    user: Keeper,
+    mail,
+    secondFactor: { issuer: 'Zoo', trustedDevices: { lifetime: 86_400 } },
+    throttle: false,
+    ...options,
+  })
   return { ...world, mailer }
 }

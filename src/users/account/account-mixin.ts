@@ -5,7 +5,7 @@ import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../../policy/policy.js'
 import { OUTRANKS, outranks } from '../../policy/rank.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { holdsUsers } from '../../policy/user-tables.js'
+import { holdsUsers, isActiveUser } from '../../policy/user-tables.js'
 import { allValuesOf } from '../../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
 import { markIntermediate } from '../../schema/definition/declarations.js'
@@ -59,23 +59,14 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       return await super.save(trx)
     }
 
-    // A changed password or identifier ends the other sessions in the same transaction. A disabled or deleted user trusts no device. The password is hashed before it begins.
+    // A changed password or identifier ends the other sessions in the same transaction. The password is hashed before it begins.
     override async $around(write: () => Promise<void>, changes: object, trx?: TransactionOrKnex): Promise<void> {
       const set = allValuesOf(changes)
       const { passwordHash } = set
       const isProtected = passwordHash !== undefined || setsIdentifier(this.constructor, set)
-      const isLockOut = locksOut(set)
-      if (!(isProtected || isLockOut) || !holdsUsers(this.constructor)) {
+      if (!isProtected || !holdsUsers(this.constructor)) {
         await super.$around(write, changes, trx)
         return
-      }
-      const writeAll = async () => {
-        await write()
-        if (isLockOut) await endTrustedDevices(this.$id() as string, trx)
-      }
-      if (!isProtected) {
-        const lock = () => super.$around(writeAll, changes, trx)
-        return await (trx || inTransaction() ? lock() : transaction(lock))
       }
       const run = async () => {
         const Class = this.constructor as typeof Model
@@ -83,7 +74,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
         // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
         // access.
         const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as StoredHash | undefined
-        await super.$around(writeAll, changes, trx)
+        await super.$around(write, changes, trx)
         const changed = changedIdentifiers(Class, set, before)
         const changesEmail = changed.includes('email')
         const changesPassword = passwordHash !== undefined && passwordHash !== before?.passwordHash
@@ -116,6 +107,13 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       await asSystem(() => TokenClass.create(values, (context as { transaction?: TransactionOrKnex }).transaction))
     }
 
+    override async $afterUpdate(options: { readonly old?: Model }, context: { transaction?: TransactionOrKnex }): Promise<void> {
+      await super.$afterUpdate(options as never, context as never)
+      const { isEnabled, deletedAt } = this as { isEnabled?: boolean; deletedAt?: Date | null }
+      const { old } = options
+      if (old && (isEnabled === false || deletedAt) && holdsUsers(this.constructor)) await endTrustOfInactive(old, context.transaction)
+    }
+
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation(message('subject.accounts'))
       canonicalizeIdentifiers(this)
@@ -138,9 +136,11 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
   return Account
 }
 
-/** Returns whether values disable or soft-delete a user. */
-function locksOut({ isEnabled, deletedAt }: Record<string, unknown>): boolean {
-  return isEnabled === false || (deletedAt !== undefined && deletedAt !== null)
+/** Ends the trust in the devices of a user whom a write has disabled or deleted. They stay untrusted when the user comes back. */
+async function endTrustOfInactive(user: Model, trx: TransactionOrKnex | undefined): Promise<void> {
+  const id = user.$id() as string
+  const stored = await asSystem(() => (user.constructor as typeof Model).query(trx).findById(id))
+  if (!stored || !isActiveUser(stored)) await endTrustedDevices(id, trx)
 }
 
 function canonicalizeIdentifiers(row: Model): void {

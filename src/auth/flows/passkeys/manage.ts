@@ -6,6 +6,7 @@ import { decodeId } from '../../../schema/ids.js'
 import { requireRankOver } from '../../../users/caller/account-rank.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
 import { Passkey } from '../../../users/passkey.js'
+import { endTrustedDevices } from '../../../users/trusted-device.js'
 import type { User } from '../../../users/user.js'
 import { forActiveCaller } from '../active-caller.js'
 import { endFactorTokens } from '../second-factor/recovery-codes.js'
@@ -34,7 +35,7 @@ export async function remove(context: PasskeyContext, id: LibraryId): Promise<vo
     const passkey = await findOwn(user.id, id)
     await passkey.delete()
     await assertCanSignIn(user.id)
-    await endFactorTokensWithoutFactor(context, user.id)
+    await afterRemoval(context, user.id)
     return passkey.id
   })
   core.emit('passkeyRemoved', { userId: user.id, passkeyId: removed, address: currentAddress() })
@@ -54,7 +55,7 @@ export async function reset(context: PasskeyContext, user: User): Promise<number
     if (passkeys.length === 0) return []
     await Passkey.query().delete().where('userId', user.id)
     await assertCanSignIn(user.id)
-    await endFactorTokensWithoutFactor(context, user.id)
+    await afterRemoval(context, user.id)
     return passkeys
   })
   for (const { id } of removed) core.emit('passkeyRemoved', { userId: user.id, passkeyId: id, address: currentAddress() })
@@ -62,8 +63,9 @@ export async function reset(context: PasskeyContext, user: User): Promise<number
   return removed.length
 }
 
-// Recovery codes replace a factor. Without one they would wait for the next.
-async function endFactorTokensWithoutFactor({ core }: PasskeyContext, userId: string): Promise<void> {
+// A removed passkey may be in other hands. Recovery codes replace a factor: without one they would wait for the next.
+async function afterRemoval({ core }: PasskeyContext, userId: string): Promise<void> {
+  await endTrustedDevices(userId)
   if ((await core.challenges.factorsOf(userId)).length === 0) await endFactorTokens(userId)
 }
 

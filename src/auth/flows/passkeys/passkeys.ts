@@ -6,6 +6,7 @@ import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { mailDelivery } from '../mail/mail-delivery.js'
+import type { FactorChoice } from '../second-factor/trusted-devices.js'
 import { confirmationOptions } from './confirm.js'
 import { type PasskeyContext, passkeysOf } from './context.js'
 import { remove, rename, reset } from './manage.js'
@@ -52,7 +53,7 @@ export interface Passkeys {
   /** Returns options that name the passkeys of the user of a challenge of `signIn()`. @throws InvalidTokenError */
   secondFactorOptions(challenge: string): Promise<PasskeyRequestOptions>
   /** Completes a sign-in with a passkey as the second factor. @throws InvalidTokenError, InvalidCredentialsError, TooManyAttemptsError */
-  verifySecondFactor(challenge: string, passkey: object, options?: { device?: string | undefined }): Promise<SignInResult>
+  verifySecondFactor(challenge: string, passkey: object, options?: FactorChoice): Promise<SignInResult>
   /** Returns options for `perms.auth.confirm({ passkey })`. @throws UnauthorizedError, ForbiddenError with an API key */
   confirmationOptions(): Promise<PasskeyRequestOptions>
   /** Returns the passkeys of a user, the oldest first. It does not check who the caller is. */
@@ -97,7 +98,7 @@ export function passkeys(context: PasskeyContext): Passkeys {
     signInOptions: () => signInOptions(context),
     signIn: (passkey, options = {}) => signInWithPasskey(context, passkey, options),
     secondFactorOptions: (challenge) => secondFactorOptions(context, challenge),
-    verifySecondFactor: (challenge, passkey, { device } = {}) => verifySecondFactor(context, challenge, passkey, device),
+    verifySecondFactor: (challenge, passkey, options = {}) => verifySecondFactor(context, challenge, passkey, options),
     confirmationOptions: () => confirmationOptions(context),
     list: (user: User) => passkeysOf(user.id),
     rename: (id, name) => rename(context, id, name),

@@ -5,6 +5,7 @@ import type { SignInResult } from '../../auth-types.js'
 import { methodsIn } from '../../tokens/methods.js'
 import { countChallengeAttempt, readChallenge, useChallenge } from '../second-factor/challenges.js'
 import { asSystemInTransaction, beginAttempt } from '../second-factor/factors.js'
+import type { FactorChoice } from '../second-factor/trusted-devices.js'
 import { chosenLife, emitFactorFailure } from '../second-factor/verify-challenge.js'
 import { startSession } from '../start-session.js'
 import { reportingCounter, requestOptions, usePasskey, verifyProof } from './assertions.js'
@@ -33,10 +34,11 @@ export async function verifySecondFactor(
   context: PasskeyContext,
   challenge: unknown,
   given: unknown,
-  device: string | undefined,
+  { device, trustDevice = false }: FactorChoice,
 ): Promise<SignInResult> {
   const { core } = context
   begin(context, 'verifySecondFactor')
+  if (trustDevice) core.devices.requireReady()
   const plain = requireText(challenge, 'challenge')
   const response = readAssertion(given)
   const { found, user } = await readChallenge(plain)
@@ -49,7 +51,7 @@ export async function verifySecondFactor(
       await usePasskey(proof)
       await useChallenge(found)
     }
-    const session = { device, amr, life: chosenLife(found), whileLocked }
+    const session = { device, amr, trustDevice, life: chosenLife(found), whileLocked }
     const result = await reportingCounter(core, proof, () => startSession(core, proof.user, session))
     if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
     await attempt.succeeded()

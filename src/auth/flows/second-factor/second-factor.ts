@@ -22,7 +22,7 @@ import {
 } from './factors.js'
 import { countUnusedCodes, endFactorTokens, makeRecoveryCodes } from './recovery-codes.js'
 import { beginSetUp, confirmSetUp } from './set-up.js'
-import type { TrustedDeviceOptions } from './trusted-devices.js'
+import type { FactorChoice, TrustedDeviceOptions } from './trusted-devices.js'
 import { verifyChallenge } from './verify-challenge.js'
 
 export interface SecondFactorOptions {
@@ -45,11 +45,7 @@ export interface SecondFactors {
    * @throws InvalidTokenError for an expired challenge, InvalidCredentialsError for a wrong code, TooManyAttemptsError
    * @example const result = await perms.auth.secondFactors.verify(challenge, '123456')
    */
-  verify(
-    challenge: string,
-    code: string,
-    options?: { device?: string | undefined; trustDevice?: boolean | undefined },
-  ): Promise<SignInResult>
+  verify(challenge: string, code: string, options?: FactorChoice): Promise<SignInResult>
   /**
    * Starts the set-up: returns the secret for the user's app. Sign-in needs no code until `confirm`.
    *

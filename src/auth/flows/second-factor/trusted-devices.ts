@@ -32,6 +32,14 @@ export interface TrustedDeviceInfo {
   readonly expiresAt: Date
 }
 
+/** The choices of a sign-in that is completed with a second factor. */
+export interface FactorChoice {
+  /** A description for the list of sessions. */
+  readonly device?: string | undefined
+  /** Whether the result has a token with which this device skips the second factor later. */
+  readonly trustDevice?: boolean | undefined
+}
+
 /** A new trusted device. */
 export interface DeviceTrust {
   /** The token for the device. It is not stored. */

@@ -22,13 +22,14 @@ import {
   rethrowFailedAttempt,
   wrongCode,
 } from './factors.js'
+import type { FactorChoice } from './trusted-devices.js'
 
 /** Completes a sign-in with a code. @throws like SecondFactors.verify */
 export async function verifyChallenge(
   context: FactorContext,
   challenge: string,
   code: string,
-  { device, trustDevice = false }: { device?: string | undefined; trustDevice?: boolean | undefined },
+  { device, trustDevice = false }: FactorChoice,
 ): Promise<SignInResult> {
   const { core } = context
   core.assertNoTransaction('secondFactors.verify')
