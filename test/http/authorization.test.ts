@@ -15,6 +15,7 @@ import { Domain } from '../../src/users/domain.js'
 import { Invitation } from '../../src/users/invitation.js'
 import { Role } from '../../src/users/roles/roles.js'
 import { Token } from '../../src/users/token.js'
+import { TrustedDevice } from '../../src/users/trusted-device.js'
 import type { User } from '../../src/users/user.js'
 import { UserRole } from '../../src/users/user-role.js'
 import { addFactor, challengeOf } from '../auth/flows/second-factor/factor.js'
@@ -83,6 +84,9 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /users/me/second-factor/confirm': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
   'POST /users/me/second-factor/remove': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
   'POST /users/me/second-factor/recovery-codes': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
+  'GET /users/me/devices': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'DELETE /users/me/devices/:deviceId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403, 403, 401, 403],
+  'DELETE /users/me/devices': [401, 401, 401, 204, 204, 204, 204, 204, 204, 403, 403, 401, 403],
   'GET /users/me/export': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
   'POST /users/me/deletion': [401, 401, 401, 202, 202, 202, 202, 202, 202, 403, 403, 401, 403],
   'DELETE /users/me/deletion': [401, 401, 401, 404, 404, 404, 404, 404, 404, 403, 403, 401, 403],
@@ -189,6 +193,7 @@ describe('The authorization table', function () {
     'POST /users/logout',
     'DELETE /users/sessions/:sessionId',
     'DELETE /users/sessions',
+    'DELETE /users/me/devices/:deviceId',
     'POST /users/me/second-factor',
     'POST /users/invitations/accept',
     'POST /users/me/deletion',
@@ -245,6 +250,15 @@ describe('The authorization table', function () {
       if (path.includes(':sessionId')) {
         await auth.createRefreshToken(owner)
         return { sessionId: (await auth.sessions(userId))[0]?.id ?? '' }
+      }
+      if (path.includes(':deviceId')) {
+        const { id } = await TrustedDevice.create({
+          userId,
+          token: newAddress(),
+          passwordMark: 'x',
+          expiresAt: new Date(Date.now() + 60_000),
+        } as never)
+        return { deviceId: id }
       }
       if (path.includes(':keyId')) return { keyId: (await auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id }
       if (path.includes(':invitationId')) {

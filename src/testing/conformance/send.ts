@@ -51,7 +51,7 @@ export function transcript({ status, headers, body }: Received): string {
     .replace(/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/g, '<id>')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
     .replace(/(etag: ).*/g, '$1<etag>')
-    .replace(/("(?:access_token|refresh_token|nextCursor|challenge|key|secret|uri)":")[^"]*/g, '$1<opaque>')
+    .replace(/("(?:access_token|refresh_token|device_token|nextCursor|challenge|key|secret|uri)":")[^"]*/g, '$1<opaque>')
     .replace(/"[a-z2-9]{5}(?:-[a-z2-9]{1,5}){5}"/g, '"<code>"')
     .replace(/(content-length: ).*/g, /_token":"|nextCursor":"/.test(body) ? '$1<length>' : '$&')
 }
