@@ -158,8 +158,7 @@ export function* checkReferences(
       const { createForOthers } = policyOf(scope.cls)
       // Whether the policy lets this caller create the row was decided before. Its owner is a reference like any other.
       if (place.row && createForOthers && (yield* mayName(knex, scope, createForOthers, values))) {
-        if (!(yield* isReadable(knex, scope, target, columns, named)))
-          missing.push({ field, message: message('field.missingRow') })
+        if (!(yield* isReadable(knex, scope, target, columns, named))) missing.push({ field, message: message('field.missingRow') })
         continue
       }
       const asAdmin = any(isAdminHere(scope) ? globalRole({ ...place, live: true }, [ADMIN]) : false, domainAdmin({ ...place, live: true }))
