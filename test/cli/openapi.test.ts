@@ -58,7 +58,7 @@ export const api = new Api({ resources: [new CrudResource({ model: Note, schema:
     const { json, stderr } = await run({ 'perms.js': permsModule({ after }) })
     expect(stderr).to.equal('')
     const { properties } = json.components.schemas.Note
-    expect(properties).to.have.all.keys('id', 'isPinned')
+    expect(properties).to.have.all.keys('allowed', 'id', 'isPinned')
     expect(properties.isPinned.type).to.deep.equal(['boolean', 'null'])
   })
 

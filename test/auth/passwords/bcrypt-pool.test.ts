@@ -113,23 +113,14 @@ describe('Password hashing', () => {
     const folder = await mkdtemp(join(tmpdir(), 'perms-'))
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    for (const name of [
-      'auth/passwords/bcrypt-hasher',
-      'auth/passwords/password-text',
-      'auth/passwords/bcrypt-format',
-      'auth/passwords/bcrypt-pool',
-      'auth/passwords/bcrypt-thread',
-      'auth/passwords/bcrypt-worker-source',
-      'core/current-file',
-      'auth/passwords/native-bcrypt',
-      'core/optional-package',
-      'auth/passwords/work-queue',
-      'core/errors',
-    ]) {
+    const names = new Set(['auth/passwords/bcrypt-hasher'])
+    for (const name of names) {
       const source = await readFile(join(root, 'src', `${name}.ts`), 'utf8')
       const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
+      const text = ts.transpileModule(source, { compilerOptions: options }).outputText
       await mkdir(join(folder, name, '..'), { recursive: true })
-      await writeFile(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions: options }).outputText)
+      await writeFile(join(folder, `${name}.js`), text)
+      for (const [, path = ''] of text.matchAll(/(?:from |import\()'(\.[^']+)\.js'/g)) names.add(join(name, '..', path))
     }
     return folder
   }
