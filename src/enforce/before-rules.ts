@@ -1,5 +1,7 @@
 /** Judges the before() rules of updates: by the rows as they are before the statement, under a lock. */
+
 import { ValidationError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { compile } from '../policy/compiler/compile.js'
 import { type Condition, type Sql, sql } from '../policy/compiler/condition.js'
 import type { Actor } from '../policy/context.js'
@@ -36,10 +38,7 @@ export async function judgeBefore(builder: QueryHandle, actor: Actor | null, ses
   if (execution.ids) Object.assign(query, { execution: { ids: execution.ids, action: 'update', session } satisfies Execution })
   const loaded: unknown = await query
   const rows = (Array.isArray(loaded) ? loaded : loaded ? [loaded] : []) as { $id(): unknown }[]
-  if (rows.length > MAX_LOADED_ROWS)
-    throw new ValidationError(
-      `The policy of ${cls.name} uses before(), which is judged for each row: one update may cover at most ${MAX_LOADED_ROWS} rows. Narrow the where().`,
-    )
+  if (rows.length > MAX_LOADED_ROWS) throw new ValidationError(message('row.tooManyBefore', { model: cls.name, limit: MAX_LOADED_ROWS }))
   const results = new Map(rows.map((row) => [keyOf(row.$id()), new Map<object, boolean>()]))
   for (const rule of beforeRulesOf(builder)) {
     const open: unknown[] = []

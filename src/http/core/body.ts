@@ -129,8 +129,7 @@ const formType = /^application\/x-www-form-urlencoded\s*(?:;|$)/i
  * @throws UnsupportedMediaTypeError, PayloadTooLargeError
  */
 export async function readForm(request: HttpRequest, maxBytes: number): Promise<URLSearchParams> {
-  if (!formType.test(request.header('content-type') ?? ''))
-    throw new UnsupportedMediaTypeError('The body must be a form: send it with "Content-Type: application/x-www-form-urlencoded".')
+  if (!formType.test(request.header('content-type') ?? '')) throw new UnsupportedMediaTypeError(message('request.bodyForm'))
   checkEncoding(request)
   const source = request.body()
   const { parsed } = source

@@ -61,7 +61,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   protected async lockedFor(action: string, row: ServedRow & Model): Promise<ServedRow & Model> {
     const locked = await lockForAction(row, action)
     if (!locked || !isServedRow(locked)) {
-      if (!(await mayAct(row, 'read'))) throw new NotFoundError(`There is no ${this.model.name} with this id.`)
+      if (!(await mayAct(row, 'read'))) throw new NotFoundError(message('row.noneWithId', { model: this.model.name }))
       await this.refuseAction(action, row)
       throw this.refusal(action)
     }

@@ -1,5 +1,6 @@
 import type { ExportData } from '../../auth/flows/lifecycle/export-data.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore } from '../caller/token-response.js'
@@ -19,13 +20,13 @@ export function exportEndpoint(name: string): Endpoint {
     queryKeys: [],
     anyFormat: true,
     handler: async ({ caller, perms }) => {
-      forbidApiKey('Exports')
+      forbidApiKey(message('subject.exports'))
       const lines = perms.auth.exportData(userOf(caller))
       // An error before the first line gets a status of its own.
       const first = await lines.next()
       return HttpResponse.stream(jsonLines(first, lines), { headers })
     },
-    assertAllowed: async () => forbidApiKey('Exports'),
+    assertAllowed: async () => forbidApiKey(message('subject.exports')),
     description: { output: lineSchema, mediaType: 'application/x-ndjson', problems: [429] },
   })
 }
@@ -59,7 +60,7 @@ async function* jsonLines(first: Awaited<ReturnType<Lines['next']>>, rest: Lines
 
 /** Returns the endpoints that schedule and undo the deletion of the caller's account. @param name the name of the resource */
 export function accountDeletionEndpoints(name: string): Endpoint[] {
-  const assertAllowed = async () => forbidApiKey('Accounts')
+  const assertAllowed = async () => forbidApiKey(message('subject.accounts'))
   return [
     new Endpoint({
       method: 'POST',

@@ -2,6 +2,7 @@ import type { PrepareRegistration } from '../../auth/flows/invitations/accept.js
 import { ProviderResponseError } from '../../auth/flows/providers/provider-error.js'
 import { LINK_MAX_AGE, type ProviderResult, type StartedProviderSignIn } from '../../auth/flows/providers/providers.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { recent } from '../../policy/session-rules.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
@@ -116,7 +117,7 @@ function exchangeEndpoint(name: string, signedIn: object): Endpoint {
 /** Returns the endpoints for the caller's own linked accounts. */
 function identityEndpoints(name: string): Endpoint[] {
   const own = { abilities: 'none' as const, queryKeys: [] }
-  const assertAllowed = async () => forbidApiKey('Linked accounts')
+  const assertAllowed = async () => forbidApiKey(message('subject.linkedAccounts'))
   return [
     new Endpoint({
       ...own,

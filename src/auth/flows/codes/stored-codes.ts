@@ -43,7 +43,7 @@ export function readDigits(value: unknown, field: string): string {
   const given = requireText(value, field)
   if (given.length > MAX_INPUT) throw invalidField(field, message('field.tooLong'))
   const digits = given.replace(/[\s-]/g, '')
-  if (!/^\d{6}$/.test(digits)) throw invalidField(field, 'must be six digits')
+  if (!/^\d{6}$/.test(digits)) throw invalidField(field, message('field.sixDigits'))
   return digits
 }
 

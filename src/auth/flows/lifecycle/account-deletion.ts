@@ -99,7 +99,7 @@ function pendingOf(found: AccountDeletion | undefined): PendingDeletion | null {
 
 async function assertMayChange(core: AuthCore, name: string, user: UserRow | UserId): Promise<UserId> {
   core.assertNoTransaction(`accountDeletion.${name}`)
-  forbidApiKey('Accounts')
+  forbidApiKey(message('subject.accounts'))
   const userId = userIdOf(user)
   await requireRankOver(userId)
   return userId

@@ -40,7 +40,7 @@ const PAGE = 200
 
 export function exportData(core: AuthCore): ExportData {
   return (given) => {
-    forbidApiKey('Exports')
+    forbidApiKey(message('subject.exports'))
     return boundIterable(exportedLines(core, userIdOf(given)))
   }
 }

@@ -115,7 +115,7 @@ export function readName(name: unknown): string {
   const text = requireStorableText(name, 'name')
   if (text.length <= MAX_PASSKEY_NAME_LENGTH) return text.trim()
   const problem = message('passkey.nameTooLong', { count: MAX_PASSKEY_NAME_LENGTH })
-  throw new ValidationError('The name is too long.', [{ field: 'name', message: problem }])
+  throw new ValidationError(message('input.nameTooLong'), [{ field: 'name', message: problem }])
 }
 
 function valuesOf({ aaguid, credential, ...info }: RegistrationInfo, { response }: RegistrationResponse): object {

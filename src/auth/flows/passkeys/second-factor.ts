@@ -1,4 +1,5 @@
 import { InvalidCredentialsError, InvalidTokenError, ServiceUnavailableError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { requireText } from '../../../schema/text-input.js'
 import type { User } from '../../../users/user.js'
 import type { SignInResult } from '../../auth-types.js'
@@ -53,7 +54,7 @@ export async function verifySecondFactor(
     }
     const session = { device, amr, trustDevice, life: chosenLife(found), whileLocked }
     const result = await reportingCounter(core, proof, () => startSession(core, proof.user, session))
-    if (!result) throw new ServiceUnavailableError('Your account has changed in the meantime: sign in again.')
+    if (!result) throw new ServiceUnavailableError(message('signIn.accountChanged'))
     await attempt.succeeded()
     return result
   } catch (error) {

@@ -185,7 +185,7 @@ async function begin(
   }
   if (details.invitation !== null && details.invitation.length > 128) throw invalidField('invitation', message('field.tooLong'))
   if (challenge !== undefined && !(typeof challenge === 'string' && CHALLENGE_FORM.test(challenge)))
-    throw invalidField('challenge', 'must be the SHA-256 of the verifier in base64url, without padding')
+    throw invalidField('challenge', message('field.challenge'))
   await core.throttle.begin('provider', { address: currentAddress() })
   const { state, binding } = await storeSignIn(sealKeys, name, details, challenge ?? null)
   const url = await connection.authorizationUrl({ state, nonce: details.nonce, verifier: details.verifier })
@@ -200,7 +200,7 @@ function connectionOf({ connections }: ProvidersContext, name: string): Provider
 
 function knownRedirect({ redirects }: ProviderSettings, given: string | undefined): string {
   const redirect = given ?? (redirects[0] as string)
-  if (!redirects.includes(redirect)) throw invalidField('redirect', 'is not in the list of the application')
+  if (!redirects.includes(redirect)) throw invalidField('redirect', message('field.redirect'))
   return redirect
 }
 

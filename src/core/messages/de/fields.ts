@@ -113,4 +113,7 @@ export const fields = translationOf(english)({
   'field.tooManyIncluded': 'hat hier mehr als {limit} Zeilen in „{path}“. Fordern Sie sie mit einer eigenen Liste an',
   'field.maxKeys': 'darf höchstens {limit} Schlüssel haben',
   'field.holdsValues': 'darf höchstens {limit} Werte enthalten',
+  'field.sixDigits': 'muss aus sechs Ziffern bestehen',
+  'field.challenge': 'muss der SHA-256-Wert des Verifiers in base64url ohne Füllzeichen sein',
+  'field.redirect': 'steht nicht in der Liste der Anwendung',
 })

@@ -79,6 +79,7 @@ export const problems = translationOf(english)({
   'subject.tokens': 'Tokens und Sitzungen',
   'subject.userAccounts': 'Konten',
   'subject.linkedAccounts': 'Verknüpfte Konten',
+  'subject.exports': 'Exporte',
 
   'attempts.tooMany': 'Zu viele Versuche: Warten Sie, bevor Sie es noch einmal versuchen.',
   'attempts.tooManyPasswords': 'Gerade werden zu viele Passwörter geprüft: Versuchen Sie es bald noch einmal.',
@@ -173,6 +174,8 @@ export const problems = translationOf(english)({
   'row.unchanged': 'Der ETag der Zeile steht in If-None-Match. Lassen Sie diesen Header weg, um die Zeile zu ändern.',
   'row.deleted': 'Die Zeile wurde gelöscht.',
   'row.refusal': '{sentences}',
+  'row.tooManyBefore':
+    'Die Regeln von {model} benutzen before(), das für jede Zeile gilt: Eine Änderung darf höchstens {limit} Zeilen betreffen. Schränken Sie where() ein.',
 
   'input.invalid': 'Die Eingabe ist ungültig.',
   'input.field': '{field} {problem}',
@@ -180,6 +183,7 @@ export const problems = translationOf(english)({
   'input.default': 'Der Vorgabewert von {name} {problem}',
   'input.value': 'Der Wert {problem}.',
   'input.fields': '{problems}',
+  'input.nameTooLong': 'Der Name ist zu lang.',
   'value.taken': 'Das ist schon vergeben.',
   'value.takenFields': 'Das ist schon vergeben: {fields}.',
   'value.missingReference': 'Dies verweist auf etwas, das es nicht gibt.',
@@ -222,4 +226,5 @@ export const problems = translationOf(english)({
   'request.bodyTooLarge': 'Der Inhalt ist größer als {limit} Byte. Senden Sie weniger.',
   'request.bodyTooDeep': 'Der Inhalt ist tiefer als {limit} Ebenen verschachtelt. Senden Sie weniger Ebenen.',
   'request.bodyEnded': 'Die Anfrage endete vor ihrem Inhalt.',
+  'request.bodyForm': 'Der Inhalt muss ein Formular sein: Senden Sie ihn mit „Content-Type: application/x-www-form-urlencoded“.',
 })

@@ -110,4 +110,7 @@ export const fields = {
   'field.tooManyIncluded': "'{path}' has more than {limit} rows here. Request them with a list of their own",
   'field.maxKeys': 'may have at most {limit} keys',
   'field.holdsValues': 'may hold at most {limit} values',
+  'field.sixDigits': 'must be six digits',
+  'field.challenge': 'must be the SHA-256 of the verifier in base64url, without padding',
+  'field.redirect': 'is not in the list of the application',
 } as const

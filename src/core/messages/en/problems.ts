@@ -72,6 +72,7 @@ export const problems = {
   'subject.tokens': 'Tokens and sessions',
   'subject.userAccounts': 'User accounts',
   'subject.linkedAccounts': 'Linked accounts',
+  'subject.exports': 'Exports',
 
   'attempts.tooMany': 'Too many attempts: wait before you try again.',
   'attempts.tooManyPasswords': 'Too many passwords are being checked right now: try again shortly.',
@@ -160,6 +161,8 @@ export const problems = {
   'row.unchanged': "The row's ETag is in If-None-Match. Omit that header to change the row.",
   'row.deleted': 'The row has been deleted.',
   'row.refusal': '{sentences}',
+  'row.tooManyBefore':
+    'The policy of {model} uses before(), which is judged for each row: one update may cover at most {limit} rows. Narrow the where().',
 
   'input.invalid': 'The input is not valid.',
   'input.field': '{field} {problem}',
@@ -167,6 +170,7 @@ export const problems = {
   'input.default': 'The default of {name} {problem}',
   'input.value': 'The value {problem}.',
   'input.fields': '{problems}',
+  'input.nameTooLong': 'The name is too long.',
   'value.taken': 'This is already taken.',
   'value.takenFields': 'This is already taken: {fields}.',
   'value.missingReference': 'This refers to something that does not exist.',
@@ -205,4 +209,5 @@ export const problems = {
   'request.bodyTooLarge': 'The body is larger than {limit} bytes. Send a smaller body.',
   'request.bodyTooDeep': 'The body is nested deeper than {limit} levels. Send a flatter body.',
   'request.bodyEnded': 'The request ended before its body did.',
+  'request.bodyForm': 'The body must be a form: send it with "Content-Type: application/x-www-form-urlencoded".',
 } as const

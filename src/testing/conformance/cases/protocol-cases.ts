@@ -43,6 +43,22 @@ export const protocolCases: readonly Case[] = [
     code: 'not_acceptable',
   },
   {
+    title: 'an error is in the language that Accept-Language prefers',
+    method: 'GET',
+    path: '/api/documents/',
+    headers: { 'accept-language': 'fr, de-AT;q=0.8, en;q=0.5' },
+    status: 401,
+    code: 'unauthorized',
+    expect: { 'content-language': 'de', vary: 'Accept-Language' },
+  },
+  {
+    title: 'an error without Accept-Language has no header of a language',
+    method: 'GET',
+    path: '/api/documents/',
+    status: 401,
+    expect: { 'content-language': null, vary: null },
+  },
+  {
     title: 'a client that excludes JSON gets 406',
     method: 'GET',
     path: '/api/critters/',
