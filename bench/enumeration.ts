@@ -44,6 +44,8 @@ const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
   'reset-password/request': (email) => send('POST', '/api/users/reset-password/request', { email }),
   'magic-link/request': (email) => send('POST', '/api/users/magic-link/request', { email }),
   'verify-email/request': (email) => send('POST', '/api/users/verify-email/request', { email }),
+  'codes/request': (email) => send('POST', '/api/users/codes/request', { email }),
+  'codes, a wrong one': (email) => send('POST', '/api/users/codes', { email, code: '000000' }),
   'sign-in, mixed hashes': (email) => send('POST', '/api/users/login', { email, password: 'a wrong password' }),
   'private registration': (email) => send('POST', '/api/users', { email, password }),
 }

@@ -53,7 +53,7 @@ app.get('/settled', async (_req, res) => {
   res.json({})
 })
 const { router, errorHandler } = expressAdapter(perms)
-const features = { verifyEmail: true, resetPassword: true, magicLink: true, privateRegistration: true }
+const features = { verifyEmail: true, resetPassword: true, magicLink: true, codes: true, privateRegistration: true }
 app.use(router(new Api({ prefix: '/api', resources: [new UserResource({ features })] })))
 app.use(errorHandler())
 app.listen(Number(process.env.PORT), '127.0.0.1')

@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     models: [UserDocument, Critter],
     cookies: settings.takesCookies && { origins: [new URL(baseUrl).origin] },
     mail: { mailer: zooMailer(settings), baseUrl },
-    secondFactor: { issuer: 'Zoo' },
+    secondFactor: { issuer: 'Zoo', trustedDevices: { lifetime: 30 * 86_400 } },
     auditLog: true,
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },

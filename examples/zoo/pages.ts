@@ -24,9 +24,11 @@ const types = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 /** Where links in mails lead. */
 const linked = ['verify-email', 'reset-password', 'change-email', 'magic-link', 'invitation']
 
+const cookiePages = ['cookies.html', 'cookies.js', 'code.html', 'code.js']
+
 /**
- * The pages that links in mails lead to, and, where cookies are on, the one that signs in with them, `/cookies.html`. An API of
- * its own: pages are not described as JSON.
+ * The pages that links in mails lead to, and, where cookies are on, those that sign in with them, by password (`/cookies.html`) and by
+ * a mailed code (`/code.html`). An API of its own: pages are not described as JSON.
  */
 export function zooPages(perms: Perms): Api {
   const pages = new Resource({ path: '/' })
@@ -43,6 +45,6 @@ export function zooPages(perms: Perms): Api {
     })
   }
   for (const path of linked) add('link.html', path)
-  for (const file of ['link.js', 'users.js', ...(perms.options.cookies ? ['cookies.html', 'cookies.js'] : [])]) add(file)
+  for (const file of ['link.js', 'users.js', ...(perms.options.cookies ? cookiePages : [])]) add(file)
   return new Api({ openapi: false, jwks: false, resources: [pages] })
 }

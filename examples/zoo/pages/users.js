@@ -2,7 +2,7 @@
 
 export const one = (id) => document.getElementById(id)
 
-const signsIn = /\/(?:login|magic-link|second-factor)\/$/
+const signsIn = /\/(?:login|codes|magic-link|second-factor)\/$/
 
 export function send(method, path, body) {
   const headers = { ...(body && { 'content-type': 'application/json' }), ...(signsIn.test(path) && { prefer: 'cookies' }) }

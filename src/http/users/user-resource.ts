@@ -95,7 +95,8 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     this.#options = perms.options
     assertMailFeatures(this.features, this.served, perms)
     assertPasskeyFeature(this.features, perms)
-    if (this.features.magicLink) perms.auth.mail.offerSignIn()
+    const mailsCodes = this.features.codes && perms.auth.codes.method === 'mail'
+    if (this.features.magicLink || mailsCodes) perms.auth.mail.offerSignIn()
     assertProviders(this.features, perms)
     checkMeModel(this.#me, this.served, this.methodOptions('update'))
     super.bind(perms)

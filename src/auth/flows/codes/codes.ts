@@ -33,6 +33,8 @@ export interface CodeSignIn extends LifetimeChoice {
 export interface Codes {
   /** Whether a mailer or a sender is configured. */
   readonly isReady: boolean
+  /** 'mail' if codes go to the users' addresses, 'sms' if they go to the numbers of `sender.destination`. */
+  readonly method: 'mail' | 'sms'
   /**
    * Sends a code to sign in with when the address belongs to a user.
    *
@@ -65,6 +67,7 @@ export function codes(context: CodeContext): Codes {
   const { core, delivery, settings } = context
   return {
     isReady: core.mailService !== null || settings.sender !== undefined,
+    method: settings.method,
 
     async request(email) {
       requireCodes(context, 'request')
