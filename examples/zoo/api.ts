@@ -31,6 +31,8 @@ export function zooApi(): Api {
           invitations: true,
           impersonation: true,
           confirm: true,
+          export: true,
+          deleteAccount: true,
         },
       }),
       new CrudResource({ model: UserDocument, path: 'documents' }),
