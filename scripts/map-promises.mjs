@@ -199,6 +199,7 @@ const featurePromises = {
   193: 'before() judges each row of an update as it was, under a lock in the same transaction, and is refused elsewhere',
   194: 'a row is created for another user only under the rule `others`, as it is in the inserting statement, and for a user whom the caller may read',
   195: 'colleague() shows users of common active domains only, by roles held there; others look like missing users',
+  196: 'holders of a declared role grant only the roles that it names, where they hold it, as it is in the writing statement; other names are refused',
 }
 
 const numbered = new Map([

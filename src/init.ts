@@ -26,7 +26,9 @@ import { readNeededTypes } from './http/crud/existing/table-types.js'
 import { StartCheck } from './migrate/table-check.js'
 import { migrate } from './migrations.js'
 import { currentAddress, noteAdapterMade, setOutsideContext } from './policy/context.js'
+import { declareRoles } from './policy/declared-roles.js'
 import type { StepUpRule } from './policy/fresh-session.js'
+import { assertRolesOf } from './policy/policy.js'
 import { registerModels } from './policy/registered-models.js'
 import { setTableCheck } from './query/execution/table-check.js'
 import { inspectPlainClasses } from './query/inspection/plain-classes.js'
@@ -133,10 +135,14 @@ function prepareModels(runtime: Runtime, options: PermsOptions, hasher: Password
     check: (password, identifiers) => checkPasswordPolicy(password, { ...options.passwords, identifiers }),
   })
   requireDomains(runtime, options.domains === 'required')
+  declareRoles(runtime, options.roles)
   setOutsideContext(runtime, options.outsideContext)
   for (const model of [...Object.values(models), ...(options.models ?? [])]) definitionOf(model)
   for (const model of options.models ?? []) assertRelations(model)
-  enterRuntime(runtime, selfCheck)
+  enterRuntime(runtime, () => {
+    selfCheck()
+    if (options.roles) for (const model of [...Object.values(models), ...(options.models ?? [])]) assertRolesOf(modelClass(model))
+  })
   return models
 }
 

@@ -28,7 +28,9 @@ export function assertNewAction(at: string, name: string): void {
   if (near !== undefined)
     throw new ConfigurationError(`${at}.${name} looks like '${near}'. Use '${near}', or give the action another name, such as 'publish'.`)
   if (reserved.includes(name))
-    throw new ConfigurationError(`${at}.${name}: this name stands for several actions. Use create, update and delete, or another name.`)
+    throw new ConfigurationError(
+      `${at}.${name}: this name stands for several actions. Use read, create, update or delete, or another name.`,
+    )
   if (!/^[a-z][A-Za-z0-9]{0,63}$/.test(name))
     throw new ConfigurationError(`${at}: '${name}' is not the name of an action. Use letters and digits, such as 'publish' or 'markPaid'.`)
 }

@@ -22,6 +22,7 @@ onDefinition((cls, { specs }) => {
           part.kind === 'related' ||
           part.kind === 'allowed' ||
           part.kind === 'before' ||
+          part.kind === 'grantor' ||
           part.kind === 'delegate'
         ) {
           throw new ConfigurationError(

@@ -9,6 +9,7 @@ import { structureOf } from '../schema/definition/definition.js'
 import { type Action, type ActionName, assertNewAction, crudActions, isCrudAction } from './actions.js'
 import type { Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
+import { assertKnownRoles } from './declared-roles.js'
 import {
   type AnyRule,
   allOf,
@@ -215,7 +216,7 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
       throw new ConfigurationError(`${cls.name}.policy.${action} is not a rule. Set one such as owner(), role('admin') or anyOf(...).`)
     }
     checkBefore(`${cls.name}.policy.${action}`, rule, rule === policy.updateTo && rule !== policy.updateFrom)
-    const place: RulePlace = { at: `${cls.name}.policy.${action}`, path: [], parts: { count: 0 } }
+    const place: RulePlace = { at: `${cls.name}.policy.${action}`, path: [] }
     for (const part of walk(rule)) checkRule(cls, part, place)
   }
 }
@@ -254,22 +255,21 @@ interface RulePlace {
   readonly at: string
   /** The relations that lead to it. */
   readonly path: readonly string[]
-  /** The number of parts of the whole rule so far. */
-  readonly parts: { count: number }
+  /** The number of parts so far of the policies that allowed() names. Undefined outside of them. */
+  readonly parts?: { count: number } | undefined
 }
 
-/** The most relations on the way to a rule, and the most parts of a rule with those of the policies that allowed() names. */
+/** The most relations on the way to a rule, and the most parts of the policies that allowed() names in one rule. */
 const MAX_RELATIONS = 6
 const MAX_PARTS = 300
 
 /** Checks before any query that the columns and relations of a rule exist, and that the rule ends and is not too large. */
 function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
   const { at, path, parts } = place
-  parts.count += 1
-  if (parts.count > MAX_PARTS)
-    throw new ConfigurationError(
-      `${at}: the rule has more than ${MAX_PARTS} parts, with those of the policies that allowed() names. Write a shorter rule.`,
-    )
+  if (parts) parts.count += 1
+  assertKnownRoles(at, rule)
+  if (parts && parts.count > MAX_PARTS)
+    throw new ConfigurationError(`${at}: the policies that allowed() names have more than ${MAX_PARTS} parts. Write shorter rules.`)
   const { specs, isStrict } = structureOf(cls)
   if (rule.kind === 'where') {
     for (const [name, value] of Object.entries(rule.conditions)) {
@@ -333,7 +333,7 @@ function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
 }
 
 // allowed() brings the rules of another policy, which may lead back to this one.
-function checkAllowed(cls: typeof Model, action: ActionName, { at, path, parts }: RulePlace): void {
+function checkAllowed(cls: typeof Model, action: ActionName, { at, path, parts = { count: 0 } }: RulePlace): void {
   const here = `${at}, in allowed('${action}')`
   if (path.length === 0)
     throw new ConfigurationError(`${at}: allowed() belongs inside related(), such as related('ticket', allowed('read')).`)
@@ -349,6 +349,14 @@ function checkAllowed(cls: typeof Model, action: ActionName, { at, path, parts }
         )
       checkRule(cls, part, { at: here, path, parts })
     }
+  }
+}
+
+/** Checks the roles that the rules of a class name, also if the class was used before the roles were declared. @throws ConfigurationError */
+export function assertRolesOf(cls: typeof Model): void {
+  if ('policy' in cls) checkRules(cls, policyOf(cls))
+  for (const [name, { readable, writable }] of Object.entries(structureOf(cls).specs)) {
+    for (const rule of [readable, writable]) if (rule) for (const part of walk(rule as Rule)) assertKnownRoles(`${cls.name}.${name}`, part)
   }
 }
 
@@ -382,7 +390,7 @@ export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame =
     else if (part.kind === 'member') names.add(part.field)
     else if (part.kind === 'role' && policy.domainField) names.add(policy.domainField)
     else if (part.kind === 'check' || part.kind === 'before') names.add('*')
-    else if (part.kind === 'rank') for (const name of ['role', 'domainId', 'userId']) names.add(name)
+    else if (part.kind === 'rank' || part.kind === 'grantor') for (const name of ['role', 'domainId', 'userId']) names.add(name)
     else if (part.kind === 'delegate' && policy.ownerField) names.add(policy.ownerField)
     else if (part.kind === 'related') {
       const { ownerProp } = relationOf(cls, part.relation)

@@ -136,6 +136,10 @@ export interface MemberRule extends SqlRule {
   /** The roles that count there; undefined: any role. */
   readonly roles: readonly string[] | undefined
 }
+/** Allows holders of a declared role to read and make the grants of the roles that it may grant. */
+export interface GrantorRule extends SqlRule {
+  readonly kind: 'grantor'
+}
 export interface DelegateRule extends SqlRule {
   readonly kind: 'delegate'
 }
@@ -170,6 +174,7 @@ export type AnyRule =
   | MemberRule
   | ColleagueRule
   | DelegateRule
+  | GrantorRule
   | RecentRule
   | FactorRule
 
@@ -380,6 +385,11 @@ export function colleague(roles?: RoleName | readonly RoleName[]): SqlRule {
     throw new ConfigurationError("colleague() needs the name of a role, for example colleague('admin'), or none for any role.")
   return freeze<ColleagueRule>({ kind: 'colleague', sql: true, roles: list && freeze(list) })
 }
+
+/**
+ * Allows role grants that the caller's declared roles include: see `initPerms({ roles })`. False if no roles are declared.
+ */
+export const grantable = (): SqlRule => freeze<GrantorRule>({ kind: 'grantor', sql: true })
 
 /**
  * Allows callers who may update the owner of the row.

@@ -31,6 +31,8 @@ export function words(given: Rule): string {
       return `the caller may ${rule.action} it`
     case 'before':
       return `before the change ${words(rule.rule)}`
+    case 'grantor':
+      return 'holders of a role that may grant it'
     case 'rank':
       return 'users of a higher rank than the grant'
     case 'member':

@@ -15,6 +15,7 @@ import type { LegacyTokenOptions } from '../auth/tokens/legacy-tokens.js'
 import { ConfigurationError } from '../core/errors.js'
 import type { LanguageOptions } from '../core/messages/languages.js'
 import type { CookieOptions } from '../http/caller/cookies.js'
+import type { RoleDeclarations } from '../policy/declared-roles.js'
 import type { StepUpRule } from '../policy/fresh-session.js'
 import type { LibraryIds, TableOptions } from '../policy/registered-models.js'
 import { recent } from '../policy/session-rules.js'
@@ -105,6 +106,13 @@ export interface PermsOptions {
   accessDenied?: 404 | 403 | undefined
   /** Whether code outside runAs(), asAnonymous() and asSystem() may use protected models. @defaultValue 'allow' until an adapter exists */
   outsideContext?: 'allow' | 'deny' | undefined
+  /**
+   * The roles of the application, and which roles their holders grant: `{ manager: { grants: ['agent'] }, agent: {} }`. Policies, grants
+   * and invitations may then name only these and the built-in roles.
+   *
+   * @defaultValue any name is a role, and only admins grant roles
+   */
+  roles?: RoleDeclarations | undefined
   /** With 'required', each granted role names a domain or '*'. @defaultValue 'optional' */
   domains?: 'optional' | 'required' | undefined
   /** Whether PostgreSQL statements are prepared with a name. Set it to false for poolers that do not support this. @defaultValue true */

@@ -14,7 +14,7 @@ import { namedDomain } from '../policy/domain-ref.js'
 import { declareWriteLimits } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import type { DomainId, UserId } from '../policy/registered-types.js'
-import { anyOf, belowOwnRank, member, owner, type Policy } from '../policy/rules.js'
+import { anyOf, belowOwnRank, grantable, member, owner, type Policy } from '../policy/rules.js'
 import type { AbstractConstructor, Constructor } from '../record/record-types.js'
 import { type Runtime, runtimeSlot } from '../runtime.js'
 import { column } from '../schema/column.js'
@@ -74,7 +74,7 @@ export class UserRoleWithoutId extends ReplaceableMixin(
   declare domain?: Domain | null
   static override adminBypass: boolean | 'read' = 'read'
   static override policy: Policy = {
-    read: anyOf(owner(), member('domainId', [Role.ADMIN])),
+    read: anyOf(owner(), member('domainId', [Role.ADMIN]), grantable()),
     create: grantByRank,
     update: belowOwnRank(),
     delete: belowOwnRank(),

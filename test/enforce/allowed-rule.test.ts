@@ -201,7 +201,7 @@ describe('a policy with allowed()', () => {
     [
       'that grows too large',
       () => {
-        const both = anyOf(...Array.from({ length: 8 }, () => related('parent', allowed('read'))))
+        const both = anyOf(...Array.from({ length: 12 }, () => related('parent', allowed('read'))))
         const D = child({ read: where({ parentId: null }) }, () => Plain, 'Fourth')
         const C = child({ read: both }, () => D, 'Third')
         const B = child({ read: both }, () => C, 'Second')

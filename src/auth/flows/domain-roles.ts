@@ -1,6 +1,7 @@
 import { ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { type Actor, asSystem, currentActor, type Grant } from '../../policy/context.js'
+import { rolesGrantedBy } from '../../policy/declared-roles.js'
 import { namedDomain } from '../../policy/domain-ref.js'
 import { policyOf } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
@@ -61,7 +62,8 @@ export const isDomainRef = (given: unknown): given is DomainName =>
 export function assertInviter(): void {
   const actor = assertActor()
   forbidApiKey(message('subject.invitations'))
-  if (policyOf(grants()).create.kind === 'rank' && !actor.grants.some(isAdminGrant)) throw roleNotGrantable()
+  const mayGrant = (grant: Grant) => isAdminGrant(grant) || rolesGrantedBy(grant.role).length > 0
+  if (policyOf(grants()).create.kind === 'rank' && !actor.grants.some(mayGrant)) throw roleNotGrantable()
 }
 
 /** Returns whether the caller may grant the role in every domain. Such callers may learn which domains exist. */

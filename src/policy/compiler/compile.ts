@@ -16,6 +16,7 @@ import {
   domainAdmin,
   excludesAdmins,
   globalRole,
+  grantorCondition,
   memberCondition,
   rankCondition,
   roleCondition,
@@ -56,6 +57,8 @@ export function compile(given: Rule, scope: Scope): Condition {
       return earlier(rule, scope)
     case 'allowed':
       return effective(rule.action, { ...scope, policy: policyOf(scope.cls), writes: rule.action !== 'read' }, { withDeleted: false })
+    case 'grantor':
+      return grantorCondition(scope, true)
     case 'rank':
       return rankCondition(scope, rule.joins)
     case 'delegate':

@@ -1,6 +1,7 @@
 /** Compiles rules about the roles of the actor and the ranks of other users. */
 import { structureOf } from '../../schema/definition/definition.js'
 import { type Actor, type Grant, hasConsented } from '../context.js'
+import { rolesGrantedBy } from '../declared-roles.js'
 import { isGrantIn } from '../domain-ref.js'
 import { policyFrameOf } from '../policy.js'
 import { registeredModel } from '../registered-models.js'
@@ -182,7 +183,29 @@ export function rankCondition(scope: Scope, joins: boolean): Condition {
     others,
     joins || belongsToDomain(scope),
   )
-  return any(globalRole(scope, [SUPERADMIN]), asAdmin, asDomainAdmin)
+  return any(globalRole(scope, [SUPERADMIN]), asAdmin, asDomainAdmin, all(grantorCondition(scope, joins), others))
+}
+
+/**
+ * Returns the condition that one of the actor's declared roles may grant the role of the row, where the actor holds it.
+ *
+ * @param joins whether the grant may be the user's first one in the domain
+ */
+export function grantorCondition(scope: Scope, joins: boolean): Condition {
+  const grants = scope.actor?.grants ?? []
+  const conditions: Condition[] = []
+  for (const held of new Set(grants.map(({ role }) => role))) {
+    const granted = rolesGrantedBy(held)
+    if (granted.length === 0) continue
+    const column = columnSql(scope, 'role')
+    const isGranted: Condition = scope.row
+      ? granted.includes(String(scope.row.role))
+      : sql(`${column.sql} in (${granted.map(() => '?').join(', ')})`, ...column.bindings, ...granted)
+    const there = grants.filter(({ role, domainId }) => role === held && domainId !== null)
+    const isThere = all(inDomains(scope, 'domainId', there, [held]), joins || belongsToDomain(scope))
+    conditions.push(all(isGranted, any(globalRole(scope, [held]), isThere)))
+  }
+  return any(...conditions)
 }
 
 // The user of a grant is a member of its domain, has a row that belongs to it, or just accepted an invitation.

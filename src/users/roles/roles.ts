@@ -1,6 +1,7 @@
 import { type FieldProblem, ValidationError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import type { Actor } from '../../policy/context.js'
+import { isKnownRole } from '../../policy/declared-roles.js'
 
 /**
  * The roles with a built-in meaning. Any other string (or string enum) is a role of the application.
@@ -38,7 +39,7 @@ function foldRoleName(role: string): string {
 /**
  * Returns the name of a role unchanged, as it is stored.
  *
- * @throws ValidationError for a blank name, and for one that looks like a built-in role ('ADMIN', 'admin ')
+ * @throws ValidationError for a blank name, one that looks like a built-in role ('ADMIN', 'admin '), and one that is not declared
  */
 export function checkRole(role: unknown): string {
   const errors: FieldProblem[] = []
@@ -49,6 +50,7 @@ export function checkRole(role: unknown): string {
       field: 'role',
       message: message('field.reservedRole', { role: foldRoleName(role) }),
     })
+  else if (!isKnownRole(role)) errors.push({ field: 'role', message: message('field.roleNotDeclared') })
   if (errors[0]) throw new ValidationError(message('input.field', { field: 'role', problem: errors[0].message }), errors)
   return role as string
 }

@@ -1,9 +1,11 @@
 // Policies and relations that name their model: misspelled columns and relations do not compile.
 import {
   allOf,
+  allowed,
   anyOf,
   authenticated,
   BasePermsModel,
+  before,
   belongsTo,
   check,
   column,
@@ -81,8 +83,22 @@ export const fromTo: Policy<Ticket> = { update: { from: owner(), to: owner('usrI
 export const checked: Policy<Ticket> = { update: check((ticket) => ticket.stauts === 'open') }
 // @ts-expect-error a rule that only code can decide cannot filter a list
 export const unlistable: Policy<Ticket> = { read: check((ticket) => ticket.isLate) }
-// @ts-expect-error no such action
-export const misspelledAction: Policy<Ticket> = { raed: owner() }
+// Other keys are actions of the application. Misspelled names such as 'raed' are refused at start.
+export const action: Policy<Ticket> = { publish: allOf(owner(), where({ status: 'open' })) }
+// @ts-expect-error no such column, in an action
+export const misspelledInAction: Policy<Ticket> = { publish: where({ stauts: 'open' }) }
+export const others: Policy<Ticket> = { create: { own: authenticated(), others: role('agent') }, read: related('project', allowed('read')) }
+// @ts-expect-error no such column of the row before the update
+export const misspelledBefore: Policy<Ticket> = { update: { from: authenticated(), to: before(owner('usrId')) } }
+
+export async function flags(): Promise<boolean> {
+  const tickets = await Ticket.query().where('status', 'open').withAllowed('update', 'publish')
+  const one = await Ticket.query().withAllowed('delete').findById('1')
+  const isAllowed: boolean =
+    (tickets[0]?.allowed.update ?? false) && (one?.allowed.delete ?? false) && (await tickets[0]?.can('publish')) === true
+  // @ts-expect-error a flag that the query does not ask for
+  return isAllowed && tickets[0]?.allowed.delete
+}
 
 // @ts-expect-error no such column of this model
 export const misspelledKey: Relations<Ticket> = { project: belongsTo(() => Project, 'projetcId') }

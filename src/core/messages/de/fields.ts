@@ -85,6 +85,7 @@ export const fields = translationOf(english)({
   'field.oneAbility': 'muss mindestens eine Fähigkeit enthalten',
   'field.httpUrl': 'muss eine URL mit http:// oder https:// sein',
   'field.reservedRole': 'sieht aus wie die reservierte Rolle „{role}“: Schreiben Sie sie genau so, oder wählen Sie einen anderen Namen',
+  'field.roleNotDeclared': 'ist keine Rolle dieser Anwendung',
   'field.roleName': 'muss der Name einer Rolle sein',
   'field.madeByLibrary': 'wird vom Server erzeugt',
   'field.onlyApiKeys': 'gibt es nur für API-Schlüssel: kind: „api“',

@@ -82,6 +82,7 @@ export const fields = {
   'field.oneAbility': 'must contain at least one ability',
   'field.httpUrl': 'must be an http:// or https:// URL',
   'field.reservedRole': "looks like the reserved role '{role}': write it exactly like that, or choose another name",
+  'field.roleNotDeclared': 'is not a role of this application',
   'field.roleName': 'must be the name of a role',
   'field.madeByLibrary': 'is made by the library',
   'field.onlyApiKeys': "are for API keys: kind: 'api'",
