@@ -95,7 +95,7 @@ describe('Error responses in the language of the client', () => {
       expect(english.problem.status, path).to.be.at.least(400)
       expect(german.problem.title, path).not.to.equal(english.problem.title)
       const [before, after] = [english, german].map(({ problem }) => [problem.detail, ...problem.errors.map(({ message }) => message)])
-      after?.forEach((text, i) => expect(text, `${path} ${JSON.stringify(body)}`).not.to.equal(before?.[i]))
+      for (const [i, text] of (after ?? []).entries()) expect(text, `${path} ${JSON.stringify(body)}`).not.to.equal(before?.[i])
       for (const text of after ?? []) expect(text, path).not.to.match(/\b(?:the|must|not|is|may|this|sign in)\b/i)
     }
   })
