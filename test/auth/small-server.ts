@@ -15,12 +15,15 @@ const perms = initPerms({
   knex,
   jwt: { secret },
   ...(cost === undefined ? { passwordHasher: racingHasher(hashing) } : { passwords: { cost } }),
+  passkeys: { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] },
   ...(features && { user: Keeper as never, mail: { mailer: capturedMailer(), baseUrl: 'https://app.example.com' } }),
   // The limits by address are far: all of a test comes from one.
   throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
 })
 const { router } = nodeAdapter(perms, { onError: () => undefined })
-const server = createServer(router(new Api({ resources: [new UserResource({ features: features ? allFeatures : { confirm: true } })] })))
+const server = createServer(
+  router(new Api({ resources: [new UserResource({ features: features ? allFeatures : { confirm: true, passkeys: true } })] })),
+)
 server.listen(0, '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 // Does not outlive the tests, however they end.
 process.stdin.on('end', () => process.exit(0)).resume()

@@ -79,6 +79,15 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /users/codes/request': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'POST /users/codes': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
   'POST /users/second-factor': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/second-factor/options': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'POST /users/passkeys/options': [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200],
+  'POST /users/passkeys': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'GET /users/me/passkeys': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'POST /users/me/passkeys/options': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
+  'POST /users/me/passkeys': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
+  'PATCH /users/me/passkeys/:passkeyId': [401, 401, 401, 404, 404, 404, 404, 404, 404, 403, 403, 401, 403],
+  'DELETE /users/me/passkeys/:passkeyId': [401, 401, 401, 404, 404, 404, 404, 404, 404, 403, 403, 401, 403],
+  'POST /users/me/confirm/options': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
   'GET /users/me/second-factor': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
   'POST /users/me/second-factor': [401, 401, 401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403],
   'POST /users/me/second-factor/confirm': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
@@ -202,7 +211,13 @@ describe('The authorization table', function () {
     'DELETE /users/:id',
   ]
   /** The paths of POST endpoints that read no body. */
-  const withoutBody = ['/users/logout', '/users/me/confirm/code']
+  const withoutBody = [
+    '/users/logout',
+    '/users/me/confirm/code',
+    '/users/passkeys/options',
+    '/users/me/passkeys/options',
+    '/users/me/confirm/options',
+  ]
   const known = new Map<Who, Caller>()
   async function callerFor(name: string, who: Who): Promise<Caller> {
     if (changing.includes(name)) return await caller(who)
@@ -232,6 +247,7 @@ describe('The authorization table', function () {
     'POST /users/me/second-factor/confirm': () => ({ code: '000000' }),
     'POST /users/me/second-factor/remove': () => ({ code: '000000' }),
     'POST /users/me/second-factor/recovery-codes': () => ({ code: '000000' }),
+    'PATCH /users/me/passkeys/:passkeyId': () => ({ name: 'Phone' }),
     'POST /users/me/deletion': () => ({ password }),
     'POST /users/me/confirm': () => ({ password }),
     'POST /users/invitations': () => ({ email: newAddress(), role: 'editor', domain: domains.own }),
@@ -260,6 +276,7 @@ describe('The authorization table', function () {
         } as never)
         return { deviceId: id }
       }
+      if (path.includes(':passkeyId')) return { passkeyId: userId }
       if (path.includes(':keyId')) return { keyId: (await auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id }
       if (path.includes(':invitationId')) {
         await invited(newAddress())

@@ -17,6 +17,7 @@ import { listCases } from './cases/list-cases.js'
 import { mailCases } from './cases/mail-cases.js'
 import { memberCases } from './cases/member-cases.js'
 import { ownRouteCases } from './cases/own-route-cases.js'
+import { passkeyCases } from './cases/passkey-cases.js'
 import { preconditionCases } from './cases/precondition-cases.js'
 import { protocolCases } from './cases/protocol-cases.js'
 import { signInCases } from './cases/sign-in-cases.js'
@@ -94,7 +95,7 @@ function cookieApi(): Api {
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases, actionCases].flat(),
-  ...[mailCases, codeCases, factorCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
+  ...[mailCases, codeCases, factorCases, passkeyCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
 ]
 
 /** Returns the cases that a target can answer. */

@@ -86,6 +86,7 @@ export const allFeatures = {
   codes: true,
   totp: true,
   trustedDevices: true,
+  passkeys: true,
   invitations: true,
   impersonation: true,
   confirm: true,
@@ -109,7 +110,9 @@ export interface FullWorld extends World {
 
 /** Sets up the library and creates the world in an empty database. close() also destroys the Knex instance. */
 export async function openWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<World> {
-  const perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher(), ...options })
+  const jwt = { secret: 'a secret of the tests, 32 bytes long' }
+  const passkeys = { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] }
+  const perms = initPerms({ knex, jwt, passkeys, passwordHasher: testHasher(), ...options })
   await perms.migrate()
   await createTables(knex, [UserDocument, Critter])
   const made = await asSystem(async () => {

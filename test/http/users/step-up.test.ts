@@ -252,7 +252,7 @@ describe('Step-up with cookies', () => {
 })
 
 describe('initPerms({ stepUp })', () => {
-  const features = { apiKeys: true, changeEmail: true, totp: true, impersonation: true }
+  const features = { apiKeys: true, changeEmail: true, totp: true, passkeys: true, impersonation: true }
   let zoo: Zoo
   let ask: Client
   let clock: FakeClock
@@ -280,11 +280,17 @@ describe('initPerms({ stepUp })', () => {
     ['DELETE', `/users/sessions/0198c0de-0000-7000-8000-00000000000a`, undefined],
   ]
 
+  // They need a recent session whatever the option.
+  const ofPasskeys: [string, string, unknown][] = [
+    ['POST', '/users/me/passkeys/options', undefined],
+    ['DELETE', '/users/me/passkeys/0198c0de-0000-7000-8000-00000000000a', undefined],
+  ]
+
   it('asks for a recent session at each sensitive endpoint, and a confirmed session passes [promise 92]', async () => {
     await open(true)
     const { accessToken: token, user } = await signInAs({ email: 'ada@example.com' })
     clock.advance(301)
-    for (const [method, target, body] of sensitive(user.id)) {
+    for (const [method, target, body] of [...sensitive(user.id), ...ofPasskeys]) {
       const reply = await ask(method, target, token, { body })
       expect([reply.status, reply.body?.code, reply.body?.max_age], `${method} ${target}`).to.deep.equal([
         401,
