@@ -28,6 +28,7 @@ export function zooApi(): Api {
           codes: true,
           totp: true,
           trustedDevices: true,
+          passkeys: true,
           invitations: true,
           impersonation: true,
           confirm: true,

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { initPerms } from 'objection-perms'
+import { initPerms, type PasskeyOptions } from 'objection-perms'
 import { ensureAdmin } from './admin.js'
 import { connect, makeTables } from './database.js'
 import { serveWithExpress } from './express.js'
@@ -40,6 +40,7 @@ async function main(): Promise<void> {
     cookies: settings.takesCookies && { origins: [new URL(baseUrl).origin] },
     mail: { mailer: zooMailer(settings), baseUrl },
     secondFactor: { issuer: 'Zoo', trustedDevices: { lifetime: 30 * 86_400 } },
+    passkeys: passkeysOf(baseUrl, port),
     auditLog: true,
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },
@@ -87,6 +88,16 @@ async function freePort(host: string): Promise<number> {
   probe.close()
   await once(probe, 'close')
   return port
+}
+
+/** Passkeys belong to a domain. Without BASE_URL, the page is http://localhost:3000/passkeys.html. */
+function passkeysOf(baseUrl: string, port: number): PasskeyOptions {
+  const { protocol, hostname, origin } = new URL(baseUrl)
+  const isDomain = protocol === 'https:' && /[a-z]$/.test(hostname) && hostname.includes('.')
+  return {
+    rpName: 'Zoo',
+    ...(isDomain ? { rpId: hostname, origins: [origin] } : { rpId: 'localhost', origins: [`http://localhost:${port}`] }),
+  }
 }
 
 /** Plain http is for this machine alone: a page elsewhere is named with BASE_URL. */

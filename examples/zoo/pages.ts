@@ -45,6 +45,6 @@ export function zooPages(perms: Perms): Api {
     })
   }
   for (const path of linked) add('link.html', path)
-  for (const file of ['link.js', 'users.js', ...(perms.options.cookies ? cookiePages : [])]) add(file)
+  for (const file of ['link.js', 'users.js', 'passkeys.html', 'passkeys.js', ...(perms.options.cookies ? cookiePages : [])]) add(file)
   return new Api({ openapi: false, jwks: false, resources: [pages] })
 }

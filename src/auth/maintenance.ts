@@ -11,6 +11,7 @@ import { column } from '../schema/column.js'
 import { dialectOf, encode } from '../schema/storage.js'
 import type { AuditLog } from '../users/audit-log.js'
 import { Invitation } from '../users/invitation.js'
+import { PasskeyChallenge } from '../users/passkey-challenge.js'
 import { ProviderSignIn } from '../users/provider-sign-in.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
@@ -44,6 +45,8 @@ export interface MaintenanceReport {
   readonly invitations: number
   /** Sign-ins with identity providers whose time is over. */
   readonly providerSignIns: number
+  /** Expired challenges of passkeys. */
+  readonly passkeyChallenges: number
   /** Expired counts of failed attempts. 0 unless `throttle: { store: 'database' }`. */
   readonly attempts: number
   /** Rows of the audit log that are older than the retention. 0 without a retention. */
@@ -89,6 +92,7 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
     tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredDevices(knex, new Date(now)))),
     invitations: await inBatches(expiredInvitations(new Date(now - INVITATION_DAYS * DAY))),
     providerSignIns: await inBatches(expiredProviderSignIns(new Date(now))),
+    passkeyChallenges: await inBatches(expiredPasskeyChallenges(new Date(now))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,
     auditRows:
       auditRetention === undefined ? 0 : await inBatches(oldAuditRows(knex, parts.auditModel, new Date(now - auditRetention * DAY))),
@@ -159,6 +163,16 @@ function expiredProviderSignIns(now: Date): (limit: number) => Promise<Batch> {
       throw error
     }
   }
+}
+
+function expiredPasskeyChallenges(now: Date): (limit: number) => Promise<Batch> {
+  return (limit) =>
+    asSystem(async () => {
+      const rows = await PasskeyChallenge.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
+      if (rows.length === 0) return { found: 0, deleted: 0 }
+      const ids = rows.map(({ id }) => id)
+      return { found: rows.length, deleted: await PasskeyChallenge.query().delete().whereIn('id', ids) }
+    })
 }
 
 // Not through the model: it refuses to delete rows, also inside asSystem().

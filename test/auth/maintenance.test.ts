@@ -18,12 +18,13 @@ import {
 import { column } from '../../src/schema/column.js'
 import { dialectOf, encode } from '../../src/schema/storage.js'
 import { testHasher } from '../../src/testing/hasher.js'
+import { PasskeyChallenge } from '../../src/users/passkey-challenge.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-const none: MaintenanceReport = { tokens: 0, invitations: 0, providerSignIns: 0, attempts: 0, auditRows: 0 }
+const none: MaintenanceReport = { tokens: 0, invitations: 0, passkeyChallenges: 0, providerSignIns: 0, attempts: 0, auditRows: 0 }
 
 eachDatabase('perms.maintain()', (db) => {
   let perms: Perms
@@ -71,13 +72,24 @@ eachDatabase('perms.maintain()', (db) => {
     await db.knex('perms_throttle').insert({ name: 'signIn.pair:new', points: 1, expires_at: stored(new Date(now + HOUR)) })
     await auditRows(5, new Date(now - 91 * DAY))
     await auditRows(2, new Date(now - 89 * DAY))
+    await asSystem(async () => {
+      for (const at of [now - 1000, now + HOUR])
+        await PasskeyChallenge.create({ ceremony: 'sign-in', challenge: newId(), expiresAt: new Date(at) })
+    })
     const domain = await asSystem(() => Domain.create({ name: `press-${now}` }))
     const invitation = { email: 'bob@example.com', role: 'editor', domainId: domain.id, invitedById: ada.id }
     await asSystem(async () => {
       for (const days of [31, 29, -1])
         await Invitation.create({ ...invitation, token: newId(), expiresAt: new Date(now - days * DAY) } as never)
     })
-    expect(await perms.maintain()).to.deep.equal({ tokens: 3, invitations: 1, providerSignIns: 0, attempts: 4, auditRows: 5 })
+    expect(await perms.maintain()).to.deep.equal({
+      tokens: 3,
+      invitations: 1,
+      passkeyChallenges: 1,
+      providerSignIns: 0,
+      attempts: 4,
+      auditRows: 5,
+    })
     expect([await left('token'), await left('invitation'), await left('perms_throttle'), await left('audit_log')]).to.deep.equal([
       3, 2, 1, 2,
     ])

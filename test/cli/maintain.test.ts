@@ -18,7 +18,7 @@ eachDatabase(
         expect(await db.knex('audit_log')).to.have.length(rows)
         const { code, json, stderr } = await project.run(['maintain', '--audit-retention', '30', '--json'], { ownProcess: true })
         expect(code, stderr).to.equal(0)
-        expect(json).to.deep.equal({ tokens: 0, invitations: 0, providerSignIns: 0, attempts: 0, auditRows: rows })
+        expect(json).to.deep.equal({ tokens: 0, invitations: 0, passkeyChallenges: 0, providerSignIns: 0, attempts: 0, auditRows: rows })
         expect((await project.run(['maintain'])).stdout).to.equal(
           'Deleted 0 tokens, 0 invitations, 0 counts of attempts and 0 rows of the audit log.\n',
         )
