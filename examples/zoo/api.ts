@@ -1,8 +1,8 @@
-import { Api, AuditLog, asSystem, CrudResource, Domain, recent, UserResource } from 'objection-perms'
+import { Api, AuditLog, asSystem, CrudResource, Domain, type Perms, recent, UserResource } from 'objection-perms'
 import { Critter, UserDocument } from './models.js'
 
 /** The REST API: it knows no framework. */
-export function zooApi(): Api {
+export function zooApi(perms: Perms): Api {
   const critters = new CrudResource({
     model: Critter,
     methods: { list: { public: true }, get: { public: true }, delete: { adminOnly: true } },
@@ -34,6 +34,8 @@ export function zooApi(): Api {
           confirm: true,
           export: true,
           deleteAccount: true,
+          // On if the environment has the keys of a provider.
+          providers: perms.auth.providers.isReady,
         },
       }),
       new CrudResource({ model: UserDocument, path: 'documents' }),

@@ -30,7 +30,7 @@ export function serveWithExpress(perms: Perms, port: number, host: string): Serv
 
   app.use(router(zooPages(perms)))
   app.use(authenticate())
-  app.use(router(zooApi()))
+  app.use(router(zooApi(perms)))
   app.get('/auth/profile', requireUser(), async (_req, res) => {
     res.json(await profile())
   })

@@ -42,7 +42,7 @@ export async function serveWithFastify(perms: Perms, port: number, host: string)
   app.register(router(zooPages(perms)))
   app.register(async (inside) => {
     inside.register(authenticate())
-    inside.register(router(zooApi()))
+    inside.register(router(zooApi(perms)))
     inside.get('/auth/profile', { onRequest: requireUser() }, async () => await profile())
     inside.get('/reports', { onRequest: requireRole(Role.ADMIN) }, async () => await zooReport())
     inside.setNotFoundHandler(async () => {

@@ -32,7 +32,7 @@ export function serveWithFetch(perms: Perms, port: number, host: string): Server
       'POST /auth/login': async (request, env) =>
         Response.json(await login(await json(request), { address: address(env) }), { headers: { 'cache-control': 'no-store' } }),
     },
-    router(zooPages(perms), authenticate(router(zooApi(), own))),
+    router(zooPages(perms), authenticate(router(zooApi(perms), own))),
   )
 
   return serve({ fetch: errorHandler(zoo), port, hostname: host }) as Server

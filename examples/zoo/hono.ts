@@ -28,7 +28,7 @@ export function serveWithHono(perms: Perms, port: number, host: string): Server 
 
   app.use(router(zooPages(perms)))
   app.use(authenticate())
-  app.use(router(zooApi()))
+  app.use(router(zooApi(perms)))
   app.get('/auth/profile', requireUser(), async (c) => c.json(await profile()))
   app.get('/reports', requireRole(Role.ADMIN), async (c) => c.json(await zooReport()))
 

@@ -33,7 +33,7 @@ export function serveWithKoa(perms: Perms, port: number, host: string): Server {
 
   app.use(router(zooPages(perms)))
   app.use(authenticate())
-  app.use(router(zooApi()))
+  app.use(router(zooApi(perms)))
 
   const own = new Router({ sensitive: true })
   own.get('/auth/profile', requireUser(), async (ctx) => {

@@ -11,6 +11,7 @@ import { serveWithKoa } from './koa.js'
 import { zooMailer } from './mail.js'
 import { Critter, User, UserDocument } from './models.js'
 import { serveWithNode } from './node.js'
+import { zooProviders } from './providers.js'
 import { readSettings, SettingsError } from './settings.js'
 import { welcomeLines } from './welcome.js'
 
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
     mail: { mailer: zooMailer(settings), baseUrl },
     secondFactor: { issuer: 'Zoo', trustedDevices: { lifetime: 30 * 86_400 } },
     passkeys: passkeysOf(baseUrl, port),
+    ...zooProviders(process.env, baseUrl),
     auditLog: true,
     // Counted in the database: several processes of this server count together.
     throttle: settings.isThrottled && { store: 'database' },

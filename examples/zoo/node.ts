@@ -36,7 +36,7 @@ export function serveWithNode(perms: Perms, port: number, host: string): Server 
         send(res, 200, await login(body, { address: req.socket.remoteAddress }))
       },
     },
-    router(zooPages(perms), authenticate(router(zooApi(), own))),
+    router(zooPages(perms), authenticate(router(zooApi(perms), own))),
   )
 
   return createServer(errorHandler(zoo)).listen(port, host)

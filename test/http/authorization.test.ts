@@ -12,6 +12,7 @@ import { column } from '../../src/schema/column.js'
 import { createUser, type SignedInAs, signInAs } from '../../src/testing/index.js'
 import { runAs } from '../../src/users/caller/actor.js'
 import { Domain } from '../../src/users/domain.js'
+import { Identity } from '../../src/users/identity.js'
 import { Invitation } from '../../src/users/invitation.js'
 import { Role } from '../../src/users/roles/roles.js'
 import { Token } from '../../src/users/token.js'
@@ -88,6 +89,14 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'PATCH /users/me/passkeys/:passkeyId': [401, 401, 401, 404, 404, 404, 404, 404, 404, 403, 403, 401, 403],
   'DELETE /users/me/passkeys/:passkeyId': [401, 401, 401, 404, 404, 404, 404, 404, 404, 403, 403, 401, 403],
   'POST /users/me/confirm/options': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
+  'GET /users/providers': [200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200],
+  'POST /users/providers/:provider/start': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'GET /users/providers/:provider/callback': [401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401],
+  'POST /users/providers/:provider/callback': [415, 415, 415, 415, 415, 415, 415, 415, 415, 415, 415, 415, 415],
+  'POST /users/providers/exchange': [422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422, 422],
+  'GET /users/me/identities': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
+  'POST /users/me/identities': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 403],
+  'DELETE /users/me/identities/:identityId': [401, 401, 401, 404, 204, 404, 404, 404, 404, 403, 403, 401, 403],
   'GET /users/me/second-factor': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 403, 401, 200],
   'POST /users/me/second-factor': [401, 401, 401, 201, 201, 201, 201, 201, 201, 403, 403, 401, 403],
   'POST /users/me/second-factor/confirm': [401, 401, 401, 422, 422, 422, 422, 422, 422, 403, 403, 401, 403],
@@ -206,6 +215,7 @@ describe('The authorization table', function () {
     'POST /users/me/second-factor',
     'POST /users/invitations/accept',
     'POST /users/me/deletion',
+    'DELETE /users/me/identities/:identityId',
     'DELETE /users/me/deletion',
     'DELETE /users/impersonation',
     'DELETE /users/:id',
@@ -249,6 +259,7 @@ describe('The authorization table', function () {
     'POST /users/me/second-factor/recovery-codes': () => ({ code: '000000' }),
     'PATCH /users/me/passkeys/:passkeyId': () => ({ name: 'Phone' }),
     'POST /users/me/deletion': () => ({ password }),
+    'POST /users/me/identities': () => ({ provider: 'query' }),
     'POST /users/me/confirm': () => ({ password }),
     'POST /users/invitations': () => ({ email: newAddress(), role: 'editor', domain: domains.own }),
     'POST /users/invitations/accept': async ({ email }) => ({ token: await invited(email || newAddress()) }),
@@ -277,6 +288,11 @@ describe('The authorization table', function () {
         return { deviceId: id }
       }
       if (path.includes(':passkeyId')) return { passkeyId: userId }
+      if (path.includes(':provider')) return { provider: 'query' }
+      if (path.includes(':identityId')) {
+        const subject = newAddress()
+        return { identityId: (await Identity.create({ userId, provider: 'query', issuer: 'https://x', subject } as never)).id }
+      }
       if (path.includes(':keyId')) return { keyId: (await auth.apiKeys.issue(owner, { abilities: ['*'] })).key.id }
       if (path.includes(':invitationId')) {
         await invited(newAddress())

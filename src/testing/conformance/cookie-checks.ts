@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { asSystem } from '../../policy/context.js'
 import { password } from './case.js'
 import { type Received, type Sent, send } from './send.js'
+import { approved } from './test-provider.js'
 import type { FullWorld } from './world.js'
 
 /** A test of the server with tokens in cookies. */
@@ -47,7 +48,39 @@ const cookieOf = (answer: Received) =>
 const jsonOf = ({ body }: Received) => JSON.parse(body) as Record<string, unknown>
 const clearedCookie = '__Host-access=; __Host-refresh='
 
+/** Signs in with a provider that returns in this way. */
+async function signInWithProvider(server: CookieClient, provider: 'query' | 'posting', sameSite: string): Promise<void> {
+  const begun = await server.send('POST', `/api/users/providers/${provider}/start/`, server.home)
+  const [line] = linesOf(begun)
+  assert.match(String(line), new RegExp(`^__Host-provider=pb_[\\w-]{43}; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=${sameSite}$`))
+  const parameters = approved(String(jsonOf(begun)['url']), `person of ${provider}`.replaceAll(' ', '-'))
+  const path = `/api/users/providers/${provider}/callback/`
+  const answer = await (provider === 'query'
+    ? server.send('GET', `${path}?${parameters}`, { cookie: cookieOf(begun) })
+    : send(server.url, {
+        ...{ method: 'POST', path, body: parameters },
+        headers: { cookie: cookieOf(begun), origin: 'https://provider.example.com', 'content-type': 'application/x-www-form-urlencoded' },
+      }))
+  assert.equal(answer.status, 303, answer.body)
+  assert.equal(answer.headers.location, '/')
+  assert.equal(answer.body, '')
+  assert.deepEqual(
+    linesOf(answer).map((one) => one.replace(/=.*/, '')),
+    ['__Host-provider', '__Host-access', '__Host-refresh'],
+  )
+  const me = await server.send('GET', '/api/users/me/', { cookie: cookieOf(answer) })
+  assert.equal(me.status, 200, me.body)
+}
+
 export const cookieChecks: readonly CookieCheck[] = [
+  {
+    title: 'a provider that returns with a GET signs the browser in',
+    run: (server) => signInWithProvider(server, 'query', 'Lax'),
+  },
+  {
+    title: 'a provider that returns with a POST from its own page signs the browser in',
+    run: (server) => signInWithProvider(server, 'posting', 'None'),
+  },
   {
     title: 'sign-in sets two cookies in separate headers and shows no token',
     async run(server) {

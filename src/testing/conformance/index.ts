@@ -21,7 +21,7 @@ export interface TestFramework {
  * Registers the tests that every adapter must pass, about 300: sign-in, callers, routes of the application, lists, writes, protocol,
  * every feature of UserResource, and cookies. Each response must be identical to that of the adapter for node:http.
  *
- * The suite calls initPerms() for its own databases. Run it in a test file that does not call initPerms() itself. It needs otpauth.
+ * The suite calls initPerms() for its own databases. Run it in a test file that does not call initPerms() itself. It needs otpauth and openid-client.
  *
  * @param name the name of the adapter, for the titles
  * @param target how to start a server with the adapter

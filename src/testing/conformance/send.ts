@@ -46,12 +46,17 @@ const comparedHeaders = [
 /** Returns a response as text, without the values that differ from run to run. */
 export function transcript({ status, headers, body }: Received): string {
   const lines = comparedHeaders.filter((name) => headers[name] !== undefined).map((name) => `${name}: ${headers[name]}`)
-  return [status, ...lines, body]
-    .join('\n')
-    .replace(/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/g, '<id>')
-    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
-    .replace(/(etag: ).*/g, '$1<etag>')
-    .replace(/("(?:access_token|refresh_token|device_token|nextCursor|challenge|key|secret|uri)":")[^"]*/g, '$1<opaque>')
-    .replace(/"[a-z2-9]{5}(?:-[a-z2-9]{1,5}){5}"/g, '"<code>"')
-    .replace(/(content-length: ).*/g, /_token":"|nextCursor":"/.test(body) ? '$1<length>' : '$&')
+  return (
+    [status, ...lines, body]
+      .join('\n')
+      .replace(/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/g, '<id>')
+      .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '<time>')
+      // Some servers say that a redirect has no body.
+      .replace('content-length: 0\n', '')
+      .replace(/(location: .*code=).*/g, '$1<code>')
+      .replace(/(etag: ).*/g, '$1<etag>')
+      .replace(/("(?:access_token|refresh_token|device_token|nextCursor|challenge|key|secret|uri|url)":")[^"]*/g, '$1<opaque>')
+      .replace(/"[a-z2-9]{5}(?:-[a-z2-9]{1,5}){5}"/g, '"<code>"')
+      .replace(/(content-length: ).*/g, /_token":"|nextCursor":"/.test(body) ? '$1<length>' : '$&')
+  )
 }

@@ -20,6 +20,7 @@ import { ownRouteCases } from './cases/own-route-cases.js'
 import { passkeyCases } from './cases/passkey-cases.js'
 import { preconditionCases } from './cases/precondition-cases.js'
 import { protocolCases } from './cases/protocol-cases.js'
+import { providerCases } from './cases/provider-cases.js'
 import { signInCases } from './cases/sign-in-cases.js'
 import { stepUpCases } from './cases/step-up-cases.js'
 import { writeCases } from './cases/write-cases.js'
@@ -89,13 +90,16 @@ function fullApi(): Api {
 function cookieApi(): Api {
   const documents = new CrudResource({ model: UserDocument, path: 'documents' })
   const critters = new CrudResource({ model: Critter, path: 'critters' })
-  return new Api({ prefix: '/api', resources: [new UserResource({ features: { magicLink: true, confirm: true } }), documents, critters] })
+  return new Api({
+    prefix: '/api',
+    resources: [new UserResource({ features: { magicLink: true, confirm: true, providers: true } }), documents, critters],
+  })
 }
 
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases, actionCases].flat(),
-  ...[mailCases, codeCases, factorCases, passkeyCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
+  ...[mailCases, codeCases, factorCases, passkeyCases, providerCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
 ]
 
 /** Returns the cases that a target can answer. */

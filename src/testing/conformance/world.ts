@@ -20,6 +20,7 @@ import { testHasher } from '../hasher.js'
 import { type CapturedMailer, capturedMailer } from '../mailer.js'
 import { createUser, signInAs } from '../users.js'
 import { password } from './case.js'
+import { testProviders } from './test-provider.js'
 
 export class UserDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
   title: column.string({ maxLength: 200 }),
@@ -87,6 +88,7 @@ export const allFeatures = {
   totp: true,
   trustedDevices: true,
   passkeys: true,
+  providers: true,
   invitations: true,
   impersonation: true,
   confirm: true,
@@ -148,6 +150,7 @@ export async function openFullWorld(knex: Knex, options: Partial<PermsOptions> =
     mail,
     secondFactor: { issuer: 'Zoo', trustedDevices: { lifetime: 86_400 } },
     throttle: false,
+    ...testProviders(),
     ...options,
   })
   return { ...world, mailer }
