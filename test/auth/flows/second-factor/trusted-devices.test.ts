@@ -151,10 +151,12 @@ eachDatabase('Trusted devices', (db) => {
     'a factor that is removed and set up again': async () => {
       clock.advance(60)
       await asSystem(() => all.auth.secondFactors.remove(asUser(), codeOf(factor.secret)))
+      expect(await rows()).to.deep.equal([])
       await addFactor({ auth: all.auth as never }, asUser(), password)
     },
     'a factor that is reset': async () => {
       await asSystem(() => all.auth.secondFactors.reset(asUser()))
+      expect(await rows()).to.deep.equal([])
       await addFactor({ auth: all.auth as never }, asUser(), password)
     },
   }
