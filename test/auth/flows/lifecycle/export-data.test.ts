@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
 import { newId } from '../../../../src/core/ids.js'
 import {
@@ -181,6 +183,31 @@ eachDatabase('perms.auth.exportData()', (db) => {
     expect(new Set(texts).size).to.equal(count)
     expect(result.filter((line) => (line as ExportedRow).model === 'Match')).to.have.length(210)
     expect(statements.filter((sql) => /from .?diary/.test(sql) && / limit /.test(sql))).to.have.length(3)
+  })
+
+  const onlyFull = process.env['FULL'] === '1' ? it : it.skip
+  onlyFull('exports 20,000 rows in flat memory', async function () {
+    this.timeout(120_000)
+    const user = await createUser()
+    await diaries(user.id, 20_000)
+    await db
+      .knex('diary')
+      .where('user_id', user.id as string)
+      .update({ text: 'x'.repeat(2000) })
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    let [count, before, most] = [0, 0, 0]
+    for await (const _line of perms.auth.exportData(user)) {
+      count += 1
+      if (count % 2000 !== 0) continue
+      collectGarbage()
+      const { heapUsed } = process.memoryUsage()
+      if (count === 2000) before = heapUsed
+      most = Math.max(most, heapUsed - before)
+    }
+    expect(count).to.be.greaterThan(20_000)
+    // All rows together are more than 40 MB.
+    expect(most / 2 ** 20).to.be.lessThan(20)
   })
 
   it('keeps its context when other code asks for the next line, and ends when it is no longer read', async () => {
