@@ -1,5 +1,20 @@
 import fc from 'fast-check'
-import { ability, allOf, anyOf, authenticated, everyone, nobody, not, owner, related, role, type SqlRule, where } from '../../src/index.js'
+import {
+  ability,
+  allOf,
+  anyOf,
+  authenticated,
+  everyone,
+  factor,
+  nobody,
+  not,
+  owner,
+  recent,
+  related,
+  role,
+  type SqlRule,
+  where,
+} from '../../src/index.js'
 import type { Actor } from '../../src/policy/context.js'
 import { type AgreementWorld, type ColumnName, columnNames, type Kind, kindOf, likes, orders, type Row } from './agreement-world.js'
 
@@ -7,6 +22,8 @@ type Asked = Readonly<Record<string, unknown>> | readonly unknown[] | string | n
 export type Described =
   | { is: 'everyone' | 'nobody' | 'authenticated' }
   | { is: 'ability'; name: string }
+  | { is: 'recent'; seconds: number }
+  | { is: 'factor'; name: 'passkey' | 'totp' | 'any' }
   | { is: 'owner'; field: string | undefined }
   | { is: 'role'; roles: string[]; domain: string | { readonly id: string } | undefined }
   | { is: 'where'; conditions: Record<string, Asked> }
@@ -24,6 +41,10 @@ export function ruleOf(given: Described): SqlRule {
       return authenticated()
     case 'ability':
       return ability(given.name)
+    case 'recent':
+      return recent(given.seconds)
+    case 'factor':
+      return factor(given.name)
     case 'owner':
       return owner(given.field)
     case 'role':
@@ -63,6 +84,10 @@ export function means(given: Described, row: Row, actor: Actor | null, world: Ag
       return actor !== null
     case 'ability':
       return actor !== null && (!actor.abilities || actor.abilities.includes(given.name))
+    case 'recent':
+      return isSession(actor) && actor.authTime instanceof Date && isWithin(Date.now() - actor.authTime.getTime(), given.seconds)
+    case 'factor':
+      return isSession(actor) && (actor.amr ?? []).some((method) => provedBy[given.name].includes(method))
     case 'owner':
       return actor !== null && row[given.field ?? 'ownerId'] === actor.id
     case 'role':
@@ -85,6 +110,15 @@ export function means(given: Described, row: Row, actor: Actor | null, world: Ag
     case 'not':
       return !means(given.rule, row, actor, world)
   }
+}
+
+const isSession = (actor: Actor | null): actor is Actor => actor !== null && actor.abilities === null && actor.impersonatorId === null
+// The clock of another process may be a minute ahead.
+const isWithin = (age: number, seconds: number) => age >= -60_000 && age <= seconds * 1000
+const provedBy: Readonly<Record<'passkey' | 'totp' | 'any', readonly string[]>> = {
+  passkey: ['hwk', 'swk'],
+  totp: ['otp'],
+  any: ['hwk', 'swk', 'otp', 'recovery'],
 }
 
 function relatedTo(row: Row, relation: string, { groups, tags, parts, links }: AgreementWorld): Row[] {
@@ -151,6 +185,8 @@ const wheres: fc.Arbitrary<Described> = fc
   )
   .map((entries) => ({ is: 'where', conditions: Object.fromEntries(entries) }))
 
+/** In seconds. */
+const HOUR = 3600
 const roleNames = ['editor', 'author', 'admin', 'superadmin']
 /** Policies and callers at random, over the models of a world. */
 export function agreementRules({ ids, numbered, userIds, domainIds, domainNames }: AgreementWorld) {
@@ -172,6 +208,8 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
   const constants: fc.Arbitrary<Described> = fc.oneof(
     fc.constantFrom('everyone', 'nobody', 'authenticated').map((is) => ({ is }) as Described),
     fc.constantFrom('read', 'write').map((name) => ({ is: 'ability', name }) as const),
+    fc.constantFrom(HOUR, 10 * HOUR).map((seconds) => ({ is: 'recent', seconds }) as const),
+    fc.constantFrom('passkey', 'totp', 'any').map((name) => ({ is: 'factor', name }) as const),
   )
 
   /** Rules for a model with these columns for owners and these relations, nested this deep. */
@@ -223,7 +261,12 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
       grants: fc.oneof(fc.constant([]), grants),
       sessionId: fc.constant(null),
       abilities: fc.constantFrom(null, null, null, [], ['read']),
-      impersonatorId: fc.constant(null),
+      impersonatorId: fc.constantFrom(null, null, null, userIds[0] as string),
+      // The times are far from the limits, so that a slow run changes nothing.
+      authTime: fc
+        .constantFrom(null, 0, 2 * HOUR, 20 * HOUR, -HOUR)
+        .map((age) => (age === null ? null : new Date(Date.now() - age * 1000))),
+      amr: fc.constantFrom(null, [], ['pwd'], ['pwd', 'otp', 'mfa'], ['swk', 'user'], ['pwd', 'recovery']),
     }),
     { freq: 6 },
   )
