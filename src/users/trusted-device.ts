@@ -1,4 +1,5 @@
 import type { TransactionOrKnex } from 'objection'
+import { message } from '../core/messages/message.js'
 import { setClassName } from '../core/names.js'
 import { tableExists } from '../database/tables/existing-tables.js'
 import { joinAmbient, registeredKnex } from '../database/transaction.js'
@@ -17,7 +18,9 @@ import { CheckedWritesMixin, forbidApiKey } from './caller/caller-restrictions.j
  *
  * @example const count = await asSystem(() => TrustedDevice.query().where('userId', user.id).resultSize())
  */
-export class TrustedDevice extends CheckedWritesMixin(HasUserMixin(LibraryModel), () => forbidApiKey('Trusted devices')).withColumns({
+export class TrustedDevice extends CheckedWritesMixin(HasUserMixin(LibraryModel), () =>
+  forbidApiKey(message('subject.trustedDevices')),
+).withColumns({
   /** The hash of the token that the device keeps. */
   token: column.string({ maxLength: 64 }).unique().hidden(),
   /** A keyed hash of the password's hash. Another password makes the token worthless, also if an earlier version changed it. */

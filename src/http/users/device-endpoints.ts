@@ -1,4 +1,5 @@
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { message } from '../../core/messages/message.js'
 import { forbidApiKey } from '../../users/caller/caller-restrictions.js'
 import type { User } from '../../users/user.js'
 import { noStore } from '../caller/token-response.js'
@@ -8,7 +9,12 @@ import { HttpResponse } from '../core/response.js'
 /** `GET me/devices/`, `DELETE me/devices/:deviceId` and `DELETE me/devices/`: the devices that the caller trusts. */
 export function deviceEndpoints(name: string): Endpoint[] {
   const own = { abilities: 'none', queryKeys: [] } as const
-  const remove = { ...own, method: 'DELETE', status: 204, assertAllowed: async () => forbidApiKey('Trusted devices') } as const
+  const remove = {
+    ...own,
+    method: 'DELETE',
+    status: 204,
+    assertAllowed: async () => forbidApiKey(message('subject.trustedDevices')),
+  } as const
   return [
     new Endpoint({
       ...own,

@@ -88,7 +88,7 @@ function splitTrust(
 ): { trustDevice: boolean; given: Readonly<Record<string, unknown>> } {
   if (!knowsDevices) return { trustDevice: false, given: body }
   const { trustDevice = false, ...given } = body
-  if (typeof trustDevice !== 'boolean') throw invalidField('trustDevice', 'must be true or false')
+  if (typeof trustDevice !== 'boolean') throw invalidField('trustDevice', message('field.boolean'))
   return { trustDevice, given }
 }
 

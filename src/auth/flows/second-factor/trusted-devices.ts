@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
+import { message } from '../../../core/messages/message.js'
 import { transaction } from '../../../database/transaction.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
 import { decodeId } from '../../../schema/ids.js'
@@ -181,7 +182,7 @@ export function trustedDevices(core: AuthCore): TrustedDevices {
   const { devices, emit, knex } = core
   const prepare = async (name: string, user: UserRow) => {
     core.assertNoTransaction(`devices.${name}`)
-    forbidApiKey('Trusted devices')
+    forbidApiKey(message('subject.trustedDevices'))
     const userId = userIdOf(user)
     await requireRankOver(userId)
     return userId

@@ -80,6 +80,7 @@ export const problems = translationOf(english)({
   'subject.userAccounts': 'Konten',
   'subject.linkedAccounts': 'Verknüpfte Konten',
   'subject.exports': 'Exporte',
+  'subject.trustedDevices': 'Vertrauenswürdige Geräte',
 
   'attempts.tooMany': 'Zu viele Versuche: Warten Sie, bevor Sie es noch einmal versuchen.',
   'attempts.tooManyPasswords': 'Gerade werden zu viele Passwörter geprüft: Versuchen Sie es bald noch einmal.',

@@ -73,6 +73,7 @@ export const problems = {
   'subject.userAccounts': 'User accounts',
   'subject.linkedAccounts': 'Linked accounts',
   'subject.exports': 'Exports',
+  'subject.trustedDevices': 'Trusted devices',
 
   'attempts.tooMany': 'Too many attempts: wait before you try again.',
   'attempts.tooManyPasswords': 'Too many passwords are being checked right now: try again shortly.',
