@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import { initPerms, type Perms, User } from '../../src/index.js'
+import { SoftPasskey } from '../helpers/authenticator.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
 import { repetitions } from '../helpers/repetitions.js'
@@ -148,6 +149,31 @@ for (const client of databases) {
       expect((await refresh(0, refreshToken)).status).to.equal(401)
       expect(await authTimeOf(user)).to.deep.equal(before)
     })
+
+    race(
+      'one of several concurrent sign-ins with one answer of a passkey succeeds, and of two removals at once one [promises 102, 118]',
+      async () => {
+        const user = await newUser()
+        const { accessToken } = await newSession(user)
+        await own.knex('token').where({ user_id: user.id }).update({ auth_time: new Date(), amr: 'otp' })
+        const soft = new SoftPasskey({ rpId: 'example.com', origin: 'https://app.example.com' })
+        const ids: string[] = []
+        for (const passkey of [soft, new SoftPasskey(soft.options)]) {
+          const { body } = await ask(0, 'POST', '/users/me/passkeys/options', { token: accessToken })
+          const added = await ask(1, 'POST', '/users/me/passkeys', { token: accessToken, json: { passkey: passkey.create(body) } })
+          expect(added.status, JSON.stringify(added.body)).to.equal(201)
+          ids.push(added.body.id)
+        }
+        const { body } = await ask(0, 'POST', '/users/passkeys/options')
+        const passkey = soft.get(body)
+        const answers = await many(6, (i) => ask(i, 'POST', '/users/passkeys', { json: { passkey } }))
+        expect(answers.map(({ status }) => status).sort()).to.deep.equal([200, 401, 401, 401, 401, 401])
+        // The user has no password: one passkey stays.
+        const removed = await many(2, (i) => ask(i, 'DELETE', `/users/me/passkeys/${ids[i]}`, { token: accessToken }))
+        expect(removed.map(({ status }) => status).sort()).to.deep.equal([204, 409])
+        expect(await own.knex('passkey').where({ user_id: user.id })).to.have.length(1)
+      },
+    )
 
     race('one of several concurrent confirmations with a recovery code succeeds [promise 90]', async () => {
       const user = await newUser(await hasher.hash(password))
