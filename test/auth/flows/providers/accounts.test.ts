@@ -2,16 +2,22 @@ import { expect } from 'chai'
 import { challengeOf } from '../../../../src/auth/flows/providers/sign-in-store.js'
 import {
   ConflictError,
+  Domain,
   ForbiddenError,
   Identity,
   InsufficientUserAuthenticationError,
   InvalidTokenError,
+  type Mail,
+  type PermsOptions,
   ProviderSignIn,
+  Role,
+  runAs,
   Token,
   UnauthorizedError,
   UserRole,
 } from '../../../../src/index.js'
 import { asSystem, runAsActor } from '../../../../src/policy/context.js'
+import { capturedMailer } from '../../../../src/testing/index.js'
 import { createUser, signInAs } from '../../../../src/testing/users.js'
 import { eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
@@ -299,8 +305,8 @@ eachDatabase('Sign-in with a provider', (db) => {
 })
 
 eachDatabase('Sign-up with a provider', (db) => {
-  const withRule = async (signIn: object, work: (world: ProviderWorld) => Promise<void>) => {
-    const world = await openProviders(db.knex, signIn)
+  const withRule = async (signIn: object, work: (world: ProviderWorld) => Promise<void>, more: Partial<PermsOptions> = {}) => {
+    const world = await openProviders(db.knex, signIn, more)
     try {
       await work(world)
     } finally {
@@ -343,5 +349,53 @@ eachDatabase('Sign-up with a provider', (db) => {
       expect((await finish(prepare as never)).status).to.equal('exchange')
       expect(seen).to.deep.equal([{ nickname: 'A person' }, { email: `person${count}@example.com` }])
     })
+  })
+
+  it('with an invitation creates the invited address with its role once, whatever address the provider names [promises 128, 136]', async () => {
+    const mailer = capturedMailer<Mail>()
+    const work = async (world: ProviderWorld) => {
+      const domain = await asSystem(() => Domain.create({ name: `domain-${count}` }))
+      const boss = await createUser<Reader & { id: string }>({ password } as never)
+      await asSystem(() => boss.grantRole(Role.ADMIN, { domain }))
+      const invite = async (email: string) => {
+        await runAs(boss, () => world.perms.auth.invitations.invite({ email, role: 'editor', domain: domain.name }))
+        await world.perms.auth.settled()
+        return /in_[\w-]{43}/.exec(mailer.last()?.text ?? '')?.[0] as string
+      }
+      const outcome = async (given: object, invitation: string) => {
+        const result = await world.signIn(given as never, { invitation })
+        return result.status === 'failed' ? result.redirect.replace(/.*error=/, '') : result
+      }
+      const guest = person()
+      const token = await invite(`guest${count}@example.com`)
+      // The mailed token proves the address of the account. The provider's own address counts for nothing here.
+      const result = await outcome({ ...guest, email: 'other@example.com', email_verified: false }, token)
+      if (typeof result === 'string' || result.status !== 'signedIn') throw new Error(JSON.stringify(result))
+      const { user } = result.tokens
+      expect(user.email).to.equal(`guest${count}@example.com`)
+      expect((user as unknown as Reader).emailVerifiedAt).to.be.instanceOf(Date)
+      const granted = await asSystem(() => UserRole.query().where('userId', user.id))
+      expect(granted.map(({ role, domainId }) => ({ role, domainId }))).to.deep.equal([{ role: 'editor', domainId: domain.id }])
+      expect((await asSystem(() => Identity.query().where('userId', user.id))).map(({ subject }) => subject)).to.deep.equal([guest.sub])
+      expect(await outcome(person({ email_verified: false }), token), 'used').to.equal('invalid_token')
+      expect(await outcome(person({ email_verified: false }), `in_${'x'.repeat(43)}`), 'unknown').to.equal('invalid_token')
+      const again = await outcome(guest, token)
+      expect(again).to.deep.include({ status: 'signedIn' })
+      // An account with the invited address accepts the invitation after it has signed in.
+      const taken = person({ email_verified: false })
+      await createUser({ email: taken.email, password } as never)
+      expect(await outcome(taken, await invite(taken.email)), 'taken').to.equal('taken')
+      expect(await asSystem(() => Identity.query().where('subject', taken.sub))).to.deep.equal([])
+    }
+    const more = { mail: { mailer, baseUrl: 'https://app.example.com' } }
+    await withRule({ signUp: 'invitation' }, work, more as never)
+    await withRule(
+      { signUp: false },
+      async (world) => {
+        const result = await world.signIn(person({ email_verified: false }) as never, { invitation: `in_${'x'.repeat(43)}` })
+        expect(result.redirect).to.include('sign_up_closed')
+      },
+      more as never,
+    )
   })
 })
