@@ -1,4 +1,4 @@
-/** Deletes rows that are no longer needed: expired tokens and invitations, expired counts of the throttle, old audit rows. */
+/** Deletes rows that are no longer needed: expired tokens, invitations, sign-ins and challenges, expired counts, old audit rows. */
 import type { Knex } from 'knex'
 import { ConfigurationError, MissingTableError } from '../core/errors.js'
 import { columnIn } from '../database/tables/constraints.js'

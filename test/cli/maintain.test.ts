@@ -20,7 +20,7 @@ eachDatabase(
         expect(code, stderr).to.equal(0)
         expect(json).to.deep.equal({ tokens: 0, invitations: 0, passkeyChallenges: 0, providerSignIns: 0, attempts: 0, auditRows: rows })
         expect((await project.run(['maintain'])).stdout).to.equal(
-          'Deleted 0 tokens, 0 invitations, 0 counts of attempts and 0 rows of the audit log.\n',
+          'Deleted 0 tokens, 0 invitations, 0 sign-ins with providers, 0 challenges of passkeys, 0 counts of attempts and 0 rows of the audit log.\n',
         )
       } finally {
         project.remove()

@@ -100,7 +100,7 @@ export const fields = translationOf(english)({
   'field.requiredToChange': 'ist erforderlich, um diese eigenen Angaben zu ändern: {credentials}',
   'field.requiredToUpdate': 'ist erforderlich, um diese eigenen Angaben zu ändern: {credentials}: update({ ..., oldPassword })',
   'field.passwordByQuery': 'kann nicht durch eine Abfrage gesetzt werden',
-  'field.requiredOrCode': 'ist erforderlich, oder code',
+  'field.requiredOrCode': 'ist erforderlich, oder code, sentCode oder passkey',
   'field.object': 'muss ein Objekt sein',
   'field.list': 'muss eine Liste sein',
   'field.ofEarlierRow': 'kommt schon in einer früheren Zeile vor',

@@ -33,7 +33,7 @@ export const problems = translationOf(english)({
     'Bestätigen Sie, dass Sie es sind, und versuchen Sie es noch einmal: mit POST me/confirm/, oder durch erneutes Anmelden.',
   'session.confirmFactor':
     'Bestätigen Sie mit einem zweiten Faktor ({factors}), dass Sie es sind, und versuchen Sie es noch einmal: mit POST me/confirm/, oder durch erneutes Anmelden.',
-  'session.wrongConfirmation': 'Das Passwort oder der Code ist falsch, oder der Code wurde schon benutzt.',
+  'session.wrongConfirmation': 'Das Passwort, der Code oder der Passkey ist falsch oder wurde schon benutzt.',
   'factor.wrongCode': 'Der Code ist falsch oder wurde schon benutzt.',
   'code.wrong': 'Der Code ist falsch, abgelaufen oder schon benutzt.',
   'code.accountChanged': 'Ihr Konto hat sich in der Zwischenzeit geändert: Fordern Sie einen neuen Code an.',

@@ -97,7 +97,7 @@ export const fields = {
   'field.requiredToChange': 'is required to change your own {credentials}',
   'field.requiredToUpdate': 'is required to change your own {credentials}: update({ ..., oldPassword })',
   'field.passwordByQuery': 'cannot be set by a query',
-  'field.requiredOrCode': 'is required, or code',
+  'field.requiredOrCode': 'is required, or code, sentCode or passkey',
   'field.object': 'must be an object',
   'field.list': 'must be a list',
   'field.ofEarlierRow': 'is that of an earlier row',

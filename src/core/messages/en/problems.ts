@@ -29,7 +29,7 @@ export const problems = {
   'session.confirm': 'Confirm that it is you, then try again: send POST me/confirm/, or sign in again.',
   'session.confirmFactor':
     'Confirm that it is you with a second factor ({factors}), then try again: send POST me/confirm/, or sign in again.',
-  'session.wrongConfirmation': 'The password or the code is wrong, or the code was already used.',
+  'session.wrongConfirmation': 'The password, the code or the passkey is wrong, or was already used.',
   'factor.wrongCode': 'The code is wrong or was already used.',
   'code.wrong': 'The code is wrong, has expired or was already used.',
   'code.accountChanged': 'Your account has changed in the meantime: ask for another code.',
