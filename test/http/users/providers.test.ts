@@ -2,8 +2,10 @@ import { expect } from 'chai'
 import { challengeOf } from '../../../src/auth/flows/providers/sign-in-store.js'
 import { Api } from '../../../src/http/serve/api.js'
 import { UserResource } from '../../../src/http/users/user-resource.js'
-import { oidc, type PermsOptions } from '../../../src/index.js'
+import { type Mail, oidc, type PermsOptions } from '../../../src/index.js'
+import { capturedMailer, fakeClock } from '../../../src/testing/index.js'
 import { createUser, signInAs } from '../../../src/testing/users.js'
+import { passkeyOptions, softPasskey } from '../../auth/flows/passkeys/set-up.js'
 import { clientId, clientSecret } from '../../auth/flows/providers/fake-provider.js'
 import { openProviders, type ProviderWorld, password, usersUrl } from '../../auth/flows/providers/set-up.js'
 import { createDatabase, type OwnDatabase } from '../../helpers/databases.js'
@@ -181,6 +183,77 @@ for (const cookies of [true, false])
       expect(seen).to.have.length(1)
     })
   })
+
+describe('A user who signs in with a provider only, with stepUp', () => {
+  let own: OwnDatabase
+  let world: ProviderWorld
+  let client: Client
+  const mailer = capturedMailer<Mail>()
+  before(async () => {
+    own = await createDatabase('sqlite3')
+    const mail = { mailer, baseUrl: origin.origin }
+    world = await openProviders(own.knex, {}, { stepUp: true, passkeys: passkeyOptions, mail })
+    const features = { providers: true, passkeys: true, confirm: true, resetPassword: true }
+    client = clientOf(new Api({ resources: [new UserResource({ features, path: 'api/users' })] }), world.perms)
+  })
+  after(async () => {
+    await world.close()
+    await own.destroy()
+  })
+  const signIn = async (person: (typeof world.company)['person']) => {
+    const begun = await client('POST', '/api/users/providers/company/start/', null, { headers: origin })
+    const parameters = world.company.approve(begun.body.url, person)
+    const headers = { ...origin, cookie: cookieOf(begun) }
+    await client('GET', `/api/users/providers/company/callback/?${parameters}`, null, { headers })
+    const { status, body } = await client('POST', '/api/users/providers/exchange/', null, { headers })
+    expect(status, JSON.stringify(body)).to.equal(200)
+    return body.access_token as string
+  }
+
+  it('signs in again for a recent session, and then adds a passkey', async () => {
+    const clock = fakeClock()
+    try {
+      const ada = { sub: 'ada', email: 'ada@example.com', email_verified: true }
+      const token = await signIn(ada)
+      clock.advance(301)
+      const options = (bearer: string) => client('POST', '/api/users/me/passkeys/options/', bearer)
+      const refused = await options(token)
+      expect([refused.status, refused.body.code]).to.deep.equal([401, 'insufficient_user_authentication'])
+      // There is no password to confirm with.
+      expect((await client('POST', '/api/users/me/confirm/', token, { body: { password } })).status).to.equal(401)
+      const again = Date.now()
+      const fresh = await signIn(ada)
+      const { authTime, amr } = await world.perms.authenticate(fresh)
+      expect(authTime?.getTime()).to.be.within(again, Date.now())
+      expect(amr).to.deep.equal(['fed'])
+      const asked = await options(fresh)
+      expect(asked.status, JSON.stringify(asked.body)).to.equal(200)
+      const passkey = softPasskey()
+      const added = await client('POST', '/api/users/me/passkeys/', fresh, { body: { passkey: passkey.create(asked.body), name: 'Key' } })
+      expect(added.status, JSON.stringify(added.body)).to.equal(201)
+      // Only the new session is recent.
+      expect((await options(token)).status).to.equal(401)
+    } finally {
+      clock.restore()
+    }
+  })
+
+  it('sets a first password with a mailed link, and keeps the linked account', async () => {
+    const eve = { sub: 'eve', email: 'eve@example.com', email_verified: true }
+    const token = await signIn(eve)
+    const direct = await client('PATCH', '/api/users/me/', token, { body: { password, oldPassword: '' } })
+    expect(direct.status).to.equal(422)
+    await client('POST', '/api/users/reset-password/request/', null, { body: { email: eve.email } })
+    await world.perms.auth.settled()
+    const reset = { token: mailer.tokenFrom(mailer.last('resetPassword')), password }
+    expect((await client('POST', '/api/users/reset-password/', null, { body: reset })).status).to.equal(204)
+    const login = await client('POST', '/api/users/login/', null, { body: { email: eve.email, password } })
+    expect(login.status, JSON.stringify(login.body)).to.equal(200)
+    const again = await signIn(eve)
+    expect((await client('GET', '/api/users/me/identities/', again)).body.data).to.have.length(1)
+    expect((await client('POST', '/api/users/me/confirm/', again, { body: { password } })).status).to.equal(200)
+  })
+})
 
 describe('A real provider of OpenID Connect', () => {
   it('signs a user in from its discovery to the session', async function () {
