@@ -92,13 +92,19 @@ export class ProviderConnection {
       const response = await client.authorizationCodeGrant(configuration, url, {
         expectedState: state,
         pkceCodeVerifier: verifier,
-        ...(this.provider.oauth ? {} : { expectedNonce: nonce, idTokenExpected: true }),
+        ...(this.provider.oauth ? {} : { expectedNonce: nonce, idTokenExpected: true, ...this.#loginAge() }),
       })
       const claims = this.provider.oauth
         ? await this.provider.oauth.readClaims((from) => this.#fetchJson(from, response.access_token))
         : await this.#idTokenClaims(client, configuration, response)
       return { profile: this.#profileOf(claims), tokens: tokensOf(response) }
     })
+  }
+
+  /** Returns the greatest age of the sign-in at the provider. A browser may remove parameters from the URL, so the ID token is checked. */
+  #loginAge(): { readonly maxAge?: number } {
+    const { max_age: age } = this.provider.parameters
+    return age === undefined ? {} : { maxAge: Number(age) }
   }
 
   async #idTokenClaims(client: OpenIdClient, configuration: Configuration, response: TokenResponse): Promise<ProviderClaims> {

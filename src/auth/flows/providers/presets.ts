@@ -175,6 +175,13 @@ function build(name: string, options: ProviderOptions, { trustsEmail: byDefault,
     storeTokens = false,
   } = options
   assertText(name, 'clientId', clientId)
+  const { max_age: age } = parameters
+  if (age !== undefined && (defaults.oauth || !/^\d{1,9}$/.test(age)))
+    throw new ConfigurationError(
+      defaults.oauth
+        ? `${name}({ parameters: { max_age } }): this provider has no OpenID Connect and does not say when its users signed in.`
+        : `${name}({ parameters: { max_age: '${age}' } }): write seconds as digits, such as '300'.`,
+    )
   const trusts = typeof trustsEmail === 'function' ? trustsEmail : () => trustsEmail
   // Only true counts: a function without a return value trusts nothing.
   return Object.freeze({

@@ -12,6 +12,7 @@ export type ResponseFlaw =
   | 'iat'
   | 'nbf'
   | 'nonce'
+  | 'auth_time'
   | 'alg'
   | 'signature'
   | 'sub'
@@ -54,7 +55,7 @@ interface Described {
   readonly cause?: unknown
 }
 
-const claims: readonly string[] = ['iss', 'aud', 'azp', 'exp', 'iat', 'nbf', 'nonce']
+const claims: readonly string[] = ['iss', 'aud', 'azp', 'exp', 'iat', 'nbf', 'nonce', 'auth_time']
 
 /** Returns which check an error of openid-client is about. */
 export function flawOf(error: unknown): ResponseFlaw {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { Identity, ProviderResponseError } from '../../../../src/index.js'
+import { ConfigurationError, github, Identity, oidc, ProviderResponseError } from '../../../../src/index.js'
 import { asSystem } from '../../../../src/policy/context.js'
 import { createDatabase, type OwnDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
@@ -66,6 +66,31 @@ describe('A provider’s response', () => {
       expect(await asSystem(() => Identity.query().where('subject', `victim of ${title}`))).to.deep.equal([])
     })
   }
+
+  it('fails without a recent sign-in at the provider, where max_age is asked for, whatever the URL asked [promise 139]', async () => {
+    const other = await createDatabase('sqlite3')
+    const options = { clientId, clientSecret, trustsEmail: true, issuer: world.company.issuer, parameters: { max_age: '300' } }
+    const strict = await openProviders(other.knex, {}, { providers: { company: oidc(options) } })
+    try {
+      const signIn = async (claims: object) => {
+        const { url, binding } = await strict.perms.auth.providers.start('company')
+        expect(new URL(url).searchParams.get('max_age')).to.equal('300')
+        world.company.forgery = { claims: (given) => ({ ...given, ...claims }) }
+        return (await strict.perms.auth.providers.finish('company', world.company.approve(url), { binding: binding as string })).status
+      }
+      expect(await signIn({ auth_time: now() - 240 })).to.equal('exchange')
+      for (const claims of [{}, { auth_time: now() - 400 }, { auth_time: `${now()}` }, { auth_time: null }])
+        expect(await signIn(claims), JSON.stringify(claims)).to.equal('failed')
+      expect(strict.events.flatMap(({ payload }) => (payload.reason ? [payload.reason] : []))).to.deep.equal([
+        ...['response', 'auth_time', 'response', 'response'],
+      ])
+      expect(() => oidc({ ...options, parameters: { max_age: '5m' } })).to.throw(ConfigurationError, 'seconds as digits')
+      expect(() => github({ ...options })).to.throw(ConfigurationError, 'no OpenID Connect')
+    } finally {
+      await strict.close()
+      await other.destroy()
+    }
+  })
 
   it('fails with another issuer or none, where the provider names itself [promise 124]', async () => {
     for (const change of [
