@@ -130,12 +130,23 @@ eachDatabase('Responses of authenticators', (db) => {
     for (const [title, variant] of Object.entries({ ...refused, ...refusedAtRegistration }))
       it(title, async () => await refusesRegistration(softPasskey().create(await options(), variant)))
 
-    it('with a key of an algorithm that was not offered, or of another type than its algorithm [promise 111]', async () => {
+    it('with a key of an algorithm that was not offered, or a curve of another one [promise 111]', async () => {
       await refusesRegistration(softPasskey({ kind: 'ES384' }).create(await options()))
       const key = softPasskey({ kind: 'ES384' }).coseKey()
       await refusesRegistration(softPasskey().create(await options(), { coseKey: new Map([...key, [3, -7]]) }))
-      const ed = softPasskey({ kind: 'EdDSA' }).coseKey()
-      await refusesRegistration(softPasskey().create(await options(), { coseKey: new Map([...ed, [3, -257]]) }))
+    })
+
+    it('with a key whose type or curve is not that of its algorithm, or with a long one [promise 111]', async () => {
+      const [ec, ed, big] = (['ES256', 'EdDSA', 'RS256'] as const).map((kind) => [...softPasskey({ kind }).coseKey()])
+      const keys: Map<number, unknown>[] = [
+        new Map([...ec, [1, 1]]),
+        new Map([...ec, [-1, 2]]),
+        new Map([...ed, [1, 2]]),
+        new Map([...ed, [-1, 7]]),
+        new Map([...big, [1, 2]]),
+        new Map([...ec, [-100, Buffer.alloc(1500)]]),
+      ]
+      for (const coseKey of keys) await refusesRegistration(softPasskey().create(await options(), { coseKey }))
     })
 
     it('with an RSA key that is too small, too large, or has a large exponent [promise 111]', async () => {
@@ -191,7 +202,7 @@ eachDatabase('Responses of authenticators', (db) => {
       await refusesSignIn(() => perms.auth.passkeys.signIn(used))
       // A refused response uses the challenge up too.
       const given = await perms.auth.passkeys.signInOptions()
-      await refusesSignIn(() => perms.auth.passkeys.signIn(soft.get(given, { isVerified: false })))
+      await refusesSignIn(() => perms.auth.passkeys.signIn(soft.get(given, { signature: Buffer.alloc(70, 1) })))
       await refusesSignIn(() => perms.auth.passkeys.signIn(soft.get(given)))
       for (const challenge of [(await confirmOptions()).challenge, (await options()).challenge])
         await refusesSignIn(() => perms.auth.passkeys.signIn(soft.get({ challenge })))
@@ -204,7 +215,7 @@ eachDatabase('Responses of authenticators', (db) => {
     it('when the user is disabled, after the passkey was accepted [promise 115]', async () => {
       const other = await addUser()
       await asSystem(() => other.who.update({ isEnabled: false }))
-      expect(await outcome(signIn({ userHandle: null }, other.soft))).to.equal('InvalidCredentialsError')
+      expect(await outcome(signIn({ signature: Buffer.alloc(70, 1) }, other.soft))).to.equal('InvalidCredentialsError')
       expect(await outcome(signIn({}, other.soft))).to.equal('AccountDisabledError')
     })
 
@@ -232,6 +243,34 @@ eachDatabase('Responses of authenticators', (db) => {
   })
 
   describe('are refused for another session or user', () => {
+    it('when the ceremony, the user or the session of the challenge alone is another one [promise 102]', async () => {
+      const other = await addUser()
+      const change = async (row: object) => expect(await db.knex('passkey_challenge').whereNull('used_at').update(row)).to.equal(1)
+      const [userId, otherId] = [String(user.id), String(other.who.id)]
+      const begin = async <T>(given: () => Promise<T>) => {
+        await db.knex('passkey_challenge').del()
+        return await given()
+      }
+      for (const row of [{ ceremony: 'confirm' }, { user_id: userId }, { bound_to: 'session' }]) {
+        const given = await begin(() => perms.auth.passkeys.signInOptions())
+        await change(row)
+        await refusesSignIn(() => perms.auth.passkeys.signIn(soft.get(given)))
+      }
+      for (const row of [{ user_id: otherId }, { user_id: null }, { bound_to: 'session' }, { bound_to: null }]) {
+        const given = await begin(() => confirmOptions())
+        await change(row)
+        expect(await outcome(confirm(soft.get(given)))).to.equal('InvalidCredentialsError')
+        const creation = await begin(() => options())
+        await change(row)
+        await refusesRegistration(softPasskey().create(creation))
+      }
+      const creation = await begin(() => options())
+      expect(await outcome(confirm(soft.get(creation)))).to.equal('InvalidCredentialsError')
+      const given = await begin(() => confirmOptions())
+      await change({ user_handle: soft.userHandle })
+      await refusesRegistration(softPasskey().create({ ...creation, ...given, user: creation.user }))
+    })
+
     it('when they confirm [promise 102]', async () => {
       const other = await addUser()
       const again = (await signInWith(perms, soft)).accessToken
