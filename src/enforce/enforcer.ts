@@ -198,6 +198,11 @@ export const policyEnforcer: PolicyEnforcer = {
     return checkResult(builder, write, { authority, changedNothing, recheck, checks })
   },
 
+  async orStepUp(builder, write, error, rows) {
+    const authority = authorityFor(builder.cls)
+    return authority === 'free' ? error : await orStepUpForWrite(error, builder, write, authority, rows)
+  },
+
   assertActions: assertRowActions,
 
   allowedFlags,

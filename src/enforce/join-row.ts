@@ -160,6 +160,16 @@ function enforcerFor(relation: ThroughRelation): PolicyEnforcer {
     affected: (_builder, { kind }) => ({ ids: undefined, action: kind === 'insert' ? undefined : 'delete', session: undefined }),
     async narrow() {},
     async afterWrite() {},
+    async orStepUp(builder, { kind }, error) {
+      const actor = authority()
+      if (actor === 'free' || kind === 'insert') return error
+      const mayChangeLink = async () => {
+        // The rule of an update is the same, but restrict() reads its values.
+        const found: unknown = await builder.targets('delete').limit(1)
+        return Array.isArray(found) && found.length > 0
+      }
+      return await orStepUp(error, rulesOfWrite(relation.ownerModelClass, 'update'), actor, mayChangeLink)
+    },
     async translate(_builder, _write, error) {
       return error
     },

@@ -59,11 +59,22 @@ export function rulesOfWrite(cls: typeof Model, action: Action, models: readonly
   return [...rulesOf(action, policy), ...ofColumns, ...ofDeletion]
 }
 
-/** Does the same as orStepUp() for a write of the query builder. */
-export function orStepUpForWrite<E>(error: E, builder: QueryHandle, write: WriteOperation, actor: Actor | null): E | Promise<E | Error> {
+/**
+ * Does the same as orStepUp() for a write of the query builder.
+ *
+ * @param rows the number of rows that an update or a delete must be able to write
+ */
+export function orStepUpForWrite<E>(
+  error: E,
+  builder: QueryHandle,
+  write: WriteOperation,
+  actor: Actor | null,
+  rows = 1,
+): E | Promise<E | Error> {
   const action = write.kind === 'insert' ? 'create' : ((builder.execution.action ?? write.kind) as Action)
-  const mayWrite = write.kind === 'insert' ? mayInsertAll : mayChange
-  return orStepUp(error, rulesOfWrite(builder.cls, action, write.models), actor, (fresh) => mayWrite(builder, write, fresh))
+  const mayWrite = (fresh: Actor) =>
+    write.kind === 'insert' ? mayInsertAll(builder, write, fresh) : mayChange(builder, write, fresh, rows)
+  return orStepUp(error, rulesOfWrite(builder.cls, action, write.models), actor, mayWrite)
 }
 
 async function mayInsertAll(builder: QueryHandle, write: WriteOperation, actor: Actor): Promise<boolean> {
@@ -72,18 +83,21 @@ async function mayInsertAll(builder: QueryHandle, write: WriteOperation, actor: 
   return await holds(builder.db, all(...session.conditions))
 }
 
-async function mayChange(builder: QueryHandle, write: WriteOperation, actor: Actor): Promise<boolean> {
+async function mayChange(builder: QueryHandle, write: WriteOperation, actor: Actor, count: number): Promise<boolean> {
   const own: Execution = { ids: undefined, action: builder.execution.action, session: undefined }
   const session = newWriteSession()
   await runMaybeAsync(checkChange(withExecution(builder, own), write, actor, session))
-  const query = builder.targets(own.action ?? write.kind, session).limit(1)
+  const query = builder.targets(own.action ?? write.kind, session).limit(count)
   if (own.ids) Object.assign(query, { execution: { ids: own.ids, action: own.action ?? write.kind, session } satisfies Execution })
   const found: unknown = await query
-  const [row] = [found].flat() as (Model | undefined)[]
-  if (!row) return false
+  const rows = [found].flat().filter((row) => row !== undefined) as Model[]
+  if (rows.length < count) return false
   if (session.recheck === null) return true
-  const befores = beforesOf(session, row.$id())
-  return await mayBecome(builder, { ...valuesOf(row), ...valuesOf(write.models[0]) }, actor, befores)
+  for (const row of rows) {
+    const values = { ...valuesOf(row), ...valuesOf(write.models[0]) }
+    if (!(await mayBecome(builder, values, actor, beforesOf(session, row.$id())))) return false
+  }
+  return true
 }
 
 /** Returns whether a row may have these values after an update. */

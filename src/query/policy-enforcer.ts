@@ -93,6 +93,8 @@ export interface PolicyEnforcer extends Enforcer {
   narrow(execution: Execution, builder: QueryHandle, write: WriteOperation): Promise<void>
   /** Runs after the statement, inside its transaction. Throws to roll back. */
   afterWrite(builder: QueryHandle, write: WriteOperation, result: unknown): Promise<void> | undefined
+  /** Returns the error of a refused write, or one that asks for a fresh session if that would suffice to write so many rows. */
+  orStepUp(builder: QueryHandle, write: WriteOperation, error: Error, rows: number): Promise<Error>
   /** @throws ConfigurationError for a name that is not an action on rows of the class */
   assertActions(cls: typeof Model, actions: readonly string[]): void
   /** Returns for which rows of the statement the caller may do each action, where `builder.ref` is the alias of the table. */

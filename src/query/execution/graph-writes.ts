@@ -3,12 +3,9 @@
 import type { MaybeCompositeId, Model, PrimitiveValue } from 'objection'
 import { ForbiddenError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import type { EnforcingQuery } from '../enforcing-query.js'
 import { type ObjectionBuilder, type ObjectionRelation, operationsOf } from '../objection-internals.js'
-
-/** A builder with the execution that an enforcing one has. */
-export interface GraphBuilder extends ObjectionBuilder {
-  readonly execution?: { readonly action?: string | undefined } | undefined
-}
+import { writeOf } from './write-operation.js'
 
 const isGraph = (builder: ObjectionBuilder | null): boolean =>
   builder !== null && operationsOf(builder).some(({ name }) => name === 'upsertGraph' || name === 'upsertGraphAndFetch')
@@ -23,14 +20,17 @@ interface Removal {
 }
 
 /** Returns the removal that the builder executes for a graph, or null for another statement. Call it before the statement. */
-export function removalOf(builder: GraphBuilder): Removal | null {
-  const isUnrelate = builder.isUnrelate()
-  if (!isUnrelate && !builder.isDelete() && builder.execution?.action !== 'delete') return null
-  if (!isGraph(builder.parentQuery())) return null
-  const { relation, owner } = operationsOf(builder).find((one) => one.relation !== undefined) ?? {}
+export function removalOf(builder: EnforcingQuery): Removal | null {
+  const above = builder.parentQuery()
+  // Objection executes unrelate() as a write to the related rows or to the join table.
+  const isUnrelate = above?.isUnrelate() ?? false
+  const named = isUnrelate && above ? above : builder
+  if (!isUnrelate && (builder.isUnrelate() || !(builder.isDelete() || builder.execution?.action === 'delete'))) return null
+  if (!isGraph(named.parentQuery())) return null
+  const { relation, owner } = operationsOf(named).find((one) => one.relation !== undefined) ?? {}
   const [row] = owner?.isModels ? owner.modelArray : []
   if (!relation || !row) return null
-  const ids = operationsOf(builder).find(({ name }) => name === 'findByIds')?.ids
+  const ids = operationsOf(named).find(({ name }) => name === 'findByIds')?.ids
   // A delete through a relation to one row clears the key of the owner, so the key is read before.
   const key = relation.ownerProp.getProps(row)
   const find = () => {
@@ -46,18 +46,28 @@ export function removalOf(builder: GraphBuilder): Removal | null {
   return { relation, ids, isUnrelate, find }
 }
 
-/** @throws ForbiddenError if a row that the caller may read was not removed */
-export async function assertRemoved({ relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
+/**
+ * @throws ForbiddenError if a row that the caller may read was not removed, InsufficientUserAuthenticationError if a fresh session
+ * could remove all such rows
+ */
+export async function assertRemoved(builder: EnforcingQuery, { relation, ids, isUnrelate, find }: Removal, count: unknown): Promise<void> {
   // A pair of rows may be linked twice, so the count does not prove that all links were removed.
   const isCounted = !(isUnrelate && relation.isObjectionManyToManyRelation)
   if (isCounted && count === (ids?.length ?? 1)) return
-  if ((await find()).length === 0) return
+  const left = (await find()).length
+  if (left === 0) return
   const name = relation.relatedModelClass.name
-  throw new ForbiddenError(
+  const error = new ForbiddenError(
     isUnrelate
       ? message('row.removeRelated', { related: name, model: relation.ownerModelClass.name, relation: relation.name })
       : message('row.deleteRelated', { related: name }),
   )
+  throw await orStepUp(builder, error, left)
+}
+
+async function orStepUp(builder: EnforcingQuery, error: Error, rows: number): Promise<Error> {
+  const write = writeOf(builder)
+  return write && builder.enforcer ? await builder.enforcer.orStepUp(builder.handle, write, error, rows) : error
 }
 
 /** Returns whether a builder updates the extra columns of a join table for a row of a graph. */
@@ -66,10 +76,11 @@ export function isLinkOfGraph(builder: ObjectionBuilder): boolean {
   return builder.isUpdate() && above?.isUpdate() === true && isGraph(above.parentQuery())
 }
 
-/** @throws ForbiddenError if no link was changed */
-export function assertChanged(builder: ObjectionBuilder, count: unknown): void {
+/** @throws ForbiddenError if no link was changed, InsufficientUserAuthenticationError if a fresh session could change it */
+export async function assertChanged(builder: EnforcingQuery, count: unknown): Promise<void> {
   if (count !== 0) return
   const above = builder.parentQuery()
   const { relation } = (above && operationsOf(above).find((one) => one.relation !== undefined)) ?? {}
-  throw new ForbiddenError(message('row.changeLink', { relation: String(relation?.name), model: String(relation?.ownerModelClass.name) }))
+  const names = { relation: String(relation?.name), model: String(relation?.ownerModelClass.name) }
+  throw await orStepUp(builder, new ForbiddenError(message('row.changeLink', names)), 1)
 }

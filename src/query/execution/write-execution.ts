@@ -21,8 +21,8 @@ import { idOrNew, isGraphWrite, isIgnoring, isKnownId, isOfJoinTable, isPlainIns
 export async function writeRelated(builder: EnforcingQuery): Promise<unknown> {
   const removal = removalOf(builder)
   const result = await writeOnce(builder)
-  if (removal) await assertRemoved(removal, result)
-  else if (isLinkOfGraph(builder)) assertChanged(builder, result)
+  if (removal) await assertRemoved(builder, removal, result)
+  else if (isLinkOfGraph(builder)) await assertChanged(builder, result)
   return result
 }
 
