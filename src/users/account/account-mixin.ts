@@ -5,7 +5,7 @@ import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../../policy/policy.js'
 import { OUTRANKS, outranks } from '../../policy/rank.js'
 import { registeredModel } from '../../policy/registered-models.js'
-import { holdsUsers, isActiveUser } from '../../policy/user-tables.js'
+import { holdsUsers } from '../../policy/user-tables.js'
 import { allValuesOf } from '../../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
 import { markIntermediate } from '../../schema/definition/declarations.js'
@@ -15,7 +15,6 @@ import { forbidImpersonation } from '../caller/caller-restrictions.js'
 import { emitAfterCommit } from '../events.js'
 import { endLegacyTokens } from '../legacy-tokens.js'
 import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken, type Token } from '../token.js'
-import { endTrustedDevices } from '../trusted-device.js'
 import { reportAccountChange } from './account-changes.js'
 import { changedIdentifiers, protectedIdentifiers, setsIdentifier, withCanonicalIdentifiers } from './identifiers.js'
 
@@ -107,13 +106,6 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
       await asSystem(() => TokenClass.create(values, (context as { transaction?: TransactionOrKnex }).transaction))
     }
 
-    override async $afterUpdate(options: { readonly old?: Model }, context: { transaction?: TransactionOrKnex }): Promise<void> {
-      await super.$afterUpdate(options as never, context as never)
-      const { isEnabled, deletedAt } = this as { isEnabled?: boolean; deletedAt?: Date | null }
-      const { old } = options
-      if (old && (isEnabled === false || deletedAt) && holdsUsers(this.constructor)) await endTrustOfInactive(old, context.transaction)
-    }
-
     override async $beforeUpdate(options: never, context: never): Promise<void> {
       if ((this as { deletedAt?: Date | null }).deletedAt) forbidImpersonation(message('subject.accounts'))
       canonicalizeIdentifiers(this)
@@ -134,13 +126,6 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
     { on: ['delete'], takes: OUTRANKS, condition: outranks },
   )
   return Account
-}
-
-/** Ends the trust in the devices of a user whom a write has disabled or deleted. They stay untrusted when the user comes back. */
-async function endTrustOfInactive(user: Model, trx: TransactionOrKnex | undefined): Promise<void> {
-  const id = user.$id() as string
-  const stored = await asSystem(() => (user.constructor as typeof Model).query(trx).findById(id))
-  if (!stored || !isActiveUser(stored)) await endTrustedDevices(id, trx)
 }
 
 function canonicalizeIdentifiers(row: Model): void {

@@ -3,6 +3,7 @@ import { Invitation, type Mail, Role, runAs, SecondFactor, type SignInResult, Tr
 import { createTables } from '../../../../src/migrations.js'
 import { asSystem, runAsActor } from '../../../../src/policy/context.js'
 import { capturedMailer, fakeClock } from '../../../../src/testing/index.js'
+import { PasskeyChallenge } from '../../../../src/users/passkey-challenge.js'
 import { countQueries, eachDatabase } from '../../../helpers/databases.js'
 import { type Member, member, outcome, password, type SetUp, setUp } from '../../set-up.js'
 import { addFactor, codeOf, type Factor } from './factor.js'
@@ -20,7 +21,7 @@ eachDatabase('Trusted devices', (db) => {
   let clock: ReturnType<typeof fakeClock>
   before(async () => {
     all = await setUp(db.knex, options, options)
-    await createTables(db.knex, [SecondFactor, TrustedDevice, Invitation] as never)
+    await createTables(db.knex, [SecondFactor, TrustedDevice, Invitation, PasskeyChallenge] as never)
   })
   after(() => all.perms.close())
   beforeEach(async () => {
@@ -50,6 +51,7 @@ eachDatabase('Trusted devices', (db) => {
   const rows = async (who: Member = user): Promise<Record<string, unknown>[]> => db.knex('trusted_device').where('user_id', who.id)
   const statusWith = async (deviceToken: string, given = password) => (await signIn(deviceToken, user, given)).status
   const asUser = () => user as unknown as User
+  const userModel = () => user.constructor as typeof User
 
   it('skip the second factor after the correct password, for their fixed lifetime [promises 151, 153]', async () => {
     const token = await trusted()
@@ -144,6 +146,17 @@ eachDatabase('Trusted devices', (db) => {
       await asSystem(() => asUser().update({ isEnabled: false } as never))
       await asSystem(() => asUser().update({ isEnabled: true } as never))
     },
+    'disabling users in bulk': async () => {
+      const users = () => userModel().query().whereIn('id', [user.id])
+      await asSystem(() => users().patch({ isEnabled: false } as never))
+      expect(await rows()).to.deep.equal([])
+      await asSystem(() => users().patch({ isEnabled: true } as never))
+    },
+    'deleting users softly in bulk': async () => {
+      await asSystem(() => userModel().query().whereIn('id', [user.id]).delete())
+      expect(await rows()).to.deep.equal([])
+      await db.knex('member').where('id', user.id).update({ deleted_at: null })
+    },
     'deleting the user softly': async () => {
       await asSystem(() => user.delete())
       await db.knex('member').where('id', user.id).update({ deleted_at: null })
@@ -169,6 +182,14 @@ eachDatabase('Trusted devices', (db) => {
       expect(await statusWith(token, isNew ? next : password)).to.equal('secondFactor')
       expect(await all.auth.devices.list(asUser())).to.deep.equal([])
     })
+
+  it('of other users stay when a user is disabled [promise 154]', async () => {
+    const token = await trusted()
+    const other = await member()
+    await trusted(other, await addFactor({ auth: all.auth as never }, other as unknown as User, password))
+    await asSystem(() => other.update({ isEnabled: false } as never))
+    expect([await rows(other), await statusWith(token)]).to.deep.equal([[], 'signedIn'])
+  })
 
   it('end with the first proof of the address [promises 66, 154]', async () => {
     await db.knex('member').where('id', user.id).update({ email_verified_at: null })
