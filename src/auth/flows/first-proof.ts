@@ -9,7 +9,7 @@ import { endLegacyTokens, LEGACY } from '../../users/legacy-tokens.js'
 import { Passkey } from '../../users/passkey.js'
 import { ProviderSignIn } from '../../users/provider-sign-in.js'
 import { SecondFactor } from '../../users/second-factor.js'
-import { hashToken, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
+import { hashToken, PLACE, PROVEN_ADDRESS, REGISTRATION, randomToken } from '../../users/token.js'
 import { TrustedDevice } from '../../users/trusted-device.js'
 import type { User } from '../../users/user.js'
 import type { OptionalTables } from '../optional-tables.js'
@@ -83,6 +83,8 @@ export async function proveAddress(
   const now = new Date()
   const ended = await endTokens(user.id, () => true, keepSession)
   await endLegacyTokens(user.id)
+  // Sign-ins from the places of the other person would count as known.
+  await skipCallerChange(tokens().query()).delete().where({ userId: user.id, kind: PLACE })
   // Also ends impersonations that this user started as a superadmin.
   await tokens().query().patch({ revoked: true, revokedAt: now }).where({ impersonatorId: user.id, revoked: false })
   const factors = tables.factors ? await SecondFactor.query().delete().where('userId', user.id) : 0

@@ -101,6 +101,24 @@ eachDatabase('Sign-in from a new place', (db) => {
     expect(events).to.deep.equal([{ failed: user.id }])
   })
 
+  it('[promises 66, 182] the first proof of the address forgets the places of earlier sessions, a later proof keeps them', async () => {
+    const prove = async (address: string) => {
+      await perms.auth.mail.requestMagicLink(user.email)
+      await perms.auth.settled()
+      const link = mailer.tokenFrom(mailer.last('magicLink'))
+      await asAnonymous(() => perms.auth.mail.signInWithMagicLink(link), { address, userAgent: firefox })
+      await perms.auth.settled()
+    }
+    await signIn('203.0.113.66', chrome)
+    const [before] = await places()
+    await prove('192.0.2.1')
+    const [known, ...others] = await places()
+    expect([known?.token === before?.token, others.length, events]).to.deep.equal([false, 0, []])
+    await prove('198.51.100.7')
+    expect(await places()).to.have.length(2)
+    expect(events).to.have.length(1)
+  })
+
   it('code without a client has no place', async () => {
     await signIn(undefined, undefined)
     expect(await places()).to.deep.equal([])
