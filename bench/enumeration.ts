@@ -1,13 +1,13 @@
 /**
  * Measures what a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering
- * privately, of signing in with a wrong password, whatever hash is stored, and of the next request, which waits for the work behind
+ * privately, of signing in with a wrong password, whatever hash is stored, or with a provider that has not verified the address, and of the next request, which waits for the work behind
  * the response. Known and unknown addresses take turns, on every driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The difference should be below 5 %.
  *
  *     npx tsx bench/enumeration.ts [tries]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
+import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 
 const tries = Number(process.argv[2] ?? 300)
@@ -17,25 +17,40 @@ const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 interface Answer {
   readonly status: number
   readonly text: string
+  readonly headers: IncomingHttpHeaders
   /** Milliseconds. */
   readonly took: number
 }
 
-function send(method: string, path: string, body?: object): Promise<Answer> {
+function send(method: string, path: string, body?: object, cookie?: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const text = body && JSON.stringify(body)
-    const headers = text ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } : {}
+    const headers = {
+      ...(text && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+      ...(cookie && { cookie }),
+    }
     const begun = performance.now()
     const sent = request({ agent, host: '127.0.0.1', port, method, path, headers }, (answer) => {
       let said = ''
       answer.setEncoding('utf8').on('data', (chunk: string) => {
         said += chunk
       })
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: said, took: performance.now() - begun }))
+      answer.on('end', () =>
+        resolve({ status: answer.statusCode ?? 0, text: said, headers: answer.headers, took: performance.now() - begun }),
+      )
     })
     sent.on('error', reject)
     sent.end(text)
   })
+}
+
+/** Returns from GitHub, which has not verified the address. */
+async function returnFromProvider(email: string): Promise<Answer> {
+  const { text, headers } = await send('POST', '/api/users/providers/github/start')
+  const state = new URL((JSON.parse(text) as { url: string }).url).searchParams.get('state')
+  const path = `/api/users/providers/github/callback/?${new URLSearchParams({ code: email, state: state ?? '' })}`
+  const answer = await send('GET', path, undefined, headers['set-cookie']?.[0]?.replace(/;.*/, ''))
+  return { ...answer, text: answer.headers.location ?? answer.text }
 }
 
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] ?? 0
@@ -47,6 +62,7 @@ const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
   'codes/request': (email) => send('POST', '/api/users/codes/request', { email }),
   'codes, a wrong one': (email) => send('POST', '/api/users/codes', { email, code: '000000' }),
   'sign-in, mixed hashes': (email) => send('POST', '/api/users/login', { email, password: 'a wrong password' }),
+  'provider, not verified': returnFromProvider,
   'private registration': (email) => send('POST', '/api/users', { email, password }),
 }
 

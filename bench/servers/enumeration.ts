@@ -6,11 +6,20 @@
  */
 import express from 'express'
 import { expressAdapter } from '../../src/adapters/express.js'
-import { Api, initPerms, pbkdf2, phpass, saltedDigest, TimestampMixin, User, UserResource } from '../../src/index.js'
+import { Api, github, initPerms, pbkdf2, phpass, saltedDigest, TimestampMixin, User, UserResource } from '../../src/index.js'
 import { type Driver, emptyDatabaseOf } from './empty-database.js'
 
 class Member extends TimestampMixin(User) {
   static override publicRegistration = true
+}
+
+/** GitHub, for users whose code is their address. GitHub has not verified it. */
+function gitHub(url: string, { body, headers }: { body?: unknown; headers?: Record<string, string> | undefined }): Response {
+  if (url.endsWith('/access_token'))
+    return Response.json({ access_token: new URLSearchParams(String(body)).get('code'), token_type: 'bearer' })
+  if (url.endsWith('/user')) return Response.json({ id: 1, login: 'ada' })
+  const email = (headers?.authorization ?? '').replace('Bearer ', '')
+  return Response.json([{ email, primary: true, verified: false }])
 }
 
 const { knex, drop } = await emptyDatabaseOf(process.env.DRIVER as Driver, process.env.DATABASE_URL)
@@ -29,6 +38,12 @@ const perms = initPerms({
   },
   mail: { mailer: { send }, baseUrl: 'https://app.example.com' },
   throttle: false,
+  providers: { github: github({ clientId: 'the client', clientSecret: 'the secret' }) },
+  providerSignIn: {
+    usersUrl: `http://127.0.0.1:${process.env.PORT}/api/users`,
+    signUp: 'open',
+    fetch: async (url, init) => gitHub(url, init),
+  },
 })
 await perms.migrate()
 const hashes = [
@@ -53,7 +68,7 @@ app.get('/settled', async (_req, res) => {
   res.json({})
 })
 const { router, errorHandler } = expressAdapter(perms)
-const features = { verifyEmail: true, resetPassword: true, magicLink: true, codes: true, privateRegistration: true }
+const features = { verifyEmail: true, resetPassword: true, magicLink: true, codes: true, privateRegistration: true, providers: true }
 app.use(router(new Api({ prefix: '/api', resources: [new UserResource({ features })] })))
 app.use(errorHandler())
 app.listen(Number(process.env.PORT), '127.0.0.1')
