@@ -138,6 +138,10 @@ eachDatabase('Sign-in with a provider', (db) => {
     const row = await asSystem(() => Reader.getOr404(user.id))
     await asSystem(() => row.update({ isEnabled: false }))
     expect(await failure(ada)).to.equal('account_disabled')
+    // Before a code is stored too: a disabled user gets nothing to exchange later.
+    const begun = await providers().start('company')
+    const late = await providers().finish('company', world.company.approve(begun.url, ada), { binding: begun.binding as string })
+    expect(late).to.include({ status: 'failed', redirect: '/?error=account_disabled' })
     await asSystem(() => row.update({ isEnabled: true }))
     await db.knex('second_factor').insert({
       ...{ id: user.id, user_id: user.id, secret: 'sealed', created_at: new Date(), updated_at: new Date(), confirmed_at: new Date() },
@@ -179,6 +183,9 @@ eachDatabase('Sign-in with a provider', (db) => {
       return redirect.replace(/.*code=/, '')
     }
     const expired = await codeOf()
+    const waiting = await asSystem(() => ProviderSignIn.query().whereNotNull('code'))
+    expect(waiting).to.not.deep.equal([])
+    expect(Math.max(...waiting.map(({ expiresAt }) => expiresAt.getTime()))).to.be.at.most(Date.now() + 60_000)
     await db.knex('provider_sign_in').update({ expires_at: new Date(Date.now() - 1) })
     expect(await rejection(providers().exchange({ code: expired, verifier }))).to.be.instanceOf(InvalidTokenError)
     const code = await codeOf()
@@ -204,6 +211,12 @@ eachDatabase('Sign-in with a provider', (db) => {
     await asSession(accessToken, () => world.perms.auth.signOut())
     const late = await providers().finish('company', world.company.approve(url, person()), { binding: binding as string })
     expect(late).to.include({ status: 'failed', redirect: '/?error=unauthorized' })
+    const disabled = await asSession((await signInAs(user)).accessToken, () => providers().startLink('company'))
+    await db.knex('user').where('id', user.id).update({ is_enabled: false })
+    const refused = await providers().finish('company', world.company.approve(disabled.url, person()), {
+      binding: disabled.binding as string,
+    })
+    expect(refused).to.include({ status: 'failed', redirect: '/?error=unauthorized' })
     expect(await identitiesOf(user.id)).to.deep.equal([])
   })
 
