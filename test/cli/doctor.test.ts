@@ -218,6 +218,22 @@ describe('objection-perms doctor', () => {
     expect(found[1]).to.match(/^Express has no 'trust proxy'/)
   })
 
+  it('reports models whose rows could be restored, but disappear with their user', async () => {
+    const before = `import { BasePermsModel, column, HasUserMixin, SoftDeleteMixin } from 'objection-perms'
+class Draft extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
+class Post extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) { static onUserDeleted = 'delete' }`
+    project = createProject({ 'perms.js': permsModule({ before, options: 'models: [Draft, Post]' }) })
+    const { json } = await project.run(['doctor', '--json'])
+    const found = json.findings.filter(({ check }: Found) => check === 'user rows')
+    expect(found.map(({ severity, what }: Found) => [severity, what])).to.deep.equal([
+      [
+        'warning',
+        'Users who have rows of Draft cannot be deleted: the foreign keys (Draft.user_id) would destroy rows that can be restored.',
+      ],
+    ])
+    expect(found[0].advice).to.contain('static onUserDeleted on Draft')
+  })
+
   it('reports a clock of the database that differs by more than two seconds, and more than thirty as an error', () => {
     expect(skewFinding(10_000, 10_500, 10_600)).to.deep.equal([])
     expect(skewFinding(10_550, 10_500, 10_600)).to.deep.equal([])
