@@ -95,6 +95,15 @@ eachDatabase('Sign-in with a provider', (db) => {
     expect(world.events.map(({ name }) => name)).to.deep.equal(['identityLinked'])
   })
 
+  it('neither links to a disabled account with the address nor ends its access [promise 131]', async () => {
+    const ada = person()
+    const owner = await createUser<Reader & { id: string }>({ email: ada.email, password } as never)
+    await db.knex('user').where('id', owner.id).update({ is_enabled: false })
+    expect(await failure(ada)).to.equal('account_disabled')
+    expect(await identitiesOf(owner.id)).to.deep.equal([])
+    expect((await db.knex('user').where('id', owner.id).first('password_hash')).password_hash).to.be.a('string')
+  })
+
   it('ends all access to an account that someone else registered with the address [promises 66, 130]', async () => {
     const ada = person()
     const thief = await createUser<Reader & { id: string }>({ email: ada.email, password } as never)
@@ -364,6 +373,15 @@ eachDatabase('Sign-up with a provider', (db) => {
     })
   })
 
+  it('does not link to the account with a proved address without linkByEmail [promise 129]', async () => {
+    await withRule({ linkByEmail: false }, async (world) => {
+      const ada = person()
+      const owner = await createUser<Reader & { id: string }>({ email: ada.email, password, emailVerifiedAt: new Date() } as never)
+      expect(await outcomeOf(world, ada)).to.equal('email_not_verified')
+      expect(await asSystem(() => Identity.query().where('userId', owner.id))).to.deep.equal([])
+    })
+  })
+
   it('with an invitation creates the invited address with its role once, whatever address the provider names [promises 128, 136]', async () => {
     const mailer = capturedMailer<Mail>()
     const work = async (world: ProviderWorld) => {
@@ -394,6 +412,10 @@ eachDatabase('Sign-up with a provider', (db) => {
       expect(await outcome(person({ email_verified: false }), `in_${'x'.repeat(43)}`), 'unknown').to.equal('invalid_token')
       const again = await outcome(guest, token)
       expect(again).to.deep.include({ status: 'signedIn' })
+      const { url, binding } = await world.perms.auth.providers.start('company', { invitation: await invite(`closed${count}@example.com`) })
+      const parameters = world.company.approve(url, person({ email_verified: false }))
+      const closed = await world.perms.auth.providers.finish('company', parameters, { binding: binding as string, prepare: null })
+      expect(closed.redirect, 'create is closed').to.include('sign_up_closed')
       // An account with the invited address accepts the invitation after it has signed in.
       const taken = person({ email_verified: false })
       await createUser({ email: taken.email, password } as never)
