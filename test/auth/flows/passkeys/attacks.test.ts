@@ -216,8 +216,12 @@ eachDatabase('Responses of authenticators', (db) => {
     it('when the user is disabled, after the passkey was accepted [promise 115]', async () => {
       const other = await addUser()
       await asSystem(() => other.who.update({ isEnabled: false }))
+      const reasons: string[] = []
+      const stop = perms.on('signInFailed', ({ reason }) => reasons.push(reason))
       expect(await outcome(signIn({ signature: Buffer.alloc(70, 1) }, other.soft))).to.equal('InvalidCredentialsError')
       expect(await outcome(signIn({}, other.soft))).to.equal('AccountDisabledError')
+      stop()
+      expect(reasons).to.deep.equal(['passkey', 'disabled'])
     })
 
     it('when the passkey becomes one that can be copied [promise 108]', async () => {
@@ -310,6 +314,9 @@ eachDatabase('Responses of authenticators', (db) => {
     const creation = softPasskey().create(await options())
     for (const part of ['clientDataJSON', 'attestationObject', 'transports'])
       expect(await outcome(register({ ...creation, response: { ...creation.response, [part]: long } })), part).to.equal('ValidationError')
+    for (const transports of [Array(11).fill('usb'), ['u'.repeat(21)], ['USB'], [1], 'usb'])
+      expect(await outcome(register({ ...creation, response: { ...creation.response, transports } }))).to.equal('ValidationError')
+    expect(await outcome(register(creation))).to.equal('fine')
     expect(await outcome(perms.auth.passkeys.signIn(response))).to.equal('fine')
   })
 })

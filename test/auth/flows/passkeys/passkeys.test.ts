@@ -212,6 +212,13 @@ eachDatabase('Passkeys', (db) => {
       expect(await list()).to.deep.equal([])
     })
 
+    it('by reset() not with an API key [promise 117]', async () => {
+      await addPasskey(perms, token)
+      const { plain } = await as(token, () => perms.auth.apiKeys.issue(user, { abilities: ['*'] }))
+      expect(await outcome(as(plain, () => perms.auth.passkeys.reset(user)))).to.equal('ForbiddenError')
+      expect(await list()).to.have.length(1)
+    })
+
     it('all at once by reset(), after which the password suffices [promise 116]', async () => {
       await addPasskey(perms, token)
       expect(await asSystem(() => perms.auth.passkeys.reset(user))).to.equal(1)
