@@ -2,8 +2,8 @@
 import type { Knex } from 'knex'
 import { ConfigurationError, MissingTableError } from '../core/errors.js'
 import { columnIn } from '../database/tables/constraints.js'
-import { tableExists } from '../database/tables/existing-tables.js'
 import { transaction } from '../database/transaction.js'
+import type { LibraryModel } from '../enforce/base-perms-model.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { tableOf } from '../schema/class-statics.js'
@@ -89,10 +89,10 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
   const counts = accounts && { deleted: accounts.deleted.length, failed: accounts.failed.length }
   return {
     ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
-    tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredDevices(knex, new Date(now)))),
-    invitations: await inBatches(expiredInvitations(new Date(now - INVITATION_DAYS * DAY))),
-    providerSignIns: await inBatches(expiredProviderSignIns(new Date(now))),
-    passkeyChallenges: await inBatches(expiredPasskeyChallenges(new Date(now))),
+    tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredRows(TrustedDevice, new Date(now)))),
+    invitations: await inBatches(expiredRows(Invitation, new Date(now - INVITATION_DAYS * DAY))),
+    providerSignIns: await inBatches(expiredRows(ProviderSignIn, new Date(now))),
+    passkeyChallenges: await inBatches(expiredRows(PasskeyChallenge, new Date(now))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,
     auditRows:
       auditRetention === undefined ? 0 : await inBatches(oldAuditRows(knex, parts.auditModel, new Date(now - auditRetention * DAY))),
@@ -127,52 +127,21 @@ function expiredTokens(now: Date): (limit: number) => Promise<Batch> {
     })
 }
 
-function expiredDevices(knex: Knex, now: Date): (limit: number) => Promise<Batch> {
-  return (limit) =>
-    asSystem(async () => {
-      if (!(await tableExists(knex, tableOf(TrustedDevice)))) return { found: 0, deleted: 0 }
-      const rows = await TrustedDevice.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
-      if (rows.length === 0) return { found: 0, deleted: 0 }
-      const ids = rows.map(({ id }) => id)
-      return { found: rows.length, deleted: await TrustedDevice.query().delete().whereIn('id', ids) }
-    })
-}
-
-function expiredInvitations(before: Date): (limit: number) => Promise<Batch> {
-  return (limit) =>
-    asSystem(async () => {
-      const rows = await Invitation.query().where('expiresAt', '<=', before).select('id').orderBy(['expiresAt', 'id']).limit(limit)
-      if (rows.length === 0) return { found: 0, deleted: 0 }
-      const ids = rows.map(({ id }) => id)
-      return { found: rows.length, deleted: await Invitation.query().delete().whereIn('id', ids) }
-    })
-}
-
-function expiredProviderSignIns(now: Date): (limit: number) => Promise<Batch> {
+/** Deletes rows by their `expiresAt`. A database of an earlier version may lack the table, and has no such rows. */
+function expiredRows(model: typeof LibraryModel, before: Date): (limit: number) => Promise<Batch> {
   return async (limit) => {
     try {
       return await asSystem(async () => {
-        const rows = await ProviderSignIn.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
+        const rows = await model.query().where('expiresAt', '<=', before).select('id').orderBy(['expiresAt', 'id']).limit(limit)
         if (rows.length === 0) return { found: 0, deleted: 0 }
         const ids = rows.map(({ id }) => id)
-        return { found: rows.length, deleted: await ProviderSignIn.query().delete().whereIn('id', ids) }
+        return { found: rows.length, deleted: await model.query().delete().whereIn('id', ids) }
       })
     } catch (error) {
-      // A database of an earlier version has no such sign-ins.
-      if (error instanceof MissingTableError && error.table === tableOf(ProviderSignIn)) return { found: 0, deleted: 0 }
+      if (error instanceof MissingTableError && error.table === tableOf(model)) return { found: 0, deleted: 0 }
       throw error
     }
   }
-}
-
-function expiredPasskeyChallenges(now: Date): (limit: number) => Promise<Batch> {
-  return (limit) =>
-    asSystem(async () => {
-      const rows = await PasskeyChallenge.query().where('expiresAt', '<=', now).select('id').orderBy(['expiresAt', 'id']).limit(limit)
-      if (rows.length === 0) return { found: 0, deleted: 0 }
-      const ids = rows.map(({ id }) => id)
-      return { found: rows.length, deleted: await PasskeyChallenge.query().delete().whereIn('id', ids) }
-    })
 }
 
 // Not through the model: it refuses to delete rows, also inside asSystem().

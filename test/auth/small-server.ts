@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import Knex from 'knex'
 import { nodeAdapter } from '../../src/adapters/node.js'
 import { Api, initPerms, UserResource } from '../../src/index.js'
+import { testProviders } from '../../src/testing/conformance/test-provider.js'
 import { capturedMailer } from '../../src/testing/index.js'
 import { allFeatures, Keeper } from '../conformance/full-zoo.js'
 import { racingHasher } from './passwords/racing-hasher.js'
@@ -16,7 +17,12 @@ const perms = initPerms({
   jwt: { secret },
   ...(cost === undefined ? { passwordHasher: racingHasher(hashing) } : { passwords: { cost } }),
   passkeys: { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] },
-  ...(features && { user: Keeper as never, mail: { mailer: capturedMailer(), baseUrl: 'https://app.example.com' } }),
+  ...(features && {
+    user: Keeper as never,
+    mail: { mailer: capturedMailer(), baseUrl: 'https://app.example.com' },
+    secondFactor: { trustedDevices: { lifetime: 86_400 } },
+    ...testProviders(),
+  }),
   // The limits by address are far: all of a test comes from one.
   throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
 })

@@ -343,8 +343,11 @@ describe('createThrottle', () => {
       { keyPrefix: 'mail.account', points: 10, duration: hour },
       { keyPrefix: 'mail.address', points: 100, duration: hour },
       { keyPrefix: 'mail.caller', points: 100, duration: hour },
+      { keyPrefix: 'passkeyOptions.address', points: 1000, duration: quarter },
+      { keyPrefix: 'passkeyOptions.caller', points: 100, duration: quarter },
       { keyPrefix: 'mailToken.address', points: 100, duration: quarter },
       { keyPrefix: 'provider.address', points: 300, duration: quarter },
+      { keyPrefix: 'export.caller', points: 10, duration: hour },
     ])
   })
 
