@@ -56,6 +56,8 @@ export function transcript({ status, headers, body }: Received): string {
       .replace(/(location: .*code=).*/g, '$1<code>')
       .replace(/(etag: ).*/g, '$1<etag>')
       .replace(/("(?:access_token|refresh_token|device_token|nextCursor|challenge|key|secret|uri|url)":")[^"]*/g, '$1<opaque>')
+      // The random name of a user for authenticators.
+      .replace(/("user":\{"id":")[\w-]{43}"/, '$1<opaque>"')
       .replace(/"[a-z2-9]{5}(?:-[a-z2-9]{1,5}){5}"/g, '"<code>"')
       .replace(/(content-length: ).*/g, /_token":"|nextCursor":"/.test(body) ? '$1<length>' : '$&')
   )
