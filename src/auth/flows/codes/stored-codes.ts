@@ -12,7 +12,7 @@ import type { AuthCore } from '../../core.js'
 import { deriveKeys } from '../../tokens/derived-keys.js'
 import { revokeTokens, tokens, updateActiveTokens } from '../../tokens/token-updates.js'
 import { userClass } from '../credentials.js'
-import { DECOY, replaceToken } from '../mail/mail-tokens.js'
+import { DECOY, replaceToken, writeDecoy } from '../mail/mail-tokens.js'
 import type { CodePurpose } from './code-options.js'
 
 const DIGITS = 6
@@ -132,12 +132,21 @@ function readState(token: Token | undefined): CodeState {
   return { tries: Number(tries), nonce, to: to.join(' ') }
 }
 
-/** Counts in the row, in a transaction of its own: processes share the count, and a refused sign-in does not undo it. */
+/**
+ * Counts in the row, in a transaction of its own: processes share the count, and a refused sign-in does not undo it. A decoy makes the
+ * database write in every case: a commit without changes takes less time, and would show that no code is active.
+ */
 async function countAttempt(core: AuthCore, row: Pick<Token, 'kind' | 'boundTo'> & { userId: string }, state: CodeState): Promise<boolean> {
   const next = { boundTo: stateText({ ...state, tries: state.tries + 1 }) }
-  const count = await transaction(() => asSystem(() => updateActiveTokens(row, next).where('expiresAt', '>', new Date())), {
-    knex: core.knex,
-  })
+  const count = await transaction(
+    () =>
+      asSystem(async () => {
+        const counted = await updateActiveTokens(row, next).where('expiresAt', '>', new Date())
+        await writeDecoy(row.userId)
+        return counted
+      }),
+    { knex: core.knex },
+  )
   return count > 0 && state.tries < MAX_TRIES
 }
 
