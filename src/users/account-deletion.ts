@@ -17,6 +17,8 @@ export interface ModelReport {
   readonly softDeleted?: number
   readonly anonymised?: number
   readonly kept?: number
+  /** Rows that a foreign key of the table deleted or took from the user, although the model declares no such key. */
+  readonly byForeignKey?: number
   /** Rows that a function of the application handled. */
   readonly handled?: number
 }

@@ -119,14 +119,21 @@ async function deleteUser({ core, claimed }: Work): Promise<DeletionReport> {
   return await transaction(
     async (trx) => {
       let report = claimed.report ?? {}
+      const keeping: { model: ModelClass; count: number }[] = []
       for (const model of modelsWithUserData()) {
         const { kind } = deletionRuleOf(model)
         if (tableOf(model) === tableOf(cls) || !(isDeletedWithUser(model) || kind === 'keep')) continue
         if (!(await existsNow(trx, tableOf(model)))) continue
         const count = await countKept(model, userId)
-        if (count > 0) report = added(report, model, kind === 'keep' ? { kept: count } : { deleted: count })
+        if (count > 0 && kind === 'keep') keeping.push({ model, count })
+        else if (count > 0) report = added(report, model, { deleted: count })
       }
       const deleted = await deletingPermanently(cls.query(trx).findById(userId)).delete()
+      // The table may have a foreign key that the model does not declare.
+      for (const { model, count } of keeping) {
+        const kept = await countKept(model, userId)
+        report = added(report, model, { ...(kept > 0 && { kept }), ...(kept < count && { byForeignKey: count - kept }) })
+      }
       report = added(report, cls, { deleted: Number(deleted) })
       const done = { state: 'done' as const, report, problem: null, freed: null, lockedBy: null, lockedUntil: null }
       const count = await AccountDeletion.query(trx).where({ id, lockedBy }).patch(done)

@@ -4,7 +4,7 @@ import { AccountDeletion, asSystem, createTables, initPerms, type Perms, Role, r
 import { capturedMailer, createUser, type FakeClock, fakeClock, signInAs, testHasher } from '../../../../src/testing/index.js'
 import { eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
-import { clear, fill, leftOver, Member, models, Note, Post, photoHooks } from './models.js'
+import { clear, createVisits, fill, leftOver, Member, models, Note, Post, photoHooks, Visit } from './models.js'
 
 const DAY = 86_400
 
@@ -17,7 +17,7 @@ eachDatabase('perms.deleteDueAccounts()', (db) => {
     perms = initPerms({
       knex: db.knex,
       user: Member,
-      models,
+      models: [...models, Visit],
       jwt: { secret: 'a secret of the tests, 32 bytes long' },
       passwordHasher: testHasher(),
       throttle: false,
@@ -25,6 +25,7 @@ eachDatabase('perms.deleteDueAccounts()', (db) => {
     })
     await perms.migrate()
     await createTables(db.knex, models)
+    await createVisits(db.knex)
   })
   after(() => perms.close())
   beforeEach(async () => {
@@ -69,6 +70,15 @@ eachDatabase('perms.deleteDueAccounts()', (db) => {
     expect(row).to.include({ userId: user.id, state: 'done', lockedBy: null, problem: null }).and.deep.include({ report })
     await perms.auth.settled()
     expect(mailer.last('accountDeleted').to).to.equal(user.email)
+  })
+
+  it('reports rows that a foreign key of the table deletes, although the model declares none [promise 166]', async () => {
+    const user = await due()
+    await asSystem(() => Visit.create({ visitorId: user.id }))
+    clock.advance(14 * DAY + 1)
+    const { deleted } = await perms.deleteDueAccounts()
+    expect(deleted).to.deep.equal([{ userId: user.id, report: { Visit: { byForeignKey: 1 }, Member: { deleted: 1 } } }])
+    expect(await asSystem(() => Visit.query().resultSize())).to.equal(0)
   })
 
   it('deletes the rows of its user only', async () => {

@@ -4,6 +4,7 @@ import {
   asSystem,
   BasePermsModel,
   column,
+  createTables,
   HasUserMixin,
   type OnUserDeleted,
   owner,
@@ -52,6 +53,21 @@ export class Invoice extends BasePermsModel.withColumns({
   static ownerFields = ['customerId']
   static onUserDeleted: OnUserDeleted = 'keep'
   static override policy: Policy = { read: owner('customerId') }
+}
+
+/** Its column declares no foreign key, but the table has one that deletes the rows: see createVisits(). */
+export class Visit extends BasePermsModel.withColumns({ visitorId: column.uuid().sameTypeAs('user.id').index() }) {
+  static ownerFields = ['visitorId']
+  static override policy: Policy = { read: owner('visitorId') }
+}
+
+/** Creates the table of Visit as an application's own migration would. */
+export async function createVisits(knex: Knex): Promise<void> {
+  await createTables(knex, [
+    class extends Visit.withColumns({ visitorId: column.uuid().references('user.id', { onDelete: 'cascade' }) }) {
+      static override tableName = 'visit'
+    },
+  ])
 }
 
 /** Runs inside the function of Photo. */
