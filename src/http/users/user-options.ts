@@ -1,30 +1,21 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { nearestNames } from '../../core/nearest-names.js'
 import { requireEmailColumn } from '../../users/account/identifiers.js'
 import type { PermsPort, ResourceModel, ServedModel } from '../core/ports.js'
 import type { CrudResourceOptions } from '../crud/crud-options.js'
 import type { MeOptions } from './me-options.js'
 
+const defaultFeatures = ['login', 'me', 'refresh', 'logout', 'sessions'] as const
+const furtherFeatures = [
+  ...(['apiKeys', 'verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'codes', 'totp', 'trustedDevices'] as const),
+  ...(['passkeys', 'providers', 'invitations', 'impersonation', 'privateRegistration', 'confirm', 'export', 'deleteAccount'] as const),
+] as const
+
 /** The features that are on by default. */
-export type UserFeature = 'login' | 'me' | 'refresh' | 'logout' | 'sessions'
+export type UserFeature = (typeof defaultFeatures)[number]
 
 /** The features that are off by default. */
-export type FurtherUserFeature =
-  | 'apiKeys'
-  | 'verifyEmail'
-  | 'resetPassword'
-  | 'changeEmail'
-  | 'magicLink'
-  | 'codes'
-  | 'totp'
-  | 'providers'
-  | 'invitations'
-  | 'impersonation'
-  | 'privateRegistration'
-  | 'confirm'
-  | 'export'
-  | 'deleteAccount'
-  | 'passkeys'
-  | 'trustedDevices'
+export type FurtherUserFeature = (typeof furtherFeatures)[number]
 
 export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: boolean | undefined }
 
@@ -40,6 +31,16 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
    * @example new UserResource({ me: { argSchema: ['nickname'], schema: ['id', 'email', 'nickname'] } })
    */
   me?: MeOptions | undefined
+}
+
+/** @throws ConfigurationError for the name of a feature that does not exist */
+export function assertFeatureNames(features: UserFeatures): void {
+  const known: readonly string[] = [...defaultFeatures, ...furtherFeatures]
+  const unknown = Object.keys(features).find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new ConfigurationError(
+    `UserResource({ features: { ${unknown} } }): there is no such feature. ${nearestNames(unknown, known, 'The features')}`,
+  )
 }
 
 /** @throws ConfigurationError for `features.passkeys` without the option of initPerms() */

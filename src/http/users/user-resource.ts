@@ -37,7 +37,7 @@ import { requireRecentSession } from './sensitive-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
 import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
-import { assertMailFeatures, assertPasskeyFeature, assertProviders } from './user-options.js'
+import { assertFeatureNames, assertMailFeatures, assertPasskeyFeature, assertProviders } from './user-options.js'
 
 /**
  * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
@@ -55,6 +55,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   constructor(options: UserResourceOptions<M> = {}) {
     const { features = {}, me = {}, ...crud } = options
     super({ ...crud, path: crud.path ?? 'users' } as CrudResourceOptions<M>)
+    assertFeatureNames(features)
     this.features = features
     this.#me = me
     const methods = methodsOf(crud as CrudResourceOptions<M>)

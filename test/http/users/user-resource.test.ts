@@ -255,6 +255,13 @@ describe('UserResource', function () {
     ).to.equal('yes')
   })
 
+  it('refuses the name of a feature that does not exist, and suggests the nearest', () => {
+    expect(() => new UserResource({ features: { passkey: true } as object })).to.throw(
+      ConfigurationError,
+      /features: \{ passkey \}.*there is no such feature.*Did you mean 'passkeys'/,
+    )
+  })
+
   it('rejects a user model that is not registered for sign-in', () => {
     expect(() => new Api({ resources: [new UserResource({ model: Employee })] }).routes(zoo.perms)).to.throw(
       ConfigurationError,
