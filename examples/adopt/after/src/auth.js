@@ -9,8 +9,9 @@ const register = async ({ email, password, name }, address) =>
   asAnonymous(() => perms.auth.register({ email, password, name }), { address })
 
 const login = async ({ email, password }, address) => {
-  const { user, accessToken: token } = await asAnonymous(() => perms.auth.signIn({ email, password }), { address })
-  return { user, token }
+  const result = await asAnonymous(() => perms.auth.signIn({ email, password }), { address })
+  // A user with a passkey or an authenticator app gets a challenge for the second step.
+  return result.status === 'signedIn' ? { user: result.user, token: result.accessToken } : { challenge: result.challenge }
 }
 
 // Sets req.user from the token, or answers 401. All handlers after it run as this user.

@@ -275,7 +275,7 @@ export type Sender = string | { readonly name?: string | undefined; readonly add
  * @example nodemailerMailer('smtps://user:pass@smtp.example.com', { from: 'Zoo <noreply@example.com>' })
  */
 export function nodemailerMailer(transport: string | object, options: { from: Sender; replyTo?: Sender | undefined }): Mailer {
-  checkSender('from', options.from)
+  checkSender('from', options?.from)
   if (options.replyTo !== undefined) checkSender('replyTo', options.replyTo)
   const isMade = typeof transport === 'object' && 'sendMail' in transport
   const made = (

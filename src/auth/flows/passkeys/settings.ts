@@ -61,7 +61,8 @@ function originProblem(origin: unknown, rpId: string): string | undefined {
   const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : undefined
   if (!url || url.origin !== origin) return "is no origin: use scheme, host and port without a path, such as 'https://app.example.com'."
   const isLocal = url.hostname === 'localhost'
-  if (url.protocol !== 'https:' && !(isLocal && url.protocol === 'http:')) return 'must begin with https://, except on localhost.'
+  if (url.protocol !== 'https:' && !(isLocal && url.protocol === 'http:'))
+    return 'must begin with https://. On your own machine use http://localhost, not an IP address.'
   if (url.hostname !== rpId && !url.hostname.endsWith(`.${rpId}`)) return `is not on '${rpId}' or a domain below it.`
   return undefined
 }

@@ -57,10 +57,10 @@ export interface PasskeyRequestOptions {
 
 /** Loads the package. @throws ConfigurationError when it is not installed */
 export function webAuthn(): WebAuthn {
-  return loadOptionalPackage<WebAuthn>('@simplewebauthn/server', 'Passkeys')
+  return loadOptionalPackage<WebAuthn>('@simplewebauthn/server', 'perms.auth.passkeys')
 }
 
 /** Loads the decoders of the package, after `webAuthn()`. */
 export function webAuthnHelpers(): WebAuthnHelpers {
-  return loadOptionalPackage<WebAuthnHelpers>('@simplewebauthn/server/helpers', 'Passkeys')
+  return loadOptionalPackage<WebAuthnHelpers>('@simplewebauthn/server/helpers', 'perms.auth.passkeys')
 }

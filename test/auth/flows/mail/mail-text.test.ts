@@ -123,6 +123,7 @@ describe('nodemailerMailer', () => {
       for (const options of [{ from: sender }, { from: 'zoo@example.com', replyTo: sender }])
         if (!('replyTo' in options && sender === undefined))
           expect(() => nodemailerMailer({ jsonTransport: true }, options as never), JSON.stringify(options)).to.throw('give one address')
+    expect(() => nodemailerMailer({ jsonTransport: true }, undefined as never)).to.throw('give one address')
   })
 
   it('composes the message without sending it if there is no recipient [promise 10]', async () => {
