@@ -132,7 +132,7 @@ function createCore(options: AuthOptions, keys: KeySet, load: ReturnType<typeof 
     sessions: new Sessions({ knex, keys, life, load, emit }),
     life,
     accessTokens: new AccessTokens({ keys, claims: options.jwt.claims, showsProof: options.jwt.authTimeClaims === true, runtime }),
-    challenges: new FactorChallenges({ asksForPasskeys: options.passkeys?.secondFactor !== false }),
+    challenges: new FactorChallenges(options.knex, { asksForPasskeys: options.passkeys?.secondFactor !== false }),
     devices: new DeviceRegistry(keys, options.secondFactor?.trustedDevices),
     signInMethods: new SignInMethods(tables),
     tables,

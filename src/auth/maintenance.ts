@@ -1,12 +1,11 @@
 /** Deletes rows that are no longer needed: expired tokens, invitations, sign-ins and challenges, expired counts, old audit rows. */
 import type { Knex } from 'knex'
-import { ConfigurationError, MissingTableError } from '../core/errors.js'
+import { ConfigurationError } from '../core/errors.js'
 import { columnIn } from '../database/tables/constraints.js'
 import { transaction } from '../database/transaction.js'
 import type { LibraryModel } from '../enforce/base-perms-model.js'
 import { asSystem } from '../policy/context.js'
 import { registeredModel } from '../policy/registered-models.js'
-import { tableOf } from '../schema/class-statics.js'
 import { column } from '../schema/column.js'
 import { dialectOf, encode } from '../schema/storage.js'
 import type { AuditLog } from '../users/audit-log.js'
@@ -17,6 +16,7 @@ import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
 import { TrustedDevice } from '../users/trusted-device.js'
 import type { DueAccountsOptions, DueAccountsReport } from './flows/lifecycle/delete-due.js'
+import { isMissingTable } from './optional-tables.js'
 import { deleteExpiredCounts } from './throttle/throttle-store.js'
 
 const DAY = 86_400_000
@@ -53,7 +53,7 @@ export interface MaintenanceReport {
   readonly auditRows: number
 }
 
-/** What `perms.maintain()` did. */
+/** The result of `perms.maintain()`. */
 export interface MaintenanceResult extends MaintenanceReport {
   /** Accounts that were due and were deleted, and those that could not be. Left out when there were none. */
   readonly accounts?: { readonly deleted: number; readonly failed: number }
@@ -89,10 +89,10 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
   const counts = accounts && { deleted: accounts.deleted.length, failed: accounts.failed.length }
   return {
     ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
-    tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredRows(TrustedDevice, new Date(now)))),
-    invitations: await inBatches(expiredRows(Invitation, new Date(now - INVITATION_DAYS * DAY))),
-    providerSignIns: await inBatches(expiredRows(ProviderSignIn, new Date(now))),
-    passkeyChallenges: await inBatches(expiredRows(PasskeyChallenge, new Date(now))),
+    tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredRows(knex, TrustedDevice, new Date(now)))),
+    invitations: await inBatches(expiredRows(knex, Invitation, new Date(now - INVITATION_DAYS * DAY))),
+    providerSignIns: await inBatches(expiredRows(knex, ProviderSignIn, new Date(now))),
+    passkeyChallenges: await inBatches(expiredRows(knex, PasskeyChallenge, new Date(now))),
     attempts: parts.countsInDatabase ? await inBatches((limit) => deleteExpiredCounts(knex, limit)) : 0,
     auditRows:
       auditRetention === undefined ? 0 : await inBatches(oldAuditRows(knex, parts.auditModel, new Date(now - auditRetention * DAY))),
@@ -128,7 +128,7 @@ function expiredTokens(now: Date): (limit: number) => Promise<Batch> {
 }
 
 /** Deletes rows by their `expiresAt`. A database of an earlier version may lack the table, and has no such rows. */
-function expiredRows(model: typeof LibraryModel, before: Date): (limit: number) => Promise<Batch> {
+function expiredRows(knex: Knex, model: typeof LibraryModel, before: Date): (limit: number) => Promise<Batch> {
   return async (limit) => {
     try {
       return await asSystem(async () => {
@@ -138,7 +138,7 @@ function expiredRows(model: typeof LibraryModel, before: Date): (limit: number) 
         return { found: rows.length, deleted: await model.query().delete().whereIn('id', ids) }
       })
     } catch (error) {
-      if (error instanceof MissingTableError && error.table === tableOf(model)) return { found: 0, deleted: 0 }
+      if (await isMissingTable(knex, model, error)) return { found: 0, deleted: 0 }
       throw error
     }
   }

@@ -1,5 +1,7 @@
 import type { Knex } from 'knex'
+import { MissingTableError } from '../core/errors.js'
 import { mapDatabaseError } from '../database/errors/database-errors.js'
+import { tableExists } from '../database/tables/existing-tables.js'
 import { tableOf } from '../schema/class-statics.js'
 import { dialectOf } from '../schema/storage.js'
 import { Identity } from '../users/identity.js'
@@ -27,7 +29,7 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
     const table = tableOf(cls)
     if (known.has(table)) return true
     try {
-      if (await knex.schema.hasTable(table)) known.add(table)
+      if (await tableExists(knex, table)) known.add(table)
     } catch (error) {
       throw mapDatabaseError(error, dialectOf(knex))
     }
@@ -40,4 +42,9 @@ export function optionalTables(knex: Knex): () => Promise<OptionalTables> {
     identities: await has(Identity),
     trustedDevices: await has(TrustedDevice),
   })
+}
+
+/** Returns whether a query failed because the optional table of a model is missing. The catalogue decides: a mapper of Knex may change names. */
+export async function isMissingTable(knex: Knex, model: object, error: unknown): Promise<boolean> {
+  return error instanceof MissingTableError && !(await tableExists(knex, tableOf(model)))
 }

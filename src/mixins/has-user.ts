@@ -21,7 +21,7 @@ export interface Owned {
   userId: UserId
 }
 
-/** What a function of `onUserDeleted` gets. */
+/** The argument of a function of `onUserDeleted`. */
 export interface UserDeletion {
   /** The user who is deleted. */
   readonly userId: UserId
@@ -34,7 +34,7 @@ interface UserDeletionHandler {
 }
 
 /**
- * What happens to rows when the user whom they belong to is deleted permanently:
+ * The effect on rows when the user whom they belong to is deleted permanently:
  *
  * - `'delete'`: the rows are deleted permanently, also those of SoftDeleteMixin
  * - `'softDelete'`: the rows are marked as deleted and lose their owner. Only with SoftDeleteMixin
@@ -71,7 +71,7 @@ export interface OwnedStatics {
   /** Whether the right to update the owner decides about all actions, instead of this model's policy. @defaultValue false */
   delegateToUser: boolean
   /**
-   * What happens to the rows when their owner is deleted permanently. Deleting a user who owns rows of SoftDeleteMixin is refused unless their
+   * The effect on the rows when their owner is deleted permanently. Deleting a user who owns rows of SoftDeleteMixin is refused unless their
    * model says it.
    *
    * @defaultValue what the foreign key does: `userOnDelete`

@@ -222,7 +222,7 @@ async function enterWithBypass<T>(base: Frame, model: object | null, fn: () => T
   }
 }
 
-/** What a custom route passes on from its request. */
+/** The parts of a request that a custom route passes on. */
 export interface Client {
   /** The client's address, for throttling. */
   readonly address?: string | undefined

@@ -23,7 +23,7 @@ export interface ModelReport {
   readonly handled?: number
 }
 
-/** What the deletion of a user did, by the name of the model. */
+/** The effects of a user's deletion, by the name of the model. */
 export type DeletionReport = Readonly<Record<string, ModelReport>>
 
 /**

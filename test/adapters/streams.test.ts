@@ -9,7 +9,7 @@ import { until } from '../helpers/until.js'
 const CHUNK = 'x'.repeat(65_536)
 const MOST = 2000
 
-/** What the last streamed response did. */
+/** The events of the last streamed response. */
 const source = { made: 0, hasEnded: false }
 
 async function* chunks(count: number, failAt = -1): AsyncGenerator<string> {

@@ -1,7 +1,7 @@
 /** A software authenticator, which can also make each malformed response that a server must refuse. */
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 
-/** What a test changes in a response. */
+/** The parts of a response that a test changes. */
 export interface Variant {
   origin?: string
   /** The type in the client data. */

@@ -9,7 +9,7 @@ import type { User } from '../../users/user.js'
 import type { OptionalTables } from '../optional-tables.js'
 import { userClass } from './credentials.js'
 
-/** What decides if a user has a method. */
+/** The facts that decide whether a user has a method. */
 interface MethodContext {
   /** The user's row, read in the transaction. */
   readonly user: User

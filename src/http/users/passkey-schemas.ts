@@ -64,7 +64,7 @@ const descriptors = {
   },
 }
 
-/** What `PublicKeyCredential.parseRequestOptionsFromJSON()` reads. */
+/** The input of `PublicKeyCredential.parseRequestOptionsFromJSON()`. */
 export const requestOptionsSchema = {
   type: 'object',
   properties: {
@@ -77,7 +77,7 @@ export const requestOptionsSchema = {
   required: ['challenge', 'rpId', 'userVerification'],
 }
 
-/** What `PublicKeyCredential.parseCreationOptionsFromJSON()` reads. */
+/** The input of `PublicKeyCredential.parseCreationOptionsFromJSON()`. */
 export const creationOptionsSchema = {
   type: 'object',
   properties: {

@@ -25,7 +25,7 @@ const MAX_USERS = 1000
 
 const BATCH = 500
 
-/** What a deletion of users must do in its own transaction, with the models that are known now. */
+/** The work that a deletion of users must do in its own transaction, with the models that are known now. */
 interface Duties {
   readonly version: number
   /** The models that say what happens to the rows. */

@@ -71,7 +71,7 @@ export function fieldsOf(cls: object): readonly string[] {
   return [...new Set([...ownerFieldsOf(cls), ...cascading])]
 }
 
-/** What the deletion of a user does to the rows of a model. */
+/** The effect of a user's deletion on the rows of a model. */
 export type DeletionRule =
   | { readonly kind: 'delete' | 'softDelete' | 'keep' | 'restrict' }
   /** The model keeps deleted rows, and does not say what happens to them. */

@@ -21,7 +21,7 @@ export interface DueAccountsOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What `perms.deleteDueAccounts()` did. */
+/** The result of `perms.deleteDueAccounts()`. */
 export interface DueAccountsReport {
   readonly deleted: readonly { readonly userId: UserId; readonly report: DeletionReport }[]
   /** The accounts that could not be deleted. They are tried again later. */

@@ -1,7 +1,7 @@
 import { type Message, type MessageId, type MessageValue, message } from '../../../core/messages/message.js'
 import type { MailKind } from './mail-service.js'
 
-/** What the text of a mail names. */
+/** The values that the text of a mail names. */
 export interface MailFacts {
   readonly kind: MailKind
   readonly link: string | undefined

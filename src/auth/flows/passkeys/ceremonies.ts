@@ -8,7 +8,7 @@ import { asSystemInTransaction } from '../second-factor/factors.js'
 /** Milliseconds for which a challenge can be answered. */
 export const CHALLENGE_LIFETIME = 300_000
 
-/** What a challenge can be used for, and by whom. */
+/** The ceremony of a challenge, and who may answer it. */
 export interface Ceremony {
   readonly ceremony: 'registration' | 'sign-in' | 'second-factor' | 'confirm'
   /** The user who asked. Null for a sign-in. */

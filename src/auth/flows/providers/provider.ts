@@ -1,6 +1,6 @@
 /** Identity providers as data: `initPerms({ providers })`. */
 
-/** What a provider says about a user: the claims of the ID token and of the userinfo endpoint. */
+/** The facts that a provider states about a user: the claims of the ID token and of the userinfo endpoint. */
 export type ProviderClaims = Readonly<Record<string, unknown>>
 
 /** A user as a provider describes it. */

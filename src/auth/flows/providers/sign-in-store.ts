@@ -115,7 +115,7 @@ export async function storeProvedUser({ id, isNative }: UsedSignIn, userId: stri
   return isNative ? code : null
 }
 
-/** What a client exchanges: the code and the verifier of a native app, or the cookie of a browser. */
+/** The secrets that a client exchanges: the code and the verifier of a native app, or the cookie of a browser. */
 export interface Exchange {
   readonly code?: string | undefined
   readonly verifier?: string | undefined

@@ -1,15 +1,15 @@
 /** Challenges: proof of the first factor, with which a user sends the code of the second one. */
-
-import { InvalidTokenError, MissingTableError, ServiceUnavailableError } from '../../../core/errors.js'
+import type { Knex } from 'knex'
+import { InvalidTokenError, ServiceUnavailableError } from '../../../core/errors.js'
 import { message } from '../../../core/messages/message.js'
 import { asSystem } from '../../../policy/context.js'
-import { tableOf } from '../../../schema/class-statics.js'
 import { isActive } from '../../../users/caller/actor.js'
 import { Passkey } from '../../../users/passkey.js'
 import { SecondFactor } from '../../../users/second-factor.js'
 import { hashToken, randomToken, type Token } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
 import type { FactorName, SecondFactorAsked } from '../../auth-types.js'
+import { isMissingTable } from '../../optional-tables.js'
 import { storedMethods } from '../../tokens/methods.js'
 import type { NewSession } from '../../tokens/sessions.js'
 import { revokeTokens, tokens, updateActiveTokens } from '../../tokens/token-updates.js'
@@ -28,8 +28,11 @@ export class FactorChallenges {
   readonly #tables = new Set<object>()
   readonly #asksForPasskeys: boolean
 
+  readonly #knex: Knex
+
   /** @param options `asksForPasskeys`: whether a user with a passkey and no other factor needs a second factor */
-  constructor({ asksForPasskeys }: { readonly asksForPasskeys: boolean }) {
+  constructor(knex: Knex, { asksForPasskeys }: { readonly asksForPasskeys: boolean }) {
+    this.#knex = knex
     this.#asksForPasskeys = asksForPasskeys
   }
 
@@ -50,7 +53,7 @@ export class FactorChallenges {
       this.#tables.add(model)
     } catch (error) {
       // The table is missing in a database of an earlier version: no user has such a factor.
-      if (error instanceof MissingTableError && error.table === tableOf(model)) return
+      if (await isMissingTable(this.#knex, model, error).catch(() => false)) return
       throw new ServiceUnavailableError(message('factor.unavailable'), {
         cause: error,
       })

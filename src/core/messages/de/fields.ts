@@ -1,7 +1,7 @@
 import { fields as english } from '../en/fields.js'
 import { translationOf } from '../translation.js'
 
-/** What is wrong with a value. A response puts the name of the field before it. */
+/** Texts about a wrong value. A response puts the name of the field before it. */
 export const fields = translationOf(english)({
   'field.required': 'ist erforderlich',
   'field.requiredOr': 'ist erforderlich, oder {others}',

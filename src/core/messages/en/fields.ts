@@ -1,4 +1,4 @@
-/** What is wrong with a value. A response puts the name of the field before it. */
+/** Texts about a wrong value. A response puts the name of the field before it. */
 export const fields = {
   'field.required': 'is required',
   'field.requiredOr': 'is required, or {others}',
