@@ -266,7 +266,7 @@ export interface Auth {
    * @param user a user, or an id
    * @returns first a header with the names of the models, then `{ model, row }` for each row
    * @throws ForbiddenError, TooManyAttemptsError for a user who exports own data too often, NotFoundError: when the first value is read
-   * @example for await (const line of perms.auth.exportData(user)) file.write(`${JSON.stringify(line)}\n`)
+   * @example for await (const line of perms.auth.exportData(user)) process.stdout.write(`${JSON.stringify(line)}\n`)
    */
   readonly exportData: ExportData
 }

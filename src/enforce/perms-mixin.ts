@@ -43,7 +43,7 @@ export interface Permissions {
    * Returns whether a user may do an action with this row: 'read', 'update', 'delete', or a key of the policy such as 'publish'.
    *
    * @throws ConfigurationError for an action that the policy does not have
-   * @example if (await post.can('publish')) await post.update({ status: 'published' })
+   * @example if (await row.can('publish')) await row.update({ isPublic: true })
    */
   can(action: ActionName, user?: UserLike | null): Promise<boolean>
 }

@@ -43,7 +43,11 @@ interface UserDeletionHandler {
  * - `'keep'`: the rows stay as they are. Only without a foreign key that deletes them
  * - a function: handles a batch of rows, which must not belong to the user afterwards. It runs again for the same rows after a crash
  *
- * @example static override onUserDeleted: OnUserDeleted = { anonymise: { authorName: 'deleted user' } }
+ * @example
+ * class Comment extends HasUserMixin(BasePermsModel).withColumns({ authorName: column.string() }) {
+ *   static override userIdNullable = true
+ *   static override onUserDeleted: OnUserDeleted = { anonymise: { authorName: 'deleted user' } }
+ * }
  */
 export type OnUserDeleted =
   | 'delete'

@@ -151,7 +151,7 @@ export interface PermsOptions {
   /**
    * Identity providers by name: users sign in with them. The name is a part of the callback URL. Needs `providerSignIn`.
    *
-   * @example const providers = { github: github({ clientId, clientSecret }) }
+   * @example const providers = { github: github({ clientId: 'the id', clientSecret: secret }) }
    */
   providers?: Readonly<Record<string, IdentityProvider>> | undefined
   /** How users sign in with identity providers: the callback URL, the places to return to, and who may sign up. */

@@ -45,7 +45,7 @@ describe('Docstrings', () => {
     // A file of the package without exports, so that the errors of planted examples are told apart.
     const planted = 'test/docs/fixtures/example-names.ts'
     const wrong = [
-      ['TS2353', 'const policy: Policy = { publish: everyone() }'],
+      ['TS2353', 'const options: PermsOptions = { knex, jwt, colour: 1 }'],
       ['TS7028', 'read: everyone()'],
       ['TS2551', 'await user.grantRol(Role.ADMIN)'],
       ['TS2304', 'const critter = await Critter.getOr404(xyzzy)'],

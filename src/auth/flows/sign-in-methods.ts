@@ -45,12 +45,6 @@ export class SignInMethods {
    * locked the user's row (lockRow): of two concurrent removals the second one sees the first one.
    *
    * @returns a function that throws ConflictError, which undoes the removal, when no method is left
-   * @example
-   * const assertCanSignIn = await core.signInMethods.prepare() // outside the transaction
-   * await forActiveCaller(core.knex, user.id, async () => {
-   *   await Identity.query().deleteById(id)
-   *   await assertCanSignIn(user.id)
-   * })
    */
   async prepare(): Promise<(userId: string) => Promise<void>> {
     const tables = await this.#tables()

@@ -25,7 +25,11 @@ export type PlaceholdersOf<T> = T extends `${string}{${infer Name}}${infer Rest}
 /** The values that a message needs. */
 export type MessageValues<K extends MessageId> = { readonly [N in PlaceholdersOf<TextOf<EnglishTexts[K]>>]: MessageValue }
 
-/** A text that is rendered in the language of its reader. As a string it is English. */
+/**
+ * A text that is rendered in the language of its reader. As a string it is English. `message()` creates it.
+ *
+ * @example console.log(String(message('field.required'))) // is required
+ */
 export class Message {
   readonly id: MessageId
   readonly values: Readonly<Record<string, MessageValue>>

@@ -53,9 +53,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
    * @param name a key of `static policy`, such as 'close'
    * @throws ConfigurationError when the API is mounted, if the policy has no such rule
    * @example
-   * tickets.action('close', {
+   * documents.action<{ reason: string }>('close', {
    *   input: { type: 'object', properties: { reason: { type: 'string', maxLength: 200 } }, required: ['reason'] },
-   *   handler: async ({ row, input }) => await asSystem(() => row.update({ status: 'closed', reason: input.reason })),
+   *   handler: async ({ row, input }) => ({ closed: row.$id(), reason: input.reason }),
    * })
    */
   action<Input = Record<string, unknown>>(name: string, options: ActionOptions<InstanceType<M>, Input>): Endpoint {

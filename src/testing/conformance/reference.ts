@@ -14,7 +14,7 @@ import { CaseRun, type ConformanceServer, casesFor, type Responses } from './sui
  * @throws AssertionError when a response is not the expected one
  * @example
  * const responses = nodeReference(hapi.knex)
- * conformance('hapi', hapi, { describe, it, before, after }, () => responses)
+ * conformance('hapi', hapi, mocha, () => responses)
  */
 export async function nodeReference(knex: () => Knex | Promise<Knex>): Promise<Responses> {
   const run = await CaseRun.start({ knex, start: startNode })

@@ -41,7 +41,7 @@ export interface CodeOptions {
    * Sends the codes.
    *
    * @defaultValue the mailer of `initPerms({ mail })`
-   * @example const codes: CodeOptions = { sender: { destination: (user) => user.verifiedPhone, send: async ({ to, code }) => await sms(to, code) } }
+   * @example const codes: CodeOptions = { sender: { send: async ({ to, code }) => console.log(`To ${to}: ${code}`) } }
    */
   readonly sender?: CodeSender | undefined
 }

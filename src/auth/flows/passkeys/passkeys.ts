@@ -47,7 +47,7 @@ export interface Passkeys {
    *
    * @param passkey the credential that the browser returned, as JSON
    * @throws InvalidCredentialsError, with one message for all reasons; AccountDisabledError, TooManyAttemptsError, ValidationError
-   * @example const { status, accessToken } = await perms.auth.passkeys.signIn(credential, { device: 'Firefox' })
+   * @example const { status, accessToken } = await perms.auth.passkeys.signIn({ id: 'of the passkey', response: {} }, { device: 'Firefox' })
    */
   signIn(passkey: object, options?: PasskeySignInOptions): Promise<SignInResult>
   /** Returns options that name the passkeys of the user of a challenge of `signIn()`. @throws InvalidTokenError */

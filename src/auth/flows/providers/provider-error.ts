@@ -19,7 +19,11 @@ export type ResponseFlaw =
   | 'tenant'
   | 'response'
 
-/** 401: a provider's response that fails a check. `flaw` is for the log: the client sees one message for all. */
+/**
+ * 401: a provider's response that fails a check. `flaw` is for the log: the client sees one message for all.
+ *
+ * @example if (error instanceof ProviderResponseError) console.error(error.flaw) // 'nonce'
+ */
 export class ProviderResponseError extends InvalidTokenError {
   readonly flaw: ResponseFlaw
 
@@ -32,7 +36,11 @@ export class ProviderResponseError extends InvalidTokenError {
 /** Why a proved user of a provider is not let in. */
 export type RefusalReason = 'sign_up_closed' | 'email_not_verified' | 'identity_taken'
 
-/** 403: the provider proved the user, who may not sign up or link. */
+/**
+ * 403: the provider proved the user, who may not sign up or link.
+ *
+ * @example if (error instanceof ProviderRefusal && error.reason === 'sign_up_closed') showContactForm()
+ */
 export class ProviderRefusal extends ForbiddenError {
   readonly reason: RefusalReason
 

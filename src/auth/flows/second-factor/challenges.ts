@@ -63,7 +63,7 @@ export class FactorChallenges {
   /**
    * Returns the second factors of a user, which is empty for users who need none. Call it after `prepare()`.
    *
-   * @example await core.challenges.factorsOf(user.id) // ['totp', 'passkey']
+   * @returns such as `['totp', 'passkey']`
    */
   async factorsOf(userId: string): Promise<readonly FactorName[]> {
     const hasApp = this.#tables.has(SecondFactor) && Boolean((await factorOf(userId))?.confirmedAt)
