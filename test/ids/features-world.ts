@@ -19,6 +19,7 @@ import {
   UserResource,
   UserSetting,
 } from '../../src/index.js'
+import { testProviders } from '../../src/testing/conformance/test-provider.js'
 import { type CapturedMailer, capturedMailer } from '../../src/testing/index.js'
 import { TestHasher } from '../auth/set-up.js'
 import { allFeatures } from '../conformance/full-zoo.js'
@@ -89,6 +90,9 @@ export async function openFeatures(knex: Knex, kind: IdKind): Promise<FeaturesWo
     passwordHasher: new TestHasher(),
     auditLog: true,
     mail: { mailer, baseUrl: 'https://app.example.com' },
+    passkeys: { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] },
+    secondFactor: { trustedDevices: { lifetime: 86_400 } },
+    ...testProviders(),
   })
   await perms.migrate()
   await createTables(knex, [Project, Note] as never)

@@ -17,6 +17,7 @@ import {
   UserOwnershipMixin,
   UserResource,
 } from '../../src/index.js'
+import { testProviders } from '../../src/testing/conformance/test-provider.js'
 import { TestHasher } from '../auth/set-up.js'
 import { allFeatures } from '../conformance/full-zoo.js'
 import { availableDatabases, eachDatabase, type TestDatabase } from '../helpers/databases.js'
@@ -208,6 +209,9 @@ export async function openServed(knex: Knex, ids: ServedIds): Promise<ServedWorl
     jwt: { secret: 'a secret of this test, 32 bytes or more' },
     passwordHasher: new TestHasher(),
     mail: { mailer: { send: async () => undefined }, baseUrl: 'https://app.example.com' },
+    passkeys: { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] },
+    secondFactor: { trustedDevices: { lifetime: 86_400 } },
+    ...testProviders(),
     throttle: false,
   })
   await perms.migrate()

@@ -187,6 +187,7 @@ const codeOrPasskeySchema = {
   minProperties: 2,
   maxProperties: 2,
   additionalProperties: false,
+  examples: [{ challenge: 'sf_...', code: '123456' }],
 }
 
 const codeInput = textSchema(['code'], { code: 128 })
