@@ -176,7 +176,7 @@ export {
   where,
 } from './policy/rules.js'
 export { type Factor, type FactorRule, factor, type RecentRule, recent } from './policy/session-rules.js'
-export type { Allowed, WithAllowed } from './query/allowed-flags.js'
+export type { Allowed, FlaggedQuery, WithAllowed } from './query/allowed-flags.js'
 export type { Unguarded } from './query/inspection/unguarded.js'
 export { ActiveRecordMixin } from './record/active-record.js'
 export { BaseModel, type BaseModelWithoutId } from './record/base-model.js'

@@ -87,6 +87,9 @@ export type WithAllowed<M extends Model, R, A extends string> = [R] extends [rea
     ? QueryBuilder<M & { readonly allowed: Allowed<A> }, (M & { readonly allowed: Allowed<A> }) | undefined>
     : QueryBuilder<M & { readonly allowed: Allowed<A> }, M & { readonly allowed: Allowed<A> }>
 
+// A type of `this` costs the compiler nothing until a query calls the method. A result type of M and R costs it for each model.
+export type FlaggedQuery<Q, A extends string> = Q extends QueryBuilder<infer M, infer R> ? WithAllowed<M, R, A> : never
+
 declare module 'objection' {
   interface QueryBuilder<M extends import('objection').Model, R = M[]> {
     /**
@@ -99,6 +102,6 @@ declare module 'objection' {
      * const posts = await Post.query().withAllowed('update', 'delete')
      * console.log(posts[0]?.allowed.update)
      */
-    withAllowed<A extends string>(...actions: A[]): WithAllowed<M, R, A>
+    withAllowed<Q, A extends string>(this: Q, ...actions: A[]): FlaggedQuery<Q, A>
   }
 }

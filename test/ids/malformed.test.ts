@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { openApiDocument } from '../../src/http/openapi/document.js'
 import { asSystem, Domain, Role, type User } from '../../src/index.js'
@@ -10,7 +11,7 @@ interface Target {
   readonly params: readonly string[]
 }
 
-const libraryParams = ['domainId', 'grantId', 'invitationId', 'keyId', 'sessionId']
+const libraryParams = ['deviceId', 'domainId', 'identityId', 'passkeyId', 'grantId', 'invitationId', 'keyId', 'sessionId']
 const uuids = servedIds.find(({ type }) => type === 'uuid') as ServedIds
 const isFull = process.env['FULL'] === '1'
 
@@ -20,7 +21,7 @@ eachServedId('A malformed id', (db, ids) => {
   let token: string
   let targets: readonly Target[]
   /** The id of an existing row for each parameter that is not the id of a note, a project or a user. */
-  let known: Readonly<Record<string, string>>
+  let known: Record<string, string>
 
   before(async () => {
     world = await openServed(db.knex, ids)
@@ -41,7 +42,8 @@ eachServedId('A malformed id', (db, ids) => {
       role: 'editor',
       domain: 'press',
     })
-    known = { ...known, invitationId, domainId: `id:${press.id}`, grantId: grant.id, keyId, sessionId: session.id }
+    known = { ...known, invitationId, domainId: `id:${press.id}`, grantId: grant.id, keyId, sessionId: session.id, provider: 'query' }
+    for (const name of ['passkeyId', 'identityId', 'deviceId']) known[name] = randomUUID()
     targets = Object.entries(openApiDocument(world.api, world.perms).paths).flatMap(([path, methods]) => {
       const params = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string)
       return Object.keys(methods).flatMap((method) => (params.length > 0 ? [{ method: method.toUpperCase(), path, params }] : []))

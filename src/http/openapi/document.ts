@@ -195,7 +195,8 @@ function responsesOf(
   } else {
     // Without a schema, the response is JSON, or 204 if the handler returns undefined.
     const { status = 200 } = options
-    if (status !== 204) responses[String(status)] = { description: 'Done.', headers, content: { 'application/json': { schema: {} } } }
+    if (status >= 300) responses[String(status)] = { description: 'The page that location names continues.', headers: around }
+    else if (status !== 204) responses[String(status)] = { description: 'Done.', headers, content: { 'application/json': { schema: {} } } }
     if (options.status === undefined || status === 204) responses['204'] = { description: 'Done.', headers: around }
   }
   const problems = new Set([400, 406, 422, 429, 500, 503, ...(description?.problems ?? [])])
