@@ -120,6 +120,7 @@ const owners = fc.oneof(
 const standIns: Readonly<Record<string, string>> = {
   token: '@token',
   code: '@code',
+  provider: 'query',
   challenge: '@challenge',
   refresh_token: '@refresh',
   email: '@email',

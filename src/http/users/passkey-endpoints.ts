@@ -1,5 +1,5 @@
 import type { RememberMeOptions } from '../../auth/tokens/session-life.js'
-import { UnauthorizedError } from '../../core/errors.js'
+import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { textProblem } from '../../schema/text-input.js'
 import { assertNoErrors, unknownKeys } from '../../schema/validator.js'
@@ -98,12 +98,16 @@ function manageEndpoints(name: string): Endpoint[] {
     }),
     own({
       ...{ method: 'PATCH', path: 'me/passkeys/:passkeyId', name: `rename${name}Passkey`, summary: 'Rename a passkey' },
-      handler: async ({ input, params, perms }) => {
+      handler: async ({ caller, input, params, perms }) => {
         const given = objectOf(input)
         const problem = textProblem(given.name)
-        const errors = unknownKeys(given, (key) => key === 'name')
-        assertNoErrors(problem === undefined ? errors : [...errors, { field: 'name', message: problem }])
-        const renamed = await perms.auth.passkeys.rename(params.passkeyId ?? '', given.name as string)
+        const unknown = unknownKeys(given, (key) => key === 'name')
+        const errors = problem === undefined ? unknown : [...unknown, { field: 'name', message: problem }]
+        const id = params.passkeyId ?? ''
+        // A missing passkey is reported before a wrong body.
+        if (errors.length > 0 && !(await perms.auth.passkeys.list(userOf(caller))).some((one) => one.id === id)) throw new NotFoundError()
+        assertNoErrors(errors)
+        const renamed = await perms.auth.passkeys.rename(id, given.name as string)
         return HttpResponse.json(shown(renamed), { headers: noStore })
       },
       description: { input: inputWith({ name: nameSchema }, ['name']), output: passkeySchema, problems: [413, 415, 422] },

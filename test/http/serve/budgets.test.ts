@@ -38,8 +38,8 @@ const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
   { request: `PATCH /documents/${ids.foreign}`, body: { title: 'c' }, status: 404, statements: 'select select' },
   { request: `DELETE /documents/${ids.foreign}`, status: 404, statements: 'select select' },
   { request: `DELETE /documents/${ids.document}`, status: 204, statements: 'select select delete' },
-  // The password again, the session, and the caller as it is then.
-  { ...login('bob@example.com', password), status: 200, statements: 'select begin update select insert commit select' },
+  // The password again, the second factors (an app and passkeys), the session, and the caller as it is then.
+  { ...login('bob@example.com', password), status: 200, statements: 'select begin update select select insert commit select' },
   { ...login('bob@example.com', 'not the password'), status: 401, statements: 'select' },
   { ...login('nobody@example.com', password), status: 401, statements: 'select' },
   { request: 'POST /users/refresh', body: { refresh_token }, isAnonymous: true, status: 200, statements: 'select begin update commit' },
