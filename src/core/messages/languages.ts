@@ -26,7 +26,11 @@ export interface LanguageOptions {
 
 const builtIn: Readonly<Record<string, LanguageTexts>> = { en, de }
 
-/** The languages of one application. */
+/**
+ * The languages of one application: `perms.options.languages`.
+ *
+ * @example const language = perms.options.languages.choose('de-AT, en;q=0.5') // 'de'
+ */
 export class Languages {
   readonly #texts: ReadonlyMap<string, LanguageTexts>
   readonly #tags: readonly string[]
