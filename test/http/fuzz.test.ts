@@ -231,6 +231,11 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
       await prepare(operation.operationId)
     }
     await makeWhatIsNamed(one)
+    if (operation.operationId === 'undoUserDeletion') {
+      // Ends the sessions.
+      await zoo.perms.auth.accountDeletion.schedule(await ada())
+      await signIn(await ada())
+    }
     const named = (text: string) => text.replace(/@(\w+)/g, (whole, name: string) => ids[name] ?? whole)
     const target = named(said)
     const body = typeof sent === 'string' ? named(sent) : sent
