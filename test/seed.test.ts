@@ -215,7 +215,7 @@ describe('The seed document', () => {
       expect(await user.isPasswordCorrect(`${password} `)).to.equal(false)
     })
 
-    it('hasRole() returns whether the user has a role, and without an argument whether the user has any role', async () => {
+    it('hasRole() returns whether the user has a role, and without an argument whether the user has at least one', async () => {
       const user = await User.getByOr404({ email: 'user@example.com' })
       expect(user.hasRole()).to.equal(false)
       await UserRole.create({ user, role: Role.ADMIN })
