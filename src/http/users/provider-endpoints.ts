@@ -137,12 +137,12 @@ function identityEndpoints(name: string): Endpoint[] {
       summary: 'Begin to link an account at an identity provider',
       stepUp: recent(LINK_MAX_AGE),
       handler: async ({ input, perms }) => {
-        const { provider, ...options } = optionalTexts(input, ['provider', 'redirect', 'challenge'], ['provider'])
+        const { provider, ...options } = optionalTexts(input, ['provider', 'redirect'], ['provider'])
         return started(await perms.auth.providers.startLink(provider ?? '', options))
       },
       assertAllowed,
       description: {
-        input: startSchema(['provider', 'redirect', 'challenge'], ['provider']),
+        input: startSchema(['provider', 'redirect'], ['provider']),
         output: startedSchema,
         problems: [404, 413, 415, 422, 429, 503],
       },

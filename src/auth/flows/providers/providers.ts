@@ -93,11 +93,12 @@ export interface Providers {
    */
   start(name: string, options?: StartProviderOptions): Promise<StartedProviderSignIn>
   /**
-   * Begins to link an account at a provider to the current user, whose session must be recent.
+   * Begins to link an account at a provider to the current user, whose session must be recent. It needs the cookie of a browser: without
+   * one, a user could send the URL to another person, whose account at the provider would then be linked.
    *
    * @throws InsufficientUserAuthenticationError, ForbiddenError with an API key or during impersonation, and like start
    */
-  startLink(name: string, options?: Pick<StartProviderOptions, 'redirect' | 'challenge'>): Promise<StartedProviderSignIn>
+  startLink(name: string, options?: Pick<StartProviderOptions, 'redirect'>): Promise<StartedProviderSignIn>
   /**
    * Uses a provider's response: checks it, and signs its user in, up, or links the account.
    *
@@ -142,7 +143,7 @@ export function providers(core: AuthCore, settings: ProviderSettings | undefined
     },
     startLink: async (name, options = {}) => {
       core.assertNoTransaction('providers.startLink')
-      return await begin(context(), name, options, linkingSession())
+      return await begin(context(), name, { redirect: options.redirect }, linkingSession())
     },
     finish: async (name, parameters, options = {}) => {
       core.assertNoTransaction('providers.finish')
@@ -186,6 +187,9 @@ async function begin(
   if (details.invitation !== null && details.invitation.length > 128) throw invalidField('invitation', message('field.tooLong'))
   if (challenge !== undefined && !(typeof challenge === 'string' && CHALLENGE_FORM.test(challenge)))
     throw invalidField('challenge', message('field.challenge'))
+  // The response of a native app comes without the cookie: anyone to whom its URL was sent would be signed up for the invited address.
+  if (challenge !== undefined && details.invitation !== null)
+    throw invalidField('challenge', message('field.notCombined', { other: 'invitation' }))
   await core.throttle.begin('provider', { address: currentAddress() })
   const { state, binding } = await storeSignIn(sealKeys, name, details, challenge ?? null)
   const url = await connection.authorizationUrl({ state, nonce: details.nonce, verifier: details.verifier })

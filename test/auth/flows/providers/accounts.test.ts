@@ -229,6 +229,20 @@ eachDatabase('Sign-in with a provider', (db) => {
     expect(await identitiesOf(user.id)).to.deep.equal([])
   })
 
+  it('links and signs invited users up only in the browser that began, so that nobody else can be sent to the provider [promise 133]', async () => {
+    const user = await createUser({ password } as never)
+    const { accessToken } = await signInAs(user)
+    const challenge = 'c'.repeat(43)
+    const options = { challenge } as object
+    const { url, binding } = await asSession(accessToken, () => providers().startLink('company', options))
+    expect(binding).to.be.a('string')
+    const sent = await rejection(providers().finish('company', world.company.approve(url, person())))
+    expect(sent).to.include({ flaw: 'state' })
+    expect(await identitiesOf(user.id)).to.deep.equal([])
+    const invited = await rejection(providers().start('company', { challenge, invitation: 'in_x' }))
+    expect(invited).to.include({ status: 422 })
+  })
+
   it('links an identity to one user only, lists it, and unlinks it unless it is the last way to sign in [promises 133, 134]', async () => {
     const [owner, other] = [await createUser({ password } as never), await createUser({ password } as never)]
     const ada = person({ email: undefined })
