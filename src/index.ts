@@ -130,6 +130,13 @@ export { UserResource } from './http/users/user-resource.js'
 export { initPerms } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
 export {
+  type MatrixCell,
+  type MatrixModel,
+  type MatrixOptions,
+  matrix,
+  type PermissionMatrix,
+} from './insight/matrix/matrix.js'
+export {
   createTables,
   type ModelClass,
   type PermsMigrationOptions,

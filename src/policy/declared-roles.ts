@@ -63,6 +63,11 @@ export function rolesGrantedBy(role: string): readonly string[] {
   return slot.get()?.get(role) ?? none
 }
 
+/** Returns the names of the declared roles; none without a declaration. */
+export function rolesDeclared(): readonly string[] {
+  return [...(slot.get()?.keys() ?? [])]
+}
+
 /** Returns whether a role may be used: declared, built in, or any if none are declared. */
 export function isKnownRole(name: string): boolean {
   const declared = slot.get()

@@ -77,6 +77,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./doctor/doctor.js')).doctor,
   },
   {
+    name: 'matrix',
+    summary: 'Prints who may do what: roles by models and actions.',
+    load: async () => (await import('./matrix.js')).matrixCommand,
+  },
+  {
     name: 'maintain',
     summary: 'Deletes expired tokens and other rows that have aged.',
     load: async () => (await import('./maintain.js')).maintain,

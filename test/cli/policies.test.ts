@@ -1,0 +1,68 @@
+import { expect } from 'chai'
+import { createProject, permsModule, type TestProject } from './helpers/project.js'
+
+const models = `import { BasePermsModel, column, HasUserMixin, owner, where, anyOf, authenticated, role } from 'objection-perms'
+class Note extends HasUserMixin(BasePermsModel).withColumns({ title: column.string({ maxLength: 50 }), isPublic: column.boolean() }) {
+  static policy = { read: anyOf(owner(), where({ isPublic: true })), create: authenticated(), update: owner(), publish: role('editor') }
+}`
+
+describe('The commands about policies', function () {
+  this.timeout(120_000)
+  let project: TestProject
+  before(() => {
+    project = createProject({ 'perms.js': permsModule({ before: models, options: 'models: [Note]' }) })
+  })
+  after(() => project.remove())
+
+  describe('objection-perms matrix', () => {
+    it('prints the matrix, and writes it in the format of the file', async () => {
+      const { code, stdout, stderr } = await project.run(['matrix'])
+      expect(code, stderr).to.equal(0)
+      expect(stdout).to.contain('| read | some (1) | some (2) | all |')
+      expect((await project.run(['matrix', '--json'])).json.models[0].name).to.equal('Note')
+      for (const [name, begin] of [
+        ['permissions.md', '# Permissions\n'],
+        ['permissions.json', '{\n  "callers"'],
+        ['permissions.html', '<!doctype html>'],
+      ] as const) {
+        expect((await project.run(['matrix', '--out', name])).code).to.equal(0)
+        expect(project.read(name).startsWith(begin)).to.equal(true)
+        expect((await project.run(['matrix', '--check', name])).stdout).to.equal(`${name} is up to date.\n`)
+      }
+      expect((await project.run(['matrix', '--format', 'html', '--check', 'permissions.md'])).code).to.equal(1)
+      expect((await project.run(['matrix', '--all'])).stdout).to.contain('## UserRole')
+    })
+
+    it('ends with 1 if the file differs or is missing, and shows the lines that differ', async () => {
+      await project.run(['matrix', '--out', 'permissions.md'])
+      const text = project.read('permissions.md')
+      project.write({ 'permissions.md': text.replaceAll('\n', '\r\n') })
+      expect((await project.run(['matrix', '--check', 'permissions.md'])).code).to.equal(0)
+      project.write({ 'permissions.md': text.replace('| delete | none |', '| delete | all |') })
+      const { code, stdout } = await project.run(['matrix', '--check', 'permissions.md'])
+      expect(code).to.equal(1)
+      expect(stdout.split('\n').map((line) => line.slice(0, 18))).to.deep.equal([
+        'permissions.md dif',
+        '-| delete | all | ',
+        '+| delete | none |',
+        'If this is intende',
+        '',
+      ])
+      const missing = await project.run(['matrix', '--check', 'none.md', '--json'])
+      expect(missing.code).to.equal(1)
+      expect(missing.json.isUpToDate).to.equal(false)
+    })
+
+    it('refuses wrong options, and an application without models, in a sentence', async () => {
+      expect(await project.run(['matrix', '--format', 'pdf'])).to.include({ code: 2, problem: '--format pdf: use md, json or html.' })
+      const both = await project.run(['matrix', '--out', 'a', '--check', 'b'])
+      expect(both).to.include({ code: 2, problem: 'Use either --out or --check.' })
+      project.write({ 'empty.js': permsModule() })
+      const empty = await project.run(['matrix', '--app', 'empty.js'])
+      expect(empty.code).to.equal(2)
+      expect(empty.problem).to.equal(
+        "empty.js names no models. Add them to initPerms({ models: [...] }), or include the library's own with --all.",
+      )
+    })
+  })
+})
