@@ -202,6 +202,7 @@ const featurePromises = {
   194: 'a row is created for another user only under the rule `others`, as it is in the inserting statement, and for a user whom the caller may read',
   195: 'colleague() shows users of common active domains only, by roles held there; others look like missing users',
   196: 'holders of a declared role grant only the roles that it names, where they hold it, as it is in the writing statement; other names are refused',
+  217: 'whoCan() names exactly the users for whom can() is true, in one statement, for random policies and on every database',
   223: 'the permission matrix agrees with the engine, is the same each time, and values in rules change neither table nor page',
 }
 

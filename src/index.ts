@@ -129,6 +129,7 @@ export type { FurtherUserFeature, UserFeature, UserFeatures, UserResourceOptions
 export { UserResource } from './http/users/user-resource.js'
 export { initPerms } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
+export { whoCan } from './insight/who-can.js'
 export {
   type MatrixCell,
   type MatrixModel,

@@ -68,6 +68,11 @@ export function rolesDeclared(): readonly string[] {
   return [...(slot.get()?.keys() ?? [])]
 }
 
+/** Returns the declared roles whose holders may grant roles. */
+export function rolesWithGrants(): readonly string[] {
+  return [...(slot.get() ?? [])].flatMap(([role, grants]) => (grants.length > 0 ? [role] : []))
+}
+
 /** Returns whether a role may be used: declared, built in, or any if none are declared. */
 export function isKnownRole(name: string): boolean {
   const declared = slot.get()

@@ -1,10 +1,9 @@
 /** The part of a rule that concerns the caller's session. Admins bypass everything else. */
 import { memoize } from '../core/memoize.js'
-import type { Actor } from './context.js'
 import { policyOf } from './policy.js'
 import { registeredModel } from './registered-models.js'
 import { type AnyRule, type Rule, walk } from './rules.js'
-import { type FactorRule, hasProved, isRecent, type RecentRule } from './session-rules.js'
+import { type FactorRule, hasProved, isRecent, type RecentRule, type SessionFacts } from './session-rules.js'
 
 const known = new WeakMap<object, readonly (RecentRule | FactorRule)[]>()
 
@@ -24,13 +23,13 @@ export function decidingRule(rule: Rule): Rule {
 }
 
 /** Returns whether a rule could hold for this session if all that it says of the row and of roles held. */
-export function allowsSession(given: Rule, actor: Actor | null): boolean {
+export function allowsSession(given: Rule, actor: SessionFacts | null): boolean {
   const rule = decidingRule(given)
   return sessionRulesIn(rule).length === 0 || couldHold(rule as AnyRule, actor, true)
 }
 
 // `otherwise` is the value of parts that do not concern the session. It changes inside not().
-function couldHold(rule: AnyRule, actor: Actor | null, otherwise: boolean): boolean {
+function couldHold(rule: AnyRule, actor: SessionFacts | null, otherwise: boolean): boolean {
   const inner = (part: Rule) => couldHold(part as AnyRule, actor, otherwise)
   switch (rule.kind) {
     case 'recent':

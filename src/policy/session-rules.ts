@@ -57,20 +57,23 @@ export function factor(name: Factor): FactorRule {
   return Object.freeze({ kind: 'factor', sql: true, factor: name })
 }
 
+/** The facts about a caller's credential that rules ask for. */
+export type SessionFacts = Pick<Actor, 'abilities' | 'impersonatorId' | 'authTime' | 'amr'>
+
 /** Returns whether the actor's credential is one that a user can confirm: a session, rather than an API key or an impersonation. */
-export function isConfirmable(actor: Actor | null): actor is Actor {
+export function isConfirmable<A extends SessionFacts>(actor: A | null): actor is A {
   return actor !== null && actor.abilities === null && actor.impersonatorId === null
 }
 
 /** Returns whether the user of a session proved to be present within these seconds. An unknown time is not recent. */
-export function isRecent(actor: Actor | null, seconds: number): boolean {
+export function isRecent(actor: SessionFacts | null, seconds: number): boolean {
   if (!isConfirmable(actor) || !(actor.authTime instanceof Date)) return false
   const age = Date.now() - actor.authTime.getTime()
   return age >= -CLOCK_SKEW && age <= seconds * 1000
 }
 
 /** Returns whether the session was last proved with a factor. */
-export function hasProved(actor: Actor | null, name: Factor): boolean {
+export function hasProved(actor: SessionFacts | null, name: Factor): boolean {
   const amr = actor?.amr
   return isConfirmable(actor) && Array.isArray(amr) && methodsOf[name].some((method) => amr.includes(method))
 }

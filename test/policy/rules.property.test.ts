@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { allOf, anyOf, asSystem, nobody, not, type Rule, runAs, self, where } from '../../src/index.js'
+import { allOf, anyOf, asSystem, nobody, not, type Rule, runAs, self, where, whoCan } from '../../src/index.js'
 import { compile } from '../../src/policy/compiler/compile.js'
 import { holds } from '../../src/policy/compiler/condition.js'
 import { type Scope, scopeOf } from '../../src/policy/compiler/scope.js'
@@ -65,6 +65,23 @@ function rulesSuite(db: TestDatabase, ids: SuiteIds, isLegacy: boolean): void {
       { seed, numRuns: runs },
     )
     expect(some, 'policies that tell rows apart').to.be.greaterThan(runs / 6)
+  })
+
+  it('[promise 217] name with whoCan() the same users as asking for each, for random policies and rows', async function () {
+    this.timeout(60_000)
+    const { thingWith, press, domainIds, callers, rows } = world
+    const users = callers.flatMap((caller) => (caller ? [caller] : []))
+    await fc.assert(
+      fc.asyncProperty(plansOf(samples), fc.nat(rows.length - 1), async (plan, index) => {
+        const Class = thingWith(ruleOf(plan, press))
+        const row = rows[index] as Row
+        const expected = users.filter((caller) => naive(plan, caller, row, domainIds)).map(({ id }) => id)
+        const stored = (await asSystem(() => Class.query().findById(row.id))) as InstanceType<typeof Class>
+        const found = await asSystem(() => whoCan('read', stored))
+        expect(found.map(({ id }) => id).sort(byText)).to.deep.equal(expected.sort(byText))
+      }),
+      { seed, numRuns: Math.ceil(runs / 2) },
+    )
   })
 
   it('[promise 30] match only the row of the caller with self()', async () => {

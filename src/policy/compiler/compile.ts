@@ -8,6 +8,7 @@ import { type AnyRule, type BeforeRule, type Rule, usesCheck } from '../rules.js
 import { allowsSession } from '../session-part.js'
 import { hasProved, isRecent } from '../session-rules.js'
 import { ADMIN, holdsUsers, SUPERADMIN, userTables } from '../user-tables.js'
+import { callerOf } from './caller.js'
 import { whereCondition } from './column-conditions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { relatedCondition } from './related-conditions.js'
@@ -21,26 +22,28 @@ import {
   rankCondition,
   roleCondition,
 } from './role-conditions.js'
-import { columnSql, equals, type Scope } from './scope.js'
+import { columnSql, type Scope } from './scope.js'
+import { assertSymbolic } from './symbolic-caller.js'
 
 /** Compiles a rule to a condition over the rows of a scope. The condition is true or false, never NULL. */
 export function compile(given: Rule, scope: Scope): Condition {
   const rule = given as AnyRule
-  const { actor, policy } = scope
+  const { policy } = scope
+  if (scope.user) assertSymbolic(rule, scope)
   switch (rule.kind) {
     case 'constant':
       return rule.value
     case 'authenticated':
-      return actor !== null
+      return callerOf(scope).isPresent(scope)
     case 'ability':
-      return actor !== null && (actor.abilities === null || isAble(actor.abilities, rule.ability))
+      return hasAbility(scope, rule.ability)
     case 'recent':
-      return isRecent(actor, rule.seconds)
+      return isRecent(callerOf(scope).session(scope), rule.seconds)
     case 'factor':
-      return hasProved(actor, rule.factor)
+      return hasProved(callerOf(scope).session(scope), rule.factor)
     case 'owner':
       if (rule.field === undefined && policy.isUserModel && !policy.ownerField) return isOwnAccount(scope)
-      return actor !== null && equals(scope, rule.field ?? policy.ownerField ?? 'userId', actor.id)
+      return callerOf(scope).idIs(scope, rule.field ?? policy.ownerField ?? 'userId')
     case 'self':
       return isOwnAccount(scope)
     case 'role':
@@ -77,6 +80,11 @@ export function compile(given: Rule, scope: Scope): Condition {
   }
 }
 
+function hasAbility(scope: Scope, ability: string): boolean {
+  const session = callerOf(scope).session(scope)
+  return session !== null && (session.abilities === null || isAble(session.abilities, ability))
+}
+
 function earlier(rule: BeforeRule, { befores, cls }: Scope): boolean {
   const was = befores?.get(rule)
   // Any other answer would allow something, also under not().
@@ -108,7 +116,8 @@ function globalScopeCondition(globalScope: GlobalScope, scope: Scope, options: {
 
 function delegateCondition(scope: Scope): Condition {
   const field = scope.policy.ownerField
-  if (!field || !scope.actor) return false
+  const caller = callerOf(scope)
+  if (!field || !caller.isPresent(scope)) return false
   const User = registeredModel('user')
   const depth = scope.depth + 1
   const alias = `perms_u${depth}`
@@ -121,7 +130,7 @@ function delegateCondition(scope: Scope): Condition {
   }
   const theirs = any(
     compile(policy.updateFrom, inner),
-    inner.policy.bypass.write && allowsSession(policy.updateFrom, scope.actor)
+    inner.policy.bypass.write && allowsSession(policy.updateFrom, caller.session(scope))
       ? all(globalRole(inner, [ADMIN]), excludesAdmins({ ...inner, writes: true }))
       : false,
   )
@@ -135,8 +144,7 @@ function delegateCondition(scope: Scope): Condition {
 }
 
 function isOwnAccount(scope: Scope): Condition {
-  const { actor, cls } = scope
-  return actor !== null && holdsUsers(cls) && equals(scope, 'id', actor.id)
+  return holdsUsers(scope.cls) && callerOf(scope).idIs(scope, 'id')
 }
 
 // -- the whole condition of an action: rule or bypass, global scopes and write limits
@@ -184,10 +192,11 @@ export function permitted(action: ActionName, scope: Scope, options: Options, ph
 /** Returns the condition under which admins bypass the rule of an action. */
 export function bypass(action: ActionName, scope: Scope): Condition {
   const policy = policyOf(scope.cls)
-  if (!scope.actor) return false
+  const session = callerOf(scope).session(scope)
+  if (session === null) return false
   // Rules that name abilities also apply to the API keys of admins.
-  if (scope.actor.abilities && policyNamesAbilities(action, policy)) return false
-  if (!rulesOf(action, policy).every((rule) => allowsSession(rule, scope.actor))) return false
+  if (session.abilities && policyNamesAbilities(action, policy)) return false
+  if (!rulesOf(action, policy).every((rule) => allowsSession(rule, session))) return false
   if (action === 'read') return policy.bypass.read ? any(globalRole(scope, [ADMIN]), domainAdmin(scope)) : false
   if (!policy.bypass.write) return false
   const admin = any(globalRole(scope, [ADMIN]), domainAdmin(scope))

@@ -11,12 +11,25 @@ import type { BeforeRule, CheckRule } from '../rules.js'
 import { isUserTable } from '../user-tables.js'
 import { all, type Condition, type Sql, sql } from './condition.js'
 
+/** A caller that is a row of the table of users in the statement. */
+export interface SymbolicUser {
+  /** The alias of the table of users. */
+  readonly ref: string
+  /** Restricts the grants of all users to those that whoever asks may read. Default: all grants. @param alias their table */
+  readonly visibleGrants?: ((alias: string, depth: number) => Condition) | undefined
+  /** Restricts the caller's grants to the global ones and those of this domain; null: to the global ones. Default: all grants. */
+  readonly within?: Sql | null | undefined
+}
+
 /** The actor, the class and the statement for which a rule is compiled to a condition. */
 export interface Scope {
   readonly cls: typeof Model
   /** The statics of the class. The far end of related() needs no rules of its own, only these. */
   readonly policy: PolicyFrame
+  /** The caller; null for an anonymous one, and if `user` is given. */
   readonly actor: Actor | null
+  /** The caller as a row of the statement, in place of `actor`. */
+  readonly user?: SymbolicUser | undefined
   readonly dialect: Dialect
   /** The alias of the table in the statement. Unused if `row` is given: values then replace columns. */
   readonly ref: string

@@ -146,6 +146,7 @@ export const problems = translationOf(english)({
   'row.plainNew': 'Setzen Sie {fields} eines neuen Objekts {model} auf einfache Werte: Die Regeln lesen sie.',
   'row.plain': 'Setzen Sie {fields} auf einen einfachen Wert: Ein SQL-Ausdruck könnte auf jede Zeile verweisen.',
   'row.action': 'Diese Aktion ({action}) auf diesem Objekt {model} dürfen Sie nicht ausführen.',
+  'row.whoCan': 'Sie dürfen nicht abfragen, wer diese Aktion ({action}) auf diesem Objekt {model} ausführen darf.',
   'row.actionTo': 'Diese Aktion ({action}) auf diesem Objekt {model} dürfen Sie mit diesen Werten nicht ausführen.',
   'row.setFields': 'Das dürfen Sie nicht setzen: {fields}.',
   'row.fixedId': 'Die Id eines Objekts {model} bleibt, wie sie ist.',

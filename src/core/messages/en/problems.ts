@@ -135,6 +135,7 @@ export const problems = {
   'row.plainNew': 'Set {fields} of a new {model} to plain values: the policy reads them.',
   'row.plain': 'Set {fields} to a plain value: a raw expression could refer to any row.',
   'row.action': 'You may not {action} this {model}.',
+  'row.whoCan': 'You may not ask who can {action} this {model}.',
   'row.actionTo': 'You may not {action} this {model} to these values.',
   'row.setFields': 'You may not set {fields}.',
   'row.fixedId': 'The id of a {model} stays as it is.',
