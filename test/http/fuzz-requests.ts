@@ -69,6 +69,19 @@ const mangledValue: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
 )
 
+const textsByPattern = new Map<string, fc.Arbitrary<string>>()
+
+/** Texts that match a pattern. Kept, because fast-check takes long to prepare them. */
+function textsOf(pattern: string): fc.Arbitrary<string> {
+  const known = textsByPattern.get(pattern)
+  if (known) return known
+  // fast-check generates no lookahead: texts are generated without it, and kept where they match.
+  const generated = fc.stringMatching(new RegExp(pattern.replaceAll(/\(\?![^()]*\)/g, '')))
+  const texts = generated.filter((text) => new RegExp(pattern).test(text))
+  textsByPattern.set(pattern, texts)
+  return texts
+}
+
 /** Values that fit a schema. */
 function fitting(schema: Schema): fc.Arbitrary<unknown> {
   const { type, enum: values, anyOf, format, pattern, minimum, maximum, minLength = 0, maxLength } = schema
@@ -92,11 +105,7 @@ function fitting(schema: Schema): fc.Arbitrary<unknown> {
       if (format === 'uuid') return fc.uuid()
       if (format === 'date') return day
       if (format === 'date-time') return day.map((one) => `${one}T12:34:56.789Z`)
-      if (typeof pattern === 'string') {
-        // fast-check generates no lookahead: texts are generated without it, and kept where they match.
-        const generated = fc.stringMatching(new RegExp(pattern.replaceAll(/\(\?![^()]*\)/g, '')))
-        return generated.filter((text) => new RegExp(pattern).test(text))
-      }
+      if (typeof pattern === 'string') return textsOf(pattern)
       const most = Math.min(Number(maxLength ?? 30), 30)
       return fc.string({ minLength: Number(minLength), maxLength: Math.max(most, Number(minLength)), unit: 'grapheme' })
     }
