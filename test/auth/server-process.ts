@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import type { UserFeatures } from '../../src/index.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -12,8 +13,8 @@ export interface ServerOptions {
   readonly cost?: number
   /** Milliseconds that a hash of the latter takes at most. */
   readonly hashing?: number
-  /** Whether the features of UserResource are on, for Keepers as users. */
-  readonly features?: boolean
+  /** The features of UserResource, with Keepers as users; true: all of them. */
+  readonly features?: boolean | UserFeatures
   readonly pool?: { readonly min: number; readonly max: number }
   /** Milliseconds. */
   readonly acquireConnectionTimeout?: number

@@ -1,5 +1,5 @@
 /** A server of users only, in a process of its own: `startServer` of server-process.ts runs it. */
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Knex from 'knex'
 import { nodeAdapter } from '../../src/adapters/node.js'
@@ -27,9 +27,19 @@ const perms = initPerms({
   throttle: { store: 'database', signIn: far, refresh: far, mailToken: far },
 })
 const { router } = nodeAdapter(perms, { onError: () => undefined })
-const server = createServer(
-  router(new Api({ resources: [new UserResource({ features: features ? allFeatures : { confirm: true, passkeys: true } })] })),
-)
+const enabled = features === true ? allFeatures : features || { confirm: true, passkeys: true }
+const handle = router(new Api({ resources: [new UserResource({ features: enabled })] }))
+const server = createServer((request, response) => {
+  if (request.url === '/maintain') void maintain(response)
+  else handle(request, response)
+})
+
+/** Answers with the report of perms.maintain(), in batches of one row so that two processes meet in each table. */
+async function maintain(response: ServerResponse): Promise<void> {
+  const report = await perms.maintain({ batch: 1 }).catch((error: unknown) => ({ error: String(error) }))
+  response.writeHead('error' in report ? 500 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(report))
+}
+
 server.listen(0, '127.0.0.1', () => console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`))
 // Does not outlive the tests, however they end.
 process.stdin.on('end', () => process.exit(0)).resume()
