@@ -150,7 +150,7 @@ const featurePromises = {
   136: 'signing up is closed by default, and passes the checks of the endpoint that creates users [promise 64]',
   137: 'cookies of a sign-in are __Host- cookies; a page of another origin cannot exchange them',
   138: 'an ID token of Microsoft names the issuer of its tenant, and only tenants of the list are let in [OIDC Core, 3.1.3.7]',
-  139: 'where max_age is asked for, the ID token proves when the user signed in at the provider [OIDC Core, 2 and 3.1.2.1]',
+  139: 'a session of a provider is as recent as the sign-in there that the ID token proves; where max_age is asked for, it must prove one [OIDC Core, 2 and 3.1.2.1; RFC 9470]',
   // One-time codes: ASVS 5.0 (6.3.1, 6.5.1 to 6.5.5, 6.6.2, 6.6.3), NIST 800-63B-4 (3.1.3, 3.2.2), RFC 8176.
   141: 'a one-time code is six digits of the CSPRNG, and is stored only as a hash with a key of the server',
   142: 'a code works once, for ten minutes at most, while it is the newest, and ends with the password',

@@ -35,6 +35,7 @@ export type { AddedPasskey } from './auth/flows/passkeys/register.js'
 export type { PasskeyOptions } from './auth/flows/passkeys/settings.js'
 export type { PasskeySignInOptions } from './auth/flows/passkeys/sign-in.js'
 export type { PasskeyCreationOptions, PasskeyRequestOptions } from './auth/flows/passkeys/webauthn.js'
+export type { StartedProviderSignIn, StartProviderOptions } from './auth/flows/providers/begin.js'
 export type { Fetch, FetchInit } from './auth/flows/providers/bounded-fetch.js'
 export type { ProviderTokens } from './auth/flows/providers/connection.js'
 export type { IdentityInfo } from './auth/flows/providers/identities.js'
@@ -58,8 +59,6 @@ export type {
   FinishProviderOptions,
   ProviderResult,
   Providers,
-  StartedProviderSignIn,
-  StartProviderOptions,
 } from './auth/flows/providers/providers.js'
 export type { Exchange } from './auth/flows/providers/sign-in-store.js'
 export type { RegistrationSteps } from './auth/flows/register.js'

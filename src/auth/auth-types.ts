@@ -133,8 +133,8 @@ export interface SignInCredentials {
 
 /** When and how the user of a new session proved to be present, for the rules recent() and factor(). */
 export interface SessionProof {
-  /** Default: now, if `amr` is given. */
-  readonly authTime?: Date | undefined
+  /** Null: unknown, so the session is not recent. Default: now, if `amr` is given. */
+  readonly authTime?: Date | null | undefined
   /** Names of RFC 8176, such as `['pwd', 'otp']`. Without `amr` and `authTime`, the session is not recent. */
   readonly amr?: readonly string[] | undefined
 }

@@ -5,8 +5,15 @@ import { Provider } from 'oidc-provider'
 /** A real provider of OpenID Connect on loopback, where everybody is ada. */
 export interface RealProvider {
   readonly issuer: string
-  /** Follows the provider's own redirects. @returns the URL of the callback with its parameters */
-  approve(url: string): Promise<URL>
+  /** How often a user signed in here, rather than being known from a cookie. */
+  readonly signIns: number
+  /**
+   * Follows the provider's own redirects.
+   *
+   * @param cookies those of a browser, which keeps them. Default: a new browser
+   * @returns the URL of the callback with its parameters
+   */
+  approve(url: string, cookies?: Map<string, string>): Promise<URL>
   close(): Promise<void>
 }
 
@@ -39,14 +46,18 @@ export async function startOidcProvider(client: { id: string; secret: string; re
   } as never)
   console.warn = warn
   const callback = provider.callback()
+  let signIns = 0
   handle = async (request, response) => {
     if (!request.url?.startsWith('/interaction/')) return callback(request, response)
+    signIns += 1
     return await provider.interactionFinished(request, response, { login: { accountId: 'ada' } }, { mergeWithLastSubmission: false })
   }
   return {
     issuer,
-    async approve(url) {
-      const cookies = new Map<string, string>()
+    get signIns() {
+      return signIns
+    },
+    async approve(url, cookies = new Map()) {
       let next = url
       for (let steps = 0; steps < 8 && next.startsWith(issuer); steps += 1) {
         const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')

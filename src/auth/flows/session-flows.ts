@@ -93,7 +93,7 @@ function signOutFlows(core: AuthCore): Pick<Auth, EndsSessions> {
 }
 
 function shown({ amr, authTime }: SessionProof): Partial<ShownSession> {
-  return amr || authTime ? { authTime: authTime ?? new Date(), amr: amr ?? null } : {}
+  return amr || authTime ? { authTime: authTime === undefined ? new Date() : authTime, amr: amr ?? null } : {}
 }
 
 // Returns the user's active session with a refresh token.

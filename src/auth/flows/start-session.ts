@@ -8,7 +8,7 @@ import type { ShownSession } from '../tokens/access-tokens.js'
 import type { NewSession } from '../tokens/sessions.js'
 import { withLockedUser } from './credentials.js'
 
-export interface StartOptions extends Pick<NewSession, 'device' | 'life'> {
+export interface StartOptions extends Pick<NewSession, 'device' | 'life' | 'authTime'> {
   /** How the user proved to be present: names of RFC 8176, and 'mail' and 'recovery'. */
   readonly amr: readonly string[]
   /** Replaces the stored hash in the same transaction. */

@@ -46,8 +46,8 @@ export interface NewSession {
   readonly device?: string | undefined
   /** How the user just proved to be present. Without it, the session is not recent. */
   readonly amr?: readonly string[] | undefined
-  /** When the user did that. Default: now, if `amr` is given. */
-  readonly authTime?: Date | undefined
+  /** When the user did that. Null: unknown, so the session is not recent. Default: now, if `amr` is given. */
+  readonly authTime?: Date | null | undefined
   /** Seconds after which it ends even if it is refreshed. Default: the usual lifetime. */
   readonly life?: number | undefined
 }
@@ -91,7 +91,7 @@ export class Sessions {
       expiresAt: kind === 'refresh' ? this.#slide(now, endsAt) : new Date(now + keys.accessTokenExpires * 1000),
       endsAt,
       lastUsedAt: new Date(now),
-      authTime: authTime ?? (amr ? new Date(now) : null),
+      authTime: authTime === undefined && amr ? new Date(now) : (authTime ?? null),
       amr: amr ? storedMethods(amr) : null,
     }
     const { id } = await asSystem(() => tokens().create(values))

@@ -1,6 +1,7 @@
 import type { PrepareRegistration } from '../../auth/flows/invitations/accept.js'
+import { MAX_AGE, type StartedProviderSignIn, type StartProviderOptions } from '../../auth/flows/providers/begin.js'
 import { ProviderResponseError } from '../../auth/flows/providers/provider-error.js'
-import { LINK_MAX_AGE, type ProviderResult, type StartedProviderSignIn } from '../../auth/flows/providers/providers.js'
+import { LINK_MAX_AGE, type ProviderResult } from '../../auth/flows/providers/providers.js'
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { recent } from '../../policy/session-rules.js'
@@ -42,10 +43,9 @@ export function providerEndpoints(name: string, prepare: Prepare | null, signedI
       ...open('POST', 'providers/:provider/start'),
       name: `start${name}ProviderSignIn`,
       summary: 'Begin to sign in with an identity provider',
-      handler: async ({ params, input, perms }) =>
-        started(await perms.auth.providers.start(params.provider ?? '', optionalTexts(input, ['redirect', 'challenge', 'invitation']))),
+      handler: async ({ params, input, perms }) => started(await perms.auth.providers.start(params.provider ?? '', startOptions(input))),
       description: {
-        input: startSchema(['redirect', 'challenge', 'invitation']),
+        input: startSchema(['redirect', 'challenge', 'invitation', 'maxAge']),
         isInputOptional: true,
         output: startedSchema,
         problems: [404, 413, 415, 422, 429, 503],
@@ -184,20 +184,30 @@ function optionalTexts<const K extends string>(
   return textsOf(given, named)
 }
 
+function startOptions(input: unknown): StartProviderOptions {
+  const { maxAge, ...texts } = objectOf(input ?? {})
+  // start() checks the number.
+  return { ...optionalTexts(texts, ['redirect', 'challenge', 'invitation']), ...(maxAge === undefined ? {} : { maxAge: maxAge as number }) }
+}
+
 function userOf(caller: EndpointContext['caller']): User {
   if (caller === null) throw new UnauthorizedError()
   return caller as User
 }
 
-const startTexts = {
+const startProperties = {
   provider: { type: 'string', minLength: 1, maxLength: 64, description: 'The name of the provider.' },
   redirect: { type: 'string', minLength: 1, maxLength: 500, description: 'Where to return to: one of the places of the application.' },
   challenge: { type: 'string', minLength: 43, maxLength: 43, description: "For native apps: the SHA-256 of the app's verifier (S256)." },
   invitation: { type: 'string', minLength: 1, maxLength: 128, description: 'The token of an invitation.' },
+  maxAge: {
+    ...{ type: 'integer', format: 'int32', minimum: 1, maximum: MAX_AGE },
+    description: 'The provider asks the user to sign in again after this number of seconds, such as the max_age of a 401.',
+  },
 }
 
-function startSchema(names: readonly (keyof typeof startTexts)[], required: readonly string[] = []): object {
-  const properties = Object.fromEntries(names.map((one) => [one, startTexts[one]]))
+function startSchema(names: readonly (keyof typeof startProperties)[], required: readonly string[] = []): object {
+  const properties = Object.fromEntries(names.map((one) => [one, startProperties[one]]))
   return { type: 'object', properties, ...(required.length > 0 && { required }), additionalProperties: false }
 }
 

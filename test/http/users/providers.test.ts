@@ -9,7 +9,7 @@ import { passkeyOptions, softPasskey } from '../../auth/flows/passkeys/set-up.js
 import { clientId, clientSecret } from '../../auth/flows/providers/fake-provider.js'
 import { openProviders, type ProviderWorld, password, usersUrl } from '../../auth/flows/providers/set-up.js'
 import { createDatabase, type OwnDatabase } from '../../helpers/databases.js'
-import { startOidcProvider } from '../../helpers/oidc-provider.js'
+import { type RealProvider, startOidcProvider } from '../../helpers/oidc-provider.js'
 import { type Client, clientOf, type Reply } from '../client.js'
 
 const origin = { origin: 'https://app.example.com', host: 'app.example.com' }
@@ -202,7 +202,7 @@ describe('A user who signs in with a provider only, with stepUp', () => {
   })
   const signIn = async (person: (typeof world.company)['person']) => {
     const begun = await client('POST', '/api/users/providers/company/start/', null, { headers: origin })
-    const parameters = world.company.approve(begun.body.url, person)
+    const parameters = world.company.approve(begun.body.url, { ...person, auth_time: Math.floor(Date.now() / 1000) })
     const headers = { ...origin, cookie: cookieOf(begun) }
     await client('GET', `/api/users/providers/company/callback/?${parameters}`, null, { headers })
     const { status, body } = await client('POST', '/api/users/providers/exchange/', null, { headers })
@@ -224,7 +224,7 @@ describe('A user who signs in with a provider only, with stepUp', () => {
       const again = Date.now()
       const fresh = await signIn(ada)
       const { authTime, amr } = await world.perms.authenticate(fresh)
-      expect(authTime?.getTime()).to.be.within(again, Date.now())
+      expect(authTime?.getTime()).to.be.within(again - 1000, Date.now())
       expect(amr).to.deep.equal(['fed'])
       const asked = await options(fresh)
       expect(asked.status, JSON.stringify(asked.body)).to.equal(200)
@@ -255,33 +255,72 @@ describe('A user who signs in with a provider only, with stepUp', () => {
   })
 })
 
-describe('A real provider of OpenID Connect', () => {
-  it('signs a user in from its discovery to the session', async function () {
-    this.timeout(20_000)
-    const own = await createDatabase('sqlite3')
-    const real = await startOidcProvider({
+describe('A real provider of OpenID Connect', function () {
+  this.timeout(20_000)
+  let own: OwnDatabase
+  let real: RealProvider
+  let world: ProviderWorld
+  let client: Client
+  before(async () => {
+    own = await createDatabase('sqlite3')
+    real = await startOidcProvider({
       id: 'zoo',
       secret: 'a secret of the client',
       redirectUri: `${usersUrl}/providers/real/callback/`,
     })
     const providers = { real: oidc({ issuer: real.issuer, clientId: 'zoo', clientSecret: 'a secret of the client', trustsEmail: true }) }
-    const world = await openProviders(own.knex, {}, { cookies: true, providers })
+    world = await openProviders(own.knex, {}, { cookies: true, providers })
+    client = clientOf(new Api({ resources: [new UserResource({ features: { providers: true }, path: 'api/users' })] }), world.perms)
+  })
+  after(async () => {
+    await world.close()
+    await real.close()
+    await own.destroy()
+  })
+
+  const begin = (body: object = {}) => client('POST', '/api/users/providers/real/start/', null, { headers: origin, body })
+  const finish = (returned: URL, begun: Reply) =>
+    client('GET', `/api/users/providers/real/callback/${returned.search}`, null, { headers: { cookie: cookieOf(begun) } })
+
+  it('signs a user in from its discovery to the session', async () => {
+    const begun = await begin()
+    const returned = await real.approve(begun.body.url)
+    expect(`${returned.origin}${returned.pathname}`).to.equal(`${usersUrl}/providers/real/callback/`)
+    const reply = await finish(returned, begun)
+    expect([reply.status, reply.headers.location]).to.deep.equal([303, '/'])
+    const access = cookieOf(reply, '__Host-access')
+    const me = await client('GET', '/api/users/me/', null, { headers: { cookie: access } })
+    expect(me.body.email).to.equal('ada@example.com')
+  })
+
+  it('proves presence only with a sign-in there: a silent one is not recent, and maxAge asks for a new one [promise 139]', async () => {
+    const clock = fakeClock()
     try {
-      const client = clientOf(new Api({ resources: [new UserResource({ features: { providers: true }, path: 'api/users' })] }), world.perms)
-      const begun = await client('POST', '/api/users/providers/real/start/', null, { headers: origin })
-      const returned = await real.approve(begun.body.url)
-      expect(`${returned.origin}${returned.pathname}`).to.equal(`${usersUrl}/providers/real/callback/`)
-      const reply = await client('GET', `/api/users/providers/real/callback/${returned.search}`, null, {
-        headers: { cookie: cookieOf(begun) },
-      })
-      expect([reply.status, reply.headers.location]).to.deep.equal([303, '/'])
-      const access = cookieOf(reply, '__Host-access')
-      const me = await client('GET', '/api/users/me/', null, { headers: { cookie: access } })
-      expect(me.body.email).to.equal('ada@example.com')
+      const cookies = new Map<string, string>()
+      /** Signs in. @param change of the URL, by the browser. @returns whether the session is recent */
+      const signIn = async (body = {}, change = (_url: URL) => {}) => {
+        const begun = await begin(body)
+        const url = new URL(begun.body.url)
+        change(url)
+        const reply = await finish(await real.approve(url.href, cookies), begun)
+        if (reply.headers.location !== '/') return reply.headers.location
+        const headers = { ...origin, cookie: cookieOf(reply, '__Host-access') }
+        return (await client('POST', '/api/users/me/identities/', null, { headers, body: { provider: 'real' } })).status
+      }
+      const silent = (url: URL) => {
+        url.searchParams.set('prompt', 'none')
+        url.searchParams.delete('max_age')
+      }
+      const before = real.signIns
+      expect(await signIn()).to.equal(200)
+      clock.advance(301)
+      expect([await signIn(), await signIn({}, silent)]).to.deep.equal([401, 401])
+      expect(await signIn({ maxAge: 300 }, silent)).to.equal('/?error=invalid_token')
+      expect(real.signIns).to.equal(before + 1)
+      expect(await signIn({ maxAge: 300 })).to.equal(200)
+      expect(real.signIns).to.equal(before + 2)
     } finally {
-      await world.close()
-      await real.close()
-      await own.destroy()
+      clock.restore()
     }
   })
 })

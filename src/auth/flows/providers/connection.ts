@@ -15,6 +15,8 @@ export interface RequestSecrets {
   readonly state: string
   readonly nonce: string
   readonly verifier: string
+  /** The greatest age in seconds of the sign-in at the provider. */
+  readonly maxAge?: number | null | undefined
 }
 
 /** The tokens of a provider, as they are stored. */
@@ -29,6 +31,8 @@ export interface ProviderTokens {
 export interface ProvedUser {
   readonly profile: ProviderProfile
   readonly tokens: ProviderTokens
+  /** When the user signed in at the provider. Null: unknown. */
+  readonly authTime: Date | null
 }
 
 /** The longest answer of a provider in bytes. */
@@ -38,6 +42,8 @@ const METADATA_LIFE = 3_600_000
 /** The oldest ID token in seconds: it was made for this sign-in, a moment ago. */
 const MAX_TOKEN_AGE = 600
 const CLOCK_SKEW = 60
+/** The age in seconds that asks for `auth_time`, and hardly ever for a new sign-in: a provider must answer max_age with it. */
+const ANY_AGE = 31_536_000
 
 // Never 'none', and no algorithm whose key is the client secret.
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
@@ -58,7 +64,7 @@ export class ProviderConnection {
   }
 
   /** Returns the URL of the provider to which the browser goes. @throws ServiceUnavailableError */
-  async authorizationUrl({ state, nonce, verifier }: RequestSecrets): Promise<string> {
+  async authorizationUrl({ state, nonce, verifier, maxAge }: RequestSecrets): Promise<string> {
     const client = await loadOpenIdClient()
     const { provider } = this
     return await this.#reaching(async () => {
@@ -70,7 +76,7 @@ export class ProviderConnection {
         state,
         code_challenge: await client.calculatePKCECodeChallenge(verifier),
         code_challenge_method: 'S256',
-        ...(provider.oauth ? {} : { nonce }),
+        ...(provider.oauth ? {} : { nonce, max_age: String(this.#requiredAge(maxAge) ?? ANY_AGE) }),
         ...(provider.responseMode === 'form_post' ? { response_mode: 'form_post' } : {}),
       })
       return url.href
@@ -83,7 +89,7 @@ export class ProviderConnection {
    * @param parameters those of the callback
    * @throws ProviderResponseError, ServiceUnavailableError while the provider gives no usable answer
    */
-  async prove(parameters: URLSearchParams, { state, nonce, verifier }: RequestSecrets): Promise<ProvedUser> {
+  async prove(parameters: URLSearchParams, { state, nonce, verifier, maxAge }: RequestSecrets): Promise<ProvedUser> {
     const client = await loadOpenIdClient()
     return await this.#reaching(async () => {
       const configuration = await this.#configuration(client)
@@ -92,19 +98,27 @@ export class ProviderConnection {
       const response = await client.authorizationCodeGrant(configuration, url, {
         expectedState: state,
         pkceCodeVerifier: verifier,
-        ...(this.provider.oauth ? {} : { expectedNonce: nonce, idTokenExpected: true, ...this.#loginAge() }),
+        ...(this.provider.oauth ? {} : { expectedNonce: nonce, idTokenExpected: true, maxAge: this.#requiredAge(maxAge) }),
       })
       const claims = this.provider.oauth
         ? await this.provider.oauth.readClaims((from) => this.#fetchJson(from, response.access_token))
         : await this.#idTokenClaims(client, configuration, response)
-      return { profile: this.#profileOf(claims), tokens: tokensOf(response) }
+      return { profile: this.#profileOf(claims), tokens: tokensOf(response), authTime: this.#authTimeOf(response) }
     })
   }
 
-  /** Returns the greatest age of the sign-in at the provider. A browser may remove parameters from the URL, so the ID token is checked. */
-  #loginAge(): { readonly maxAge?: number } {
-    const { max_age: age } = this.provider.parameters
-    return age === undefined ? {} : { maxAge: Number(age) }
+  /** Returns the greatest age of the sign-in at the provider. A browser may change parameters of the URL, so the ID token is checked. */
+  #requiredAge(maxAge: number | null | undefined): number | undefined {
+    const { max_age: always } = this.provider.parameters
+    const ages = [...(always === undefined ? [] : [Number(always)]), ...(typeof maxAge === 'number' ? [maxAge] : [])]
+    return ages.length > 0 ? Math.min(...ages) : undefined
+  }
+
+  /** Returns when the user signed in at the provider. Only the ID token is signed: other sources do not count. */
+  #authTimeOf(response: TokenResponse): Date | null {
+    const claimed = this.provider.oauth ? undefined : response.claims()?.auth_time
+    if (claimed === undefined) return this.provider.countsAsRecent ? new Date() : null
+    return typeof claimed === 'number' ? pastTime(claimed) : null
   }
 
   async #idTokenClaims(client: OpenIdClient, configuration: Configuration, response: TokenResponse): Promise<ProviderClaims> {
@@ -189,6 +203,12 @@ export class ProviderConnection {
       throw new ProviderResponseError(flawOf(error), error)
     }
   }
+}
+
+/** Returns the time of a number of seconds, at most the current time. Null for a time in the future, such as one in milliseconds. */
+function pastTime(seconds: number): Date | null {
+  const now = Date.now()
+  return seconds > 0 && seconds * 1000 <= now + CLOCK_SKEW * 1000 ? new Date(Math.min(seconds * 1000, now)) : null
 }
 
 const isKey = (value: unknown): value is string =>

@@ -161,7 +161,7 @@ export function gitlab(options: GitLabOptions): IdentityProvider {
   })
 }
 
-interface Defaults extends Omit<IdentityProvider, 'clientId' | 'parameters' | 'storeTokens' | 'trustsEmail'> {
+interface Defaults extends Omit<IdentityProvider, 'clientId' | 'parameters' | 'storeTokens' | 'countsAsRecent' | 'trustsEmail'> {
   readonly trustsEmail: NonNullable<ProviderOptions['trustsEmail']>
 }
 
@@ -173,6 +173,7 @@ function build(name: string, options: ProviderOptions, { trustsEmail: byDefault,
     parameters = {},
     trustsEmail = byDefault,
     storeTokens = false,
+    countsAsRecent = false,
   } = options
   assertText(name, 'clientId', clientId)
   const { max_age: age } = parameters
@@ -191,6 +192,7 @@ function build(name: string, options: ProviderOptions, { trustsEmail: byDefault,
     scopes,
     parameters,
     storeTokens,
+    countsAsRecent,
     trustsEmail: (claims: ProviderClaims) => trusts(claims) === true,
   })
 }

@@ -38,6 +38,13 @@ export interface ProviderOptions {
    * @defaultValue false
    */
   readonly storeTokens?: boolean | undefined
+  /**
+   * Whether a sign-in counts as recent although the provider does not say when its user signed in there (`auth_time`). Without this,
+   * such a session is not recent until it is confirmed: the provider may return at once for anyone who uses the browser.
+   *
+   * @defaultValue false
+   */
+  readonly countsAsRecent?: boolean | undefined
 }
 
 /** Returns the client secret for a request. */
@@ -58,6 +65,7 @@ export interface IdentityProvider {
   /** How the provider returns to the callback. 'form_post' is a POST from the provider's page. */
   readonly responseMode: 'query' | 'form_post'
   readonly storeTokens: boolean
+  readonly countsAsRecent: boolean
   readonly trustsEmail: (claims: ProviderClaims) => boolean
   /** Returns whether the provider calls the address verified. */
   readonly isEmailVerified: (claims: ProviderClaims) => boolean

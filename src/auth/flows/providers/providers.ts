@@ -1,60 +1,33 @@
-import { ConfigurationError, NotFoundError, PermsError, UnauthorizedError } from '../../../core/errors.js'
+import { ConfigurationError, PermsError, UnauthorizedError } from '../../../core/errors.js'
 import { message } from '../../../core/messages/message.js'
 import { asSystem, currentActor, currentAddress } from '../../../policy/context.js'
 import { assertSession } from '../../../policy/fresh-session.js'
 import type { LibraryId } from '../../../policy/registered-types.js'
 import { recent } from '../../../policy/session-rules.js'
-import { invalidField, requireStorableText } from '../../../schema/text-input.js'
 import { isActive, type UserRow } from '../../../users/caller/actor.js'
 import { forbidApiKey } from '../../../users/caller/caller-restrictions.js'
-import { randomToken } from '../../../users/token.js'
 import type { User } from '../../../users/user.js'
 import type { SignedIn, SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { withAttempt } from '../../throttle/attempts.js'
+import type { NewSession } from '../../tokens/sessions.js'
 import { userClass } from '../credentials.js'
 import type { PrepareRegistration } from '../invitations/accept.js'
 import { completeSignIn } from '../start-session.js'
-import type { ProviderConnection, ProviderTokens } from './connection.js'
+import { begin, connectionOf, type StartedProviderSignIn, type StartProviderOptions } from './begin.js'
+import type { ProviderTokens } from './connection.js'
 import { type ProvidersContext, providersContext } from './context.js'
 import { type IdentityInfo, listIdentities, storedTokens, unlinkIdentity } from './identities.js'
 import type { ProviderSettings } from './options.js'
 import { ProviderRefusal, ProviderResponseError } from './provider-error.js'
 import { resolveUser } from './resolve-user.js'
-import {
-  CHALLENGE_FORM,
-  consumeCode,
-  consumeState,
-  type Exchange,
-  type SignInDetails,
-  storeProvedUser,
-  storeSignIn,
-} from './sign-in-store.js'
+import { consumeCode, consumeState, type Exchange, type SignInDetails, storeProvedUser } from './sign-in-store.js'
 
 /** The method of a session that began with an identity provider. RFC 8176 has no name for it. */
 export const FEDERATED = 'fed'
 
-/** Seconds within which a user must have signed in or confirmed the session to link or unlink an account. */
+/** Seconds within which a user must have signed in or confirmed the session to link an account. */
 export const LINK_MAX_AGE = 300
-
-export interface StartProviderOptions {
-  /** Where the user returns to, an entry of `providerSignIn.redirects`. @defaultValue the first entry */
-  readonly redirect?: string | undefined
-  /** The S256 challenge of a native app (RFC 7636). Without it, a browser signs in. */
-  readonly challenge?: string | undefined
-  /** The token of an invitation, with which a new user may sign up. */
-  readonly invitation?: string | undefined
-}
-
-/** A sign-in that has begun. */
-export interface StartedProviderSignIn {
-  /** The page of the provider. */
-  readonly url: string
-  /** The value for the browser's cookie. Null for a native app. */
-  readonly binding: string | null
-  /** Whether the provider returns with a POST from its own page, so that the cookie needs SameSite=None. */
-  readonly isFormPost: boolean
-}
 
 export interface FinishProviderOptions {
   /** The value of the browser's cookie. */
@@ -169,45 +142,6 @@ function linkingSession(): NonNullable<SignInDetails['link']> {
   return { userId: actor.id, sessionId: actor.sessionId }
 }
 
-async function begin(
-  context: ProvidersContext,
-  name: string,
-  { redirect, challenge, invitation }: StartProviderOptions,
-  link: SignInDetails['link'],
-): Promise<StartedProviderSignIn> {
-  const { core, sealKeys, settings } = context
-  const connection = connectionOf(context, name)
-  const details = {
-    nonce: randomToken(),
-    verifier: randomToken(),
-    redirect: knownRedirect(settings, redirect),
-    invitation: invitation === undefined ? null : requireStorableText(invitation, 'invitation'),
-    link,
-  }
-  if (details.invitation !== null && details.invitation.length > 128) throw invalidField('invitation', message('field.tooLong'))
-  if (challenge !== undefined && !(typeof challenge === 'string' && CHALLENGE_FORM.test(challenge)))
-    throw invalidField('challenge', message('field.challenge'))
-  // The response of a native app comes without the cookie: anyone to whom its URL was sent would be signed up for the invited address.
-  if (challenge !== undefined && details.invitation !== null)
-    throw invalidField('challenge', message('field.notCombined', { other: 'invitation' }))
-  await core.throttle.begin('provider', { address: currentAddress() })
-  const { state, binding } = await storeSignIn(sealKeys, name, details, challenge ?? null)
-  const url = await connection.authorizationUrl({ state, nonce: details.nonce, verifier: details.verifier })
-  return { url, binding, isFormPost: connection.provider.responseMode === 'form_post' }
-}
-
-function connectionOf({ connections }: ProvidersContext, name: string): ProviderConnection {
-  const connection = connections.get(name)
-  if (!connection) throw new NotFoundError(message('provider.unknown'))
-  return connection
-}
-
-function knownRedirect({ redirects }: ProviderSettings, given: string | undefined): string {
-  const redirect = given ?? (redirects[0] as string)
-  if (!redirects.includes(redirect)) throw invalidField('redirect', message('field.redirect'))
-  return redirect
-}
-
 async function finish(
   context: ProvidersContext,
   name: string,
@@ -228,14 +162,14 @@ async function finish(
   })
   const { details } = used
   try {
-    const proved = await connection.prove(parameters, { state, nonce: details.nonce, verifier: details.verifier })
+    const proved = await connection.prove(parameters, { ...details, state })
     const user = await resolveUser(context, { name, provider: connection.provider, proved, details, prepare })
     if (details.link) return { status: 'linked', redirect: details.redirect }
     if (signsIn && !used.isNative) {
-      const tokens = await signIn(core, user, device)
+      const tokens = await signIn(core, user, { device, authTime: proved.authTime })
       if (tokens.status === 'signedIn') return { status: 'signedIn', redirect: details.redirect, tokens }
     }
-    const code = await storeProvedUser(used, user.id, binding)
+    const code = await storeProvedUser(sealKeys, used, { userId: user.id, authTime: proved.authTime }, binding)
     return code === null
       ? { status: 'exchange', redirect: withParameter(details.redirect, 'sign_in', 'exchange') }
       : { status: 'code', redirect: withParameter(details.redirect, 'code', code) }
@@ -247,20 +181,20 @@ async function finish(
 }
 
 async function exchange(context: ProvidersContext, given: Exchange, device: string | undefined): Promise<SignInResult> {
-  const { core } = context
+  const { core, sealKeys } = context
   const attempt = await core.throttle.begin('mailToken', { address: currentAddress() })
-  const userId = await withAttempt(
+  const { userId, authTime } = await withAttempt(
     attempt,
     (error) => error instanceof ProviderResponseError,
-    () => consumeCode(given),
+    () => consumeCode(sealKeys, given),
   )
   const user = await asSystem(() => userClass().get(userId))
   if (!user || !isActive(user)) throw new ProviderResponseError('state')
-  return await signIn(core, user, device)
+  return await signIn(core, user, { device, authTime })
 }
 
-async function signIn(core: AuthCore, user: User, device: string | undefined): Promise<SignInResult> {
-  const result = await completeSignIn(core, user, { device, amr: [FEDERATED] })
+async function signIn(core: AuthCore, user: User, session: Pick<NewSession, 'device' | 'authTime'>): Promise<SignInResult> {
+  const result = await completeSignIn(core, user, { ...session, amr: [FEDERATED] })
   // The row changed between reading and locking it, for example by a new password.
   if (!result) throw new ProviderResponseError('response')
   return result

@@ -32,6 +32,15 @@ export interface SignInDetails {
   readonly invitation: string | null
   /** The user and the session that link the provider's account. */
   readonly link: { readonly userId: string; readonly sessionId: string } | null
+  /** The greatest age in seconds of the sign-in at the provider. */
+  readonly maxAge?: number | null | undefined
+}
+
+/** The user whom a provider has proved. */
+export interface ProvedSignIn {
+  readonly userId: string
+  /** When the user signed in at the provider. Null: unknown. */
+  readonly authTime: Date | null
 }
 
 /** A sign-in that begins. */
@@ -44,6 +53,8 @@ export interface BegunSignIn {
 /** A sign-in whose response may be used by its caller only. */
 export interface UsedSignIn {
   readonly id: string
+  /** The hash of its state. */
+  readonly state: string
   readonly isNative: boolean
   readonly details: SignInDetails
 }
@@ -96,7 +107,7 @@ export async function consumeState(keys: SealKeys, provider: string, state: stri
   const row = await asSystem(() => ProviderSignIn.query().findOne({ state: hash }))
   const text = row && unseal(keys, hash, row.details)
   if (!row || !text) throw new ServiceUnavailableError(message('provider.unreadable'))
-  return { id: row.id, isNative: row.challenge !== null, details: JSON.parse(text) as SignInDetails }
+  return { id: row.id, state: hash, isNative: row.challenge !== null, details: JSON.parse(text) as SignInDetails }
 }
 
 /**
@@ -104,12 +115,17 @@ export async function consumeState(keys: SealKeys, provider: string, state: stri
  *
  * @returns the one-time code; for a browser null, since its cookie takes the place of the code
  */
-export async function storeProvedUser({ id, isNative }: UsedSignIn, userId: string, binding: string | undefined): Promise<string | null> {
+export async function storeProvedUser(
+  keys: SealKeys,
+  { id, state, isNative }: UsedSignIn,
+  { userId, authTime }: ProvedSignIn,
+  binding: string | undefined,
+): Promise<string | null> {
   const code = isNative ? `pc_${randomToken()}` : (binding as string)
   const expiresAt = new Date(Date.now() + CODE_LIFETIME)
   await asSystem(() =>
     ProviderSignIn.query()
-      .patch({ userId, code: hashToken(code), expiresAt })
+      .patch({ userId, code: hashToken(code), expiresAt, details: seal(keys, state, JSON.stringify({ authTime })) })
       .where({ id }),
   )
   return isNative ? code : null
@@ -125,10 +141,9 @@ export interface Exchange {
 /**
  * Uses a one-time code up. Of several concurrent calls the UPDATE succeeds for one.
  *
- * @returns the id of the proved user
  * @throws ProviderResponseError
  */
-export async function consumeCode({ code, verifier, binding }: Exchange): Promise<string> {
+export async function consumeCode(keys: SealKeys, { code, verifier, binding }: Exchange): Promise<ProvedSignIn> {
   const isNative = code !== undefined
   const isWellFormed = isNative
     ? CODE.test(code) && verifier !== undefined && VERIFIER.test(verifier)
@@ -147,7 +162,13 @@ export async function consumeCode({ code, verifier, binding }: Exchange): Promis
   )
   const row = count === 0 ? undefined : await asSystem(() => ProviderSignIn.query().findOne({ code: hash }))
   if (!row || row.userId === null) throw new ProviderResponseError('state')
-  return row.userId
+  return { userId: row.userId, authTime: storedAuthTime(unseal(keys, row.state, row.details)) }
+}
+
+/** Unknown in rows of an earlier version, and when no key opens them. */
+function storedAuthTime(details: string | null): Date | null {
+  const { authTime } = JSON.parse(details ?? '{}') as { readonly authTime?: string | null }
+  return typeof authTime === 'string' ? new Date(authTime) : null
 }
 
 /** Returns the S256 challenge of a verifier. */

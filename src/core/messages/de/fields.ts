@@ -117,4 +117,5 @@ export const fields = translationOf(english)({
   'field.sixDigits': 'muss aus sechs Ziffern bestehen',
   'field.challenge': 'muss der SHA-256-Wert des Verifiers in base64url ohne Füllzeichen sein',
   'field.redirect': 'steht nicht in der Liste der Anwendung',
+  'field.noAuthTime': 'ist nicht prüfbar: {provider} teilt nicht mit, wann die Anmeldung dort war',
 })

@@ -114,4 +114,5 @@ export const fields = {
   'field.sixDigits': 'must be six digits',
   'field.challenge': 'must be the SHA-256 of the verifier in base64url, without padding',
   'field.redirect': 'is not in the list of the application',
+  'field.noAuthTime': 'cannot be checked: {provider} does not say when its users signed in',
 } as const

@@ -37,6 +37,7 @@ export const providerCases: readonly Case[] = [
   post('a redirect that is not in the list gives 422', 'providers/query/start', { redirect: '//evil.example' }, 422, {
     fields: ['redirect'],
   }),
+  post('a maxAge that is no number gives 422', 'providers/query/start', { maxAge: '300' }, 422, { fields: ['maxAge'] }),
   post('an unknown provider gives 404', 'providers/nobody/start', {}, 404),
   ...untexts('providers/query/start', ['invitation']),
   {

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { challengeOf } from '../../../../src/auth/flows/providers/sign-in-store.js'
 import { ConfigurationError, github, Identity, oidc, ProviderResponseError } from '../../../../src/index.js'
 import { asSystem } from '../../../../src/policy/context.js'
 import { createDatabase, type OwnDatabase } from '../../../helpers/databases.js'
@@ -90,6 +91,80 @@ describe('A provider’s response', () => {
       await strict.close()
       await other.destroy()
     }
+  })
+
+  describe('starts a session that', () => {
+    let other: OwnDatabase
+    let asking: ProviderWorld
+    beforeEach(() => {
+      world.company.metadata = { userinfo_endpoint: `${world.company.issuer}/userinfo` }
+    })
+    before(async () => {
+      other = await createDatabase('sqlite3')
+      const options = { clientId, clientSecret, trustsEmail: true, issuer: world.company.issuer }
+      const providers = { company: oidc(options), lax: oidc({ ...options, countsAsRecent: true }), github: github(options) }
+      asking = await openProviders(other.knex, {}, { providers })
+    })
+    after(async () => {
+      await asking.close()
+      await other.destroy()
+    })
+
+    const verifier = 'v'.repeat(43)
+    /** Signs in with an ID token of these claims. @returns the time of the session in seconds from now, or the code of the failure */
+    const timeOf = async (
+      claims: Record<string, unknown>,
+      { name = 'company', way = 'signedIn', maxAge }: { name?: string; way?: 'signedIn' | 'exchange' | 'code'; maxAge?: number } = {},
+    ) => {
+      const { auth } = asking.perms
+      world.company.forgery = { claims: ({ auth_time: _, ...given }) => ({ ...given, ...claims }) }
+      const { url, binding } = await auth.providers.start(name, { maxAge, ...(way === 'code' ? { challenge: challengeOf(verifier) } : {}) })
+      const parameters = world.company.approve(url)
+      const result = await auth.providers.finish(name, parameters, { binding: binding ?? undefined, signsIn: way === 'signedIn' })
+      expect(result.status).to.be.oneOf([way, 'failed'])
+      if (result.status === 'failed') return result.redirect.replace(/.*error=/, '')
+      const exchange = way === 'code' ? { code: result.redirect.replace(/.*code=/, ''), verifier } : { binding: binding ?? undefined }
+      const tokens = result.status === 'signedIn' ? result.tokens : await auth.providers.exchange(exchange)
+      const { authTime } = await asking.perms.authenticate((tokens as { accessToken: string }).accessToken)
+      return authTime && Math.round((authTime.getTime() - Date.now()) / 1000)
+    }
+
+    for (const way of ['signedIn', 'exchange', 'code'] as const)
+      it(`has the time of the sign-in at the provider, or no time (${way}) [promise 139]`, async () => {
+        expect(await timeOf({ auth_time: now() - 200 }, { way })).to.be.within(-202, -198)
+        expect(await timeOf({}, { way })).to.equal(null)
+      })
+
+    it('has no time where the provider names a time in the future, of another form, or outside of the ID token [promise 139]', async () => {
+      for (const auth_time of [now() + 3600, Date.now(), 0, -1, 1e300])
+        expect(await timeOf({ auth_time }), String(auth_time)).to.be.oneOf([null, 'invalid_token'])
+      for (const auth_time of [`${now()}`, null, true, {}])
+        expect(await timeOf({ auth_time }), String(auth_time)).to.be.oneOf([null, 'invalid_token'])
+      world.company.person = { ...world.company.person, auth_time: now() }
+      world.company.requests.length = 0
+      expect(await timeOf({ email: undefined })).to.equal(null)
+      expect(world.company.requests).to.include('GET /userinfo')
+      // A clock that is a little ahead.
+      expect(await timeOf({ auth_time: now() + 30 })).to.be.within(-3, 0)
+    })
+
+    it('counts as recent without a time only where the provider is trusted for that, and not with an old time [promise 139]', async () => {
+      expect(await timeOf({}, { name: 'lax' })).to.be.within(-3, 0)
+      expect(await timeOf({ auth_time: now() - 900 }, { name: 'lax' })).to.be.within(-902, -898)
+      expect(await timeOf({ auth_time: Date.now() }, { name: 'lax' })).to.equal(null)
+    })
+
+    it('is refused without a sign-in within maxAge, whatever the URL asked [promise 139]', async () => {
+      const { url } = await asking.perms.auth.providers.start('company', { maxAge: 60 })
+      expect(new URL(url).searchParams.get('max_age')).to.equal('60')
+      expect(await timeOf({ auth_time: now() - 30 }, { maxAge: 60 })).to.be.within(-32, -28)
+      for (const claims of [{ auth_time: now() - 200 }, {}])
+        expect(await timeOf(claims, { maxAge: 60 }), JSON.stringify(claims)).to.equal('invalid_token')
+      expect(await timeOf({}, { name: 'lax', maxAge: 60 })).to.equal('invalid_token')
+      for (const maxAge of [0, -1, 1.5, 86_401, '60', null, Number.NaN])
+        expect((await rejection(asking.perms.auth.providers.start('company', { maxAge: maxAge as never }))).message).to.include('maxAge')
+      expect((await rejection(asking.perms.auth.providers.start('github', { maxAge: 60 }))).message).to.include('does not say when')
+    })
   })
 
   it('fails with another issuer or none, where the provider names itself [promise 124]', async () => {
