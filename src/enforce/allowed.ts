@@ -3,7 +3,7 @@ import type { Model } from 'objection'
 import { ForbiddenError } from '../core/errors.js'
 import { authorityFor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
-import { assertAction, policyOf, ruleOf } from '../policy/policy.js'
+import { assertAction, decidingAction, policyOf, ruleOf } from '../policy/policy.js'
 import { usesCheck } from '../policy/rules.js'
 import type { AllowedFlag, QueryHandle } from '../query/policy-enforcer.js'
 import { valuesByName } from '../schema/model-class.js'
@@ -19,17 +19,19 @@ export function allowedFlags(builder: QueryHandle, actions: readonly string[]): 
   const { cls } = builder
   const authority = authorityFor(cls)
   const policy = policyOf(cls)
-  return actions.map((action) => {
-    if (authority === 'free') return { action, condition: true, usesCheck: false }
+  return actions.map((asked) => {
+    const action = decidingAction(policy, asked)
+    if (authority === 'free') return { action: asked, condition: true, usesCheck: false }
     const scope = scopeFor(builder, authority, { writes: action !== 'read' })
-    const condition = effective(action, scope, { withDeleted: action === 'read' && builder.withDeleted })
-    return { action, condition, usesCheck: action !== 'read' && usesCheck(ruleOf(policy, action)) }
+    const condition = effective(action, scope, { withDeleted: (asked === 'read' || asked === 'restore') && builder.withDeleted })
+    return { action: asked, condition, usesCheck: action !== 'read' && usesCheck(ruleOf(policy, action)) }
   })
 }
 
 /** Returns whether the check() rules of an action allow it for a row. A check() that throws denies it. */
-export async function passesChecks(builder: QueryHandle, action: string, row: Model): Promise<boolean> {
+export async function passesChecks(builder: QueryHandle, asked: string, row: Model): Promise<boolean> {
   const { cls, db } = builder
+  const action = decidingAction(policyOf(cls), asked)
   const authority = authorityFor(cls)
   if (authority === 'free') return true
   const scope = scopeFor(builder, authority, { writes: true })

@@ -1,9 +1,9 @@
 import { type Model, Model as PlainModel } from 'objection'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import type { Actor } from '../policy/context.js'
-import { columnsRead, policyOf } from '../policy/policy.js'
+import { columnsRead, policyOf, ruleOf } from '../policy/policy.js'
 import { usesCheck } from '../policy/rules.js'
-import type { Execution, QueryHandle, StatementKind, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import type { Execution, QueryHandle, StatementAction, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { setNames, touches } from './evaluate.js'
 import { lookUpKeys } from './key-queries.js'
 import { referenceFields } from './references.js'
@@ -19,12 +19,14 @@ export function* checkChange(
   const policy = policyOf(builder.cls)
   const { action, ids: checked } = builder.execution
   for (const model of write.models) yield* lookUpKeys(model, referenceFields(builder.cls), builder.db)
-  if (write.kind === 'update' && builder.execution.action !== 'delete') yield* checkUpdate(builder, write, actor, session)
-  else if (usesCheck(policy.delete)) builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
+  const deciding = action ?? write.kind
+  if (deciding === 'update') yield* checkUpdate(builder, write, actor, session)
+  else if (usesCheck(ruleOf(policy, deciding)))
+    builder.execution.ids = yield* awaitMaybe(loadAllowed(builder, deciding, ruleOf(policy, deciding), actor))
   // A write check has locked the rows that it judged: no other row is written.
   if (checked !== undefined) builder.execution.ids = bothOf(checked, builder.execution.ids)
   if (needsIdsForHook(builder.cls, write, action) && builder.execution.ids === undefined)
-    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, action === 'delete' ? 'delete' : 'update', session))
+    builder.execution.ids = yield* awaitMaybe(findTargetIds(builder, deciding, session))
 }
 
 function bothOf(checked: readonly unknown[], found: readonly unknown[] | undefined): readonly unknown[] {
@@ -34,9 +36,9 @@ function bothOf(checked: readonly unknown[], found: readonly unknown[] | undefin
 }
 
 /** Returns whether a static afterUpdate() may look for rows that the update moved out of the rule that found them. */
-export function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: StatementKind | undefined): boolean {
+export function needsIdsForHook(cls: typeof Model, write: WriteOperation, action: StatementAction | undefined): boolean {
   if (write.kind !== 'update' || cls.afterUpdate === PlainModel.afterUpdate) return false
-  return action === 'delete' || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
+  return (action !== undefined && action !== 'update') || touches(setNames(write.models[0]), columnsRead(cls, policyOf(cls).updateFrom))
 }
 
 /** Returns the same query with another state, for a check that must not change the state of the query. */

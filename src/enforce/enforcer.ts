@@ -10,7 +10,7 @@ import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
-import { policyOf } from '../policy/policy.js'
+import { policyOf, restoreAction, ruleOf } from '../policy/policy.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
@@ -20,7 +20,7 @@ import type {
   Execution,
   PolicyEnforcer,
   QueryHandle,
-  StatementKind,
+  StatementAction,
   WriteOperation,
   WriteSession,
 } from '../query/policy-enforcer.js'
@@ -142,13 +142,13 @@ export const policyEnforcer: PolicyEnforcer = {
       if (usesCheck(policy.create) || mentions(policy.create, 'related')) return true
       return hasOwnHook(cls, '$beforeInsert') || write.models.some((model) => namesRows(scope(), withRaws(model)))
     }
-    const isDelete = write.kind === 'delete' || execution.action === 'delete'
-    if (usesCheck(isDelete ? policy.delete : policy.updateFrom) || needsIdsForHook(cls, write, execution.action)) return true
-    if (isDelete) return false
+    const action = execution.action ?? write.kind
+    if (usesCheck(ruleOf(policy, action)) || needsIdsForHook(cls, write, execution.action)) return true
+    if (action !== 'update') return false
     const [change] = write.models
     const names = setNames(change)
     if (!hasOwnHook(cls, '$beforeUpdate') && onlyRuleDecides(cls, names)) return false
-    if (usesCheck(policy.delete) && touches(names, deletionColumns(cls))) return true
+    if (touches(names, deletionColumns(cls)) && (usesCheck(policy.delete) || usesCheck(ruleOf(policy, restoreAction(policy))))) return true
     if (namesRows(scope(), withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
     return !allowsAnyResult({ ...scope(), writes: true })
@@ -254,7 +254,7 @@ function conditionOf({ write, isKnown }: AffectedRowsSession, builder: QueryHand
   if (isKnown) return only
   const { cls } = builder
   const policy = policyOf(cls)
-  if (usesCheck(action === 'delete' ? policy.delete : policy.updateFrom))
+  if (usesCheck(ruleOf(policy, action)))
     throw new ConfigurationError(
       `${cls.name}: check() decides which rows change. It runs only when asFindQuery() itself is awaited: await it and use its rows.`,
     )
@@ -306,7 +306,7 @@ async function checkAfterOrStepUp(
 }
 
 /** @throws ConfigurationError if the statement uses another schema than its rules, which use that of withSchema() */
-export function checkSchema({ cls, schema }: QueryHandle, statement: OpenKnexBuilder, kind: StatementKind): void {
+export function checkSchema({ cls, schema }: QueryHandle, statement: OpenKnexBuilder, kind: StatementAction): void {
   const actual = singlePartsOf(statement).schema as string | undefined
   if (actual !== schema)
     throw new ConfigurationError(

@@ -3,7 +3,7 @@ import { ForbiddenError, NotFoundError, UnauthorizedError } from '../core/errors
 import { awaitMaybe, type MaybeAsyncSteps, runMaybeAsync } from '../core/maybe-async.js'
 import { message } from '../core/messages/message.js'
 import { apiKeyAllows } from '../policy/abilities.js'
-import type { Action, ActionName } from '../policy/actions.js'
+import type { ActionName } from '../policy/actions.js'
 import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
 import { type Scope, scopeOf } from '../policy/compiler/scope.js'
@@ -145,9 +145,9 @@ export async function isCallerActive(builder: QueryHandle, actor: Actor | null):
 }
 
 // Returns the limits that may have rejected a write.
-function limitsOf({ cls }: QueryHandle, write: WriteOperation, action: Action): readonly WriteLimit[] {
+function limitsOf({ cls }: QueryHandle, write: WriteOperation, action: ActionName): readonly WriteLimit[] {
   const policy = policyOf(cls)
-  if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action as 'delete'))
+  if (action !== 'update') return policy.limits.filter(({ on }) => on.includes(action === 'restore' ? 'delete' : (action as 'delete')))
   return columnLimits(policy, setNames(write.models[0]))
 }
 
@@ -156,7 +156,7 @@ export async function missedWriteError(builder: QueryHandle, write: WriteOperati
   if (!(await isCallerActive(builder, actor))) return new UnauthorizedError(message('session.ended'))
   const name = builder.cls.name
   if (!(await isReadable(builder))) return new NotFoundError(message('row.noneWithId', { model: name }))
-  const action = (builder.execution.action ?? write.kind) as Action
+  const action = builder.execution.action ?? write.kind
   const limits = limitsOf(builder, write, action)
   const refusal = message('row.action', { action, model: name })
   const items = [refusal, ...limits.map((limit) => limit.takes)]

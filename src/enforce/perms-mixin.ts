@@ -6,7 +6,7 @@ import { scopeOf } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, bypassModel, runAsActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { hasReadableRules, unreadableFields } from '../policy/fields.js'
-import { assertAction, policyOf, ruleOf } from '../policy/policy.js'
+import { assertAction, decidingAction, policyOf, ruleOf } from '../policy/policy.js'
 import { assertRegisteredUser } from '../policy/registered-models.js'
 import { type Policy, usesCheck } from '../policy/rules.js'
 import { isActiveUser } from '../policy/user-tables.js'
@@ -40,7 +40,8 @@ export interface Permissions {
   /** Returns whether a user may delete this row. */
   canDelete(user?: UserLike | null): Promise<boolean>
   /**
-   * Returns whether a user may do an action with this row: 'read', 'update', 'delete', or a key of the policy such as 'publish'.
+   * Returns whether a user may do an action with this row: 'read', 'update', 'delete', 'restore' for a model with SoftDeleteMixin, or
+   * a key of the policy such as 'publish'.
    *
    * @throws ConfigurationError for an action that the policy does not have
    * @example if (await row.can('publish')) await row.update({ isPublic: true })
@@ -206,21 +207,22 @@ export function PermsMixin(Base: AbstractConstructor<Model>): AbstractConstructo
 }
 
 /** Returns whether a user may do an action with a row. @param user Default: the current user */
-export async function mayAct(row: Model, action: ActionName, user?: UserLike | Actor | null, trx?: TransactionOrKnex): Promise<boolean> {
+export async function mayAct(row: Model, asked: ActionName, user?: UserLike | Actor | null, trx?: TransactionOrKnex): Promise<boolean> {
   assertHome(row, trx)
   const cls = classOf(row)
-  assertAction(cls, action)
-  if (action === 'create')
+  assertAction(cls, asked)
+  if (asked === 'create')
     throw new ConfigurationError(`${cls.name}: a row that exists cannot be created. Use ${cls.name}.canCreate(values).`)
   const authority = user === undefined ? authorityFor(cls) : actorOf(user)
   if (authority === 'free') return true
   if (!hasId(row)) return false
   const policy = policyOf(cls)
+  const action = decidingAction(policy, asked)
   const db = trx ?? cls.knex()
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', writes: action !== 'read' })
   const table = tableOf(cls)
   const mine = isOneOf(cls, 'perms_row', [row.$id()])
-  const condition = all(mine, effective(action, scope, { withDeleted: false }))
+  const condition = all(mine, effective(action, scope, { withDeleted: asked === 'restore' }))
   if (typeof condition === 'boolean') return condition
   if (
     !(await holds(db, {

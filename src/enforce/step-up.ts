@@ -3,20 +3,20 @@ import type { Model } from 'objection'
 import { ForbiddenError, PermsError } from '../core/errors.js'
 import { runMaybeAsync } from '../core/maybe-async.js'
 import { rulesOf } from '../policy/abilities.js'
-import type { Action } from '../policy/actions.js'
+import type { ActionName } from '../policy/actions.js'
 import { all, holds } from '../policy/compiler/condition.js'
 import { type Actor, withActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { rulesOfFields } from '../policy/fields.js'
 import { type FreshSession, freshSessions } from '../policy/fresh-session.js'
-import { policyOf } from '../policy/policy.js'
+import { policyOf, ruleOf } from '../policy/policy.js'
 import type { Rule } from '../policy/rules.js'
 import type { Execution, QueryHandle, WriteOperation } from '../query/policy-enforcer.js'
 import { type Befores, beforesOf } from './before-rules.js'
 import { checkChange, withExecution } from './changes.js'
 import { newWriteSession, runChecks, scopeFor, setNames, touches, valuesOf, withRaws } from './evaluate.js'
 import { checkInserts } from './inserts.js'
-import { deletionColumns } from './updates.js'
+import { deletionActions, deletionColumns } from './updates.js'
 
 /**
  * Returns the error of a refused write: the given one, or one that asks for a fresh session, if that would suffice.
@@ -50,12 +50,14 @@ function isNoRefusal(error: unknown): boolean {
 }
 
 /** Returns the rules that decide about a write to a model: of the action, and of the columns that it sets. */
-export function rulesOfWrite(cls: typeof Model, action: Action, models: readonly Model[] = []): readonly Rule[] {
+export function rulesOfWrite(cls: typeof Model, action: ActionName, models: readonly Model[] = []): readonly Rule[] {
   const policy = policyOf(cls)
   const ofColumns =
-    action === 'delete' ? [] : models.flatMap((model) => rulesOfFields(cls, withRaws(model), action === 'create').map(({ rule }) => rule))
-  const isDeletion = action === 'update' && models.some((model) => touches(setNames(model), deletionColumns(cls)))
-  const ofDeletion = isDeletion ? [policy.delete] : []
+    action === 'delete' || action === 'restore'
+      ? []
+      : models.flatMap((model) => rulesOfFields(cls, withRaws(model), action === 'create').map(({ rule }) => rule))
+  const deleting = action === 'update' ? models.filter((model) => touches(setNames(model), deletionColumns(cls))) : []
+  const ofDeletion = deleting.flatMap((model) => deletionActions(cls, model).map((one) => ruleOf(policy, one)))
   return [...rulesOf(action, policy), ...ofColumns, ...ofDeletion]
 }
 
@@ -71,7 +73,7 @@ export function orStepUpForWrite<E>(
   actor: Actor | null,
   rows = 1,
 ): E | Promise<E | Error> {
-  const action = write.kind === 'insert' ? 'create' : ((builder.execution.action ?? write.kind) as Action)
+  const action = write.kind === 'insert' ? 'create' : (builder.execution.action ?? write.kind)
   const mayWrite = (fresh: Actor) =>
     write.kind === 'insert' ? mayInsertAll(builder, write, fresh) : mayChange(builder, write, fresh, rows)
   return orStepUp(error, rulesOfWrite(builder.cls, action, write.models), actor, mayWrite)

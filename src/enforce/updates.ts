@@ -9,10 +9,17 @@ import { type Scope, tableIn } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
-import { columnLimits, columnsRead, policyOf } from '../policy/policy.js'
+import { columnLimits, columnsRead, policyOf, restoreAction, ruleOf } from '../policy/policy.js'
 import { type AnyRule, mentions, type Rule, usesCheck } from '../policy/rules.js'
 import { words } from '../policy/words.js'
-import type { Execution, QueryHandle, UnrestrictedSession, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
+import type {
+  Execution,
+  QueryHandle,
+  StatementAction,
+  UnrestrictedSession,
+  WriteOperation,
+  WriteSession,
+} from '../query/policy-enforcer.js'
 import { lineage } from '../schema/class-statics.js'
 import { isIntermediate } from '../schema/definition/declarations.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
@@ -72,7 +79,7 @@ function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert')
 }
 
 /** Returns the ids of the rows that a rule with check() allows: loads the rows that SQL selects and calls check() for each. */
-export async function loadAllowed(builder: QueryHandle, action: 'update' | 'delete', rule: Rule, actor: Actor | null): Promise<unknown[]> {
+export async function loadAllowed(builder: QueryHandle, action: StatementAction, rule: Rule, actor: Actor | null): Promise<unknown[]> {
   const loaded: unknown = await builder
     .targets(action)
     .limit(MAX_LOADED_ROWS + 1)
@@ -156,11 +163,13 @@ export function* checkUpdate(
   }
   if (usesCheck(policy.updateFrom)) execution.ids = yield* awaitMaybe(loadAllowed(builder, 'update', policy.updateFrom, actor))
   if (touches(names, deletionColumns(cls))) {
-    // An update that deletes or restores a row also needs the delete rule.
-    session.fields = all(session.fields, effective('delete', scope, { withDeleted: builder.withDeleted }))
-    if (usesCheck(policy.delete)) {
-      const deletable = yield* awaitMaybe(loadAllowed(builder, 'delete', policy.delete, actor))
-      execution.ids = execution.ids ? inBoth(execution.ids, deletable) : deletable
+    // An update that deletes or restores a row also needs the rule for that.
+    for (const action of deletionActions(cls, change)) {
+      const rule = ruleOf(policy, action)
+      session.fields = all(session.fields, effective(action, scope, { withDeleted: builder.withDeleted }))
+      if (!usesCheck(rule)) continue
+      const found = yield* awaitMaybe(loadAllowed(builder, action, rule, actor))
+      execution.ids = execution.ids ? inBoth(execution.ids, found) : found
     }
   }
   if (mentions(policy.updateTo, 'before')) {
@@ -179,6 +188,18 @@ export function* checkUpdate(
 export function allowsAnyResult(scope: Scope): boolean {
   const { updateTo } = policyOf(scope.cls)
   return !usesCheck(updateTo) && !mentions(updateTo, 'before') && effective('update', scope, { withDeleted: true }, 'after') === true
+}
+
+/** Returns the actions whose rules decide about an update that sets a column of deletionColumns(): null restores the row. */
+export function deletionActions(cls: typeof Model, change: Model | undefined): readonly ('delete' | 'restore')[] {
+  const policy = policyOf(cls)
+  const restores = restoreAction(policy)
+  if (restores === 'delete') return ['delete']
+  const columns = [...deletionColumns(cls)]
+  const values = valuesOf(change)
+  // Raw SQL may set either value.
+  if (touches(rawNames(change), deletionColumns(cls))) return ['delete', restores]
+  return columns.every((name) => values[name] === null || values[name] === undefined) ? [restores] : ['delete']
 }
 
 /** Returns the columns that mark a row as deleted. */
@@ -215,11 +236,7 @@ function assertPlainReferences(cls: typeof Model, names: readonly string[], owne
 }
 
 /** Returns the ids of the rows that a write will change, or undefined if they are too many for one statement. */
-export async function findTargetIds(
-  builder: QueryHandle,
-  action: 'update' | 'delete',
-  session: WriteSession,
-): Promise<unknown[] | undefined> {
+export async function findTargetIds(builder: QueryHandle, action: StatementAction, session: WriteSession): Promise<unknown[] | undefined> {
   const ids = idColumns(builder.cls).map((column) => `${builder.ref}.${column}`)
   const rows: unknown = await builder
     .targets(action, session)

@@ -1,10 +1,11 @@
 import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
-import { declareGlobalScope } from '../policy/policy.js'
+import { declareGlobalScope, policyOf, restoreAction } from '../policy/policy.js'
 import { where } from '../policy/rules.js'
 import type { Execution } from '../query/policy-enforcer.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
+import { classOf, modelClass } from '../schema/model-class.js'
 
 /** The instance members that SoftDeleteMixin adds. */
 export interface SoftDelete {
@@ -12,7 +13,7 @@ export interface SoftDelete {
   readonly isDeleted: boolean
   /** Marks the row as deleted, like delete(). Needs the delete rule. */
   softDelete(trx?: TransactionOrKnex): Promise<this>
-  /** Restores the row. Needs the delete rule. */
+  /** Restores the row. Needs the rule `restore` of the policy, or the delete rule if there is none. */
   restore(trx?: TransactionOrKnex): Promise<this>
   /** Deletes the row permanently. */
   hardDelete(trx?: TransactionOrKnex): Promise<void>
@@ -78,6 +79,17 @@ function asDelete(builder: Open): void {
   builder.execution = { ids: undefined, action: 'delete', session: undefined }
 }
 
+// A model without PermsMixin has no policy.
+function restoring(cls: typeof Model): Execution {
+  const action = 'policy' in cls ? restoreAction(policyOf(cls)) : 'delete'
+  return { ids: undefined, action, session: undefined }
+}
+
+/** Makes a query find the rows that the caller may restore: deleted ones, and those that are not deleted. */
+export function findingRestorable<Q extends QueryBuilder<Model, unknown>>(query: Q): Q {
+  return Object.assign(query, { deletedToo: true, execution: restoring(modelClass(query.modelClass())) })
+}
+
 /**
  * Keeps deleted rows in the table. Queries omit them unless they ask for them with withDeleted().
  *
@@ -122,7 +134,8 @@ export function SoftDeleteMixin(Base: typeof Model & AbstractConstructor<ActiveR
     async #mark(deletedAt: Date | null, trx?: TransactionOrKnex): Promise<this> {
       const query: Open = this.$query(trx)
       query.deletedToo = deletedAt === null
-      asDelete(query)
+      if (deletedAt === null) query.execution = restoring(classOf(this))
+      else asDelete(query)
       await this.$orAsBefore(() => query.patch({ deletedAt }) as PromiseLike<unknown>, trx)
       return this
     }

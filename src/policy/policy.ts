@@ -366,14 +366,30 @@ export function ruleOf(policy: Resolved, action: ActionName): Rule {
   return action === 'update' ? policy.updateFrom : policy[action]
 }
 
+/** Returns whether deleted rows of a class stay in its table. */
+export function isSoftDeleting({ globalScopes }: PolicyFrame): boolean {
+  return globalScopes.some(({ liftedFor }) => liftedFor === 'nobody')
+}
+
+/** Returns the action whose rule decides who restores soft-deleted rows: 'restore', or 'delete' if the policy has no such rule. */
+export function restoreAction({ named }: Pick<Resolved, 'named'>): 'restore' | 'delete' {
+  return named.has('restore') ? 'restore' : 'delete'
+}
+
+/** Returns the action whose rule decides about an action: another one only for restore(). */
+export function decidingAction(policy: Resolved, action: ActionName): ActionName {
+  return action === 'restore' && isSoftDeleting(policy) ? restoreAction(policy) : action
+}
+
 /**
  * Checks the name of an action on the rows of a class.
  *
  * @throws ConfigurationError for an action that the policy of the class does not have, with similar names
  */
 export function assertAction(cls: typeof Model, action: string): void {
-  const { named } = policyOf(cls)
-  if (isCrudAction(action) || named.has(action)) return
+  const policy = policyOf(cls)
+  const { named } = policy
+  if (isCrudAction(action) || named.has(action) || (action === 'restore' && isSoftDeleting(policy))) return
   const names = [...crudActions, ...named.keys()]
   throw new ConfigurationError(
     `${cls.name}.policy has no action '${action}'. ${nearestNames(action, names, 'Its actions')} Add the rule: static policy = { ${action}: ... }.`,

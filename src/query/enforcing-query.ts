@@ -10,7 +10,7 @@ import type {
   Execution,
   PolicyEnforcer,
   QueryHandle,
-  StatementKind,
+  StatementAction,
   WriteOperation,
 } from './policy-enforcer.js'
 
@@ -89,7 +89,7 @@ export class Handle implements QueryHandle {
     return this.#builder.readableFilters
   }
 
-  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model> {
+  targets(action: StatementAction, session?: EnforcerSession): QueryBuilder<Model> {
     const find = this.#builder.asFind() as BuilderState
     find.clear(/^(runBefore|runAfter|onBuild|onBuildKnex|returning|first|eager|range)$/)
     find.execution = { ids: undefined, action, session }

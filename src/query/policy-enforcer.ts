@@ -7,6 +7,9 @@ import type { Enforcer } from './inspection/protected-tables.js'
 
 export type StatementKind = 'read' | 'insert' | 'update' | 'delete'
 
+/** The action whose rule decides about a statement. 'restore' is an update that undoes a soft delete, of a model with this rule. */
+export type StatementAction = StatementKind | 'restore'
+
 /** Describes one write operation. */
 export interface WriteOperation {
   readonly kind: 'insert' | 'update' | 'delete'
@@ -61,7 +64,7 @@ export interface Execution {
   /** Restricts the statement to rows with these ids; undefined: only its conditions restrict it. */
   ids: readonly unknown[] | undefined
   /** Replaces the action that the operation suggests, for example delete for a soft delete. */
-  action: StatementKind | undefined
+  action: StatementAction | undefined
   /** State that the enforcer keeps between its hooks. */
   session: EnforcerSession | undefined
 }
@@ -82,7 +85,7 @@ export interface PolicyEnforcer extends Enforcer {
   /** Rejects truncate() of a table whose rows a write check protects, for every caller. */
   checkTruncate(cls: typeof Model): void
   /** Adds the rule and the builder's readableFilters to the statement, where `builder.ref` is the alias of the table. */
-  restrict(builder: QueryHandle, statement: OpenKnexBuilder, kind: StatementKind): void
+  restrict(builder: QueryHandle, statement: OpenKnexBuilder, kind: StatementAction): void
   /** Returns whether the write needs its own transaction, because a check before or after it sends another statement. */
   needsTransaction(builder: QueryHandle, write: WriteOperation | null): boolean
   /** Runs after the before-hooks and before the statement is built. Throws to reject the write. */
@@ -121,7 +124,7 @@ export interface QueryHandle {
   /** Conditions from filterReadable(): the database evaluates them only on rows that satisfy the rule. */
   readonly readableFilters: readonly Template[]
   /** Returns a find query for the rows of this write under the rule of `action`. `session` is passed on to the query. */
-  targets(action: StatementKind, session?: EnforcerSession): QueryBuilder<Model>
+  targets(action: StatementAction, session?: EnforcerSession): QueryBuilder<Model>
   /** Returns another query in the same transaction and schema. */
   query(cls: typeof Model): QueryBuilder<Model>
 }

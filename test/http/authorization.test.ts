@@ -6,6 +6,7 @@ import { UserResource } from '../../src/http/users/user-resource.js'
 import { createTables } from '../../src/migrations.js'
 import { HasDomainMixin } from '../../src/mixins/has-domain.js'
 import { HasUserMixin } from '../../src/mixins/has-user.js'
+import { SoftDeleteMixin } from '../../src/mixins/soft-delete.js'
 import { asSystem } from '../../src/policy/context.js'
 import { authenticated, owner } from '../../src/policy/rules.js'
 import { column } from '../../src/schema/column.js'
@@ -26,6 +27,10 @@ import { type Client, clientOf } from './client.js'
 
 class Notice extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
   static override policy = { read: authenticated(), create: authenticated(), update: owner(), delete: owner() }
+}
+
+class Page extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
+  static override policy = { read: authenticated(), create: authenticated(), update: owner(), restore: owner() }
 }
 
 const actors = [
@@ -141,6 +146,9 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'POST /notices': [401, 401, 401, 403, 403, 422, 422, 422, 422, 403, 422, 401, 403],
   'PATCH /notices/:id': [401, 401, 401, 404, 404, 404, 200, 200, 200, 403, 200, 401, 404],
   'DELETE /notices/:id': [401, 401, 401, 404, 404, 404, 204, 204, 204, 403, 204, 401, 404],
+  'GET /pages': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'GET /pages/deleted': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'POST /pages/:id/restore': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403, 200, 401, 200],
 }
 
 describe('The authorization table', function () {
@@ -153,6 +161,7 @@ describe('The authorization table', function () {
       new CrudResource({ model: UserDocument, path: 'documents' }),
       critterResource({ methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
       new CrudResource({ model: Notice }),
+      new CrudResource({ model: Page, methods: ['list'], deleted: true }),
     ],
   })
   const routes: Route[] = []
@@ -161,7 +170,7 @@ describe('The authorization table', function () {
   let superadmin: SignedInAs
   before(async () => {
     zoo = await openFullZoo()
-    await createTables(zoo.perms.knex, [Notice])
+    await createTables(zoo.perms.knex, [Notice, Page])
     const [domain, other] = await asSystem(
       async () => [await Domain.create({ name: 'press' }), await Domain.create({ name: 'other' })] as const,
     )
@@ -307,6 +316,11 @@ describe('The authorization table', function () {
       if (path.startsWith('/users')) return { id: userId }
       if (path.startsWith('/documents')) return { id: (await UserDocument.create({ title: 't', content: 'c', userId })).id }
       if (path.startsWith('/notices')) return { id: (await Notice.create({ text: 't', userId, domainId: domains.own })).id }
+      if (path.startsWith('/pages')) {
+        const page = await Page.create({ text: 't', userId })
+        await page.delete()
+        return { id: page.id }
+      }
       return { id: (await Critter.create({ name: 'n', species: 's', userId })).id }
     })
   }

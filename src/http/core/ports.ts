@@ -38,6 +38,9 @@ export interface ServedRow {
   update(values: object, trx?: TransactionOrKnex): Promise<unknown>
   updateFrom(input: unknown, trx?: TransactionOrKnex): Promise<unknown>
   delete(trx?: TransactionOrKnex): Promise<void>
+  /** Only models with SoftDeleteMixin have these two members. */
+  readonly isDeleted?: boolean
+  restore?(trx?: TransactionOrKnex): Promise<unknown>
   /** Only models with permissions have these two methods. */
   canWrite?(): Promise<boolean>
   canDelete?(): Promise<boolean>

@@ -53,7 +53,12 @@ export interface CrudHooks<Row> {
   afterUpdate?: RowHook<Row> | undefined
   beforeDelete?: RowHook<Row> | undefined
   afterDelete?: RowHook<Row> | undefined
+  beforeRestore?: RowHook<Row> | undefined
+  afterRestore?: RowHook<Row> | undefined
 }
+
+/** The options of the endpoints for soft-deleted rows, in addition to those of `list`. */
+export type DeletedOptions = Pick<MethodOptions, 'adminOnly' | 'role' | 'stepUp'>
 
 export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   model: M
@@ -87,6 +92,13 @@ export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
    */
   include?: IncludeOption | undefined
   hooks?: CrudHooks<InstanceType<M>> | undefined
+  /**
+   * Adds `GET /deleted`, the list of soft-deleted rows, and `POST /:id/restore`. The rule `restore` of the policy decides who sees and
+   * restores them, or the delete rule if there is none. Needs a model with SoftDeleteMixin. Default: off.
+   *
+   * @example new CrudResource({ model: Post, deleted: true })
+   */
+  deleted?: boolean | DeletedOptions | undefined
 }
 
 /** Returns the enabled methods with their options. */

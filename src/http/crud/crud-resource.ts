@@ -12,7 +12,7 @@ import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
 import { askedActions, isOpenNow, type OfferedActions } from './allowed.js'
 import type { CrudMethod } from './crud-options.js'
-import { CrudRows } from './crud-rows.js'
+import { DeletedRows } from './deleted-rows.js'
 import { describedBy } from './described.js'
 import { checkIfMatch, checkPreconditions, etagOf } from './etag.js'
 import { assertOptions, noteBound, readFurtherTypes, readTypes } from './existing/table-types.js'
@@ -23,6 +23,8 @@ import { presented } from './presented.js'
 import { type ActionOptions, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
 
+const noActions: OfferedActions = { names: [], isOpenTo: () => false }
+
 type ItemContext = EndpointContext<ServedRow>
 
 /**
@@ -31,14 +33,15 @@ type ItemContext = EndpointContext<ServedRow>
  *
  * @example new CrudResource({ model: Critter, path: 'critters', methods: { list: { public: true }, delete: { adminOnly: true } } })
  */
-export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudRows<M> {
-  #lists = new WeakMap<object, List>()
+export class CrudResource<M extends ResourceModel = ResourceModel> extends DeletedRows<M> {
+  readonly #lists = { all: new WeakMap<object, List>(), deleted: new WeakMap<object, List>() }
   readonly #actions = new Map<string, Endpoint>()
 
   override bind(_perms: PermsPort): void {
     const model = servedModel(this.model)
     void this.idProperty
     checkParent(model, this.options.parent)
+    this.assertDeleted(model)
     nameAbilities(model, this.abilityName)
     for (const path of this.included.paths) checkInclude(model, path)
     if (this.modelsWithoutTypes.length === 0) this.assertColumns()
@@ -129,6 +132,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     }
     const models = this.modelsWithoutTypes
     const own = [...this.enabledMethods.keys()].map((method) => made[method]())
+    if (this.deletedOptions) own.push(this.deletedListEndpoint(), this.restoreEndpoint())
     return [...own, ...super.endpoints().map((endpoint) => this.#withRows(this.#presenting(endpoint)))].map((one) =>
       this.#withTypes(one, models),
     )
@@ -217,6 +221,18 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
+  /** `GET /deleted` */
+  deletedListEndpoint(): Endpoint {
+    const list = () => this.#list('deleted')
+    if (!this.needsTypes) list()
+    return this.#withRows(new Endpoint(this.deletedListOptions(list)))
+  }
+
+  /** `POST /:id/restore` */
+  restoreEndpoint(): Endpoint {
+    return this.#withRows(new Endpoint(this.restoreOptions()), (key, more) => this.findRestorable(key, more))
+  }
+
   #make(method: CrudMethod, options: EndpointOptions): Endpoint {
     const { public: isPublic, adminOnly, role, stepUp, schema } = this.methodOptions(method) ?? {}
     const name = `${method}${this.name}`
@@ -235,7 +251,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
   }
 
   // Makes endpoints with parents or an `:id` load these rows first.
-  #withRows(endpoint: Endpoint): Endpoint {
+  #withRows(endpoint: Endpoint, find?: (key: string, more: object) => Promise<ServedRow>): Endpoint {
     const { parent } = this.options
     const { item, load, queryKeys } = endpoint.options
     if (load || (!parent && !item)) return endpoint
@@ -244,10 +260,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
         const allowed = queryKeys?.includes('allowed') ? askedActions(query, this.offeredActions) : []
         try {
           const parents = await loadParents(parent, params)
-          const row = item
-            ? await findRow(this.served, this.idProperty, params.id ?? '', { more: conditionUnder(parent, parents), allowed })
-            : undefined
-          return { parents, row }
+          if (!item) return { parents, row: undefined }
+          const key = params.id ?? ''
+          const more = conditionUnder(parent, parents)
+          return { parents, row: await (find?.(key, more) ?? findRow(this.served, this.idProperty, key, { more, allowed })) }
         } catch (error) {
           throw applyAccessDenied(error, perms)
         }
@@ -281,9 +297,9 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
     })
   }
 
-  #list(): List {
+  #list(rows: 'all' | 'deleted' = 'all'): List {
     const model = this.served
-    let list = this.#lists.get(model)
+    let list = this.#lists[rows].get(model)
     if (!list) {
       const { pageSize = 20, maxPageSize = 100 } = this.options
       const fields = this.fieldsOf('list')
@@ -294,7 +310,8 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
         pageSize,
         maxPageSize,
         include: this.included.paths,
-        actions: () => this.offeredActions,
+        actions: () => (rows === 'all' ? this.offeredActions : noActions),
+        rows: rows === 'all' ? undefined : { name: rows, query: () => this.deletedRows() },
         filterBy,
         fields,
         shownTo: (actor) => {
@@ -306,7 +323,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends CrudR
         },
         shaper: (context, asked, include) => this.shaperFor('list', context, asked, include),
       })
-      this.#lists.set(model, list)
+      this.#lists[rows].set(model, list)
     }
     return list
   }

@@ -76,7 +76,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   }
 
   // Returns the response to a write. The text for the ETag is also the body, if the resource shows all columns.
-  #written(row: ServedRow, method: CrudMethod, perms: PermsPort, options: ResponseOptions = {}): HttpResponse {
+  protected written(row: ServedRow, method: CrudMethod, perms: PermsPort, options: ResponseOptions = {}): HttpResponse {
     const { text, etag } = represent(row, this.served, perms)
     const isWhole = this.fieldsOf(method) === outputFields(this.served) && !this.hasOwnShape
     const more = { ...options, headers: { ...options.headers, etag } }
@@ -103,10 +103,10 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
    * @throws ValidationError, and errors of beforeCreate
    */
   protected async prepareCreate(context: EndpointContext, body: unknown, known: object = {}): Promise<PreparedRow> {
-    const hooks = this.#hooks
+    const hooks = this.hooks
     const { split, above } = this.#readCreate(context, body, known)
-    const hookContext = await this.#inTransaction(context.perms, hooks.beforeCreate, async () => {
-      const made = this.#hookContext(context, split)
+    const hookContext = await this.inTransaction(context.perms, hooks.beforeCreate, async () => {
+      const made = this.hookContext(context, split)
       await hooks.beforeCreate?.(made)
       return made
     })
@@ -120,12 +120,12 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   }
 
   protected async createRow(context: EndpointContext): Promise<HttpResponse> {
-    const hooks = this.#hooks
+    const hooks = this.hooks
     // Checked before the input is validated, because it needs no statement.
     this.refuseCreate()
     const { split, above } = this.#readCreate(context, context.input)
-    const row = await this.#inTransaction(context.perms, hooks.beforeCreate ?? hooks.afterCreate, async () => {
-      const hookContext = this.#hookContext(context, split)
+    const row = await this.inTransaction(context.perms, hooks.beforeCreate ?? hooks.afterCreate, async () => {
+      const hookContext = this.hookContext(context, split)
       await hooks.beforeCreate?.(hookContext)
       const made = await this.#withDefaults(await this.#create({ ...hookContext.input, ...above }))
       await hooks.afterCreate?.(made, hookContext)
@@ -133,7 +133,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
     })
     const key = String(valuesByName(row)[this.idProperty])
     const location = `${context.request.url.replace(/\/$/, '')}/${encodeURIComponent(key)}`
-    return this.#written(row, 'create', context.perms, { status: 201, headers: { location } })
+    return this.written(row, 'create', context.perms, { status: 201, headers: { location } })
   }
 
   async #create(values: Record<string, unknown>): Promise<ServedRow> {
@@ -200,12 +200,12 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   }
 
   protected async updateRow(context: ItemContext): Promise<HttpResponse> {
-    const hooks = this.#hooks
+    const hooks = this.hooks
     const { row } = context
     const split = splitInput(this.served, context.input, this.methodOptions('update')?.argSchema)
     const conditional = isConditional(context.request)
-    await this.#inTransaction(context.perms, conditional || hooks.beforeUpdate || hooks.afterUpdate, async () => {
-      const hookContext = this.#hookContext(context, split)
+    await this.inTransaction(context.perms, conditional || hooks.beforeUpdate || hooks.afterUpdate, async () => {
+      const hookContext = this.hookContext(context, split)
       if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
       await hooks.beforeUpdate?.(row, hookContext)
       // An empty change runs no statement, so check the permission here.
@@ -213,15 +213,15 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
       await this.#update(row, hookContext.input)
       await hooks.afterUpdate?.(row, hookContext)
     })
-    return this.#written(row, 'update', context.perms)
+    return this.written(row, 'update', context.perms)
   }
 
   protected async deleteRow(context: ItemContext): Promise<HttpResponse> {
-    const hooks = this.#hooks
+    const hooks = this.hooks
     const { row } = context
     const conditional = isConditional(context.request)
-    await this.#inTransaction(context.perms, conditional || hooks.beforeDelete || hooks.afterDelete, async () => {
-      const hookContext = this.#hookContext(context, { input: {}, args: {} })
+    await this.inTransaction(context.perms, conditional || hooks.beforeDelete || hooks.afterDelete, async () => {
+      const hookContext = this.hookContext(context, { input: {}, args: {} })
       if (conditional) await recheckPreconditions(context.request, row, this.served, context.perms)
       await hooks.beforeDelete?.(row, hookContext)
       await row.delete()
@@ -231,16 +231,16 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   }
 
   // The rows of the resource are instances of its model.
-  get #hooks(): CrudHooks<ServedRow> {
+  protected get hooks(): CrudHooks<ServedRow> {
     return (this.options.hooks ?? {}) as CrudHooks<ServedRow>
   }
 
   // Copies the input for each attempt of the transaction, so that a retry starts without the changes of hooks.
-  #hookContext(context: EndpointContext, split: SplitInput): HookContext {
+  protected hookContext(context: EndpointContext, split: SplitInput): HookContext {
     return hookContextOf(context, this.options.hooks ? structuredClone(split) : split)
   }
 
-  async #inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
+  protected async inTransaction<T>(perms: PermsPort, isNeeded: unknown, fn: () => Promise<T>): Promise<T> {
     return isNeeded ? await transaction(fn, { knex: perms.knex }) : await fn()
   }
 }

@@ -72,10 +72,17 @@ export function checkPreconditions(request: HttpRequest, row: ServedRow, model: 
 
 /**
  * Locks the row and repeats the check, inside the transaction that writes. The row may have changed since the first check.
+ *
+ * @param query for the rows among which the row is found. Default: those that the caller may read
  */
-export async function recheckPreconditions(request: HttpRequest, row: ServedRow, model: ServedModel, perms: PermsPort): Promise<void> {
-  const id = row.$id()
-  const now = await model.query().findById(id).forUpdate()
+export async function recheckPreconditions(
+  request: HttpRequest,
+  row: ServedRow,
+  model: ServedModel,
+  perms: PermsPort,
+  query = model.query(),
+): Promise<void> {
+  const now = await query.findById(row.$id()).forUpdate()
   if (!now) throw new PreconditionFailedError(message('row.deleted'))
   checkPreconditions(request, now, model, perms)
 }

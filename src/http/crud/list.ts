@@ -1,3 +1,4 @@
+import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError, type FieldProblem } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
@@ -45,6 +46,14 @@ export interface ListOptions {
   readonly shaper: (context: EndpointContext, fields: readonly string[], include: Include) => Shaper
   /** The columns that clients may filter by. Default: all filterable columns. */
   readonly filterBy: readonly string[] | undefined
+  /** Which rows the list has. Default: those that the caller may read. */
+  readonly rows?: RowsOfList | undefined
+}
+
+export interface RowsOfList {
+  /** Binds cursors to this list. */
+  readonly name: string
+  readonly query: () => QueryBuilder<Model & ServedRow>
 }
 
 const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include', 'allowed'])
@@ -121,7 +130,7 @@ export class List {
     const dialect = dialectOf(model.knex())
     const asked = this.#parse(context, base, dialect)
     const filtered = () => {
-      const query = model.query()
+      const query = this.#options.rows?.query() ?? model.query()
       for (const [name, value] of Object.entries(base)) query.where(`${model.getTableName()}.${name}`, value as string)
       for (const filter of asked.filters) applyFilter(query, filter, dialect)
       return query
@@ -208,6 +217,7 @@ export class List {
       base,
       sort.map(({ column, isDescending }) => [column.name, isDescending]),
       [...query].filter(([key]) => !reserved.has(key)).sort(([a], [b]) => (a < b ? -1 : 1)),
+      ...(this.#options.rows ? [this.#options.rows.name] : []),
     ])
     let after: readonly unknown[] | null = null
     if (cursor !== null && errors.length === 0) {

@@ -1,6 +1,8 @@
+import type { Model, QueryBuilder } from 'objection'
 import { ConfigurationError, NotFoundError, ValidationError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { kebabPlural } from '../../core/names.js'
+import { findingRestorable } from '../../mixins/soft-delete.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition/definition.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
@@ -32,6 +34,8 @@ interface FindOptions {
   readonly more?: object
   /** The actions for which the row says whether the caller may do them. */
   readonly allowed?: readonly string[]
+  /** Whether the caller must be able to restore the row, which may be deleted, rather than to read it. */
+  readonly isRestorable?: boolean
 }
 
 /** Returns the row that a path segment identifies. @throws NotFoundError also if the text is not a value of the column */
@@ -39,13 +43,15 @@ export async function findRow(
   model: ServedModel,
   property: string,
   text: string,
-  { more = {}, allowed = [] }: FindOptions = {},
+  { more = {}, allowed = [], isRestorable = false }: FindOptions = {},
 ): Promise<ServedRow> {
   const checked = decoded(model.columnSpecs[property], text)
   // `more` may have a condition on the same column: both must hold.
   const isElsewhere = property in more && valuesByName(more)[property] !== checked.value
   const isFindable = checked.error === undefined && !isElsewhere
-  const row = isFindable ? await find(model, { ...more, [property]: checked.value }, allowed).catch(nullForUnstorable) : null
+  const query = isRestorable ? findingRestorable(model.query()) : model.query()
+  if (allowed.length > 0) query.withAllowed(...allowed)
+  const row = isFindable ? await find(model, { ...more, [property]: checked.value }, query).catch(nullForUnstorable) : null
   if (!row) throw new NotFoundError(message('row.noneWith', { model: model.name, property }))
   return row
 }
@@ -82,11 +88,10 @@ function nullForUnstorable(error: unknown): null {
 }
 
 // Works like getBy(), which a model may override.
-async function find(model: ServedModel, where: object, allowed: readonly string[]): Promise<ServedRow | null> {
+async function find(model: ServedModel, where: object, query: QueryBuilder<Model & ServedRow>): Promise<ServedRow | null> {
   const values = lookup(definitionOf(model), where)
   if (values === null) return null
   const dialect = dialectOf(model.knex())
-  const query = model.query()
   for (const [name, value] of Object.entries(values)) {
     const spec = model.columnSpecs[name]
     if (value !== null && spec && !isWithin(spec, value, dialect)) return null
@@ -95,7 +100,6 @@ async function find(model: ServedModel, where: object, allowed: readonly string[
       applyFilter(query, { column: new ModelColumn(model, name, spec), operator: 'eq', value }, dialect)
     else query.where({ [name]: value })
   }
-  if (allowed.length > 0) query.withAllowed(...allowed)
   const row = await query.first()
   if (!row) return null
   await model.afterGet([row])

@@ -24,6 +24,7 @@ const always = new Set([
   'POST impersonation',
   'DELETE sessions',
   'DELETE :id',
+  'POST :id/restore',
 ])
 
 /** The endpoints that need it for some requests. */

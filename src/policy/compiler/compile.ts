@@ -170,7 +170,10 @@ export function limited(action: ActionName, scope: Scope): Condition {
   if (action === 'read' || scope.policy.limits.length === 0) return true
   // An action that the model adds may change the row in any way, as an update may.
   const kind: 'create' | 'update' | 'delete' = action === 'create' ? 'create' : action === 'delete' ? 'delete' : 'update'
-  const isAsked = ({ on, columns }: WriteLimit) => on.includes(kind) && (kind !== 'update' || columns === undefined)
+  const isAsked = ({ on, columns }: WriteLimit) =>
+    (on.includes(kind) && (kind !== 'update' || columns === undefined)) ||
+    // Whoever restores a row undoes a delete.
+    (action === 'restore' && on.includes('delete'))
   return all(...scope.policy.limits.filter(isAsked).map((limit) => limit.condition(scope, action, scope.row ?? {})))
 }
 

@@ -139,6 +139,7 @@ export const unsetResource = new CrudResource({
   maxPageSize: undefined,
   include: undefined,
   hooks: undefined,
+  deleted: undefined,
   parent: undefined,
   schema: undefined,
   argSchema: undefined,
