@@ -207,6 +207,7 @@ const featurePromises = {
   201: 'deleted rows are listed and restored only for callers who could read them and whom the rule restore (else delete) allows; to others they are missing',
   202: 'the rule restore decides about every way to undo a soft delete, and delete about every way to do it',
   203: 'a restored user never takes an address that another account has by now',
+  224: 'lint() finds each kind of weakness where it was planted, and finds nothing in policies without it',
 }
 
 const numbered = new Map([

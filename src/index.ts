@@ -128,7 +128,8 @@ export type { FurtherUserFeature, UserFeature, UserFeatures, UserResourceOptions
 export { UserResource } from './http/users/user-resource.js'
 export { initPerms } from './init.js'
 export { type Explanation, explain } from './insight/explain.js'
-export { whoCan } from './insight/who-can.js'
+export type { LintCode, LintFinding, LintSettings } from './insight/lint/finding.js'
+export { lint } from './insight/lint/lint.js'
 export {
   type MatrixCell,
   type MatrixModel,
@@ -136,6 +137,7 @@ export {
   matrix,
   type PermissionMatrix,
 } from './insight/matrix/matrix.js'
+export { whoCan } from './insight/who-can.js'
 export {
   createTables,
   type ModelClass,

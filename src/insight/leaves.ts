@@ -2,7 +2,7 @@
 import type { Model } from 'objection'
 import { crudActions } from '../policy/actions.js'
 import { policyOf, type Resolved } from '../policy/policy.js'
-import type { AnyRule, Rule } from '../policy/rules.js'
+import type { AnyRule, ManyRule, Rule } from '../policy/rules.js'
 import { words } from '../policy/words.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
 import { modelClass } from '../schema/model-class.js'
@@ -20,7 +20,7 @@ export interface Leaf {
 
 /** A rule of a policy. */
 export interface ActionRule {
-  /** The key of the policy; `update.to` for the rule after an update if it has one of its own. */
+  /** The key of the policy; `update.to`, `create.own` and `create.others` for rules that are written as an object. */
   readonly action: string
   readonly rule: Rule
 }
@@ -28,10 +28,22 @@ export interface ActionRule {
 /** Returns the rules of a policy by action. */
 export function actionRulesOf(policy: Resolved): readonly ActionRule[] {
   const to = policy.updateTo === policy.updateFrom ? [] : [{ action: 'update.to', rule: policy.updateTo }]
-  const crud = crudActions.flatMap((action) =>
-    action === 'update' ? [{ action: 'update', rule: policy.updateFrom }, ...to] : [{ action, rule: policy[action] }],
-  )
+  const crud = crudActions.flatMap((action): ActionRule[] => {
+    if (action === 'update') return [{ action, rule: policy.updateFrom }, ...to]
+    return action === 'create' ? createRulesOf(policy) : [{ action, rule: policy[action] }]
+  })
   return [...crud, ...[...policy.named].map(([action, rule]) => ({ action, rule }))]
+}
+
+// policy.create is `(is own and own) or (is not own and others)`.
+function createRulesOf({ create, createForOthers }: Resolved): ActionRule[] {
+  if (createForOthers === undefined) return [{ action: 'create', rule: create }]
+  const partsOf = (rule: Rule | undefined): readonly Rule[] => (rule !== undefined && 'rules' in rule ? (rule as ManyRule).rules : [])
+  const own = partsOf(partsOf(create)[0])[1] ?? create
+  return [
+    { action: 'create.own', rule: own },
+    { action: 'create.others', rule: createForOthers },
+  ]
 }
 
 /** Yields the leaves of a rule in order. Rules inside related() follow the related() itself. */

@@ -65,4 +65,46 @@ describe('The commands about policies', function () {
       )
     })
   })
+
+  describe('objection-perms lint', () => {
+    it('prints findings, and ends with 1 for errors and for more warnings than allowed', async () => {
+      const faulty = models
+        .replace('owner(), where({ isPublic: true })', "owner(), allOf(owner(), where({ isPublic: true })), role('editor')")
+        .replace('anyOf,', 'allOf, anyOf,')
+      project.write({
+        'faulty.js': permsModule({ before: faulty, options: 'models: [Note]' }),
+        'good.js': permsModule({ before: models.replace("publish: role('editor')", 'publish: owner()'), options: 'models: [Note]' }),
+      })
+      const { code, stdout, stderr } = await project.run(['lint', '--app', 'faulty.js'])
+      expect(code, stderr).to.equal(1)
+      expect(stdout).to.equal(
+        [
+          'warning: Note.read (adds-nothing)',
+          '  anyOf[1]: (the owner (userField) and rows where {"isPublic":true})',
+          '  It stands beside "the owner (userField)", which allows it already.',
+          '  Remove it.',
+          '',
+          'Errors: 0. Warnings: 1. For information: 0.',
+          '',
+        ].join('\n'),
+      )
+      expect((await project.run(['lint', '--app', 'faulty.js', '--max-warnings', '1'])).code).to.equal(0)
+      const good = await project.run(['lint', '--app', 'good.js', '--json'])
+      expect(good).to.deep.include({ code: 0, json: { findings: [], errors: 0, warnings: 0 } })
+      project.write({
+        'error.js': permsModule({
+          before: models.replace('create: authenticated()', 'create: anyOf(authenticated(), where({}))'),
+          options: 'models: [Note]',
+        }),
+      })
+      expect((await project.run(['lint', '--app', 'error.js', '--max-warnings', '9'])).code).to.equal(1)
+    })
+
+    it('refuses a wrong number', async () => {
+      expect(await project.run(['lint', '--max-warnings', 'many'])).to.include({
+        code: 2,
+        problem: '--max-warnings many: use a number, 0 or more.',
+      })
+    })
+  })
 })

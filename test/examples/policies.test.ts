@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { matrix } from 'objection-perms'
+import { lint, matrix } from 'objection-perms'
 import { Critter, User, UserDocument } from '../../examples/zoo/models.js'
 
 const models = [UserDocument, Critter, User]
@@ -13,5 +13,9 @@ describe("The zoo's policies", () => {
     // UPDATE_DOCS=1 writes the file.
     if (process.env['UPDATE_DOCS']) writeFileSync(file('permissions.md'), text)
     expect(readFileSync(file('permissions.md'), 'utf8')).to.equal(text)
+  })
+
+  it('have no findings of lint() [promise 224]', async () => {
+    expect(await lint(models)).to.deep.equal([])
   })
 })

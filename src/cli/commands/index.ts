@@ -82,6 +82,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./matrix.js')).matrixCommand,
   },
   {
+    name: 'lint',
+    summary: 'Looks for weaknesses of policies, such as rules that add nothing.',
+    load: async () => (await import('./lint.js')).lintCommand,
+  },
+  {
     name: 'maintain',
     summary: 'Deletes expired tokens and other rows that have aged.',
     load: async () => (await import('./maintain.js')).maintain,

@@ -1,20 +1,15 @@
 /** Checks of the tables: missing columns, collations, time zones, and objects that read tables without a policy. */
 import type { Knex } from 'knex'
-import type { ColumnSchema, DatabaseSchema, TableSchema } from '../../../database/catalogue/schema-types.js'
+import type { ColumnSchema, TableSchema } from '../../../database/catalogue/schema-types.js'
 import { columnIn } from '../../../database/tables/constraints.js'
 import { select, sentName } from '../../../database/tables/existing-tables.js'
 import type { TableSpec } from '../../../database/tables/tables.js'
+import { tableIn } from '../../../insight/lint/indexes.js'
 import { findTableDrift } from '../../../migrate/table-drift.js'
 import { identifiersOf } from '../../../users/account/identifiers.js'
 import { type Check, error, type Finding, warning } from './finding.js'
 
 const UPDATE = 'Run `npx objection-perms migrate up`. If no migration does it yet, write one with `npx objection-perms migrate make NAME`.'
-
-/** Returns the table of a model as the database has it. */
-export function tableIn(schema: DatabaseSchema, knex: Knex, table: string): TableSchema | undefined {
-  const { schema: place, name } = sentName(knex, table)
-  return (place === undefined ? undefined : schema.tables.get(`${place}.${name}`)) ?? schema.tables.get(name)
-}
 
 /** Returns the column of a property as the database has it. */
 export function columnOfProperty(knex: Knex, table: TableSchema, spec: TableSpec, property: string): ColumnSchema | undefined {
