@@ -12,6 +12,7 @@ import { resolveThrottle } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE } from './auth/tokens/key-set.js'
 import { registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
 import { ConfigurationError, PermsError } from './core/errors.js'
+import { assertKnownOptions } from './core/known-options.js'
 import { Languages } from './core/messages/languages.js'
 import { prepareConnections } from './database/connections.js'
 import { mapDatabaseError } from './database/errors/database-errors.js'
@@ -44,6 +45,7 @@ import { dialectOf } from './schema/storage.js'
 import { bindToRuntime } from './setup/bind-to-runtime.js'
 import { Listeners } from './setup/listeners.js'
 import { throttledProof } from './setup/old-password.js'
+import { permsOptionNames } from './setup/option-names.js'
 import { auditModel, declaredModels, lifecycleOptions, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
@@ -70,6 +72,7 @@ import './users/defaults.js'
  * @example const perms = initPerms({ knex, jwt: { secret: process.env.JWT_SECRET } })
  */
 export function initPerms(options: PermsOptions): Perms {
+  assertKnownOptions(options, permsOptionNames, 'initPerms')
   const { knex } = options
   if (typeof knex !== 'function' || !knex.client)
     throw new ConfigurationError('initPerms({ knex }): knex must be a Knex instance, made with Knex({ client, connection }).')

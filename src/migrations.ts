@@ -5,6 +5,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { packagedMigrations } from '../migrations/index.js'
 import { ConfigurationError } from './core/errors.js'
+import { assertKnownOptions, type OptionNames } from './core/known-options.js'
 import { withAdvisoryLock } from './database/advisory-lock.js'
 import { createSchema } from './database/tables/existing-tables.js'
 import { createTablesFromSpecs, type TableSpec } from './database/tables/tables.js'
@@ -54,6 +55,18 @@ export interface PermsMigrationOptions extends Registration {
    * @defaultValue the library's migrations run first
    */
   readonly after?: string | undefined
+}
+
+const migrationOptionNames: OptionNames<PermsMigrationOptions> = {
+  with: true,
+  after: true,
+  user: true,
+  userRole: true,
+  token: true,
+  domain: true,
+  userSetting: true,
+  tables: 'unchecked',
+  ids: true,
 }
 
 const packagedSteps = packagedMigrations.map(({ file, migration }) => ({
@@ -132,6 +145,7 @@ export interface PermsMigrations extends Knex.MigrationSource<PermsMigrationStep
  * @example permsMigrations({ with: './migrations', after: '20240101_create_employees.js', user: Employee })
  */
 export function permsMigrations(options: PermsMigrationOptions = {}): PermsMigrations {
+  assertKnownOptions(options, migrationOptionNames, 'permsMigrations')
   const { with: given, after, ...registration } = options
   const own =
     given === undefined ? noMigrations : typeof given === 'string' ? migrationsInFolder(resolve(given)) : migrationsOfSource(given)

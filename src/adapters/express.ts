@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import type { HttpResponse } from '../http/core/response.js'
@@ -49,6 +50,7 @@ export interface ExpressAdapter {
  * app.use(errorHandler())
  */
 export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): ExpressAdapter {
+  assertKnownOptions(options, { onError: true }, 'expressAdapter(perms, ...)')
   const core = createAdapter(perms, options)
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, () => req.ip)
   const continuation = (res: ServerResponse, next: Next) => ({

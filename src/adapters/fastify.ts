@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import { isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
@@ -151,6 +152,7 @@ function send(response: HttpResponse, reply: FastifyReplyLike): void {
  * app.get('/reports', { onRequest: requireRole(Role.ADMIN) }, async () => await UserDocument.query())
  */
 export function fastifyAdapter(perms: PermsPort, options: AdapterOptions = {}): FastifyAdapter {
+  assertKnownOptions(options, { onError: true }, 'fastifyAdapter(perms, ...)')
   const core = createAdapter(perms, options)
   const continuation = (reply: FastifyReplyLike, done: Done): Continuation<void> => ({
     next: () => done(),

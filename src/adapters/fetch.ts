@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import {
@@ -45,7 +46,8 @@ export interface FetchAdapter {
  * export const GET = authenticate(router(api))
  */
 export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}): FetchAdapter {
-  const core = createAdapter(perms, options)
+  assertKnownOptions(options, { onError: true, address: true }, 'fetchAdapter(perms, ...)')
+  const core = createAdapter(perms, { onError: options.onError })
   const toRequest = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
   const continuation = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
     next: () => handler(request, ...rest),

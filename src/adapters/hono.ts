@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import {
@@ -71,7 +72,8 @@ export interface HonoAdapter {
  * app.onError(errorHandler())
  */
 export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}): HonoAdapter {
-  const core = createAdapter(perms, options)
+  assertKnownOptions(options, { onError: true, address: true }, 'honoAdapter(perms, ...)')
+  const core = createAdapter(perms, { onError: options.onError })
   const address = options.address ?? socketAddress
   const toRequest = (c: HonoContext, base?: string) =>
     new FetchHttpRequest(c.req.raw, { base, address: address(c), cached: () => c.req.arrayBuffer() })
@@ -98,7 +100,9 @@ export function honoAdapter(perms: PermsPort, options: HonoAdapterOptions = {}):
       await core.requireCaller(toRequest(c), check, continuation(c, next))
   return {
     authenticate: () => async (c, next) => await core.authenticate(toRequest(c), continuation(c, next)),
-    router: (api, { base } = {}) => {
+    router: (api, options = {}) => {
+      assertKnownOptions(options, { base: true }, 'router(api, ...)')
+      const { base } = options
       const mounted = core.mount(api)
       return async (c, next) => {
         const answer = mounted.handle(toRequest(c, base))

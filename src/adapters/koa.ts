@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import { type BodyStream, isBodyStream } from '../http/core/body-stream.js'
 import type { PermsPort } from '../http/core/ports.js'
@@ -131,6 +132,7 @@ function streamFor({ res }: KoaContext, body: BodyStream): Readable {
  * app.use(router(api))
  */
 export function koaAdapter(perms: PermsPort, options: AdapterOptions = {}): KoaAdapter {
+  assertKnownOptions(options, { onError: true }, 'koaAdapter(perms, ...)')
   const core = createAdapter(perms, options)
   const continuation = (ctx: KoaContext, next: Next): Continuation<Promise<unknown>> => ({
     next,

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import { languageOf, problemResponse } from '../http/core/problems.js'
@@ -66,7 +67,8 @@ export interface NodeAdapter {
  * createServer(errorHandler(authenticate(router(api)))).listen(3000)
  */
 export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}): NodeAdapter {
-  const core = createAdapter(perms, options)
+  assertKnownOptions(options, { onError: true, address: true }, 'nodeAdapter(perms, ...)')
+  const core = createAdapter(perms, { onError: options.onError })
   const { address } = options
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
   const responseTo = (error: unknown, req: NodeRequest): HttpResponse => {

@@ -1,6 +1,8 @@
 /** Deletes rows that are no longer needed: expired tokens, invitations, sign-ins and challenges, expired counts, old audit rows. */
+
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../core/errors.js'
+import { assertKnownOptions } from '../core/known-options.js'
 import { columnIn } from '../database/tables/constraints.js'
 import { transaction } from '../database/transaction.js'
 import type { LibraryModel } from '../enforce/base-perms-model.js'
@@ -78,6 +80,7 @@ export function assertRetention(days: unknown): void {
 
 /** Implements `perms.maintain()`. */
 export async function maintain(parts: MaintainedParts, options: MaintenanceOptions = {}): Promise<MaintenanceResult> {
+  assertKnownOptions(options, { auditRetention: true, batch: true, signal: true }, 'perms.maintain')
   const { auditRetention = parts.auditRetention, batch = 1000, signal } = options
   assertRetention(auditRetention)
   if (!Number.isInteger(batch) || batch < 1 || batch > 10_000)

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../core/known-options.js'
 import { snakeCase } from '../core/names.js'
 
 /** The part of a permission rule that this layer knows. policy/rules.ts has the full type. */
@@ -184,6 +185,7 @@ export class Column<T, O extends boolean = false> {
    * @example column.uuid().references('user.id', { onDelete: 'cascade' })
    */
   references(target: string, options: { onDelete?: OnDelete | undefined } = {}): Column<T, O> {
+    assertKnownOptions(options, { onDelete: true }, `references('${target}', ...)`)
     return this.with({ reference: { ...targetOf('references', target), onDelete: options.onDelete } })
   }
 
@@ -276,6 +278,9 @@ export interface StringOptions {
   format?: string | undefined
 }
 
+const textNames: OptionNames<Omit<StringOptions, 'pattern' | 'format'>> = { maxLength: true, minLength: true }
+const stringNames: OptionNames<StringOptions> = { ...textNames, pattern: true, format: true }
+
 /**
  * Creates columns for `withColumns()`.
  *
@@ -287,12 +292,20 @@ export interface StringOptions {
  */
 export const column = {
   /** Text of at most `maxLength` characters. */
-  string: (options: StringOptions = {}): Column<string> => make<string>('string', { maxLength: 255, ...withoutUndefined(options) }),
+  string: (options: StringOptions = {}): Column<string> => {
+    assertKnownOptions(options, stringNames, 'column.string')
+    return make<string>('string', { maxLength: 255, ...withoutUndefined(options) })
+  },
   /** Text without a limit, unless `maxLength` sets one. */
-  text: (options: Omit<StringOptions, 'pattern' | 'format'> = {}): Column<string> => make<string>('text', withoutUndefined(options)),
+  text: (options: Omit<StringOptions, 'pattern' | 'format'> = {}): Column<string> => {
+    assertKnownOptions(options, textNames, 'column.text')
+    return make<string>('text', withoutUndefined(options))
+  },
   /** A 32-bit integer. */
-  integer: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
-    make<number>('integer', { minimum: -2147483648, maximum: 2147483647, ...withoutUndefined(options) }),
+  integer: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> => {
+    assertKnownOptions(options, { minimum: true, maximum: true }, 'column.integer')
+    return make<number>('integer', { minimum: -2147483648, maximum: 2147483647, ...withoutUndefined(options) })
+  },
   /** A 64-bit integer, as a string of digits. */
   bigint: (): Column<string> => make<string>('bigint'),
   /** An exact number as a string: at most `precision` digits, `scale` of them after the point. */
@@ -312,8 +325,10 @@ export const column = {
     return make<string>('decimal', { precision, scale })
   },
   /** A double-precision number. */
-  float: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> =>
-    make<number>('float', withoutUndefined(options)),
+  float: (options: { minimum?: number | undefined; maximum?: number | undefined } = {}): Column<number> => {
+    assertKnownOptions(options, { minimum: true, maximum: true }, 'column.float')
+    return make<number>('float', withoutUndefined(options))
+  },
   boolean: (): Column<boolean> => make<boolean>('boolean'),
   /** A date, as 'YYYY-MM-DD'. */
   date: (): Column<string> => make<string>('date'),

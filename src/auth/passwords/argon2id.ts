@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { loadOptionalPackage } from '../../core/optional-package.js'
 import type { PasswordHasher } from '../../users/account/password-hasher.js'
 import { canonicalPassword, settablePassword } from './password-text.js'
@@ -36,6 +37,15 @@ export interface Argon2idOptions {
   readonly previous?: PasswordHasher | undefined
 }
 
+const optionNames: OptionNames<Argon2idOptions> = {
+  memoryCost: true,
+  timeCost: true,
+  parallelism: true,
+  threads: true,
+  maxQueue: true,
+  previous: true,
+}
+
 /** The part of @node-rs/argon2 that is used here. */
 interface Argon2 {
   hash(password: string, options: Cost & { algorithm: number }): Promise<string>
@@ -63,6 +73,7 @@ const MAX: Cost = { memoryCost: 1_048_576, timeCost: 64, parallelism: 16 }
  * @example initPerms({ knex, passwordHasher: argon2idHasher({ previous: bcryptHasher() }) })
  */
 export function argon2idHasher(options: Argon2idOptions = {}): PasswordHasher & { close(): Promise<void> } {
+  assertKnownOptions(options, optionNames, 'argon2idHasher')
   const cost: Cost = {
     memoryCost: assertIntegerBetween('memoryCost', options.memoryCost ?? 19_456, 19_456, MAX.memoryCost),
     timeCost: assertIntegerBetween('timeCost', options.timeCost ?? 2, 2, MAX.timeCost),

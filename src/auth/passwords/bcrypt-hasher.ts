@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { genSaltSync } from 'bcryptjs'
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import type { PasswordHasher } from '../../users/account/password-hasher.js'
 import { canRepresent, formatStored, MAX_COST, needsPrehash, parseStored, prehash, sameHash } from './bcrypt-format.js'
 import { BcryptPool } from './bcrypt-pool.js'
@@ -34,6 +35,8 @@ export interface BcryptOptions {
   native?: boolean | undefined
 }
 
+const optionNames: OptionNames<BcryptOptions> = { cost: true, threads: true, maxQueue: true, native: true }
+
 const MIN_COST = 10
 const MIN_QUEUE = 64
 
@@ -55,6 +58,7 @@ export interface BcryptHasher extends PasswordHasher {
  * await hasher.verify('correct horse battery', stored)      // true
  */
 export function bcryptHasher(options: BcryptOptions = {}): BcryptHasher {
+  assertKnownOptions(options, optionNames, 'bcryptHasher')
   const cost = assertIntegerBetween('cost', options.cost ?? 12, MIN_COST, MAX_COST)
   const threads = assertIntegerBetween('threads', options.threads ?? Math.min(4, availableParallelism()), 1, 64)
   const maxQueue = assertIntegerBetween('maxQueue', options.maxQueue ?? Math.max(MIN_QUEUE, threads * 32), MIN_QUEUE, 100_000)

@@ -1,4 +1,5 @@
 import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
+import type { OptionNames } from '../../core/known-options.js'
 import { message } from '../../core/messages/message.js'
 import { isAble } from '../../policy/abilities.js'
 import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
@@ -34,6 +35,12 @@ export interface RoleOptions extends CallerOptions {
   /** The name of a domain, its id or `{ id }`, or 'any' for any domain. Default: the role must be global. */
   domain?: DomainName | undefined
 }
+
+/** The names of the options of requireUser(). */
+export const callerOptionNames: OptionNames<CallerOptions> = { abilities: true, stepUp: 'unchecked' }
+
+/** The names of the options of requireRole(). */
+export const roleOptionNames: OptionNames<RoleOptions> = { ...callerOptionNames, domain: 'unchecked' }
 
 /** Returns whether the actor has the role globally or in the given domain. A superadmin counts as an admin. */
 export function holdsRole(actor: Actor, role: string, { domain }: RoleOptions = {}): boolean {

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import type { Actor } from '../../policy/context.js'
 import { assertStepUpRule, type StepUpRule } from '../../policy/fresh-session.js'
 import type { PermsPort } from './ports.js'
@@ -113,6 +114,33 @@ export interface EndpointOptions<Row = unknown> {
   precondition?: ((context: EndpointContext<Row>) => void) | undefined
 }
 
+const endpointOptionNames: OptionNames<EndpointOptions> = {
+  method: true,
+  path: true,
+  handler: true,
+  public: true,
+  adminOnly: true,
+  role: true,
+  abilities: true,
+  stepUp: 'unchecked',
+  status: true,
+  argSchema: true,
+  schema: true,
+  queryKeys: true,
+  item: true,
+  name: true,
+  summary: true,
+  ignoresCredentials: true,
+  forgivesCookies: true,
+  readsBody: true,
+  anyFormat: true,
+  load: true,
+  description: { parameters: true, input: true, isInputOptional: true, output: true, mediaType: true, problems: true },
+  assertAllowed: true,
+  refuseFirst: true,
+  precondition: true,
+}
+
 /**
  * Describes one method at one path. Does not depend on a framework and is immutable: `with` creates a changed copy.
  *
@@ -128,6 +156,7 @@ export class Endpoint<Row = unknown> {
   readonly options: Readonly<EndpointOptions<Row>>
 
   constructor(options: EndpointOptions<Row>) {
+    assertKnownOptions(options as EndpointOptions, endpointOptionNames, 'endpoint')
     segmentsOf(options.path)
     if (options.stepUp) assertStepUpRule(options.stepUp, `${options.method} '${options.path}': stepUp`)
     if (options.public && (options.adminOnly || options.role !== undefined || options.stepUp)) {

@@ -1,3 +1,4 @@
+import { assertKnownOptions } from '../../core/known-options.js'
 import type { Actor } from '../../policy/context.js'
 import type { RelatedRows } from '../crud/related.js'
 import { Endpoint, type EndpointOptions } from './endpoint.js'
@@ -23,6 +24,7 @@ export class Resource {
   readonly #further: Endpoint[] = []
 
   constructor(options: ResourceOptions) {
+    assertKnownOptions(options, { path: true, name: true }, 'new Resource')
     this.path = options.path
     this.#name = options.name
   }

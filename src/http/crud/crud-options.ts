@@ -1,3 +1,6 @@
+import { ConfigurationError } from '../../core/errors.js'
+import { type OptionNames, orOther } from '../../core/known-options.js'
+import { nearestNames } from '../../core/nearest-names.js'
 import type { Actor } from '../../policy/context.js'
 import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { EndpointContext, SchemaOption } from '../core/endpoint.js'
@@ -101,9 +104,66 @@ export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   deleted?: boolean | DeletedOptions | undefined
 }
 
+const methodOptionNames: OptionNames<MethodOptions> = {
+  public: true,
+  adminOnly: true,
+  role: true,
+  stepUp: 'unchecked',
+  schema: true,
+  argSchema: true,
+}
+
+const parentNames: OptionNames<Parent> = {
+  model: true,
+  param: true,
+  field: true,
+  path: true,
+  get parent() {
+    return parentNames
+  },
+}
+
+const hookNames: OptionNames<CrudHooks<unknown>> = {
+  beforeCreate: true,
+  afterCreate: true,
+  beforeUpdate: true,
+  afterUpdate: true,
+  beforeDelete: true,
+  afterDelete: true,
+}
+
+type Methods = Extract<NonNullable<CrudResourceOptions['methods']>, { readonly list?: unknown }>
+const method = orOther<MethodOptions>(methodOptionNames)
+
+/** The names of the options of CrudResource. */
+export const crudOptionNames: OptionNames<CrudResourceOptions> = {
+  model: true,
+  path: true,
+  name: true,
+  methods: orOther<Methods>({ list: method, get: method, create: method, update: method, delete: method }),
+  skipMethods: true,
+  schema: true,
+  argSchema: true,
+  id: true,
+  parent: parentNames,
+  pageSize: true,
+  maxPageSize: true,
+  include: true,
+  hooks: hookNames,
+}
+
+/** @throws ConfigurationError for a method that resources do not have */
+function assertMethodNames(names: readonly string[], option: string): void {
+  const unknown = names.find((name) => !(crudMethods as readonly string[]).includes(name))
+  if (unknown !== undefined)
+    throw new ConfigurationError(`${option}: there is no method '${unknown}'. ${nearestNames(unknown, crudMethods, 'The methods')}`)
+}
+
 /** Returns the enabled methods with their options. */
 export function methodsOf(options: Pick<CrudResourceOptions, 'methods' | 'skipMethods'>): Map<CrudMethod, MethodOptions> {
   const { methods, skipMethods = [] } = options
+  assertMethodNames(skipMethods, 'skipMethods')
+  if (Array.isArray(methods)) assertMethodNames(methods, 'methods')
   const found = new Map<CrudMethod, MethodOptions>()
   for (const method of crudMethods) {
     if (skipMethods.includes(method)) continue

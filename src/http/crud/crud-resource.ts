@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { capital } from '../../core/names.js'
 import { transaction } from '../../database/transaction.js'
 import { abilitiesFor, abilityNames, nameAbilities } from '../../policy/abilities.js'
@@ -20,7 +21,7 @@ import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
 import { presented } from './presented.js'
-import { type ActionOptions, actionPath, actionSchema, checkedInput } from './row-actions.js'
+import { type ActionOptions, actionOptionNames, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
 
 const noActions: OfferedActions = { names: [], isOpenTo: () => false }
@@ -64,6 +65,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
   action<Input = Record<string, unknown>>(name: string, options: ActionOptions<InstanceType<M>, Input>): Endpoint {
     if (isCrudAction(name))
       throw new ConfigurationError(`action('${name}'): this action has an endpoint of its own. Use the option 'methods'.`)
+    assertKnownOptions(options, actionOptionNames as OptionNames<typeof options>, `action('${name}', ...)`)
     const { handler, input, path, schema, ...access } = options
     const endpoint = this.endpoint({
       ...access,

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { kebabPlural } from '../../core/names.js'
 import type { Actor } from '../../policy/context.js'
 import { ADMIN } from '../../policy/user-tables.js'
@@ -8,7 +9,7 @@ import { type ResourceModel, type ServedModel, type ServedRow, servedModel } fro
 import { Resource } from '../core/resource.js'
 import { joinPath } from '../core/routes.js'
 import type { OfferedActions } from './allowed.js'
-import { type CrudMethod, type CrudResourceOptions, type MethodOptions, methodsOf } from './crud-options.js'
+import { type CrudMethod, type CrudResourceOptions, crudOptionNames, type MethodOptions, methodsOf } from './crud-options.js'
 import { columnsNamedBy, type NamedColumns } from './existing/named-columns.js'
 import { assertIncludeColumns, assertOptionColumns } from './existing/option-columns.js'
 import { servedAs, typedRow } from './existing/served-class.js'
@@ -27,6 +28,7 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
   #namedColumns: NamedColumns | undefined
 
   constructor(options: CrudResourceOptions<M>) {
+    assertKnownOptions(options, crudOptionNames as OptionNames<typeof options>, 'new CrudResource')
     const { model, parent, path } = options
     const own = path ?? kebabPlural(model?.name ?? '')
     // joinPath adds a leading slash. Keep it only if `path` has one, which means that it ignores the prefix.

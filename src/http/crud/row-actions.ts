@@ -1,4 +1,5 @@
 /** The endpoints of the actions that a policy adds, such as `POST tickets/:id/close`. */
+import type { OptionNames } from '../../core/known-options.js'
 import { snakeCase } from '../../core/names.js'
 import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
@@ -37,6 +38,19 @@ export interface ActionOptions<Row, Input = Record<string, unknown>> {
   /** A rule that the caller's session must satisfy, such as `recent(300)`. Otherwise the response is 401. Default: any active session. */
   stepUp?: StepUpRule | undefined
   summary?: string | undefined
+}
+
+/** The names of the options of `resource.action()`. */
+export const actionOptionNames: OptionNames<ActionOptions<unknown>> = {
+  handler: true,
+  input: true,
+  schema: true,
+  path: true,
+  public: true,
+  adminOnly: true,
+  role: true,
+  stepUp: 'unchecked',
+  summary: true,
 }
 
 /** Returns the path of an action: `:id/mark-paid` for 'markPaid'. */

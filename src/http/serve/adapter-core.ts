@@ -1,4 +1,5 @@
 import { NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { assertKnownOptions } from '../../core/known-options.js'
 import { type Actor, currentActor, enterAsActor, enterRefused } from '../../policy/context.js'
 import { assertSession, assertStepUpRule } from '../../policy/fresh-session.js'
 import {
@@ -6,9 +7,11 @@ import {
   assertRole,
   authenticatorOf,
   type CallerOptions,
+  callerOptionNames,
   isInContextOf,
   type RequestAuthenticator,
   type RoleOptions,
+  roleOptionNames,
 } from '../caller/request-authenticator.js'
 import type { PermsPort } from '../core/ports.js'
 import { languageOf, type OnError, problemResponse } from '../core/problems.js'
@@ -108,6 +111,7 @@ export interface Adapter {
  * })
  */
 export function createAdapter(perms: PermsPort, options: AdapterOptions = {}): Adapter {
+  assertKnownOptions(options, { onError: true }, 'createAdapter(perms, ...)')
   return new AdapterCore(perms, options)
 }
 
@@ -208,7 +212,9 @@ class AdapterCore implements Adapter {
 }
 
 /** Returns a check that accepts signed-in users, and API keys with one of the abilities. */
-export function requireCaller({ abilities, stepUp }: CallerOptions = {}): CallerCheck {
+export function requireCaller(options: CallerOptions = {}): CallerCheck {
+  assertKnownOptions(options, callerOptionNames, 'requireUser')
+  const { abilities, stepUp } = options
   if (stepUp) assertStepUpRule(stepUp, 'stepUp')
   return (actor) => {
     if (actor === null) throw new UnauthorizedError()
@@ -218,8 +224,10 @@ export function requireCaller({ abilities, stepUp }: CallerOptions = {}): Caller
 }
 
 /** Returns a check that also requires a role. Only callers with the role are asked for a fresh session. */
-export function requireCallerRole(role: string, { stepUp, ...options }: RoleOptions = {}): CallerCheck {
-  const isKnown = requireCaller(options)
+export function requireCallerRole(role: string, given: RoleOptions = {}): CallerCheck {
+  assertKnownOptions(given, roleOptionNames, `requireRole('${role}', ...)`)
+  const { stepUp, ...options } = given
+  const isKnown = requireCaller({ abilities: options.abilities })
   const isFresh = requireCaller({ abilities: [], stepUp })
   return (actor) => {
     isKnown(actor)

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { type Actor, currentActor, enterAsActor } from '../../policy/context.js'
 import { currentRuntime, runtimeSlot } from '../../runtime.js'
 import { authenticatorOf, isInContextOf, type RequestAuthenticator } from '../caller/request-authenticator.js'
@@ -46,6 +47,22 @@ export interface ApiOptions {
   maxBodyValues?: number | undefined
 }
 
+const apiOptionNames: OptionNames<ApiOptions> = {
+  title: true,
+  version: true,
+  description: true,
+  prefix: true,
+  resources: true,
+  openapi: true,
+  docs: true,
+  jwks: true,
+  document: true,
+  maxBodyBytes: true,
+  maxBodyDepth: true,
+  maxBodyKeys: true,
+  maxBodyValues: true,
+}
+
 /** An endpoint with its complete path. */
 export interface Route {
   /** The path with the prefix, such as `/api/documents/:id`. */
@@ -76,7 +93,9 @@ export class Api {
   readonly document: object
   readonly #resources: Resource[] = []
 
+  /** @throws ConfigurationError for an option that does not exist */
   constructor(options: ApiOptions = {}) {
+    assertKnownOptions(options, apiOptionNames, 'new Api')
     this.title = options.title ?? 'API'
     this.version = options.version ?? '1.0.0'
     this.description = options.description

@@ -1,4 +1,5 @@
 import { ConfigurationError, InvalidTokenError, PermsError, UnauthorizedError } from '../../core/errors.js'
+import { assertKnownOptions } from '../../core/known-options.js'
 import { message } from '../../core/messages/message.js'
 import { outsideTransaction } from '../../database/transaction.js'
 import { type Actor, type Entry, enterAsActor } from '../../policy/context.js'
@@ -63,7 +64,9 @@ export class SocketAuthenticator {
     this.#tokenOf = tokenReader(perms.options.schemes)
   }
 
-  async upgrade(request: HttpRequest, { anonymous = false, checkEvery = 30 }: UpgradeOptions = {}): Promise<SocketConnection> {
+  async upgrade(request: HttpRequest, options: UpgradeOptions = {}): Promise<SocketConnection> {
+    assertKnownOptions(options, { anonymous: true, checkEvery: true }, 'upgrade(request, ...)')
+    const { anonymous = false, checkEvery = 30 } = options
     if (!(Number.isFinite(checkEvery) && checkEvery > 0 && checkEvery <= 3600))
       throw new ConfigurationError('upgrade({ checkEvery }): pass a number of seconds above 0, at most 3600.')
     const token = upgradeToken(request, this.#tokenOf, this.#perms.options.cookies)

@@ -1,8 +1,8 @@
 import { ConfigurationError } from '../../core/errors.js'
-import { nearestNames } from '../../core/nearest-names.js'
+import type { OptionNames } from '../../core/known-options.js'
 import { requireEmailColumn } from '../../users/account/identifiers.js'
 import type { PermsPort, ResourceModel, ServedModel } from '../core/ports.js'
-import type { CrudResourceOptions } from '../crud/crud-options.js'
+import { type CrudResourceOptions, crudOptionNames } from '../crud/crud-options.js'
 import type { MeOptions } from './me-options.js'
 
 const defaultFeatures = ['login', 'me', 'refresh', 'logout', 'sessions'] as const
@@ -33,14 +33,13 @@ export interface UserResourceOptions<M extends ResourceModel = ResourceModel> ex
   me?: MeOptions | undefined
 }
 
-/** @throws ConfigurationError for the name of a feature that does not exist */
-export function assertFeatureNames(features: UserFeatures): void {
-  const known: readonly string[] = [...defaultFeatures, ...furtherFeatures]
-  const unknown = Object.keys(features).find((name) => !known.includes(name))
-  if (unknown === undefined) return
-  throw new ConfigurationError(
-    `UserResource({ features: { ${unknown} } }): there is no such feature. ${nearestNames(unknown, known, 'The features')}`,
-  )
+const featureNames = Object.fromEntries([...defaultFeatures, ...furtherFeatures].map((name) => [name, true])) as OptionNames<UserFeatures>
+
+/** The names of the options of UserResource. */
+export const userOptionNames: OptionNames<UserResourceOptions> = {
+  ...crudOptionNames,
+  features: featureNames,
+  me: { argSchema: true, schema: true },
 }
 
 /** @throws ConfigurationError for `features.passkeys` without the option of initPerms() */

@@ -1,4 +1,5 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import type { Actor } from '../../policy/context.js'
 import { allowsSession } from '../../policy/session-part.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
@@ -37,7 +38,7 @@ import { requireRecentSession } from './sensitive-endpoints.js'
 import { deleteOtherSessions, deleteSession, listSessions } from './session-endpoints.js'
 import { loginEndpoint, logoutEndpoint, refreshEndpoint } from './sign-in-endpoints.js'
 import type { UserFeature, UserFeatures, UserResourceOptions } from './user-options.js'
-import { assertFeatureNames, assertMailFeatures, assertPasskeyFeature, assertProviders } from './user-options.js'
+import { assertMailFeatures, assertPasskeyFeature, assertProviders, userOptionNames } from './user-options.js'
 
 /**
  * Serves users over HTTP: CRUD for the user model, sign-in and sign-out. With `static publicRegistration = true` on the model,
@@ -53,9 +54,9 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
   #options: PermsPort['options'] | undefined
 
   constructor(options: UserResourceOptions<M> = {}) {
+    assertKnownOptions(options, userOptionNames as OptionNames<typeof options>, 'new UserResource')
     const { features = {}, me = {}, ...crud } = options
     super({ ...crud, path: crud.path ?? 'users' } as CrudResourceOptions<M>)
-    assertFeatureNames(features)
     this.features = features
     this.#me = me
     const methods = methodsOf(crud as CrudResourceOptions<M>)

@@ -258,7 +258,7 @@ describe('UserResource', function () {
   it('refuses the name of a feature that does not exist, and suggests the nearest', () => {
     expect(() => new UserResource({ features: { passkey: true } as object })).to.throw(
       ConfigurationError,
-      /features: \{ passkey \}.*there is no such feature.*Did you mean 'passkeys'/,
+      /features: \{ passkey \}.*there is no option 'passkey'.*Did you mean 'passkeys'/,
     )
   })
 

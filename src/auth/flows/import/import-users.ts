@@ -1,4 +1,5 @@
 import { ConfigurationError, type FieldError, ForbiddenError, UnauthorizedError } from '../../../core/errors.js'
+import { assertKnownOptions } from '../../../core/known-options.js'
 import { message } from '../../../core/messages/message.js'
 import { authorityFor, bypassPerms } from '../../../policy/context.js'
 import type { RoleName } from '../../../policy/registered-types.js'
@@ -70,7 +71,9 @@ const MAX_BATCH = 1000
 
 /** Returns the function `perms.auth.importUsers`. */
 export function importUsers(core: AuthCore): ImportUsers {
-  return async (users, { batchSize = DEFAULT_BATCH, wrap = false, onProgress } = {}) => {
+  return async (users, options = {}) => {
+    assertKnownOptions(options, { batchSize: true, wrap: true, onProgress: true }, 'importUsers(users, ...)')
+    const { batchSize = DEFAULT_BATCH, wrap = false, onProgress } = options
     core.assertNoTransaction('importUsers')
     if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > MAX_BATCH)
       throw new ConfigurationError(

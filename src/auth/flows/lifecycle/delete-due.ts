@@ -2,6 +2,7 @@
 
 import { ConfigurationError, PermsError } from '../../../core/errors.js'
 import { newId } from '../../../core/ids.js'
+import { assertKnownOptions } from '../../../core/known-options.js'
 import { outsideTransaction } from '../../../database/transaction.js'
 import { asAnonymous, asSystem } from '../../../policy/context.js'
 import type { UserId } from '../../../policy/registered-types.js'
@@ -33,6 +34,7 @@ const pauseAfter = (attempts: number): number => Math.min(60_000 * 2 ** Math.min
 
 /** Implements `perms.deleteDueAccounts()`. @throws ConfigurationError for an invalid option */
 export async function deleteDueAccounts(core: AuthCore, options: DueAccountsOptions = {}): Promise<DueAccountsReport> {
+  assertKnownOptions(options, { limit: true, batch: true, signal: true }, 'perms.deleteDueAccounts')
   const { limit = 100, batch = 500, signal } = options
   assertWholeNumber('limit', limit, Number.MAX_SAFE_INTEGER)
   assertWholeNumber('batch', batch, 10_000)

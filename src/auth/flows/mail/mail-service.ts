@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, type OptionNames, orOther } from '../../../core/known-options.js'
 import { Languages } from '../../../core/messages/languages.js'
 import type { Message } from '../../../core/messages/message.js'
 import { loadOptionalPackage } from '../../../core/optional-package.js'
@@ -265,6 +266,8 @@ interface Nodemailer {
 /** A sender: `'noreply@example.com'`, `'Zoo <noreply@example.com>'`, or an object. */
 export type Sender = string | { readonly name?: string | undefined; readonly address: string }
 
+const sender: OptionNames<Exclude<Sender, string>> = { name: true, address: true }
+
 /**
  * Returns a mailer that sends with nodemailer, an optional package. It passes addresses as objects, which nodemailer does not parse
  * as lists.
@@ -275,6 +278,7 @@ export type Sender = string | { readonly name?: string | undefined; readonly add
  * @example nodemailerMailer('smtps://user:pass@smtp.example.com', { from: 'Zoo <noreply@example.com>' })
  */
 export function nodemailerMailer(transport: string | object, options: { from: Sender; replyTo?: Sender | undefined }): Mailer {
+  assertKnownOptions(options, { from: orOther(sender), replyTo: orOther(sender) }, 'nodemailerMailer(transport, ...)')
   checkSender('from', options?.from)
   if (options.replyTo !== undefined) checkSender('replyTo', options.replyTo)
   const isMade = typeof transport === 'object' && 'sendMail' in transport

@@ -1,5 +1,6 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../../core/known-options.js'
 import { MAX_SUBJECT_LENGTH } from '../../../users/identity.js'
 import { gitHubClaims } from './github-claims.js'
 import type { ClientSecret, IdentityProvider, ProviderClaims, ProviderOptions } from './provider.js'
@@ -42,6 +43,28 @@ export interface GitLabOptions extends ConfidentialProviderOptions {
   readonly issuer?: string | undefined
 }
 
+const shared: OptionNames<ProviderOptions> = {
+  clientId: true,
+  title: true,
+  scopes: true,
+  parameters: true,
+  trustsEmail: true,
+  storeTokens: true,
+}
+
+const confidential: OptionNames<ConfidentialProviderOptions> = { ...shared, clientSecret: true }
+
+const oidcNames: OptionNames<OidcProviderOptions> = {
+  ...confidential,
+  issuer: true,
+  clientAuth: true,
+  responseMode: true,
+}
+
+const microsoftNames: OptionNames<MicrosoftOptions> = { ...confidential, tenant: true, tenants: true }
+const appleNames: OptionNames<AppleOptions> = { ...shared, teamId: true, keyId: true, privateKey: true }
+const gitlabNames: OptionNames<GitLabOptions> = { ...confidential, issuer: true }
+
 const isVerified = (claims: ProviderClaims): boolean => claims.email_verified === true
 
 /**
@@ -51,6 +74,7 @@ const isVerified = (claims: ProviderClaims): boolean => claims.email_verified ==
  * @example const company = oidc({ issuer: 'https://login.example.com', clientId: 'shop', clientSecret: 'the secret' })
  */
 export function oidc(options: OidcProviderOptions): IdentityProvider {
+  assertKnownOptions(options, oidcNames, 'oidc')
   const { issuer, clientSecret, clientAuth = 'basic', responseMode = 'query' } = options
   assertIssuer(issuer)
   if (clientSecret !== undefined) assertText('oidc', 'clientSecret', clientSecret)
@@ -69,6 +93,7 @@ export function oidc(options: OidcProviderOptions): IdentityProvider {
  * @example const provider = google({ clientId: '123.apps.googleusercontent.com', clientSecret: 'the secret' })
  */
 export function google(options: ConfidentialProviderOptions): IdentityProvider {
+  assertKnownOptions(options, confidential, 'google')
   return build('google', options, {
     ...{ title: 'Google', issuer: 'https://accounts.google.com', clientAuth: 'post', responseMode: 'query' },
     clientSecret: secretOf('google', options),
@@ -89,6 +114,7 @@ const tenantId = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i
  * @example const provider = microsoft({ clientId: 'the id', clientSecret: 'the secret', tenant: 'organizations' })
  */
 export function microsoft(options: MicrosoftOptions): IdentityProvider {
+  assertKnownOptions(options, microsoftNames, 'microsoft')
   const { tenant = 'common', tenants } = options
   if (!tenantId.test(tenant) && !['common', 'organizations', 'consumers'].includes(tenant))
     throw new ConfigurationError(`microsoft({ tenant: '${tenant}' }): use the id of a tenant, 'common', 'organizations' or 'consumers'.`)
@@ -115,6 +141,7 @@ export function microsoft(options: MicrosoftOptions): IdentityProvider {
  * @example const provider = apple({ clientId: 'com.example.web', teamId: 'TEAM', keyId: 'KEY', privateKey: 'content of the .p8 file' })
  */
 export function apple(options: AppleOptions): IdentityProvider {
+  assertKnownOptions(options, appleNames, 'apple')
   return build('apple', options, {
     ...{ title: 'Apple', issuer: 'https://appleid.apple.com', clientAuth: 'post', responseMode: 'form_post' },
     clientSecret: appleSecret(options),
@@ -130,6 +157,7 @@ export function apple(options: AppleOptions): IdentityProvider {
  * @example const provider = github({ clientId: 'the id', clientSecret: 'the secret' })
  */
 export function github(options: ConfidentialProviderOptions): IdentityProvider {
+  assertKnownOptions(options, confidential, 'github')
   return build('github', options, {
     ...{ title: 'GitHub', issuer: 'https://github.com/login/oauth', clientAuth: 'post', responseMode: 'query' },
     clientSecret: secretOf('github', options),
@@ -150,6 +178,7 @@ export function github(options: ConfidentialProviderOptions): IdentityProvider {
  * @example const provider = gitlab({ clientId: 'the id', clientSecret: 'the secret' })
  */
 export function gitlab(options: GitLabOptions): IdentityProvider {
+  assertKnownOptions(options, gitlabNames, 'gitlab')
   const { issuer = 'https://gitlab.com' } = options
   assertIssuer(issuer)
   return build('gitlab', options, {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { createCipheriv } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../../core/known-options.js'
 import { assertOption, fromBase64, type LegacyPasswordScheme, MAX_SALT, MAX_STORED, sameBytes } from './scheme.js'
 import { deriveScrypt } from './scrypt.js'
 
@@ -15,6 +16,8 @@ export interface FirebaseScryptOptions {
   /** `mem_cost`: the binary logarithm of N, at most 16. */
   readonly memCost: number
 }
+
+const optionNames: OptionNames<FirebaseScryptOptions> = { signerKey: true, saltSeparator: true, rounds: true, memCost: true }
 
 interface StoredKey {
   readonly salt: Buffer
@@ -38,6 +41,7 @@ const PREFIXED = /^\$fbscrypt\$[^$]{1,1024}\$([\w+/-]{0,512}={0,2})\$([\w+/-]{1,
  * @example firebaseScrypt({ signerKey: process.env.FIREBASE_SIGNER_KEY ?? '', saltSeparator: 'Bw==', rounds: 8, memCost: 14 })
  */
 export function firebaseScrypt(options: FirebaseScryptOptions): LegacyPasswordScheme {
+  assertKnownOptions(options, optionNames, 'firebaseScrypt')
   const r = assertOption('firebaseScrypt', 'rounds', options.rounds, 1, 16)
   const N = 2 ** assertOption('firebaseScrypt', 'memCost', options.memCost, 1, 16)
   const signerKey = bytesOption('signerKey', options.signerKey)

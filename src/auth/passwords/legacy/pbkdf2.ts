@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import { pbkdf2 as pbkdf2Callback } from 'node:crypto'
 import { promisify } from 'node:util'
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, each, type OptionNames } from '../../../core/known-options.js'
 import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, readerOf, sameBytes } from './scheme.js'
 import { type HashTemplate, templateReader } from './template.js'
 
@@ -23,6 +24,11 @@ export interface Pbkdf2Options {
   readonly iterations?: number | undefined
   /** Further formats, which are tried before the known ones. */
   readonly formats?: readonly Pbkdf2Format[] | undefined
+}
+
+const optionNames: OptionNames<Pbkdf2Options> = {
+  iterations: true,
+  formats: each({ template: true, encoding: true, saltEncoding: true, digest: true, iterations: true }),
 }
 
 interface StoredKey {
@@ -61,6 +67,7 @@ const SALT = Buffer.alloc(16)
  * @example initPerms({ knex, jwt: { secret }, passwords: { legacy: [pbkdf2({ iterations: 600_000 })] } })
  */
 export function pbkdf2(options: Pbkdf2Options = {}): LegacyPasswordScheme {
+  assertKnownOptions(options, optionNames, 'pbkdf2')
   const standard = assertOption('pbkdf2', 'iterations', options.iterations ?? 1_000_000, 1, 20_000_000)
   const readers: Reader[] = [...(options.formats ?? []).map(formatReader), django, werkzeug, modularCrypt, aspNet]
   const read = readerOf(readers)

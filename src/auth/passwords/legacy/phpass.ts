@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
+import { assertKnownOptions, type OptionNames } from '../../../core/known-options.js'
 import { assertOption, type LegacyPasswordScheme, sameBytes } from './scheme.js'
 
 export interface PhpassOptions {
@@ -11,6 +12,8 @@ export interface PhpassOptions {
    */
   readonly cost?: number | undefined
 }
+
+const optionNames: OptionNames<PhpassOptions> = { cost: true }
 
 const ALPHABET = './0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const STORED = /^\$[PH]\$([./0-9A-Za-z])([./0-9A-Za-z]{8})([./0-9A-Za-z]{22})$/
@@ -25,6 +28,7 @@ const SLICE = 2
  * @example initPerms({ knex, jwt: { secret }, passwords: { legacy: [phpass()] } })
  */
 export function phpass(options: PhpassOptions = {}): LegacyPasswordScheme {
+  assertKnownOptions(options, optionNames, 'phpass')
   const cost = assertOption('phpass', 'cost', options.cost ?? 13, MIN_COST, 18)
   return {
     name: 'phpass',

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../../core/known-options.js'
 import { type LegacyPasswordScheme, MAX_STORED, sameBytes } from './scheme.js'
 import { type HashTemplate, templateReader } from './template.js'
 
@@ -20,6 +21,15 @@ export interface SaltedDigestOptions extends HashTemplate {
   readonly name?: string | undefined
 }
 
+const optionNames: OptionNames<SaltedDigestOptions> = {
+  algorithm: true,
+  template: true,
+  encoding: true,
+  saltEncoding: true,
+  input: true,
+  name: true,
+}
+
 const BYTES = { md5: 16, sha1: 20, sha256: 32, sha512: 64 } as const
 
 /**
@@ -30,6 +40,7 @@ const BYTES = { md5: 16, sha1: 20, sha256: 32, sha512: 64 } as const
  * @example saltedDigest({ algorithm: 'sha256', template: '{salt}:{hash}', input: '{password}{salt}' })
  */
 export function saltedDigest(options: SaltedDigestOptions): LegacyPasswordScheme {
+  assertKnownOptions(options, optionNames, 'saltedDigest')
   const { algorithm, encoding = 'hex', saltEncoding = 'utf8' } = options
   if (!Object.hasOwn(BYTES, algorithm))
     throw new ConfigurationError(`saltedDigest({ algorithm: '${algorithm}' }): write one of ${Object.keys(BYTES).join(', ')}.`)

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { scrypt as scryptCallback } from 'node:crypto'
 import { ConfigurationError } from '../../../core/errors.js'
+import { assertKnownOptions, each, type OptionNames } from '../../../core/known-options.js'
 import { assertOption, fromBase64, type LegacyPasswordScheme, lengthProblem, readerOf, sameBytes } from './scheme.js'
 import { type HashTemplate, templateReader } from './template.js'
 
@@ -32,6 +33,11 @@ export interface ScryptOptions {
   readonly formats?: readonly ScryptFormat[] | undefined
 }
 
+const optionNames: OptionNames<ScryptOptions> = {
+  cost: { N: true, r: true, p: true },
+  formats: each({ template: true, encoding: true, saltEncoding: true, N: true, r: true, p: true }),
+}
+
 interface StoredKey extends ScryptCost {
   readonly salt: Buffer
   readonly key: Buffer
@@ -58,6 +64,7 @@ const SALT = Buffer.alloc(16)
  * @example scrypt({ formats: [{ template: '{hash}.{salt}' }, { template: '{salt}:{hash}', r: 16 }] })
  */
 export function scrypt(options: ScryptOptions = {}): LegacyPasswordScheme {
+  assertKnownOptions(options, optionNames, 'scrypt')
   const cost = options.cost ?? { N: 32_768, r: 8, p: 1 }
   assertCost('cost', cost)
   const standard = workOf(cost)
