@@ -173,6 +173,7 @@ const featurePromises = {
   // Exports and the deletion of accounts: GDPR 15, 17 and 20, ASVS 5.0 (7.5.1, 14.2.7), CWE-362, CWE-404, GHSA-qq9h-g4jm-xgf3.
   // Options: CWE-1188, CWE-636.
   158: 'an option that does not exist is refused at every level, so that a misspelled one protects nothing silently',
+  159: 'the check that a passkey failed is told to events and the audit log, never to the client',
   161: 'an export contains rows of its user only, also for admins; entries of the audit log tell nothing about others',
   162: 'an export obeys policies and readableBy for its user, and leaves out what the user could not read otherwise',
   163: 'a deletion that has begun cannot be undone, and no one signs in to the account any more',

@@ -49,6 +49,7 @@ import { permsOptionNames } from './setup/option-names.js'
 import { auditModel, declaredModels, lifecycleOptions, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
+import { warnOfUserRows } from './setup/user-rows-warning.js'
 import { onAccountChange } from './users/account/account-changes.js'
 import { assertIdentifiers } from './users/account/identifiers.js'
 import { registerOldPasswordCheck } from './users/account/old-password.js'
@@ -244,7 +245,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Pe
     noteAdapter() {
       void perms.auth
       noteAdapterMade(runtime)
-      if (!isUnguardedListed) setImmediate(() => void warnOfUnguarded(perms, runtime))
+      if (!isUnguardedListed) setImmediate(() => warnAtStart(perms, runtime))
       isUnguardedListed = true
     },
     listUnguarded: () => enterRuntime(runtime, () => outsideTransaction(() => findUnguarded(knex, protectedTables()))),
@@ -271,6 +272,11 @@ function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOpti
     auditRetention,
     deleteDueAccounts: auth?.accountDeletion.deleteDue,
   }
+}
+
+function warnAtStart(perms: Perms, runtime: Runtime): void {
+  warnOfUserRows(runtime)
+  void warnOfUnguarded(perms, runtime)
 }
 
 /** Adds the check of the tables to the object. The check begins after initPerms(). */

@@ -13,6 +13,7 @@ const anonymousEvents: ReadonlySet<string> = new Set<AuthEventName>([
   'locked',
   'tokenReused',
   'passkeyCounterRegressed',
+  'passkeyRefused',
   'registrationFailed',
   'passwordResetRequested',
   'mailFailed',

@@ -6,6 +6,7 @@ import type { UserEvents } from '../users/events.js'
 import type { CodePurpose } from './flows/codes/code-options.js'
 import type { EndedAccess, Proof } from './flows/first-proof.js'
 import type { MailKind } from './flows/mail/mail-service.js'
+import type { PasskeyRefusal } from './flows/passkeys/refusals.js'
 import type { BreachCheckFailure } from './passwords/breached-range.js'
 import type { ThrottledAction } from './throttle/throttle.js'
 
@@ -80,6 +81,8 @@ export interface AuthEvents extends UserEvents {
   passkeyRemoved: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
   /** The signature counter of a passkey went back, so its key may have been copied. The sign-in was refused. */
   passkeyCounterRegressed: { userId: UserId; passkeyId: LibraryId; address: string | undefined }
+  /** A passkey was refused. `reason`: the check that failed; do not show it to the caller. `origin`: that of the page, if it is not in `passkeys.origins`. */
+  passkeyRefused: PasskeyRefusal
   /** A device need not show the second factor again for a while. */
   deviceTrusted: { userId: UserId; address: string | undefined }
   /** Devices have to show the second factor again. */

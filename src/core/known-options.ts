@@ -87,14 +87,15 @@ function assertNames(given: unknown, names: Names, place: Place): void {
   if (given === undefined) return
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw new ConfigurationError(`${place(shown(given))}: pass an object. ${nearestNames('', Object.keys(names), 'Its options')}`)
-  for (const [name, value] of Object.entries(given)) {
+  for (const name of Object.keys(given)) {
     if (!Object.hasOwn(names, name)) throw unknownOption(name, names, place)
-    assertNested(value, names[name], (path) => place(`{ ${name}: ${path} }`))
+    const nested = names[name]
+    // A getter may have a value later only.
+    if (typeof nested === 'object' && nested !== null) assertNested((given as Names)[name], nested, (path) => place(`{ ${name}: ${path} }`))
   }
 }
 
-function assertNested(value: unknown, names: unknown, place: Place): void {
-  if (typeof names !== 'object' || names === null) return
+function assertNested(value: unknown, names: object, place: Place): void {
   if ('each' in names) assertItems(value, names.each as Names, place)
   else if ('orOther' in names) assertUnlessOther(value, names as Alternative<object>, place)
   else assertNames(value, names as Names, place)

@@ -1,6 +1,7 @@
 /** Checks at start whether tables lag behind their models: `initPerms({ checkTables })`. */
 import type { Knex } from 'knex'
 import { ConfigurationError, PermsError } from '../core/errors.js'
+import { RUN_MIGRATIONS } from '../database/errors/missing-tables.js'
 import type { Runtime } from '../runtime.js'
 import type { Perms } from '../setup/perms.js'
 import { declaredTables } from './declared-tables.js'
@@ -107,7 +108,7 @@ export class StartCheck {
 function messageOf({ differences, isOfLibrary }: TableDrift): string {
   const listed = differences.slice(0, longestList).join(' ')
   const further = differences.length > longestList ? ` And ${differences.length - longestList} more.` : ''
-  const first = isOfLibrary ? 'Run `await perms.migrate()` for the tables of the library. ' : ''
+  const first = isOfLibrary ? `For the tables of the library: ${RUN_MIGRATIONS} ` : ''
   return (
     `The tables of the database differ from the models. ${listed}${further} ${first}` +
     'For your own models, run `npx objection-perms migrate make NAME`, and then the migration that it writes.'

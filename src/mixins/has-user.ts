@@ -147,8 +147,8 @@ export function HasUserMixin(Base: AbstractConstructor<Model>): AbstractConstruc
     static userIdNullable = false
     static userBackref: string | null = null
     static delegateToUser = false
-    static onUserDeleted: OnUserDeleted | undefined = undefined
-    static exported = true
+    static onUserDeleted: OnUserDeleted | undefined = (Base as Partial<Statics>).onUserDeleted
+    static exported = (Base as Partial<Statics>).exported ?? true
     static relationMappings(this: Statics): RelationMappings {
       return {
         [this.userRelation]: {

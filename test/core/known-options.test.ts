@@ -62,6 +62,11 @@ describe('unknown options', () => {
   it('do not concern objects of the application, other alternatives, and symbols', () => {
     accepts({ mailer: { send() {}, smtp: 1 }, store: { put() {}, own: 1 }, log: true, [Symbol('own')]: 1 })
     accepts(undefined)
+    accepts({
+      get port() {
+        throw new Error('Not yet.')
+      },
+    })
     accepts({ tls: undefined, routes: undefined })
   })
 

@@ -85,7 +85,9 @@ eachDatabase('What errors say', (db) => {
     for (const attempt of attempts) {
       const error = (await rejection(attempt())) as Error
       expect(error).to.be.instanceOf(MissingTableError)
-      expect(error.message).to.match(/^The database has no table '\w+'\. Run `await perms\.migrate\(\)` before the server listens\.$/)
+      expect(error.message).to.match(
+        /^The database has no table '\w+'\. Run `npx objection-perms migrate up`\..*`await perms\.migrate\(\)`.*your own migrations if they contain the library's \(permsMigrations\(\)\)\.$/,
+      )
       expect(shown(error)).not.to.match(/table|migrate/)
     }
     const signIn = (await rejection(perms.auth.signIn({ email: 'ada@example.com', password: 'x' }))) as Error & { status: number }

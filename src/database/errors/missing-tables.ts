@@ -4,6 +4,10 @@ import { modelSlot } from '../../runtime.js'
 /** Returns whether a model declares a table, or a column of it. `table` is undefined if the driver does not name it. */
 export type IsDeclared = (table: string | undefined, column: string | undefined) => boolean
 
+/** How the tables of the library are made. The process that serves requests does not know which history has the migrations. */
+export const RUN_MIGRATIONS =
+  "Run `npx objection-perms migrate up`. Or run what it runs: `await perms.migrate()` before the server listens, or your own migrations if they contain the library's (permsMigrations())."
+
 const libraryTables = modelSlot<readonly string[]>(() => [])
 
 /** Sets the tables that `perms.migrate()` creates. */
@@ -21,16 +25,15 @@ export function missingTable(table: string, options: { cause: unknown }): Missin
   const what = `The database has no table '${table}'.`
   if (!isLibraryTable(table))
     return new MissingTableError(table, `${what} Create it with a migration, or in tests with createTables(knex, [TheModel]).`, options)
-  return new MissingTableError(withoutSchema(table), `${what} Run \`await perms.migrate()\` before the server listens.`, options)
+  return new MissingTableError(withoutSchema(table), `${what} ${RUN_MIGRATIONS}`, options)
 }
 
 /** Returns the error for a declared column that the database does not have. */
 export function missingColumn(table: string | undefined, column: string, options: { cause: unknown }): ConfigurationError {
   const what = `The database has no column '${column}'${table === undefined ? '' : ` in the table '${table}'`}, which a model declares.`
-  const own = 'add the columns of your own models with a migration'
   const isOwn = table !== undefined && !isLibraryTable(table)
   return new ConfigurationError(
-    isOwn ? `${what} Add it with a migration.` : `${what} Run \`await perms.migrate()\` before the server listens, and ${own}.`,
+    isOwn ? `${what} Add it with a migration.` : `${what} ${RUN_MIGRATIONS} Add the columns of your own models with a migration.`,
     options,
   )
 }

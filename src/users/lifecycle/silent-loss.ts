@@ -76,6 +76,24 @@ function allModels(): ModelClass[] {
   return [...byTable.values()]
 }
 
+/** Says which rows keep their user from being deleted, and what to do. */
+export function describeLoss(loss: SilentLoss): string {
+  return `${lossOf(loss)} ${fixOf(loss)}`
+}
+
+/** Says which rows keep their user from being deleted. */
+export function lossOf({ model: { name }, links }: SilentLoss): string {
+  const how = links.map(({ model, column }) => `${model.name}.${column}`).join(', ')
+  return `Users who have rows of ${name} cannot be deleted: the foreign keys (${how}) would destroy rows that can be restored.`
+}
+
+/** Says what to do about a loss. A row that goes with a row of the user is not asked for its own rule, except 'delete'. */
+export function fixOf({ model: { name }, links }: SilentLoss): string {
+  return links.length > 1
+    ? `Say static onUserDeleted = 'delete' on ${name}, or change its foreign key so that the rows stay.`
+    : `Say what happens to them: static onUserDeleted on ${name}, such as 'softDelete' or 'delete'.`
+}
+
 /**
  * Throws if rows that can be restored would be destroyed with these users. Call it in the transaction that deletes them, after the rules of
  * the models have run.

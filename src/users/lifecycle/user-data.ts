@@ -3,10 +3,11 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import type { OnUserDeleted } from '../../mixins/has-user.js'
 import { isSoftDeletable } from '../../mixins/soft-delete.js'
+import { isUserModel } from '../../policy/policy.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { protectedClasses } from '../../query/inspection/protected-tables.js'
 import { type Runtime, runtimeSlot } from '../../runtime.js'
-import { tableOf } from '../../schema/class-statics.js'
+import { lineage, ownStatic, tableOf } from '../../schema/class-statics.js'
 import type { ColumnSpec, OnDelete } from '../../schema/column.js'
 import { onDefinition, structureOf } from '../../schema/definition/definition.js'
 import { resolveTable } from '../../schema/definition/table-names.js'
@@ -104,10 +105,25 @@ onDefinition((cls, { specs }) => {
     const isList = Array.isArray(ownerFields)
     const unknown = isList ? ownerFields.find((name) => !specs[name]) : String(ownerFields)
     if (!isList || unknown !== undefined)
-      fail(`ownerFields names '${unknown}', which is no column of ${cls.name}. List its columns with ids of users.`)
+      fail(
+        `ownerFields${inheritedFrom(cls, 'ownerFields')} names '${unknown}', which is no column of ${cls.name}. List its columns with ids of users, or set static ownerFields = [].`,
+      )
   }
   if (onUserDeleted !== undefined) assertOnUserDeleted(cls, onUserDeleted, specs, fail)
 })
+
+function withoutOwner(cls: typeof Model): string {
+  const ignored = `onUserDeleted has no effect${inheritedFrom(cls, 'onUserDeleted')}: `
+  if (isUserModel(cls))
+    return `${ignored}a row of the user model is the user, and no column names an owner. Set static onUserDeleted = undefined on ${cls.name}, and the rule on the models whose rows belong to users.`
+  return `${ignored}no column of ${cls.name} says whom a row belongs to. Add HasUserMixin or static ownerFields, or set static onUserDeleted = undefined.`
+}
+
+/** Returns the class from which a model has a static member, for messages; '' if it is its own. */
+function inheritedFrom(cls: typeof Model, name: keyof UserDataStatics): string {
+  const source = lineage(cls).findLast((one) => ownStatic(one, name) !== undefined)
+  return source === undefined || source === cls ? '' : ` (inherited from ${modelClass(source).name || 'a mixin'})`
+}
 
 function assertOnUserDeleted(
   cls: typeof Model,
@@ -119,8 +135,7 @@ function assertOnUserDeleted(
   if (!isObject && typeof said !== 'function' && !['delete', 'softDelete', 'anonymise', 'keep'].includes(said as string))
     fail("onUserDeleted must be 'delete', 'softDelete', 'anonymise', 'keep', { anonymise: { column: value } } or a function.")
   const fields = fieldsOf(cls)
-  if (fields.length === 0)
-    fail('onUserDeleted has no effect: no column says whom a row belongs to. Add HasUserMixin or static ownerFields.')
+  if (fields.length === 0) fail(withoutOwner(cls))
   if (said === 'softDelete' && !isSoftDeletable(cls)) fail("onUserDeleted = 'softDelete' needs SoftDeleteMixin.")
   const cascading = [...userReferencesOf(cls)].find(([, action]) => action === 'cascade')?.[0]
   if (said === 'keep' && cascading !== undefined)

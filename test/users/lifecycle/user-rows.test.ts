@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import Knex from 'knex'
 import {
   asSystem,
   BasePermsModel,
@@ -194,7 +195,7 @@ describe('static onUserDeleted', () => {
         class Wrong extends BasePermsModel.withColumns({ x: column.text() }) {
           static onUserDeleted: OnUserDeleted = 'delete'
         },
-      /no column says whom a row belongs to/,
+      /no column of Wrong says whom a row belongs to/,
     ],
     'ownerFields that name no column': [
       () =>
@@ -210,4 +211,86 @@ describe('static onUserDeleted', () => {
       expect(() => definitionOf(make())).to.throw(ConfigurationError, message)
     })
   }
+})
+
+describe('static onUserDeleted that a model inherits', () => {
+  abstract class Base extends BasePermsModel {
+    static onUserDeleted: OnUserDeleted | undefined = 'delete'
+    static exported = false
+  }
+
+  it('is in effect below HasUserMixin, and so is `exported`', () => {
+    class Owned extends HasUserMixin(Base) {}
+    expect(Owned.onUserDeleted).to.equal('delete')
+    expect(Owned.exported).to.equal(false)
+    class Plain extends HasUserMixin(BasePermsModel) {}
+    expect([Plain.onUserDeleted, Plain.exported]).to.deep.equal([undefined, true])
+  })
+
+  it('is refused with the class that it comes from, for a model without an owner', () => {
+    class Tag extends Base.withColumns({ name: column.string() }) {}
+    expect(() => definitionOf(Tag)).to.throw(
+      ConfigurationError,
+      'Tag.onUserDeleted has no effect (inherited from Base): no column of Tag says whom a row belongs to. Add HasUserMixin or static ownerFields, or set static onUserDeleted = undefined.',
+    )
+    class Note extends Base.withColumns({ name: column.string() }) {
+      static override onUserDeleted: OnUserDeleted | undefined = undefined
+    }
+    class Part extends Note.withColumns({ size: column.integer() }) {
+      static ownerFields = ['authorId']
+    }
+    class Piece extends Part.withColumns({ weight: column.integer() }) {}
+    expect(() => definitionOf(Piece)).to.throw(
+      ConfigurationError,
+      "Piece.ownerFields (inherited from Part) names 'authorId', which is no column of Piece. List its columns with ids of users, or set static ownerFields = [].",
+    )
+    class Quiet extends Base.withColumns({ name: column.string() }) {
+      static override onUserDeleted: OnUserDeleted | undefined = undefined
+    }
+    definitionOf(Quiet)
+  })
+
+  it('is refused on a user model, whose rows are the users', () => {
+    class Person extends User {
+      static override tableName = 'person'
+      static onUserDeleted: OnUserDeleted = 'anonymise'
+    }
+    class Staff extends Person.withColumns({ room: column.string() }) {
+      static override tableName = 'staff'
+    }
+    const why = 'a row of the user model is the user, and no column names an owner. Set static onUserDeleted = undefined on '
+    expect(() => definitionOf(Person)).to.throw(ConfigurationError, `Person.onUserDeleted has no effect: ${why}Person,`)
+    expect(() => definitionOf(Staff)).to.throw(
+      ConfigurationError,
+      `Staff.onUserDeleted has no effect (inherited from Person): ${why}Staff,`,
+    )
+  })
+})
+
+describe('Models whose rows keep their users from being deleted', () => {
+  it('are named by a warning after the first adapter is created, each once', async () => {
+    const knex = Knex({ client: 'sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
+    const perms = initPerms({ knex, models, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
+    const { warn } = console
+    const lines: string[] = []
+    console.warn = (text: string) => lines.push(text)
+    try {
+      perms.noteAdapter()
+      perms.noteAdapter()
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+    } finally {
+      console.warn = warn
+      await perms.close()
+      await knex.destroy()
+    }
+    const found = lines.filter((line) => line.includes('cannot be deleted'))
+    expect(found).to.have.length(1)
+    expect(found[0]).to.equal(
+      [
+        'objection-perms: Users who have rows of Page cannot be deleted: the foreign keys (Page.user_id) would destroy rows that can be restored.',
+        "Say what happens to them: static onUserDeleted on Page, such as 'softDelete' or 'delete'.\nUsers who have rows of Task cannot be deleted: the foreign keys",
+        "(Team.user_id, Task.team_id) would destroy rows that can be restored. Say static onUserDeleted = 'delete' on Task, or change its foreign key so that the rows stay.",
+      ].join(' '),
+    )
+  })
 })

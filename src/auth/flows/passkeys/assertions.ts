@@ -1,4 +1,5 @@
 /** Proofs with a passkey: sign-in, second factor and confirmation. */
+import type { InvalidCredentialsError } from '../../../core/errors.js'
 import { asSystem, currentAddress } from '../../../policy/context.js'
 import { Passkey } from '../../../users/passkey.js'
 import type { User } from '../../../users/user.js'
@@ -6,6 +7,7 @@ import type { AuthCore } from '../../core.js'
 import { userClass } from '../credentials.js'
 import { type Ceremony, CHALLENGE_LIFETIME, consumeChallenge, issueChallenge } from './ceremonies.js'
 import { descriptorsOf, hashOfCredential, type PasskeyContext, passkeysOf, refusedPasskey } from './context.js'
+import { emitRefusal, flawOf, type PasskeyFlaw } from './refusals.js'
 import { type AssertionResponse, readClientData } from './responses.js'
 import type { PasskeySettings } from './settings.js'
 import { type StoredKey, verifyAssertion } from './verify.js'
@@ -40,15 +42,24 @@ export async function verifyProof(
   wanted: Ceremony,
 ): Promise<PasskeyProof> {
   const data = readClientData(response.response)
+  const refuse = (reason: PasskeyFlaw): InvalidCredentialsError => {
+    emitRefusal(core, wanted, reason, data)
+    return refusedPasskey()
+  }
+  if (!data) throw refuse('clientData')
   // A page inside a frame of another site could show something else while the user confirms.
-  if (!data || data.isCrossOrigin || !(await consumeChallenge(core, data.challenge, wanted))) throw refusedPasskey()
+  if (data.isCrossOrigin) throw refuse('crossOrigin')
+  if (!(await consumeChallenge(core, data.challenge, wanted))) throw refuse('challenge')
   const { user, passkey } = await findPasskey(response.id)
   const info = await verifyAssertion(settings(), response, data.challenge, passkey ?? unknownKey)
-  if (!info || !passkey || !user) throw refusedPasskey()
-  if (wanted.userId !== null && String(passkey.userId) !== String(wanted.userId)) throw refusedPasskey()
+  if (!info || !passkey || !user) {
+    const flaw = flawOf(settings(), data, Buffer.from(response.response.authenticatorData, 'base64url'))
+    throw refuse(flaw === 'response' && !passkey ? 'unknownPasskey' : flaw)
+  }
+  if (wanted.userId !== null && String(passkey.userId) !== String(wanted.userId)) throw refuse('otherUser')
   // A sign-in names its user by the handle alone (WebAuthn level 3, 7.2 step 6).
   const { userHandle } = response.response
-  if (userHandle === undefined ? wanted.userId === null : userHandle !== passkey.userHandle) throw refusedPasskey()
+  if (userHandle === undefined ? wanted.userId === null : userHandle !== passkey.userHandle) throw refuse('userHandle')
   return { user, passkey, info }
 }
 

@@ -22,8 +22,9 @@ import {
   type SessionCaller,
   sendNotice,
 } from './context.js'
+import { emitRefusal, flawOf, type PasskeyFlaw } from './refusals.js'
 import { type RegistrationResponse, readClientData, readRegistration } from './responses.js'
-import { algorithms, verifyRegistration } from './verify.js'
+import { algorithms, authenticatorDataOf, verifyRegistration } from './verify.js'
 import { type PasskeyCreationOptions, type RegistrationInfo, webAuthn } from './webauthn.js'
 
 /** The most passkeys of a user. */
@@ -73,11 +74,16 @@ export async function register(context: PasskeyContext, given: unknown, name: un
   // The options were given out to a session that was recent then.
   await requireProof(context, caller, CHALLENGE_LIFETIME / 1000)
   const data = readClientData(response.response)
-  if (!data || data.isCrossOrigin) throw notAdded()
+  const refuse = (reason: PasskeyFlaw): ValidationError => {
+    emitRefusal(core, ceremonyOf(caller), reason, data)
+    return notAdded()
+  }
+  if (!data) throw refuse('clientData')
+  if (data.isCrossOrigin) throw refuse('crossOrigin')
   const challenge = await consumeChallenge(core, data.challenge, ceremonyOf(caller))
-  if (!challenge?.userHandle) throw notAdded()
+  if (!challenge?.userHandle) throw refuse('challenge')
   const info = await verifyRegistration(settings, response, data.challenge)
-  if (!info) throw notAdded()
+  if (!info) throw refuse(flawOf(settings, data, authenticatorDataOf(response)))
   const user = caller.actor.user as User
   const needsCodes = settings.secondFactor && (await countUnusedCodes(user.id)) === 0
   const added = await forActiveCaller(core.knex, user.id, async (): Promise<AddedPasskey> => {

@@ -29,6 +29,8 @@ export interface ClientData {
   readonly challenge: string
   /** Whether a page inside a frame of another origin asked for the passkey. */
   readonly isCrossOrigin: boolean
+  /** The origin of the page; empty if the data has none. */
+  readonly origin: string
 }
 
 /** The most characters of each part, in base64url. */
@@ -74,7 +76,7 @@ export function readClientData({ clientDataJSON }: { readonly clientDataJSON: st
     const data: unknown = JSON.parse(Buffer.from(clientDataJSON, 'base64url').toString('utf8'))
     if (!isObject(data) || typeof data.challenge !== 'string' || !/^[\w-]{43}$/.test(data.challenge)) return null
     const isCrossOrigin = (data.crossOrigin !== undefined && data.crossOrigin !== false) || data.topOrigin !== undefined
-    return { challenge: data.challenge, isCrossOrigin }
+    return { challenge: data.challenge, isCrossOrigin, origin: typeof data.origin === 'string' ? data.origin : '' }
   } catch {
     return null
   }

@@ -89,6 +89,17 @@ function isWithoutCertificates({ response }: RegistrationResponse): boolean {
   return format === 'none' || (format === 'packed' && !statement.has('x5c'))
 }
 
+/** Returns the authenticator data of a registration, or undefined for anything that cannot be decoded. */
+export function authenticatorDataOf({ response }: RegistrationResponse): Uint8Array | undefined {
+  try {
+    const object = webAuthnHelpers().decodeAttestationObject(new Uint8Array(Buffer.from(response.attestationObject, 'base64url')))
+    const data = object.get('authData')
+    return data instanceof Uint8Array ? data : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Returns whether a COSE key is of the type that its algorithm needs, and not too large to check signatures with. */
 function isUsableKey(publicKey: Uint8Array): boolean {
   if (Buffer.from(publicKey).toString('base64url').length > MAX_PUBLIC_KEY_LENGTH) return false

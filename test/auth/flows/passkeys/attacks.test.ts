@@ -247,6 +247,59 @@ eachDatabase('Responses of authenticators', (db) => {
     })
   })
 
+  describe('are reported with the check that failed, and with one answer to the client', () => {
+    const flaws: [Variant, object][] = [
+      [{ origin: 'https://evil.example' }, { reason: 'origin', origin: 'https://evil.example' }],
+      [
+        { origin: `https://evil.example/\u202e${'a'.repeat(400)}` },
+        { reason: 'origin', origin: `https://evil.example/?${'a'.repeat(278)}` },
+      ],
+      [{ rpId: 'evil.example' }, { reason: 'rpId' }],
+      [{ isVerified: false }, { reason: 'userVerification' }],
+      [{ crossOrigin: true }, { reason: 'crossOrigin' }],
+      [{ type: 'payment.get' }, { reason: 'response' }],
+      [{ bytes: (bytes) => bytes.subarray(0, 30) }, { reason: 'response' }],
+      [{ challenge: 'a'.repeat(43) }, { reason: 'challenge' }],
+      [{ challenge: 'short' }, { reason: 'clientData' }],
+    ]
+    const refusals = async (attempt: () => Promise<unknown>) => {
+      const seen: object[] = []
+      const stop = perms.on('passkeyRefused', ({ address: _, ...event }) => seen.push(event))
+      const error = await rejection(attempt())
+      stop()
+      return { seen, message: error.message }
+    }
+
+    it('at a sign-in [promise 159]', async () => {
+      const messages = new Set<string>()
+      const expects = async (attempt: () => Promise<unknown>, flaw: object) => {
+        const { seen, message } = await refusals(attempt)
+        expect(seen).to.deep.equal([{ userId: null, ceremony: 'sign-in', ...flaw }])
+        messages.add(message)
+      }
+      for (const [variant, flaw] of flaws) await expects(() => signIn(variant), flaw)
+      await expects(() => signIn({ signature: Buffer.alloc(70, 1) }), { reason: 'response' })
+      const stranger = softPasskey()
+      stranger.userHandle = soft.userHandle
+      await expects(() => signIn({}, stranger), { reason: 'unknownPasskey' })
+      await expects(() => signIn({ userHandle: null }), { reason: 'userHandle' })
+      expect([...messages]).to.have.length(1)
+    })
+
+    it('at a registration and a confirmation, with the user of the session [promise 159]', async () => {
+      const messages = new Set<string>()
+      for (const [variant, flaw] of flaws) {
+        const { seen, message } = await refusals(async () => await register(softPasskey().create(await options(), variant)))
+        expect(seen).to.deep.equal([{ userId: user.id, ceremony: 'registration', ...flaw }])
+        messages.add(message)
+      }
+      expect([...messages]).to.have.length(1)
+      const other = await addUser()
+      const { seen } = await refusals(async () => await confirm(other.soft.get(await confirmOptions())))
+      expect(seen).to.deep.equal([{ userId: user.id, ceremony: 'confirm', reason: 'otherUser' }])
+    })
+  })
+
   describe('are refused for another session or user', () => {
     it('when the ceremony, the user or the session of the challenge alone is another one [promise 102]', async () => {
       const other = await addUser()
