@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { type ActionName, crudActions } from '../../policy/actions.js'
 import type { Resolved } from '../../policy/policy.js'
 import { modelClass } from '../../schema/model-class.js'
@@ -45,6 +46,8 @@ export interface MatrixOptions {
   readonly title?: string | undefined
 }
 
+const optionNames: OptionNames<MatrixOptions> = { roles: true, title: true }
+
 /**
  * Returns the permissions of kinds of callers on models, from the policies alone: nothing is read from the database. The same models
  * give the same text, so that a file can be compared.
@@ -55,6 +58,7 @@ export interface MatrixOptions {
  * await writeFile('permissions.md', matrix([Critter, UserDocument]).toMarkdown())
  */
 export function matrix(models: readonly (abstract new (...args: never[]) => Model)[], options: MatrixOptions = {}): PermissionMatrix {
+  assertKnownOptions(options, optionNames, 'matrix(models, ...)')
   const policies = policiesOf(models)
   if (policies.size === 0) throw new ConfigurationError('matrix() needs classes with a policy, for example matrix([Post, Article]).')
   const callers = callersOf(policies, options.roles)

@@ -50,6 +50,7 @@ const shared: OptionNames<ProviderOptions> = {
   parameters: true,
   trustsEmail: true,
   storeTokens: true,
+  countsAsRecent: true,
 }
 
 const confidential: OptionNames<ConfidentialProviderOptions> = { ...shared, clientSecret: true }
