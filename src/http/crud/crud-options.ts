@@ -130,6 +130,8 @@ const hookNames: OptionNames<CrudHooks<unknown>> = {
   afterUpdate: true,
   beforeDelete: true,
   afterDelete: true,
+  beforeRestore: true,
+  afterRestore: true,
 }
 
 type Methods = Extract<NonNullable<CrudResourceOptions['methods']>, { readonly list?: unknown }>
@@ -150,6 +152,7 @@ export const crudOptionNames: OptionNames<CrudResourceOptions> = {
   maxPageSize: true,
   include: true,
   hooks: hookNames,
+  deleted: orOther<DeletedOptions>({ adminOnly: true, role: true, stepUp: 'unchecked' }),
 }
 
 /** @throws ConfigurationError for a method that resources do not have */
