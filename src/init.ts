@@ -14,6 +14,7 @@ import { registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
 import { ConfigurationError, PermsError } from './core/errors.js'
 import { assertKnownOptions } from './core/known-options.js'
 import { Languages } from './core/messages/languages.js'
+import { assertPackageInstalled } from './core/optional-package.js'
 import { prepareConnections } from './database/connections.js'
 import { mapDatabaseError } from './database/errors/database-errors.js'
 import { registerLibraryTables } from './database/errors/missing-tables.js'
@@ -89,6 +90,7 @@ export function initPerms(options: PermsOptions): Perms {
     throw new ConfigurationError('initPerms({ tables: { schema } }): SQLite has no schemas. Use tables.prefix.')
   if (!['warn', 'refuse', undefined].includes(options.checkTables))
     throw new ConfigurationError(`initPerms({ checkTables: ${JSON.stringify(options.checkTables)} }): use 'warn' or 'refuse'.`)
+  assertPackages(options)
   const runtime = startRuntime(knex, options.name)
   try {
     // A hasher of the application may be used again in its next runtime.
@@ -105,6 +107,11 @@ export function initPerms(options: PermsOptions): Perms {
     runtime.abandon()
     throw error
   }
+}
+
+function assertPackages({ passkeys, providers }: PermsOptions): void {
+  if (passkeys) assertPackageInstalled('@simplewebauthn/server', 'initPerms({ passkeys })')
+  if (providers) assertPackageInstalled('openid-client', 'initPerms({ providers })')
 }
 
 function hasherOf({ passwords: { cost, legacy = [] } = {}, passwordHasher }: PermsOptions): PasswordHasher {

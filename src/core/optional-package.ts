@@ -39,3 +39,21 @@ export async function importOptionalPackage<T>(name: string, wantedBy: string): 
     )
   }
 }
+
+/**
+ * Throws if an optional dependency is not installed. It looks for the package and does not load it, so that a start stays quick.
+ *
+ * @param option the option that needs the package, for the error message
+ * @throws ConfigurationError
+ * @example assertPackageInstalled('openid-client', 'initPerms({ providers })')
+ */
+export function assertPackageInstalled(name: string, option: string): void {
+  try {
+    loadPackage((require) => require.resolve(name))
+  } catch (cause) {
+    throw new ConfigurationError(
+      `${option} needs the package ${name}, which is not installed (a bundle needs it in node_modules too): npm install ${name}`,
+      { cause },
+    )
+  }
+}

@@ -1,5 +1,6 @@
 import { ConfigurationError, ForbiddenError, NotFoundError, UnauthorizedError } from '../../core/errors.js'
 import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
+import { assertPackageInstalled } from '../../core/optional-package.js'
 import type { Actor } from '../../policy/context.js'
 import { allowsSession } from '../../policy/session-part.js'
 import type { ObjectSchema } from '../../schema/json-schemas.js'
@@ -95,6 +96,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
     }
     this.#takesCookies = perms.options.cookies !== undefined
     this.#options = perms.options
+    if (this.features.totp) assertPackageInstalled('otpauth', 'UserResource({ features: { totp } })')
     assertMailFeatures(this.features, this.served, perms)
     assertPasskeyFeature(this.features, perms)
     const mailsCodes = this.features.codes && perms.auth.codes.method === 'mail'
