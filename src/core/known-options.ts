@@ -74,7 +74,7 @@ type Names = Readonly<Record<string, unknown>>
  * @param names the names of all options
  * @param call the function for the message, such as `initPerms` or `nodeAdapter(perms, ...)`
  * @throws ConfigurationError that names the option, a similar name and all options
- * @example assertKnownOptions({ prot: 80 }, { port: true }, 'listen') // Did you mean 'port'?
+ * @example assertKnownOptions<{ port?: number }>({ port: 80 }, { port: true }, 'listen')
  */
 export function assertKnownOptions<T>(given: T, names: OptionNames<T>, call: string): void {
   const place = (path: string) => (call.includes('...') ? call.replace('...', () => path) : `${call}(${path})`)
