@@ -206,6 +206,8 @@ const featurePromises = {
   195: 'colleague() shows users of common active domains only, by roles held there; others look like missing users',
   196: 'holders of a declared role grant only the roles that it names, where they hold it, as it is in the writing statement; other names are refused',
   217: 'whoCan() names exactly the users for whom can() is true, in one statement, for random policies and on every database',
+  218: 'explain() with a row gives the answer of can(), with the truth of each part of the policy, on every database',
+  219: 'each counterfactual of explain() changes the answer when it is applied to the database, and no part of it does',
   223: 'the permission matrix agrees with the engine, is the same each time, and values in rules change neither table nor page',
   201: 'deleted rows are listed and restored only for callers who could read them and whom the rule restore (else delete) allows; to others they are missing',
   202: 'the rule restore decides about every way to undo a soft delete, and delete about every way to do it',

@@ -74,13 +74,22 @@ export function registerToActor(convert: (user: UserLike) => Actor): void {
 /** Returns the actor for a user, or null for a disabled or deleted one. An actor keeps its session. @throws RolesNotLoadedError, ConfigurationError */
 export function actorOf(given: UserLike | Actor | null): Actor | null {
   if (given === null) return null
-  const user = isActor(given) ? (given.user as UserLike) : given
+  const user = userOf(given)
+  assertHome(user)
+  assertRegisteredUser(user)
+  // To every rule, a disabled or deleted user is an anonymous caller.
+  return isActiveUser(user) ? enabledActorOf(given) : null
+}
+
+const userOf = (given: UserLike | Actor): UserLike => (isActor(given) ? (given.user as UserLike) : given)
+
+/** Returns the actor for a user as it would be if the user were enabled. */
+export function enabledActorOf(given: UserLike | Actor): Actor {
+  const user = userOf(given)
   assertHome(user)
   assertRegisteredUser(user)
   const { toActor } = conversion
   if (!toActor) throw new ConfigurationError("The models are not loaded. Import from 'objection-perms', the root of the package.")
-  // To every rule, a disabled or deleted user is an anonymous caller.
-  if (!isActiveUser(user)) return null
   return isActor(given) ? given : toActor(user)
 }
 

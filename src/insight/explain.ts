@@ -12,32 +12,46 @@ import { decidingRule, sessionRulesIn } from '../policy/session-part.js'
 import { words } from '../policy/words.js'
 import { dialectOfClass } from '../record/codec.js'
 import { tableOf } from '../schema/class-statics.js'
-
-/** A policy for one action and caller, in SQL and in words. */
-export interface Explanation {
-  /** The condition in SQL with its values; 'true' for all rows, 'false' for none. */
-  readonly sql: string
-  /** For reads, the whole statement of the caller's `Model.query()`; else a select of the rows that satisfy the condition. */
-  readonly statement: string
-  readonly words: string
-}
+import { explainRow, type RowExplanation } from './explain/explain-row.js'
+import type { Explanation } from './explain/explanation.js'
 
 /**
- * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words.
+ * Returns the effect of a policy for a user: the SQL that the database gets, and the rule in words. With a row, returns a promise of
+ * the answer for that row as well: which parts of the policy hold, and the smallest changes that would change the answer.
+ *
+ * It is for developers and operators: it shows grants, columns and related rows to whoever reads its result.
  *
  * @param action one of the four, or a key of the policy such as 'publish'
  * @param actor a user with loaded roles, or the actor that perms.authenticate() returned; null for an anonymous caller
+ * @param row a row of the model, by its id: the values in the database decide. For 'create', the new row that is not saved yet.
  * @example console.log(explain(Critter, 'read', user).statement)
- * @throws RolesNotLoadedError, ConfigurationError before initPerms
+ * @example console.log(formatExplanation(await explain(Critter, 'update', user, critter), 'text'))
+ * @throws RolesNotLoadedError, ConfigurationError before initPerms, for a row without an id and for a row of another model
  */
-export function explain(model: abstract new (...args: never[]) => Model, action: ActionName, actor: UserLike | null): Explanation {
+export function explain(model: abstract new (...args: never[]) => Model, action: ActionName, actor: UserLike | null): Explanation
+export function explain<M extends Model>(
+  model: abstract new (...args: never[]) => M,
+  action: ActionName,
+  actor: UserLike | Actor | null,
+  row: M,
+): Promise<RowExplanation>
+export function explain(
+  model: abstract new (...args: never[]) => Model,
+  action: ActionName,
+  actor: UserLike | Actor | null,
+  row?: Model,
+): Explanation | Promise<RowExplanation> {
   const cls = model as typeof Model
   assertAction(cls, action)
+  const effect = effectOf(cls, action, actorOf(actor))
+  return row === undefined ? effect : explainRow(effect, { cls, action }, actor, row)
+}
+
+function effectOf(cls: typeof Model, action: ActionName, caller: Actor | null): Explanation {
   const policy = policyOf(cls)
   const table = tableOf(cls)
   const knex = cls.knex()
   if (!knex) throw new ConfigurationError('explain() needs a database. Call initPerms({ knex, ... }) first.')
-  const caller = actorOf(actor)
   const scope = scopeOf(cls, caller, {
     dialect: dialectOfClass(cls),
     ref: table,

@@ -1,3 +1,4 @@
+import { escapeHtml } from '../escape-html.js'
 import type { MatrixCell, PermissionMatrix } from './matrix.js'
 
 type Content = Pick<PermissionMatrix, 'callers' | 'models'>
@@ -81,7 +82,3 @@ function tableOf(callers: readonly string[], { name, always, actions }: Content[
   const notes = always.map((one) => `<p>Always ${escapeHtml(one)}</p>`)
   return [`<h2>${escapeHtml(name)}</h2>`, ...notes, `<table>`, `<tr>${head}</tr>`, ...rows, `</table>`].join('\n')
 }
-
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
-const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => entities[c] ?? c)

@@ -4,14 +4,14 @@ import { apiKeyAllows, isAble, policyNamesAbilities, rulesOf } from '../abilitie
 import type { ActionName } from '../actions.js'
 import { type GlobalScope, policyOf, ruleOf, type WriteLimit } from '../policy.js'
 import { registeredModel } from '../registered-models.js'
-import { type AnyRule, type BeforeRule, type Rule, usesCheck } from '../rules.js'
+import { type AnyRule, type BeforeRule, type RelatedRule, type Rule, usesCheck } from '../rules.js'
 import { allowsSession } from '../session-part.js'
 import { hasProved, isRecent } from '../session-rules.js'
 import { ADMIN, holdsUsers, SUPERADMIN, userTables } from '../user-tables.js'
 import { callerOf } from './caller.js'
 import { whereCondition } from './column-conditions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
-import { relatedCondition } from './related-conditions.js'
+import { relatedCondition, relatedRows } from './related-conditions.js'
 import {
   colleagueCondition,
   domainAdmin,
@@ -95,6 +95,12 @@ function earlier(rule: BeforeRule, { befores, cls }: Scope): boolean {
 // Returns the condition of an inner rule, with the global scopes of its class.
 function conditionInside(rule: Rule, scope: Scope): Condition {
   return all(compile(rule, scope), ...relatedScopes(scope))
+}
+
+/** Returns the number of related rows that satisfy the inner rule, as SQL; null if no row can satisfy it. */
+export function relatedCount(rule: RelatedRule, scope: Scope): Sql | null {
+  const rows = relatedRows(rule, scope, conditionInside)
+  return rows === false ? null : sql(`(select count(*) from ${rows.sql})`, ...rows.bindings)
 }
 
 function relatedScopes(scope: Scope): Condition[] {

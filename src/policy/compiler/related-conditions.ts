@@ -15,6 +15,16 @@ import { columnSql, type Scope, tableIn } from './scope.js'
  * @param conditionOf compiles the inner rule, with the global scopes of the related class
  */
 export function relatedCondition(rule: RelatedRule, scope: Scope, conditionOf: (rule: Rule, inner: Scope) => Condition): Condition {
+  const rows = relatedRows(rule, scope, conditionOf)
+  return rows && { sql: `exists (select 1 from ${rows.sql})`, bindings: rows.bindings }
+}
+
+/**
+ * Returns the related rows that satisfy the inner rule, as the text of a SELECT after FROM; false if no row can satisfy it.
+ *
+ * @param conditionOf compiles the inner rule, with the global scopes of the related class
+ */
+export function relatedRows(rule: RelatedRule, scope: Scope, conditionOf: (rule: Rule, inner: Scope) => Condition): Sql | false {
   const relation = relationOf(scope.cls, rule.relation)
   const target = relation.relatedModelClass
   const depth = scope.depth + 1
@@ -47,7 +57,7 @@ export function relatedCondition(rule: RelatedRule, scope: Scope, conditionOf: (
     on = relation.relatedProp.cols.map((column, i) => sql(`?? = ${(own[i] as Sql).sql}`, `${alias}.${column}`, ...(own[i] as Sql).bindings))
   }
   const conditions = all(...on, theirs) as Sql
-  return { sql: `exists (select 1 from ${from.sql} where ${conditions.sql})`, bindings: [...from.bindings, ...conditions.bindings] }
+  return { sql: `${from.sql} where ${conditions.sql}`, bindings: [...from.bindings, ...conditions.bindings] }
 }
 
 // Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,

@@ -9,7 +9,7 @@ import { ADMIN, SUPERADMIN, userTables } from '../user-tables.js'
 import { callerOf } from './caller.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
 import { grantColumn, onlyVisible } from './grants.js'
-import { columnSql, type Scope } from './scope.js'
+import { columnSql, isSameId, type Scope } from './scope.js'
 
 /** Returns whether the caller holds one of the roles globally. In a write, the statement checks it again. */
 export function globalRole(scope: Scope, roles: readonly string[]): Condition {
@@ -71,6 +71,9 @@ export function excludesAdmins(scope: Scope, field = scope.policy.isUserModel ? 
   if (superadmin === true) return true
   const column = columnSql(scope, field)
   if (scope.row && (scope.row[field] === undefined || scope.row[field] === null)) return true
+  // An assumed grant is not in the database.
+  if (scope.assumesGrants && field === 'id' && scope.actor && isSameId(scope.row?.['id'], scope.actor.id))
+    return !globalRole(scope, [ADMIN])
   const alias = `perms_a${scope.depth}`
   const holds = holdsAdminRole(scope, column, alias, { sql: ' and ?? is null', bindings: [grantColumn(alias, 'domainId')] })
   const isOther: Sql = { sql: `not ${holds.sql}`, bindings: holds.bindings }

@@ -42,6 +42,8 @@ export interface Scope {
   readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
   /** The results of before() rules for the rows of the statement, found before their update. */
   readonly befores?: ReadonlyMap<BeforeRule, boolean> | undefined
+  /** Whether the grants of `actor` are assumed to be those in the database. */
+  readonly assumesGrants?: boolean | undefined
   /** The nesting depth of EXISTS, for unique aliases. */
   readonly depth: number
   /** The schema of the statement's tables. Default: the schema of the connection. */
