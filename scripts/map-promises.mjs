@@ -213,6 +213,7 @@ const featurePromises = {
   202: 'the rule restore decides about every way to undo a soft delete, and delete about every way to do it',
   203: 'a restored user never takes an address that another account has by now',
   224: 'lint() finds each kind of weakness where it was planted, and finds nothing in policies without it',
+  204: 'a search looks only at columns that are marked for it and that the caller may read in every row of the list; every character of a word means itself',
 }
 
 const numbered = new Map([

@@ -2,6 +2,7 @@
 
 import type { NamesContext } from '../database/identifiers.js'
 import { allowExtraColumns, allowExtraColumnsOfGraph } from '../schema/join-columns.js'
+import { dialectOf } from '../schema/storage.js'
 import { assertAllowedActions, readFlags } from './allowed-flags.js'
 import { type BuilderState, Handle } from './enforcing-query.js'
 import { isGraphWrite, writeOf } from './execution/write-operation.js'
@@ -11,6 +12,7 @@ import { enforcerKey } from './inspection/protected-tables.js'
 import { exactLiterals } from './literals.js'
 import type { BuilderClass, ObjectionBuilder, Operation } from './objection-internals.js'
 import type { AllowedFlag, Execution, PolicyEnforcer, QueryHandle, WriteOperation } from './policy-enforcer.js'
+import { searchOf } from './search.js'
 
 interface Statics {
   [enforcerKey]?: PolicyEnforcer
@@ -105,6 +107,12 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
     filterReadable(filter: Template): this {
       this.readableFilters = [...this.readableFilters, filter]
       return this
+    }
+
+    /** Finds rows with all words of a text in the searchable columns of the model. */
+    search(text: string): this {
+      const found = searchOf(this.modelClass(), this.tableRef(), text, dialectOf(this.knex()))
+      return found === null ? this : this.filterReadable(found)
     }
 
     /** Adds `row.allowed` to the rows: for each action, whether the caller may do it. */

@@ -104,6 +104,8 @@ export interface ColumnSpec {
   readonly isImmutable: boolean
   readonly isFilterable: boolean
   readonly isSortable: boolean
+  /** Whether a search looks for words in the column. */
+  readonly isSearchable?: boolean
   readonly writable?: RuleLike
   readonly readable?: RuleLike
 }
@@ -232,6 +234,20 @@ export class Column<T, O extends boolean = false> {
   /** Sets whether clients may sort by the column. */
   sortable(value: boolean): Column<T, O> {
     return this.with({ isSortable: value })
+  }
+
+  /**
+   * Lets searches look for words in the column: `?q=` of lists, and `query().search()`.
+   *
+   * @throws ConfigurationError for a column that does not hold text
+   * @example class Post extends BasePermsModel.withColumns({ title: column.string().searchable(), body: column.text().searchable() }) {}
+   */
+  searchable(): Column<T, O> {
+    if (this.spec.type !== 'string' && this.spec.type !== 'text')
+      throw new ConfigurationError(
+        `searchable() needs a column of text, and this is a ${this.spec.type} column. Use column.string() or column.text().`,
+      )
+    return this.with({ isSearchable: true })
   }
 
   private with<U, P extends boolean>(change: Partial<ColumnSpec>): Column<U, P> {

@@ -1,11 +1,11 @@
 import type { Model, QueryBuilder } from 'objection'
 import type { FieldProblem } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
-import { foldedGlobOf, globOf, likeOf, wildcardsIn } from '../../policy/compiler/compare.js'
 import { filterReadable } from '../../query/query-builder.js'
 import type { ColumnSpec } from '../../schema/column.js'
-import { likeSql as existingLikeSql, needsSqlValue } from '../../schema/existing-storage.js'
+import { needsSqlValue } from '../../schema/existing-storage.js'
 import { decodeKey } from '../../schema/ids.js'
+import { likeSql, wildcardsIn } from '../../schema/like-patterns.js'
 import { type Dialect, encode, firstYear, sqlValue } from '../../schema/storage.js'
 import { type Checked, isDate, isStorableText, normalize } from '../../schema/values.js'
 
@@ -218,15 +218,7 @@ function applyLike(
   operator: 'like' | 'ilike',
   dialect: Dialect,
 ): void {
-  const [sql, bound] = likeSql(pattern, operator, dialect, spec.isExisting === true)
+  const [sql, bound] = likeSql(pattern, operator, dialect, spec)
   // The time to match a pattern depends on the row: evaluate it only on rows that the caller may read.
   filterReadable(query, { sql, bindings: [reference, bound] })
-}
-
-function likeSql(pattern: string, operator: 'like' | 'ilike', dialect: Dialect, isExisting: boolean): [sql: string, bound: string] {
-  // SQLite's LIKE ignores the case of ASCII letters only. GLOB is case-sensitive; a set such as [aA] ignores the case.
-  if (dialect === 'sqlite') return ['?? glob ?', operator === 'like' ? globOf(pattern) : foldedGlobOf(pattern)]
-  const column = isExisting ? existingLikeSql('??', dialect) : '??'
-  if (dialect === 'pg') return [`${column} ${operator} ?`, likeOf(pattern)]
-  return [operator === 'like' ? `${column} like ?` : 'lower(??) like lower(?)', likeOf(pattern)]
 }

@@ -4,6 +4,9 @@ import { message } from '../../core/messages/message.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
+import type { Template } from '../../query/fragments.js'
+import { filterReadable } from '../../query/query-builder.js'
+import { searchCondition, searchWords } from '../../query/search.js'
 import { definitionOf } from '../../schema/definition/definition.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { type Dialect, dialectOf } from '../../schema/storage.js'
@@ -56,6 +59,7 @@ export interface RowsOfList {
   readonly query: () => QueryBuilder<Model & ServedRow>
 }
 
+const noColumns: ReadonlyMap<string, ListColumn> = new Map()
 const reserved = new Set(['page', 'pageSize', 'cursor', 'sort', 'total', 'fields', 'include', 'allowed'])
 export const maxPage = 1_000_000_000
 
@@ -64,6 +68,8 @@ interface ListQuery {
   readonly pageSize: number
   readonly withTotal: boolean
   readonly filters: readonly Filter[]
+  /** The condition of `q`. */
+  readonly search: Template | null
   readonly sort: readonly SortKey[]
   readonly after: readonly unknown[] | null
   readonly fields: readonly string[]
@@ -79,6 +85,7 @@ export class List {
   readonly #options: ListOptions
   readonly #filterable = new Map<string, ListColumn>()
   readonly #sortable = new Map<string, ListColumn>()
+  readonly #searchable = new Map<string, ListColumn>()
   readonly #id: ListColumn
   readonly #defaultSort: readonly SortKey[]
 
@@ -92,6 +99,7 @@ export class List {
       const column = new ModelColumn(model, name, spec)
       if (spec.isFilterable && (options.filterBy?.includes(name) ?? true)) this.#filterable.set(name, column)
       if (spec.isSortable) this.#sortable.set(name, column)
+      if (spec.isSearchable && (options.filterBy?.includes(name) ?? true)) this.#searchable.set(name, column)
     }
     const id = this.#sortable.get(options.idProperty)
     if (!id)
@@ -114,6 +122,11 @@ export class List {
     return this.#among(this.#sortable, this.#options.shownTo())
   }
 
+  /** The columns in which at least one caller may search words by `q`. None if a column is called 'q'. */
+  get searchable(): ReadonlyMap<string, ListColumn> {
+    return this.#filterable.has('q') ? noColumns : this.#among(this.#searchable, this.#options.shownTo())
+  }
+
   /** The default order, in the syntax of `sort`. */
   get defaultSort(): string {
     return this.#defaultSort.map(({ column, isDescending }) => `${isDescending ? '-' : ''}${column.name}`).join(',')
@@ -133,6 +146,7 @@ export class List {
       const query = this.#options.rows?.query() ?? model.query()
       for (const [name, value] of Object.entries(base)) query.where(`${model.getTableName()}.${name}`, value as string)
       for (const filter of asked.filters) applyFilter(query, filter, dialect)
+      if (asked.search) filterReadable(query, asked.search)
       return query
     }
     const query = filtered()
@@ -183,6 +197,8 @@ export class List {
     const errors: FieldProblem[] = []
     const filters: Filter[] = []
     const filterable = this.#visible(this.#filterable, actor, dialect)
+    const searched = this.#visible(this.#searchable, actor, dialect)
+    let search: Template | null = null
     const seen = new Set<string>()
     for (const [key, text] of query) {
       if (seen.has(key)) {
@@ -191,6 +207,12 @@ export class List {
       }
       seen.add(key)
       if (reserved.has(key)) continue
+      if (key === 'q' && !this.#filterable.has('q') && searched().size > 0) {
+        const found = searchWords(text)
+        if ('error' in found) errors.push({ field: key, message: found.error })
+        else search = searchCondition(found.words, [...searched().values()], dialect)
+        continue
+      }
       const filter = parseFilter(key, text, filterable())
       if ('message' in filter) errors.push(filter)
       else filters.push(filter)
@@ -229,6 +251,7 @@ export class List {
       pageSize,
       withTotal: withTotal === 'true',
       filters,
+      search,
       sort,
       after,
       fields: fields === null ? this.#options.fields : take(parseFields(fields, this.#options.fields), []),

@@ -1,3 +1,4 @@
+import { maxSearch } from '../../query/search.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { schemaOf } from '../../schema/json-schemas.js'
 import { maxInValues, maxPattern, maxWildcards, operatorsOf } from '../crud/filters.js'
@@ -39,6 +40,8 @@ export function listParameters(list: List, options: Described): object[] {
     query('total', 'Whether the response contains the total.', { type: 'boolean', default: true }),
     ...itemParameters(options),
   ]
+  if (list.searchable.size > 0)
+    parameters.push(query('q', `Words that each row has in: ${[...list.searchable.keys()].join(', ')}.`, text(maxSearch)))
   for (const [name, { spec }] of list.filterable) {
     for (const operator of operatorsOf(spec)) {
       parameters.push(query(operator === 'eq' ? name : `${name}__${operator}`, describe(name, operator), filterSchema(spec, operator)))

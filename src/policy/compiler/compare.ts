@@ -1,5 +1,6 @@
 import { datetimeFromDriver } from '../../schema/canonical.js'
 import type { ColumnSpec } from '../../schema/column.js'
+import { type PatternPart, partsOf } from '../../schema/like-patterns.js'
 
 /** Compares two values of a column in memory like the database compares their stored forms. */
 export function compareValues(spec: ColumnSpec | undefined, operator: string, held: unknown, asked: unknown): boolean {
@@ -62,13 +63,13 @@ function scaled(decimal: string, scale: number): bigint {
   return BigInt(whole + fraction.padEnd(scale, '0').slice(0, scale))
 }
 
-const patterns = new Map<string, ['any' | 'one' | 'text', string][]>()
+const patterns = new Map<string, readonly PatternPart[]>()
 
 /** Evaluates SQL's LIKE in memory: case-sensitive; % matches any text, _ one character, \ escapes the next character. */
 export function isLike(value: string, pattern: string): boolean {
   let known = patterns.get(pattern)
   if (!known) {
-    known = parts(pattern)
+    known = partsOf(pattern)
     if (patterns.size > 500) patterns.clear()
     patterns.set(pattern, known)
   }
@@ -99,48 +100,4 @@ function matches(value: string, pattern: readonly (readonly ['any' | 'one' | 'te
     } else return false
   }
   return pattern.slice(next).every(([kind]) => kind === 'any')
-}
-
-/** Converts a LIKE pattern to GLOB for SQLite, whose LIKE ignores case. */
-export function globOf(pattern: string): string {
-  return parts(pattern)
-    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : text.replace(/[*?[\]]/g, (c) => `[${c}]`)))
-    .join('')
-}
-
-/** Converts a LIKE pattern to a case-insensitive GLOB: each letter becomes a set of both cases. */
-export function foldedGlobOf(pattern: string): string {
-  return parts(pattern)
-    .map(([kind, text]) => (kind === 'any' ? '*' : kind === 'one' ? '?' : anyCase(text)))
-    .join('')
-}
-
-function anyCase(character: string): string {
-  const lower = character.toLowerCase()
-  // Some characters have another case of several characters, which GLOB cannot express: leave it out.
-  const forms = [...new Set([character, lower, lower.toUpperCase()])].filter((form) => [...form].length === 1)
-  return forms.length > 1 ? `[${forms.join('')}]` : globOf(`\\${character}`)
-}
-
-/** Normalizes the escapes of a LIKE pattern, as PostgreSQL requires. */
-export function likeOf(pattern: string): string {
-  return parts(pattern)
-    .map(([kind, text]) => (kind === 'any' ? '%' : kind === 'one' ? '_' : text.replace(/[\\%_]/g, (c) => `\\${c}`)))
-    .join('')
-}
-
-/** Returns the number of unescaped wildcards, % and _, in a pattern. */
-export function wildcardsIn(pattern: string): number {
-  return parts(pattern).filter(([kind]) => kind !== 'text').length
-}
-
-function parts(pattern: string): ['any' | 'one' | 'text', string][] {
-  const found: ['any' | 'one' | 'text', string][] = []
-  const characters = [...pattern]
-  for (let i = 0; i < characters.length; i += 1) {
-    const c = characters[i] as string
-    if (c === '\\' && i + 1 < characters.length) found.push(['text', characters[++i] as string])
-    else found.push([c === '%' ? 'any' : c === '_' ? 'one' : 'text', c])
-  }
-  return found
 }

@@ -62,6 +62,7 @@ export const fields = translationOf(english)({
   'field.maxCharacters': 'darf höchstens {limit} Zeichen haben',
   'field.charactersAtMost': 'darf höchstens {limit} Zeichen haben',
   'field.maxWildcards': 'darf höchstens {limit} Platzhalter (% und _) haben; schreiben Sie \\% und \\_ für die Zeichen selbst',
+  'field.maxWords': 'darf höchstens {limit} Wörter haben',
   'field.tooLong': 'ist zu lang',
   'field.enum': 'muss einer dieser Werte sein: {values}',
   'field.eachValue': '{problem} (jeder der Werte zwischen den Kommas)',

@@ -59,6 +59,7 @@ export const fields = {
   'field.maxCharacters': 'may have at most {limit} characters',
   'field.charactersAtMost': 'may have {limit} characters at most',
   'field.maxWildcards': 'may have at most {limit} wildcards (% and _); write \\% and \\_ for the characters',
+  'field.maxWords': 'may have at most {limit} words',
   'field.tooLong': 'is too long',
   'field.enum': 'must be one of {values}',
   'field.eachValue': '{problem} (each of the values between commas)',
