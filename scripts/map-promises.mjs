@@ -214,6 +214,8 @@ const featurePromises = {
   203: 'a restored user never takes an address that another account has by now',
   224: 'lint() finds each kind of weakness where it was planted, and finds nothing in policies without it',
   204: 'a search looks only at columns that are marked for it and that the caller may read in every row of the list; every character of a word means itself',
+  205: 'a change of an audited row and its entry are one transaction: neither exists without the other, for single, bulk and graph writes',
+  206: 'entries hold no hidden value, no value of a column or model that readers of the log may not read, and none of another domain',
 }
 
 const numbered = new Map([

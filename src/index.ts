@@ -224,6 +224,7 @@ export type { Perms } from './setup/perms.js'
 export type { PasswordHasher } from './users/account/password-hasher.js'
 export { PasswordMixin, type WithPassword } from './users/account/password-mixin.js'
 export { AccountDeletion, type DeletionReport, type DeletionState, type ModelReport } from './users/account-deletion.js'
+export type { Audited } from './users/audit/row-changes.js'
 export { AuditLog } from './users/audit-log.js'
 export {
   type AnyUser,

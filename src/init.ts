@@ -56,6 +56,7 @@ import { assertIdentifiers } from './users/account/identifiers.js'
 import { registerOldPasswordCheck } from './users/account/old-password.js'
 import type { PasswordHasher } from './users/account/password-hasher.js'
 import { registerPasswords } from './users/account/passwords.js'
+import { setAuditModel } from './users/audit/audited-rows.js'
 import { onCallerChange } from './users/caller/caller-changes.js'
 import { registerUserEvents } from './users/events.js'
 import { assertFreesEmail } from './users/lifecycle/freed-identifiers.js'
@@ -171,6 +172,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
   const lifecycle = lifecycleOptions(options, stepUpRule(options.stepUp))
   const listeners = new Listeners()
   const trail = options.auditLog ? new AuditTrail(auditModel(options.auditLog), onAuditLost) : null
+  if (trail) setAuditModel(runtime, trail.model)
   const onEvent: OnEvent = (name, payload) => {
     trail?.record(name, payload)
     return listeners.emit(name, payload)

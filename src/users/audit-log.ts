@@ -25,6 +25,10 @@ export class AuditLog extends LibraryModel.withColumns({
   subjectId: column.uuid().sameTypeAs('user.id').nullable().index(),
   domainId: column.uuid().sameTypeAs('domain.id').nullable(),
   address: column.string({ maxLength: 64 }).nullable(),
+  /** The table of the row that changed, for models with `static audited`. */
+  rowTable: column.string({ maxLength: 128 }).nullable(),
+  /** The id of that row. A composite key is a JSON array. */
+  rowId: column.string({ maxLength: 191 }).nullable().index(),
   details: column.json<Record<string, unknown>>().nullable(),
 }) {
   static {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { asSystem, Token, User } from '../../src/index.js'
+import { AuditLog, asSystem, Token, User } from '../../src/index.js'
 import { type FakeClock, fakeClock } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { type Application, currentSources, loadLibrary, password, startApplication, userModelNames } from './application.js'
@@ -86,6 +86,12 @@ for (const model of userModelNames)
       const confirmed = await post('me/confirm', { password }, given.ada.accessToken)
       expect([confirmed.status, confirmed.body.amr]).to.deep.equal([200, ['pwd']])
       expect((await app.perms.authenticate(given.ada.accessToken)).authTime).to.be.instanceOf(Date)
+    })
+
+    it('finds the entries of a row in an audit log that 0.1.0 created', async () => {
+      await asSystem(() => AuditLog.create({ event: 'rowUpdated', rowTable: 'note', rowId: given.ids.ada } as never))
+      const found = await asSystem(() => AuditLog.query().where({ rowId: given.ids.ada }))
+      expect(found.map(({ rowTable }) => rowTable)).to.deep.equal(['note'])
     })
 
     it('revokes the family of a refresh token that 0.1.0 had replaced', async () => {
