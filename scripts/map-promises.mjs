@@ -212,6 +212,8 @@ const featurePromises = {
   201: 'deleted rows are listed and restored only for callers who could read them and whom the rule restore (else delete) allows; to others they are missing',
   202: 'the rule restore decides about every way to undo a soft delete, and delete about every way to do it',
   203: 'a restored user never takes an address that another account has by now',
+  225: 'verify() finds planted leaks between tenants, each as a test that fails, and passes policies without one',
+  226: 'verify() answers unknown, never pass, for rules and searches that it does not cover',
   224: 'lint() finds each kind of weakness where it was planted, and finds nothing in policies without it',
   204: 'a search looks only at columns that are marked for it and that the caller may read in every row of the list; every character of a word means itself',
   205: 'a change of an audited row and its entry are one transaction: neither exists without the other, for single, bulk and graph writes',

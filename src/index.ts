@@ -142,6 +142,7 @@ export {
   matrix,
   type PermissionMatrix,
 } from './insight/matrix/matrix.js'
+export { type Counterexample, type Verification, type VerifyOptions, verify } from './insight/verify/verify.js'
 export { whoCan } from './insight/who-can.js'
 export {
   createTables,

@@ -56,6 +56,8 @@ export interface CommandResult {
   readonly json: unknown
   /** Whether the exit code is 1: differences or errors were found, or the row does not exist. @defaultValue false */
   readonly isNegative?: boolean
+  /** Whether the exit code is 2: the question could not be answered. @defaultValue false */
+  readonly isUnknown?: boolean
 }
 
 export interface CommandDefinition<O extends OptionSpecs> {

@@ -67,9 +67,10 @@ async function runNamed(session: Session, argv: readonly string[]): Promise<numb
     await session.output.print(`${helpOf(entry, command).join('\n')}\n`)
     return SUCCESS
   }
-  const { lines, json, isNegative = false } = await command.run(contextOf(session, command, parsed))
+  const { lines, json, isNegative = false, isUnknown = false } = await command.run(contextOf(session, command, parsed))
   const text = session.isJson ? JSON.stringify(json, null, 2) : lines.join('\n')
   if (text !== '') await session.output.print(`${text}\n`)
+  if (isUnknown) return FAILURE
   return isNegative ? NEGATIVE : SUCCESS
 }
 

@@ -107,4 +107,76 @@ describe('The commands about policies', function () {
       })
     })
   })
+
+  describe('objection-perms verify', () => {
+    const shared = `import { BasePermsModel, column, HasDomainMixin, HasUserMixin, anyOf, authenticated, belongsTo, check, everyone, hasMany, member, owner, related, role, where } from 'objection-perms'`
+    const leaky = `${shared}
+export class Article extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string(), isPublic: column.boolean(), price: column.decimal(9, 2) }) {
+  static unguarded = ['domain']
+  static policy = { read: anyOf(member(), where({ isPublic: true })), update: anyOf(member(), related('notes', owner())), publish: member() }
+  static relationMappings = () => ({ notes: hasMany(() => Note, 'articleId') })
+}
+export class Note extends HasUserMixin(BasePermsModel).withColumns({ articleId: column.uuid().nullable() }) {
+  static policy = { read: owner() }
+}
+export class Task extends HasDomainMixin(BasePermsModel).withColumns({ state: column.string() }) {
+  static policy = { read: member(), update: role('editor', { domain: 'any' }), close: role('editor', { domain: 'any' }) }
+}
+export class Ledger extends BasePermsModel.withColumns({ companyId: column.uuid() }) {
+  static policy = { read: member('companyId'), create: authenticated(), update: { from: member('companyId'), to: authenticated() } }
+}`
+
+    it('prints each counterexample as a test that fails, and ends with 1 [promise 225]', async () => {
+      project.write({
+        'models.js': leaky,
+        'verify.js': permsModule({
+          before: "import { Article, Ledger, Note, Task } from './models.js'",
+          options: 'models: [Article, Note, Task, Ledger]',
+        }),
+      })
+      const { code, json, stderr } = await project.run(['verify', '--app', 'verify.js', '--tenant', 'Ledger=companyId', '--json'])
+      expect(code, stderr).to.equal(1)
+      const found: { model: string; action: string; description: string; test: string }[] = json.counterexamples
+      expect(found.map(({ model, action }) => `${model} ${action}`)).to.deep.equal([
+        ...[
+          'Article read',
+          'Article update',
+          'Article delete',
+          'Task update',
+          'Task move',
+          'Task delete',
+          'Task close',
+          'Ledger create',
+          'Ledger move',
+        ],
+      ])
+      for (const [i, { test, description }] of found.entries()) {
+        project.write({ [`counterexample${i}.js`]: test })
+        const output = await project.runModule(`counterexample${i}.js`)
+        expect(output, `${test}\n${output}`).to.contain('AssertionError').and.to.contain(description.slice(0, 60))
+      }
+      const text = await project.run(['verify', '--app', 'verify.js'])
+      expect(text.stdout).to.contain("import { Article } from './models.js'").and.to.contain('COUNTEREXAMPLE')
+    })
+
+    it('ends with 0 if there is none, and with 2 if it cannot know [promise 226]', async () => {
+      const app = (policy: string) =>
+        permsModule({
+          before: `${shared}\nclass Article extends HasDomainMixin(BasePermsModel).withColumns({ title: column.string() }) { static policy = ${policy} }`,
+          options: 'models: [Article]',
+        })
+      project.write({
+        'pass.js': app('{ read: everyone(), update: member() }'),
+        'unknown.js': app('{ read: everyone(), update: check(() => true) }'),
+      })
+      const passed = await project.run(['verify', '--app', 'pass.js'])
+      expect(passed.code, passed.stderr).to.equal(0)
+      expect(passed.stdout).to.equal('PASS: no caller of one tenant reaches rows of another one.\nThe tenants: Article.domainId.\n')
+      const unknown = await project.run(['verify', '--app', 'unknown.js'])
+      expect(unknown.code).to.equal(2)
+      expect(unknown.stdout).to.contain('UNKNOWN').and.to.contain('Article.update: check() is code')
+      const wrong = await project.run(['verify', '--app', 'pass.js', '--tenant', 'Article'])
+      expect(wrong).to.include({ code: 2, problem: '--tenant Article: write the model and the column, such as Article=companyId.' })
+    })
+  })
 })

@@ -87,6 +87,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./lint.js')).lintCommand,
   },
   {
+    name: 'verify',
+    summary: 'Searches for callers who reach rows of another tenant.',
+    load: async () => (await import('./verify.js')).verifyCommand,
+  },
+  {
     name: 'maintain',
     summary: 'Deletes expired tokens and other rows that have aged.',
     load: async () => (await import('./maintain.js')).maintain,

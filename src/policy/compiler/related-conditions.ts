@@ -75,8 +75,8 @@ function rowsOf(scope: Scope, cls: typeof Model, filter: RelationFilter | undefi
   return sql(`(${text}) as ??`, ...bindings, alias)
 }
 
-// Objection sets a function without effect for relations without a filter.
-function isNoop(filter: NonNullable<RelationFilter>): boolean {
+/** Returns whether a filter is the function without effect that Objection sets for relations without a filter. */
+export function isNoop(filter: NonNullable<RelationFilter>): boolean {
   let touched = false
   const probe = new Proxy(
     {},
