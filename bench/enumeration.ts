@@ -1,9 +1,11 @@
 /**
  * Measures what a stranger can tell of who has an account: status, body and median time of asking for a mail and of registering
- * privately, of signing in with a wrong password, whatever hash is stored, or with a provider that has not verified the address, and of the next request, which waits for the work behind
- * the response. Known and unknown addresses take turns, on every driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The difference should be below 5 %.
+ * privately, of signing in with a wrong password, whatever hash is stored, or with a provider that has not verified the address, and of
+ * the next request, which waits for the work behind the response; and of the pairs of test/helpers/equal-pairs.ts. Known and unknown
+ * take turns, on every driver that can be reached (POSTGRES_URL, MARIADB_URL), with a mailer that works and one that fails. The
+ * difference should be below 5 %, and the numbers of statements are equal.
  *
- *     npx tsx bench/enumeration.ts [tries]
+ *     npx tsx bench/enumeration.ts [tries] [drivers, separated by commas] [a part of the titles]
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,6 +13,7 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 
 const tries = Number(process.argv[2] ?? 300)
+const [, , , chosenDrivers, chosenTitle = ''] = process.argv
 const port = 4330
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
@@ -22,12 +25,13 @@ interface Answer {
   readonly took: number
 }
 
-function send(method: string, path: string, body?: object, cookie?: string): Promise<Answer> {
+function send(method: string, path: string, body?: object, cookie?: string, token?: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const text = body && JSON.stringify(body)
     const headers = {
       ...(text && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
       ...(cookie && { cookie }),
+      ...(token && { authorization: `Bearer ${token}` }),
     }
     const begun = performance.now()
     const sent = request({ agent, host: '127.0.0.1', port, method, path, headers }, (answer) => {
@@ -66,34 +70,69 @@ const flows: Readonly<Record<string, (email: string) => Promise<Answer>>> = {
   'private registration': (email) => send('POST', '/api/users', { email, password }),
 }
 
+interface Request {
+  readonly method?: string
+  readonly path: string
+  readonly body?: object
+  readonly token?: string
+  readonly cookie?: string
+}
+
+type Kind = 'known' | 'unknown'
+
+/** Returns a function that makes a request, and returns another one that sends it. */
+function byEmail(ask: (email: string) => Promise<Answer>): (kind: Kind, i: number) => Promise<() => Promise<Answer>> {
+  // Of one length, and each unknown one new: the registration makes it known.
+  const stranger = () => `un${Math.random().toString(36).slice(2, 8).padEnd(6, 'x')}@example.com`
+  return async (kind, i) => {
+    const email = kind === 'known' ? `known-${i % 100}@example.com` : stranger()
+    return () => ask(email)
+  }
+}
+
+function byCase(title: string): (kind: Kind) => Promise<() => Promise<Answer>> {
+  return async (kind) => {
+    const { status, text } = await send('GET', `/make?${new URLSearchParams({ title, kind })}`)
+    if (status !== 200) throw new Error(`${title}: ${text}`)
+    const { method = 'POST', path, body, token, cookie } = JSON.parse(text) as Request
+    return () => send(method, `/api/users/${path}`, body, cookie, token)
+  }
+}
+
+/** Random values differ in equal answers. */
+const withoutRandom = (text: string) => text.replace(/"challenge":"[^"]*"/g, '"challenge":"..."')
+
 interface Times {
   readonly known: number[]
   readonly unknown: number[]
 }
 
-async function compare(title: string, ask: (email: string) => Promise<Answer>): Promise<void> {
+async function compare(title: string, make: (kind: Kind, i: number) => Promise<() => Promise<Answer>>): Promise<void> {
   const times: Times = { known: [], unknown: [] }
   const next: Times = { known: [], unknown: [] }
   const said = new Set<string>()
-  // Of one length, and each unknown one new: the registration makes it known.
-  const stranger = () => `un${Math.random().toString(36).slice(2, 8).padEnd(6, 'x')}@example.com`
+  const statements: Times = { known: [], unknown: [] }
   for (let i = -20; i < tries; i += 1) {
     const order = i % 2 === 0 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const)
-    // Both are made before either is sent, so that making one is not part of its time.
-    const addresses = { known: `known-${(i + 20) % 100}@example.com`, unknown: stranger() }
     for (const kind of order) {
-      const { status, text, took } = await ask(addresses[kind])
-      const { took: tookNext } = await send('GET', '/ping')
+      // It is made before it is sent, so that making it is not part of its time.
+      const ask = await make(kind, i + 20)
       await send('GET', '/settled')
+      const { status, text, took } = await ask()
+      const { took: tookNext } = await send('GET', '/ping')
+      const settled = await send('GET', '/settled')
       if (i < 0) continue
-      said.add(`${status} ${text}`)
+      said.add(`${status} ${withoutRandom(text)}`)
       times[kind].push(took)
       next[kind].push(tookNext)
+      statements[kind].push((JSON.parse(settled.text) as { statements: number }).statements)
     }
   }
   const alike = said.size === 1 ? `alike: ${[...said][0]}` : `NOT ALIKE: ${[...said].join(' | ')}`
   console.log(`${title.padEnd(24)} ${summary(times)}; answers ${alike}`)
-  console.log(`${'  the next request'.padEnd(24)} ${summary(next)}`)
+  console.log(
+    `${'  the next request'.padEnd(24)} ${summary(next)}; statements ${median(statements.known)} and ${median(statements.unknown)}`,
+  )
   if (said.size !== 1) process.exitCode = 1
 }
 
@@ -112,7 +151,7 @@ const databases = [
   ...(POSTGRES_URL ? [{ driver: 'pg', url: POSTGRES_URL }] : []),
   ...(MARIADB_URL ? [{ driver: 'mysql2', url: MARIADB_URL }] : []),
 ]
-for (const { driver, url } of databases) {
+for (const { driver, url } of databases.filter(({ driver: one }) => chosenDrivers?.split(',').includes(one) ?? true)) {
   for (const mailer of ['working', 'failing']) {
     console.log(`${driver}, a ${mailer} mailer; medians of ${tries} in turn`)
     const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./servers/enumeration.ts', import.meta.url))], {
@@ -124,7 +163,10 @@ for (const { driver, url } of databases) {
         if (child.exitCode !== null || i > 300) throw new Error('The server did not start.')
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
-      for (const [title, ask] of Object.entries(flows)) await compare(title, ask)
+      for (const [title, ask] of Object.entries(flows)) if (title.includes(chosenTitle)) await compare(title, byEmail(ask))
+      // The pairs depend on no mailer.
+      const titles = mailer === 'working' ? (JSON.parse((await send('GET', '/cases')).text) as string[]) : []
+      for (const title of titles) if (title.includes(chosenTitle)) await compare(title, byCase(title))
     } finally {
       const ended = once(child, 'exit')
       child.stdin?.end()

@@ -7,7 +7,9 @@ import {
   Passkey,
   type PasskeyOptions,
   type Perms,
+  Role,
   runAs,
+  transaction,
 } from '../../../../src/index.js'
 import { capturedMailer, type FakeClock, fakeClock } from '../../../../src/testing/index.js'
 import { PasskeyChallenge } from '../../../../src/users/passkey-challenge.js'
@@ -219,11 +221,65 @@ eachDatabase('Passkeys', (db) => {
       expect(await list()).to.have.length(1)
     })
 
+    it('by reset() only by callers who outrank the user [promise 39]', async () => {
+      await addPasskey(perms, token)
+      await asSystem(() => user.grantRole(Role.ADMIN))
+      for (const role of [Role.ADMIN, null]) {
+        const caller = await member()
+        if (role) await asSystem(() => caller.grantRole(role))
+        const { accessToken } = await signInWithPassword(perms, caller)
+        expect(await outcome(as(accessToken, () => perms.auth.passkeys.reset(user))), String(role)).to.equal('ForbiddenError')
+      }
+      expect(await list()).to.have.length(1)
+      const boss = await member()
+      await asSystem(() => boss.grantRole(Role.SUPERADMIN))
+      const { accessToken } = await signInWithPassword(perms, boss)
+      expect(await as(accessToken, () => perms.auth.passkeys.reset(user))).to.equal(1)
+    })
+
     it('all at once by reset(), after which the password suffices [promise 116]', async () => {
       await addPasskey(perms, token)
       expect(await asSystem(() => perms.auth.passkeys.reset(user))).to.equal(1)
       expect((await perms.auth.signIn({ email: user.email, password })).status).to.equal('signedIn')
     })
+  })
+
+  it('are twenty at most, also when another one is added between the options and the answer', async () => {
+    const { soft } = await addPasskey(perms, token)
+    const { accessToken } = await signInWith(perms, soft)
+    const insert = async (count: number) => {
+      for (let i = 0; i < count; i += 1) {
+        const { credentialId } = softPasskey()
+        const values = { userId: user.id, name: 'Key', credentialId, credentialHash: credentialId, userHandle: soft.userHandle }
+        const device = { deviceType: 'singleDevice', backedUp: false, aaguid: '0', transports: null, publicKey: 'key', counter: '0' }
+        await asSystem(() => Passkey.create({ ...values, ...device } as object))
+      }
+    }
+    await insert(18)
+    const options = await begin(accessToken)
+    await insert(1)
+    expect(await outcome(as(accessToken, () => perms.auth.passkeys.register(softPasskey().create(options))))).to.equal('ConflictError')
+    expect(await outcome(begin(accessToken))).to.equal('ConflictError')
+    expect(await list()).to.have.length(20)
+  })
+
+  it("refuse to be used and changed inside the application's transaction [promise 59]", async () => {
+    const { passkey } = await addPasskey(perms, token)
+    const { passkeys } = perms.auth
+    const calls: Record<string, () => Promise<unknown>> = {
+      signInOptions: () => passkeys.signInOptions(),
+      signIn: () => passkeys.signIn({}),
+      secondFactorOptions: () => passkeys.secondFactorOptions('sf_x'),
+      verifySecondFactor: () => passkeys.verifySecondFactor('sf_x', {}),
+      registrationOptions: () => passkeys.registrationOptions(),
+      register: () => passkeys.register({}),
+      confirmationOptions: () => passkeys.confirmationOptions(),
+      remove: () => passkeys.remove(passkey.id),
+      reset: () => passkeys.reset(user),
+    }
+    for (const [name, call] of Object.entries(calls))
+      expect(await outcome(as(token, () => transaction(call, { knex: db.knex }))), name).to.equal('ConfigurationError')
+    expect(await list()).to.have.length(1)
   })
 
   it('end with the first proof of an address, by whoever they were added [promise 119]', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
+import { providerSettings } from '../../../../src/auth/flows/providers/options.js'
 import { challengeOf } from '../../../../src/auth/flows/providers/sign-in-store.js'
-import { ConfigurationError, github, Identity, oidc, ProviderResponseError } from '../../../../src/index.js'
+import { ConfigurationError, github, Identity, oidc, ProviderResponseError, transaction } from '../../../../src/index.js'
 import { asSystem } from '../../../../src/policy/context.js'
 import { createDatabase, type OwnDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
@@ -251,6 +252,45 @@ describe('A provider’s response', () => {
     const dump = JSON.stringify(await own.knex('provider_sign_in'))
     for (const secret of [searchParams.get('state'), searchParams.get('nonce'), binding, code])
       expect(dump).to.not.include(secret as string)
+  })
+
+  it('returns to no place that a browser could read as another one: the option is checked at start [promise 126]', () => {
+    const start = (redirect: unknown) =>
+      providerSettings({ company: oidc({ issuer: world.company.issuer, clientId }) }, { usersUrl, redirects: [redirect as string] })
+    for (const redirect of ['/', '/welcome?from=1', 'https://app.example.com/done', 'http://localhost:3000/', 'com.example.app:/done'])
+      expect(start(redirect)?.redirects, redirect).to.deep.equal([redirect])
+    const invalid: unknown[] = [
+      '//evil.example',
+      '/\\evil.example',
+      '/a\\b',
+      '/#token',
+      '/a b',
+      '/\n',
+      'welcome',
+      '',
+      null,
+      1,
+      `/${'x'.repeat(500)}`,
+    ]
+    for (const scheme of ['javascript', 'data', 'vbscript', 'blob', 'file', 'about', 'JavaScript']) invalid.push(`${scheme}:alert(1)`)
+    for (const rest of ['#x', ' ', '\u0000']) invalid.push(`https://app.example.com/${rest}`)
+    for (const userinfo of ['user', 'user:password', ':password']) invalid.push(`https://${userinfo}@app.example.com/`)
+    invalid.push('http://app.example.com/', 'http://localhost.example.com/', 'https://')
+    for (const redirect of invalid) expect(() => start(redirect), String(redirect)).to.throw(ConfigurationError, 'providerSignIn.redirects')
+    expect(() => providerSettings({}, { usersUrl, redirects: [] })).to.throw(ConfigurationError, 'name at least one')
+  })
+
+  it("refuses to be used inside the application's transaction [promise 59]", async () => {
+    const { providers } = world.perms.auth
+    const calls: Record<string, () => Promise<unknown>> = {
+      start: () => providers.start('company'),
+      startLink: () => providers.startLink('company'),
+      finish: () => providers.finish('company', new URLSearchParams()),
+      exchange: () => providers.exchange({}),
+      unlink: () => providers.unlink({ id: '01900000-0000-7000-8000-000000000000' } as never, '01900000-0000-7000-8000-000000000000'),
+    }
+    for (const [name, call] of Object.entries(calls))
+      expect(await rejection(transaction(call, { knex: own.knex })), name).to.be.instanceOf(ConfigurationError)
   })
 
   it('returns to a place of the exact list only, which is checked when the sign-in begins [promise 126]', async () => {
