@@ -257,6 +257,11 @@ eachDatabase('Sign-in with a provider', (db) => {
     expect((await signedIn(ada)).user.id).to.equal(owner.id)
     const id = listed?.id as string
     expect(await asSession((await signInAs(other)).accessToken, () => providers().unlink(other, id))).to.equal(false)
+    const { plain } = await asSession(accessToken, () => world.perms.auth.apiKeys.issue(owner, { abilities: ['*'] }))
+    // Others must outrank the user.
+    await asSystem(() => owner.grantRole(Role.ADMIN))
+    for (const token of [plain, (await signInAs(other)).accessToken])
+      expect(await rejection(asSession(token, () => providers().unlink(owner, id)))).to.be.instanceOf(ForbiddenError)
     expect(await asSession(accessToken, () => providers().unlink(owner, id))).to.equal(true)
     expect(await identitiesOf(owner.id)).to.deep.equal([])
     const { user } = await signedIn(person())
