@@ -44,7 +44,7 @@ interface Sent {
 for (const client of ['pg', 'mysql2'] as const) {
   if (!availableDatabases.includes(client)) continue
   describe(`two processes at once, with providers and deletions (${client})`, function () {
-    this.timeout(60_000 + RACES * 2000)
+    this.timeout(60_000 + RACES * 10_000)
     let own: OwnDatabase
     let perms: Perms
     let servers: readonly ServerProcess[] = []
