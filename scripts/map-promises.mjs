@@ -218,6 +218,7 @@ const featurePromises = {
   204: 'a search looks only at columns that are marked for it and that the caller may read in every row of the list; every character of a word means itself',
   205: 'a change of an audited row and its entry are one transaction: neither exists without the other, for single, bulk and graph writes',
   206: 'entries hold no hidden value, no value of a column or model that readers of the log may not read, and none of another domain',
+  207: 'admins pass the rules of columns in exactly the rows whose rules they bypass, in SQL as in memory, and sort and filter only by columns readable everywhere',
 }
 
 const numbered = new Map([

@@ -5,8 +5,8 @@ import { all, any, type Condition } from '../policy/compiler/condition.js'
 import { domainAdmin, globalRole } from '../policy/compiler/role-conditions.js'
 import { type Scope, scopeOf } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
-import { effective, isAdminHere } from '../policy/effective.js'
-import { isReadableEverywhere } from '../policy/fields.js'
+import { effective } from '../policy/effective.js'
+import { isReadableEverywhere, readable } from '../policy/fields.js'
 import { columnsRead, type PolicyFrame, policyFrameOf, policyOf, type Resolved, ruleOf } from '../policy/policy.js'
 import { registeredModel } from '../policy/registered-models.js'
 import { type AnyRule, type Rule, walk } from '../policy/rules.js'
@@ -48,7 +48,7 @@ function isVisible(name: string, scope: Scope): Condition {
   const spec = definitionOf(scope.cls).specs[name]
   if (!spec) return true
   if (spec.isHidden) return false
-  return !spec.readable || isAdminHere(scope, spec.readable) || compile(spec.readable, scope)
+  return !spec.readable || readable(spec.readable, scope)
 }
 
 // Returns whether the caller may read all that a rule reads, in the row itself and in related rows.

@@ -6,9 +6,9 @@ import { message } from '../core/messages/message.js'
 import type { ColumnSpec } from '../schema/column.js'
 import { definitionOf, onDefinition } from '../schema/definition/definition.js'
 import { compile } from './compiler/compile.js'
-import { all, type Condition } from './compiler/condition.js'
+import { all, any, type Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
-import { isAdminHere } from './effective.js'
+import { fieldBypass } from './effective.js'
 import { type Rule, walk } from './rules.js'
 
 // Output is synchronous and changes are checked row by row, so field rules can use neither code nor other tables.
@@ -39,8 +39,7 @@ export function writableFields(scope: Scope, values: Readonly<Record<string, unk
   const denied: FieldProblem[] = []
   const conditions: Condition[] = []
   for (const { name, rule } of rulesOfFields(scope.cls, values, isNew)) {
-    if (isAdminHere(scope, rule)) continue
-    const condition = compile(rule, scope)
+    const condition = any(fieldBypass(scope, rule, 'write'), compile(rule, scope))
     if (condition === false) denied.push({ field: name, message: message('field.notByYou') })
     conditions.push(condition)
   }
@@ -78,7 +77,7 @@ function isDefault(spec: { hasDefault: boolean; defaultValue?: unknown; isNullab
 /** Returns the columns of a row that this actor may not read. */
 export function unreadableFields(scope: Scope): string[] {
   return Object.entries(definitionOf(scope.cls).specs)
-    .filter(([, spec]) => spec.readable && !isAdminHere(scope, spec.readable) && compile(spec.readable, scope) !== true)
+    .filter(([, spec]) => spec.readable && readable(spec.readable, scope) !== true)
     .map(([name]) => name)
 }
 
@@ -86,8 +85,11 @@ export function unreadableFields(scope: Scope): string[] {
 export function isReadableEverywhere(scope: Scope, name: string): boolean {
   const spec = definitionOf(scope.cls).specs[name]
   if (!spec || spec.isHidden) return false
-  return !spec.readable || isAdminHere(scope, spec.readable) || compile(spec.readable, { ...scope, row: undefined }) === true
+  return !spec.readable || readable(spec.readable, { ...scope, row: undefined }) === true
 }
+
+/** Returns the condition under which the actor may read a column with this rule. */
+export const readable = (rule: Rule, scope: Scope): Condition => any(fieldBypass(scope, rule, 'read'), compile(rule, scope))
 
 const restricted = new WeakMap<object, boolean>()
 

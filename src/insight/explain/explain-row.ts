@@ -4,10 +4,10 @@ import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { actorOf, enabledActorOf, type UserLike } from '../../enforce/perms-mixin.js'
 import { compile } from '../../policy/compiler/compile.js'
-import type { Condition } from '../../policy/compiler/condition.js'
+import { any, type Condition } from '../../policy/compiler/condition.js'
 import type { Scope } from '../../policy/compiler/scope.js'
 import { type Actor, asSystem } from '../../policy/context.js'
-import { isAdminHere } from '../../policy/effective.js'
+import { fieldBypass } from '../../policy/effective.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import type { Rule } from '../../policy/rules.js'
 import { words } from '../../policy/words.js'
@@ -104,7 +104,8 @@ async function fieldsOf(knex: Knex, { cls, action }: Subject, scope: Scope): Pro
     const rule = (action === 'read' ? readable : writable) as Rule | undefined
     return rule ? [{ field, rule }] : []
   })
-  const conditions = ruled.map(({ rule }): Condition => isAdminHere(scope, rule) || compile(rule, scope))
+  const kind = action === 'read' ? 'read' : 'write'
+  const conditions = ruled.map(({ rule }): Condition => any(fieldBypass(scope, rule, kind), compile(rule, scope)))
   const allowed = await truths(knex, conditions)
   return ruled.map(({ field, rule }, i) => ({ field, rule: method, words: words(rule), allowed: allowed[i] === true }))
 }
