@@ -1,4 +1,5 @@
 export { type FakeClock, fakeClock } from './clock.js'
+export { expectAllowed, expectRefused } from './expectations.js'
 export { type Factory, factory } from './factory.js'
 export { testHasher } from './hasher.js'
 export { type CapturedMailer, capturedMailer } from './mailer.js'
