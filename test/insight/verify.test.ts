@@ -193,6 +193,8 @@ eachDatabase('verify()', (db) => {
     expect((await verify([Ledger], { property, tenant: { Ledger: 'company' } }).catch((error) => error)).message).to.contain(
       'no such column',
     )
+    const misspelled = { property, tenants: { Ledger: 'companyId' } } as never
+    expect((await verify([Ledger], misspelled).catch((error) => error)).message).to.contain('tenants')
     expect((await verify([Ledger], { property: 'beauty' as never }).catch((error) => error)).message).to.contain("Use 'tenantIsolation'")
   })
 })

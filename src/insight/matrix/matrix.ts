@@ -55,7 +55,7 @@ const optionNames: OptionNames<MatrixOptions> = { roles: true, title: true }
  * @param models classes with a policy, in the order of the output
  * @throws ConfigurationError for invalid rules, and without a class that has a policy
  * @example
- * await writeFile('permissions.md', matrix([Critter, UserDocument]).toMarkdown())
+ * console.log(matrix([Critter, UserDocument]).toMarkdown())
  */
 export function matrix(models: readonly (abstract new (...args: never[]) => Model)[], options: MatrixOptions = {}): PermissionMatrix {
   assertKnownOptions(options, optionNames, 'matrix(models, ...)')

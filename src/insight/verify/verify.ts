@@ -1,5 +1,6 @@
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { crudActions } from '../../policy/actions.js'
 import { modelClass } from '../../schema/model-class.js'
 import { policiesOf } from '../leaves.js'
@@ -45,6 +46,8 @@ export interface Verification {
   readonly tenants: Readonly<Record<string, string>>
 }
 
+const optionNames: OptionNames<VerifyOptions> = { property: true, tenant: true, ownership: true, timeout: true, modelsFrom: true }
+
 /**
  * Searches for a caller of one tenant who can reach rows of another tenant: in SQLite in memory, over all values of columns that the rules
  * can tell apart, with up to two related rows per relation, for each role that the rules name. Global admins and code in asSystem() are exempt. The database of the application
@@ -53,10 +56,11 @@ export interface Verification {
  * @param models the models, and those that their rules refer to
  * @throws ConfigurationError for another property, for a tenant column that does not exist, and without an SQLite driver
  * @example
- * const { outcome, counterexamples } = await verify([Article, Note], { property: 'tenantIsolation' })
+ * const { outcome, counterexamples } = await verify([Critter, UserDocument], { property: 'tenantIsolation' })
  * for (const { test } of counterexamples) console.log(test)
  */
 export async function verify(models: readonly (abstract new (...args: never[]) => Model)[], options: VerifyOptions): Promise<Verification> {
+  assertKnownOptions(options, optionNames, 'verify(models, ...)')
   if (options.property !== 'tenantIsolation')
     throw new ConfigurationError(`verify({ property: '${String(options.property)}' }): there is no such property. Use 'tenantIsolation'.`)
   const policies = policiesOf(models)
