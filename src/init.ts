@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { AuditTrail } from './auth/audit-trail.js'
-import { type Auth, type CallerCacheControl, createAuth } from './auth/auth.js'
+import { type Auth, type CallerCacheControl, createAuth, remembering } from './auth/auth.js'
 import { emitter, type OnEvent } from './auth/events.js'
 import { providerSettings } from './auth/flows/providers/options.js'
 import { assertRetention, type MaintainedParts, maintain } from './auth/maintenance.js'
@@ -11,6 +11,7 @@ import { assertPasswordPolicy, checkPasswordPolicy } from './auth/passwords/pass
 import { resolveThrottle } from './auth/throttle/throttle.js'
 import { DEFAULT_REFRESH_LIFE } from './auth/tokens/key-set.js'
 import { registerLegacyTokens } from './auth/tokens/legacy-tokens.js'
+import { setRememberedCallers } from './auth/tokens/remembered-callers.js'
 import { ConfigurationError, PermsError } from './core/errors.js'
 import { assertKnownOptions } from './core/known-options.js'
 import { Languages } from './core/messages/languages.js'
@@ -167,7 +168,7 @@ interface SignInParts {
 }
 
 function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHasher, languages: Languages): SignInParts {
-  const { knex, jwt, cacheCallers, loadUser, mail, codes, secondFactor, passkeys } = options
+  const { knex, jwt, cacheCallers, rememberCallers, loadUser, mail, codes, secondFactor, passkeys } = options
   const providers = providerSettings(options.providers, options.providerSignIn)
   const lifecycle = lifecycleOptions(options, stepUpRule(options.stepUp))
   const listeners = new Listeners()
@@ -187,6 +188,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     onEvent,
     trail: trail ?? undefined,
     cacheCallers,
+    rememberCallers,
     mail,
     codes,
     languages,
@@ -199,6 +201,7 @@ function startSignIn(runtime: Runtime, options: PermsOptions, hasher: PasswordHa
     newPlaces: options.newPlaces,
   }
   const auth = jwt ? createAuth({ ...parts, jwt }) : null
+  setRememberedCallers(runtime, auth?.[remembering] ?? null)
   registerLegacyTokens(runtime, jwt)
   registerBreachFailures(runtime, (reason, isAccepted) => emit('breachCheckFailed', { reason, isAccepted, address: currentAddress() }))
   registerUserEvents(runtime, (name, payload) => {

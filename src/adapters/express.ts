@@ -3,7 +3,14 @@ import { assertKnownOptions } from '../core/known-options.js'
 import type { CallerOptions, RoleOptions } from '../http/caller/request-authenticator.js'
 import type { PermsPort } from '../http/core/ports.js'
 import type { HttpResponse } from '../http/core/response.js'
-import { type AdapterOptions, type CallerCheck, createAdapter, requireCaller, requireCallerRole } from '../http/serve/adapter-core.js'
+import {
+  type AdapterOptions,
+  type CallerCheck,
+  createAdapter,
+  requireCaller,
+  requireCallerRole,
+  type ServedApi,
+} from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { RoleName } from '../policy/registered-types.js'
 import { interceptResponse, keepContext, NodeHttpRequest, type NodeRequest, sendNode } from './node-http.js'
@@ -52,6 +59,8 @@ export interface ExpressAdapter {
 export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): ExpressAdapter {
   assertKnownOptions(options, { onError: true }, 'expressAdapter(perms, ...)')
   const core = createAdapter(perms, options)
+  /** The Apis of the middleware of router(). */
+  const apis = new WeakMap<object, ServedApi>()
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, () => req.ip)
   const continuation = (res: ServerResponse, next: Next) => ({
     next,
@@ -69,17 +78,24 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
       void core.requireCaller(toRequest(req), check, continuation(res, next))
     }
   return {
-    authenticate: () => (req, res, next) => {
-      keepContext(req)
-      void core.authenticate(toRequest(req), continuation(res, next))
+    authenticate: () => {
+      const middleware: ExpressMiddleware = (req, res, next) => {
+        keepContext(req)
+        const following = followingMiddleware(req, middleware)
+        void core.authenticate(toRequest(req), continuation(res, next), following && apis.get(following))
+      }
+      return middleware
     },
     router: (api) => {
       const mounted = core.mount(api)
-      return (req, res, next) => {
-        const answer = mounted.handle(toRequest(req))
+      const middleware: ExpressMiddleware = (req, res, next) => {
+        const request = toRequest(req)
+        const answer = mounted.handle(request)
         if (answer === null) next()
-        else answer.then((response) => sendNode(response, res)).catch(next)
+        else answer.then((response) => core.inCallerContext(request, () => sendNode(response, res))).catch(next)
       }
+      apis.set(middleware, mounted)
+      return middleware
     },
     requireUser: (callerOptions) => demand(requireCaller(callerOptions)),
     requireRole: (role, roleOptions) => demand(requireCallerRole(role, roleOptions)),
@@ -90,4 +106,30 @@ export function expressAdapter(perms: PermsPort, options: AdapterOptions = {}): 
       else sendNode(response, res)
     },
   }
+}
+
+/** A middleware in the list of an Express application. */
+interface Layer {
+  readonly handle: unknown
+  /** Whether it gets requests for all paths. */
+  readonly slash?: boolean
+}
+
+interface ExpressRequest {
+  readonly app?: { readonly lazyrouter?: unknown; readonly router?: { readonly stack?: readonly Layer[] } } | undefined
+}
+
+/**
+ * Returns the middleware that Express 5 calls directly after a given one, for every path.
+ *
+ * @returns undefined for another order, a router of its own, Express 4, and frameworks like Express
+ */
+function followingMiddleware(req: NodeRequest, middleware: ExpressMiddleware): object | undefined {
+  const { app } = req as ExpressRequest
+  // In Express 4, reading app.router throws an error.
+  if (!app || app.lazyrouter !== undefined || req.url !== req.originalUrl) return undefined
+  const stack = app.router?.stack ?? []
+  const at = stack.findIndex(({ handle }) => handle === middleware)
+  const [own, next] = [stack[at], stack[at + 1]]
+  return own?.slash && next?.slash && typeof next.handle === 'function' ? next.handle : undefined
 }

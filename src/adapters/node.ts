@@ -12,6 +12,7 @@ import {
   createAdapter,
   requireCaller,
   requireCallerRole,
+  type ServedApi,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { SocketConnection, UpgradeOptions } from '../http/serve/socket.js'
@@ -70,6 +71,8 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
   assertKnownOptions(options, { onError: true, address: true }, 'nodeAdapter(perms, ...)')
   const core = createAdapter(perms, { onError: options.onError })
   const { address } = options
+  /** The Apis of the handlers of router(). */
+  const apis = new WeakMap<NodeHandler, ServedApi>()
   const toRequest = (req: NodeRequest) => new NodeHttpRequest(req, address ? () => address(req) : undefined)
   const responseTo = (error: unknown, req: NodeRequest): HttpResponse => {
     const response = core.answerError(error, toRequest(req))
@@ -104,16 +107,21 @@ export function nodeAdapter(perms: PermsPort, options: NodeAdapterOptions = {}):
     authenticate: (handler) =>
       inRuntime((req, res) => {
         keepContext(req)
-        return core.authenticate(toRequest(req), continuation(handler, req, res))
+        return core.authenticate(toRequest(req), continuation(handler, req, res), apis.get(handler))
       }),
     router: (api, otherwise) => {
       const mounted = core.mount(api)
-      return inRuntime(async (req, res) => {
-        const answer = mounted.handle(toRequest(req))
-        if (answer !== null) sendNode(await answer, res)
-        else if (otherwise) await otherwise(req, res)
-        else sendNode(core.notFound(toRequest(req)), res)
+      const handler = inRuntime(async (req, res) => {
+        const request = toRequest(req)
+        const answer = mounted.handle(request)
+        if (answer !== null) {
+          const response = await answer
+          core.inCallerContext(request, () => sendNode(response, res))
+        } else if (otherwise) await otherwise(req, res)
+        else sendNode(core.notFound(request), res)
       })
+      apis.set(handler, mounted)
+      return handler
     },
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),

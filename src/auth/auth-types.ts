@@ -57,6 +57,12 @@ export interface AuthOptions {
    * @defaultValue no caching
    */
   readonly cacheCallers?: number | undefined
+  /**
+   * Whether reads through resources may use the caller of an earlier request, which their statement proves.
+   *
+   * @defaultValue true
+   */
+  readonly rememberCallers?: boolean | undefined
   readonly secondFactor?: SecondFactorOptions | undefined
   /** Identity providers, and how users sign in with them. Without it, functions of `providers` throw. */
   readonly providers?: ProviderSettings | undefined

@@ -40,6 +40,7 @@ import { deriveKeys } from './tokens/derived-keys.js'
 import { type KeySet, parseKeys, publicJwks } from './tokens/key-set.js'
 import { LegacyTokens } from './tokens/legacy-tokens.js'
 import { callerLoader } from './tokens/load-caller.js'
+import { RememberedCallers } from './tokens/remembered-callers.js'
 import { SessionLife } from './tokens/session-life.js'
 import { Sessions } from './tokens/sessions.js'
 
@@ -61,6 +62,14 @@ export interface CallerCacheControl {
   forget(change: CallerChange): void
 }
 
+/** The key of the remembered callers. `perms.auth` does not show it. */
+export const remembering: unique symbol = Symbol('remembered callers')
+
+/** Lets initPerms register the callers that the HTTP layer may read for without a look-up. */
+export interface CallerMemory {
+  readonly [remembering]: RememberedCallers | null
+}
+
 /** Lets initPerms report changes of accounts that happen outside this API. */
 export interface AccountChangeListener {
   noteAccountChange(change: AccountChange): void
@@ -72,7 +81,7 @@ export interface AccountChangeListener {
  * @throws ConfigurationError for invalid keys or times
  * @example const auth = createAuth({ knex, jwt: { secret }, hasher: bcryptHasher() })
  */
-export function createAuth(options: AuthOptions): Auth & CallerCacheControl & AccountChangeListener {
+export function createAuth(options: AuthOptions): Auth & CallerCacheControl & AccountChangeListener & CallerMemory {
   const { loadUser, runtime, trail } = options
   const keys = parseKeys(options.jwt)
   const legacyTokens = options.jwt.legacyTokens && new LegacyTokens(options.knex, options.jwt.legacyTokens, keys)
@@ -85,6 +94,8 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl & Ac
   const { authenticate: findApiKey, ...ownKeys } = apiKeys(core)
   const sentCodes = codeContext(core, options.codes)
   const context = { accessTokens, sessions, findApiKey, legacyTokens, cache, loadUser }
+  // A user that the application loads has no fingerprint, and a cached caller needs no statement.
+  const isRemembering = options.rememberCallers !== false && cache === null && loadUser === undefined
 
   return {
     ...signInFlows(core),
@@ -93,6 +104,9 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl & Ac
     register: registrationFlow(core),
     importUsers: importUsers(core),
     authenticate: (token) => authenticate(context, token),
+    [remembering]: isRemembering
+      ? new RememberedCallers(options.knex, accessTokens, (token, loaders) => authenticate(context, token, loaders))
+      : null,
     verifyAccessToken: (token) => accessTokens.verify(token),
     jwks: () => publicJwks(keys),
     deriveKey: (purpose) => deriveKeys(keys, [purpose, runtime?.scope() ?? []].flat().join(' of '))[0],

@@ -13,7 +13,7 @@ import { isActiveUser } from '../policy/user-tables.js'
 import { assertHome } from '../query/home.js'
 import { enforcerKey, protectTable } from '../query/inspection/protected-tables.js'
 import type { ObjectionRelation } from '../query/objection-internals.js'
-import { isEnforcingBuilder } from '../query/query-builder.js'
+import { isEnforcingBuilder, noteDerivedCode } from '../query/query-builder.js'
 import { ActiveRecordMixin } from '../record/active-record.js'
 import { dialectOfClass } from '../record/codec.js'
 import type { AbstractConstructor, ActiveRecord, ActiveRecordStatics, Constructor } from '../record/record-types.js'
@@ -212,6 +212,7 @@ export function PermsMixin(Base: AbstractConstructor<Model>): AbstractConstructo
   }
   Object.defineProperty(Perms, enforcerKey, { value: policyEnforcer })
   markIntermediate(Perms)
+  noteDerivedCode(Active.query, Perms.query)
   return Perms
 }
 

@@ -2,6 +2,7 @@ import type { Model, QueryBuilder, TransactionOrKnex } from 'objection'
 import { declareGlobalScope, policyOf, restoreAction } from '../policy/policy.js'
 import { where } from '../policy/rules.js'
 import type { Execution } from '../query/policy-enforcer.js'
+import { noteDerivedCode } from '../query/query-builder.js'
 import type { AbstractConstructor, ActiveRecord, Constructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate } from '../schema/definition/declarations.js'
@@ -57,6 +58,7 @@ function softDeletingBuilder(Base: Constructor<Open>): Constructor<Open> {
       return this.delete(...args)
     }
   }
+  noteDerivedCode(Base, SoftDeleting)
   return SoftDeleting
 }
 

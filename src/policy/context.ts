@@ -1,4 +1,5 @@
 import { NoContextError } from '../core/errors.js'
+import type { CallerProof } from '../query/caller-proof.js'
 import {
   assertOnlyCopy,
   contextStore,
@@ -66,6 +67,8 @@ interface Frame {
   readonly impersonatorId: string | null
   /** The request for which an adapter entered the frame, also inside asSystem() and runAs(). */
   readonly origin?: object | undefined
+  /** The proof that the caller is current, if it was remembered from an earlier request. */
+  readonly proof?: CallerProof | undefined
   /** The rejection of the request's credentials. Only routes that skip authentication may run. */
   readonly refusal?: Refusal | undefined
   /** The user who agreed to join a domain, during the creation of the grant. */
@@ -247,6 +250,8 @@ export function runAsActor<T>(actor: Actor | null, fn: () => T, more: Client = {
 export interface Entry extends Client {
   /** The framework's request object. */
   readonly origin?: object | undefined
+  /** The proof of a caller who was remembered from an earlier request. Until it is given, only a query that gives it may run. */
+  readonly proof?: CallerProof | undefined
 }
 
 /** Runs fn as another form of the current actor, such as one with a fresh session. Domain, consent and bypasses stay. */
@@ -257,9 +262,20 @@ export function withActor<T>(actor: Actor, fn: () => T): Promise<Awaited<T>> {
 /** Calls fn synchronously in the actor's context and returns its result, for callback-style frameworks. */
 export function enterAsActor<T>(actor: Actor | null, fn: () => T, entry: Entry = {}): T {
   const { runtime } = frame()
-  const { address, acceptLanguage, userAgent, origin } = entry
+  const { address, acceptLanguage, userAgent, origin, proof } = entry
   return storage.run(
-    withRuntime({ runtime, actor, bypasses: [], domainId: undefined, address, acceptLanguage, userAgent, impersonatorId: null, origin }),
+    withRuntime({
+      runtime,
+      actor,
+      bypasses: [],
+      domainId: undefined,
+      address,
+      acceptLanguage,
+      userAgent,
+      impersonatorId: null,
+      origin,
+      proof,
+    }),
     fn,
   )
 }

@@ -32,6 +32,7 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
     execution: Execution | undefined
     isRunning = false
     deletedToo = false
+    provesCaller = false
     readableFilters: readonly Template[] = noFilters
     allowedActions: readonly string[] = noActions
     allowedFlags: readonly AllowedFlag[] = noFlags
@@ -64,6 +65,7 @@ export function BuilderStateMixin(Base: BuilderClass<ObjectionBuilder>): Builder
       copy.execution = this.execution
       copy.isRunning = this.isRunning
       copy.deletedToo = this.deletedToo
+      copy.provesCaller = this.provesCaller
       copy.readableFilters = this.readableFilters
       copy.allowedActions = this.allowedActions
       copy.affectedBy = this.affectedBy

@@ -1,5 +1,6 @@
 /** Counts the rows of queries that enforce policies, and finds the rows that a write affects first. */
 import { inRuntimeOf } from '../runtime.js'
+import { assertProven } from './caller-proof.js'
 import type { BuilderState } from './enforcing-query.js'
 import { afterTableCheck } from './execution/table-check.js'
 import { joinsManyRows } from './joined-graphs.js'
@@ -12,6 +13,7 @@ export function CountMixin(Base: BuilderClass<BuilderState>): BuilderClass<Build
   return class Counting extends Base {
     override async resultSize(): Promise<number> {
       try {
+        assertProven(this)
         return await inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#count()))
       } catch (error) {
         throw typedError(this.modelClass(), error)

@@ -26,6 +26,8 @@ export interface BuilderState extends ObjectionBuilder {
   /** Whether this is the copy that is executed. */
   isRunning: boolean
   deletedToo: boolean
+  /** Whether the rows of this query prove the caller of the request. */
+  provesCaller: boolean
   readableFilters: readonly Template[]
   /** The actions of withAllowed(). */
   allowedActions: readonly string[]

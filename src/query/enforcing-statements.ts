@@ -6,6 +6,7 @@ import type { NamesContext } from '../database/identifiers.js'
 import { methodOf, type OpenKnexBuilder, singlePartsOf } from '../database/knex-internals.js'
 import { tableOf } from '../schema/class-statics.js'
 import { dialectOf } from '../schema/storage.js'
+import { addProof } from './caller-proof.js'
 import type { BuilderState } from './enforcing-query.js'
 import { type InsertOperation, noteIgnored } from './execution/insert-results.js'
 import { isKnownId, isPlainInsert, isReturning, kindOf, writeOf } from './execution/write-operation.js'
@@ -79,6 +80,7 @@ export function addPolicy(builder: BuilderState, built: OpenKnexBuilder): void {
     groupWheres(built, builder.names as NamesContext)
     for (const filter of builder.readableFilters) built.whereRaw(fragment(built.client, filter))
   }
+  if (builder.provesCaller) addProof(builder, built, isRestricted)
   // Other builders carry no rule. They are inspected again inside another statement, because the application may have changed them.
   if (enforcer || (isBound && context.exempt)) noteModelQuery(context, built)
 }

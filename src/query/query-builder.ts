@@ -1,10 +1,11 @@
 /** Extends Objection's QueryBuilder so that every statement carries the policy of its model. */
 
 import type { Knex } from 'knex'
-import { QueryBuilder } from 'objection'
+import { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { inRuntimeOf } from '../runtime.js'
 import { BuilderStateMixin } from './builder-state.js'
+import { assertProven } from './caller-proof.js'
 import { afterNarrowing, CountMixin } from './counts.js'
 import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { executeCopy, isAsExpected } from './execution/execution.js'
@@ -19,6 +20,9 @@ import { StatementBuildingMixin } from './statement-building.js'
 import { typedError } from './typed-errors.js'
 
 const enforcingBuilders = new WeakSet<object>()
+
+/** QueryBuilder classes and query() methods without code of the application. */
+const libraryCode = new WeakSet<object>([Model.query])
 
 /**
  * Adds a condition that the database evaluates only on rows that satisfy the model's rule.
@@ -37,6 +41,16 @@ export function isEnforcingBuilder(builder: object): boolean {
     if (enforcingBuilders.has(cls)) return true
   }
   return false
+}
+
+/** Returns whether a query of a model runs no code of the application before its statement. */
+export function queriesWithoutCode({ beforeFind, query, QueryBuilder: builder }: typeof Model): boolean {
+  return beforeFind === Model.beforeFind && libraryCode.has(query) && libraryCode.has(builder)
+}
+
+/** Marks a QueryBuilder class or a query() method that the library derives from another one, if that has no code of the application. */
+export function noteDerivedCode(base: object, derived: object): void {
+  if (libraryCode.has(base)) libraryCode.add(derived)
 }
 
 /**
@@ -76,6 +90,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     // An async function around another one costs each query several promises.
     #read(): Promise<unknown> {
       try {
+        assertProven(this)
         return inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#find()))
       } catch (error) {
         return Promise.reject(typedError(this.modelClass(), error))
@@ -91,6 +106,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     #write(): Promise<unknown> {
       try {
         return inRuntimeOf(this.unsafeKnex(), () => {
+          assertProven(this)
           const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
           return afterTableCheck(
             () => this.unsafeKnex(),
@@ -104,6 +120,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
 
     // Objection executes a copy of the builder. State of one execution is kept in that copy.
     [runCopy](trx?: Knex): { copy: EnforcingBuilder; result: Promise<unknown> } {
+      assertProven(this)
       assertHomeOfOwners(this, trx)
       this.#forCopy = { trx }
       const result = isStock ? executeCopy(this.clone()) : super.execute()
@@ -114,6 +131,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     }
   }
   enforcingBuilders.add(EnforcingBuilder)
+  if (isStock && Base === QueryBuilder) libraryCode.add(EnforcingBuilder)
   return EnforcingBuilder as unknown as typeof QueryBuilder
 }
 

@@ -120,6 +120,7 @@ export const permsOptionNames: OptionNames<PermsOptions> = {
   namedStatements: true,
   throttle: orOther(throttle, 'begin'),
   cacheCallers: true,
+  rememberCallers: true,
   cookies: orOther({ origins: true }),
   stepUp: orOther({ maxAge: true }),
   auditLog: true,

@@ -127,6 +127,13 @@ export interface PermsOptions {
    */
   cacheCallers?: number | undefined
   /**
+   * Whether list and get of resources may use the caller of an earlier request. Their statement then returns rows only if session, user,
+   * roles and domains are unchanged. Has no effect with `cacheCallers` or `loadUser`.
+   *
+   * @defaultValue true
+   */
+  rememberCallers?: boolean | undefined
+  /**
    * Enables tokens in cookies. A client that signs in with `Prefer: cookies` gets its tokens as `__Host-` cookies, which scripts
    * cannot read.
    *

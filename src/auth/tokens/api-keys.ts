@@ -55,16 +55,17 @@ export interface ApiKeys {
 }
 
 /** Returns the key and its user for an API key that a request sends as its Bearer token. */
-export type ApiKeyAuthenticator = (plain: string) => Promise<Caller>
+export type ApiKeyAuthenticator = (plain: string, load?: (hash: string) => Promise<Caller | null>) => Promise<Caller>
 
 export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthenticator } {
   const { knex, emit, background } = core
   const load = callerLoader(knex, 'token')
 
   // The WHERE clause skips the update when another process has just recorded a use.
-  function recordUse({ session }: Caller): void {
+  function recordUse(caller: Caller): void {
+    if (isUseRecorded(caller)) return
+    const { session } = caller
     const now = Date.now()
-    if (session.lastUsedAt !== null && now - session.lastUsedAt.getTime() < USE_INTERVAL * 1000) return
     const before = new Date(now - USE_INTERVAL * 1000)
     background.run(() =>
       asSystem(() =>
@@ -102,8 +103,8 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
       return count > 0
     },
 
-    async authenticate(plain) {
-      const caller = isApiKey(plain) ? await load(hashToken(plain)) : null
+    async authenticate(plain, loadCaller = load) {
+      const caller = isApiKey(plain) ? await loadCaller(hashToken(plain)) : null
       if (!caller || !isActiveKey(caller)) throw new InvalidTokenError(message('apiKey.invalid'))
       recordUse(caller)
       return caller
@@ -111,7 +112,13 @@ export function apiKeys(core: AuthCore): ApiKeys & { authenticate: ApiKeyAuthent
   }
 }
 
-function isActiveKey({ session: { kind, revoked, expiresAt }, user }: Caller): boolean {
+/** Returns whether a use of the key was recorded so recently that the next one need not be. */
+export function isUseRecorded({ session: { lastUsedAt } }: Caller): boolean {
+  return lastUsedAt !== null && Date.now() - lastUsedAt.getTime() < USE_INTERVAL * 1000
+}
+
+/** Returns whether an API key and its user are active. */
+export function isActiveKey({ session: { kind, revoked, expiresAt }, user }: Caller): boolean {
   return kind === 'api' && !revoked && (expiresAt === null || expiresAt.getTime() > Date.now()) && isActive(user)
 }
 

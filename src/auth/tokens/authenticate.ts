@@ -11,8 +11,9 @@ import { assertImpersonator } from '../flows/impersonation.js'
 import type { AccessTokens } from './access-tokens.js'
 import type { ApiKeyAuthenticator } from './api-keys.js'
 import type { CallerCache } from './caller-cache.js'
+import { detailsOfKey, detailsOfSession } from './caller-details.js'
 import type { LegacyTokens } from './legacy-tokens.js'
-import type { SessionState } from './load-caller.js'
+import type { RememberingLoaders } from './remembered-callers.js'
 import type { Sessions } from './sessions.js'
 
 /** The parts that authenticate() uses. */
@@ -28,9 +29,14 @@ export interface AuthenticateContext {
   readonly loadUser: AuthOptions['loadUser']
 }
 
-/** Returns the caller of an access token, a legacy token or an API key. @throws InvalidTokenError */
-export async function authenticate(context: AuthenticateContext, token: string): Promise<Actor> {
-  if (looksLikeApiKey(token)) return await authenticateKey(context, token)
+/**
+ * Returns the caller of an access token, a legacy token or an API key.
+ *
+ * @param loaders load callers so that they are remembered. Default: the cache, or the usual statement.
+ * @throws InvalidTokenError
+ */
+export async function authenticate(context: AuthenticateContext, token: string, loaders?: RememberingLoaders): Promise<Actor> {
+  if (looksLikeApiKey(token)) return await authenticateKey(context, token, loaders)
   let claims: AccessClaims
   try {
     claims = context.accessTokens.sharedClaims(token)
@@ -39,22 +45,28 @@ export async function authenticate(context: AuthenticateContext, token: string):
     return await authenticateLegacy(context, context.legacyTokens, token)
   }
   const { cache, loadUser, sessions } = context
-  const { user, session } = await sessions.findActive(claims.sid, cache?.load)
+  const { user, session } = await sessions.findActive(claims.sid, loaders?.session ?? cache?.load)
   // Text equality: each id has one spelling.
   if (claims.sub !== String(user.id)) throw new InvalidTokenError()
   if (session.impersonatorId) await assertImpersonator(sessions, session, user)
-  return loadUser ? await applicationActor(loadUser, structuredClone(claims), detailsOf(session)) : toActor(user, detailsOf(session))
+  return loadUser
+    ? await applicationActor(loadUser, structuredClone(claims), detailsOfSession(session))
+    : toActor(user, detailsOfSession(session))
 }
 
-async function authenticateKey({ findApiKey, loadUser }: AuthenticateContext, plain: string): Promise<Actor> {
-  const { user, session } = await findApiKey(plain)
-  const details = { sessionId: session.id, abilities: session.abilities ?? [], keyMadeAt: session.createdAt ?? null }
+async function authenticateKey(
+  { findApiKey, loadUser }: AuthenticateContext,
+  plain: string,
+  loaders: RememberingLoaders | undefined,
+): Promise<Actor> {
+  const { user, session } = await findApiKey(plain, loaders?.apiKey)
+  const details = detailsOfKey(session)
   return loadUser ? await applicationActor(loadUser, claimsOf(user, { key: session.id }), details) : toActor(user, details)
 }
 
 async function authenticateLegacy({ loadUser }: AuthenticateContext, legacyTokens: LegacyTokens, token: string): Promise<Actor> {
   const { user, session } = await legacyTokens.findActive(token)
-  const details = detailsOf(session)
+  const details = detailsOfSession(session)
   return loadUser ? await applicationActor(loadUser, claimsOf(user, { legacy: session.id }), details) : toActor(user, details)
 }
 
@@ -73,8 +85,4 @@ async function applicationActor(
 
 function claimsOf(user: User, credential: object): Record<string, unknown> {
   return { sub: String(user.id), usr: tableOf(userClass()), ...credential }
-}
-
-function detailsOf({ id, impersonatorId, authTime, amr }: SessionState): ActorDetails {
-  return { sessionId: id, impersonatorId, authTime, amr }
 }

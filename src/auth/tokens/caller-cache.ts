@@ -77,8 +77,8 @@ export class CallerCache {
   }
 }
 
-// Passwords are checked against the stored hash, never against a cached one.
-function withoutHash(user: User): User {
+/** Removes the hash of the password: passwords are checked against the stored hash, never against one in memory. */
+export function withoutHash(user: User): User {
   Reflect.deleteProperty(user, 'passwordHash')
   return user
 }

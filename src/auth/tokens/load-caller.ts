@@ -6,6 +6,7 @@ import { isTransaction, joinAmbient, retryStatement } from '../../database/trans
 import { registeredModel } from '../../policy/registered-models.js'
 import { send } from '../../query/execution/send.js'
 import { afterTableCheck } from '../../query/execution/table-check.js'
+import type { Template } from '../../query/fragments.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { columnOf, definitionOf } from '../../schema/definition/definition.js'
@@ -13,6 +14,8 @@ import { type Dialect, decoder } from '../../schema/storage.js'
 import type { Domain } from '../../users/domain.js'
 import type { User } from '../../users/user.js'
 import type { UserRole } from '../../users/user-role.js'
+import { columnIn, type Part, type Parts } from './caller-tables.js'
+import { fingerprintSql } from './fingerprint.js'
 import { methodsIn } from './methods.js'
 
 /** The columns of a session's row that are read. */
@@ -41,6 +44,15 @@ export type SessionState = {
 export interface Caller {
   readonly user: User
   readonly session: SessionState
+  /** Changes when any of these rows changes. Only if the loader was asked for it. */
+  readonly fingerprint?: Fingerprint | undefined
+}
+
+/** The state of a caller in the database. */
+export interface Fingerprint {
+  readonly value: string
+  /** A condition that is true while the caller has this state. */
+  readonly condition: Template
 }
 
 const sessionColumns = [
@@ -63,15 +75,11 @@ const sessionColumns = [
 
 type DatabaseRow = Readonly<Record<string, unknown>>
 
-/** One table of the statement: `as` is its name there, `alias` the prefix in result rows, `column` the column in the table. */
-interface Part {
-  readonly cls: typeof Model
-  readonly columns: readonly { readonly as: string; readonly alias: string; readonly column: string }[]
-}
-
 interface Statement {
   readonly sql: string
-  readonly parts: Readonly<Record<'user' | 'token' | 'userRole' | 'domain', Part>>
+  readonly parts: Parts
+  /** The query for the fingerprint, with one binding, and its name in result rows; null if it is not selected. */
+  readonly fingerprint: { readonly sql: string; readonly alias: string } | null
 }
 
 /**
@@ -81,13 +89,18 @@ interface Statement {
  * It does not check whether the session and the user are active: the caller does.
  *
  * @param by the search column; `'token'` is the stored hash
+ * @param options `fingerprint`: whether callers get a fingerprint, if the database can compute it
  * @returns a function that loads one caller, or null
  */
-export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: string) => Promise<Caller | null> {
+export function callerLoader(
+  knex: Knex,
+  by: 'id' | 'token' = 'id',
+  { fingerprint: isFingerprinted = false }: { fingerprint?: boolean } = {},
+): (value: string) => Promise<Caller | null> {
   let statement: Promise<Statement> | undefined
   return async (value) => {
-    statement ??= makeStatement(knex, by)
-    const { sql, parts } = await statement.catch((error: unknown) => {
+    statement ??= makeStatement(knex, by, isFingerprinted)
+    const { sql, parts, fingerprint } = await statement.catch((error: unknown) => {
       statement = undefined
       throw error
     })
@@ -97,17 +110,19 @@ export function callerLoader(knex: Knex, by: 'id' | 'token' = 'id'): (value: str
       const ask = () =>
         afterTableCheck(
           () => db,
-          () => send(db, sql, [value]),
+          () => send(db, sql, fingerprint === null ? [value] : [value, value]),
         )
       const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : retryStatement(error, ask)))
-      return assemble(rowsOf(found, dialect), parts, dialect)
+      const rows = rowsOf(found, dialect)
+      const caller = assemble(rows, parts, dialect)
+      return caller && fingerprint !== null ? { ...caller, fingerprint: fingerprintIn(rows[0], fingerprint, value) } : caller
     } catch (error) {
       throw mapDatabaseError(error, dialect, undefined, () => true)
     }
   }
 }
 
-async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement> {
+async function makeStatement(knex: Knex, by: 'id' | 'token', isFingerprinted: boolean): Promise<Statement> {
   // Short aliases, in the form that the application's Knex returns: postProcessResponse is not applied.
   let count = 0
   const spelled = (alias: string) => storedName(alias, knex.client.config as KnexNames)
@@ -141,10 +156,22 @@ async function makeStatement(knex: Knex, by: 'id' | 'token'): Promise<Statement>
     .leftJoin({ d: tableOf(domain) }, columnIn('d', domain, 'id'), columnIn('r', userRole, 'domainId'))
     .where(columnIn('s', token, by), '')
     .select([...listed('s', parts.token), ...listed('u', parts.user), ...listed('r', parts.userRole), ...listed('d', parts.domain)])
-  return { sql: query.toSQL().sql, parts }
+  const fingerprint = isFingerprinted ? fingerprintSql(knex, parts, by) : null
+  if (fingerprint === null) return { sql: query.toSQL().sql, parts, fingerprint }
+  query.select(knex.raw(`(${fingerprint}) as ??`, ['', 'cf']))
+  return { sql: query.toSQL().sql, parts, fingerprint: { sql: fingerprint, alias: spelled('cf') } }
 }
 
-const columnIn = (alias: string, cls: typeof Model, property: string) => `${alias}.${columnOf(cls, property)}`
+// NULL in the database: the state has no fingerprint.
+function fingerprintIn(
+  row: DatabaseRow | undefined,
+  { sql, alias }: NonNullable<Statement['fingerprint']>,
+  key: string,
+): Fingerprint | undefined {
+  const value = row?.[alias]
+  if (typeof value !== 'string') return undefined
+  return { value, condition: { sql: `(${sql}) = ?`, bindings: [key, value] } }
+}
 
 // A model with withColumns() lists its columns. For other models the database is asked once.
 async function columnsOf(cls: typeof Model): Promise<readonly string[]> {

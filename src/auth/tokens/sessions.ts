@@ -112,8 +112,7 @@ export class Sessions {
   async findActive(sessionId: string, load = this.#options.load, accepted: readonly string[] = kinds): Promise<Caller> {
     const known = decodeId(tokens(), sessionId)
     const caller = known === undefined ? null : await load(String(known))
-    if (!caller || !accepted.includes(caller.session.kind) || !isActiveSession(caller.session)) throw new InvalidTokenError()
-    if (!isActive(caller.user)) throw new InvalidTokenError()
+    if (!caller || !isActiveCaller(caller, accepted)) throw new InvalidTokenError()
     return caller
   }
 
@@ -228,6 +227,15 @@ export class Sessions {
     const sliding = now + this.#options.keys.refreshTokenExpires * 1000
     return new Date(Math.min(sliding, endsAt?.getTime() ?? sliding))
   }
+}
+
+/**
+ * Returns whether a session and its user are active.
+ *
+ * @param accepted the kinds of sessions. Default: those of native tokens.
+ */
+export function isActiveCaller({ session, user }: Caller, accepted: readonly string[] = kinds): boolean {
+  return accepted.includes(session.kind) && isActiveSession(session) && isActive(user)
 }
 
 function isActiveSession({ kind, revoked, expiresAt, endsAt }: SessionState): boolean {

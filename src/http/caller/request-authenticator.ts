@@ -1,14 +1,25 @@
-import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
+import { type RememberedCaller, rememberedCallers } from '../../auth/tokens/remembered-callers.js'
+import { ConfigurationError, ForbiddenError, InsufficientAbilityError, InvalidTokenError, UnauthorizedError } from '../../core/errors.js'
 import type { OptionNames } from '../../core/known-options.js'
 import { message } from '../../core/messages/message.js'
 import { isAble } from '../../policy/abilities.js'
-import { type Actor, authorityFor, currentActor, currentOrigin, currentRefusal, type Grant, type Refusal } from '../../policy/context.js'
+import {
+  type Actor,
+  authorityFor,
+  currentActor,
+  currentOrigin,
+  currentRefusal,
+  enterAsActor,
+  enterRefused,
+  type Grant,
+  type Refusal,
+} from '../../policy/context.js'
 import { isGrantIn } from '../../policy/domain-ref.js'
 import type { StepUpRule } from '../../policy/fresh-session.js'
 import type { DomainName } from '../../policy/registered-types.js'
 import { rolesSatisfying } from '../../policy/user-tables.js'
 import type { PermsPort } from '../core/ports.js'
-import type { HttpRequest } from '../core/request.js'
+import { entryOf, type HttpRequest } from '../core/request.js'
 import { segmentsOf } from '../core/routes.js'
 import { type TokenReader, tokenReader } from './authorization.js'
 import { accessCookie, assertSingleCredential, usesCookies } from './cookies.js'
@@ -85,6 +96,9 @@ export class RequestAuthenticator {
   readonly #tokenOf: TokenReader
   readonly #known = new WeakMap<object, Actor | null>()
   readonly #waiting = new WeakMap<object, Waiting>()
+  readonly #recalled = new WeakMap<object, RememberedCaller | null>()
+  readonly #leftToApi = new WeakSet<object>()
+  readonly #remembering = new WeakSet<object>()
   /** Routes that ignore credentials, such as `POST /api/users/login`, or ignore expired cookies. */
   readonly #lenient: LenientRoute[] = []
 
@@ -150,7 +164,54 @@ export class RequestAuthenticator {
     if (known !== undefined) return known
     const given = this.#tokenOf(request)
     if (this.#perms.options.cookies !== undefined) return this.#identifyWithCookies(request, given, options.forgivesCookies === true)
-    return given === null ? this.#keep(request, null) : this.#verify(request, given)
+    return given === null ? this.keep(request, null) : this.#verify(request, given)
+  }
+
+  /**
+   * Returns the caller of the request as last seen; null if identify() must load it, or answers for wrong credentials. The caller
+   * counts only after its proof: then pass it to keep().
+   */
+  recall(request: HttpRequest): RememberedCaller | null {
+    if (this.#known.has(request.raw)) return null
+    let found = this.#recalled.get(request.raw)
+    if (found === undefined) {
+      found = this.#find(request)
+      this.#recalled.set(request.raw, found)
+    }
+    return found
+  }
+
+  /** Calls fn, which hands the request to an Api that calls recall(). Until then, no other code may read the caller. */
+  leaveToApi<T>(request: HttpRequest, fn: () => T): T {
+    this.#leftToApi.add(request.raw)
+    return enterRefused({ error: new ConfigurationError(registeredTwice), isLifted: false }, fn, entryOf(request))
+  }
+
+  /** Calls fn as the caller of a request that was left to an Api; other requests are in their caller's context already. */
+  inCallerContext<T>(request: HttpRequest, fn: () => T): T {
+    return this.#leftToApi.has(request.raw) ? enterAsActor(this.#known.get(request.raw) ?? null, fn, entryOf(request)) : fn()
+  }
+
+  #find(request: HttpRequest): RememberedCaller | null {
+    const callers = rememberedCallers()
+    if (callers === null) return null
+    try {
+      const token = this.#credential(request)
+      return token ? callers.find(token) : null
+    } catch {
+      return null
+    }
+  }
+
+  #credential(request: HttpRequest): string | null {
+    const given = this.#tokenOf(request)
+    if (this.#perms.options.cookies === undefined) return given
+    if (given !== null) {
+      assertSingleCredential(request)
+      return given
+    }
+    this.assertOwnOrigin(request)
+    return accessCookie(request)
   }
 
   #identifyWithCookies(request: HttpRequest, given: string | null, forgivesCookies: boolean): Actor | null | Promise<Actor | null> {
@@ -162,11 +223,11 @@ export class RequestAuthenticator {
     const forgive = (error: unknown): null => {
       if (!(error instanceof InvalidTokenError && forgivesCookies)) throw error
       this.lift(request)
-      return this.#keep(request, null)
+      return this.keep(request, null)
     }
     try {
       const token = accessCookie(request)
-      return token === null ? this.#keep(request, null) : this.#verify(request, token).catch(forgive)
+      return token === null ? this.keep(request, null) : this.#verify(request, token).catch(forgive)
     } catch (error) {
       return forgive(error)
     }
@@ -180,14 +241,24 @@ export class RequestAuthenticator {
 
   #verify(request: HttpRequest, token: string): Promise<Actor> {
     if (token === '') throw new InvalidTokenError()
-    return this.#perms.authenticate(token).then((actor) => this.#keep(request, actor))
+    const callers = this.#remembering.has(request.raw) ? rememberedCallers() : null
+    return (callers ?? this.#perms).authenticate(token).then((actor) => this.keep(request, actor))
   }
 
-  #keep<A extends Actor | null>(request: HttpRequest, actor: A): A {
+  /** Lets identify() remember the caller of a request, for later reads. */
+  remember(request: HttpRequest): void {
+    this.#remembering.add(request.raw)
+  }
+
+  /** Records the caller of a request, so that no other router loads it. */
+  keep<A extends Actor | null>(request: HttpRequest, actor: A): A {
     this.#known.set(request.raw, actor)
     return actor
   }
 }
+
+const registeredTwice =
+  'This middleware of authenticate() is registered in several routers. Call authenticate() once for each router that needs it.'
 
 interface LenientRoute {
   readonly router: object

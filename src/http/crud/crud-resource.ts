@@ -21,6 +21,7 @@ import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
 import { presented } from './presented.js'
+import { canProve, proving } from './proving-reads.js'
 import { type ActionOptions, actionOptionNames, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
 
@@ -147,7 +148,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
     return this.#make('list', {
       method: 'GET',
       path: '',
-      handler: async (context) => await list().run(context, conditionUnder(this.options.parent, context.parents)),
+      handler: this.#proving(async (context: EndpointContext) => list().run(context, conditionUnder(this.options.parent, context.parents))),
       description: describedBy({
         parameters: () => listParameters(list(), this.queryOptionsOf('list')),
         output: () => this.outputOf('list'),
@@ -162,8 +163,10 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
       path: ':id',
       item: true,
       queryKeys: this.offeredActions.names.length > 0 ? ['fields', 'include', 'allowed'] : ['fields', 'include'],
-      precondition: (context) => checkIfMatch(context.request, () => etagOf(context.row as ServedRow, this.served, context.perms)),
-      handler: async (context) => await this.showRow(context as ItemContext),
+      precondition: this.#proving((context: EndpointContext) =>
+        checkIfMatch(context.request, () => etagOf(context.row as ServedRow, this.served, context.perms)),
+      ),
+      handler: this.#proving(async (context: EndpointContext) => this.showRow(context as ItemContext)),
       description: describedBy({
         parameters: () => itemParameters(this.queryOptionsOf('get')),
         output: () => this.outputOf('get'),
@@ -258,7 +261,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
     const { item, load, queryKeys } = endpoint.options
     if (load || (!parent && !item)) return endpoint
     return endpoint.with({
-      load: async ({ params, query, perms }): Promise<Loaded> => {
+      load: this.#proving(async ({ params, query, perms }: EndpointContext): Promise<Loaded> => {
         const allowed = queryKeys?.includes('allowed') ? askedActions(query, this.offeredActions) : []
         try {
           const parents = await loadParents(parent, params)
@@ -269,8 +272,15 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
         } catch (error) {
           throw applyAccessDenied(error, perms)
         }
-      },
+      }),
     })
+  }
+
+  // Marks a part of list or get if its first statement can prove the caller.
+  #proving<F extends object>(part: F): F {
+    const models: object[] = []
+    for (let { parent } = this.options; parent; parent = parent.parent) models.push(parent.model)
+    return canProve(this, CrudResource.prototype, [this.model, ...models]) ? proving(part) : part
   }
 
   // The first request waits until the database has told the types of the columns.

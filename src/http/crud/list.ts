@@ -4,6 +4,7 @@ import { message } from '../../core/messages/message.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import type { Actor } from '../../policy/context.js'
 import { hasReadableRules, isReadableEverywhere } from '../../policy/fields.js'
+import { proveCallerWith } from '../../query/caller-proof.js'
 import type { Template } from '../../query/fragments.js'
 import { filterReadable } from '../../query/query-builder.js'
 import { searchCondition, searchWords } from '../../query/search.js'
@@ -161,6 +162,7 @@ export class List {
     const graph = graphOf(asked.include)
     if (graph !== null) limitIncluded(query.withGraphFetched(graph), model, asked.include)
     if (asked.allowed.length > 0) query.withAllowed(...asked.allowed)
+    proveCallerWith(query)
     const rows = await query
     checkIncluded(rows, model, asked.include)
     const hasMore = rows.length > asked.pageSize

@@ -3,6 +3,7 @@ import { ConfigurationError, NotFoundError, ValidationError } from '../../core/e
 import { message } from '../../core/messages/message.js'
 import { kebabPlural } from '../../core/names.js'
 import { findingRestorable } from '../../mixins/soft-delete.js'
+import { proveCallerWith } from '../../query/caller-proof.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition/definition.js'
 import { needsSqlValue } from '../../schema/existing-storage.js'
@@ -100,6 +101,7 @@ async function find(model: ServedModel, where: object, query: QueryBuilder<Model
       applyFilter(query, { column: new ModelColumn(model, name, spec), operator: 'eq', value }, dialect)
     else query.where({ [name]: value })
   }
+  proveCallerWith(query)
   const row = await query.first()
   if (!row) return null
   await model.afterGet([row])

@@ -54,14 +54,26 @@ export interface ServedApi {
   readonly paths: readonly string[]
   /** Returns the response to a request, or null if no endpoint has its path. The promise never rejects. */
   handle(request: HttpRequest): Promise<HttpResponse> | null
+  /**
+   * Returns whether handle() should identify the caller of this request itself, because the statement that reads for the caller can also
+   * prove that nothing about the caller has changed.
+   */
+  provesCallerOf(request: HttpRequest): boolean
 }
 
 /** The framework-independent part of an adapter. */
 export interface Adapter {
   /** Prepares an API for serving. */
   mount(api: Api): ServedApi
-  /** Identifies the caller and continues in the caller's context. An invalid or expired token gives 401. */
-  authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T>
+  /**
+   * Identifies the caller and continues in the caller's context. An invalid or expired token gives 401.
+   *
+   * @param upcoming the Api that gets the request next, if no code of the application runs before it. Reads then need no look-up of the
+   * caller: `upcoming` proves the caller, and the response must be sent inside inCallerContext().
+   */
+  authenticate<T>(request: HttpRequest, continuation: Continuation<T>, upcoming?: ServedApi): T | Promise<T>
+  /** Calls fn in the context of the caller whom authenticate() left to `upcoming`; otherwise in the current context. */
+  inCallerContext<T>(request: HttpRequest, fn: () => T): T
   /** Like authenticate(). Gives 401 without a caller or a session that `stepUp` requires, and 403 for an API key without `*` or one of `abilities`. */
   requireUser<T>(request: HttpRequest, continuation: Continuation<T>, options?: CallerOptions): T | Promise<T>
   /** Like requireUser(). Gives 403 for a caller without the role. */
@@ -135,8 +147,13 @@ class AdapterCore implements Adapter {
     return new MountedApi(api, this.#perms, this.#options)
   }
 
-  authenticate<T>(request: HttpRequest, continuation: Continuation<T>): T | Promise<T> {
-    return this.#run(request, continuation, undefined)
+  authenticate<T>(request: HttpRequest, continuation: Continuation<T>, upcoming?: ServedApi): T | Promise<T> {
+    if (!upcoming?.provesCallerOf(request)) return this.#run(request, continuation, undefined)
+    return this.#perms.enter(() => this.#authenticator.leaveToApi(request, () => continuation.next()))
+  }
+
+  inCallerContext<T>(request: HttpRequest, fn: () => T): T {
+    return this.#authenticator.inCallerContext(request, fn)
   }
 
   requireUser<T>(request: HttpRequest, continuation: Continuation<T>, options?: CallerOptions): T | Promise<T> {

@@ -1,3 +1,4 @@
+import type { RememberedCaller } from '../../auth/tokens/remembered-callers.js'
 import { ConfigurationError } from '../../core/errors.js'
 import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { type Actor, currentActor, enterAsActor } from '../../policy/context.js'
@@ -13,6 +14,7 @@ import type { Resource } from '../core/resource.js'
 import { HttpResponse } from '../core/response.js'
 import { type Found, joinPath, RouteTable } from '../core/routes.js'
 import { readServedTypes } from '../crud/existing/table-types.js'
+import { isProvingRead } from '../crud/proving-reads.js'
 import { type OpenApiDocument, openApiDocument, serversAt } from '../openapi/document.js'
 import { docsEndpoints } from './docs-page.js'
 import { Reporter, requestId } from './reporter.js'
@@ -147,6 +149,8 @@ export function mountedApis(): Api[] {
   return [...mounted.get()]
 }
 
+type Run = (actor: Actor | null) => Promise<HttpResponse>
+
 type Match = Found<Endpoint> | readonly string[]
 
 /** An Api that serves one application. The routers of all adapters use it. */
@@ -250,6 +254,13 @@ export class MountedApi {
     return refused ? Promise.resolve(this.#reporter.answer(refused.error, request)) : null
   }
 
+  provesCallerOf(request: HttpRequest): boolean {
+    if (this.#count !== this.#api.resources.length) return false
+    const match = this.#table.find(request.method, request.path)
+    if (match === null || Array.isArray(match) || !isProvingRead((match as Found<Endpoint>).target)) return false
+    return this.#perms.enter(() => this.#authenticator.recall(request) !== null)
+  }
+
   async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {
     let response: HttpResponse
     try {
@@ -257,7 +268,7 @@ export class MountedApi {
       else if (request.method === 'OPTIONS') response = HttpResponse.empty({ headers: { allow: match.join(', ') } })
       else throw new MethodNotAllowedError(match)
     } catch (error) {
-      response = this.#reporter.answer(error, request)
+      response = this.#authenticator.inCallerContext(request, () => this.#reporter.answer(error, request))
     }
     const id = requestId(request)
     if (id !== undefined) response = response.with({ 'x-request-id': id })
@@ -267,15 +278,41 @@ export class MountedApi {
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
     const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits, this.#api.resources)
-    const entry = entryOf(request)
-    const { ignoresCredentials, forgivesCookies } = found.target.options
-    if (ignoresCredentials) {
+    if (found.target.options.ignoresCredentials) {
       this.#authenticator.lift(request)
       this.#authenticator.assertOwnOrigin(request)
-      return enterAsActor(null, () => run(null), entry)
+      return enterAsActor(null, () => run(null), entryOf(request))
     }
     const known = this.#authenticator.known(request)
     if (known !== undefined && isInContextOf(request)) return run(currentActor())
+    if (isProvingRead(found.target)) {
+      const remembered = this.#authenticator.recall(request)
+      if (remembered && !remembered.pausesAt(found.target)) return this.#readProving(remembered, found.target, request, run)
+    }
+    return this.#identifyAndRun(found.target, request, run)
+  }
+
+  // Reads for the caller as last seen. Without a proof, nothing has left or changed: the request starts over with a look-up.
+  async #readProving(remembered: RememberedCaller, endpoint: Endpoint, request: HttpRequest, run: Run): Promise<HttpResponse> {
+    const [actor, proof] = [remembered.actor(), remembered.proof()]
+    const answer = enterAsActor(actor, () => run(actor), { ...entryOf(request), proof })
+    const settled = await answer.then(
+      (response) => () => response,
+      (error: unknown) => () => {
+        throw error
+      },
+    )
+    remembered.note(endpoint, proof.isGiven)
+    if (!proof.isGiven) return await this.#identifyAndRun(endpoint, request, run)
+    this.#authenticator.keep(request, actor)
+    return settled()
+  }
+
+  #identifyAndRun(endpoint: Endpoint, request: HttpRequest, run: Run): Promise<HttpResponse> {
+    const entry = entryOf(request)
+    const { forgivesCookies } = endpoint.options
+    const known = this.#authenticator.known(request)
+    if (isProvingRead(endpoint)) this.#authenticator.remember(request)
     const identified = known !== undefined ? known : this.#authenticator.identify(request, { forgivesCookies })
     if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), entry))
     return enterAsActor(identified, () => run(identified), entry)

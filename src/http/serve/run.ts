@@ -44,7 +44,9 @@ export async function runEndpoint(
     params: decodeParams(found),
     query: new URLSearchParams(request.search),
     input: undefined,
-    caller: actor?.user ?? null,
+    get caller() {
+      return actor?.user ?? null
+    },
     actor,
     row: undefined,
     parents: [],
