@@ -258,7 +258,11 @@ export class MountedApi {
     if (this.#count !== this.#api.resources.length) return false
     const match = this.#table.find(request.method, request.path)
     if (match === null || Array.isArray(match) || !isProvingRead((match as Found<Endpoint>).target)) return false
-    return this.#perms.enter(() => this.#authenticator.recall(request) !== null)
+    return this.#perms.enter(() => {
+      if (this.#authenticator.recall(request) !== null) return true
+      this.#authenticator.remember(request)
+      return false
+    })
   }
 
   async #answer(match: Match, request: HttpRequest): Promise<HttpResponse> {

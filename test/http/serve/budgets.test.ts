@@ -6,7 +6,10 @@ import { openZoo, password, UserDocument, type Zoo } from '../../conformance/zoo
 import { availableDatabases, countQueries } from '../../helpers/databases.js'
 import { type Client, clientOf } from '../client.js'
 
-/** The statements that a request may send, in this order. With a token, the first select loads the caller. */
+/**
+ * The statements that a request may send, in this order. With a token, the first select loads the caller, except in reads for a caller
+ * who is remembered: their statement proves the caller.
+ */
 interface Budget {
   readonly request: string
   readonly body?: object
@@ -24,12 +27,15 @@ const login = (email: string, given: string) => ({
 const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
   { request: 'GET /users/me', status: 200, statements: 'select' },
   { request: 'GET /users/sessions', status: 200, statements: 'select select' },
-  // The rows and their total in one.
+  // The rows and their total in one. The caller is remembered from here on.
   { request: 'GET /documents', status: 200, statements: 'select select' },
-  { request: 'GET /documents?total=false', status: 200, statements: 'select select' },
-  { request: 'GET /documents?title__like=M%25&sort=title,-createdAt&pageSize=5', status: 200, statements: 'select select' },
-  { request: 'GET /documents?include=user', status: 200, statements: 'select select select' },
-  { request: `GET /documents/${ids.document}`, status: 200, statements: 'select select' },
+  { request: 'GET /documents', status: 200, statements: 'select' },
+  { request: 'GET /documents?total=false', status: 200, statements: 'select' },
+  { request: 'GET /documents?title__like=M%25&sort=title,-createdAt&pageSize=5', status: 200, statements: 'select' },
+  { request: 'GET /documents?include=user', status: 200, statements: 'select select' },
+  { request: `GET /documents/${ids.document}`, status: 200, statements: 'select' },
+  // No row proves the caller. The next request to this endpoint loads the caller first.
+  { request: `GET /documents/${ids.foreign}`, status: 404, statements: 'select select select' },
   { request: `GET /documents/${ids.foreign}`, status: 404, statements: 'select select' },
   { request: 'GET /documents/nope', status: 404, statements: 'select' },
   { request: 'POST /documents', body: { title: 'a', content: 'b' }, status: 201, statements: 'select insert' },

@@ -102,6 +102,7 @@ export const unset: Omit<Required<{ [K in keyof PermsOptions]: PermsOptions[K] |
   namedStatements: undefined,
   throttle: undefined,
   cacheCallers: undefined,
+  rememberCallers: undefined,
   cookies: undefined,
   auditLog: undefined,
   auditRetention: undefined,
