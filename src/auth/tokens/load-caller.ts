@@ -78,8 +78,8 @@ type DatabaseRow = Readonly<Record<string, unknown>>
 interface Statement {
   readonly sql: string
   readonly parts: Parts
-  /** The query for the fingerprint, with one binding, and its name in result rows; null if it is not selected. */
-  readonly fingerprint: { readonly sql: string; readonly alias: string } | null
+  /** The condition that compares the fingerprint, and its name in result rows; null if it is not selected. */
+  readonly fingerprint: { readonly condition: string; readonly alias: string } | null
 }
 
 /**
@@ -159,18 +159,18 @@ async function makeStatement(knex: Knex, by: 'id' | 'token', isFingerprinted: bo
   const fingerprint = isFingerprinted ? fingerprintSql(knex, parts, by) : null
   if (fingerprint === null) return { sql: query.toSQL().sql, parts, fingerprint }
   query.select(knex.raw(`(${fingerprint}) as ??`, ['', 'cf']))
-  return { sql: query.toSQL().sql, parts, fingerprint: { sql: fingerprint, alias: spelled('cf') } }
+  return { sql: query.toSQL().sql, parts, fingerprint: { condition: `(${fingerprint}) = ?`, alias: spelled('cf') } }
 }
 
 // NULL in the database: the state has no fingerprint.
 function fingerprintIn(
   row: DatabaseRow | undefined,
-  { sql, alias }: NonNullable<Statement['fingerprint']>,
+  { condition, alias }: NonNullable<Statement['fingerprint']>,
   key: string,
 ): Fingerprint | undefined {
   const value = row?.[alias]
   if (typeof value !== 'string') return undefined
-  return { value, condition: { sql: `(${sql}) = ?`, bindings: [key, value] } }
+  return { value, condition: { sql: condition, bindings: [key, value] } }
 }
 
 // A model with withColumns() lists its columns. For other models the database is asked once.

@@ -1,5 +1,4 @@
 import type { Knex } from 'knex'
-import { ServiceUnavailableError } from '../../core/errors.js'
 import { LruMap } from '../../core/lru-map.js'
 import { inTransaction } from '../../database/transaction.js'
 import type { Actor, Grant } from '../../policy/context.js'
@@ -18,6 +17,8 @@ import { isActiveCaller } from './sessions.js'
 
 /** The most callers that are remembered. */
 const MAX_CALLERS = 10_000
+/** After so many failures in a row, each request loads its caller without a fingerprint. */
+const MAX_FAILURES = 3
 /** The most requests that load their caller after one that could not prove it. */
 const MAX_PAUSE = 64
 
@@ -41,8 +42,8 @@ export class RememberedCallers {
   readonly #known = new LruMap<string, RememberedCaller>(MAX_CALLERS)
   readonly #accessTokens: AccessTokens
   readonly #knex: Knex
-  /** Whether the database could not compute a fingerprint. Callers are then loaded by each request. */
-  #isOff = false
+  /** How often in a row the database could not compute a fingerprint. */
+  #failures = 0
 
   readonly #authenticate: Authenticate
   readonly #loaders: RememberingLoaders
@@ -65,7 +66,7 @@ export class RememberedCallers {
 
   /** Returns the caller of a valid token as last seen; null if it must be loaded. The caller counts only after its proof. */
   find(token: string): RememberedCaller | null {
-    if (this.#isOff || inTransaction(this.#knex)) return null
+    if (inTransaction(this.#knex)) return null
     const caller = looksLikeApiKey(token) ? this.#ofKey(token) : this.#ofAccessToken(token)
     return caller?.isActive() ? caller : null
   }
@@ -90,14 +91,19 @@ export class RememberedCallers {
     const withFingerprint = callerLoader(this.#knex, by, { fingerprint: true })
     return async (key) => {
       // Inside a transaction the database shows an older state, or one that may be rolled back.
-      if (this.#isOff || inTransaction(this.#knex)) return await plain(key)
-      const caller = await withFingerprint(key).catch(async (error: unknown) => {
-        if (error instanceof ServiceUnavailableError) throw error
-        const loaded = await plain(key)
-        // Only the fingerprint failed, as on a server without the functions that it needs.
-        this.#isOff = true
-        return loaded
-      })
+      if (this.#failures >= MAX_FAILURES || inTransaction(this.#knex)) return await plain(key)
+      const caller = await withFingerprint(key).then(
+        (loaded) => {
+          this.#failures = 0
+          return loaded
+        },
+        async () => {
+          const loaded = await plain(key)
+          // Only the fingerprint failed, as on a server without the functions that it needs.
+          this.#failures += 1
+          return loaded
+        },
+      )
       if (caller && isActive(caller)) this.#remember(`${by} ${key}`, caller, isActive, detailsOf)
       return caller
     }

@@ -207,6 +207,19 @@ eachDatabase('callers are not remembered', (db) => {
       for (let i = 0; i < 3; i += 1) expect((await world.ask('GET', '/notes/', accessToken)).statements).to.be.at.least(2)
     })
 
+  if (db.dialect === 'pg')
+    it('if the database cannot compute a fingerprint: after three failures, no request tries again [promise 227]', async () => {
+      await db.knex.raw('create schema broken')
+      await db.knex.raw("create function broken.sha256(bytea) returns bytea language plpgsql as $$ begin raise 'no hash'; end $$")
+      world = await openRememberedWorld(db.connect({ searchPath: ['broken', 'public', 'pg_catalog'] }))
+      const { accessToken, user } = await signInAs()
+      await asSystem(() => Note.create({ text: 'mine', userId: user.id }))
+      const seen = []
+      for (let i = 0; i < 5; i += 1) seen.push(await world.ask('GET', '/notes/', accessToken))
+      expect(seen.map(({ status }) => status)).to.deep.equal([200, 200, 200, 200, 200])
+      expect(seen.map(({ statements }) => statements)).to.deep.equal([3, 3, 3, 2, 2])
+    })
+
   it('of another runtime: a token of one is not found in the other [promises 230, 74]', async () => {
     world = await openRememberedWorld(db.knex, { name: 'one' })
     const { accessToken, user } = await world.perms.run(() => signInAs({}, { perms: world.perms }))
