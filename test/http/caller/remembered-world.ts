@@ -51,7 +51,15 @@ export interface RememberedWorld {
 
 /** Sets up the library with resources that prove their caller, and creates the tables. */
 export async function openRememberedWorld(knex: Knex, options: Partial<PermsOptions> = {}): Promise<RememberedWorld> {
-  const perms = initPerms({ knex, jwt: { secret }, passwordHasher: testHasher(), models: [Note], cookies: true, ...options })
+  const perms = initPerms({
+    knex,
+    jwt: { secret },
+    passwordHasher: testHasher(),
+    models: [Note],
+    cookies: true,
+    rememberCallers: true,
+    ...options,
+  })
   await perms.migrate()
   await createTables(knex, [Note])
   return { perms, ...clients(perms) }
