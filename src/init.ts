@@ -50,6 +50,7 @@ import { throttledProof } from './setup/old-password.js'
 import { permsOptionNames } from './setup/option-names.js'
 import { auditModel, declaredModels, lifecycleOptions, type PermsOptions, stepUpRule } from './setup/options.js'
 import { type Perms, setPerms } from './setup/perms.js'
+import { warnOfProviderSignUp } from './setup/provider-sign-up-warning.js'
 import { warnOfUnguarded } from './setup/unguarded-warning.js'
 import { warnOfUserRows } from './setup/user-rows-warning.js'
 import { onAccountChange } from './users/account/account-changes.js'
@@ -257,7 +258,7 @@ function permsOf(runtime: Runtime, options: PermsOptions, parts: PermsParts): Pe
     noteAdapter() {
       void perms.auth
       noteAdapterMade(runtime)
-      if (!isUnguardedListed) setImmediate(() => warnAtStart(perms, runtime))
+      if (!isUnguardedListed) setImmediate(() => warnAtStart(perms, runtime, options))
       isUnguardedListed = true
     },
     listUnguarded: () => enterRuntime(runtime, () => outsideTransaction(() => findUnguarded(knex, protectedTables()))),
@@ -286,8 +287,9 @@ function maintainedParts({ knex, throttle, auditLog, auditRetention }: PermsOpti
   }
 }
 
-function warnAtStart(perms: Perms, runtime: Runtime): void {
+function warnAtStart(perms: Perms, runtime: Runtime, options: PermsOptions): void {
   warnOfUserRows(runtime)
+  warnOfProviderSignUp(runtime, options)
   void warnOfUnguarded(perms, runtime)
 }
 

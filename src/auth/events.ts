@@ -30,8 +30,11 @@ export interface AuthEvents extends UserEvents {
     reason: 'credentials' | 'disabled' | 'secondFactor' | 'confirm' | 'code' | 'passkey'
     address: string | undefined
   }
-  /** A sign-in with an identity provider failed. `reason` names the check, or why the user was not let in. Do not show it to the caller. */
-  providerSignInFailed: { provider: string; reason: string; address: string | undefined }
+  /**
+   * A sign-in with an identity provider failed. `reason` names the check, or why the user was not let in. Do not show it to the caller.
+   * `fields`: with the reason `invalid`, the columns of the new user that are missing or not valid, without their values.
+   */
+  providerSignInFailed: { provider: string; reason: string; fields?: readonly string[]; address: string | undefined }
   /** `how`: the user linked it, the provider proved the address of the account, or the user is new. */
   identityLinked: { userId: UserId; identityId: LibraryId; provider: string; how: 'user' | 'email' | 'signUp' }
   identityUnlinked: { userId: UserId; identityId: LibraryId; provider: string }

@@ -28,7 +28,10 @@ export interface ProviderSignInOptions {
   readonly signUp?: SignUpRule | undefined
   /** The role of new users, as in `register(values, { role })`. @defaultValue none */
   readonly role?: string | undefined
-  /** Returns further values of a new user, such as the name. They pass the checks of a registration. */
+  /**
+   * Returns further values of a new user, such as the name. They pass the checks of a registration. If the user model has other required
+   * columns, it is also called at the start, with an example profile without claims, to find columns that stay empty.
+   */
   readonly newUser?: ((profile: ProviderProfile) => object) | undefined
   /**
    * Whether a user with a proved address signs in to the account with that address, which links the provider's account.

@@ -1,4 +1,4 @@
-import { ConfigurationError, PermsError, UnauthorizedError } from '../../../core/errors.js'
+import { ConfigurationError, PermsError, UnauthorizedError, ValidationError } from '../../../core/errors.js'
 import { message } from '../../../core/messages/message.js'
 import { asSystem, currentActor, currentAddress } from '../../../policy/context.js'
 import { assertSession } from '../../../policy/fresh-session.js'
@@ -28,6 +28,10 @@ export const FEDERATED = 'fed'
 
 /** Seconds within which a user must have signed in or confirmed the session to link an account. */
 export const LINK_MAX_AGE = 300
+
+// Bounds of the field names in an event.
+const MAX_NAME = 64
+const MAX_NAMES = 20
 
 export interface FinishProviderOptions {
   /** The value of the browser's cookie. */
@@ -202,7 +206,14 @@ async function signIn(core: AuthCore, user: User, session: Pick<NewSession, 'dev
 
 function emitFailure({ core }: ProvidersContext, provider: string, error: unknown): void {
   const reason = error instanceof ProviderResponseError ? error.flaw : error instanceof PermsError ? codeOf(error) : 'error'
-  core.emit('providerSignInFailed', { provider, reason, address: currentAddress() })
+  core.emit('providerSignInFailed', { provider, reason, ...fieldsOf(error), address: currentAddress() })
+}
+
+/** Returns the names of the fields of an invalid new user, without messages, which may quote values. newUser() may take names from claims. */
+function fieldsOf(error: unknown): { fields?: readonly string[] } {
+  if (!(error instanceof ValidationError)) return {}
+  const names = error.errors.map(({ field }) => field.slice(0, MAX_NAME))
+  return names.length > 0 ? { fields: [...new Set(names)].slice(0, MAX_NAMES) } : {}
 }
 
 /** Returns the code of an error for the page that the user returns to. */
