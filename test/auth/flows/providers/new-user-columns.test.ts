@@ -56,7 +56,7 @@ eachDatabase('The columns of a user who signs up with a provider', (db) => {
   it('are named without their values if they are not valid, or not known [promise 188]', async () => {
     const value = 'a value too long for the column'
     const { events, details } = await failure(() => ({ badge: value, team: 7, level: 3, [`unknown${'x'.repeat(200)}`]: value }))
-    const { fields } = events[0]?.payload as { fields: string[] }
+    const fields = events.flatMap(({ payload }) => payload.fields as string[])
     expect(fields).to.include.members(['level', 'badge', 'team'])
     expect(fields).to.have.length(4)
     expect(fields.every((name) => name.length <= 64)).to.equal(true)
