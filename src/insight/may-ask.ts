@@ -1,6 +1,5 @@
 /** Decides which callers may ask who can act on a row. The answer must tell them nothing that they may not read. */
 import type { Model } from 'objection'
-import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition } from '../policy/compiler/condition.js'
 import { domainAdmin, globalRole } from '../policy/compiler/role-conditions.js'
 import { type Scope, scopeOf } from '../policy/compiler/scope.js'
