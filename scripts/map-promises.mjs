@@ -226,6 +226,7 @@ const featurePromises = {
   228: 'no code of the application runs for a remembered caller before the proof: hooks, own handlers, loadUser and own routes get a loaded caller',
   229: 'reads for a remembered caller answer with the same status, headers and bytes as with a look-up',
   230: 'remembered callers hold no password hash, share nothing that a request can change, and belong to one runtime',
+  209: 'related() with recursive follows a relation within a model to a depth, through cycles and under global scopes at each step, and uses indexes',
 }
 
 const numbered = new Map([

@@ -181,6 +181,7 @@ export {
   not,
   owner,
   type Policy,
+  type RelatedOptions,
   type Rule,
   related,
   role,

@@ -42,6 +42,7 @@ import {
 } from './evaluate.js'
 import { addInsertConditions, checkInserts, isFailedInsertCondition } from './inserts.js'
 import { lookUpKeys } from './key-queries.js'
+import { knownIds } from './known-ids.js'
 import { namesRows, referenceFields } from './references.js'
 import { addCondition, addRule } from './restrict.js'
 import { orStepUp, orStepUpForWrite } from './step-up.js'
@@ -124,7 +125,8 @@ export const policyEnforcer: PolicyEnforcer = {
     if (kind === 'insert') return addInsertConditions(builder, statement, session)
     // beforeWrite() did not run because its bypass has expired: update nothing.
     if (!session && methodOf(statement) === 'update') return addCondition(statement, false)
-    const scope = scopeFor(builder, authority, kind === 'read' ? {} : { live: true, writes: true })
+    const writes = kind === 'read' ? {} : { live: true, writes: true }
+    const scope = scopeFor(builder, authority, { ...writes, ids: knownIds(builder, statement) })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
     const rule = all(effective(kind, scope, { withDeleted: builder.withDeleted }), session?.fields ?? true, only)

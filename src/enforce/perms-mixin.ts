@@ -229,9 +229,10 @@ export async function mayAct(row: Model, asked: ActionName, user?: UserLike | Ac
   const policy = policyOf(cls)
   const action = decidingAction(policy, asked)
   const db = trx ?? cls.knex()
-  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', writes: action !== 'read' })
+  const ids = [row.$id()]
+  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', ids, writes: action !== 'read' })
   const table = tableOf(cls)
-  const mine = isOneOf(cls, 'perms_row', [row.$id()])
+  const mine = isOneOf(cls, 'perms_row', ids)
   const condition = all(mine, effective(action, scope, { withDeleted: asked === 'restore' }))
   if (typeof condition === 'boolean') return condition
   if (

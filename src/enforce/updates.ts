@@ -307,7 +307,7 @@ function anyViolates(
   conditionOf: (scope: Scope) => Condition = wholeRule,
 ): Condition {
   const ref = 'perms_row'
-  const scope = scopeFor({ cls, ref, schema }, actor, { writes: true, befores })
+  const scope = scopeFor({ cls, ref, schema }, actor, { ids, writes: true, befores })
   const condition = all(isOneOf(cls, ref, ids), negate(conditionOf(scope)))
   if (typeof condition === 'boolean') return condition
   return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableIn(scope, cls), ref, ...condition.bindings)

@@ -74,7 +74,7 @@ function whoCanCondition({ action, cls, id }: Target, ref: string, authority: Ac
   const dialect = dialectOfClass(cls)
   const writes = action !== 'read'
   const visibleGrants = authority === 'free' ? undefined : readableGrants(authority)
-  const scope: Scope = { ...scopeOf(cls, null, { dialect, ref: ROW, writes }), user: { ref, visibleGrants } }
+  const scope: Scope = { ...scopeOf(cls, null, { dialect, ref: ROW, ids: [id], writes }), user: { ref, visibleGrants } }
   const asked = authority === 'free' || mayAsk(action, scopeOf(cls, authority, { dialect, ref: ROW }))
   const condition = all(isOneOf(cls, ROW, [id]), asked, effective(action, scope, { withDeleted: false }))
   if (typeof condition === 'boolean') return never

@@ -4,8 +4,8 @@ import { memoize } from '../core/memoize.js'
 import type { Message } from '../core/messages/message.js'
 import { nearestNames } from '../core/nearest-names.js'
 import { relationNamesOf, relationOf } from '../query/objection-internals.js'
-import { lineage, ownStatic } from '../schema/class-statics.js'
-import { structureOf } from '../schema/definition/definition.js'
+import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
+import { idProperties, structureOf } from '../schema/definition/definition.js'
 import { type Action, type ActionName, assertNewAction, crudActions, isCrudAction } from './actions.js'
 import type { Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
@@ -22,6 +22,7 @@ import {
   not,
   owner,
   type Policy,
+  type RelatedRule,
   type Rule,
   usesCheck,
   walk,
@@ -323,6 +324,7 @@ function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
     if (path.includes(step) || path.length >= MAX_RELATIONS)
       throw new ConfigurationError(`${at}: related('${rule.relation}') refers to itself. Break the cycle.`)
     const { relatedModelClass } = relationOf(cls, rule.relation)
+    if (rule.depth !== undefined) checkRecursion(cls, rule, at)
     for (const part of walk(rule.rule)) {
       if (part.kind === 'check') throw new ConfigurationError(`${at}: related() cannot hold check(), which has no form in SQL.`)
       if (part.kind === 'before') throw new ConfigurationError(`${at}: related() cannot hold before(). Write before(related(...)).`)
@@ -330,6 +332,22 @@ function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
     }
   }
   if (rule.kind === 'allowed') checkAllowed(cls, rule.action, place)
+}
+
+// The rows on the way are those of one table, and one column leads from each to the next.
+function checkRecursion(cls: typeof Model, { relation: name, rule }: RelatedRule, at: string): void {
+  const here = `${at}: related('${name}', ..., { recursive: true })`
+  const { relatedModelClass: target, ownerProp } = relationOf(cls, name)
+  if (tableOf(target) !== tableOf(cls))
+    throw new ConfigurationError(
+      `${here}: the relation leads to ${target.name}, not to ${cls.name}. Leave recursive out, or nest related().`,
+    )
+  if (ownerProp.cols.length > 1 || idProperties(cls).length > 1)
+    throw new ConfigurationError(`${here}: a relation or id of several columns cannot be followed. Nest related() instead.`)
+  if (mentions(rule, 'allowed'))
+    throw new ConfigurationError(
+      `${here} cannot hold allowed(), because the policy would refer to itself. Write the rule of the rows above, such as owner().`,
+    )
 }
 
 // allowed() brings the rules of another policy, which may lead back to this one.

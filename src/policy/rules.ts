@@ -110,6 +110,8 @@ export interface RelatedRule extends SqlRule {
   readonly kind: 'related'
   readonly relation: string
   readonly rule: SqlRule
+  /** The most steps along a relation to the same model. Undefined: one step, without recursion. */
+  readonly depth: number | undefined
 }
 export interface ManyRule extends Rule {
   readonly kind: 'anyOf' | 'allOf'
@@ -265,18 +267,49 @@ export function isComparison(value: unknown): value is Comparison {
 // One rule type for each relation: related<Post>('project', ...) names the row's type only, and leaves N to all relations of Post.
 type RelatedRowRule<R, N> = N extends string ? SqlRule<NoInfer<RelatedRow<R, N>>> : never
 
+/** How `related()` follows a relation. */
+export interface RelatedOptions {
+  /**
+   * Whether related rows of related rows count too: the parent, its parent, and so on. The relation must lead to the same model.
+   *
+   * @defaultValue false
+   */
+  readonly recursive?: boolean | undefined
+  /** The most steps of `recursive`, from 1 to 1000. @defaultValue 32 */
+  readonly depth?: number | undefined
+}
+
 /**
  * Allows rows with at least one related row that satisfies the rule. Global scopes of the related model apply, such as soft
  * deletion. Its policy applies with allowed().
  *
+ * With `recursive`, it is related() applied repeatedly: the parent satisfies the rule, or the parent's parent, and so on. The row itself
+ * does not count. Global scopes apply at each step, so rows below a deleted one do not see beyond it.
+ *
+ * @throws ConfigurationError for a depth that is not a whole number from 1 to 1000, and one without `recursive`
  * @example related('project', where({ isPublic: true }))
  * @example related('ticket', allowed('read'))
+ * @example const policy: Policy = { read: anyOf(owner(), related('parent', owner(), { recursive: true })) }
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a row type, any relation
 export const related = <R extends object = any, N extends RelationName<R> = RelationName<R>>(
   relation: N,
   rule: RelatedRowRule<R, N>,
-): SqlRule<R> => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule })
+  options: RelatedOptions = {},
+): SqlRule<R> => freeze<RelatedRule>({ kind: 'related', sql: true, relation, rule, depth: depthOf(relation, options) })
+
+/** The most steps along a relation, and their default. */
+const MAX_DEPTH = 1000
+const DEFAULT_DEPTH = 32
+
+function depthOf(relation: string, { recursive = false, depth }: RelatedOptions): number | undefined {
+  const at = `related('${relation}')`
+  if (typeof recursive !== 'boolean') throw new ConfigurationError(`${at}: recursive is true or false.`)
+  if (!recursive && depth !== undefined) throw new ConfigurationError(`${at}: depth needs { recursive: true }.`)
+  if (depth !== undefined && !(Number.isInteger(depth) && depth >= 1 && depth <= MAX_DEPTH))
+    throw new ConfigurationError(`${at}: depth is a whole number from 1 to ${MAX_DEPTH}.`)
+  return recursive ? (depth ?? DEFAULT_DEPTH) : undefined
+}
 
 /**
  * Allows related rows with which the caller may do an action, by the related model's own policy: its rules, global scopes, bypass for

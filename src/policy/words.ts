@@ -26,7 +26,9 @@ export function words(given: Rule): string {
     case 'where':
       return `rows where ${JSON.stringify(rule.conditions)}`
     case 'related':
-      return `rows with a ${rule.relation} for which: ${words(rule.rule)}`
+      return rule.depth === undefined
+        ? `rows with a ${rule.relation} for which: ${words(rule.rule)}`
+        : `rows with a ${rule.relation}, at up to ${rule.depth} levels, for which: ${words(rule.rule)}`
     case 'allowed':
       return `the caller may ${rule.action} it`
     case 'before':

@@ -27,7 +27,7 @@ export type Described =
   | { is: 'owner'; field: string | undefined }
   | { is: 'role'; roles: string[]; domain: string | { readonly id: string } | undefined }
   | { is: 'where'; conditions: Record<string, Asked> }
-  | { is: 'related'; relation: string; rule: Described }
+  | { is: 'related'; relation: string; rule: Described; depth?: number | undefined }
   | { is: 'anyOf' | 'allOf'; rules: Described[] }
   | { is: 'not'; rule: Described }
 
@@ -52,7 +52,7 @@ export function ruleOf(given: Described): SqlRule {
     case 'where':
       return where(given.conditions as never)
     case 'related':
-      return related(given.relation, ruleOf(given.rule))
+      return related(given.relation, ruleOf(given.rule), given.depth === undefined ? {} : { recursive: true, depth: given.depth })
     case 'anyOf':
       return anyOf(...given.rules.map(ruleOf))
     case 'allOf':
@@ -102,7 +102,7 @@ export function means(given: Described, row: Row, actor: Actor | null, world: Ag
     case 'where':
       return Object.entries(given.conditions).every(([name, asked]) => matches(kindOf(name), row[name], asked))
     case 'related':
-      return relatedTo(row, given.relation, world).some((one) => means(given.rule, one, actor, world))
+      return within(row, given.relation, given.depth ?? 1, world).some((one) => means(given.rule, one, actor, world))
     case 'anyOf':
       return given.rules.some((rule) => means(rule, row, actor, world))
     case 'allOf':
@@ -121,7 +121,22 @@ const provedBy: Readonly<Record<'passkey' | 'totp' | 'any', readonly string[]>> 
   any: ['hwk', 'swk', 'otp', 'recovery'],
 }
 
-function relatedTo(row: Row, relation: string, { groups, tags, parts, links }: AgreementWorld): Row[] {
+/** The rows that at most so many steps of a relation reach. */
+function within(row: Row, relation: string, steps: number, world: AgreementWorld): Row[] {
+  if (steps === 0) return []
+  let [reached, last] = [new Set<Row>(), [row]]
+  for (let step = 0; step < steps && last.length > 0; step += 1) {
+    const next = last.flatMap((one) => relatedTo(one, relation, world))
+    last = next.filter((one) => !reached.has(one))
+    reached = new Set([...reached, ...next])
+  }
+  return [...reached]
+}
+
+function relatedTo(row: Row, relation: string, { groups, tags, parts, items, links, nears }: AgreementWorld): Row[] {
+  if (relation === 'parent') return items.filter((item) => item.id === row['parentId'])
+  if (relation === 'children') return items.filter((item) => item['parentId'] === row.id)
+  if (relation === 'near') return nears.filter(({ item }) => item.id === row.id).map(({ near }) => near)
   if (relation === 'group') return groups.filter((group) => group.id === row['groupId'])
   if (relation === 'tag') return tags.filter((tag) => tag.id === row['tagId'])
   if (relation === 'parts') return parts.filter((part) => part['itemId'] === row.id)
@@ -217,6 +232,7 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
     depth: number,
     owners: readonly (string | undefined)[],
     relations: Record<string, fc.Arbitrary<Described>>,
+    hierarchies: readonly fc.Arbitrary<Described>[] = [],
   ): fc.Arbitrary<Described> {
     const leaves = [
       { weight: 1, arbitrary: constants },
@@ -227,9 +243,10 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
         weight: 1,
         arbitrary: theirs.map((rule): Described => ({ is: 'related', relation, rule })),
       })),
+      ...hierarchies.map((arbitrary) => ({ weight: 2, arbitrary })),
     ]
     if (depth === 0) return fc.oneof(...leaves)
-    const inner = rules(depth - 1, owners, relations)
+    const inner = rules(depth - 1, owners, relations, hierarchies)
     const many = fc.tuple(fc.constantFrom('anyOf' as const, 'allOf' as const), fc.array(inner, { maxLength: 3, size: 'max' }))
     return fc.oneof(
       ...leaves,
@@ -239,11 +256,19 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
   }
 
   const ofTags = rules(1, [undefined], {})
-  const policies = rules(3, ids.name === 'uuid' ? [undefined, 'editorId', 'key'] : [undefined, 'editorId'], {
+  const hierarchies: fc.Arbitrary<Described> = fc.record({
+    is: fc.constant('related' as const),
+    relation: fc.constantFrom('parent', 'parent', 'children', 'near'),
+    rule: rules(1, [undefined, 'editorId'], { group: ofTags }),
+    depth: fc.constantFrom(1, 2, 3, 32),
+  })
+  const ofItems = {
     group: ofTags,
     parts: rules(1, [undefined, 'itemId'], { tag: ofTags }),
     tags: ofTags,
-  })
+  }
+  const owners = ids.name === 'uuid' ? [undefined, 'editorId', 'key'] : [undefined, 'editorId']
+  const policies = rules(3, owners, ofItems, [hierarchies])
 
   const grants = fc.array(
     fc.tuple(fc.constantFrom(...roleNames), fc.constantFrom(null, 0, 1)).map(([name, i]) => ({
@@ -271,5 +296,5 @@ export function agreementRules({ ids, numbered, userIds, domainIds, domainNames 
     { freq: 6 },
   )
 
-  return { policies, actors, ofTags }
+  return { policies, hierarchies, actors, ofTags }
 }

@@ -182,6 +182,7 @@ export function agreementWorld(ids: SuiteIds) {
     ownerId: ids.column().nullable(),
     editorId: ids.column().nullable(),
     groupId: ids.column().nullable(),
+    parentId: ids.column().nullable(),
   }) {
     static override tableName = 'agree_item'
     static userField = 'ownerId'
@@ -191,6 +192,13 @@ export function agreementWorld(ids: SuiteIds) {
     static override relationMappings = {
       group: belongsTo(() => Group, 'groupId'),
       parts: hasMany(() => Part, 'itemId'),
+      parent: belongsTo(() => Item, 'parentId'),
+      children: hasMany(() => Item, 'parentId'),
+      near: {
+        relation: Model.ManyToManyRelation,
+        modelClass: () => Item,
+        join: { from: 'agree_item.id', through: { from: 'agree_near.item_id', to: 'agree_near.near_id' }, to: 'agree_item.id' },
+      },
       tags: {
         relation: Model.ManyToManyRelation,
         modelClass: Tag,
@@ -215,6 +223,8 @@ export function agreementWorld(ids: SuiteIds) {
   const items = rowsOf(5, 40, {
     editorId: fc.option(fc.constantFrom(...userIds)),
     groupId: idsOf(groups),
+    // Trees and cycles: any row is the parent of any other, or of itself.
+    parentId: fc.option(fc.constantFrom(...Array.from({ length: 40 }, (_, i) => numbered(5, i))), { freq: 6 }),
     domainId: fc.option(fc.constantFrom(...domainIds)),
   })
   const parts = rowsOf(6, 30, { itemId: idsOf(items), tagId: idsOf(tags) })
@@ -225,6 +235,11 @@ export function agreementWorld(ids: SuiteIds) {
     })
     .flat()
     .map(([item, tag]) => ({ item: items[item] as Row, tag: tags[tag] as Row }))
+
+  const nears = fc
+    .sample(fc.uniqueArray(fc.tuple(fc.nat(39), fc.nat(39)), { minLength: 30, maxLength: 30, selector: String }), { numRuns: 1, seed })
+    .flat()
+    .map(([item, near]) => ({ item: items[item] as Row, near: items[near] as Row }))
 
   async function fill(): Promise<void> {
     for (const [i, id] of domainIds.entries()) await Place.query().insert({ id, name: domainNames[i] } as never)
@@ -239,7 +254,9 @@ export function agreementWorld(ids: SuiteIds) {
         for (const row of rows) await cls.query(trx).insert(row as never)
       })
     await Item.knex()('agree_item_tag').insert(links.map(({ item, tag }) => ({ item_id: item.id, tag_id: tag.id })))
+    await Item.knex()('agree_near').insert(nears.map(({ item, near }) => ({ item_id: item.id, near_id: near.id })))
   }
 
-  return { ids, numbered, userIds, domainIds, domainNames, Account, Place, Tag, Group, Part, Item, tags, groups, items, parts, links, fill }
+  const models = { Account, Place, Tag, Group, Part, Item }
+  return { ids, numbered, userIds, domainIds, domainNames, ...models, tags, groups, items, parts, links, nears, fill }
 }

@@ -39,7 +39,7 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
   const world = agreementWorld(ids)
   const numRuns = ids.name === 'uuid' || process.env['FULL'] === '1' ? allRuns : Math.ceil(allRuns / 2)
   const { Account, Place, Item, Part, Group, Tag, items, fill, userIds, domainIds, domainNames } = world
-  const { policies, actors, ofTags } = agreementRules(world)
+  const { policies, hierarchies, actors, ofTags } = agreementRules(world)
 
   /** A class of its own for each policy, since what a class says is read once. */
   function under(rule: SqlRule): typeof Item {
@@ -60,6 +60,9 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     await createTables(db.knex, [Account, UserRole, Place, Token, UserSetting, Tag, Group, Item, Part])
     await db.knex.schema.createTable('agree_item_tag', (table) => {
       for (const name of ['item_id', 'tag_id']) ids.inTable(table, name, db.dialect).notNullable()
+    })
+    await db.knex.schema.createTable('agree_near', (table) => {
+      for (const name of ['item_id', 'near_id']) ids.inTable(table, name, db.dialect).notNullable()
     })
     await asSystem(fill)
     loaded = (await asSystem(() => Item.query().orderBy('id'))) as unknown as Row[]
@@ -83,6 +86,13 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
     return rows.flatMap((row) => (row.allowed.publish ? [row.id as string] : [])).sort(byText)
   }
 
+  /** Asks for each row by its id, which walks in the other direction than a list. */
+  async function byId(rule: SqlRule, actor: Actor | null): Promise<string[]> {
+    const cls = under(rule)
+    const rows = await runAsActor(actor, () => Promise.all(items.map(({ id }) => cls.query().select('id').findById(id))))
+    return rows.flatMap((row) => (row ? [row.id as string] : [])).sort(byText)
+  }
+
   async function inMemory(rule: SqlRule, actor: Actor | null): Promise<string[]> {
     const cls = under(rule) as unknown as typeof Model
     const found: string[] = []
@@ -103,6 +113,21 @@ eachKindOfIds('What a policy says in SQL and in memory', (db, ids) => {
   it(`[promise 30] agrees on ${numRuns} random policies and actors over ${items.length} rows (seed ${seed})`, async function () {
     this.timeout(20_000 + numRuns * 400)
     await fc.assert(fc.asyncProperty(policies, actors, expectAgreement), { numRuns, seed })
+  })
+
+  it('[promise 209] agrees on related() with recursive, in trees, cycles and graphs, for random rules and actors', async function () {
+    this.timeout(120_000)
+    await fc.assert(
+      fc.asyncProperty(hierarchies, actors, async (described, given) => {
+        const actor = given && { ...given, abilities: null }
+        await expectAgreement(described, actor)
+        expect(await byId(ruleOf(described), actor), 'by id').to.deep.equal(
+          items.filter((row) => means(described, row, actor, world)).map((row) => row.id),
+        )
+        await expectAgreement({ is: 'not', rule: described }, actor)
+      }),
+      { numRuns: Math.ceil(numRuns / 3), seed },
+    )
   })
 
   it("[promise 192] agrees on the policy of the related model, which allowed('read') applies, for random policies and actors", async function () {

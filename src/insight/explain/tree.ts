@@ -139,7 +139,8 @@ function partOf(given: Rule, scope: Scope): Part {
     return { kind: rule.kind, words: rule.kind === 'anyOf' ? 'any of' : 'all of', combine: rule.kind === 'anyOf' ? 'any' : 'all', children }
   }
   if (rule.kind === 'not') return { kind: 'not', words: 'not', combine: 'none', children: [partOf(rule.rule, scope)] }
-  if (rule.kind === 'related') return relatedPart(rule, scope)
+  // The rows of a hierarchy lie at many levels, and are not counted.
+  if (rule.kind === 'related' && rule.depth === undefined) return relatedPart(rule, scope)
   return leaf(rule.kind, text, compile(rule, scope))
 }
 

@@ -58,7 +58,7 @@ function leafImplies(cls: typeof Model, a: AnyRule, b: AnyRule): boolean {
   if (a.kind === 'recent' && b.kind === 'recent') return a.seconds <= b.seconds
   if (a.kind === 'factor' && b.kind === 'factor') return b.factor === 'any'
   if (a.kind === 'related' && b.kind === 'related' && a.relation === b.relation && relationNamesOf(cls).includes(a.relation))
-    return implies(relationOf(cls, a.relation).relatedModelClass, a.rule, b.rule)
+    return (a.depth ?? 1) <= (b.depth ?? 1) && implies(relationOf(cls, a.relation).relatedModelClass, a.rule, b.rule)
   return false
 }
 

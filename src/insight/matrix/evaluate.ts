@@ -158,7 +158,8 @@ function hasRelated(rule: RelatedRule, place: Place): Expression {
   const target = relationOf(place.cls, rule.relation).relatedModelClass
   const inner = evaluate(rule.rule, { ...place, cls: target, policy: policyFrameOf(target), isRow: false, writes: false })
   if (inner === false) return false
-  return condition(inner === true ? `rows with a ${rule.relation}` : `rows with a ${rule.relation} for which: ${wordsOf(inner)}`)
+  const rows = `rows with a ${rule.relation}${rule.depth === undefined ? '' : `, at up to ${rule.depth} levels,`}`
+  return condition(inner === true ? rows : `${rows} for which: ${wordsOf(inner)}`)
 }
 
 function mayUpdateOwner({ caller }: Pick<Place, 'caller'>): Expression {

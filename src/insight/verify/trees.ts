@@ -68,6 +68,7 @@ export function treesFor(cls: typeof Model, rules: readonly Rule[], world: TreeW
     if (leaf.kind === 'owner' || leaf.kind === 'delegate') add(leaf.kind === 'owner' ? (leaf.field ?? ownerField) : ownerField, users)
     else if (leaf.kind === 'member') add(leaf.field, tenants)
     else if (leaf.kind === 'role') add(domainField, tenants)
+    else if (leaf.kind === 'related' && leaf.depth !== undefined) throw new NotCovered(`related('${leaf.relation}') with recursive`)
     else if (leaf.kind === 'related') related.set(leaf.relation, [...(related.get(leaf.relation) ?? []), leaf.rule])
   }
   add(ownerField, users)

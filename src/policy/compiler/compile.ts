@@ -11,6 +11,7 @@ import { ADMIN, holdsUsers, SUPERADMIN, userTables } from '../user-tables.js'
 import { callerOf } from './caller.js'
 import { whereCondition } from './column-conditions.js'
 import { all, any, type Condition, negate, type Sql, sql } from './condition.js'
+import { recursiveCondition } from './recursive-conditions.js'
 import { relatedCondition, relatedRows } from './related-conditions.js'
 import {
   colleagueCondition,
@@ -55,7 +56,9 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'where':
       return whereCondition(rule, scope)
     case 'related':
-      return relatedCondition(rule, scope, conditionInside)
+      return rule.depth === undefined
+        ? relatedCondition(rule, scope, conditionInside)
+        : recursiveCondition(rule, scope, rule.depth, conditionInside)
     case 'before':
       return earlier(rule, scope)
     case 'allowed':
@@ -128,7 +131,7 @@ function delegateCondition(scope: Scope): Condition {
   const depth = scope.depth + 1
   const alias = `perms_u${depth}`
   const policy = policyOf(User)
-  const inner: Scope = { ...scope, cls: User, policy, ref: alias, row: undefined, depth, checks: undefined }
+  const inner: Scope = { ...scope, cls: User, policy, ref: alias, row: undefined, ids: undefined, depth, checks: undefined }
   if (usesCheck(policy.updateFrom)) {
     throw new ConfigurationError(
       `${scope.cls.name}.delegateToUser: the update rule of ${User.name} uses check(), which has no form in SQL.`,

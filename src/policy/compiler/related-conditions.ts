@@ -1,6 +1,6 @@
 /** Compiles rules about related rows. */
 import type { Model, QueryBuilder } from 'objection'
-import { type RelationFilter, relationOf } from '../../query/objection-internals.js'
+import { type ObjectionRelation, type RelationFilter, relationOf } from '../../query/objection-internals.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { withoutPolicies } from '../context.js'
 import { policyFrameOf } from '../policy.js'
@@ -9,55 +9,62 @@ import { isUserTable } from '../user-tables.js'
 import { all, type Condition, type Sql, sql } from './condition.js'
 import { columnSql, type Scope, tableIn } from './scope.js'
 
-/**
- * Compiles related().
- *
- * @param conditionOf compiles the inner rule, with the global scopes of the related class
- */
-export function relatedCondition(rule: RelatedRule, scope: Scope, conditionOf: (rule: Rule, inner: Scope) => Condition): Condition {
+/** Compiles the rule of related rows, with the global scopes of their class. */
+export type ConditionInside = (rule: Rule, inner: Scope) => Condition
+
+/** Compiles related(). */
+export function relatedCondition(rule: RelatedRule, scope: Scope, conditionOf: ConditionInside): Condition {
   const rows = relatedRows(rule, scope, conditionOf)
   return rows && { sql: `exists (select 1 from ${rows.sql})`, bindings: rows.bindings }
 }
 
-/**
- * Returns the related rows that satisfy the inner rule, as the text of a SELECT after FROM; false if no row can satisfy it.
- *
- * @param conditionOf compiles the inner rule, with the global scopes of the related class
- */
-export function relatedRows(rule: RelatedRule, scope: Scope, conditionOf: (rule: Rule, inner: Scope) => Condition): Sql | false {
+/** Returns the related rows that satisfy the inner rule, as the text of a SELECT after FROM; false if no row can satisfy it. */
+export function relatedRows(rule: RelatedRule, scope: Scope, conditionOf: ConditionInside): Sql | false {
   const relation = relationOf(scope.cls, rule.relation)
-  const target = relation.relatedModelClass
-  const depth = scope.depth + 1
-  const alias = `perms_${depth}`
-  const inner: Scope = {
-    ...scope,
-    cls: target,
-    policy: policyFrameOf(target),
-    ref: alias,
-    row: undefined,
-    checks: undefined,
-    depth,
-    writes: false,
-  }
+  const inner = innerScope(scope, relation)
   const theirs = conditionOf(rule.rule, inner)
   if (theirs === false) return false
+  const { from, keys } = rowsOfStep(inner, relation)
   const own = relation.ownerProp.props.map((property) => columnSql(scope, property))
-  let from = rowsOf(scope, target, relation.modify, alias)
-  let on: Sql[]
-  if (relation.joinTableModelClass && relation.joinTableOwnerProp && relation.joinTableRelatedProp) {
-    const through = `${alias}_t`
-    const links = relation.relatedProp.cols.map((column, i) =>
-      sql('?? = ??', `${through}.${relation.joinTableRelatedProp?.cols[i]}`, `${alias}.${column}`),
-    )
-    const link = all(...links) as Sql
-    const joined = rowsOf(scope, relation.joinTableModelClass, relation.joinTableModify, through)
-    from = sql(`${from.sql} inner join ${joined.sql} on ${link.sql}`, ...from.bindings, ...joined.bindings, ...link.bindings)
-    on = own.map((column, i) => sql(`?? = ${column.sql}`, `${through}.${relation.joinTableOwnerProp?.cols[i]}`, ...column.bindings))
-  } else {
-    on = relation.relatedProp.cols.map((column, i) => sql(`?? = ${(own[i] as Sql).sql}`, `${alias}.${column}`, ...(own[i] as Sql).bindings))
-  }
+  const on = keys.map((key, i) => sql(`?? = ${(own[i] as Sql).sql}`, key, ...(own[i] as Sql).bindings))
   const conditions = all(...on, theirs) as Sql
-  return { sql: `${from.sql} where ${conditions.sql}`, bindings: [...from.bindings, ...conditions.bindings] }
+  return sql(`${from.sql} where ${conditions.sql}`, ...from.bindings, ...conditions.bindings)
+}
+
+/** Returns the scope of the rows to which a relation leads. */
+export function innerScope(scope: Scope, { relatedModelClass: cls }: ObjectionRelation): Scope {
+  const depth = scope.depth + 1
+  return {
+    ...scope,
+    ...{ cls, policy: policyFrameOf(cls), ref: `perms_${depth}`, row: undefined, ids: undefined },
+    ...{ checks: undefined, depth, writes: false },
+  }
+}
+
+/** The rows to which a relation leads, for a FROM. */
+interface StepRows {
+  readonly from: Sql
+  /** The columns of the FROM whose values are those of the relation's owner. */
+  readonly keys: readonly string[]
+}
+
+/** Returns the rows to which a relation leads, under the alias of their scope. */
+export function rowsOfStep(inner: Scope, relation: ObjectionRelation): StepRows {
+  const { ref: alias, cls } = inner
+  const from = rowsOf(inner, cls, relation.modify, alias)
+  const { joinTableModelClass, joinTableOwnerProp, joinTableRelatedProp } = relation
+  if (!joinTableModelClass || !joinTableOwnerProp || !joinTableRelatedProp)
+    return { from, keys: relation.relatedProp.cols.map((column) => `${alias}.${column}`) }
+  const through = `${alias}_t`
+  const links = relation.relatedProp.cols.map((column, i) =>
+    sql('?? = ??', `${through}.${joinTableRelatedProp.cols[i]}`, `${alias}.${column}`),
+  )
+  const link = all(...links) as Sql
+  const joined = rowsOf(inner, joinTableModelClass, relation.joinTableModify, through)
+  return {
+    from: sql(`${from.sql} inner join ${joined.sql} on ${link.sql}`, ...from.bindings, ...joined.bindings, ...link.bindings),
+    keys: joinTableOwnerProp.cols.map((column) => `${through}.${column}`),
+  }
 }
 
 // Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,

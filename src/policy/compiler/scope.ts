@@ -34,6 +34,8 @@ export interface Scope {
   /** The alias of the table in the statement. Unused if `row` is given: values then replace columns. */
   readonly ref: string
   readonly row: Readonly<Record<string, unknown>> | undefined
+  /** The ids of the only rows that the statement concerns, where they are known. */
+  readonly ids?: readonly unknown[] | undefined
   /** Whether the statement looks up roles and sessions again. Set for writes. */
   readonly live: boolean
   /** Whether the action changes rows: admins may not change other admins and their rows. */
@@ -54,7 +56,7 @@ export interface Scope {
 export function scopeOf(
   cls: typeof Model,
   actor: Actor | null,
-  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'live' | 'writes' | 'checks' | 'schema'>>,
+  more: Pick<Scope, 'dialect' | 'ref'> & Partial<Pick<Scope, 'row' | 'ids' | 'live' | 'writes' | 'checks' | 'schema'>>,
 ): Scope {
   const policy = policyOf(cls)
   return { cls, policy, actor, row: undefined, live: false, writes: false, checks: undefined, depth: 0, schema: undefined, ...more }

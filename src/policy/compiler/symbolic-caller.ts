@@ -25,7 +25,13 @@ const supported: readonly AnyRule['kind'][] = [
 ]
 
 /** Throws for a rule that has no form for a caller who is a column. @throws ConfigurationError */
-export function assertSymbolic({ kind }: AnyRule, { cls }: Scope): void {
+export function assertSymbolic(rule: AnyRule, { cls, dialect }: Scope): void {
+  const { kind } = rule
+  // A common table expression of MariaDB cannot refer to the row of a user.
+  if (kind === 'related' && rule.depth !== undefined && dialect === 'mysql')
+    throw new ConfigurationError(
+      `${cls.name}: related() with recursive cannot be evaluated in a query over users on MariaDB. Ask for each user: await row.can(action, user).`,
+    )
   if (supported.includes(kind)) return
   throw new ConfigurationError(
     kind === 'check'
