@@ -61,6 +61,6 @@ function linesOf({ outcome, counterexamples, unknown, tenants }: Verification): 
       : 'No model has a tenant, so nothing was examined. Name the columns with --tenant.'
   const reasons = unknown.map(({ model, action, reason }) => `${model}.${action}: ${reason}`)
   if (outcome === 'pass') return ['PASS: no caller of one tenant reaches rows of another one.', examined]
-  if (outcome === 'unknown') return ['UNKNOWN: these rules could not be examined.', ...reasons, examined]
+  if (outcome === 'unknown') return [reasons.length > 0 ? 'UNKNOWN: these rules could not be examined.' : 'UNKNOWN:', ...reasons, examined]
   return [...counterexamples.flatMap(({ description, test }) => [`COUNTEREXAMPLE: ${description}`, '', test]), ...reasons, examined]
 }

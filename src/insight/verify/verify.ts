@@ -37,7 +37,7 @@ export interface Counterexample {
 }
 
 export interface Verification {
-  /** 'unknown' if no counterexample was found, but not all rules could be examined. */
+  /** 'unknown' if no counterexample was found, but not all rules could be examined, or no model has a tenant. */
   readonly outcome: 'pass' | 'counterexample' | 'unknown'
   readonly counterexamples: readonly Counterexample[]
   /** Actions that could not be examined, with the reason. */
@@ -82,9 +82,9 @@ export async function verify(models: readonly (abstract new (...args: never[]) =
       }
     }
   }
-  const isolated = found.length === 0
+  const isExamined = tenancies.length > 0 && unknown.length === 0
   return {
-    outcome: isolated ? (unknown.length > 0 ? 'unknown' : 'pass') : 'counterexample',
+    outcome: found.length > 0 ? 'counterexample' : isExamined ? 'pass' : 'unknown',
     counterexamples: found.map((leak) => counterexampleTest(leak, options.modelsFrom ?? './models.js')),
     unknown,
     tenants: Object.fromEntries(tenancies.map(({ cls, column }) => [modelClass(cls).name, column])),

@@ -101,11 +101,11 @@ function fromRows(walk: Walk, ids: readonly unknown[]): Condition {
   const hit = found(walk)
   return {
     sql:
-      `?? in (with recursive ?? (o, k, hit, n) as (select ??, ??, ${hit.sql}, 1 from ?? as ?? inner join ${from.sql} on ?? = ?? where ${first.sql} union ` +
+      `?? in (with recursive ?? (o, k, hit, n) as (select ??, ??, ${hit.sql}, 1 from ${from.sql} inner join ?? as ?? on ?? = ?? where ${first.sql} union ` +
       `select ??, ??, ${hit.sql}, ?? + 1 from ${from.sql} inner join ?? on ?? = ?? where ${further.sql}) select ?? from ?? where ?? = 1)`,
     bindings: [
       ...[`${scope.ref}.${idColumn}`, name, `${start}.${idColumn}`, next, ...hit.bindings],
-      ...[tableIn(scope, scope.cls), start, ...from.bindings, key, `${start}.${relation.ownerProp.cols[0]}`, ...first.bindings],
+      ...[...from.bindings, tableIn(scope, scope.cls), start, key, `${start}.${relation.ownerProp.cols[0]}`, ...first.bindings],
       ...[`${name}.o`, next, ...hit.bindings, `${name}.n`, ...from.bindings, name, key, `${name}.k`, ...further.bindings],
       ...[`${name}.o`, name, `${name}.hit`],
     ],
