@@ -88,7 +88,10 @@ export function codes(context: CodeContext): Codes {
       if (!actor) throw new UnauthorizedError()
       forbidApiKey(message('subject.sessions'))
       const { sessionId } = actor
-      if (!sessionId) throw new ConfigurationError('requestConfirmation() needs the session of an access token, and runAs() has none.')
+      if (!sessionId)
+        throw new ConfigurationError(
+          'requestConfirmation() needs the session of an access token, and runAs() has none: call it in a request with an access token.',
+        )
       const user = actor.user as User
       await delivery.count(user.email, { address: currentAddress(), caller: user.id })
       const use = { purpose: 'confirm', sessionId } as const

@@ -36,7 +36,10 @@ export function requireSessionCaller(): SessionCaller {
   if (!actor) throw new UnauthorizedError()
   forbidApiKey(message('subject.passkeys'))
   const { sessionId } = actor
-  if (!sessionId) throw new ConfigurationError('Passkeys belong to the user of a session, and runAs() has no session.')
+  if (!sessionId)
+    throw new ConfigurationError(
+      'Passkeys belong to the user of a session, and runAs() has no session: call this in a request with an access token.',
+    )
   return { actor, sessionId }
 }
 

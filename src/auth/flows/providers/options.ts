@@ -73,7 +73,9 @@ export function providerSettings(
 ): ProviderSettings | undefined {
   if (providers === undefined && options === undefined) return undefined
   if (providers === undefined)
-    throw new ConfigurationError('initPerms({ providerSignIn }) needs providers: initPerms({ providers: { ... } }).')
+    throw new ConfigurationError(
+      'initPerms({ providerSignIn }) needs providers: initPerms({ providers: { github: github({ clientId, clientSecret }) } }).',
+    )
   if (options === undefined)
     throw new ConfigurationError(
       "initPerms({ providers }) needs providerSignIn: { usersUrl: 'https://app.example.com/api/users' }, the public URL of your UserResource.",

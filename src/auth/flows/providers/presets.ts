@@ -210,7 +210,7 @@ function build(name: string, options: ProviderOptions, { trustsEmail: byDefault,
   if (age !== undefined && (defaults.oauth || !/^\d{1,9}$/.test(age)))
     throw new ConfigurationError(
       defaults.oauth
-        ? `${name}({ parameters: { max_age } }): this provider has no OpenID Connect and does not say when its users signed in.`
+        ? `${name}({ parameters: { max_age } }): this provider has no OpenID Connect and does not say when its users signed in. Leave max_age out.`
         : `${name}({ parameters: { max_age: '${age}' } }): write seconds as digits, such as '300'.`,
     )
   const trusts = typeof trustsEmail === 'function' ? trustsEmail : () => trustsEmail

@@ -142,7 +142,10 @@ function linkingSession(): NonNullable<SignInDetails['link']> {
   if (!actor) throw new UnauthorizedError()
   forbidApiKey(message('subject.linkedAccounts'))
   assertSession(actor, recent(LINK_MAX_AGE))
-  if (!actor.sessionId) throw new ConfigurationError('startLink() needs the session of an access token, and runAs() has none.')
+  if (!actor.sessionId)
+    throw new ConfigurationError(
+      'startLink() needs the session of an access token, and runAs() has none: call it in a request with an access token.',
+    )
   return { userId: actor.id, sessionId: actor.sessionId }
 }
 

@@ -5,7 +5,7 @@ import { translationOf } from '../translation.js'
 export const lifecycle = translationOf(english)({
   'subject.exports': 'Exporte',
   'accountDeletion.hasBegun': 'Die Löschung dieses Kontos hat begonnen: Sie lässt sich nicht mehr zurücknehmen.',
-  'accountDeletion.wrongPassword': 'Das Passwort ist falsch.',
+  'accountDeletion.wrongPassword': 'Das Passwort ist falsch: Versuchen Sie es noch einmal.',
   'accountDeletion.restorable':
     'Mit diesem Benutzer würden Zeilen von {model} endgültig gelöscht, obwohl gelöschte Zeilen von {model} wiederherstellbar sind. Legen Sie fest, was mit ihnen geschieht: static onUserDeleted in {model}.',
   'accountDeletion.restorableIndirectly':

@@ -5,7 +5,7 @@ import { translationOf } from '../translation.js'
 export const passkeys = translationOf(english)({
   'passkey.refused': 'Dieser Passkey wurde nicht angenommen: Beginnen Sie von vorn.',
   'passkey.notAdded': 'Der Passkey konnte nicht hinzugefügt werden: Beginnen Sie von vorn.',
-  'passkey.registeredAlready': 'Dieser Passkey ist schon registriert.',
+  'passkey.registeredAlready': 'Dieser Passkey ist schon registriert: Verwenden Sie ihn, oder fügen Sie einen anderen hinzu.',
   'passkey.tooMany': 'Sie haben {count} Passkeys, und mehr sind nicht erlaubt: Entfernen Sie zuerst einen.',
   'passkey.invalid': 'muss die JSON-Form eines PublicKeyCredential sein',
   'passkey.nameTooLong': 'darf höchstens {count} Zeichen haben',

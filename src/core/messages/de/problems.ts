@@ -33,21 +33,23 @@ export const problems = translationOf(english)({
     'Bestätigen Sie, dass Sie es sind, und versuchen Sie es noch einmal: mit POST me/confirm/, oder durch erneutes Anmelden.',
   'session.confirmFactor':
     'Bestätigen Sie mit einem zweiten Faktor ({factors}), dass Sie es sind, und versuchen Sie es noch einmal: mit POST me/confirm/, oder durch erneutes Anmelden.',
-  'session.wrongConfirmation': 'Das Passwort, der Code oder der Passkey ist falsch oder wurde schon benutzt.',
-  'factor.wrongCode': 'Der Code ist falsch oder wurde schon benutzt.',
-  'code.wrong': 'Der Code ist falsch, abgelaufen oder schon benutzt.',
+  'session.wrongConfirmation':
+    'Das Passwort, der Code oder der Passkey ist falsch oder wurde schon benutzt: Versuchen Sie es noch einmal, mit einem neuen Code.',
+  'factor.wrongCode': 'Der Code ist falsch oder wurde schon benutzt: Versuchen Sie es mit dem nächsten Code.',
+  'code.wrong': 'Der Code ist falsch, abgelaufen oder schon benutzt: Fordern Sie einen neuen Code an.',
   'code.accountChanged': 'Ihr Konto hat sich in der Zwischenzeit geändert: Fordern Sie einen neuen Code an.',
   'factor.setUpAlready': 'Es gibt schon einen zweiten Faktor: Entfernen Sie ihn zuerst.',
   'factor.nothingToConfirm': 'Es gibt keinen zweiten Faktor zu bestätigen: Beginnen Sie zuerst mit der Einrichtung.',
   'factor.none': 'Es gibt keinen zweiten Faktor: Richten Sie zuerst einen ein.',
-  'provider.unknown': 'Diesen Anbieter gibt es nicht.',
+  'provider.unknown': 'Diesen Anbieter gibt es nicht: Verwenden Sie einen Namen aus GET providers/.',
   'provider.invalid': 'Die Anmeldung mit dem Anbieter gilt nicht mehr: Beginnen Sie von vorn.',
   'provider.down': '{provider} antwortet gerade nicht: Versuchen Sie es bald noch einmal.',
   'provider.unreadable': 'Der Server kann diese Anmeldung nicht mehr lesen: Beginnen Sie von vorn.',
   'provider.signUpClosed': 'Zu dieser Person beim Anbieter gibt es kein Konto, und neue Konten stehen ihr nicht offen.',
   'provider.emailNotVerified':
     'Zu dieser Person beim Anbieter gibt es kein Konto. Wenn Sie ein Konto haben, melden Sie sich an, und fügen Sie den Anbieter dort hinzu.',
-  'provider.identityTaken': 'Diese Person beim Anbieter ist mit einem anderen Konto verknüpft.',
+  'provider.identityTaken':
+    'Diese Person beim Anbieter ist mit einem anderen Konto verknüpft: Melden Sie sich bei jenem Konto an und entfernen Sie sie dort.',
   'signIn.onlyMethod': 'Nur so können Sie sich noch anmelden: Setzen Sie zuerst ein Passwort, oder fügen Sie einen anderen Weg hinzu.',
   'factor.unavailable':
     'Der zweite Faktor dieses Kontos kann gerade nicht gelesen werden: Versuchen Sie bald noch einmal, sich anzumelden.',

@@ -2,7 +2,7 @@
 export const lifecycle = {
   'subject.exports': 'Exports',
   'accountDeletion.hasBegun': 'The deletion of this account has begun: it cannot be undone.',
-  'accountDeletion.wrongPassword': 'The password is wrong.',
+  'accountDeletion.wrongPassword': 'The password is wrong: try again.',
   'accountDeletion.restorable':
     'Deleting this user would destroy rows of {model} for good, although deleted rows of {model} can be restored. Say what happens to them: static onUserDeleted on {model}.',
   'accountDeletion.restorableIndirectly':

@@ -2,7 +2,7 @@
 export const passkeys = {
   'passkey.refused': 'This passkey was not accepted: begin again.',
   'passkey.notAdded': 'The passkey could not be added: begin again.',
-  'passkey.registeredAlready': 'This passkey is registered already.',
+  'passkey.registeredAlready': 'This passkey is registered already: use it, or add another one.',
   'passkey.tooMany': 'You have {count} passkeys, and more are not allowed: remove one first.',
   'passkey.invalid': 'must be the JSON form of a PublicKeyCredential',
   'passkey.nameTooLong': 'may have {count} characters at most',

@@ -164,7 +164,7 @@ eachDatabase('Responses of authenticators', (db) => {
       for (const credentialId of [other.soft.id, soft.id])
         errors.push(await rejection(register(softPasskey().create(await options(), { credentialId }))))
       expect(errors.map((error) => [error.constructor.name, error.message])).to.deep.equal(
-        Array(2).fill(['ConflictError', 'This passkey is registered already.']),
+        Array(2).fill(['ConflictError', 'This passkey is registered already: use it, or add another one.']),
       )
     })
 
