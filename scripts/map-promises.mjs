@@ -199,7 +199,7 @@ const featurePromises = {
   184: 'A place that cannot be looked up is reported, and the sign-in succeeds. [promise 61]',
   185: 'A look-up of leaked passwords sends five digits of the SHA-1 hash and nothing else, over TLS, with padding. [N 3.1.1.2, V6.2.12]',
   186: 'A list of leaked passwords that fails, is slow or answers anything but lines refuses the password, unless the application accepts that; an event says so. [promise 61]',
-  187: 'a wrong password, code or passkey of a signed-in user is 422 with its field and counts; 401 means that the session does not suffice',
+  187: 'a wrong password, code or passkey of a signed-in user counts, ends no session and is told apart from an ended session by its code',
   188: 'a sign-up with a provider that fails tells the event and the audit log the names of the columns, never their values, and the browser neither',
   189: 'required columns that no sign-up with a provider fills are named at the start',
   191: 'a named action needs its rule, its ability and a readable row, checked under a lock in the transaction of its handler',

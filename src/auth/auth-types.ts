@@ -215,7 +215,7 @@ export interface Auth {
    * @param credentials `password`: the caller's password; `code`: a code of the authenticator app, or a recovery code;
    * `sentCode`: a code of `codes.requestConfirmation()`; `passkey`: the answer of a browser to `passkeys.confirmationOptions()`
    * @returns the time and the methods, and an access token if tokens show them (`jwt.authTimeClaims`)
-   * @throws ValidationError for a wrong password, code or passkey and for missing input, TooManyAttemptsError
+   * @throws InvalidCredentialsError for a wrong password or code, TooManyAttemptsError, ValidationError for missing or invalid input
    * @throws UnauthorizedError for an anonymous caller or an ended session, ForbiddenError for an API key or an impersonation
    * @throws ConfigurationError inside the application's transaction()
    * @example const { authTime, amr } = await perms.auth.confirm({ password: 'correct horse battery' })

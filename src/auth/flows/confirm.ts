@@ -24,7 +24,6 @@ import {
   methodOfCode,
   readCode,
 } from './second-factor/factors.js'
-import { wrongProof } from './wrong-proof.js'
 
 /** The credentials with which a user confirms a session. Give at least one. */
 export interface ConfirmCredentials {
@@ -102,7 +101,7 @@ interface ConfirmContext extends FactorContext {
   readonly sessionId: string
 }
 
-/** Checks the credentials under the throttle of sign-ins. @throws ValidationError, with one message for all of them */
+/** Checks the credentials under the throttle of sign-ins. @throws InvalidCredentialsError, with one message for all of them */
 async function prove(context: ConfirmContext, user: User, credentials: ReadCredentials): Promise<PasskeyConfirmation | null> {
   const { core } = context
   const attempt = await beginAttempt(core, user)
@@ -117,7 +116,7 @@ async function prove(context: ConfirmContext, user: User, credentials: ReadCrede
   }
   const account = accountNameOf(user)
   core.emit('signInFailed', { userId: user.id, email: user.email ?? '', account, reason: 'confirm', address: currentAddress() })
-  throw wrongProof(Object.keys(credentials), message('session.wrongConfirmation'))
+  throw new InvalidCredentialsError(message('session.wrongConfirmation'))
 }
 
 interface ConfirmVerdict {

@@ -5,6 +5,7 @@ import {
   asSystem,
   ConfigurationError,
   createTables,
+  InvalidCredentialsError,
   Invitation,
   type Mail,
   type PermsOptions,
@@ -167,14 +168,14 @@ eachDatabase('Sessions', (db) => {
         clock.advance(60)
         const code = codeOf(key)
         expect((await confirm(accessToken, { password, code })).amr).to.deep.equal(['pwd', 'otp'])
-        expect(await rejection(confirm(accessToken, { code }))).to.be.instanceOf(ValidationError)
+        expect(await rejection(confirm(accessToken, { code }))).to.be.instanceOf(InvalidCredentialsError)
         clock.advance(60)
         expect((await confirm(accessToken, { code: codeOf(key) })).amr).to.deep.equal(['otp'])
       } finally {
         clock.restore()
       }
       expect((await confirm(accessToken, { code: recoveryCodes[0] })).amr).to.deep.equal(['recovery'])
-      expect(await rejection(confirm(accessToken, { code: recoveryCodes[0] }))).to.be.instanceOf(ValidationError)
+      expect(await rejection(confirm(accessToken, { code: recoveryCodes[0] }))).to.be.instanceOf(InvalidCredentialsError)
       expect((await authenticate(accessToken)).amr).to.deep.equal(['recovery'])
       // A password alone proves no factor: allOf(recent(300), factor('totp')) asks for another code.
       await confirm(accessToken, { password })
@@ -200,7 +201,7 @@ eachDatabase('Sessions', (db) => {
         const messages = new Set<string>()
         for (const credentials of [{ password: 'wrong' }, { code: '123456' }, { code: 'aaaaa-bbbbb' }, { password, code: '123456' }]) {
           const error = await rejection(confirm(accessToken, credentials))
-          expect(error).to.be.instanceOf(ValidationError)
+          expect(error).to.be.instanceOf(InvalidCredentialsError)
           messages.add(error.message)
         }
         expect(messages.size).to.equal(1)
@@ -243,9 +244,9 @@ eachDatabase('Sessions', (db) => {
       await again({ throttle: { signIn: { pair: 3, account: 10 } } })
       const { accessToken } = await signIn()
       const wrong = () => outcome(confirm(accessToken, { password: 'wrong' }))
-      expect([await wrong(), await wrong()]).to.deep.equal(['ValidationError', 'ValidationError'])
+      expect([await wrong(), await wrong()]).to.deep.equal(['InvalidCredentialsError', 'InvalidCredentialsError'])
       await confirm(accessToken, { password })
-      expect(await wrong()).to.equal('ValidationError')
+      expect(await wrong()).to.equal('InvalidCredentialsError')
       all.hasher.verified.length = 0
       expect(await rejection(confirm(accessToken, { password }))).to.be.instanceOf(TooManyAttemptsError)
       expect(all.hasher.verified).to.deep.equal([])

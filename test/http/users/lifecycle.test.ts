@@ -94,7 +94,7 @@ describe('Exports and the deletion of accounts over HTTP', () => {
     const without = await ask('POST', '/users/me/deletion', old)
     expect([without.status, without.body.code]).to.deep.equal([401, 'insufficient_user_authentication'])
     const wrong = await ask('POST', '/users/me/deletion', old, { body: { password: 'a wrong password' } })
-    expect([wrong.status, wrong.body.code, wrong.body.errors[0].field]).to.deep.equal([422, 'invalid', 'password'])
+    expect([wrong.status, wrong.body.code]).to.deep.equal([401, 'invalid_credentials'])
     for (const body of [{ password: '' }, { password: null }, { password: [] }, { other: 1 }])
       expect((await ask('POST', '/users/me/deletion', old, { body })).status).to.equal(422)
     expect(await zoo.perms.auth.accountDeletion.status(user)).to.equal(null)
@@ -108,7 +108,7 @@ describe('Exports and the deletion of accounts over HTTP', () => {
     const statuses: number[] = []
     for (let i = 0; i < 11; i += 1)
       statuses.push((await ask('POST', '/users/me/deletion', old, { body: { password: `wrong ${i}` } })).status)
-    expect(statuses).to.deep.equal([...Array.from({ length: 10 }, () => 422), 429])
+    expect(statuses).to.deep.equal([...Array.from({ length: 10 }, () => 401), 429])
     expect((await ask('POST', '/users/login', null, { body: { email: user.email, password } })).status).to.equal(429)
   })
 

@@ -220,7 +220,7 @@ describe('A user who signs in with a provider only, with stepUp', () => {
       const refused = await options(token)
       expect([refused.status, refused.body.code]).to.deep.equal([401, 'insufficient_user_authentication'])
       // There is no password to confirm with.
-      expect((await client('POST', '/api/users/me/confirm/', token, { body: { password } })).status).to.equal(422)
+      expect((await client('POST', '/api/users/me/confirm/', token, { body: { password } })).status).to.equal(401)
       const again = Date.now()
       const fresh = await signIn(ada)
       const { authTime, amr } = await world.perms.authenticate(fresh)

@@ -171,8 +171,8 @@ describe('Step-up over HTTP', () => {
     expect(Object.keys(reply.body)).to.deep.equal(['authTime', 'amr'])
     expect(reply.body.amr).to.deep.equal(['pwd'])
     const [wrongPassword, wrongCode] = [await confirm({ password: 'wrong' }), await confirm({ code: '123456' })]
-    expect([wrongPassword.status, wrongPassword.body.code]).to.deep.equal([422, 'invalid'])
-    expect([wrongCode.status, wrongCode.body.detail]).to.deep.equal([422, wrongPassword.body.detail])
+    expect([wrongPassword.status, wrongPassword.body.code]).to.deep.equal([401, 'invalid_credentials'])
+    expect(wrongCode).to.deep.equal(wrongPassword)
     for (const body of [
       {},
       { password: '' },

@@ -1,4 +1,4 @@
-import { ConflictError, UnauthorizedError } from '../../../core/errors.js'
+import { ConflictError, InvalidCredentialsError, UnauthorizedError } from '../../../core/errors.js'
 import { message } from '../../../core/messages/message.js'
 import { lockRow } from '../../../database/lock-row.js'
 import { transaction } from '../../../database/transaction.js'
@@ -23,7 +23,6 @@ import { userClass } from '../credentials.js'
 import { mailDelivery } from '../mail/mail-delivery.js'
 import { formatDateTime } from '../mail/mail-text.js'
 import { beginAttempt } from '../second-factor/factors.js'
-import { wrongProof } from '../wrong-proof.js'
 import { type DueAccountsOptions, type DueAccountsReport, deleteDueAccounts } from './delete-due.js'
 
 /** How accounts are deleted, as the flows use it. */
@@ -51,7 +50,7 @@ export interface AccountDeletions {
    * mail with the date. The user can sign in until then. A second call changes nothing.
    *
    * @param options `password`: the caller's password. Users who delete their own account need it, or a session that is recent.
-   * @throws ValidationError for a wrong password, InsufficientUserAuthenticationError without password and recent session
+   * @throws InvalidCredentialsError for a wrong password, InsufficientUserAuthenticationError without password and recent session
    * @throws ConflictError for the last superadmin, and for a deletion that has begun
    * @throws ForbiddenError for an API key, an impersonation, and a caller whose rank is not higher than the user's
    * @example const { deletionAt } = await perms.auth.accountDeletion.schedule(user, { password })
@@ -119,7 +118,7 @@ async function prove(core: AuthCore, userId: UserId, password: string | undefine
   if (!(await core.hasher.verify(text, await storedHash(user)))) {
     const account = accountNameOf(user)
     core.emit('signInFailed', { userId, email: user.email ?? '', account, reason: 'confirm', address: currentAddress() })
-    throw wrongProof(['password'], message('accountDeletion.wrongPassword'))
+    throw new InvalidCredentialsError(message('accountDeletion.wrongPassword'))
   }
   await attempt.succeeded()
 }

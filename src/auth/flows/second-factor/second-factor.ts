@@ -10,7 +10,6 @@ import type { SignInResult } from '../../auth-types.js'
 import type { AuthCore } from '../../core.js'
 import { deriveKeys } from '../../tokens/derived-keys.js'
 import { notify } from '../mail/notices.js'
-import { wrongProof } from '../wrong-proof.js'
 import {
   asSystemInTransaction,
   beginAttempt,
@@ -19,6 +18,7 @@ import {
   factorOf,
   readCode,
   rethrowFailedAttempt,
+  wrongCode,
 } from './factors.js'
 import { countUnusedCodes, endFactorTokens, makeRecoveryCodes } from './recovery-codes.js'
 import { beginSetUp, confirmSetUp } from './set-up.js'
@@ -125,7 +125,7 @@ async function assertMayChange(core: AuthCore, name: string, user: User): Promis
   await core.challenges.prepare()
 }
 
-/** Runs work after checking a code under the throttle of sign-ins. @throws ValidationError for a wrong code */
+/** Runs work after checking a code under the throttle of sign-ins. @throws InvalidCredentialsError */
 async function withVerifiedCode<T>(context: FactorContext, user: User, code: string, then: () => Promise<T>): Promise<T> {
   const { core } = context
   await assertMayChange(core, 'secondFactors', user)
@@ -134,7 +134,7 @@ async function withVerifiedCode<T>(context: FactorContext, user: User, code: str
   if (!factor?.confirmedAt) throw new ValidationError(message('factor.none'), [{ field: 'code', message: message('field.nothingToProve') }])
   const attempt = await beginAttempt(core, user)
   const result = await asSystemInTransaction(core, async () => {
-    if (!(await consumeCode(context, factor, text))) throw wrongProof(['code'], message('factor.wrongCode'))
+    if (!(await consumeCode(context, factor, text))) throw wrongCode()
     return await then()
   }).catch((error: unknown) => rethrowFailedAttempt(error, attempt))
   await attempt.succeeded()

@@ -11,8 +11,7 @@ import type { AuthCore } from '../../core.js'
 import { seal } from '../../tokens/secret-box.js'
 import { forActiveCaller } from '../active-caller.js'
 import { notify } from '../mail/notices.js'
-import { wrongProof } from '../wrong-proof.js'
-import { beginAttempt, consumeCode, type FactorContext, factorOf, isTotpCode, readCode, secretOf } from './factors.js'
+import { beginAttempt, consumeCode, type FactorContext, factorOf, isTotpCode, readCode, secretOf, wrongCode } from './factors.js'
 import { makeRecoveryCodes } from './recovery-codes.js'
 import { newTotpSecret, totpUri } from './totp.js'
 
@@ -43,7 +42,7 @@ export async function confirmSetUp(context: FactorContext, user: User, code: str
     throw new ValidationError(message('factor.nothingToConfirm'), [{ field: 'code', message: message('field.nothingToConfirm') }])
   const attempt = await beginAttempt(context.core, user)
   const recoveryCodes = await forActiveCaller(knex, user.id, async () => {
-    if (!isTotpCode(text) || !(await consumeCode(context, factor, text))) throw wrongProof(['code'], message('factor.wrongCode'))
+    if (!isTotpCode(text) || !(await consumeCode(context, factor, text))) throw wrongCode()
     await SecondFactor.query().patch({ confirmedAt: new Date() }).where('id', factor.id)
     await endTrustedDevices(user.id)
     return await makeRecoveryCodes(user.id)

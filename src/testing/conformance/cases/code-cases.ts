@@ -46,9 +46,9 @@ export const codeCases: readonly Case[] = [
   ...untexts('codes', ['email', 'code']),
   post('a caller gets a code that confirms the session', 'me/confirm/code/', '', 202, { as: 'bob' }),
   post('an anonymous caller gets no code to confirm a session', 'me/confirm/code', '', 401, { code: 'unauthorized' }),
-  post('a wrong sent code does not confirm a session [promise 149]', 'me/confirm', { sentCode: '000000' }, 422, {
+  post('a wrong sent code does not confirm a session [promise 149]', 'me/confirm', { sentCode: '000000' }, 401, {
     as: 'bob',
-    fields: ['sentCode'],
+    ...refused,
   }),
   post('a sent code confirms a session [promise 149]', 'me/confirm/', codeForBob, 200, { as: 'bob', expect: noStore }),
 ]

@@ -39,9 +39,9 @@ export const factorCases: readonly Case[] = [
   { title: 'the second factor is not shown to an anonymous caller', method: 'GET', path: '/api/users/me/second-factor', status: 401 },
   post('beginning a second factor needs the password', 'me/second-factor', {}, 422, { token: carol, fields: ['password'] }),
   post('a second factor begins with a secret', 'me/second-factor/', { password: newPassword }, 201, { token: carol }),
-  post('a wrong code does not confirm a second factor', 'me/second-factor/confirm', { code: '000000' }, 422, {
+  post('a wrong code does not confirm a second factor', 'me/second-factor/confirm', { code: '000000' }, 401, {
     token: carol,
-    fields: ['code'],
+    code: 'invalid_credentials',
   }),
   post(
     'a code confirms a second factor',
@@ -114,10 +114,7 @@ export const factorCases: readonly Case[] = [
     token: carol,
   }),
   ...untexts('me/second-factor/recovery-codes', ['code'], { token: carol }),
-  post('a wrong code does not remove the second factor', 'me/second-factor/remove', { code: '000000' }, 422, {
-    token: carol,
-    fields: ['code'],
-  }),
+  post('a wrong code does not remove the second factor', 'me/second-factor/remove', { code: '000000' }, 401, { token: carol }),
   post('a code removes the second factor', 'me/second-factor/remove/', async (world) => ({ code: await nextCode(world) }), 204, {
     token: carol,
   }),

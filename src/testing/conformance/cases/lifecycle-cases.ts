@@ -39,9 +39,9 @@ export const lifecycleCases: readonly Case[] = [
     code: 'forbidden',
   },
   post('an anonymous caller cannot ask for a deletion', 'me/deletion', {}, 401),
-  post('a wrong password does not delete an account [promise 170]', 'me/deletion', { password: 'a wrong password' }, 422, {
+  post('a wrong password does not delete an account [promise 170]', 'me/deletion', { password: 'a wrong password' }, 401, {
     token: carol,
-    fields: ['password'],
+    code: 'invalid_credentials',
   }),
   ...untexts('me/deletion', ['password'], { token: carol }),
   post('a user asks for the deletion of the account [promise 164]', 'me/deletion/', { password: newPassword }, 202, { token: carol }),

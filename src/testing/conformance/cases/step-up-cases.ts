@@ -84,13 +84,13 @@ export const stepUpCases: readonly Case[] = [
     as: 'bob',
     status: 404,
   },
-  post('a wrong password does not confirm a session [promise 90]', 'me/confirm', { password: 'wrong' }, 422, {
+  post('a wrong password does not confirm a session [promise 90]', 'me/confirm', { password: 'wrong' }, 401, {
     token: stale,
-    fields: ['password'],
+    code: 'invalid_credentials',
   }),
-  post('a wrong code does not confirm a session [promise 90]', 'me/confirm', { code: '000000' }, 422, {
+  post('a wrong code does not confirm a session [promise 90]', 'me/confirm', { code: '000000' }, 401, {
     token: stale,
-    fields: ['code'],
+    code: 'invalid_credentials',
   }),
   post('confirming a session needs a password or a code', 'me/confirm', {}, 422, { token: stale, fields: ['password'] }),
   post('confirming a session needs a caller', 'me/confirm', { password: 'correct horse battery' }, 401, { code: 'unauthorized' }),

@@ -147,7 +147,9 @@ eachDatabase('Codes', (db) => {
     if (mine !== theirs) expect(await outcome(signIn(theirs))).to.equal('InvalidCredentialsError')
     const { accessToken } = await all.auth.signIn({ email: user.email, password })
     const actor = await all.auth.authenticate(accessToken)
-    expect(await outcome(runAsActor(actor, () => all.auth.confirm({ sentCode: mine })) as Promise<unknown>)).to.equal('ValidationError')
+    expect(await outcome(runAsActor(actor, () => all.auth.confirm({ sentCode: mine })) as Promise<unknown>)).to.equal(
+      'InvalidCredentialsError',
+    )
     // The address moves to another mailbox while the code is on its way.
     await db
       .knex('member')
@@ -257,17 +259,17 @@ eachDatabase('Codes', (db) => {
     it('make it recent, with the method mail, once [promises 147, 149]', async () => {
       const actor = await actorOf(600)
       const sentCode = await sentTo(actor)
-      expect(await rejection(as(actor, () => all.auth.confirm({ sentCode: other(sentCode) })))).to.be.instanceOf(ValidationError)
+      expect(await rejection(as(actor, () => all.auth.confirm({ sentCode: other(sentCode) })))).to.be.instanceOf(InvalidCredentialsError)
       const { amr, authTime } = await as(actor, () => all.auth.confirm({ sentCode }))
       expect(amr).to.deep.equal(['mail'])
       expect(Date.now() - authTime.getTime()).to.be.below(60_000)
-      expect(await rejection(as(actor, () => all.auth.confirm({ sentCode })))).to.be.instanceOf(ValidationError)
+      expect(await rejection(as(actor, () => all.auth.confirm({ sentCode })))).to.be.instanceOf(InvalidCredentialsError)
     })
 
     it('confirm only the session that asked, and do not sign in [promises 148, 149]', async () => {
       const [actor, elsewhere] = [await actorOf(), await actorOf()]
       const sentCode = await sentTo(actor)
-      expect(await rejection(as(elsewhere, () => all.auth.confirm({ sentCode })))).to.be.instanceOf(ValidationError)
+      expect(await rejection(as(elsewhere, () => all.auth.confirm({ sentCode })))).to.be.instanceOf(InvalidCredentialsError)
       expect(await outcome(signIn(sentCode))).to.equal('InvalidCredentialsError')
       expect((await as(actor, () => all.auth.confirm({ sentCode }))).amr).to.deep.equal(['mail'])
     })

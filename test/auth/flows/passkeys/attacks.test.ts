@@ -317,13 +317,13 @@ eachDatabase('Responses of authenticators', (db) => {
       for (const row of [{ user_id: otherId }, { user_id: null }, { bound_to: 'session' }, { bound_to: null }]) {
         const given = await begin(() => confirmOptions())
         await change(row)
-        expect(await outcome(confirm(soft.get(given)))).to.equal('ValidationError')
+        expect(await outcome(confirm(soft.get(given)))).to.equal('InvalidCredentialsError')
         const creation = await begin(() => options())
         await change(row)
         await refusesRegistration(softPasskey().create(creation))
       }
       const creation = await begin(() => options())
-      expect(await outcome(confirm(soft.get(creation)))).to.equal('ValidationError')
+      expect(await outcome(confirm(soft.get(creation)))).to.equal('InvalidCredentialsError')
       const given = await begin(() => confirmOptions())
       await change({ user_handle: soft.userHandle })
       await refusesRegistration(softPasskey().create({ ...creation, ...given, user: creation.user }))
@@ -333,12 +333,12 @@ eachDatabase('Responses of authenticators', (db) => {
       const other = await addUser()
       const again = (await signInWith(perms, soft)).accessToken
       const given = await confirmOptions(again)
-      expect(await outcome(confirm(soft.get(given)))).to.equal('ValidationError')
+      expect(await outcome(confirm(soft.get(given)))).to.equal('InvalidCredentialsError')
       expect(await outcome(confirm(soft.get(given), again))).to.equal('fine')
-      expect(await outcome(confirm(soft.get(given), again))).to.equal('ValidationError')
-      expect(await outcome(confirm(soft.get(await perms.auth.passkeys.signInOptions())))).to.equal('ValidationError')
+      expect(await outcome(confirm(soft.get(given), again))).to.equal('InvalidCredentialsError')
+      expect(await outcome(confirm(soft.get(await perms.auth.passkeys.signInOptions())))).to.equal('InvalidCredentialsError')
       // The passkey of another user.
-      expect(await outcome(confirm(other.soft.get(await confirmOptions())))).to.equal('ValidationError')
+      expect(await outcome(confirm(other.soft.get(await confirmOptions())))).to.equal('InvalidCredentialsError')
     })
 
     it('when they are a second factor [promises 102, 113]', async () => {

@@ -251,7 +251,7 @@ eachDatabase('The second factor', (db) => {
 
   it('is removed by its user with a code, or reset by an administrator; sign-in then needs one factor', async () => {
     const { secret, recoveryCodes } = await enrol()
-    expect(await outcome(factors().remove(account(), '000000'))).to.equal('ValidationError')
+    expect(await outcome(factors().remove(account(), '000000'))).to.equal('InvalidCredentialsError')
     await factors().remove(account(), codeOf(secret))
     expect((await all.auth.signIn({ email: user.email, password })).status).to.equal('signedIn')
     expect(await outcome(factors().remove(account(), recoveryCodes[0] ?? ''))).to.equal('ValidationError')
