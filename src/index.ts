@@ -143,6 +143,7 @@ export {
   type PermissionMatrix,
 } from './insight/matrix/matrix.js'
 export { type Counterexample, type Verification, type VerifyOptions, verify } from './insight/verify/verify.js'
+export { type Permission, whatCan } from './insight/what-can.js'
 export { whoCan } from './insight/who-can.js'
 export {
   createTables,

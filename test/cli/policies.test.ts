@@ -66,6 +66,67 @@ describe('The commands about policies', function () {
     })
   })
 
+  describe('objection-perms why, who-can and what-can', () => {
+    let id: string
+    before(async () => {
+      project.write({
+        'questions.js': `import { asSystem, createTables, User } from 'objection-perms'
+import { perms, knex, Note } from './perms.js'
+await perms.migrate()
+await createTables(knex, [Note])
+await asSystem(async () => {
+  const [ann, bob] = await Promise.all(['ann', 'bob'].map((name) => User.create({ email: name + '@example.com' })))
+  await bob.grantRole('editor')
+  console.log((await Note.create({ title: 'Otters', isPublic: false, userId: ann.id })).id)
+})
+await perms.close()
+await knex.destroy()
+`,
+        'perms.js': permsModule({ before: models.replace('class Note', 'export class Note'), options: 'models: [Note]' }),
+      })
+      id = (await project.runModule('questions.js')).trim()
+    })
+
+    it('say why a user may or may not do something, with exit code 1 for a refusal', async () => {
+      const allowed = await project.run(['why', 'ann@example.com', 'update', 'Note', id])
+      expect(allowed.code, allowed.stderr).to.equal(0)
+      expect(allowed.stdout).to.contain(`update Note ${id}: allowed\n`).and.to.contain('✓ the owner')
+      const refused = await project.run(['why', 'anonymous', 'read', 'Note', id])
+      expect(refused.code).to.equal(1)
+      expect(refused.stdout).to.contain('refused').and.to.contain('allowed if isPublic were true')
+      expect((await project.run(['why', 'anonymous', 'read', 'Note', id, '--json'])).json.allowed).to.equal(false)
+    })
+
+    it('list the users who can do something, and what a user can do', async () => {
+      expect((await project.run(['who-can', 'update', 'Note', id])).stdout).to.equal('ann@example.com\n')
+      const nobody = await project.run(['who-can', 'delete', 'UserSetting', id])
+      expect(nobody).to.include({ code: 2, problem: `There is no UserSetting with the id ${id}.` })
+      const { json } = await project.run(['who-can', 'publish', 'Note', id, '--json'])
+      expect(json).to.deep.equal({ users: [], isComplete: true })
+      const { stdout } = await project.run(['what-can', 'bob@example.com'])
+      expect(stdout.split('\n').map((line) => line.replace(/ {2,}/g, ' | '))).to.include.members([
+        'model | action | rows | rule',
+        'Note | publish | some | holders of editor',
+      ])
+      expect((await project.run(['what-can', 'anonymous', '--json'])).json.permissions[1]).to.include({ action: 'create', rows: 'none' })
+    })
+
+    it('refuse names that do not exist, in a sentence', async () => {
+      const refusals = {
+        'why eve@example.com read Note': "There is no user 'eve@example.com'. `npx objection-perms users list` shows the users.",
+        'why anonymous read Nope': "There is no model 'Nope'. The models are Note,",
+        'why anonymous fly Note': 'fly',
+        'who-can fly Note': 'fly',
+      }
+      for (const [line, problem] of Object.entries(refusals)) {
+        const { code, problem: said } = await project.run([...line.split(' '), id])
+        expect(code, said).to.equal(2)
+        expect(said).to.contain(problem)
+      }
+      expect((await project.run(['who-can', 'read', 'Note', 'x'])).problem).to.equal('There is no Note with the id x.')
+    })
+  })
+
   describe('objection-perms lint', () => {
     it('prints findings, and ends with 1 for errors and for more warnings than allowed', async () => {
       const faulty = models

@@ -14,7 +14,9 @@ function withoutShared(help: readonly string[]): string {
   return own.join('\n').replaceAll(/\n{3,}/g, '\n\n')
 }
 
-describe('docs/cli.md', () => {
+describe('docs/cli.md', function () {
+  this.timeout(60_000)
+
   it('contains the help of each command', async () => {
     const text = readFileSync(page, 'utf8')
     const sections: string[] = []

@@ -77,6 +77,21 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./doctor/doctor.js')).doctor,
   },
   {
+    name: 'why',
+    summary: 'Says why a user may or may not do something with a row.',
+    load: async () => (await import('./questions/why.js')).why,
+  },
+  {
+    name: 'who-can',
+    summary: 'Lists the users who can do something with a row.',
+    load: async () => (await import('./questions/who-can.js')).whoCanCommand,
+  },
+  {
+    name: 'what-can',
+    summary: 'Shows what a user can do, by model and action.',
+    load: async () => (await import('./questions/what-can.js')).whatCanCommand,
+  },
+  {
     name: 'matrix',
     summary: 'Prints who may do what: roles by models and actions.',
     load: async () => (await import('./matrix.js')).matrixCommand,
