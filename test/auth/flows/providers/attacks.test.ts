@@ -87,7 +87,7 @@ describe('A provider’s response', () => {
         ...['response', 'auth_time', 'response', 'response'],
       ])
       expect(() => oidc({ ...options, parameters: { max_age: '5m' } })).to.throw(ConfigurationError, 'seconds as digits')
-      expect(() => github({ ...options })).to.throw(ConfigurationError, 'no OpenID Connect')
+      expect(() => github({ clientId, clientSecret, parameters: options.parameters })).to.throw(ConfigurationError, 'no OpenID Connect')
     } finally {
       await strict.close()
       await other.destroy()
@@ -103,7 +103,7 @@ describe('A provider’s response', () => {
     before(async () => {
       other = await createDatabase('sqlite3')
       const options = { clientId, clientSecret, trustsEmail: true, issuer: world.company.issuer }
-      const providers = { company: oidc(options), lax: oidc({ ...options, countsAsRecent: true }), github: github(options) }
+      const providers = { company: oidc(options), lax: oidc({ ...options, countsAsRecent: true }), github: github({ clientId, clientSecret }) }
       asking = await openProviders(other.knex, {}, { providers })
     })
     after(async () => {
