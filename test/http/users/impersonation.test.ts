@@ -235,7 +235,20 @@ describe('The audit log over HTTP', () => {
     const { body } = await ask('GET', page, zoo.tokens.admin)
     expect(body.data).to.have.length(2)
     expect(body.data[0]).to.have.all.keys(
-      ...['id', 'event', 'actorId', 'impersonatorId', 'subjectId', 'domainId', 'address', 'details', 'createdAt', 'updatedAt'],
+      ...[
+        'id',
+        'event',
+        'actorId',
+        'impersonatorId',
+        'subjectId',
+        'domainId',
+        'address',
+        'rowTable',
+        'rowId',
+        'details',
+        'createdAt',
+        'updatedAt',
+      ],
     )
     expect(body.data[0]).to.deep.include({ event: 'roleGranted', domainId: press.id, details: { role: 'editor' } })
     const seen = [...body.data]

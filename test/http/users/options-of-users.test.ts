@@ -99,7 +99,9 @@ const table: Readonly<Record<string, readonly [Body, Access, Shown]>> = {
 }
 
 /** Where each option of a CrudResource is tested for the endpoints of users; those of one method only go through that method's tests. */
-const options: Readonly<Record<string, 'this table' | 'resources.test.ts' | 'list.test.ts' | 'shown-columns.test.ts'>> = {
+const options: Readonly<
+  Record<string, 'this table' | 'resources.test.ts' | 'list.test.ts' | 'shown-columns.test.ts' | 'deleted-users.test.ts'>
+> = {
   model: 'resources.test.ts',
   path: 'resources.test.ts',
   name: 'resources.test.ts',
@@ -113,6 +115,7 @@ const options: Readonly<Record<string, 'this table' | 'resources.test.ts' | 'lis
   pageSize: 'list.test.ts',
   maxPageSize: 'list.test.ts',
   include: 'shown-columns.test.ts',
+  deleted: 'deleted-users.test.ts',
 }
 
 const keyOf = ({ options: { method, path } }: Endpoint) => `${method} ${path}`
