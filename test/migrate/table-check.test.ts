@@ -184,11 +184,11 @@ eachDatabase('initPerms({ checkTables })', (db) => {
     })
   }
 
-  it('names perms.migrate() for tables of the library', async () => {
+  it('names the commands for tables of the library', async () => {
     const empty = await createDatabase(db.name)
     try {
       perms = initPerms({ knex: empty.knex, checkTables: 'refuse' })
-      expect((await rejection(User.query())).message).to.match(/user: the table does not exist\..* Run `await perms\.migrate\(\)`/)
+      expect((await rejection(User.query())).message).to.match(/user: the table does not exist\..* Run `npx objection-perms migrate up`\. .*`await perms\.migrate\(\)`/)
       await perms.close()
     } finally {
       await empty.destroy()
