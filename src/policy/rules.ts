@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../core/errors.js'
+import { assertKnownOptions, type OptionNames } from '../core/known-options.js'
 import { memoize } from '../core/memoize.js'
 import type { IdColumn, RelatedRow, RelationName, RowMember } from '../record/row-names.js'
 import type { RuleLike } from '../schema/column.js'
@@ -302,8 +303,12 @@ export const related = <R extends object = any, N extends RelationName<R> = Rela
 const MAX_DEPTH = 1000
 const DEFAULT_DEPTH = 32
 
-function depthOf(relation: string, { recursive = false, depth }: RelatedOptions): number | undefined {
+const relatedOptionNames: OptionNames<RelatedOptions> = { recursive: true, depth: true }
+
+function depthOf(relation: string, options: RelatedOptions): number | undefined {
   const at = `related('${relation}')`
+  assertKnownOptions(options, relatedOptionNames, at)
+  const { recursive = false, depth } = options
   if (typeof recursive !== 'boolean') throw new ConfigurationError(`${at}: recursive is true or false.`)
   if (!recursive && depth !== undefined) throw new ConfigurationError(`${at}: depth needs { recursive: true }.`)
   if (depth !== undefined && !(Number.isInteger(depth) && depth >= 1 && depth <= MAX_DEPTH))

@@ -85,6 +85,7 @@ describe('options of the library', () => {
           ['bcryptHasher', 'argon2idHasher', 'pbkdf2', 'phpass', 'scrypt', 'saltedDigest', 'firebaseScrypt', 'permsMigrations'] as const
         ).map((name) => [name, () => (functions[name] as (options: never) => unknown)(no)]),
       ),
+      "related('ticket')": () => library.related('ticket' as never, library.everyone() as never, no),
       'new Api': () => new Api(no),
       'new Resource': () => new Resource({ path: 'a', ...(no as object) }),
       endpoint: () => tickets.endpoint({ method: 'GET', path: '', handler: () => 1, ...(no as object) }),

@@ -37,7 +37,7 @@ export function recursiveCondition(rule: RelatedRule, scope: Scope, depth: numbe
   const inner = innerScope(scope, relation)
   const holds = conditionOf(rule.rule, inner)
   if (holds === false) return false
-  const { from, keys } = rowsOfStep(inner, relation)
+  const { from, keys } = rowsOfStep(scope, relation, inner.ref)
   const walk: Walk = {
     ...{ scope, relation, depth, from, name: `perms_up${inner.depth}` },
     key: keys[0] as string,

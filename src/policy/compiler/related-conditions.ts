@@ -24,7 +24,7 @@ export function relatedRows(rule: RelatedRule, scope: Scope, conditionOf: Condit
   const inner = innerScope(scope, relation)
   const theirs = conditionOf(rule.rule, inner)
   if (theirs === false) return false
-  const { from, keys } = rowsOfStep(inner, relation)
+  const { from, keys } = rowsOfStep(scope, relation, inner.ref)
   const own = relation.ownerProp.props.map((property) => columnSql(scope, property))
   const on = keys.map((key, i) => sql(`?? = ${(own[i] as Sql).sql}`, key, ...(own[i] as Sql).bindings))
   const conditions = all(...on, theirs) as Sql
@@ -48,10 +48,9 @@ interface StepRows {
   readonly keys: readonly string[]
 }
 
-/** Returns the rows to which a relation leads, under the alias of their scope. */
-export function rowsOfStep(inner: Scope, relation: ObjectionRelation): StepRows {
-  const { ref: alias, cls } = inner
-  const from = rowsOf(inner, cls, relation.modify, alias)
+/** Returns the rows to which a relation leads, under an alias. @param scope the rows at which the relation begins */
+export function rowsOfStep(scope: Scope, relation: ObjectionRelation, alias: string): StepRows {
+  const from = rowsOf(scope, relation.relatedModelClass, relation.modify, alias)
   const { joinTableModelClass, joinTableOwnerProp, joinTableRelatedProp } = relation
   if (!joinTableModelClass || !joinTableOwnerProp || !joinTableRelatedProp)
     return { from, keys: relation.relatedProp.cols.map((column) => `${alias}.${column}`) }
@@ -60,7 +59,7 @@ export function rowsOfStep(inner: Scope, relation: ObjectionRelation): StepRows 
     sql('?? = ??', `${through}.${joinTableRelatedProp.cols[i]}`, `${alias}.${column}`),
   )
   const link = all(...links) as Sql
-  const joined = rowsOf(inner, joinTableModelClass, relation.joinTableModify, through)
+  const joined = rowsOf(scope, joinTableModelClass, relation.joinTableModify, through)
   return {
     from: sql(`${from.sql} inner join ${joined.sql} on ${link.sql}`, ...from.bindings, ...joined.bindings, ...link.bindings),
     keys: joinTableOwnerProp.cols.map((column) => `${through}.${column}`),
@@ -68,7 +67,7 @@ export function rowsOfStep(inner: Scope, relation: ObjectionRelation): StepRows 
 }
 
 // Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,
-// so it runs without the rules of its model.
+// so it runs without the rules of its model. A related class that is no model of the library may have no Knex of its own.
 function rowsOf(scope: Scope, cls: typeof Model, filter: RelationFilter | undefined, alias: string): Sql {
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
   const { sql: text, bindings } = withoutPolicies(() => {
