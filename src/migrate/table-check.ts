@@ -60,7 +60,9 @@ export class StartCheck {
   pass(knex: Knex): Promise<void> | undefined {
     if (this.#isFine) return undefined
     // Inside a transaction, the pool may have no other connection.
-    return knex.isTransaction ? this.#check(knex) : this.#checkOnce()
+    if (knex.isTransaction) return this.#check(knex)
+    // A check that is under way may have looked before the tables were made.
+    return this.#running ? this.#running.catch(() => this.#checkOnce()) : this.#checkOnce()
   }
 
   /** Waits for the running check. */
