@@ -188,7 +188,9 @@ eachDatabase('initPerms({ checkTables })', (db) => {
     const empty = await createDatabase(db.name)
     try {
       perms = initPerms({ knex: empty.knex, checkTables: 'refuse' })
-      expect((await rejection(User.query())).message).to.match(/user: the table does not exist\..* Run `npx objection-perms migrate up`\. .*`await perms\.migrate\(\)`/)
+      expect((await rejection(User.query())).message).to.match(
+        /user: the table does not exist\..* Run `npx objection-perms migrate up`\. .*`await perms\.migrate\(\)`/,
+      )
       await perms.close()
     } finally {
       await empty.destroy()

@@ -103,7 +103,11 @@ describe('A provider’s response', () => {
     before(async () => {
       other = await createDatabase('sqlite3')
       const options = { clientId, clientSecret, trustsEmail: true, issuer: world.company.issuer }
-      const providers = { company: oidc(options), lax: oidc({ ...options, countsAsRecent: true }), github: github({ clientId, clientSecret }) }
+      const providers = {
+        company: oidc(options),
+        lax: oidc({ ...options, countsAsRecent: true }),
+        github: github({ clientId, clientSecret }),
+      }
       asking = await openProviders(other.knex, {}, { providers })
     })
     after(async () => {
