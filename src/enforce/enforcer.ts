@@ -150,7 +150,7 @@ export const policyEnforcer: PolicyEnforcer = {
     const [change] = write.models
     const names = setNames(change)
     if (!hasOwnHook(cls, '$beforeUpdate') && onlyRuleDecides(cls, names)) return false
-    if (touches(names, deletionColumns(cls)) && (usesCheck(policy.delete) || usesCheck(ruleOf(policy, restoreAction(policy))))) return true
+    if ((usesCheck(policy.delete) || usesCheck(ruleOf(policy, restoreAction(policy)))) && touches(names, deletionColumns(cls))) return true
     if (namesRows(scope(), withRaws(change))) return true
     if (!hasOwnHook(cls, '$beforeUpdate') && !touches(names, readAfterUpdate(cls))) return false
     return !allowsAnyResult({ ...scope(), writes: true })
