@@ -13,7 +13,7 @@ import type { Change } from './changes.js'
 import type { Subject } from './state.js'
 import { isNullable, valuesFor } from './values.js'
 
-/** What a search for changes needs to know of the database. */
+/** The facts about the database that a search for changes needs. */
 export interface Surroundings {
   /** The active domains that the rules, the row or the caller name. */
   readonly domains: readonly { readonly id: string; readonly name: string }[]

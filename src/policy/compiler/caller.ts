@@ -6,7 +6,7 @@ import { literalCaller } from './literal-caller.js'
 import type { Scope } from './scope.js'
 import { symbolicCaller } from './symbolic-caller.js'
 
-/** What rules ask about a caller. Each method takes the scope, which holds the actor or the columns of the user. */
+/** The questions of rules about a caller. Each method takes the scope, which holds the actor or the columns of the user. */
 export interface Caller {
   /** Whether the caller is signed in. */
   isPresent(scope: Scope): boolean

@@ -10,7 +10,7 @@ import { idsIn, Note, openRememberedWorld, type RememberedWorld } from './rememb
 
 const requests = generatedCases(10_000, 'INTERLEAVED_REQUESTS', 20)
 
-/** What the test knows about a user. */
+/** The state of a user as the test expects it. */
 interface Person {
   readonly me: SignedInAs
   readonly own: string
