@@ -181,7 +181,7 @@ export function limited(action: ActionName, scope: Scope): Condition {
   const kind: 'create' | 'update' | 'delete' = action === 'create' ? 'create' : action === 'delete' ? 'delete' : 'update'
   const isAsked = ({ on, columns }: WriteLimit) =>
     (on.includes(kind) && (kind !== 'update' || columns === undefined)) ||
-    // Whoever restores a row undoes a delete.
+    // A restoration undoes a deletion, so the limits of deletions apply.
     (action === 'restore' && on.includes('delete'))
   return all(...scope.policy.limits.filter(isAsked).map((limit) => limit.condition(scope, action, scope.row ?? {})))
 }

@@ -11,7 +11,7 @@ export const grantAlias = (scope: Scope) => `perms_r${scope.depth}`
 
 const nothing = sql('')
 
-/** Returns a further condition on grants in a statement, which begins with `and`: that whoever asks may read them. */
+/** Returns a further condition on grants in a statement, which begins with `and`: the caller of whoCan() may read them. */
 export function onlyVisible({ user, depth }: Scope, alias: string): Sql {
   const condition: Condition = user?.visibleGrants?.(alias, depth) ?? true
   if (condition === true) return nothing

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import type { QueryBuilder } from 'objection'
 import {
   Api,
   AuditLog,
@@ -243,8 +244,11 @@ eachDatabase('static audited', (db) => {
     await db.knex('audit_log').delete()
     await runAs(ada, async () => {
       await Ticket.query().upsertGraph({ id: ticket.id, title: 'by graph', notes: [{ text: 'n', rank: 1 }] } as never)
-      const [note] = (await ticket.$relatedQuery('notes' as never)) as unknown as Note[]
-      await (ticket.$relatedQuery('notes' as never) as any).findById(note?.id).patch({ rank: 5 })
+      const notes = () => ticket.$relatedQuery('notes' as never) as unknown as QueryBuilder<Note, Note[]>
+      const [note] = await notes()
+      await notes()
+        .findById(note?.id ?? expect.fail('no note'))
+        .patch({ rank: 5 })
     })
     const found = await entries()
     expect(found.map(({ event, rowTable }) => `${event} ${rowTable}`).sort()).to.deep.equal([
