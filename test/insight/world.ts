@@ -90,6 +90,7 @@ export async function askWorld(knex: Knex) {
     user: Person,
     models: [Project, Post, Note, Locked],
     passwordHasher: testHasher(),
+    jwt: { secret: 'a secret of the tests, 32 bytes long' },
     roles: { editor: {}, chief: { grants: ['editor'] } },
   })
   await createTables(knex, [Person, UserRole, Domain, Token, UserSetting, Project, Post, Note, Locked])

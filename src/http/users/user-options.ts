@@ -5,7 +5,7 @@ import type { PermsPort, ResourceModel, ServedModel } from '../core/ports.js'
 import { type CrudResourceOptions, crudOptionNames } from '../crud/crud-options.js'
 import type { MeOptions } from './me-options.js'
 
-const defaultFeatures = ['login', 'me', 'refresh', 'logout', 'sessions'] as const
+const defaultFeatures = ['login', 'me', 'refresh', 'logout', 'sessions', 'permissions'] as const
 const furtherFeatures = [
   ...(['apiKeys', 'verifyEmail', 'resetPassword', 'changeEmail', 'magicLink', 'codes', 'totp', 'trustedDevices'] as const),
   ...(['passkeys', 'providers', 'invitations', 'impersonation', 'privateRegistration', 'confirm', 'export', 'deleteAccount'] as const),
@@ -22,7 +22,7 @@ export type UserFeatures = { readonly [K in UserFeature | FurtherUserFeature]?: 
 export interface UserResourceOptions<M extends ResourceModel = ResourceModel> extends Omit<CrudResourceOptions<M>, 'model'> {
   /** A user model with the table of the registered user model. Default: the registered user model. */
   model?: M | undefined
-  /** The endpoints in addition to CRUD. Default: login, refresh, logout, me and sessions. */
+  /** The endpoints in addition to CRUD. Default: login, refresh, logout, me, permissions (of `me`) and sessions. */
   features?: UserFeatures | undefined
   /**
    * Restricts what `me/` accepts and shows further than the resource. A key or column that the resource does not accept or show

@@ -32,6 +32,7 @@ import {
 import { checkMe, checkMeModel, type MeOptions } from './me-options.js'
 import { memberEndpoints } from './member-endpoints.js'
 import { confirmOptionsEndpoint, passkeyEndpoints } from './passkey-endpoints.js'
+import { permissionsEndpoint } from './permissions-endpoint.js'
 import { impersonatorSchema, rolesSchema } from './profile-schemas.js'
 import { providerEndpoints } from './provider-endpoints.js'
 import { secondFactorEndpoints, verifyFactorEndpoints } from './second-factor-endpoints.js'
@@ -119,6 +120,7 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       ...(isOn('logout') ? [this.logoutEndpoint()] : []),
       ...(isOn('me') ? [this.currentUserEndpoint()] : []),
       ...(isOn('me') && this.methodOptions('update') ? [this.updateCurrentUserEndpoint()] : []),
+      ...(isOn('me') && isOn('permissions') ? [this.permissionsEndpoint()] : []),
       ...(isOn('sessions') ? [this.listSessionsEndpoint(), this.deleteSessionEndpoint(), this.deleteOtherSessionsEndpoint()] : []),
       ...(features.apiKeys ? this.apiKeyEndpoints() : []),
       ...(features.verifyEmail ? this.verifyEmailEndpoints() : []),
@@ -337,6 +339,11 @@ export class UserResource<M extends ResourceModel = ResourceModel> extends CrudR
       },
       description: { output: this.#profileSchema() },
     })
+  }
+
+  /** `GET me/permissions/` → what the policies of the models that the API serves allow the caller */
+  permissionsEndpoint(): Endpoint {
+    return permissionsEndpoint(this.name)
   }
 
   /**

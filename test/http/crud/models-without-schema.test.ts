@@ -13,6 +13,7 @@ import {
   runAs,
   type User,
   UserOwnershipMixin,
+  UserResource,
 } from '../../../src/index.js'
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
@@ -126,6 +127,14 @@ eachDatabase('A model without a schema, over HTTP', (db) => {
   })
 
   const make = async (values: object = {}) => await ask('POST', '/tasks/', tokens.ada, { body: { title: 'Paint the fence', ...values } })
+
+  it('is part of me/permissions/ before the types of its columns are known [promise 221]', async () => {
+    const resources = [new UserResource({ methods: [] }), new CrudResource({ model: Task }), new CrudResource({ model: Paper })]
+    const { status, body } = await clientOf(new Api({ resources }), perms)('GET', '/users/me/permissions/', tokens.ada)
+    expect(status).to.equal(200)
+    const rows = body.data.map(({ model, action, rows }: Record<string, string>) => `${model} ${action} ${rows}`)
+    expect(rows).to.include.members(['Task read some', 'Task create all', 'Paper read some', 'Paper create some'])
+  })
 
   it('creates, shows, changes and deletes rows with the types of the database', async () => {
     const values = {

@@ -26,6 +26,7 @@ const login = (email: string, given: string) => ({
 
 const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
   { request: 'GET /users/me', status: 200, statements: 'select' },
+  { request: 'GET /users/me/permissions', status: 200, statements: 'select' },
   { request: 'GET /users/sessions', status: 200, statements: 'select select' },
   // The rows and their total in one. The caller is remembered from here on.
   { request: 'GET /documents', status: 200, statements: 'select select' },

@@ -35,6 +35,7 @@ const table: Readonly<Record<string, readonly [Body, Access, Shown]>> = {
   'DELETE :id': ['none', 'delete', 'no user'],
   'GET me': ['none', 'feature', 'user'],
   'PATCH me': ['update', 'update', 'user'],
+  'GET me/permissions': ['none', 'feature', 'no user'],
   'POST login': ['fixed', 'feature', 'no user'],
   'POST refresh': ['fixed', 'feature', 'no user'],
   'POST logout': ['none', 'feature', 'no user'],

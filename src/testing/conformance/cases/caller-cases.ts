@@ -1,10 +1,41 @@
-import { type Case, invalidToken, noToken } from '../case.js'
+import { type Case, invalidToken, noStore, noToken } from '../case.js'
 
 /** The caller of a request. */
 export const callerCases: readonly Case[] = [
   { title: 'me/ shows the caller', method: 'GET', path: '/api/users/me/', as: 'ada', status: 200 },
   { title: 'me/ shows the roles of the caller', method: 'GET', path: '/api/users/me', as: 'admin', status: 200 },
   { title: 'me/ without a token gives 401', method: 'GET', path: '/api/users/me/', status: 401, code: 'unauthorized', expect: noToken },
+  {
+    title: 'me/permissions/ shows what the caller can do [promise 221]',
+    method: 'GET',
+    path: '/api/users/me/permissions/',
+    as: 'ada',
+    status: 200,
+    expect: noStore,
+  },
+  {
+    title: 'me/permissions shows what an admin can do [promise 221]',
+    method: 'GET',
+    path: '/api/users/me/permissions',
+    as: 'admin',
+    status: 200,
+  },
+  {
+    title: 'me/permissions/ without a token gives 401 [promise 221]',
+    method: 'GET',
+    path: '/api/users/me/permissions/',
+    status: 401,
+    code: 'unauthorized',
+    expect: noToken,
+  },
+  {
+    title: 'me/permissions/ takes no query parameters [promise 221]',
+    method: 'GET',
+    path: '/api/users/me/permissions/?user=1',
+    as: 'ada',
+    status: 422,
+    code: 'invalid',
+  },
   {
     title: 'an invalid Bearer token gives 401 [promise 19]',
     method: 'GET',
