@@ -125,8 +125,8 @@ export const policyEnforcer: PolicyEnforcer = {
     if (kind === 'insert') return addInsertConditions(builder, statement, session)
     // beforeWrite() did not run because its bypass has expired: update nothing.
     if (!session && methodOf(statement) === 'update') return addCondition(statement, false)
-    const writes = kind === 'read' ? {} : { live: true, writes: true }
-    const scope = scopeFor(builder, authority, { ...writes, ids: knownIds(builder, statement) })
+    const writes = kind !== 'read'
+    const scope = scopeFor(builder, authority, { live: writes, writes, ids: knownIds(builder, statement) })
     const { ids } = builder.execution
     const only = ids === undefined ? true : isOneOf(builder.cls, builder.ref, ids)
     const rule = all(effective(kind, scope, { withDeleted: builder.withDeleted }), session?.fields ?? true, only)

@@ -6,7 +6,7 @@ import { apiKeyAllows } from '../policy/abilities.js'
 import type { ActionName } from '../policy/actions.js'
 import { compile } from '../policy/compiler/compile.js'
 import { all, any, type Condition, holds, sql } from '../policy/compiler/condition.js'
-import { type Scope, scopeOf } from '../policy/compiler/scope.js'
+import { type Scope, type ScopeOptions, scopeOf } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
 import { columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
@@ -31,8 +31,12 @@ export function newWriteSession(): WriteSession {
 
 export type Values = Readonly<Record<string, unknown>>
 
-export function scopeFor(place: Pick<Place, 'cls' | 'ref' | 'schema'>, actor: Actor | null, more: Partial<Scope> = {}): Scope {
-  return { ...scopeOf(place.cls, actor, { dialect: dialectOfClass(place.cls), ref: place.ref, schema: place.schema }), ...more }
+export function scopeFor(
+  { cls, ref, schema }: Pick<Place, 'cls' | 'ref' | 'schema'>,
+  actor: Actor | null,
+  { row, ids, live, writes, checks, befores }: Omit<ScopeOptions, 'dialect' | 'ref' | 'schema'> = {},
+): Scope {
+  return scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref, schema, row, ids, live, writes, checks, befores })
 }
 
 export function valuesOf(model: Model | undefined): Values {
