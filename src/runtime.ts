@@ -347,13 +347,14 @@ export function runtimeOf(knex: Knex): Runtime | null {
 /**
  * Runs a query in the runtime of its database.
  *
- * @param knex the instance or transaction of the query; null if the model has none
+ * @param knexOf returns the instance or transaction of the query; null if the model has none. Called only while other runtimes may exist
  * @throws RuntimeMismatchError when the context belongs to another runtime
  * @throws NoRuntimeError when several runtimes are active and none belongs to this database
  */
-export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
+export function inRuntimeOf<T>(knexOf: () => Knex | null, fn: () => T): T {
   assertOnlyCopy()
   if (firstAndOnly()) return fn()
+  const knex = knexOf()
   const own = shared.contexts.getStore()?.runtime
   if (own !== undefined) {
     if (!own.isAlive) throw new RuntimeClosedError()
@@ -369,7 +370,7 @@ export function inRuntimeOf<T>(knex: Knex | null, fn: () => T): T {
 /** Checks the same as inRuntimeOf(), without running anything. @param knexOf called only while other runtimes may exist */
 export function assertRuntimeOf(knexOf: () => Knex | null): void {
   if (firstAndOnly()) assertOnlyCopy()
-  else inRuntimeOf(knexOf(), () => undefined)
+  else inRuntimeOf(knexOf, () => undefined)
 }
 
 // A caller of one runtime is not a user of another runtime's database, even after the first runtime was closed.

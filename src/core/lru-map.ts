@@ -1,4 +1,7 @@
-/** A map with a maximum size. Beyond it, the entry that was used least recently is dropped. */
+/**
+ * A map with a maximum size. Beyond it, an entry is dropped that has not been used since the map became half full. Uses are not recorded
+ * before, because most maps never fill up, and recording a use costs more than the look-up.
+ */
 export class LruMap<K, V> {
   readonly #limit: number
   readonly #entries = new Map<K, V>()
@@ -15,7 +18,7 @@ export class LruMap<K, V> {
   /** Returns the value of a key, which counts as its use; undefined for an unknown key. */
   get(key: K): V | undefined {
     const value = this.#entries.get(key)
-    if (value === undefined) return undefined
+    if (value === undefined || this.#entries.size * 2 <= this.#limit) return value
     // A Map keeps the order of insertion.
     this.#entries.delete(key)
     this.#entries.set(key, value)

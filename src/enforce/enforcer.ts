@@ -63,6 +63,13 @@ export function addWriteCheck(check: WriteCheck): void {
   writeChecks.push(check)
 }
 
+const noChecks: readonly WriteCheck[] = []
+
+function checksOf({ cls }: QueryHandle, write: WriteOperation): readonly WriteCheck[] {
+  // Most writes concern no check: they allocate nothing.
+  return writeChecks.some((check) => check.concerns(cls, write)) ? writeChecks.filter((check) => check.concerns(cls, write)) : noChecks
+}
+
 /** Called after the statement of each write, for every caller. Must not throw. */
 export type WriteListener = (builder: QueryHandle, write: WriteOperation) => void
 
@@ -157,7 +164,7 @@ export const policyEnforcer: PolicyEnforcer = {
   },
 
   beforeWrite(builder, write) {
-    const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
+    const checks = checksOf(builder, write)
     const authority = authorityFor(builder.cls)
     if (checks.length === 0 && authority === 'free') return undefined
     return runMaybeAsync(checkBefore(builder, write, authority, checks)) as Promise<void> | undefined
@@ -191,7 +198,7 @@ export const policyEnforcer: PolicyEnforcer = {
 
   afterWrite(builder, write, result) {
     for (const listener of writeListeners) listener(builder, write)
-    const checks = writeChecks.filter((check) => check.concerns(builder.cls, write))
+    const checks = checksOf(builder, write)
     const authority = authorityFor(builder.cls)
     const affected = typeof result === 'number' ? result : Array.isArray(result) ? result.length : result ? 1 : 0
     const recheck = writeSessionOf(builder.execution.session)?.recheck ?? null

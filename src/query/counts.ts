@@ -14,7 +14,10 @@ export function CountMixin(Base: BuilderClass<BuilderState>): BuilderClass<Build
     override async resultSize(): Promise<number> {
       try {
         assertProven(this)
-        return await inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#count()))
+        return await inRuntimeOf(
+          () => this.unsafeKnex(),
+          () => afterNarrowing(this, () => this.#count()),
+        )
       } catch (error) {
         throw typedError(this.modelClass(), error)
       }

@@ -91,7 +91,10 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
     #read(): Promise<unknown> {
       try {
         assertProven(this)
-        return inRuntimeOf(this.unsafeKnex(), () => afterNarrowing(this, () => this.#find()))
+        return inRuntimeOf(
+          () => this.unsafeKnex(),
+          () => afterNarrowing(this, () => this.#find()),
+        )
       } catch (error) {
         return Promise.reject(typedError(this.modelClass(), error))
       }
@@ -105,14 +108,17 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
 
     #write(): Promise<unknown> {
       try {
-        return inRuntimeOf(this.unsafeKnex(), () => {
-          assertProven(this)
-          const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
-          return afterTableCheck(
-            () => this.unsafeKnex(),
-            () => (isChecked ? writeRelated(this) : writeOnce(this)),
-          )
-        })
+        return inRuntimeOf(
+          () => this.unsafeKnex(),
+          () => {
+            assertProven(this)
+            const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
+            return afterTableCheck(
+              () => this.unsafeKnex(),
+              () => (isChecked ? writeRelated(this) : writeOnce(this)),
+            )
+          },
+        )
       } catch (error) {
         return Promise.reject(error)
       }

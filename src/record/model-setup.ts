@@ -67,8 +67,14 @@ export function ModelSetupMixin(Base: ModelBase): SetUpBase {
       return withColumns(this, columns, keys)
     }
 
+    // Objection calls this several times per query, so that it creates no closure.
     static override getTableName(): string {
-      return memoize(tableNames.get(), this, () => tableNameOf(this))
+      const names = tableNames.get()
+      const known = names.get(this)
+      if (known !== undefined) return known
+      const name = tableNameOf(this)
+      names.set(this, name)
+      return name
     }
 
     // Objection calls this for every validation. createValidator() stays the application's.

@@ -53,8 +53,9 @@ export interface Scope {
 }
 
 /** What a scope may say besides the class and the actor. */
-export type ScopeOptions = Pick<Scope, 'dialect' | 'ref'> &
-  { readonly [K in 'row' | 'ids' | 'live' | 'writes' | 'checks' | 'befores' | 'schema']?: Scope[K] | undefined }
+export type ScopeOptions = Pick<Scope, 'dialect' | 'ref'> & {
+  readonly [K in 'row' | 'ids' | 'live' | 'writes' | 'checks' | 'befores' | 'schema']?: Scope[K] | undefined
+}
 
 /** Returns the scope of a rule over the rows of a class. All scopes have the same properties in one order, which V8 reads fastest. */
 export function scopeOf(

@@ -15,7 +15,7 @@ export function writeOf(builder: ObjectionBuilder): WriteOperation | null {
   let id: unknown
   let isNarrowed = false
   builder.forEachOperation(true, (op) => {
-    if (/where/i.test(op.name)) isNarrowed = true
+    if (matches(narrowing, op.name)) isNarrowed = true
     const inner = op.delegate ?? op
     if (inner.models) models = inner.models
     else if (inner.model && kind === 'update') models = [inner.model]
@@ -42,13 +42,33 @@ export function assertHomeOfOwners(builder: ObjectionBuilder, trx?: Knex): void 
   }
 }
 
-const writeNames = /^(insert|update|patch|delete|relate|unrelate|upsertGraph)/
+/** A pattern of names of operations, with the answers for the names so far: Objection has a few dozen names. */
+interface NamePattern {
+  readonly pattern: RegExp
+  readonly known: Map<string, boolean>
+}
 
-const isWrite = ({ name }: Operation) => writeNames.test(name)
-export const isGraphWrite = ({ name }: Operation) => graphOperations.test(name)
+const namePattern = (pattern: RegExp): NamePattern => ({ pattern, known: new Map() })
+
+function matches({ pattern, known }: NamePattern, name: string): boolean {
+  let answer = known.get(name)
+  if (answer === undefined) {
+    answer = pattern.test(name)
+    known.set(name, answer)
+  }
+  return answer
+}
+
+const writes = namePattern(/^(insert|update|patch|delete|relate|unrelate|upsertGraph)/)
+const graphWrites = namePattern(/^(insertGraph|upsertGraph)/)
+const narrowing = namePattern(/where/i)
+const returnings = namePattern(/returning/i)
+
+const isWrite = ({ name }: Operation) => matches(writes, name)
+export const isGraphWrite = ({ name }: Operation) => matches(graphWrites, name)
 export const isPlainInsert = ({ name }: Operation) => name === 'insert' || name === 'insertAndFetch'
 export const isIgnoring = ({ name }: Operation) => name === 'ignore'
-export const isReturning = ({ name }: Operation) => /returning/i.test(name)
+export const isReturning = ({ name }: Operation) => matches(returnings, name)
 export const isOfRelation = ({ relation }: Operation) => relation !== undefined
 export const isOfJoinTable = ({ relation }: Operation) => Boolean(relation?.joinTable)
 
@@ -72,5 +92,3 @@ export function kindOf(builder: ObjectionBuilder): StatementKind {
 export const idOrNew = (model: Model): unknown => model.$id() ?? (makesId(model.constructor) ? 'new' : null)
 
 export const isKnownId = (id: unknown): boolean => typeof id === 'string' || typeof id === 'number'
-
-const graphOperations = /^(insertGraph|upsertGraph)/
