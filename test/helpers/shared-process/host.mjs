@@ -119,14 +119,23 @@ function activeResources() {
 
 /** Milliseconds that a program may take to end after it has closed its last runtime. */
 const PATIENCE = 3000
+/** Milliseconds without anything that keeps a process alive, after which a program with an open runtime has ended. */
+const QUIET = 500
 
-/** Waits until the program has closed what it opened: then its process would end. Returns whether it did. */
+/**
+ * Waits until the program has closed what it opened: then its process would end. Returns whether it did. A program that forgets to close a
+ * runtime ends too, since a runtime alone keeps no process alive. Its leftovers make the host end.
+ */
 async function untilIdle(idle) {
   let closed = Date.now()
+  let busy = Date.now()
   for (let quiet = 0; quiet < 2; ) {
-    if (openRuntimes() > 0 || !shared()?.hasBegun) closed = Date.now()
+    const isOpen = openRuntimes() > 0
+    if (isOpen || !shared()?.hasBegun) closed = Date.now()
+    if (activeResources() > idle) busy = Date.now()
+    if (isOpen && Date.now() - busy > QUIET) return true
     if (Date.now() - closed > PATIENCE) return false
-    quiet = openRuntimes() === 0 && activeResources() <= idle ? quiet + 1 : 0
+    quiet = !isOpen && activeResources() <= idle ? quiet + 1 : 0
     if (quiet < 2) await sleep(10)
   }
   return true
