@@ -6,6 +6,7 @@ import * as identities from './005_identities.js'
 import * as trustedDevices from './006_trusted_devices.js'
 import * as accountLifecycle from './007_account_lifecycle.js'
 import * as rowChanges from './008_row_changes.js'
+import * as shares from './009_shares.js'
 
 /** The packaged migrations in their order. They are imported rather than read from the folder, so that a bundle contains them. */
 export const packagedMigrations = [
@@ -17,4 +18,5 @@ export const packagedMigrations = [
   { file: '006_trusted_devices.js', migration: trustedDevices },
   { file: '007_account_lifecycle.js', migration: accountLifecycle },
   { file: '008_row_changes.js', migration: rowChanges },
+  { file: '009_shares.js', migration: shares },
 ]

@@ -156,6 +156,14 @@ export {
 export { HasDomainMixin, type InDomain, type InDomainStatics } from './mixins/has-domain.js'
 export { HasUserMixin, type OnUserDeleted, type Owned, type OwnedStatics, type UserDeletion } from './mixins/has-user.js'
 export { type Profile, ProfileMixin } from './mixins/profile.js'
+export {
+  type Shareable,
+  ShareableMixin,
+  type ShareableStatics,
+  type SharedRow,
+  type ShareOptions,
+  type ShareSubject,
+} from './mixins/shareable.js'
 export { type SoftDelete, SoftDeleteMixin, type SoftDeleteStatics } from './mixins/soft-delete.js'
 export { TimestampMixin, type Timestamps } from './mixins/timestamps.js'
 export { UserOwnershipMixin } from './mixins/user-ownership.js'
@@ -189,6 +197,7 @@ export {
   type Scalar,
   type SqlRule,
   self,
+  shared,
   type WhereConditions,
   where,
 } from './policy/rules.js'
@@ -249,6 +258,7 @@ export { ProviderSignIn } from './users/provider-sign-in.js'
 export { type DomainRef, type DomainRow, HasRolesMixin, type WithRoles } from './users/roles/has-roles-mixin.js'
 export { Role } from './users/roles/roles.js'
 export { SecondFactor } from './users/second-factor.js'
+export { Share } from './users/share.js'
 export { type IssueOptions, Token } from './users/token.js'
 export { TrustedDevice } from './users/trusted-device.js'
 export { User, type UserWithoutId } from './users/user.js'

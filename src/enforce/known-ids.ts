@@ -12,8 +12,9 @@ const MAX_IDS = 100
 
 const uses = new WeakMap<Resolved, boolean>()
 
-/** Only rules about related rows use the ids: other statements are not searched for them. */
-const usesIds = (policy: Resolved): boolean => memoize(uses, policy, () => rulesIn(policy).some((rule) => mentions(rule, 'related')))
+/** Only rules about related rows and shares use the ids: other statements are not searched for them. */
+const usesIds = (policy: Resolved): boolean =>
+  memoize(uses, policy, () => rulesIn(policy).some((rule) => mentions(rule, 'related') || mentions(rule, 'shared')))
 
 const rulesIn = ({ read, create, updateFrom, updateTo, delete: remove, named, globalScopes }: Resolved): readonly Rule[] => [
   ...[read, create, updateFrom, updateTo, remove, ...named.values()],

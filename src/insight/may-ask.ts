@@ -7,8 +7,9 @@ import type { Actor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { isReadableEverywhere, readable } from '../policy/fields.js'
 import { columnsRead, type PolicyFrame, policyFrameOf, policyOf, type Resolved, ruleOf } from '../policy/policy.js'
-import { registeredModel } from '../policy/registered-models.js'
+import { modelOfTable, registeredModel } from '../policy/registered-models.js'
 import { type AnyRule, type Rule, walk } from '../policy/rules.js'
+import { isShareable } from '../policy/share-relations.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { relationOf } from '../query/objection-internals.js'
 import { dialectOfClass } from '../record/codec.js'
@@ -82,6 +83,26 @@ export function readableGrants(actor: Actor | null): (alias: string, depth: numb
   const cls = registeredModel('userRole')
   return (alias, depth) =>
     effective('read', { ...scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: alias }), depth: depth + GRANT_DEPTH }, readAll)
+}
+
+/**
+ * Returns the condition under which a caller may read shares: those that the caller received or made, and all of a row that the caller
+ * may share.
+ *
+ * @param row the scope of the row that the question is about
+ */
+export function readableShares(actor: Actor | null, row: Scope): (alias: string, depth: number) => Condition {
+  const cls = modelOfTable('share')
+  const all = isShareable(row.cls) ? effective('share', row, { withDeleted: false }) : false
+  return (alias, depth) => {
+    const own = effective(
+      'read',
+      { ...scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: alias }), depth: depth + GRANT_DEPTH },
+      readAll,
+    )
+    // Inside related(), the shares are those of other rows.
+    return depth === 0 ? any(own, all) : own
+  }
 }
 
 /** Keeps the aliases inside the rule of grants apart from those around it. */

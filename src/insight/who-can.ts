@@ -19,7 +19,7 @@ import { tableOf } from '../schema/class-statics.js'
 import type { Dialect } from '../schema/storage.js'
 import type { RegisteredUser, RegisteredUserClass } from '../users/caller/actor.js'
 import type { User } from '../users/user.js'
-import { mayAsk, readableGrants } from './may-ask.js'
+import { mayAsk, readableGrants, readableShares } from './may-ask.js'
 import { classOfRow } from './row-target.js'
 
 type UserModel = RegisteredUser extends Model ? RegisteredUser : User
@@ -74,7 +74,9 @@ function whoCanCondition({ action, cls, id }: Target, ref: string, authority: Ac
   const dialect = dialectOfClass(cls)
   const writes = action !== 'read'
   const visibleGrants = authority === 'free' ? undefined : readableGrants(authority)
-  const scope: Scope = { ...scopeOf(cls, null, { dialect, ref: ROW, ids: [id], writes }), user: { ref, visibleGrants } }
+  const visibleShares =
+    authority === 'free' ? undefined : readableShares(authority, scopeOf(cls, authority, { dialect, ref: ROW, ids: [id] }))
+  const scope: Scope = { ...scopeOf(cls, null, { dialect, ref: ROW, ids: [id], writes }), user: { ref, visibleGrants, visibleShares } }
   const asked = authority === 'free' || mayAsk(action, scopeOf(cls, authority, { dialect, ref: ROW }))
   const condition = all(isOneOf(cls, ROW, [id]), asked, effective(action, scope, { withDeleted: false }))
   if (typeof condition === 'boolean') return never

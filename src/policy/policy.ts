@@ -28,6 +28,7 @@ import {
   walk,
   where,
 } from './rules.js'
+import { assertShareRelation, isShareable } from './share-relations.js'
 
 /** A condition that is always combined with the rules of a class by AND. The policy cannot replace it. */
 export interface GlobalScope {
@@ -182,6 +183,8 @@ function merge(cls: typeof Model): Resolved {
     }
   }
   const statics = cls as PermsStatics
+  // The owner of a row decides with whom it is shared, unless the policy says otherwise.
+  if (isShareable(cls)) merged.share ??= statics.userField === undefined ? nobody() : owner()
   if (statics.delegateToUser === true) for (const action of [...crudActions, ...Object.keys(merged)]) merged[action] = delegate()
   const update = merged.update ?? nobody()
   const [updateFrom, updateTo] = 'from' in update ? [update.from, update.to] : [update, update]
@@ -217,6 +220,10 @@ function checkRules(cls: typeof Model, policy: Resolved): void {
       throw new ConfigurationError(`${cls.name}.policy.${action} is not a rule. Set one such as owner(), role('admin') or anyOf(...).`)
     }
     checkBefore(`${cls.name}.policy.${action}`, rule, rule === policy.updateTo && rule !== policy.updateFrom)
+    if (action === 'create' && mentions(rule, 'shared'))
+      throw new ConfigurationError(
+        `${cls.name}.policy.create: shared() is false for every new row, which nobody has shared yet. Use another rule.`,
+      )
     const place: RulePlace = { at: `${cls.name}.policy.${action}`, path: [] }
     for (const part of walk(rule)) checkRule(cls, part, place)
   }
@@ -331,6 +338,7 @@ function checkRule(cls: typeof Model, rule: AnyRule, place: RulePlace): void {
       checkRule(relatedModelClass, part, { at: `${at}, in related('${rule.relation}')`, path: [...path, step], parts })
     }
   }
+  if (rule.kind === 'shared') assertShareRelation(at, cls, rule.relation)
   if (rule.kind === 'allowed') checkAllowed(cls, rule.action, place)
 }
 
@@ -421,6 +429,7 @@ export function columnsRead(cls: typeof Model, rule: Rule, policy: PolicyFrame =
     if (part.kind === 'where') for (const name of Object.keys(part.conditions)) names.add(name)
     else if (part.kind === 'owner') names.add(part.field ?? policy.ownerField ?? 'id')
     else if (part.kind === 'self' || part.kind === 'colleague') names.add('id')
+    else if (part.kind === 'shared') for (const name of idProperties(cls)) names.add(name)
     else if (part.kind === 'member') names.add(part.field)
     else if (part.kind === 'role' && policy.domainField) names.add(policy.domainField)
     else if (part.kind === 'check' || part.kind === 'before') names.add('*')

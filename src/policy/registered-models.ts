@@ -38,6 +38,7 @@ export type TableKind =
   | 'providerSignIn'
   | 'trustedDevice'
   | 'accountDeletion'
+  | 'share'
 
 /** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
@@ -203,6 +204,7 @@ const furtherKinds: readonly TableKind[] = [
   'providerSignIn',
   'trustedDevice',
   'accountDeletion',
+  'share',
 ]
 
 // Returns the tables that the options name, by class.

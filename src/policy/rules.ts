@@ -159,6 +159,12 @@ export interface ColleagueRule extends SqlRule {
   /** The roles that the caller needs in the common domain; undefined: any role. */
   readonly roles: readonly string[] | undefined
 }
+/** Allows callers with whom the row is shared. */
+export interface SharedRule extends SqlRule {
+  readonly kind: 'shared'
+  /** The relation that the caller needs, or one that includes it. */
+  readonly relation: string
+}
 export type AnyRule =
   | ConstantRule
   | AuthenticatedRule
@@ -178,6 +184,7 @@ export type AnyRule =
   | ColleagueRule
   | DelegateRule
   | GrantorRule
+  | SharedRule
   | RecentRule
   | FactorRule
 
@@ -428,6 +435,23 @@ export function colleague(roles?: RoleName | readonly RoleName[]): SqlRule {
  * Allows role grants that the caller's declared roles include: see `initPerms({ roles })`. False if no roles are declared.
  */
 export const grantable = (): SqlRule => freeze<GrantorRule>({ kind: 'grantor', sql: true })
+
+/**
+ * Allows callers with whom the row is shared in this relation, or in one that includes it: directly, by a role that they hold, or as a
+ * member of a domain. Only for models with ShareableMixin. Expired shares do not count.
+ *
+ * @param relation one of the model's `static shareRelations`, whose default is `['viewer', 'editor']`: an editor is also a viewer
+ * @throws ConfigurationError for a relation without a name
+ * @example
+ * class Memo extends ShareableMixin(UserOwnershipMixin(BasePermsModel)).withColumns({ title: column.string() }) {
+ *   static override policy: Policy<Memo> = { read: anyOf(owner(), shared('viewer')), update: anyOf(owner(), shared('editor')) }
+ * }
+ */
+export function shared(relation: string): SqlRule {
+  if (typeof relation !== 'string' || relation === '')
+    throw new ConfigurationError("shared() needs the name of a relation, for example shared('viewer').")
+  return freeze<SharedRule>({ kind: 'shared', sql: true, relation })
+}
 
 /**
  * Allows callers who may update the owner of the row.

@@ -33,6 +33,8 @@ export function words(given: Rule): string {
       return `the caller may ${rule.action} it`
     case 'before':
       return `before the change ${words(rule.rule)}`
+    case 'shared':
+      return `users with whom the row is shared as ${rule.relation}`
     case 'grantor':
       return 'holders of a role that may grant it'
     case 'rank':

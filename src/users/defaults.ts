@@ -13,6 +13,7 @@ import './audit/audited-rows.js'
 import './lifecycle/freed-identifiers.js'
 import './roles/last-superadmin.js'
 import './roles/role-events.js'
+import './shares/share-rows.js'
 
 registerToActor((user) => toActor(user as User))
 

@@ -1,6 +1,7 @@
 /** Decides whether a rule allows only what another rule allows. */
 import type { Model } from 'objection'
 import type { AnyRule, Rule } from '../../policy/rules.js'
+import { relationsIncluding } from '../../policy/share-relations.js'
 import { rolesSatisfying } from '../../policy/user-tables.js'
 import { relationNamesOf, relationOf } from '../../query/objection-internals.js'
 import { holdsFor, isOfRow, rowsFor, whereRulesIn } from '../values.js'
@@ -55,6 +56,7 @@ function leafImplies(cls: typeof Model, a: AnyRule, b: AnyRule): boolean {
     return a.field === b.field && (b.roles === undefined || (a.roles?.every((role) => b.roles?.includes(role)) ?? false))
   if (a.kind === 'colleague' && b.kind === 'colleague')
     return b.roles === undefined || (a.roles?.every((role) => b.roles?.includes(role)) ?? false)
+  if (a.kind === 'shared' && b.kind === 'shared') return relationsIncluding(cls, b.relation).includes(a.relation)
   if (a.kind === 'recent' && b.kind === 'recent') return a.seconds <= b.seconds
   if (a.kind === 'factor' && b.kind === 'factor') return b.factor === 'any'
   if (a.kind === 'related' && b.kind === 'related' && a.relation === b.relation && relationNamesOf(cls).includes(a.relation))
@@ -74,6 +76,7 @@ const kindsWithCaller = new Set<string>([
   'rank',
   'grantor',
   'delegate',
+  'shared',
 ])
 
 /** Returns whether a rule is false for anonymous callers. */

@@ -94,6 +94,7 @@ function evaluate(given: Rule, place: Place): Expression {
       return caller.isSignedIn
     case 'recent':
     case 'factor':
+    case 'shared':
       return ifSignedIn
     case 'owner': {
       const field = rule.field ?? policy.ownerField

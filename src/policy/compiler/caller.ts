@@ -26,6 +26,8 @@ export interface Caller {
   grantingRoles(scope: Scope): Iterable<string>
   /** Whether the user of the row holds a role in a domain in which the caller holds one of the roles, or any. */
   sharesDomain(scope: Scope, roles: readonly string[] | null): Condition
+  /** Whether the caller is a subject of a share: the user, a holder of the role, or a member of the domain. @param alias the table of shares */
+  receivesShare(scope: Scope, alias: string): Condition
   /** Returns the scope with the caller's global grants only. */
   withGlobalGrants(scope: Scope): Scope
   /**

@@ -24,6 +24,7 @@ import {
   roleCondition,
 } from './role-conditions.js'
 import { columnSql, type Scope } from './scope.js'
+import { sharedCondition } from './share-conditions.js'
 import { assertSymbolic } from './symbolic-caller.js'
 
 /** Compiles a rule to a condition over the rows of a scope. The condition is true or false, never NULL. */
@@ -63,6 +64,8 @@ export function compile(given: Rule, scope: Scope): Condition {
       return earlier(rule, scope)
     case 'allowed':
       return effective(rule.action, { ...scope, policy: policyOf(scope.cls), writes: rule.action !== 'read' }, { withDeleted: false })
+    case 'shared':
+      return sharedCondition(rule, scope)
     case 'grantor':
       return grantorCondition(scope, true)
     case 'rank':

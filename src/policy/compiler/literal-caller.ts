@@ -1,11 +1,13 @@
 /** A caller whose id and grants are known. Writes look the grants up again. */
 import type { Actor, Grant } from '../context.js'
 import { isGrantIn } from '../domain-ref.js'
-import { rolesSatisfying, userTables } from '../user-tables.js'
+import { shareKey } from '../share-keys.js'
+import { ADMIN, rolesSatisfying, SUPERADMIN, userTables } from '../user-tables.js'
 import type { Caller } from './caller.js'
-import { all, type Condition, type Sql, sql } from './condition.js'
+import { all, any, type Condition, type Sql, sql } from './condition.js'
 import { activeDomain, grantAlias, grantColumn, storedGrant } from './grants.js'
 import { columnSql, equals, type Scope } from './scope.js'
+import { shareColumn } from './share-table.js'
 
 function grantsOf(actor: Actor | null, roles: readonly string[] | null): readonly Grant[] {
   if (roles === null) return actor?.grants ?? []
@@ -28,6 +30,30 @@ function withGrants(scope: Scope, domain: string | null): Scope {
   if (!actor) return scope
   const grants = actor.grants.filter(({ domainId }) => domainId === null || domainId === domain)
   return { ...scope, actor: { ...actor, grants } }
+}
+
+interface HeldKey {
+  /** Null: any role. */
+  readonly role: string | null
+  readonly domainId: string | null
+}
+
+/** Returns the keys of the roles and domains whose shares the actor receives. */
+function heldKeys(actor: Actor): Map<string, HeldKey> {
+  const keys = new Map<string, HeldKey>()
+  for (const { role, domainId } of actor.grants) {
+    const roles = role === SUPERADMIN ? [role, ADMIN] : [role]
+    for (const one of roles) keys.set(shareKey({ role: one, domainId }), { role: one, domainId })
+    if (domainId !== null) keys.set(shareKey({ domainId }), { role: null, domainId })
+  }
+  return keys
+}
+
+function isStillHeld(scope: Scope, { role, domainId }: HeldKey): Condition {
+  const roles = role === null ? null : [role]
+  const column = grantColumn(grantAlias(scope), 'domainId')
+  if (domainId === null) return stored(scope, roles, sql('?? is null', column))
+  return all(stored(scope, roles, sql('?? = ?', column, domainId)), activeDomain(scope, sql('?', domainId)))
 }
 
 export const literalCaller: Caller = {
@@ -83,6 +109,18 @@ export const literalCaller: Caller = {
     const isTheirs = sql(`?? = ${user.sql}`, grantColumn(alias, 'userId'), ...user.bindings)
     const condition = all(isTheirs, place, scope.live ? isLive() : true) as Sql
     return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, userTables().userRole.table, alias, ...condition.bindings)
+  },
+
+  receivesShare(scope, alias) {
+    const { actor } = scope
+    if (!actor) return false
+    const own = shareKey({ userId: actor.id })
+    const held = heldKeys(actor)
+    const key = shareColumn(alias, 'subjectKey')
+    if (!scope.live) return sql(`?? in (${[own, ...held.keys()].map(() => '?').join(', ')})`, key, own, ...held.keys())
+    // Each role is looked up again.
+    const byGrant = [...held].map(([name, grant]) => all(sql('?? = ?', key, name), isStillHeld(scope, grant)))
+    return any(sql('?? = ?', key, own), ...byGrant)
   },
 
   withGlobalGrants: (scope) => withGrants(scope, null),

@@ -19,6 +19,8 @@ export interface SymbolicUser {
   readonly visibleGrants?: ((alias: string, depth: number) => Condition) | undefined
   /** Restricts the caller's grants to the global ones and those of this domain; null: to the global ones. Default: all grants. */
   readonly within?: Sql | null | undefined
+  /** Restricts shares to those that whoever asks may read. Default: all shares. @param alias their table */
+  readonly visibleShares?: ((alias: string, depth: number) => Condition) | undefined
 }
 
 /** The actor, the class and the statement for which a rule is compiled to a condition. */
@@ -44,6 +46,8 @@ export interface Scope {
   readonly checks: ReadonlyMap<CheckRule, boolean> | undefined
   /** The results of before() rules for the rows of the statement, found before their update. */
   readonly befores?: ReadonlyMap<BeforeRule, boolean> | undefined
+  /** Whether shared() is false: to find out what the caller may do without any share. */
+  readonly withoutShares?: boolean | undefined
   /** Whether the grants of `actor` are assumed to be those in the database. */
   readonly assumesGrants?: boolean | undefined
   /** The nesting depth of EXISTS, for unique aliases. */

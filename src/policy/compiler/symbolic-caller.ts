@@ -12,16 +12,17 @@ import { registeredModel } from '../registered-models.js'
 import type { DomainName } from '../registered-types.js'
 import type { AnyRule } from '../rules.js'
 import { everyMethod, type SessionFacts } from '../session-rules.js'
-import { rolesSatisfying, userTables } from '../user-tables.js'
+import { ADMIN, rolesSatisfying, SUPERADMIN, userTables } from '../user-tables.js'
 import type { Caller } from './caller.js'
 import { whereCondition } from './column-conditions.js'
-import { all, type Condition, type Sql, sql } from './condition.js'
+import { all, any, type Condition, type Sql, sql } from './condition.js'
 import { activeDomain, domainAlias, grantAlias, grantColumn, onlyVisible, storedGrant } from './grants.js'
 import { columnSql, type Scope } from './scope.js'
+import { shareColumn } from './share-table.js'
 
 const supported: readonly AnyRule['kind'][] = [
   ...(['constant', 'authenticated', 'owner', 'self', 'role', 'ability', 'recent', 'factor', 'where', 'related', 'allowed'] as const),
-  ...(['anyOf', 'allOf', 'not', 'rank', 'member', 'colleague', 'grantor', 'delegate'] as const),
+  ...(['anyOf', 'allOf', 'not', 'rank', 'member', 'colleague', 'grantor', 'delegate', 'shared'] as const),
 ]
 
 /** Throws for a rule that has no form for a caller who is a column. @throws ConfigurationError */
@@ -140,6 +141,24 @@ export const symbolicCaller: Caller = {
     const isTheirs = sql(`?? = ${user.sql}${visible.sql}`, grantColumn(alias, 'userId'), ...user.bindings, ...visible.bindings)
     const condition = all(isTheirs, stored(scope, roles, isIn(scope, domain)), activeDomain(scope, domain)) as Sql
     return sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, userTables().userRole.table, alias, ...condition.bindings)
+  },
+
+  receivesShare(scope, alias) {
+    const [user, role, domain] = ['userId', 'role', 'domainId'].map((name) => sql('??', shareColumn(alias, name))) as [Sql, Sql, Sql]
+    const grant = grantAlias(scope)
+    const [held, place] = [grantColumn(grant, 'role'), grantColumn(grant, 'domainId')]
+    const isRole = sql(
+      `(?? = ${role.sql} or (${role.sql} = ? and ?? = ?))`,
+      ...[held, ...role.bindings, ...role.bindings, ADMIN, held, SUPERADMIN],
+    )
+    const isGlobal = sql(`(?? is null and ${domain.sql} is null and ${isRole.sql})`, place, ...domain.bindings, ...isRole.bindings)
+    const isInDomain = all(
+      sql(`?? = ${domain.sql}`, place, ...domain.bindings),
+      any(sql(`${role.sql} is null`, ...role.bindings), isRole),
+      activeDomain(scope, domain),
+    )
+    const mine = sql(`${user.sql} = ${userId(scope).sql}`, ...user.bindings, ...userId(scope).bindings)
+    return all(any(mine, stored(scope, null, any(isGlobal, isInDomain) as Sql)), scope.user?.visibleShares?.(alias, scope.depth) ?? true)
   },
 
   withGlobalGrants: (scope) => (scope.user ? { ...scope, user: { ...scope.user, within: null } } : scope),

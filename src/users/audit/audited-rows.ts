@@ -101,16 +101,33 @@ function loadUnrestricted(builder: QueryHandle, ids: readonly MaybeCompositeId[]
   return Object.assign(query, { execution }).execute()
 }
 
-async function store(builder: QueryHandle, changes: readonly RowChange[]): Promise<void> {
-  const model = auditModel.get()
-  if (model === null) return
+/** Returns the values of an entry that say who made a change, and when. */
+function whoIsCalling(): object {
   const actor = currentActor()
-  const who = {
+  return {
     createdAt: new Date(),
     actorId: actor?.id ?? null,
     impersonatorId: actor?.impersonatorId ?? null,
     address: currentAddress()?.slice(0, 64) ?? null,
   }
+}
+
+/**
+ * Stores one entry in the transaction of a change, if the application has an audit log.
+ *
+ * @param entry the columns of the entry, without who made the change
+ */
+export async function storeEntry(db: Knex, entry: object): Promise<void> {
+  const model = auditModel.get()
+  if (model === null) return
+  const row: object = { ...whoIsCalling(), ...entry }
+  await asSystem(async () => await model.query(db).insert(row))
+}
+
+async function store(builder: QueryHandle, changes: readonly RowChange[]): Promise<void> {
+  const model = auditModel.get()
+  if (model === null) return
+  const who = whoIsCalling()
   const entries = changes.flatMap((change) => {
     const entry = entryOf(change)
     return entry === null ? [] : [{ ...who, ...entry } as object]

@@ -7,6 +7,7 @@ import { Passkey } from '../passkey.js'
 import { PasskeyChallenge } from '../passkey-challenge.js'
 import { ProviderSignIn } from '../provider-sign-in.js'
 import { SecondFactor } from '../second-factor.js'
+import { Share } from '../share.js'
 import { TrustedDevice } from '../trusted-device.js'
 
 /** Models that the library owns and applications cannot replace. createTables() creates their tables too. */
@@ -20,4 +21,5 @@ export const internalModels: readonly ModelClass[] = [
   ProviderSignIn,
   TrustedDevice,
   AccountDeletion,
+  Share,
 ].map(modelClass)

@@ -46,6 +46,7 @@ export const fields = translationOf(english)({
   'field.datetimeValue': 'muss ein Zeitpunkt sein: ein Date, oder Text nach RFC 3339 mit Zeitzone',
   'field.datetimeYears': 'muss ein Zeitpunkt in den Jahren {first} bis 9999 sein',
   'field.future': 'muss in der Zukunft liegen',
+  'field.ownExpiry': 'darf nicht nach {limit} liegen, wenn Ihre eigene Freigabe endet',
   'field.json': 'muss ein JSON-Wert ohne NUL-Zeichen und ohne halbe Zeichen (einzelne Surrogate) sein',
   'field.jsonText': 'muss gültigen Text ohne NUL-Zeichen enthalten',
   'field.noJson': 'lässt sich nicht als JSON schreiben',

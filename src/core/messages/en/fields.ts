@@ -43,6 +43,7 @@ export const fields = {
   'field.datetimeValue': 'must be a datetime: a Date, or RFC 3339 text with an offset',
   'field.datetimeYears': 'must be a datetime in the years {first} to 9999',
   'field.future': 'must be in the future',
+  'field.ownExpiry': 'must be {limit} at the latest, when your own share ends',
   'field.json': 'must be a JSON value without NUL characters or broken surrogate pairs',
   'field.jsonText': 'must hold well-formed text without NUL characters',
   'field.noJson': 'has no form in JSON',

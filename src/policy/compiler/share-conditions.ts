@@ -1,0 +1,90 @@
+/** Compiles shared(). */
+import { tableOf } from '../../schema/class-statics.js'
+import type { ColumnSpec } from '../../schema/column.js'
+import { idProperties } from '../../schema/definition/definition.js'
+import { idSpecOf } from '../../schema/ids.js'
+import { modelOfTable } from '../registered-models.js'
+import type { SharedRule } from '../rules.js'
+import { relationsIncluding } from '../share-relations.js'
+import { callerOf } from './caller.js'
+import { all, type Condition, type Sql, sql } from './condition.js'
+import { columnSql, type Scope, tableIn } from './scope.js'
+import { isUnexpired, shareColumn } from './share-table.js'
+
+/** The alias of the table of shares. */
+export const shareAlias = (scope: Scope): string => `perms_s${scope.depth}`
+
+const isAmong = (name: string, values: readonly unknown[]): Sql => sql(`?? in (${values.map(() => '?').join(', ')})`, name, ...values)
+
+/** Compiles shared(): the caller, or a role or a domain of the caller, has received the row in the relation or in one that includes it. */
+export function sharedCondition({ relation }: SharedRule, scope: Scope): Condition {
+  const caller = callerOf(scope)
+  if (scope.withoutShares || !caller.isPresent(scope)) return false
+  const alias = shareAlias(scope)
+  const received = all(
+    sql('?? = ?', shareColumn(alias, 'rowTable'), tableIn(scope, scope.cls)),
+    isAmong(shareColumn(alias, 'relation'), relationsIncluding(scope.cls, relation)),
+    isUnexpired(alias, scope.dialect),
+    caller.receivesShare(scope, alias),
+    ...(scope.ids && !scope.row ? [isAmong(shareColumn(alias, 'rowId'), scope.ids.map(String))] : []),
+  )
+  if (typeof received === 'boolean' || (scope.ids?.length === 0 && !scope.row)) return false
+  const from = sql(`from ?? as ?? where ${received.sql}`, tableOf(modelOfTable('share')), alias, ...received.bindings)
+  const isCorrelated = scope.row !== undefined || scope.user !== undefined
+  return isCorrelated ? hasShare(scope, from, alias) : isAmongShared(scope, from, alias)
+}
+
+const idOf = ({ cls }: Scope): string => idProperties(cls)[0] ?? 'id'
+
+// The row is known, or belongs to the query of another caller: look for its shares.
+function hasShare(scope: Scope, from: Sql, alias: string): Condition {
+  const rowId = shareColumn(alias, 'rowId')
+  const isOfRow = scope.row ? isOfKnownRow(scope, rowId) : isShareOf(scope, rowId)
+  return isOfRow && sql(`exists (select 1 ${from.sql} and ${isOfRow.sql})`, ...from.bindings, ...isOfRow.bindings)
+}
+
+function isOfKnownRow(scope: Scope, rowId: string): Sql | false {
+  const id = scope.row?.[idOf(scope)] ?? null
+  return id !== null && sql('?? = ?', rowId, String(id))
+}
+
+/** Returns the condition that a share is one of the scope's row. @param rowId the column of the share with the id of the row */
+export function isShareOf(scope: Scope, rowId: string): Sql {
+  const id = columnSql(scope, idOf(scope))
+  const type = typeOfId(scope)
+  if (type === 'text' && scope.dialect !== 'pg') return sql(`?? = ${id.sql}`, rowId, ...id.bindings)
+  // MariaDB would compare with the text of a number in the collation of the connection.
+  if (scope.dialect === 'mysql') return sql(`cast(?? as signed) = ${id.sql}`, rowId, ...id.bindings)
+  return sql(`?? = cast(${id.sql} as text)`, rowId, ...id.bindings)
+}
+
+/**
+ * Returns the condition that the row is one of the shared ones. The subquery does not depend on the row. On PostgreSQL it is an array,
+ * so that a rule such as `anyOf(owner(), shared('viewer'))` uses the indexes of both.
+ */
+function isAmongShared(scope: Scope, from: Sql, alias: string): Sql {
+  const id = columnSql(scope, idOf(scope))
+  const rowId = sql('??', shareColumn(alias, 'rowId'))
+  const type = typeOfId(scope)
+  if (scope.dialect === 'pg') {
+    const own = type === 'other' ? sql(`cast(${id.sql} as text)`, ...id.bindings) : id
+    const theirs = type === 'text' || type === 'other' ? rowId.sql : `cast(${rowId.sql} as ${type === 'uuid' ? 'uuid' : 'bigint'})`
+    return sql(`${own.sql} = any(array(select ${theirs} ${from.sql}))`, ...own.bindings, ...rowId.bindings, ...from.bindings)
+  }
+  const theirs = type === 'number' ? `cast(${rowId.sql} as ${scope.dialect === 'mysql' ? 'signed' : 'integer'})` : rowId.sql
+  return sql(`${id.sql} in (select ${theirs} ${from.sql})`, ...id.bindings, ...rowId.bindings, ...from.bindings)
+}
+
+type IdType = 'text' | 'number' | 'uuid' | 'other'
+
+/** Returns how the database stores the ids of the rows; `other` if only the application knows. */
+function typeOfId({ cls, dialect }: Scope): IdType {
+  const spec: ColumnSpec | undefined = idSpecOf(cls)
+  if (spec === undefined) return dialect === 'pg' ? 'other' : 'text'
+  if (spec.type === 'integer') return 'number'
+  // SQLite stores a bigint as text, unless it numbers the rows.
+  if (spec.type === 'bigint') return dialect === 'sqlite' && !spec.isRowId ? 'text' : 'number'
+  if (dialect !== 'pg') return 'text'
+  if (spec.type === 'uuid') return spec.isExisting ? 'other' : 'uuid'
+  return spec.isExisting ? 'other' : 'text'
+}
