@@ -6,7 +6,7 @@
 import { datetime, rowColumns, string } from './column-types.js'
 
 const shareTables = {
-  share: {
+  rowShare: {
     columns: {
       ...rowColumns,
       // The row is in a table of the application, so there is no foreign key.

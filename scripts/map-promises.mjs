@@ -228,6 +228,10 @@ const featurePromises = {
   228: 'no code of the application runs for a remembered caller before the proof: hooks, own handlers, loadUser and own routes get a loaded caller',
   229: 'reads for a remembered caller answer with the same status, headers and bytes as with a look-up',
   230: 'remembered callers hold no password hash, share nothing that a request can change, and belong to one runtime',
+  240: 'shared() allows exactly the subjects of shares that have not expired, in SQL as in memory, in lists, writes, explanations and whoCan()',
+  241: 'nobody gives or takes more of a row than they have: by the action share, by relation and by expiry; the answer tells of no user or domain',
+  242: 'no share outlives its row or its user, and none applies to a later row or user with the same id',
+  243: 'every share and its end is in the audit log, in the transaction of the change',
   209: 'related() with recursive follows a relation within a model to a depth, through cycles and under global scopes at each step, and uses indexes',
 }
 

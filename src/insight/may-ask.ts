@@ -92,7 +92,7 @@ export function readableGrants(actor: Actor | null): (alias: string, depth: numb
  * @param row the scope of the row that the question is about
  */
 export function readableShares(actor: Actor | null, row: Scope): (alias: string, depth: number) => Condition {
-  const cls = modelOfTable('share')
+  const cls = modelOfTable('rowShare')
   const all = isShareable(row.cls) ? effective('share', row, { withDeleted: false }) : false
   return (alias, depth) => {
     const own = effective(

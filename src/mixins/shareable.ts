@@ -121,7 +121,7 @@ onDefinition((cls) => {
  * Lets single rows be shared: with users, roles and domains, in relations such as 'viewer' and 'editor'. The rule shared() allows the
  * subjects of a share, and the action `share` decides who shares a row: the owner, unless the policy has a rule for it.
  *
- * Needs PermsMixin or BasePermsModel, and the table `share` of the packaged migrations.
+ * Needs PermsMixin or BasePermsModel, and the table `row_share` of the packaged migrations.
  *
  * @example
  * class Memo extends ShareableMixin(UserOwnershipMixin(BasePermsModel)).withColumns({ title: column.string() }) {

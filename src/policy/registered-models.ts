@@ -38,7 +38,7 @@ export type TableKind =
   | 'providerSignIn'
   | 'trustedDevice'
   | 'accountDeletion'
-  | 'share'
+  | 'rowShare'
 
 /** The kinds of models that an application may replace. */
 export type ModelKind = 'user' | 'userRole' | 'domain' | 'token' | 'userSetting'
@@ -204,7 +204,7 @@ const furtherKinds: readonly TableKind[] = [
   'providerSignIn',
   'trustedDevice',
   'accountDeletion',
-  'share',
+  'rowShare',
 ]
 
 // Returns the tables that the options name, by class.

@@ -45,7 +45,7 @@ const tableNames: OptionNames<Partial<Record<TableKind, string>>> = {
   providerSignIn: true,
   trustedDevice: true,
   accountDeletion: true,
-  share: true,
+  rowShare: true,
 }
 
 const tables: OptionNames<TableOptions> = { schema: true, prefix: true, names: tableNames }

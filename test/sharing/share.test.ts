@@ -16,10 +16,10 @@ import {
   type Perms,
   type Policy,
   Role,
+  RowShare,
   related,
   role,
   runAs,
-  Share,
   ShareableMixin,
   SoftDeleteMixin,
   shared,
@@ -34,7 +34,10 @@ import { fieldsOf, rejection } from '../helpers/errors.js'
 
 class Paper extends ShareableMixin(UserOwnershipMixin(BasePermsModel)).withColumns({
   title: column.string(),
-  notes: column.string().nullable().readableBy(anyOf(owner(), shared('editor'))),
+  notes: column
+    .string()
+    .nullable()
+    .readableBy(anyOf(owner(), shared('editor'))),
 }) {
   static override shareRelations = ['viewer', 'editor', 'manager']
   static override policy: Policy<Paper> = {
@@ -223,7 +226,9 @@ eachDatabase('Sharing rows', (db) => {
 
   it('[promise 241] lets nobody give or take more than they have', async () => {
     await share(ada, user(bob), 'editor')
-    expect((await rejection(share(bob, user(cid), 'manager'))).message).to.match(/relation manager to this Paper, because you do not have it/)
+    expect((await rejection(share(bob, user(cid), 'manager'))).message).to.match(
+      /relation manager to this Paper, because you do not have it/,
+    )
     expect((await rejection(share(bob, user(bob), 'manager'))).name).to.equal('ForbiddenError')
     await share(bob, user(cid), 'editor')
     await share(ada, user(eve), 'manager')
@@ -306,7 +311,7 @@ eachDatabase('Sharing rows', (db) => {
   })
 
   it('[promise 242] removes the shares of rows that are deleted for good, in every way', async () => {
-    const count = () => asSystem(async () => await Share.query().resultSize())
+    const count = () => asSystem(async () => await RowShare.query().resultSize())
     const remarks = await asSystem(async () => [
       await Remark.create({ text: 'a', userId: user(ada).id }),
       await Remark.create({ text: 'b', userId: user(ada).id }),
@@ -328,7 +333,9 @@ eachDatabase('Sharing rows', (db) => {
     expect(await count()).to.equal(1)
     await asSystem(() => remarks[1]?.hardDelete())
     expect(await count()).to.equal(0)
-    const papers = await asSystem(async () => await Paper.query().insertGraphAndFetch([1, 2, 3].map((n) => ({ title: `p${n}`, userId: user(ada).id }))))
+    const papers = await asSystem(
+      async () => await Paper.query().insertGraphAndFetch([1, 2, 3].map((n) => ({ title: `p${n}`, userId: user(ada).id }))),
+    )
     await asSystem(() => Promise.all(papers.map((one) => one.share(user(bob), 'viewer'))))
     await as(ada, () => Paper.query().delete().whereNot('title', 'p3'))
     expect(await count()).to.equal(1)
@@ -376,7 +383,13 @@ eachDatabase('Sharing rows', (db) => {
     for (const action of ['read', 'update', 'delete', 'share']) {
       const expected: string[] = []
       for (const one of [ada, bob, cid, eve, admin]) if (await remark.can(action, user(one))) expected.push(user(one).id)
-      const asked = await asSystem(async () => await whoCan(action, remark).whereIn('id', [ada, bob, cid, eve, admin].map((one) => user(one).id)))
+      const asked = await asSystem(
+        async () =>
+          await whoCan(action, remark).whereIn(
+            'id',
+            [ada, bob, cid, eve, admin].map((one) => user(one).id),
+          ),
+      )
       expect(asked.map(({ id }) => id).sort(), action).to.deep.equal(expected.sort())
     }
     await asSystem(() => remark.hardDelete())
@@ -405,7 +418,9 @@ eachDatabase('Sharing rows', (db) => {
         }),
       ),
     )
-    const entries = await asSystem(async () => await AuditLog.query().whereIn('event', ['rowShared', 'rowUnshared']).orderBy('createdAt').orderBy('id'))
+    const entries = await asSystem(
+      async () => await AuditLog.query().whereIn('event', ['rowShared', 'rowUnshared']).orderBy('createdAt').orderBy('id'),
+    )
     const about = { actorId: user(ada).id, subjectId: user(bob).id, rowTable: 'paper', rowId: paper.id }
     for (const entry of entries) expect(entry).to.include(about)
     const later = expiresAt.toISOString()

@@ -80,6 +80,7 @@ export function scopeOf(
     writes,
     checks,
     befores,
+    withoutShares: undefined,
     assumesGrants: undefined,
     depth: 0,
     schema,

@@ -29,7 +29,7 @@ export function sharedCondition({ relation }: SharedRule, scope: Scope): Conditi
     ...(scope.ids && !scope.row ? [isAmong(shareColumn(alias, 'rowId'), scope.ids.map(String))] : []),
   )
   if (typeof received === 'boolean' || (scope.ids?.length === 0 && !scope.row)) return false
-  const from = sql(`from ?? as ?? where ${received.sql}`, tableOf(modelOfTable('share')), alias, ...received.bindings)
+  const from = sql(`from ?? as ?? where ${received.sql}`, tableOf(modelOfTable('rowShare')), alias, ...received.bindings)
   const isCorrelated = scope.row !== undefined || scope.user !== undefined
   return isCorrelated ? hasShare(scope, from, alias) : isAmongShared(scope, from, alias)
 }

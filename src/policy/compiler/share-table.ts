@@ -6,7 +6,7 @@ import { modelOfTable } from '../registered-models.js'
 import { type Sql, sql } from './condition.js'
 
 /** Returns a column of the table of shares under an alias. */
-export const shareColumn = (alias: string, property: string): string => `${alias}.${columnOf(modelOfTable('share'), property)}`
+export const shareColumn = (alias: string, property: string): string => `${alias}.${columnOf(modelOfTable('rowShare'), property)}`
 
 /** Returns the condition that a share has not expired. */
 export function isUnexpired(alias: string, dialect: Dialect): Sql {

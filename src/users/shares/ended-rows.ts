@@ -13,7 +13,7 @@ import type { Execution, QueryHandle, WriteOperation } from '../../query/policy-
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { idSpecOf } from '../../schema/ids.js'
-import { Share } from '../share.js'
+import { RowShare } from '../row-share.js'
 
 /** The most rows of a delete whose ids are read. After a larger one, all shares of the table are compared with its rows. */
 const MAX_IDS = 10_000
@@ -87,7 +87,7 @@ async function removeAboveLast({ db, cls, schema }: QueryHandle): Promise<void> 
   const scope = scopeOf(cls, null, { dialect: 'sqlite', ref: 'perms_row', schema })
   const above = sql(
     'cast(?? as integer) > (select coalesce(max(??), 0) from ??)',
-    ...[shareColumn(tableOf(Share), 'rowId'), idColumns(cls)[0], tableIn(scope, cls)],
+    ...[shareColumn(tableOf(RowShare), 'rowId'), idColumns(cls)[0], tableIn(scope, cls)],
   )
   await remove(db, tableIn(scope, cls), above)
 }
@@ -101,7 +101,7 @@ async function removeAboveLast({ db, cls, schema }: QueryHandle): Promise<void> 
 export async function removeOrphans(db: Knex, cls: typeof Model, schema?: string, ids?: readonly unknown[]): Promise<void> {
   if (ids?.length === 0) return
   const scope = scopeOf(cls, null, { dialect: dialectOfClass(cls), ref: 'perms_row', schema })
-  const table = tableOf(Share)
+  const table = tableOf(RowShare)
   const rows = all(isShareOf(scope, shareColumn(table, 'rowId')), ids ? isOneOf(cls, 'perms_row', ids) : true) as Sql
   const isGone = sql(`not exists (select 1 from ?? as ?? where ${rows.sql})`, tableIn(scope, cls), 'perms_row', ...rows.bindings)
   const isNamed: Condition = ids ? sql(`?? in (${ids.map(() => '?').join(', ')})`, shareColumn(table, 'rowId'), ...ids.map(String)) : true
@@ -109,8 +109,8 @@ export async function removeOrphans(db: Knex, cls: typeof Model, schema?: string
 }
 
 async function remove(db: Knex, rowTable: string, condition: Sql): Promise<void> {
-  const isOfTable = sql('?? = ?', shareColumn(tableOf(Share), 'rowTable'), rowTable)
-  await db(tableOf(Share))
+  const isOfTable = sql('?? = ?', shareColumn(tableOf(RowShare), 'rowTable'), rowTable)
+  await db(tableOf(RowShare))
     .whereRaw(fragment(db.client, all(isOfTable, condition) as Sql))
     .delete()
 }

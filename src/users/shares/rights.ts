@@ -15,7 +15,7 @@ import { relationsIncluding } from '../../policy/share-relations.js'
 import { filterReadable } from '../../query/query-builder.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
-import { Share } from '../share.js'
+import { RowShare } from '../row-share.js'
 
 /** A share that the caller has received. */
 interface Received {
@@ -49,11 +49,11 @@ export async function shareRight(cls: typeof Model, id: unknown, key: RowKey, ac
       ? condition
       : sql(`exists (select 1 from ?? as ?? where ${condition.sql})`, tableOf(cls), 'perms_row', ...condition.bindings)
   if (await holds(cls.knex(), found)) return 'all'
-  const table = tableOf(Share)
+  const table = tableOf(RowShare)
   const received = all(callerOf(scope).receivesShare(scope, table), isUnexpired(table, dialect))
   if (typeof received === 'boolean') return []
   return await asSystem(async () => {
-    const query = Share.query().where({ ...key })
+    const query = RowShare.query().where({ ...key })
     filterReadable(query, received)
     return await query
   })

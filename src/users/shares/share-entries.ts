@@ -3,9 +3,9 @@ import type { Model } from 'objection'
 import { policyFrameOf } from '../../policy/policy.js'
 import { classOf, valuesByName } from '../../schema/model-class.js'
 import { storeEntry } from '../audit/audited-rows.js'
-import type { Share } from '../share.js'
+import type { RowShare } from '../row-share.js'
 
-type Terms = Pick<Share, 'relation' | 'expiresAt'>
+type Terms = Pick<RowShare, 'relation' | 'expiresAt'>
 
 const termsOf = ({ relation, expiresAt }: Terms) => ({ relation, expiresAt: expiresAt?.toISOString() ?? null })
 
@@ -14,7 +14,12 @@ const termsOf = ({ relation, expiresAt }: Terms) => ({ relation, expiresAt: expi
  *
  * @param before the relation and the expiry that the share had
  */
-export async function recordShare(event: 'rowShared' | 'rowUnshared', row: Model, share: Share, before?: Terms | undefined): Promise<void> {
+export async function recordShare(
+  event: 'rowShared' | 'rowUnshared',
+  row: Model,
+  share: RowShare,
+  before?: Terms | undefined,
+): Promise<void> {
   const cls = classOf(row)
   const { domainField } = policyFrameOf(cls)
   await storeEntry(cls.knex(), {

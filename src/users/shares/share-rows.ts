@@ -17,7 +17,7 @@ import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { classOf } from '../../schema/model-class.js'
 import { forbidImpersonation } from '../caller/caller-restrictions.js'
-import { Share } from '../share.js'
+import { RowShare } from '../row-share.js'
 import { noteNewId } from './ended-rows.js'
 import { expiryLimit, expiryOf, type RowKey, type ShareRight, shareRight } from './rights.js'
 import { recordShare } from './share-entries.js'
@@ -59,7 +59,7 @@ export async function shareRow(
   relation: string,
   options: ShareOptions = {},
   trx?: TransactionOrKnex,
-): Promise<Share> {
+): Promise<RowShare> {
   const target = targetOf(row, 'share()', trx)
   const { cls } = target
   assertKnownOptions(options, { expiresAt: true }, 'share()')
@@ -106,19 +106,19 @@ async function rightOf({ cls, id, key }: Target): Promise<ShareRight> {
   return authority === 'free' ? 'all' : await shareRight(cls, id, key, authority)
 }
 
-const hasExpired = ({ expiresAt }: Share): boolean => expiresAt !== null && expiresAt.getTime() <= Date.now()
+const hasExpired = ({ expiresAt }: RowShare): boolean => expiresAt !== null && expiresAt.getTime() <= Date.now()
 
 const sameTime = (a: Date | null, b: Date | null): boolean => (a?.getTime() ?? null) === (b?.getTime() ?? null)
 
-const findShare = (key: RowKey, { subjectKey }: SubjectColumns): Promise<Share | undefined> =>
-  asSystem(async () => await Share.query().findOne({ ...key, subjectKey }))
+const findShare = (key: RowKey, { subjectKey }: SubjectColumns): Promise<RowShare | undefined> =>
+  asSystem(async () => await RowShare.query().findOne({ ...key, subjectKey }))
 
-type Written = Pick<Share, 'relation' | 'expiresAt'> & { readonly sharedById: unknown }
+type Written = Pick<RowShare, 'relation' | 'expiresAt'> & { readonly sharedById: unknown }
 
-async function write(key: RowKey, subject: SubjectColumns, values: Written, known: Share | undefined): Promise<Share> {
+async function write(key: RowKey, subject: SubjectColumns, values: Written, known: RowShare | undefined): Promise<RowShare> {
   return await asSystem(async () => {
     const row: object = known ? values : { ...key, ...subject, ...values }
-    return known ? await known.update(row) : await Share.create(row)
+    return known ? await known.update(row) : await RowShare.create(row)
   })
 }
 
@@ -149,13 +149,13 @@ export async function unshareRow(row: Model, given: ShareSubject, trx?: Transact
 
 /** Returns a query for the shares of a row that have not expired, as the system. */
 export function sharesQuery(key: RowKey, cls: typeof Model, trx?: TransactionOrKnex) {
-  const query = Share.query(trx).where({ ...key })
-  filterReadable(query, isUnexpired(tableOf(Share), dialectOfClass(cls)))
+  const query = RowShare.query(trx).where({ ...key })
+  filterReadable(query, isUnexpired(tableOf(RowShare), dialectOfClass(cls)))
   return query
 }
 
 /** Returns the shares of a row. See Shareable.shares(). */
-export async function sharesOfRow(row: Model, trx?: TransactionOrKnex): Promise<Share[]> {
+export async function sharesOfRow(row: Model, trx?: TransactionOrKnex): Promise<RowShare[]> {
   const { cls, key } = targetOf(row, 'shares()', trx)
   await assertMayAct(row, 'share', trx)
   return await asSystem(async () => await sharesQuery(key, cls, trx).orderBy('createdAt').orderBy('id'))

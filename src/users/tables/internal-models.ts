@@ -6,8 +6,8 @@ import { Invitation } from '../invitation.js'
 import { Passkey } from '../passkey.js'
 import { PasskeyChallenge } from '../passkey-challenge.js'
 import { ProviderSignIn } from '../provider-sign-in.js'
+import { RowShare } from '../row-share.js'
 import { SecondFactor } from '../second-factor.js'
-import { Share } from '../share.js'
 import { TrustedDevice } from '../trusted-device.js'
 
 /** Models that the library owns and applications cannot replace. createTables() creates their tables too. */
@@ -21,5 +21,5 @@ export const internalModels: readonly ModelClass[] = [
   ProviderSignIn,
   TrustedDevice,
   AccountDeletion,
-  Share,
+  RowShare,
 ].map(modelClass)

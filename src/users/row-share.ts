@@ -11,9 +11,9 @@ import { CheckedWritesMixin, forbidImpersonation } from './caller/caller-restric
  * A row of a model with ShareableMixin that is shared: with a user, with the holders of a role, or with the members of a domain. Only
  * `row.share()` and `row.unshare()` write its rows. Users read the shares that they received or made.
  *
- * @example new CrudResource({ model: Share, path: 'shares', methods: ['list'] })
+ * @example new CrudResource({ model: RowShare, path: 'shares', methods: ['list'] })
  */
-export class Share extends CheckedWritesMixin(LibraryModel, () => forbidImpersonation(message('subject.shares'))).withColumns({
+export class RowShare extends CheckedWritesMixin(LibraryModel, () => forbidImpersonation(message('subject.shares'))).withColumns({
   /** The table of the shared row. */
   rowTable: column.string({ maxLength: 191 }).readOnly(),
   /** The id of the shared row as text. */
@@ -33,7 +33,7 @@ export class Share extends CheckedWritesMixin(LibraryModel, () => forbidImperson
   sharedById: column.uuid().references('user.id', { onDelete: 'set null' }).nullable().index(),
 }) {
   static {
-    setClassName(this, 'Share')
+    setClassName(this, 'RowShare')
   }
 
   static override adminBypass: boolean | 'read' = 'read'
@@ -44,4 +44,4 @@ export class Share extends CheckedWritesMixin(LibraryModel, () => forbidImperson
     delete: nobody(),
   }
 }
-declareColumns(Share, {}, { uniques: [['rowTable', 'rowId', 'subjectKey']], indexes: [['subjectKey', 'rowTable']] })
+declareColumns(RowShare, {}, { uniques: [['rowTable', 'rowId', 'subjectKey']], indexes: [['subjectKey', 'rowTable']] })
