@@ -1,5 +1,6 @@
 import type { Model, TransactionOrKnex } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
+import type { OptionNames } from '../core/known-options.js'
 import type { UserLike } from '../enforce/perms-mixin.js'
 import type { DomainId, DomainName, LibraryId, RoleName, UserId } from '../policy/registered-types.js'
 import { markShareable, shareRelationsOf } from '../policy/share-relations.js'
@@ -24,6 +25,9 @@ export interface ShareOptions {
   /** When the share ends. Default: it does not, unless the caller's own share does. */
   readonly expiresAt?: Date | null | undefined
 }
+
+/** The names of the options of `row.share()`. */
+export const shareOptionNames: OptionNames<ShareOptions> = { expiresAt: true }
 
 /** A share of a row. */
 export interface SharedRow {

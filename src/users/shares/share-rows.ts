@@ -5,7 +5,7 @@ import { assertKnownOptions } from '../../core/known-options.js'
 import { message } from '../../core/messages/message.js'
 import { isTransaction, rootOf, transaction, withTransaction } from '../../database/transaction.js'
 import { assertMayAct, lockOrRefuse } from '../../enforce/locked-row.js'
-import { registerSharing, type ShareOptions, type ShareSubject } from '../../mixins/shareable.js'
+import { registerSharing, type ShareOptions, type ShareSubject, shareOptionNames } from '../../mixins/shareable.js'
 import { apiKeyAllows } from '../../policy/abilities.js'
 import { isUnexpired } from '../../policy/compiler/share-table.js'
 import { asSystem, authorityFor, currentActor } from '../../policy/context.js'
@@ -62,7 +62,7 @@ export async function shareRow(
 ): Promise<RowShare> {
   const target = targetOf(row, 'share()', trx)
   const { cls } = target
-  assertKnownOptions(options, { expiresAt: true }, 'share()')
+  assertKnownOptions(options, shareOptionNames, 'share()')
   forbidImpersonation(message('subject.shares'))
   assertRelation(cls, relation)
   expiryOf(options.expiresAt, null)
