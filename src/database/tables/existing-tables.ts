@@ -24,16 +24,40 @@ export async function createSchema(knex: Knex, schema: string | undefined): Prom
 
 /** Returns whether a table exists. PostgreSQL looks it up as in a query: in each schema of `search_path`. */
 export async function tableExists(knex: Knex, table: string): Promise<boolean> {
-  const { sql, schema, name } = sentName(knex, table)
-  const rows = await selectFrom(knex, {
-    pg: ['select 1 where to_regclass(?) is not null', [sql]],
+  return (await existingTables(knex, [table])).length > 0
+}
+
+/** Returns those of the given tables that exist, by one statement. */
+export async function existingTables(knex: Knex, tables: readonly string[]): Promise<string[]> {
+  return await tablesWith(knex, tables, (row, { sql, schema, name }) => ({
+    pg: [`select ${row} where to_regclass(?) is not null`, [sql]],
     mysql: [
-      'select 1 from information_schema.tables where table_schema = coalesce(?, database()) and table_name = ?',
+      `select ${row} from information_schema.tables where table_schema = coalesce(?, database()) and table_name = ?`,
       [schema ?? null, name],
     ],
-    sqlite: [`select 1 from ${schemaOf(schema)}sqlite_master where type = 'table' and lower(name) = lower(?)`, [name]],
-  })
-  return rows.length > 0
+    sqlite: [`select ${row} from ${schemaOf(schema)}sqlite_master where type = 'table' and lower(name) = lower(?)`, [name]],
+  }))
+}
+
+/**
+ * Returns those of the given tables for which a query has a row, by one statement.
+ *
+ * @param queryOf returns the query for a table, which selects the number `row`
+ */
+export async function tablesWith(
+  knex: Knex,
+  tables: readonly string[],
+  queryOf: (row: number, sent: SentName) => Readonly<Record<Dialect, Query>>,
+): Promise<string[]> {
+  if (tables.length === 0) return []
+  const queries = tables.map((table, row) => queryOf(row, sentName(knex, table))[dialectOf(knex)])
+  const rows = await select(
+    knex,
+    queries.map(([sql]) => sql).join(' union all '),
+    queries.flatMap(([, bindings]) => bindings),
+  )
+  const found = new Set(rows.map(([row]) => Number(row)))
+  return tables.filter((_, row) => found.has(row))
 }
 
 /** Returns the columns of this list that an existing table lacks. */
@@ -117,7 +141,8 @@ export function sentName(knex: Knex, name: string): SentName {
 
 const schemaOf = (schema: string | undefined): string => (schema === undefined ? '' : `"${schema}".`)
 
-type Query = readonly [sql: string, bindings: readonly Knex.RawBinding[]]
+/** A query and its bindings. */
+export type Query = readonly [sql: string, bindings: readonly Knex.RawBinding[]]
 
 /** Runs the query of the database's dialect. @returns the values of each row */
 export async function selectFrom(knex: Knex, queries: Readonly<Record<Dialect, Query>>): Promise<unknown[][]> {

@@ -9,7 +9,7 @@
 import type { Knex } from 'knex'
 import { dialectOf } from '../../schema/storage.js'
 import { constraintName } from './constraints.js'
-import { select, selectFrom, sentName, tableExists } from './existing-tables.js'
+import { existingTables, select, sentName, tableExists, tablesWith } from './existing-tables.js'
 
 /** The tables that the library created, and the table that lists them. */
 export class TableRecord {
@@ -30,22 +30,22 @@ export class TableRecord {
   /** Returns the given tables that the library created and that still exist. Returns none if the database has no record. */
   async ownOf(tables: readonly string[]): Promise<string[]> {
     const recorded = await this.#recorded()
-    const own: string[] = []
-    for (const table of tables) if (recorded.has(table) && (await isMarked(this.#knex, table))) own.push(table)
-    return own
+    return await marked(
+      this.#knex,
+      tables.filter((table) => recorded.has(table)),
+    )
   }
 
   /** Returns the given tables that the library marked, in this record or in that of another prefix. */
   async markedOf(tables: readonly string[]): Promise<string[]> {
-    const marked: string[] = []
-    for (const table of tables) if ((await tableExists(this.#knex, table)) && (await isMarked(this.#knex, table))) marked.push(table)
-    return marked
+    return await marked(this.#knex, await existingTables(this.#knex, tables))
   }
 
   /** Adds tables that were just created. Add them afterwards: an interrupted migration must not claim a table of the application. */
   async add(tables: readonly string[]): Promise<void> {
     if (!(await this.exists())) await this.#create()
-    for (const table of tables) if (!(await isMarked(this.#knex, table))) await mark(this.#knex, table)
+    const isMarked = new Set(await marked(this.#knex, tables))
+    for (const table of tables) if (!isMarked.has(table)) await mark(this.#knex, table)
     const recorded = await this.#recorded()
     const names = tables.filter((name) => !recorded.has(name))
     if (names.length > 0) await this.#knex(this.#table).insert(names.map((name) => ({ name })))
@@ -63,8 +63,9 @@ export class TableRecord {
   /** Removes the given tables from the record if they were dropped or replaced since the library created them. */
   async removeLost(tables: readonly string[]): Promise<void> {
     const recorded = await this.#recorded()
-    const own = await this.ownOf(tables)
-    const lost = tables.filter((table) => recorded.has(table) && !own.includes(table))
+    const listed = tables.filter((table) => recorded.has(table))
+    const own = new Set(await marked(this.#knex, listed))
+    const lost = listed.filter((table) => !own.has(table))
     if (lost.length > 0) await this.#knex(this.#table).whereIn('name', lost).delete()
   }
 
@@ -98,17 +99,16 @@ async function mark(knex: Knex, table: string): Promise<void> {
   }
 }
 
-async function isMarked(knex: Knex, table: string): Promise<boolean> {
-  const { sql, schema, name } = sentName(knex, table)
-  const rows = await selectFrom(knex, {
-    pg: ["select 1 where obj_description(to_regclass(?), 'pg_class') = ?", [sql, MARK]],
+/** Returns those of the given tables that have the mark. */
+async function marked(knex: Knex, tables: readonly string[]): Promise<string[]> {
+  return await tablesWith(knex, tables, (row, { sql, schema, name }) => ({
+    pg: [`select ${row} where obj_description(to_regclass(?), 'pg_class') = ?`, [sql, MARK]],
     mysql: [
-      `select 1 from information_schema.tables where table_schema = coalesce(?, database()) and table_name = ? and table_comment = ?`,
+      `select ${row} from information_schema.tables where table_schema = coalesce(?, database()) and table_name = ? and table_comment = ?`,
       [schema ?? null, name, MARK],
     ],
-    sqlite: ["select 1 from sqlite_master where type = 'index' and lower(tbl_name) = lower(?) and name = ?", [name, markIndex(name)]],
-  })
-  return rows.length > 0
+    sqlite: [`select ${row} from sqlite_master where type = 'index' and lower(tbl_name) = lower(?) and name = ?`, [name, markIndex(name)]],
+  }))
 }
 
 const markIndex = (table: string): string => `objection_perms_${table}`

@@ -4,7 +4,7 @@ import { type Column, type ColumnSpec, columnNameOf } from '../../schema/column.
 import { type Dialect, dialectOf, encode, sqlType } from '../../schema/storage.js'
 import { tableNameOfBuilder } from '../knex-internals.js'
 import { columnIn, columnsIn, constraintName, registerTables } from './constraints.js'
-import { integerTypeOf, missingColumnsOf, tableExists } from './existing-tables.js'
+import { existingTables, integerTypeOf, missingColumnsOf } from './existing-tables.js'
 
 /** A table that models declare. The keys of `columns` are properties; `columnNameOf` gives their columns. */
 export interface TableSpec {
@@ -33,11 +33,9 @@ export interface TableSpec {
 export async function createTablesFromSpecs(knex: Knex, tables: readonly TableSpec[]): Promise<string[]> {
   const dialect = dialectOf(knex)
   registerTables(tables)
-  const missing: TableSpec[] = []
-  for (const table of tables) {
-    if (!(await tableExists(knex, table.name))) missing.push(table)
-  }
-  const ordered = byReference(missing)
+  const names = tables.map(({ name }) => name)
+  const existing = new Set(await existingTables(knex, names))
+  const ordered = byReference(tables.filter(({ name }) => !existing.has(name)))
   const pending = new Set(ordered.map(({ name }) => name))
   const created: string[] = []
   const later: (() => Promise<void>)[] = []

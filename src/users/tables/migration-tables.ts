@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { ConfigurationError } from '../../core/errors.js'
 import { isMarkedKnex, markKnex } from '../../database/knex-internals.js'
-import { createSchema, hasUniqueIndex, tableExists, tablesReferringTo } from '../../database/tables/existing-tables.js'
+import { createSchema, existingTables, hasUniqueIndex, tableExists, tablesReferringTo } from '../../database/tables/existing-tables.js'
 import { assertColumns } from '../../database/tables/missing-columns.js'
 import { MARK, TableRecord } from '../../database/tables/table-record.js'
 import { addMissingColumns, createTablesFromSpecs, dropTables, type TableSpec } from '../../database/tables/tables.js'
@@ -66,7 +66,7 @@ export const migrationTables = {
     else if (!(await record.exists())) {
       // The migrations of 0.1.0 kept no record: what a later migration finds was created by an earlier one.
       const earlier = libraryTables().filter((table) => !specs.some(({ name }) => name === table))
-      await record.add(await existing(knex, earlier))
+      await record.add(await existingTables(knex, earlier))
     }
     await record.add(
       await createTablesFromSpecs(
@@ -111,12 +111,6 @@ function specsOf(tables: FrozenTables, scope: MigrationScope): TableSpec[] {
   })
 }
 
-async function existing(knex: Knex, tables: readonly string[]): Promise<string[]> {
-  const names: string[] = []
-  for (const name of tables) if (await tableExists(knex, name)) names.push(name)
-  return names
-}
-
 /**
  * Brings the record up to date after the migrations have run, and checks the tables.
  *
@@ -129,7 +123,7 @@ export async function checkTables(knex: Knex): Promise<void> {
     await assertTablesOfApplication(knex)
   } else {
     // Version 0.1.0 has run the migrations: their tables are the library's.
-    await record.add(await existing(knex, libraryTables()))
+    await record.add(await existingTables(knex, libraryTables()))
   }
   await assertTablesExist(knex)
 }
@@ -139,10 +133,10 @@ async function assertTablesOfApplication(knex: Knex): Promise<void> {
   // A replay ends with the tables of earlier models, which are then compared with the present ones.
   if (scopeOf(knex).isReplay) return
   const own = new Set(await recordOf(knex).ownOf(libraryTables()))
-  for (const model of libraryModels()) {
-    const spec = declaredPartOf(model)
-    if (!own.has(spec.name) && (await tableExists(knex, spec.name))) await assertColumns(knex, spec, model.name)
-  }
+  const ofApplication = libraryModels().map((model) => ({ name: model.name, spec: declaredPartOf(model) }))
+  const others = ofApplication.map(({ spec }) => spec.name).filter((table) => !own.has(table))
+  const existing = new Set(await existingTables(knex, others))
+  for (const { name, spec } of ofApplication) if (existing.has(spec.name)) await assertColumns(knex, spec, name)
   const user = registeredModel('user')
   if (!own.has(tableOf(user)) && (await tableExists(knex, tableOf(user)))) await assertUniqueIdentifiers(knex, user)
 }
@@ -161,8 +155,9 @@ async function assertUniqueIdentifiers(knex: Knex, user: typeof Model): Promise<
 }
 
 async function assertTablesExist(knex: Knex): Promise<void> {
+  const existing = new Set(await existingTables(knex, libraryModels().map(tableOf)))
   for (const model of libraryModels()) {
-    if (await tableExists(knex, tableOf(model))) continue
+    if (existing.has(tableOf(model))) continue
     throw new ConfigurationError(
       `The table '${tableOf(model)}' of ${model.name} does not exist, although the migrations of the library have run: they ran with another ` +
         'registered model, for example in a knexfile without initPerms({ user: ... }), or the table was dropped. Undo them, and run them with the models of the application.',
