@@ -8,6 +8,7 @@ import {
   createAdapter,
   requireCaller,
   requireCallerRole,
+  type ServedApi,
 } from '../http/serve/adapter-core.js'
 import type { Api } from '../http/serve/api.js'
 import type { RoleName } from '../policy/registered-types.js'
@@ -48,6 +49,8 @@ export interface FetchAdapter {
 export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}): FetchAdapter {
   assertKnownOptions(options, { onError: true, address: true }, 'fetchAdapter(perms, ...)')
   const core = createAdapter(perms, { onError: options.onError })
+  /** The Apis of the handlers of router(). */
+  const apis = new WeakMap<FetchHandler, ServedApi>()
   const toRequest = (request: Request, rest: unknown[]) => new FetchHttpRequest(request, { address: options.address?.(request, ...rest) })
   const continuation = (handler: FetchHandler, request: Request, rest: unknown[]): Continuation<Response | Promise<Response>> => ({
     next: () => handler(request, ...rest),
@@ -67,14 +70,16 @@ export function fetchAdapter(perms: PermsPort, options: FetchAdapterOptions = {}
     authenticate:
       (handler) =>
       async (request, ...rest) =>
-        await core.authenticate(toRequest(request, rest), continuation(handler, request, rest)),
+        await core.authenticate(toRequest(request, rest), continuation(handler, request, rest), apis.get(handler)),
     router: (api, otherwise) => {
       const mounted = core.mount(api)
-      return async (request, ...rest) => {
+      const handler: FetchHandler = async (request, ...rest) => {
         const answer = mounted.handle(toRequest(request, rest))
         if (answer !== null) return toResponse(await answer)
         return otherwise ? await otherwise(request, ...rest) : toResponse(core.notFound(toRequest(request, rest)))
       }
+      apis.set(handler, mounted)
+      return handler
     },
     requireUser: (handler, callerOptions) => demand(requireCaller(callerOptions), handler),
     requireRole: (role, handler, roleOptions) => demand(requireCallerRole(role, roleOptions), handler),

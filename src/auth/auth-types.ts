@@ -60,7 +60,7 @@ export interface AuthOptions {
   /**
    * Whether reads through resources may use the caller of an earlier request, which their statement proves.
    *
-   * @defaultValue false
+   * @defaultValue true
    */
   readonly rememberCallers?: boolean | undefined
   readonly secondFactor?: SecondFactorOptions | undefined

@@ -95,7 +95,7 @@ export function createAuth(options: AuthOptions): Auth & CallerCacheControl & Ac
   const sentCodes = codeContext(core, options.codes)
   const context = { accessTokens, sessions, findApiKey, legacyTokens, cache, loadUser }
   // A user that the application loads has no fingerprint, and a cached caller needs no statement.
-  const isRemembering = options.rememberCallers === true && cache === null && loadUser === undefined
+  const isRemembering = options.rememberCallers !== false && cache === null && loadUser === undefined
 
   return {
     ...signInFlows(core),

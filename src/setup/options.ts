@@ -130,7 +130,7 @@ export interface PermsOptions {
    * Whether list and get of resources may use the caller of an earlier request. Their statement then returns rows only if session, user,
    * roles and domains are unchanged. Has no effect with `cacheCallers` or `loadUser`.
    *
-   * @defaultValue false
+   * @defaultValue true
    */
   rememberCallers?: boolean | undefined
   /**

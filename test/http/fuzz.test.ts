@@ -49,6 +49,8 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
   this.timeout(600_000)
   let zoo: FullZoo
   let handler: FetchHandler
+  /** Loads the caller before the router. */
+  let loading: FetchHandler
   let document: OpenApiDocument
   const tokens: Record<string, string> = {}
   const failures: unknown[] = []
@@ -58,7 +60,10 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
 
   before(async () => {
     zoo = await openFullZoo()
-    handler = fetchAdapter(zoo.perms, { onError: (error) => failures.push(error) }).router(documentedApi())
+    const adapter = fetchAdapter(zoo.perms, { onError: (error) => failures.push(error) })
+    const router = adapter.router(documentedApi())
+    handler = router
+    loading = adapter.authenticate((request) => router(request))
     document = openApiDocument(documentedApi(), zoo.perms)
     ajv.addSchema({ ...document, $id: 'document' })
     await asSystem(async () => {
@@ -262,6 +267,15 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
     counts[kind] = (counts[kind] ?? 0) + 1
     seen.set(operation.operationId, counts)
     expect(text, what).not.to.include(marker)
+    if (isRead && !operation.tags.includes('User')) {
+      // A read that proves a remembered caller answers as one that loads the caller first.
+      const again = await loading(new Request(request.url, init))
+      expect([again.status, await again.text(), again.headers.get('etag')], what).to.deep.equal([
+        answer.status,
+        text,
+        answer.headers.get('etag'),
+      ])
+    }
     if (text === '') return void expect([204, 304], what).to.include(answer.status)
     const type = (answer.headers.get('content-type') ?? '').split(';')[0] as string
     const values: unknown[] =

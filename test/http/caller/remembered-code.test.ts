@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import express from 'express'
 import { expressAdapter } from '../../../src/adapters/express.js'
+import { fetchAdapter } from '../../../src/adapters/fetch.js'
 import { nodeAdapter } from '../../../src/adapters/node.js'
 import { CrudResource } from '../../../src/http/crud/crud-resource.js'
 import { Api } from '../../../src/http/serve/api.js'
@@ -188,6 +189,17 @@ eachDatabase('code of the application', (db) => {
       await listen(errorHandler(authenticate(router(api()))) as never)
       await count()
       expect(await count()).to.equal(1)
+    })
+
+    it('does not prevent one statement with Fetch handlers, if authenticate() wraps router() [promise 82]', async () => {
+      const { authenticate, router } = fetchAdapter(world.perms)
+      const own = async () => new Response(JSON.stringify({ id: currentUserId() }))
+      const handler = authenticate(router(api(), own))
+      const send = async (path: string) =>
+        await countQueries(db.knex, async () => (await handler(new Request(`http://localhost${path}`, { headers: me.headers }))).json())
+      await send('/notes/')
+      expect((await send('/notes/')).statements).to.have.length(1)
+      expect((await send('/own')).result).to.deep.equal({ id: me.user.id })
     })
   })
 })

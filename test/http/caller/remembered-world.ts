@@ -57,7 +57,6 @@ export async function openRememberedWorld(knex: Knex, options: Partial<PermsOpti
     passwordHasher: testHasher(),
     models: [Note],
     cookies: true,
-    rememberCallers: true,
     ...options,
   })
   await perms.migrate()

@@ -61,7 +61,7 @@ for (const name of availableDatabases) {
     let ask: Client
     let refreshToken: string
     before(async () => {
-      zoo = await openZoo(name, { rememberCallers: true })
+      zoo = await openZoo(name)
       const documents = new CrudResource({ model: UserDocument, path: 'documents', include: ['user'] })
       ask = clientOf(new Api({ resources: [new UserResource({}), documents] }), zoo.perms)
       const { body } = await ask('POST', '/users/login', null, { body: { email: 'bob@example.com', password } })
