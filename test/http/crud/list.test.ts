@@ -213,7 +213,7 @@ for (const name of availableDatabases) {
       await ask('GET', `/documents/${body.data[0].id}`, zoo.tokens.ada)
       const own = statements.filter((sql) => /user_document/.test(sql))
       expect(own).to.have.length(2)
-      for (const sql of own) expect(sql.replaceAll('count(*)', '')).not.to.include('*')
+      for (const sql of own) expect(sql).not.to.match(/(\.|select )[`"]?\*/)
     })
 
     it('show the requested fields, and related rows without hidden columns', async () => {
