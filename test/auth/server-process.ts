@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { UserFeatures } from '../../src/index.js'
+import { bundled } from '../helpers/bundled.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -29,7 +30,8 @@ export interface ServerProcess {
 
 /** Starts small-server.ts and waits until it listens. @throws Error with what it printed where it ends before */
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'test/auth/small-server.ts', JSON.stringify(options)], { cwd: root })
+  const program = await bundled('test/auth/small-server.ts')
+  const child = spawn(process.execPath, ['--enable-source-maps', program, JSON.stringify(options)], { cwd: root })
   let text = ''
   const url = await new Promise<string>((resolve, reject) => {
     const look = (chunk: Buffer) => {

@@ -48,6 +48,9 @@ export function sqliteAnd(server: 'pg' | 'mysql2'): readonly DatabaseName[] {
   return process.env['FULL'] === '1' ? availableDrivers : availableDatabases.filter((name) => name === 'sqlite3' || name === server)
 }
 
+/** SQLite, for tests that repeat on servers what other tests check there. With FULL=1: every driver. */
+export const sqliteOnly: readonly DatabaseName[] = process.env['FULL'] === '1' ? availableDrivers : ['sqlite3']
+
 /**
  * Makes an empty database and a Knex on it: a temporary file for SQLite, a uniquely named database on the servers.
  * MariaDB gets utf8mb4_general_ci on purpose: it is what users have, and nothing may depend on a better default.

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { BaseModel, column, createTables, initPerms, type Perms } from '../../src/index.js'
 import { testHasher } from '../../src/testing/hasher.js'
+import { bundled } from '../helpers/bundled.js'
 import { eachDriver } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
 
@@ -228,8 +229,8 @@ eachDriver('Values', (db) => {
       const day = '2011-12-30'
       const moments = ['2030-01-31T12:00:00.123Z', '2024-03-31T01:30:00.001Z', '1969-12-31T23:59:59.999Z', '2011-12-30T12:00:00.000Z']
       for (const text of moments) await Sample.create({ text: 'here', short: 'a', day, moment: new Date(text) })
-      const script = new URL('../helpers/values-elsewhere.ts', import.meta.url).pathname
-      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, db.name, db.url()], {
+      const program = await bundled('test/helpers/values-elsewhere.ts')
+      const { stdout } = await promisify(execFile)(process.execPath, [program, db.name, db.url()], {
         env: { ...process.env, TZ: zone },
       })
       const seen = JSON.parse(stdout) as { zone: string; read: { day: string; moment: string }[] }

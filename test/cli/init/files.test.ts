@@ -173,8 +173,8 @@ describe('The files that init writes', function () {
   })
 
   describe('pass their own test', () => {
-    // Each framework once, each database and both languages among them. Without FULL=1, test/toolchains/init.check.ts runs each framework
-    // from the packed package, and commonjs.test.ts runs one here.
+    // Each framework once, each database and both languages among them. Without FULL=1, test/toolchains/init.check.ts runs two
+    // of them from the packed package, and commonjs.test.ts runs one here.
     const chosen = allCombinations.filter((_, index) => process.env['FULL'] === '1' && [0, 9, 16, 19].includes(index))
     const databases: OwnDatabase[] = []
     after(async () => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { type Server, send, startServer } from './server.js'
-import { install, node } from './set-up.js'
+import { type Server, send, startServer } from '../server.js'
+import { install, node } from '../set-up.js'
 
 describe('A Next.js application', function () {
   this.timeout(420_000)
