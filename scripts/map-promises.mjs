@@ -231,6 +231,7 @@ const featurePromises = {
   240: 'shared() allows exactly the subjects of shares that have not expired, in SQL as in memory, in lists, writes, explanations and whoCan()',
   241: 'nobody gives or takes more of a row than they have: by the action share, by relation and by expiry; the answer tells of no user or domain',
   242: 'no share outlives its row or its user, and none applies to a later row or user with the same id',
+  244: 'the endpoints of shares answer in the order of all refusals, need the ability of the action share, and tell nothing of users and domains',
   243: 'every share and its end is in the audit log, in the transaction of the change',
   209: 'related() with recursive follows a relation within a model to a depth, through cycles and under global scopes at each step, and uses indexes',
 }

@@ -63,6 +63,9 @@ export interface CrudHooks<Row> {
 /** The options of the endpoints for soft-deleted rows, in addition to those of `list`. */
 export type DeletedOptions = Pick<MethodOptions, 'adminOnly' | 'role' | 'stepUp'>
 
+/** The options of the endpoints for shares, in addition to those of `get`. */
+export type ShareEndpointOptions = Pick<MethodOptions, 'adminOnly' | 'role' | 'stepUp'>
+
 export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
   model: M
   /**
@@ -102,6 +105,15 @@ export interface CrudResourceOptions<M extends ResourceModel = ResourceModel> {
    * @example new CrudResource({ model: Post, deleted: true })
    */
   deleted?: boolean | DeletedOptions | undefined
+  /**
+   * Adds `GET`, `POST` and `DELETE /:id/shares`: with whom a row is shared. The rule `share` of the policy decides who uses them, and
+   * callers give only what they have. Needs a model with ShareableMixin. Default: off.
+   *
+   * @example
+   * class Memo extends ShareableMixin(UserOwnershipMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
+   * const memos = new CrudResource({ model: Memo, shares: true })
+   */
+  shares?: boolean | ShareEndpointOptions | undefined
 }
 
 const methodOptionNames: OptionNames<MethodOptions> = {
@@ -153,6 +165,7 @@ export const crudOptionNames: OptionNames<CrudResourceOptions> = {
   include: true,
   hooks: hookNames,
   deleted: orOther<DeletedOptions>({ adminOnly: true, role: true, stepUp: 'unchecked' }),
+  shares: orOther<ShareEndpointOptions>({ adminOnly: true, role: true, stepUp: 'unchecked' }),
 }
 
 /** @throws ConfigurationError for a method that resources do not have */

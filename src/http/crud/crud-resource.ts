@@ -13,7 +13,6 @@ import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
 import { askedActions, isOpenNow, type OfferedActions } from './allowed.js'
 import type { CrudMethod } from './crud-options.js'
-import { DeletedRows } from './deleted-rows.js'
 import { describedBy } from './described.js'
 import { checkIfMatch, checkPreconditions, etagOf } from './etag.js'
 import { assertOptions, noteBound, readFurtherTypes, readTypes } from './existing/table-types.js'
@@ -24,6 +23,7 @@ import { presented } from './presented.js'
 import { canProve, proving } from './proving-reads.js'
 import { type ActionOptions, actionOptionNames, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
+import { SharedRows } from './shared-rows.js'
 
 const noActions: OfferedActions = { names: [], isOpenTo: () => false }
 
@@ -35,7 +35,7 @@ type ItemContext = EndpointContext<ServedRow>
  *
  * @example new CrudResource({ model: Critter, path: 'critters', methods: { list: { public: true }, delete: { adminOnly: true } } })
  */
-export class CrudResource<M extends ResourceModel = ResourceModel> extends DeletedRows<M> {
+export class CrudResource<M extends ResourceModel = ResourceModel> extends SharedRows<M> {
   readonly #lists = { all: new WeakMap<object, List>(), deleted: new WeakMap<object, List>() }
   readonly #actions = new Map<string, Endpoint>()
 
@@ -44,6 +44,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
     void this.idProperty
     checkParent(model, this.options.parent)
     this.assertDeleted(model)
+    this.assertShares(model)
     nameAbilities(model, this.abilityName)
     for (const path of this.included.paths) checkInclude(model, path)
     if (this.modelsWithoutTypes.length === 0) this.assertColumns()
@@ -136,6 +137,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
     const models = this.modelsWithoutTypes
     const own = [...this.enabledMethods.keys()].map((method) => made[method]())
     if (this.deletedOptions) own.push(this.deletedListEndpoint(), this.restoreEndpoint())
+    if (this.shareOptions) own.push(this.sharesListEndpoint(), this.shareEndpoint(), this.unshareEndpoint())
     return [...own, ...super.endpoints().map((endpoint) => this.#withRows(this.#presenting(endpoint)))].map((one) =>
       this.#withTypes(one, models),
     )
@@ -236,6 +238,21 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Delet
   /** `POST /:id/restore` */
   restoreEndpoint(): Endpoint {
     return this.#withRows(new Endpoint(this.restoreOptions()), (key, more) => this.findRestorable(key, more))
+  }
+
+  /** `GET /:id/shares` */
+  sharesListEndpoint(): Endpoint {
+    return this.#withRows(new Endpoint(this.sharesListOptions()))
+  }
+
+  /** `POST /:id/shares` */
+  shareEndpoint(): Endpoint {
+    return this.#withRows(new Endpoint(this.shareEndpointOptions()))
+  }
+
+  /** `DELETE /:id/shares` */
+  unshareEndpoint(): Endpoint {
+    return this.#withRows(new Endpoint(this.unshareOptions()))
   }
 
   #make(method: CrudMethod, options: EndpointOptions): Endpoint {

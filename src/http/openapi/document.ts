@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { capital } from '../../core/names.js'
 import { ACCESS_COOKIE } from '../caller/cookies.js'
 import { schemaWithCookies } from '../caller/token-response.js'
+import type { Endpoint } from '../core/endpoint.js'
 import { type PermsPort, type ServedModel, servedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
 import { flagsSchema } from '../crud/allowed.js'
@@ -133,7 +134,7 @@ function addRoute(document: OpenApiDocument, route: Route, takesCookies: boolean
       ? [{}]
       : [...(options.public ? [{}] : []), { bearer: [] }, ...(takesCookies ? [{ cookieAuth: [] }] : [])],
   }
-  if (options.item && options.method === 'GET') operation.parameters.push(conditionParameter('If-None-Match'))
+  if (options.item && options.method === 'GET' && !isPaged(endpoint)) operation.parameters.push(conditionParameter('If-None-Match'))
   if (options.precondition) operation.parameters.push(conditionParameter('If-Match'))
   const input = options.description?.input ?? options.argSchema
   if (input && (options.readsBody ?? true) && options.method !== 'GET' && options.method !== 'DELETE') {
@@ -161,6 +162,11 @@ function idSchema(resource: CrudResource, name: string): object | undefined {
 
 const columnSchema = (model: ServedModel, property: string): object => model.schema.output.properties[property] ?? { type: 'string' }
 
+/** Returns whether an endpoint answers with a page of a list, whose next page a cursor names. */
+function isPaged({ options: { description } }: Endpoint): boolean {
+  return description?.parameters?.some((one) => (one as { name?: string }).name === 'cursor') ?? false
+}
+
 function responsesOf(
   document: OpenApiDocument,
   { endpoint, path, resource }: Route,
@@ -172,11 +178,11 @@ function responsesOf(
   const responses: Record<string, object> = {}
   const output = options.schema ?? description?.output
   const isCreate = operationId.startsWith('create') && options.method === 'POST' && !options.item
-  const isGet = options.item === true && options.method === 'GET'
+  const isGet = options.item === true && options.method === 'GET' && !isPaged(endpoint)
   const isPatch = options.precondition !== undefined && options.method === 'PATCH'
   const headers = { ...(isGet || isPatch || isCreate ? { ETag: etag } : {}), ...around }
   if (output) {
-    const isList = operationId.startsWith('list') && options.method === 'GET' && options.path === ''
+    const isList = isPaged(endpoint) || (operationId.startsWith('list') && options.method === 'GET' && options.path === '')
     const name = output === modelOutput(resource) ? resource.name : `${capital(operationId)}Output`
     const takes = (parameter: string) => description?.parameters?.some((one) => (one as { name?: string }).name === parameter) ?? false
     // Rows with and without relations share a schema. Relations are present only if the request includes them.

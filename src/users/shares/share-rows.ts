@@ -32,6 +32,9 @@ interface Target {
   readonly key: RowKey
 }
 
+/** Returns the columns that identify a saved row in the table of shares. @throws ConfigurationError, ValidationError */
+export const shareKeyOf = (row: Model): RowKey => targetOf(row, 'shares()', undefined).key
+
 function targetOf(row: Model, method: string, trx: TransactionOrKnex | undefined): Target {
   assertHome(row, trx)
   const cls = classOf(row)
@@ -147,9 +150,8 @@ export async function unshareRow(row: Model, given: ShareSubject, trx?: Transact
   )
 }
 
-/** Returns a query for the shares of a row that have not expired, as the system. */
-export function sharesQuery(key: RowKey, cls: typeof Model, trx?: TransactionOrKnex) {
-  const query = RowShare.query(trx).where({ ...key })
+/** Restricts a query of RowShare to shares that have not expired. @param cls the class of the shared rows */
+export function onlyUnexpired<Q extends object>(query: Q, cls: typeof Model): Q {
   filterReadable(query, isUnexpired(tableOf(RowShare), dialectOfClass(cls)))
   return query
 }
@@ -158,7 +160,12 @@ export function sharesQuery(key: RowKey, cls: typeof Model, trx?: TransactionOrK
 export async function sharesOfRow(row: Model, trx?: TransactionOrKnex): Promise<RowShare[]> {
   const { cls, key } = targetOf(row, 'shares()', trx)
   await assertMayAct(row, 'share', trx)
-  return await asSystem(async () => await sharesQuery(key, cls, trx).orderBy('createdAt').orderBy('id'))
+  return await asSystem(
+    async () =>
+      await onlyUnexpired(RowShare.query(trx).where({ ...key }), cls)
+        .orderBy('createdAt')
+        .orderBy('id'),
+  )
 }
 
 registerSharing({ share: shareRow, unshare: unshareRow, shares: sharesOfRow, noteNewId })

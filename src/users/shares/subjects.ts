@@ -12,6 +12,7 @@ import { holdsUsers } from '../../policy/user-tables.js'
 import { assertHome } from '../../query/home.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { decodeId } from '../../schema/ids.js'
+import { isStorableText } from '../../schema/values.js'
 import { checkRole } from '../roles/roles.js'
 
 /** The subject of a share in the columns of its table. */
@@ -54,8 +55,22 @@ export async function subjectColumns(given: ShareSubject, lookUp: LookUp): Promi
   const [isUser, isGroup] = [user !== undefined, role !== undefined || (domain ?? null) !== null]
   if (isUser === isGroup) throw noSubject()
   if (isUser) return columnsOf(await userId(user, lookUp), null, null)
-  const name = role === undefined ? null : checkRole(role)
+  const name = role === undefined ? null : storableRole(role)
   return columnsOf(null, name, (domain ?? null) === null ? null : await domainId(domain as DomainName, lookUp))
+}
+
+const MAX_ROLE_LENGTH = 100
+
+function storableRole(given: unknown): string {
+  const role = checkRole(given)
+  const limit = MAX_ROLE_LENGTH
+  const problem = !isStorableText(role)
+    ? message('field.storableText')
+    : [...role].length > limit
+      ? message('field.maxLength', { limit })
+      : null
+  if (problem === null) return role
+  throw new ValidationError(message('input.field', { field: 'role', problem }), [{ field: 'role', message: problem }])
 }
 
 const noSubject = (): ValidationError =>

@@ -141,6 +141,7 @@ export const unsetResource = new CrudResource({
   include: undefined,
   hooks: undefined,
   deleted: undefined,
+  shares: undefined,
   parent: undefined,
   schema: undefined,
   argSchema: undefined,

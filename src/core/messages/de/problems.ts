@@ -150,6 +150,7 @@ export const problems = translationOf(english)({
   'row.plain': 'Setzen Sie {fields} auf einen einfachen Wert: Ein SQL-Ausdruck könnte auf jede Zeile verweisen.',
   'row.action': 'Diese Aktion ({action}) auf diesem Objekt {model} dürfen Sie nicht ausführen.',
   'share.subject': 'Nennen Sie genau einen Empfänger: ein Benutzerkonto, eine Rolle oder einen Bereich.',
+  'share.none': 'Für diesen Empfänger gibt es keine Freigabe.',
   'share.notOwn': 'Die Beziehung {relation} zu diesem Objekt {model} dürfen Sie weder geben noch nehmen, weil Sie sie selbst nicht haben.',
   'row.whoCan': 'Sie dürfen nicht abfragen, wer diese Aktion ({action}) auf diesem Objekt {model} ausführen darf.',
   'row.actionTo': 'Diese Aktion ({action}) auf diesem Objekt {model} dürfen Sie mit diesen Werten nicht ausführen.',

@@ -137,6 +137,7 @@ export const problems = {
   'row.plain': 'Set {fields} to a plain value: a raw expression could refer to any row.',
   'row.action': 'You may not {action} this {model}.',
   'share.subject': 'Name one subject: a user, a role, or a domain.',
+  'share.none': 'It is not shared with this subject.',
   'share.notOwn': 'You may not give or take the relation {relation} to this {model}, because you do not have it yourself.',
   'row.whoCan': 'You may not ask who can {action} this {model}.',
   'row.actionTo': 'You may not {action} this {model} to these values.',
