@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const needsPostgres = ['http']
-for (const name of ['perms', 'passwords', 'sign-in', 'enumeration', 'stalls', 'health', 'hierarchies', 'http']) {
+for (const name of ['perms', 'passwords', 'sign-in', 'enumeration', 'stalls', 'health', 'hierarchies', 'shares', 'http']) {
   console.log(`\n== ${name}`)
   if (needsPostgres.includes(name) && !process.env.POSTGRES_URL) {
     console.log('left out: POSTGRES_URL is not set')
