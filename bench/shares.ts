@@ -53,6 +53,7 @@ for (const [name, connection] of servers) {
   }
   await knex.schema.dropTableIfExists('bench_sheet')
   await knex.migrate.rollback({ migrationSource: permsMigrations(), tableName: 'bench_shares_migrations' }, true)
+  for (const table of ['bench_shares_migrations', 'bench_shares_migrations_lock']) await knex.schema.dropTableIfExists(table)
   await perms.close()
   await knex.destroy()
 }

@@ -7,6 +7,7 @@ import {
   type Domain,
   type Perms,
   runAs,
+  type Shareable,
   Token,
   transaction,
   type User,
@@ -17,6 +18,7 @@ import { availableDatabases, eachDatabase, type TestDatabase } from '../helpers/
 import { eachKindOfIds, type SuiteIds, suiteIds } from '../helpers/id-kinds.js'
 import { paths as allPaths, type Path, type Place } from './paths.js'
 import {
+  Doc,
   Domain as Domains,
   idsFor,
   insertNotice,
@@ -32,7 +34,7 @@ import {
 } from './world.js'
 
 const word = 'SECRET'
-const allTables = [...tables, 'user', 'user_role', 'domain', 'token', 'user_setting']
+const allTables = [...tables, 'user', 'user_role', 'domain', 'token', 'user_setting', 'row_share']
 const allCallers = ['stranger', 'anonymous', 'admin of another domain', 'disabled user'] as const
 type Caller = (typeof allCallers)[number]
 type State = Record<string, Record<string, unknown>[]>
@@ -57,7 +59,7 @@ async function fingerprintOf({ knex, dialect }: TestDatabase): Promise<string> {
 }
 
 // Foreign keys refer to tables earlier in this list.
-const order = ['domain', 'user', 'user_role', 'token', 'user_setting', ...tables]
+const order = ['domain', 'user', 'user_role', 'token', 'user_setting', ...tables, 'row_share']
 
 async function restore(knex: Knex, state: State): Promise<void> {
   await knex.transaction(async (trx) => {
@@ -125,6 +127,25 @@ const suite =
     /** The outcome of each path for each caller, before the rows of the victim exist. */
     const outcomesWithoutVictim = new Map<string, string>()
 
+    /** Shares the rows of the victim with those who are none of the callers, and in ways that do not count. */
+    async function shareWithOthers(): Promise<void> {
+      const friend = await makeUser('friend')
+      await asSystem(async () => {
+        for (const id of [theirs.doc, theirs.other]) {
+          const doc = (await Doc.query().findById(id)) as Doc & Shareable
+          await doc.share(friend, 'editor')
+          await doc.share(users.get('disabled user') as User, 'editor')
+          await doc.share({ role: 'admin', domain: press }, 'editor')
+          await doc.share(press, 'viewer')
+          const past = await doc.share(users.get('stranger') as User, 'editor', { expiresAt: new Date(Date.now() + 60_000) })
+          await db
+            .knex('row_share')
+            .where('id', past.id)
+            .update({ expires_at: db.dialect === 'sqlite' ? 0 : new Date(0) })
+        }
+      })
+    }
+
     const place = (caller: Caller): Place => {
       const mine = rows.get(caller) as Rows
       return { me: mine.user, mine, theirs, knex: db.knex, domain: press.id }
@@ -180,6 +201,7 @@ const suite =
       await insertRows(theirs, word, press.id, 9)
       await Token.issue(victim, { description: word })
       await UserSetting.create({ userId: victim.id, key: word, value: word } as never)
+      if (form === 'shared') await shareWithOthers()
       state = await stateOf(db.knex)
       fingerprint = await fingerprintOf(db)
     })
@@ -245,6 +267,7 @@ const suite =
   }
 
 eachKindOfIds('paths around the permissions', suite('declared'), ['integer'])
+eachDatabase('paths around the permissions of shared rows', (db) => suite('shared')(db, suiteIds[0] as SuiteIds))
 for (const form of ['with a jsonSchema', 'without a schema'] as const)
   eachDatabase(
     `paths around the permissions of existing models ${form}`,

@@ -16,11 +16,15 @@ import {
   owner,
   type Perms,
   PermsMixin,
+  type Policy,
   Role,
+  RowShare,
   role,
+  ShareableMixin,
   SoftDeleteMixin,
   Domain as StockDomain,
   User as StockUser,
+  shared,
   Token,
   UserOwnershipMixin,
   UserRole,
@@ -32,8 +36,8 @@ import { schemaOf } from '../../src/schema/json-schemas.js'
 import { dialectOf } from '../../src/schema/storage.js'
 import { type SuiteIds, suiteIds } from '../helpers/id-kinds.js'
 
-/** How the models declare their columns: with withColumns(), or over Objection's Model, as an application had them before. */
-export type WorldForm = 'declared' | 'with a jsonSchema' | 'without a schema'
+/** How the models declare their columns: with withColumns(), or over Objection's Model, as an application had them before. `shared`: rows may be shared. */
+export type WorldForm = 'declared' | 'shared' | 'with a jsonSchema' | 'without a schema'
 
 // The base class of such an application. It sets the columns that have no default. Its withColumns() lets the models look the same.
 function existingBase(form: WorldForm): typeof BasePermsModel {
@@ -70,9 +74,20 @@ function existingBase(form: WorldForm): typeof BasePermsModel {
   return Existing as unknown as typeof BasePermsModel
 }
 
+const isDeclared = (form: WorldForm) => form === 'declared' || form === 'shared'
+
+const sharedPolicy: Policy = {
+  read: anyOf(owner(), shared('viewer')),
+  update: anyOf(owner(), shared('editor')),
+  delete: anyOf(owner(), shared('editor')),
+}
+
 /** Makes the models of this file, with ids of one kind. */
 function modelsWith(ids: SuiteIds, form: WorldForm = 'declared') {
-  const Base = form === 'declared' ? BasePermsModel : existingBase(form)
+  const Base = isDeclared(form) ? BasePermsModel : existingBase(form)
+  const Owning = () => UserOwnershipMixin(HasUserMixin(Base))
+  // A class of the same type: the tests share nothing by themselves.
+  const MaybeShared = (form === 'shared' ? ShareableMixin(Owning()) : Owning()) as ReturnType<typeof Owning>
   // UUIDs are the default: the library's own models.
   const isDefault = ids.name === 'uuid'
   const User = isDefault ? StockUser : (class User extends StockUser.withColumns({ id: ids.key() }) {} as unknown as typeof StockUser)
@@ -100,13 +115,14 @@ function modelsWith(ids: SuiteIds, form: WorldForm = 'declared') {
     docId: ids.column().references('doc.id', { onDelete: 'cascade' }).nullable(),
   }) {}
 
-  class Doc extends UserOwnershipMixin(HasUserMixin(Base)).withColumns({
+  class Doc extends MaybeShared.withColumns({
     id: ids.key(),
     title: column.string({ maxLength: 200 }),
     rating: column.integer().default(0),
     projectId: ids.column().references('project.id', { onDelete: 'set null' }).nullable(),
     parentId: ids.column().references('doc.id', { onDelete: 'set null' }).nullable(),
   }) {
+    static override policy = form === 'shared' ? sharedPolicy : {}
     static override relationMappings(): any {
       return {
         comments: hasMany(() => Comment, 'docId'),
@@ -196,9 +212,9 @@ export async function openWorld(knex: Knex): Promise<Perms> {
   // Nothing here has to outlive the process.
   if (/sqlite/.test(knex.client.driverName))
     for (const off of ['journal_mode = memory', 'synchronous = off']) await knex.raw(`pragma ${off}`)
-  if (form !== 'declared') await createDeclaredTables(knex)
+  if (!isDeclared(form)) await createDeclaredTables(knex)
   const perms = initPerms({ knex, user: User, domain: Domain, models: [...models] })
-  if (form === 'declared') await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
+  if (isDeclared(form)) await createTables(knex, [User, UserRole, Domain, Token, UserSetting, RowShare, ...models])
   await knex.schema.createTable('doc_tag', (table) => {
     for (const name of ['doc_id', 'tag_id']) ids.inTable(table, name, dialectOf(knex)).notNullable()
     table.string('note')

@@ -1,6 +1,7 @@
 /** Removes the shares of rows that are deleted for good, and those that an earlier row with the same id left behind. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
+import { MissingTableError } from '../../core/errors.js'
 import { addWriteCheck } from '../../enforce/enforcer.js'
 import { hasId, idColumns, isOneOf } from '../../enforce/evaluate.js'
 import { all, type Condition, type Sql, sql } from '../../policy/compiler/condition.js'
@@ -53,10 +54,15 @@ addWriteCheck({
 async function targetsOf(builder: QueryHandle, { id }: WriteOperation): Promise<readonly unknown[] | 'many'> {
   if (id !== undefined) return [id]
   const columns = idColumns(builder.cls).map((name) => `${builder.ref}.${name}`)
-  const found: unknown = await builder
+  const query = builder
     .targets(builder.execution.action ?? 'delete')
     .select(...columns)
     .limit(MAX_IDS + 1)
+  const found: unknown = await query.catch((error: unknown) => {
+    // A delete from another source than the table is refused when its statement is built, with a better message.
+    if (error instanceof MissingTableError) return []
+    throw error
+  })
   const rows = (Array.isArray(found) ? found : found ? [found] : []) as Model[]
   return rows.length > MAX_IDS ? 'many' : rows.map((row) => row.$id() as unknown)
 }
