@@ -56,7 +56,7 @@ export interface Shareable {
    * @throws ValidationError for a relation that the model does not have, and an expiry in the past
    * @throws MissingReferenceError for a subject that does not exist or that the caller may not read
    * @throws ForbiddenError, NotFoundError
-   * @example await doc.share(user, 'editor', { expiresAt: new Date(Date.now() + 86_400_000) })
+   * @example await memo.share(user, 'editor', { expiresAt: new Date(Date.now() + 86_400_000) })
    */
   share(subject: ShareSubject, relation: string, options?: ShareOptions, trx?: TransactionOrKnex): Promise<SharedRow>
   /**
@@ -64,14 +64,14 @@ export interface Shareable {
    *
    * @returns whether there was one
    * @throws ForbiddenError, NotFoundError
-   * @example await doc.unshare(user)
+   * @example await memo.unshare(user)
    */
   unshare(subject: ShareSubject, trx?: TransactionOrKnex): Promise<boolean>
   /**
    * Returns the shares of this row that have not expired, the oldest first. Needs the rule `share`.
    *
    * @throws ForbiddenError, NotFoundError
-   * @example const editors = (await doc.shares()).filter(({ relation }) => relation === 'editor')
+   * @example const editors = (await memo.shares()).filter(({ relation }) => relation === 'editor')
    */
   shares(trx?: TransactionOrKnex): Promise<SharedRow[]>
 }
