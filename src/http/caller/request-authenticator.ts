@@ -184,7 +184,7 @@ export class RequestAuthenticator {
   /** Calls fn, which hands the request to an Api that calls recall(). Until then, no other code may read the caller. */
   leaveToApi<T>(request: HttpRequest, fn: () => T): T {
     this.#leftToApi.add(request.raw)
-    return enterRefused({ error: new ConfigurationError(registeredTwice), isLifted: false }, fn, entryOf(request))
+    return enterRefused(new RegisteredTwice(), fn, entryOf(request))
   }
 
   /** Calls fn as the caller of a request that was left to an Api; other requests are in their caller's context already. */
@@ -257,8 +257,16 @@ export class RequestAuthenticator {
   }
 }
 
-const registeredTwice =
-  'This middleware of authenticate() is registered in several routers. Call authenticate() once for each router that needs it.'
+/** The refusal of code that runs between authenticate() and the router. Its error is made on demand: the stack costs each request time. */
+class RegisteredTwice implements Refusal {
+  isLifted = false
+
+  get error(): ConfigurationError {
+    return new ConfigurationError(
+      'This middleware of authenticate() is registered in several routers. Call authenticate() once for each router that needs it.',
+    )
+  }
+}
 
 interface LenientRoute {
   readonly router: object

@@ -17,7 +17,17 @@ import { isWithoutSchema, needsTypes, noteResource } from './existing/table-type
 import { narrowedOutput } from './input.js'
 import { idPropertyOf, parentPath } from './parents.js'
 import { type Included, type RelatedRows, readInclude, relatedShaper } from './related.js'
-import { type Include, includedModels, narrowed, narrowedFields, outputFields, type Shaper, shape, shaper, withRelations } from './shape.js'
+import {
+  type Include,
+  includedModels,
+  jsonTextShaper,
+  narrowed,
+  narrowedFields,
+  outputFields,
+  type Shaper,
+  shape,
+  withRelations,
+} from './shape.js'
 
 /** Says what a resource serves, and what it shows of a row: the base class of CrudResource. */
 export class CrudView<M extends ResourceModel = ResourceModel> extends Resource {
@@ -188,7 +198,7 @@ export class CrudView<M extends ResourceModel = ResourceModel> extends Resource 
       if (fields.length === this.fieldsOf(method).length) return narrowed(shown, this.served, fields)
       return Object.fromEntries(Object.entries(shown).filter(([name]) => fields.includes(name)))
     }
-    const show = this.hasOwnShape ? withOwnShape : shaper(this.served, fields)
+    const show = this.hasOwnShape ? withOwnShape : jsonTextShaper(this.served, fields)
     return withRelations(show, this.served, include, relatedShaper(this.included, resources, actor))
   }
 }

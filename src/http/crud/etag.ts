@@ -6,7 +6,7 @@ import { valuesByName } from '../../schema/model-class.js'
 import type { PermsPort, ServedModel, ServedRow } from '../core/ports.js'
 import type { HttpRequest } from '../core/request.js'
 import { serverKey } from '../core/server-key.js'
-import { outputFields, shape } from './shape.js'
+import { jsonTextShaper, outputFields } from './shape.js'
 
 /** The JSON text of a row for this caller, and its strong ETag (RFC 9110, 8.8.3). */
 export interface Representation {
@@ -16,7 +16,7 @@ export interface Representation {
 
 /** Returns the JSON of all columns that this caller may see, and an ETag over that text, the id and all other columns. */
 export function represent(row: ServedRow, model: ServedModel, perms: PermsPort): Representation {
-  const text = JSON.stringify(shape(row, model, outputFields(model)))
+  const text = JSON.stringify(jsonTextShaper(model, outputFields(model))(row))
   const values = valuesByName(row)
   const rest = [model.getTableName(), row.$id(), ...unshownColumns(model).map((name) => values[name])]
   // Without a key, a client could find a short hidden value by hashing all candidates.

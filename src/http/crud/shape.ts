@@ -12,6 +12,7 @@ import { assertNoErrors } from '../../schema/validator.js'
 import type { SchemaOption } from '../core/endpoint.js'
 import type { ServedModel, ServedRow } from '../core/ports.js'
 import { type OfferedActions, parseAllowed } from './allowed.js'
+import { jsonValue } from './datetime-text.js'
 import { isWithoutSchema, needsTypes } from './existing/table-types.js'
 
 /** The relations to show, by name, each with its own relations. */
@@ -26,6 +27,12 @@ export type Shaper = (row: ServedRow) => Record<string, unknown>
 export function shaper(model: ServedModel, fields: readonly string[]): Shaper {
   const throughJson = jsonShaper(fields)
   return isPlain(model, fields) ? plainShaper(fields, throughJson) : throughJson
+}
+
+/** Like shaper(), for an object that becomes JSON text at once: datetimes are texts already, which JSON.stringify() writes faster. */
+export function jsonTextShaper(model: ServedModel, fields: readonly string[]): Shaper {
+  const throughJson = jsonShaper(fields)
+  return isPlain(model, fields) ? plainShaper(fields, throughJson, jsonValue) : throughJson
 }
 
 /** Returns the shaper of a relation. @param path the relation path, such as `items.product` */
@@ -71,7 +78,7 @@ function jsonShaper(fields: readonly string[]): Shaper {
   }
 }
 
-function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
+function plainShaper(fields: readonly string[], throughJson: Shaper, shownValue = (value: unknown) => value): Shaper {
   return (row) => {
     const values = valuesByName(row)
     // A hook of the application has called row.$omitFromJson().
@@ -79,7 +86,7 @@ function plainShaper(fields: readonly string[], throughJson: Shaper): Shaper {
     const shown: Record<string, unknown> = {}
     for (const name of fields) {
       const value = values[name]
-      if (value !== undefined) shown[name] = value
+      if (value !== undefined) shown[name] = shownValue(value)
     }
     return shown
   }
