@@ -213,6 +213,7 @@ const featurePromises = {
   219: 'each counterfactual of explain() changes the answer when it is applied to the database, and no part of it does',
   220: 'whatCan() calls an action "all" or "none" only if it is so for every row; code and changed rows are never "all"',
   221: 'GET me/permissions tells a caller what the policies of the served models allow, and nothing about rules, rows, columns, users or grants',
+  222: 'a refusal names the rule in development and to global admins only, never values of hidden columns, and nothing in any other environment',
   223: 'the permission matrix agrees with the engine, is the same each time, and values in rules change neither table nor page',
   201: 'deleted rows are listed and restored only for callers who could read them and whom the rule restore (else delete) allows; to others they are missing',
   202: 'the rule restore decides about every way to undo a soft delete, and delete about every way to do it',

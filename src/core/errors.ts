@@ -20,6 +20,15 @@ export interface ErrorTexts {
   readonly errors: readonly FieldProblem[]
 }
 
+/** The rule of a policy that refused an action, for developers and admins. */
+export interface RefusedRule {
+  readonly model: string
+  /** 'read', 'create', 'update', 'delete', or a key of the policy such as 'publish'. */
+  readonly action: string
+  /** The rule in words, without values of hidden columns. */
+  readonly rule: string
+}
+
 export interface PermsErrorOptions {
   errors?: readonly FieldProblem[] | undefined
   /** Seconds until the client should try again; sent as `Retry-After`. */
@@ -27,6 +36,8 @@ export interface PermsErrorOptions {
   cause?: unknown
   /** The text of an HTTP response. @defaultValue the message */
   clientMessage?: string | Message | undefined
+  /** Returns the rule that refused the action. Called when it is read. */
+  refusedRule?: (() => RefusedRule | undefined) | undefined
 }
 
 /**
@@ -87,6 +98,7 @@ export abstract class PermsError extends Error {
   /** The text of an HTTP response: the message without details for developers, such as the rules of a policy. */
   readonly clientMessage: string
   readonly #texts: ErrorTexts
+  readonly #refusedRule: (() => RefusedRule | undefined) | undefined
 
   /** @param text a string, or a Message, which responses contain in the client's language. `message` is English. */
   constructor(text: string | Message, options: PermsErrorOptions = {}) {
@@ -97,11 +109,20 @@ export abstract class PermsError extends Error {
     this.retryAfter = options.retryAfter
     this.clientMessage = String(clientMessage)
     this.#texts = { detail: clientMessage, errors }
+    this.#refusedRule = options.refusedRule
   }
 
   /** The texts of an HTTP response, before they are rendered in the language of the client. */
   get texts(): ErrorTexts {
     return this.#texts
+  }
+
+  /**
+   * The rule of a policy that refused the action. Undefined for other errors. Responses contain it in development, and for global
+   * admins.
+   */
+  get refusedRule(): RefusedRule | undefined {
+    return this.#refusedRule?.()
   }
 }
 

@@ -11,6 +11,7 @@ import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { policyOf, restoreAction, ruleOf } from '../policy/policy.js'
+import { refusedBy } from '../policy/refusal.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
@@ -223,7 +224,8 @@ export const policyEnforcer: PolicyEnforcer = {
     if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error, builder))) return error
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
-    const why = new ForbiddenError(message('row.createRightsChanged', { model: builder.cls.name }))
+    const refusedRule = refusedBy(builder.cls, 'create', { actor: authority })
+    const why = new ForbiddenError(message('row.createRightsChanged', { model: builder.cls.name }), { refusedRule })
     try {
       return (await isCallerActive(builder, authority)) ? why : new UnauthorizedError(message('session.ended'))
     } catch {

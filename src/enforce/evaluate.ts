@@ -9,7 +9,9 @@ import { all, any, type Condition, holds, sql } from '../policy/compiler/conditi
 import { type Scope, type ScopeOptions, scopeOf } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
 import { bypass, limited, requireActiveCaller } from '../policy/effective.js'
+import { fieldRulesInWords } from '../policy/fields.js'
 import { columnLimits, policyOf, type WriteLimit } from '../policy/policy.js'
+import { refusedBy } from '../policy/refusal.js'
 import { type CheckRule, type Rule, usesCheck, walk } from '../policy/rules.js'
 import { queryNamesOf } from '../query/objection-internals.js'
 import type { EnforcerSession, QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
@@ -155,14 +157,24 @@ function limitsOf({ cls }: QueryHandle, write: WriteOperation, action: ActionNam
   return columnLimits(policy, setNames(write.models[0]))
 }
 
+// The rules of the columns that an update sets are part of its condition.
+const fieldsIn = ({ cls }: QueryHandle, { kind, models }: WriteOperation): readonly string[] =>
+  kind === 'update' ? fieldRulesInWords(cls, withRaws(models[0]), false) : []
+
 /** Returns the error for a write that did not change the row it names. */
 export async function missedWriteError(builder: QueryHandle, write: WriteOperation, actor: Actor | null): Promise<Error> {
   if (!(await isCallerActive(builder, actor))) return new UnauthorizedError(message('session.ended'))
   const name = builder.cls.name
-  if (!(await isReadable(builder))) return new NotFoundError(message('row.noneWithId', { model: name }))
+  if (!(await isReadable(builder)))
+    return new NotFoundError(message('row.noneWithId', { model: name }), { refusedRule: refusedBy(builder.cls, 'read', { actor }) })
   const action = builder.execution.action ?? write.kind
   const limits = limitsOf(builder, write, action)
   const refusal = message('row.action', { action, model: name })
   const items = [refusal, ...limits.map((limit) => limit.takes)]
-  return new ForbiddenError(limits.length === 0 ? refusal : message('row.refusal', { sentences: { items, separator: ' ' } }))
+  const text = limits.length === 0 ? refusal : message('row.refusal', { sentences: { items, separator: ' ' } })
+  const refusedRule = refusedBy(builder.cls, action, {
+    actor,
+    further: () => [...fieldsIn(builder, write), ...limits.map(({ takes }) => String(takes))],
+  })
+  return new ForbiddenError(text, { refusedRule })
 }

@@ -8,8 +8,10 @@ import { all, type Condition, holds, type Sql } from '../policy/compiler/conditi
 import { tableIn } from '../policy/compiler/scope.js'
 import type { Actor } from '../policy/context.js'
 import { requireActiveCaller } from '../policy/effective.js'
-import { writableFields } from '../policy/fields.js'
+import { refusedFields, writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
+import { refusedBy } from '../policy/refusal.js'
+import { allOf, type SqlRule } from '../policy/rules.js'
 import { fragment } from '../query/fragments.js'
 import type { QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
@@ -43,17 +45,22 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
   const allowed = yield* allowsMaybeAsync(place, policy.create, values, scopeFor(place, actor), 'create')
   if (allowed === false) {
     if (yield* isAllowedWithChoice(place, model, actor)) (model as Completable).$complete?.()
-    throw new ForbiddenError(message('row.create', { model: cls.name }))
+    throw new ForbiddenError(message('row.create', { model: cls.name }), { refusedRule: refusedBy(cls, 'create', { actor }) })
   }
   const fields = writableFields(row, withRaws(model), true)
   if (!(yield* awaitMaybe(holds(db, fields))))
-    throw new ForbiddenError(message('row.createValues', { model: cls.name }))
+    throw new ForbiddenError(message('row.createValues', { model: cls.name }), { refusedRule: refusedFields(cls, withRaws(model), true) })
     // Report missing fields only to callers who may create such a row.
   ;(model as Completable).$complete?.()
   const live = { ...row, live: true }
   const named = yield* checkReferences(db, row, values, live)
   const always = globalScopeConditions(row, { free: false, withDeleted: true })
-  if (!(yield* awaitMaybe(holds(db, all(...always))))) throw new ForbiddenError(message('row.createHere', { model: cls.name }))
+  if (!(yield* awaitMaybe(holds(db, all(...always))))) {
+    const scopes = policy.globalScopes.map(({ rule }) => rule as SqlRule)
+    throw new ForbiddenError(message('row.createHere', { model: cls.name }), {
+      refusedRule: refusedBy(cls, 'create', { rule: allOf(...scopes), actor }),
+    })
+  }
   assertPlainValues(cls, model)
   return all(allowed, named, ...globalScopeConditions(live, { free: false, withDeleted: true }), requireActiveCaller(live))
 }
@@ -107,11 +114,13 @@ export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBui
   const rows = singlePartsOf(statement).insert
   const conditions = session?.conditions ?? []
   const list = Array.isArray(rows) ? rows : [rows]
-  if (!session || list.length !== conditions.length) throw new ForbiddenError(message('row.create', { model: builder.cls.name }))
+  const refusal = () =>
+    new ForbiddenError(message('row.create', { model: builder.cls.name }), { refusedRule: refusedBy(builder.cls, 'create') })
+  if (!session || list.length !== conditions.length) throw refusal()
   list.forEach((row, i) => {
     const condition = conditions[i] as Condition
     if (condition === true) return
-    if (condition === false) throw new ForbiddenError(message('row.create', { model: builder.cls.name }))
+    if (condition === false) throw refusal()
     const { sql: text, bindings } = condition
     const column = checkedColumn(builder, row)
     const [value, otherwise] = branches(builder, column)

@@ -8,6 +8,7 @@ import { all, type Condition, holds, type Sql, sql } from '../policy/compiler/co
 import { scopeOf, tableIn } from '../policy/compiler/scope.js'
 import { type Actor, authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
+import { refusedBy } from '../policy/refusal.js'
 import { fragment } from '../query/fragments.js'
 import { enforcerKey, hasModel, noteJoinClass, protectTable } from '../query/inspection/protected-tables.js'
 import type { PolicyEnforcer, QueryHandle } from '../query/policy-enforcer.js'
@@ -107,7 +108,9 @@ async function assertMayLink(
   if (!(await holds(db, mayReach(owner, 'update', actor, ownerProp.cols, mine, true, schema)))) {
     if (!(await holds(db, mayReach(owner, 'read', actor, ownerProp.cols, mine, false, schema))))
       throw new NotFoundError(message('row.noneWithId', { model: owner.name }))
-    const error = new ForbiddenError(message('row.changeRelation', { relation: relation.name, model: owner.name }))
+    const error = new ForbiddenError(message('row.changeRelation', { relation: relation.name, model: owner.name }), {
+      refusedRule: refusedBy(owner, 'update', { actor }),
+    })
     throw await orStepUp(error, rulesOfWrite(owner, 'update'), actor, async (fresh) =>
       holds(db, mayReach(owner, 'update', fresh, ownerProp.cols, mine, true, schema)),
     )

@@ -10,7 +10,8 @@ import { domainAdmin, excludesAdmins, globalRole } from '../policy/compiler/role
 import { isSameId, type Scope, scopeOf, tableIn } from '../policy/compiler/scope.js'
 import { effective, isAdminHere } from '../policy/effective.js'
 import { policyOf } from '../policy/policy.js'
-import { type Rule, usesCheck } from '../policy/rules.js'
+import { refusedBy } from '../policy/refusal.js'
+import { owner, type Rule, usesCheck } from '../policy/rules.js'
 import { ADMIN } from '../policy/user-tables.js'
 import { enforcerKey, protectedClass, protectedClasses, protectionVersion } from '../query/inspection/protected-tables.js'
 import { isBelongsToOne, type ObjectionRelation, relationsOf } from '../query/objection-internals.js'
@@ -166,6 +167,7 @@ export function* checkReferences(
       if (asAdmin === false || !(yield* awaitMaybe(holds(knex, excludesAdmins({ ...scope, live: false, writes: true }, field)))))
         throw new ForbiddenError(message('row.createOwner'), {
           errors: [{ field, message: message('field.ownId') }],
+          refusedRule: refusedBy(scope.cls, place.row ? 'create' : 'update', { rule: createForOthers ?? owner(field), actor: scope.actor }),
         })
       conditions.push(asAdmin)
       continue

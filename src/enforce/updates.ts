@@ -1,4 +1,5 @@
 import type { MaybeCompositeId, Model } from 'objection'
+import { isDevelopment } from '../core/environment.js'
 import { ForbiddenError, MissingReferenceError, NotFoundError, ValidationError } from '../core/errors.js'
 import { awaitMaybe, type MaybeAsyncSteps } from '../core/maybe-async.js'
 import { memoize } from '../core/memoize.js'
@@ -10,8 +11,8 @@ import type { Actor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { writableFields } from '../policy/fields.js'
 import { columnLimits, columnsRead, policyOf, restoreAction, ruleOf } from '../policy/policy.js'
+import { wordsWithoutValues } from '../policy/refusal.js'
 import { type AnyRule, mentions, type Rule, usesCheck } from '../policy/rules.js'
-import { words } from '../policy/words.js'
 import type {
   Execution,
   QueryHandle,
@@ -272,8 +273,8 @@ function wrongResult(cls: typeof Model, kind: string, rule: string): ForbiddenEr
   const clientMessage = message('row.actionTo', { action: kind, model: cls.name })
   const why = `The row after the update does not satisfy ${rule}.`
   // Frameworks without errorHandler() may send the message to clients.
-  const text = process.env.NODE_ENV === 'production' ? clientMessage : `${clientMessage} ${why}`
-  return new ForbiddenError(text, { clientMessage, cause: why })
+  const text = isDevelopment() ? `${clientMessage} ${why}` : clientMessage
+  return new ForbiddenError(text, { clientMessage, cause: why, refusedRule: () => ({ model: cls.name, action: kind, rule: why }) })
 }
 
 /** Returns the name and words of the part of a policy that a row does not satisfy after an update. */
@@ -287,12 +288,13 @@ async function failedRuleOf(builder: QueryHandle, actor: Actor | null, ids: read
     )
   for (const globalScope of globalScopes) {
     if (globalScope.liftedFor !== 'nobody' && (await fails(globalScope.rule)))
-      return `the rule '${globalScope.name}' of ${cls.name}: ${words(globalScope.rule)}`
+      return `the rule '${globalScope.name}' of ${cls.name}: ${wordsWithoutValues(cls, globalScope.rule)}`
   }
   const rule = updateTo as AnyRule
   const parts = rule.kind === 'allOf' ? rule.rules : []
-  for (const part of parts) if (!usesCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${words(part)}`
-  if (usesCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${words(updateTo)}`
+  for (const part of parts)
+    if (!usesCheck(part) && (await fails(part))) return `${cls.name}.policy.update: ${wordsWithoutValues(cls, part)}`
+  if (usesCheck(updateTo) || (await fails(updateTo))) return `${cls.name}.policy.update: ${wordsWithoutValues(cls, updateTo)}`
   return `the ranks of users: only users of a higher rank may change admins and their rows`
 }
 

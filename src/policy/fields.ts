@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Model } from 'objection'
-import { ConfigurationError, type FieldProblem, ForbiddenError } from '../core/errors.js'
+import { ConfigurationError, type FieldProblem, ForbiddenError, type RefusedRule } from '../core/errors.js'
 import { memoize } from '../core/memoize.js'
 import { message } from '../core/messages/message.js'
 import type { ColumnSpec } from '../schema/column.js'
@@ -9,6 +9,7 @@ import { compile } from './compiler/compile.js'
 import { all, any, type Condition } from './compiler/condition.js'
 import type { Scope } from './compiler/scope.js'
 import { fieldBypass } from './effective.js'
+import { wordsWithoutValues } from './refusal.js'
 import { type Rule, walk } from './rules.js'
 
 // Output is synchronous and changes are checked row by row, so field rules can use neither code nor other tables.
@@ -44,8 +45,21 @@ export function writableFields(scope: Scope, values: Readonly<Record<string, unk
     conditions.push(condition)
   }
   if (denied.length > 0)
-    throw new ForbiddenError(message('row.setFields', { fields: denied.map(({ field }) => field) }), { errors: denied })
+    throw new ForbiddenError(message('row.setFields', { fields: denied.map(({ field }) => field) }), {
+      errors: denied,
+      refusedRule: refusedFields(scope.cls, Object.fromEntries(denied.map(({ field }) => [field, values[field]])), isNew),
+    })
   return all(...conditions)
+}
+
+/** Returns a function that returns the writableBy rules of these columns as the reason of a refusal. */
+export function refusedFields(cls: typeof Model, values: Readonly<Record<string, unknown>>, isNew: boolean): () => RefusedRule {
+  return () => ({ model: cls.name, action: isNew ? 'create' : 'update', rule: fieldRulesInWords(cls, values, isNew).join('; ') })
+}
+
+/** Returns the writableBy rules of the columns that a write sets, in words. */
+export function fieldRulesInWords(cls: typeof Model, values: Readonly<Record<string, unknown>>, isNew: boolean): readonly string[] {
+  return rulesOfFields(cls, values, isNew).map(({ name, rule }) => `${name}.writableBy: ${wordsWithoutValues(cls, rule)}`)
 }
 
 /** Returns the writableBy rules of the columns that a write sets. A new row may have defaults, whatever their rules. */

@@ -24,7 +24,7 @@ export function words(given: Rule): string {
     case 'factor':
       return `sessions with ${rule.factor === 'any' ? 'any second factor' : `the second factor ${rule.factor}`}`
     case 'where':
-      return `rows where ${JSON.stringify(rule.conditions)}`
+      return `rows where ${JSON.stringify(rule.conditions, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}`
     case 'related':
       return rule.depth === undefined
         ? `rows with a ${rule.relation} for which: ${words(rule.rule)}`

@@ -36,6 +36,7 @@ import { definitionOf } from '../../src/schema/definition/definition.js'
 import { testHasher } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { inEnvironment } from '../helpers/environment.js'
 import { rejection, thrown } from '../helpers/errors.js'
 
 const columns = { title: column.string(), isOpen: column.boolean().default(true) }
@@ -185,20 +186,17 @@ eachDatabase('What errors say', (db) => {
       [patch(MsgTicket, id, { isOpen: false }), 'MsgTicket.policy.update: rows where {"isOpen":true}'],
       [patch(MsgChecked, checked.id, { isOpen: false }), 'MsgChecked.policy.update: check(), decided by code'],
     ] as const) {
-      const error = (await rejection(runAs(user, attempt))) as ForbiddenError
+      const error = (await rejection(inEnvironment('development', () => runAs(user, attempt)))) as ForbiddenError
       expect(error).to.be.instanceOf(ForbiddenError)
       expect(error.message).to.contain(rule)
       expect(String(error.cause)).to.contain(rule)
       expect(problemOf(error).detail).to.match(/^You may not update this Msg\w+ to these values\.$/)
     }
-    const { NODE_ENV } = process.env
-    process.env.NODE_ENV = 'production'
-    try {
-      const error = (await rejection(runAs(user, patch(MsgTicket, id, { isOpen: false })))) as ForbiddenError
+    for (const environment of ['production', undefined, 'staging']) {
+      const attempt = () => runAs(user, patch(MsgTicket, id, { isOpen: false }))
+      const error = (await rejection(inEnvironment(environment, attempt))) as ForbiddenError
       expect(error.message).to.equal('You may not update this MsgTicket to these values.')
-    } finally {
-      if (NODE_ENV === undefined) Reflect.deleteProperty(process.env, 'NODE_ENV')
-      else process.env.NODE_ENV = NODE_ENV
+      expect(String(error.cause)).to.contain('rows where {"isOpen":true}')
     }
     expect(await rejection(runAsActor(toActor(user), patch(MsgNote, note.id, { domainId: branch.id })))).to.be.instanceOf(Error)
   })

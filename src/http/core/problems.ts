@@ -1,5 +1,11 @@
 import { STATUS_CODES } from 'node:http'
-import { InsufficientAbilityError, InsufficientUserAuthenticationError, InvalidTokenError, PermsError } from '../../core/errors.js'
+import {
+  InsufficientAbilityError,
+  InsufficientUserAuthenticationError,
+  InvalidTokenError,
+  PermsError,
+  type RefusedRule,
+} from '../../core/errors.js'
 import { Languages } from '../../core/messages/languages.js'
 import { MethodNotAllowedError } from './errors.js'
 import type { PermsPort } from './ports.js'
@@ -19,6 +25,8 @@ export interface Problem {
   readonly max_age?: number
   /** With `insufficient_user_authentication`: the second factors of which the user needs one, separated by spaces. */
   readonly acr_values?: string
+  /** The rule that refused the action. Only in development, and for global admins. */
+  readonly refusal?: RefusedRule
 }
 
 /** Describes the request in which a server error occurred. The client does not see it. */
@@ -50,8 +58,12 @@ export function languageOf(request: Pick<HttpRequest, 'header'>, perms: Pick<Per
 const english = new Languages({ languages: { de: false } })
 const inEnglish: ProblemLanguage = { languages: english, accepted: undefined }
 
-/** Returns the problem details for an error. A 500 contains no details. */
-export function problemOf(error: unknown, { languages, accepted }: ProblemLanguage = inEnglish): Problem {
+/**
+ * Returns the problem details for an error. A 500 contains no details.
+ *
+ * @param showsRules whether to name the rule of a policy that refused the action
+ */
+export function problemOf(error: unknown, { languages, accepted }: ProblemLanguage = inEnglish, showsRules = false): Problem {
   const language = languages.choose(accepted)
   const titleOf = (status: number) => languages.renderId(`title.${status}`, language) ?? STATUS_CODES[status] ?? 'Error'
   if (!isPermsError(error) || error.status === 500)
@@ -67,8 +79,21 @@ export function problemOf(error: unknown, { languages, accepted }: ProblemLangua
     code,
     detail: cut(languages.render(texts.detail, language), most.detail),
     errors,
+    ...(showsRules && refusalOf(error)),
   }
   return error instanceof InsufficientUserAuthenticationError ? { ...problem, ...stepUpOf(error) } : problem
+}
+
+// An error in the words of a rule must not replace the response.
+function refusalOf(error: PermsError): Pick<Problem, 'refusal'> {
+  try {
+    const refused = error.refusedRule
+    if (!refused) return {}
+    const { model, action, rule } = refused
+    return { refusal: { model: cut(model, most.field), action: cut(action, most.field), rule: cut(rule, most.detail) } }
+  } catch {
+    return {}
+  }
 }
 
 function stepUpOf({ maxAge, acrValues }: InsufficientUserAuthenticationError): Pick<Problem, 'max_age' | 'acr_values'> {
@@ -96,9 +121,9 @@ function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…`
 }
 
-/** Returns the response for an error. */
-export function problemResponse(error: unknown, language: ProblemLanguage = inEnglish): HttpResponse {
-  const problem = problemOf(error, language)
+/** Returns the response for an error. @param showsRules whether to name the rule of a policy that refused the action */
+export function problemResponse(error: unknown, language: ProblemLanguage = inEnglish, showsRules = false): HttpResponse {
+  const problem = problemOf(error, language, showsRules)
   const headers: Record<string, string> = {
     'content-type': 'application/problem+json; charset=utf-8',
     'cache-control': 'no-store',

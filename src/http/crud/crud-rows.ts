@@ -11,6 +11,7 @@ import { type Actor, currentActor, runAsActor } from '../../policy/context.js'
 import { effective } from '../../policy/effective.js'
 import { freshSessions } from '../../policy/fresh-session.js'
 import { policyOf } from '../../policy/policy.js'
+import { refusedBy } from '../../policy/refusal.js'
 import { fromClient } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'
 import { dialectOf } from '../../schema/storage.js'
@@ -61,7 +62,9 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
   protected async lockedFor(action: string, row: ServedRow & Model): Promise<ServedRow & Model> {
     const locked = await lockForAction(row, action)
     if (!locked || !isServedRow(locked)) {
-      if (!(await mayAct(row, 'read'))) throw new NotFoundError(message('row.noneWithId', { model: this.model.name }))
+      if (!(await mayAct(row, 'read'))) {
+        throw new NotFoundError(message('row.noneWithId', { model: this.model.name }), { refusedRule: refusedBy(this.served, 'read') })
+      }
       await this.refuseAction(action, row)
       throw this.refusal(action)
     }
@@ -196,7 +199,8 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
 
   // Uses the same message as the permission engine, so that it does not reveal which check failed.
   protected refusal(action: string): ForbiddenError {
-    return new ForbiddenError(message('row.action', { action, model: this.model.name }))
+    const options = 'policy' in this.served ? { refusedRule: refusedBy(this.served, action) } : {}
+    return new ForbiddenError(message('row.action', { action, model: this.model.name }), options)
   }
 
   protected async updateRow(context: ItemContext): Promise<HttpResponse> {

@@ -3,6 +3,7 @@ import { ConfigurationError, NotFoundError, ValidationError } from '../../core/e
 import { message } from '../../core/messages/message.js'
 import { kebabPlural } from '../../core/names.js'
 import { findingRestorable } from '../../mixins/soft-delete.js'
+import { refusedBy } from '../../policy/refusal.js'
 import { proveCallerWith } from '../../query/caller-proof.js'
 import type { ColumnSpec } from '../../schema/column.js'
 import { definitionOf, idProperties } from '../../schema/definition/definition.js'
@@ -53,7 +54,10 @@ export async function findRow(
   const query = isRestorable ? findingRestorable(model.query()) : model.query()
   if (allowed.length > 0) query.withAllowed(...allowed)
   const row = isFindable ? await find(model, { ...more, [property]: checked.value }, query).catch(nullForUnstorable) : null
-  if (!row) throw new NotFoundError(message('row.noneWith', { model: model.name, property }))
+  if (!row) {
+    const options = 'policy' in model ? { refusedRule: refusedBy(model, 'read') } : {}
+    throw new NotFoundError(message('row.noneWith', { model: model.name, property }), options)
+  }
   return row
 }
 

@@ -31,6 +31,17 @@ export const problemSchema = {
       maxLength: 64,
       description: 'With insufficient_user_authentication: the second factors of which you need one, separated by spaces.',
     },
+    refusal: {
+      type: 'object',
+      description: 'The rule that refused the action. Only in development, and for global admins.',
+      properties: {
+        model: { type: 'string', maxLength: 200 },
+        action: { type: 'string', maxLength: 200 },
+        rule: { type: 'string', maxLength: 4000, description: 'The rule in words.' },
+      },
+      required: ['model', 'action', 'rule'],
+      additionalProperties: false,
+    },
   },
   required: ['type', 'title', 'status', 'code', 'errors'],
   additionalProperties: false,

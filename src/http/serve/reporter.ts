@@ -1,4 +1,6 @@
 import { redactError } from '../../database/errors/redacted-errors.js'
+import { mayKnowRules } from '../../policy/refusal.js'
+import { authenticatorOf } from '../caller/request-authenticator.js'
 import type { PermsPort } from '../core/ports.js'
 import { isPermsError, languageOf, type OnError, problemResponse } from '../core/problems.js'
 import type { HttpRequest } from '../core/request.js'
@@ -29,7 +31,8 @@ export class Reporter {
     const known = this.#perms.mapError(error)
     if (!isPermsError(known) || known.status >= 500) this.report(error, request)
     const id = requestId(request)
-    const response = problemResponse(known, languageOf(request, this.#perms))
+    const caller = authenticatorOf(this.#perms).known(request)
+    const response = problemResponse(known, languageOf(request, this.#perms), mayKnowRules(caller))
     return id === undefined ? response : response.with({ 'x-request-id': id })
   }
 

@@ -137,5 +137,5 @@ function acceptsJson(request: HttpRequest): boolean {
 /** Applies the option `accessDenied: 403`: converts a 404 to a 403. Returns other errors unchanged. */
 export function applyAccessDenied(error: unknown, perms: PermsPort): unknown {
   const isHidden = perms.options.accessDenied === 403 && error instanceof PermsError && error.status === 404
-  return isHidden ? new ForbiddenError() : error
+  return isHidden ? new ForbiddenError(undefined, { refusedRule: () => error.refusedRule }) : error
 }
