@@ -1,6 +1,7 @@
 /** Deletes rows that are no longer needed: expired tokens, invitations, sign-ins and challenges, expired counts, old audit rows. */
 
 import type { Knex } from 'knex'
+import type { Model } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { assertKnownOptions } from '../core/known-options.js'
 import { columnIn } from '../database/tables/constraints.js'
@@ -14,6 +15,8 @@ import type { AuditLog } from '../users/audit-log.js'
 import { Invitation } from '../users/invitation.js'
 import { PasskeyChallenge } from '../users/passkey-challenge.js'
 import { ProviderSignIn } from '../users/provider-sign-in.js'
+import { RowShare } from '../users/row-share.js'
+import { orphanedShares, shareableModels } from '../users/shares/ended-rows.js'
 import { tableSpecOf } from '../users/tables/table-specs.js'
 import { type Token, whereExpired } from '../users/token.js'
 import { TrustedDevice } from '../users/trusted-device.js'
@@ -59,6 +62,8 @@ export interface MaintenanceReport {
 export interface MaintenanceResult extends MaintenanceReport {
   /** Accounts that were due and were deleted, and those that could not be. Left out when there were none. */
   readonly accounts?: { readonly deleted: number; readonly failed: number }
+  /** Expired shares, and shares of rows that do not exist any more. Left out when there were none. */
+  readonly shares?: number
 }
 
 /** The parts of an application that maintenance needs. */
@@ -90,7 +95,9 @@ export async function maintain(parts: MaintainedParts, options: MaintenanceOptio
   const inBatches = async (next: (limit: number) => Promise<Batch>): Promise<number> => await deleteInBatches(next, batch, signal)
   const accounts = await parts.deleteDueAccounts?.({ batch, signal })
   const counts = accounts && { deleted: accounts.deleted.length, failed: accounts.failed.length }
+  const shares = (await inBatches(expiredRows(knex, RowShare, new Date(now)))) + (await deleteOrphans(knex, inBatches))
   return {
+    ...(shares > 0 ? { shares } : {}),
     ...(counts && counts.deleted + counts.failed > 0 ? { accounts: counts } : {}),
     tokens: (await inBatches(expiredTokens(new Date(now)))) + (await inBatches(expiredRows(knex, TrustedDevice, new Date(now)))),
     invitations: await inBatches(expiredRows(knex, Invitation, new Date(now - INVITATION_DAYS * DAY))),
@@ -144,6 +151,30 @@ function expiredRows(knex: Knex, model: typeof LibraryModel, before: Date): (lim
       if (await isMissingTable(knex, model, error)) return { found: 0, deleted: 0 }
       throw error
     }
+  }
+}
+
+type InBatches = (next: (limit: number) => Promise<Batch>) => Promise<number>
+
+/** Deletes shares of rows that statements outside the library, or foreign keys, have deleted. */
+async function deleteOrphans(knex: Knex, inBatches: InBatches): Promise<number> {
+  let total = 0
+  for (const cls of shareableModels()) total += await inBatches((limit) => orphansOf(knex, cls, limit))
+  return total
+}
+
+async function orphansOf(knex: Knex, cls: typeof Model, limit: number): Promise<Batch> {
+  try {
+    return await asSystem(async () => {
+      const rows = await orphanedShares(cls).select('id').limit(limit)
+      if (rows.length === 0) return { found: 0, deleted: 0 }
+      const ids = rows.map(({ id }) => id)
+      // A row with this id may have been created since.
+      return { found: rows.length, deleted: await orphanedShares(cls).delete().whereIn('id', ids) }
+    })
+  } catch (error) {
+    if ((await isMissingTable(knex, cls, error)) || (await isMissingTable(knex, RowShare, error))) return { found: 0, deleted: 0 }
+    throw error
   }
 }
 

@@ -51,7 +51,7 @@ export interface Perms {
   migrate(): Promise<string[]>
   /**
    * Deletes rows that are no longer needed: expired sessions and other tokens, old invitations, expired counts of failed attempts, and
-   * audit rows older than `auditRetention`. Deletes the accounts that are due. Each transaction deletes at most `batch` rows. Several processes may call it at once. Call it
+   * audit rows older than `auditRetention`. Deletes the accounts that are due, and shares that have expired or whose rows do not exist any more. Each transaction deletes at most `batch` rows. Several processes may call it at once. Call it
    * once a day.
    *
    * @returns the numbers of deleted rows

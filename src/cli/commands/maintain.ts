@@ -13,7 +13,7 @@ export const maintain = defineCommand({
   },
   details: [
     'Deletes expired tokens and invitations, expired sign-ins with providers and challenges of passkeys, expired counts of the throttle, old rows',
-    'of the audit log, and accounts whose deletion is due.',
+    'of the audit log, accounts whose deletion is due, and shares that have expired.',
     'Run it once a day. It deletes in small batches, and several processes may run it at the same time.',
   ],
   example: 'npx objection-perms maintain --audit-retention 365',
@@ -21,11 +21,12 @@ export const maintain = defineCommand({
     const retention = daysOf(options['audit-retention'])
     const { perms } = await application()
     const report = await progress('Deleting expired rows', () => perms.maintain(retention))
-    const { tokens, invitations, providerSignIns, passkeyChallenges, attempts, auditRows, accounts } = report
+    const { tokens, invitations, providerSignIns, passkeyChallenges, attempts, auditRows, accounts, shares } = report
     return {
       lines: [
         `Deleted ${tokens} tokens, ${invitations} invitations, ${providerSignIns} sign-ins with providers, ${passkeyChallenges} challenges of passkeys, ` +
           `${attempts} counts of attempts and ${auditRows} rows of the audit log.`,
+        ...(shares ? [`Deleted ${shares} shares that had expired, or whose rows do not exist any more.`] : []),
         ...(accounts ? [`Deleted ${accounts.deleted} accounts that were due; ${accounts.failed} could not be deleted.`] : []),
       ],
       json: report,

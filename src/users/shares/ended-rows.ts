@@ -1,16 +1,18 @@
 /** Removes the shares of rows that are deleted for good, and those that an earlier row with the same id left behind. */
 import type { Knex } from 'knex'
-import type { Model } from 'objection'
+import type { Model, QueryBuilder } from 'objection'
 import { MissingTableError } from '../../core/errors.js'
 import { addWriteCheck } from '../../enforce/enforcer.js'
 import { hasId, idColumns, isOneOf } from '../../enforce/evaluate.js'
 import { all, type Condition, type Sql, sql } from '../../policy/compiler/condition.js'
-import { scopeOf, tableIn } from '../../policy/compiler/scope.js'
+import { type Scope, scopeOf, tableIn } from '../../policy/compiler/scope.js'
 import { isShareOf } from '../../policy/compiler/share-conditions.js'
 import { shareColumn } from '../../policy/compiler/share-table.js'
 import { isShareable } from '../../policy/share-relations.js'
 import { fragment } from '../../query/fragments.js'
+import { protectedClasses } from '../../query/inspection/protected-tables.js'
 import type { Execution, QueryHandle, WriteOperation } from '../../query/policy-enforcer.js'
+import { filterReadable } from '../../query/query-builder.js'
 import { dialectOfClass } from '../../record/codec.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { idSpecOf } from '../../schema/ids.js'
@@ -98,20 +100,40 @@ async function removeAboveLast({ db, cls, schema }: QueryHandle): Promise<void> 
   await remove(db, tableIn(scope, cls), above)
 }
 
-/**
- * Removes the shares of rows that do not exist.
- *
- * @param ids the only rows to look at. Default: all rows of the table
- * @returns the number of shares
- */
-export async function removeOrphans(db: Knex, cls: typeof Model, schema?: string, ids?: readonly unknown[]): Promise<void> {
+// Removes the shares of rows that do not exist. @param ids the only rows to look at. Default: all rows of the table
+async function removeOrphans(db: Knex, cls: typeof Model, schema?: string, ids?: readonly unknown[]): Promise<void> {
   if (ids?.length === 0) return
   const scope = scopeOf(cls, null, { dialect: dialectOfClass(cls), ref: 'perms_row', schema })
-  const table = tableOf(RowShare)
-  const rows = all(isShareOf(scope, shareColumn(table, 'rowId')), ids ? isOneOf(cls, 'perms_row', ids) : true) as Sql
-  const isGone = sql(`not exists (select 1 from ?? as ?? where ${rows.sql})`, tableIn(scope, cls), 'perms_row', ...rows.bindings)
-  const isNamed: Condition = ids ? sql(`?? in (${ids.map(() => '?').join(', ')})`, shareColumn(table, 'rowId'), ...ids.map(String)) : true
-  await remove(db, tableIn(scope, cls), all(isNamed, isGone) as Sql)
+  await remove(db, tableIn(scope, cls), isOrphan(scope, ids))
+}
+
+/** Returns the condition that the row of a share does not exist. */
+function isOrphan(scope: Scope, ids?: readonly unknown[]): Sql {
+  const { cls } = scope
+  const rowId = shareColumn(tableOf(RowShare), 'rowId')
+  const rows = all(isShareOf(scope, rowId), ids ? isOneOf(cls, scope.ref, ids) : true) as Sql
+  const isGone = sql(`not exists (select 1 from ?? as ?? where ${rows.sql})`, tableIn(scope, cls), scope.ref, ...rows.bindings)
+  const isNamed: Condition = ids ? sql(`?? in (${ids.map(() => '?').join(', ')})`, rowId, ...ids.map(String)) : true
+  return all(isNamed, isGone) as Sql
+}
+
+/** Returns the models of the application whose rows can be shared, one for each table. */
+export function shareableModels(): readonly (typeof Model)[] {
+  return [
+    ...new Map(
+      protectedClasses()
+        .classes.filter(isShareable)
+        .map((cls) => [tableOf(cls), cls]),
+    ).values(),
+  ]
+}
+
+/** Returns a query for shares of rows of a model that do not exist. */
+export function orphanedShares(cls: typeof Model): QueryBuilder<RowShare> {
+  const scope = scopeOf(cls, null, { dialect: dialectOfClass(cls), ref: 'perms_row' })
+  const query = RowShare.query().where('rowTable', tableOf(cls))
+  filterReadable(query, isOrphan(scope))
+  return query
 }
 
 async function remove(db: Knex, rowTable: string, condition: Sql): Promise<void> {
