@@ -39,13 +39,23 @@ export function searchWords(text: string): { readonly words: readonly string[] }
 /** Returns the condition that each word stands in one of the columns, in any case; null without words. */
 export function searchCondition(words: readonly string[], columns: readonly SearchedColumn[], dialect: Dialect): Template | null {
   if (words.length === 0) return null
-  const parts = words.map((word) =>
-    columns.map(({ reference, spec }) => ({ reference, like: likeSql(containing(word), 'ilike', dialect, spec) })),
-  )
+  const parts = words.map((word) => columns.map(({ reference, spec }) => ({ reference, found: wordSql(word, dialect, spec) })))
   return {
-    sql: parts.map((either) => `(${either.map(({ like }) => like[0]).join(' or ')})`).join(' and '),
-    bindings: parts.flat().flatMap(({ reference, like }) => [reference, like[1]]),
+    sql: parts.map((either) => `(${either.map(({ found }) => found.sql).join(' or ')})`).join(' and '),
+    bindings: parts.flat().flatMap(({ reference, found }) => [reference, ...found.bound]),
   }
+}
+
+/** Returns the condition that a word stands in a column: `??` is the column, and `bound` has the other values. */
+function wordSql(word: string, dialect: Dialect, spec: ColumnSpec): { readonly sql: string; readonly bound: readonly string[] } {
+  if (dialect !== 'pg' || spec.fullText === undefined) {
+    const [sql, pattern] = likeSql(containing(word), 'ilike', dialect, spec)
+    return { sql, bound: [pattern] }
+  }
+  // The configuration is a literal, because an index on to_tsvector() is used only for the same expression.
+  const query = `plainto_tsquery('${spec.fullText}', ?)`
+  // A word that the configuration leaves out, such as 'the', stands in no vector.
+  return { sql: `(to_tsvector('${spec.fullText}', ??) @@ ${query} or numnode(${query}) = 0)`, bound: [word, word] }
 }
 
 /**

@@ -26,6 +26,8 @@ export const MAX_DECIMAL_PRECISION = 38
 
 /** The longest name that every supported database stores: PostgreSQL cuts longer ones. */
 const MAX_NAME_LENGTH = 63
+/** The name of a text search configuration, with or without its schema. */
+const configurationName = /^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?$/
 
 /** Throws for a name that SQL or Objection would read in another way. @throws ConfigurationError */
 export function assertColumnName(name: unknown): void {
@@ -106,6 +108,8 @@ export interface ColumnSpec {
   readonly isSortable: boolean
   /** Whether a search looks for words in the column. */
   readonly isSearchable?: boolean
+  /** The text search configuration of PostgreSQL by which searches compare words, such as 'english'. Default: substrings. */
+  readonly fullText?: string
   readonly writable?: RuleLike
   readonly readable?: RuleLike
 }
@@ -239,15 +243,26 @@ export class Column<T, O extends boolean = false> {
   /**
    * Lets searches look for words in the column: `?q=` of lists, and `query().search()`.
    *
-   * @throws ConfigurationError for a column that does not hold text
+   * @param options `fullText`: a text search configuration of PostgreSQL, such as 'english': 'runs' then finds 'running', and a word no
+   * longer finds parts of words. Other databases look for substrings as before
+   * @throws ConfigurationError for a column that does not hold text, and for a configuration that is not a name
    * @example class Post extends BasePermsModel.withColumns({ title: column.string().searchable(), body: column.text().searchable() }) {}
+   * @example class Article extends BasePermsModel.withColumns({ body: column.text().searchable({ fullText: 'english' }) }) {}
    */
-  searchable(): Column<T, O> {
+  searchable(options: { readonly fullText?: string | undefined } = {}): Column<T, O> {
+    assertKnownOptions(options, { fullText: true }, 'searchable()')
+    const { fullText } = options
     if (this.spec.type !== 'string' && this.spec.type !== 'text')
       throw new ConfigurationError(
         `searchable() needs a column of text, and this is a ${this.spec.type} column. Use column.string() or column.text().`,
       )
-    return this.with({ isSearchable: true })
+    if (fullText === undefined) return this.with({ isSearchable: true })
+    if (typeof fullText !== 'string' || !configurationName.test(fullText))
+      throw new ConfigurationError(
+        `searchable({ fullText: ${JSON.stringify(fullText)} }): give the name of a text search configuration, such as 'english' or 'simple'. ` +
+          'In psql, `\\dF` lists them.',
+      )
+    return this.with({ isSearchable: true, fullText })
   }
 
   private with<U, P extends boolean>(change: Partial<ColumnSpec>): Column<U, P> {

@@ -33,6 +33,16 @@ class Article extends HasUserMixin(BasePermsModel).withColumns({
   static override policy = { read: anyOf(where({ isPublic: true }), owner()), create: authenticated(), update: owner(), delete: owner() }
 }
 
+class Essay extends BasePermsModel.withColumns({
+  title: column.string({ maxLength: 100 }).searchable(),
+  body: column.text().nullable().searchable({ fullText: 'english' }),
+  isPublic: column.boolean().default(true),
+}) {
+  static override policy = { read: where({ isPublic: true }), create: authenticated() }
+}
+
+class Report extends BasePermsModel.withColumns({ body: column.text().searchable({ fullText: 'english' }) }) {}
+
 class Question extends BasePermsModel.withColumns({ q: column.string(), text: column.text().searchable() }) {
   static override policy = { read: authenticated() }
 }
@@ -52,12 +62,13 @@ for (const name of availableDatabases) {
 
     before(async () => {
       zoo = await openZoo(name)
-      await createTables(zoo.perms.knex, [Article, Question, Silent])
+      await createTables(zoo.perms.knex, [Article, Essay, Report, Question, Silent])
       ada = await signInAs({})
       bob = await signInAs({})
       admin = (await signInAs({}, { role: Role.ADMIN })).accessToken
       const resources = [
         new CrudResource({ model: Article }),
+        new CrudResource({ model: Essay }),
         new CrudResource({ model: Article, path: 'titles', name: 'Title', schema: ['id', 'title'] }),
         new CrudResource({ model: Article, path: 'narrow', name: 'Narrow', methods: { list: { argSchema: ['title'] } } }),
         new CrudResource({ model: Question }),
@@ -141,6 +152,41 @@ for (const name of availableDatabases) {
       expect(decodeURIComponent(first.headers['link'] ?? '')).to.include('q=red')
     })
 
+    it(`${name === 'pg' ? 'compares words by language' : 'looks for substrings'} in columns with fullText [promise 204]`, async () => {
+      await asSystem(async () => {
+        await Essay.create({ title: 'Foxes', body: 'A fox was running over the hills.' })
+        await Essay.create({ title: 'Empty', body: null })
+        await Essay.create({ title: 'Secret', body: 'Nobody runs here.', isPublic: false })
+      })
+      const titles = async (q: string) => {
+        const { status, body } = await ask('GET', `/essays?sort=title&q=${encodeURIComponent(q)}`, bob.accessToken)
+        expect(status).to.equal(200)
+        return body.data.map(({ title }: { title: string }) => title)
+      }
+      const byLanguage = name === 'pg'
+      expect(await titles('runs')).to.deep.equal(byLanguage ? ['Foxes'] : [])
+      expect(await titles('run HILL')).to.deep.equal(['Foxes'])
+      expect(await titles('unnin')).to.deep.equal(byLanguage ? [] : ['Foxes'])
+      expect(await titles('foxes')).to.deep.equal(['Foxes'])
+      // The configuration leaves out words such as 'the'. A word of the title may be anything.
+      expect(await titles('the run')).to.deep.equal(['Foxes'])
+      expect(await titles('mpt')).to.deep.equal(['Empty'])
+
+      for (const q of ["zebra'", 'zebra & fox', 'zebra?', 'zebra\\\\', "fox') or 1=1 --"]) expect(await titles(q), q).to.deep.equal([])
+    })
+
+    if (name === 'pg')
+      it('uses an index on to_tsvector() for callers who may read every row [promise 204]', async () => {
+        const { knex } = zoo.perms
+        await knex.raw("create index report_words on report using gin (to_tsvector('english', body))")
+        const rows = "select gen_random_uuid(), now(), now(), 'word' || i from generate_series(1, 5000) i"
+        await knex.raw(`insert into report (id, created_at, updated_at, body) ${rows}`)
+        await knex.raw('analyze report')
+        const { sql, bindings } = await asSystem(async () => Report.query().select('id').search('word77').toKnexQuery().toSQL())
+        const plan = await knex.raw(`explain ${sql}`, bindings as never)
+        expect(JSON.stringify(plan.rows)).to.match(/Bitmap Index Scan on report_words/)
+      })
+
     it('lets code search by query().search(), under the policy and without restricted columns [promise 204]', async () => {
       await runAs(bob.user as never, async () => {
         expect(await Article.query().search('fox')).to.have.length(1)
@@ -161,6 +207,9 @@ for (const name of availableDatabases) {
 describe('searchable()', () => {
   it('is refused for columns that hold no text', () => {
     expect(() => column.integer().searchable()).to.throw('searchable() needs a column of text')
+    for (const fullText of ["english'", 'English', '', 1 as never, null as never])
+      expect(() => column.text().searchable({ fullText }), String(fullText)).to.throw("such as 'english' or 'simple'")
+    expect(() => column.text().searchable({ fulltext: 'english' } as never)).to.throw('fullText')
   })
 
   it('is described in the OpenAPI document', async () => {
