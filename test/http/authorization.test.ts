@@ -6,6 +6,7 @@ import { UserResource } from '../../src/http/users/user-resource.js'
 import { createTables } from '../../src/migrations.js'
 import { HasDomainMixin } from '../../src/mixins/has-domain.js'
 import { HasUserMixin } from '../../src/mixins/has-user.js'
+import { ShareableMixin } from '../../src/mixins/shareable.js'
 import { SoftDeleteMixin } from '../../src/mixins/soft-delete.js'
 import { asSystem } from '../../src/policy/context.js'
 import { authenticated, owner } from '../../src/policy/rules.js'
@@ -31,6 +32,10 @@ class Notice extends HasDomainMixin(HasUserMixin(BasePermsModel)).withColumns({ 
 
 class Page extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
   static override policy = { read: authenticated(), create: authenticated(), update: owner(), restore: owner() }
+}
+
+class Memo extends ShareableMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.text() }) {
+  static override policy = { read: authenticated(), create: authenticated(), update: owner() }
 }
 
 const actors = [
@@ -150,6 +155,10 @@ const expected: Readonly<Record<string, readonly number[]>> = {
   'GET /pages': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
   'GET /pages/deleted': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
   'POST /pages/:id/restore': [401, 401, 401, 404, 200, 404, 404, 200, 200, 403, 200, 401, 200],
+  'GET /memos/:id': [401, 401, 401, 200, 200, 200, 200, 200, 200, 403, 200, 401, 200],
+  'GET /memos/:id/shares': [401, 401, 401, 403, 200, 403, 403, 200, 200, 403, 200, 401, 200],
+  'POST /memos/:id/shares': [401, 401, 401, 403, 201, 403, 403, 201, 201, 403, 201, 401, 403],
+  'DELETE /memos/:id/shares': [401, 401, 401, 403, 422, 403, 403, 422, 422, 403, 422, 401, 403],
 }
 
 describe('The authorization table', function () {
@@ -163,6 +172,7 @@ describe('The authorization table', function () {
       critterResource({ methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } } }),
       new CrudResource({ model: Notice }),
       new CrudResource({ model: Page, methods: ['list'], deleted: true }),
+      new CrudResource({ model: Memo, methods: ['get'], shares: true }),
     ],
   })
   const routes: Route[] = []
@@ -171,7 +181,7 @@ describe('The authorization table', function () {
   let superadmin: SignedInAs
   before(async () => {
     zoo = await openFullZoo()
-    await createTables(zoo.perms.knex, [Notice, Page])
+    await createTables(zoo.perms.knex, [Notice, Page, Memo])
     const [domain, other] = await asSystem(
       async () => [await Domain.create({ name: 'press' }), await Domain.create({ name: 'other' })] as const,
     )
@@ -276,6 +286,7 @@ describe('The authorization table', function () {
     'POST /users/invitations/register': async () => ({ token: await invited(newAddress()), password }),
     'PATCH /users/domains/:domainId/members/:grantId': () => ({ role: 'reader' }),
     'POST /critters/:id/feed': () => ({ food: 'hay' }),
+    'POST /memos/:id/shares': () => ({ role: 'editor', relation: 'viewer' }),
     'POST /users/impersonation': async () => ({ userId: (await createUser()).id }),
   }
 
@@ -317,6 +328,7 @@ describe('The authorization table', function () {
       if (path.startsWith('/users')) return { id: userId }
       if (path.startsWith('/documents')) return { id: (await UserDocument.create({ title: 't', content: 'c', userId })).id }
       if (path.startsWith('/notices')) return { id: (await Notice.create({ text: 't', userId, domainId: domains.own })).id }
+      if (path.startsWith('/memos')) return { id: (await Memo.create({ text: 't', userId })).id }
       if (path.startsWith('/pages')) {
         const page = await Page.create({ text: 't', userId })
         await page.delete()
