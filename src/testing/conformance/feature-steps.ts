@@ -8,7 +8,7 @@ import { UserRole } from '../../users/user-role.js'
 import { createUser, signInAs } from '../users.js'
 import { type Case, noStore, password } from './case.js'
 import { totpCode } from './totp-code.js'
-import { type FullWorld, Keeper, Treasure } from './world.js'
+import { type FullWorld, Keeper, Letter, Treasure } from './world.js'
 
 export const email = 'carol@example.com'
 /** The address to which carol's account moves. */
@@ -31,6 +31,7 @@ interface People {
   /** An access token of ada whose session is ten minutes old, until a case confirms it. */
   stale: string
   treasureId: string
+  letterId: string
 }
 
 export interface PopulatedWorld extends FullWorld {
@@ -39,14 +40,15 @@ export interface PopulatedWorld extends FullWorld {
 
 /** Adds the users of the feature cases. */
 export async function populate(world: FullWorld): Promise<PopulatedWorld> {
-  await createTables(world.perms.knex, [Treasure])
+  await createTables(world.perms.knex, [Treasure, Letter])
   const people = await asSystem(async () => {
     const { id: treasureId } = await Treasure.create({ title: 'Gold', userId: world.ids.ada })
+    const { id: letterId } = await Letter.create({ text: 'Dear', userId: world.ids.ada })
     await Domain.create({ name: 'press' })
     const carol = await createUser({ email, password })
     const superadmin = await createUser({ email: 'root@example.com' }, { role: Role.SUPERADMIN })
     const { id } = await UserRole.create({ user: await createUser({ email: 'dan@example.com' }), role: 'editor', domain: 'press' })
-    return { carol, superadmin, grantId: id, secret: '', token: '', key: '', keyId: '', impersonation: '', stale: '', treasureId }
+    return { carol, superadmin, grantId: id, secret: '', token: '', key: '', keyId: '', impersonation: '', stale: '', treasureId, letterId }
   })
   return { ...world, people }
 }

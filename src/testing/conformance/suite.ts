@@ -21,6 +21,7 @@ import { passkeyCases } from './cases/passkey-cases.js'
 import { preconditionCases } from './cases/precondition-cases.js'
 import { protocolCases } from './cases/protocol-cases.js'
 import { providerCases } from './cases/provider-cases.js'
+import { shareCases } from './cases/share-cases.js'
 import { signInCases } from './cases/sign-in-cases.js'
 import { stepUpCases } from './cases/step-up-cases.js'
 import { writeCases } from './cases/write-cases.js'
@@ -28,7 +29,7 @@ import { CookieClient, cookieChecks } from './cookie-checks.js'
 import { type PopulatedWorld, populate } from './feature-steps.js'
 import { type ApplicationRoute, applicationRoutes } from './routes.js'
 import { send, transcript } from './send.js'
-import { allFeatures, Critter, critterResource, Keeper, openFullWorld, Treasure, UserDocument } from './world.js'
+import { allFeatures, Critter, critterResource, Keeper, Letter, openFullWorld, Treasure, UserDocument } from './world.js'
 
 /** A server that listens on 127.0.0.1. */
 export interface ConformanceServer {
@@ -83,6 +84,7 @@ function fullApi(): Api {
         methods: { delete: { adminOnly: true }, list: { public: true }, get: { public: true } },
       }),
       treasures,
+      new CrudResource({ model: Letter, path: 'letters', shares: true }),
     ],
   })
 }
@@ -99,7 +101,18 @@ function cookieApi(): Api {
 /** Every case, in the order in which they run. */
 export const allCases: readonly Case[] = [
   ...[signInCases, callerCases, ownRouteCases, listCases, itemCases, writeCases, preconditionCases, protocolCases, actionCases].flat(),
-  ...[mailCases, codeCases, factorCases, passkeyCases, providerCases, keyCases, memberCases, stepUpCases, lifecycleCases].flat(),
+  ...[
+    mailCases,
+    codeCases,
+    factorCases,
+    passkeyCases,
+    providerCases,
+    keyCases,
+    memberCases,
+    shareCases,
+    stepUpCases,
+    lifecycleCases,
+  ].flat(),
 ]
 
 /** Returns the cases that a target can answer. */

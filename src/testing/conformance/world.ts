@@ -6,10 +6,11 @@ import type { UserFeatures } from '../../http/users/user-options.js'
 import { initPerms } from '../../init.js'
 import { createTables } from '../../migrations.js'
 import { HasUserMixin } from '../../mixins/has-user.js'
+import { ShareableMixin } from '../../mixins/shareable.js'
 import { TimestampMixin } from '../../mixins/timestamps.js'
 import { UserOwnershipMixin } from '../../mixins/user-ownership.js'
 import { asSystem } from '../../policy/context.js'
-import { allOf, anyOf, authenticated, owner, role, where } from '../../policy/rules.js'
+import { allOf, anyOf, authenticated, owner, role, shared, where } from '../../policy/rules.js'
 import { factor, recent } from '../../policy/session-rules.js'
 import { column } from '../../schema/column.js'
 import type { PermsOptions } from '../../setup/options.js'
@@ -58,6 +59,17 @@ export class Treasure extends HasUserMixin(BasePermsModel).withColumns({ title: 
     update: allOf(owner(), recent(300)),
     delete: allOf(owner(), recent(300), factor('totp')),
     polish: allOf(owner(), recent(300)),
+  }
+}
+
+/** Its owner shares it with others. */
+export class Letter extends ShareableMixin(HasUserMixin(BasePermsModel)).withColumns({ text: column.string({ maxLength: 100 }) }) {
+  static override tableName = 'letter'
+  static override policy = {
+    read: anyOf(owner(), shared('viewer')),
+    create: authenticated(),
+    update: anyOf(owner(), shared('editor')),
+    delete: owner(),
   }
 }
 
