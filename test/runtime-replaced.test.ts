@@ -17,6 +17,7 @@ import {
 import { testHasher } from '../src/testing/index.js'
 import { eachDatabase } from './helpers/databases.js'
 import { rejection } from './helpers/errors.js'
+import { migrateAtOnce } from './helpers/library-tables-at-once.js'
 
 const jwt = { secret: 'a secret of at least thirty-two bytes' }
 const password = 'correct horse battery'
@@ -45,7 +46,7 @@ eachDatabase('A second initPerms() call that fails', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt, passwordHasher: testHasher(), models: [Memo] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Memo])
     await User.create({ email: 'ada@example.com', password })
   })

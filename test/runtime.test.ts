@@ -25,6 +25,7 @@ import {
 import { testHasher } from '../src/testing/index.js'
 import { createDatabase, eachDatabase, type OwnDatabase } from './helpers/databases.js'
 import { rejection } from './helpers/errors.js'
+import { migrateAtOnce } from './helpers/library-tables-at-once.js'
 
 const jwt = { secret: 'a secret of at least thirty-two bytes' }
 
@@ -50,7 +51,7 @@ eachDatabase('Several runtimes in one process', (db) => {
       [other.knex, 'b'],
     ] as const) {
       const perms = start(knex)
-      await perms.migrate()
+      await migrateAtOnce(perms)
       await createTables(knex, [RuntimeNote])
       const ada = await User.create({ id: ids.ada, email: `ada@${place}.example.com`, password: 'correct horse battery' })
       await RuntimeNote.create({ id: ids.note, title: `of ${place}`, userId: ada.id })

@@ -42,6 +42,7 @@ import {
 } from '../src/index.js'
 import { eachDatabase, sqliteOnly, type TestDatabase } from './helpers/databases.js'
 import { type Answer, type RequestOptions, request } from './helpers/http.js'
+import { migrateAtOnce } from './helpers/library-tables-at-once.js'
 import { bcrypt, cheapPasswords } from './helpers/passwords.js'
 
 /**
@@ -69,7 +70,7 @@ function section(title: string, chapter: Chapter, body: (perms: () => Perms, db:
       let perms: Perms | undefined
       before(async () => {
         perms = initPerms({ knex: db.knex, ...('passwords' in options ? {} : cheapPasswords(db)), ...options })
-        await perms.migrate()
+        await migrateAtOnce(perms)
         await createTables(db.knex, tables)
       })
       after(async () => await perms?.close())

@@ -4,6 +4,7 @@ import { Api, HttpResponse, initPerms, type Perms, Resource } from '../../src/in
 import { testHasher } from '../../src/testing/index.js'
 import { type App, apps } from '../conformance/apps.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { until } from '../helpers/until.js'
 
 const CHUNK = 'x'.repeat(65_536)
@@ -72,7 +73,7 @@ describe('A streamed response', function () {
   before(async () => {
     database = await createDatabase('better-sqlite3')
     perms = initPerms({ knex: database.knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(async () => {
     await perms.close()

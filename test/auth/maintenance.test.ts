@@ -21,6 +21,7 @@ import { testHasher } from '../../src/testing/hasher.js'
 import { PasskeyChallenge } from '../../src/users/passkey-challenge.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -40,7 +41,7 @@ eachDatabase('perms.maintain()', (db) => {
     })
   before(async () => {
     perms = open(db.knex)
-    await perms.migrate()
+    await migrateAtOnce(perms)
     ada = await asSystem(() => User.create({ email: 'ada@example.com' }))
   })
   after(() => perms.close())

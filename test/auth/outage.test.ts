@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { initPerms, type Perms, User } from '../../src/index.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { untilSomeoneWaits } from '../helpers/until.js'
 import { type DatabaseProxy, openDatabaseProxy } from './database-proxy.js'
 import { type OwnPostgres, ownPostgres } from './own-postgres.js'
@@ -101,7 +102,7 @@ for (const client of databases) {
       own = await createDatabase(client)
       proxy = await openDatabaseProxy(own.url)
       perms = initPerms({ knex: own.knex, jwt: { secret }, passwords: { cost: 10 }, outsideContext: 'allow' })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       server = await startServer({ client, url: proxy.url, secret, cost: 10 })
     })
     after(async () => {
@@ -181,7 +182,7 @@ for (const client of databases) {
     before(async () => {
       own = await createDatabase(client)
       perms = initPerms({ knex: own.knex, jwt: { secret }, passwords: { cost: 10 }, outsideContext: 'allow' })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       server = await startServer({ client, url: own.url, secret, cost: 10, pool: { min: 0, max: 1 }, acquireConnectionTimeout: 1500 })
     })
     after(async () => {
@@ -263,7 +264,7 @@ const canStartPostgres = ownPostgres.isPossible()
     const { default: Knex } = await import('knex')
     knex = Knex({ client: 'pg', connection: postgres.url, pool: { min: 0, max: 2 } })
     perms = initPerms({ knex, jwt: { secret }, passwords: { cost: 10 }, outsideContext: 'allow' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     server = await startServer({ client: 'pg', url: postgres.url, secret, cost: 10 })
   })
   after(async () => {

@@ -4,6 +4,7 @@ import { initPerms, type Perms, User } from '../../src/index.js'
 import { SoftPasskey } from '../helpers/authenticator.js'
 import { createDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { type Answer, type RequestOptions, request } from '../helpers/http.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { repetitions } from '../helpers/repetitions.js'
 import { addFactor } from './flows/second-factor/factor.js'
 import { outdated, racingHasher } from './passwords/racing-hasher.js'
@@ -37,7 +38,7 @@ for (const client of databases) {
     before(async () => {
       own = await createDatabase(client)
       perms = initPerms({ knex: own.knex, jwt: { secret }, passwordHasher: hasher, outsideContext: 'allow' })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       const options = { client, url: own.url, secret, hashing: HASHING }
       servers = await Promise.all([startServer(options), startServer(options)])
     })

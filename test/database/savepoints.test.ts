@@ -18,6 +18,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 /** Stays open: a patch that closes one is undone after its statement, in a savepoint. */
 class SavepointNote extends BasePermsModel.withColumns({
@@ -38,7 +39,7 @@ eachDatabase('Statements next to a savepoint of their transaction', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Note] })
     await createTables(db.knex, [User, Note])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     ;[me, other] = [await User.create({ email: 'me@example.com' }), await User.create({ email: 'other@example.com' })]
   })
   after(() => perms?.close())

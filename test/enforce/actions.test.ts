@@ -30,6 +30,7 @@ import { createUser } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/caller/actor.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Folder extends HasUserMixin(BasePermsModel).withColumns({ name: column.string() }) {
   static override policy = { read: authenticated(), create: authenticated(), update: owner(), archive: role('editor') }
@@ -71,7 +72,7 @@ eachDatabase('actions of a policy', (db) => {
   let admin: User
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Folder, Post], outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Folder, Post])
     await asSystem(async () => {
       ada = await createUser()

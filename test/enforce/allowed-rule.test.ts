@@ -36,6 +36,7 @@ import { createUser } from '../../src/testing/index.js'
 import { toActor } from '../../src/users/caller/actor.js'
 import { countQueries, createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Project extends SoftDeleteMixin(HasDomainMixin(BasePermsModel)).withColumns({ isPublic: column.boolean().default(false) }) {
   static override policy = { read: where({ isPublic: true }), create: authenticated(), update: role('lead') }
@@ -62,7 +63,7 @@ eachDatabase('allowed() inside related()', (db) => {
   const people: Record<string, User> = {}
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Project, Ticket, Comment], outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Project, Ticket, Comment])
     await asSystem(async () => {
       const [press, zoo] = [await Domain.create({ name: 'press' }), await Domain.create({ name: 'zoo' })]

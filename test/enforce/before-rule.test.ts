@@ -26,6 +26,7 @@ import {
 import { createUser } from '../../src/testing/index.js'
 import { countQueries, createDatabase, eachDatabase, type OwnDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Person extends User {
   static override tableName = 'user'
@@ -58,7 +59,7 @@ eachDatabase('before() in update.to', (db) => {
   let bob: User
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Person, models: [Ticket, Team], outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Team, Ticket])
     await asSystem(async () => {
       ada = await createUser()

@@ -18,6 +18,7 @@ import {
   where,
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const Base = HasUserMixin(PermsMixin(ActiveRecordMixin(Model)))
 
@@ -55,7 +56,7 @@ eachDatabase('Models with an id of their own', (db) => {
 
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [IdBook, IdReview, IdSeat] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const owned = (t: Parameters<Parameters<typeof db.knex.schema.createTable>[1]>[0]) => {
       if (db.dialect === 'pg') t.uuid('user_id')
       else t.string('user_id', 36)

@@ -23,6 +23,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 /** Every caller may read a row, only its owner may write it. */
 const ofItsOwner = { read: everyone(), create: authenticated(), update: owner(), delete: owner() }
@@ -95,7 +96,7 @@ eachDatabase('Graphs under permissions', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [GraphBoard, GraphCard, GraphStep, GraphSoftStep, GraphLabel, GraphFirmLink, GraphFolder] })
     await createTables(db.knex, [User, GraphCard, GraphBoard, GraphStep, GraphSoftStep, GraphLabel, GraphFirmLink, GraphFolder])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('graph_link', (table) => {
       table.uuid('board_id').notNullable()
       table.uuid('label_id').notNullable()

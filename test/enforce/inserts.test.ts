@@ -18,6 +18,7 @@ import {
 } from '../../src/index.js'
 import { countQueries, eachDriver } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const told: string[] = []
 const columns = { name: column.string({ maxLength: 50 }).unique(), note: column.string().nullable() }
@@ -53,7 +54,7 @@ eachDriver('Inserts', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [InsertTag, InsertPlain, InsertLong] })
     await createTables(db.knex, [User, InsertTag, InsertPlain, InsertLong])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('insert_counted', (table) => {
       table.increments('id')
       table.string('name').unique()

@@ -21,6 +21,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const linked = (modelClass: typeof Model, own: string, other: string) => ({
   relation: Model.ManyToManyRelation,
@@ -71,7 +72,7 @@ eachDatabase('Links of many-to-many relations', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [LinkDoc, LinkTopic, LinkPage] })
     await createTables(db.knex, [User, LinkDoc, LinkTopic, LinkPage])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('link', (table) => {
       table.uuid('doc_id').notNullable()
       table.uuid('topic_id').notNullable()

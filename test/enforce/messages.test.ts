@@ -38,6 +38,7 @@ import { toActor } from '../../src/users/caller/actor.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { inEnvironment } from '../helpers/environment.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const columns = { title: column.string(), isOpen: column.boolean().default(true) }
 
@@ -99,7 +100,7 @@ eachDatabase('What errors say', (db) => {
   })
 
   it('for a missing table or column of the application name its own migration', async () => {
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const error = (await rejection(MsgAbsent.query())) as Error
     expect(error).to.be.instanceOf(MissingTableError)
     expect(error.message)

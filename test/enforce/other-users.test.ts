@@ -29,6 +29,7 @@ import {
 import { createUser } from '../../src/testing/index.js'
 import { countQueries, createDatabase, eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Employee extends User {
   static override tableName = 'user'
@@ -75,7 +76,7 @@ eachDatabase('users of the same domains', (db) => {
   const idOf = (name: string) => people[name]?.id as string
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Employee, models: [Ticket, Board], outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Ticket, Board])
     await asSystem(async () => {
       for (const name of ['press', 'zoo', 'closed']) domains[name] = await Domain.create({ name, active: name !== 'closed' })

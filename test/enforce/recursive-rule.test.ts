@@ -31,6 +31,7 @@ import { policyOf } from '../../src/policy/policy.js'
 import { createUser } from '../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const above = anyOf(owner(), related('parent', owner(), { recursive: true, depth: 5 }))
 
@@ -52,7 +53,7 @@ eachDatabase('related() with recursive', (db) => {
   let chain: Folder[]
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Folder], outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Folder])
     await asSystem(async () => {
       ;[ada, bob] = [await createUser(), await createUser()]

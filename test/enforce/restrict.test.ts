@@ -3,6 +3,7 @@ import type { QueryBuilder } from 'objection'
 import { asSystem, BasePermsModel, column, createTables, initPerms, type Perms, runAs, User, where } from '../../src/index.js'
 import { filterReadable } from '../../src/query/query-builder.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Leaf extends BasePermsModel.withColumns({
   title: column.string({ maxLength: 100 }),
@@ -18,7 +19,7 @@ eachDatabase('a filter for readable rows', (db) => {
 
   before(async () => {
     perms = initPerms({ knex: db.knex })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Leaf])
     user = await User.create({ email: 'ada@example.com' })
     for (const [title, size, isPublic] of [

@@ -12,6 +12,7 @@ import {
   UserOwnershipMixin,
 } from '../../src/index.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class ManyDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
   title: column.string({ maxLength: 200 }),
@@ -40,7 +41,7 @@ if (availableDatabases.includes('pg')) {
       own = await createDatabase('pg')
       const { knex } = own
       perms = initPerms({ knex })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       await createTables(knex, [ManyDocument])
       me = await User.create({ email: 'me@example.com' })
       await knex.raw(`insert into "user" (id, email, is_enabled, created_at, updated_at)

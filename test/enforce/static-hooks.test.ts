@@ -28,6 +28,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 type Hook = 'beforeInsert' | 'afterInsert' | 'beforeUpdate' | 'afterUpdate' | 'beforeDelete' | 'afterDelete'
 interface Arguments {
@@ -112,7 +113,7 @@ eachDatabase('asFindQuery() in a static hook', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [HookNote, HookSoft, HookChecked, HookBoard] })
     await createTables(db.knex, [User, HookBoard, HookNote, HookSoft, HookChecked, HookLink])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     ;[me, other] = [await User.create({ email: 'me@example.com' }), await User.create({ email: 'other@example.com' })]
   })
   after(() => perms?.close())

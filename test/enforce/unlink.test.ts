@@ -17,6 +17,7 @@ import {
   User,
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const open = { read: everyone(), create: authenticated(), update: authenticated(), delete: authenticated() }
 const keys = { docId: column.uuid(), tagId: column.uuid(), note: column.string().nullable() }
@@ -119,7 +120,7 @@ eachDatabase('Links of a many-to-many relation', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Doc, Tag] })
     await createTables(db.knex, [User, Doc, Tag, UnlinkModelLink, UnlinkSoftLink, UnlinkPlainLink, UnlinkPairLink])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('unlink_bare_link', (table) => {
       table.uuid('doc_id').notNullable()
       table.uuid('tag_id').notNullable()

@@ -25,7 +25,7 @@ import { type FuzzRequest, type Operation, operationsOf, requestsOf } from './fu
 import { documentedApi } from './openapi/documented.js'
 
 /** Requests for each resource. */
-const runs = generatedCases(10_000, 'FUZZ_RUNS', 25)
+const runs = generatedCases(10_000, 'FUZZ_RUNS', 50)
 /** Stands in whatever is bob's alone; the fuzzer never sends it. */
 const marker = 'bobs-own-and-no-one-elses'
 const email = 'ada@example.com'

@@ -16,6 +16,7 @@ import {
   UserResource,
 } from '../../src/index.js'
 import { testHasher } from '../../src/testing/hasher.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Sign extends BasePermsModel.withColumns({
   title: column.string({ maxLength: 5 }),
@@ -33,7 +34,7 @@ describe('Error responses in the language of the client', () => {
   before(async () => {
     const languages = { fr: { 'field.required': 'est obligatoire' } }
     perms = initPerms({ knex, jwt: { secret: 's'.repeat(32) }, passwordHasher: testHasher(), languages })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(knex, [Sign])
     await asSystem(() => User.create({ email: 'ada@example.com', password: 'correct horse battery' }))
     const api = new Api({

@@ -21,6 +21,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { clientOf } from '../http/client.js'
 
 const text = () => column.string({ maxLength: 40 })
@@ -91,7 +92,7 @@ eachDatabase('Composite keys', (db) => {
       jwt: { secret: 'a secret of the tests, 32 bytes long' },
       passwordHasher: testHasher(),
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, classes)
     ;[ada, bob] = await asSystem(async () => [
       await createUser({ email: 'ada@example.com' }),

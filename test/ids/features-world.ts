@@ -23,6 +23,7 @@ import { testProviders } from '../../src/testing/conformance/test-provider.js'
 import { type CapturedMailer, capturedMailer } from '../../src/testing/index.js'
 import { TestHasher } from '../auth/set-up.js'
 import { allFeatures } from '../conformance/full-zoo.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf, type Reply } from '../http/client.js'
 import { type IdKind, password } from './world.js'
 
@@ -94,7 +95,7 @@ export async function openFeatures(knex: Knex, kind: IdKind): Promise<FeaturesWo
     secondFactor: { trustedDevices: { lifetime: 86_400 } },
     ...testProviders(),
   })
-  await perms.migrate()
+  await migrateAtOnce(perms)
   await createTables(knex, [Project, Note] as never)
   const crud = (model: unknown, path: string, include?: string[]) => new CrudResource({ model: model as never, path, include } as never)
   const resources = [

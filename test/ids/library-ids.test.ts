@@ -16,6 +16,7 @@ import {
 } from '../../src/index.js'
 import { TestHasher } from '../auth/set-up.js'
 import { createDatabase, eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { idKinds, openWorld, type World } from './world.js'
 
 const setUp = (knex: Knex, more: object = {}) =>
@@ -25,7 +26,7 @@ eachDatabase("initPerms({ ids: 'integer' })", (db) => {
   it('numbers the rows of the tables of the library, except tokens', async () => {
     const perms = setUp(db.knex, { ids: 'integer', auditLog: true })
     try {
-      await perms.migrate()
+      await migrateAtOnce(perms)
       const user = await asSystem(() => User.create({ email: 'ada@example.com', password: 'correct horse battery' }))
       const press = await asSystem(() => Domain.create({ name: 'press' }))
       await asSystem(() => user.grantRole('editor', { domain: press }))

@@ -18,6 +18,7 @@ import {
 import { testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 const open = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
@@ -60,7 +61,7 @@ eachDatabase('A key of a model', (db) => {
       jwt: { secret: 'a secret of the tests, 32 bytes long' },
       passwordHasher: testHasher(),
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models as never[])
     await db.knex.schema.createTable('tasks', (table) => {
       table.increments('id')

@@ -19,6 +19,7 @@ import { HasUserMixin } from '../../src/mixins/has-user.js'
 import { TestHasher } from '../auth/set-up.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const password = 'correct horse battery'
 
@@ -43,7 +44,7 @@ eachDatabase('A user model in a table of its own, beside registered users with t
       jwt: { secret: 'a secret of this test, 32 bytes or more' },
       passwordHasher: new TestHasher(),
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Shopper, Memo] as never)
     employee = await asSystem(() => Employee.create({ email: 'one@example.com', password }))
     shopper = await asSystem(() => Shopper.create({ email: 'two@example.com', password }))

@@ -22,6 +22,7 @@ import { TestHasher } from '../auth/set-up.js'
 import { allFeatures } from '../conformance/full-zoo.js'
 import { availableDatabases, eachDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rotating } from '../helpers/id-kinds.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf, type Reply } from '../http/client.js'
 import { password } from './world.js'
 
@@ -214,7 +215,7 @@ export async function openServed(knex: Knex, ids: ServedIds): Promise<ServedWorl
     ...testProviders(),
     throttle: false,
   })
-  await perms.migrate()
+  await migrateAtOnce(perms)
   await createTables(knex, [Project, Note, Tag, NoteTag] as never)
   const notes = new CrudResource({ model: Note, path: 'notes', include: ['project', 'tags'] } as never)
   notes.endpoint({ method: 'POST', path: ':id/done', item: true, handler: () => undefined })

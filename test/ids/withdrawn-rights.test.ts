@@ -21,6 +21,7 @@ import {
 } from '../../src/index.js'
 import { availableDatabases, countQueries, eachDatabase } from '../helpers/databases.js'
 import { suiteIds } from '../helpers/id-kinds.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 // SQLite has one writer: no other connection changes anything while a transaction is open.
 const servers = availableDatabases.filter((name) => name === 'pg' || name === 'mysql2')
@@ -71,7 +72,7 @@ for (const ids of suiteIds) {
       before(async () => {
         const knex = db.connect({ pool: { min: 0, max: 4, ...delaying } })
         perms = initPerms({ knex, user: Account as never, models: [Project, ByProject, ByRole] })
-        await perms.migrate()
+        await migrateAtOnce(perms)
         await createTables(knex, [Account, UserRole, Token, UserSetting, Project, ByProject, ByRole])
         other = db.connect()
         const made = ids.name === 'uuid' || ids.name === 'string' ? {} : { id: ids.nth(1) }

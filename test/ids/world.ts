@@ -19,6 +19,7 @@ import {
 import { capturedMailer } from '../../src/testing/index.js'
 import { TestHasher } from '../auth/set-up.js'
 import { eachDatabase, type TestDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 export const password = 'correct horse battery'
@@ -105,7 +106,7 @@ export async function openWorld(knex: Knex, kind: IdKind, options: Partial<Perms
     mail: { mailer, baseUrl: 'https://app.example.com' },
     ...options,
   })
-  await perms.migrate()
+  await migrateAtOnce(perms)
   const { createTables } = await import('../../src/index.js')
   await createTables(knex, [Note, AuditLog] as never)
   const api = new Api({

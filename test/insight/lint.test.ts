@@ -32,6 +32,7 @@ import {
 } from '../../src/index.js'
 import { createUser } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const columns = {
   status: column.enum(['open', 'closed']),
@@ -139,7 +140,7 @@ eachDatabase('lint()', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Project] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
 

@@ -32,6 +32,7 @@ import {
 import { createUser } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const statuses = ['open', 'closed'] as const
 
@@ -77,7 +78,7 @@ eachDatabase('matrix()', (db) => {
   let press: Domain
   before(async () => {
     perms = initPerms({ knex: db.knex, models })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models)
     await asSystem(async () => {
       press = await Domain.create({ name: 'press' })

@@ -28,6 +28,7 @@ import {
 import { createUser } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Ticket extends HasUserMixin(BasePermsModel).withColumns({ status: column.enum(['open', 'closed']) }) {
   static override policy: Policy<Ticket> = {
@@ -61,7 +62,7 @@ eachDatabase('whatCan()', (db) => {
   let agent: User
   before(async () => {
     perms = initPerms({ knex: db.knex, models })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models)
     await asSystem(async () => {
       const press = await Domain.create({ name: 'press' })

@@ -5,14 +5,14 @@ import type { DatabaseSchema } from '../../src/database/catalogue/schema-types.j
 import { createTablesFromSpecs, dropTables, type TableSpec } from '../../src/database/tables/tables.js'
 import { describeChanges } from '../../src/migrate/compare/describe.js'
 import { compareSchemas } from '../../src/migrate/compare.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { generatedCases } from '../helpers/repetitions.js'
 import { changesOf, randomTables } from './random-tables.js'
 
 const seed = Number(process.env['FAST_CHECK_SEED'] ?? 20261128)
 const runs = generatedCases(120, 'FAST_CHECK_RUNS', 12)
 
-eachDriver('Random tables', (db) => {
+eachDatabase('Random tables', (db) => {
   /** Creates tables, reads them, and drops them. */
   async function schemaOf(tables: readonly TableSpec[]): Promise<DatabaseSchema> {
     try {

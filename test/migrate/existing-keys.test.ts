@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { Model } from 'objection'
 import { BaseModel, column, PermsMixin } from '../../src/index.js'
 import { modelClass } from '../../src/schema/model-class.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { Application } from './application.js'
 
 class Author extends PermsMixin(Model) {
@@ -27,7 +27,7 @@ class AuthorReview extends BaseModel.withColumns({
   static override tableName = 'review'
 }
 
-eachDriver('A migration of references to a table that Knex has made', (db) => {
+eachDatabase('A migration of references to a table that Knex has made', (db) => {
   it('gives them the type of its keys, so that the foreign keys can be made', async function () {
     this.timeout(120_000)
     const app = new Application(db.knex)

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { BaseModel, column } from '../../src/index.js'
 import type { MadeMigration } from '../../src/migrate/make.js'
 import { modelClass } from '../../src/schema/model-class.js'
-import { eachDatabase, eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Application } from './application.js'
 
@@ -21,7 +21,7 @@ class StrictItem extends BaseModel.withColumns({
 }
 const second = [modelClass(StrictItem)]
 
-eachDriver('A migration whose rows do not fit', (db) => {
+eachDatabase('A migration whose rows do not fit', (db) => {
   let app: Application
   let made: MadeMigration
 

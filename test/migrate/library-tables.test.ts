@@ -3,7 +3,7 @@ import type Knex from 'knex'
 import { BaseModel, column, initPerms, permsMigrations, User } from '../../src/index.js'
 import { makeMigration } from '../../src/migrate/make.js'
 import { modelClass } from '../../src/schema/model-class.js'
-import { createDatabase, eachDriver } from '../helpers/databases.js'
+import { createDatabase, eachDatabase } from '../helpers/databases.js'
 import { Application } from './application.js'
 
 const secret = 'a secret of at least thirty-two characters'
@@ -20,7 +20,7 @@ class RenamedEmployee extends User.withColumns({
   static override tableName = 'user'
 }
 
-eachDriver('A migration of columns that the application adds to a table of the library', (db) => {
+eachDatabase('A migration of columns that the application adds to a table of the library', (db) => {
   it('adds them to a database with users, and leaves a new database as perms.migrate() makes it', async function () {
     this.timeout(180_000)
     const app = new Application(db.knex)

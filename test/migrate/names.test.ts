@@ -5,7 +5,7 @@ import { knexSnakeCaseMappers } from 'objection'
 import { BaseModel, column } from '../../src/index.js'
 import { codeString, sqlName } from '../../src/migrate/text/literals.js'
 import { modelClass } from '../../src/schema/model-class.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { Application } from './application.js'
 
 const awkward = [
@@ -27,7 +27,7 @@ class Plain extends BaseModel.withColumns({ title: column.string(), kind: column
   static override tableName = 'oddity'
 }
 
-eachDriver('Names of a database in a migration', (db) => {
+eachDatabase('Names of a database in a migration', (db) => {
   let app: Application
 
   before(() => {
@@ -58,7 +58,7 @@ eachDriver('Names of a database in a migration', (db) => {
   })
 })
 
-eachDriver('A migration of an application with knexSnakeCaseMappers()', (db) => {
+eachDatabase('A migration of an application with knexSnakeCaseMappers()', (db) => {
   class CamelCase extends BaseModel.withColumns({
     firstName: column.string({ maxLength: 20 }).index(),
     homeCity: column.string().nullable(),

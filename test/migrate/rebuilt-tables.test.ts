@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { BaseModel, column } from '../../src/index.js'
 import { modelClass } from '../../src/schema/model-class.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Application } from './application.js'
 
@@ -29,7 +29,7 @@ const first = `exports.up = async (knex) => {
 exports.down = async () => {}
 `
 
-eachDriver('A table that a migration replaces on SQLite', (db) => {
+eachDatabase('A table that a migration replaces on SQLite', (db) => {
   if (db.dialect !== 'sqlite') return
   let app: Application
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import type { Knex } from 'knex'
 import { select } from '../../src/database/tables/existing-tables.js'
-import { eachDriver } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 import { Application } from './application.js'
 
@@ -11,7 +11,7 @@ declare global {
   var applicationKnex: Knex | undefined
 }
 
-eachDriver('The replay of migrations', (db) => {
+eachDatabase('The replay of migrations', (db) => {
   let app: Application
 
   before(async function () {

@@ -6,7 +6,7 @@ import { readSchema } from '../../src/database/catalogue/read-schema.js'
 import { select } from '../../src/database/tables/existing-tables.js'
 import { MARK, PREFIX } from '../../src/migrate/scratch/names.js'
 import { withScratchDatabase } from '../../src/migrate/scratch.js'
-import { createDatabase, eachDatabase, eachDriver, type OwnDatabase, type TestDatabase } from '../helpers/databases.js'
+import { createDatabase, eachDatabase, type OwnDatabase, type TestDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
 
 /** Returns the scratch databases of this process. */
@@ -22,7 +22,7 @@ async function scratchDatabases(knex: Knex, dialect: string): Promise<string[]> 
     .filter((name) => name.split('_')[4] === String(process.pid))
 }
 
-eachDriver('A scratch database', (db) => {
+eachDatabase('A scratch database', (db) => {
   it('is empty, and names are those of the application', async function () {
     this.timeout(60_000)
     const knex = db.connect(knexSnakeCaseMappers())

@@ -26,6 +26,7 @@ import {
 import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Person extends ProfileMixin(TimestampMixin(User)) {
   declare jottings?: Jotting[]
@@ -63,7 +64,7 @@ eachDatabase('Mixins', (db) => {
   let bob: Person
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Person, models: [Jotting, Pin, Contract, Loose, Post], passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Jotting, Pin, Contract, Loose, Post])
   })
   after(() => perms.close())
@@ -342,7 +343,7 @@ eachDatabase('A user model with an owner and soft deletion', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Assistant, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(() => db.knex('assistant').delete())

@@ -17,6 +17,7 @@ import {
 import { createTables } from '../../src/migrations.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 // No model of the library declares these names, so that nothing but the mappers of the class can find the columns.
 class AppBase extends Model {
@@ -68,7 +69,7 @@ class Pump extends PermsMixin(Model) {
 eachDatabase('A model whose columnNames keep the names', (db) => {
   it('writes, filters and sorts by undeclared columns whose names other models have too', async () => {
     const perms = initPerms({ knex: db.knex, models: [Pump] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('pump', (table) => {
       table.integer('id').primary()
       table.string('title')
@@ -93,7 +94,7 @@ eachDatabase('A model with columnNameMappers and without a schema', (db) => {
   const isSecret = () => (db.name === 'pg' ? false : 0)
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Fan, Band] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [])
     await db.knex.schema.createTable('band', (table) => {
       table.integer('id').primary()

@@ -3,6 +3,7 @@ import { type JSONSchema, Model } from 'objection'
 import { asSystem, column, initPerms, owner, type Perms, PermsMixin, runAs, User } from '../../src/index.js'
 import { testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Person extends User.withColumns({ id: column.string({ maxLength: 40 }).default('unset') }) {
   static override tableName = 'people'
@@ -22,7 +23,7 @@ eachDatabase('The owner in a column that nobody declared', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Person, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('letters', (table) => {
       table.increments('id')
       table.string('person_id')

@@ -17,6 +17,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const boxRelations = () => ({
   items: hasMany(() => JoinedItem, 'boxId'),
@@ -51,7 +52,7 @@ eachDatabase('withGraphJoined()', (db) => {
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [JoinedShelf, JoinedBox, JoinedItem, JoinedPlainBox] })
     await createTables(db.knex, [User, JoinedShelf, JoinedBox, JoinedItem, JoinedPlainBox])
-    await perms.migrate()
+    await migrateAtOnce(perms)
     me = await User.create({ email: 'me@example.com' })
     const shelf = await JoinedShelf.create({ name: 'shelf' })
     for (const name of ['a', 'b', 'c', 'closed']) {

@@ -21,6 +21,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 /** An application's base class with columns in camelCase, as Objection stores them without mappers. */
@@ -96,7 +97,7 @@ eachDatabase('Models over an existing base class with columns in camelCase', (db
   let tokens: { ada: string; bob: string }
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const owned = (table: import('knex').Knex.CreateTableBuilder, name: string) =>
       db.dialect === 'pg' ? table.uuid(name).notNullable() : table.string(name, 36).notNullable()
     await db.knex.schema.createTable('projects', (table) => {

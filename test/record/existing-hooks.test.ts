@@ -25,6 +25,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 const open = { read: everyone(), create: everyone(), update: everyone(), delete: everyone() }
@@ -208,7 +209,7 @@ eachDatabase('A base class that overrides hooks of Objection', (db) => {
   let token: string
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     PlainGood.knex(db.knex)
     for (const name of ['goods', 'plain_goods'])
       await db.knex.schema.createTable(name, (table) => {

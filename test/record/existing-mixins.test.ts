@@ -21,6 +21,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 /** An application's base class, whose models describe their columns in jsonSchema and have integer ids. */
@@ -80,7 +81,7 @@ eachDatabase('Mixins over an existing base class with jsonSchema and integer ids
       table.uuid('domain_id').nullable()
       table.datetime('deleted_at', { precision: 3 }).nullable()
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await asSystem(async () => {
       press = await Domain.create({ name: 'press' })
       radio = await Domain.create({ name: 'radio' })

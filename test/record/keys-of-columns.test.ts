@@ -12,6 +12,7 @@ import {
 } from '../../src/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Seat extends HasUserMixin(BasePermsModel).withColumns(
   { row: column.string({ maxLength: 20 }), seatNumber: column.integer() },
@@ -25,7 +26,7 @@ eachDatabase('withColumns(columns, keys)', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, models: [Seat, BoxSeat] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Seat, BoxSeat])
   })
   after(() => perms.close())

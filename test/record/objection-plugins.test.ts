@@ -6,6 +6,7 @@ import { asSystem, initPerms, owner, type Perms, PermsMixin, runAs, type User, V
 import { createUser, testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 type ModelClass = typeof Model
 type Plugin = (Base: ModelClass) => ModelClass
@@ -144,7 +145,7 @@ eachDatabase('Plugins of Objection under a policy', (db) => {
   let bob: User
   before(async () => {
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     for (const [name, columns] of Object.entries(tables)) {
       await db.knex.schema.createTable(name, (table) => {
         if (name === 'items') table.string('id', 36).primary()

@@ -21,6 +21,7 @@ import {
 import { testHasher } from '../../src/testing/hasher.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class AppQueryBuilder<M extends Model, R = M[]> extends QueryBuilder<M, R> {
   declare ArrayQueryBuilderType: AppQueryBuilder<M, M[]>
@@ -99,7 +100,7 @@ eachDatabase('An application’s own base class', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('plain_thing', (table) => {
       table.increments('id')
       table.string('first_name')
@@ -258,7 +259,7 @@ eachDatabase('An application’s own user model, made of the parts', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Account as never, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
 

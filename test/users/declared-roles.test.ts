@@ -22,6 +22,7 @@ import {
 import { capturedMailer, createUser } from '../../src/testing/index.js'
 import { createDatabase, eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const roles: RoleDeclarations = { director: { grants: ['manager', 'agent'] }, manager: { grants: ['agent'] }, agent: {}, reader: {} }
 
@@ -45,7 +46,7 @@ eachDatabase('declared roles', (db) => {
       jwt: { secret: 'a secret of the tests, 32 bytes long' },
       outsideContext: 'deny',
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Case])
     await asSystem(async () => {
       press = await Domain.create({ name: 'press' })
@@ -182,7 +183,7 @@ describe('the option roles', () => {
   it('leaves every name a role without it, and grants nothing', async () => {
     const own = await createDatabase('better-sqlite3')
     const perms = initPerms({ knex: own.knex, outsideContext: 'deny' })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const manager = await asSystem(async () => {
       const user = await createUser()
       await user.grantRole('manager')

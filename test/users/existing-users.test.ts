@@ -27,6 +27,7 @@ import { capturedMailer, createUser, signInAs } from '../../src/testing/index.js
 import { TestHasher } from '../auth/set-up.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../http/client.js'
 
 const password = 'correct horse battery'
@@ -85,7 +86,7 @@ eachDatabase('A user model with integer ids, the hash in the column password, an
       table.string('password', 120).notNullable()
       table.string('name').notNullable()
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await db.knex.schema.createTable('memos', (table) => {
       table.increments('id')
       const owner = db.dialect === 'mysql' ? table.integer('user_id').unsigned() : table.integer('user_id')

@@ -5,6 +5,7 @@ import { testHasher } from '../../src/testing/hasher.js'
 import { fakeClock } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 class Member extends SoftDeleteMixin(User) {}
 
@@ -14,7 +15,7 @@ eachDatabase('Tokens', (db) => {
   let bob: Member
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Member, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(async () => {

@@ -4,6 +4,7 @@ import { HasRolesMixin, initPerms, PasswordMixin, type Perms, PermsMixin, runAs,
 import { testHasher } from '../../src/testing/index.js'
 import { eachDatabase } from '../helpers/databases.js'
 import { rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 
 const password = 'correct horse battery'
 
@@ -26,7 +27,7 @@ eachDatabase('A user model whose table has is_enabled, which the model does not 
       table.boolean('isEnabled').notNullable().defaultTo(true)
     })
     perms = initPerms({ knex: db.knex, user: Clerk, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await perms.auth.register({ email: 'ada@example.com', password })
   })
   after(() => perms.close())

@@ -23,6 +23,7 @@ import {
 } from '../../src/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { fieldsOf, rejection } from '../helpers/errors.js'
+import { migrateAtOnce } from '../helpers/library-tables-at-once.js'
 import { cheapPasswords } from '../helpers/passwords.js'
 
 const password = 'correct horse battery'
@@ -38,7 +39,7 @@ eachDatabase('Users', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Employee, models: [Badge], ...cheapPasswords(db) })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Badge])
   })
   after(() => perms.close())

@@ -17,6 +17,7 @@ import { approved, testProviders } from '../../../src/testing/conformance/test-p
 import { capturedMailer, createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { Keeper } from '../../conformance/full-zoo.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { repetitions } from '../../helpers/repetitions.js'
 import { type ServerProcess, startServer } from '../server-process.js'
 import { addFactor, codeOf } from './second-factor/factor.js'
@@ -57,7 +58,7 @@ for (const client of ['pg', 'mysql2'] as const) {
       const options = { user: Keeper as never, jwt: { secret }, passwordHasher: testHasher(), mail, throttle: false as const }
       const secondFactor = { trustedDevices: { lifetime: 86_400 } }
       perms = initPerms({ knex: own.knex, ...options, ...testProviders(), secondFactor, outsideContext: 'allow' })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       const server = { client, url: own.url, secret }
       const few = { passkeys: true, providers: true, confirm: true }
       servers = await Promise.all([startServer({ ...server, features: true }), startServer({ ...server, features: true })])

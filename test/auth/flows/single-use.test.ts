@@ -4,6 +4,7 @@ import { capturedMailer, createUser, signInAs, testHasher } from '../../../src/t
 import { Keeper } from '../../conformance/full-zoo.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../../helpers/databases.js'
 import { request } from '../../helpers/http.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { repetitions } from '../../helpers/repetitions.js'
 import { type ServerProcess, startServer } from '../server-process.js'
 import { addFactor, challengeOf, codeOf, type Factor } from './second-factor/factor.js'
@@ -27,7 +28,7 @@ for (const client of ['pg', 'mysql2'] as const) {
       const mail = { mailer, baseUrl: 'https://app.example.com' }
       const options = { user: Keeper as never, jwt: { secret }, passwordHasher: testHasher(), mail, throttle: false as const }
       perms = initPerms({ knex: own.knex, ...options, outsideContext: 'allow' })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       const server = { client, url: own.url, secret, features: true }
       servers = await Promise.all([startServer(server), startServer(server)])
     })

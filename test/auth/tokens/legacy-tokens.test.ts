@@ -23,6 +23,7 @@ import { capturedMailer, fakeClock } from '../../../src/testing/index.js'
 import { endLegacyTokens } from '../../../src/users/legacy-tokens.js'
 import { countQueries, createDatabase, eachDatabase, type OwnDatabase } from '../../helpers/databases.js'
 import { thrown } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { untilSomeoneWaits } from '../../helpers/until.js'
 import { clientOf, neutralRequest } from '../../http/client.js'
 import { Member, member, outcome, password, type SetUp, secret, setUp } from '../set-up.js'
@@ -436,7 +437,7 @@ describe('initPerms({ jwt: { legacyTokens } })', () => {
   it('accepts old tokens as a Bearer and at the upgrade of sockets, and closes these at sign-out [promise 80]', async () => {
     const knex = await database()
     const perms = initPerms({ knex, jwt: { secret, legacyTokens }, user: Member as never })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const user = await member()
     const token = oldToken(user)
     const ask = clientOf(new Api({ resources: [new UserResource()] }), perms)

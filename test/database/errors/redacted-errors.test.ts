@@ -18,6 +18,7 @@ import {
 import { send } from '../../../src/query/execution/send.js'
 import { eachDriver } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { neutralRequest } from '../../http/client.js'
 
 class Vault extends BaseModel.withColumns({
@@ -65,7 +66,7 @@ eachDriver('errors of statements', (db) => {
   before(async function () {
     this.timeout(20_000)
     perms = initPerms({ knex: db.knex, user: Visitor, jwt: { secret: 'x'.repeat(32) } })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Vault])
     await Vault.create(row)
     await db.knex.schema.alterTable('red_vault', (table) => table.dropColumn('missing'))

@@ -17,6 +17,7 @@ import type { PermsOptions } from '../../../src/setup/options.js'
 import type { Perms } from '../../../src/setup/perms.js'
 import { testHasher } from '../../../src/testing/index.js'
 import { countQueries } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { neutralRequest, type Sending } from '../client.js'
 
 /** Depends on grants, on their absence, and on the domains of grants. */
@@ -59,7 +60,7 @@ export async function openRememberedWorld(knex: Knex, options: Partial<PermsOpti
     cookies: true,
     ...options,
   })
-  await perms.migrate()
+  await migrateAtOnce(perms)
   await createTables(knex, [Note])
   return { perms, ...clients(perms) }
 }

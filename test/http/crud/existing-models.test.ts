@@ -16,6 +16,7 @@ import {
 } from '../../../src/index.js'
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../client.js'
 
 /** A base class as an application had it before: a query builder, hooks and output of its own. */
@@ -107,7 +108,7 @@ eachDatabase('A model with only a jsonSchema, over HTTP', (db) => {
   let tokens: { ada: string; bob: string }
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTasks(db.knex, db.dialect === 'pg')
     users = await asSystem(async () => ({
       ada: await createUser({ email: 'ada@example.com' }),

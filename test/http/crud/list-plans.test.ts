@@ -10,6 +10,7 @@ import { column } from '../../../src/schema/column.js'
 import type { Perms } from '../../../src/setup/perms.js'
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { planOf, rowsRead, type Sent } from '../../helpers/plans.js'
 import { type Client, clientOf } from '../client.js'
 
@@ -40,7 +41,7 @@ eachDatabase('the plans of lists', (db) => {
     this.timeout(60_000)
     knex = db.knex
     perms = initPerms({ knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(knex, [Sheet, Poster])
     const [most, few] = [await createUser(), await createUser()]
     for (const user of [most, few]) tokens.push((await signInAs(user, { perms })).accessToken)

@@ -10,6 +10,7 @@ import { everyone } from '../../../src/policy/rules.js'
 import { column } from '../../../src/schema/column.js'
 import { testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../client.js'
 
 class Sample extends BasePermsModel.withColumns({
@@ -145,7 +146,7 @@ eachDatabase('lists of every type', (db) => {
       passwordHasher: testHasher(),
       models: [Sample],
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Sample])
     await asSystem(async () => {
       for (const [i, values] of rows.entries()) await Sample.create({ name: `r${i}`, ...values } as never)

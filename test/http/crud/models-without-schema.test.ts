@@ -17,6 +17,7 @@ import {
 } from '../../../src/index.js'
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../client.js'
 
 class AppModel extends Model {}
@@ -99,7 +100,7 @@ eachDatabase('A model without a schema, over HTTP', (db) => {
 
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret: 'a secret of the tests, 32 bytes long' }, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables()
     users = await asSystem(async () => ({
       ada: await createUser({ email: 'ada@example.com' }),

@@ -20,6 +20,7 @@ import { Role } from '../../../src/users/roles/roles.js'
 import { User } from '../../../src/users/user.js'
 import { availableDrivers, createDatabase, type DatabaseName } from '../../helpers/databases.js'
 import { countEvaluations, countingConfig, type EvaluationCounter } from '../../helpers/evaluations.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../client.js'
 
 class Project extends BasePermsModel.withColumns({ name: column.string({ maxLength: 100 }), leaderId: column.uuid().nullable() }) {
@@ -211,7 +212,7 @@ for (const name of databases) {
           await perms.close()
           await database.destroy()
         }
-        await perms.migrate()
+        await migrateAtOnce(perms)
         await createTables(knex, [Project, ...models])
         const people = await asSystem(async () => {
           for (const domain of ['press', 'shop']) ids[domain] = (await Domain.create({ name: domain, displayName: domain })).id

@@ -22,6 +22,7 @@ import { type App, apps, type Start } from '../../conformance/apps.js'
 import { availableDatabases, createDatabase, type OwnDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
 import { type Answer, request } from '../../helpers/http.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 /** Protected: who refers to one may have to read it, which is one statement more. */
 class Depot extends BasePermsModel.withColumns({ name: column.string({ maxLength: 20 }) }) {
@@ -95,7 +96,7 @@ for (const client of databases) {
         if (['40P01', '40001', 'ER_LOCK_DEADLOCK'].includes(code)) deadlocks.push(code)
       })
       perms = initPerms({ knex: own.knex, jwt: { secret }, passwordHasher: testHasher() })
-      await perms.migrate()
+      await migrateAtOnce(perms)
       await createTables(own.knex, [Road, Depot, Parcel, Line, Logged])
       await other.raw('create sequence tries')
       await other.raw('create table ballast (n integer)')

@@ -5,6 +5,7 @@ import { github, initPerms, type Perms, TimestampMixin, User } from '../../../sr
 import { capturedMailer, testHasher } from '../../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../../helpers/databases.js'
 import { equalPairs, type MadeRequest, type Pair } from '../../helpers/equal-pairs.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { type Client, clientOf } from '../client.js'
 
 class Member extends TimestampMixin(User).withColumns({}) {
@@ -39,7 +40,7 @@ eachDatabase('Endpoints about something that exists and something that does not'
       providers: { github: github({ clientId: 'the client', clientSecret: 'the secret' }) },
       providerSignIn: { usersUrl: 'https://app.example.com/api/users', signUp: 'open', fetch: gitHub },
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     const features = { codes: true, totp: true, passkeys: true, trustedDevices: true, confirm: true, deleteAccount: true, providers: true }
     client = clientOf(new Api({ prefix: '/api', resources: [new UserResource({ features })] }), perms)
     pairs = await equalPairs(perms, (values) => Member.create(values as never) as never)

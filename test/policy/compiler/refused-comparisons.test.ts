@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { asAnonymous, BasePermsModel, ConfigurationError, column, createTables, initPerms, type Perms, where } from '../../../src/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 class Measure extends BasePermsModel.withColumns({ exact: column.decimal(20, 4), count: column.integer() }) {
   static override policy = { read: where({ exact: { gt: '1234567890123456.0000' } }) }
@@ -16,7 +17,7 @@ eachDatabase('Comparisons that SQL and memory would not agree on', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Measure])
     await Measure.create({ exact: '1234567890123456.0001', count: 10 })
   })

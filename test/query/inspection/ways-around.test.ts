@@ -18,6 +18,7 @@ import { protectedTables } from '../../../src/query/inspection/protected-tables.
 import { createUser } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 class SecretDoc extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {
   static override tableName = 'secret-docs'
@@ -65,7 +66,7 @@ eachDatabase('ways around the policy', (db) => {
   before(async function () {
     this.timeout(30_000)
     perms = initPerms({ knex: db.knex, jwt: { secret: 'x'.repeat(32) }, models: [SecretDoc] })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [SecretDoc, OpenDoc])
     for (const cls of [Plain, PlainOpen, Legacy, LegacyChild]) cls.knex(db.knex)
     owner = await createUser({ email: 'owner@example.com' })

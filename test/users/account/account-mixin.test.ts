@@ -25,6 +25,7 @@ import { asSystem } from '../../../src/policy/context.js'
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection, thrown } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 const policy: Policy = {
   read: anyOf(self(), role('support')),
@@ -56,7 +57,7 @@ eachDatabase('A user model of mixins, without User', (db) => {
       passwordHasher: testHasher(),
       throttle: false,
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(async () => {
@@ -113,7 +114,7 @@ eachDatabase('A class over a table of the library that does not extend its model
   let admin: User
   before(async () => {
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     helper = await createUser({ email: 'helper@example.com' }, { role: 'support' })
     admin = await createUser({ email: 'admin@example.com' }, { role: Role.ADMIN })
   })
@@ -208,7 +209,7 @@ eachDatabase('A user model with columns named like getters of HasRolesMixin', (d
       passwordHasher: testHasher(),
       jwt: { secret: 'a secret of this test, 32 bytes or more' },
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
 

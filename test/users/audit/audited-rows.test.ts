@@ -30,6 +30,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { clientOf } from '../../http/client.js'
 
 class Ticket extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({
@@ -92,7 +93,7 @@ eachDatabase('static audited', (db) => {
     this.timeout(60_000)
     const jwt = { secret: 'a secret of the tests, 32 bytes long' }
     perms = initPerms({ knex: db.knex, jwt, passwordHasher: testHasher(), auditLog: true, throttle: false })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, [Ticket, Note, Diary, Notice, Judged])
     ada = await createUser()
     agent = await createUser({}, { role: 'agent' })

@@ -16,6 +16,7 @@ import {
 import { createUser, signInAs, testHasher } from '../../../src/testing/index.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 class Member extends SoftDeleteMixin(TimestampMixin(User)).withColumns({
   username: column.string({ maxLength: 40 }).unique(),
@@ -31,7 +32,7 @@ eachDatabase('static freesEmail', (db) => {
   before(async function () {
     this.timeout(30_000)
     perms = initPerms({ knex: db.knex, user: Member, jwt, passwordHasher: testHasher(), secondFactor: { issuer: 'Zoo' }, throttle: false })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(async () => {

@@ -21,6 +21,7 @@ import { definitionOf } from '../../../src/schema/definition/definition.js'
 import { createUser, testHasher } from '../../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 /** Says nothing about its rows, which its foreign key would destroy. */
 class Page extends SoftDeleteMixin(HasUserMixin(BasePermsModel)).withColumns({ title: column.string() }) {}
@@ -56,7 +57,7 @@ eachDatabase('Rows of a user who is deleted', (db) => {
       jwt: { secret: 'a secret of the tests, 32 bytes long' },
       passwordHasher: testHasher(),
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models)
   })
   after(() => perms.close())

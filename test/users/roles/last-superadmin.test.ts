@@ -16,6 +16,7 @@ import {
 import { testHasher } from '../../../src/testing/hasher.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { rejection } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 import { repetitions } from '../../helpers/repetitions.js'
 
 class Member extends SoftDeleteMixin(User) {}
@@ -26,7 +27,7 @@ eachDatabase('The last superadmin', (db) => {
   let bob: Member
   before(async () => {
     perms = initPerms({ knex: db.knex, user: Member, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(async () => {

@@ -15,6 +15,7 @@ import {
 import { testHasher } from '../../../src/testing/hasher.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { fieldsOf, rejection, thrown } from '../../helpers/errors.js'
+import { migrateAtOnce } from '../../helpers/library-tables-at-once.js'
 
 enum Job {
   EDITOR = 'editor',
@@ -28,7 +29,7 @@ eachDatabase('Roles', (db) => {
   let radio: Domain
   before(async () => {
     perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   beforeEach(async () => {

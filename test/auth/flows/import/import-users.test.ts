@@ -24,6 +24,7 @@ import {
 } from '../../../../src/index.js'
 import { countQueries, eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
+import { migrateAtOnce } from '../../../helpers/library-tables-at-once.js'
 import { CountingScheme } from '../../passwords/legacy/counting-scheme.js'
 import { outcome, password, secret, TestHasher } from '../../set-up.js'
 
@@ -54,7 +55,7 @@ eachDatabase('importUsers', (db) => {
     hasher = new StrictHasher()
     const legacy = [one, md5, phpass()]
     perms = initPerms({ knex: db.knex, jwt: { secret }, user: Employee, passwordHasher: hasher, throttle: false, passwords: { legacy } })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     ready = await hasher.hash(password)
   })
   after(() => perms.close())
@@ -332,7 +333,7 @@ eachDatabase('importUsers with ids that the database makes', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret }, user: Customer as never, passwordHasher: new TestHasher(), throttle: false })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
 

@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { initPerms, type Perms, pbkdf2, phpass, runAs, ServiceUnavailableError, saltedDigest, User } from '../../../../src/index.js'
 import { countQueries, eachDatabase } from '../../../helpers/databases.js'
 import { fieldsOf, rejection } from '../../../helpers/errors.js'
+import { migrateAtOnce } from '../../../helpers/library-tables-at-once.js'
 import { CountingScheme } from '../../passwords/legacy/counting-scheme.js'
 import { outcome, password, secret, TestHasher } from '../../set-up.js'
 
@@ -21,7 +22,7 @@ eachDatabase('Legacy passwords', (db) => {
     current = new TestHasher()
     const legacy = [one, other, phpass({ cost: 8 })]
     perms = initPerms({ knex: db.knex, jwt: { secret }, user: Customer, passwordHasher: current, throttle: false, passwords: { legacy } })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
   afterEach(() => {
@@ -146,7 +147,7 @@ eachDatabase('bcrypt hashes of another application', (db) => {
   let perms: Perms
   before(async () => {
     perms = initPerms({ knex: db.knex, jwt: { secret }, user: Customer, throttle: false, passwords: { cost: 10 } })
-    await perms.migrate()
+    await migrateAtOnce(perms)
   })
   after(() => perms.close())
 

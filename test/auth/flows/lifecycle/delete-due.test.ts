@@ -4,6 +4,7 @@ import { AccountDeletion, asSystem, createTables, initPerms, type Perms, Role, r
 import { capturedMailer, createUser, type FakeClock, fakeClock, signInAs, testHasher } from '../../../../src/testing/index.js'
 import { eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
+import { migrateAtOnce } from '../../../helpers/library-tables-at-once.js'
 import { clear, createVisits, fill, leftOver, Member, models, Note, Post, photoHooks, Visit } from './models.js'
 
 const DAY = 86_400
@@ -23,7 +24,7 @@ eachDatabase('perms.deleteDueAccounts()', (db) => {
       throttle: false,
       mail: { mailer, baseUrl: 'https://app.example.com' },
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models)
     await createVisits(db.knex)
   })

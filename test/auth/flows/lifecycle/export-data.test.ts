@@ -29,6 +29,7 @@ import { createUser, signInAs, testHasher } from '../../../../src/testing/index.
 import { internalModels } from '../../../../src/users/tables/internal-models.js'
 import { countQueries, eachDatabase } from '../../../helpers/databases.js'
 import { rejection } from '../../../helpers/errors.js'
+import { migrateAtOnce } from '../../../helpers/library-tables-at-once.js'
 import { Member } from './models.js'
 
 class Diary extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns({
@@ -82,7 +83,7 @@ eachDatabase('perms.auth.exportData()', (db) => {
       secondFactor: { issuer: 'Zoo' },
       outsideContext: 'deny',
     })
-    await perms.migrate()
+    await migrateAtOnce(perms)
     await createTables(db.knex, models)
   })
   after(() => perms.close())

@@ -11,6 +11,7 @@ import {
   TimestampMixin,
   User,
 } from '../../../../src/index.js'
+import { migrateAtOnce } from '../../../helpers/library-tables-at-once.js'
 import { TestHasher } from '../../set-up.js'
 import { clientId, clientSecret, FakeProvider } from './fake-provider.js'
 
@@ -53,7 +54,7 @@ export async function openProviders(knex: Knex, signIn: SignInOptions = {}, more
     providerSignIn: { usersUrl, redirects: ['/', '/welcome?from=1', 'com.example.app:/done'], signUp: 'open', timeout: 5, ...signIn },
     ...more,
   })
-  await perms.migrate()
+  await migrateAtOnce(perms)
   const events: ProviderWorld['events'] = []
   for (const name of ['providerSignInFailed', 'identityLinked', 'identityUnlinked', 'accessRevoked', 'registered'] as const)
     perms.on(name, (payload) => events.push({ name, payload: payload as unknown as Record<string, unknown> }))
