@@ -50,8 +50,9 @@ function keyOf(perms: Perms): string | undefined {
 async function isEmpty(knex: Knex): Promise<boolean> {
   const lists = {
     sqlite: 'sqlite_master',
-    pg: '(select 1 from pg_class where relnamespace = current_schema()::regnamespace) as tables_of_schema',
-    mysql: '(select 1 from information_schema.tables where table_schema = database()) as tables_of_schema',
+    // A search_path may name several schemas.
+    pg: "(select 1 from pg_class where relnamespace::regnamespace::text !~ '^(pg_|information_schema)') as tables_of_schemas",
+    mysql: '(select 1 from information_schema.tables where table_schema = database()) as tables_of_database',
   }
   return (
     (

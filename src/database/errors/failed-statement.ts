@@ -1,4 +1,6 @@
 import { type ColumnSpec, columnNameOf } from '../../schema/column.js'
+import { structureOf } from '../../schema/definition/definition.js'
+import { classOfTable } from '../../schema/definition/known-names.js'
 import { knownTable } from '../tables/constraints.js'
 
 /** The parts of a failed statement that its error is about. */
@@ -31,10 +33,17 @@ function namesIn(list: string, pattern: RegExp): string[] {
 
 /** Returns the columns that the statement sets and whose declaration matches `isMeant`. */
 export function columnsOf(statement: Statement, isMeant: (spec: ColumnSpec, column: string) => boolean): string[] {
-  const declared = statement.table === undefined ? undefined : knownTable(statement.table)?.columns
-  if (!declared) return []
-  return Object.entries(declared)
-    .map(([property, { spec }]) => ({ column: columnNameOf(property, spec), spec }))
+  if (statement.table === undefined) return []
+  return declaredColumns(statement.table)
+    .map(([property, spec]) => ({ column: columnNameOf(property, spec), spec }))
     .filter(({ column, spec }) => statement.columns.includes(column) && isMeant(spec, column))
     .map(({ column }) => column)
+}
+
+/** Returns the columns of a table: of one that this process created, or of its model if a migration or another process did. */
+function declaredColumns(table: string): [property: string, spec: ColumnSpec][] {
+  const created = knownTable(table)?.columns
+  if (created) return Object.entries(created).map(([property, { spec }]) => [property, spec])
+  const cls = classOfTable(table)
+  return cls === undefined ? [] : Object.entries(structureOf(cls).specs)
 }

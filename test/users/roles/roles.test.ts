@@ -382,3 +382,19 @@ eachDatabase('Roles', (db) => {
     expect(read.numTokens).to.equal(0)
   })
 })
+
+eachDatabase('Roles in tables that another process has created', (db) => {
+  it('name the field when the user does not exist [promise 48]', async () => {
+    const earlier = initPerms({ knex: db.knex, passwordHasher: testHasher() })
+    await earlier.migrate()
+    await earlier.close()
+    const perms = initPerms({ knex: db.knex, passwordHasher: testHasher() })
+    try {
+      const error = await rejection(UserRole.create({ userId: '0198c0de-0000-7000-8000-00000000000a', role: 'x' }))
+      expect(error).to.have.property('status', 422)
+      expect(fieldsOf(error)).to.include('userId')
+    } finally {
+      await perms.close()
+    }
+  })
+})
