@@ -27,7 +27,8 @@ export async function lockForAction(row: Model, action: string): Promise<Model |
   const authority = authorityFor(cls)
   const query = cls.query().findById(row.$id()).forUpdate()
   if (authority === 'free') return (await query) ?? null
-  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: tableOf(cls), live: true, writes: true })
+  const ids = [row.$id()]
+  const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: tableOf(cls), ids, live: true, writes: true })
   const condition = effective(action, scope, { withDeleted: false })
   if (condition === false) return null
   if (condition !== true) filterReadable(query, condition)

@@ -9,6 +9,7 @@ import {
   belongsTo,
   column,
   createTables,
+  Domain,
   HasDomainMixin,
   initPerms,
   lint,
@@ -27,9 +28,10 @@ import {
   User,
   UserOwnershipMixin,
   verify,
+  whoCan,
 } from '../../src/index.js'
 import { createUser, fakeClock, signInAs } from '../../src/testing/index.js'
-import { eachDatabase } from '../helpers/databases.js'
+import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
 import { repetitions } from '../helpers/repetitions.js'
 
@@ -203,7 +205,6 @@ eachDatabase('Shares at their edges', (db) => {
   it('[promise 241] shares with members of a common domain, whom membersPolicy lets the caller read', async () => {
     const binder = await make()
     expect((await rejection(as(ada, () => binder.share({ userId: user(bob).id }, 'viewer')))).name).to.equal('MissingReferenceError')
-    const { Domain } = await import('../../src/index.js')
     await asSystem(async () => {
       await Domain.create({ name: 'team', displayName: 'Team' })
       for (const one of [ada, bob]) await user(one).grantRole('author', { domain: 'team' })
@@ -212,6 +213,40 @@ eachDatabase('Shares at their edges', (db) => {
     expect(await as(ada, () => binder.share(user(bob).id, 'editor'))).to.include({ relation: 'editor' })
     expect(await as(ada, () => binder.share({ domain: 'team' }, 'viewer'))).to.include({ role: null })
     expect(await as(ada, async () => (await binder.shares()).length)).to.equal(2)
+  })
+
+  it('[promise 241] counts in whoCan() of a caller only shares that the caller may read', async () => {
+    const binder = await make()
+    const [dan, eve] = [await createUser(), await createUser()]
+    await asSystem(async () => {
+      for (const one of [dan, eve]) await binder.share(one, 'editor')
+    })
+    const asked = (one: User) => runAs(one.id, async () => (await whoCan('update', binder)).map(({ id }) => id).sort())
+    // Members see each other, so that only the shares decide what is told.
+    const all = [user(ada), dan, eve]
+    await asSystem(async () => {
+      await Domain.create({ name: 'floor', displayName: 'Floor' })
+      for (const one of all) await one.grantRole('author', { domain: 'floor' })
+    })
+    expect(await asked(user(ada))).to.deep.equal(all.map(({ id }) => id).sort())
+    expect(await asked(dan)).to.deep.equal([user(ada).id, dan.id].sort())
+    expect((await rejection(Promise.resolve(asked(user(cid))))).name).to.equal('NotFoundError')
+  })
+
+  it('[promise 241] takes a bounded number of statements', async () => {
+    const binder = await make()
+    const caller = await asSystem(() => User.getOr404(user(ada).id))
+    const statements = async (fn: () => PromiseLike<unknown>) =>
+      (await runAs(caller, () => countQueries(db.knex, async () => await fn()))).statements.length
+    // With those that begin and end the transaction: lock, right, look-up, insert.
+    expect(await statements(() => binder.share(user(bob), 'viewer')), 'share').to.equal(6)
+    expect(await statements(() => binder.share(user(bob), 'viewer')), 'the same again').to.equal(5)
+    expect(await statements(() => binder.shares()), 'list').to.equal(2)
+    expect(await statements(() => binder.unshare(user(bob))), 'unshare').to.equal(6)
+    expect(await statements(() => Binder.query().findById(binder.id)), 'read').to.equal(1)
+    expect(await statements(() => Binder.create({ name: 'n' })), 'create').to.equal(1)
+    expect(await statements(() => binder.update({ name: 'm' })), 'update').to.equal(1)
+    expect(await statements(() => binder.delete()), 'delete').to.equal(4)
   })
 
   it('[promise 241] undoes a share with its transaction, and shares in one with other writes', async () => {

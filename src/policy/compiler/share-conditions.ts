@@ -52,6 +52,7 @@ function isOfKnownRow(scope: Scope, rowId: string): Sql | false {
 export function isShareOf(scope: Scope, rowId: string): Sql {
   const id = columnSql(scope, idOf(scope))
   const type = typeOfId(scope)
+  if (type === 'other' && scope.dialect === 'mysql') return sql(`${asBytes('??')} = ${asBytes(id.sql)}`, rowId, ...id.bindings)
   if (type === 'text' && scope.dialect !== 'pg') return sql(`?? = ${id.sql}`, rowId, ...id.bindings)
   // MariaDB would compare with the text of a number in the collation of the connection.
   if (scope.dialect === 'mysql') return sql(`cast(?? as signed) = ${id.sql}`, rowId, ...id.bindings)
@@ -71,20 +72,25 @@ function isAmongShared(scope: Scope, from: Sql, alias: string): Sql {
     const theirs = type === 'text' || type === 'other' ? rowId.sql : `cast(${rowId.sql} as ${type === 'uuid' ? 'uuid' : 'bigint'})`
     return sql(`${own.sql} = any(array(select ${theirs} ${from.sql}))`, ...own.bindings, ...rowId.bindings, ...from.bindings)
   }
+  if (type === 'other' && scope.dialect === 'mysql')
+    return sql(`${asBytes(id.sql)} in (select ${asBytes('??')} ${from.sql})`, ...id.bindings, ...rowId.bindings, ...from.bindings)
   const theirs = type === 'number' ? `cast(${rowId.sql} as ${scope.dialect === 'mysql' ? 'signed' : 'integer'})` : rowId.sql
   return sql(`${id.sql} in (select ${theirs} ${from.sql})`, ...id.bindings, ...rowId.bindings, ...from.bindings)
 }
+
+// Texts of different collations cannot be compared on MariaDB, and numbers not exactly with text.
+const asBytes = (name: string): string => `cast(convert(${name} using utf8mb4) as binary)`
 
 type IdType = 'text' | 'number' | 'uuid' | 'other'
 
 /** Returns how the database stores the ids of the rows; `other` if only the application knows. */
 function typeOfId({ cls, dialect }: Scope): IdType {
   const spec: ColumnSpec | undefined = idSpecOf(cls)
-  if (spec === undefined) return dialect === 'pg' ? 'other' : 'text'
+  if (spec === undefined) return dialect === 'sqlite' ? 'text' : 'other'
   if (spec.type === 'integer') return 'number'
   // SQLite stores a bigint as text, unless it numbers the rows.
   if (spec.type === 'bigint') return dialect === 'sqlite' && !spec.isRowId ? 'text' : 'number'
-  if (dialect !== 'pg') return 'text'
-  if (spec.type === 'uuid') return spec.isExisting ? 'other' : 'uuid'
-  return spec.isExisting ? 'other' : 'text'
+  if (dialect === 'sqlite') return 'text'
+  if (spec.isExisting) return 'other'
+  return spec.type === 'uuid' && dialect === 'pg' ? 'uuid' : 'text'
 }
