@@ -50,10 +50,9 @@ eachDatabase('The plan of shared()', (db) => {
   it('[promise 240] uses the indexes of both beside owner()', async () => {
     const plan = await planOf(() => Sheet.query())
     expect(plan).to.match(/row_share_subject_key_row_table/)
-    if (db.dialect !== 'mysql') {
-      expectNoScan(plan)
-      expect(plan).to.match(/user_id/)
-    }
+    if (db.dialect === 'mysql') expect(plan).not.to.match(/"table":"bench_sheet","type":"(?:ALL|index)"/)
+    else expectNoScan(plan)
+    expect(plan).to.match(/user_id/)
     expect(await runAsActor(caller, () => Sheet.query().resultSize())).to.equal(2 * EACH)
   })
 })

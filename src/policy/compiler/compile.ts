@@ -24,7 +24,7 @@ import {
   roleCondition,
 } from './role-conditions.js'
 import { columnSql, type Scope } from './scope.js'
-import { sharedCondition } from './share-conditions.js'
+import { ownedOrShared, sharedCondition } from './share-conditions.js'
 import { assertSymbolic } from './symbolic-caller.js'
 
 /** Compiles a rule to a condition over the rows of a scope. The condition is true or false, never NULL. */
@@ -73,7 +73,7 @@ export function compile(given: Rule, scope: Scope): Condition {
     case 'delegate':
       return delegateCondition(scope)
     case 'anyOf':
-      return any(...rule.rules.map((part) => compile(part, scope)))
+      return ownedOrShared(rule, scope, compile) ?? any(...rule.rules.map((part) => compile(part, scope)))
     case 'allOf':
       return all(...rule.rules.map((part) => compile(part, scope)))
     case 'not': {
