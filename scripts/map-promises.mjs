@@ -225,6 +225,7 @@ const featurePromises = {
   205: 'a change of an audited row and its entry are one transaction: neither exists without the other, for single, bulk and graph writes',
   206: 'entries hold no hidden value, no value of a column or model that readers of the log may not read, and none of another domain',
   207: 'admins pass the rules of columns in exactly the rows whose rules they bypass, in SQL as in memory, and sort and filter only by columns readable everywhere',
+  232: 'coverage of policies counts each outcome of each leaf that reads, writes and questions judge, across processes, and costs nothing when it is off',
   227: 'the fingerprint of a caller differs for any two states of session, user, grants and domains; a state without an exact one is loaded by each request',
   228: 'no code of the application runs for a remembered caller before the proof: hooks, own handlers, loadUser and own routes get a loaded caller',
   229: 'reads for a remembered caller answer with the same status, headers and bytes as with a look-up',

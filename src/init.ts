@@ -26,6 +26,7 @@ import { selfCheck } from './enforce/self-check.js'
 import { tokenReader } from './http/caller/authorization.js'
 import { type CookieSettings, cookieSettings } from './http/caller/cookies.js'
 import { readNeededTypes } from './http/crud/existing/table-types.js'
+import { startCoverageOfEnvironment } from './insight/coverage/coverage.js'
 import { StartCheck } from './migrate/table-check.js'
 import { migrate } from './migrations.js'
 import { currentAddress, noteAdapterMade, setOutsideContext } from './policy/context.js'
@@ -105,6 +106,7 @@ export function initPerms(options: PermsOptions): Perms {
     if (options.checkTables !== undefined) addTableCheck(runtime, perms, options.checkTables)
     setPerms(runtime, perms)
     runtime.confirm()
+    startCoverageOfEnvironment(declaredModels(options))
     return perms
   } catch (error) {
     runtime.abandon()

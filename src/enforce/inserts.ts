@@ -18,6 +18,7 @@ import { dialectOfClass } from '../record/codec.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
 import { valuesByName } from '../schema/model-class.js'
 import { allowsMaybeAsync, idColumns, type Place, rawNames, scopeFor, type Values, valuesOf, withRaws } from './evaluate.js'
+import { policyObserver } from './policy-observer.js'
 import { checkReferences, referenceFields } from './references.js'
 
 interface Completable {
@@ -72,6 +73,7 @@ export async function mayInsert(place: Place, model: Model, actor: Actor | null)
     if (values[name] === undefined && spec.hasDefault)
       values[name] = typeof spec.defaultValue === 'function' ? (spec.defaultValue as () => unknown)() : spec.defaultValue
   }
+  if (policyObserver.asked) await policyObserver.asked({ cls: place.cls, action: 'create', actor, db: place.db, values: valuesOf(model) })
   try {
     return await holds(place.db, await runMaybeAsync(checkInsert(place, model, actor)))
   } catch (error) {

@@ -14,6 +14,7 @@ import { tableOf } from '../schema/class-statics.js'
 import { modelClass, valuesByName } from '../schema/model-class.js'
 import { allows, scopeFor } from './evaluate.js'
 import { mayAct } from './perms-mixin.js'
+import { policyObserver } from './policy-observer.js'
 import { orStepUp } from './step-up.js'
 
 /**
@@ -27,6 +28,7 @@ export async function lockForAction(row: Model, action: string): Promise<Model |
   const authority = authorityFor(cls)
   const query = cls.query().findById(row.$id()).forUpdate()
   if (authority === 'free') return (await query) ?? null
+  if (policyObserver.asked) await policyObserver.asked({ cls, action, actor: authority, id: row.$id() })
   const ids = [row.$id()]
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: tableOf(cls), ids, live: true, writes: true })
   const condition = effective(action, scope, { withDeleted: false })

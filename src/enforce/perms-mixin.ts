@@ -1,3 +1,4 @@
+import type { Knex } from 'knex'
 import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, ForbiddenError } from '../core/errors.js'
 import type { ActionName } from '../policy/actions.js'
@@ -25,6 +26,7 @@ import { policyEnforcer } from './enforcer.js'
 import { allows, hasId, isOneOf } from './evaluate.js'
 import { mayInsert } from './inserts.js'
 import { protectJoinTable } from './join-row.js'
+import { policyObserver } from './policy-observer.js'
 
 /** A user as permission methods accept it: an object with an id and loaded roles. */
 export interface UserLike {
@@ -230,6 +232,7 @@ export async function mayAct(row: Model, asked: ActionName, user?: UserLike | Ac
   const action = decidingAction(policy, asked)
   const db = trx ?? cls.knex()
   const ids = [row.$id()]
+  if (policyObserver.asked) await policyObserver.asked({ cls, action: asked, actor: authority, db: db as Knex, id: row.$id() })
   const scope = scopeOf(cls, authority, { dialect: dialectOfClass(cls), ref: 'perms_row', ids, writes: action !== 'read' })
   const table = tableOf(cls)
   const mine = isOneOf(cls, 'perms_row', ids)

@@ -1,11 +1,12 @@
 import { AssertionError } from 'node:assert'
 import type { Model } from 'objection'
-import type { UserLike } from '../enforce/perms-mixin.js'
+import { actorOf, type UserLike } from '../enforce/perms-mixin.js'
+import { policyObserver } from '../enforce/policy-observer.js'
 import { formatExplanation } from '../insight/explain/format.js'
 import { explain } from '../insight/explain.js'
 import type { ActionName } from '../policy/actions.js'
 import type { Actor } from '../policy/context.js'
-import { classOf } from '../schema/model-class.js'
+import { classOf, valuesByName } from '../schema/model-class.js'
 
 /**
  * Expects that a user may do an action with a row. Else the error shows which parts of the policy fail, and what would change that.
@@ -30,6 +31,13 @@ export async function expectRefused(user: UserLike | Actor | null, action: Actio
 }
 
 async function expectAnswer(expected: boolean, user: UserLike | Actor | null, action: ActionName, row: Model): Promise<void> {
+  if (policyObserver.asked)
+    await policyObserver.asked({
+      cls: classOf(row),
+      action,
+      actor: actorOf(user),
+      ...(action === 'create' ? { values: valuesByName(row) } : { id: row.$id() }),
+    })
   const explanation = await explain(classOf(row), action, user, row)
   if (explanation.allowed === expected) return
   const message = `Expected ${expected ? 'to be allowed' : 'to be refused'}.\n${formatExplanation(explanation, 'text')}`

@@ -107,6 +107,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./verify.js')).verifyCommand,
   },
   {
+    name: 'coverage',
+    summary: 'Shows which outcomes of policies the tests have seen.',
+    load: async () => (await import('./coverage.js')).coverageCommand,
+  },
+  {
     name: 'maintain',
     summary: 'Deletes expired tokens and other rows that have aged.',
     load: async () => (await import('./maintain.js')).maintain,

@@ -4,6 +4,7 @@ import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
 import { lockForAction } from '../../enforce/locked-row.js'
 import { mayAct } from '../../enforce/perms-mixin.js'
+import { policyObserver } from '../../enforce/policy-observer.js'
 import { orStepUp, rulesOfWrite } from '../../enforce/step-up.js'
 import { rulesOf } from '../../policy/abilities.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
@@ -178,6 +179,7 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
       return effective('create', scope, { withDeleted: true })
     }
     if (canCreate(actor) !== false) return
+    void policyObserver.asked?.({ cls: this.served, action: 'create', actor })
     const [fresh] = freshSessions(rulesOfWrite(this.served, 'create'), actor).filter((one) => canCreate(one.actor) !== false)
     if (!fresh) throw this.refusal('create')
     // If the values of the row decide too, they are checked first.
