@@ -2,6 +2,8 @@
  * Loaded before every run (.mocharc.json). A run without servers tests on SQLite and says what it left out;
  * with REQUIRE_DATABASES=1 (CI) leaving one out is a failure, so that a green run cannot be a partial one.
  */
+import * as crypto from 'node:crypto'
+import { hasNodeSqlite } from '../src/database/node-sqlite/module.js'
 import { idChoice } from './helpers/repetitions.js'
 
 const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'REDIS_URL' } as const
@@ -33,6 +35,8 @@ export function mochaGlobalTeardown(): void {
     console.log(`  Left out without FULL=1 (.ci/nightly runs it; this run: ID_CHOICE=${idChoice()}):`)
     for (const part of withoutFull) console.log(`    - ${part}`)
   }
+  if (!hasNodeSqlite()) console.log(`  Left out on Node ${process.versions.node}: node:sqlite, which needs Node 22.13.`)
+  if (!('argon2' in crypto)) console.log(`  Left out on Node ${process.versions.node}: crypto.argon2, which needs Node 24.7.`)
   if (leftOut.length === 0) return
   console.log(`  Left out of this run: ${leftOut.map(([name, variable]) => `${name} (set ${variable})`).join(', ')}\n`)
 }

@@ -4,6 +4,8 @@ import { execFile } from 'node:child_process'
 export interface Ended {
   /** The text that it printed on stdout and stderr. */
   readonly output: string
+  /** The text that it printed on stdout, without warnings of Node. */
+  readonly stdout: string
   /** How it failed; undefined when it ended well. */
   readonly failure?: string
 }
@@ -24,8 +26,12 @@ export function runNode(args: readonly string[], options: { cwd: string; timeout
       { cwd, env, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 26 },
       (error, stdout, stderr) => {
         const output = `${stdout}${stderr}`
-        if (!error) return done({ output })
-        done({ output, failure: error.killed ? `did not end within ${timeout / 1000} s` : `ended with ${error.signal ?? error.code}` })
+        if (!error) return done({ output, stdout })
+        done({
+          output,
+          stdout,
+          failure: error.killed ? `did not end within ${timeout / 1000} s` : `ended with ${error.signal ?? error.code}`,
+        })
       },
     )
     child.stdin?.end()

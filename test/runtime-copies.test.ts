@@ -46,9 +46,9 @@ const notes = ({ BasePermsModel, HasUserMixin, UserOwnershipMixin, column }) =>
 ${body}
 `,
   )
-  const { output, failure } = await runNode([...args, file], { cwd: root, timeout: 150_000, env })
+  const { output, stdout, failure } = await runNode([...args, file], { cwd: root, timeout: 150_000, env })
   if (failure) throw new Error(`${failure}: ${output}`)
-  return JSON.parse(output.trim().split('\n').at(-1) as string)
+  return JSON.parse(stdout.trim().split('\n').at(-1) as string)
 }
 
 describe('Copies and reloads of the package', function () {

@@ -6,6 +6,9 @@ import type { Output } from './output.js'
 /** The exit code of a command that failed. */
 export const FAILURE = 2
 
+/** The exit code of Node when a top-level await never ends. Node 20 tells the listeners of 'exit' 0 instead. */
+const UNSETTLED = 13
+
 /**
  * Reports errors that the application's code throws outside of the command, and an end of the process that the command did not
  * cause. While the application's module is loaded, such an error fails the command; later it is a warning, so that a command that is
@@ -71,6 +74,7 @@ export class ProcessWatch {
 
 function endMessage(file: string | undefined, code: number): string {
   if (file === undefined) return 'The application ended the process before the command was done.'
-  if (code !== 0) return `${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`
+  if (code !== 0 && code !== UNSETTLED)
+    return `${file} ended the process with exit code ${code} while it was loaded. Its own message, if any, is above.`
   return `${file} ended before it was loaded. It called process.exit(), or its top-level await waits for a promise that nothing settles.`
 }

@@ -47,7 +47,8 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const state = { isActive: true }
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
-  const keeping = client.driverName === 'better-sqlite3' ? cachePreparedStatements(client as BetterSqliteClient) : null
+  const prepares = client.driverName === 'better-sqlite3' || client.driverName === 'node-sqlite'
+  const keeping = prepares ? cachePreparedStatements(client as BetterSqliteClient) : null
   const undoRejecting = rejectAfterRollback(knex.client as TransactingClient, dialect)
   const undoRedacting = redactErrorsOf(knex.client as FailingClient)
   redactTimeouts()

@@ -2,7 +2,7 @@ import { LruMap } from '../core/lru-map.js'
 import { replaceSend } from './knex-internals.js'
 import { replaceMethod } from './replace-method.js'
 
-/** A statement of better-sqlite3. */
+/** A statement of better-sqlite3 or of NodeSqliteClient. */
 interface Statement {
   readonly busy: boolean
   safeIntegers(yes: boolean): unknown
@@ -23,7 +23,7 @@ const maxCached = 300
 const isQuery = /^\s*(?:select|insert|update|delete|with)\b/i
 
 /**
- * Caches prepared statements of better-sqlite3 per connection, which saves two thirds of the time of a small statement. SQLite
+ * Caches prepared statements of better-sqlite3 and node:sqlite per connection, which saves two thirds of the time of a small statement. SQLite
  * prepares a statement again by itself after its table has changed. A statement is cached at its second use; a connection caches
  * at most the 300 that it used last. Statements that the application prepares itself are not cached.
  *

@@ -22,6 +22,7 @@ export type Dialect = 'sqlite' | 'pg' | 'mysql'
 const dialects: Readonly<Record<string, Dialect>> = {
   sqlite3: 'sqlite',
   'better-sqlite3': 'sqlite',
+  'node-sqlite': 'sqlite',
   pg: 'pg',
   pgnative: 'pg',
   mysql: 'mysql',
@@ -39,7 +40,7 @@ export function dialectOf(knex: Knex): Dialect {
   const dialect = typeof driverName === 'string' && Object.hasOwn(dialects, driverName) ? dialects[driverName] : undefined
   if (dialect) return dialect
   throw new ConfigurationError(
-    `The Knex client '${String(driverName)}' is not supported: use 'sqlite3', 'better-sqlite3', 'pg', or 'mysql2' for MariaDB.`,
+    `The Knex client '${String(driverName)}' is not supported: use 'sqlite3', 'better-sqlite3', NodeSqliteClient, 'pg', or 'mysql2' for MariaDB.`,
   )
 }
 

@@ -1,8 +1,9 @@
 import Knex from 'knex'
 import { type ConformanceTarget, conformance, nodeReference, type Responses } from '../../src/testing/conformance/index.js'
+import { clientOf, embeddedDriver } from '../helpers/databases.js'
 import { apps } from './apps.js'
 
-const knex = () => Knex({ client: 'better-sqlite3', connection: ':memory:', useNullAsDefault: true })
+const knex = () => Knex({ client: clientOf(embeddedDriver), connection: ':memory:', useNullAsDefault: true })
 
 /** Cases that some servers cannot pass. */
 const limits: Record<string, Partial<ConformanceTarget>> = {

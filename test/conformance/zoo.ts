@@ -1,6 +1,6 @@
 import type { PermsOptions } from '../../src/setup/options.js'
 import { openWorld, type World } from '../../src/testing/conformance/world.js'
-import { createDatabase, type DatabaseName, type OwnDatabase } from '../helpers/databases.js'
+import { createDatabase, type DatabaseName, embeddedDriver, type OwnDatabase } from '../helpers/databases.js'
 
 export { password } from '../../src/testing/conformance/case.js'
 export { Critter, critterResource, UserDocument } from '../../src/testing/conformance/world.js'
@@ -8,13 +8,13 @@ export { Critter, critterResource, UserDocument } from '../../src/testing/confor
 export type Zoo = World
 
 /** Opens an empty database with three users and their rows. */
-export async function openZoo(name: DatabaseName = 'better-sqlite3', options: Partial<PermsOptions> = {}): Promise<Zoo> {
+export async function openZoo(name: DatabaseName = embeddedDriver, options: Partial<PermsOptions> = {}): Promise<Zoo> {
   const database = await emptyDatabase(name)
   return closing(database, await openWorld(database.knex, options))
 }
 
 /** Creates an empty database that is fast to fill. */
-export async function emptyDatabase(name: DatabaseName = 'better-sqlite3'): Promise<OwnDatabase> {
+export async function emptyDatabase(name: DatabaseName = embeddedDriver): Promise<OwnDatabase> {
   const database = await createDatabase(name)
   // These files need not survive a crash, and waiting for the disk takes most of the time.
   if (name.includes('sqlite')) await database.knex.raw('pragma synchronous = off')

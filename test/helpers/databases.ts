@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Knex, { type Knex as KnexInstance } from 'knex'
+import { NodeSqliteClient } from '../../src/database/node-sqlite/client.js'
+import { hasNodeSqlite } from '../../src/database/node-sqlite/module.js'
 
 /** The drivers that the library is tested on. */
-export type DatabaseName = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
+export type DatabaseName = 'sqlite3' | 'better-sqlite3' | 'node-sqlite' | 'pg' | 'mysql2'
 
 /** A database of its own, made for one test or one describe. */
 export interface OwnDatabase {
@@ -27,17 +29,37 @@ export interface TestDatabase {
 }
 
 const servers = { pg: process.env['POSTGRES_URL'], mysql2: process.env['MARIADB_URL'] }
-const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
+/** The dialect of each driver. */
+export const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', 'node-sqlite': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
 
-/** The drivers that this run can reach: SQLite always, the servers where the environment says where they are. */
-export const availableDrivers: readonly DatabaseName[] = (['sqlite3', 'better-sqlite3', 'pg', 'mysql2'] as const).filter(
-  (name) => (name !== 'pg' && name !== 'mysql2') || servers[name],
+const isSqlite = (name: DatabaseName) => dialects[name] === 'sqlite'
+
+/**
+ * The drivers that this run can reach: those of SQLite, of which node:sqlite needs Node 22.13, and the servers where the environment
+ * says where they are.
+ */
+export const availableDrivers: readonly DatabaseName[] = (['sqlite3', 'better-sqlite3', 'node-sqlite', 'pg', 'mysql2'] as const).filter(
+  (name) => (name === 'node-sqlite' ? hasNodeSqlite() : isSqlite(name) || servers[name as 'pg' | 'mysql2']),
 )
 
-/** One driver for each database, which is enough above the query layer. With FULL=1: every driver. */
+const isFull = process.env['FULL'] === '1'
+
+/** The drivers of SQLite that SQLITE_DRIVERS names, such as 'better-sqlite3,node-sqlite'. Default: sqlite3. */
+const sqliteDrivers = (process.env['SQLITE_DRIVERS'] ?? 'sqlite3').split(',')
+for (const name of sqliteDrivers)
+  if (!availableDrivers.some((driver) => driver === name && isSqlite(driver)))
+    throw new Error(`SQLITE_DRIVERS names '${name}'. This Node has: ${availableDrivers.filter(isSqlite).join(', ')}.`)
+
+/** One driver for each database, which is enough above the query layer. With FULL=1: every driver, but node-sqlite only if it is named. */
 export const availableDatabases: readonly DatabaseName[] = availableDrivers.filter(
-  (name) => name !== 'better-sqlite3' || process.env['FULL'] === '1',
+  (name) => !isSqlite(name) || sqliteDrivers.includes(name) || (isFull && name !== 'node-sqlite'),
 )
+
+/** The driver of tests that need only one database: better-sqlite3, which is the fastest, or node-sqlite if SQLITE_DRIVERS names it. */
+export const embeddedDriver = sqliteDrivers.includes('node-sqlite') ? 'node-sqlite' : 'better-sqlite3'
+
+/** Returns the client that Knex gets for a driver. */
+export const clientOf = (name: DatabaseName): string | typeof KnexInstance.Client => (name === 'node-sqlite' ? NodeSqliteClient : name)
 
 /**
  * SQLite and one server, for tests that start a process for each case. With FULL=1: every driver.
@@ -45,11 +67,11 @@ export const availableDatabases: readonly DatabaseName[] = availableDrivers.filt
  * @example eachDatabase('objection-perms users', (db) => { ... }, sqliteAnd('pg'))
  */
 export function sqliteAnd(server: 'pg' | 'mysql2'): readonly DatabaseName[] {
-  return process.env['FULL'] === '1' ? availableDrivers : availableDatabases.filter((name) => name === 'sqlite3' || name === server)
+  return availableDatabases.filter((name) => isFull || isSqlite(name) || name === server)
 }
 
 /** SQLite, for tests that repeat on servers what other tests check there. With FULL=1: every driver. */
-export const sqliteOnly: readonly DatabaseName[] = process.env['FULL'] === '1' ? availableDrivers : ['sqlite3']
+export const sqliteOnly: readonly DatabaseName[] = isFull ? availableDatabases : availableDatabases.filter(isSqlite)
 
 /**
  * Makes an empty database and a Knex on it: a temporary file for SQLite, a uniquely named database on the servers.
@@ -60,7 +82,7 @@ export async function createDatabase(name: DatabaseName): Promise<OwnDatabase> {
   const opened: KnexInstance[] = []
   const connect = (config: Partial<KnexInstance.Config> = {}): KnexInstance => {
     const knex = Knex({
-      client: name,
+      client: clientOf(name),
       connection: place.remote ? place.url : { filename: place.url },
       ...(name === 'pg' || name === 'mysql2'
         ? { pool: { min: 0, max: 8 } }
@@ -83,13 +105,16 @@ export async function createDatabase(name: DatabaseName): Promise<OwnDatabase> {
 
 type Created = (error: Error | null) => void
 
+const withoutSyncNow = (connection: { pragma(text: string): void }, done: Created) => {
+  connection.pragma('synchronous = off')
+  done(null)
+}
+
 /** Lets SQLite return before the disk has stored the data: no test survives a power failure. */
 const withoutSync = {
   sqlite3: (connection: { exec(sql: string, done: Created): void }, done: Created) => connection.exec('pragma synchronous = off', done),
-  'better-sqlite3': (connection: { pragma(text: string): void }, done: Created) => {
-    connection.pragma('synchronous = off')
-    done(null)
-  },
+  'better-sqlite3': withoutSyncNow,
+  'node-sqlite': withoutSyncNow,
 }
 
 interface Place {

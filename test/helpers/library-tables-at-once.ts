@@ -120,8 +120,8 @@ async function sendAll(knex: Knex, statements: readonly string[]): Promise<void>
     new Promise<void>((resolve, reject) => run((error) => (error ? reject(error) : resolve())))
   try {
     const all = statements.join(';\n')
-    const { client: driver } = (knex.client as { config: Knex.Config }).config
-    if (driver === 'better-sqlite3') connection.exec(all)
+    const { driverName: driver } = knex.client as Knex.Client
+    if (driver === 'better-sqlite3' || driver === 'node-sqlite') connection.exec(all)
     else if (driver === 'sqlite3') await send((done) => connection.exec(all, done))
     else if (driver === 'pg') await send((done) => connection.query(all, done))
     else await Promise.all(statements.map((sql) => send((done) => connection.query(sql, done))))

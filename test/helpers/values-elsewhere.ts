@@ -1,10 +1,11 @@
 /** Reads the sample rows of another process, and writes the same ones again: run with another TZ. */
 import Knex from 'knex'
 import { BaseModel, column, initPerms } from '../../src/index.js'
+import { clientOf, type DatabaseName } from './databases.js'
 
 const [client = '', url = ''] = process.argv.slice(2)
 const isFile = client.includes('sqlite')
-const knex = Knex({ client, connection: isFile ? { filename: url } : url, useNullAsDefault: isFile })
+const knex = Knex({ client: clientOf(client as DatabaseName), connection: isFile ? { filename: url } : url, useNullAsDefault: isFile })
 const perms = initPerms({ knex })
 
 class Sample extends BaseModel.withColumns({

@@ -6,10 +6,8 @@ import { compareSchemas } from '../../src/migrate/compare.js'
 import { declaredSchema } from '../../src/migrate/declared-schema.js'
 import { declaredTables } from '../../src/migrate/declared-tables.js'
 import { findTableDrift } from '../../src/migrate/table-drift.js'
-import { availableDatabases, createDatabase } from '../helpers/databases.js'
+import { availableDatabases, createDatabase, dialects } from '../helpers/databases.js'
 import { existingSchemas } from './existing-schemas.js'
-
-const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
 
 for (const name of availableDatabases) {
   describe(`Models with only a JSON Schema do not differ from existing tables (${name})`, () => {

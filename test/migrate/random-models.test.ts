@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { codeString } from '../../src/migrate/text/literals.js'
 import { encode } from '../../src/schema/storage.js'
-import { availableDatabases, createDatabase, type DatabaseName } from '../helpers/databases.js'
+import { availableDatabases, createDatabase, type DatabaseName, dialects } from '../helpers/databases.js'
 import { generatedCases } from '../helpers/repetitions.js'
 import { Application } from './application.js'
 import {
@@ -18,7 +18,6 @@ import {
 
 const cases = generatedCases(24, 'MIGRATION_RUNS', 8)
 const firstSeed = Number(process.env['MIGRATION_SEED'] ?? 1)
-const dialects = { sqlite3: 'sqlite', 'better-sqlite3': 'sqlite', pg: 'pg', mysql2: 'mysql' } as const
 
 for (const driver of availableDatabases) {
   describe(`Migrations between random models (${driver})`, () => {

@@ -6,7 +6,9 @@ import { interceptResponse, keepContext, nodeRequest, sendNode } from '../../src
 import { createAdapter, HttpResponse } from '../../src/index.js'
 import { type ConformanceTarget, conformance, nodeReference, type Responses } from '../../src/testing/conformance/index.js'
 
-const knex = () => Knex({ client: 'better-sqlite3', connection: ':memory:', useNullAsDefault: true })
+const knex = () => Knex({ client: clientOf(embeddedDriver), connection: ':memory:', useNullAsDefault: true })
+
+import { clientOf, embeddedDriver } from '../helpers/databases.js'
 
 /** The faults of an adapter. */
 interface Faults {

@@ -48,7 +48,7 @@ describe('docs/getting-started.md, followed from an empty folder with the packed
 })
 
 function expectOutputs(text: string): void {
-  expect(text.match(/^# pass 5$/gm)).to.have.length(2)
+  expect(text.match(/^[#ℹ] pass 5$/gm)).to.have.length(2)
   expect(text.match(/^Created the superadmin admin@example\.com\.$/gm)).to.have.length(1)
   expect(text)
     .to.match(/"title":"Hello"/)

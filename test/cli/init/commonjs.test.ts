@@ -22,7 +22,7 @@ describe('An application that init writes into a CommonJS project', function () 
         }
         const command = (line: string) => run([join(root, 'dist/cli/main.js'), ...line.split(' ')])
         const test = language === 'ts' ? ['--import', 'tsx', '--test', 'test/api.test.ts'] : ['--test', 'test/api.test.mjs']
-        expect(await run(test)).to.match(/^# pass 5$/m)
+        expect(await run(test)).to.match(/^[#ℹ] pass 5$/m)
         expect(await command('migrate up')).to.match(/\d{14}_first_tables\.(?:ts|mjs)/)
         expect(await command('migrate check')).to.contain('The migrations make the tables that the models declare.')
         expect(await command('create-superuser --email admin@example.com')).to.contain('Created the superadmin admin@example.com.')

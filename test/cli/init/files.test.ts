@@ -198,7 +198,7 @@ describe('The files that init writes', function () {
         const env = { DATABASE_URL: '', TEST_DATABASE_URL: database.url, JWT_SECRET: '' }
         const { output, failure } = await runNode(args, { cwd: folder.path, timeout: 90_000, env })
         expect(failure, output).to.equal(undefined)
-        expect(output).to.match(/^# pass 5$/m)
+        expect(output).to.match(/^[#ℹ] pass 5$/m)
       })
     }
   })
