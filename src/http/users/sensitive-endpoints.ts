@@ -25,6 +25,7 @@ const always = new Set([
   'DELETE sessions',
   'DELETE :id',
   'POST :id/restore',
+  'POST :id/shares',
 ])
 
 /** The endpoints that need it for some requests. */

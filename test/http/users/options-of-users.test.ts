@@ -101,7 +101,10 @@ const table: Readonly<Record<string, readonly [Body, Access, Shown]>> = {
 
 /** Where each option of a CrudResource is tested for the endpoints of users; those of one method only go through that method's tests. */
 const options: Readonly<
-  Record<string, 'this table' | 'resources.test.ts' | 'list.test.ts' | 'shown-columns.test.ts' | 'deleted-users.test.ts'>
+  Record<
+    string,
+    'this table' | 'resources.test.ts' | 'list.test.ts' | 'shown-columns.test.ts' | 'deleted-users.test.ts' | 'shared-users.test.ts'
+  >
 > = {
   model: 'resources.test.ts',
   path: 'resources.test.ts',
@@ -117,6 +120,7 @@ const options: Readonly<
   maxPageSize: 'list.test.ts',
   include: 'shown-columns.test.ts',
   deleted: 'deleted-users.test.ts',
+  shares: 'shared-users.test.ts',
 }
 
 const keyOf = ({ options: { method, path } }: Endpoint) => `${method} ${path}`
