@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { policyEnforcer } from '../../src/enforce/enforcer.js'
 import { policyObserver } from '../../src/enforce/policy-observer.js'
 import {
+  Api,
   allOf,
   anyOf,
   asAnonymous,
@@ -13,6 +14,7 @@ import {
   authenticated,
   BasePermsModel,
   belongsTo,
+  CrudResource,
   check,
   column,
   createTables,
@@ -32,9 +34,18 @@ import {
   where,
 } from '../../src/index.js'
 import { reportOfFolder } from '../../src/insight/coverage/files.js'
-import { createUser, expectAllowed, expectRefused, type PolicyCoverage, policyCoverage, testHasher } from '../../src/testing/index.js'
+import {
+  createUser,
+  expectAllowed,
+  expectRefused,
+  type PolicyCoverage,
+  policyCoverage,
+  signInAs,
+  testHasher,
+} from '../../src/testing/index.js'
 import { countQueries, eachDatabase } from '../helpers/databases.js'
 import { rejection, thrown } from '../helpers/errors.js'
+import { clientOf } from '../http/client.js'
 
 class Shelf extends HasUserMixin(BasePermsModel).withColumns({ isOpen: column.boolean().default(true) }) {
   static override tableName = 'coverage_shelf'
@@ -70,7 +81,7 @@ eachDatabase('policyCoverage()', (db) => {
   let book: Book
 
   before(async () => {
-    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), models })
+    perms = initPerms({ knex: db.knex, passwordHasher: testHasher(), models, jwt: { secret: 'a secret of the tests, 32 bytes long' } })
     await perms.migrate()
     await createTables(db.knex, models)
     users = {
@@ -231,6 +242,23 @@ eachDatabase('policyCoverage()', (db) => {
     await asSystem(() => Book.query().delete().where({ title: 'in' }))
     expect(await questions()).to.deep.equal(measured)
     expect(measured.at(-1)).to.equal(0)
+  })
+
+  it('counts actions over HTTP and questions inside transactions, which neither wait for each other nor fail [promise 232]', async () => {
+    const books = new CrudResource({ model: Book })
+    books.action('publish', { handler: ({ row }) => row })
+    const ask = clientOf(new Api({ resources: [books] }), perms)
+    const tokenOf = async (user: User) => (await signInAs(user, { perms })).accessToken
+    const done = await asSystem(() => Book.create({ title: 'c', status: 'done', userId: users.ann.id }))
+    expect((await ask('POST', `/books/${done.id}/publish`, await tokenOf(users.bob))).status).to.equal(200)
+    expect((await ask('POST', `/books/${done.id}/publish`, await tokenOf(users.banned))).status).to.equal(403)
+    expect(seen()).to.include.members(['Book.publish allOf[0].not.role false', 'Book.publish allOf[0].not.role true'])
+    expect((await ask('POST', '/books', await tokenOf(users.bob), { body: { title: 'd' } })).status).to.equal(201)
+    const isAllowed = await runAs(users.ann, () =>
+      transaction(async (trx) => (await book.can('update')) && (await Book.query(trx)).length > 0),
+    )
+    expect(isAllowed).to.equal(true)
+    expect(coverage.report().failures).to.equal(0)
   })
 
   it('adds no statement and no hook when it is off [promise 232]', async () => {
