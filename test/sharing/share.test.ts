@@ -400,6 +400,18 @@ eachDatabase('Sharing rows', (db) => {
     const why = await explain(Paper, 'update', bob ?? null, paper)
     expect(why.allowed).to.equal(false)
     expect(JSON.stringify(why.tree)).to.match(/users with whom the row is shared as viewer/)
+    expect(why.counterfactuals.map(({ words }) => words.replaceAll(user(bob).email, 'bob'))).to.include(
+      'if the row were shared with bob as editor',
+    )
+    const may = await explain(Paper, 'read', bob ?? null, paper)
+    expect([may.allowed, may.counterfactuals.map(({ words }) => words.replaceAll(user(bob).email, 'bob'))]).to.deep.equal([
+      true,
+      ['if the row were not shared with bob'],
+    ])
+    const twice = await explain(Paper, 'update', cid ?? null, paper)
+    expect(twice.counterfactuals.map(({ words }) => words.replaceAll(user(cid).email, 'cid'))).to.include(
+      'if the row were shared with cid as editor',
+    )
     expect(explain(Paper, 'read', bob ?? null).words).to.contain('users with whom the row is shared as viewer')
   })
 

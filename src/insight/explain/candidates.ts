@@ -104,6 +104,8 @@ function changesFor(rule: AnyRule, scope: Scope, around: Surroundings): Change[]
       return [{ kind: 'session', confirmed: compile(rule, scope) !== true }]
     case 'ability':
       return scope.actor?.abilities ? [{ kind: 'ability', ability: rule.ability }] : []
+    case 'shared':
+      return scope.actor ? [rule.relation, null].map((relation): Change => ({ kind: 'share', relation })) : []
     case 'related':
       return unlinked(rule.relation, scope)
     default:

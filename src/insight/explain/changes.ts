@@ -15,6 +15,8 @@ export type Change =
   | { readonly kind: 'session'; readonly confirmed: boolean }
   /** The API key of the caller has a further ability. */
   | { readonly kind: 'ability'; readonly ability: string }
+  /** The row is shared with the caller in this relation; null: it is not shared with the caller at all. */
+  | { readonly kind: 'share'; readonly relation: string | null }
   /** The caller is signed in as a user without roles. */
   | { readonly kind: 'signIn' }
   /** The user is enabled. */
@@ -29,15 +31,17 @@ export interface OtherCallers {
 }
 
 /** Applies a change; null if it does not apply to the state. */
-export function apply(change: Change, { actor, row }: State, others: OtherCallers): State | null {
-  if (change.kind === 'column') return { actor, row: { ...row, [change.column]: change.value } }
-  if (change.kind === 'enable') return actor === null && others.enabled ? { actor: others.enabled, row } : null
-  if (change.kind === 'signIn') return actor === null && others.stranger ? { actor: others.stranger, row } : null
+export function apply(change: Change, state: State, others: OtherCallers): State | null {
+  const { actor, row } = state
+  if (change.kind === 'column') return { ...state, row: { ...row, [change.column]: change.value } }
+  if (change.kind === 'enable') return actor === null && others.enabled ? { ...state, actor: others.enabled } : null
+  if (change.kind === 'signIn') return actor === null && others.stranger ? { ...state, actor: others.stranger } : null
+  if (change.kind === 'share') return actor && { ...state, sharedAs: change.relation }
   const changed = actor && changedActor(change, actor)
-  return changed && { actor: changed, row }
+  return changed && { ...state, actor: changed }
 }
 
-type ActorChange = Exclude<Change, { kind: 'column' | 'enable' | 'signIn' }>
+type ActorChange = Exclude<Change, { kind: 'column' | 'enable' | 'signIn' | 'share' }>
 
 function changedActor(change: ActorChange, actor: Actor): Actor | null {
   switch (change.kind) {
@@ -60,6 +64,7 @@ function changedActor(change: ActorChange, actor: Actor): Actor | null {
 /** Returns whether two changes cannot both happen. */
 export function conflict(a: Change, b: Change): boolean {
   if (a.kind === 'column' && b.kind === 'column') return a.column === b.column
+  if (a.kind === 'share' && b.kind === 'share') return true
   return (a.kind === 'session' && b.kind === 'session') || (a.kind === 'signIn' && b.kind === 'enable')
 }
 
@@ -81,6 +86,8 @@ export function changeWords(change: Change, name: string): string {
       return change.confirmed
         ? `${name} had just confirmed the session with a second factor`
         : `${name} had not confirmed the session lately`
+    case 'share':
+      return change.relation === null ? `the row were not shared with ${name}` : `the row were shared with ${name} as ${change.relation}`
     case 'ability':
       return `the API key had the ability ${change.ability}`
     case 'signIn':

@@ -19,15 +19,18 @@ export interface Subject {
 export interface State {
   readonly actor: Actor | null
   readonly row: Values
+  /** The relation in which the row is assumed to be shared with the actor; null: it is not shared. */
+  readonly sharedAs?: string | null | undefined
 }
 
 /** Returns the scope in which rules are evaluated for a state; null if a check() threw, which denies the action. */
-export async function scopeOfState({ cls, action }: Subject, { actor, row }: State): Promise<Scope | null> {
+export async function scopeOfState({ cls, action }: Subject, { actor, row, sharedAs }: State): Promise<Scope | null> {
   const rule = ruleOf(policyOf(cls), action)
   const scope = scopeOf(cls, actor, { dialect: dialectOfClass(cls), ref: 'perms_row', row, writes: action !== 'read' })
-  if (!usesCheck(rule)) return { ...scope, assumesGrants: true }
+  const assumed = { assumesGrants: true, assumedShare: sharedAs }
+  if (!usesCheck(rule)) return { ...scope, ...assumed }
   try {
-    return { ...scope, assumesGrants: true, checks: await runChecks(rule, row, actor) }
+    return { ...scope, ...assumed, checks: await runChecks(rule, row, actor) }
   } catch {
     return null
   }

@@ -48,6 +48,8 @@ export interface Scope {
   readonly befores?: ReadonlyMap<BeforeRule, boolean> | undefined
   /** Whether shared() is false: to find out what the caller may do without any share. */
   readonly withoutShares?: boolean | undefined
+  /** The relation in which the row is assumed to be shared with the actor, besides its shares in the database; null: it is not shared. */
+  readonly assumedShare?: string | null | undefined
   /** Whether the grants of `actor` are assumed to be those in the database. */
   readonly assumesGrants?: boolean | undefined
   /** The nesting depth of EXISTS, for unique aliases. */
@@ -81,6 +83,7 @@ export function scopeOf(
     checks,
     befores,
     withoutShares: undefined,
+    assumedShare: undefined,
     assumesGrants: undefined,
     depth: 0,
     schema,

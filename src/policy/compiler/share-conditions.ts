@@ -18,6 +18,11 @@ const isAmong = (name: string, values: readonly unknown[]): Sql => sql(`?? in ($
 
 /** Compiles shared(): the caller, or a role or a domain of the caller, has received the row in the relation or in one that includes it. */
 export function sharedCondition(rule: SharedRule, scope: Scope): Condition {
+  // Only the row itself is assumed to be shared, not the rows of its relations.
+  if (scope.assumedShare !== undefined && scope.depth === 0) {
+    if (scope.assumedShare === null || !callerOf(scope).isPresent(scope)) return false
+    if (relationsIncluding(scope.cls, rule.relation).includes(scope.assumedShare)) return true
+  }
   const from = receivedShares(rule, scope)
   if (!from) return false
   const alias = shareAlias(scope)
