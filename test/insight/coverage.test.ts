@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -347,6 +348,24 @@ describe('policyCoverage() across processes', () => {
     expect(low.text).to.contain('is less than the threshold of 80 %.')
     const json = JSON.parse(cli('--folder', counts, '--json').text)
     expect(JSON.stringify(json)).to.contain('"missing"')
+  })
+
+  it('warns when the counts cannot be written, and makes a folder that was deleted [promise 232]', async () => {
+    const own = join(folder, 'own')
+    const coverage = policyCoverage({ models, folder: own })
+    try {
+      coverage.report()
+      rmSync(own, { recursive: true })
+      expect(coverage.report().leaves).to.have.length(16)
+      rmSync(own, { recursive: true })
+      writeFileSync(own, 'a file')
+      const warning = once(process, 'warning')
+      expect(thrown(() => coverage.report())).to.be.instanceOf(Error)
+      expect(String((await warning)[0])).to.contain('The coverage of policies could not be written')
+    } finally {
+      rmSync(own, { force: true })
+      coverage.stop()
+    }
   })
 
   it('refuses wrong options, empty folders and files of other versions [promise 232]', function () {

@@ -1,6 +1,6 @@
 /** Counts the outcomes of leaves in one process, and keeps them in a file. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Model } from 'objection'
 import { newId } from '../../core/ids.js'
 import { type CoverageLeaf, coverageLeaves, type RuleLeaf } from './leaves.js'
@@ -27,9 +27,7 @@ export class CoverageCollector {
   /** @param folder the folder of the files; undefined: the counts stay in this process */
   constructor(folder: string | undefined) {
     this.#file = folder === undefined ? undefined : join(folder, `policies-${process.pid}-${newId()}.json`)
-    if (folder === undefined) return
-    mkdirSync(folder, { recursive: true })
-    process.on('exit', this.save)
+    if (folder !== undefined) process.on('exit', this.save)
   }
 
   /** Adds the leaves of models, seen or not. */
@@ -68,8 +66,14 @@ export class CoverageCollector {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#file === undefined) return
-    writeFileSync(`${this.#file}.tmp`, JSON.stringify({ version: 1, leaves: this.counts(), failures: this.failures }))
-    renameSync(`${this.#file}.tmp`, this.#file)
+    try {
+      mkdirSync(dirname(this.#file), { recursive: true })
+      writeFileSync(`${this.#file}.tmp`, JSON.stringify({ version: 1, leaves: this.counts(), failures: this.failures }))
+      renameSync(`${this.#file}.tmp`, this.#file)
+    } catch (error) {
+      // A full disk must not end the process of the tests.
+      process.emitWarning(`The coverage of policies could not be written: ${(error as Error).message}`)
+    }
   }
 
   /** Writes the file a last time. */
