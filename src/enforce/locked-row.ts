@@ -7,6 +7,7 @@ import { scopeOf } from '../policy/compiler/scope.js'
 import { authorityFor, currentActor } from '../policy/context.js'
 import { effective } from '../policy/effective.js'
 import { assertAction, policyOf, ruleOf } from '../policy/policy.js'
+import { refusedBy } from '../policy/refusal.js'
 import { usesCheck } from '../policy/rules.js'
 import { filterReadable } from '../query/query-builder.js'
 import { dialectOfClass } from '../record/codec.js'
@@ -62,7 +63,8 @@ export async function assertMayAct(row: Model, action: string, trx?: Transaction
 
 async function refusalOf(row: Model, action: string, trx?: TransactionOrKnex): Promise<Error> {
   const cls = modelClass(row.constructor)
-  if (!(await mayAct(row, 'read', undefined, trx))) return new NotFoundError(message('row.noneWithId', { model: cls.name }))
-  const refusal = new ForbiddenError(message('row.action', { action, model: cls.name }))
+  if (!(await mayAct(row, 'read', undefined, trx)))
+    return new NotFoundError(message('row.noneWithId', { model: cls.name }), { refusedRule: refusedBy(cls, 'read') })
+  const refusal = new ForbiddenError(message('row.action', { action, model: cls.name }), { refusedRule: refusedBy(cls, action) })
   return await orStepUp<Error>(refusal, rulesOf(action, policyOf(cls)), currentActor(), () => mayAct(row, action, undefined, trx))
 }

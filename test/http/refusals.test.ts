@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { lockOrRefuse } from '../../src/enforce/locked-row.js'
 import { CrudResource } from '../../src/http/crud/crud-resource.js'
 import { Api } from '../../src/http/serve/api.js'
 import { UserResource } from '../../src/http/users/user-resource.js'
@@ -18,6 +19,7 @@ import {
   related,
   role,
   runAs,
+  transaction,
   where,
 } from '../../src/index.js'
 import { asSystem } from '../../src/policy/context.js'
@@ -211,6 +213,17 @@ eachDatabase('The rule behind a refusal', (db) => {
     expect(JSON.stringify(error)).to.not.contain('holders')
     expect(JSON.stringify({ ...error })).to.not.contain('holders')
     expect(Object.getOwnPropertyNames(error)).to.not.include('refusedRule')
+  })
+
+  it('is named by locks for actions as well, for readable and for hidden rows', async () => {
+    const reader = await perms.authenticate(tokens['reader'] as string)
+    const refusalOf = (row: Report) =>
+      runAs(reader.id, () => transaction(() => lockOrRefuse(row, 'publish'))).then(
+        () => undefined,
+        (error: unknown) => (error as PermsError).refusedRule,
+      )
+    expect(await refusalOf(report)).to.deep.equal(expectedRules.action)
+    expect(await refusalOf(closed)).to.deep.equal(expectedRules.missing)
   })
 
   it('contains no value of a hidden column in any environment [promise 222]', async () => {
