@@ -3,7 +3,8 @@ import { ConfigurationError } from '../core/errors.js'
 import type { OptionNames } from '../core/known-options.js'
 import type { UserLike } from '../enforce/perms-mixin.js'
 import type { DomainId, DomainName, LibraryId, RoleName, UserId } from '../policy/registered-types.js'
-import { markShareable, shareRelationsOf } from '../policy/share-relations.js'
+import { type Rule, walk } from '../policy/rules.js'
+import { assertShareRelation, markShareable, shareRelationsOf } from '../policy/share-relations.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { markIntermediate } from '../schema/definition/declarations.js'
 import { idProperties, onDefinition } from '../schema/definition/definition.js'
@@ -105,6 +106,16 @@ function sharing(): Sharing {
 }
 
 const namePattern = /^[a-z][A-Za-z0-9]{0,63}$/
+
+// The rules of a policy are checked with the policy.
+onDefinition((cls, { specs }) => {
+  for (const [name, { readable, writable }] of Object.entries(specs)) {
+    for (const rule of [readable, writable]) {
+      for (const part of rule ? walk(rule as Rule) : [])
+        if (part.kind === 'shared') assertShareRelation(`${cls.name}.${name}`, cls, part.relation)
+    }
+  }
+})
 
 onDefinition((cls) => {
   if (!('shareRelations' in cls)) return

@@ -300,6 +300,13 @@ describe('ShareableMixin and shared()', () => {
     expect(thrown(() => Part.build({ name: 'x' })).message).to.match(/Add ShareableMixin to Part/)
   })
 
+  it('[promise 240] refuse such relations in the rules of columns', () => {
+    class Thing extends ShareableMixin(BasePermsModel).withColumns({ name: column.string().readableBy(shared('editr')) }) {}
+    expect(thrown(() => Thing.build({ name: 'x' })).message).to.match(/Thing\.name: Thing has no relation 'editr'.*Did you mean 'editor'/)
+    class Other extends BasePermsModel.withColumns({ name: column.string().writableBy(shared('editor')) }) {}
+    expect(thrown(() => Other.build({ name: 'x' })).message).to.match(/Other\.name: .*Add ShareableMixin to Other/)
+  })
+
   it('[promise 240] refuse shared() in create, where no row has been shared yet', () => {
     expect(policyError({ create: anyOf(authenticated(), shared('viewer')) })).to.match(
       /policy\.create: shared\(\) is false for every new row/,

@@ -5,7 +5,7 @@ import { idProperties } from '../../schema/definition/definition.js'
 import { idSpecOf } from '../../schema/ids.js'
 import { modelOfTable } from '../registered-models.js'
 import type { AnyRule, ManyRule, Rule, SharedRule } from '../rules.js'
-import { relationsIncluding } from '../share-relations.js'
+import { assertShareRelation, relationsIncluding } from '../share-relations.js'
 import { callerOf } from './caller.js'
 import { all, type Condition, type Sql, sql } from './condition.js'
 import { columnSql, type Scope, tableIn } from './scope.js'
@@ -34,10 +34,12 @@ export function sharedCondition(rule: SharedRule, scope: Scope): Condition {
 function receivedShares({ relation }: SharedRule, scope: Scope): Sql | false {
   const caller = callerOf(scope)
   if (scope.withoutShares || !caller.isPresent(scope) || (scope.ids?.length === 0 && !scope.row)) return false
+  const relations = relationsIncluding(scope.cls, relation)
+  if (relations.length === 0) assertShareRelation(scope.cls.name, scope.cls, relation)
   const alias = shareAlias(scope)
   const received = all(
     sql('?? = ?', shareColumn(alias, 'rowTable'), tableIn(scope, scope.cls)),
-    isAmong(shareColumn(alias, 'relation'), relationsIncluding(scope.cls, relation)),
+    isAmong(shareColumn(alias, 'relation'), relations),
     isUnexpired(alias, scope.dialect),
     caller.receivesShare(scope, alias),
     ...(scope.ids && !scope.row ? [isAmong(shareColumn(alias, 'rowId'), scope.ids.map(String))] : []),
@@ -101,8 +103,9 @@ const asBytes = (name: string): string => `cast(convert(${name} using utf8mb4) a
  * @returns undefined where the parts are others, or the rows are known
  */
 export function ownedOrShared({ rules }: ManyRule, scope: Scope, compile: (rule: Rule, scope: Scope) => Condition): Condition | undefined {
+  if (scope.dialect !== 'mysql' || !rules.some(({ kind }) => kind === 'shared')) return undefined
   const isList = !scope.row && !scope.ids && !scope.user && !scope.live && !scope.writes && scope.depth === 0
-  if (scope.dialect !== 'mysql' || !isList || !rules.some(({ kind }) => kind === 'shared')) return undefined
+  if (!isList) return undefined
   const type = typeOfId(scope)
   if (type === 'other') return undefined
   const selects: Sql[] = []

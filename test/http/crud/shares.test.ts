@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import fc from 'fast-check'
 import { openApiDocument } from '../../../src/http/openapi/document.js'
 import {
   Api,
@@ -25,6 +26,7 @@ import {
 import { createUser, signInAs } from '../../../src/testing/index.js'
 import { openZoo, type Zoo } from '../../conformance/zoo.js'
 import { availableDatabases, countQueries } from '../../helpers/databases.js'
+import { generatedCases } from '../../helpers/repetitions.js'
 import { type Client, clientOf } from '../client.js'
 
 class Recipe extends ShareableMixin(UserOwnershipMixin(BasePermsModel)).withColumns({ title: column.string({ maxLength: 50 }) }) {
@@ -177,6 +179,29 @@ for (const name of availableDatabases) {
         ).to.deep.equal([field])
       }
       for (const body of [[], 'text', null]) expect((await ask('POST', path, ada.accessToken, { body })).status).to.be.oneOf([400, 422])
+    })
+
+    it('[promise 244] answers random bodies and queries without an internal error, and stores nothing of a refused one', async () => {
+      const values = fc.oneof(
+        fc.constantFrom(null, '', 'author', 'viewer', bob.user.id, press.id, '2999-01-01T00:00:00Z', '\u0000', '\ud800', 0, -1, 1e30, true),
+        fc.jsonValue(),
+        fc.string(),
+      )
+      const keys = fc.constantFrom('userId', 'role', 'domainId', 'relation', 'expiresAt', 'id', 'subjectKey', '__proto__')
+      const bodies = fc.oneof(fc.dictionary(keys, values, { maxKeys: 5 }), fc.jsonValue())
+      await fc.assert(
+        fc.asyncProperty(bodies, fc.dictionary(keys, fc.string(), { maxKeys: 3 }), async (body, query) => {
+          const rows = async () => Number((await zoo.perms.knex('row_share').where('row_id', recipe.id)).length)
+          const earlier = await rows()
+          const posted = await ask('POST', path, ada.accessToken, { body })
+          expect([201, 400, 403, 422], JSON.stringify([posted.status, posted.body])).to.include(posted.status)
+          if (posted.status !== 201) expect(await rows()).to.equal(earlier)
+          const text = `${path}?${new URLSearchParams(query)}`
+          expect([204, 404, 422]).to.include((await ask('DELETE', text, ada.accessToken)).status)
+          expect([200, 422]).to.include((await ask('GET', text, ada.accessToken)).status)
+        }),
+        { numRuns: generatedCases(300, 'FUZZ_RUNS') },
+      )
     })
 
     it('[promise 244] lets API keys share only with the ability of the action share', async () => {
