@@ -5,6 +5,8 @@ export interface Program {
   readonly document: string
   readonly name: string
   readonly extension: 'ts' | 'mjs' | 'cjs'
+  /** The oldest version of Node that runs it, such as '22.13'; undefined for every version. */
+  readonly since?: string | undefined
   /** The whole program; line N of it is line N of the document. */
   readonly text: string
 }
@@ -19,7 +21,7 @@ const languages: Readonly<Record<string, Program['extension']>> = {
 }
 
 const fence = /^(\s*)(`{3,}|~{3,})\s*(\w*)/
-const marker = /^\s*<!--\s*snippet:\s*([\w-]+)(\s+continues)?\s*-->\s*$/
+const marker = /^\s*<!--\s*snippet:\s*([\w-]+)(\s+continues)?(?:\s+on Node (\d+\.\d+))?\s*-->\s*$/
 const hidden = /^\s*<!--\s*snippet hidden\s*$/
 
 interface Draft {
@@ -37,6 +39,7 @@ interface Draft {
  */
 export function parseDocument(document: string, markdown: string): Program[] {
   const drafts = new Map<string, Draft>()
+  const oldest = new Map<string, string>()
   const lines = markdown.split(/\r?\n/)
   let current = 'main'
 
@@ -66,7 +69,8 @@ export function parseDocument(document: string, markdown: string): Program[] {
     const mark = marker.exec(line)
     const open = fence.exec(line)
     if (mark) {
-      const [, name = '', goesOn] = mark
+      const [, name = '', goesOn, since] = mark
+      if (since !== undefined) oldest.set(name, since)
       if (drafts.has(name) !== Boolean(goesOn)) {
         throw new Error(`${document}:${i + 1}: the program '${name}' ${goesOn ? 'has not begun' : "is there already: write 'continues'"}`)
       }
@@ -86,7 +90,13 @@ export function parseDocument(document: string, markdown: string): Program[] {
       i = end
     }
   }
-  return [...drafts].map(([name, { extension = 'ts', lines }]) => ({ document, name, extension, text: `${lines.join('\n')}\n` }))
+  return [...drafts].map(([name, { extension = 'ts', lines }]) => ({
+    document,
+    name,
+    extension,
+    since: oldest.get(name),
+    text: `${lines.join('\n')}\n`,
+  }))
 }
 
 /** Leaves out the names that an earlier block of the program imported from the same place; keeps every line where it was. */

@@ -28,6 +28,14 @@ describe('The runner of the snippets', () => {
       ])
     })
 
+    it('with the oldest version of Node that runs a program', () => {
+      const programs = parseDocument('x.md', '```ts\n1\n```\n<!-- snippet: late on Node 22.13 -->\n```ts\n2\n```\n')
+      expect(programs.map(({ name, since }) => [name, since])).to.deep.equal([
+        ['main', undefined],
+        ['late', '22.13'],
+      ])
+    })
+
     const refused = [
       [
         'a program that begins twice',

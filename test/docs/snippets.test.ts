@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { compareVersions } from '../../src/cli/commands/doctor/packages.js'
 import { type Program, parseDocument } from './parse.js'
 import { type Compiled, compile } from './run.js'
 
@@ -35,9 +36,13 @@ describe('The snippets of the documents, compiled and run', function () {
   for (const { name, programs } of documents) {
     describe(name, () => {
       for (const program of programs) {
-        it(program.name, async () => {
+        it(program.name, async function () {
           const result = compiled.get(program) as Compiled
           expect(result.errorsOf(program), 'what the compiler says').to.deep.equal([])
+          if (program.since !== undefined && compareVersions(process.versions.node, program.since) < 0) {
+            console.log(`      Left out on Node ${process.versions.node}: the program '${program.name}' needs Node ${program.since}.`)
+            this.skip()
+          }
           await result.run(program)
         })
       }

@@ -20,7 +20,8 @@ export class NodeSqliteConnection {
 
   constructor(filename: string, options: { readonly readonly?: boolean } = {}) {
     const { DatabaseSync } = loadNodeSqlite()
-    this.database = translated(() => new DatabaseSync(filename, { readOnly: options.readonly === true }))
+    // Knex alters tables by writing to sqlite_master, which the defensive mode of Node 26 forbids.
+    this.database = translated(() => new DatabaseSync(filename, { readOnly: options.readonly === true, defensive: false }))
     this.exec(`pragma busy_timeout = ${BUSY_TIMEOUT}`)
   }
 
@@ -108,9 +109,10 @@ export class NodeSqliteStatement {
   /** Runs a statement that returns no rows. */
   run(bindings: readonly unknown[] = []): RunResult {
     const values = this.#bindable(bindings)
-    this.#setReadBigInts(this.#safeIntegers)
+    // Node 26 throws for a row id beyond 2^53, after the statement has run.
+    this.#setReadBigInts(true)
     const { changes, lastInsertRowid } = translated(() => this.#statement.run(...values))
-    return { changes: Number(changes), lastInsertRowid }
+    return { changes: Number(changes), lastInsertRowid: this.#safeIntegers ? lastInsertRowid : Number(lastInsertRowid) }
   }
 
   #setReadBigInts(enabled: boolean): void {

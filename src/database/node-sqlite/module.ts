@@ -25,7 +25,7 @@ export interface DatabaseSync {
 }
 
 export interface SqliteModule {
-  readonly DatabaseSync: new (filename: string, options?: { readOnly?: boolean }) => DatabaseSync
+  readonly DatabaseSync: new (filename: string, options?: { readOnly?: boolean; defensive?: boolean }) => DatabaseSync
 }
 
 /**

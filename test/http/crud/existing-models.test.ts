@@ -95,7 +95,7 @@ async function createTasks(knex: Knex, isPg: boolean): Promise<void> {
     table.string('anything')
     table
       .dateTime('updated_at', { precision: 3 } as never)
-      .defaultTo(knex.client.config.client.includes('sqlite') ? knex.fn.now() : knex.fn.now(3))
+      .defaultTo(knex.client.driverName.includes('sqlite') ? knex.fn.now() : knex.fn.now(3))
     table.string('internal_note').defaultTo('from the database')
   })
 }
