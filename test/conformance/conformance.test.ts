@@ -22,7 +22,7 @@ describe('The adapter of node:http', () => {
   // The first hook of the suite would have to wait for it, which takes longer than its limit on a busy machine.
   it('gives the responses that the others are compared with', async function () {
     this.timeout(120_000)
-    expect(Object.keys(await reference())).not.to.have.length(0)
+    expect((await reference()).size).to.be.greaterThan(0)
   })
 })
 
