@@ -1,5 +1,6 @@
 /** The relations in which the rows of a model may be shared. */
 import { ConfigurationError } from '../core/errors.js'
+import { memoize } from '../core/memoize.js'
 import { nearestNames } from '../core/nearest-names.js'
 import { lineage } from '../schema/class-statics.js'
 
@@ -13,9 +14,11 @@ export function markShareable(cls: object): void {
   shareable.add(cls)
 }
 
-/** Returns whether the rows of a class may be shared. */
+const answers = new WeakMap<object, boolean>()
+
+/** Returns whether the rows of a class may be shared. Every insert and delete asks. */
 export function isShareable(cls: object): boolean {
-  return lineage(cls).some((c) => shareable.has(c))
+  return memoize(answers, cls, () => lineage(cls).some((c) => shareable.has(c)))
 }
 
 /** Returns the relations of a class in ascending order: each includes those before it. */
