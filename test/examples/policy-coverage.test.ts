@@ -14,14 +14,15 @@ const password = 'a password of the tests'
 
 describe("The tests of the zoo's policies", function () {
   this.timeout(60_000)
-  mkdirSync(join(root, '.tmp'), { recursive: true })
-  const folder = mkdtempSync(join(root, '.tmp', 'zoo-coverage-'))
+  let folder: string
   let coverage: PolicyCoverage
   let perms: Perms
   let users: { ada: User; bob: User; admin: User }
   const knex = Knex({ client: 'sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
 
   before(async () => {
+    mkdirSync(join(root, '.tmp'), { recursive: true })
+    folder = mkdtempSync(join(root, '.tmp', 'zoo-coverage-'))
     coverage = policyCoverage({ models: [UserDocument, Critter], folder })
     perms = initPerms({ knex, user: User, models: [UserDocument, Critter], passwordHasher: testHasher() })
     await makeTables(perms)

@@ -294,9 +294,13 @@ eachDatabase('policyCoverage()', (db) => {
 describe('policyCoverage() across processes', () => {
   // Programs import packages from the folders above them.
   const root = fileURLToPath(new URL('../../', import.meta.url))
-  mkdirSync(join(root, '.tmp'), { recursive: true })
-  const folder = mkdtempSync(join(root, '.tmp', 'coverage-'))
-  const counts = join(folder, 'counts')
+  let folder: string
+  let counts: string
+  before(() => {
+    mkdirSync(join(root, '.tmp'), { recursive: true })
+    folder = mkdtempSync(join(root, '.tmp', 'coverage-'))
+    counts = join(folder, 'counts')
+  })
   const program = (body: string) => `
     import Knex from 'knex'
     import { authenticated, BasePermsModel, asAnonymous, column, createTables, initPerms, runAs, User, where } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
