@@ -10,15 +10,15 @@ const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'R
 
 const leftOut = Object.entries(services).filter(([, variable]) => !process.env[variable])
 
-/** What a run without FULL=1 leaves out: repetitions that have never differed, and long ones. */
+/** What a run without FULL=1 leaves out: long tests, and repetitions of what other tests cover. */
 const withoutFull = [
   'better-sqlite3 above the query layer',
   'the seed document, and most callers of query paths, on servers',
   'four fifths of the repetitions of races, and most generated cases',
   'migrations of the library in the set-up of most tests: one process sends their statements at once after the first time',
   'the command line on MariaDB, and many of its cases on PostgreSQL; many cases of init',
-  'the zoo: most cases on other frameworks than Express, and its throttle on Koa; the conformance suite on Hapi',
-  'processes of 0.1.0 on MariaDB, and with further user models',
+  'the zoo: most cases on other frameworks than Express; the conformance suite on Hapi',
+  'processes of 0.1.0 with further user models',
   'snippets of the documents in processes of their own',
   'most kinds of ids on most databases',
 ] as const

@@ -60,7 +60,7 @@ interface Chapter extends Partial<Omit<PermsOptions, 'knex' | 'tables'>> {
 
 /**
  * A section of the document, with an application of its own. It runs on SQLite: the parts that it shows have tests of their own on every
- * database, and no section has failed on one database only. With FULL=1, on every driver.
+ * database. With FULL=1, on every driver.
  */
 function section(title: string, chapter: Chapter, body: (perms: () => Perms, db: TestDatabase) => void): void {
   eachDatabase(

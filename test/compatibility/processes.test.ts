@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { eachDatabase, sqliteAnd } from '../helpers/databases.js'
+import { eachDatabase } from '../helpers/databases.js'
 import { currentSources, password, sourcesIn, type UserModelName, userModelNames } from './application.js'
 import { totpCode } from './fill.js'
 import { type ReleaseProcess, startRelease } from './processes.js'
@@ -15,9 +15,7 @@ const models: readonly UserModelName[] = process.env['FULL'] === '1' ? userModel
 describe('A process of 0.1.0 beside a process of this version', () => {
   after(() => removeRelease(folder))
   if (problem) console.warn(`  Left out: processes of 0.1.0. ${problem}`)
-  // statements.test.ts sends the statements of 0.1.0 to every database.
-  else
-    for (const model of models) eachDatabase(`on one database, with ${model} as the user model`, (db) => cases(db, model), sqliteAnd('pg'))
+  else for (const model of models) eachDatabase(`on one database, with ${model} as the user model`, (db) => cases(db, model))
 })
 
 function cases(db: Parameters<Parameters<typeof eachDatabase>[1]>[0], model: UserModelName): void {

@@ -227,7 +227,7 @@ export async function openWorld(knex: Knex): Promise<Perms> {
 async function createDeclaredTables(knex: Knex): Promise<void> {
   const { User, Domain, models } = modelsWith(ids)
   const perms = initPerms({ knex, user: User, domain: Domain, models: [...models] })
-  await createTables(knex, [User, UserRole, Domain, Token, UserSetting, ...models])
+  await createTables(knex, [User, UserRole, Domain, Token, UserSetting, RowShare, ...models])
   await perms.close()
 }
 
