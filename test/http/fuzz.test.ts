@@ -226,6 +226,9 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
     return validate
   }
 
+  /** A cursor is encrypted with a random nonce, so the same page has another text each time. */
+  const withoutCursor = (body: string) => body.replace(/"nextCursor":"[\w-]+"/, '"nextCursor":"..."')
+
   /** How often each operation gave each class of answers. */
   const seen = new Map<string, Record<string, number>>()
 
@@ -270,9 +273,9 @@ describe(`Requests generated from the OpenAPI document, ${runs} for each resourc
     if (isRead && !operation.tags.includes('User')) {
       // A read that proves a remembered caller answers as one that loads the caller first.
       const again = await loading(new Request(request.url, init))
-      expect([again.status, await again.text(), again.headers.get('etag')], what).to.deep.equal([
+      expect([again.status, withoutCursor(await again.text()), again.headers.get('etag')], what).to.deep.equal([
         answer.status,
-        text,
+        withoutCursor(text),
         answer.headers.get('etag'),
       ])
     }
