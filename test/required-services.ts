@@ -10,7 +10,7 @@ const services = { PostgreSQL: 'POSTGRES_URL', MariaDB: 'MARIADB_URL', Redis: 'R
 
 const leftOut = Object.entries(services).filter(([, variable]) => !process.env[variable])
 
-/** What a run without FULL=1 leaves out: long tests, and repetitions of what other tests cover. */
+/** The parts that a run without FULL=1 leaves out: long tests, and repetitions of what other tests cover. */
 const withoutFull = [
   'better-sqlite3 above the query layer',
   'the seed document, and most callers of query paths, on servers',

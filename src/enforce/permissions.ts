@@ -1,4 +1,4 @@
-/** What a caller can do with the rows of a model, without reading rows. */
+/** Returns the rights of a caller on the rows of a model, without reading rows. */
 import type { Model } from 'objection'
 import { type ActionName, crudActions } from '../policy/actions.js'
 import { all, any, type Condition } from '../policy/compiler/condition.js'

@@ -15,11 +15,11 @@ import { all, type Condition, type Sql, sql } from './condition.js'
 export interface SymbolicUser {
   /** The alias of the table of users. */
   readonly ref: string
-  /** Restricts the grants of all users to those that whoever asks may read. Default: all grants. @param alias their table */
+  /** Restricts the grants of all users to those that the asking caller may read. Default: all grants. @param alias their table */
   readonly visibleGrants?: ((alias: string, depth: number) => Condition) | undefined
   /** Restricts the caller's grants to the global ones and those of this domain; null: to the global ones. Default: all grants. */
   readonly within?: Sql | null | undefined
-  /** Restricts shares to those that whoever asks may read. Default: all shares. @param alias their table */
+  /** Restricts shares to those that the asking caller may read. Default: all shares. @param alias their table */
   readonly visibleShares?: ((alias: string, depth: number) => Condition) | undefined
 }
 
@@ -58,7 +58,7 @@ export interface Scope {
   readonly schema: string | undefined
 }
 
-/** What a scope may say besides the class and the actor. */
+/** The options of a scope besides the class and the actor. */
 export type ScopeOptions = Pick<Scope, 'dialect' | 'ref'> & {
   readonly [K in 'row' | 'ids' | 'live' | 'writes' | 'checks' | 'befores' | 'schema']?: Scope[K] | undefined
 }

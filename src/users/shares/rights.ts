@@ -23,7 +23,7 @@ interface Received {
   readonly expiresAt: Date | null
 }
 
-/** What a caller may give: everything, or what the caller has received. */
+/** The relations that a caller may give: all of them, or those that the caller has received. */
 export type ShareRight = 'all' | readonly Received[]
 
 /** The columns that identify a row in the table of shares. */
