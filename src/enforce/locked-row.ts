@@ -18,12 +18,8 @@ import { mayAct } from './perms-mixin.js'
 import { policyObserver } from './policy-observer.js'
 import { orStepUp } from './step-up.js'
 
-/**
- * Locks a row for an action of its policy, inside the transaction of the caller: no right is withdrawn between check and action.
- *
- * @returns the row as it is now, or null if the caller may not do the action with it
- */
-export async function lockForAction(row: Model, action: string): Promise<Model | null> {
+/** Returns the locked row, or null if the caller may not do the action with it. */
+async function lockForAction(row: Model, action: string): Promise<Model | null> {
   const cls = modelClass(row.constructor)
   assertAction(cls, action)
   const authority = authorityFor(cls)
@@ -44,7 +40,7 @@ export async function lockForAction(row: Model, action: string): Promise<Model |
 }
 
 /**
- * Locks a row for an action of its policy, like lockForAction().
+ * Locks a row for an action of its policy, inside the transaction of the caller: no right is withdrawn between check and action.
  *
  * @returns the row as it is now
  * @throws NotFoundError if the caller may not read the row

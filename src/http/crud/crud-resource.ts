@@ -3,6 +3,7 @@ import { ConfigurationError } from '../../core/errors.js'
 import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { capital } from '../../core/names.js'
 import { transaction } from '../../database/transaction.js'
+import { assertMayAct } from '../../enforce/locked-row.js'
 import { abilitiesFor, abilityNames, nameAbilities } from '../../policy/abilities.js'
 import { isCrudAction } from '../../policy/actions.js'
 import type { Actor } from '../../policy/context.js'
@@ -79,7 +80,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Share
       readsBody: input !== undefined,
       abilities: () => abilitiesFor(name, servedModel(this.model), policyOf(servedModel(this.model))),
       precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
-      assertAllowed: async (context) => await this.refuseAction(name, context.row as ServedRow & Model),
+      assertAllowed: async (context) => await assertMayAct(context.row as ServedRow & Model, name),
       handler: async (context) => {
         const given = input === undefined ? undefined : checkedInput(this.served, context.input, input)
         return await transaction(

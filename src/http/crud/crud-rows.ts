@@ -1,17 +1,14 @@
 import type { Model } from 'objection'
-import { ForbiddenError, NotFoundError } from '../../core/errors.js'
+import { ForbiddenError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
 import { transaction } from '../../database/transaction.js'
-import { lockForAction } from '../../enforce/locked-row.js'
-import { mayAct } from '../../enforce/perms-mixin.js'
+import { lockOrRefuse } from '../../enforce/locked-row.js'
 import { policyObserver } from '../../enforce/policy-observer.js'
 import { orStepUp, rulesOfWrite } from '../../enforce/step-up.js'
-import { rulesOf } from '../../policy/abilities.js'
 import { scopeOf } from '../../policy/compiler/scope.js'
 import { type Actor, currentActor, runAsActor } from '../../policy/context.js'
 import { effective } from '../../policy/effective.js'
 import { freshSessions } from '../../policy/fresh-session.js'
-import { policyOf } from '../../policy/policy.js'
 import { refusedBy } from '../../policy/refusal.js'
 import { fromClient } from '../../schema/input.js'
 import { valuesByName } from '../../schema/model-class.js'
@@ -61,22 +58,10 @@ export class CrudRows<M extends ResourceModel = ResourceModel> extends CrudView<
 
   /** Locks the row of an action. @throws ForbiddenError, InsufficientUserAuthenticationError, NotFoundError */
   protected async lockedFor(action: string, row: ServedRow & Model): Promise<ServedRow & Model> {
-    const locked = await lockForAction(row, action)
-    if (!locked || !isServedRow(locked)) {
-      if (!(await mayAct(row, 'read'))) {
-        throw new NotFoundError(message('row.noneWithId', { model: this.model.name }), { refusedRule: refusedBy(this.served, 'read') })
-      }
-      await this.refuseAction(action, row)
-      throw this.refusal(action)
-    }
+    const locked = await lockOrRefuse(row, action)
+    if (!isServedRow(locked)) throw this.refusal(action)
     await this.served.afterGet([locked])
     return locked
-  }
-
-  protected async refuseAction(action: string, row: ServedRow & Model): Promise<void> {
-    const rules = rulesOf(action, policyOf(this.served))
-    if (await mayAct(row, action)) return
-    throw await orStepUp(this.refusal(action), rules, currentActor(), () => mayAct(row, action))
   }
 
   // Returns the response to a write. The text for the ETag is also the body, if the resource shows all columns.
