@@ -1,6 +1,6 @@
 // Fails on an import that points up the layers of src/, on an import from a package that only one layer may know, on a name of an
-// undocumented part of Objection or Knex outside of the two files for these, on import.meta, and on a map in CONTRIBUTING.md that
-// differs from the folders.
+// undocumented part of Objection or Knex outside of the two files for these, on import.meta, on an import of node:http, and on a map in
+// CONTRIBUTING.md that differs from the folders.
 //
 //   node scripts/check-imports.mjs [src]
 //
@@ -46,7 +46,13 @@ const problems = files.flatMap((file) => importsOf(file).flatMap((found) => prob
 
 const internalNames = new Set(internalsFiles.flatMap((file) => (files.includes(file) ? membersNamedBy(file).map(({ name }) => name) : [])))
 
-problems.push(...files.flatMap(problemsWithMembers), ...files.flatMap(problemsWithImportMeta), ...circles(), ...problemsOfMap())
+problems.push(
+  ...files.flatMap(problemsWithMembers),
+  ...files.flatMap(problemsWithImportMeta),
+  ...files.flatMap(problemsWithHttp),
+  ...circles(),
+  ...problemsOfMap(),
+)
 
 for (const problem of problems) console.log(problem)
 if (problems.length > 0) process.exitCode = 1
@@ -157,13 +163,28 @@ function neededBy(file) {
     if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) return []
     const { moduleSpecifier: from } = statement
     if (!from?.text.startsWith('.')) return []
-    const clause = ts.isImportDeclaration(statement) ? statement.importClause : statement
-    const named = ts.isImportDeclaration(statement) ? clause?.namedBindings : statement.exportClause
-    const isTypeOnly =
-      clause?.isTypeOnly || (!clause?.name && named?.elements?.length > 0 && named.elements.every((element) => element.isTypeOnly))
     const target = relative(root, resolve(root, dirname(file), from.text.replace(/\.js$/, '.ts')))
-    return isTypeOnly ? [] : [target.split(sep).join('/')]
+    return isTypeOnly(statement) ? [] : [target.split(sep).join('/')]
   })
+}
+
+/** Whether an import or re-export names types alone. */
+function isTypeOnly(statement) {
+  const clause = ts.isImportDeclaration(statement) ? statement.importClause : statement
+  const named = ts.isImportDeclaration(statement) ? clause?.namedBindings : statement.exportClause
+  return clause?.isTypeOnly || (!clause?.name && named?.elements?.length > 0 && named.elements.every((element) => element.isTypeOnly))
+}
+
+/** Imports of node:http. They read all of its exports, and one of these loads undici: 30 ms and 5 MB at every start. */
+function problemsWithHttp(file) {
+  if (file.startsWith('testing/')) return []
+  const source = sourceOf(file)
+  return source.statements
+    .filter((node) => ts.isImportDeclaration(node) && node.moduleSpecifier.text === 'node:http' && !isTypeOnly(node))
+    .map((node) => {
+      const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1
+      return `${file}:${line}: 'node:http' loads undici when it is imported: use import type, or process.getBuiltinModule()`
+    })
 }
 
 /** One line for each file that imports itself through others. */

@@ -1,10 +1,11 @@
 import { AsyncResource } from 'node:async_hooks'
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Duplex, pipeline, Readable } from 'node:stream'
 import { readStream } from '../http/core/body.js'
 import { type BodyStream, discardBody, isBodyStream } from '../http/core/body-stream.js'
 import { type BodySource, type HttpRequest, splitTarget } from '../http/core/request.js'
 import { type HttpResponse, headerValue } from '../http/core/response.js'
+import { statusText } from '../http/core/status-text.js'
 
 /** A request of node:http, with the properties that frameworks and body parsers add. */
 export type NodeRequest = IncomingMessage & { body?: unknown; originalUrl?: string | undefined; ip?: string | undefined }
@@ -194,7 +195,7 @@ export function readableOf(body: BodyStream): Readable {
 export function rejectUpgrade({ status, headers, body }: HttpResponse, socket: Duplex): void {
   const content = typeof body === 'string' || body instanceof Uint8Array ? body : ''
   const lines = Object.entries({ ...headers, 'content-length': String(Buffer.byteLength(content)), connection: 'close' })
-  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...lines.map(([name, value]) => `${name}: ${value}`), '', '']
+  const head = [`HTTP/1.1 ${status} ${statusText(status) ?? ''}`, ...lines.map(([name, value]) => `${name}: ${value}`), '', '']
   socket.once('finish', () => socket.destroy())
   socket.write(head.join('\r\n'))
   socket.end(content)

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { publint } from 'publint'
@@ -47,7 +47,10 @@ describe('The package', function () {
 
   it('contains only the code and the files that users read', () => {
     const strange = packed.filter(
-      (path) => !/^(dist\/.+\.(js|js\.map|d\.ts)|migrations\/.+\.(js|d\.ts)|docs\/[\w-]+\.md|package\.json|README\.md|LICENSE)$/.test(path),
+      (path) =>
+        !/^(dist\/.+\.(js|js\.map|d\.ts)|migrations\/.+\.(js|d\.ts)|docs\/([\w-]+\.md|plots\/[\w-]+\.svg)|(dist\/)?package\.json|README\.md|LICENSE)$/.test(
+          path,
+        ),
     )
     expect(strange).to.deep.equal([])
     expect(packed).to.include.members(['LICENSE', 'README.md', 'package.json', 'dist/index.js', 'dist/index.d.ts'])
@@ -55,10 +58,17 @@ describe('The package', function () {
   })
 
   it('contains every page of the docs, and the files that its README links to', () => {
-    expect(packed).to.include.members(readdirSync(join(root, 'docs')).map((name) => `docs/${name}`))
+    const pages = readdirSync(join(root, 'docs'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    expect(packed).to.include.members(pages.map(({ parentPath, name }) => relative(root, join(parentPath, name))))
     const links = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((docs\/[^)#\s]+)/g)].map(([, path]) => path as string)
     expect(links).to.have.length.above(10)
     expect(packed).to.include.members(links)
+  })
+
+  it('contains a short manifest for its modules, which Node parses at each import', () => {
+    const text = readFileSync(join(root, 'dist/package.json'), 'utf8')
+    expect(JSON.parse(text)).to.deep.equal({ type: 'module' })
+    expect(packed).to.include('dist/package.json')
   })
 
   it('holds every file that its exports name', () => {

@@ -46,6 +46,7 @@ describe('scripts/check-imports.mjs', () => {
     ['an undocumented member that a type declares', "record/internals.ts:7: '_single' is an undocumented part"],
     ['a quoted name of a member that the two files use', "record/internals.ts:9: '$$queryProps' is an undocumented part"],
     ['import.meta', "core/module-url.ts:2: 'import.meta' does not exist in CommonJS"],
+    ['an import of node:http', "http/status.ts:2: 'node:http' loads undici"],
     ['a web framework outside of the adapters', "http/framework.ts:1: 'express' is a web framework"],
   ] as const
 

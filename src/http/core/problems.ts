@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import {
   InsufficientAbilityError,
   InsufficientUserAuthenticationError,
@@ -11,6 +10,7 @@ import { MethodNotAllowedError } from './errors.js'
 import type { PermsPort } from './ports.js'
 import type { HttpRequest } from './request.js'
 import { HttpResponse } from './response.js'
+import { statusText } from './status-text.js'
 
 /** The body of an error response (RFC 9457). */
 export interface Problem {
@@ -65,7 +65,7 @@ const inEnglish: ProblemLanguage = { languages: english, accepted: undefined }
  */
 export function problemOf(error: unknown, { languages, accepted }: ProblemLanguage = inEnglish, showsRules = false): Problem {
   const language = languages.choose(accepted)
-  const titleOf = (status: number) => languages.renderId(`title.${status}`, language) ?? STATUS_CODES[status] ?? 'Error'
+  const titleOf = (status: number) => languages.renderId(`title.${status}`, language) ?? statusText(status) ?? 'Error'
   if (!isPermsError(error) || error.status === 500)
     return { type: 'about:blank', title: titleOf(500), status: 500, code: 'internal', errors: [] }
   const { status, code, texts } = error

@@ -1,10 +1,10 @@
-import { STATUS_CODES } from 'node:http'
 import { capital } from '../../core/names.js'
 import { ACCESS_COOKIE } from '../caller/cookies.js'
 import { schemaWithCookies } from '../caller/token-response.js'
 import type { Endpoint } from '../core/endpoint.js'
 import { type PermsPort, type ServedModel, servedModel } from '../core/ports.js'
 import type { Resource } from '../core/resource.js'
+import { statusText } from '../core/status-text.js'
 import { flagsSchema } from '../crud/allowed.js'
 import { CrudResource } from '../crud/crud-resource.js'
 import { servedById } from '../crud/existing/served-class.js'
@@ -264,9 +264,9 @@ function reference(document: OpenApiDocument, name: string, schema: object): obj
 }
 
 function problemReference(document: OpenApiDocument, status: number): object {
-  const name = (STATUS_CODES[status] ?? String(status)).replace(/\W/g, '')
+  const name = (statusText(status) ?? String(status)).replace(/\W/g, '')
   document.components.responses[name] ??= {
-    description: STATUS_CODES[status] ?? 'Error',
+    description: statusText(status) ?? 'Error',
     headers: { ...(status === 429 || status === 503 ? { 'Retry-After': retryAfter } : {}), ...around },
     content: { 'application/problem+json': media({ $ref: '#/components/schemas/Problem' }, problemExample(status)) },
   }
