@@ -58,7 +58,7 @@ export interface AuthOptions {
    */
   readonly cacheCallers?: number | undefined
   /**
-   * Whether reads through resources may use the caller of an earlier request, which their statement proves.
+   * Whether requests to resources may use the caller of an earlier request, which their first statement proves.
    *
    * @defaultValue true
    */

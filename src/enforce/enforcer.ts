@@ -15,6 +15,7 @@ import { refusedBy } from '../policy/refusal.js'
 import { modelWithoutLimits } from '../policy/registered-models.js'
 import { mentions, usesCheck } from '../policy/rules.js'
 import { isUserTable } from '../policy/user-tables.js'
+import { pendingProof, UnprovenCallerError } from '../query/caller-proof.js'
 import { snapshotOfRow } from '../query/objection-internals.js'
 import type {
   AffectedRowsSession,
@@ -222,6 +223,8 @@ export const policyEnforcer: PolicyEnforcer = {
   async translate(builder, write, error) {
     const isOpen = undetermined.delete(error as object)
     if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error, builder))) return error
+    // A caller who had to be proven is loaded now.
+    if (pendingProof()) return new UnprovenCallerError()
     const authority = authorityFor(builder.cls)
     if (authority === 'free') return error
     const refusedRule = refusedBy(builder.cls, 'create', { actor: authority })

@@ -12,6 +12,7 @@ import { refusedFields, writableFields } from '../policy/fields.js'
 import { columnsRead, policyOf } from '../policy/policy.js'
 import { refusedBy } from '../policy/refusal.js'
 import { allOf, type SqlRule } from '../policy/rules.js'
+import { noteProvingInsert, pendingProof } from '../query/caller-proof.js'
 import { fragment } from '../query/fragments.js'
 import type { QueryHandle, WriteOperation, WriteSession } from '../query/policy-enforcer.js'
 import { dialectOfClass } from '../record/codec.js'
@@ -119,8 +120,9 @@ export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBui
   const refusal = () =>
     new ForbiddenError(message('row.create', { model: builder.cls.name }), { refusedRule: refusedBy(builder.cls, 'create') })
   if (!session || list.length !== conditions.length) throw refusal()
+  const proof = pendingProof()
   list.forEach((row, i) => {
-    const condition = conditions[i] as Condition
+    const condition = all(conditions[i] as Condition, proof?.condition ?? true)
     if (condition === true) return
     if (condition === false) throw refusal()
     const { sql: text, bindings } = condition
@@ -129,6 +131,7 @@ export function addInsertConditions(builder: QueryHandle, statement: OpenKnexBui
     const chosen = `(case when ${text} then ${value} else ${otherwise.sql} end)`
     row[column] = fragment(statement.client, { sql: chosen, bindings: [...bindings, row[column], ...otherwise.bindings] })
   })
+  if (proof) noteProvingInsert(proof, statement)
 }
 
 /** Returns the column whose value carries the condition: the id, or for an id that the database makes the first plain value. */

@@ -21,10 +21,8 @@ import type {
   WriteOperation,
   WriteSession,
 } from '../query/policy-enforcer.js'
-import { lineage } from '../schema/class-statics.js'
-import { isIntermediate } from '../schema/definition/declarations.js'
+import { applicationClassesOf } from '../schema/definition/declarations.js'
 import { definitionOf, idProperties } from '../schema/definition/definition.js'
-import { modelClass } from '../schema/model-class.js'
 import { type Befores, byResults, judgeBefore, MAX_LOADED_ROWS } from './before-rules.js'
 import {
   allows,
@@ -71,12 +69,7 @@ const updateHooks = new WeakMap<object, boolean>()
 const insertHooks = new WeakMap<object, boolean>()
 
 function findOwnHook(cls: typeof Model, name: '$beforeUpdate' | '$beforeInsert'): boolean {
-  return lineage(cls).some((c) => {
-    if (isIntermediate(c) || c === modelClass(cls).objectionModelClass) return false
-    const prototype = (c as { prototype?: object }).prototype
-    const isObjection = !Object.getPrototypeOf(c) || Object.getPrototypeOf(c) === Function.prototype
-    return !isObjection && ((prototype !== undefined && Object.hasOwn(prototype, name)) || Object.hasOwn(c, name.slice(1)))
-  })
+  return applicationClassesOf(cls).some((c) => Object.hasOwn(c.prototype, name) || Object.hasOwn(c, name.slice(1)))
 }
 
 /** Returns the ids of the rows that a rule with check() allows: loads the rows that SQL selects and calls check() for each. */

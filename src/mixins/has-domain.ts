@@ -10,6 +10,7 @@ import { rolesSatisfying } from '../policy/user-tables.js'
 import type { AbstractConstructor } from '../record/record-types.js'
 import { column } from '../schema/column.js'
 import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
+import { libraryDefault } from '../schema/definition/library-defaults.js'
 
 /** The instance members that HasDomainMixin adds. */
 export interface InDomain {
@@ -98,7 +99,7 @@ export function HasDomainMixin(
       .uuid()
       .references('domain.id', { onDelete: 'restrict' })
       .index()
-      .default(domainOfCaller as () => string)
+      .default(libraryDefault(domainOfCaller) as () => string)
       .nullable(),
   })
   declareGlobalScope(HasDomain, { name: 'domain', rule: member('domainId'), liftedFor: 'admin' })

@@ -13,6 +13,7 @@ import { lineage, ownStatic, tableOf } from '../schema/class-statics.js'
 import { column, type OnDelete } from '../schema/column.js'
 import { declareColumns, markIntermediate, type RecordClass } from '../schema/definition/declarations.js'
 import { afterDefinition, onDefinition, structureOf } from '../schema/definition/definition.js'
+import { libraryDefault } from '../schema/definition/library-defaults.js'
 import { modelClass } from '../schema/model-class.js'
 
 /** The instance members that HasUserMixin adds. */
@@ -168,7 +169,7 @@ export function HasUserMixin(Base: AbstractConstructor<Model>): AbstractConstruc
       .uuid()
       .references('user.id', { onDelete: userOnDelete })
       .index()
-      .default((() => currentUserId() ?? undefined) as () => string)
+      .default(libraryDefault(() => currentUserId() ?? undefined) as () => string)
     return { [userField]: isNullable ? owned.nullable() : owned }
   })
   return HasUser

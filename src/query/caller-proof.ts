@@ -1,7 +1,8 @@
-/** Proves in the statement of a read that its caller is as it was when the rules were compiled. */
+/** Proves in the first statement of a request that its caller is as it was when the rules were compiled. */
 
+import { PermsError } from '../core/errors.js'
 import type { NamesContext } from '../database/identifiers.js'
-import type { OpenKnexBuilder } from '../database/knex-internals.js'
+import { methodOf, type OpenKnexBuilder } from '../database/knex-internals.js'
 import { contextStore, currentRuntime, type Runtime } from '../runtime.js'
 import type { BuilderState } from './enforcing-query.js'
 import { fragment, type Template } from './fragments.js'
@@ -11,9 +12,13 @@ import { groupWheres } from './where-groups.js'
 export interface CallerProof {
   /** True in the database only while the caller is as remembered. Its bindings are no secrets. */
   readonly condition: Template
-  /** Whether a statement has returned rows under the condition. */
+  /** Whether a statement has returned rows, or has inserted one, under the condition. */
   readonly isGiven: boolean
-  /** Records that a statement has returned rows under the condition. */
+  /** Whether an INSERT with the condition may have stored its row: it was sent, and the database has not refused it. */
+  isInserting: boolean
+  /** Whether an INSERT of one row may be the first statement. */
+  allowsInsert: boolean
+  /** Records that a statement has returned rows, or has inserted one, under the condition. */
   give(): void
 }
 
@@ -37,9 +42,40 @@ export function proveCallerWith(query: object): void {
   if (pendingProof()) Object.assign(query, { provesCaller: true })
 }
 
+/** Lets the INSERT of one row prove the caller. Call it if nothing of the application runs before that statement. */
+export function proveCallerByInsert(): void {
+  const proof = pendingProof()
+  if (proof) proof.allowsInsert = true
+}
+
 /** Refuses a query before the caller is proven, unless it is the one that proves it. @throws UnprovenCallerError */
 export function assertProven(builder: Pick<BuilderState, 'provesCaller'>): void {
   if (!builder.provesCaller && pendingProof()) throw new UnprovenCallerError()
+}
+
+/** Refuses a write before the caller is proven, unless it may be an INSERT that proves it. @throws UnprovenCallerError */
+export function assertMayProve(builder: Pick<BuilderState, 'provesCaller'>): void {
+  if (!pendingProof()?.allowsInsert) assertProven(builder)
+}
+
+/** Records that an INSERT whose row depends on the condition is about to be sent. */
+export function noteProvingInsert(proof: CallerProof, statement: OpenKnexBuilder): void {
+  proof.isInserting = true
+  statement.on('query-response', () => proof.give())
+}
+
+/**
+ * Returns the error of an INSERT that may have had to prove the caller.
+ *
+ * @param error the typed error of the statement
+ */
+export function errorOfInsert(error: unknown): unknown {
+  const proof = pendingProof()
+  if (!proof?.isInserting) return error
+  // After a lost connection or a time-out, the row may be there: the request cannot start over.
+  if (!(error instanceof UnprovenCallerError || (error instanceof PermsError && error.status < 500))) return error
+  proof.isInserting = false
+  return new UnprovenCallerError()
 }
 
 /**
@@ -52,6 +88,11 @@ export function addProof(builder: BuilderState, built: OpenKnexBuilder, isGroupe
   const proof = pendingProof()
   if (!proof) return
   if (!currentRuntime()?.owns(builder.knex())) throw new UnprovenCallerError()
+  if (methodOf(built) === 'insert') {
+    // Only the enforcer of a policy adds the condition to an INSERT.
+    if (!proof.isInserting) throw new UnprovenCallerError()
+    return
+  }
   if (!isGrouped) groupWheres(built, builder.names as NamesContext)
   built.whereRaw(fragment(built.client, proof.condition))
   built.on('query-response', (rows: unknown) => {

@@ -5,7 +5,7 @@ import { Model, QueryBuilder } from 'objection'
 import { ConfigurationError } from '../core/errors.js'
 import { inRuntimeOf } from '../runtime.js'
 import { BuilderStateMixin } from './builder-state.js'
-import { assertProven } from './caller-proof.js'
+import { assertMayProve, assertProven } from './caller-proof.js'
 import { afterNarrowing, CountMixin } from './counts.js'
 import { type EnforcingQuery, runCopy } from './enforcing-query.js'
 import { executeCopy, isAsExpected } from './execution/execution.js'
@@ -111,7 +111,7 @@ export function enforcingQueryBuilder(Base: typeof QueryBuilder): typeof QueryBu
         return inRuntimeOf(
           () => this.unsafeKnex(),
           () => {
-            assertProven(this)
+            assertMayProve(this)
             const isChecked = this.parentQuery() !== null && anyEnforcer()?.isEnforcedAnywhere()
             return afterTableCheck(
               () => this.unsafeKnex(),

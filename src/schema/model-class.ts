@@ -7,8 +7,6 @@ export interface ModelStatics {
   getIdProperty(): string | string[]
   getIdColumnArray(): string[]
   getRelationNames(): string[]
-  /** The class that Objection copied for a transaction. */
-  readonly objectionModelClass?: object
   /** The name of the model in the abilities of API keys. */
   readonly abilityName?: string
   /** Whether rows are credentials, which no API key reaches. */

@@ -127,8 +127,8 @@ export interface PermsOptions {
    */
   cacheCallers?: number | undefined
   /**
-   * Whether list and get of resources may use the caller of an earlier request. Their statement then returns rows only if session, user,
-   * roles and domains are unchanged. Has no effect with `cacheCallers` or `loadUser`.
+   * Whether requests to resources may use the caller of an earlier request. Their first statement then returns or inserts rows only if
+   * session, user, roles and domains are unchanged. Has no effect with `cacheCallers` or `loadUser`.
    *
    * @defaultValue true
    */

@@ -31,6 +31,13 @@ export function neutralRequest(method: string, target: string, token?: string | 
     ...(body !== undefined && { 'content-type': 'application/json', 'content-length': String(bytes.byteLength) }),
     ...headers,
   }
+  // A stream has its bytes once.
+  let left = bytes
+  const read = async () => {
+    const given = left
+    left = new Uint8Array(0)
+    return given
+  }
   return {
     method,
     path,
@@ -39,7 +46,7 @@ export function neutralRequest(method: string, target: string, token?: string | 
     address: '127.0.0.1',
     raw: {},
     header: (name) => all[name],
-    body: () => ({ parsed: undefined, read: async () => bytes }),
+    body: () => ({ parsed: undefined, read }),
   }
 }
 

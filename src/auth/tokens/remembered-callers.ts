@@ -191,6 +191,8 @@ export class RememberedCaller {
 
 class Proof implements CallerProof {
   isGiven = false
+  isInserting = false
+  allowsInsert = false
 
   constructor(
     readonly condition: Template,
@@ -198,8 +200,8 @@ class Proof implements CallerProof {
   ) {}
 
   give(): void {
-    // The session may have expired since the request began.
-    this.isGiven = this.isActive()
+    // The session may have expired since the request began. A row that is stored by now stays.
+    this.isGiven = this.isInserting || this.isActive()
   }
 }
 

@@ -26,6 +26,58 @@ export interface HttpRequest {
   body(): BodySource
 }
 
+/** A request whose body can be read again after the first attempt to answer it. */
+export class RereadableRequest implements HttpRequest {
+  readonly #request: HttpRequest
+  #bytes: Promise<Uint8Array> | undefined
+
+  constructor(request: HttpRequest) {
+    this.#request = request
+  }
+
+  get method(): string {
+    return this.#request.method
+  }
+
+  get path(): string {
+    return this.#request.path
+  }
+
+  get url(): string {
+    return this.#request.url
+  }
+
+  get search(): string {
+    return this.#request.search
+  }
+
+  get address(): string | undefined {
+    return this.#request.address
+  }
+
+  get raw(): object {
+    return this.#request.raw
+  }
+
+  header(name: string): string | undefined {
+    return this.#request.header(name)
+  }
+
+  body(): BodySource {
+    const bytes = this.#bytes
+    // A body parser of the application does not see what was read here, and may have nothing left to read.
+    if (bytes) return { parsed: undefined, read: () => bytes }
+    const source = this.#request.body()
+    return {
+      parsed: source.parsed,
+      read: (limit) => {
+        this.#bytes = source.read(limit)
+        return this.#bytes
+      },
+    }
+  }
+}
+
 /** Returns the data of a request that its context keeps. */
 export function entryOf(request: Pick<HttpRequest, 'address' | 'raw' | 'header'>): Entry {
   const { address, raw } = request

@@ -3,6 +3,7 @@ import type { Actor } from '../../policy/context.js'
 import type { RelatedRows } from '../crud/related.js'
 import { Endpoint, type EndpointOptions } from './endpoint.js'
 import type { PermsPort, ServedModel } from './ports.js'
+import { proving } from './proving-endpoints.js'
 
 export interface ResourceOptions {
   /** The path below the API's prefix. A path that begins with '/' ignores the prefix. */
@@ -61,7 +62,7 @@ export class Resource {
    * })
    */
   endpoint<Row = unknown>(options: EndpointOptions<Row>): Endpoint<Row> {
-    const endpoint = new Endpoint<Row>({ abilities: () => [`${this.abilityName}:*`], ...options })
+    const endpoint = new Endpoint<Row>({ abilities: proving(() => [`${this.abilityName}:*`]), ...options })
     this.#further.push(endpoint as Endpoint)
     return endpoint
   }

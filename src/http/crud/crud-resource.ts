@@ -3,13 +3,16 @@ import { ConfigurationError } from '../../core/errors.js'
 import { assertKnownOptions, type OptionNames } from '../../core/known-options.js'
 import { capital } from '../../core/names.js'
 import { transaction } from '../../database/transaction.js'
+import { insertsWithoutCode } from '../../enforce/inserts-without-code.js'
 import { assertMayAct } from '../../enforce/locked-row.js'
 import { abilitiesFor, abilityNames, nameAbilities } from '../../policy/abilities.js'
 import { isCrudAction } from '../../policy/actions.js'
 import type { Actor } from '../../policy/context.js'
 import { assertAction, policyOf } from '../../policy/policy.js'
+import { proveCallerByInsert } from '../../query/caller-proof.js'
 import { Endpoint, type EndpointContext, type EndpointOptions, type Loaded } from '../core/endpoint.js'
 import { type PermsPort, type ResourceModel, type ServedModel, type ServedRow, servedModel } from '../core/ports.js'
+import { canProve, proving } from '../core/proving-endpoints.js'
 import { itemParameters, listParameters } from '../openapi/parameters.js'
 import { applyAccessDenied } from '../serve/run.js'
 import { askedActions, isOpenNow, type OfferedActions } from './allowed.js'
@@ -21,7 +24,6 @@ import { narrowedInput } from './input.js'
 import { List } from './list.js'
 import { checkParent, conditionUnder, findRow, loadParents } from './parents.js'
 import { presented } from './presented.js'
-import { canProve, proving } from './proving-reads.js'
 import { type ActionOptions, actionOptionNames, actionPath, actionSchema, checkedInput } from './row-actions.js'
 import { checkInclude, namesOf, outputFields } from './shape.js'
 import { SharedRows } from './shared-rows.js'
@@ -78,7 +80,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Share
       item: true,
       queryKeys: [],
       readsBody: input !== undefined,
-      abilities: () => abilitiesFor(name, servedModel(this.model), policyOf(servedModel(this.model))),
+      abilities: proving(() => abilitiesFor(name, servedModel(this.model), policyOf(servedModel(this.model)))),
       precondition: (context) => checkPreconditions(context.request, context.row as ServedRow, this.served, context.perms),
       assertAllowed: async (context) => await assertMayAct(context.row as ServedRow & Model, name),
       handler: async (context) => {
@@ -185,8 +187,14 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Share
       method: 'POST',
       path: '',
       queryKeys: [],
-      handler: async (context) => await this.createRow(context),
-      assertAllowed: async () => this.refuseCreate(),
+      handler: this.#proving(
+        async (context: EndpointContext) => {
+          proveCallerByInsert()
+          return await this.createRow(context)
+        },
+        () => this.#createsWithoutCode(),
+      ),
+      assertAllowed: this.#proving(async () => this.refuseCreate()),
       description: describedBy({
         input: () => narrowedInput(this.served.schema.create, argSchema),
         output: () => this.outputOf('create'),
@@ -260,7 +268,7 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Share
     const { public: isPublic, adminOnly, role, stepUp, schema } = this.methodOptions(method) ?? {}
     const name = `${method}${this.name}`
     const output = schema && !Array.isArray(schema) ? schema : undefined
-    const abilities = options.abilities ?? (() => this.abilitiesOf(method))
+    const abilities = options.abilities ?? this.#proving(() => this.abilitiesOf(method))
     return this.#withRows(
       new Endpoint({ ...options, abilities, public: isPublic, adminOnly, role, stepUp, name: options.name ?? name, schema: output }),
     )
@@ -278,27 +286,38 @@ export class CrudResource<M extends ResourceModel = ResourceModel> extends Share
     const { parent } = this.options
     const { item, load, queryKeys } = endpoint.options
     if (load || (!parent && !item)) return endpoint
+    // The query of `find` has conditions of its own, and does not prove the caller.
     return endpoint.with({
-      load: this.#proving(async ({ params, query, perms }: EndpointContext): Promise<Loaded> => {
-        const allowed = queryKeys?.includes('allowed') ? askedActions(query, this.offeredActions) : []
-        try {
-          const parents = await loadParents(parent, params)
-          if (!item) return { parents, row: undefined }
-          const key = params.id ?? ''
-          const more = conditionUnder(parent, parents)
-          return { parents, row: await (find?.(key, more) ?? findRow(this.served, this.idProperty, key, { more, allowed })) }
-        } catch (error) {
-          throw applyAccessDenied(error, perms)
-        }
-      }),
+      load: this.#proving(
+        async ({ params, query, perms }: EndpointContext): Promise<Loaded> => {
+          const allowed = queryKeys?.includes('allowed') ? askedActions(query, this.offeredActions) : []
+          try {
+            const parents = await loadParents(parent, params)
+            if (!item) return { parents, row: undefined }
+            const key = params.id ?? ''
+            const more = conditionUnder(parent, parents)
+            return { parents, row: await (find?.(key, more) ?? findRow(this.served, this.idProperty, key, { more, allowed })) }
+          } catch (error) {
+            throw applyAccessDenied(error, perms)
+          }
+        },
+        () => find === undefined,
+      ),
     })
   }
 
-  // Marks a part of list or get if its first statement can prove the caller.
-  #proving<F extends object>(part: F): F {
+  // Marks a part of an endpoint if its first statement can prove the caller.
+  #proving<F extends object>(part: F, isProving?: () => boolean): F {
     const models: object[] = []
     for (let { parent } = this.options; parent; parent = parent.parent) models.push(parent.model)
-    return canProve(this, CrudResource.prototype, [this.model, ...models]) ? proving(part) : part
+    return canProve(this, CrudResource.prototype, [this.model, ...models]) ? proving(part, isProving) : part
+  }
+
+  // Returns whether the INSERT of a new row is the first statement, and no code of the application runs before it.
+  #createsWithoutCode(): boolean {
+    const { beforeCreate, afterCreate } = this.hooks
+    const argSchema = this.methodOptions('create')?.argSchema
+    return !beforeCreate && !afterCreate && argSchema === undefined && insertsWithoutCode(this.served)
   }
 
   // The first request waits until the database has told the types of the columns.

@@ -9,12 +9,12 @@ import { Endpoint } from '../core/endpoint.js'
 import { MethodNotAllowedError } from '../core/errors.js'
 import type { PermsPort } from '../core/ports.js'
 import type { OnError } from '../core/problems.js'
-import { entryOf, type HttpRequest, mountPathOf } from '../core/request.js'
+import { isProving, readsBodyUnproven } from '../core/proving-endpoints.js'
+import { entryOf, type HttpRequest, mountPathOf, RereadableRequest } from '../core/request.js'
 import type { Resource } from '../core/resource.js'
 import { HttpResponse } from '../core/response.js'
 import { type Found, joinPath, RouteTable } from '../core/routes.js'
 import { readServedTypes } from '../crud/existing/table-types.js'
-import { isProvingRead } from '../crud/proving-reads.js'
 import { type OpenApiDocument, openApiDocument, serversAt } from '../openapi/document.js'
 import { docsEndpoints } from './docs-page.js'
 import { Reporter, requestId } from './reporter.js'
@@ -149,7 +149,7 @@ export function mountedApis(): Api[] {
   return [...mounted.get()]
 }
 
-type Run = (actor: Actor | null) => Promise<HttpResponse>
+type Run = (actor: Actor | null, request?: HttpRequest) => Promise<HttpResponse>
 
 type Match = Found<Endpoint> | readonly string[]
 
@@ -257,7 +257,7 @@ export class MountedApi {
   provesCallerOf(request: HttpRequest): boolean {
     if (this.#count !== this.#api.resources.length) return false
     const match = this.#table.find(request.method, request.path)
-    if (match === null || Array.isArray(match) || !isProvingRead((match as Found<Endpoint>).target)) return false
+    if (match === null || Array.isArray(match) || !isProving((match as Found<Endpoint>).target)) return false
     return this.#perms.enter(() => {
       if (this.#authenticator.recall(request) !== null) return true
       this.#authenticator.remember(request)
@@ -281,7 +281,7 @@ export class MountedApi {
   }
 
   #run(found: Found<Endpoint>, request: HttpRequest): Promise<HttpResponse> {
-    const run = (actor: Actor | null) => runEndpoint(found, request, actor, this.#perms, this.#api.limits, this.#api.resources)
+    const run: Run = (actor, given = request) => runEndpoint(found, given, actor, this.#perms, this.#api.limits, this.#api.resources)
     if (found.target.options.ignoresCredentials) {
       this.#authenticator.lift(request)
       this.#authenticator.assertOwnOrigin(request)
@@ -289,25 +289,28 @@ export class MountedApi {
     }
     const known = this.#authenticator.known(request)
     if (known !== undefined && isInContextOf(request)) return run(currentActor())
-    if (isProvingRead(found.target)) {
+    if (isProving(found.target)) {
       const remembered = this.#authenticator.recall(request)
-      if (remembered && !remembered.pausesAt(found.target)) return this.#readProving(remembered, found.target, request, run)
+      if (remembered && !remembered.pausesAt(found.target)) return this.#runProving(remembered, found.target, request, run)
     }
     return this.#identifyAndRun(found.target, request, run)
   }
 
-  // Reads for the caller as last seen. Without a proof, nothing has left or changed: the request starts over with a look-up.
-  async #readProving(remembered: RememberedCaller, endpoint: Endpoint, request: HttpRequest, run: Run): Promise<HttpResponse> {
+  // Runs for the caller as last seen. Without a proof, nothing has left or changed: the request starts over with a look-up.
+  async #runProving(remembered: RememberedCaller, endpoint: Endpoint, request: HttpRequest, run: Run): Promise<HttpResponse> {
     const [actor, proof] = [remembered.actor(), remembered.proof()]
-    const answer = enterAsActor(actor, () => run(actor), { ...entryOf(request), proof })
+    const given = readsBodyUnproven(endpoint) ? new RereadableRequest(request) : request
+    const answer = enterAsActor(actor, () => run(actor, given), { ...entryOf(request), proof })
     const settled = await answer.then(
       (response) => () => response,
       (error: unknown) => () => {
         throw error
       },
     )
+    // After an INSERT with an unknown outcome, the row may be there: it must not be inserted again.
+    if (proof.isInserting && !proof.isGiven) return settled()
     remembered.note(endpoint, proof.isGiven)
-    if (!proof.isGiven) return await this.#identifyAndRun(endpoint, request, run)
+    if (!proof.isGiven) return await this.#identifyAndRun(endpoint, request, (loaded) => run(loaded, given))
     this.#authenticator.keep(request, actor)
     return settled()
   }
@@ -316,7 +319,7 @@ export class MountedApi {
     const entry = entryOf(request)
     const { forgivesCookies } = endpoint.options
     const known = this.#authenticator.known(request)
-    if (isProvingRead(endpoint)) this.#authenticator.remember(request)
+    if (isProving(endpoint)) this.#authenticator.remember(request)
     const identified = known !== undefined ? known : this.#authenticator.identify(request, { forgivesCookies })
     if (identified instanceof Promise) return identified.then((actor) => enterAsActor(actor, () => run(actor), entry))
     return enterAsActor(identified, () => run(identified), entry)

@@ -2,6 +2,7 @@ import { BadRequestError, type FieldProblem, ForbiddenError, PermsError, Unautho
 import { message } from '../../core/messages/message.js'
 import type { Actor } from '../../policy/context.js'
 import { ADMIN } from '../../policy/user-tables.js'
+import { pendingProof, UnprovenCallerError } from '../../query/caller-proof.js'
 import { assertNoErrors, schemaErrors } from '../../schema/validator.js'
 import { moveTokensToCookies } from '../caller/cookie-session.js'
 import { assertAbility, assertRole } from '../caller/request-authenticator.js'
@@ -54,7 +55,11 @@ export async function runEndpoint(
     resources,
   }
   if (actor?.abilities) assertKey(actor.abilities, options)
-  if (options.load) Object.assign(context, await options.load(context))
+  if (options.load) {
+    Object.assign(context, await options.load(context))
+    // What follows may run code of the application.
+    if (pendingProof()) throw new UnprovenCallerError()
+  }
   if (options.adminOnly) assertRole(actor, ADMIN)
   if (options.role !== undefined) assertRole(actor, options.role)
   if (options.stepUp) await requireSession(options.stepUp, endpoint, context)

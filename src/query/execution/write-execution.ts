@@ -5,6 +5,7 @@ import { TooManyValuesError } from '../../core/errors.js'
 import { isTransaction, outsideTransaction, rootOf, transaction, withTransaction } from '../../database/transaction.js'
 import { recordThrownError } from '../../database/transaction-state.js'
 import { definitionOf } from '../../schema/definition/definition.js'
+import { errorOfInsert, pendingProof, proveCallerWith, UnprovenCallerError } from '../caller-proof.js'
 import { type EnforcingQuery, runCopy } from '../enforcing-query.js'
 import { assertHome } from '../home.js'
 import { anyEnforcer } from '../inspection/protected-tables.js'
@@ -15,7 +16,7 @@ import { typedError } from '../typed-errors.js'
 import { restorerOf } from './deadlock-retry.js'
 import { assertChanged, assertRemoved, isLinkOfGraph, removalOf } from './graph-writes.js'
 import { type InsertOperation, inParts, insertIn, joinResults, rowsPerInsert } from './insert-results.js'
-import { idOrNew, isGraphWrite, isIgnoring, isKnownId, isOfJoinTable, isPlainInsert, writeOf } from './write-operation.js'
+import { idOrNew, isConflict, isGraphWrite, isIgnoring, isKnownId, isOfJoinTable, isPlainInsert, writeOf } from './write-operation.js'
 
 /** Executes a write through a relation, and checks what it did to the rows that a graph names. */
 export async function writeRelated(builder: EnforcingQuery): Promise<unknown> {
@@ -51,13 +52,24 @@ function execute(builder: EnforcingQuery, write: WriteOperation | null): Promise
   if (!builder.enforcer && !isGraph) return builder[runCopy]().result
   const isWhole = isGraph || isOfLinks(builder, write)
   const checked = isWhole ? null : write
-  if (!needsTransaction(builder, write, isWhole, isGraph)) return runChecked(builder, checked)
+  const needsMore = needsTransaction(builder, write, isWhole, isGraph)
+  if (pendingProof()) {
+    if (needsMore || isWhole || !isProvingInsert(builder, write)) throw new UnprovenCallerError()
+    proveCallerWith(builder)
+  }
+  if (!needsMore) return runChecked(builder, checked)
   return runInTransaction(builder, write, checked)
+}
+
+// Returns whether a write is one statement that stores one row, whatever it throws.
+function isProvingInsert(builder: EnforcingQuery, write: WriteOperation | null): boolean {
+  if (write?.kind !== 'insert' || write.models.length !== 1 || builder.parentQuery() !== null || isTransaction(builder.knex())) return false
+  return findOperation(operationsOf(builder), isConflict) === null && builder.enforcer?.isEnforced(builder.modelClass()) === true
 }
 
 async function rejectTyped(builder: EnforcingQuery, write: WriteOperation | null, error: unknown): Promise<never> {
   const { enforcer } = builder
-  const answer = typedError(builder.modelClass(), enforcer ? await enforcer.translate(builder.handle, write, error) : error)
+  const answer = errorOfInsert(typedError(builder.modelClass(), enforcer ? await enforcer.translate(builder.handle, write, error) : error))
   recordThrownError(error, answer)
   throw answer
 }

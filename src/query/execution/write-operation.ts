@@ -67,6 +67,7 @@ const returnings = namePattern(/returning/i)
 const isWrite = ({ name }: Operation) => matches(writes, name)
 export const isGraphWrite = ({ name }: Operation) => matches(graphWrites, name)
 export const isPlainInsert = ({ name }: Operation) => name === 'insert' || name === 'insertAndFetch'
+export const isConflict = ({ name }: Operation) => name === 'onConflict'
 export const isIgnoring = ({ name }: Operation) => name === 'ignore'
 export const isReturning = ({ name }: Operation) => matches(returnings, name)
 export const isOfRelation = ({ relation }: Operation) => relation !== undefined

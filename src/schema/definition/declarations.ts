@@ -1,5 +1,5 @@
 /** Stores and reads the declarations of model classes and mixins: columns, inputs, secrets, unique keys and indexes. */
-import type { Model } from 'objection'
+import { Model } from 'objection'
 import { modelSlot } from '../../runtime.js'
 import { lineage, ownStatic } from '../class-statics.js'
 import { type Column, type ColumnSpec, type Columns, column as columns } from '../column.js'
@@ -45,6 +45,12 @@ export function markIntermediate(cls: object): void {
 /** Returns whether a mixin or withColumns() created this class. */
 export function isIntermediate(cls: object): boolean {
   return intermediates.has(cls)
+}
+
+/** Returns the classes of a model's lineage that the application wrote: neither Objection's own nor those of the library. */
+export function applicationClassesOf(cls: object): (typeof Model)[] {
+  const isOwn = (c: object) => !isIntermediate(c) && c !== Model && Object.getPrototypeOf(c) !== Function.prototype
+  return lineage(cls).filter(isOwn) as (typeof Model)[]
 }
 
 /** Keys over several columns, as lists of properties. The columns of base classes and mixins are allowed too. */

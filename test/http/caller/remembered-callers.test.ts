@@ -6,9 +6,9 @@ import { createUser, type SignedInAs, signInAs } from '../../../src/testing/inde
 import { runAs } from '../../../src/users/caller/actor.js'
 import { Domain } from '../../../src/users/domain.js'
 import { Role } from '../../../src/users/roles/roles.js'
-import { User } from '../../../src/users/user.js'
-import { UserRole } from '../../../src/users/user-role.js'
+import type { User } from '../../../src/users/user.js'
 import { eachDatabase } from '../../helpers/databases.js'
+import { type CallerState, callerChanges, grantRole, sessionsOf } from './caller-changes.js'
 import { type Answer, idsIn, Note, openRememberedWorld, type RememberedWorld } from './remembered-world.js'
 
 const minute = 60_000
@@ -59,47 +59,15 @@ eachDatabase('a remembered caller', (db) => {
     expect([JSON.parse(included.body).data[0].user.id, included.statements]).to.deep.equal([me.user.id, 2])
   })
 
-  const mine = () => elsewhere('token').where('user_id', me.user.id)
-  const grant = (role: string, domainId: string | null) => asSystem(() => UserRole.create({ userId: me.user.id, role, domainId } as never))
+  const state = (): CallerState => ({ elsewhere, user: me.user, press, own, foreign })
+  const mine = () => sessionsOf(state())
 
-  /** Changes of what a caller consists of, the ids in the next list, or the status of the refusal. */
-  const changes: Record<string, { prepare?: () => Promise<unknown>; change: () => PromiseLike<unknown>; next: () => number | string[] }> = {
-    'a revoked session': { change: () => mine().update({ revoked: true }), next: () => 401 },
-    'a deleted session': { change: () => mine().delete(), next: () => 401 },
-    'a session that is over': { change: () => mine().update({ expires_at: new Date(Date.now() - minute) }), next: () => 401 },
-    'the absolute end of a session': { change: () => mine().update({ ends_at: new Date(Date.now() - minute) }), next: () => 401 },
-    'a session of another kind': { change: () => mine().update({ kind: 'custom' }), next: () => 401 },
-    'a disabled user': { change: () => elsewhere('user').where('id', me.user.id).update({ is_enabled: false }), next: () => 401 },
-    'a deleted user': { change: () => asSystem(() => User.query().deleteById(me.user.id)), next: () => 401 },
-    'a granted role': { change: () => grant('editor', press.id), next: () => [own.id, foreign.id].sort() },
-    'a role that must be absent': { change: () => grant('blocked', null), next: () => [] },
-    'a revoked role': {
-      prepare: () => grant('editor', press.id),
-      change: () => elsewhere('user_role').where('user_id', me.user.id).delete(),
-      next: () => [own.id],
-    },
-    'another role in the same grant': {
-      prepare: () => grant('editor', press.id),
-      change: () => elsewhere('user_role').where('user_id', me.user.id).update({ role: 'blocked', domain_id: null, domain_key: '*' }),
-      next: () => [],
-    },
-    'an inactive domain': {
-      prepare: () => grant('editor', press.id),
-      change: () => elsewhere('domain').where('id', press.id).update({ active: false }),
-      next: () => [own.id],
-    },
-    'a renamed domain': {
-      prepare: () => grant('reporter', press.id),
-      change: () => elsewhere('domain').where('id', press.id).update({ name: 'radio' }),
-      next: () => [own.id],
-    },
-  }
-  for (const [name, { prepare, change, next }] of Object.entries(changes))
+  for (const [name, { prepare, change, next }] of Object.entries(callerChanges))
     it(`obeys the next change of another process: ${name} [promises 82, 22]`, async () => {
-      await prepare?.()
+      await prepare?.(state())
       await warm()
-      await change()
-      const expected = next()
+      await change(state())
+      const expected = next(state())
       const answers = [await list(), await get(own.id), await list()]
       if (typeof expected === 'number') expect(answers.map(({ status }) => status)).to.deep.equal([expected, expected, expected])
       else {
@@ -202,7 +170,7 @@ eachDatabase('a remembered caller', (db) => {
 
     it('has no admin role that was granted after the key was made [promise 25]', async () => {
       await warm(plain)
-      await grant(Role.ADMIN, null)
+      await grantRole(me.user, Role.ADMIN, null)
       expect((await world.ask('GET', '/for-admins/', plain)).status).to.equal(403)
       expect(idsIn(await list(plain))).to.deep.equal([own.id])
       expect(idsIn(await list(plain))).to.deep.equal([own.id])

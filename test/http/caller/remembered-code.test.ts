@@ -85,7 +85,13 @@ eachDatabase('code of the application', (db) => {
     })
 
   it('cannot query for a caller who is not proven: only the statement of list and get may run [promise 228]', async () => {
-    const proof: CallerProof = { condition: { sql: '1 = ?', bindings: [1] }, isGiven: false, give: () => {} }
+    const proof: CallerProof = {
+      condition: { sql: '1 = ?', bindings: [1] },
+      isGiven: false,
+      isInserting: false,
+      allowsInsert: false,
+      give: () => {},
+    }
     const actor: Actor = { id: me.user.id, user: me.user, grants: [], sessionId: null, abilities: null, impersonatorId: null }
     const run = (fn: () => PromiseLike<unknown>) =>
       enterAsActor(actor, async () => await fn(), { proof }).then(

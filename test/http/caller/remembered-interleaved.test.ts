@@ -78,6 +78,18 @@ eachDatabase(`${requests} interleaved requests of remembered callers`, (db) => {
       if (roles.has('blocked')) return []
       return roles.has('editor') && isActive ? everything : [own]
     }
+    const written = { all: 0, proven: 0 }
+    const writeAs = async (person: Person, i: number): Promise<void> => {
+      if (random(3) === 0) await flip(people[random(people.length)] as Person)
+      const { me, isSignedIn, isEnabled, roles } = person
+      const status = !isSignedIn || !isEnabled ? 401 : roles.has('blocked') ? 403 : 201
+      const answer = await world.ask('POST', '/notes/', me.accessToken, { body: { text: 'new' } })
+      expect(answer.status, `create ${i}`).to.equal(status)
+      const stored = await elsewhere('note').where('text', 'new').delete()
+      expect(stored, `rows of create ${i}`).to.equal(status === 201 ? 1 : 0)
+      written.all += 1
+      if (answer.statements === 1) written.proven += 1
+    }
     let proven = 0
     for (let i = 0; i < requests; i += 1) {
       if (random(4) === 0) await flip(people[random(people.length)] as Person)
@@ -87,8 +99,10 @@ eachDatabase(`${requests} interleaved requests of remembered callers`, (db) => {
       const seen = answer.status === 200 ? idsIn(answer) : answer.status
       expect(seen, `request ${i}`).to.deep.equal(expected(person))
       if (answer.status === 200 && answer.statements === 1) proven += 1
+      if (random(2) === 0) await writeAs(person, i)
     }
     expect(proven / requests, 'the share of requests with one statement').to.be.greaterThan(0.1)
+    expect(written.proven / written.all, 'the share of creates with one statement').to.be.greaterThan(0.1)
   })
 
   it('answer like requests that load their caller: status, headers and bytes [promise 229]', async function () {

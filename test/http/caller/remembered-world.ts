@@ -24,7 +24,7 @@ import { neutralRequest, type Sending } from '../client.js'
 export class Note extends HasUserMixin(BasePermsModel).withColumns({ text: column.string({ maxLength: 100 }) }) {
   static override policy = {
     read: allOf(not(role('blocked')), anyOf(owner(), role('editor', { domain: 'any' }), role('reporter', { domain: 'press' }))),
-    create: owner(),
+    create: allOf(not(role('blocked')), owner()),
     update: owner(),
     delete: owner(),
   }
