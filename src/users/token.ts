@@ -33,7 +33,7 @@ export function randomToken(): string {
 
 /** The kind of the row that records the client address of a registration. It is created revoked and grants no access. */
 export const REGISTRATION = 'registration'
-/** The kind of rows that record from where a user signs in. Nobody knows a token with the hash of such a row. */
+/** The kind of rows that record from where a user signs in. No token has the hash of such a row. */
 export const PLACE = 'place'
 /** The kind of the row that records a proved address (`boundTo`) for user models without `emailVerifiedAt`. It grants no access. */
 export const PROVEN_ADDRESS = 'proven-address'

@@ -26,7 +26,7 @@ export async function rolesWithoutGrants(models: readonly Examined[], knex: Knex
           model: name,
           action,
           leaf: { path, words: ruleWords(leaf) },
-          reason: `Nobody holds the role '${role}'.`,
+          reason: `No user holds the role '${role}'.`,
           fix: fixFor(role, [...granted, ...declared]),
         }))
       }),

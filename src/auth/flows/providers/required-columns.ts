@@ -40,7 +40,7 @@ export function describeUnfilled(columns: readonly string[]): string {
   const model = userClass().name
   const [first = ''] = columns
   return (
-    `Nobody can sign up with a provider: ${columns.map((name) => `${model}.${name}`).join(', ')} ${columns.length === 1 ? 'is' : 'are'} required, ` +
+    `Signing up with a provider would fail: ${columns.map((name) => `${model}.${name}`).join(', ')} ${columns.length === 1 ? 'is' : 'are'} required, ` +
     `and a new user of a provider has no value there. Give ${columns.length === 1 ? 'it' : 'each'} a default, make it nullable ` +
     `(also remove it from \`required\` of jsonSchema), or return it: providerSignIn: { newUser: ({ name, claims }) => ({ ${first}: ... }) }. ` +
     'If beforeCreate of the UserResource fills it, return a placeholder from newUser.'
