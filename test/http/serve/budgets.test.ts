@@ -28,7 +28,7 @@ const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
   { request: 'GET /users/me', status: 200, statements: 'select' },
   { request: 'GET /users/me/permissions', status: 200, statements: 'select' },
   { request: 'GET /users/sessions', status: 200, statements: 'select select' },
-  // The rows and their total in one. The caller is remembered from here on.
+  // The rows and their total in one. The caller is remembered from here on, and proven by the first statement of a request.
   { request: 'GET /documents', status: 200, statements: 'select select' },
   { request: 'GET /documents', status: 200, statements: 'select' },
   { request: 'GET /documents?total=false', status: 200, statements: 'select' },
@@ -39,12 +39,12 @@ const budgets = ({ ids }: Zoo, refresh_token: string): readonly Budget[] => [
   { request: `GET /documents/${ids.foreign}`, status: 404, statements: 'select select select' },
   { request: `GET /documents/${ids.foreign}`, status: 404, statements: 'select select' },
   { request: 'GET /documents/nope', status: 404, statements: 'select' },
-  { request: 'POST /documents', body: { title: 'a', content: 'b' }, status: 201, statements: 'select insert' },
+  { request: 'POST /documents', body: { title: 'a', content: 'b' }, status: 201, statements: 'insert' },
   { request: 'POST /documents', body: { title: 5 }, status: 422, statements: 'select' },
-  { request: `PATCH /documents/${ids.document}`, body: { title: 'c' }, status: 200, statements: 'select select update' },
-  { request: `PATCH /documents/${ids.foreign}`, body: { title: 'c' }, status: 404, statements: 'select select' },
-  { request: `DELETE /documents/${ids.foreign}`, status: 404, statements: 'select select' },
-  { request: `DELETE /documents/${ids.document}`, status: 204, statements: 'select select delete' },
+  { request: `PATCH /documents/${ids.document}`, body: { title: 'c' }, status: 200, statements: 'select update' },
+  { request: `PATCH /documents/${ids.foreign}`, body: { title: 'c' }, status: 404, statements: 'select select select' },
+  { request: `DELETE /documents/${ids.document}`, status: 204, statements: 'select delete' },
+  { request: `DELETE /documents/${ids.foreign}`, status: 404, statements: 'select select select' },
   // The password again, the second factors (an app and passkeys), the session, and the caller as it is then.
   { ...login('bob@example.com', password), status: 200, statements: 'select begin update select select insert commit select' },
   { ...login('bob@example.com', 'not the password'), status: 401, statements: 'select' },

@@ -95,7 +95,7 @@ describe('Required columns of a user who signs up with a provider', () => {
       await perms.close()
       await knex.destroy()
     }
-    return lines.filter((line) => line.includes('sign up with a provider'))
+    return lines.filter((line) => line.includes('Signing up with a provider'))
   }
 
   it('are named in a warning at the start, with what to do, if nothing fills them [promise 189]', async () => {
