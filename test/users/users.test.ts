@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { RetryableDatabaseError } from '../../src/database/errors/database-errors.js'
 import {
   asSystem,
   BasePermsModel,
@@ -373,6 +374,28 @@ eachDatabase('Users', (db) => {
       // The stale row still has the old address, which is a new address for the stored row.
       expect(fieldsOf(await runAs(ada, () => rejection(stale.update({ email: 'ada@example.com' }))))).to.deep.equal(['oldPassword'])
       expect((await stored(ada.id))['email']).to.equal('new@example.com')
+    })
+
+    it('is needed only once if a deadlock repeats the transaction', async () => {
+      let deadlocks = 1
+      class Unlucky extends Employee {
+        static override tableName = 'employee'
+        static override afterUpdate(): void {
+          deadlocks -= 1
+          if (deadlocks >= 0) throw new RetryableDatabaseError()
+        }
+      }
+      await runAs(ada, async () => {
+        const own = await Unlucky.getOr404(ada.id)
+        await own.update({ password: second, oldPassword: password } as never)
+        expect(deadlocks).to.equal(-1)
+        expect(await own.isPasswordCorrect(second)).to.equal(true)
+        deadlocks = 1
+        own.email = 'newer@example.com'
+        await transaction(() => own.save())
+        expect(deadlocks).to.be.lessThan(0)
+      })
+      expect((await stored(ada.id))['email']).to.equal('newer@example.com')
     })
 
     it('is not needed for the same address in another spelling, nor for anything else', async () => {

@@ -1,6 +1,7 @@
 import type { Model, Pojo, TransactionOrKnex } from 'objection'
 import { ConfigurationError, type FieldProblem, ValidationError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import { onRollback } from '../../database/transaction.js'
 import { allValuesOf } from '../../query/objection-internals.js'
 import type { AbstractConstructor, ActiveRecord } from '../../record/record-types.js'
 import type { FromJsonOptions } from '../../record/row-values.js'
@@ -79,6 +80,8 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
       const changed = allValuesOf(changes)
       const proven = this.#proven
       this.#proven = null
+      // A deadlock repeats the transaction, which needs the proof again.
+      if (proven) onRollback(trx, () => void (this.#proven ??= proven))
       if (setsCredential(this, changed)) {
         forbidApiKey(CREDENTIALS)
         if (isCaller(this)) await assertProof(this, changed, proven, trx)
