@@ -16,6 +16,7 @@ import { ConfigurationError, PermsError } from './core/errors.js'
 import { assertKnownOptions } from './core/known-options.js'
 import { Languages } from './core/messages/languages.js'
 import { assertPackageInstalled } from './core/optional-package.js'
+import { registerLockTable } from './database/cluster-lock.js'
 import { prepareConnections } from './database/connections.js'
 import { mapDatabaseError } from './database/errors/database-errors.js'
 import { registerLibraryTables } from './database/errors/missing-tables.js'
@@ -33,7 +34,7 @@ import { currentAddress, noteAdapterMade, setOutsideContext } from './policy/con
 import { declareRoles } from './policy/declared-roles.js'
 import type { StepUpRule } from './policy/fresh-session.js'
 import { assertRolesOf } from './policy/policy.js'
-import { registerModels } from './policy/registered-models.js'
+import { libraryTable, registerModels } from './policy/registered-models.js'
 import { setTableCheck } from './query/execution/table-check.js'
 import { inspectPlainClasses } from './query/inspection/plain-classes.js'
 import { keepTablesProtected, protectedTables } from './query/inspection/protected-tables.js'
@@ -146,6 +147,7 @@ function prepareModels(runtime: Runtime, options: PermsOptions, hasher: Password
   assertFreesEmail(modelClass(models.user))
   registerUserData(runtime, declaredModels(options))
   registerLibraryTables(libraryTables())
+  registerLockTable(libraryTable('throttle'))
   registerPasswords(runtime, {
     hasher,
     check: (password, identifiers) => checkPasswordPolicy(password, { ...options.passwords, identifiers }),

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { ServiceUnavailableError } from '../core/errors.js'
 import { dialectOf } from '../schema/storage.js'
 import { isTransaction } from './transaction.js'
 
@@ -6,7 +7,7 @@ import { isTransaction } from './transaction.js'
 const LOCK_TIMEOUT = 60
 
 interface RawConnection {
-  query(sql: string, done: (error: unknown) => void): unknown
+  query(sql: string, done: (error: unknown, result: unknown) => void): unknown
 }
 
 /** The methods of Knex clients for connections outside the pool. */
@@ -21,7 +22,7 @@ interface RawClient {
  *
  * Knex's migration lock is not enough: it fails instead of waiting, and two processes cannot create its tables at the same time.
  *
- * @throws the driver's error when the lock is not free within 60 seconds
+ * @throws ServiceUnavailableError when the lock is not free within 60 seconds
  * @example await withAdvisoryLock(knex, () => knex.migrate.latest())
  */
 export async function withAdvisoryLock<T>(knex: Knex, fn: () => Promise<T>): Promise<T> {
@@ -30,19 +31,39 @@ export async function withAdvisoryLock<T>(knex: Knex, fn: () => Promise<T>): Pro
   const client = knex.client as RawClient
   const connection = await client.acquireRawConnection()
   const send = (sql: string) =>
-    new Promise<void>((resolve, reject) => connection.query(sql, (error) => (error ? reject(error as Error) : resolve())))
+    new Promise<unknown>((resolve, reject) => connection.query(sql, (error, result) => (error ? reject(error as Error) : resolve(result))))
   try {
-    if (dialect === 'pg') {
-      // Connection poolers keep a transaction on one connection, so the lock belongs to a transaction.
-      await send('begin')
-      await send(`set local lock_timeout = '${LOCK_TIMEOUT}s'`)
-      await send("select pg_advisory_xact_lock(hashtext('objection-perms migrations'))")
-    } else {
-      // Lock names are shared by all databases of the server.
-      await send(`select get_lock(concat('objection-perms ', md5(database())), ${LOCK_TIMEOUT})`)
-    }
+    if (!(dialect === 'pg' ? await lockPostgres(send) : await lockMariadb(send))) throw stillLocked()
     return await fn()
   } finally {
     await client.destroyRawConnection(connection)
   }
+}
+
+type Send = (sql: string) => Promise<unknown>
+
+/** Asks again and again, because a pooler gives each waiting transaction a server connection: fn could get none. */
+async function lockPostgres(send: Send): Promise<boolean> {
+  const end = performance.now() + LOCK_TIMEOUT * 1000
+  for (;;) {
+    // Poolers keep a transaction on one connection, so the lock belongs to a transaction.
+    await send('begin')
+    const result = await send("select pg_try_advisory_xact_lock(hashtext('objection-perms migrations')) as locked")
+    if ((result as { rows: { locked: boolean }[] }).rows[0]?.locked) return true
+    await send('rollback')
+    if (performance.now() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 50 + Math.random() * 100))
+  }
+}
+
+async function lockMariadb(send: Send): Promise<boolean> {
+  // Lock names are shared by all databases of the server.
+  const rows = await send(`select get_lock(concat('objection-perms ', md5(database())), ${LOCK_TIMEOUT}) as locked`)
+  return (rows as { locked: number | null }[])[0]?.locked === 1
+}
+
+function stillLocked(): ServiceUnavailableError {
+  return new ServiceUnavailableError(
+    `Another process has run migrations for more than ${LOCK_TIMEOUT} seconds. Wait until it has finished, then run them again.`,
+  )
 }

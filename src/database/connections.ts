@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { type Dialect, dialectOf } from '../schema/storage.js'
+import { noteClusterNode } from './cluster-lock.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './errors/redacted-errors.js'
 import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
@@ -20,6 +21,7 @@ export interface ConnectionOptions {
 
 /** The members of a Knex client that this file uses. */
 interface KnexClient {
+  readonly config?: object
   readonly driverName?: string
   acquireConnection(): Promise<object>
   releaseConnection(connection: object): Promise<void>
@@ -100,6 +102,8 @@ async function prepare(client: KnexClient, connection: object, dialect: Dialect)
     // The driver needs UTC for Date values, and the session for NOW() and TIMESTAMP columns.
     Object.assign((connection as { config: object }).config, { timezone: 'Z', supportBigNumbers: true })
     await run("SET time_zone = '+00:00'")
+    const [[galera]] = (await run("SHOW VARIABLES LIKE 'wsrep_on'")) as [{ Value?: string }[]]
+    noteClusterNode(client, galera?.Value === 'ON')
   } else {
     readDatesAndDatetimes(connection)
   }

@@ -39,8 +39,11 @@ const maxListed = 100
 const maxTexts = 2000
 /** In characters. Longer statements get no name: the memory of server and process would depend on what clients ask for. */
 const maxTextLength = 16_384
-/** A connection that loses its statements this often is behind a pooler: it stops using names. */
+/** A connection that loses its statements this often is behind a pooler: all connections stop using names. */
 const maxLosses = 3
+
+const POOLER_WARNING =
+  'PostgreSQL loses prepared statements, because a pooler such as PgBouncer changes the server connection between transactions. Statements are sent without names from now on. Set initPerms({ namedStatements: false }), or max_prepared_statements in PgBouncer 1.21 or later.'
 
 const planIsStale = '0A000'
 const statementIsGone = '26000'
@@ -59,13 +62,18 @@ export function isNameError(error: unknown): boolean {
  *
  * When a table changes, or a pooler swaps connections, PostgreSQL refuses the name. The connection then uses new names. Outside a
  * transaction, the statement is sent again without a name and the caller sees no error. Inside a transaction, the statement fails,
- * and `transaction()` runs the whole transaction again.
+ * and `transaction()` runs the whole transaction again. When a connection keeps losing its statements, all connections stop using names.
  *
  * @param isActive called for each statement; false sends it without a name
  * @returns a function that enables this on a connection
  */
 export function nameStatements(isActive: () => boolean): (connection: PgConnection) => void {
   const nameOf = namer()
+  let losesNames = false
+  const stop = () => {
+    if (!losesNames) console.warn(`objection-perms: ${POOLER_WARNING}`)
+    losesNames = true
+  }
   return (connection) => {
     const prepared: Prepared = { names: new LruMap(maxNames), generation: 0, losses: 0 }
     replaceMethod(
@@ -75,13 +83,14 @@ export function nameStatements(isActive: () => boolean): (connection: PgConnecti
         function (this: PgConnection, config, values, callback) {
           const sendAsIs = () => send.call(this, config, values, callback)
           // Knex passes a config and a callback. A config with submit() is a cursor or a stream, which cannot be named.
-          if (!isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
+          if (losesNames || !isActive() || typeof values !== 'function' || callback !== undefined || !isNameable(config)) return sendAsIs()
           const name = nameFor(this, prepared, nameOf(config.text))
           if (!name) return sendAsIs()
           const done = values as Callback
           return send.call(this, { ...config, name }, (error: unknown, result?: unknown) => {
             if (!isNameError(error)) return done(error, result)
             dropNames(prepared, error)
+            if (prepared.losses >= maxLosses) stop()
             if (isInTransaction(this)) return done(error)
             send.call(this, config, (again: unknown, second?: unknown) => {
               // The application began this transaction itself. The first error is the useful one.
@@ -129,7 +138,7 @@ function namer(): (text: string) => string | null {
 }
 
 function nameFor(on: PgConnection, prepared: Prepared, name: string | null): string | null {
-  if (name === null || prepared.losses >= maxLosses) return null
+  if (name === null) return null
   const full = prepared.generation === 0 ? name : `${name}_${prepared.generation}`
   if (prepared.names.get(full)) return full
   if (prepared.names.size >= maxNames && !on.connection) return null

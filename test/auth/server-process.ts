@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { UserFeatures } from '../../src/index.js'
 import { bundled } from '../helpers/bundled.js'
+import { placeOfNextProcess } from '../helpers/cluster-nodes.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -31,7 +32,8 @@ export interface ServerProcess {
 /** Starts small-server.ts and waits until it listens. @throws Error with what it printed where it ends before */
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
   const program = await bundled('test/auth/small-server.ts')
-  const child = spawn(process.execPath, ['--enable-source-maps', program, JSON.stringify(options)], { cwd: root })
+  const given = JSON.stringify({ ...options, ...placeOfNextProcess(options.client, options.url) })
+  const child = spawn(process.execPath, ['--enable-source-maps', program, given], { cwd: root })
   let text = ''
   const url = await new Promise<string>((resolve, reject) => {
     const look = (chunk: Buffer) => {

@@ -9,11 +9,22 @@ import { capturedMailer } from '../../src/testing/index.js'
 import { allFeatures, Keeper } from '../conformance/full-zoo.js'
 import { racingHasher } from './passwords/racing-hasher.js'
 
-const { client, url, secret, cost, hashing = 0, features, pool, acquireConnectionTimeout } = JSON.parse(process.argv[2] ?? '{}')
+const {
+  client,
+  url,
+  secret,
+  cost,
+  hashing = 0,
+  features,
+  pool,
+  acquireConnectionTimeout,
+  namedStatements,
+} = JSON.parse(process.argv[2] ?? '{}')
 const far = { address: 1_000_000 }
 const knex = Knex({ client, connection: url, pool, ...(acquireConnectionTimeout ? { acquireConnectionTimeout } : {}) })
 const perms = initPerms({
   knex,
+  namedStatements,
   jwt: { secret },
   ...(cost === undefined ? { passwordHasher: racingHasher(hashing) } : { passwords: { cost } }),
   passkeys: { rpId: 'example.com', rpName: 'Zoo', origins: ['https://app.example.com'] },

@@ -265,13 +265,27 @@ if (availableDrivers.includes('pg')) {
       expect(await names()).to.deep.equal([`${name}_1`, `${name}_2`])
     })
 
-    it('stops naming on a connection that repeatedly loses its statements', async () => {
-      for (let i = 0; i < 10; i += 1) {
-        expect(await byId(1)).to.have.length(1)
-        await knex.raw('deallocate all')
+    it('stops naming on all connections when one repeatedly loses its statements, and warns once', async () => {
+      undo()
+      const two = own.connect({ pool: { min: 2, max: 2 } })
+      undo = prepareConnections(two)
+      const { warn } = console
+      const warnings: string[] = []
+      console.warn = (text: string) => void warnings.push(text)
+      try {
+        const loser = await two.client.acquireConnection()
+        for (let i = 0; i < 10; i += 1) {
+          expect(await byId(1, two).connection(loser)).to.have.length(1)
+          await two.raw('deallocate all').connection(loser)
+        }
+        await often(() => byId(1, two))
+        expect(await names(two)).to.deep.equal([])
+        await two.client.releaseConnection(loser)
+      } finally {
+        console.warn = warn
       }
-      await often(() => byId(1))
-      expect(await names()).to.deep.equal([])
+      expect(warnings).to.have.length(1)
+      expect(warnings[0]).to.match(/pooler such as PgBouncer.* Set initPerms\(\{ namedStatements: false \}\)/)
     })
 
     it('fails with a stale plan inside a transaction, and the next attempt succeeds', async () => {

@@ -1,10 +1,10 @@
 import type { Knex } from 'knex'
 
-/** Checks a condition every 150 ms until it holds. @throws Error if it does not hold within 15 seconds */
-export async function until(what: string, isMet: () => boolean | PromiseLike<boolean>): Promise<void> {
-  const end = Date.now() + 15_000
+/** Checks a condition every 150 ms until it holds. @throws Error if it does not hold within `seconds` */
+export async function until(what: string, isMet: () => boolean | PromiseLike<boolean>, seconds = 15): Promise<void> {
+  const end = Date.now() + seconds * 1000
   while (!(await isMet())) {
-    if (Date.now() > end) throw new Error(`Waited 15 seconds in vain: ${what}.`)
+    if (Date.now() > end) throw new Error(`Waited ${seconds} seconds in vain: ${what}.`)
     // MariaDB caches innodb_trx, and renews the cache only when it was not read for 100 ms.
     await new Promise((resolve) => setTimeout(resolve, 150))
   }

@@ -1,6 +1,8 @@
 import type { Knex } from 'knex'
 import { ConfigurationError, type FieldProblem, ValidationError } from '../../core/errors.js'
 import { either, type Message, message } from '../../core/messages/message.js'
+import { lockOnAllNodes } from '../../database/cluster-lock.js'
+import { nameOfRow } from '../../database/lock-row.js'
 import { transaction } from '../../database/transaction.js'
 import { asSystem } from '../../policy/context.js'
 import { registeredModel } from '../../policy/registered-models.js'
@@ -128,7 +130,9 @@ export async function withLockedUser<T>(
           ...stored('passwordHash', rehashed ?? user.passwordHash),
           ...(specs.lastLoginAt ? stored('lastLoginAt', new Date()) : {}),
         })
-      return count > 0 ? await startSession() : null
+      if (count === 0) return null
+      await lockOnAllNodes(trx, nameOfRow(cls, user.id))
+      return await startSession()
     },
     { knex },
   )

@@ -63,7 +63,7 @@ export class KnexLimiter implements Limiter {
       this.#knex(this.#table)
         .where({ name: this.#name(key) })
         .delete()
-    return await this.#mapped(async () => (await send(remove)) > 0)
+    return await this.#mapped(async () => (await send(this.#knex, remove)) > 0)
   }
 
   async #add(key: string, points: number): Promise<RateLimiterRes> {
@@ -72,7 +72,7 @@ export class KnexLimiter implements Limiter {
     const [first, most] = [Math.max(0, points), this.#limit.points + MAX_EXCESS]
     const [now, expires] = [this.#datetime(begun), this.#datetime(begun + this.#limit.duration * 1000)]
     const count = await this.#mapped(async () => {
-      if (Math.random() < CLEANUP_PROBABILITY) await send(() => this.#knex(table).where('expires_at', '<', now).delete())
+      if (Math.random() < CLEANUP_PROBABILITY) await send(this.#knex, () => this.#knex(table).where('expires_at', '<', now).delete())
       if (this.#dialect !== 'mysql')
         return await this.#upsertReturning([table, this.#name(key), first, expires, table, now, most, table, points, table, now, table])
       // The row stays locked until the transaction has read it.
@@ -95,9 +95,9 @@ export class KnexLimiter implements Limiter {
 
   async #upsertReturning(bindings: readonly (string | number)[]): Promise<Count> {
     const upsert = () => this.#knex.raw(this.#upsert, bindings as string[])
-    if (this.#dialect !== 'pg') return countIn((await send<object[]>(upsert))[0])
+    if (this.#dialect !== 'pg') return countIn((await send<object[]>(this.#knex, upsert))[0])
     // A SELECT returns an array of rows. A raw statement returns an object, whose keys postProcessResponse() may rename.
-    const rows: object[] = await send(() => this.#knex.with('counted', upsert()).select('*').from('counted'))
+    const rows: object[] = await send(this.#knex, () => this.#knex.with('counted', upsert()).select('*').from('counted'))
     return countIn(rows[0])
   }
 
@@ -132,15 +132,15 @@ export async function deleteExpiredCounts(knex: Knex, limit: number): Promise<{ 
   const names = rows.map((row) => Object.values(row)[0] as string)
   // A count that has begun again in the meantime stays.
   const remove = () => knex(table).whereIn('name', names).where('expires_at', '<', now).delete()
-  return { found: rows.length, deleted: await send(remove) }
+  return { found: rows.length, deleted: await send(knex, remove) }
 }
 
 // Repeats a single statement outside a transaction when the database reports a conflict.
-async function send<T>(statement: () => PromiseLike<T>): Promise<T> {
+async function send<T>(knex: Knex, statement: () => PromiseLike<T>): Promise<T> {
   try {
     return await statement()
   } catch (error) {
-    return await retryStatement(error, statement)
+    return await retryStatement(knex.client, error, statement)
   }
 }
 

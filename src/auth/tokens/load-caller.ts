@@ -112,7 +112,9 @@ export function callerLoader(
           () => db,
           () => send(db, sql, fingerprint === null ? [value] : [value, value]),
         )
-      const found = await ask().catch((error: unknown) => (isTransaction(db) ? Promise.reject(error) : retryStatement(error, ask)))
+      const found = await ask().catch((error: unknown) =>
+        isTransaction(db) ? Promise.reject(error) : retryStatement(db.client, error, ask),
+      )
       const rows = rowsOf(found, dialect)
       const caller = assemble(rows, parts, dialect)
       return caller && fingerprint !== null ? { ...caller, fingerprint: fingerprintIn(rows[0], fingerprint, value) } : caller

@@ -18,7 +18,7 @@ function thenOrRetry(this: OpenKnexBuilder, done?: Parameters<Then>[0], failed?:
   return send.call(this, done, (error) => {
     const isAlone = this.client.transacting !== true && !hasOwnConnection(this)
     const again = () => new Promise((resolve, reject) => send.call(this, resolve, reject))
-    return (isAlone ? retryStatement(error, again) : Promise.reject(error)).then(done, failed)
+    return (isAlone ? retryStatement(this.client, error, again) : Promise.reject(error)).then(done, failed)
   })
 }
 

@@ -1,6 +1,9 @@
+import type { Knex } from 'knex'
 import type { Model, ModelOptions, Pojo, TransactionOrKnex } from 'objection'
 import { message } from '../../core/messages/message.js'
-import { inTransaction, transaction } from '../../database/transaction.js'
+import { lockOnAllNodes } from '../../database/cluster-lock.js'
+import { nameOfRow } from '../../database/lock-row.js'
+import { inTransaction, joinAmbient, transaction } from '../../database/transaction.js'
 import { asSystem, currentActor, currentAddress } from '../../policy/context.js'
 import { declareWriteLimits, markUserModel } from '../../policy/policy.js'
 import { OUTRANKS, outranks } from '../../policy/rank.js'
@@ -73,6 +76,7 @@ export function AccountMixin(Base: AbstractConstructor<Model & ActiveRecord> & B
         // Locks the row: a concurrent password change or sign-out either commits first and is seen here, or waits and ends the new
         // access.
         const before = (await asSystem(() => Class.query(trx).findById(this.$id()).select(columns).forUpdate())) as StoredHash | undefined
+        await lockOnAllNodes((trx as Knex | undefined) ?? joinAmbient(Class.knex()), nameOfRow(Class, this.$id() as string))
         await super.$around(write, changes, trx)
         const changed = changedIdentifiers(Class, set, before)
         const changesEmail = changed.includes('email')

@@ -81,7 +81,10 @@ export function PasswordMixin(Base: AbstractConstructor<Model & ActiveRecord>): 
       const proven = this.#proven
       this.#proven = null
       // A deadlock repeats the transaction, which needs the proof again.
-      if (proven) onRollback(trx, () => void (this.#proven ??= proven))
+      const keep = () => {
+        this.#proven ??= proven
+      }
+      if (proven) onRollback(trx, keep)
       if (setsCredential(this, changed)) {
         forbidApiKey(CREDENTIALS)
         if (isCaller(this)) await assertProof(this, changed, proven, trx)

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { ConflictError } from '../../core/errors.js'
 import { message } from '../../core/messages/message.js'
+import { lockOnAllNodes } from '../../database/cluster-lock.js'
 import { addWriteCheck } from '../../enforce/enforcer.js'
 import { registeredModel } from '../../policy/registered-models.js'
 import { userTables } from '../../policy/user-tables.js'
@@ -72,13 +73,17 @@ export async function assertNotLastSuperadmin(userId: unknown, trx: Knex): Promi
     .whereNull(userRole.column('domainId'))
   if ((await grants.select(userRole.column('id')).limit(1)).length === 0) return
   const ids = await lockSuperadmins({ cls, db: trx })
+  await lockOnAllNodes(trx, LOCK)
   if (ids.length === 1 && String(ids[0]) === String(userId)) throw lastSuperadmin('id')
 }
 
 const lastSuperadmin = (field: 'id' | 'role') =>
   new ConflictError(message('role.lastSuperadmin'), { errors: [{ field, message: message('field.ofLastSuperadmin') }] })
 
-const hadSuperadmin = new WeakMap<Execution, boolean>()
+/** The name of the lock of transactions that take superadmins away. */
+const LOCK = 'superadmins'
+
+const numberBefore = new WeakMap<Execution, number>()
 
 /**
  * Keeps the last enabled global superadmin, also under asSystem(): without a superadmin, no user could appoint another. Two concurrent
@@ -92,11 +97,15 @@ addWriteCheck({
   },
 
   async before(builder) {
-    hadSuperadmin.set(builder.execution, (await lockSuperadmins(builder)).length > 0)
+    numberBefore.set(builder.execution, (await lockSuperadmins(builder)).length)
   },
 
   async after(builder) {
-    if (!hadSuperadmin.get(builder.execution) || (await lockSuperadmins(builder)).length > 0) return
+    const before = numberBefore.get(builder.execution) ?? 0
+    if (before === 0) return
+    const left = (await lockSuperadmins(builder)).length
+    if (left < before) await lockOnAllNodes(builder.db, LOCK)
+    if (left > 0) return
     throw lastSuperadmin(tableOf(builder.cls) === userTables().user.table ? 'id' : 'role')
   },
 })
