@@ -129,7 +129,7 @@ export function poolerFinding(atConnection: unknown, now: unknown): Finding[] {
     warning(
       'pooler',
       'A pooler such as PgBouncer is between this process and PostgreSQL.',
-      'In transaction mode, set max_prepared_statements in PgBouncer 1.21 or later, or initPerms({ namedStatements: false }), and run migrations over a direct connection.',
+      'In transaction mode, set max_prepared_statements in PgBouncer 1.21 or later, or initPerms({ namedStatements: false }).',
     ),
   ]
 }
