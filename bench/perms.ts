@@ -12,6 +12,8 @@ import Knex from 'knex'
 import * as objection from 'objection'
 import * as library from 'objection-perms'
 import { openCases } from './perms-cases.js'
+import { median, rounded, saveResult } from './results.js'
+import { versionOf } from './servers/empty-database.js'
 
 const rounds = Number(process.argv[2] ?? 9)
 const sliceMs = 400
@@ -30,13 +32,16 @@ async function perSecond(work: () => PromiseLike<unknown>, concurrency: number):
   return (done * 1e9) / Number(process.hrtime.bigint() - started)
 }
 
-const median = (list: number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
+const figures: { database: string; operations: Record<string, number> }[] = []
+const versions = new Set<string>()
 
 async function bench(title: string, make: () => ReturnType<typeof Knex>, concurrency: number): Promise<void> {
   const knex = make()
   // Of the same shape as ours, and untouched by it; a database in memory has but one connection.
   const bare = title.includes('memory') ? knex : make()
   const { cases, asUser, close } = await openCases(library, objection, knex, bare)
+  const operations: Record<string, number> = {}
+  versions.add(await versionOf(knex))
   console.log(`${title}: time per operation against plain Objection, median of ${rounds} rounds (below 1 is faster)`)
   for (const { name, ours, plain } of cases) {
     // Plain classes run outside the caller's context: inside it, the library refuses them the tables of models with a policy.
@@ -54,10 +59,12 @@ async function bench(title: string, make: () => ReturnType<typeof Knex>, concurr
       rates[0]?.push(seen.get(measureOurs) as number)
       rates[1]?.push(seen.get(measurePlain) as number)
     }
+    operations[name] = rounded(median(ratios))
     console.log(
       `  ${name.padEnd(16)} ${median(ratios).toFixed(2)}   (ours ${median(rates[0] ?? []).toFixed(0)}/s, plain ${median(rates[1] ?? []).toFixed(0)}/s)`,
     )
   }
+  figures.push({ database: title, operations })
   await close()
   if (bare !== knex) await bare.destroy()
   await knex.destroy()
@@ -71,5 +78,6 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 await bench('better-sqlite3, memory', sqlite(':memory:'), 1)
-if (process.env.POSTGRES_URL) await bench('pg', () => Knex({ client: 'pg', connection: process.env.POSTGRES_URL as string }), 4)
+if (process.env.POSTGRES_URL) await bench('PostgreSQL', () => Knex({ client: 'pg', connection: process.env.POSTGRES_URL as string }), 4)
 else console.log('PostgreSQL left out: POSTGRES_URL is not set.')
+saveResult('perms', [...versions], figures)

@@ -5,6 +5,8 @@ import Knex from 'knex'
 
 interface EmptyDatabase {
   readonly knex: Knex.Knex
+  /** For other processes: a URL, or the file of SQLite. */
+  readonly url: string
   drop(): Promise<void>
 }
 
@@ -12,7 +14,7 @@ interface EmptyDatabase {
 export async function emptyDatabase(server = process.env.POSTGRES_URL): Promise<EmptyDatabase> {
   if (server) return await onServer('pg', server)
   const knex = Knex({ client: 'better-sqlite3', connection: { filename: ':memory:' }, useNullAsDefault: true })
-  return { knex, drop: async () => {} }
+  return { knex, url: ':memory:', drop: async () => {} }
 }
 
 export type Driver = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
@@ -21,12 +23,13 @@ export type Driver = 'sqlite3' | 'better-sqlite3' | 'pg' | 'mysql2'
 export async function emptyDatabaseOf(driver: Driver, server: string | undefined): Promise<EmptyDatabase> {
   if (driver === 'pg' || driver === 'mysql2') return await onServer(driver, String(server))
   const folder = mkdtempSync(join(tmpdir(), 'objection-perms-bench-'))
-  const knex = Knex({ client: driver, connection: { filename: join(folder, 'bench.db') }, useNullAsDefault: true })
+  const url = join(folder, 'bench.db')
+  const knex = Knex({ client: driver, connection: { filename: url }, useNullAsDefault: true })
   const drop = async () => {
     await knex.destroy()
     rmSync(folder, { recursive: true, force: true })
   }
-  return { knex, drop }
+  return { knex, url, drop }
 }
 
 async function onServer(driver: 'pg' | 'mysql2', server: string): Promise<EmptyDatabase> {
@@ -41,5 +44,19 @@ async function onServer(driver: 'pg' | 'mysql2', server: string): Promise<EmptyD
     await admin.raw(`drop database ${name}${driver === 'pg' ? ' with (force)' : ''}`)
     await admin.destroy()
   }
-  return { knex, drop }
+  return { knex, url: url.href, drop }
+}
+
+/** Returns the name and version of a database, such as "PostgreSQL 15.8". */
+export async function versionOf(knex: Knex.Knex): Promise<string> {
+  const { client } = knex.client.config as { client: string }
+  const [sql, name] =
+    client === 'pg'
+      ? ["select current_setting('server_version') as v", 'PostgreSQL']
+      : client === 'mysql2'
+        ? ['select version() as v', 'MariaDB']
+        : ['select sqlite_version() as v', 'SQLite']
+  const answer = (await knex.raw(sql)) as { rows?: { v: string }[] } | { v: string }[] | [{ v: string }[]]
+  const [first] = 'rows' in answer ? (answer.rows ?? []) : (answer as unknown[]).flat()
+  return `${name} ${String((first as { v: string }).v).split(/[\s-]/)[0]}`
 }
