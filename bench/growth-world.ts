@@ -10,10 +10,13 @@ export const PAGE = 20
 
 const columns = { title: column.string({ maxLength: 200 }), content: column.text() }
 
-/** Returns the model of a table with so many rows. Its index has the owner first, and then the default order of lists. */
+/** Returns the model of a table with so many rows. Its indexes are the default order of lists, after the owner, and alone. */
 export function documentsOf(rows: number) {
   return class GrowthDocument extends UserOwnershipMixin(HasUserMixin(BasePermsModel)).withColumns(columns, {
-    indexes: [['userId', 'createdAt', 'id']],
+    indexes: [
+      ['userId', 'createdAt', 'id'],
+      ['createdAt', 'id'],
+    ],
   }) {
     static override tableName = `growth_${rows}`
     static override userBackref = null

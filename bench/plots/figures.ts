@@ -52,9 +52,11 @@ export class Results {
     return this.#all.filter((result) => result.bench === bench) as Result<FiguresOf[Bench]>[]
   }
 
-  /** Returns the result that a chart shows: that of Node 24, or of the oldest version without it. */
-  first<Bench extends keyof FiguresOf>(bench: Bench): Result<FiguresOf[Bench]> | undefined {
+  /** Returns the result that a chart shows: that of Node 24, or of the oldest version without it. @throws Error if there is none */
+  first<Bench extends keyof FiguresOf>(bench: Bench): Result<FiguresOf[Bench]> {
     const all = this.of(bench)
-    return all.find((result) => nodeOf(result) === 24) ?? all[0]
+    const found = all.find((result) => nodeOf(result) === 24) ?? all[0]
+    if (!found) throw new Error(`bench/results has no figures of ${bench}. Run JSON=bench/results npx tsx bench/${bench}.ts.`)
+    return found
   }
 }

@@ -29,7 +29,7 @@ export const peerWorkloads: Readonly<Record<string, string>> = {
 
 interface Raw {
   readonly node: string
-  readonly results: Readonly<Record<string, Readonly<Record<string, readonly { readonly rps: number }[]>>>>
+  readonly results: Readonly<Record<string, Readonly<Record<string, readonly { readonly rps: number; readonly errors: number }[]>>>>
 }
 
 /**
@@ -43,6 +43,10 @@ export async function readPeers(file: string, database: string): Promise<Result<
   for (const workload of Object.keys(peerWorkloads)) {
     const { floor = [], ...others } = results[workload] ?? {}
     const known = Object.entries({ floor, ...others }).filter(([name]) => name in contestants)
+    for (const [name, rounds] of known) {
+      const errors = rounds.reduce((sum, round) => sum + round.errors, 0)
+      if (errors > 0) console.log(`${workload}, ${name}: ${errors} requests failed. Measure again if they are more than a few.`)
+    }
     ratios[workload] = Object.fromEntries(
       known.map(([name, rounds]) => [name, rounded(median(rounds.map(({ rps }, i) => rps / (floor[i]?.rps ?? Number.NaN))))]),
     )

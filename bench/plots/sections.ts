@@ -1,7 +1,7 @@
 /** The tables of docs/performance.md, and its charts. */
 import type { Result } from '../results.js'
 import type { Bar, Chart } from './chart.js'
-import { type MemorySample, nodeOf, type Results } from './figures.js'
+import { type FiguresOf, type MemorySample, nodeOf, type Results } from './figures.js'
 import { contestants, peerWorkloads } from './peers.js'
 import { targetsOf, workloadTargets } from './targets.js'
 
@@ -64,7 +64,6 @@ function http(results: Results): Section {
 function peers(results: Results): Section {
   const all = results.of('peers')
   const first = results.first('peers')
-  if (!first) return { text: '' }
   const workloads = Object.entries(peerWorkloads)
   const titleOf = (result: (typeof all)[number], name: string): string => {
     const version = result.figures.versions[name]
@@ -123,10 +122,10 @@ function growth(results: Results): Section {
       }),
     ),
   )
-  const most = count(Math.max(...(first?.figures[0]?.sizes ?? [0])))
+  const most = count(Math.max(...(first.figures[0]?.sizes ?? [0])))
   const chart: Chart = {
     title: `Time with ${most} rows relative to ${count(sizes[0] ?? 0)} rows`,
-    groups: (first?.figures ?? []).map(({ database, operations }) => ({
+    groups: first.figures.map(({ database, operations }) => ({
       label: database,
       bars: Object.entries(operations).map(([label, times]) => {
         const value = (times.at(-1) ?? Number.NaN) / (times[0] ?? Number.NaN)
@@ -167,10 +166,10 @@ function memory(results: Results): Section {
   )
   const requests = shown(all[0]?.figures.ours ?? []).map((sample) => `${count(sample.requests)} requests`)
   const chart: Chart = {
-    title: `Memory (RSS) after requests, Node ${first ? nodeOf(first) : ''}`,
+    title: `Memory (RSS) after requests, Node ${nodeOf(first)}`,
     groups: names.map((name) => ({
       label: serverTitles[name],
-      bars: shown(first?.figures[name] ?? []).map((sample) => ({
+      bars: shown(first.figures[name]).map((sample) => ({
         label: `${count(sample.requests)} requests`,
         value: sample.rss,
         text: MB(sample.rss),
@@ -213,13 +212,19 @@ function targets(results: Results): Section {
   return { text: table(['Target', 'Node', 'Aim', 'Measured', 'Reached'], rows) }
 }
 
+const parts: readonly (readonly [keyof FiguresOf, (results: Results) => Section])[] = [
+  ['perms', perms],
+  ['http', http],
+  ['peers', peers],
+  ['growth', growth],
+  ['memory', memory],
+  ['start-up', startUp],
+]
+
 /** Returns the generated parts of the page by the name of their marker. */
 export const sectionsOf = (results: Results): Readonly<Record<string, Section>> => ({
   targets: targets(results),
-  perms: perms(results),
-  http: http(results),
-  peers: peers(results),
-  growth: growth(results),
-  memory: memory(results),
-  'start-up': startUp(results),
+  ...Object.fromEntries(
+    parts.map(([bench, make]) => [bench, results.of(bench).length > 0 ? make(results) : { text: 'This has not been measured yet.' }]),
+  ),
 })
