@@ -222,7 +222,7 @@ export const policyEnforcer: PolicyEnforcer = {
 
   async translate(builder, write, error) {
     const isOpen = undetermined.delete(error as object)
-    if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error, builder))) return error
+    if (!isOpen && (write?.kind !== 'insert' || !isFailedInsertCondition(error))) return error
     // A caller who had to be proven is loaded now.
     if (pendingProof()) return new UnprovenCallerError()
     const authority = authorityFor(builder.cls)

@@ -105,9 +105,13 @@ function assertPlainValues(cls: typeof Model, model: Model): void {
   if (bad.length > 0) throw new ForbiddenError(message('row.plainNew', { fields: bad, model: cls.name }))
 }
 
-// A value that every primary key rejects; on SQLite and MariaDB an expression that fails in every column. SQLite accepts NULL in some keys, and MariaDB's INSERT IGNORE turns NULL into ''. The
-// MariaDB expression is an error that it cannot evaluate in advance.
-const rejectedIds = { pg: 'null', sqlite: "json('caller')", mysql: '9223372036854775807 + length(rand())' } as const
+// Expressions that fail when they are evaluated. A value that the id rejects, such as NULL, would not do: a trigger may replace it, and a
+// table may have no primary key. MariaDB evaluates a constant in advance, and PostgreSQL evaluates anything but random().
+const failing = {
+  pg: 'sqrt(-1 - random())',
+  sqlite: "json('caller')",
+  mysql: '9223372036854775807 + length(rand())',
+} as const
 
 /**
  * Replaces one value of each new row by a CASE: the value while the row's condition holds, else an expression that makes the
@@ -151,20 +155,18 @@ const isPlain = (value: unknown): boolean => value !== undefined && (typeof valu
 function branches(builder: QueryHandle, column: string): [value: string, otherwise: Sql] {
   const { cls } = builder
   const dialect = dialectOfClass(cls)
-  if (dialect !== 'pg') return ['?', { sql: rejectedIds[dialect], bindings: [] }]
+  if (dialect !== 'pg') return ['?', { sql: failing[dialect], bindings: [] }]
   const [id = ''] = idColumns(cls)
-  if (column !== id) return ['?', typedFailure(builder, column)]
-  const isUuid = definitionOf(cls).specs[idProperties(cls)[0] ?? '']?.type === 'uuid'
-  if (isUuid) return ['cast(? as uuid)', { sql: rejectedIds.pg, bindings: [] }]
-  // PostgreSQL takes a parameter beside an untyped NULL for text, whatever the column is. An empty subquery has the column's type.
-  return ['?', { sql: '(select ?? from ?? limit 0)', bindings: [column, tableIn({ schema: builder.schema }, cls)] }]
+  const isUuid = column === id && definitionOf(cls).specs[idProperties(cls)[0] ?? '']?.type === 'uuid'
+  if (isUuid) return ['cast(? as uuid)', { sql: `cast(cast(${failing.pg} as text) as uuid)`, bindings: [] }]
+  return ['?', typedFailure(builder, column)]
 }
 
-// An expression of the column's type that always fails. PostgreSQL does not evaluate it in advance, because random() is volatile.
+// An expression that always fails. PostgreSQL takes a parameter beside it for a value of its type, which is that of the column.
 function typedFailure({ cls, schema }: QueryHandle, column: string): Sql {
-  const failing = 'generate_series(1, cast(sqrt(-1 - random()) as integer))'
+  const rows = `generate_series(1, cast(${failing.pg} as integer))`
   return {
-    sql: `(select perms_e.?? from (select ?? from ?? limit 0) as perms_e right join ${failing} as perms_f on true)`,
+    sql: `(select perms_e.?? from (select ?? from ?? limit 0) as perms_e right join ${rows} as perms_f on true)`,
     bindings: [column, column, tableIn({ schema }, cls)],
   }
 }
@@ -173,15 +175,8 @@ function typedFailure({ cls, schema }: QueryHandle, column: string): Sql {
 const FAILED_CHECK = '2201F'
 
 /** Returns whether an insert failed because its condition no longer holds. */
-export function isFailedInsertCondition(error: unknown, builder: QueryHandle): boolean {
-  const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as {
-    code?: string
-    column?: string
-    message?: string
-    sqlMessage?: string
-  }
-  const [column = ''] = idColumns(builder.cls)
-  if (native.code === '23502') return native.column === column
+export function isFailedInsertCondition(error: unknown): boolean {
+  const native = ((error as { nativeError?: unknown })?.nativeError ?? error) as { code?: string; message?: string; sqlMessage?: string }
   if (native.code === FAILED_CHECK) return true
   // Knex prepends the statement with its values to the driver's message. mysql2 also has the message alone.
   const message = String(native.sqlMessage ?? native.message)

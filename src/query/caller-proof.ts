@@ -67,13 +67,16 @@ export function noteProvingInsert(proof: CallerProof, statement: OpenKnexBuilder
 /**
  * Returns the error of an INSERT that may have had to prove the caller.
  *
- * @param error the typed error of the statement
+ * @param thrown the error as it was thrown
+ * @param typed the typed error of the same failure
  */
-export function errorOfInsert(error: unknown): unknown {
+export function errorOfInsert(thrown: unknown, typed: unknown): unknown {
   const proof = pendingProof()
-  if (!proof?.isInserting) return error
-  // After a lost connection or a time-out, the row may be there: the request cannot start over.
-  if (!(error instanceof UnprovenCallerError || (error instanceof PermsError && error.status < 500))) return error
+  if (!proof?.isInserting) return typed
+  // After a lost connection, a time-out, or an error of a listener or of postProcessResponse, the row may be there: the request cannot
+  // start over.
+  const isRefused = typed instanceof PermsError && typed.status < 500 && !(thrown instanceof PermsError)
+  if (!isRefused && !(typed instanceof UnprovenCallerError)) return typed
   proof.isInserting = false
   return new UnprovenCallerError()
 }

@@ -69,7 +69,8 @@ function isProvingInsert(builder: EnforcingQuery, write: WriteOperation | null):
 
 async function rejectTyped(builder: EnforcingQuery, write: WriteOperation | null, error: unknown): Promise<never> {
   const { enforcer } = builder
-  const answer = errorOfInsert(typedError(builder.modelClass(), enforcer ? await enforcer.translate(builder.handle, write, error) : error))
+  const translated = enforcer ? await enforcer.translate(builder.handle, write, error) : error
+  const answer = errorOfInsert(error, typedError(builder.modelClass(), translated))
   recordThrownError(error, answer)
   throw answer
 }
