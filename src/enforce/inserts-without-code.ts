@@ -12,12 +12,12 @@ const known = modelSlot(() => new WeakMap<object, boolean>())
 
 /**
  * Returns whether no code of the application runs before the statement that inserts a row of this model: its classes override no
- * method and have no hook, no rule calls check(), and no function of theirs makes a default.
+ * method, have no hook and no accessor of a column, no rule calls check(), and no function of theirs makes a default or renames columns.
  */
 export function insertsWithoutCode(cls: typeof Model): boolean {
   return memoize(known.get(), cls, () => {
-    if (!queriesWithoutCode(cls) || applicationClassesOf(cls).some(overridesCode)) return false
-    return !hasRulesWithCode(cls) && !hasMethodFields(cls)
+    if (!queriesWithoutCode(cls) || cls.columnNameMappers || applicationClassesOf(cls).some(overridesCode)) return false
+    return !hasAccessors(cls) && !hasRulesWithCode(cls) && !hasMethodFields(cls)
   })
 }
 
@@ -36,6 +36,14 @@ function overridesCode(cls: typeof Model): boolean {
   const replacesStatic = (key: PropertyKey) => !ofEachQuery.has(key) && typeof Reflect.get(base, key) === 'function'
   const replacesMember = (key: PropertyKey) => key !== 'constructor' && (String(key).startsWith('$') || key in base.prototype)
   return Reflect.ownKeys(cls).some(replacesStatic) || Reflect.ownKeys(cls.prototype).some(replacesMember)
+}
+
+// Setting and reading the values of a row would call them.
+function hasAccessors(cls: typeof Model): boolean {
+  const { specs } = definitionOf(cls)
+  return applicationClassesOf(cls).some(({ prototype }) =>
+    Object.entries(Object.getOwnPropertyDescriptors(prototype)).some(([name, { get, set }]) => set || (get && name in specs)),
+  )
 }
 
 // A class field may hold a function in place of a method.

@@ -1,5 +1,6 @@
 /** Compiles rules about related rows. */
 import type { Model, QueryBuilder } from 'objection'
+import { pendingProof, UnprovenCallerError } from '../../query/caller-proof.js'
 import { type ObjectionRelation, type RelationFilter, relationOf } from '../../query/objection-internals.js'
 import { tableOf } from '../../schema/class-statics.js'
 import { withoutPolicies } from '../context.js'
@@ -69,6 +70,8 @@ export function rowsOfStep(scope: Scope, relation: ObjectionRelation, alias: str
 // Returns the rows of one end of a relation: its table, or a subquery if the relation has a filter. The filter belongs to the policy,
 // so it runs without the rules of its model. A related class that is no model of the library may have no Knex of its own.
 function rowsOf(scope: Scope, cls: typeof Model, filter: RelationFilter | undefined, alias: string): Sql {
+  // A filter is code of the application.
+  if (filter && pendingProof()) throw new UnprovenCallerError()
   if (!filter || isNoop(filter)) return sql('?? as ??', tableIn(scope, cls), alias)
   const { sql: text, bindings } = withoutPolicies(() => {
     const rows = cls.query(scope.cls.knex()).modify(filter)

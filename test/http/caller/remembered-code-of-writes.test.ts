@@ -98,6 +98,19 @@ class WithComplete extends Note {
   }
 }
 
+class WithSetter extends Note {
+  static override tableName = 'note'
+}
+Object.defineProperty(WithSetter.prototype, 'text', {
+  set(value: string) {
+    Object.defineProperty(this, 'text', { value: see(value), enumerable: true, writable: true })
+  },
+})
+class WithMappers extends Note {
+  static override tableName = 'note'
+  static override columnNameMappers = { parse: (row: object) => row, format: (row: object) => see(row) }
+}
+
 const models = {
   WithBeforeInsert,
   WithStaticHook,
@@ -108,6 +121,8 @@ const models = {
   WithFromJson,
   WithValidator,
   WithField,
+  WithSetter,
+  WithMappers,
   WithDefault,
   WithCheck,
   WithComplete,

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import express from 'express'
+import { Model } from 'objection'
 import { expressAdapter } from '../../../src/adapters/express.js'
 import { fetchAdapter } from '../../../src/adapters/fetch.js'
 import { nodeAdapter } from '../../../src/adapters/node.js'
@@ -9,6 +10,7 @@ import { CrudResource } from '../../../src/http/crud/crud-resource.js'
 import { Api } from '../../../src/http/serve/api.js'
 import type { Actor } from '../../../src/policy/context.js'
 import { asSystem, currentUserId, enterAsActor } from '../../../src/policy/context.js'
+import { related, self } from '../../../src/policy/rules.js'
 import type { CallerProof } from '../../../src/query/caller-proof.js'
 import { type SignedInAs, signInAs } from '../../../src/testing/index.js'
 import { User } from '../../../src/users/user.js'
@@ -32,6 +34,18 @@ class OwnBuilderNote extends Note {
   static override tableName = 'note'
   static override QueryBuilder = class extends Note.QueryBuilder<never> {} as never
 }
+class FilteredNote extends Note {
+  static override tableName = 'note'
+  static override relationMappings = {
+    author: {
+      relation: Model.BelongsToOneRelation,
+      modelClass: User,
+      join: { from: 'note.userId', to: 'user.id' },
+      modify: () => void seen.push(currentUserId()),
+    },
+  }
+  static override policy = { ...Note.policy, read: related('author', self()) } as never
+}
 class OwnNotes extends CrudResource<typeof Note> {
   protected override shape(row: never, method: never): Record<string, unknown> {
     return { ...super.shape(row, method), seenBy: currentUserId() }
@@ -49,6 +63,7 @@ const resources = [
   new CrudResource({ model: HookedNote, path: 'hooked' }),
   new CrudResource({ model: OwnQueryNote, path: 'own-query' }),
   new CrudResource({ model: OwnBuilderNote, path: 'own-builder' }),
+  new CrudResource({ model: FilteredNote, path: 'filtered' }),
   new OwnNotes({ model: Note, path: 'own-shape' }),
   new OwnEndpoint({ model: Note, path: 'own-endpoint' }),
 ]
@@ -71,7 +86,7 @@ eachDatabase('code of the application', (db) => {
     expect((await world.ask('GET', '/notes/', me.accessToken)).statements).to.equal(1)
   }
 
-  for (const path of ['hooked', 'own-query', 'own-builder', 'own-shape', 'own-endpoint', 'users'])
+  for (const path of ['hooked', 'filtered', 'own-query', 'own-builder', 'own-shape', 'own-endpoint', 'users'])
     it(`that runs before the statement gets a loaded caller: ${path} [promise 228]`, async () => {
       await warm()
       seen.length = 0
