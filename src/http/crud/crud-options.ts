@@ -193,6 +193,18 @@ export function methodsOf(options: Pick<CrudResourceOptions, 'methods' | 'skipMe
   return found
 }
 
-export function hookContextOf({ caller, actor, request, params, parents }: EndpointContext, { input, args }: SplitInput): HookContext {
-  return { input, args, caller, actor, request, params, parents }
+export function hookContextOf(context: EndpointContext, { input, args }: SplitInput): HookContext {
+  const { actor, request, params, parents } = context
+  return {
+    input,
+    args,
+    // A remembered user is copied on the first use.
+    get caller() {
+      return context.caller
+    },
+    actor,
+    request,
+    params,
+    parents,
+  }
 }
