@@ -19,6 +19,8 @@ export const markBuilt: unique symbol = Symbol('mark built')
 export const takeBuilt: unique symbol = Symbol('take built')
 /** Returns the values that have changed since the row was read or written. */
 export const changedValues: unique symbol = Symbol('changed values')
+/** Removes a text from a row, and from the values that it was read or written with. */
+export const forgetText: unique symbol = Symbol('forget text')
 
 /** The instance members that RowStateMixin adds. */
 export interface RowState {
@@ -29,6 +31,7 @@ export interface RowState {
   [markBuilt](): void
   [takeBuilt](): boolean
   [changedValues](): Values
+  [forgetText](property: string): void
 }
 
 /** A class with the members of RowStateMixin. */
@@ -62,6 +65,15 @@ export function RowStateMixin(Base: FindingBase): StatefulBase {
 
     [changedValues](): Values {
       return changesSince(this, this.#before())
+    }
+
+    [forgetText](property: string): void {
+      const text = valuesOf(this)[property]
+      Reflect.deleteProperty(this, property)
+      if (typeof text !== 'string') return
+      const without = (row: object) => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== text))
+      if (this.#raw !== null) this.#raw = without(this.#raw)
+      if (this.#written !== null) this.#written = without(this.#written)
     }
 
     async $orAsBefore<R>(write: () => PromiseLike<R>, trx?: TransactionOrKnex): Promise<R> {

@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../core/errors.js'
 import { inTransaction } from '../../database/transaction.js'
+import { forgetText, type RowState } from '../../record/row-state.js'
 import type { CallerChange } from '../../users/caller/caller-changes.js'
 import type { User } from '../../users/user.js'
 import type { Caller } from './load-caller.js'
@@ -79,6 +80,6 @@ export class CallerCache {
 
 /** Removes the hash of the password: passwords are checked against the stored hash, never against one in memory. */
 export function withoutHash(user: User): User {
-  Reflect.deleteProperty(user, 'passwordHash')
+  ;(user as User & RowState)[forgetText]('passwordHash')
   return user
 }

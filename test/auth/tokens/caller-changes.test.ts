@@ -14,13 +14,14 @@ import {
   UserSetting,
 } from '../../../src/index.js'
 import { runAsActor } from '../../../src/policy/context.js'
+import { forgetText } from '../../../src/record/row-state.js'
 import type { CallerChange } from '../../../src/users/caller/caller-changes.js'
 import { eachDatabase } from '../../helpers/databases.js'
 import { Member, member, outcome, type SetUp, secret, setUp, TestHasher } from '../set-up.js'
 
 describe('CallerCache', () => {
   const caller = (id: string) => {
-    const user = { id, getClone: () => ({ ...user }) }
+    const user = { id, getClone: () => ({ ...user }), [forgetText]: () => undefined }
     return { user, session: { userId: id } } as never
   }
 

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type { Knex } from 'knex'
 import { rememberedCallers } from '../../../src/auth/tokens/remembered-callers.js'
 import { type Actor, asSystem } from '../../../src/policy/context.js'
+import { changedValues, type RowState } from '../../../src/record/row-state.js'
 import { createUser, type SignedInAs, signInAs } from '../../../src/testing/index.js'
 import { runAs } from '../../../src/users/caller/actor.js'
 import { Domain } from '../../../src/users/domain.js'
@@ -119,12 +120,15 @@ eachDatabase('a remembered caller', (db) => {
   })
 
   it('is a copy for each request, without the hash of the password, and with lists that no request can change [promise 230]', async () => {
+    await elsewhere('user').where('id', me.user.id).update({ password_hash: 'a hash' })
     await warm()
     const find = () => world.perms.enter(() => rememberedCallers()?.find(me.accessToken)?.actor() as Actor)
     const [one, other] = [find(), find()]
     const user = one.user as User
     user.email = 'changed@example.com'
     expect(Object.keys(user)).not.to.include('passwordHash')
+    user.passwordHash = 'a hash'
+    expect((user as User & RowState)[changedValues](), 'compared with the row as it was read').to.have.property('passwordHash', 'a hash')
     expect((other.user as User).email).to.equal(me.user.email)
     expect(() => (one.grants as object[]).push({})).to.throw(TypeError)
   })
