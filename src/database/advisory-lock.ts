@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { ServiceUnavailableError } from '../core/errors.js'
+import { message } from '../core/messages/message.js'
 import { dialectOf } from '../schema/storage.js'
 import { isTransaction } from './transaction.js'
 
@@ -33,7 +34,8 @@ export async function withAdvisoryLock<T>(knex: Knex, fn: () => Promise<T>): Pro
   const send = (sql: string) =>
     new Promise<unknown>((resolve, reject) => connection.query(sql, (error, result) => (error ? reject(error as Error) : resolve(result))))
   try {
-    if (!(dialect === 'pg' ? await lockPostgres(send) : await lockMariadb(send))) throw stillLocked()
+    if (!(dialect === 'pg' ? await lockPostgres(send) : await lockMariadb(send)))
+      throw new ServiceUnavailableError(message('database.migrating', { seconds: LOCK_TIMEOUT }))
     return await fn()
   } finally {
     await client.destroyRawConnection(connection)
@@ -60,10 +62,4 @@ async function lockMariadb(send: Send): Promise<boolean> {
   // Lock names are shared by all databases of the server.
   const rows = await send(`select get_lock(concat('objection-perms ', md5(database())), ${LOCK_TIMEOUT}) as locked`)
   return (rows as { locked: number | null }[])[0]?.locked === 1
-}
-
-function stillLocked(): ServiceUnavailableError {
-  return new ServiceUnavailableError(
-    `Another process has run migrations for more than ${LOCK_TIMEOUT} seconds. Wait until it has finished, then run them again.`,
-  )
 }

@@ -167,6 +167,8 @@ export const problems = translationOf(english)({
     '{relation}: Die eingefügten Verknüpfungen weichen von den geprüften ab. Setzen Sie die Schlüssel in relate() oder insert().',
   'row.valueDiffers':
     '{model}: Der Wert von „{key}“ weicht vom geprüften ab. Setzen Sie die Eigenschaft {name} in den Werten oder in einem Hook wie $beforeUpdate().',
+  'database.migrating':
+    'Ein anderer Prozess führt seit mehr als {seconds} Sekunden Migrationen aus. Warten Sie, bis er fertig ist, und starten Sie sie dann erneut.',
   'row.tooManyLoaded':
     'Die Regeln von {model} benutzen check(), das für jede Zeile läuft: Eine Aktion ({action}) darf höchstens {limit} Zeilen betreffen. Schränken Sie where() ein.',
   'row.tooManyChecked':

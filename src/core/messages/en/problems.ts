@@ -153,6 +153,8 @@ export const problems = {
   'row.linksDiffer': '{relation}: the inserted links differ from the checked ones. Set the keys in relate() or insert().',
   'row.valueDiffers':
     "{model}: the value written to '{key}' differs from the checked one. Set the property {name}, in the values or in a hook such as $beforeUpdate().",
+  'database.migrating':
+    'Another process has run migrations for more than {seconds} seconds. Wait until it has finished, then run them again.',
   'row.tooManyLoaded':
     'The policy of {model} uses check(), which runs for each row: one {action} may cover at most {limit} rows. Narrow the where().',
   'row.tooManyChecked': 'Each {model} must be checked after this update: at most {limit} rows at once. Narrow the where().',
