@@ -65,7 +65,7 @@ function* checkInsert(place: Place, model: Model, actor: Actor | null): MaybeAsy
   }
   assertPlainValues(cls, model)
   const scopes = globalScopeConditions(live, { free: false, withDeleted: true })
-  // The proof of a caller says more.
+  // The condition that proves a remembered caller includes this one: it compares the whole rows of the session and the user.
   return all(allowed, named, ...scopes, pendingProof() ? true : requireActiveCaller(live))
 }
 

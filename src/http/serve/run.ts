@@ -57,7 +57,7 @@ export async function runEndpoint(
   if (actor?.abilities) assertKey(actor.abilities, options)
   if (options.load) {
     Object.assign(context, await options.load(context))
-    // What follows may run code of the application.
+    // The checks and the handler after this may run code of the application.
     if (pendingProof()) throw new UnprovenCallerError()
   }
   if (options.adminOnly) assertRole(actor, ADMIN)

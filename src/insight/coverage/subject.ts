@@ -1,4 +1,4 @@
-/** Whose leaves are examined, and how their outcomes count. */
+/** The caller, class and action for which coverage examines the leaves of a policy, and the rules by which their outcomes count. */
 import type { Knex } from 'knex'
 import type { Model } from 'objection'
 import { apiKeyAllows } from '../../policy/abilities.js'
